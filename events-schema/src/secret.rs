@@ -1,0 +1,162 @@
+//! Codes, links and ids that are derived rather than stored: two sides that hold the same server key reach the
+//! same value, and nothing secret is written to the log.
+//!
+//! It stands in this crate since gateway and workers must agree on it to the byte; it is pure, like the rest.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{AccountId, ChallengeId, Id, Invalid};
+
+/// The key of the deployment (`UB_SECRET`). Whoever holds it can forge codes and links.
+#[derive(Clone)]
+pub struct ServerKey(Vec<u8>);
+
+/// What a challenge proves; a code or link for one purpose is worthless for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// That the mailbox is the account owner's.
+    Verification,
+    /// That whoever asks may set a new password.
+    PasswordReset,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Verification => b"verification",
+            Self::PasswordReset => b"password-reset",
+        }
+    }
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerKey(..)")
+    }
+}
+
+impl ServerKey {
+    /// Takes a key of 32 to 1,024 characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if (32..=1024).contains(&text.len()) {
+            Ok(Self(text.as_bytes().to_vec()))
+        } else {
+            Err(Invalid("must have 32 to 1024 characters; make one with `openssl rand -hex 32`"))
+        }
+    }
+
+    /// The six-digit code of a challenge.
+    pub fn code(&self, purpose: Purpose, challenge: ChallengeId) -> String {
+        let mac = self.mac(&[b"code", purpose.label(), challenge.0.bytes()]);
+        let mut head = [0; 8];
+        head.copy_from_slice(&mac[..8]);
+        format!("{:06}", u64::from_be_bytes(head) % 1_000_000)
+    }
+
+    /// Whether `given` is the code of the challenge, compared in constant time; spaces are the reader's.
+    pub fn code_matches(&self, purpose: Purpose, challenge: ChallengeId, given: &str) -> bool {
+        let given: String = given.chars().filter(|c| !c.is_whitespace()).collect();
+        self.code(purpose, challenge).as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    /// The token of a challenge's link: who, which challenge, and the proof.
+    pub fn link_token(&self, purpose: Purpose, account: AccountId, challenge: ChallengeId) -> String {
+        let proof = self.mac(&[b"link", purpose.label(), account.0.bytes(), challenge.0.bytes()]);
+        BASE64URL_NOPAD.encode(&[account.0.bytes().as_slice(), challenge.0.bytes(), &proof].concat())
+    }
+
+    /// Reads a link's token back; `None` for whatever this key did not make for this purpose.
+    pub fn open_link_token(&self, purpose: Purpose, token: &str) -> Option<(AccountId, ChallengeId)> {
+        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
+        let account = AccountId(Id::from_bytes(bytes.get(..16)?.try_into().ok()?));
+        let challenge = ChallengeId(Id::from_bytes(bytes.get(16..32)?.try_into().ok()?));
+        let expected = self.link_token(purpose, account, challenge);
+        bool::from(expected.as_bytes().ct_eq(token.as_bytes())).then_some((account, challenge))
+    }
+
+    /// An id that whoever lacks the key can neither guess nor aim at: of a command whose client chose an `Idempotency-Key`.
+    pub fn id(&self, parts: &[&[u8]]) -> Id {
+        head(&self.mac(parts))
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        // HMAC takes a key of any length; `parse` has made sure that it is a long one.
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+        for part in parts {
+            mac.update(&length(part));
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// An id that follows from public facts, such as the command that a reaction derives from a commit.
+pub fn derived_id(parts: &[&[u8]]) -> Id {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(length(part));
+        digest.update(part);
+    }
+    head(&digest.finalize().into())
+}
+
+/// Lengths are hashed too, or else `("ab", "c")` and `("a", "bc")` would be the same.
+fn length(part: &[u8]) -> [u8; 8] {
+    (part.len() as u64).to_be_bytes()
+}
+
+fn head(digest: &[u8; 32]) -> Id {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Id::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(c: &str) -> ServerKey {
+        ServerKey::parse(&c.repeat(32)).unwrap()
+    }
+    const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+
+    #[test]
+    fn a_code_has_six_digits_and_belongs_to_one_key_purpose_and_challenge() {
+        let code = key("a").code(Purpose::Verification, CHALLENGE);
+        assert_eq!(code.len(), 6);
+        assert!(code.bytes().all(|c| c.is_ascii_digit()));
+        assert!(key("a").code_matches(Purpose::Verification, CHALLENGE, &format!(" {} {} ", &code[..3], &code[3..])));
+        assert!(!key("b").code_matches(Purpose::Verification, CHALLENGE, &code));
+        assert!(!key("a").code_matches(Purpose::PasswordReset, CHALLENGE, &code));
+        assert!(!key("a").code_matches(Purpose::Verification, ChallengeId(Id::from_bytes([3; 16])), &code));
+    }
+
+    #[test]
+    fn a_link_token_opens_only_as_it_was_made() {
+        let token = key("a").link_token(Purpose::PasswordReset, ACCOUNT, CHALLENGE);
+        assert_eq!(key("a").open_link_token(Purpose::PasswordReset, &token), Some((ACCOUNT, CHALLENGE)));
+        assert_eq!(key("a").open_link_token(Purpose::Verification, &token), None);
+        assert_eq!(key("b").open_link_token(Purpose::PasswordReset, &token), None);
+        for at in 0..token.len() {
+            let mut forged = token.clone();
+            let other = if &token[at..=at] == "A" { "B" } else { "A" };
+            forged.replace_range(at..=at, other);
+            assert_eq!(key("a").open_link_token(Purpose::PasswordReset, &forged), None, "{at}");
+        }
+        for garbage in ["", "x", "=", &token[1..], &format!("{token}A"), "ä"] {
+            assert_eq!(key("a").open_link_token(Purpose::PasswordReset, garbage), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn derived_ids_do_not_run_their_parts_together() {
+        assert_ne!(derived_id(&[b"ab", b"c"]), derived_id(&[b"a", b"bc"]));
+        assert_ne!(key("a").id(&[b"ab", b"c"]), key("a").id(&[b"a", b"bc"]));
+    }
+}

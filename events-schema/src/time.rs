@@ -1,0 +1,36 @@
+//! Points in time. There is no clock here: whoever says a command says when.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Time(pub i64);
+
+impl Time {
+    /// How long ago `earlier` was; zero if it lies ahead, since clocks of two machines may disagree.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    }
+}
+
+impl From<std::time::SystemTime> for Time {
+    fn from(time: std::time::SystemTime) -> Self {
+        let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_lags_gives_no_negative_age() {
+        assert_eq!(Time(1_000).since(Time(400)), Duration::from_millis(600));
+        assert_eq!(Time(400).since(Time(1_000)), Duration::ZERO);
+    }
+}
