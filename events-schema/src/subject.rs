@@ -21,6 +21,9 @@ pub const EVENTS: &str = "EVENTS";
 /// The stream of what could not be handled.
 pub const DEAD: &str = "DEAD";
 
+/// Where gateways await outcomes; workers answer nowhere else, whatever a command asks.
+pub const OUTCOME_INBOXES: &str = "_INBOX_gateway.";
+
 /// A part of the business. Adding one here makes the compiler name every table that must know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,1 +1,69 @@
+//! The door: authenticates, parses, publishes commands, awaits their outcomes and reads views.
+//!
+//! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole program;
+//! [`app`] is its HTTP part, for whoever brings a server.
 
+mod caller;
+mod commands;
+mod config;
+mod cookie;
+mod error;
+mod graphql;
+mod http;
+mod login_throttle;
+mod pages;
+mod passwords;
+mod readiness;
+mod serve;
+mod trace;
+mod views;
+
+use std::{sync::Arc, time::SystemTime};
+
+use anyhow::Context;
+use events_schema::Time;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use http::app;
+
+use crate::{commands::Commands, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, views::Views};
+
+/// What every request shares: connections, bounded pools, configuration.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) config: Config,
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) passwords: Passwords,
+    pub(crate) logins: LoginThrottle,
+    pub(crate) readiness: Readiness,
+}
+
+impl State {
+    /// Connects to NATS, which must be there, and to MongoDB, which may come later.
+    pub async fn connect(config: Config) -> anyhow::Result<Arc<Self>> {
+        let nats = commands::connect(&config.nats_url).await?;
+        let views = Views::connect(&config.mongo_url, &config.mongo_database, nats.clone()).await?;
+        let commands = Commands::new(nats.clone(), views.clone(), config.command_timeout());
+        let passwords = Passwords::new(config.password_min_length).await?;
+        let logins = LoginThrottle::new(nats, config.secret.clone());
+        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness: Readiness::default() }))
+    }
+}
+
+/// Serves on `listener` until `shutdown`, then lets requests under way finish for a bounded time.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let state = State::connect(config).await?;
+    let address = listener.local_addr().context("reading the listening address")?;
+    tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
+    serve::serve(listener, app(state), shutdown).await;
+    tracing::info!("gateway stopped");
+    Ok(())
+}
+
+/// The time by this machine's clock.
+pub(crate) fn now() -> Time {
+    Time::from(SystemTime::now())
+}

@@ -11,7 +11,7 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
     /// What may be asked.
     type Command: Serialize + DeserializeOwned + Send + Sync;
     /// What may have happened.
-    type Event: Serialize + DeserializeOwned + Send + Sync;
+    type Event: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// The ways in which the domain says no.
     type Rejection: Into<Rejected>;
     /// The area it is the aggregate of.

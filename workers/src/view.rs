@@ -12,7 +12,7 @@ pub mod session;
 /// The view of one area.
 pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// What feeds it.
-    type Event: Serialize + DeserializeOwned + Send + Sync;
+    type Event: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// The area it is the view of, and the name of its collection.
     const AREA: Area;
     /// What it is looked up by, beside its id.

@@ -1,0 +1,147 @@
+//! The command itself, as a process: it starts, keeps its data, stops in time, survives its servers and leaves nothing behind.
+
+#![allow(missing_docs, reason = "a test binary has no readers but its own")]
+
+mod support;
+
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+use support::{Browser, PASSWORD, eventually};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+struct Dev {
+    process: Child,
+    url: String,
+    mail_url: String,
+}
+
+impl Dev {
+    async fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
+            .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (mut url, mut mail_url) = (None, None);
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some(address) = line.strip_prefix("mail  ") {
+                mail_url = Some(address.trim_end_matches('/').to_owned());
+            } else if let Some(address) = line.strip_prefix("ready ") {
+                url = Some(address.trim_end_matches("/graphql").to_owned());
+                break;
+            }
+        }
+        Self { process, url: url.expect("it ended before it was ready"), mail_url: mail_url.unwrap() }
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::at(&self.url, &self.mail_url)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap()), signal).unwrap();
+    }
+}
+
+/// The processes that have this folder on their command line.
+fn processes_of(folder: &Path) -> Vec<(i32, String)> {
+    let folder = folder.to_str().unwrap();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            (command.contains(folder) && pid != i32::try_from(std::process::id()).unwrap()).then_some((pid, command))
+        })
+        .collect()
+}
+
+fn server(folder: &Path, name: &str) -> i32 {
+    let of_folder = processes_of(folder);
+    let found = of_folder.iter().find(|(_, command)| command.split_whitespace().next().is_some_and(|program| program.ends_with(name)));
+    found.unwrap_or_else(|| panic!("no {name} among {of_folder:?}")).0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let arguments = ["--data-dir", data.to_str().unwrap()];
+    let mut dev = Dev::start(&arguments).await;
+    dev.browser().join("ada@example.com").await;
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let asked = Instant::now();
+        dev.signal(signal);
+        assert!(dev.process.wait().await.unwrap().success());
+        assert!(asked.elapsed() < Duration::from_secs(5), "{signal} took {:?}", asked.elapsed());
+        assert_eq!(processes_of(folder.path()), [], "children included");
+        dev = Dev::start(&arguments).await;
+        assert!(dev.browser().login("ada@example.com", PASSWORD).await["errors"].is_null());
+    }
+    let second = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use"), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_behind_even_by_a_kill() {
+    let mut dev = Dev::start(&["--ephemeral"]).await;
+    let own = dev.process.id().unwrap().to_string();
+    let children = || -> Vec<String> {
+        let children = std::process::Command::new("ps").args(["--ppid", &own, "-o", "pid="]).output().unwrap();
+        String::from_utf8(children.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    let children = children();
+    assert!(children.len() >= 2, "{children:?}");
+    dev.process.kill().await.unwrap();
+    eventually("the end of all children", || async {
+        children.iter().all(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_err())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(&["--data-dir", folder.path().join("data").to_str().unwrap()]).await;
+    let ada = dev.browser();
+    ada.join("ada@example.com").await;
+    for (round, name) in ["nats-server", "mongod", "nats-server", "mongod"].into_iter().enumerate() {
+        let update = "mutation($name: String!) { profile { update(input: { lastname: $name }) { lastname } } }";
+        ada.data(update, json!({ "name": format!("Round {round}") })).await;
+        kill(Pid::from_raw(server(folder.path(), name)), Signal::SIGKILL).unwrap();
+        eventually("an answer", || async {
+            let body = ada.run("{ profile { lastname } }", json!({})).await;
+            body["data"]["profile"]["lastname"] == format!("Round {round}")
+        })
+        .await;
+        eventually("readiness", || async {
+            ada.http().get(ada.url("/readyz")).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        ada.data(update, json!({ "name": format!("After {round}") })).await;
+    }
+    dev.browser().join("bob@example.com").await;
+}

@@ -1,0 +1,169 @@
+//! Says commands on NATS and waits until they are decided and shown.
+//!
+//! A command may be published twice, since its id makes it one; what a rejection means to the user is the
+//! resolver's business.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use async_nats::{
+    Client, ConnectOptions, HeaderMap, Subject,
+    connection::State as Connection,
+    jetstream::{self, ContextBuilder, context::PublishErrorKind},
+};
+use axum::body::Bytes;
+use events_schema::{Actor, Area, Command, CommandId, Id, Outcome, TRACEPARENT, subject::OUTCOME_INBOXES};
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{caller::Caller, error::Error, now, views::Views};
+
+/// How long the broker may take to say that a command is stored, before it is said again: long against a synced
+/// write (1 ms), short against the whole wait (5 s).
+const PUBLISH_ACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Connects to NATS, now or not at all; a connection that is lost later is made again for as long as it takes.
+pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {
+    let servers: Vec<String> = url.split(',').map(|server| server.trim().to_owned()).collect();
+    ConnectOptions::new()
+        .name("gateway")
+        .custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.'))
+        .connect(servers)
+        .await
+        .context("connecting to NATS")
+}
+
+/// Publishes commands and awaits their outcomes.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    nats: Client,
+    jetstream: jetstream::Context,
+    views: Views,
+    timeout: Duration,
+}
+
+/// A command as it goes over the wire, so that it can be said twice.
+struct Message {
+    subject: Subject,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+impl Commands {
+    /// Each command may take `timeout`, until its view shows it.
+    pub(crate) fn new(nats: Client, views: Views, timeout: Duration) -> Self {
+        let jetstream = ContextBuilder::new().timeout(PUBLISH_ACK_TIMEOUT).build(nats.clone());
+        Self { nats, jetstream, views, timeout }
+    }
+
+    /// Says a command and waits until its view shows what came of it; returns the revision to read at.
+    ///
+    /// Errors: `Rejected` by the domain; `Pending` where it may have been stored but is not known to be shown in time;
+    /// `Internal` where it was certainly not stored.
+    pub(crate) async fn send<C: Serialize>(
+        &self,
+        caller: &Caller,
+        area: Area,
+        aggregate: Id,
+        id: CommandId,
+        payload: C,
+    ) -> Result<u64, Error> {
+        let deadline = Instant::now() + self.timeout;
+        let outcome = self.decide(caller, area, aggregate, id, payload, deadline).await?;
+        let revision = outcome.revision().map_err(|rejected| Error::Rejected(rejected.clone()))?;
+        let shown = self.views.scoped(caller.tenant()).wait_for(area, aggregate, revision, deadline).await?;
+        if shown { Ok(revision) } else { Err(Error::Pending(id)) }
+    }
+
+    /// Says a command and waits for its outcome, but not for its view.
+    pub(crate) async fn decide<C: Serialize>(
+        &self,
+        caller: &Caller,
+        area: Area,
+        aggregate: Id,
+        id: CommandId,
+        payload: C,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        // A client that has lost its connection would keep the command and say it later: better a clear answer now.
+        if self.nats.connection_state() != Connection::Connected {
+            return Err(anyhow!("not connected to NATS").into());
+        }
+        let inbox = self.nats.new_inbox();
+        let message = message(caller, caller.actor(), area, aggregate, id, payload, Some(inbox.clone()))?;
+        let asked = async {
+            let mut outcomes = self.nats.subscribe(inbox).await.context("subscribing to an inbox")?;
+            self.publish(&message).await?;
+            let outcome = outcomes.next().await.ok_or(Error::Pending(id))?;
+            Ok(serde_json::from_slice(&outcome.payload).context("reading an outcome")?)
+        };
+        timeout_at(deadline, asked).await.unwrap_or(Err(Error::Pending(id)))
+    }
+
+    /// Says a command that nobody waits for; failure is logged.
+    pub(crate) fn send_in_background<C: Serialize>(
+        &self,
+        caller: &Caller,
+        actor: Actor,
+        area: Area,
+        aggregate: Id,
+        id: CommandId,
+        payload: C,
+    ) {
+        let message = message(caller, actor, area, aggregate, id, payload, None);
+        let commands = self.clone();
+        let request_id = caller.trace.to_string();
+        tokio::spawn(async move {
+            let published = match &message {
+                Ok(message) => commands.publish(message).await,
+                Err(error) => Err(anyhow!("{error:#}")),
+            };
+            if let Err(error) = published {
+                tracing::warn!(request_id, %area, command = %id, error = format!("{error:#}"), "a background command was not sent");
+            }
+        });
+    }
+
+    /// Hands a message to the broker, twice if need be. An error means that it is certainly not stored.
+    async fn publish(&self, message: &Message) -> anyhow::Result<()> {
+        match self.publish_once(message).await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(subject = %message.subject, %error, "saying a command again"),
+        }
+        match self.publish_once(message).await {
+            // It may be stored all the same: the outcome will tell.
+            Err(error) if matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe) => Ok(()),
+            result => result.context("publishing a command"),
+        }
+    }
+
+    async fn publish_once(&self, message: &Message) -> Result<(), jetstream::context::PublishError> {
+        let (subject, headers, payload) = (message.subject.clone(), message.headers.clone(), message.payload.clone());
+        self.jetstream.publish_with_headers(subject, headers, payload).await?.await.map(|_ack| ())
+    }
+
+    /// Whether the connection to NATS stands.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.nats.connection_state() == Connection::Connected
+    }
+}
+
+fn message<C: Serialize>(
+    caller: &Caller,
+    actor: Actor,
+    area: Area,
+    aggregate: Id,
+    id: CommandId,
+    payload: C,
+    reply: Option<String>,
+) -> anyhow::Result<Message> {
+    let command = Command { id, tenant: caller.tenant(), area, aggregate, actor, time: now(), reply, payload };
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, caller.trace.traceparent());
+    Ok(Message {
+        subject: command.subject().context("naming a command")?.to_string().into(),
+        headers,
+        payload: serde_json::to_vec(&command).context("writing a command")?.into(),
+    })
+}

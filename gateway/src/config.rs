@@ -1,0 +1,138 @@
+//! What an operator may set, as command-line options or environment variables. Defaults suit one machine.
+//!
+//! Limits that protect the gateway itself are constants beside the code that they bound, not settings.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use clap::{ArgAction, Parser};
+use events_schema::secret::ServerKey;
+
+/// The public door: GraphQL over HTTP.
+#[derive(Clone, Parser)]
+#[command(version, about)]
+pub struct Config {
+    /// Address and port to serve plain HTTP on; TLS ends at the proxy in front.
+    #[arg(long, env = "UB_LISTEN", default_value = "127.0.0.1:9900")]
+    pub listen: SocketAddr,
+
+    /// NATS server, with the gateway's user: `nats://gateway:<password>@host:4222`.
+    #[arg(long, env = "UB_NATS_URL", hide_env_values = true)]
+    pub nats_url: String,
+
+    /// MongoDB, a replica set: `mongodb://user:<password>@host:27017/?replicaSet=rs0`.
+    #[arg(long, env = "UB_MONGO_URL", hide_env_values = true)]
+    pub mongo_url: String,
+
+    /// Database that holds the views.
+    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend")]
+    pub mongo_database: String,
+
+    /// Key that mail codes and links are derived from, 32 to 1024 characters, the same for gateways and workers.
+    #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
+    pub secret: ServerKey,
+
+    /// Where users reach this gateway. With `https`, the session cookie is `__Host-session` and Secure.
+    #[arg(long, env = "UB_PUBLIC_URL", default_value = "http://127.0.0.1:9900", value_parser = http_url)]
+    pub public_url: String,
+
+    /// Switch introspection and GraphiQL off, and log JSON.
+    #[arg(long, env = "UB_PRODUCTION", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    pub production: bool,
+
+    /// Least number of characters in a new password, 8 to 64.
+    #[arg(long, env = "UB_PASSWORD_MIN_LENGTH", default_value_t = 15, value_parser = clap::value_parser!(u8).range(8..=64))]
+    pub password_min_length: u8,
+
+    /// How long a command may take, in milliseconds, before it is answered as pending.
+    #[arg(long, env = "UB_COMMAND_TIMEOUT_MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(100..=14_000))]
+    pub command_timeout_ms: u64,
+}
+
+impl Config {
+    /// Whether users come over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// How long a command may take, until its view shows it.
+    pub(crate) fn command_timeout(&self) -> Duration {
+        Duration::from_millis(self.command_timeout_ms)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("nats_url", &redacted(&self.nats_url))
+            .field("mongo_url", &redacted(&self.mongo_url))
+            .field("mongo_database", &self.mongo_database)
+            .field("secret", &self.secret)
+            .field("public_url", &self.public_url)
+            .field("production", &self.production)
+            .field("password_min_length", &self.password_min_length)
+            .field("command_timeout_ms", &self.command_timeout_ms)
+            .finish()
+    }
+}
+
+/// A URL without its user and password; each of a comma-separated list.
+fn redacted(urls: &str) -> String {
+    let one = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        (None, Some((_, host))) => format!("***@{host}"),
+        (_, None) => url.to_owned(),
+    };
+    urls.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+fn http_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("must begin with http:// or https:// and name a host"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: [&str; 7] = [
+        "gateway",
+        "--nats-url",
+        "nats://gateway:hunter2@localhost:4222,nats://gateway:hunter2@b:4222",
+        "--mongo-url",
+        "mongodb://u:hunter2@localhost",
+        "--secret",
+        "0123456789abcdef0123456789abcdef",
+    ];
+
+    #[test]
+    fn what_is_not_set_has_its_documented_default() {
+        let config = Config::try_parse_from(REQUIRED).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:9900");
+        assert_eq!((config.password_min_length, config.command_timeout_ms, config.production), (15, 5000, false));
+        assert!(!config.is_https());
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let printed = format!("{:?}", Config::try_parse_from(REQUIRED).unwrap());
+        assert!(!printed.contains("hunter2") && !printed.contains("0123456789abcdef"), "{printed}");
+        assert!(printed.contains("nats://***@localhost:4222,nats://***@b:4222"), "{printed}");
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_refused() {
+        for (option, wrong) in [
+            ("--password-min-length", "7"),
+            ("--password-min-length", "65"),
+            ("--public-url", "ftp://x"),
+            ("--public-url", "https://"),
+            ("--secret", "short"),
+        ] {
+            assert!(Config::try_parse_from(REQUIRED.into_iter().chain([option, wrong])).is_err(), "{option} {wrong}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Sends the mails that were asked for, by SMTP. What they say stands in `mail_text.rs`.
+//!
+//! At least once: between the mail server's yes and our record of it lies a moment in which a crash makes the mail
+//! go out again, under the same `Message-ID`. A replay of the log finds the record and sends nothing.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use async_nats::{
+    Client,
+    jetstream::{self, Context, Message},
+};
+use events_schema::{
+    Actor, Area, Command, CommandId, Commit, EmailAddress, Id, TenantId, Time,
+    email::{self, Template},
+    secret::derived_id,
+};
+use futures_util::StreamExt;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    message::{Mailbox, MultiPart},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    delivery::{self, Handled},
+    domain::email::Email,
+    effect::mail_text::{Links, render},
+    event_store::EventStore,
+    history::{History, subject_of},
+    jetstream::Consumer,
+};
+
+/// How long a mail server may take for one step; several steps stay below the consumer's ack wait.
+const SMTP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends mail.
+#[derive(Debug)]
+pub struct SendMail {
+    context: Context,
+    store: EventStore,
+    smtp: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    links: Links,
+    consumer: Consumer,
+}
+
+impl SendMail {
+    /// Sends by the server at `smtp_url` (`smtp://`, `smtps://`, credentials within), at most `attempts` times each mail.
+    pub fn new(client: &Client, smtp_url: &str, from: Mailbox, links: Links, attempts: i64) -> anyhow::Result<Self> {
+        let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url).context("UB_SMTP_URL")?.timeout(Some(SMTP_PATIENCE)).build();
+        let consumer = Consumer::effects("send_mail", Area::Email, attempts);
+        Ok(Self { context: jetstream::new(client.clone()), store: EventStore::new(client.clone()), smtp, from, links, consumer })
+    }
+
+    /// Runs until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let this = &self;
+        delivery::messages(this.context.clone(), this.consumer.clone(), shutdown)
+            .for_each_concurrent(this.consumer.concurrency, |message| async move {
+                delivery::handle(&this.context, &this.consumer, &message, this.perform(&message)).await;
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn perform(&self, message: &Message) -> anyhow::Result<Handled> {
+        let commit: Commit<email::Event> = match serde_json::from_slice(&message.payload) {
+            Ok(commit) => commit,
+            Err(reason) => return Ok(Handled::Dead(format!("the body: {reason}"))),
+        };
+        if !commit.events.iter().any(|event| matches!(event, email::Event::Requested { .. })) {
+            return Ok(Handled::Done);
+        }
+        let mut record = History::<Email>::default();
+        record.refresh(&self.store, &subject_of::<Email>(commit.tenant, commit.id)).await?;
+        let Some((to, template)) = record.state.pending() else { return Ok(Handled::Done) };
+        let result = self.send(commit.id, to, template).await;
+        match &result {
+            Ok(()) => self.record(message, &commit, "sent", email::Command::RecordSent).await?,
+            Err(error) if delivery::deliveries(message) >= self.consumer.deliveries => {
+                self.record(message, &commit, "failed", email::Command::RecordFailed { reason: format!("{error:#}") }).await?;
+            }
+            Err(_) => {}
+        }
+        result.map(|()| Handled::Done)
+    }
+
+    async fn send(&self, id: Id, to: &EmailAddress, template: &Template) -> anyhow::Result<()> {
+        let text = render(template, &self.links)?;
+        let mail = lettre::Message::builder()
+            .from(self.from.clone())
+            .to(to.as_str().parse().context("the recipient")?)
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .subject(text.subject)
+            .multipart(MultiPart::alternative_plain_html(text.text, text.html))?;
+        self.smtp.send(mail).await.context("the mail server")?;
+        Ok(())
+    }
+
+    async fn record(&self, message: &Message, commit: &Commit<email::Event>, result: &str, payload: email::Command) -> anyhow::Result<()> {
+        let command = Command {
+            id: CommandId(derived_id(&[b"send_mail", commit.id.bytes(), result.as_bytes()])),
+            tenant: TenantId::Platform,
+            area: Area::Email,
+            aggregate: commit.id,
+            actor: Actor::System,
+            time: Time::from(SystemTime::now()),
+            reply: None,
+            payload,
+        };
+        let body = serde_json::to_vec(&command)?;
+        delivery::publish(&self.context, message.headers.as_ref(), command.subject()?.to_string(), body.into()).await.context("recording the result")
+    }
+}

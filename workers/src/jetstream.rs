@@ -1,0 +1,223 @@
+//! Every stream and consumer, as data: created or updated at start-up, never deleted; and the assertion that the
+//! server really runs them as asked. Nothing else in the workers knows a stream's settings.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use async_nats::jetstream::{
+    Context,
+    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use events_schema::{
+    Area,
+    subject::{self, COMMANDS, DEAD, EVENTS},
+};
+
+/// Atomic batches arrived with 2.12, what we rely on of them was finished by 2.14.
+const OLDEST_SERVER: (u64, u64) = (2, 14);
+/// More commands than this waiting means that the workers are hopelessly behind: better to refuse than to pile up.
+const MOST_COMMANDS_WAITING: i64 = 1_000_000;
+/// A failed login is forgotten after a day.
+const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// About a million throttled addresses; past that the oldest are forgotten, so that a flood cannot stop logins.
+const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+
+/// The four streams. `replicas` is 1 on one machine and 3 in production.
+pub fn streams(replicas: usize) -> [Stream; 4] {
+    let stream = |name: &str| Stream {
+        name: name.to_owned(),
+        subjects: subject::stream_subjects(name),
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        num_replicas: replicas,
+        ..Stream::default()
+    };
+    [
+        Stream {
+            description: Some("Commits and claims: the truth, kept for ever".to_owned()),
+            retention: RetentionPolicy::Limits,
+            deny_delete: true,
+            deny_purge: true,
+            allow_direct: true,
+            allow_atomic_publish: true,
+            ..stream(EVENTS)
+        },
+        Stream {
+            description: Some("Commands waiting to be decided".to_owned()),
+            retention: RetentionPolicy::WorkQueue,
+            max_messages: MOST_COMMANDS_WAITING,
+            ..stream(COMMANDS)
+        },
+        Stream {
+            description: Some("What could not be handled, with the reason in its headers".to_owned()),
+            retention: RetentionPolicy::Limits,
+            ..stream(DEAD)
+        },
+        Stream {
+            description: Some("Failed logins per address".to_owned()),
+            subjects: vec!["$KV.LOGINS.>".to_owned()],
+            max_messages_per_subject: 1,
+            max_age: LOGINS_KEPT,
+            max_bytes: LOGINS_MAX_BYTES,
+            discard: DiscardPolicy::Old,
+            allow_rollup: true,
+            allow_direct: true,
+            ..stream("KV_LOGINS")
+        },
+    ]
+}
+
+/// Creates or updates every stream and refuses to go on with a weaker one, or on a weaker server.
+pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Result<()> {
+    ensure_server(context).await?;
+    for wanted in streams(replicas) {
+        let name = wanted.name.clone();
+        let info = context.create_or_update_stream(wanted.clone()).await.with_context(|| {
+            format!("stream {name} can be neither created nor updated as needed; compare `nats stream info {name}` with workers/src/jetstream.rs")
+        })?;
+        ensure_as_wanted(&wanted, &info.config)?;
+    }
+    Ok(())
+}
+
+fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
+    let subjects = |stream: &Stream| stream.subjects.iter().cloned().collect::<BTreeSet<_>>();
+    let checks = [
+        ("subjects", subjects(got) == subjects(wanted)),
+        ("storage", got.storage == wanted.storage),
+        ("retention", got.retention == wanted.retention),
+        ("discard", got.discard == wanted.discard),
+        ("max_age", got.max_age == wanted.max_age),
+        ("num_replicas", got.num_replicas >= wanted.num_replicas),
+        ("deny_delete", got.deny_delete == wanted.deny_delete),
+        ("deny_purge", got.deny_purge == wanted.deny_purge),
+        ("allow_direct", got.allow_direct == wanted.allow_direct),
+        ("allow_atomic_publish", got.allow_atomic_publish == wanted.allow_atomic_publish),
+        ("no_ack", !got.no_ack),
+    ];
+    for (setting, holds) in checks {
+        ensure!(holds, "stream {} has another {setting} than needed; see workers/src/jetstream.rs", wanted.name);
+    }
+    Ok(())
+}
+
+async fn ensure_server(context: &Context) -> anyhow::Result<()> {
+    let version = context.client().server_info().version;
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u64>().ok());
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (oldest_major, oldest_minor) = OLDEST_SERVER;
+    if (major, minor) < OLDEST_SERVER {
+        bail!("nats-server {version} is too old; {oldest_major}.{oldest_minor} or later is needed");
+    }
+    Ok(())
+}
+
+/// A durable pull consumer, and how patient it is.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// The loop it belongs to: the second token of its dead letters.
+    pub worker_loop: &'static str,
+    /// The stream it reads.
+    pub stream: &'static str,
+    /// Its durable name.
+    pub name: String,
+    /// The subjects it reads.
+    pub filter: String,
+    /// A delivery that is not settled for this long is made again, to any worker.
+    pub ack_wait: Duration,
+    /// After this many deliveries a message goes to DEAD.
+    pub deliveries: i64,
+    /// The wait before the second delivery; it doubles with each further one, up to [`LONGEST_RETRY`](crate::delivery).
+    pub first_retry: Duration,
+    /// How many messages one process works on at once.
+    pub concurrency: usize,
+}
+
+impl Consumer {
+    /// Commands of an area. Five seconds are a thousand times what a command takes; a killed worker's are soon another's.
+    pub fn commands(area: Area) -> Self {
+        Self {
+            worker_loop: "commands",
+            stream: COMMANDS,
+            name: format!("commands_{area}"),
+            filter: subject::commands_of(area),
+            ack_wait: Duration::from_secs(5),
+            deliveries: 20,
+            first_retry: Duration::from_millis(100),
+            concurrency: 128,
+        }
+    }
+
+    /// Commits that feed the view of an area. Deliveries outlast hours without MongoDB.
+    pub fn views(area: Area) -> Self {
+        Self {
+            worker_loop: "views",
+            stream: EVENTS,
+            name: format!("views_{area}"),
+            filter: subject::events_of(area),
+            ack_wait: Duration::from_secs(10),
+            deliveries: 200,
+            first_retry: Duration::from_millis(50),
+            concurrency: 400,
+        }
+    }
+
+    /// Commits that a reaction reads.
+    pub fn reactions(name: &str, source: Area) -> Self {
+        Self {
+            worker_loop: "reactions",
+            stream: EVENTS,
+            name: format!("reactions_{name}"),
+            filter: subject::events_of(source),
+            ack_wait: Duration::from_secs(10),
+            deliveries: 200,
+            first_retry: Duration::from_millis(50),
+            concurrency: 64,
+        }
+    }
+
+    /// Commits that an effect acts on. A minute is longer than the slowest thing it waits for outside.
+    pub fn effects(name: &str, source: Area, deliveries: i64) -> Self {
+        Self {
+            worker_loop: "effects",
+            stream: EVENTS,
+            name: format!("effects_{name}"),
+            filter: subject::events_of(source),
+            ack_wait: Duration::from_secs(60),
+            deliveries,
+            first_retry: Duration::from_secs(1),
+            concurrency: 8,
+        }
+    }
+
+    /// Creates or updates it.
+    pub async fn ensure(&self, context: &Context) -> anyhow::Result<PullConsumer> {
+        let wanted = pull::Config {
+            durable_name: Some(self.name.clone()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.ack_wait,
+            // The loop itself gives up at `deliveries`, with a copy in DEAD; the server's own limit is only the backstop.
+            max_deliver: self.deliveries * 2,
+            max_ack_pending: 10_000,
+            filter_subject: self.filter.clone(),
+            ..pull::Config::default()
+        };
+        let consumer: PullConsumer = context
+            .create_consumer_on_stream(wanted.clone(), self.stream)
+            .await
+            .with_context(|| format!("consumer {} on stream {}", self.name, self.stream))?;
+        let got = &consumer.cached_info().config;
+        ensure!(
+            got.ack_policy == wanted.ack_policy
+                && got.ack_wait == wanted.ack_wait
+                && got.max_deliver == wanted.max_deliver
+                && got.max_ack_pending == wanted.max_ack_pending
+                && got.filter_subject == wanted.filter_subject,
+            "consumer {} is not as needed; see workers/src/jetstream.rs",
+            self.name
+        );
+        Ok(consumer)
+    }
+}

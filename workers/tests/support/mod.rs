@@ -1,0 +1,202 @@
+//! A private nats-server and mongod for one test, worker processes to kill, and a client that says commands as the
+//! gateway does. No part of the product is replaced here.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_nats::{
+    Client, ConnectOptions,
+    jetstream::{self, Context},
+};
+use events_schema::{AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash, PersonName, TenantId, Time, account};
+use futures_util::StreamExt;
+use mongodb::bson::{Document, doc};
+use serde::Serialize;
+use servers::{Role, Servers};
+use tokio::process::{Child, Command as Process};
+
+/// Far more than anything here takes; reached only by what is broken.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+pub struct World {
+    pub servers: Servers,
+    pub gateway: Client,
+    pub operator: Context,
+    pub views: mongodb::Database,
+    /// Where workers find NATS, if not at the server itself.
+    pub worker_nats_url: Option<String>,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let servers = Servers::ephemeral().await.unwrap();
+        let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;
+        let operator = jetstream::new(connect(&servers, Role::Operator, "_INBOX_operator").await);
+        let views = mongodb::Client::with_uri_str(servers.mongod.uri()).await.unwrap().database("ultimate_backend");
+        Self { servers, gateway, operator, views, worker_nats_url: None }
+    }
+
+    /// A worker process, not yet known to work.
+    pub fn spawn_worker(&self, arguments: &[&str]) -> Child {
+        self.process(&[&["run"], arguments].concat()).kill_on_drop(true).spawn().unwrap()
+    }
+
+    pub fn process(&self, arguments: &[&str]) -> Process {
+        let nats_url = self.worker_nats_url.clone().unwrap_or_else(|| self.servers.nats.url(Role::Workers));
+        let mut process = Process::new(env!("CARGO_BIN_EXE_workers"));
+        process
+            .args(arguments)
+            .env("UB_NATS_URL", nats_url)
+            .env("UB_MONGO_URL", self.servers.mongod.uri())
+            // Nobody listens there: what these tests are about sends no mail.
+            .env("UB_SMTP_URL", "smtp://127.0.0.1:9")
+            .env("UB_SECRET", SECRET)
+            .env("RUST_LOG", "error")
+            .stdin(Stdio::null());
+        process
+    }
+
+    /// Workers that have begun to answer.
+    pub async fn workers<const N: usize>(&self, arguments: &[&str]) -> [Child; N] {
+        let workers = std::array::from_fn(|_| self.spawn_worker(arguments));
+        self.answering().await;
+        workers
+    }
+
+    /// Returns when a command is answered.
+    pub async fn answering(&self) {
+        let end = account::Command::RevokeSessions;
+        eventually("an answer", || async { self.send(Area::Account, id(), CommandId(id()), &end).await.is_some() }).await;
+    }
+
+    /// Says a command as the gateway does; `None` if there is no answer within two seconds.
+    pub async fn send<C: Serialize>(&self, area: Area, aggregate: Id, command: CommandId, payload: &C) -> Option<Outcome> {
+        let reply = self.gateway.new_inbox();
+        let mut answers = self.gateway.subscribe(reply.clone()).await.ok()?;
+        let command = Command {
+            id: command,
+            tenant: TenantId::Platform,
+            area,
+            aggregate,
+            actor: Actor::Anonymous,
+            time: Time::from(SystemTime::now()),
+            reply: Some(reply),
+            payload,
+        };
+        let subject = command.subject().unwrap().to_string();
+        let body = serde_json::to_vec(&command).unwrap();
+        let stored = async { jetstream::new(self.gateway.clone()).publish(subject, body.into()).await.ok()?.await.ok() };
+        tokio::time::timeout(Duration::from_secs(2), async {
+            stored.await?;
+            serde_json::from_slice(&answers.next().await?.payload).ok()
+        })
+        .await
+        .ok()?
+    }
+
+    /// Says a command until it is answered, as a client with an idempotency key would.
+    pub async fn send_until_answered<C: Serialize>(&self, area: Area, aggregate: Id, command: CommandId, payload: &C) -> Outcome {
+        let start = Instant::now();
+        loop {
+            if let Some(outcome) = self.send(area, aggregate, command, payload).await {
+                return outcome;
+            }
+            assert!(start.elapsed() < DEADLINE, "no answer to {command}");
+        }
+    }
+
+    /// A new account.
+    pub async fn register(&self, email: &str) -> AccountId {
+        let command = id();
+        let outcome = self.send_until_answered(Area::Account, command, CommandId(command), &register(email)).await;
+        assert_eq!(outcome.revision(), Ok(1));
+        AccountId(command)
+    }
+
+    /// All commits of an area, in order, with their sequences.
+    pub async fn commits<E: serde::de::DeserializeOwned>(&self, area: Area) -> Vec<(u64, Commit<E>)> {
+        let mut stream = self.operator.get_stream("EVENTS").await.unwrap();
+        let last = stream.info().await.unwrap().state.last_sequence;
+        let mut commits = Vec::new();
+        for sequence in 1..=last {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            if message.subject.starts_with("evt.") && message.subject.contains(&format!(".{area}.")) {
+                if let Ok(commit) = serde_json::from_slice(&message.payload) {
+                    commits.push((sequence, commit));
+                }
+            }
+        }
+        commits
+    }
+
+    /// All documents of a view, by id.
+    pub async fn documents(&self, area: Area) -> BTreeMap<String, Document> {
+        let found = self.views.collection::<Document>(area.as_str()).find(doc! {}).await.unwrap();
+        found.map(|document| document.unwrap()).map(|document| (document.get_str("_id").unwrap().to_owned(), document)).collect().await
+    }
+
+    /// Returns when every document of the area stands at the last revision in the log.
+    pub async fn views_up_to_date(&self, area: Area) {
+        let mut wanted = BTreeMap::new();
+        for (_, commit) in self.commits::<serde_json::Value>(area).await {
+            wanted.insert(commit.id.to_string(), i64::try_from(commit.revision).unwrap());
+        }
+        eventually("the views", || async {
+            let documents = self.documents(area).await;
+            wanted == documents.iter().map(|(id, document)| (id.clone(), document.get_i64("revision").unwrap())).collect()
+        })
+        .await;
+    }
+
+    /// What lies in DEAD: subject and reason.
+    pub async fn dead(&self) -> Vec<(String, String)> {
+        let mut stream = self.operator.get_stream("DEAD").await.unwrap();
+        let last = stream.info().await.unwrap().state.last_sequence;
+        let mut dead = Vec::new();
+        for sequence in 1..=last {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            dead.push((message.subject.to_string(), message.headers.get("Ub-Reason").unwrap().to_string()));
+        }
+        dead
+    }
+}
+
+pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
+    ConnectOptions::new().custom_inbox_prefix(inbox).connect(servers.nats.url(role)).await.unwrap()
+}
+
+/// Polls until it holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < DEADLINE, "{what} did not come within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A fresh id.
+pub fn id() -> Id {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Id::from_bytes(bytes)
+}
+
+pub fn register(email: &str) -> account::Command {
+    account::Command::Register {
+        email: EmailAddress::parse(email).unwrap(),
+        firstname: PersonName::parse("Ada").unwrap(),
+        lastname: PersonName::parse("Lovelace").unwrap(),
+        password_hash: PasswordHash::parse("$argon2id$test").unwrap(),
+    }
+}
+
+pub fn rename(lastname: &str) -> account::Command {
+    account::Command::UpdateProfile { firstname: None, lastname: Some(PersonName::parse(lastname).unwrap()) }
+}
