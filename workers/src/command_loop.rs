@@ -96,7 +96,11 @@ impl<A: Aggregate> Desk<A> {
                     let commit = commit_of(history.revision + 1, command, decision.events);
                     let claims = self.claims(command.aggregate, &decision.take, &decision.release, holders).await?;
                     let mut messages = claims;
-                    messages.push(Append { subject: subject.clone(), last: history.last_sequence, payload: serde_json::to_vec(&commit)?.into() });
+                    messages.push(Append {
+                        subject: subject.clone(),
+                        last: history.last_sequence,
+                        payload: serde_json::to_vec(&commit)?.into(),
+                    });
                     match self.store.append(&messages, trace).await? {
                         Appended::At(sequence) => {
                             history.take(&commit, sequence)?;
@@ -177,4 +181,3 @@ fn decode<A: Aggregate>(message: &Message) -> anyhow::Result<Command<A::Command>
     }
     Ok(command)
 }
-

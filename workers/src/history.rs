@@ -32,8 +32,8 @@ impl<A: Aggregate> History<A> {
     /// Reads whatever the log has beyond what is known.
     pub async fn refresh(&mut self, store: &EventStore, subject: &str) -> anyhow::Result<()> {
         for message in store.read(subject, self.last_sequence + 1).await? {
-            let commit: Commit<A::Event> =
-                serde_json::from_slice(&message.payload).with_context(|| format!("the commit at sequence {} cannot be decoded", message.sequence))?;
+            let commit: Commit<A::Event> = serde_json::from_slice(&message.payload)
+                .with_context(|| format!("the commit at sequence {} cannot be decoded", message.sequence))?;
             self.take(&commit, message.sequence)?;
         }
         Ok(())
@@ -52,10 +52,13 @@ impl<A: Aggregate> History<A> {
     }
 }
 
+/// A history that one command at a time may use.
+pub type Shared<A> = Arc<Mutex<History<A>>>;
+
 /// The aggregates of one area that were lately in use. Each is behind a lock, in whose order its commands are decided.
 #[derive(Debug)]
 pub struct Histories<A> {
-    kept: std::sync::Mutex<LruCache<(TenantId, Id), Arc<Mutex<History<A>>>>>,
+    kept: std::sync::Mutex<LruCache<(TenantId, Id), Shared<A>>>,
 }
 
 impl<A: Aggregate> Histories<A> {
@@ -65,7 +68,7 @@ impl<A: Aggregate> Histories<A> {
     }
 
     /// The aggregate, known or not.
-    pub fn get(&self, tenant: TenantId, id: Id) -> Arc<Mutex<History<A>>> {
+    pub fn get(&self, tenant: TenantId, id: Id) -> Shared<A> {
         // A panic under this lock leaves at worst a missing entry.
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         kept.get_or_insert((tenant, id), Arc::default).clone()

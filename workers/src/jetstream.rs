@@ -4,20 +4,29 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use async_nats::jetstream::{
-    Context,
-    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-    stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
+use async_nats::{
+    Client,
+    jetstream::{
+        Context,
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+        stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
+    },
 };
 use events_schema::{
     Area,
     subject::{self, COMMANDS, DEAD, EVENTS},
 };
+use futures_util::StreamExt;
+use serde_json::{Value, json};
 
 /// Atomic batches arrived with 2.12, what we rely on of them was finished by 2.14.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
 /// More commands than this waiting means that the workers are hopelessly behind: better to refuse than to pile up.
 const MOST_COMMANDS_WAITING: i64 = 1_000_000;
+/// How long the first server may take to tell its settings.
+const FIRST_SERVER: Duration = Duration::from_secs(5);
+/// How long the further ones of a cluster may take after it: each start waits this long.
+const NEXT_SERVER: Duration = Duration::from_millis(200);
 /// A failed login is forgotten after a day.
 const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// About a million throttled addresses; past that the oldest are forgotten, so that a flood cannot stop logins.
@@ -110,6 +119,30 @@ async fn ensure_server(context: &Context) -> anyhow::Result<()> {
     if (major, minor) < OLDEST_SERVER {
         bail!("nats-server {version} is too old; {oldest_major}.{oldest_minor} or later is needed");
     }
+    ensure_synced(&context.client()).await
+}
+
+/// Every server says that it syncs before it acknowledges, or the log would lie about what is stored.
+async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await?;
+    let question = json!({ "config": true }).to_string();
+    client.publish_with_reply("$SYS.REQ.SERVER.PING.JSZ", inbox, question.into()).await?;
+    let mut wait = FIRST_SERVER;
+    let mut servers = 0;
+    while let Ok(Some(answer)) = tokio::time::timeout(wait, answers.next()).await {
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        let name = answer.pointer("/server/name").and_then(Value::as_str).unwrap_or("?");
+        let synced = answer.pointer("/data/config/sync_always").and_then(Value::as_bool);
+        let disabled = answer.pointer("/data/disabled").and_then(Value::as_bool);
+        ensure!(
+            synced == Some(true) || disabled == Some(true),
+            "nats-server {name} acknowledges before it syncs; set `sync_interval: always` in its jetstream block, as in nats.conf"
+        );
+        servers += 1;
+        wait = NEXT_SERVER;
+    }
+    ensure!(servers > 0, "no nats-server tells whether it syncs always; export `$SYS.REQ.SERVER.PING.JSZ` to the workers, as in nats.conf");
     Ok(())
 }
 

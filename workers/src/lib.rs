@@ -71,8 +71,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             match area {
                 Area::Email => {
                     let mail = &config.mail;
-                    let links = effect::mail_text::Links { key: mail.secret.clone(), public_url: mail.public_url.trim_end_matches('/').to_owned() };
-                    let send = effect::send_mail::SendMail::new(&client, &mail.smtp_url, mail.mail_from.clone(), links, mail.mail_attempts)?;
+                    let links =
+                        effect::mail_text::Links { key: mail.secret.clone(), public_url: mail.public_url.trim_end_matches('/').to_owned() };
+                    let send =
+                        effect::send_mail::SendMail::new(&client, &mail.smtp_url, mail.mail_from.clone(), links, mail.mail_attempts)?;
                     loops.spawn(send.run(stop.clone()));
                 }
                 Area::Account | Area::Session => {}
@@ -135,6 +137,9 @@ async fn connect_mongo(config: &Mongo) -> anyhow::Result<Database> {
     options.server_selection_timeout = Some(MONGO_PATIENCE);
     let database = mongodb::Client::with_options(options)?.database(&config.mongo_database);
     let hello = database.run_command(mongodb::bson::doc! { "hello": 1 }).await.context("MongoDB is not reached; see UB_MONGO_URL")?;
-    anyhow::ensure!(hello.contains_key("setName"), "MongoDB must run as a replica set (one member will do), or its writes are not majority writes");
+    anyhow::ensure!(
+        hello.contains_key("setName"),
+        "MongoDB must run as a replica set (one member will do), or its writes are not majority writes"
+    );
     Ok(database)
 }

@@ -41,7 +41,11 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if options.production { log.json().init() } else { log.init() }
+    if options.production {
+        log.json().init()
+    } else {
+        log.init()
+    }
     match options.command {
         Command::Run(config) => workers::run(*config, stop_on_signal()?).await,
         Command::RebuildViews { nats, mongo, areas } => {

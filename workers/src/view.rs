@@ -28,3 +28,31 @@ pub struct Index {
     /// Field names within the view.
     pub fields: &'static [&'static str],
 }
+
+#[cfg(test)]
+mod testing {
+    use events_schema::{Actor, CommandId, Commit, Id, TenantId, Time};
+
+    use super::View;
+
+    /// The document after these events, each in a commit of its own at the given time.
+    pub(super) fn fold<V: View>(events: impl IntoIterator<Item = (i64, V::Event)>) -> Option<V> {
+        let id = Id::from_bytes([7; 16]);
+        (1..).zip(events).fold(None, |view, (revision, (time, event))| {
+            let (actor, time) = (Actor::Anonymous, Time(time));
+            V::fold(
+                view,
+                &Commit {
+                    tenant: TenantId::Platform,
+                    area: V::AREA,
+                    id,
+                    revision,
+                    command: CommandId(id),
+                    actor,
+                    time,
+                    events: vec![event],
+                },
+            )
+        })
+    }
+}

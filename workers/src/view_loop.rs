@@ -50,6 +50,8 @@ pub struct Views<V: View> {
 }
 
 type Target = (TenantId, Id);
+/// The commits of one document, with the messages to be settled for them.
+type Seen<V> = Vec<(Commit<<V as View>::Event>, Message)>;
 
 impl<V: View> Views<V> {
     /// The view of the area of `V` in this database.
@@ -85,11 +87,11 @@ impl<V: View> Views<V> {
         Ok(())
     }
 
-    async fn take_in(&self, context: &jetstream::Context, consumer: &Consumer, seen: BTreeMap<Target, Vec<(Commit<V::Event>, Message)>>) {
-        let commits_of = |seen: &Vec<(Commit<V::Event>, Message)>| seen.iter().map(|(commit, _)| commit.clone()).collect::<Vec<_>>();
+    async fn take_in(&self, context: &jetstream::Context, consumer: &Consumer, seen: BTreeMap<Target, Seen<V>>) {
+        let commits_of = |seen: &Seen<V>| seen.iter().map(|(commit, _)| commit.clone()).collect::<Vec<_>>();
         let all = seen.iter().map(|(target, seen)| (*target, commits_of(seen))).collect();
         let all_done = self.apply(all).await.inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "one by one then")).is_ok();
-        let settle_one = |(target, seen): (Target, Vec<(Commit<V::Event>, Message)>)| async move {
+        let settle_one = |(target, seen): (Target, Seen<V>)| async move {
             // One document that cannot be written must not hold up the others of its bulk.
             let result = if all_done { Ok(()) } else { self.apply(BTreeMap::from([(target, commits_of(&seen))])).await };
             let result = result.map_err(|error| format!("{error:#}"));
@@ -181,7 +183,8 @@ impl<V: View> Views<V> {
         };
         let answer = self.database.run_command(command).await.context("writing the documents")?;
         let overtaken = answer.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
-        let is_duplicate = |error: &Bson| error.as_document().is_some_and(|error| error.get_i32("code").is_ok_and(|code| code == DUPLICATE_KEY));
+        let is_duplicate =
+            |error: &Bson| error.as_document().is_some_and(|error| error.get_i32("code").is_ok_and(|code| code == DUPLICATE_KEY));
         if let Some(error) = overtaken.iter().find(|error| !is_duplicate(error)) {
             bail!("writing a document: {error}");
         }
@@ -229,8 +232,9 @@ pub async fn rebuild<V: View>(client: Client, database: &Database, progress: imp
     let live = Views::<V>::new(client.clone(), database.clone());
     let beside = Views { collection: database.collection(&format!("{}.rebuilding", V::AREA)), ..Views::<V>::new(client, database.clone()) };
     beside.collection.drop().await.context("dropping an unfinished rebuild")?;
+    // By itself a collection comes with its first document, and an empty log has none.
+    database.create_collection(beside.collection.name()).await.context("creating a collection")?;
     create_indexes::<V>(&beside.collection).await?;
-    database.create_collection(beside.collection.name()).await.or_else(already_there)?;
     let (next, read) = beside.catch_up(1, &progress).await?;
     let database_name = database.name();
     let rename = doc! {
@@ -242,15 +246,6 @@ pub async fn rebuild<V: View>(client: Client, database: &Database, progress: imp
     // What was committed while the log was read went into the old documents.
     let (_, read_since) = live.catch_up(next, &progress).await?;
     Ok(read + read_since)
-}
-
-/// Creating an index has already created the collection, unless the view has none.
-fn already_there(error: mongodb::error::Error) -> Result<(), mongodb::error::Error> {
-    const NAMESPACE_EXISTS: i32 = 48;
-    match *error.kind {
-        mongodb::error::ErrorKind::Command(ref command) if command.code == NAMESPACE_EXISTS => Ok(()),
-        _ => Err(error),
-    }
 }
 
 impl<V: View> Views<V> {

@@ -67,7 +67,8 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
     let message = world.operator.get_stream("EVENTS").await.unwrap().get_last_raw_message_by_subject(&claim).await.unwrap();
     assert_eq!(serde_json::from_slice::<ClaimHolder>(&message.payload).unwrap().holder, Some(registered[0]));
     world.views_up_to_date(Area::Account).await;
-    let shown = world.documents(Area::Account).await.into_values().filter(|document| document.get("view") != Some(&mongodb::bson::Bson::Null));
+    let shown =
+        world.documents(Area::Account).await.into_values().filter(|document| document.get("view") != Some(&mongodb::bson::Bson::Null));
     assert_eq!(shown.count(), 1);
 }
 
@@ -110,7 +111,8 @@ async fn thirty_two_clients_update_one_profile_without_a_gap_or_a_lost_update() 
             async move {
                 let mut revisions = Vec::new();
                 for update in 0..5 {
-                    let outcome = world.send_until_answered(Area::Account, account.0, CommandId(id()), &rename(&format!("{client} {update}"))).await;
+                    let outcome =
+                        world.send_until_answered(Area::Account, account.0, CommandId(id()), &rename(&format!("{client} {update}"))).await;
                     revisions.push(outcome.revision().unwrap());
                 }
                 revisions
@@ -191,10 +193,7 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
 
     world.worker_nats_url = None;
     let _worker = world.workers::<1>(DECIDE_AND_SHOW).await;
-    eventually("the redelivery", || async {
-        world.operator.get_stream("COMMANDS").await.unwrap().cached_info().state.messages == 0
-    })
-    .await;
+    eventually("the redelivery", || async { world.operator.get_stream("COMMANDS").await.unwrap().cached_info().state.messages == 0 }).await;
     let outcome = world.send_until_answered(Area::Account, account.0, command, &say).await;
     assert!(matches!(outcome, Outcome::DoneBefore { revision: 2, .. }), "{outcome:?}");
     let commits = world.commits::<Value>(Area::Account).await;
@@ -368,12 +367,17 @@ async fn killed_servers_come_back_with_every_answered_command_and_work_goes_on()
         let pid = if round % 2 == 0 { world.servers.nats.pid() } else { world.servers.mongod.pid() };
         let kill = async {
             tokio::time::sleep(Duration::from_millis(150 + 70 * round)).await;
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
             stop.store(true, Ordering::SeqCst);
         };
         let (more, ()) = tokio::join!(load, kill);
         answered.extend(more);
-        if round % 2 == 0 { world.servers.nats.restart().await.unwrap() } else { world.servers.mongod.restart().await.unwrap() }
+        if round % 2 == 0 {
+            world.servers.nats.restart().await.unwrap()
+        } else {
+            world.servers.mongod.restart().await.unwrap()
+        }
         world.answering().await;
         world.views_up_to_date(Area::Account).await;
     }

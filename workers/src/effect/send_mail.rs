@@ -110,6 +110,8 @@ impl SendMail {
             payload,
         };
         let body = serde_json::to_vec(&command)?;
-        delivery::publish(&self.context, message.headers.as_ref(), command.subject()?.to_string(), body.into()).await.context("recording the result")
+        delivery::publish(&self.context, message.headers.as_ref(), command.subject()?.to_string(), body.into())
+            .await
+            .context("recording the result")
     }
 }

@@ -13,7 +13,9 @@ use async_nats::{
     Client, ConnectOptions,
     jetstream::{self, Context},
 };
-use events_schema::{AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash, PersonName, TenantId, Time, account};
+use events_schema::{
+    AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash, PersonName, TenantId, Time, account,
+};
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
 use serde::Serialize;

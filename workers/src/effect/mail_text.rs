@@ -1,0 +1,173 @@
+//! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped. Rendered when a mail is
+//! sent, so that its code and link are nowhere stored.
+
+use askama::Template as _;
+use events_schema::{
+    email::Template,
+    secret::{Purpose, ServerKey},
+};
+
+/// What codes and links are made of.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// The key that they derive from.
+    pub key: ServerKey,
+    /// Where people reach the gateway, without a slash at the end.
+    pub public_url: String,
+}
+
+/// A mail, rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailText {
+    /// One line.
+    pub subject: String,
+    /// For readers of plain text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+}
+
+#[derive(askama::Template)]
+#[template(path = "verification.txt")]
+struct VerificationText<'a> {
+    firstname: &'a str,
+    code: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "verification.html")]
+struct VerificationHtml<'a> {
+    firstname: &'a str,
+    code: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "already_registered.txt")]
+struct AlreadyRegisteredText<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "already_registered.html")]
+struct AlreadyRegisteredHtml<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "password_reset.txt")]
+struct PasswordResetText<'a> {
+    firstname: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "password_reset.html")]
+struct PasswordResetHtml<'a> {
+    firstname: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "password_changed.txt")]
+struct PasswordChangedText<'a> {
+    firstname: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "password_changed.html")]
+struct PasswordChangedHtml<'a> {
+    firstname: &'a str,
+    link: &'a str,
+}
+
+/// Renders a mail.
+///
+/// # Errors
+/// None that retrying helps: a template was compiled or it was not.
+pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
+    let home = links.public_url.as_str();
+    let (subject, text, html) = match template {
+        Template::Verification { account, challenge, firstname } => {
+            let code = &links.key.code(Purpose::Verification, *challenge);
+            let link = &format!("{home}/account/verify?token={}", links.key.link_token(Purpose::Verification, *account, *challenge));
+            let firstname = firstname.as_str();
+            let html = VerificationHtml { firstname, code, link }.render()?;
+            ("Confirm your e-mail address", VerificationText { firstname, code, link }.render()?, html)
+        }
+        Template::AlreadyRegistered => {
+            let html = AlreadyRegisteredHtml { link: home }.render()?;
+            ("Somebody tried to register with your address", AlreadyRegisteredText { link: home }.render()?, html)
+        }
+        Template::PasswordReset { account, challenge, firstname } => {
+            let token = links.key.link_token(Purpose::PasswordReset, *account, *challenge);
+            let link = &format!("{home}/account/reset-password?token={token}");
+            let firstname = firstname.as_str();
+            let html = PasswordResetHtml { firstname, link }.render()?;
+            ("Set a new password", PasswordResetText { firstname, link }.render()?, html)
+        }
+        Template::PasswordChanged { firstname } => {
+            let firstname = firstname.as_str();
+            let html = PasswordChangedHtml { firstname, link: home }.render()?;
+            ("Your password was changed", PasswordChangedText { firstname, link: home }.render()?, html)
+        }
+    };
+    Ok(MailText { subject: subject.to_owned(), text, html })
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AccountId, ChallengeId, Id, PersonName};
+
+    use super::*;
+
+    fn links() -> Links {
+        Links { key: ServerKey::parse(&"k".repeat(32)).unwrap(), public_url: "https://example.com".to_owned() }
+    }
+    const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+    fn verification(firstname: &str) -> MailText {
+        render(
+            &Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: PersonName::parse(firstname).unwrap() },
+            &links(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn code_and_link_are_in_both_bodies() {
+        let mail = verification("Ada");
+        let code = links().key.code(Purpose::Verification, CHALLENGE);
+        let link =
+            format!("https://example.com/account/verify?token={}", links().key.link_token(Purpose::Verification, ACCOUNT, CHALLENGE));
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(&code) && body.contains(&link) && body.contains("Ada"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_escaped_in_html_and_left_alone_in_text() {
+        let mail = verification("<b>Ada & Co</b>");
+        assert!(mail.text.contains("<b>Ada & Co</b>"));
+        assert!(!mail.html.contains("<b>Ada"), "{}", mail.html);
+    }
+
+    #[test]
+    fn every_mail_has_a_one_line_subject_and_two_bodies() {
+        let firstname = PersonName::parse("Ada").unwrap();
+        for template in [
+            Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
+            Template::AlreadyRegistered,
+            Template::PasswordReset { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
+            Template::PasswordChanged { firstname },
+        ] {
+            let mail = render(&template, &links()).unwrap();
+            assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
+            for body in [&mail.text, &mail.html] {
+                assert!(body.contains("https://example.com") && !body.contains("{{") && !body.contains("{%"), "{body}");
+            }
+        }
+    }
+}
