@@ -56,11 +56,8 @@ impl Caller {
     pub(crate) async fn of(state: &State, headers: &HeaderMap, trace: Trace, body: Bytes) -> Result<Self, Error> {
         let key = headers.get(IDEMPOTENCY_KEY).map(|value| idempotency_key(value.as_bytes())).transpose()?;
         let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-        let mut caller = Self {
-            device: Device::from_user_agent(&agent),
-            idempotency: key.map(|key| Idempotency { key, body }),
-            ..Self::nobody(trace)
-        };
+        let mut caller =
+            Self { device: Device::from_user_agent(&agent), idempotency: key.map(|key| Idempotency { key, body }), ..Self::nobody(trace) };
         if let Some(session) = cookie::session_id(headers, state.config.is_https()) {
             caller.identity = caller.identify(state, session).await?;
         }

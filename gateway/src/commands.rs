@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_nats::{
-    Client, ConnectOptions, HeaderMap, Subject,
+    Client, ConnectOptions, HeaderMap, ServerAddr, Subject,
     connection::State as Connection,
     jetstream::{self, ContextBuilder, context::PublishErrorKind},
 };
@@ -24,14 +24,16 @@ use crate::{caller::Caller, error::Error, now, views::Views};
 const PUBLISH_ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connects to NATS, now or not at all; a connection that is lost later is made again for as long as it takes.
-pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {
-    let servers: Vec<String> = url.split(',').map(|server| server.trim().to_owned()).collect();
-    ConnectOptions::new()
-        .name("gateway")
-        .custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.'))
-        .connect(servers)
-        .await
-        .context("connecting to NATS")
+pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
+    let servers: Result<Vec<ServerAddr>, _> = urls.split(',').map(|url| url.trim().parse()).collect();
+    // The client's error would print the URL with its password.
+    let servers = servers.map_err(|_| anyhow!("UB_NATS_URL is no list of nats://user:password@host:port"))?;
+    let mut options = ConnectOptions::new().name("gateway").custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.')).max_reconnects(None);
+    // The client takes these from its options alone, not from the URL.
+    if let Some((user, password)) = servers.iter().find_map(|server| server.username().zip(server.password())) {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    options.connect(servers).await.context("connecting to NATS; see UB_NATS_URL")
 }
 
 /// Publishes commands and awaits their outcomes.

@@ -140,7 +140,10 @@ mod tests {
             (Error::not_logged_in(), r#""extensions":{"code":"UNAUTHENTICATED"}"#),
             (Error::Forbidden("No."), r#""extensions":{"code":"FORBIDDEN"}"#),
             (Error::NotFound, r#""extensions":{"code":"NOT_FOUND"}"#),
-            (Error::invalid("email")(Invalid("is odd")), r#"{"message":"email is odd.","extensions":{"code":"BAD_USER_INPUT","field":"email"}}"#),
+            (
+                Error::invalid("email")(Invalid("is odd")),
+                r#"{"message":"email is odd.","extensions":{"code":"BAD_USER_INPUT","field":"email"}}"#,
+            ),
             (Error::RateLimited { retry_after: Duration::from_millis(1_200) }, r#""extensions":{"code":"RATE_LIMITED","retryAfter":2}"#),
             (Error::Pending(id), r#""extensions":{"code":"PENDING","commandId":"abababababababababababababababab"}"#),
             (rejected("not_found"), r#"{"message":"There is no such thing.","extensions":{"code":"NOT_FOUND"}}"#),

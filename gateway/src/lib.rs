@@ -5,7 +5,7 @@
 
 mod caller;
 mod commands;
-mod config;
+pub mod config;
 mod cookie;
 mod error;
 mod graphql;

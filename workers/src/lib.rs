@@ -122,7 +122,10 @@ pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress:
 
 async fn connect_nats(config: &Nats) -> anyhow::Result<Client> {
     let servers = config.nats_url.split(',').map(str::parse).collect::<Result<Vec<ServerAddr>, _>>().context("UB_NATS_URL")?;
-    ConnectOptions::new()
+    // The client does not take user and password from the address by itself.
+    let credentials = servers.first().and_then(|server| Some((server.username()?.to_owned(), server.password()?.to_owned())));
+    let (user, password) = credentials.context("UB_NATS_URL must name user and password, as in nats://workers:secret@host:4222")?;
+    ConnectOptions::with_user_and_password(user, password)
         .name("workers")
         .custom_inbox_prefix("_INBOX_workers")
         .max_reconnects(None)

@@ -10,7 +10,8 @@ use servers::Role;
 use support::{Browser, eventually, start, start_with_mail_attempts};
 
 async fn operator(local: &local::Local) -> jetstream::Context {
-    let options = ConnectOptions::new().custom_inbox_prefix("_INBOX_operator");
+    let password = local.servers.passwords.of(Role::Operator).to_owned();
+    let options = ConnectOptions::with_user_and_password("operator".to_owned(), password).custom_inbox_prefix("_INBOX_operator");
     jetstream::new(options.connect(local.servers.nats.url(Role::Operator)).await.unwrap())
 }
 

@@ -1,0 +1,274 @@
+//! A server as a child process: start, wait until it answers, stop, kill, and a guardian that kills it when we are gone.
+//!
+//! Nothing here knows which server it is; `nats.rs` and `mongod.rs` do.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// A loaded machine needs seconds where an idle one needs milliseconds; recovering a large log takes longest.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How often a starting server is asked whether it answers: short beside the 10 ms that the faster one takes.
+const POLL: Duration = Duration::from_millis(5);
+/// A server that was asked to stop flushes and closes within a second; beyond this it hangs.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// Ports are drawn from here: above the well-known ones, and below 32768, where Linux begins to give ports to outgoing
+/// connections, so that nobody is given a server's port while it restarts.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+/// Draws until a free port; only a machine that has nearly all of them taken needs as many.
+const PORT_DRAWS: usize = 1_000;
+/// Between drawing a port and listening on it somebody else may take it; thrice in a row is no accident.
+const PORT_ATTEMPTS: usize = 3;
+/// So much of a log is read to show its end.
+const TAIL_BYTES: u64 = 16 * 1024;
+/// So many lines of a log are shown.
+const TAIL_LINES: usize = 20;
+
+/// Waits for a word or for the end of its input, which comes when its owner dies in whatever way: then it kills the server
+/// ($1), waits until that is gone (five seconds at most: nobody may be there to reap it) and removes a folder ($2).
+const GUARDIAN: &str = r#"
+trap '' INT TERM HUP
+read -r word && exit 0
+kill -9 "$1" 2>/dev/null
+n=0
+while kill -0 "$1" 2>/dev/null && [ $n -lt 100 ]; do
+  case $(cut -d ' ' -f 3 "/proc/$1/stat" 2>/dev/null) in Z) break ;; esac
+  sleep 0.05
+  n=$((n + 1))
+done
+if [ -n "$2" ]; then
+  rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }
+fi
+"#;
+
+/// What the guardian has in its care beside the process.
+#[derive(Clone, Default)]
+pub(crate) struct Care {
+    /// A folder to remove when we die.
+    pub(crate) remove: Option<PathBuf>,
+    /// A locked file, which stays locked until the guardian has done its work too.
+    pub(crate) lock: Option<Arc<File>>,
+}
+
+/// How to start a server, as often as it takes.
+pub(crate) struct Launch {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) envs: Vec<(&'static str, String)>,
+    pub(crate) log: PathBuf,
+    pub(crate) care: Care,
+}
+
+/// A server that was started. Dropping it has it killed.
+pub(crate) struct Process {
+    launch: Launch,
+    child: Child,
+    /// Closed when we die. A word written to it dismisses the guardian.
+    guardian: Option<io::PipeWriter>,
+}
+
+impl Process {
+    /// Starts the server with a new log. It does not answer yet: see [`Process::wait_for_it`].
+    pub(crate) fn start(launch: Launch) -> Result<Self> {
+        File::create(&launch.log).with_context(|| format!("could not write {}", launch.log.display()))?;
+        let (child, guardian) = spawn(&launch)?;
+        Ok(Self { launch, child, guardian: Some(guardian) })
+    }
+
+    /// Kills the server if it runs, and starts it as before; the log goes on.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        self.kill().await?;
+        let (child, guardian) = spawn(&self.launch)?;
+        (self.child, self.guardian) = (child, Some(guardian));
+        Ok(())
+    }
+
+    /// A moment in which a server that began at `started` gets ready. An error if it has ended, or had [`START_LIMIT`].
+    pub(crate) async fn wait_for_it(&mut self, started: Instant) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            self.dismiss_guardian();
+            bail!("{} ended while it started ({status}):\n{}", self.launch.name, self.log_tail());
+        }
+        if started.elapsed() > START_LIMIT {
+            bail!("{} did not answer within {START_LIMIT:?}:\n{}", self.launch.name, self.log_tail());
+        }
+        sleep(POLL).await;
+        Ok(())
+    }
+
+    /// Waits until the server has ended by itself. May be cancelled and called again.
+    pub(crate) async fn exited(&mut self) -> Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.dismiss_guardian();
+        Ok(status)
+    }
+
+    /// Ends the server at once, as a power loss would, and reaps it.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.child.start_kill()?;
+        }
+        self.exited().await?;
+        Ok(())
+    }
+
+    /// Asks the server to end, and kills it if it has not within [`STOP_LIMIT`].
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        if let Some(pid) = self.pid() {
+            kill(Pid::from_raw(pid.try_into()?), Signal::SIGTERM)?;
+            if timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
+                tracing::warn!(server = self.launch.name, limit = ?STOP_LIMIT, "does not stop when asked: killing it");
+            }
+        }
+        self.kill().await
+    }
+
+    /// The process id; none once it has ended and was reaped.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The end of the log; empty if it cannot be read.
+    pub(crate) fn log_tail(&self) -> String {
+        tail(&self.launch.log).unwrap_or_default()
+    }
+
+    /// The process was reaped, so that its id may be somebody else's soon.
+    fn dismiss_guardian(&mut self) {
+        if let Some(mut pipe) = self.guardian.take() {
+            // It fails only if the guardian is gone already.
+            let _ = pipe.write_all(b"done\n");
+        }
+    }
+}
+
+/// Both in process groups of their own: Ctrl-C in a terminal reaches us alone, and we stop things in order.
+fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
+    let log = File::options().append(true).open(&launch.log)?;
+    let child = Command::new(&launch.program)
+        .args(&launch.args)
+        .envs(launch.envs.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("could not start {}", launch.program.display()))?;
+    let pid = child.id().context("a process that has just started has an id")?;
+    // The write end is close-on-exec, so no other child keeps it open after us.
+    let (reader, writer) = io::pipe()?;
+    let held = match &launch.care.lock {
+        Some(lock) => Stdio::from(lock.try_clone()?),
+        None => Stdio::null(),
+    };
+    Command::new("/bin/sh")
+        .args(["-c", GUARDIAN, "guardian", &pid.to_string()])
+        .arg(launch.care.remove.as_deref().unwrap_or(Path::new("")))
+        .stdin(reader)
+        .stdout(held)
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("could not start /bin/sh")?;
+    Ok((child, writer))
+}
+
+/// Starts a server on a free port, and on another if somebody was faster.
+pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(start: impl Fn(u16) -> F) -> Result<T> {
+    let mut attempt = 1;
+    loop {
+        match start(free_port()?).await {
+            Err(error) if attempt < PORT_ATTEMPTS && was_taken(&error) => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Whether nobody listens there.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+fn free_port() -> Result<u16> {
+    for _ in 0..PORT_DRAWS {
+        let draw = u16::try_from(getrandom::u32()? % u32::from(PORTS.end - PORTS.start))?;
+        if is_free(PORTS.start + draw) {
+            return Ok(PORTS.start + draw);
+        }
+    }
+    bail!("found no free port in {PORTS:?}")
+}
+
+/// Both servers say it in these words, and the error shows the end of their log.
+fn was_taken(error: &anyhow::Error) -> bool {
+    format!("{error:#}").to_lowercase().contains("address already in use")
+}
+
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), (1..=30).map(|n| format!("line {n}\n")).collect::<String>()).unwrap();
+        let tail = tail(file.path()).unwrap();
+        assert!(tail.starts_with("line 11\n") && tail.ends_with("line 30"));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_replaced_by_another() {
+        let attempts = Cell::new(0);
+        let port = on_free_port(|port| {
+            attempts.set(attempts.get() + 1);
+            ready(if attempts.get() < PORT_ATTEMPTS { Err(anyhow!("listen: Address already in use")) } else { Ok(port) })
+        });
+        assert!(PORTS.contains(&port.await.unwrap()));
+        assert_eq!(attempts.get(), PORT_ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn another_reason_to_fail_is_told_at_once() {
+        let attempts = Cell::new(0);
+        let result: Result<()> = on_free_port(|_| {
+            attempts.set(attempts.get() + 1);
+            ready(Err(anyhow!("disk full")))
+        })
+        .await;
+        assert!(result.is_err());
+        assert_eq!(attempts.get(), 1);
+    }
+}

@@ -1,0 +1,156 @@
+//! Assembles the GraphQL schema, and gives resolvers what they need: shared state, the caller, commands and views.
+//!
+//! Each area's queries, mutations and types are in its own file; HTTP is in `http.rs`, limits in `limits.rs`.
+
+mod account;
+pub(crate) mod limits;
+mod profile;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::{
+    Context, EmptySubscription, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value,
+};
+use axum::http::header::SET_COOKIE;
+use events_schema::{Area, CommandId, Id, Time};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{State, caller::Caller, cookie, error::Error, views::Scoped};
+
+/// Answers that must not tell whether an address is known take at least this long: longer than hashing a password and
+/// deciding a command together on a machine that is not overloaded.
+const UNTELLING: Duration = Duration::from_millis(300);
+
+pub(crate) type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+
+/// Everything that may be asked.
+pub(crate) fn schema(state: Arc<State>) -> Schema {
+    let production = state.config.production;
+    let schema = builder().data(state);
+    if production { schema.disable_introspection().disable_suggestions() } else { schema }.finish()
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query::default(), Mutation, EmptySubscription)
+}
+
+/// What may be read.
+#[derive(Default, MergedObject)]
+pub(crate) struct Query(profile::ProfileQuery, session::SessionQuery);
+
+/// What may be done, by area. Fields of one request are done one after the other, also within an area.
+pub(crate) struct Mutation;
+
+#[Object]
+impl Mutation {
+    /// Accounts, passwords and sessions.
+    async fn account(&self) -> Option<AccountMutation> {
+        Some(AccountMutation::default())
+    }
+
+    /// The caller's own profile.
+    async fn profile(&self) -> Option<profile::ProfileMutation> {
+        Some(profile::ProfileMutation)
+    }
+}
+
+/// Accounts, passwords and sessions.
+#[derive(Default, MergedObject)]
+#[graphql(serial)]
+pub(crate) struct AccountMutation(account::RegistrationMutation, account::PasswordMutation, session::SessionMutation);
+
+/// It was done.
+#[derive(SimpleObject)]
+pub(crate) struct Success {
+    /// Always true: what fails is an error.
+    success: bool,
+}
+
+impl Success {
+    // `Option` since GraphQL puts null where a field fails, here and at every field below.
+    #[expect(clippy::unnecessary_wraps, reason = "every resolver that may fail answers a nullable field")]
+    const fn yes() -> Result<Option<Self>, Error> {
+        Ok(Some(Self { success: true }))
+    }
+}
+
+/// A point in time, RFC 3339 in UTC.
+struct DateTime(Time);
+
+#[Scalar]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let text = if let Value::String(text) = &value { text.parse::<Timestamp>().ok() } else { None };
+        text.map(|time| Self(Time(time.as_millisecond()))).ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    fn to_value(&self) -> Value {
+        Timestamp::from_millisecond(self.0.0).map_or(Value::Null, |time| Value::String(time.to_string()))
+    }
+}
+
+/// A field being resolved: who wants it, and what it takes to answer.
+struct Field<'a> {
+    ctx: &'a Context<'a>,
+    state: &'a State,
+    caller: &'a Caller,
+}
+
+impl<'a> Field<'a> {
+    fn of(ctx: &'a Context<'a>) -> Self {
+        Self { ctx, state: ctx.data_unchecked::<Arc<State>>(), caller: ctx.data_unchecked::<Caller>() }
+    }
+
+    fn views(&self) -> Scoped<'a> {
+        self.state.views.scoped(self.caller.tenant())
+    }
+
+    /// The command of this field: the same for the same request said again under one `Idempotency-Key`.
+    fn command_id(&self) -> Result<CommandId, Error> {
+        self.caller.command_id(&self.state.config.secret, self.ctx)
+    }
+
+    /// Says this field's command about an aggregate, and waits until it shows.
+    async fn send<C: Serialize>(&self, area: Area, aggregate: Id, payload: C) -> Result<u64, Error> {
+        self.state.commands.send(self.caller, area, aggregate, self.command_id()?, payload).await
+    }
+
+    fn give_cookie(&self, token: &cookie::Token) {
+        self.ctx.append_http_header(SET_COOKIE, token.set_cookie(self.state.config.is_https()));
+    }
+
+    fn clear_cookie(&self) {
+        self.ctx.append_http_header(SET_COOKIE, cookie::clear_cookie(self.state.config.is_https()));
+    }
+}
+
+/// Answers no sooner than [`UNTELLING`], however little there was to do.
+async fn untelling<T>(answer: impl Future<Output = T>) -> T {
+    tokio::join!(answer, tokio::time::sleep(UNTELLING)).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.graphql");
+        let sdl = builder().finish().sdl();
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, &sdl).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            sdl,
+            "if the change is meant, run `UPDATE_SCHEMA=1 cargo test -p gateway`"
+        );
+    }
+
+    #[test]
+    fn a_time_is_written_as_rfc_3339() {
+        assert_eq!(DateTime(Time(1_700_000_000_123)).to_value(), Value::String("2023-11-14T22:13:20.123Z".to_owned()));
+    }
+}

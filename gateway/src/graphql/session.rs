@@ -1,0 +1,186 @@
+//! Logging in and out, and the sessions of the caller.
+//!
+//! What a session is worth on later requests is decided in `caller.rs`.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use events_schema::{AccountId, Area, EmailAddress, SessionId, account, session};
+use mongodb::bson::doc;
+
+use super::{DateTime, Field, Success, profile::User};
+use crate::{caller::new_command_id, cookie::Token, error::Error, now, views::Found};
+
+/// Sessions shown at once, the latest first: more than anybody has devices.
+const MAX_LISTED: i64 = 100;
+
+/// How to prove who one is.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+enum ServiceType {
+    /// By address and password.
+    #[graphql(name = "Password")]
+    Password,
+}
+
+#[derive(InputObject)]
+struct LoginParamsInput {
+    email: String,
+    #[graphql(secret)]
+    password: String,
+}
+
+#[derive(InputObject)]
+struct LoginInput {
+    service: ServiceType,
+    params: LoginParamsInput,
+}
+
+/// Who is logged in now, and where.
+#[derive(SimpleObject)]
+struct Login {
+    user: User,
+    session: Session,
+}
+
+/// Where somebody is logged in.
+pub(super) struct Session {
+    id: SessionId,
+    view: session::View,
+    current: bool,
+}
+
+#[Object]
+impl Session {
+    async fn id(&self) -> ID {
+        self.id.to_string().into()
+    }
+
+    /// What the client said that it is.
+    async fn device(&self) -> &str {
+        self.view.device.as_str()
+    }
+
+    async fn started_at(&self) -> DateTime {
+        DateTime(self.view.started_at)
+    }
+
+    /// Up to ten minutes ago may stand for now.
+    async fn last_used_at(&self) -> DateTime {
+        DateTime(self.view.last_used_at)
+    }
+
+    /// Whether this request came by it.
+    async fn current(&self) -> bool {
+        self.current
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct SessionQuery;
+
+#[Object]
+impl SessionQuery {
+    /// Where the caller is logged in, the latest first.
+    async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Error> {
+        let field = Field::of(ctx);
+        let identity = field.caller.identity()?;
+        let (account, epoch, now) = (identity.account_id(), identity.account.view.epoch, now());
+        let filter = doc! { "view.account": account.to_string(), "view.epoch": epoch };
+        let found = field.views().list::<session::View>(Area::Session, filter, doc! { "view.started_at": -1 }, MAX_LISTED).await?;
+        let live = found.into_iter().filter(|session| session.view.is_live(now, epoch));
+        let shown = live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: SessionId(id) == identity.session });
+        Ok(Some(shown.collect()))
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct SessionMutation;
+
+#[Object(serial)]
+impl SessionMutation {
+    /// Logs in and sets the session cookie. Each login makes a new session, whatever its `Idempotency-Key`: the token is
+    /// random and handed out once.
+    async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
+        let LoginInput { service: ServiceType::Password, params } = input;
+        let field = Field::of(ctx);
+        let email = EmailAddress::parse(&params.email).map_err(Error::invalid("email"))?;
+        let account = check_password(&field, &email, params.password).await?;
+        if !account.view.verified {
+            return Err(Error::Forbidden("Please verify your e-mail address first; we can send you the mail again."));
+        }
+        let session = start(&field, &account).await?;
+        end_current(&field).await;
+        Ok(Some(Login { user: User(account), session }))
+    }
+
+    /// Logs out and clears the session cookie; nobody in particular may do so, too.
+    async fn logout(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
+        let field = Field::of(ctx);
+        field.clear_cookie();
+        if let Some(identity) = &field.caller.identity {
+            let end = session::Command::End { account: identity.account_id() };
+            field.send(Area::Session, identity.session.0, end).await.or_else(ended_already)?;
+        }
+        Success::yes()
+    }
+
+    /// Ends one of the caller's sessions.
+    async fn revoke_session(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
+        let field = Field::of(ctx);
+        let identity = field.caller.identity()?;
+        let account = identity.account_id();
+        let id = SessionId::parse(&id).map_err(|_| Error::NotFound)?;
+        let session = field.views().get::<session::View>(Area::Session, id.0).await?;
+        if session.is_none_or(|session| session.view.account != account) {
+            return Err(Error::NotFound);
+        }
+        field.send(Area::Session, id.0, session::Command::End { account }).await?;
+        if id == identity.session {
+            field.clear_cookie();
+        }
+        Success::yes()
+    }
+
+    /// Ends all of the caller's sessions, this one too.
+    async fn revoke_all_sessions(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
+        let field = Field::of(ctx);
+        field.send(Area::Account, field.caller.identity()?.account.id, account::Command::RevokeSessions).await?;
+        field.clear_cookie();
+        Success::yes()
+    }
+}
+
+/// The account whose password this is. Unknown addresses cost the same work and get the same answer as wrong passwords.
+async fn check_password(field: &Field<'_>, email: &EmailAddress, password: String) -> Result<Found<account::View>, Error> {
+    field.state.logins.begin(email).await?;
+    let account = field.views().find_one::<account::View>(Area::Account, doc! { "view.email": email.as_str() }).await?;
+    let hash = account.as_ref().map(|account| &account.view.password_hash);
+    let matches = field.state.passwords.matches(password, hash).await?;
+    let account = account.filter(|_| matches).ok_or(Error::Unauthenticated("The e-mail address or the password is wrong."))?;
+    field.state.logins.clear(email).await;
+    Ok(account)
+}
+
+/// Starts a session for whoever has just proved to own the account, and hands its token to the client.
+pub(super) async fn start(field: &Field<'_>, account: &Found<account::View>) -> Result<Session, Error> {
+    let token = Token::mint()?;
+    let id = token.session_id();
+    let device = field.caller.device.clone();
+    let start = session::Command::Start { account: AccountId(account.id), epoch: account.view.epoch, device };
+    field.state.commands.send(field.caller, Area::Session, id.0, new_command_id()?, start).await?;
+    let session = field.views().get::<session::View>(Area::Session, id.0).await?.ok_or(Error::NotFound)?;
+    field.give_cookie(&token);
+    Ok(Session { id, view: session.view, current: true })
+}
+
+/// Ends the session that the request came by: a login renews it. The login stands even if that fails.
+async fn end_current(field: &Field<'_>) {
+    let Some(identity) = &field.caller.identity else { return };
+    let end = session::Command::End { account: identity.account_id() };
+    let ended = async { field.state.commands.send(field.caller, Area::Session, identity.session.0, new_command_id()?, end).await };
+    if let Err(error) = ended.await.or_else(ended_already) {
+        tracing::warn!(request_id = %field.caller.trace, ?error, "the session before a login was not ended");
+    }
+}
+
+fn ended_already(error: Error) -> Result<u64, Error> {
+    if let Error::Rejected(_) = error { Ok(0) } else { Err(error) }
+}

@@ -1,0 +1,27 @@
+"use strict";
+// Sends the form's mutation with the token of the link, and says what came of it.
+const form = document.querySelector("form");
+const status = document.querySelector("[role=status]");
+const token = new URLSearchParams(location.search).get("token") ?? "";
+// The token is a secret: it should not stay in the address bar or the history.
+history.replaceState(null, "", location.pathname);
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = form.querySelector("button");
+  button.disabled = true;
+  status.textContent = "…";
+  try {
+    const response = await fetch("/graphql", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ query: form.dataset.mutation, variables: { token, ...Object.fromEntries(new FormData(form)) } }),
+    });
+    const { errors } = await response.json();
+    status.textContent = errors ? errors[0].message : form.dataset.done;
+    form.hidden = !errors;
+  } catch {
+    status.textContent = "The server could not be reached. Please try again.";
+  }
+  button.disabled = false;
+});
