@@ -44,6 +44,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 const MAX_LOGGED_NAME: usize = 100;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const JSON: &str = "application/json";
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 
 /// The gateway over HTTP.
@@ -127,16 +128,21 @@ fn add_headers(headers: &mut HeaderMap, trace: Trace, https: bool) {
 
 /// An answer to a request that did not get as far as GraphQL, in GraphQL's form all the same.
 fn refuse(status: StatusCode, error: Error) -> Response {
-    let mut errors = vec![ServerError::from(error)];
+    let mut errors = [ServerError::from(error)];
     error::finish(&mut errors, "");
-    (status, Json(serde_json::json!({ "errors": errors }))).into_response()
+    refusal(status, JSON, &errors)
 }
 
 /// The same, for what is our own fault.
 fn fail(status: StatusCode, cause: anyhow::Error, trace: Trace) -> Response {
-    let mut errors = vec![ServerError::from(Error::Internal(cause))];
+    let mut errors = [ServerError::from(Error::Internal(cause))];
     error::finish(&mut errors, &trace.to_string());
-    (status, Json(serde_json::json!({ "errors": errors }))).into_response()
+    refusal(status, JSON, &errors)
+}
+
+/// Errors alone: where nothing was executed, there is no `data`, not even null.
+fn refusal(status: StatusCode, content_type: &'static str, errors: &[ServerError]) -> Response {
+    (status, [(CONTENT_TYPE, content_type)], serde_json::json!({ "errors": errors }).to_string()).into_response()
 }
 
 async fn ready(extract::State(Shared { state, .. }): extract::State<Shared>) -> impl IntoResponse {
@@ -218,6 +224,9 @@ fn write(headers: &HeaderMap, mut answer: Answer, trace: Trace) -> Response {
         (true, true) => StatusCode::SERVICE_UNAVAILABLE,
     };
     error::finish(&mut answer.errors, &trace.to_string());
+    if not_executed {
+        return refusal(status, content_type(headers), &answer.errors);
+    }
     for error in &answer.errors {
         put_null(&mut answer.data, &error.path);
     }
@@ -248,8 +257,8 @@ fn content_type(headers: &HeaderMap) -> &'static str {
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).collect();
     let accepts =
         |kind: &str| accepted.iter().any(|range| range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(kind)));
-    let older_alone = accepts("application/json") && ![GRAPHQL_JSON, "*/*", "application/*"].into_iter().any(accepts);
-    if older_alone { "application/json" } else { GRAPHQL_JSON }
+    let older_alone = accepts(JSON) && ![GRAPHQL_JSON, "*/*", "application/*"].into_iter().any(accepts);
+    if older_alone { JSON } else { GRAPHQL_JSON }
 }
 
 #[cfg(test)]

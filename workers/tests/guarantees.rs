@@ -1,7 +1,12 @@
 //! What `protocol.md` promises, held against real servers and real worker processes: races, repeats, kills, restarts,
 //! replays and garbage.
 
-#![allow(missing_docs, reason = "a test binary has no readers but its own")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary: it has no readers but its own, and panics when it fails"
+)]
 
 mod support;
 

@@ -1,6 +1,11 @@
 //! Accounts, sessions and mail as people use them, and as those do who should not.
 
-#![allow(missing_docs, reason = "a test binary has no readers but its own")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary: it has no readers but its own, and panics when it fails"
+)]
 
 mod support;
 
@@ -32,7 +37,10 @@ async fn a_person_registers_verifies_logs_in_and_manages_the_profile() {
     ada.data(VERIFY, json!({ "input": { "email": " ADA@example.com", "code": code(&mail) } })).await;
     let answer = ada.login("ada@example.com", PASSWORD).await;
     let login = &answer["data"]["account"]["login"];
-    assert_eq!((&login["user"]["verified"], &login["session"]["device"], &login["session"]["current"]), (&json!(true), &json!("Browser/1.0"), &json!(true)));
+    assert_eq!(
+        (&login["user"]["verified"], &login["session"]["device"], &login["session"]["current"]),
+        (&json!(true), &json!("Browser/1.0"), &json!(true))
+    );
 
     let profile = ada.data("{ profile { firstname lastname email verified createdAt } }", json!({})).await;
     assert_eq!(profile["profile"]["lastname"], "Lovelace");
@@ -131,10 +139,13 @@ async fn ten_wrong_passwords_make_an_address_wait_known_or_not_and_a_reset_by_ma
     let mut errors = Vec::new();
     for email in ["ada@example.com", "nobody@example.com"] {
         for _ in 0..10 {
-            let error = eve.error(LOGIN, json!({ "input": { "service": "Password", "params": { "email": email, "password": OTHER_PASSWORD } } })).await;
+            let error = eve
+                .error(LOGIN, json!({ "input": { "service": "Password", "params": { "email": email, "password": OTHER_PASSWORD } } }))
+                .await;
             assert_eq!(error["code"], "UNAUTHENTICATED", "{email}");
         }
-        let error = eve.error(LOGIN, json!({ "input": { "service": "Password", "params": { "email": email, "password": PASSWORD } } })).await;
+        let error =
+            eve.error(LOGIN, json!({ "input": { "service": "Password", "params": { "email": email, "password": PASSWORD } } })).await;
         assert_eq!(error["code"], "RATE_LIMITED", "{email}");
         assert!(error["retryAfter"].as_u64().is_some_and(|seconds| seconds > 0));
         errors.push(error["code"].clone());

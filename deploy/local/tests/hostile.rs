@@ -1,6 +1,11 @@
 //! Bad input of every kind, by HTTP: each gets its documented answer, and nothing else happens.
 
-#![allow(missing_docs, reason = "a test binary has no readers but its own")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary: it has no readers but its own, and panics when it fails"
+)]
 
 mod support;
 
@@ -28,10 +33,21 @@ async fn hostile_documents_are_refused_with_the_limit_they_exceed() {
     let list = format!("mutation {{ account {{ logout(x: {}) {{ success }} }} }}", "[".repeat(10_000));
     let many = format!("mutation {{ {} }}", (0..50).map(|at| format!("a{at}: account {{ logout {{ success }} }} ")).collect::<String>());
     for (what, document) in [
-        ("deep", deep.as_str()), ("aliases", &aliases), ("wide", &wide), ("directives", &directives), ("exploding", &exploding),
-        ("cyclic", cyclic), ("nested", &nested), ("list", &list), ("many", &many), ("unknown field", "{ secrets }"), ("no document", "  "),
-        ("not GraphQL", "SELECT 1"), ("unknown operation", "query A { profile { id } } query B { profile { id } }"),
-        ("unknown argument", "mutation { account { logout(force: true) { success } } }"), ("control characters", "{ profile \u{0} { id } }"),
+        ("deep", deep.as_str()),
+        ("aliases", &aliases),
+        ("wide", &wide),
+        ("directives", &directives),
+        ("exploding", &exploding),
+        ("cyclic", cyclic),
+        ("nested", &nested),
+        ("list", &list),
+        ("many", &many),
+        ("unknown field", "{ secrets }"),
+        ("no document", "  "),
+        ("not GraphQL", "SELECT 1"),
+        ("unknown operation", "query A { profile { id } } query B { profile { id } }"),
+        ("unknown argument", "mutation { account { logout(force: true) { success } } }"),
+        ("control characters", "{ profile \u{0} { id } }"),
     ] {
         let start = Instant::now();
         let response = eve.run_with(document, json!({}), HeaderMap::new()).await;
@@ -54,8 +70,19 @@ async fn requests_that_are_none_are_refused_by_status() {
     }
     let none = eve.http().post(&url).body(valid.clone()).send().await.unwrap();
     assert_refused("no content type", none, StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT").await;
-    for garbage in ["", "{", "null", "[]", "\"query\"", "{}", "{\"query\": 1}", "{\"query\": \"{profile{id}}\", \"variables\": 3}", "[{\"query\": \"{profile{id}}\"}]"] {
-        assert_refused(garbage, post("application/json", garbage.to_owned()).await.unwrap(), StatusCode::BAD_REQUEST, "BAD_USER_INPUT").await;
+    for garbage in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "\"query\"",
+        "{}",
+        "{\"query\": 1}",
+        "{\"query\": \"{profile{id}}\", \"variables\": 3}",
+        "[{\"query\": \"{profile{id}}\"}]",
+    ] {
+        assert_refused(garbage, post("application/json", garbage.to_owned()).await.unwrap(), StatusCode::BAD_REQUEST, "BAD_USER_INPUT")
+            .await;
     }
     let huge = json!({ "query": PROFILE, "variables": { "x": "x".repeat(70_000) } }).to_string();
     assert_refused("huge", post("application/json", huge).await.unwrap(), StatusCode::PAYLOAD_TOO_LARGE, "BAD_USER_INPUT").await;
@@ -69,7 +96,14 @@ async fn requests_that_are_none_are_refused_by_status() {
     }
     assert_eq!(eve.http().get(eve.url("/nowhere")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
 
-    let accepts = eve.http().post(&url).json(&json!({ "query": PROFILE })).header("accept", "application/graphql-response+json").send().await.unwrap();
+    let accepts = eve
+        .http()
+        .post(&url)
+        .json(&json!({ "query": PROFILE }))
+        .header("accept", "application/graphql-response+json")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(accepts.status(), StatusCode::OK);
     assert!(accepts.headers()["content-type"].to_str().unwrap().starts_with("application/graphql-response+json"));
     assert_eq!(accepts.headers()["x-request-id"].len(), 32);
@@ -82,7 +116,9 @@ async fn another_site_can_neither_read_nor_post_with_a_persons_cookie() {
     let ada = Browser::new(&local);
     ada.join("ada@example.com").await;
     let logout = json!({ "query": "mutation { account { logout { success } } }" }).to_string();
-    for (content_type, site) in [("text/plain", "cross-site"), ("application/x-www-form-urlencoded", "cross-site"), ("application/json", "cross-site")] {
+    for (content_type, site) in
+        [("text/plain", "cross-site"), ("application/x-www-form-urlencoded", "cross-site"), ("application/json", "cross-site")]
+    {
         let form = ada.http().post(ada.url("/graphql")).header("content-type", content_type).header("sec-fetch-site", site);
         let response = form.header("origin", "https://evil.example").body(logout.clone()).send().await.unwrap();
         assert!(response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE || response.status() == StatusCode::FORBIDDEN, "{content_type}");
@@ -100,7 +136,16 @@ async fn an_absent_foreign_or_mangled_session_is_nobodys() {
     let ada = Browser::new(&local);
     ada.join("ada@example.com").await;
     let long = "x".repeat(4_000);
-    for cookie in ["", "session=", "session=x", "session=../../etc/passwd", "session=\"", "session=%00", &format!("session={long}"), "other=1; session=AAAA; session=BBBB"] {
+    for cookie in [
+        "",
+        "session=",
+        "session=x",
+        "session=../../etc/passwd",
+        "session=\"",
+        "session=%00",
+        &format!("session={long}"),
+        "other=1; session=AAAA; session=BBBB",
+    ] {
         let body: Value = reqwest::Client::new()
             .post(ada.url("/graphql"))
             .header("cookie", cookie)
@@ -133,9 +178,24 @@ async fn every_refused_field_is_named() {
     let long = "x".repeat(101);
     let longer = "x".repeat(129);
     for (field, value) in [
-        ("firstname", ""), ("firstname", "  "), ("firstname", "a\u{0}b"), ("firstname", "a\nb"), ("firstname", &long), ("firstname", "\u{202E}evil"),
-        ("lastname", ""), ("lastname", "\u{7}"), ("email", ""), ("email", "ada"), ("email", "ada@"), ("email", "a@b"), ("email", "a b@c.de"),
-        ("email", "a@b.cd\r\nBcc: x@y.zz"), ("email", "ada@exämple.com"), ("password", ""), ("password", "short"), ("password", "fourteen chars"),
+        ("firstname", ""),
+        ("firstname", "  "),
+        ("firstname", "a\u{0}b"),
+        ("firstname", "a\nb"),
+        ("firstname", &long),
+        ("firstname", "\u{202E}evil"),
+        ("lastname", ""),
+        ("lastname", "\u{7}"),
+        ("email", ""),
+        ("email", "ada"),
+        ("email", "ada@"),
+        ("email", "a@b"),
+        ("email", "a b@c.de"),
+        ("email", "a@b.cd\r\nBcc: x@y.zz"),
+        ("email", "ada@exämple.com"),
+        ("password", ""),
+        ("password", "short"),
+        ("password", "fourteen chars"),
         ("password", &longer),
     ] {
         let mut input = good.clone();

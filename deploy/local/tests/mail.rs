@@ -1,6 +1,11 @@
 //! Mail that is refused, repeated and replayed.
 
-#![allow(missing_docs, reason = "a test binary has no readers but its own")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary: it has no readers but its own, and panics when it fails"
+)]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Starting, stopping, killing and finding real servers.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::{
     io::{BufRead, BufReader},
     net::TcpStream,

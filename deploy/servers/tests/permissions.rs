@@ -1,5 +1,7 @@
 //! What each user of `nats.conf` may and may not do, asked of a real server.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, jetstream};

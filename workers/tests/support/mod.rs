@@ -170,7 +170,8 @@ impl World {
 }
 
 pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
-    let options = ConnectOptions::with_user_and_password(inbox.trim_start_matches("_INBOX_").to_owned(), servers.passwords.of(role).to_owned());
+    let options =
+        ConnectOptions::with_user_and_password(inbox.trim_start_matches("_INBOX_").to_owned(), servers.passwords.of(role).to_owned());
     options.custom_inbox_prefix(inbox).connect(servers.nats.url(role)).await.unwrap()
 }
 

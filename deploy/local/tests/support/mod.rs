@@ -102,7 +102,12 @@ impl Browser {
     pub async fn mail(&self, to: &str, word: &str, nth: usize) -> Value {
         let start = Instant::now();
         loop {
-            let found = self.mails().await.into_iter().filter(|mail| mail["to"][0] == to && mail["text"].as_str().unwrap().contains(word)).nth(nth - 1);
+            let found = self
+                .mails()
+                .await
+                .into_iter()
+                .filter(|mail| mail["to"][0] == to && mail["text"].as_str().unwrap().contains(word))
+                .nth(nth - 1);
             if let Some(mail) = found {
                 return mail;
             }
@@ -120,13 +125,17 @@ impl Browser {
 }
 
 pub const REGISTER: &str = "mutation($input: RegisterInput!) { account { register(input: $input) { success } } }";
-pub const LOGIN: &str = "mutation($input: LoginInput!) { account { login(input: $input) { user { id email verified } session { id device current } } } }";
+pub const LOGIN: &str =
+    "mutation($input: LoginInput!) { account { login(input: $input) { user { id email verified } session { id device current } } } }";
 pub const VERIFY: &str = "mutation($input: VerifyAccountInput!) { account { verifyAccount(input: $input) { success } } }";
 
 /// The six-digit code in a mail.
 pub fn code(mail: &Value) -> String {
     let text = mail["text"].as_str().unwrap();
-    text.split_whitespace().find(|word| word.len() == 6 && word.bytes().all(|c| c.is_ascii_digit())).unwrap_or_else(|| panic!("{text}")).to_owned()
+    text.split_whitespace()
+        .find(|word| word.len() == 6 && word.bytes().all(|c| c.is_ascii_digit()))
+        .unwrap_or_else(|| panic!("{text}"))
+        .to_owned()
 }
 
 /// The token of the link in a mail.
