@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{caller::Caller, error::Error, now, views::Views};
 
-/// How long the broker may take to say that a command is stored, before it is said again: long against a synced
-/// write (1 ms), short against the whole wait (5 s).
-const PUBLISH_ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the broker may take to answer, such as that a command is stored, before it is said again: long against a
+/// synced write (1 ms), short against the whole wait (5 s).
+const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connects to NATS, now or not at all; a connection that is lost later is made again for as long as it takes.
 pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
@@ -34,6 +34,11 @@ pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
         options = options.user_and_password(user.to_owned(), password.to_owned());
     }
     options.connect(servers).await.context("connecting to NATS; see UB_NATS_URL")
+}
+
+/// JetStream over a connection, with answers bounded in time.
+pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
+    ContextBuilder::new().timeout(BROKER_TIMEOUT).build(nats)
 }
 
 /// Publishes commands and awaits their outcomes.
@@ -55,8 +60,7 @@ struct Message {
 impl Commands {
     /// Each command may take `timeout`, until its view shows it.
     pub(crate) fn new(nats: Client, views: Views, timeout: Duration) -> Self {
-        let jetstream = ContextBuilder::new().timeout(PUBLISH_ACK_TIMEOUT).build(nats.clone());
-        Self { nats, jetstream, views, timeout }
+        Self { jetstream: jetstream(nats.clone()), nats, views, timeout }
     }
 
     /// Says a command and waits until its view shows what came of it; returns the revision to read at.

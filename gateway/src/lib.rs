@@ -48,7 +48,7 @@ impl State {
         let views = Views::connect(&config.mongo_url, &config.mongo_database, nats.clone()).await?;
         let commands = Commands::new(nats.clone(), views.clone(), config.command_timeout());
         let passwords = Passwords::new(config.password_min_length).await?;
-        let logins = LoginThrottle::new(nats, config.secret.clone());
+        let logins = LoginThrottle::new(commands::jetstream(nats), config.secret.clone());
         Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness: Readiness::default() }))
     }
 }

@@ -5,12 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use async_nats::{
-    Client,
-    jetstream::{
-        self,
-        kv::{Entry, Operation, Store, UpdateErrorKind},
-    },
+use async_nats::jetstream::{
+    self,
+    kv::{Entry, Operation, Store, UpdateErrorKind},
 };
 use events_schema::{EmailAddress, Time, secret::ServerKey};
 use serde::{Deserialize, Serialize};
@@ -63,8 +60,8 @@ impl Count {
 
 impl LoginThrottle {
     /// Addresses are stored under ids that nobody can guess without `secret`.
-    pub(crate) fn new(nats: Client, secret: ServerKey) -> Self {
-        Self { jetstream: jetstream::new(nats), secret, bucket: OnceCell::new() }
+    pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
+        Self { jetstream, secret, bucket: OnceCell::new() }
     }
 
     /// Counts an attempt as failed before it is made, so that guesses made at once count each; [`clear`](Self::clear)

@@ -236,7 +236,8 @@ fn kept_secret(folder: &Path) -> anyhow::Result<String> {
         return Ok(secret);
     }
     let secret = random_secret()?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
     file.write_all(secret.as_bytes())?;
     Ok(secret)
 }

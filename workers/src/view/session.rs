@@ -10,7 +10,7 @@ use super::{Index, View};
 impl View for Session {
     type Event = Event;
     const AREA: Area = Area::Session;
-    const INDEXES: &'static [Index] = &[Index { fields: &["account"] }];
+    const INDEXES: &'static [Index] = &[Index { fields: &["account", "epoch", "started_at"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         commit.events.iter().fold(view, |view, event| match event {

@@ -7,20 +7,18 @@
     reason = "a test binary: it has no readers but its own, and panics when it fails"
 )]
 
-mod support;
-
 use std::{
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use crate::support::{Browser, PASSWORD, eventually};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::json;
-use support::{Browser, PASSWORD, eventually};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -78,10 +76,14 @@ fn processes_of(folder: &Path) -> Vec<(i32, String)> {
         .collect()
 }
 
+/// The process of this folder whose program's file name begins so.
 fn server(folder: &Path, name: &str) -> i32 {
     let of_folder = processes_of(folder);
-    let found = of_folder.iter().find(|(_, command)| command.split_whitespace().next().is_some_and(|program| program.ends_with(name)));
-    found.unwrap_or_else(|| panic!("no {name} among {of_folder:?}")).0
+    let is_it = |command: &str| {
+        let program = command.split_whitespace().next().map(Path::new);
+        program.and_then(Path::file_name).is_some_and(|file| file.to_string_lossy().starts_with(name))
+    };
+    of_folder.iter().find(|(_, command)| is_it(command)).unwrap_or_else(|| panic!("no {name} among {of_folder:?}")).0
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,11 @@
     reason = "a test binary: it has no readers but its own, and panics when it fails"
 )]
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Browser, PASSWORD, REGISTER, assert_refused, start};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use support::{Browser, PASSWORD, REGISTER, assert_refused, start};
 
 const PROFILE: &str = "{ profile { id } }";
 

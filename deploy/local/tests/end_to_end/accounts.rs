@@ -7,16 +7,14 @@
     reason = "a test binary: it has no readers but its own, and panics when it fails"
 )]
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
+use crate::support::{Browser, LOGIN, PASSWORD, REGISTER, VERIFY, code, eventually, start, token};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::{Browser, LOGIN, PASSWORD, REGISTER, VERIFY, code, eventually, start, token};
 
 const OTHER_PASSWORD: &str = "another quite long password";
 const UPDATE: &str = "mutation($input: UpdateProfileInput!) { profile { update(input: $input) { firstname lastname revision } } }";
