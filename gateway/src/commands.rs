@@ -15,13 +15,18 @@ use axum::body::Bytes;
 use events_schema::{Actor, Area, Command, CommandId, Id, Outcome, TRACEPARENT, subject::OUTCOME_INBOXES};
 use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{caller::Caller, error::Error, now, views::Views};
 
 /// How long the broker may take to answer, such as that a command is stored, before it is said again: long against a
 /// synced write (1 ms), short against the whole wait (5 s).
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a command waits for a lost connection: a restart of the server takes less, and costs nobody an error.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the connection is looked at meanwhile.
+const RECONNECT_POLL: Duration = Duration::from_millis(20);
 
 /// Connects to NATS, now or not at all; a connection that is lost later is made again for as long as it takes.
 pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
@@ -92,10 +97,10 @@ impl Commands {
         payload: C,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        // A client that has lost its connection would keep the command and say it later: better a clear answer now.
-        if self.nats.connection_state() != Connection::Connected {
-            return Err(anyhow!("not connected to NATS").into());
-        }
+        // A client that has lost its connection would keep the command and say it later: better a clear answer soon.
+        timeout_at(deadline.min(Instant::now() + RECONNECT_TIMEOUT), self.connected())
+            .await
+            .map_err(|_| anyhow!("not connected to NATS"))?;
         let inbox = self.nats.new_inbox();
         let message = message(caller, caller.actor(), area, aggregate, id, payload, Some(inbox.clone()))?;
         let asked = async {
@@ -147,6 +152,12 @@ impl Commands {
     async fn publish_once(&self, message: &Message) -> Result<(), jetstream::context::PublishError> {
         let (subject, headers, payload) = (message.subject.clone(), message.headers.clone(), message.payload.clone());
         self.jetstream.publish_with_headers(subject, headers, payload).await?.await.map(|_ack| ())
+    }
+
+    async fn connected(&self) {
+        while !self.is_connected() {
+            sleep(RECONNECT_POLL).await;
+        }
     }
 
     /// Whether the connection to NATS stands.
