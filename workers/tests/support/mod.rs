@@ -128,10 +128,9 @@ impl World {
         let mut commits = Vec::new();
         for sequence in 1..=last {
             let message = stream.get_raw_message(sequence).await.unwrap();
-            if message.subject.starts_with("evt.") && message.subject.contains(&format!(".{area}.")) {
-                if let Ok(commit) = serde_json::from_slice(&message.payload) {
-                    commits.push((sequence, commit));
-                }
+            let of_area = message.subject.starts_with("evt.") && message.subject.contains(&format!(".{area}."));
+            if let (true, Ok(commit)) = (of_area, serde_json::from_slice(&message.payload)) {
+                commits.push((sequence, commit));
             }
         }
         commits

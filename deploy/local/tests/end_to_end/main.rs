@@ -6,4 +6,5 @@ mod accounts;
 mod cargo_dev;
 mod hostile;
 mod mail;
+mod readme;
 mod support;
