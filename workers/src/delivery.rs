@@ -22,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jetstream::Consumer;
 
-/// The longest wait between two deliveries.
-const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
 /// A silent server is noticed after two of these, and the pull made anew.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long one pull stands.
@@ -119,7 +117,7 @@ pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, r
         Ok(Handled::Dead(reason)) => reason,
         Err(error) if delivery >= consumer.deliveries => format!("given up after {delivery} deliveries: {error:#}"),
         Err(error) => {
-            let wait = retry_after(consumer.first_retry, delivery);
+            let wait = retry_after(consumer.first_retry, consumer.longest_retry, delivery);
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(subject, delivery, wait_ms, error = format!("{error:#}"), "trying again");
             if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
@@ -140,10 +138,10 @@ pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, r
     }
 }
 
-/// Doubles with each delivery, from `first` to [`LONGEST_RETRY`].
-fn retry_after(first: Duration, delivery: i64) -> Duration {
+/// Doubles with each delivery, from `first` to `longest`.
+fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
     let doublings = u32::try_from(delivery - 1).unwrap_or(0).min(16);
-    first.saturating_mul(1 << doublings).min(LONGEST_RETRY)
+    first.saturating_mul(1 << doublings).min(longest)
 }
 
 async fn bury(context: &Context, consumer: &Consumer, message: &Message, reason: &str) -> anyhow::Result<()> {
@@ -182,11 +180,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_double_up_to_an_hour() {
-        let first = Duration::from_secs(1);
-        let waits: Vec<u64> = (1..=5).map(|delivery| retry_after(first, delivery).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16]);
-        assert_eq!(retry_after(first, 1_000), LONGEST_RETRY);
-        assert_eq!(retry_after(first, 0), first);
+    fn retries_double_up_to_the_longest() {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
+        let waits: Vec<u64> = (1..=7).map(|delivery| retry_after(first, longest, delivery).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
+        assert_eq!(retry_after(first, longest, 10_000), longest);
+        assert_eq!(retry_after(first, longest, 0), first);
     }
 }

@@ -161,8 +161,10 @@ pub struct Consumer {
     pub ack_wait: Duration,
     /// After this many deliveries a message goes to DEAD.
     pub deliveries: i64,
-    /// The wait before the second delivery; it doubles with each further one, up to [`LONGEST_RETRY`](crate::delivery).
+    /// The wait before the second delivery; it doubles with each further one.
     pub first_retry: Duration,
+    /// The longest wait between two deliveries.
+    pub longest_retry: Duration,
     /// How many messages one process works on at once.
     pub concurrency: usize,
 }
@@ -178,11 +180,13 @@ impl Consumer {
             ack_wait: Duration::from_secs(5),
             deliveries: 20,
             first_retry: Duration::from_millis(100),
+            longest_retry: Duration::from_secs(5),
             concurrency: 128,
         }
     }
 
-    /// Commits that feed the view of an area. Deliveries outlast hours without MongoDB.
+    /// Commits that feed the view of an area. Deliveries outlast half a day without MongoDB, and the wait between them
+    /// stays short, so that views are up to date soon after it is back.
     pub fn views(area: Area) -> Self {
         Self {
             worker_loop: "views",
@@ -190,8 +194,9 @@ impl Consumer {
             name: format!("views_{area}"),
             filter: subject::events_of(area),
             ack_wait: Duration::from_secs(10),
-            deliveries: 200,
+            deliveries: 10_000,
             first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(5),
             concurrency: 400,
         }
     }
@@ -204,8 +209,9 @@ impl Consumer {
             name: format!("reactions_{name}"),
             filter: subject::events_of(source),
             ack_wait: Duration::from_secs(10),
-            deliveries: 200,
+            deliveries: 10_000,
             first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(5),
             concurrency: 64,
         }
     }
@@ -220,6 +226,7 @@ impl Consumer {
             ack_wait: Duration::from_secs(60),
             deliveries,
             first_retry: Duration::from_secs(1),
+            longest_retry: Duration::from_secs(60 * 60),
             concurrency: 8,
         }
     }

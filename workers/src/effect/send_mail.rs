@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use async_nats::{
     Client,
-    jetstream::{self, Context, Message},
+    jetstream::{self, AckKind, Context, Message},
 };
 use events_schema::{
     Actor, Area, Command, CommandId, Commit, EmailAddress, Id, TenantId, Time,
@@ -31,8 +31,10 @@ use crate::{
     jetstream::Consumer,
 };
 
-/// How long a mail server may take for one step; several steps stay below the consumer's ack wait.
+/// How long a mail server may take for one step.
 const SMTP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take for all of them: half the consumer's ack wait, so that no other worker begins meanwhile.
+const SEND_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends mail.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ impl SendMail {
         if !commit.events.iter().any(|event| matches!(event, email::Event::Requested { .. })) {
             return Ok(Handled::Done);
         }
+        // The ack wait has run since the message was fetched, which may be a while; from here on all of it is there.
+        message.ack_with(AckKind::Progress).await.map_err(anyhow::Error::from_boxed).context("asking for time")?;
         let mut record = History::<Email>::default();
         record.refresh(&self.store, &subject_of::<Email>(commit.tenant, commit.id)).await?;
         let Some((to, template)) = record.state.pending() else { return Ok(Handled::Done) };
@@ -94,7 +98,10 @@ impl SendMail {
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .subject(text.subject)
             .multipart(MultiPart::alternative_plain_html(text.text, text.html))?;
-        self.smtp.send(mail).await.context("the mail server")?;
+        tokio::time::timeout(SEND_PATIENCE, self.smtp.send(mail))
+            .await
+            .context("the mail server takes too long")?
+            .context("the mail server")?;
         Ok(())
     }
 
