@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{caller::Caller, error::Error, now, views::Views};
 
+/// A server that vanished without a word is noticed after two of these.
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long the broker may take to answer, such as that a command is stored, before it is said again: long against a
 /// synced write (1 ms), short against the whole wait (5 s).
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +35,11 @@ pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
     let servers: Result<Vec<ServerAddr>, _> = urls.split(',').map(|url| url.trim().parse()).collect();
     // The client's error would print the URL with its password.
     let servers = servers.map_err(|_| anyhow!("UB_NATS_URL is no list of nats://user:password@host:port"))?;
-    let mut options = ConnectOptions::new().name("gateway").custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.')).max_reconnects(None);
+    let mut options = ConnectOptions::new()
+        .name("gateway")
+        .ping_interval(PING_EVERY)
+        .custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.'))
+        .max_reconnects(None);
     // The client takes these from its options alone, not from the URL.
     if let Some((user, password)) = servers.iter().find_map(|server| server.username().zip(server.password())) {
         options = options.user_and_password(user.to_owned(), password.to_owned());

@@ -88,7 +88,14 @@ fn redacted(urls: &str) -> String {
 
 fn http_url(text: &str) -> Result<String, &'static str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let loopback = |rest: &str| {
+        ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .any(|host| rest.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])))
+    };
     match rest {
+        // Over plain HTTP the session cookie could be read on the way.
+        Some(host) if text.starts_with("http://") && !loopback(host) => Err("must begin with https://, except on localhost"),
         Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err("must begin with http:// or https:// and name a host"),
     }

@@ -12,8 +12,6 @@ use events_schema::{CommandId, Invalid, Rejected};
 pub(crate) enum Error {
     /// Nobody is logged in, or the password is wrong.
     Unauthenticated(&'static str),
-    /// Somebody is, but may not.
-    Forbidden(&'static str),
     /// There is no such thing, or it is somebody else's: the same answer.
     NotFound,
     /// The client must say something else; where it is one input's fault, its name.
@@ -73,7 +71,6 @@ impl From<Error> for async_graphql::Error {
         };
         match error {
             Error::Unauthenticated(message) => answer("UNAUTHENTICATED", message.to_owned(), None),
-            Error::Forbidden(message) => answer("FORBIDDEN", message.to_owned(), None),
             Error::NotFound => answer("NOT_FOUND", "There is no such thing.".to_owned(), None),
             Error::BadUserInput { field, message } => answer("BAD_USER_INPUT", message, field.map(|name| ("field", name.into()))),
             Error::RateLimited { retry_after } => {
@@ -138,7 +135,6 @@ mod tests {
         let id = CommandId(events_schema::Id::from_bytes([0xab; 16]));
         for (error, expected) in [
             (Error::not_logged_in(), r#""extensions":{"code":"UNAUTHENTICATED"}"#),
-            (Error::Forbidden("No."), r#""extensions":{"code":"FORBIDDEN"}"#),
             (Error::NotFound, r#""extensions":{"code":"NOT_FOUND"}"#),
             (
                 Error::invalid("email")(Invalid("is odd")),

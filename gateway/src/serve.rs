@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes read ahead from a connection, which bounds its headers.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Connections at once, below the usual limit of open files; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 10_000;
+/// Connections at once, below the usual limit of 1,024 open files; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 900;
 /// How long requests under way may take at the end, within the 10 s that containers are commonly given.
 const DRAIN: Duration = Duration::from_secs(4);
 /// Pause after a failed accept: it mostly means that file descriptors have run out.

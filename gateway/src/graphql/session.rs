@@ -83,7 +83,12 @@ impl SessionQuery {
         let field = Field::of(ctx);
         let identity = field.caller.identity()?;
         let (account, epoch, now) = (identity.account_id(), identity.account.view.epoch, now());
-        let filter = doc! { "view.account": account.to_string(), "view.epoch": epoch };
+        let filter = doc! {
+            "view.account": account.to_string(),
+            "view.epoch": epoch,
+            // Before the limit: sessions that ended by themselves are still there.
+            "view.last_used_at": { "$gt": now.0 - session::IDLE.as_millis() as i64 },
+        };
         let found = field.views().list::<session::View>(Area::Session, filter, doc! { "view.started_at": -1 }, MAX_LISTED).await?;
         let live = found.into_iter().filter(|session| session.view.is_live(now, epoch));
         let shown = live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: SessionId(id) == identity.session });
@@ -103,9 +108,6 @@ impl SessionMutation {
         let field = Field::of(ctx);
         let email = EmailAddress::parse(&params.email).map_err(Error::invalid("email"))?;
         let account = check_password(&field, &email, params.password).await?;
-        if !account.view.verified {
-            return Err(Error::Forbidden("Please verify your e-mail address first; we can send you the mail again."));
-        }
         let session = start(&field, &account).await?;
         end_current(&field).await;
         Ok(Some(Login { user: User(account), session }))
@@ -114,11 +116,12 @@ impl SessionMutation {
     /// Logs out and clears the session cookie; nobody in particular may do so, too.
     async fn logout(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
-        field.clear_cookie();
         if let Some(identity) = &field.caller.identity {
             let end = session::Command::End { account: identity.account_id() };
             field.send(Area::Session, identity.session.0, end).await.or_else(ended_already)?;
         }
+        // Only now: who has no cookie any more could not try again.
+        field.clear_cookie();
         Success::yes()
     }
 
@@ -154,7 +157,10 @@ async fn check_password(field: &Field<'_>, email: &EmailAddress, password: Strin
     let account = field.views().find_one::<account::View>(Area::Account, doc! { "view.email": email.as_str() }).await?;
     let hash = account.as_ref().map(|account| &account.view.password_hash);
     let matches = field.state.passwords.matches(password, hash).await?;
-    let account = account.filter(|_| matches).ok_or(Error::Unauthenticated("The e-mail address or the password is wrong."))?;
+    // One answer, also for an address that is not verified: whoever has just tried to register with it and knows that
+    // password would learn from another whether it was free.
+    const REFUSED: Error = Error::Unauthenticated("The e-mail address or the password is wrong, or the address is not verified yet.");
+    let account = account.filter(|account| matches && account.view.verified).ok_or(REFUSED)?;
     field.state.logins.clear(email).await;
     Ok(account)
 }
