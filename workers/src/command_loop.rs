@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use anyhow::{Context as _, bail};
 use async_nats::{
     Client, HeaderMap,
-    jetstream::{self, Context, Message},
+    jetstream::{self, Message},
 };
 use events_schema::{Claim, ClaimHolder, Command, Commit, Id, Outcome, Subject, subject};
 use futures_util::StreamExt;
@@ -33,7 +33,7 @@ pub async fn run<A: Aggregate>(client: Client, shutdown: CancellationToken) -> a
     delivery::messages(context.clone(), consumer.clone(), shutdown)
         .for_each_concurrent(consumer.concurrency, |message| {
             let (desk, context, consumer) = (desk.clone(), context.clone(), consumer.clone());
-            async move { delivery::handle(&context, &consumer, &message, desk.answer(&context, &message)).await }
+            async move { delivery::handle(&context, &consumer, &message, desk.answer(&message)).await }
         })
         .await;
     Ok(())
@@ -46,7 +46,7 @@ struct Desk<A> {
 }
 
 impl<A: Aggregate> Desk<A> {
-    async fn answer(&self, _context: &Context, message: &Message) -> anyhow::Result<Handled> {
+    async fn answer(&self, message: &Message) -> anyhow::Result<Handled> {
         let command = match decode::<A>(message) {
             Ok(command) => command,
             Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),

@@ -18,6 +18,7 @@ use async_nats::{
 use bytes::Bytes;
 use events_schema::{TRACEPARENT, subject};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::jetstream::Consumer;
@@ -26,8 +27,16 @@ use crate::jetstream::Consumer;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long one pull stands.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
+/// A pull that has brought no message for so long is made anew, whatever its heartbeats say: after a restart of the
+/// server one may live on that the server no longer serves.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The wait before a broken pull is made anew.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
+
+/// Messages given back by one loop when it stops: as many as can have been fetched.
+const MOST_GIVEN_BACK: usize = 1_000;
+/// A message that is given back waits for so long, or this very loop would get it again.
+const GIVEN_BACK_FOR: Duration = Duration::from_millis(300);
 
 /// What became of a message, if nothing failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +71,7 @@ pub fn messages(context: Context, consumer: Consumer, shutdown: CancellationToke
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                next = open.next() => match next {
+                next = timeout(SILENCE, open.next()) => match next.unwrap_or(None) {
                     Some(Ok(message)) => return Some((message, (context, consumer, shutdown, pull))),
                     Some(Err(error)) => {
                         tracing::warn!(consumer = consumer.name, %error, "the pull broke, making it anew");
@@ -78,15 +87,16 @@ pub fn messages(context: Context, consumer: Consumer, shutdown: CancellationToke
 
 async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::Stream> {
     let pull = consumer.ensure(context).await?;
-    let stream = pull.stream().max_messages_per_batch(consumer.concurrency).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
+    let stream = pull.stream().max_messages_per_batch(consumer.prefetch).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
     stream.messages().await.context("opening the pull")
 }
 
-/// What was fetched but not begun goes to another worker at once, not after the ack wait.
+/// What was fetched but not begun goes to another worker soon, not after the ack wait.
 async fn give_back(pull: Option<pull::Stream>) {
     let Some(mut pull) = pull else { return };
-    while let Some(Some(Ok(message))) = pull.next().now_or_never() {
-        if message.ack_with(AckKind::Nak(None)).await.is_err() {
+    for _ in 0..MOST_GIVEN_BACK {
+        let Some(Some(Ok(message))) = pull.next().now_or_never() else { return };
+        if message.ack_with(AckKind::Nak(Some(GIVEN_BACK_FOR))).await.is_err() {
             return;
         }
     }
@@ -99,8 +109,22 @@ pub fn deliveries(message: &Message) -> i64 {
 
 /// Runs the handler and settles the message by what it returns.
 pub async fn handle(context: &Context, consumer: &Consumer, message: &Message, handler: impl Future<Output = anyhow::Result<Handled>>) {
-    let result = AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| Err(anyhow!("the handler panicked")));
+    let result = if is_lost(consumer, message) { Ok(Handled::Dead(LOST.to_owned())) } else { bounded(consumer, handler).await };
     settle(context, consumer, message, result).await;
+}
+
+/// Why a message goes to DEAD that no worker has ever settled: each that tried has died of it, or was killed.
+pub const LOST: &str = "delivered again and again and never settled";
+
+/// Whether that is so. The server itself never gives up on a message, since it would do so silently.
+pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
+    deliveries(message) > 2 * consumer.deliveries
+}
+
+/// What the handler returns; an error if it panics, or is still at work when the message goes to another worker anyhow.
+pub async fn bounded<T>(consumer: &Consumer, handler: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let result = timeout(consumer.ack_wait, AssertUnwindSafe(handler).catch_unwind()).await;
+    result.context("not done within the ack wait")?.unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
 }
 
 /// Settles one message: the table at the head of this file.
@@ -134,7 +158,12 @@ pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, r
             }
         }
         // Not terminated: without its copy in DEAD the message would be lost.
-        Err(error) => tracing::error!(subject, error = format!("{error:#}"), "DEAD took no copy; the message stays where it is"),
+        Err(error) => {
+            tracing::error!(subject, error = format!("{error:#}"), "DEAD took no copy; the message stays where it is");
+            if let Err(error) = message.ack_with(AckKind::Nak(Some(consumer.longest_retry))).await {
+                tracing::warn!(subject, %error, "not refused; it will come again after the ack wait");
+            }
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl EventStore {
     /// An error means that it is not known whether it was stored; who tries again finds it in the history.
     pub async fn append(&self, messages: &[Append], trace: &HeaderMap) -> anyhow::Result<Appended> {
         let Some((last, before)) = messages.split_last() else { bail!("nothing to append") };
-        let batch = if before.is_empty() { None } else { Some(batch_id()?) };
+        let batch = if before.is_empty() { None } else { Some(random_name()?) };
         for (at, message) in before.iter().enumerate() {
             let headers = guarded(message, trace, batch.as_deref(), at + 1);
             self.client.publish_with_headers(message.subject.clone(), headers, message.payload.clone()).await?;
@@ -151,8 +151,8 @@ fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: u
     headers
 }
 
-/// Fresh for each try: a batch that was begun and never ended would block another of its name.
-fn batch_id() -> anyhow::Result<String> {
+/// A name that nobody else has: of a batch, fresh for each try, since one that was begun and never ended would block another.
+pub fn random_name() -> anyhow::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).context("reading random bytes")?;
     Ok(HEXLOWER.encode(&bytes))

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::{aggregate::Aggregate, event_store::EventStore};
 
-/// How many aggregates of one area a process keeps: a few tens of megabytes, and most of what is busy.
+/// How many aggregates of one area a process keeps: tens of megabytes at a hundred commits each, and most of what is busy.
 const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// A state and where in the log it stands.

@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail, ensure};
 use async_nats::{
     Client,
     jetstream::{
-        Context,
+        Context, ErrorCode,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+        context::{GetStreamError, GetStreamErrorKind},
         stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
@@ -80,14 +81,30 @@ pub fn streams(replicas: usize) -> [Stream; 4] {
 /// Creates or updates every stream and refuses to go on with a weaker one, or on a weaker server.
 pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Result<()> {
     ensure_server(context).await?;
-    for wanted in streams(replicas) {
+    for mut wanted in streams(replicas) {
         let name = wanted.name.clone();
+        // Another worker may run with more copies, or know more areas; and placement is the operator's.
+        match context.get_stream(&name).await {
+            Ok(stream) => {
+                let have = &stream.cached_info().config;
+                wanted.num_replicas = wanted.num_replicas.max(have.num_replicas);
+                wanted.placement = have.placement.clone();
+                let missing: Vec<String> = have.subjects.iter().filter(|subject| !wanted.subjects.contains(subject)).cloned().collect();
+                wanted.subjects.extend(missing);
+            }
+            Err(error) if is_not_found(&error) => {}
+            Err(error) => return Err(error).with_context(|| format!("stream {name}")),
+        }
         let info = context.create_or_update_stream(wanted.clone()).await.with_context(|| {
             format!("stream {name} can be neither created nor updated as needed; compare `nats stream info {name}` with workers/src/jetstream.rs")
         })?;
         ensure_as_wanted(&wanted, &info.config)?;
     }
     Ok(())
+}
+
+fn is_not_found(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
@@ -167,6 +184,8 @@ pub struct Consumer {
     pub longest_retry: Duration,
     /// How many messages one process works on at once.
     pub concurrency: usize,
+    /// How many it asks for at once: few where one takes long, since the ack wait runs from the delivery.
+    pub prefetch: usize,
 }
 
 impl Consumer {
@@ -182,6 +201,7 @@ impl Consumer {
             first_retry: Duration::from_millis(100),
             longest_retry: Duration::from_secs(5),
             concurrency: 128,
+            prefetch: 64,
         }
     }
 
@@ -198,6 +218,7 @@ impl Consumer {
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(5),
             concurrency: 400,
+            prefetch: 200,
         }
     }
 
@@ -213,6 +234,7 @@ impl Consumer {
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
+            prefetch: 32,
         }
     }
 
@@ -228,6 +250,7 @@ impl Consumer {
             first_retry: Duration::from_secs(1),
             longest_retry: Duration::from_secs(60 * 60),
             concurrency: 8,
+            prefetch: 1,
         }
     }
 
@@ -238,8 +261,8 @@ impl Consumer {
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
-            // The loop itself gives up at `deliveries`, with a copy in DEAD; the server's own limit is only the backstop.
-            max_deliver: self.deliveries * 2,
+            // The loop gives up at `deliveries`, with a copy in DEAD. The server must not: it would do so silently.
+            max_deliver: -1,
             max_ack_pending: 10_000,
             filter_subject: self.filter.clone(),
             ..pull::Config::default()

@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use events_schema::Area;
-use mongodb::{Database, options::ClientOptions};
+use mongodb::{
+    Database,
+    options::{ClientOptions, ReadConcern},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,13 @@ use events_schema::{account, email, session};
 
 /// How long MongoDB may be away before a read or write counts as failed, and is tried again by its consumer.
 const MONGO_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A NATS server that vanished without a word is noticed after two of these.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long work under way may take at the end: less than the 30 s that containers are commonly given.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long the last messages may take to leave.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Runs the loops that were asked for until `shutdown`, then finishes what was begun.
 ///
@@ -82,11 +92,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         }
     }
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
-    while let Some(ended) = loops.join_next().await {
-        ended.context("a loop panicked")??;
-        anyhow::ensure!(shutdown.is_cancelled(), "a loop ended by itself");
+    let ended = async {
+        while let Some(ended) = loops.join_next().await {
+            ended.context("a loop panicked")??;
+            anyhow::ensure!(shutdown.is_cancelled(), "a loop ended by itself");
+        }
+        anyhow::Ok(())
+    };
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        ended = ended => ended?,
+        () = too_late => tracing::warn!("not everything was finished within {DRAIN:?}; the rest goes to other workers"),
     }
-    client.drain().await.context("sending what was left to send")?;
+    // Without this, what was given back may never leave; while NATS is away it would wait for ever.
+    if tokio::time::timeout(FLUSH, client.flush()).await.is_err() {
+        tracing::warn!("NATS is away; what was given back comes again after its ack wait");
+    }
     Ok(())
 }
 
@@ -105,7 +129,7 @@ async fn spawn_view<V: view::View>(
 /// Builds the views of these areas anew from the log; `progress` hears the area, the commits read and the sequence reached.
 ///
 /// # Errors
-/// If a server is away; the old views are then untouched, and the call may be repeated.
+/// If a server is away; the call may be repeated, and at worst a view lags behind until it is.
 pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress: impl Fn(Area, u64, u64)) -> anyhow::Result<()> {
     let client = connect_nats(nats).await?;
     let database = connect_mongo(mongo).await?;
@@ -129,6 +153,7 @@ async fn connect_nats(config: &Nats) -> anyhow::Result<Client> {
         .name("workers")
         .custom_inbox_prefix("_INBOX_workers")
         .max_reconnects(None)
+        .ping_interval(PING_EVERY)
         .connect(servers)
         .await
         .context("NATS is not reached; see UB_NATS_URL")
@@ -138,6 +163,9 @@ async fn connect_mongo(config: &Mongo) -> anyhow::Result<Database> {
     let mut options = ClientOptions::parse(&config.mongo_url).await.context("UB_MONGO_URL")?;
     options.app_name = Some("workers".to_owned());
     options.server_selection_timeout = Some(MONGO_PATIENCE);
+    // What is read must not be undone by an election, or a write that was rolled back would be taken for done.
+    options.read_concern = Some(ReadConcern::majority());
+    options.selection_criteria = None;
     let database = mongodb::Client::with_options(options)?.database(&config.mongo_database);
     let hello = database.run_command(mongodb::bson::doc! { "hello": 1 }).await.context("MongoDB is not reached; see UB_MONGO_URL")?;
     anyhow::ensure!(

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use async_nats::{
     Client,
     jetstream::{self, Message},
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::{self, Handled},
-    event_store::{EventStore, Stored},
+    event_store::{EventStore, Stored, random_name},
     jetstream::Consumer,
     view::View,
 };
@@ -38,6 +38,8 @@ const BULKS: usize = 4;
 const TRIES: usize = 5;
 /// The wait between those tries.
 const OVERTAKEN: Duration = Duration::from_millis(10);
+/// The wait before a rebuild that has taken its place tries again to catch up.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Duplicate key: the document was inserted by somebody else meanwhile.
 const DUPLICATE_KEY: i32 = 11000;
 
@@ -75,6 +77,9 @@ impl<V: View> Views<V> {
                 let mut targets = BTreeMap::new();
                 for message in messages {
                     match decode::<V>(&message.subject, &message.payload) {
+                        Ok(_) if delivery::is_lost(consumer, &message) => {
+                            delivery::settle(context, consumer, &message, Ok(Handled::Dead(delivery::LOST.to_owned()))).await;
+                        }
                         Ok(commit) => {
                             targets.entry((commit.tenant, commit.id)).or_insert_with(Vec::new).push((commit, message));
                         }
@@ -90,10 +95,12 @@ impl<V: View> Views<V> {
     async fn take_in(&self, context: &jetstream::Context, consumer: &Consumer, seen: BTreeMap<Target, Seen<V>>) {
         let commits_of = |seen: &Seen<V>| seen.iter().map(|(commit, _)| commit.clone()).collect::<Vec<_>>();
         let all = seen.iter().map(|(target, seen)| (*target, commits_of(seen))).collect();
-        let all_done = self.apply(all).await.inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "one by one then")).is_ok();
+        let all_done = delivery::bounded(consumer, self.apply(all)).await;
+        let all_done = all_done.inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "one by one then")).is_ok();
         let settle_one = |(target, seen): (Target, Seen<V>)| async move {
             // One document that cannot be written must not hold up the others of its bulk.
-            let result = if all_done { Ok(()) } else { self.apply(BTreeMap::from([(target, commits_of(&seen))])).await };
+            let alone = async { self.apply(BTreeMap::from([(target, commits_of(&seen))])).await };
+            let result = if all_done { Ok(()) } else { delivery::bounded(consumer, alone).await };
             let result = result.map_err(|error| format!("{error:#}"));
             let settled = seen.iter().map(|(_, message)| {
                 let result = result.clone().map(|()| Handled::Done).map_err(anyhow::Error::msg);
@@ -114,6 +121,8 @@ impl<V: View> Views<V> {
                 let wanted = commits.iter().map(|commit| commit.revision).max().unwrap_or(0);
                 if revision(&before) < wanted {
                     let after = self.fold(before.clone(), commits).await?;
+                    // A replica may lag behind; acknowledging what it does not show would leave the view behind, too.
+                    ensure!(revision(&after) >= wanted, "the log does not show revision {wanted} yet");
                     writes.push((revision(&before), after));
                 }
             }
@@ -230,22 +239,52 @@ async fn create_indexes<V: View>(collection: &Collection<Document<V>>) -> anyhow
 /// readers see the old documents, then the new ones, and workers may go on meanwhile. Returns how many commits were read.
 pub async fn rebuild<V: View>(client: Client, database: &Database, progress: impl Fn(u64, u64)) -> anyhow::Result<u64> {
     let live = Views::<V>::new(client.clone(), database.clone());
-    let beside = Views { collection: database.collection(&format!("{}.rebuilding", V::AREA)), ..Views::<V>::new(client, database.clone()) };
-    beside.collection.drop().await.context("dropping an unfinished rebuild")?;
-    // By itself a collection comes with its first document, and an empty log has none.
-    database.create_collection(beside.collection.name()).await.context("creating a collection")?;
-    create_indexes::<V>(&beside.collection).await?;
-    let (next, read) = beside.catch_up(1, &progress).await?;
-    let database_name = database.name();
-    let rename = doc! {
-        "renameCollection": format!("{database_name}.{}", beside.collection.name()),
-        "to": format!("{database_name}.{}", live.collection.name()),
-        "dropTarget": true,
-    };
-    database.client().database("admin").run_command(rename).await.context("putting the new view in place of the old one")?;
-    // What was committed while the log was read went into the old documents.
-    let (_, read_since) = live.catch_up(next, &progress).await?;
-    Ok(read + read_since)
+    // A name of its own, so that two rebuilds at once do not build one another's.
+    let name = format!("{}.rebuilding.{}", V::AREA, random_name()?);
+    let beside = Views { collection: database.collection(&name), ..Views::<V>::new(client, database.clone()) };
+    let built = beside.build(&live, &progress).await;
+    if built.is_err() {
+        // Nothing of it is of use to anybody; where it took its place already, there is nothing to drop.
+        beside.collection.drop().await.context("dropping an unfinished rebuild")?;
+    }
+    let (next, read) = built?;
+    // What was committed since went into the old documents; until this is through, those lag behind.
+    let mut tries = 0;
+    loop {
+        match live.catch_up(next, &progress).await {
+            Ok((_, read_since)) => return Ok(read + read_since),
+            Err(error) if tries < TRIES => {
+                tries += 1;
+                tracing::warn!(error = format!("{error:#}"), "catching up again");
+                tokio::time::sleep(CATCH_UP_AGAIN).await;
+            }
+            Err(error) => return Err(error.context("the new view is in place but lags behind: rebuild once more")),
+        }
+    }
+}
+
+impl<V: View> Views<V> {
+    /// Fills this collection from the log and puts it in the place of `live`; returns where the log was left, and how many
+    /// commits were read.
+    async fn build(&self, live: &Self, progress: &impl Fn(u64, u64)) -> anyhow::Result<(u64, u64)> {
+        // By itself a collection comes with its first document, and an empty log has none.
+        self.database.create_collection(self.collection.name()).await.context("creating a collection")?;
+        create_indexes::<V>(&self.collection).await?;
+        let (mut next, mut read) = self.catch_up(1, progress).await?;
+        // Again until there is nothing new, so that as little as possible is missing at the moment of the change.
+        loop {
+            let (after, more) = self.catch_up(next, progress).await?;
+            (next, read) = (after, read + more);
+            if more == 0 {
+                break;
+            }
+        }
+        let namespace = |collection: &Collection<Document<V>>| format!("{}.{}", self.database.name(), collection.name());
+        let rename = doc! { "renameCollection": namespace(&self.collection), "to": namespace(&live.collection), "dropTarget": true };
+        let admin = self.database.client().database("admin");
+        admin.run_command(rename).await.context("putting the new view in place of the old one")?;
+        Ok((next, read))
+    }
 }
 
 impl<V: View> Views<V> {

@@ -186,6 +186,8 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
     let account = world.register("ada@example.com").await;
     let command = CommandId(id());
 
+    eventually("the acks so far", || async { world.operator.get_stream("COMMANDS").await.unwrap().cached_info().state.messages == 0 })
+        .await;
     wire.armed.store(true, Ordering::SeqCst);
     let say = rename("Byron");
     let (_, ()) = tokio::join!(world.send(Area::Account, account.0, command, &say), async {

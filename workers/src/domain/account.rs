@@ -13,10 +13,10 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Wrong codes that end a challenge: with a million codes, a guesser succeeds once in 200,000 challenges.
 pub const MOST_FAILURES: u32 = 5;
-/// Between two mails of a kind lies at least a minute, so that a button pressed twice sends one.
+/// Between the first two mails of a kind within a day lies a minute, so that a button pressed twice sends one. The wait
+/// doubles with each further mail, up to [`CHALLENGE_LIFETIME`] and never beyond: at any time there is a mail that may be
+/// answered, or a new one may be asked for, so a stranger who asks and asks cannot lock the owner out.
 pub const MAIL_EVERY: Duration = Duration::from_secs(60);
-/// Mails of a kind within a day: past that it is a flood, and fifty guesses are enough.
-pub const MAILS_A_DAY: usize = 10;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One account.
@@ -54,7 +54,9 @@ struct Mails {
 impl Mails {
     fn may_send(&self, now: Time) -> bool {
         let of_the_day = self.times.iter().filter(|at| now.since(**at) < DAY).count();
-        of_the_day < MAILS_A_DAY && self.times.last().is_none_or(|at| now.since(*at) >= MAIL_EVERY)
+        let doublings = u32::try_from(of_the_day.saturating_sub(1)).unwrap_or(u32::MAX);
+        let wait = MAIL_EVERY.saturating_mul(2_u32.saturating_pow(doublings)).min(CHALLENGE_LIFETIME);
+        self.times.last().is_none_or(|at| now.since(*at) >= wait)
     }
 
     fn sent(&mut self, id: ChallengeId, at: Time) {
@@ -356,13 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn mails_are_a_minute_apart_and_ten_a_day() {
+    fn mails_are_a_minute_apart_then_two_then_four_and_at_last_as_long_as_one_may_be_answered() {
         assert_eq!(decide(&account([]), &Command::RequestVerification, MINUTE - 1), Ok(vec![]));
         assert_eq!(decide(&account([]), &Command::RequestVerification, MINUTE), Ok(vec![mailed(NEW)]));
         assert_eq!(decide(&account([Event::Verified]), &Command::RequestVerification, MINUTE), Ok(vec![]), "needless");
-        let ten = account(vec![mailed(SECOND); 9]);
-        assert_eq!(decide(&ten, &Command::RequestVerification, 24 * 60 * MINUTE - 1), Ok(vec![]));
-        assert_eq!(decide(&ten, &Command::RequestVerification, 24 * 60 * MINUTE), Ok(vec![mailed(NEW)]));
+        for (before, wait) in [(2, 2), (3, 4), (5, 16), (6, 30), (40, 30)] {
+            let account = account(vec![mailed(SECOND); before - 1]);
+            assert_eq!(decide(&account, &Command::RequestVerification, wait * MINUTE - 1), Ok(vec![]), "{before}");
+            assert_eq!(decide(&account, &Command::RequestVerification, wait * MINUTE), Ok(vec![mailed(NEW)]), "{before}");
+        }
         assert_eq!(decide(&account([]), &Command::RequestPasswordReset, 0), Ok(vec![reset_mailed(NEW)]));
         assert_eq!(decide(&account([reset_mailed(FIRST)]), &Command::RequestPasswordReset, MINUTE - 1), Ok(vec![]));
     }

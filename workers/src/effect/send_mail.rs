@@ -5,13 +5,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use async_nats::{
     Client,
     jetstream::{self, AckKind, Context, Message},
 };
 use events_schema::{
-    Actor, Area, Command, CommandId, Commit, EmailAddress, Id, TenantId, Time,
+    Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Time,
     email::{self, Template},
     secret::derived_id,
 };
@@ -78,6 +78,8 @@ impl SendMail {
         message.ack_with(AckKind::Progress).await.map_err(anyhow::Error::from_boxed).context("asking for time")?;
         let mut record = History::<Email>::default();
         record.refresh(&self.store, &subject_of::<Email>(commit.tenant, commit.id)).await?;
+        // A replica may lag behind; taking its silence for "nothing to send" would lose the mail.
+        ensure!(record.revision >= commit.revision, "the log does not show yet what was delivered");
         let Some((to, template)) = record.state.pending() else { return Ok(Handled::Done) };
         let result = self.send(commit.id, to, template).await;
         match &result {
@@ -107,8 +109,8 @@ impl SendMail {
 
     async fn record(&self, message: &Message, commit: &Commit<email::Event>, result: &str, payload: email::Command) -> anyhow::Result<()> {
         let command = Command {
-            id: CommandId(derived_id(&[b"send_mail", commit.id.bytes(), result.as_bytes()])),
-            tenant: TenantId::Platform,
+            id: CommandId(derived_id(&[b"send_mail", commit.tenant.to_string().as_bytes(), commit.id.bytes(), result.as_bytes()])),
+            tenant: commit.tenant,
             area: Area::Email,
             aggregate: commit.id,
             actor: Actor::System,

@@ -9,7 +9,7 @@ use events_schema::{
 
 use super::Reaction;
 
-/// An owner is told of registrations with their address at most once in this time, however many are tried.
+/// An owner is told of registrations with their address once in each such span of the clock, however many are tried.
 const WARN_EVERY_MS: i64 = 60 * 60 * 1000;
 
 /// See the module.

@@ -59,7 +59,7 @@ impl World {
             // Nobody listens there: what these tests are about sends no mail.
             .env("UB_SMTP_URL", "smtp://127.0.0.1:9")
             .env("UB_SECRET", SECRET)
-            .env("RUST_LOG", "error")
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))
             .stdin(Stdio::null());
         process
     }
