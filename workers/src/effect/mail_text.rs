@@ -143,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_link_is_in_both_bodies_and_opens_for_a_reset_alone() {
+        let firstname = PersonName::parse("Ada").unwrap();
+        let mail = render(&Template::PasswordReset { account: ACCOUNT, challenge: CHALLENGE, firstname }, &links()).unwrap();
+        for body in [&mail.text, &mail.html] {
+            let (_, token) = body.split_once("https://example.com/account/reset-password?token=").unwrap();
+            let token = token.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).next().unwrap();
+            assert_eq!(links().key.open_link_token(Purpose::PasswordReset, token), Some((ACCOUNT, CHALLENGE)));
+            assert_eq!(links().key.open_link_token(Purpose::Verification, token), None);
+            assert!(!body.contains("Ada"), "{body}");
+        }
+    }
+
+    #[test]
     fn a_name_is_escaped_in_html_and_left_alone_in_text() {
         let firstname = PersonName::parse("<b>Ada & Co</b>").unwrap();
         let mail = render(&Template::PasswordChanged { firstname }, &links()).unwrap();
