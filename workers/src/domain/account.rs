@@ -14,8 +14,8 @@ pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Wrong codes that end a challenge: with a million codes, a guesser succeeds once in 200,000 challenges.
 pub const MOST_FAILURES: u32 = 5;
 /// Between the first two mails of a kind within a day lies a minute, so that a button pressed twice sends one. The wait
-/// doubles with each further mail, up to [`CHALLENGE_LIFETIME`] and never beyond: at any time there is a mail that may be
-/// answered, or a new one may be asked for, so a stranger who asks and asks cannot lock the owner out.
+/// doubles with each further mail, up to [`CHALLENGE_LIFETIME`] and never beyond, so that asking for mails alone never
+/// leaves an owner without one. Wrong codes can end a verification mail sooner; the reset by mail has no code to guess.
 pub const MAIL_EVERY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
