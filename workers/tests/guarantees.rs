@@ -19,11 +19,12 @@ use std::{
     time::Duration,
 };
 
+use async_nats::jetstream;
 use events_schema::{Area, Claim, ClaimHolder, CommandId, EmailAddress, Id, Outcome, account, account::Event};
 use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::Value;
 use servers::Role;
-use support::{DEADLINE, World, eventually, id, register, rename};
+use support::{DEADLINE, World, eventually, id, message, register, rename};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -78,14 +79,9 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_said_again_is_answered_the_same_also_after_a_restart_and_past_the_duplicate_window() {
+async fn a_command_said_again_is_answered_the_same_also_after_a_restart() {
     let mut world = World::start().await;
     let [mut worker] = world.workers(DECIDE_AND_SHOW).await;
-    // The shortest window the server has: whatever is remembered is not remembered there.
-    let mut config = world.operator.get_stream("EVENTS").await.unwrap().cached_info().config.clone();
-    config.duplicate_window = Duration::from_millis(100);
-    world.operator.update_stream(config).await.unwrap();
-
     let account = world.register("ada@example.com").await;
     let command = CommandId(id());
     let first = world.send_until_answered(Area::Account, account.0, command, &rename("Byron")).await;
@@ -103,6 +99,35 @@ async fn a_command_said_again_is_answered_the_same_also_after_a_restart_and_past
     let commits = world.commits::<Value>(Area::Account).await;
     assert_sound(&commits);
     assert_eq!(commits.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_again_past_the_duplicate_window_is_done_once() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(DECIDE_AND_SHOW).await;
+    let mut config = world.operator.get_stream("COMMANDS").await.unwrap().cached_info().config.clone();
+    config.duplicate_window = Duration::from_secs(2);
+    world.operator.update_stream(config).await.unwrap();
+
+    let account = world.register("ada@example.com").await;
+    let command = CommandId(id());
+    let reply = world.gateway.new_inbox();
+    let mut outcomes = world.gateway.subscribe(reply.clone()).await.unwrap();
+    let (subject, body) = message(Area::Account, account.0, command, &rename("Byron"), reply);
+    let dropped = async || {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", command.to_string());
+        let ack = jetstream::new(world.gateway.clone()).publish_with_headers(subject.clone(), headers, body.clone()).await.unwrap();
+        ack.await.unwrap().duplicate
+    };
+    assert!(!dropped().await);
+    assert!(dropped().await, "within the window the broker itself drops it");
+    eventually("the end of the window", async || !dropped().await).await;
+
+    let mut outcome = async || serde_json::from_slice::<Outcome>(&outcomes.next().await.unwrap().payload).unwrap();
+    let Outcome::Committed { revision, sequence } = outcome().await else { panic!("not committed") };
+    assert_eq!(outcome().await, Outcome::DoneBefore { revision, sequence });
+    assert_eq!(world.commits::<Value>(Area::Account).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,7 +381,7 @@ async fn killed_servers_come_back_with_every_answered_command_and_work_goes_on()
     let account = world.register("ada@example.com").await;
     let mut answered = Vec::new();
     for round in 0..6 {
-        let (stop, shared) = (AtomicBool::new(false), &world);
+        let (stop, done, shared) = (AtomicBool::new(false), AtomicU64::new(0), &world);
         // Load in flight while the servers die; only what was answered counts.
         let load = async {
             let mut answered = Vec::new();
@@ -367,13 +392,14 @@ async fn killed_servers_come_back_with_every_answered_command_and_work_goes_on()
                 let command = CommandId(id());
                 if let Some(outcome) = shared.send(Area::Account, account.0, command, &rename(&format!("{round} {at}"))).await {
                     answered.push((command, outcome.revision().unwrap()));
+                    done.fetch_add(1, Ordering::SeqCst);
                 }
             }
             answered
         };
         let pid = if round % 2 == 0 { world.servers.nats.pid() } else { world.servers.mongod.pid() };
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(150 + 70 * round)).await;
+            eventually("load", || async { done.load(Ordering::SeqCst) > 10 + 7 * round }).await;
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()), nix::sys::signal::Signal::SIGKILL)
                 .unwrap();
             stop.store(true, Ordering::SeqCst);
@@ -388,7 +414,7 @@ async fn killed_servers_come_back_with_every_answered_command_and_work_goes_on()
         world.answering().await;
         world.views_up_to_date(Area::Account).await;
     }
-    assert!(answered.len() > 6);
+    assert!(answered.len() > 6 * 10);
     let commits = world.commits::<Value>(Area::Account).await;
     assert_sound(&commits);
     let stored: BTreeMap<CommandId, u64> = commits.iter().map(|(_, commit)| (commit.command, commit.revision)).collect();

@@ -13,6 +13,7 @@ use async_nats::{
     Client, ConnectOptions,
     jetstream::{self, Context},
 };
+use bytes::Bytes;
 use events_schema::{
     AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash, PersonName, TenantId, Time, account,
 };
@@ -81,19 +82,8 @@ impl World {
     pub async fn send<C: Serialize>(&self, area: Area, aggregate: Id, command: CommandId, payload: &C) -> Option<Outcome> {
         let reply = self.gateway.new_inbox();
         let mut answers = self.gateway.subscribe(reply.clone()).await.ok()?;
-        let command = Command {
-            id: command,
-            tenant: TenantId::Platform,
-            area,
-            aggregate,
-            actor: Actor::Anonymous,
-            time: Time::from(SystemTime::now()),
-            reply: Some(reply),
-            payload,
-        };
-        let subject = command.subject().unwrap().to_string();
-        let body = serde_json::to_vec(&command).unwrap();
-        let stored = async { jetstream::new(self.gateway.clone()).publish(subject, body.into()).await.ok()?.await.ok() };
+        let (subject, body) = message(area, aggregate, command, payload, reply);
+        let stored = async { jetstream::new(self.gateway.clone()).publish(subject, body).await.ok()?.await.ok() };
         tokio::time::timeout(Duration::from_secs(2), async {
             stored.await?;
             serde_json::from_slice(&answers.next().await?.payload).ok()
@@ -172,6 +162,13 @@ pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
     let options =
         ConnectOptions::with_user_and_password(inbox.trim_start_matches("_INBOX_").to_owned(), servers.passwords.of(role).to_owned());
     options.custom_inbox_prefix(inbox).connect(servers.nats.url(role)).await.unwrap()
+}
+
+/// A command as it goes over the wire: subject and body.
+pub fn message<C: Serialize>(area: Area, aggregate: Id, id: CommandId, payload: &C, reply: String) -> (String, Bytes) {
+    let (tenant, actor, time) = (TenantId::Platform, Actor::Anonymous, Time::from(SystemTime::now()));
+    let command = Command { id, tenant, area, aggregate, actor, time, reply: Some(reply), payload };
+    (command.subject().unwrap().to_string(), serde_json::to_vec(&command).unwrap().into())
 }
 
 /// Polls until it holds.
