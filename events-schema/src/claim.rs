@@ -3,11 +3,9 @@
 
 use std::fmt;
 
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::{EmailAddress, Id, Invalid, Subject, TenantId};
+use crate::{EmailAddress, Id, Invalid, Subject, TenantId, secret::derived_id};
 
 /// What kind of name is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,14 +38,14 @@ pub struct Claim {
     pub tenant: TenantId,
     /// What kind of name it is.
     pub kind: ClaimKind,
-    /// The first half of the SHA-256 of the name.
+    /// Derived from the name.
     pub hash: Id,
 }
 
 impl Claim {
     /// The claim to an e-mail address.
     pub fn email(email: &EmailAddress) -> Self {
-        Self { tenant: TenantId::Platform, kind: ClaimKind::Email, hash: hash(email.as_str()) }
+        Self { tenant: TenantId::Platform, kind: ClaimKind::Email, hash: derived_id(&[email.as_str().as_bytes()]) }
     }
 
     /// Where its holder is written down.
@@ -60,14 +58,6 @@ impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.subject(), f)
     }
-}
-
-fn hash(name: &str) -> Id {
-    let digest = Sha256::digest(name.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    debug_assert!(Id::parse(&HEXLOWER.encode(&bytes)).is_ok());
-    Id::from_bytes(bytes)
 }
 
 /// The message on a claim's subject. The last one counts.

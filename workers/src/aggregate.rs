@@ -47,18 +47,16 @@ pub struct Facts {
 /// What follows from a command: stored as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<E> {
-    /// What happened; empty if nothing is to change, and then nothing may be taken or released.
+    /// What happened; empty if nothing is to change, and then nothing may be taken.
     pub events: Vec<E>,
     /// Names to be held from now on. Each must be free, or the command is decided again.
     pub take: Vec<Claim>,
-    /// Names to be free from now on. Each must be held by this aggregate.
-    pub release: Vec<Claim>,
 }
 
 impl<E> Decision<E> {
-    /// These events, and no name taken or released.
+    /// These events, and no name taken.
     pub fn events(events: Vec<E>) -> Self {
-        Self { events, take: Vec::new(), release: Vec::new() }
+        Self { events, take: Vec::new() }
     }
 
     /// Nothing to change.

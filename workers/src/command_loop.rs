@@ -10,6 +10,7 @@ use async_nats::{
     Client, HeaderMap,
     jetstream::{self, Message},
 };
+use bytes::Bytes;
 use events_schema::{Claim, ClaimHolder, Command, Commit, Id, Outcome, Subject, subject};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -94,8 +95,7 @@ impl<A: Aggregate> Desk<A> {
                 Ok(decision) if decision.events.is_empty() => Outcome::Unchanged { revision: history.revision },
                 Ok(decision) => {
                     let commit = commit_of(history.revision + 1, command, decision.events);
-                    let claims = self.claims(command.aggregate, &decision.take, &decision.release, holders).await?;
-                    let mut messages = claims;
+                    let mut messages = self.claims(command.aggregate, &decision.take, holders).await?;
                     messages.push(Append {
                         subject: subject.clone(),
                         last: history.last_sequence,
@@ -136,24 +136,18 @@ impl<A: Aggregate> Desk<A> {
         Ok(holders)
     }
 
-    /// The messages that take and release claims, each under the guard of what was last said of it.
-    async fn claims(
-        &self,
-        own: Id,
-        take: &[Claim],
-        release: &[Claim],
-        mut holders: HashMap<Claim, (Option<Id>, u64)>,
-    ) -> anyhow::Result<Vec<Append>> {
-        let unknown = take.iter().chain(release).filter(|claim| !holders.contains_key(claim)).copied().collect();
+    /// The messages that take claims, each under the guard of what was last said of it.
+    async fn claims(&self, own: Id, take: &[Claim], mut holders: HashMap<Claim, (Option<Id>, u64)>) -> anyhow::Result<Vec<Append>> {
+        let unknown = take.iter().filter(|claim| !holders.contains_key(claim)).copied().collect();
         holders.extend(self.holders(unknown).await?);
-        let wanted = take.iter().map(|claim| (claim, Some(own))).chain(release.iter().map(|claim| (claim, None)));
-        wanted
-            .map(|(claim, holder)| {
+        let payload = Bytes::from(serde_json::to_vec(&ClaimHolder { holder: Some(own) })?);
+        take.iter()
+            .map(|claim| {
                 let (current, last) = holders.get(claim).copied().unwrap_or_default();
                 if current.is_some_and(|current| current != own) {
                     bail!("{claim} is held by {current:?}, which the decision overlooked");
                 }
-                Ok(Append { subject: claim.to_string(), last, payload: serde_json::to_vec(&ClaimHolder { holder })?.into() })
+                Ok(Append { subject: claim.to_string(), last, payload: payload.clone() })
             })
             .collect()
     }

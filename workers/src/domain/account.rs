@@ -164,7 +164,7 @@ fn register(
     }
     let (email, firstname, lastname, password_hash) = (email.clone(), firstname.clone(), lastname.clone(), password_hash.clone());
     let mail = Event::VerificationRequested { challenge: ChallengeId(facts.command.0), email: email.clone(), firstname: firstname.clone() };
-    Decision { events: vec![Event::Registered { email, firstname, lastname, password_hash }, mail], take: vec![claim], release: Vec::new() }
+    Decision { events: vec![Event::Registered { email, firstname, lastname, password_hash }, mail], take: vec![claim] }
 }
 
 impl Open {
