@@ -154,7 +154,7 @@ pub struct View {
     pub password_hash: PasswordHash,
     /// Counts what ended all sessions; a session of another epoch is over.
     pub epoch: i64,
-    /// The verification mail that may be answered.
+    /// The verification mail that may be answered, or was.
     pub verification: Option<Challenge>,
     /// When it was opened.
     pub created_at: Time,

@@ -109,11 +109,43 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str) {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", "BAD_USER_INPUT");
+            if let Some((field, message)) = wrong_input(&error.message) {
+                extensions.set("field", field);
+                error.message = message;
+            }
         } else if let Some(cause) = cause {
             extensions.set("requestId", request_id);
             tracing::error!(request_id, path = ?error.path, error = cause, "internal error");
         }
     }
+}
+
+/// The field that the GraphQL library found missing or mistyped, and what to say of it. The library tells in words alone;
+/// should they change, the field is no longer named, which `every_refused_field_is_named` notices.
+fn wrong_input(library: &str) -> Option<(String, String)> {
+    let required = " is required but not provided";
+    // `Invalid value for argument "input", field "email" of type "String!" is required but not provided`,
+    // `Field "register" argument "input" of type "AccountMutation" is required but not provided`.
+    if let Some(before) = library.strip_suffix(required) {
+        let (_, named) = before.rsplit_once(" field \"").or_else(|| before.rsplit_once(" argument \""))?;
+        let (field, _) = named.split_once('"')?;
+        return Some((field.to_owned(), format!("{field} is required.")));
+    }
+    // `Variable input is not defined.`
+    if let Some(variable) = library.strip_prefix("Variable ").and_then(|rest| rest.strip_suffix(" is not defined.")) {
+        return Some((variable.to_owned(), format!("{variable} is required.")));
+    }
+    // `Invalid value for argument "input.email", expected type "String"`.
+    let (path, reason) = library.strip_prefix("Invalid value for argument \"")?.split_once("\", ")?;
+    let field = path.rsplit('.').find(|segment| segment.parse::<usize>().is_err())?;
+    let message = if let Some(name) = reason.strip_prefix("unknown field \"").and_then(|rest| rest.split('"').next()) {
+        return Some((name.to_owned(), format!("{name} is no field of {field}.")));
+    } else if let Some(wanted) = reason.strip_prefix("expected type \"") {
+        format!("{field} must be of type {}.", wanted.trim_end_matches('"'))
+    } else {
+        format!("{field} has a value that its type does not know.")
+    };
+    Some((field.to_owned(), message))
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Open {
             // Too soon, too often or needless: nothing is sent, and the asker cannot tell.
             Command::RequestVerification if self.verified || !self.verification.may_send(facts.now) => Vec::new(),
             Command::RequestVerification => vec![Event::VerificationRequested { challenge, email, firstname }],
-            // A link that is opened twice has done its work.
+            // A link that is opened twice, or a code that is given twice, has done its work.
             Command::AnswerVerification { challenge, correct: true } if self.verified && self.verification.last == Some(*challenge) => {
                 Vec::new()
             }

@@ -44,10 +44,8 @@ fn step(view: Option<Account>, event: &Event, commit: &Commit<Event>) -> Option<
                 open.failures += 1;
             }
         }
-        Event::Verified => {
-            view.verified = true;
-            view.verification = None;
-        }
+        // The mail stays shown, so that its code may be given again, as its link may.
+        Event::Verified => view.verified = true,
         Event::PasswordChanged { password_hash, .. } => {
             view.password_hash = password_hash.clone();
             view.verification = None;
@@ -90,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn an_account_shows_the_mail_that_may_be_answered_until_it_is() {
+    fn an_account_shows_the_mail_that_may_be_answered_also_when_it_was() {
         let failed = (20, Event::VerificationFailed { challenge: CHALLENGE });
         let shown: Account = fold([registered(), mailed(), failed.clone()]).unwrap();
         assert_eq!(shown.verification, Some(Challenge { id: CHALLENGE, requested_at: Time(10), failures: 1 }));
         let shown: Account = fold([registered(), mailed(), failed, (30, Event::Verified)]).unwrap();
-        assert_eq!((shown.verified, shown.verification), (true, None));
+        assert_eq!((shown.verified, shown.verification.map(|mail| mail.id)), (true, Some(CHALLENGE)));
         assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(30)));
     }
 

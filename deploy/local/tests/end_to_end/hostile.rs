@@ -201,8 +201,27 @@ async fn every_refused_field_is_named() {
         let error = eve.error(REGISTER, json!({ "input": input })).await;
         assert_eq!((&error["code"], &error["field"]), (&json!("BAD_USER_INPUT"), &json!(field)), "{value:?}");
     }
-    let missing = eve.run_with(REGISTER, json!({ "input": { "email": "a@b.cd" } }), HeaderMap::new()).await;
-    assert!(missing.json::<Value>().await.unwrap()["errors"][0]["message"].is_string());
+    let with = |field: &str, value: Value| {
+        let mut input = good.clone();
+        input[field] = value;
+        json!({ "input": input })
+    };
+    for (variables, field) in [
+        (json!({ "input": { "firstname": "Ada", "lastname": "Lovelace", "password": PASSWORD } }), "email"),
+        (with("email", json!(null)), "email"),
+        (with("email", json!(3)), "email"),
+        (with("firstname", json!(["Ada"])), "firstname"),
+        (with("nickname", json!("Ada")), "nickname"),
+        (json!({}), "input"),
+        (json!({ "input": null }), "input"),
+    ] {
+        let error = eve.error(REGISTER, variables.clone()).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!("BAD_USER_INPUT"), &json!(field)), "{variables}");
+    }
+    let login =
+        "mutation { account { login(input: { service: Pigeon, params: { email: \"a@b.cd\", password: \"x\" } }) { user { id } } } }";
+    assert_eq!(eve.error(login, json!({})).await["field"], "service");
+    assert_eq!(eve.error("mutation { account { register { success } } }", json!({})).await["field"], "input");
     assert_eq!(eve.mails().await.len(), 0, "nothing came of it");
     local.stop().await.unwrap();
 }
