@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChallengeId, EmailAddress, Id, PasswordHash, PersonName, Time};
+use crate::{Area, Challenge, ChallengeId, EmailAddress, Home, Id, PasswordHash, PersonName, Time};
 
 /// What may be asked of an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,18 +126,6 @@ pub enum Event {
     },
 }
 
-/// A mail that was sent and may be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Challenge {
-    /// Names it.
-    pub id: ChallengeId,
-    /// When it was asked for.
-    pub requested_at: Time,
-    /// Wrong answers so far.
-    pub failures: u32,
-}
-
 /// An account as it is read. The gateway shows no more of it than `graphql/account.rs` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -160,4 +148,10 @@ pub struct View {
     pub created_at: Time,
     /// When it last changed.
     pub updated_at: Time,
+}
+
+impl crate::View for View {
+    const NAME: &'static str = "account";
+    const AREA: Area = Area::Account;
+    const HOME: Home = Home::Platform;
 }

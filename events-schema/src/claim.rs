@@ -5,23 +5,35 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EmailAddress, Id, Invalid, Subject, TenantId, secret::derived_id};
+use crate::{AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, secret::derived_id};
 
 /// What kind of name is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimKind {
     /// An e-mail address, unique on the platform.
     Email,
+    /// A tenant's name in addresses, unique on the platform.
+    Slug,
+    /// An e-mail address that was invited to a tenant, unique there.
+    MemberEmail,
+    /// An account that belongs to a tenant, unique there.
+    MemberAccount,
+    /// That a member is an owner of the tenant. It is touched by whoever relies on it; see `workers/src/domain/member.rs`.
+    Owner,
 }
 
 impl ClaimKind {
     /// Every kind there is.
-    pub const ALL: [Self; 1] = [Self::Email];
+    pub const ALL: [Self; 5] = [Self::Email, Self::Slug, Self::MemberEmail, Self::MemberAccount, Self::Owner];
 
     /// Its subject token.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
+            Self::Slug => "slug",
+            Self::MemberEmail => "member_email",
+            Self::MemberAccount => "member_account",
+            Self::Owner => "owner",
         }
     }
 
@@ -38,7 +50,7 @@ pub struct Claim {
     pub tenant: TenantId,
     /// What kind of name it is.
     pub kind: ClaimKind,
-    /// Derived from the name.
+    /// The name, or derived from it.
     pub hash: Id,
 }
 
@@ -46,6 +58,26 @@ impl Claim {
     /// The claim to an e-mail address.
     pub fn email(email: &EmailAddress) -> Self {
         Self { tenant: TenantId::Platform, kind: ClaimKind::Email, hash: derived_id(&[email.as_str().as_bytes()]) }
+    }
+
+    /// The claim to a tenant's name in addresses.
+    pub fn slug(slug: &Slug) -> Self {
+        Self { tenant: TenantId::Platform, kind: ClaimKind::Slug, hash: derived_id(&[slug.as_str().as_bytes()]) }
+    }
+
+    /// The claim to be the only member of a tenant with this address.
+    pub fn member_email(tenant: TenantId, email: &EmailAddress) -> Self {
+        Self { tenant, kind: ClaimKind::MemberEmail, hash: derived_id(&[email.as_str().as_bytes()]) }
+    }
+
+    /// The claim to be the only member of a tenant with this account.
+    pub fn member_account(tenant: TenantId, account: AccountId) -> Self {
+        Self { tenant, kind: ClaimKind::MemberAccount, hash: account.0 }
+    }
+
+    /// That this member is an owner of the tenant.
+    pub fn owner(tenant: TenantId, member: MemberId) -> Self {
+        Self { tenant, kind: ClaimKind::Owner, hash: member.0 }
     }
 
     /// Where its holder is written down.

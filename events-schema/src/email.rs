@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, ChallengeId, EmailAddress, PersonName, Time};
+use crate::{AccountId, Area, ChallengeId, EmailAddress, Home, MemberId, Name, PersonName, TenantId, Time};
 
 /// Which mail, with what it needs to be rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,17 @@ pub enum Template {
         challenge: ChallengeId,
         /// Whom it greets.
         firstname: PersonName,
+    },
+    /// "You are invited": a link.
+    Invitation {
+        /// To which tenant.
+        tenant: TenantId,
+        /// What it is called.
+        tenant_name: Name,
+        /// Who is invited.
+        member: MemberId,
+        /// Names the link.
+        challenge: ChallengeId,
     },
     /// "Your password was changed."
     PasswordChanged {
@@ -110,4 +121,10 @@ pub struct View {
     pub requested_at: Time,
     /// When its status last changed.
     pub updated_at: Time,
+}
+
+impl crate::View for View {
+    const NAME: &'static str = "email";
+    const AREA: Area = Area::Email;
+    const HOME: Home = Home::Platform;
 }

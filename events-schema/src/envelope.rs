@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, CommandId, Id, Subject, TenantId, Time};
+use crate::{AccessTokenId, AccountId, Address, Area, CommandId, Device, Id, Subject, TenantId, Time};
 
 /// The message header that carries the W3C trace context, from the request to the last effect.
 pub const TRACEPARENT: &str = "traceparent";
@@ -16,8 +16,21 @@ pub enum Actor {
     Anonymous,
     /// A person who is.
     Account(AccountId),
+    /// A machine, by its key.
+    AccessToken(AccessTokenId),
     /// A worker, in consequence of something else.
     System,
+}
+
+/// Where a request came from: kept with what it led to in a tenant, for that tenant's audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Origin {
+    /// The network address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// What the client said that it is.
+    pub device: Device,
 }
 
 /// A wish.
@@ -36,6 +49,12 @@ pub struct Command<C> {
     pub actor: Actor,
     /// When it was said, by the sayer's clock; decisions know no other time.
     pub time: Time,
+    /// The revision that the sayer has seen: at any other, the command is rejected as `revision_conflict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+    /// Where it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Where the outcome is awaited, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
@@ -74,6 +93,9 @@ pub struct Commit<E> {
     pub actor: Actor,
     /// The command's time.
     pub time: Time,
+    /// Where the command was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// What happened; never empty.
     pub events: Vec<E>,
 }

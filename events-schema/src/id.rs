@@ -104,6 +104,14 @@ typed_ids! {
     SessionId
     /// Names a mail, derived from what asked for it.
     EmailId
+    /// Names a member of a tenant, or an invitation.
+    MemberId
+    /// Names a custom role.
+    RoleId
+    /// Names an access token: the first half of the SHA-256 of its text.
+    AccessTokenId
+    /// Names a project: the id of the command that began it.
+    ProjectId
     /// Names a proof that was asked for by mail: the id of the command that asked.
     ChallengeId
 }

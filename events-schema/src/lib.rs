@@ -19,23 +19,34 @@
 //! never renamed, retyped or removed, and the rules of a `parse` are loosened, never tightened. Unknown
 //! fields are ignored. `tests/golden.rs` holds an example of each variant ever released.
 
+pub mod access_token;
 pub mod account;
+mod challenge;
 mod claim;
 pub mod email;
 mod envelope;
 mod id;
+pub mod member;
+mod permission;
+pub mod project;
+pub mod role;
 pub mod secret;
 pub mod session;
 pub mod subject;
+pub mod tenant;
 mod text;
 mod time;
+mod view;
 
 #[cfg(test)]
 mod schemas;
 
+pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
-pub use envelope::{Actor, Command, Commit, Document, Outcome, Rejected, TRACEPARENT, verb};
-pub use id::{AccountId, ChallengeId, CommandId, EmailId, Id, SessionId, TenantId};
+pub use envelope::{Actor, Command, Commit, Document, Origin, Outcome, Rejected, TRACEPARENT, verb};
+pub use id::{AccessTokenId, AccountId, ChallengeId, CommandId, EmailId, Id, MemberId, ProjectId, RoleId, SessionId, TenantId};
+pub use permission::{Action, BuiltInRole, Permission, Permissions, Resource};
 pub use subject::{Area, Subject};
-pub use text::{Device, EmailAddress, Invalid, PasswordHash, PersonName};
+pub use text::{Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, SettingKey, SettingValue, Slug};
 pub use time::Time;
+pub use view::{Home, HostName, Place, View, founder_id};

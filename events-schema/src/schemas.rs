@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use schemars::{JsonSchema, schema_for};
 
-use crate::{ClaimHolder, Command, Commit, Document, Outcome, account, email, session};
+use crate::{ClaimHolder, Command, Commit, Document, Outcome, access_token, account, email, member, project, role, session, tenant};
 
 fn check<T: JsonSchema>(name: &str) -> Option<String> {
     let mut text = serde_json::to_string_pretty(&schema_for!(T)).unwrap();
@@ -20,15 +20,31 @@ fn check<T: JsonSchema>(name: &str) -> Option<String> {
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_code() {
     let drifted: Vec<String> = [
+        check::<Command<access_token::Command>>("access_token.command"),
+        check::<Commit<access_token::Event>>("access_token.commit"),
+        check::<Document<access_token::View>>("access_token.view"),
         check::<Command<account::Command>>("account.command"),
         check::<Commit<account::Event>>("account.commit"),
         check::<Document<account::View>>("account.view"),
         check::<Command<email::Command>>("email.command"),
         check::<Commit<email::Event>>("email.commit"),
         check::<Document<email::View>>("email.view"),
+        check::<Command<member::Command>>("member.command"),
+        check::<Commit<member::Event>>("member.commit"),
+        check::<Document<member::View>>("member.view"),
+        check::<Document<member::Membership>>("membership.view"),
+        check::<Command<project::Command>>("project.command"),
+        check::<Commit<project::Event>>("project.commit"),
+        check::<Document<project::View>>("project.view"),
+        check::<Command<role::Command>>("role.command"),
+        check::<Commit<role::Event>>("role.commit"),
+        check::<Document<role::View>>("role.view"),
         check::<Command<session::Command>>("session.command"),
         check::<Commit<session::Event>>("session.commit"),
         check::<Document<session::View>>("session.view"),
+        check::<Command<tenant::Command>>("tenant.command"),
+        check::<Commit<tenant::Event>>("tenant.commit"),
+        check::<Document<tenant::View>>("tenant.view"),
         check::<Outcome>("outcome"),
         check::<ClaimHolder>("claim"),
     ]

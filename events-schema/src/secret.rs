@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccountId, ChallengeId, Id, Invalid};
+use crate::{AccountId, ChallengeId, Id, Invalid, MemberId};
 
 /// The key of the deployment (`UB_SECRET`). Whoever holds it can forge codes and links.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub enum Purpose {
     Verification,
     /// That whoever asks may set a new password.
     PasswordReset,
+    /// That the mailbox was invited to a tenant.
+    Invitation,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
         match self {
             Self::Verification => b"verification",
             Self::PasswordReset => b"password-reset",
+            Self::Invitation => b"invitation",
         }
     }
 }
@@ -66,17 +69,40 @@ impl ServerKey {
 
     /// The token of a challenge's link: who, which challenge, and the proof.
     pub fn link_token(&self, purpose: Purpose, account: AccountId, challenge: ChallengeId) -> String {
-        let proof = self.mac(&[b"link", purpose.label(), account.0.bytes(), challenge.0.bytes()]);
-        BASE64URL_NOPAD.encode(&[account.0.bytes().as_slice(), challenge.0.bytes(), &proof].concat())
+        self.token(purpose, [account.0, challenge.0])
     }
 
     /// Reads a link's token back; `None` for whatever this key did not make for this purpose.
     pub fn open_link_token(&self, purpose: Purpose, token: &str) -> Option<(AccountId, ChallengeId)> {
+        let [account, challenge] = self.open(purpose, token)?;
+        Some((AccountId(account), ChallengeId(challenge)))
+    }
+
+    /// The token of an invitation's link: to which tenant, which member, which mail, and the proof.
+    pub fn invitation_token(&self, tenant: Id, member: MemberId, challenge: ChallengeId) -> String {
+        self.token(Purpose::Invitation, [tenant, member.0, challenge.0])
+    }
+
+    /// Reads an invitation's token back.
+    pub fn open_invitation_token(&self, token: &str) -> Option<(Id, MemberId, ChallengeId)> {
+        let [tenant, member, challenge] = self.open(Purpose::Invitation, token)?;
+        Some((tenant, MemberId(member), ChallengeId(challenge)))
+    }
+
+    fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
+        let mut bytes = ids.iter().flat_map(|id| *id.bytes()).collect::<Vec<u8>>();
+        let parts: Vec<&[u8]> = [b"link", purpose.label()].into_iter().chain(ids.iter().map(|id| id.bytes().as_slice())).collect();
+        bytes.extend(self.mac(&parts));
+        BASE64URL_NOPAD.encode(&bytes)
+    }
+
+    fn open<const N: usize>(&self, purpose: Purpose, token: &str) -> Option<[Id; N]> {
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
-        let account = AccountId(Id::from_bytes(bytes.get(..16)?.try_into().ok()?));
-        let challenge = ChallengeId(Id::from_bytes(bytes.get(16..32)?.try_into().ok()?));
-        let expected = self.link_token(purpose, account, challenge);
-        bool::from(expected.as_bytes().ct_eq(token.as_bytes())).then_some((account, challenge))
+        let mut ids = [Id::from_bytes([0; 16]); N];
+        for (at, id) in ids.iter_mut().enumerate() {
+            *id = Id::from_bytes(bytes.get(at * 16..(at + 1) * 16)?.try_into().ok()?);
+        }
+        bool::from(self.token(purpose, ids).as_bytes().ct_eq(token.as_bytes())).then_some(ids)
     }
 
     /// An id that whoever lacks the key can neither guess nor aim at: of a command whose client chose an `Idempotency-Key`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Device, Time};
+use crate::{AccountId, Area, Device, Home, Time};
 
 /// A session ends when it was not used for this long.
 pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -78,6 +78,12 @@ impl View {
     pub fn is_live(&self, now: Time, epoch: i64) -> bool {
         self.epoch == epoch && now.since(self.last_used_at) < IDLE && now.since(self.started_at) < LIFETIME
     }
+}
+
+impl crate::View for View {
+    const NAME: &'static str = "session";
+    const AREA: Area = Area::Session;
+    const HOME: Home = Home::Platform;
 }
 
 #[cfg(test)]

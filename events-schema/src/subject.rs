@@ -5,7 +5,7 @@
 //! evt.<tenant>.<area>.<id>        the commits of one aggregate     EVENTS
 //! clm.<tenant>.<kind>.<hash>      who holds a unique name          EVENTS
 //! dead.<loop>.<tenant>.<area>     what could not be handled        DEAD
-//! view.<tenant>.<area>.<id>       "this view reached revision n"   core NATS, no stream
+//! view.<tenant>.<view>.<id>       "this view reached revision n"   core NATS, no stream
 //! ```
 
 use std::fmt;
@@ -29,30 +29,49 @@ pub const OUTCOME_INBOXES: &str = "_INBOX_gateway.";
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Area {
+    /// Keys for machines.
+    AccessToken,
     /// People: registration, verification, password, profile.
     Account,
     /// Mail to people.
     Email,
+    /// Who belongs to a tenant, as what.
+    Member,
+    /// The example area.
+    Project,
+    /// What custom roles allow.
+    Role,
     /// Who is logged in where.
     Session,
+    /// Organisations.
+    Tenant,
 }
 
 impl Area {
     /// Every area there is.
-    pub const ALL: [Self; 3] = [Self::Account, Self::Email, Self::Session];
+    pub const ALL: [Self; 8] =
+        [Self::AccessToken, Self::Account, Self::Email, Self::Member, Self::Project, Self::Role, Self::Session, Self::Tenant];
 
-    /// Its subject token, and the name of its view's collection.
+    /// Its subject token.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccessToken => "access_token",
             Self::Account => "account",
             Self::Email => "email",
+            Self::Member => "member",
+            Self::Project => "project",
+            Self::Role => "role",
             Self::Session => "session",
+            Self::Tenant => "tenant",
         }
     }
 
     /// Reads a subject token.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        Self::ALL.into_iter().find(|area| area.as_str() == text).ok_or(Invalid("must be one of account, email, session"))
+        Self::ALL
+            .into_iter()
+            .find(|area| area.as_str() == text)
+            .ok_or(Invalid("must be one of access_token, account, email, member, project, role, session, tenant"))
     }
 }
 
@@ -96,8 +115,8 @@ pub enum Subject {
     View {
         /// Whose data it shows.
         tenant: TenantId,
-        /// The area whose view it is.
-        area: Area,
+        /// Its name, [`View::NAME`](crate::View::NAME).
+        name: String,
         /// The aggregate that it shows.
         id: Id,
     },
@@ -116,7 +135,7 @@ impl Subject {
             "cmd" => return Err(Invalid("must end in a verb of lower-case letters and underscores")),
             "evt" => Self::Event { tenant, area: Area::parse(group)?, id: Id::parse(last)? },
             "clm" => Self::Claim { tenant, kind: ClaimKind::parse(group)?, hash: Id::parse(last)? },
-            "view" => Self::View { tenant, area: Area::parse(group)?, id: Id::parse(last)? },
+            "view" if is_verb(group) => Self::View { tenant, name: group.to_owned(), id: Id::parse(last)? },
             _ => return Err(Invalid("must begin with cmd, evt, clm or view")),
         })
     }
@@ -132,7 +151,7 @@ impl fmt::Display for Subject {
             Self::Command { tenant, area, verb } => write!(f, "cmd.{tenant}.{area}.{verb}"),
             Self::Event { tenant, area, id } => write!(f, "evt.{tenant}.{area}.{id}"),
             Self::Claim { tenant, kind, hash } => write!(f, "clm.{tenant}.{}.{hash}", kind.as_str()),
-            Self::View { tenant, area, id } => write!(f, "view.{tenant}.{area}.{id}"),
+            Self::View { tenant, name, id } => write!(f, "view.{tenant}.{name}.{id}"),
         }
     }
 }
@@ -158,6 +177,11 @@ pub fn events_of(area: Area) -> String {
     format!("evt.*.{area}.*")
 }
 
+/// Every commit of an area, in one tenant.
+pub fn events_of_tenant(tenant: TenantId, area: Area) -> String {
+    format!("evt.{tenant}.{area}.*")
+}
+
 /// Where a message goes that `worker_loop` could not handle; what cannot be read of its subject becomes `unknown`.
 pub fn dead(worker_loop: &str, original: &str) -> String {
     let tokens: Vec<&str> = original.split('.').collect();
@@ -178,7 +202,7 @@ mod tests {
                 for subject in [
                     Subject::Command { tenant, area, verb: "request_mail".to_owned() },
                     Subject::Event { tenant, area, id },
-                    Subject::View { tenant, area, id },
+                    Subject::View { tenant, name: area.to_string(), id },
                     Subject::Claim { tenant, kind: ClaimKind::Email, hash: id },
                 ] {
                     assert_eq!(Subject::parse(&subject.to_string()), Ok(subject));

@@ -36,7 +36,7 @@ macro_rules! text {
     )+};
 }
 
-text! { EmailAddress PersonName PasswordHash Device }
+text! { EmailAddress PersonName PasswordHash Device Name Description Slug SettingKey SettingValue Address }
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
 ///
@@ -82,15 +82,192 @@ pub struct PersonName(String);
 impl PersonName {
     /// Trims and checks a name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        line(text).map(Self)
+    }
+}
+
+/// The name of a tenant, project, role or token: 1 to 100 characters on one line, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Name(String);
+
+impl Name {
+    /// Trims and checks a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        line(text).map(Self)
+    }
+}
+
+/// The value of a setting: up to 1,000 characters on one line, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct SettingValue(String);
+
+impl SettingValue {
+    /// Trims and checks a value.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
-        if !(1..=100).contains(&text.chars().count()) {
-            Err(Invalid("must have 1 to 100 characters"))
+        if text.chars().count() > 1_000 {
+            Err(Invalid("must have at most 1000 characters"))
         } else if text.chars().any(is_unprintable) {
-            Err(Invalid("must not contain control or direction-changing characters"))
+            Err(UNPRINTABLE)
         } else {
             Ok(Self(text.to_owned()))
         }
     }
+}
+
+/// The name of a setting: 1 to 50 of `a` to `z`, `0` to `9`, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct SettingKey(String);
+
+impl SettingKey {
+    /// Checks a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if is_label(text, 50) { Ok(Self(text.to_owned())) } else { Err(Invalid("must have 1 to 50 of a-z, 0-9, _ and -")) }
+    }
+}
+
+/// A longer text: up to 10,000 characters, with line breaks and tabs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Description(String);
+
+impl Description {
+    /// Trims and checks a text.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if text.chars().count() > 10_000 {
+            Err(Invalid("must have at most 10000 characters"))
+        } else if text.chars().any(|c| is_unprintable(c) && !matches!(c, '\n' | '\r' | '\t')) {
+            Err(UNPRINTABLE)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// A tenant's name in addresses: 3 to 40 of `a` to `z`, `0` to `9` and `-`, which stands neither first, last nor twice in a row. It is
+/// a DNS label, is no id, and is none of the words that mean something else there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Slug(String);
+
+/// Words that would be taken for something of the platform's own. Checked where a slug is chosen, not where one is read:
+/// this list grows, and what was once stored must decode for ever.
+const RESERVED_SLUGS: [&str; 40] = [
+    "about",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "api",
+    "app",
+    "assets",
+    "auth",
+    "billing",
+    "blog",
+    "cdn",
+    "dashboard",
+    "dev",
+    "docs",
+    "email",
+    "ftp",
+    "graphql",
+    "help",
+    "imap",
+    "internal",
+    "localhost",
+    "login",
+    "logout",
+    "mail",
+    "mailbox",
+    "platform",
+    "pop",
+    "root",
+    "security",
+    "signup",
+    "smtp",
+    "staging",
+    "static",
+    "status",
+    "support",
+    "system",
+    "test",
+    "webhooks",
+    "www",
+];
+
+impl Slug {
+    /// Checks the form of a slug.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let legal = (3..=40).contains(&text.len())
+            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            && text.split('-').all(|part| !part.is_empty());
+        // 32 hex digits would be an id.
+        if legal && crate::Id::parse(text).is_err() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid("must have 3 to 40 of a-z, 0-9 and single dashes between them"))
+        }
+    }
+
+    /// Checks a slug that somebody chooses.
+    pub fn choose(text: &str) -> Result<Self, Invalid> {
+        if RESERVED_SLUGS.contains(&text) { Err(Invalid("is reserved; choose another")) } else { Self::parse(text) }
+    }
+
+    /// The slug that a name suggests: lower-cased, anything else than letters and digits a dash.
+    pub fn of_name(name: &Name) -> Result<Self, Invalid> {
+        let dashed: String = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let joined = dashed.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        let cut: String = joined.chars().take(40).collect();
+        Self::choose(cut.trim_end_matches('-'))
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The network address that a request came from, as text; at most 45 characters, as IPv6 may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Address(String);
+
+impl Address {
+    /// Checks an address: what is no IP address is refused.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let parsed = text.parse::<std::net::IpAddr>().map_err(|_| Invalid("must be an IP address"))?;
+        Ok(Self(parsed.to_string()))
+    }
+}
+
+const UNPRINTABLE: Invalid = Invalid("must not contain control or direction-changing characters");
+
+fn line(text: &str) -> Result<String, Invalid> {
+    let text = text.trim();
+    if !(1..=100).contains(&text.chars().count()) {
+        Err(Invalid("must have 1 to 100 characters"))
+    } else if text.chars().any(is_unprintable) {
+        Err(UNPRINTABLE)
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// 1 to `longest` of `a` to `z`, `0` to `9`, `_` and `-`.
+pub(crate) fn is_label(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
 }
 
 /// Control characters, and the invisible ones that reorder or hide the text around them.
@@ -196,6 +373,38 @@ mod tests {
         assert_eq!(Device::from_user_agent("cu\u{0}rl\n").as_str(), "curl");
         assert_eq!(Device::from_user_agent(" ").as_str(), "unknown");
         assert_eq!(Device::from_user_agent(&"x".repeat(999)).as_str().len(), 200);
+    }
+
+    #[test]
+    fn a_slug_is_a_dns_label_and_no_id() {
+        for good in ["abc", "acme", "acme-2", "0-0", &"a".repeat(40), "a1b2c3"] {
+            assert_eq!(Slug::parse(good).unwrap().as_str(), good);
+        }
+        for wrong in
+            ["", "ab", "Acme", "acme-", "-acme", "ac--me", "ac_me", "ac.me", "ac me", "äcme", &"a".repeat(41), &"0a".repeat(16), "xn--acme"]
+        {
+            assert!(Slug::parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(Slug::choose("admin").is_err());
+        assert!(Slug::parse("admin").is_ok(), "what was stored before the word was reserved is still read");
+    }
+
+    #[test]
+    fn a_name_suggests_a_slug() {
+        for (name, slug) in [("Acme Inc.", "acme-inc"), ("  A.B & C  ", "a-b-c"), (&"x y ".repeat(20), &"x-y-".repeat(10)[..39])] {
+            assert_eq!(Slug::of_name(&Name::parse(name).unwrap()).unwrap().as_str(), slug, "{name}");
+        }
+        for wrong in ["李", "!!", "Admin"] {
+            assert!(Slug::of_name(&Name::parse(wrong).unwrap()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_description_may_have_several_lines() {
+        assert_eq!(Description::parse(" a\n\tb ").unwrap().as_str(), "a\n\tb");
+        for wrong in ["a\u{0}", "\u{202E}b", &"x".repeat(10_001)] {
+            assert!(Description::parse(wrong).is_err());
+        }
     }
 
     #[test]

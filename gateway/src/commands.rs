@@ -12,12 +12,12 @@ use async_nats::{
     jetstream::{self, ContextBuilder, context::PublishErrorKind},
 };
 use axum::body::Bytes;
-use events_schema::{Actor, Area, Command, CommandId, Id, Outcome, TRACEPARENT, subject::OUTCOME_INBOXES};
+use events_schema::{Actor, Area, Command, CommandId, Id, Outcome, TRACEPARENT, TenantId, View, subject::OUTCOME_INBOXES};
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{caller::Caller, error::Error, now, views::Views};
+use crate::{caller::Caller, error::Error, now, views::Scoped};
 
 /// A server that vanished without a word is noticed after two of these.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -57,8 +57,26 @@ pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
 pub(crate) struct Commands {
     nats: Client,
     jetstream: jetstream::Context,
-    views: Views,
     timeout: Duration,
+}
+
+/// What is wanted of an aggregate.
+pub(crate) struct Wish<C> {
+    /// Of which.
+    pub(crate) aggregate: Id,
+    /// Names the command.
+    pub(crate) id: CommandId,
+    /// The revision that the client has seen, if it said so.
+    pub(crate) expected: Option<u64>,
+    /// What.
+    pub(crate) payload: C,
+}
+
+impl<C> Wish<C> {
+    /// A wish whatever the revision.
+    pub(crate) fn new(aggregate: Id, id: CommandId, payload: C) -> Self {
+        Self { aggregate, id, expected: None, payload }
+    }
 }
 
 /// A command as it goes over the wire, so that it can be said twice.
@@ -70,26 +88,22 @@ struct Message {
 
 impl Commands {
     /// Each command may take `timeout`, until its view shows it.
-    pub(crate) fn new(nats: Client, views: Views, timeout: Duration) -> Self {
-        Self { jetstream: jetstream(nats.clone()), nats, views, timeout }
+    pub(crate) fn new(nats: Client, timeout: Duration) -> Self {
+        Self { jetstream: jetstream(nats.clone()), nats, timeout }
     }
 
-    /// Says a command and waits until its view shows what came of it; returns the revision to read at.
+    /// Says a command and waits until the view `V` shows what came of it; returns the revision to read at.
     ///
     /// Errors: `Rejected` by the domain; `Pending` where it may have been stored but is not known to be shown in time;
     /// `Internal` where it was certainly not stored.
-    pub(crate) async fn send<C: Serialize>(
-        &self,
-        caller: &Caller,
-        area: Area,
-        aggregate: Id,
-        id: CommandId,
-        payload: C,
-    ) -> Result<u64, Error> {
+    pub(crate) async fn send<V: View, C: Serialize>(&self, caller: &Caller, scope: &Scoped, wish: Wish<C>) -> Result<u64, Error> {
         let deadline = Instant::now() + self.timeout;
-        let outcome = self.decide(caller, area, aggregate, id, payload, deadline).await?;
+        let Wish { aggregate, id, .. } = wish;
+        // A tenant's own commits are in its own log, though its view is the platform's.
+        let tenant = if V::AREA == Area::Tenant { TenantId::Tenant(aggregate) } else { scope.tenant() };
+        let outcome = self.decide(caller, V::AREA, tenant, wish, deadline).await?;
         let revision = outcome.revision().map_err(|rejected| Error::Rejected(rejected.clone()))?;
-        let shown = self.views.scoped(caller.tenant()).wait_for(area, aggregate, revision, deadline).await?;
+        let shown = scope.wait_for::<V>(aggregate, revision, deadline).await?;
         if shown { Ok(revision) } else { Err(Error::Pending(id)) }
     }
 
@@ -98,9 +112,8 @@ impl Commands {
         &self,
         caller: &Caller,
         area: Area,
-        aggregate: Id,
-        id: CommandId,
-        payload: C,
+        tenant: TenantId,
+        wish: Wish<C>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         // A client that has lost its connection would keep the command and say it later: better a clear answer soon.
@@ -108,7 +121,8 @@ impl Commands {
             .await
             .map_err(|_| anyhow!("not connected to NATS"))?;
         let inbox = self.nats.new_inbox();
-        let message = message(caller, caller.actor(), area, aggregate, id, payload, Some(inbox.clone()))?;
+        let id = wish.id;
+        let message = message(caller, caller.actor(), area, tenant, wish, Some(inbox.clone()))?;
         let asked = async {
             let mut outcomes = self.nats.subscribe(inbox).await.context("subscribing to an inbox")?;
             self.publish(&message).await?;
@@ -118,17 +132,10 @@ impl Commands {
         timeout_at(deadline, asked).await.unwrap_or(Err(Error::Pending(id)))
     }
 
-    /// Says a command that nobody waits for; failure is logged.
-    pub(crate) fn send_in_background<C: Serialize>(
-        &self,
-        caller: &Caller,
-        actor: Actor,
-        area: Area,
-        aggregate: Id,
-        id: CommandId,
-        payload: C,
-    ) {
-        let message = message(caller, actor, area, aggregate, id, payload, None);
+    /// Says a command about what belongs to no tenant and that nobody waits for; failure is logged.
+    pub(crate) fn send_in_background<C: Serialize>(&self, caller: &Caller, actor: Actor, area: Area, wish: Wish<C>) {
+        let id = wish.id;
+        let message = message(caller, actor, area, TenantId::Platform, wish, None);
         let commands = self.clone();
         let request_id = caller.trace.to_string();
         tokio::spawn(async move {
@@ -176,12 +183,14 @@ fn message<C: Serialize>(
     caller: &Caller,
     actor: Actor,
     area: Area,
-    aggregate: Id,
-    id: CommandId,
-    payload: C,
+    tenant: TenantId,
+    wish: Wish<C>,
     reply: Option<String>,
 ) -> anyhow::Result<Message> {
-    let command = Command { id, tenant: caller.tenant(), area, aggregate, actor, time: now(), reply, payload };
+    let Wish { aggregate, id, expected, payload } = wish;
+    // Kept for ever with what comes of it, so only where somebody may ask: in what an audit log shows.
+    let origin = (tenant != TenantId::Platform).then(|| caller.origin.clone());
+    let command = Command { id, tenant, area, aggregate, actor, time: now(), expected, origin, reply, payload };
     let mut headers = HeaderMap::new();
     headers.insert(TRACEPARENT, caller.trace.traceparent());
     Ok(Message {

@@ -4,8 +4,11 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use clap::{ArgAction, Parser};
-use events_schema::secret::ServerKey;
+use axum::http::HeaderName;
+use clap::{ArgAction, Parser, ValueEnum};
+use events_schema::{EmailAddress, HostName, Invalid, Place, secret::ServerKey};
+
+use crate::tenancy::Resolver;
 
 /// The public door: GraphQL over HTTP.
 #[derive(Clone, Parser)]
@@ -24,8 +27,28 @@ pub struct Config {
     pub mongo_url: String,
 
     /// Database that holds the views.
-    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend")]
+    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend", value_parser = Place::parse_platform)]
     pub mongo_database: String,
+
+    /// Further MongoDB hosts for tenants with a database of their own, each by a name: `eu=mongodb://…;us=mongodb://…`.
+    #[arg(long, env = "UB_MONGO_HOSTS", hide_env_values = true, value_delimiter = ';', value_parser = mongo_host)]
+    pub mongo_hosts: Vec<(HostName, String)>,
+
+    /// Where the views of new tenants are to live; those of any tenant are moved by `workers move-tenant`.
+    #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
+    pub tenant_databases: Strategy,
+
+    /// Where a request may name its tenant, tried in this order.
+    #[arg(long, env = "UB_TENANT_RESOLVERS", value_delimiter = ',', default_values_t = [Resolver::Header, Resolver::Path])]
+    pub tenant_resolvers: Vec<Resolver>,
+
+    /// E-mail addresses of the platform's administrators.
+    #[arg(long, env = "UB_PLATFORM_ADMINS", value_delimiter = ',', value_parser = EmailAddress::parse)]
+    pub platform_admins: Vec<EmailAddress>,
+
+    /// The header in which the proxy in front says who asks, such as `x-forwarded-for`; without it, the network address counts.
+    #[arg(long, env = "UB_CLIENT_ADDRESS_HEADER", value_parser = |text: &str| text.parse::<HeaderName>())]
+    pub client_address_header: Option<HeaderName>,
 
     /// Key that mail codes and links are derived from, 32 to 1024 characters, the same for gateways and workers.
     #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
@@ -48,6 +71,32 @@ pub struct Config {
     pub command_timeout_ms: u64,
 }
 
+/// Where the views of a new tenant live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    /// In the platform's database, beside those of others.
+    Shared,
+    /// In a database of the tenant's own.
+    Database,
+    /// In the platform's, unless whoever founds the tenant names a database of its own, and a host if they want.
+    Hybrid,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Database => "database",
+            Self::Hybrid => "hybrid",
+        })
+    }
+}
+
+fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {
+    let (name, url) = text.split_once('=').ok_or(Invalid("must be a name and a URL, as in eu=mongodb://host:27017"))?;
+    Ok((HostName::parse(name.trim())?, url.trim().to_owned()))
+}
+
 impl Config {
     /// Whether users come over TLS.
     pub(crate) fn is_https(&self) -> bool {
@@ -67,6 +116,11 @@ impl fmt::Debug for Config {
             .field("nats_url", &redacted(&self.nats_url))
             .field("mongo_url", &redacted(&self.mongo_url))
             .field("mongo_database", &self.mongo_database)
+            .field("mongo_hosts", &self.mongo_hosts.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("tenant_databases", &self.tenant_databases)
+            .field("tenant_resolvers", &self.tenant_resolvers)
+            .field("platform_admins", &self.platform_admins)
+            .field("client_address_header", &self.client_address_header)
             .field("secret", &self.secret)
             .field("public_url", &self.public_url)
             .field("production", &self.production)

@@ -12,6 +12,8 @@ use events_schema::{CommandId, Invalid, Rejected};
 pub(crate) enum Error {
     /// Nobody is logged in, or the password is wrong.
     Unauthenticated(&'static str),
+    /// Somebody is logged in, and may not.
+    Forbidden,
     /// There is no such thing, or it is somebody else's: the same answer.
     NotFound,
     /// The client must say something else; where it is one input's fault, its name.
@@ -53,6 +55,16 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Where what was named is missing or no longer valid, what that means; any other error as it is.
+    pub(crate) fn if_missing(self, meaning: impl FnOnce() -> Self) -> Self {
+        match &self {
+            Self::Rejected(rejected) if matches!(rejected.code.as_str(), "not_found" | "challenge_ended") => meaning(),
+            _ => self,
+        }
+    }
+}
+
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         Self::Internal(error)
@@ -71,6 +83,7 @@ impl From<Error> for async_graphql::Error {
         };
         match error {
             Error::Unauthenticated(message) => answer("UNAUTHENTICATED", message.to_owned(), None),
+            Error::Forbidden => answer("FORBIDDEN", "You are not allowed to do this.".to_owned(), None),
             Error::NotFound => answer("NOT_FOUND", "There is no such thing.".to_owned(), None),
             Error::BadUserInput { field, message } => answer("BAD_USER_INPUT", message, field.map(|name| ("field", name.into()))),
             Error::RateLimited { retry_after } => {
@@ -83,7 +96,8 @@ impl From<Error> for async_graphql::Error {
             }
             Error::Rejected(Rejected { code, message }) => match code.as_str() {
                 "not_found" => Error::NotFound.into(),
-                "challenge_ended" => answer("BAD_USER_INPUT", message, None),
+                "challenge_ended" | "too_many_settings" | "scopes_missing" | "expiry_out_of_bounds" => answer("BAD_USER_INPUT", message, None),
+                "forbidden" => answer("FORBIDDEN", message, None),
                 // `already_exists`, `password_changed_meanwhile` and the rest: the state of things is against it.
                 _ => answer("CONFLICT", message, None),
             },

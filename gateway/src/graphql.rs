@@ -2,10 +2,18 @@
 //!
 //! Each area's queries, mutations and types are in its own file; HTTP is in `http.rs`, limits in `limits.rs`.
 
+mod access_token;
 mod account;
+mod connection;
 pub(crate) mod limits;
+mod loaders;
+mod member;
+mod platform;
 mod profile;
+mod project;
+mod role;
 mod session;
+mod tenant;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +21,20 @@ use async_graphql::{
     Context, EmptySubscription, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value,
 };
 use axum::http::header::SET_COOKIE;
-use events_schema::{Area, CommandId, Id, Time};
+use events_schema::{CommandId, Id, Time, View};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{State, caller::Caller, cookie, error::Error, views::Scoped};
+pub(crate) use self::loaders::Loaders;
+use crate::{
+    State,
+    caller::Caller,
+    commands::Wish,
+    cookie,
+    error::Error,
+    operations::{self, Authorize},
+    views::Scoped,
+};
 
 /// Answers that must not tell whether an address is known take at least this long: longer than hashing a password and
 /// deciding a command together on a machine that is not overloaded.
@@ -26,10 +43,15 @@ const UNTELLING: Duration = Duration::from_millis(300);
 pub(crate) type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
 /// Everything that may be asked.
-pub(crate) fn schema(state: Arc<State>) -> Schema {
+///
+/// # Errors
+/// If an operation does not declare who may use it.
+pub(crate) fn schema(state: Arc<State>) -> anyhow::Result<Schema> {
     let production = state.config.production;
-    let schema = builder().data(state);
-    if production { schema.disable_introspection().disable_suggestions() } else { schema }.finish()
+    let schema = builder().data(state).extension(Authorize);
+    let schema = if production { schema.disable_introspection().disable_suggestions() } else { schema }.finish();
+    operations::check(&schema.sdl())?;
+    Ok(schema)
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
@@ -38,7 +60,16 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription>
 
 /// What may be read.
 #[derive(Default, MergedObject)]
-pub(crate) struct Query(profile::ProfileQuery, session::SessionQuery);
+pub(crate) struct Query(
+    profile::ProfileQuery,
+    session::SessionQuery,
+    tenant::TenantQueries,
+    member::MemberQueries,
+    role::RoleQueries,
+    access_token::AccessTokenQueries,
+    project::ProjectQueries,
+    platform::PlatformQueries,
+);
 
 /// What may be done, by area. Fields of one request are done one after the other, also within an area.
 pub(crate) struct Mutation;
@@ -53,6 +84,31 @@ impl Mutation {
     /// The caller's own profile.
     async fn profile(&self) -> Option<profile::ProfileMutation> {
         Some(profile::ProfileMutation)
+    }
+
+    /// Tenants.
+    async fn tenant(&self) -> Option<tenant::TenantMutation> {
+        Some(tenant::TenantMutation)
+    }
+
+    /// Who belongs to the tenant.
+    async fn member(&self) -> Option<member::MemberMutation> {
+        Some(member::MemberMutation)
+    }
+
+    /// The tenant's own roles.
+    async fn role(&self) -> Option<role::RoleMutation> {
+        Some(role::RoleMutation)
+    }
+
+    /// Keys for machines.
+    async fn access_token(&self) -> Option<access_token::AccessTokenMutation> {
+        Some(access_token::AccessTokenMutation)
+    }
+
+    /// Projects.
+    async fn project(&self) -> Option<project::ProjectMutation> {
+        Some(project::ProjectMutation)
     }
 }
 
@@ -79,6 +135,11 @@ impl Success {
 /// A point in time, RFC 3339 in UTC.
 struct DateTime(Time);
 
+/// An id in an argument: what is no id names nothing, like an id that is nobody's.
+fn id_of(text: &async_graphql::ID) -> Result<Id, Error> {
+    Id::parse(text).map_err(|_| Error::NotFound)
+}
+
 #[Scalar]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -103,8 +164,14 @@ impl<'a> Field<'a> {
         Self { ctx, state: ctx.data_unchecked::<Arc<State>>(), caller: ctx.data_unchecked::<Caller>() }
     }
 
-    fn views(&self) -> Scoped<'a> {
-        self.state.views.scoped(self.caller.tenant())
+    /// What belongs to no tenant.
+    fn platform(&self) -> Scoped {
+        self.state.views.platform()
+    }
+
+    /// What is read once for all fields of the request.
+    fn loaders(&self) -> &'a Loaders {
+        self.ctx.data_unchecked::<Loaders>()
     }
 
     /// The command of this field: the same for the same request said again under one `Idempotency-Key`.
@@ -112,9 +179,16 @@ impl<'a> Field<'a> {
         self.caller.command_id(&self.state.config.secret, self.ctx)
     }
 
-    /// Says this field's command about an aggregate, and waits until it shows.
-    async fn send<C: Serialize>(&self, area: Area, aggregate: Id, payload: C) -> Result<u64, Error> {
-        self.state.commands.send(self.caller, area, aggregate, self.command_id()?, payload).await
+    /// Says this field's command about an aggregate, and waits until the view `V` shows it.
+    async fn send<V: View>(&self, scope: &Scoped, aggregate: Id, payload: impl Serialize) -> Result<u64, Error> {
+        self.send_at::<V>(scope, aggregate, None, payload).await
+    }
+
+    /// The same, refused where the aggregate is at another revision than the client has seen, if it said which.
+    async fn send_at<V: View>(&self, scope: &Scoped, aggregate: Id, seen: Option<i64>, payload: impl Serialize) -> Result<u64, Error> {
+        let expected = seen.map(u64::try_from).transpose().map_err(|_| Error::input("revision", "revision must not be negative."))?;
+        let wish = Wish { aggregate, id: self.command_id()?, expected, payload };
+        self.state.commands.send::<V, _>(self.caller, scope, wish).await
     }
 
     fn give_cookie(&self, token: &cookie::Token) {

@@ -12,7 +12,7 @@ use axum::{
     body::Bytes,
     extract::{self, DefaultBodyLimit, rejection::BytesRejection},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
             ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
             X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -29,10 +29,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     State,
-    caller::Caller,
+    caller::{Asked, Caller},
     error::{self, Error},
     graphql::{self, Schema, limits},
+    operations::Refusals,
     pages,
+    serve::Peer,
     trace::Trace,
 };
 
@@ -48,19 +50,24 @@ const JSON: &str = "application/json";
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 
 /// The gateway over HTTP.
-pub fn app(state: Arc<State>) -> Router {
+///
+/// # Errors
+/// If an operation does not declare who may use it.
+pub fn app(state: Arc<State>) -> anyhow::Result<Router> {
     let graphql = || get(graphiql).post(execute);
-    let shared = Shared { schema: graphql::schema(state.clone()), state: state.clone() };
-    Router::new()
+    let shared = Shared { schema: graphql::schema(state.clone())?, state: state.clone() };
+    let router = Router::new()
         .route("/graphql", graphql())
         .route("/graph", graphql())
+        .route("/t/{tenant}/graphql", graphql())
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, Error::NotFound) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(state, around))
-        .with_state(shared)
+        .with_state(shared);
+    Ok(router)
 }
 
 /// What the handlers share.
@@ -151,7 +158,7 @@ async fn ready(extract::State(Shared { state, .. }): extract::State<Shared>) -> 
 }
 
 /// A page to try queries on, in development. Queries themselves go by POST alone, also those that only read.
-async fn graphiql(extract::State(Shared { state, .. }): extract::State<Shared>, uri: axum::http::Uri) -> Response {
+async fn graphiql(extract::State(Shared { state, .. }): extract::State<Shared>, uri: Uri) -> Response {
     let asks = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "query" || pair.starts_with("query=")));
     if state.config.production || asks {
         return ([(ALLOW, "POST")], refuse(StatusCode::METHOD_NOT_ALLOWED, Error::request("Send queries by POST."))).into_response();
@@ -163,6 +170,8 @@ async fn graphiql(extract::State(Shared { state, .. }): extract::State<Shared>, 
 async fn execute(
     extract::State(Shared { schema, state }): extract::State<Shared>,
     Extension(trace): Extension<Trace>,
+    peer: Option<Extension<Peer>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -171,7 +180,8 @@ async fn execute(
         Err((status, message)) => return refuse(status, Error::request(message)),
     };
     let operation = post.operation_name.as_deref().map(|name| name.chars().take(MAX_LOGGED_NAME).collect());
-    let (answer, account) = answer(&schema, &state, &headers, trace, post, body).await;
+    let asked = Asked { headers: &headers, uri: &uri, peer: peer.map(|Extension(Peer(address))| address), trace };
+    let (answer, account) = answer(&schema, &state, &asked, post, body).await;
     let mut response = write(&headers, answer, trace);
     response.extensions_mut().insert(Logged { operation, account });
     response
@@ -198,20 +208,25 @@ fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<(Pos
     Ok((post.map_err(|_| (StatusCode::BAD_REQUEST, "Send a JSON object with query, operationName and variables."))?, body))
 }
 
-async fn answer(schema: &Schema, state: &State, headers: &HeaderMap, trace: Trace, post: Post, body: Bytes) -> (Answer, Option<AccountId>) {
+async fn answer(schema: &Schema, state: &Arc<State>, asked: &Asked<'_>, post: Post, body: Bytes) -> (Answer, Option<AccountId>) {
     let document = match limits::parse(&post.query) {
         Ok(document) => document,
         Err(error) => return (Answer::from_errors(vec![error]), None),
     };
-    let caller = match Caller::of(state, headers, trace, body).await {
+    let caller = match Caller::of(state, asked, body).await {
         Ok(caller) => caller,
         Err(error) => return (Answer::from_errors(vec![error.into()]), None),
     };
     let account = caller.identity.as_ref().map(|identity| identity.account_id());
-    let mut request = Request::new(post.query).variables(post.variables.unwrap_or_default()).data(caller);
+    let refusals = Arc::new(Refusals::default());
+    let loaders = graphql::Loaders::of(state, &caller);
+    let request = Request::new(post.query).variables(post.variables.unwrap_or_default());
+    let mut request = request.data(caller).data(refusals.clone()).data(loaders);
     request.operation_name = post.operation_name;
     request.set_parsed_query(document);
-    (schema.execute(request).await, account)
+    let mut answer = schema.execute(request).await;
+    answer.errors.extend(refusals.take());
+    (answer, account)
 }
 
 /// Writes an answer: 400 where nothing was executed, 200 where anything was.

@@ -3,6 +3,7 @@
 //! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole program;
 //! [`app`] is its HTTP part, for whoever brings a server.
 
+mod bearer;
 mod caller;
 mod commands;
 pub mod config;
@@ -11,10 +12,14 @@ mod error;
 mod graphql;
 mod http;
 mod login_throttle;
+mod operations;
 mod pages;
 mod passwords;
 mod readiness;
+mod rights;
 mod serve;
+mod tenancy;
+mod token_uses;
 mod trace;
 mod views;
 
@@ -28,7 +33,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use http::app;
 
-use crate::{commands::Commands, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, views::Views};
+use crate::{
+    commands::Commands, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights, token_uses::TokenUses,
+    views::Views,
+};
+pub use tenancy::Resolver;
 
 /// What every request shares: connections, bounded pools, configuration.
 #[derive(Debug)]
@@ -39,17 +48,21 @@ pub struct State {
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
     pub(crate) readiness: Readiness,
+    pub(crate) rights: Rights,
+    pub(crate) token_uses: TokenUses,
 }
 
 impl State {
     /// Connects to NATS, which must be there, and to MongoDB, which may come later.
     pub async fn connect(config: Config) -> anyhow::Result<Arc<Self>> {
         let nats = commands::connect(&config.nats_url).await?;
-        let views = Views::connect(&config.mongo_url, &config.mongo_database, nats.clone()).await?;
-        let commands = Commands::new(nats.clone(), views.clone(), config.command_timeout());
+        let views = Views::connect(&config, nats.clone()).await?;
+        let commands = Commands::new(nats.clone(), config.command_timeout());
         let passwords = Passwords::new(config.password_min_length).await?;
-        let logins = LoginThrottle::new(commands::jetstream(nats), config.secret.clone());
-        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness: Readiness::default() }))
+        let jetstream = commands::jetstream(nats);
+        let logins = LoginThrottle::new(jetstream.clone(), config.secret.clone());
+        let (rights, token_uses) = (Rights::new(), TokenUses::new(jetstream));
+        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness: Readiness::default(), rights, token_uses }))
     }
 }
 
@@ -58,7 +71,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let state = State::connect(config).await?;
     let address = listener.local_addr().context("reading the listening address")?;
     tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
-    serve::serve(listener, app(state), shutdown).await;
+    serve::serve(listener, app(state)?, shutdown).await;
     tracing::info!("gateway stopped");
     Ok(())
 }

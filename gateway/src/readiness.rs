@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use events_schema::{AccountId, Area, Id, Outcome, session};
+use events_schema::{AccountId, Area, Id, Outcome, TenantId, session};
 use serde::Serialize;
 use tokio::{
     sync::Mutex,
@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     State,
     caller::{Caller, new_command_id},
+    commands::Wish,
     trace::Trace,
 };
 
@@ -68,6 +69,7 @@ async fn commands_are_decided(state: &State) -> bool {
     let nobody = Id::from_bytes([0; 16]);
     let Ok(id) = new_command_id() else { return false };
     let (caller, end) = (Caller::nobody(Trace::of(None)), session::Command::End { account: AccountId(nobody) });
-    let outcome = state.commands.decide(&caller, Area::Session, nobody, id, end, Instant::now() + PATIENCE).await;
+    let wish = Wish::new(nobody, id, end);
+    let outcome = state.commands.decide(&caller, Area::Session, TenantId::Platform, wish, Instant::now() + PATIENCE).await;
     matches!(outcome, Ok(Outcome::Rejected(_)))
 }

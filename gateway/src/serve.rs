@@ -3,9 +3,9 @@
 //! `axum::serve` would do but for two things: it never gives up on a client that sends its headers slowly, and
 //! draining has no end.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -29,6 +29,10 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// Pause after a failed accept: it mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who sent a request, as the network knows them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// Serves until `shutdown`; then takes no more connections, and gives those it has a bounded time to finish.
 pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
@@ -37,7 +41,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => { connections.spawn(converse(stream, router.clone(), shutdown.clone())); }
+                Ok((stream, peer)) => {
+                    let router = router.clone().layer(Extension(Peer(peer.ip())));
+                    connections.spawn(converse(stream, router, shutdown.clone()));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     sleep(ACCEPT_PAUSE).await;

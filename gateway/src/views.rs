@@ -2,37 +2,40 @@
 //!
 //! Views are written by the workers; nothing is written here.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use anyhow::Context;
-use events_schema::{Area, Document, Id, Subject, TenantId};
+use anyhow::{Context, anyhow};
+use events_schema::{Document, Home, HostName, Id, Subject, TenantId, View, tenant};
 use futures_util::{StreamExt, TryStreamExt};
 use mongodb::{
     Client, Collection, Database,
     bson::{Bson, Document as Filter, doc},
     options::{ClientOptions, DatabaseOptions, ReadConcern},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::error::Error;
+use crate::{Config, error::Error};
 
 /// How long to look for a MongoDB primary, and to connect to it: an election takes less, a user waits no longer.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a view is looked at while it is awaited, in case its notification was missed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The views of all tenants.
+/// The views of all tenants: one connection pool per host, however many tenants.
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
-    database: Database,
+    platform: Database,
+    hosts: HashMap<HostName, Client>,
     nats: async_nats::Client,
 }
 
-/// The views of one tenant.
-pub(crate) struct Scoped<'a> {
-    views: &'a Views,
+/// The views of one tenant, or those of the platform.
+#[derive(Clone, Debug)]
+pub(crate) struct Scoped {
     tenant: TenantId,
+    database: Database,
+    nats: async_nats::Client,
 }
 
 /// A view that was found.
@@ -54,67 +57,100 @@ struct Revision {
 
 impl Views {
     /// Prepares to read; connections are made when needed. `nats` brings the news of written views.
-    pub(crate) async fn connect(url: &str, database: &str, nats: async_nats::Client) -> anyhow::Result<Self> {
-        let mut options = ClientOptions::parse(url).await.context("reading the MongoDB URL")?;
-        options.app_name = Some("gateway".to_owned());
-        options.server_selection_timeout = Some(SERVER_TIMEOUT);
-        options.connect_timeout = Some(SERVER_TIMEOUT);
-        // Reads go to the primary, whatever the URL says: who has written must see it.
-        options.selection_criteria = None;
-        let client = Client::with_options(options).context("preparing MongoDB")?;
-        let majority = DatabaseOptions::builder().read_concern(ReadConcern::majority()).build();
-        Ok(Self { database: client.database_with_options(database, majority), nats })
+    pub(crate) async fn connect(config: &Config, nats: async_nats::Client) -> anyhow::Result<Self> {
+        let platform = majority(&client(&config.mongo_url).await.context("UB_MONGO_URL")?, &config.mongo_database);
+        let mut hosts = HashMap::new();
+        for (name, url) in &config.mongo_hosts {
+            hosts.insert(name.clone(), client(url).await.with_context(|| format!("UB_MONGO_HOSTS, {name}"))?);
+        }
+        Ok(Self { platform, hosts, nats })
     }
 
-    /// The views of one tenant.
-    pub(crate) fn scoped(&self, tenant: TenantId) -> Scoped<'_> {
-        Scoped { views: self, tenant }
+    /// What belongs to no tenant.
+    pub(crate) fn platform(&self) -> Scoped {
+        Scoped { tenant: TenantId::Platform, database: self.platform.clone(), nats: self.nats.clone() }
+    }
+
+    /// The views of one tenant, wherever it keeps them.
+    pub(crate) fn of(&self, tenant: &Found<tenant::View>) -> Result<Scoped, Error> {
+        let id = TenantId::Tenant(tenant.id);
+        let (host, database) = tenant.view.place.database(self.platform.name(), id);
+        let client = match host {
+            None => self.platform.client(),
+            Some(name) => self.hosts.get(name).with_context(|| format!("MongoDB host {name} is unknown here; see UB_MONGO_HOSTS"))?,
+        };
+        Ok(Scoped { tenant: id, database: majority(client, &database), nats: self.nats.clone() })
     }
 
     /// Whether MongoDB answers.
     pub(crate) async fn ping(&self) -> anyhow::Result<()> {
-        self.database.run_command(doc! { "ping": 1 }).await.map(|_| ()).context("pinging MongoDB")
+        self.platform.run_command(doc! { "ping": 1 }).await.map(|_| ()).context("pinging MongoDB")
     }
 }
 
-impl Scoped<'_> {
+async fn client(url: &str) -> anyhow::Result<Client> {
+    let mut options = ClientOptions::parse(url).await.context("reading the MongoDB URL")?;
+    options.app_name = Some("gateway".to_owned());
+    options.server_selection_timeout = Some(SERVER_TIMEOUT);
+    options.connect_timeout = Some(SERVER_TIMEOUT);
+    // Reads go to the primary, whatever the URL says: who has written must see it.
+    options.selection_criteria = None;
+    Client::with_options(options).context("preparing MongoDB")
+}
+
+fn majority(client: &Client, database: &str) -> Database {
+    client.database_with_options(database, DatabaseOptions::builder().read_concern(ReadConcern::majority()).build())
+}
+
+impl Scoped {
+    /// Whose views these are.
+    pub(crate) const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     /// A view by its id, if there is something to show.
-    pub(crate) async fn get<V: DeserializeOwned + Send + Sync>(&self, area: Area, id: Id) -> Result<Option<Found<V>>, Error> {
-        self.find_one(area, doc! { "_id": id.to_string() }).await
+    pub(crate) async fn get<V: View>(&self, id: Id) -> Result<Option<Found<V>>, Error> {
+        self.find_one(doc! { "_id": id.to_string() }).await
+    }
+
+    /// Those of these views that there are, in any order.
+    pub(crate) async fn get_all<V: View>(&self, ids: impl IntoIterator<Item = Id>) -> Result<Vec<Found<V>>, Error> {
+        let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+        let limit = ids.len() as i64;
+        if ids.is_empty() { Ok(Vec::new()) } else { self.list(doc! { "_id": { "$in": ids } }, doc! {}, limit).await }
     }
 
     /// The view that meets a filter, such as `{"view.email": …}`.
-    pub(crate) async fn find_one<V: DeserializeOwned + Send + Sync>(&self, area: Area, filter: Filter) -> Result<Option<Found<V>>, Error> {
-        let document = self.collection::<Document<V>>(area).find_one(self.within(filter)).await.context("reading a view")?;
+    pub(crate) async fn find_one<V: View>(&self, filter: Filter) -> Result<Option<Found<V>>, Error> {
+        let document = self.collection::<V, Document<V>>()?.find_one(self.within(filter)).await.context("reading a view")?;
         Ok(document.and_then(found))
     }
 
     /// The first `limit` views that meet a filter, sorted.
-    pub(crate) async fn list<V: DeserializeOwned + Send + Sync>(
-        &self,
-        area: Area,
-        filter: Filter,
-        sort: Filter,
-        limit: i64,
-    ) -> Result<Vec<Found<V>>, Error> {
-        let cursor = self.collection::<Document<V>>(area).find(self.within(filter)).sort(sort).limit(limit).await;
+    pub(crate) async fn list<V: View>(&self, filter: Filter, sort: Filter, limit: i64) -> Result<Vec<Found<V>>, Error> {
+        let cursor = self.collection::<V, Document<V>>()?.find(self.within(filter)).sort(sort).limit(limit).await;
         let documents: Vec<Document<V>> = cursor.context("listing views")?.try_collect().await.context("listing views")?;
         Ok(documents.into_iter().filter_map(found).collect())
     }
 
-    /// Waits until a view has reached a revision; false if it has not by the deadline. A tombstone counts, too.
-    pub(crate) async fn wait_for(&self, area: Area, id: Id, revision: u64, deadline: Instant) -> Result<bool, Error> {
-        timeout_at(deadline, self.reached(area, id, revision)).await.unwrap_or(Ok(false))
+    /// How many views meet a filter.
+    pub(crate) async fn count<V: View>(&self, filter: Filter) -> Result<u64, Error> {
+        Ok(self.collection::<V, Document<V>>()?.count_documents(self.within(filter)).await.context("counting views")?)
     }
 
-    async fn reached(&self, area: Area, id: Id, revision: u64) -> Result<bool, Error> {
+    /// Waits until a view has reached a revision; false if it has not by the deadline. A tombstone counts, too.
+    pub(crate) async fn wait_for<V: View>(&self, id: Id, revision: u64, deadline: Instant) -> Result<bool, Error> {
+        timeout_at(deadline, self.reached::<V>(id, revision)).await.unwrap_or(Ok(false))
+    }
+
+    async fn reached<V: View>(&self, id: Id, revision: u64) -> Result<bool, Error> {
         let revision = i64::try_from(revision).context("reading a revision")?;
         if revision == 0 {
             return Ok(true);
         }
-        let subject = Subject::View { tenant: self.tenant, area, id }.to_string();
-        let mut written = self.views.nats.subscribe(subject).await.context("subscribing to a view")?;
-        while self.revision(area, id).await? < revision {
+        let subject = Subject::View { tenant: self.tenant, name: V::NAME.to_owned(), id }.to_string();
+        let mut written = self.nats.subscribe(subject).await.context("subscribing to a view")?;
+        while self.revision::<V>(id).await? < revision {
             tokio::select! {
                 Some(_) = written.next() => {}
                 () = sleep(POLL) => {}
@@ -123,14 +159,19 @@ impl Scoped<'_> {
         Ok(true)
     }
 
-    async fn revision(&self, area: Area, id: Id) -> Result<i64, Error> {
+    async fn revision<V: View>(&self, id: Id) -> Result<i64, Error> {
         let filter = doc! { "_id": id.to_string(), "tenant": self.tenant.to_string() };
-        let found = self.collection::<Revision>(area).find_one(filter).projection(doc! { "revision": 1 }).await;
+        let found = self.collection::<V, Revision>()?.find_one(filter).projection(doc! { "revision": 1 }).await;
         Ok(found.context("awaiting a view")?.map_or(0, |document| document.revision))
     }
 
-    fn collection<T: Send + Sync>(&self, area: Area) -> Collection<T> {
-        self.views.database.collection(area.as_str())
+    fn collection<V: View, T: Send + Sync>(&self) -> Result<Collection<T>, Error> {
+        let home = if self.tenant == TenantId::Platform { Home::Platform } else { Home::Tenant };
+        if V::HOME == home {
+            Ok(self.database.collection(V::NAME))
+        } else {
+            Err(anyhow!("{} does not live where it is looked for", V::NAME).into())
+        }
     }
 
     fn within(&self, mut filter: Filter) -> Filter {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use events_schema::{Actor, Area, Claim, CommandId, Id, Rejected, Time};
+use events_schema::{Actor, Area, Claim, CommandId, Id, Rejected, TenantId, Time};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// What commands of one area are decided against.
@@ -17,8 +17,8 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
     /// The area it is the aggregate of.
     const AREA: Area;
 
-    /// The names whose holders must be looked up before `decide`.
-    fn claims(_command: &Self::Command) -> Vec<Claim> {
+    /// The names whose holders must be looked up before `decide`; the holders in `facts` are still empty.
+    fn claims(&self, _command: &Self::Command, _facts: &Facts) -> Vec<Claim> {
         Vec::new()
     }
 
@@ -32,6 +32,8 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
 /// What a decision may know beside its state and command.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// Whose data it is.
+    pub tenant: TenantId,
     /// The aggregate.
     pub id: Id,
     /// The command; what a decision creates within the aggregate takes its id.
@@ -51,12 +53,17 @@ pub struct Decision<E> {
     pub events: Vec<E>,
     /// Names to be held from now on. Each must be free, or the command is decided again.
     pub take: Vec<Claim>,
+    /// Names that this aggregate has held and that are free from now on.
+    pub release: Vec<Claim>,
+    /// Names that somebody else holds and that the decision relies on. They are written anew for their holder, under the
+    /// guard: of two decisions of which one relies on what the other undoes, the later is decided again.
+    pub touch: Vec<Claim>,
 }
 
 impl<E> Decision<E> {
     /// These events, and no name taken.
     pub fn events(events: Vec<E>) -> Self {
-        Self { events, take: Vec::new() }
+        Self { events, take: Vec::new(), release: Vec::new(), touch: Vec::new() }
     }
 
     /// Nothing to change.

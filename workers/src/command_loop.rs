@@ -11,12 +11,12 @@ use async_nats::{
     jetstream::{self, Message},
 };
 use bytes::Bytes;
-use events_schema::{Claim, ClaimHolder, Command, Commit, Id, Outcome, Subject, subject};
+use events_schema::{Claim, ClaimHolder, Command, Commit, Id, Outcome, Rejected, Subject, subject};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    aggregate::{Aggregate, Facts},
+    aggregate::{Aggregate, Decision, Facts},
     delivery::{self, Handled, copy_trace},
     event_store::{Append, Appended, EventStore},
     history::{Histories, History, subject_of},
@@ -82,20 +82,24 @@ impl<A: Aggregate> Desk<A> {
             if let Some((revision, sequence)) = history.commands.get(&command.id) {
                 return Ok(Outcome::DoneBefore { revision: *revision, sequence: *sequence });
             }
-            let holders = self.holders(A::claims(&command.payload)).await?;
-            let facts = Facts {
+            let mut facts = Facts {
+                tenant: command.tenant,
                 id: command.aggregate,
                 command: command.id,
                 actor: command.actor,
                 now: command.time,
-                holders: holders.iter().filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?))).collect(),
+                holders: HashMap::new(),
             };
-            let answer = match history.state.decide(&command.payload, &facts) {
-                Err(rejection) => Outcome::Rejected(rejection.into()),
+            let holders = self.holders(history.state.claims(&command.payload, &facts)).await?;
+            facts.holders = holders.iter().filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?))).collect();
+            let seen = command.expected.is_none_or(|expected| expected == history.revision);
+            let decided = if seen { history.state.decide(&command.payload, &facts).map_err(Into::into) } else { Err(revision_conflict()) };
+            let answer = match decided {
+                Err(rejected) => Outcome::Rejected(rejected),
                 Ok(decision) if decision.events.is_empty() => Outcome::Unchanged { revision: history.revision },
                 Ok(decision) => {
+                    let mut messages = self.claims(command.aggregate, &decision, holders).await?;
                     let commit = commit_of(history.revision + 1, command, decision.events);
-                    let mut messages = self.claims(command.aggregate, &decision.take, holders).await?;
                     messages.push(Append {
                         subject: subject.clone(),
                         last: history.last_sequence,
@@ -136,21 +140,31 @@ impl<A: Aggregate> Desk<A> {
         Ok(holders)
     }
 
-    /// The messages that take claims, each under the guard of what was last said of it.
-    async fn claims(&self, own: Id, take: &[Claim], mut holders: HashMap<Claim, (Option<Id>, u64)>) -> anyhow::Result<Vec<Append>> {
-        let unknown = take.iter().filter(|claim| !holders.contains_key(claim)).copied().collect();
-        holders.extend(self.holders(unknown).await?);
-        let payload = Bytes::from(serde_json::to_vec(&ClaimHolder { holder: Some(own) })?);
-        take.iter()
+    /// The messages that take, release and touch claims, each under the guard of what was last said of it.
+    async fn claims(
+        &self,
+        own: Id,
+        decision: &Decision<A::Event>,
+        mut known: HashMap<Claim, (Option<Id>, u64)>,
+    ) -> anyhow::Result<Vec<Append>> {
+        let all = || decision.take.iter().chain(&decision.release).chain(&decision.touch);
+        known.extend(self.holders(all().filter(|claim| !known.contains_key(claim)).copied().collect()).await?);
+        all()
             .map(|claim| {
-                let (current, last) = holders.get(claim).copied().unwrap_or_default();
-                if current.is_some_and(|current| current != own) {
+                let (current, last) = known.get(claim).copied().unwrap_or_default();
+                let holder = if decision.touch.contains(claim) { current } else { Some(own) };
+                if current.is_some() && current != holder {
                     bail!("{claim} is held by {current:?}, which the decision overlooked");
                 }
-                Ok(Append { subject: claim.to_string(), last, payload: payload.clone() })
+                let holder = holder.filter(|_| !decision.release.contains(claim));
+                Ok(Append { subject: claim.to_string(), last, payload: Bytes::from(serde_json::to_vec(&ClaimHolder { holder })?) })
             })
             .collect()
     }
+}
+
+fn revision_conflict() -> Rejected {
+    Rejected { code: "revision_conflict".to_owned(), message: "It was changed meanwhile; read it again.".to_owned() }
 }
 
 fn commit_of<C, E>(revision: u64, command: &Command<C>, events: Vec<E>) -> Commit<E> {
@@ -162,6 +176,7 @@ fn commit_of<C, E>(revision: u64, command: &Command<C>, events: Vec<E>) -> Commi
         command: command.id,
         actor: command.actor,
         time: command.time,
+        origin: command.origin.clone(),
         events,
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator can set: options, each with its environment variable. There is no configuration file.
 
 use clap::{Args, ValueEnum};
-use events_schema::{Area, Invalid, secret::ServerKey};
+use events_schema::{Area, HostName, Invalid, Place, secret::ServerKey};
 use lettre::message::Mailbox;
 
 /// Where NATS is.
@@ -19,8 +19,11 @@ pub struct Mongo {
     #[arg(long, env = "UB_MONGO_URL", hide_env_values = true)]
     pub mongo_url: String,
     /// The database that holds the views.
-    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend")]
+    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend", value_parser = Place::parse_platform)]
     pub mongo_database: String,
+    /// Further MongoDB hosts for tenants with a database of their own, each by a name: `eu=mongodb://…;us=mongodb://…`.
+    #[arg(long, env = "UB_MONGO_HOSTS", hide_env_values = true, value_delimiter = ';', value_parser = mongo_host)]
+    pub mongo_hosts: Vec<(HostName, String)>,
 }
 
 /// How mail goes out.
@@ -93,6 +96,11 @@ impl std::fmt::Display for Loop {
             Self::Effects => "effects",
         })
     }
+}
+
+fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {
+    let (name, url) = text.split_once('=').ok_or(Invalid("must be a name and a URL, as in eu=mongodb://host:27017"))?;
+    Ok((HostName::parse(name.trim())?, url.trim().to_owned()))
 }
 
 fn parse_area(text: &str) -> Result<Area, Invalid> {

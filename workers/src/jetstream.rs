@@ -33,8 +33,11 @@ const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// About a million throttled addresses; past that the oldest are forgotten, so that a flood cannot stop logins.
 const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 
-/// The four streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 4] {
+/// The last use of a token that was not used for so long is forgotten: longer than a token lives.
+const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// The five streams. `replicas` is 1 on one machine and 3 in production.
+pub fn streams(replicas: usize) -> [Stream; 5] {
     let stream = |name: &str| Stream {
         name: name.to_owned(),
         subjects: subject::stream_subjects(name),
@@ -42,6 +45,16 @@ pub fn streams(replicas: usize) -> [Stream; 4] {
         discard: DiscardPolicy::New,
         num_replicas: replicas,
         ..Stream::default()
+    };
+    let bucket = |name: &str, description: &str, kept: Duration| Stream {
+        description: Some(description.to_owned()),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        max_age: kept,
+        discard: DiscardPolicy::Old,
+        allow_rollup: true,
+        allow_direct: true,
+        ..stream(&format!("KV_{name}"))
     };
     [
         Stream {
@@ -64,17 +77,8 @@ pub fn streams(replicas: usize) -> [Stream; 4] {
             retention: RetentionPolicy::Limits,
             ..stream(DEAD)
         },
-        Stream {
-            description: Some("Failed logins per address".to_owned()),
-            subjects: vec!["$KV.LOGINS.>".to_owned()],
-            max_messages_per_subject: 1,
-            max_age: LOGINS_KEPT,
-            max_bytes: LOGINS_MAX_BYTES,
-            discard: DiscardPolicy::Old,
-            allow_rollup: true,
-            allow_direct: true,
-            ..stream("KV_LOGINS")
-        },
+        Stream { max_bytes: LOGINS_MAX_BYTES, ..bucket("LOGINS", "Failed logins per address", LOGINS_KEPT) },
+        bucket("TOKEN_USES", "When access tokens were last used", TOKEN_USES_KEPT),
     ]
 }
 
@@ -205,13 +209,13 @@ impl Consumer {
         }
     }
 
-    /// Commits that feed the view of an area. Deliveries outlast half a day without MongoDB, and the wait between them
+    /// Commits of an area that feed a view. Deliveries outlast half a day without MongoDB, and the wait between them
     /// stays short, so that views are up to date soon after it is back.
-    pub fn views(area: Area) -> Self {
+    pub fn views(name: &str, area: Area) -> Self {
         Self {
             worker_loop: "views",
             stream: EVENTS,
-            name: format!("views_{area}"),
+            name: format!("views_{name}"),
             filter: subject::events_of(area),
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,

@@ -7,11 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, ServerAddr};
-use events_schema::Area;
-use mongodb::{
-    Database,
-    options::{ClientOptions, ReadConcern},
-};
+use events_schema::{Area, access_token, account, email, member, project, role, session, tenant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,16 +20,18 @@ mod effect;
 mod event_store;
 mod history;
 mod jetstream;
+mod move_tenant;
+mod places;
 pub mod reaction;
 mod reaction_loop;
 pub mod view;
 mod view_loop;
 
-use config::{Config, Loop, Mongo, Nats};
-use events_schema::{account, email, session};
+pub use move_tenant::move_tenant;
 
-/// How long MongoDB may be away before a read or write counts as failed, and is tried again by its consumer.
-const MONGO_PATIENCE: Duration = Duration::from_secs(5);
+use config::{Config, Loop, Mongo, Nats};
+use places::Places;
+use reaction::{account_mail::AccountMail, founder::Founder, member_mail::MemberMail};
 
 /// A NATS server that vanished without a word is noticed after two of these.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -48,46 +46,17 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// At start-up, if a server is away or weaker than needed; later, only if a loop ends by itself.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let client = connect_nats(&config.nats).await?;
-    let database = connect_mongo(&config.mongo).await?;
+    let places = Places::connect(&config.mongo).await?;
     jetstream::ensure_streams(&async_nats::jetstream::new(client.clone()), config.replicas).await?;
 
     let mut loops = JoinSet::new();
-    let wanted = |kind: Loop| config.loops.contains(&kind);
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
-        let (client, stop) = (client.clone(), shutdown.clone());
-        if wanted(Loop::Commands) {
-            match area {
-                Area::Account => loops.spawn(command_loop::run::<domain::account::Account>(client.clone(), stop.clone())),
-                Area::Email => loops.spawn(command_loop::run::<domain::email::Email>(client.clone(), stop.clone())),
-                Area::Session => loops.spawn(command_loop::run::<domain::session::Session>(client.clone(), stop.clone())),
-            };
-        }
-        if wanted(Loop::Views) {
-            match area {
-                Area::Account => spawn_view::<account::View>(&mut loops, &client, &database, &stop).await?,
-                Area::Email => spawn_view::<email::View>(&mut loops, &client, &database, &stop).await?,
-                Area::Session => spawn_view::<session::View>(&mut loops, &client, &database, &stop).await?,
-            }
-        }
-        if wanted(Loop::Reactions) {
-            match area {
-                Area::Account => {
-                    loops.spawn(reaction_loop::run::<reaction::account_mail::AccountMail>(client.clone(), stop.clone()));
-                }
-                Area::Email | Area::Session => {}
-            }
-        }
-        if wanted(Loop::Effects) {
-            match area {
-                Area::Email => {
-                    let mail = &config.mail;
-                    let links =
-                        effect::mail_text::Links { key: mail.secret.clone(), public_url: mail.public_url.trim_end_matches('/').to_owned() };
-                    let send =
-                        effect::send_mail::SendMail::new(&client, &mail.smtp_url, mail.mail_from.clone(), links, mail.mail_attempts)?;
-                    loops.spawn(send.run(stop.clone()));
-                }
-                Area::Account | Area::Session => {}
+        for kind in &config.loops {
+            match kind {
+                Loop::Commands => run_commands(&mut loops, *area, &client, &shutdown),
+                Loop::Views => run_views(&mut loops, *area, &client, &places, &shutdown).await?,
+                Loop::Reactions => run_reactions(&mut loops, *area, &client, &shutdown),
+                Loop::Effects => run_effects(&mut loops, *area, &client, &config.mail, &shutdown)?,
             }
         }
     }
@@ -114,31 +83,90 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     Ok(())
 }
 
-async fn spawn_view<V: view::View>(
-    loops: &mut JoinSet<anyhow::Result<()>>,
-    client: &Client,
-    database: &Database,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let views = view_loop::Views::<V>::new(client.clone(), database.clone());
-    views.ensure_indexes().await?;
-    loops.spawn(views.run(stop.clone()));
+type Loops = JoinSet<anyhow::Result<()>>;
+
+fn run_commands(loops: &mut Loops, area: Area, client: &Client, stop: &CancellationToken) {
+    let (client, stop) = (client.clone(), stop.clone());
+    match area {
+        Area::AccessToken => loops.spawn(command_loop::run::<domain::access_token::AccessToken>(client, stop)),
+        Area::Account => loops.spawn(command_loop::run::<domain::account::Account>(client, stop)),
+        Area::Email => loops.spawn(command_loop::run::<domain::email::Email>(client, stop)),
+        Area::Member => loops.spawn(command_loop::run::<domain::member::Member>(client, stop)),
+        Area::Project => loops.spawn(command_loop::run::<domain::project::Project>(client, stop)),
+        Area::Role => loops.spawn(command_loop::run::<domain::role::Roles>(client, stop)),
+        Area::Session => loops.spawn(command_loop::run::<domain::session::Session>(client, stop)),
+        Area::Tenant => loops.spawn(command_loop::run::<domain::tenant::Tenant>(client, stop)),
+    };
+}
+
+async fn run_views(loops: &mut Loops, area: Area, client: &Client, places: &Places, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn run<V: view::Fold>(loops: &mut Loops, client: &Client, places: &Places, stop: &CancellationToken) -> anyhow::Result<()> {
+        let views = view_loop::Views::<V>::new(client.clone(), places.clone());
+        views.prepare().await?;
+        loops.spawn(views.run(stop.clone()));
+        Ok(())
+    }
+    match area {
+        Area::AccessToken => run::<access_token::View>(loops, client, places, stop).await,
+        Area::Account => run::<account::View>(loops, client, places, stop).await,
+        Area::Email => run::<email::View>(loops, client, places, stop).await,
+        Area::Member => {
+            run::<member::Membership>(loops, client, places, stop).await?;
+            run::<member::View>(loops, client, places, stop).await
+        }
+        Area::Project => run::<project::View>(loops, client, places, stop).await,
+        Area::Role => run::<role::View>(loops, client, places, stop).await,
+        Area::Session => run::<session::View>(loops, client, places, stop).await,
+        Area::Tenant => run::<tenant::View>(loops, client, places, stop).await,
+    }
+}
+
+fn run_reactions(loops: &mut Loops, area: Area, client: &Client, stop: &CancellationToken) {
+    let (client, stop) = (client.clone(), stop.clone());
+    match area {
+        Area::Account => _ = loops.spawn(reaction_loop::run::<AccountMail>(client, stop)),
+        Area::Member => _ = loops.spawn(reaction_loop::run::<MemberMail>(client, stop)),
+        Area::Tenant => _ = loops.spawn(reaction_loop::run::<Founder>(client, stop)),
+        Area::AccessToken | Area::Email | Area::Project | Area::Role | Area::Session => {}
+    }
+}
+
+fn run_effects(loops: &mut Loops, area: Area, client: &Client, mail: &config::Mail, stop: &CancellationToken) -> anyhow::Result<()> {
+    match area {
+        Area::Email => {
+            let links = effect::mail_text::Links { key: mail.secret.clone(), public_url: mail.public_url.trim_end_matches('/').to_owned() };
+            let send = effect::send_mail::SendMail::new(client, &mail.smtp_url, mail.mail_from.clone(), links, mail.mail_attempts)?;
+            loops.spawn(send.run(stop.clone()));
+        }
+        Area::AccessToken | Area::Account | Area::Member | Area::Project | Area::Role | Area::Session | Area::Tenant => {}
+    }
     Ok(())
 }
 
-/// Builds the views of these areas anew from the log; `progress` hears the area, the commits read and the sequence reached.
+/// Builds the views of these areas anew from the log; `progress` hears the view, the commits read and the sequence reached.
 ///
 /// # Errors
 /// If a server is away; the call may be repeated, and at worst a view lags behind until it is.
-pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress: impl Fn(Area, u64, u64)) -> anyhow::Result<()> {
-    let client = connect_nats(nats).await?;
-    let database = connect_mongo(mongo).await?;
-    for area in areas {
-        let progress = |read, sequence| progress(*area, read, sequence);
+pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress: impl Fn(&str, u64, u64)) -> anyhow::Result<()> {
+    async fn rebuild<V: view::Fold>(client: &Client, places: &Places, progress: &impl Fn(&str, u64, u64)) -> anyhow::Result<u64> {
+        view_loop::rebuild::<V>(client.clone(), places, |read, sequence| progress(V::NAME, read, sequence)).await
+    }
+    let (client, places) = (connect_nats(nats).await?, Places::connect(mongo).await?);
+    // Tenants first: they say where the views of the other areas live.
+    let tenants_first = areas.iter().filter(|area| **area == Area::Tenant).chain(areas.iter().filter(|area| **area != Area::Tenant));
+    for area in tenants_first {
         match area {
-            Area::Account => view_loop::rebuild::<account::View>(client.clone(), &database, progress).await?,
-            Area::Email => view_loop::rebuild::<email::View>(client.clone(), &database, progress).await?,
-            Area::Session => view_loop::rebuild::<session::View>(client.clone(), &database, progress).await?,
+            Area::AccessToken => rebuild::<access_token::View>(&client, &places, &progress).await?,
+            Area::Account => rebuild::<account::View>(&client, &places, &progress).await?,
+            Area::Email => rebuild::<email::View>(&client, &places, &progress).await?,
+            Area::Member => {
+                rebuild::<member::Membership>(&client, &places, &progress).await?;
+                rebuild::<member::View>(&client, &places, &progress).await?
+            }
+            Area::Project => rebuild::<project::View>(&client, &places, &progress).await?,
+            Area::Role => rebuild::<role::View>(&client, &places, &progress).await?,
+            Area::Session => rebuild::<session::View>(&client, &places, &progress).await?,
+            Area::Tenant => rebuild::<tenant::View>(&client, &places, &progress).await?,
         };
     }
     Ok(())
@@ -157,20 +185,4 @@ async fn connect_nats(config: &Nats) -> anyhow::Result<Client> {
         .connect(servers)
         .await
         .context("NATS is not reached; see UB_NATS_URL")
-}
-
-async fn connect_mongo(config: &Mongo) -> anyhow::Result<Database> {
-    let mut options = ClientOptions::parse(&config.mongo_url).await.context("UB_MONGO_URL")?;
-    options.app_name = Some("workers".to_owned());
-    options.server_selection_timeout = Some(MONGO_PATIENCE);
-    // What is read must not be undone by an election, or a write that was rolled back would be taken for done.
-    options.read_concern = Some(ReadConcern::majority());
-    options.selection_criteria = None;
-    let database = mongodb::Client::with_options(options)?.database(&config.mongo_database);
-    let hello = database.run_command(mongodb::bson::doc! { "hello": 1 }).await.context("MongoDB is not reached; see UB_MONGO_URL")?;
-    anyhow::ensure!(
-        hello.contains_key("setName"),
-        "MongoDB must run as a replica set (one member will do), or its writes are not majority writes"
-    );
-    Ok(database)
 }

@@ -1,7 +1,7 @@
 //! The `workers` binary: a shell around the library.
 
 use clap::{Parser, Subcommand};
-use events_schema::Area;
+use events_schema::{Area, HostName, Place};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +34,31 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_values_t = Area::ALL, value_parser = |text: &str| Area::parse(text))]
         areas: Vec<Area>,
     },
+    /// Move the views of a tenant to another place while everything runs; takes half a minute and the time to read its log.
+    MoveTenant {
+        /// Where NATS is.
+        #[command(flatten)]
+        nats: Nats,
+        /// Where MongoDB is.
+        #[command(flatten)]
+        mongo: Mongo,
+        /// The tenant's slug or id.
+        tenant: String,
+        /// Where its views are to live.
+        #[arg(long)]
+        to: Target,
+        /// On which of UB_MONGO_HOSTS; by default the platform's.
+        #[arg(long, value_parser = |text: &str| HostName::parse(text))]
+        host: Option<HostName>,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// The platform's database, beside other tenants.
+    Shared,
+    /// A database of its own.
+    Database,
 }
 
 #[tokio::main]
@@ -49,10 +74,18 @@ async fn main() -> anyhow::Result<()> {
     match options.command {
         Command::Run(config) => workers::run(*config, stop_on_signal()?).await,
         Command::RebuildViews { nats, mongo, areas } => {
-            workers::rebuild_views(&nats, &mongo, &areas, |area, read, sequence| {
-                tracing::info!(%area, commits_read = read, next_sequence = sequence, "rebuilding");
+            workers::rebuild_views(&nats, &mongo, &areas, |view, read, sequence| {
+                tracing::info!(view, commits_read = read, next_sequence = sequence, "rebuilding");
             })
             .await
+        }
+        Command::MoveTenant { nats, mongo, tenant, to, host } => {
+            let place = match (to, host) {
+                (Target::Database, host) => Place::Database { host },
+                (Target::Shared, None) => Place::Shared,
+                (Target::Shared, Some(_)) => anyhow::bail!("--host goes with --to database: the shared database is on the platform's host"),
+            };
+            workers::move_tenant(&nats, &mongo, &tenant, place, |step| tracing::info!(tenant, "{step}")).await
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A command's id derives from the commit it follows from, so that a replay of the log does nothing twice.
 
-use events_schema::{Area, Commit, Id};
+use events_schema::{Area, Commit, Id, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub mod account_mail;
+pub mod founder;
+pub mod member_mail;
 
 /// One consequence of the events of one area, in another.
 pub trait Reaction: Send + Sync + 'static {
@@ -20,6 +22,17 @@ pub trait Reaction: Send + Sync + 'static {
     /// To which area its commands go.
     const TARGET: Area;
 
-    /// The aggregates and what is wanted of each.
-    fn react(commit: &Commit<Self::Event>) -> Vec<(Id, Self::Command)>;
+    /// What is wanted of whom.
+    fn react(commit: &Commit<Self::Event>) -> Vec<Consequence<Self::Command>>;
+}
+
+/// Something that is wanted of an aggregate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consequence<C> {
+    /// Whose aggregate.
+    pub tenant: TenantId,
+    /// Which.
+    pub aggregate: Id,
+    /// What is wanted.
+    pub command: C,
 }

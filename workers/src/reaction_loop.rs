@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     delivery::{self, Handled},
     jetstream::Consumer,
-    reaction::Reaction,
+    reaction::{Consequence, Reaction},
 };
 
 /// Runs one reaction until `shutdown`.
@@ -33,16 +33,18 @@ async fn react<R: Reaction>(context: &Context, message: &Message) -> anyhow::Res
         Ok(commit) => commit,
         Err(reason) => return Ok(Handled::Dead(format!("the body: {reason}"))),
     };
-    for (at, (aggregate, payload)) in R::react(&commit).into_iter().enumerate() {
+    for (at, Consequence { tenant, aggregate, command: payload }) in R::react(&commit).into_iter().enumerate() {
         // The same commit leads to the same commands with the same ids: a replay is answered from the history.
         let cause = [R::NAME.as_bytes(), message.subject.as_bytes(), &commit.revision.to_be_bytes(), &at.to_be_bytes()];
         let command = Command {
             id: CommandId(derived_id(&cause)),
-            tenant: commit.tenant,
+            tenant,
             area: R::TARGET,
             aggregate,
             actor: Actor::System,
             time: commit.time,
+            expected: None,
+            origin: None,
             reply: None,
             payload,
         };

@@ -2,19 +2,22 @@
 //!
 //! Pure; `view_loop.rs` reads and writes. One document is fed by one aggregate.
 
-use events_schema::{Area, Commit};
+use events_schema::Commit;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub mod access_token;
 pub mod account;
 pub mod email;
+pub mod member;
+pub mod project;
+pub mod role;
 pub mod session;
+pub mod tenant;
 
-/// The view of one area.
-pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+/// How a view is kept.
+pub trait Fold: events_schema::View {
     /// What feeds it.
     type Event: Serialize + DeserializeOwned + Clone + Send + Sync;
-    /// The area it is the view of, and the name of its collection.
-    const AREA: Area;
     /// What it is looked up by, beside its id.
     const INDEXES: &'static [Index];
 
@@ -33,10 +36,10 @@ pub struct Index {
 mod testing {
     use events_schema::{Actor, CommandId, Commit, Id, TenantId, Time};
 
-    use super::View;
+    use super::Fold;
 
     /// The document after these events, each in a commit of its own at the given time.
-    pub(super) fn fold<V: View>(events: impl IntoIterator<Item = (i64, V::Event)>) -> Option<V> {
+    pub(super) fn fold<V: Fold>(events: impl IntoIterator<Item = (i64, V::Event)>) -> Option<V> {
         let id = Id::from_bytes([7; 16]);
         (1..).zip(events).fold(None, |view, (revision, (time, event))| {
             let (actor, time) = (Actor::Anonymous, Time(time));
@@ -50,6 +53,7 @@ mod testing {
                     command: CommandId(id),
                     actor,
                     time,
+                    origin: None,
                     events: vec![event],
                 },
             )

@@ -9,7 +9,7 @@ use events_schema::{Area, ChallengeId, EmailAddress, Id, PasswordHash, PersonNam
 use mongodb::bson::doc;
 
 use super::{Field, Success, session, untelling};
-use crate::{error::Error, views::Found};
+use crate::{commands::Wish, error::Error, views::Found};
 
 #[derive(InputObject)]
 struct RegisterInput {
@@ -73,7 +73,7 @@ impl RegistrationMutation {
             let password_hash = field.state.passwords.hash(input.password).await?;
             let command = field.command_id()?;
             let register = account::Command::Register { email, firstname, lastname, password_hash };
-            field.state.commands.send(field.caller, Area::Account, command.0, command, register).await?;
+            field.state.commands.send::<account::View, _>(field.caller, &field.platform(), Wish::new(command.0, command, register)).await?;
             Success::yes()
         })
         .await
@@ -132,7 +132,7 @@ impl PasswordMutation {
         field.state.passwords.check("password", &input.password)?;
         let password_hash = field.state.passwords.hash(input.password).await?;
         let reset = account::Command::ResetPassword { challenge, password_hash: password_hash.clone() };
-        field.send(Area::Account, account.0, reset).await.map_err(|error| error.if_rejected(wrong_link))?;
+        field.send::<account::View>(&field.platform(), account.0, reset).await.map_err(|error| error.if_rejected(wrong_link))?;
         // Logged in at once: an owner whom somebody keeps out by guessing needs no login for that.
         start_anew(&field, account.0, &password_hash).await
     }
@@ -140,7 +140,7 @@ impl PasswordMutation {
     /// Sets a new password and ends all sessions but this client's, which gets a new one.
     async fn change_password(&self, ctx: &Context<'_>, input: ChangePasswordInput) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
-        let Found { id, view: account, .. } = &field.caller.identity()?.account;
+        let Found { id, view: account, .. } = &field.caller.person()?.account;
         field.state.passwords.check("newPassword", &input.new_password)?;
         field.state.logins.begin(&account.email).await?;
         if !field.state.passwords.matches(input.old_password, Some(&account.password_hash)).await? {
@@ -149,7 +149,7 @@ impl PasswordMutation {
         field.state.logins.clear(&account.email).await;
         let password_hash = field.state.passwords.hash(input.new_password).await?;
         let change = account::Command::ChangePassword { old_hash: account.password_hash.clone(), password_hash: password_hash.clone() };
-        field.send(Area::Account, *id, change).await?;
+        field.send::<account::View>(&field.platform(), *id, change).await?;
         start_anew(&field, *id, &password_hash).await
     }
 }
@@ -157,7 +157,7 @@ impl PasswordMutation {
 /// Starts a session under the password that was just set. If it is no longer the account's, somebody has set another one
 /// since, perhaps to keep this client out.
 async fn start_anew(field: &Field<'_>, account: Id, set: &PasswordHash) -> Result<Option<Success>, Error> {
-    let account = field.views().get::<account::View>(Area::Account, account).await?.ok_or(Error::NotFound)?;
+    let account = field.platform().get::<account::View>(account).await?.ok_or(Error::NotFound)?;
     if *set != account.view.password_hash {
         return Err(Error::not_logged_in());
     }
@@ -171,11 +171,11 @@ fn wrong_link() -> Error {
 }
 
 async fn by_email(field: &Field<'_>, email: &EmailAddress) -> Result<Option<Found<account::View>>, Error> {
-    field.views().find_one(Area::Account, doc! { "view.email": email.as_str() }).await
+    field.platform().find_one(doc! { "view.email": email.as_str() }).await
 }
 
 async fn answer_verification(field: &Field<'_>, account: Id, challenge: ChallengeId, correct: bool) -> Result<u64, Error> {
-    field.send(Area::Account, account, account::Command::AnswerVerification { challenge, correct }).await
+    field.send::<account::View>(&field.platform(), account, account::Command::AnswerVerification { challenge, correct }).await
 }
 
 /// Asks the account of an address, if there is one, to send a mail.
@@ -187,14 +187,8 @@ async fn ask_for_mail(field: &Field<'_>, input: &EmailInput, request: account::C
     untelling(async {
         if let Some(account) = by_email(field, &email).await? {
             // Nobody waits for what comes of it: an answer, a refusal or a delay would tell that there is an account.
-            field.state.commands.send_in_background(
-                field.caller,
-                field.caller.actor(),
-                Area::Account,
-                account.id,
-                field.command_id()?,
-                request,
-            );
+            let wish = Wish::new(account.id, field.command_id()?, request);
+            field.state.commands.send_in_background(field.caller, field.caller.actor(), Area::Account, wish);
         }
         Success::yes()
     })

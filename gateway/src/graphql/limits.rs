@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_introspection_of_tools_is_within_the_limits() {
-        let of_type = "ofType { kind name ".repeat(9) + &"}".repeat(9);
+        let of_type = format!("{}{}", "ofType { kind name ".repeat(9), "}".repeat(9));
         let query = format!(
             "query I {{ __schema {{ types {{ ...F }} directives {{ args {{ ...V }} }} }} }}
              fragment F on __Type {{ fields {{ args {{ ...V }} type {{ ...T }} }} inputFields {{ ...V }} interfaces {{ ...T }} possibleTypes {{ ...T }} }}

@@ -3,7 +3,7 @@
 //! A user's address and password are in `account.rs`, since changing them takes a proof.
 
 use async_graphql::{Context, ID, InputObject, Object};
-use events_schema::{Area, PersonName, account};
+use events_schema::{PersonName, account};
 
 use super::{DateTime, Field};
 use crate::{error::Error, views::Found};
@@ -55,7 +55,7 @@ pub(crate) struct ProfileQuery;
 impl ProfileQuery {
     /// Who is logged in.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<User>, Error> {
-        Ok(Some(User(Field::of(ctx).caller.identity()?.account.clone())))
+        Ok(Some(User(Field::of(ctx).caller.person()?.account.clone())))
     }
 }
 
@@ -74,13 +74,13 @@ impl ProfileMutation {
     /// Changes the caller's names.
     async fn update(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Result<Option<User>, Error> {
         let field = Field::of(ctx);
-        let id = field.caller.identity()?.account.id;
+        let id = field.caller.person()?.account.id;
         let parse = |name: Option<String>| name.as_deref().map(PersonName::parse).transpose();
         let command = account::Command::UpdateProfile {
             firstname: parse(input.firstname).map_err(Error::invalid("firstname"))?,
             lastname: parse(input.lastname).map_err(Error::invalid("lastname"))?,
         };
-        field.send(Area::Account, id, command).await?;
-        Ok(Some(User(field.views().get(Area::Account, id).await?.ok_or(Error::NotFound)?)))
+        field.send::<account::View>(&field.platform(), id, command).await?;
+        Ok(Some(User(field.platform().get(id).await?.ok_or(Error::NotFound)?)))
     }
 }

@@ -3,11 +3,11 @@
 //! What a session is worth on later requests is decided in `caller.rs`.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use events_schema::{AccountId, Area, EmailAddress, SessionId, account, session};
+use events_schema::{AccountId, EmailAddress, SessionId, account, session};
 use mongodb::bson::doc;
 
 use super::{DateTime, Field, Success, profile::User};
-use crate::{caller::new_command_id, cookie::Token, error::Error, now, views::Found};
+use crate::{caller::new_command_id, commands::Wish, cookie::Token, error::Error, now, views::Found};
 
 /// Sessions shown at once, the latest first: more than anybody has devices.
 const MAX_LISTED: i64 = 100;
@@ -81,7 +81,7 @@ impl SessionQuery {
     /// Where the caller is logged in, the latest first.
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Error> {
         let field = Field::of(ctx);
-        let identity = field.caller.identity()?;
+        let identity = field.caller.person()?;
         let (account, epoch, now) = (identity.account_id(), identity.account.view.epoch, now());
         let filter = doc! {
             "view.account": account.to_string(),
@@ -89,9 +89,9 @@ impl SessionQuery {
             // Before the limit: sessions that ended by themselves are still there.
             "view.last_used_at": { "$gt": now.0 - session::IDLE.as_millis() as i64 },
         };
-        let found = field.views().list::<session::View>(Area::Session, filter, doc! { "view.started_at": -1 }, MAX_LISTED).await?;
+        let found = field.platform().list::<session::View>(filter, doc! { "view.started_at": -1 }, MAX_LISTED).await?;
         let live = found.into_iter().filter(|session| session.view.is_live(now, epoch));
-        let shown = live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: SessionId(id) == identity.session });
+        let shown = live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: Some(SessionId(id)) == identity.session() });
         Ok(Some(shown.collect()))
     }
 }
@@ -116,9 +116,9 @@ impl SessionMutation {
     /// Logs out and clears the session cookie; nobody in particular may do so, too.
     async fn logout(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
-        if let Some(identity) = &field.caller.identity {
-            let end = session::Command::End { account: identity.account_id() };
-            field.send(Area::Session, identity.session.0, end).await.or_else(ended_already)?;
+        if let Some((session, account)) = current(&field) {
+            let end = session::Command::End { account };
+            field.send::<session::View>(&field.platform(), session.0, end).await.or_else(ended_already)?;
         }
         // Only now: who has no cookie any more could not try again.
         field.clear_cookie();
@@ -128,15 +128,15 @@ impl SessionMutation {
     /// Ends one of the caller's sessions.
     async fn revoke_session(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
-        let identity = field.caller.identity()?;
+        let identity = field.caller.person()?;
         let account = identity.account_id();
         let id = SessionId::parse(&id).map_err(|_| Error::NotFound)?;
-        let session = field.views().get::<session::View>(Area::Session, id.0).await?;
+        let session = field.platform().get::<session::View>(id.0).await?;
         if session.is_none_or(|session| session.view.account != account) {
             return Err(Error::NotFound);
         }
-        field.send(Area::Session, id.0, session::Command::End { account }).await?;
-        if id == identity.session {
+        field.send::<session::View>(&field.platform(), id.0, session::Command::End { account }).await?;
+        if Some(id) == identity.session() {
             field.clear_cookie();
         }
         Success::yes()
@@ -145,7 +145,8 @@ impl SessionMutation {
     /// Ends all of the caller's sessions, this one too.
     async fn revoke_all_sessions(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
-        field.send(Area::Account, field.caller.identity()?.account.id, account::Command::RevokeSessions).await?;
+        let account = field.caller.person()?.account.id;
+        field.send::<account::View>(&field.platform(), account, account::Command::RevokeSessions).await?;
         field.clear_cookie();
         Success::yes()
     }
@@ -154,7 +155,7 @@ impl SessionMutation {
 /// The account whose password this is. Unknown addresses cost the same work and get the same answer as wrong passwords.
 async fn check_password(field: &Field<'_>, email: &EmailAddress, password: String) -> Result<Found<account::View>, Error> {
     field.state.logins.begin(email).await?;
-    let account = field.views().find_one::<account::View>(Area::Account, doc! { "view.email": email.as_str() }).await?;
+    let account = field.platform().find_one::<account::View>(doc! { "view.email": email.as_str() }).await?;
     let hash = account.as_ref().map(|account| &account.view.password_hash);
     let matches = field.state.passwords.matches(password, hash).await?;
     // One answer, also for an address that is not verified: whoever has just tried to register with it and knows that
@@ -169,22 +170,32 @@ async fn check_password(field: &Field<'_>, email: &EmailAddress, password: Strin
 pub(super) async fn start(field: &Field<'_>, account: &Found<account::View>) -> Result<Session, Error> {
     let token = Token::mint()?;
     let id = token.session_id();
-    let device = field.caller.device.clone();
+    let device = field.caller.origin.device.clone();
     let start = session::Command::Start { account: AccountId(account.id), epoch: account.view.epoch, device };
-    field.state.commands.send(field.caller, Area::Session, id.0, new_command_id()?, start).await?;
-    let session = field.views().get::<session::View>(Area::Session, id.0).await?.ok_or(Error::NotFound)?;
+    let platform = field.platform();
+    field.state.commands.send::<session::View, _>(field.caller, &platform, Wish::new(id.0, new_command_id()?, start)).await?;
+    let session = platform.get::<session::View>(id.0).await?.ok_or(Error::NotFound)?;
     field.give_cookie(&token);
     Ok(Session { id, view: session.view, current: true })
 }
 
 /// Ends the session that the request came by: a login renews it. The login stands even if that fails.
 async fn end_current(field: &Field<'_>) {
-    let Some(identity) = &field.caller.identity else { return };
-    let end = session::Command::End { account: identity.account_id() };
-    let ended = async { field.state.commands.send(field.caller, Area::Session, identity.session.0, new_command_id()?, end).await };
+    let Some((session, account)) = current(field) else { return };
+    let end = session::Command::End { account };
+    let ended = async {
+        let wish = Wish::new(session.0, new_command_id()?, end);
+        field.state.commands.send::<session::View, _>(field.caller, &field.platform(), wish).await
+    };
     if let Err(error) = ended.await.or_else(ended_already) {
         tracing::warn!(request_id = %field.caller.trace, ?error, "the session before a login was not ended");
     }
+}
+
+/// The session that the request came by, and whose it is.
+fn current(field: &Field<'_>) -> Option<(SessionId, AccountId)> {
+    let identity = field.caller.identity.as_ref()?;
+    Some((identity.session()?, identity.account_id()))
 }
 
 fn ended_already(error: Error) -> Result<u64, Error> {

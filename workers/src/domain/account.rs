@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use events_schema::{
-    Area, ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Rejected, Time,
-    account::{Challenge, Command, Event},
+    Area, Challenge, ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Rejected, Time,
+    account::{Command, Event},
 };
 
 use crate::aggregate::{Aggregate, Decision, Facts};
@@ -107,7 +107,7 @@ impl Aggregate for Account {
     type Rejection = Rejection;
     const AREA: Area = Area::Account;
 
-    fn claims(command: &Command) -> Vec<Claim> {
+    fn claims(&self, command: &Command, _facts: &Facts) -> Vec<Claim> {
         match command {
             Command::Register { email, .. } => vec![Claim::email(email)],
             Command::RequestVerification
@@ -164,7 +164,7 @@ fn register(
     }
     let (email, firstname, lastname, password_hash) = (email.clone(), firstname.clone(), lastname.clone(), password_hash.clone());
     let mail = Event::VerificationRequested { challenge: ChallengeId(facts.command.0), email: email.clone(), firstname: firstname.clone() };
-    Decision { events: vec![Event::Registered { email, firstname, lastname, password_hash }, mail], take: vec![claim] }
+    Decision { take: vec![claim], ..Decision::events(vec![Event::Registered { email, firstname, lastname, password_hash }, mail]) }
 }
 
 impl Open {

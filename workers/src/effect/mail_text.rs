@@ -1,8 +1,10 @@
 //! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped. Rendered when a mail is
 //! sent, so that its code and link are nowhere stored.
 
+use anyhow::bail;
 use askama::Template as _;
 use events_schema::{
+    TenantId,
     email::Template,
     secret::{Purpose, ServerKey},
 };
@@ -79,12 +81,27 @@ struct PasswordChangedHtml<'a> {
     link: &'a str,
 }
 
+#[derive(askama::Template)]
+#[template(path = "invitation.txt")]
+struct InvitationText<'a> {
+    tenant: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "invitation.html")]
+struct InvitationHtml<'a> {
+    tenant: &'a str,
+    link: &'a str,
+}
+
 /// Renders a mail.
 ///
 /// # Errors
 /// None that retrying helps: a template was compiled or it was not.
 pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
     let home = links.public_url.as_str();
+    let subject;
     let (subject, text, html) = match template {
         // No name in this one and the reset: who asked for them may have chosen it, and the mail goes to somebody else.
         Template::Verification { account, challenge, firstname: _ } => {
@@ -102,6 +119,13 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
             let link = &format!("{home}/account/reset-password?token={token}");
             let html = PasswordResetHtml { link }.render()?;
             ("Set a new password", PasswordResetText { link }.render()?, html)
+        }
+        Template::Invitation { tenant, tenant_name, member, challenge } => {
+            let TenantId::Tenant(id) = *tenant else { bail!("nobody is invited to the platform") };
+            let link = &format!("{home}/invitation?token={}", links.key.invitation_token(id, *member, *challenge));
+            let tenant = tenant_name.as_str();
+            subject = format!("You are invited to {tenant}");
+            (subject.as_str(), InvitationText { tenant, link }.render()?, InvitationHtml { tenant, link }.render()?)
         }
         Template::PasswordChanged { firstname } => {
             let firstname = firstname.as_str();

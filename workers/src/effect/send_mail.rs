@@ -115,6 +115,8 @@ impl SendMail {
             aggregate: commit.id,
             actor: Actor::System,
             time: Time::from(SystemTime::now()),
+            expected: None,
+            origin: None,
             reply: None,
             payload,
         };

@@ -1,13 +1,13 @@
 //! The mails that follow from what happens to an account.
 
 use events_schema::{
-    AccountId, Area, Commit, EmailAddress, Id,
+    AccountId, Area, Commit, EmailAddress, TenantId,
     account::Event,
     email::{Command, Template},
     secret::derived_id,
 };
 
-use super::Reaction;
+use super::{Consequence, Reaction};
 
 /// An owner is told of registrations with their address once in each such span of the clock, however many are tried.
 const WARN_EVERY_MS: i64 = 60 * 60 * 1000;
@@ -23,12 +23,12 @@ impl Reaction for AccountMail {
     const SOURCE: Area = Area::Account;
     const TARGET: Area = Area::Email;
 
-    fn react(commit: &Commit<Event>) -> Vec<(Id, Command)> {
+    fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
         commit.events.iter().filter_map(|event| mail(commit, event)).collect()
     }
 }
 
-fn mail(commit: &Commit<Event>, event: &Event) -> Option<(Id, Command)> {
+fn mail(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
     let account = AccountId(commit.id);
     match event {
         Event::VerificationRequested { challenge, email, firstname } => {
@@ -56,8 +56,9 @@ fn mail(commit: &Commit<Event>, event: &Event) -> Option<(Id, Command)> {
 }
 
 /// The mail's id derives from its occasion: one occasion, one mail.
-fn request(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> (Id, Command) {
-    (derived_id(&[&[b"email".as_slice()], occasion].concat()), Command::Request { to: to.clone(), template })
+fn request(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<Command> {
+    let aggregate = derived_id(&[&[b"email".as_slice()], occasion].concat());
+    Consequence { tenant: TenantId::Platform, aggregate, command: Command::Request { to: to.clone(), template } }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Accounts as they are read.
 
 use events_schema::{
-    Area, Commit,
-    account::{Challenge, Event, View as Account},
+    Commit,
+    Challenge,
+    account::{Event, View as Account},
 };
 
-use super::{Index, View};
+use super::{Fold, Index};
 
-impl View for Account {
+impl Fold for Account {
     type Event = Event;
-    const AREA: Area = Area::Account;
     const INDEXES: &'static [Index] = &[Index { fields: &["email"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {

@@ -1,15 +1,14 @@
 //! Mail as operators read it.
 
 use events_schema::{
-    Area, Commit,
+    Commit,
     email::{Event, Status, View as Email},
 };
 
-use super::{Index, View};
+use super::{Fold, Index};
 
-impl View for Email {
+impl Fold for Email {
     type Event = Event;
-    const AREA: Area = Area::Email;
     const INDEXES: &'static [Index] = &[Index { fields: &["to"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {

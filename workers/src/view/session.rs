@@ -1,15 +1,14 @@
 //! Sessions as they are read.
 
 use events_schema::{
-    Area, Commit,
+    Commit,
     session::{Event, View as Session},
 };
 
-use super::{Index, View};
+use super::{Fold, Index};
 
-impl View for Session {
+impl Fold for Session {
     type Event = Event;
-    const AREA: Area = Area::Session;
     const INDEXES: &'static [Index] = &[Index { fields: &["account", "epoch", "started_at"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
