@@ -124,7 +124,9 @@ mod tests {
         let good = format!("Bearer {}", token.text());
         assert!(matches!(bearer(&header(&[])), Bearer::Absent));
         assert!(matches!(bearer(&header(&[good.clone()])), Bearer::Token(_)));
-        for wrong in [vec![good.clone(), good.clone()], vec![format!("Basic {}", token.text())], vec![token.text().to_owned()], vec![String::new()]] {
+        for wrong in
+            [vec![good.clone(), good.clone()], vec![format!("Basic {}", token.text())], vec![token.text().to_owned()], vec![String::new()]]
+        {
             assert!(matches!(bearer(&header(&wrong)), Bearer::Nonsense), "{wrong:?}");
         }
     }

@@ -96,7 +96,9 @@ impl From<Error> for async_graphql::Error {
             }
             Error::Rejected(Rejected { code, message }) => match code.as_str() {
                 "not_found" => Error::NotFound.into(),
-                "challenge_ended" | "too_many_settings" | "scopes_missing" | "expiry_out_of_bounds" => answer("BAD_USER_INPUT", message, None),
+                "challenge_ended" | "too_many_settings" | "scopes_missing" | "expiry_out_of_bounds" => {
+                    answer("BAD_USER_INPUT", message, None)
+                }
                 "forbidden" => answer("FORBIDDEN", message, None),
                 // `already_exists`, `password_changed_meanwhile` and the rest: the state of things is against it.
                 _ => answer("CONFLICT", message, None),

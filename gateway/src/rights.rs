@@ -83,11 +83,13 @@ async fn enforcer(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<Enforc
     let mut enforcer = Enforcer::new(DefaultModel::from_str(MODEL).await?, MemoryAdapter::default()).await?;
     let rule = |role: Parent, Permission(action, resource): &Permission| vec![name(role), action.to_string(), resource.to_string()];
     let built_in = |role: BuiltInRole| role.own().iter().map(move |permission| rule(Parent::BuiltIn(role), permission));
-    let custom = |(id, role): (&RoleId, &role::Role)| role.permissions.iter().map(|held| rule(Parent::Custom(*id), held)).collect::<Vec<_>>();
+    let custom =
+        |(id, role): (&RoleId, &role::Role)| role.permissions.iter().map(|held| rule(Parent::Custom(*id), held)).collect::<Vec<_>>();
     let policies = BuiltInRole::ALL.into_iter().flat_map(built_in).chain(roles.iter().flat_map(custom)).collect();
     enforcer.add_policies(policies).await?;
     let below = |role: BuiltInRole| role.inherits().map(|lower| (Parent::BuiltIn(role), Parent::BuiltIn(lower)));
-    let parents = |(id, role): (&RoleId, &role::Role)| role.inherits.iter().map(|parent| (Parent::Custom(*id), *parent)).collect::<Vec<_>>();
+    let parents =
+        |(id, role): (&RoleId, &role::Role)| role.inherits.iter().map(|parent| (Parent::Custom(*id), *parent)).collect::<Vec<_>>();
     let inheritance = BuiltInRole::ALL.into_iter().filter_map(below).chain(roles.iter().flat_map(parents));
     enforcer.add_grouping_policies(inheritance.map(|(role, parent)| vec![name(role), name(parent)]).collect()).await?;
     Ok(enforcer)

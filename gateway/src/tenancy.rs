@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, Uri, header::{COOKIE, HOST}};
+use axum::http::{
+    HeaderMap, Uri,
+    header::{COOKIE, HOST},
+};
 use clap::ValueEnum;
 use events_schema::{Id, Slug};
 

@@ -9,9 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use async_nats::{Client, jetstream};
-use events_schema::{
-    Actor, Area, Command, CommandId, Id, Place, TenantId, View as _, access_token, member, project, role, tenant,
-};
+use events_schema::{Actor, Area, Command, CommandId, Id, Place, TenantId, View as _, access_token, member, project, role, tenant};
 use mongodb::bson::doc;
 use tokio::time::{Instant, sleep};
 

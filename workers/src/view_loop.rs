@@ -404,7 +404,8 @@ impl<V: Fold> Views<V> {
         let (mut left, mut right) = (one.try_next().await?, other.try_next().await?);
         let mut differences = 0;
         while left.is_some() || right.is_some() {
-            let id = |document: &Option<bson::Document>| document.as_ref().and_then(|document| document.get_str("_id").ok().map(str::to_owned));
+            let id =
+                |document: &Option<bson::Document>| document.as_ref().and_then(|document| document.get_str("_id").ok().map(str::to_owned));
             let order = match (id(&left), id(&right)) {
                 (Some(left), Some(right)) => left.cmp(&right),
                 (Some(_), None) => Ordering::Less,
@@ -423,13 +424,7 @@ impl<V: Fold> Views<V> {
 
     /// Applies what `filter` lets through from sequence `from` to the end of the log, in `only` one location if given; returns
     /// where the log ended and how many commits that were.
-    async fn catch_up(
-        &self,
-        filter: &str,
-        from: u64,
-        only: Option<&Location>,
-        progress: &impl Fn(u64, u64),
-    ) -> anyhow::Result<(u64, u64)> {
+    async fn catch_up(&self, filter: &str, from: u64, only: Option<&Location>, progress: &impl Fn(u64, u64)) -> anyhow::Result<(u64, u64)> {
         let (mut next, mut read, mut more) = (from, 0, true);
         while more {
             let (page, left): (Vec<Stored>, bool) = self.store.page(filter, next).await?;

@@ -44,6 +44,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// How often a mail is tried before it is given up.
     pub mail_attempts: i64,
+    /// Further options of the gateway, such as `--tenant-databases` and `hybrid`.
+    pub gateway: Vec<String>,
 }
 
 /// A backend that runs.
@@ -84,21 +86,24 @@ impl Local {
         let (pages, stop) = (mailbox.router(), shutdown.clone());
         parts.spawn(async move { Ok(axum::serve(mail_listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await?) });
 
-        let workers: workers::config::Config = parse(&[
-            ("--nats-url", &servers.nats.url(Role::Workers)),
-            ("--mongo-url", &servers.mongod.uri()),
-            ("--smtp-url", &smtp_url),
-            ("--mail-from", "Ultimate Backend <no-reply@backend.local>"),
-            ("--public-url", &public_url),
-            ("--secret", &secret),
-            ("--mail-attempts", &options.mail_attempts.to_string()),
-        ])?;
-        let gateway: gateway::config::Config = parse(&[
-            ("--nats-url", &servers.nats.url(Role::Gateway)),
-            ("--mongo-url", &servers.mongod.uri()),
-            ("--public-url", &public_url),
-            ("--secret", &secret),
-        ])?;
+        let shared = [
+            ("--mongo-url", servers.mongod.uri()),
+            // A second name for the same server, to try out tenants with a host of their own.
+            ("--mongo-hosts", format!("other={}", servers.mongod.uri())),
+            ("--public-url", public_url),
+            ("--secret", secret),
+        ];
+        let own = [
+            ("--nats-url", servers.nats.url(Role::Workers)),
+            ("--smtp-url", smtp_url),
+            ("--mail-from", "Ultimate Backend <no-reply@backend.local>".to_owned()),
+            ("--mail-attempts", options.mail_attempts.to_string()),
+        ];
+        let words =
+            |pairs: &[(&str, String)]| pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]).collect::<Vec<_>>();
+        let workers: workers::config::Config = parse([words(&own), words(&shared)].concat())?;
+        let own = words(&[("--nats-url", servers.nats.url(Role::Gateway))]);
+        let gateway: gateway::config::Config = parse([own, words(&shared), options.gateway].concat())?;
         parts.spawn(workers::run(workers, shutdown.clone()));
         parts.spawn(gateway::run(gateway.clone(), listener, shutdown.clone()));
         let mut local = Self { servers, mailbox, address, mail_address, gateway, parts, shutdown };
@@ -205,9 +210,8 @@ async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener
 }
 
 /// Through the same parser as the binaries, so that defaults and limits are theirs.
-fn parse<C: clap::Args + clap::FromArgMatches>(options: &[(&str, &str)]) -> anyhow::Result<C> {
-    let words = std::iter::once("local").chain(options.iter().flat_map(|(name, value)| [*name, *value]));
-    let matches = C::augment_args(clap::Command::new("local")).try_get_matches_from(words)?;
+fn parse<C: clap::Args + clap::FromArgMatches>(options: Vec<String>) -> anyhow::Result<C> {
+    let matches = C::augment_args(clap::Command::new("local").no_binary_name(true)).try_get_matches_from(options)?;
     Ok(C::from_arg_matches(&matches)?)
 }
 

@@ -107,7 +107,8 @@ impl AccessTokenMutation {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let name = Name::parse(&input.name).map_err(Error::invalid("name"))?;
-        let scopes = permissions(&input.scopes).map_err(|_| Error::input("scopes", "scopes must be known permissions such as read_project."))?;
+        let scopes =
+            permissions(&input.scopes).map_err(|_| Error::input("scopes", "scopes must be known permissions such as read_project."))?;
         let expires_at = input.expires_at.map_or(Time(now().0 + LIFETIME.as_millis() as i64), |DateTime(time)| time);
         let (creator, held) = (field.caller.identity()?.account_id(), membership.rights.clone());
         let token = Token::mint(membership.tenant.id)?;

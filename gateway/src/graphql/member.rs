@@ -269,10 +269,7 @@ impl MemberMutation {
 }
 
 /// Reads an invitation's token: to which tenant, and which of its members.
-async fn open(
-    field: &Field<'_>,
-    token: &str,
-) -> Result<(Found<tenant::View>, Scoped, Id, events_schema::ChallengeId), Error> {
+async fn open(field: &Field<'_>, token: &str) -> Result<(Found<tenant::View>, Scoped, Id, events_schema::ChallengeId), Error> {
     let (tenant, member, challenge) = field.state.config.secret.open_invitation_token(token).ok_or_else(wrong_link)?;
     let tenant = field.platform().get::<tenant::View>(tenant).await?.ok_or_else(wrong_link)?;
     let views = field.state.views.of(&tenant)?;

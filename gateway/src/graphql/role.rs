@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use events_schema::{
-    BuiltInRole, Id, Name, Permission, Permissions, RoleId,
-    member,
+    BuiltInRole, Id, Name, Permission, Permissions, RoleId, member,
     role::{self, Parent},
 };
 

@@ -91,7 +91,8 @@ impl SessionQuery {
         };
         let found = field.platform().list::<session::View>(filter, doc! { "view.started_at": -1 }, MAX_LISTED).await?;
         let live = found.into_iter().filter(|session| session.view.is_live(now, epoch));
-        let shown = live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: Some(SessionId(id)) == identity.session() });
+        let shown =
+            live.map(|Found { id, view, .. }| Session { id: SessionId(id), view, current: Some(SessionId(id)) == identity.session() });
         Ok(Some(shown.collect()))
     }
 }

@@ -125,8 +125,7 @@ impl TenantQueries {
         let ids = joined.edges.iter().filter_map(|edge| edge.node.id());
         let tenants = field.platform().get_all::<tenant::View>(ids).await?;
         let mut tenants: HashMap<Id, _> = tenants.into_iter().map(|found| (found.id, found)).collect();
-        let mut connection =
-            Connection::with_additional_fields(joined.has_previous_page, joined.has_next_page, joined.additional_fields);
+        let mut connection = Connection::with_additional_fields(joined.has_previous_page, joined.has_next_page, joined.additional_fields);
         // One that was ended meanwhile is passed over.
         let shown = joined.edges.into_iter().filter_map(|edge| Some(Edge::new(edge.cursor, Tenant(tenants.remove(&edge.node.id()?)?))));
         connection.edges.extend(shown);

@@ -297,8 +297,7 @@ mod tests {
 
     #[test]
     fn nothing_is_done_to_a_tenant_that_is_not_there() {
-        let others =
-            [update(Some("Apex"), None, None), delete("acme"), begin(place("eu")), Command::FinishMove, Command::AbandonMove];
+        let others = [update(Some("Apex"), None, None), delete("acme"), begin(place("eu")), Command::FinishMove, Command::AbandonMove];
         for command in &others {
             assert_eq!(decide(&Tenant::Absent, command, 0), Err(Rejection::NotFound), "{command:?}");
         }

@@ -1,8 +1,7 @@
 //! Accounts as they are read.
 
 use events_schema::{
-    Commit,
-    Challenge,
+    Challenge, Commit,
     account::{Event, View as Account},
 };
 

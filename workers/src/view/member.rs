@@ -11,12 +11,8 @@ use super::{Fold, Index};
 
 impl Fold for Member {
     type Event = Event;
-    const INDEXES: &'static [Index] = &[
-        Index { fields: &["account"] },
-        Index { fields: &["email"] },
-        Index { fields: &["created_at"] },
-        Index { fields: &["role"] },
-    ];
+    const INDEXES: &'static [Index] =
+        &[Index { fields: &["account"] }, Index { fields: &["email"] }, Index { fields: &["created_at"] }, Index { fields: &["role"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         let folded = commit.events.iter().fold(view, |view, event| step(view, event, commit));
@@ -37,9 +33,7 @@ fn step(view: Option<Member>, event: &Event, commit: &Commit<Event>) -> Option<M
         updated_at: at,
     };
     match event {
-        Event::Founded { account, email } => {
-            Some(Member { account: Some(*account), ..new(email, BuiltInRole::Owner, Status::Accepted) })
-        }
+        Event::Founded { account, email } => Some(Member { account: Some(*account), ..new(email, BuiltInRole::Owner, Status::Accepted) }),
         Event::Invited { email, role, challenge, .. } => {
             let before = view.unwrap_or_else(|| new(email, *role, Status::Pending));
             let invitation = Some(Challenge { id: *challenge, requested_at: at, failures: 0 });

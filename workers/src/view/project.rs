@@ -23,13 +23,9 @@ impl Fold for Project {
                 created_at: at,
                 updated_at: at,
             }),
-            Event::Updated { name, description, status } => view.map(|view| Self {
-                name: name.clone(),
-                description: description.clone(),
-                status: *status,
-                updated_at: at,
-                ..view
-            }),
+            Event::Updated { name, description, status } => {
+                view.map(|view| Self { name: name.clone(), description: description.clone(), status: *status, updated_at: at, ..view })
+            }
             Event::Deleted => None,
         })
     }

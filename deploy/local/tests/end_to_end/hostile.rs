@@ -19,7 +19,7 @@ const PROFILE: &str = "{ profile { id } }";
 async fn hostile_documents_are_refused_with_the_limit_they_exceed() {
     let local = start().await;
     let eve = Browser::new(&local);
-    let deep = format!("{{ __schema {} }}", "{ types { fields { type ".repeat(12) + "{ name }" + &" } } }".repeat(12));
+    let deep = format!("{{ __schema {}{{ name }}{} }}", "{ types { fields { type ".repeat(12), " } } }".repeat(12));
     let aliases = format!("{{ {} }}", (0..200).map(|at| format!("a{at}: profile {{ id }} ")).collect::<String>());
     let wide = format!("{{ profile {{ {} }} }}", "id ".repeat(5_000));
     let directives = format!("{{ profile {{ id {} }} }}", "@include(if: true) ".repeat(200));

@@ -8,3 +8,4 @@ mod hostile;
 mod mail;
 mod readme;
 mod support;
+mod tenants;

@@ -19,8 +19,17 @@ pub async fn start() -> Local {
 }
 
 pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
+    Local::start(Options { mail_attempts, ..options() }).await.unwrap()
+}
+
+/// With further options of the gateway.
+pub async fn start_with(gateway: &[&str]) -> Local {
+    Local::start(Options { gateway: gateway.iter().map(|word| (*word).to_owned()).collect(), ..options() }).await.unwrap()
+}
+
+fn options() -> Options {
     let any = "127.0.0.1:0".parse().unwrap();
-    Local::start(Options { listen: any, mail_listen: any, data_dir: None, mail_attempts }).await.unwrap()
+    Options { listen: any, mail_listen: any, data_dir: None, mail_attempts: 12, gateway: Vec::new() }
 }
 
 /// A browser: keeps its cookies.
@@ -29,6 +38,8 @@ pub struct Browser {
     http: reqwest::Client,
     url: String,
     mail_url: String,
+    /// Sent with every request.
+    headers: HeaderMap,
 }
 
 impl Browser {
@@ -38,7 +49,23 @@ impl Browser {
 
     pub fn at(url: &str, mail_url: &str) -> Self {
         let http = reqwest::Client::builder().cookie_store(true).user_agent("Browser/1.0").build().unwrap();
-        Self { http, url: url.to_owned(), mail_url: mail_url.to_owned() }
+        Self { http, url: url.to_owned(), mail_url: mail_url.to_owned(), headers: HeaderMap::new() }
+    }
+
+    /// The same browser, its requests naming this tenant by slug or id.
+    pub fn inside(&self, tenant: &str) -> Self {
+        self.with_header("x-tenant", tenant)
+    }
+
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut browser = self.clone();
+        browser.headers.insert(name, value.parse().unwrap());
+        browser
+    }
+
+    /// A machine with this access token, and no cookies.
+    pub fn machine(local: &Local, token: &str) -> Self {
+        Self::new(local).with_header("authorization", &format!("Bearer {token}"))
     }
 
     pub fn http(&self) -> &reqwest::Client {
@@ -56,7 +83,7 @@ impl Browser {
 
     pub async fn run_with(&self, query: &str, variables: Value, headers: HeaderMap) -> Response {
         let body = json!({ "query": query, "variables": variables });
-        self.http.post(self.url("/graphql")).headers(headers).json(&body).send().await.unwrap()
+        self.http.post(self.url("/graphql")).headers(self.headers.clone()).headers(headers).json(&body).send().await.unwrap()
     }
 
     /// Runs a document that must succeed; answers its data.
@@ -93,6 +120,30 @@ impl Browser {
         assert_eq!(answer["data"]["account"]["login"]["user"]["email"], email, "{answer}");
     }
 
+    /// Founds a tenant and answers it; its slug is its name.
+    pub async fn found(&self, slug: &str) -> Value {
+        self.data(FOUND, json!({ "input": { "name": slug, "normalizedName": slug } })).await["tenant"]["create"].clone()
+    }
+
+    /// Has `guest` join this browser's tenant in a role; answers their id as a member.
+    pub async fn take_in(&self, guest: &Self, email: &str, role: &str) -> String {
+        let invited = self.data(INVITE, json!({ "input": { "email": email, "role": role } })).await;
+        // The latest: an address may be invited to several tenants.
+        let nth =
+            guest.mails().await.iter().filter(|mail| mail["to"][0] == email && mail["text"].as_str().unwrap().contains("invited")).count();
+        let id = invited["member"]["invite"]["id"].as_str().unwrap().to_owned();
+        let mut nth = nth.max(1);
+        loop {
+            let token = token(&guest.mail(email, "invited", nth).await);
+            let answer = guest.run(ACCEPT, json!({ "input": { "token": token } })).await;
+            if answer["errors"].is_null() {
+                return id;
+            }
+            // That was an earlier one; the latest is on its way.
+            nth += 1;
+        }
+    }
+
     /// All mail there is.
     pub async fn mails(&self) -> Vec<Value> {
         self.http.get(format!("{}/messages", self.mail_url)).send().await.unwrap().json().await.unwrap()
@@ -127,6 +178,10 @@ impl Browser {
 pub const REGISTER: &str = "mutation($input: RegisterInput!) { account { register(input: $input) { success } } }";
 pub const LOGIN: &str =
     "mutation($input: LoginInput!) { account { login(input: $input) { user { id email verified } session { id device current } } } }";
+pub const FOUND: &str =
+    "mutation($input: CreateTenantInput!) { tenant { create(input: $input) { id name normalizedName revision database { kind host } } } }";
+pub const INVITE: &str = "mutation($input: InviteMemberInput!) { member { invite(input: $input) { id email role status revision } } }";
+pub const ACCEPT: &str = "mutation($input: InvitationInput!) { member { acceptInvitation(input: $input) { id normalizedName } } }";
 pub const VERIFY: &str = "mutation($input: VerifyAccountInput!) { account { verifyAccount(input: $input) { success } } }";
 
 /// The six-digit code in a mail.
