@@ -4,7 +4,9 @@
 
 mod access_token;
 mod account;
+mod audit;
 mod connection;
+mod feed;
 pub(crate) mod limits;
 mod loaders;
 mod member;
@@ -18,7 +20,7 @@ mod tenant;
 use std::{sync::Arc, time::Duration};
 
 use async_graphql::{
-    Context, EmptySubscription, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value,
+    Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value,
 };
 use axum::http::header::SET_COOKIE;
 use events_schema::{CommandId, Id, Time, View};
@@ -40,7 +42,7 @@ use crate::{
 /// deciding a command together on a machine that is not overloaded.
 const UNTELLING: Duration = Duration::from_millis(300);
 
-pub(crate) type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub(crate) type Schema = async_graphql::Schema<Query, Mutation, feed::Feeds>;
 
 /// Everything that may be asked.
 ///
@@ -54,8 +56,8 @@ pub(crate) fn schema(state: Arc<State>) -> anyhow::Result<Schema> {
     Ok(schema)
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation, EmptySubscription)
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, feed::Feeds> {
+    Schema::build(Query::default(), Mutation, feed::Feeds)
 }
 
 /// What may be read.
@@ -68,6 +70,7 @@ pub(crate) struct Query(
     role::RoleQueries,
     access_token::AccessTokenQueries,
     project::ProjectQueries,
+    audit::AuditQueries,
     platform::PlatformQueries,
 );
 

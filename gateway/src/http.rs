@@ -20,7 +20,7 @@ use axum::{
     },
     middleware::{Next, from_fn_with_state},
     response::{Html, IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use events_schema::{AccountId, TRACEPARENT};
 use futures_util::FutureExt;
@@ -35,6 +35,7 @@ use crate::{
     operations::Refusals,
     pages,
     serve::Peer,
+    sockets,
     trace::Trace,
 };
 
@@ -60,6 +61,8 @@ pub fn app(state: Arc<State>) -> anyhow::Result<Router> {
         .route("/graphql", graphql())
         .route("/graph", graphql())
         .route("/t/{tenant}/graphql", graphql())
+        .route("/graphql/ws", any(sockets::open))
+        .route("/t/{tenant}/graphql/ws", any(sockets::open))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())
@@ -72,9 +75,9 @@ pub fn app(state: Arc<State>) -> anyhow::Result<Router> {
 
 /// What the handlers share.
 #[derive(Clone)]
-struct Shared {
-    schema: Schema,
-    state: Arc<State>,
+pub(crate) struct Shared {
+    pub(crate) schema: Schema,
+    pub(crate) state: Arc<State>,
 }
 
 /// What a handler wants logged of a request.
@@ -134,7 +137,7 @@ fn add_headers(headers: &mut HeaderMap, trace: Trace, https: bool) {
 }
 
 /// An answer to a request that did not get as far as GraphQL, in GraphQL's form all the same.
-fn refuse(status: StatusCode, error: Error) -> Response {
+pub(crate) fn refuse(status: StatusCode, error: Error) -> Response {
     let mut errors = [ServerError::from(error)];
     error::finish(&mut errors, "");
     refusal(status, JSON, &errors)

@@ -11,6 +11,7 @@ mod cookie;
 mod error;
 mod graphql;
 mod http;
+mod log;
 mod login_throttle;
 mod operations;
 mod pages;
@@ -18,6 +19,7 @@ mod passwords;
 mod readiness;
 mod rights;
 mod serve;
+mod sockets;
 mod tenancy;
 mod token_uses;
 mod trace;
@@ -34,7 +36,7 @@ pub use config::Config;
 pub use http::app;
 
 use crate::{
-    commands::Commands, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights, token_uses::TokenUses,
+    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights, token_uses::TokenUses,
     views::Views,
 };
 pub use tenancy::Resolver;
@@ -50,25 +52,30 @@ pub struct State {
     pub(crate) readiness: Readiness,
     pub(crate) rights: Rights,
     pub(crate) token_uses: TokenUses,
+    pub(crate) log: Log,
+    pub(crate) nats: async_nats::Client,
+    /// Cancelled when the gateway is to stop.
+    pub(crate) closing: CancellationToken,
 }
 
 impl State {
     /// Connects to NATS, which must be there, and to MongoDB, which may come later.
-    pub async fn connect(config: Config) -> anyhow::Result<Arc<Self>> {
+    pub async fn connect(config: Config, closing: CancellationToken) -> anyhow::Result<Arc<Self>> {
         let nats = commands::connect(&config.nats_url).await?;
         let views = Views::connect(&config, nats.clone()).await?;
         let commands = Commands::new(nats.clone(), config.command_timeout());
         let passwords = Passwords::new(config.password_min_length).await?;
-        let jetstream = commands::jetstream(nats);
+        let jetstream = commands::jetstream(nats.clone());
         let logins = LoginThrottle::new(jetstream.clone(), config.secret.clone());
         let (rights, token_uses) = (Rights::new(), TokenUses::new(jetstream));
-        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness: Readiness::default(), rights, token_uses }))
+        let (log, readiness) = (Log::new(nats.clone()), Readiness::default());
+        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness, rights, token_uses, log, nats, closing }))
     }
 }
 
 /// Serves on `listener` until `shutdown`, then lets requests under way finish for a bounded time.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let state = State::connect(config).await?;
+    let state = State::connect(config, shutdown.clone()).await?;
     let address = listener.local_addr().context("reading the listening address")?;
     tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
     serve::serve(listener, app(state)?, shutdown).await;

@@ -55,6 +55,7 @@ pub(crate) const OPERATIONS: &[(&str, &str, Access)] = &[
     ("Query", "accessToken", Tenant(Read, Resource::AccessToken)),
     ("Query", "projects", Tenant(Read, Resource::Project)),
     ("Query", "project", Tenant(Read, Resource::Project)),
+    ("Query", "auditLog", Tenant(Read, Resource::AuditLog)),
     ("Query", "platform", Group),
     ("PlatformQuery", "tenants", PlatformAdmin),
     ("PlatformQuery", "accounts", PlatformAdmin),
@@ -96,6 +97,8 @@ pub(crate) const OPERATIONS: &[(&str, &str, Access)] = &[
     ("ProjectMutation", "create", Tenant(Create, Resource::Project)),
     ("ProjectMutation", "update", Tenant(Update, Resource::Project)),
     ("ProjectMutation", "delete", Tenant(Delete, Resource::Project)),
+    // And the permission to read each area that it is about, which the resolver asks for.
+    ("Subscription", "events", Member),
 ];
 
 /// Who may use a field; none where it is no operation.
