@@ -11,9 +11,9 @@
 use std::fmt::Debug;
 
 use events_schema::{
-    Actor, ClaimHolder, Command, Commit, Document, Outcome, account,
+    Actor, BuiltInRole, ClaimHolder, Command, Commit, Document, Outcome, Permission, Permissions, Place, Subject, access_token, account,
     email::{self, Status, Template},
-    session,
+    member, project, role, session, tenant,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -36,6 +36,12 @@ fn with(golden: &Value, at: &str, value: Value) -> Value {
     let (parent, field) = at.rsplit_once('/').unwrap();
     let mut golden = golden.clone();
     golden.pointer_mut(parent).unwrap()[field] = value;
+    golden
+}
+
+fn without(golden: &Value, field: &str) -> Value {
+    let mut golden = golden.clone();
+    golden.as_object_mut().unwrap().remove(field).unwrap();
     golden
 }
 
@@ -123,12 +129,181 @@ fn email_commands_events_templates_and_statuses() {
         Verification { .. } => json!({"type": "verification", "account": ID, "challenge": ID, "firstname": "Ada"});
         AlreadyRegistered => json!({"type": "already_registered"});
         PasswordReset { .. } => json!({"type": "password_reset", "account": ID, "challenge": ID, "firstname": "Ada"});
+        Invitation { .. } =>
+            json!({"type": "invitation", "tenant": ID, "tenant_name": "Acme", "member": ID, "challenge": ID});
         PasswordChanged { .. } => json!({"type": "password_changed", "firstname": "Ada"});
     }
     complete! { Status, "";
         Requested => json!("requested");
         Sent => json!("sent");
         Failed => json!("failed");
+    }
+}
+
+#[test]
+fn tenant_commands_and_events() {
+    let own = json!({"type": "database", "host": "eu"});
+    let founded = |tag: &str| {
+        json!({
+            "type": tag, "name": "Acme", "slug": "acme", "owner": ID, "email": "ada@example.com", "plan": ID, "place": {"type": "shared"},
+        })
+    };
+    complete! { tenant::Command, "type";
+        Create { .. } => founded("create"), without(&founded("create"), "plan");
+        Update { .. } =>
+            json!({"type": "update", "name": "Acme", "slug": "acme", "settings": {"theme": "dark"}}), json!({"type": "update"});
+        Delete { .. } => json!({"type": "delete", "slug": "acme"});
+        BeginMove { .. } => json!({"type": "begin_move", "to": own});
+        FinishMove => json!({"type": "finish_move"});
+        AbandonMove => json!({"type": "abandon_move"});
+    }
+    complete! { tenant::Event, "type";
+        Created { .. } => founded("created"), without(&founded("created"), "plan");
+        Updated { .. } => json!({"type": "updated", "name": "Acme", "slug": "acme", "settings": {"theme": "dark"}});
+        Deleted => json!({"type": "deleted"});
+        MoveBegun { .. } => json!({"type": "move_begun", "to": own});
+        MoveFinished => json!({"type": "move_finished"});
+        MoveAbandoned => json!({"type": "move_abandoned"});
+    }
+    complete! { Place, "type";
+        Shared => json!({"type": "shared"});
+        Database { .. } => own, json!({"type": "database"});
+    }
+}
+
+#[test]
+fn member_commands_events_and_statuses() {
+    let held = json!(["read_tenant", "read_project"]);
+    complete! { member::Command, "type";
+        Found { .. } => json!({"type": "found", "account": ID, "email": "ada@example.com"});
+        Invite { .. } => json!({"type": "invite", "email": "ada@example.com", "role": "guest", "tenant_name": "Acme", "held": held});
+        Accept { .. } => json!({"type": "accept", "challenge": ID, "account": ID, "email": "ada@example.com"});
+        Reject { .. } => json!({"type": "reject", "challenge": ID, "email": "ada@example.com"});
+        ChangeRole { .. } =>
+            json!({"type": "change_role", "role": "admin", "held": held, "other_owner": ID}),
+            json!({"type": "change_role", "role": "admin", "held": []});
+        AssignRole { .. } => json!({"type": "assign_role", "role": ID});
+        UnassignRole { .. } => json!({"type": "unassign_role", "role": ID});
+        Remove { .. } => json!({"type": "remove", "held": held, "by": ID, "other_owner": ID}), json!({"type": "remove", "held": []});
+    }
+    complete! { member::Event, "type";
+        Founded { .. } => json!({"type": "founded", "account": ID, "email": "ada@example.com"});
+        Invited { .. } =>
+            json!({"type": "invited", "email": "ada@example.com", "role": "guest", "challenge": ID, "tenant_name": "Acme"});
+        Accepted { .. } => json!({"type": "accepted", "account": ID});
+        Rejected => json!({"type": "rejected"});
+        RoleChanged { .. } => json!({"type": "role_changed", "role": "admin"});
+        RoleAssigned { .. } => json!({"type": "role_assigned", "role": ID});
+        RoleUnassigned { .. } => json!({"type": "role_unassigned", "role": ID});
+        Removed => json!({"type": "removed"});
+    }
+    complete! { member::Status, "";
+        Pending => json!("pending");
+        Accepted => json!("accepted");
+        Rejected => json!("rejected");
+    }
+    complete! { BuiltInRole, "";
+        Guest => json!("guest");
+        Member => json!("member");
+        Developer => json!("developer");
+        Admin => json!("admin");
+        Owner => json!("owner");
+    }
+}
+
+#[test]
+fn role_commands_events_and_parents() {
+    let inherits = json!([{"built_in": "guest"}, {"custom": ID}]);
+    let held = json!(["read_tenant", "read_project"]);
+    complete! { role::Command, "type";
+        Create { .. } =>
+            json!({"type": "create", "name": "Auditor", "permissions": ["read_audit_log"], "inherits": inherits, "held": held});
+        Update { .. } =>
+            json!({"type": "update", "role": ID, "name": "Auditor", "permissions": [], "inherits": inherits, "held": held}),
+            json!({"type": "update", "role": ID, "held": []});
+        Delete { .. } => json!({"type": "delete", "role": ID, "held": held});
+    }
+    complete! { role::Event, "type";
+        Created { .. } =>
+            json!({"type": "created", "role": ID, "name": "Auditor", "permissions": ["read_audit_log"], "inherits": inherits});
+        Updated { .. } => json!({"type": "updated", "role": ID, "name": "Auditor", "permissions": [], "inherits": []});
+        Deleted { .. } => json!({"type": "deleted", "role": ID});
+    }
+    // Its variants are told apart by the one field that it has, so it is the one type that knows no further ones.
+    for (golden, unknown) in [(json!({"built_in": "guest"}), json!({"moon": "guest"})), (json!({"custom": ID}), json!({"moon": ID}))] {
+        let decoded: role::Parent = serde_json::from_value(golden.clone()).unwrap();
+        match decoded {
+            role::Parent::BuiltIn(_) => assert_eq!(golden, json!({"built_in": "guest"})),
+            role::Parent::Custom(_) => assert_eq!(golden, json!({"custom": ID})),
+        }
+        assert_eq!(serde_json::to_value(decoded).unwrap(), golden);
+        serde_json::from_value::<role::Parent>(unknown).unwrap_err();
+    }
+}
+
+#[test]
+fn permissions() {
+    let all = json!([
+        "read_tenant",
+        "update_tenant",
+        "delete_tenant",
+        "create_member",
+        "read_member",
+        "update_member",
+        "delete_member",
+        "create_role",
+        "read_role",
+        "update_role",
+        "delete_role",
+        "create_access_token",
+        "read_access_token",
+        "delete_access_token",
+        "create_project",
+        "read_project",
+        "update_project",
+        "delete_project",
+        "read_audit_log",
+    ]);
+    for golden in all.as_array().unwrap() {
+        both_ways::<Permission>(golden);
+    }
+    let decoded: Permissions = serde_json::from_value(all).unwrap();
+    assert_eq!(decoded, Permissions::from(Permission::ALL), "a new permission stands here, too");
+}
+
+#[test]
+fn access_token_commands_and_events() {
+    let held = json!(["read_tenant", "read_project"]);
+    complete! { access_token::Command, "type";
+        Create { .. } => json!({
+            "type": "create", "name": "Deployment", "scopes": ["read_project"], "expires_at": 9, "creator": ID, "held": held,
+        });
+        Delete => json!({"type": "delete"});
+    }
+    complete! { access_token::Event, "type";
+        Created { .. } => json!({"type": "created", "name": "Deployment", "scopes": ["read_project"], "expires_at": 9, "creator": ID});
+        Deleted => json!({"type": "deleted"});
+    }
+}
+
+#[test]
+fn project_commands_events_and_statuses() {
+    complete! { project::Command, "type";
+        Create { .. } => json!({"type": "create", "name": "Loom", "description": "It weaves.\nWell.", "status": "active", "creator": ID});
+        Update { .. } =>
+            json!({"type": "update", "name": "Loom", "description": "", "status": "on_hold"}), json!({"type": "update"});
+        Delete => json!({"type": "delete"});
+    }
+    complete! { project::Event, "type";
+        Created { .. } => json!({"type": "created", "name": "Loom", "description": "It weaves.", "status": "active", "creator": ID});
+        Updated { .. } => json!({"type": "updated", "name": "Loom", "description": "", "status": "on_hold"});
+        Deleted => json!({"type": "deleted"});
+    }
+    complete! { project::Status, "";
+        Active => json!("active");
+        OnHold => json!("on_hold");
+        Completed => json!("completed");
+        Archived => json!("archived");
     }
 }
 
@@ -143,6 +318,7 @@ fn outcomes_and_actors() {
     complete! { Actor, "kind";
         Anonymous => json!({"kind": "anonymous"});
         Account(_) => json!({"kind": "account", "id": ID});
+        AccessToken(_) => json!({"kind": "access_token", "id": ID});
         System => json!({"kind": "system"});
     }
 }
@@ -162,8 +338,29 @@ fn envelopes() {
         let decoded: Command<account::Command> = both_ways(golden);
         assert_eq!(decoded.subject().unwrap().to_string(), "cmd.platform.account.revoke_sessions");
     }
+    let origin = json!({"address": "2001:db8::1", "device": "curl/8"});
+    for origin in [&origin, &without(&origin, "address")] {
+        let at_home = with(&with(&said(json!({"kind": "access_token", "id": ID})), "/tenant", json!(ID)), "/origin", origin.clone());
+        let decoded: Command<account::Command> = both_ways(&with(&at_home, "/expected", json!(3)));
+        assert_eq!(decoded.expected, Some(3));
+        let commit = json!({
+            "tenant": ID, "area": "project", "id": ID, "revision": 2, "command": ID, "actor": {"kind": "access_token", "id": ID}, "time": 0,
+            "origin": origin, "events": [{"type": "deleted"}],
+        });
+        both_ways::<Commit<project::Event>>(&commit);
+    }
     both_ways::<ClaimHolder>(&json!({"holder": ID}));
     both_ways::<ClaimHolder>(&json!({"holder": null}));
+}
+
+#[test]
+fn subjects_of_areas_and_claims() {
+    let areas = ["access_token", "account", "email", "member", "project", "role", "session", "tenant"];
+    let claims = ["email", "slug", "member_email", "member_account", "owner"];
+    let events = areas.map(|area| format!("evt.{ID}.{area}.{ID}"));
+    for golden in events.into_iter().chain(claims.map(|kind| format!("clm.{ID}.{kind}.{ID}"))) {
+        assert_eq!(Subject::parse(&golden).unwrap().to_string(), golden);
+    }
 }
 
 #[test]
@@ -204,4 +401,31 @@ fn views() {
     }
     both_ways::<Document<email::View>>(&document(with(&mail("failed"), "/reason", json!("550 no"))));
     both_ways::<Document<session::View>>(&document(Value::Null));
+    let tenant = json!({
+        "name": "Acme", "slug": "acme", "founder": ID, "plan": ID, "settings": {"theme": "dark"}, "place": {"type": "shared"},
+        "moving_to": {"type": "database", "host": "eu"}, "created_at": 1, "updated_at": 2,
+    });
+    both_ways::<Document<tenant::View>>(&document(tenant.clone()));
+    both_ways::<Document<tenant::View>>(&document(without(&without(&tenant, "plan"), "moving_to")));
+    for (account, status, invitation) in [
+        (Value::Null, "pending", json!({"id": ID, "requested_at": 5, "failures": 0})),
+        (json!(ID), "accepted", Value::Null),
+        (Value::Null, "rejected", Value::Null),
+    ] {
+        both_ways::<Document<member::View>>(&document(json!({
+            "email": "ada@example.com", "account": account, "role": "guest", "roles": [ID], "status": status, "invitation": invitation,
+            "created_at": 1, "updated_at": 2,
+        })));
+    }
+    both_ways::<Document<member::Membership>>(&document(json!({"account": ID, "tenant": ID, "since": 1})));
+    let role =
+        json!({"name": "Auditor", "permissions": ["read_audit_log"], "inherits": [{"custom": ID}], "created_at": 1, "updated_at": 2});
+    both_ways::<Document<role::View>>(&document(json!({"roles": {ID: role}})));
+    both_ways::<Document<role::View>>(&document(json!({"roles": {}})));
+    both_ways::<Document<access_token::View>>(&document(
+        json!({"name": "Deployment", "scopes": ["read_project"], "expires_at": 9, "creator": ID, "created_at": 1}),
+    ));
+    both_ways::<Document<project::View>>(&document(
+        json!({"name": "Loom", "description": "", "status": "archived", "creator": ID, "created_at": 1, "updated_at": 2}),
+    ));
 }

@@ -58,10 +58,13 @@ impl Error {
 impl Error {
     /// Where what was named is missing or no longer valid, what that means; any other error as it is.
     pub(crate) fn if_missing(self, meaning: impl FnOnce() -> Self) -> Self {
-        match &self {
-            Self::Rejected(rejected) if matches!(rejected.code.as_str(), "not_found" | "challenge_ended") => meaning(),
-            _ => self,
+        let missing = |rejected: &Rejected| matches!(rejected.code.as_str(), "not_found" | "challenge_ended");
+        if let Self::Rejected(rejected) = &self
+            && missing(rejected)
+        {
+            return meaning();
         }
+        self
     }
 }
 

@@ -17,11 +17,12 @@ mod role;
 mod session;
 mod tenant;
 
-use std::{sync::Arc, time::Duration};
-
-use async_graphql::{
-    Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value,
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
+
+use async_graphql::{Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value};
 use axum::http::header::SET_COOKIE;
 use events_schema::{CommandId, Id, Time, View};
 use jiff::Timestamp;
@@ -160,11 +161,12 @@ struct Field<'a> {
     ctx: &'a Context<'a>,
     state: &'a State,
     caller: &'a Caller,
+    command: OnceLock<CommandId>,
 }
 
 impl<'a> Field<'a> {
     fn of(ctx: &'a Context<'a>) -> Self {
-        Self { ctx, state: ctx.data_unchecked::<Arc<State>>(), caller: ctx.data_unchecked::<Caller>() }
+        Self { ctx, state: ctx.data_unchecked::<Arc<State>>(), caller: ctx.data_unchecked::<Caller>(), command: OnceLock::new() }
     }
 
     /// What belongs to no tenant.
@@ -179,7 +181,11 @@ impl<'a> Field<'a> {
 
     /// The command of this field: the same for the same request said again under one `Idempotency-Key`.
     fn command_id(&self) -> Result<CommandId, Error> {
-        self.caller.command_id(&self.state.config.secret, self.ctx)
+        if let Some(id) = self.command.get() {
+            return Ok(*id);
+        }
+        let id = self.caller.command_id(&self.state.config.secret, self.ctx)?;
+        Ok(*self.command.get_or_init(|| id))
     }
 
     /// Says this field's command about an aggregate, and waits until the view `V` shows it.

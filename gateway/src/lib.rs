@@ -36,8 +36,8 @@ pub use config::Config;
 pub use http::app;
 
 use crate::{
-    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights, token_uses::TokenUses,
-    views::Views,
+    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights,
+    token_uses::TokenUses, views::Views,
 };
 pub use tenancy::Resolver;
 

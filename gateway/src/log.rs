@@ -95,7 +95,8 @@ impl Log {
             let header = |name: &str| answer.headers.as_ref()?.get(name).map(|value| value.as_str());
             match answer.status {
                 None => {
-                    let sequence = header(NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok()).context("a commit without its sequence")?;
+                    let sequence =
+                        header(NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok()).context("a commit without its sequence")?;
                     page.push(entry(tenant, sequence, &answer.payload).with_context(|| format!("the commit at {sequence}"))?);
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok((page, 0)),

@@ -180,7 +180,7 @@ impl Extension for Authorize {
         let Err(error) = allowed else { return next.run(ctx, info).await };
         let mut error = ServerError::from(error);
         error.locations.push(info.field.name.pos);
-        let segments: Vec<_> = std::iter::once(info.path_node).chain(info.path_node.parents()).map(|node| node.segment.clone()).collect();
+        let segments: Vec<_> = std::iter::once(info.path_node).chain(info.path_node.parents()).map(|node| node.segment).collect();
         error.path = segments.into_iter().rev().map(segment).collect();
         let refusals: &Arc<Refusals> = ctx.data_unchecked();
         refusals.0.lock().unwrap_or_else(PoisonError::into_inner).push(error);

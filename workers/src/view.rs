@@ -14,7 +14,7 @@ pub mod role;
 pub mod session;
 pub mod tenant;
 
-/// How a view is kept.
+/// How a view follows from commits.
 pub trait Fold: events_schema::View {
     /// What feeds it.
     type Event: Serialize + DeserializeOwned + Clone + Send + Sync;
@@ -25,7 +25,7 @@ pub trait Fold: events_schema::View {
     fn fold(view: Option<Self>, commit: &Commit<Self::Event>) -> Option<Self>;
 }
 
-/// An index over fields of the view, ascending.
+/// An index over the tenant and then these fields of the view, ascending.
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
     /// Field names within the view.
@@ -38,6 +38,9 @@ mod testing {
 
     use super::Fold;
 
+    /// Whose commits they are.
+    pub(super) const TENANT: TenantId = TenantId::Tenant(Id::from_bytes([6; 16]));
+
     /// The document after these events, each in a commit of its own at the given time.
     pub(super) fn fold<V: Fold>(events: impl IntoIterator<Item = (i64, V::Event)>) -> Option<V> {
         let id = Id::from_bytes([7; 16]);
@@ -46,7 +49,7 @@ mod testing {
             V::fold(
                 view,
                 &Commit {
-                    tenant: TenantId::Platform,
+                    tenant: TENANT,
                     area: V::AREA,
                     id,
                     revision,

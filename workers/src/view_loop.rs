@@ -75,6 +75,8 @@ pub struct Views<V: Fold> {
 type Target = (TenantId, Id);
 /// The commits of each document.
 type Commits<V> = BTreeMap<Target, Vec<Commit<<V as Fold>::Event>>>;
+/// Some of them, to be written in one location.
+type Share<'a, V> = Vec<(&'a Target, &'a Vec<Commit<<V as Fold>::Event>>)>;
 /// The commits of one document, with the messages to be settled for them.
 type Seen<V> = Vec<(Commit<<V as Fold>::Event>, Message)>;
 
@@ -180,7 +182,7 @@ impl<V: Fold> Views<V> {
     pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<()> {
         let applied = async {
             let locations = self.places.of(commits.keys().map(|(tenant, _)| *tenant).collect()).await?;
-            let mut shares: BTreeMap<&Location, Vec<(&Target, &Vec<Commit<V::Event>>)>> = BTreeMap::new();
+            let mut shares: BTreeMap<&Location, Share<'_, V>> = BTreeMap::new();
             for (target, commits) in commits {
                 for location in locations.get(&target.0).into_iter().flatten() {
                     shares.entry(location).or_default().push((target, commits));
@@ -197,7 +199,7 @@ impl<V: Fold> Views<V> {
     }
 
     /// The same in one location; returns what was written there.
-    async fn apply_in(&self, location: &Location, commits: &[(&Target, &Vec<Commit<V::Event>>)]) -> anyhow::Result<Vec<(Target, i64)>> {
+    async fn apply_in(&self, location: &Location, commits: &Share<'_, V>) -> anyhow::Result<Vec<(Target, i64)>> {
         let collection = self.collection(location).await?;
         for _ in 0..TRIES {
             let stored = stored(&collection, commits).await?;
@@ -275,10 +277,7 @@ impl<V: Fold> Views<V> {
     }
 }
 
-async fn stored<V: Fold>(
-    collection: &Collection<Document<V>>,
-    commits: &[(&Target, &Vec<Commit<V::Event>>)],
-) -> anyhow::Result<HashMap<Target, Document<V>>> {
+async fn stored<V: Fold>(collection: &Collection<Document<V>>, commits: &Share<'_, V>) -> anyhow::Result<HashMap<Target, Document<V>>> {
     let ids: Vec<String> = commits.iter().map(|((_, id), _)| id.to_string()).collect();
     let found = collection.find(doc! { "_id": { "$in": ids } }).await.context("reading the documents")?;
     found.map_ok(|document| ((document.tenant, document.id), document)).try_collect().await.context("reading the documents")
@@ -444,7 +443,7 @@ impl<V: Fold> Views<V> {
                 }
                 match only {
                     None => self.apply(&targets).await?,
-                    Some(location) => self.apply_in(location, &targets.iter().collect::<Vec<_>>()).await.map(|_| ())?,
+                    Some(location) => self.apply_in(location, &targets.iter().collect()).await.map(|_| ())?,
                 }
             }
             read += page.len() as u64;

@@ -122,6 +122,10 @@ async fn the_gateway_may_ask_and_do_no_more() {
         "$KV.LOGINS.a",
         "$JS.API.DIRECT.GET.KV_LOGINS.$KV.LOGINS.a",
         "$JS.API.STREAM.INFO.KV_LOGINS",
+        "$KV.TOKEN_USES.a",
+        "$JS.API.DIRECT.GET.KV_TOKEN_USES.$KV.TOKEN_USES.a",
+        "$JS.API.STREAM.INFO.KV_TOKEN_USES",
+        "$JS.API.DIRECT.GET.EVENTS",
         "$JS.API.STREAM.INFO.COMMANDS",
         "$JS.API.STREAM.INFO.EVENTS",
     ];

@@ -292,7 +292,7 @@ mod tests {
         let decision = Account::Absent.decide(&register(), &facts(0, [])).unwrap();
         assert_eq!(decision.events, [registered(), mailed(NEW)]);
         assert_eq!(decision.take, [Claim::email(&email())]);
-        assert_eq!(Account::claims(&register()), [Claim::email(&email())]);
+        assert_eq!(Account::Absent.claims(&register(), &facts(0, [])), [Claim::email(&email())]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped. Rendered when a mail is
 //! sent, so that its code and link are nowhere stored.
 
-use anyhow::bail;
 use askama::Template as _;
 use events_schema::{
     TenantId,
@@ -84,61 +83,61 @@ struct PasswordChangedHtml<'a> {
 #[derive(askama::Template)]
 #[template(path = "invitation.txt")]
 struct InvitationText<'a> {
-    tenant: &'a str,
+    tenant_name: &'a str,
     link: &'a str,
 }
 
 #[derive(askama::Template)]
 #[template(path = "invitation.html")]
 struct InvitationHtml<'a> {
-    tenant: &'a str,
+    tenant_name: &'a str,
     link: &'a str,
 }
 
 /// Renders a mail.
 ///
 /// # Errors
-/// None that retrying helps: a template was compiled or it was not.
+/// None that retrying helps: a template was compiled or it was not, and nobody is invited to the platform.
 pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
     let home = links.public_url.as_str();
-    let subject;
     let (subject, text, html) = match template {
         // No name in this one and the reset: who asked for them may have chosen it, and the mail goes to somebody else.
         Template::Verification { account, challenge, firstname: _ } => {
             let code = &links.key.code(Purpose::Verification, *challenge);
             let link = &format!("{home}/account/verify?token={}", links.key.link_token(Purpose::Verification, *account, *challenge));
             let html = VerificationHtml { code, link }.render()?;
-            ("Confirm your e-mail address", VerificationText { code, link }.render()?, html)
+            ("Confirm your e-mail address".to_owned(), VerificationText { code, link }.render()?, html)
         }
         Template::AlreadyRegistered => {
             let html = AlreadyRegisteredHtml { link: home }.render()?;
-            ("Somebody tried to register with your address", AlreadyRegisteredText { link: home }.render()?, html)
+            ("Somebody tried to register with your address".to_owned(), AlreadyRegisteredText { link: home }.render()?, html)
         }
         Template::PasswordReset { account, challenge, firstname: _ } => {
             let token = links.key.link_token(Purpose::PasswordReset, *account, *challenge);
             let link = &format!("{home}/account/reset-password?token={token}");
             let html = PasswordResetHtml { link }.render()?;
-            ("Set a new password", PasswordResetText { link }.render()?, html)
+            ("Set a new password".to_owned(), PasswordResetText { link }.render()?, html)
         }
         Template::Invitation { tenant, tenant_name, member, challenge } => {
-            let TenantId::Tenant(id) = *tenant else { bail!("nobody is invited to the platform") };
-            let link = &format!("{home}/invitation?token={}", links.key.invitation_token(id, *member, *challenge));
-            let tenant = tenant_name.as_str();
-            subject = format!("You are invited to {tenant}");
-            (subject.as_str(), InvitationText { tenant, link }.render()?, InvitationHtml { tenant, link }.render()?)
+            let TenantId::Tenant(tenant) = *tenant else { anyhow::bail!("nobody is invited to the platform") };
+            let link = &format!("{home}/invitation?token={}", links.key.invitation_token(tenant, *member, *challenge));
+            let tenant_name = tenant_name.as_str();
+            let html = InvitationHtml { tenant_name, link }.render()?;
+            // A name has no line breaks, so it ends no header.
+            (format!("You are invited to {tenant_name}"), InvitationText { tenant_name, link }.render()?, html)
         }
         Template::PasswordChanged { firstname } => {
             let firstname = firstname.as_str();
             let html = PasswordChangedHtml { firstname, link: home }.render()?;
-            ("Your password was changed", PasswordChangedText { firstname, link: home }.render()?, html)
+            ("Your password was changed".to_owned(), PasswordChangedText { firstname, link: home }.render()?, html)
         }
     };
-    Ok(MailText { subject: subject.to_owned(), text, html })
+    Ok(MailText { subject, text, html })
 }
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, ChallengeId, Id, PersonName};
+    use events_schema::{AccountId, ChallengeId, Id, MemberId, Name, PersonName};
 
     use super::*;
 
@@ -147,6 +146,11 @@ mod tests {
     }
     const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
     const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+    const TENANT: Id = Id::from_bytes([3; 16]);
+    const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
+    fn invitation(tenant: TenantId, tenant_name: &str) -> Template {
+        Template::Invitation { tenant, tenant_name: Name::parse(tenant_name).unwrap(), member: MEMBER, challenge: CHALLENGE }
+    }
     fn verification(firstname: &str) -> MailText {
         render(
             &Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: PersonName::parse(firstname).unwrap() },
@@ -180,6 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_names_the_tenant_and_its_link_is_in_both_bodies() {
+        let mail = render(&invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"), &links()).unwrap();
+        assert_eq!(mail.subject, "You are invited to <b>Acme & Co</b>");
+        for body in [&mail.text, &mail.html] {
+            let (_, token) = body.split_once("https://example.com/invitation?token=").unwrap();
+            let token = token.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).next().unwrap();
+            assert_eq!(links().key.open_invitation_token(token), Some((TENANT, MEMBER, CHALLENGE)));
+        }
+        assert!(mail.text.contains("<b>Acme & Co</b>"));
+        assert!(!mail.html.contains("<b>Acme") && mail.html.contains("Acme"), "{}", mail.html);
+    }
+
+    #[test]
+    fn nobody_is_invited_to_the_platform() {
+        render(&invitation(TenantId::Platform, "Acme"), &links()).unwrap_err();
+    }
+
+    #[test]
     fn a_name_is_escaped_in_html_and_left_alone_in_text() {
         let firstname = PersonName::parse("<b>Ada & Co</b>").unwrap();
         let mail = render(&Template::PasswordChanged { firstname }, &links()).unwrap();
@@ -194,6 +216,7 @@ mod tests {
             Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
             Template::AlreadyRegistered,
             Template::PasswordReset { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
+            invitation(TenantId::Tenant(TENANT), "Acme"),
             Template::PasswordChanged { firstname },
         ] {
             let mail = render(&template, &links()).unwrap();

@@ -1,13 +1,12 @@
 //! The mails that follow from what happens to an account.
 
 use events_schema::{
-    AccountId, Area, Commit, EmailAddress, TenantId,
+    AccountId, Area, Commit,
     account::Event,
     email::{Command, Template},
-    secret::derived_id,
 };
 
-use super::{Consequence, Reaction};
+use super::{Consequence, Reaction, mail};
 
 /// An owner is told of registrations with their address once in each such span of the clock, however many are tried.
 const WARN_EVERY_MS: i64 = 60 * 60 * 1000;
@@ -24,28 +23,28 @@ impl Reaction for AccountMail {
     const TARGET: Area = Area::Email;
 
     fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit.events.iter().filter_map(|event| mail(commit, event)).collect()
+        commit.events.iter().filter_map(|event| wanted(commit, event)).collect()
     }
 }
 
-fn mail(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
+fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
     let account = AccountId(commit.id);
     match event {
         Event::VerificationRequested { challenge, email, firstname } => {
             let template = Template::Verification { account, challenge: *challenge, firstname: firstname.clone() };
-            Some(request(&[b"verification", challenge.0.bytes()], email, template))
+            Some(mail(&[b"verification", challenge.0.bytes()], email, template))
         }
         Event::RegistrationRefused { email, holder } => {
             let hour = commit.time.0.div_euclid(WARN_EVERY_MS).to_be_bytes();
-            Some(request(&[b"already_registered", holder.bytes(), &hour], email, Template::AlreadyRegistered))
+            Some(mail(&[b"already_registered", holder.bytes(), &hour], email, Template::AlreadyRegistered))
         }
         Event::PasswordResetRequested { challenge, email, firstname } => {
             let template = Template::PasswordReset { account, challenge: *challenge, firstname: firstname.clone() };
-            Some(request(&[b"password_reset", challenge.0.bytes()], email, template))
+            Some(mail(&[b"password_reset", challenge.0.bytes()], email, template))
         }
         Event::PasswordChanged { email, firstname, .. } => {
             let template = Template::PasswordChanged { firstname: firstname.clone() };
-            Some(request(&[b"password_changed", commit.id.bytes(), &commit.revision.to_be_bytes()], email, template))
+            Some(mail(&[b"password_changed", commit.id.bytes(), &commit.revision.to_be_bytes()], email, template))
         }
         Event::Registered { .. }
         | Event::VerificationFailed { .. }
@@ -55,24 +54,27 @@ fn mail(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
     }
 }
 
-/// The mail's id derives from its occasion: one occasion, one mail.
-fn request(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<Command> {
-    let aggregate = derived_id(&[&[b"email".as_slice()], occasion].concat());
-    Consequence { tenant: TenantId::Platform, aggregate, command: Command::Request { to: to.clone(), template } }
-}
-
 #[cfg(test)]
 mod tests {
-    use events_schema::{Actor, ChallengeId, CommandId, PasswordHash, PersonName, TenantId, Time};
+    use events_schema::{Actor, ChallengeId, CommandId, EmailAddress, Id, PasswordHash, PersonName, TenantId, Time, secret::derived_id};
 
     use super::*;
 
     const ID: Id = Id::from_bytes([1; 16]);
 
-    fn react(time: i64, events: Vec<Event>) -> Vec<(Id, Command)> {
+    fn react(time: i64, events: Vec<Event>) -> Vec<Consequence<Command>> {
         let (actor, time) = (Actor::Anonymous, Time(time));
-        let commit =
-            Commit { tenant: TenantId::Platform, area: Area::Account, id: ID, revision: 2, command: CommandId(ID), actor, time, events };
+        let commit = Commit {
+            tenant: TenantId::Platform,
+            area: Area::Account,
+            id: ID,
+            revision: 2,
+            command: CommandId(ID),
+            actor,
+            time,
+            origin: None,
+            events,
+        };
         AccountMail::react(&commit)
     }
     fn email() -> EmailAddress {
@@ -101,10 +103,12 @@ mod tests {
             Template::PasswordReset { account, challenge, firstname: ada() },
             Template::PasswordChanged { firstname: ada() },
         ];
-        let commands: Vec<Command> = mails.iter().map(|(_, command)| command.clone()).collect();
+        let commands: Vec<Command> = mails.iter().map(|mail| mail.command.clone()).collect();
         assert_eq!(commands, wanted.map(|template| Command::Request { to: email(), template }));
-        let ids: std::collections::BTreeSet<Id> = mails.iter().map(|(id, _)| *id).collect();
+        let ids: std::collections::BTreeSet<Id> = mails.iter().map(|mail| mail.aggregate).collect();
         assert_eq!(ids.len(), 3, "different occasions, different mails");
+        assert_eq!(mails[0].aggregate, derived_id(&[b"email", b"verification", ID.bytes()]), "ids in the log stay what they are");
+        assert!(mails.iter().all(|mail| mail.tenant == TenantId::Platform));
     }
 
     #[test]
@@ -115,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_owner_is_warned_once_an_hour() {
-        let id = |time| react(time, vec![Event::RegistrationRefused { email: email(), holder: ID }])[0].0;
+        let id = |time| react(time, vec![Event::RegistrationRefused { email: email(), holder: ID }])[0].aggregate;
         assert_eq!(id(0), id(WARN_EVERY_MS - 1));
         assert_ne!(id(0), id(WARN_EVERY_MS));
     }

@@ -9,7 +9,7 @@ use super::{Fold, Index};
 
 impl Fold for AccessToken {
     type Event = Event;
-    const INDEXES: &'static [Index] = &[Index { fields: &["created_at"] }];
+    const INDEXES: &'static [Index] = &[Index { fields: &["created_at"] }, Index { fields: &["creator", "created_at"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         commit.events.iter().fold(view, |_, event| match event {
@@ -22,5 +22,22 @@ impl Fold for AccessToken {
             }),
             Event::Deleted => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AccountId, BuiltInRole, Id, Name, Time};
+
+    use super::*;
+    use crate::view::testing::fold;
+
+    #[test]
+    fn a_token_is_shown_until_it_is_ended() {
+        let (name, scopes) = (Name::parse("Deployment").unwrap(), BuiltInRole::Guest.permissions());
+        let (expires_at, creator) = (Time(99), AccountId(Id::from_bytes([1; 16])));
+        let created = (10, Event::Created { name: name.clone(), scopes: scopes.clone(), expires_at, creator });
+        assert_eq!(fold([created.clone()]), Some(AccessToken { name, scopes, expires_at, creator, created_at: Time(10) }));
+        assert_eq!(fold::<AccessToken>([created, (20, Event::Deleted)]), None);
     }
 }

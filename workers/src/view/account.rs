@@ -9,7 +9,7 @@ use super::{Fold, Index};
 
 impl Fold for Account {
     type Event = Event;
-    const INDEXES: &'static [Index] = &[Index { fields: &["email"] }];
+    const INDEXES: &'static [Index] = &[Index { fields: &["email"] }, Index { fields: &["created_at"] }];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         let folded = commit.events.iter().fold(view, |view, event| step(view, event, commit));

@@ -167,7 +167,7 @@ pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
 /// A command as it goes over the wire: subject and body.
 pub fn message<C: Serialize>(area: Area, aggregate: Id, id: CommandId, payload: &C, reply: String) -> (String, Bytes) {
     let (tenant, actor, time) = (TenantId::Platform, Actor::Anonymous, Time::from(SystemTime::now()));
-    let command = Command { id, tenant, area, aggregate, actor, time, reply: Some(reply), payload };
+    let command = Command { id, tenant, area, aggregate, actor, time, expected: None, origin: None, reply: Some(reply), payload };
     (command.subject().unwrap().to_string(), serde_json::to_vec(&command).unwrap().into())
 }
 

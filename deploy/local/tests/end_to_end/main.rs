@@ -4,8 +4,10 @@
 
 mod accounts;
 mod cargo_dev;
+mod feed;
 mod hostile;
 mod mail;
 mod readme;
+mod strategies;
 mod support;
 mod tenants;
