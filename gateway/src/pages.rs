@@ -18,6 +18,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/account/verify", file("text/html; charset=utf-8", include_str!("pages/verify.html")))
         .route("/account/reset-password", file("text/html; charset=utf-8", include_str!("pages/reset-password.html")))
+        .route("/invitation", file("text/html; charset=utf-8", include_str!("pages/invitation.html")))
         .route("/account/page.js", file("text/javascript; charset=utf-8", include_str!("pages/page.js")))
         .route("/account/page.css", file("text/css; charset=utf-8", include_str!("pages/page.css")))
 }

@@ -8,7 +8,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     marker::PhantomData,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,10 +17,7 @@ use async_nats::{
     Client,
     jetstream::{self, Message},
 };
-use events_schema::{
-    Commit, Document, Home, Id, Subject, TenantId,
-    subject::{self, EVENTS},
-};
+use events_schema::{Commit, Document, Home, Id, Subject, TenantId, subject};
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all};
 use mongodb::{
     Collection, IndexModel,
@@ -46,12 +43,6 @@ const BULKS: usize = 4;
 const TRIES: usize = 5;
 /// The wait between those tries.
 const OVERTAKEN: Duration = Duration::from_millis(10);
-/// How often the log is read a second time.
-const SWEEP_EVERY: Duration = Duration::from_secs(15);
-/// How long that may take before it is begun anew.
-const SWEEP_BOUND: Duration = Duration::from_secs(300);
-/// How far back it begins when a worker starts: more than can have been under way.
-const SWEEP_BACK: u64 = 10_000;
 /// The wait before a rebuild that has taken its place tries again to catch up.
 const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Duplicate key: the document was inserted by somebody else meanwhile.
@@ -105,18 +96,9 @@ impl<V: Fold> Views<V> {
 
     /// Keeps the view up to date until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let views = Arc::new(self);
-        let (sweeper, stop) = (views.clone(), shutdown.clone());
-        let sweep = tokio::spawn(async move { stop.run_until_cancelled(sweeper.sweep()).await });
-        views.read(shutdown).await;
-        sweep.await.context("the sweep panicked")?;
-        Ok(())
-    }
-
-    async fn read(&self, shutdown: CancellationToken) {
         let context = jetstream::new(self.client.clone());
         let consumer = Consumer::views(V::NAME, V::AREA);
-        let (views, context, consumer) = (self, &context, &consumer);
+        let (views, context, consumer) = (&self, &context, &consumer);
         delivery::messages(context.clone(), consumer.clone(), shutdown)
             .ready_chunks(BULK)
             .for_each_concurrent(BULKS, |messages| async move {
@@ -135,28 +117,7 @@ impl<V: Fold> Views<V> {
                 views.take_in(context, consumer, targets).await;
             })
             .await;
-    }
-
-    /// Reads the log a second time, at leisure: a view is brought up to date even where the consumer has skipped a commit, as
-    /// was seen, rarely, after nats-server was killed. What the documents have already costs one read a hundred commits.
-    async fn sweep(&self) {
-        let context = jetstream::new(self.client.clone());
-        let mut next = None;
-        loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
-            let swept = async {
-                let from = match next {
-                    Some(next) => next,
-                    None => context.get_stream(EVENTS).await?.cached_info().state.last_sequence.saturating_sub(SWEEP_BACK).max(1),
-                };
-                Ok::<_, anyhow::Error>(self.catch_up(&subject::events_of(V::AREA), from, None, &|_, _| {}).await?.0)
-            };
-            match tokio::time::timeout(SWEEP_BOUND, swept).await {
-                Ok(Ok(after)) => next = Some(after),
-                Ok(Err(error)) => tracing::warn!(view = V::NAME, error = format!("{error:#}"), "sweeping again later"),
-                Err(_) => tracing::warn!(view = V::NAME, "sweeping took too long, going on later"),
-            }
-        }
+        Ok(())
     }
 
     async fn take_in(&self, context: &jetstream::Context, consumer: &Consumer, seen: BTreeMap<Target, Seen<V>>) {

@@ -1,13 +1,13 @@
 "use strict";
-// Sends the form's mutation with the token of the link, and says what came of it.
-const form = document.querySelector("form");
+// Sends a form's mutation with the token of the link, and says what came of it.
 const status = document.querySelector("[role=status]");
 const token = new URLSearchParams(location.search).get("token") ?? "";
 // The token is a secret: it should not stay in the address bar or the history.
 history.replaceState(null, "", location.pathname);
 
-form.addEventListener("submit", async (event) => {
+document.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const form = event.target;
   const button = form.querySelector("button");
   button.disabled = true;
   status.textContent = "…";

@@ -132,13 +132,14 @@ impl World {
         found.map(|document| document.unwrap()).map(|document| (document.get_str("_id").unwrap().to_owned(), document)).collect().await
     }
 
-    /// Returns when every document of the area stands at the last revision in the log.
+    /// Returns when every document of the area stands at the last revision in the log. The log is read each time: a command
+    /// that waited out a restart may be decided long after its sayer has given up.
     pub async fn views_up_to_date(&self, area: Area) {
-        let mut wanted = BTreeMap::new();
-        for (_, commit) in self.commits::<serde_json::Value>(area).await {
-            wanted.insert(commit.id.to_string(), i64::try_from(commit.revision).unwrap());
-        }
         eventually("the views", || async {
+            let mut wanted = BTreeMap::new();
+            for (_, commit) in self.commits::<serde_json::Value>(area).await {
+                wanted.insert(commit.id.to_string(), i64::try_from(commit.revision).unwrap());
+            }
             let documents = self.documents(area).await;
             wanted == documents.iter().map(|(id, document)| (id.clone(), document.get_i64("revision").unwrap())).collect()
         })
