@@ -215,3 +215,48 @@ pub async fn assert_refused(what: &str, response: Response, status: StatusCode, 
     let body: Value = response.json().await.unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(body["errors"][0]["extensions"]["code"], code, "{what}: {body}");
 }
+
+/// A further gateway of a backend, configured a little differently.
+pub struct Gateway {
+    address: std::net::SocketAddr,
+    shutdown: tokio_util::sync::CancellationToken,
+    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Gateway {
+    pub async fn start(local: &Local, change: impl FnOnce(&mut gateway::Config)) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), tokio_util::sync::CancellationToken::new());
+        let mut config = local.gateway().clone();
+        change(&mut config);
+        // What is asked before it serves waits in the listener's queue.
+        let running = tokio::spawn(gateway::run(config, listener, shutdown.clone()));
+        Self { address, shutdown, running }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+impl Browser {
+    /// The same browser, with its cookies, at another gateway: cookies do not know of ports.
+    pub fn at_gateway(&self, gateway: &Gateway) -> Self {
+        Self { url: format!("http://{}", gateway.address()), ..self.clone() }
+    }
+
+    /// Runs a document that must fail; answers the code of its first error.
+    pub async fn code(&self, query: &str, variables: Value) -> String {
+        self.error(query, variables).await["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The text at a path such as `/member/invite/id`.
+pub fn text(value: &Value, path: &str) -> String {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {path} in {value}")).to_owned()
+}
