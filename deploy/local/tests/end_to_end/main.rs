@@ -10,6 +10,7 @@ mod mail;
 mod members;
 mod readme;
 mod resolvers;
+mod rights;
 mod strategies;
 mod support;
 mod tenants;
