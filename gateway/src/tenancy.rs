@@ -5,14 +5,14 @@
 use std::fmt;
 
 use axum::http::{
-    HeaderMap, Uri,
+    HeaderMap, HeaderName, Uri,
     header::{COOKIE, HOST},
 };
 use clap::ValueEnum;
 use events_schema::{Id, Slug};
 
 /// The header that [`Resolver::Header`] reads.
-const HEADER: &str = "x-tenant";
+const HEADER: HeaderName = HeaderName::from_static("x-tenant");
 /// The parameter or cookie that [`Resolver::Query`] and [`Resolver::Cookie`] read.
 const PARAMETER: &str = "tenant";
 
@@ -60,15 +60,14 @@ pub(crate) enum Named {
 pub(crate) fn named(resolvers: &[Resolver], public_url: &str, headers: &HeaderMap, uri: &Uri) -> Named {
     for resolver in resolvers {
         let found: Vec<String> = match resolver {
-            Resolver::Subdomain => subdomain(public_url, headers).into_iter().collect(),
-            Resolver::Header => {
-                headers.get_all(HEADER).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
-            }
+            Resolver::Subdomain => match texts(headers, &HOST).as_slice() {
+                [] => Vec::new(),
+                [host] => subdomain(public_url, host).into_iter().collect(),
+                hosts => hosts.to_vec(),
+            },
+            Resolver::Header => texts(headers, &HEADER),
             Resolver::Query => pairs(uri.query().unwrap_or_default(), '&'),
-            Resolver::Cookie => {
-                let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-                cookies.flat_map(|value| pairs(value, ';')).collect()
-            }
+            Resolver::Cookie => texts(headers, &COOKIE).iter().flat_map(|value| pairs(value, ';')).collect(),
             Resolver::Path => path(uri).into_iter().collect(),
         };
         match found.as_slice() {
@@ -78,6 +77,11 @@ pub(crate) fn named(resolvers: &[Resolver], public_url: &str, headers: &HeaderMa
         }
     }
     Named::None
+}
+
+/// The values of a header. What is not even text is not passed over: it names no tenant.
+fn texts(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
 fn read(text: &str) -> Named {
@@ -94,9 +98,9 @@ fn pairs(text: &str, separator: char) -> Vec<String> {
 }
 
 /// What stands before the public host; nothing at the public host itself.
-fn subdomain(public_url: &str, headers: &HeaderMap) -> Option<String> {
+fn subdomain(public_url: &str, host: &str) -> Option<String> {
     let authority = public_url.split_once("://").map_or(public_url, |(_, rest)| rest).split('/').next()?;
-    let host = headers.get(HOST)?.to_str().ok()?.to_ascii_lowercase();
+    let host = host.to_ascii_lowercase();
     let before = without_port(&host).strip_suffix(&without_port(authority).to_ascii_lowercase())?.strip_suffix('.')?;
     Some(before.to_owned())
 }

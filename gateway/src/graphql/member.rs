@@ -244,6 +244,7 @@ impl MemberMutation {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let id = id_of(&input.id)?;
+        ensure_no_stronger(membership, id).await?;
         let other_owner = other_owner(&membership.views, id).await?;
         let change = member::Command::ChangeRole { role: input.role.into(), held: membership.rights.clone(), other_owner };
         field.send_at::<member::View>(&membership.views, id, input.revision, change).await?;
@@ -260,6 +261,9 @@ impl MemberMutation {
             return Err(Error::Forbidden);
         }
         let id = id_of(&id)?;
+        if !own {
+            ensure_no_stronger(membership, id).await?;
+        }
         let other_owner = other_owner(&membership.views, id).await?;
         let by: Option<AccountId> = own.then(|| by.account_id());
         let remove = member::Command::Remove { held: membership.rights.clone(), by, other_owner };
@@ -279,6 +283,12 @@ async fn open(field: &Field<'_>, token: &str) -> Result<(Found<tenant::View>, Sc
 
 fn wrong_link() -> Error {
     Error::input("token", "The invitation is not for you, or no longer valid.")
+}
+
+/// Nobody takes away what they could not give: whoever has more rights, by whatever roles, is out of the caller's reach.
+async fn ensure_no_stronger(membership: &crate::caller::Membership, member: Id) -> Result<(), Error> {
+    let found = membership.views.get::<member::View>(member).await?.ok_or(Error::NotFound)?;
+    if membership.roles.of_member(&found.view).is_subset(&membership.rights) { Ok(()) } else { Err(Error::Forbidden) }
 }
 
 /// An owner beside this member, if there is one: whoever ends an ownership must name one who stays.
