@@ -7,6 +7,7 @@ mod cargo_dev;
 mod feed;
 mod hostile;
 mod mail;
+mod matrix;
 mod members;
 mod readme;
 mod resolvers;
