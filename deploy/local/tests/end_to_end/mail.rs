@@ -12,7 +12,8 @@ use async_nats::{ConnectOptions, jetstream};
 use futures_util::future::join_all;
 use servers::Role;
 
-async fn operator(local: &local::Local) -> jetstream::Context {
+/// Somebody who may look at streams and consumers.
+pub async fn operator(local: &local::Local) -> jetstream::Context {
     let password = local.servers.passwords.of(Role::Operator).to_owned();
     let options = ConnectOptions::with_user_and_password("operator".to_owned(), password).custom_inbox_prefix("_INBOX_operator");
     jetstream::new(options.connect(local.servers.nats.url(Role::Operator)).await.unwrap())
