@@ -329,7 +329,6 @@ async fn two_owners_turn_on_each_other_a_hundred_times_and_one_always_stays() {
         }
     }
     assert!(refusals.contains_key("CONFLICT"), "no round was a race: {refusals:?}");
-    println!("how the losers were refused: {refusals:?}");
     second.stop().await;
     local.stop().await.unwrap();
 }

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Browser, Gateway, LOGIN, PASSWORD, start, text};
+use crate::support::{Browser, Gateway, LOGIN, PASSWORD, start, start_with, text};
 
 const ME: &str = "{ me { tenant { normalizedName } member { email } } }";
 const ALL: [Resolver; 5] = [Subdomain, Header, Query, Cookie, Path];
@@ -29,7 +29,10 @@ type Said<'a> = (&'a str, Vec<(&'a str, &'a [u8])>);
 
 impl World {
     async fn new() -> Self {
-        let local = start().await;
+        Self::of(start().await).await
+    }
+
+    async fn of(local: local::Local) -> Self {
         let (ada, eve) = (Browser::new(&local), Browser::new(&local));
         ada.join("ada@example.com").await;
         eve.join("eve@example.com").await;
@@ -237,6 +240,23 @@ async fn the_first_place_that_says_anything_decides_and_what_it_says_is_never_pa
             assert_eq!(slug(&body), "acme", "{first} before {second}: {body}");
             gateway.stop().await;
         }
+    }
+    world.local.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_option_of_the_gateway_names_the_places_in_their_order() {
+    let world = World::of(start_with(&["--tenant-resolvers", "query,header,cookie"]).await).await;
+    let address = world.local.url().strip_prefix("http://").unwrap().parse().unwrap();
+    for (target, header, cookie, expected) in [
+        ("/graphql?tenant=acme", "other", "tenant=other", json!("acme")),
+        ("/graphql?tenant=other", "acme", "tenant=acme", Value::Null),
+        ("/t/other/graphql", "acme", "tenant=other", json!("acme")),
+        ("/t/acme/graphql", "other", "tenant=acme", Value::Null),
+    ] {
+        let said = (target, vec![("X-Tenant", header.as_bytes()), ("Cookie", cookie.as_bytes())]);
+        let (_, body) = ask(address, Some(&world.session), ME, &said).await;
+        assert_eq!(slug(&body), &expected, "{target}: {body}");
     }
     world.local.stop().await.unwrap();
 }

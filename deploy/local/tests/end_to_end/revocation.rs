@@ -164,6 +164,7 @@ impl World {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what was measured is for people to read: run with `--nocapture`")]
 fn assert_soon(what: &str, mut delays: Vec<Duration>) {
     delays.sort();
     let (at_99, latest) = (delays[(delays.len() * 99).div_ceil(100) - 1], delays[delays.len() - 1]);
@@ -237,10 +238,8 @@ async fn refused_in_time_while_workers_die(loops: &str) {
             drop(release);
         };
         let (delays, ()) = tokio::join!(join_all(taken.into_iter().map(|taken| taken.away(&world))), die);
-        println!("{loops}: {delays:?}");
         all.extend(delays.into_iter().flatten());
     }
-    println!("{loops}: said again since they were pending: {}", world.pending.load(Ordering::Relaxed));
     assert!(world.pending.load(Ordering::Relaxed) > 0, "no worker died with anything in its hands");
     assert_soon(&format!("while workers for {loops} die"), all);
     world.stop().await;
