@@ -123,7 +123,7 @@ mod tests {
         let header = |texts: &[String]| texts.iter().map(|text| (AUTHORIZATION, text.parse().unwrap())).collect::<HeaderMap>();
         let good = format!("Bearer {}", token.text());
         assert!(matches!(bearer(&header(&[])), Bearer::Absent));
-        assert!(matches!(bearer(&header(&[good.clone()])), Bearer::Token(_)));
+        assert!(matches!(bearer(&header(std::slice::from_ref(&good))), Bearer::Token(_)));
         for wrong in
             [vec![good.clone(), good.clone()], vec![format!("Basic {}", token.text())], vec![token.text().to_owned()], vec![String::new()]]
         {

@@ -209,15 +209,16 @@ impl Consumer {
         }
     }
 
-    /// Commits of an area that feed a view. Deliveries outlast half a day without MongoDB, and the wait between them
-    /// stays short, so that views are up to date soon after it is back.
+    /// Commits of an area that feed a view. Deliveries outlast hours without MongoDB, and the wait between them stays short, so
+    /// that views are up to date soon after it is back. The ack wait is short, too: until what a dead worker held is another's,
+    /// a right that was taken away may still be used.
     pub fn views(name: &str, area: Area) -> Self {
         Self {
             worker_loop: "views",
             stream: EVENTS,
             name: format!("views_{name}"),
             filter: subject::events_of(area),
-            ack_wait: Duration::from_secs(10),
+            ack_wait: Duration::from_secs(2),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(5),

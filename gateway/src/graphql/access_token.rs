@@ -71,9 +71,9 @@ impl AccessTokenQueries {
     async fn access_tokens(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<AccessToken>>, Error> {
         let views = &Field::of(ctx).caller.membership()?.views;

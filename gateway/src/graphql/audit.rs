@@ -15,7 +15,7 @@ use crate::{
 
 /// Entries on a page where nobody says how many, and at most.
 const DEFAULT_SIZE: usize = 50;
-const LARGEST_SIZE: i32 = 100;
+const LARGEST_SIZE: i64 = 100;
 /// Commits that are read at once while looking for entries.
 const CHUNK: u64 = 200;
 /// Chunks that one request reads at most: ten thousand commits.
@@ -164,7 +164,7 @@ impl AuditQueries {
         &self,
         ctx: &Context<'_>,
         #[graphql(name = "where")] filter: Option<AuditFilter>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
     ) -> Result<Option<Connection>, Error> {
         let field = Field::of(ctx);

@@ -32,9 +32,9 @@ pub(super) struct Total {
 
 /// Which page is wanted.
 pub(super) struct Page {
-    pub(super) first: Option<i32>,
+    pub(super) first: Option<i64>,
     pub(super) after: Option<String>,
-    pub(super) last: Option<i32>,
+    pub(super) last: Option<i64>,
     pub(super) before: Option<String>,
 }
 
@@ -46,25 +46,25 @@ pub(super) struct Listing {
     pub(super) descending: bool,
 }
 
-/// Where a node stands: its value of the order's field, and its id.
+/// Where a node stands: the field that orders the list, its value there, and its id.
 #[derive(Serialize, Deserialize)]
-struct Cursor(serde_json::Value, Id);
+struct Cursor(String, serde_json::Value, Id);
 
 impl Cursor {
     fn of<V: View>(found: &Found<V>, order: &str) -> anyhow::Result<Self> {
         let view = serde_json::to_value(&found.view)?;
-        Ok(Self(view.get(order).cloned().unwrap_or_default(), found.id))
+        Ok(Self(order.to_owned(), view.get(order).cloned().unwrap_or_default(), found.id))
     }
 
     fn write(&self) -> anyhow::Result<String> {
         Ok(BASE64URL_NOPAD.encode(&serde_json::to_vec(self)?))
     }
 
-    fn read(field: &'static str, text: &str) -> Result<Self, Error> {
+    fn read(field: &'static str, order: &str, text: &str) -> Result<Self, Error> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
         let cursor: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let scalar = |cursor: &Self| cursor.0.is_string() || cursor.0.is_i64();
-        cursor.filter(scalar).ok_or_else(|| Error::input(field, format!("{field} must be a cursor of this list.")))
+        let of_this_list = |Self(of, value, _): &Self| of == order && (value.is_string() || value.is_i64());
+        cursor.filter(of_this_list).ok_or_else(|| Error::input(field, format!("{field} must be a cursor of this list.")))
     }
 }
 
@@ -73,8 +73,8 @@ impl Page {
     fn size(&self) -> Result<(bool, i64), Error> {
         let (backward, field, size) = match (self.first, self.last) {
             (Some(_), Some(_)) => return Err(Error::input("last", "Give first or last, not both.")),
-            (None, Some(last)) => (true, "last", i64::from(last)),
-            (first, None) => (false, "first", first.map_or(DEFAULT_SIZE, i64::from)),
+            (None, Some(last)) => (true, "last", last),
+            (first, None) => (false, "first", first.unwrap_or(DEFAULT_SIZE)),
         };
         if (0..=LARGEST_SIZE).contains(&size) {
             Ok((backward, size))
@@ -109,7 +109,7 @@ async fn read<V: View>(scope: &Scoped, page: &Page, listing: &Listing) -> Result
     let mut bounds = vec![listing.filter.clone()];
     for (name, cursor, behind) in [("after", &page.after, true), ("before", &page.before, false)] {
         let Some(cursor) = cursor else { continue };
-        let Cursor(value, id) = Cursor::read(name, cursor)?;
+        let Cursor(_, value, id) = Cursor::read(name, listing.order, cursor)?;
         let value = bson::serialize_to_bson(&value).context("reading a cursor")?;
         let side = if behind == listing.descending { "$lt" } else { "$gt" };
         bounds.push(doc! { "$or": [{ &field: { side: &value } }, { &field: &value, "_id": { side: id.to_string() } }] });

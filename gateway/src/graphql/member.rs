@@ -143,9 +143,9 @@ impl MemberQueries {
         ctx: &Context<'_>,
         #[graphql(name = "where")] filter: Option<MemberFilter>,
         order_by: Option<MemberOrder>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Member>>, Error> {
         let MemberFilter { status, role, email } = filter.unwrap_or_default();

@@ -32,9 +32,9 @@ impl PlatformQuery {
     async fn tenants(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Tenant>>, Error> {
         let listing = Listing { filter: doc! {}, order: "created_at", descending: true };
@@ -47,9 +47,9 @@ impl PlatformQuery {
         &self,
         ctx: &Context<'_>,
         email: Option<String>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<User>>, Error> {
         let mut filter = Filter::new();

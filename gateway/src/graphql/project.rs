@@ -101,9 +101,9 @@ impl ProjectQueries {
         ctx: &Context<'_>,
         #[graphql(name = "where")] filter: Option<ProjectFilter>,
         order_by: Option<ProjectOrder>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Project>>, Error> {
         let ProjectFilter { status, name } = filter.unwrap_or_default();

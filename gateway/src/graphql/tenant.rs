@@ -112,9 +112,9 @@ impl TenantQueries {
     async fn tenants(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
+        first: Option<i64>,
         after: Option<String>,
-        last: Option<i32>,
+        last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Tenant>>, Error> {
         let field = Field::of(ctx);
