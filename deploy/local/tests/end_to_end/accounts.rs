@@ -1,12 +1,5 @@
 //! Accounts, sessions and mail as people use them, and as those do who should not.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},

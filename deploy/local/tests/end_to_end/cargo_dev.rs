@@ -1,12 +1,5 @@
 //! The command itself, as a process: it starts, keeps its data, stops in time, survives its servers and leaves nothing behind.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::{
     path::Path,
     process::Stdio,

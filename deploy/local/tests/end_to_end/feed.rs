@@ -1,12 +1,5 @@
 //! The feed over WebSocket and the audit log: in order, nothing missed, nothing twice, nothing of anybody else's.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
@@ -262,6 +255,15 @@ async fn a_socket_carries_subscriptions_alone_and_none_too_many() {
     nobody.hear().await.unwrap();
     nobody.subscribe("1", EVENTS, json!({})).await;
     assert_eq!(nobody.refusal().await, "UNAUTHENTICATED");
+    let eve = Browser::new(&local);
+    eve.join("eve@example.com").await;
+    eve.found("rival").await;
+    for tenant in ["rival", "nowhere", "x y"] {
+        let mut elsewhere = Socket::open(&local, &[("authorization", &bearer), ("x-tenant", tenant)]).await.unwrap();
+        elsewhere.hear().await.unwrap();
+        elsewhere.subscribe("1", EVENTS, json!({})).await;
+        assert_eq!(elsewhere.refusal().await, "NOT_FOUND", "{tenant}");
+    }
     let foreign = Socket::open(&local, &[("origin", "https://evil.example")]).await;
     assert!(matches!(foreign, Err(Error::Http(response)) if response.status() == 403));
     local.stop().await.unwrap();

@@ -1,12 +1,5 @@
 //! Bad input of every kind, by HTTP: each gets its documented answer, and nothing else happens.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::time::{Duration, Instant};
 
 use crate::support::{Browser, PASSWORD, REGISTER, assert_refused, start};

@@ -1,12 +1,5 @@
 //! Mail that is refused, repeated and replayed.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use crate::support::{Browser, eventually, start, start_with_mail_attempts};
 use async_nats::{ConnectOptions, jetstream};
 use futures_util::future::join_all;

@@ -3,13 +3,6 @@
 //!
 //! `MATRIX_REQUESTS` says how many requests the random part makes (10,000 by default), `MATRIX_SEED` repeats one.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},

@@ -1,13 +1,6 @@
 //! Where tenants' views live: the same requests, the same answers, and no document in another's database; and moving them while
 //! everything runs.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{Browser, FOUND, start_with};

@@ -1,13 +1,6 @@
 //! Tenants, members, roles, access tokens and projects as people and machines use them.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test binary: it has no readers but its own, and panics when it fails"
-)]
-
-use crate::support::{Browser, start};
+use crate::support::{Browser, start, start_with};
 use serde_json::json;
 
 const CREATE_PROJECT: &str = "mutation($input: CreateProjectInput!) { project { create(input: $input) { id name status revision createdBy { firstname } tenant { normalizedName } } } }";
@@ -62,5 +55,26 @@ async fn two_people_share_a_tenant_and_nobody_else_sees_it() {
     assert_eq!(ada.error("{ projects { nodes { name } } }", json!({})).await["code"], "NOT_FOUND");
     assert_eq!(robot.error("{ projects { nodes { name } } }", json!({})).await["code"], "UNAUTHENTICATED");
     assert_eq!(eve.found("acme").await["normalizedName"], "acme", "the name is free again");
+    local.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_of_the_platform_are_those_whom_the_configuration_names() {
+    let local = start_with(&["--platform-admins", "root@example.com,other@example.com"]).await;
+    let (root, ada) = (Browser::new(&local), Browser::new(&local));
+    tokio::join!(root.join("root@example.com"), ada.join("ada@example.com"));
+    ada.found("acme").await;
+    ada.inside("acme").data(CREATE_PROJECT, json!({ "input": { "name": "Rocket" } })).await;
+    let all = "{ platform { tenants { totalCount nodes { normalizedName } } accounts(email: \"ada@example.com\") { nodes { email } } } }";
+    let seen = root.data(all, json!({})).await["platform"].clone();
+    assert_eq!(seen["tenants"], json!({ "totalCount": 1, "nodes": [{ "normalizedName": "acme" }] }));
+    assert_eq!(seen["accounts"]["nodes"], json!([{ "email": "ada@example.com" }]));
+    assert_eq!(
+        root.inside("acme").error("{ projects { nodes { name } } }", json!({})).await["code"],
+        "NOT_FOUND",
+        "what is a tenant's is not the platform's"
+    );
+    assert_eq!(ada.error(all, json!({})).await["code"], "FORBIDDEN");
+    assert_eq!(Browser::new(&local).error(all, json!({})).await["code"], "UNAUTHENTICATED");
     local.stop().await.unwrap();
 }
