@@ -1,5 +1,5 @@
-//! Access tokens: keys for machines, which act in one tenant. A token's id is the head of the hash of its text, so the text itself
-//! is written down nowhere.
+//! Access tokens: keys for machines, which act in one tenant. A token's id is the head of the hash
+//! of its text, so the text itself is written down nowhere.
 
 use serde::{Deserialize, Serialize};
 

@@ -26,7 +26,8 @@ pub enum Command {
     AnswerVerification {
         /// Which mail is answered.
         challenge: ChallengeId,
-        /// Whether the answer was right: compared at the gateway, so that no code travels, and counted here.
+        /// Whether the answer was right: compared at the gateway, so that no code travels, and
+        /// counted here.
         correct: bool,
     },
     /// Send a mail that allows to set a new password.
@@ -40,7 +41,8 @@ pub enum Command {
     },
     /// Set a new password, the old one having been checked.
     ChangePassword {
-        /// The hash that the old password was checked against: if it is no longer the account's, somebody was first.
+        /// The hash that the old password was checked against: if it is no longer the account's,
+        /// somebody was first.
         old_hash: PasswordHash,
         /// Hash of the new password.
         password_hash: PasswordHash,

@@ -1,11 +1,13 @@
-//! Claims: who holds a name that must be unique. The name itself is hashed into the subject, so that any
-//! text may be claimed and the broker's subject list shows none of it.
+//! Claims: who holds a name that must be unique. The name itself is hashed into the subject, so
+//! that any text may be claimed and the broker's subject list shows none of it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, secret::derived_id};
+use crate::{
+    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, secret::derived_id,
+};
 
 /// What kind of name is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,13 +20,20 @@ pub enum ClaimKind {
     MemberEmail,
     /// An account that belongs to a tenant, unique there.
     MemberAccount,
-    /// That a member is an owner of the tenant. It is touched by whoever relies on it; see `workers/src/domain/member.rs`.
+    /// That a member is an owner of the tenant. It is touched by whoever relies on it; see
+    /// `workers/src/domain/member.rs`.
     Owner,
 }
 
 impl ClaimKind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] = [Self::Email, Self::Slug, Self::MemberEmail, Self::MemberAccount, Self::Owner];
+    pub const ALL: [Self; 5] = [
+        Self::Email,
+        Self::Slug,
+        Self::MemberEmail,
+        Self::MemberAccount,
+        Self::Owner,
+    ];
 
     /// Its subject token.
     pub const fn as_str(self) -> &'static str {
@@ -39,7 +48,10 @@ impl ClaimKind {
 
     /// Reads a subject token.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(Invalid("must be a known kind of claim"))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(Invalid("must be a known kind of claim"))
     }
 }
 
@@ -57,32 +69,56 @@ pub struct Claim {
 impl Claim {
     /// The claim to an e-mail address.
     pub fn email(email: &EmailAddress) -> Self {
-        Self { tenant: TenantId::Platform, kind: ClaimKind::Email, hash: derived_id(&[email.as_str().as_bytes()]) }
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Email,
+            hash: derived_id(&[email.as_str().as_bytes()]),
+        }
     }
 
     /// The claim to a tenant's name in addresses.
     pub fn slug(slug: &Slug) -> Self {
-        Self { tenant: TenantId::Platform, kind: ClaimKind::Slug, hash: derived_id(&[slug.as_str().as_bytes()]) }
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Slug,
+            hash: derived_id(&[slug.as_str().as_bytes()]),
+        }
     }
 
     /// The claim to be the only member of a tenant with this address.
     pub fn member_email(tenant: TenantId, email: &EmailAddress) -> Self {
-        Self { tenant, kind: ClaimKind::MemberEmail, hash: derived_id(&[email.as_str().as_bytes()]) }
+        Self {
+            tenant,
+            kind: ClaimKind::MemberEmail,
+            hash: derived_id(&[email.as_str().as_bytes()]),
+        }
     }
 
     /// The claim to be the only member of a tenant with this account.
     pub fn member_account(tenant: TenantId, account: AccountId) -> Self {
-        Self { tenant, kind: ClaimKind::MemberAccount, hash: account.0 }
+        Self {
+            tenant,
+            kind: ClaimKind::MemberAccount,
+            hash: account.0,
+        }
     }
 
     /// That this member is an owner of the tenant.
     pub fn owner(tenant: TenantId, member: MemberId) -> Self {
-        Self { tenant, kind: ClaimKind::Owner, hash: member.0 }
+        Self {
+            tenant,
+            kind: ClaimKind::Owner,
+            hash: member.0,
+        }
     }
 
     /// Where its holder is written down.
     pub fn subject(&self) -> Subject {
-        Subject::Claim { tenant: self.tenant, kind: self.kind, hash: self.hash }
+        Subject::Claim {
+            tenant: self.tenant,
+            kind: self.kind,
+            hash: self.hash,
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Mail: what was asked for, and what became of it. Belongs to the tenant `platform`.
 //!
-//! A mail's text is not stored: it is rendered when it is sent, so that no code or link is in the log.
+//! A mail's text is not stored: it is rendered when it is sent, so that no code or link is in the
+//! log.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, ChallengeId, EmailAddress, Home, MemberId, Name, PersonName, TenantId, Time};
+use crate::{
+    AccountId, Area, ChallengeId, EmailAddress, Home, MemberId, Name, PersonName, TenantId, Time,
+};
 
 /// Which mail, with what it needs to be rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessTokenId, AccountId, Address, Area, CommandId, Device, Id, Subject, TenantId, Time};
+use crate::{
+    AccessTokenId, AccountId, Address, Area, CommandId, Device, Id, Subject, TenantId, Time,
+};
 
 /// The message header that carries the W3C trace context, from the request to the last effect.
 pub const TRACEPARENT: &str = "traceparent";
@@ -49,7 +51,8 @@ pub struct Command<C> {
     pub actor: Actor,
     /// When it was said, by the sayer's clock; decisions know no other time.
     pub time: Time,
-    /// The revision that the sayer has seen: at any other, the command is rejected as `revision_conflict`.
+    /// The revision that the sayer has seen: at any other, the command is rejected as
+    /// `revision_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
     /// Where it was said.
@@ -65,14 +68,23 @@ pub struct Command<C> {
 impl<C: Serialize> Command<C> {
     /// The subject to say it on.
     pub fn subject(&self) -> Result<Subject, serde_json::Error> {
-        Ok(Subject::Command { tenant: self.tenant, area: self.area, verb: verb(&self.payload)? })
+        Ok(Subject::Command {
+            tenant: self.tenant,
+            area: self.area,
+            verb: verb(&self.payload)?,
+        })
     }
 }
 
-/// The name of a payload's variant, as it stands in its `type` field: the enum is the only list of names.
+/// The name of a payload's variant, as it stands in its `type` field: the enum is the only list of
+/// names.
 pub fn verb<C: Serialize>(payload: &C) -> Result<String, serde_json::Error> {
     let value = serde_json::to_value(payload)?;
-    Ok(value.get("type").and_then(|name| name.as_str()).unwrap_or_default().to_owned())
+    Ok(value
+        .get("type")
+        .and_then(|name| name.as_str())
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// The events of one decision: all of them are there, or none.
@@ -132,7 +144,9 @@ impl Outcome {
     /// The revision that a view must have reached to show this, unless the command was rejected.
     pub fn revision(&self) -> Result<u64, &Rejected> {
         match self {
-            Self::Committed { revision, .. } | Self::DoneBefore { revision, .. } | Self::Unchanged { revision } => Ok(*revision),
+            Self::Committed { revision, .. }
+            | Self::DoneBefore { revision, .. }
+            | Self::Unchanged { revision } => Ok(*revision),
             Self::Rejected(rejected) => Err(rejected),
         }
     }
@@ -148,7 +162,8 @@ pub struct Rejected {
     pub message: String,
 }
 
-/// A view as it is stored: a tombstone once `view` is null, so that a replay cannot raise what was deleted.
+/// A view as it is stored: a tombstone once `view` is null, so that a replay cannot raise what was
+/// deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document<V> {

@@ -1,5 +1,5 @@
-//! Identifiers. Each is 16 bytes, written as 32 lower-case hex digits, so that it is a legal subject
-//! token, URL part and document id everywhere; `parse` is the only door for text.
+//! Identifiers. Each is 16 bytes, written as 32 lower-case hex digits, so that it is a legal
+//! subject token, URL part and document id everywhere; `parse` is the only door for text.
 
 use std::{fmt, str::FromStr};
 
@@ -25,11 +25,16 @@ impl Id {
         &self.0
     }
 
-    /// Reads 32 lower-case hex digits; anything else is refused, upper case too, so that one id has one spelling.
+    /// Reads 32 lower-case hex digits; anything else is refused, upper case too, so that one id has
+    /// one spelling.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let bytes = (text.len() == 32).then(|| HEXLOWER.decode(text.as_bytes()).ok()).flatten();
+        let bytes = (text.len() == 32)
+            .then(|| HEXLOWER.decode(text.as_bytes()).ok())
+            .flatten();
         let bytes: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or(Invalid("must be an id of 32 lower-case hex digits"))
+        bytes
+            .map(Self)
+            .ok_or(Invalid("must be an id of 32 lower-case hex digits"))
     }
 }
 
@@ -65,7 +70,8 @@ impl TryFrom<String> for Id {
     }
 }
 
-/// Distinct types, so that a session's id cannot be passed for an account's. A macro, since no function can make a type.
+/// Distinct types, so that a session's id cannot be passed for an account's. A macro, since no
+/// function can make a type.
 macro_rules! typed_ids {
     ($($(#[$doc:meta])* $name:ident)+) => {$(
         $(#[$doc])*
@@ -96,7 +102,8 @@ macro_rules! typed_ids {
 }
 
 typed_ids! {
-    /// Names one command. A new aggregate takes the id of the command that creates it, so a retry creates nothing twice.
+    /// Names one command. A new aggregate takes the id of the command that creates it, so a retry
+    /// creates nothing twice.
     CommandId
     /// Names an account.
     AccountId
@@ -130,7 +137,11 @@ pub enum TenantId {
 impl TenantId {
     /// Reads `platform` or an id.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text == "platform" { Ok(Self::Platform) } else { Id::parse(text).map(Self::Tenant) }
+        if text == "platform" {
+            Ok(Self::Platform)
+        } else {
+            Id::parse(text).map(Self::Tenant)
+        }
     }
 }
 
@@ -164,9 +175,15 @@ mod tests {
     fn an_id_has_exactly_one_spelling() {
         let text = "00ff00ff00ff00ff00ff00ff00ff00ff";
         assert_eq!(Id::parse(text).unwrap().to_string(), text);
-        for wrong in
-            ["", "00FF00ff00ff00ff00ff00ff00ff00ff", "00ff", "0", &"0".repeat(33), &"g".repeat(32), "é00f00ff00ff00ff00ff00ff00ff00ff"]
-        {
+        for wrong in [
+            "",
+            "00FF00ff00ff00ff00ff00ff00ff00ff",
+            "00ff",
+            "0",
+            &"0".repeat(33),
+            &"g".repeat(32),
+            "é00f00ff00ff00ff00ff00ff00ff00ff",
+        ] {
             assert!(Id::parse(wrong).is_err(), "{wrong}");
         }
     }

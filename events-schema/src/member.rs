@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Area, BuiltInRole, Challenge, ChallengeId, EmailAddress, Home, MemberId, Name, Permissions, RoleId, TenantId, Time,
+    AccountId, Area, BuiltInRole, Challenge, ChallengeId, EmailAddress, Home, MemberId, Name,
+    Permissions, RoleId, TenantId, Time,
 };
 
 /// What may be asked of a member.

@@ -1,6 +1,7 @@
 //! What may be done in a tenant: permissions, and the built-in roles that hold them.
 //!
-//! This table is the reviewed one; `gateway/src/operations.rs` says which operation needs which permission.
+//! This table is the reviewed one; `gateway/src/operations.rs` says which operation needs which
+//! permission.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -72,7 +73,9 @@ impl Permission {
 
     /// Reads `read_project`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let known = Self::ALL.into_iter().find(|permission| permission.to_string() == text);
+        let known = Self::ALL
+            .into_iter()
+            .find(|permission| permission.to_string() == text);
         known.ok_or(Invalid("must be a known permission such as read_project"))
     }
 }
@@ -154,7 +157,13 @@ pub enum BuiltInRole {
 
 impl BuiltInRole {
     /// All of them, the lowest first.
-    pub const ALL: [Self; 5] = [Self::Guest, Self::Member, Self::Developer, Self::Admin, Self::Owner];
+    pub const ALL: [Self; 5] = [
+        Self::Guest,
+        Self::Member,
+        Self::Developer,
+        Self::Admin,
+        Self::Owner,
+    ];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -170,7 +179,9 @@ impl BuiltInRole {
     /// Reads a name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        known.ok_or(Invalid("must be one of owner, admin, developer, member, guest"))
+        known.ok_or(Invalid(
+            "must be one of owner, admin, developer, member, guest",
+        ))
     }
 
     /// The role whose permissions it also holds.
@@ -187,7 +198,10 @@ impl BuiltInRole {
     /// What it holds beyond what it inherits.
     pub const fn own(self) -> &'static [Permission] {
         match self {
-            Self::Guest => &[Permission(Read, Resource::Tenant), Permission(Read, Resource::Project)],
+            Self::Guest => &[
+                Permission(Read, Resource::Tenant),
+                Permission(Read, Resource::Project),
+            ],
             Self::Member => &[
                 Permission(Read, Resource::Member),
                 Permission(Read, Resource::Role),
@@ -217,7 +231,10 @@ impl BuiltInRole {
     /// Everything that it holds.
     pub fn permissions(self) -> Permissions {
         let inherited = self.inherits().map(Self::permissions).unwrap_or_default();
-        inherited.into_iter().chain(self.own().iter().copied()).collect()
+        inherited
+            .into_iter()
+            .chain(self.own().iter().copied())
+            .collect()
     }
 }
 
@@ -236,16 +253,31 @@ mod tests {
         for permission in Permission::ALL {
             assert_eq!(Permission::parse(&permission.to_string()), Ok(permission));
         }
-        for wrong in ["", "read", "read_", "read_moon", "Read_project", "read_project ", "create_tenant", "create_audit_log"] {
+        for wrong in [
+            "",
+            "read",
+            "read_",
+            "read_moon",
+            "Read_project",
+            "read_project ",
+            "create_tenant",
+            "create_audit_log",
+        ] {
             assert!(Permission::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn an_owner_holds_everything_and_each_role_more_than_the_one_below() {
-        assert_eq!(BuiltInRole::Owner.permissions(), Permissions::from(Permission::ALL));
+        assert_eq!(
+            BuiltInRole::Owner.permissions(),
+            Permissions::from(Permission::ALL)
+        );
         for pair in BuiltInRole::ALL.windows(2) {
-            assert!(pair[0].permissions().is_subset(&pair[1].permissions()) && pair[0].permissions() != pair[1].permissions());
+            assert!(
+                pair[0].permissions().is_subset(&pair[1].permissions())
+                    && pair[0].permissions() != pair[1].permissions()
+            );
             assert_eq!(pair[1].inherits(), Some(pair[0]));
         }
     }

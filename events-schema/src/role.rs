@@ -1,5 +1,5 @@
-//! The custom roles of a tenant. All of a tenant's are one aggregate, with the tenant's id: names, inheritance and what may be
-//! granted concern all of them at once.
+//! The custom roles of a tenant. All of a tenant's are one aggregate, with the tenant's id: names,
+//! inheritance and what may be granted concern all of them at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,7 +126,8 @@ impl crate::View for View {
     const HOME: Home = Home::Tenant;
 }
 
-/// Everything that a role with these parents holds by inheritance. Ends for whatever graph, and passes over roles that are gone.
+/// Everything that a role with these parents holds by inheritance. Ends for whatever graph, and
+/// passes over roles that are gone.
 pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> Permissions {
     let mut held = Permissions::new();
     let (mut seen, mut open) = (BTreeSet::new(), parents.iter().copied().collect::<Vec<_>>());

@@ -4,12 +4,17 @@ use std::{fs, path::Path};
 
 use schemars::{JsonSchema, schema_for};
 
-use crate::{ClaimHolder, Command, Commit, Document, Outcome, access_token, account, email, member, project, role, session, tenant};
+use crate::{
+    ClaimHolder, Command, Commit, Document, Outcome, access_token, account, email, member, project,
+    role, session, tenant,
+};
 
 fn check<T: JsonSchema>(name: &str) -> Option<String> {
     let mut text = serde_json::to_string_pretty(&schema_for!(T)).unwrap();
     text.push('\n');
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(format!("{name}.json"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("schemas")
+        .join(format!("{name}.json"));
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &text).unwrap();
@@ -51,5 +56,8 @@ fn the_schemas_in_the_repository_are_those_of_the_code() {
     .into_iter()
     .flatten()
     .collect();
-    assert!(drifted.is_empty(), "{drifted:?} differ; if the change is additive, run `UPDATE_SCHEMAS=1 cargo test -p events-schema`");
+    assert!(
+        drifted.is_empty(),
+        "{drifted:?} differ; if the change is additive, run `UPDATE_SCHEMAS=1 cargo test -p events-schema`"
+    );
 }

@@ -1,7 +1,8 @@
-//! Codes, links and ids that are derived rather than stored: two sides that hold the same server key reach the
-//! same value, and nothing secret is written to the log.
+//! Codes, links and ids that are derived rather than stored: two sides that hold the same server
+//! key reach the same value, and nothing secret is written to the log.
 //!
-//! It stands in this crate since gateway and workers must agree on it to the byte; it is pure, like the rest.
+//! It stands in this crate since gateway and workers must agree on it to the byte; it is pure, like
+//! the rest.
 
 use std::fmt;
 
@@ -49,7 +50,9 @@ impl ServerKey {
         if (32..=1024).contains(&text.len()) {
             Ok(Self(text.as_bytes().to_vec()))
         } else {
-            Err(Invalid("must have 32 to 1024 characters; make one with `openssl rand -hex 32`"))
+            Err(Invalid(
+                "must have 32 to 1024 characters; make one with `openssl rand -hex 32`",
+            ))
         }
     }
 
@@ -61,19 +64,32 @@ impl ServerKey {
         format!("{:06}", u64::from_be_bytes(head) % 1_000_000)
     }
 
-    /// Whether `given` is the code of the challenge, compared in constant time; spaces are the reader's.
+    /// Whether `given` is the code of the challenge, compared in constant time; spaces are the
+    /// reader's.
     pub fn code_matches(&self, purpose: Purpose, challenge: ChallengeId, given: &str) -> bool {
         let given: String = given.chars().filter(|c| !c.is_whitespace()).collect();
-        self.code(purpose, challenge).as_bytes().ct_eq(given.as_bytes()).into()
+        self.code(purpose, challenge)
+            .as_bytes()
+            .ct_eq(given.as_bytes())
+            .into()
     }
 
     /// The token of a challenge's link: who, which challenge, and the proof.
-    pub fn link_token(&self, purpose: Purpose, account: AccountId, challenge: ChallengeId) -> String {
+    pub fn link_token(
+        &self,
+        purpose: Purpose,
+        account: AccountId,
+        challenge: ChallengeId,
+    ) -> String {
         self.token(purpose, [account.0, challenge.0])
     }
 
     /// Reads a link's token back; `None` for whatever this key did not make for this purpose.
-    pub fn open_link_token(&self, purpose: Purpose, token: &str) -> Option<(AccountId, ChallengeId)> {
+    pub fn open_link_token(
+        &self,
+        purpose: Purpose,
+        token: &str,
+    ) -> Option<(AccountId, ChallengeId)> {
         let [account, challenge] = self.open(purpose, token)?;
         Some((AccountId(account), ChallengeId(challenge)))
     }
@@ -91,7 +107,10 @@ impl ServerKey {
 
     fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
         let mut bytes = ids.iter().flat_map(|id| *id.bytes()).collect::<Vec<u8>>();
-        let parts: Vec<&[u8]> = [b"link", purpose.label()].into_iter().chain(ids.iter().map(|id| id.bytes().as_slice())).collect();
+        let parts: Vec<&[u8]> = [b"link", purpose.label()]
+            .into_iter()
+            .chain(ids.iter().map(|id| id.bytes().as_slice()))
+            .collect();
         bytes.extend(self.mac(&parts));
         BASE64URL_NOPAD.encode(&bytes)
     }
@@ -105,14 +124,16 @@ impl ServerKey {
         bool::from(self.token(purpose, ids).as_bytes().ct_eq(token.as_bytes())).then_some(ids)
     }
 
-    /// An id that whoever lacks the key can neither guess nor aim at: of a command whose client chose an `Idempotency-Key`.
+    /// An id that whoever lacks the key can neither guess nor aim at: of a command whose client
+    /// chose an `Idempotency-Key`.
     pub fn id(&self, parts: &[&[u8]]) -> Id {
         head(&self.mac(parts))
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         // HMAC takes a key of any length; `parse` has made sure that it is a long one.
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0)
+            .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
         for part in parts {
             mac.update(&length(part));
             mac.update(part);
@@ -157,26 +178,51 @@ mod tests {
         let code = key("a").code(Purpose::Verification, CHALLENGE);
         assert_eq!(code.len(), 6);
         assert!(code.bytes().all(|c| c.is_ascii_digit()));
-        assert!(key("a").code_matches(Purpose::Verification, CHALLENGE, &format!(" {} {} ", &code[..3], &code[3..])));
+        assert!(key("a").code_matches(
+            Purpose::Verification,
+            CHALLENGE,
+            &format!(" {} {} ", &code[..3], &code[3..])
+        ));
         assert!(!key("b").code_matches(Purpose::Verification, CHALLENGE, &code));
         assert!(!key("a").code_matches(Purpose::PasswordReset, CHALLENGE, &code));
-        assert!(!key("a").code_matches(Purpose::Verification, ChallengeId(Id::from_bytes([3; 16])), &code));
+        assert!(!key("a").code_matches(
+            Purpose::Verification,
+            ChallengeId(Id::from_bytes([3; 16])),
+            &code
+        ));
     }
 
     #[test]
     fn a_link_token_opens_only_as_it_was_made() {
         let token = key("a").link_token(Purpose::PasswordReset, ACCOUNT, CHALLENGE);
-        assert_eq!(key("a").open_link_token(Purpose::PasswordReset, &token), Some((ACCOUNT, CHALLENGE)));
-        assert_eq!(key("a").open_link_token(Purpose::Verification, &token), None);
-        assert_eq!(key("b").open_link_token(Purpose::PasswordReset, &token), None);
+        assert_eq!(
+            key("a").open_link_token(Purpose::PasswordReset, &token),
+            Some((ACCOUNT, CHALLENGE))
+        );
+        assert_eq!(
+            key("a").open_link_token(Purpose::Verification, &token),
+            None
+        );
+        assert_eq!(
+            key("b").open_link_token(Purpose::PasswordReset, &token),
+            None
+        );
         for at in 0..token.len() {
             let mut forged = token.clone();
             let other = if &token[at..=at] == "A" { "B" } else { "A" };
             forged.replace_range(at..=at, other);
-            assert_eq!(key("a").open_link_token(Purpose::PasswordReset, &forged), None, "{at}");
+            assert_eq!(
+                key("a").open_link_token(Purpose::PasswordReset, &forged),
+                None,
+                "{at}"
+            );
         }
         for garbage in ["", "x", "=", &token[1..], &format!("{token}A"), "ä"] {
-            assert_eq!(key("a").open_link_token(Purpose::PasswordReset, garbage), None, "{garbage}");
+            assert_eq!(
+                key("a").open_link_token(Purpose::PasswordReset, garbage),
+                None,
+                "{garbage}"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! Sessions: who is logged in where. Belongs to the tenant `platform`. A session's id is the head of the hash of
-//! its token, so the token itself is written down nowhere.
+//! Sessions: who is logged in where. Belongs to the tenant `platform`. A session's id is the head
+//! of the hash of its token, so the token itself is written down nowhere.
 
 use std::time::Duration;
 
@@ -76,7 +76,9 @@ pub struct View {
 impl View {
     /// Whether it still counts at `now`, for an account at `epoch`.
     pub fn is_live(&self, now: Time, epoch: i64) -> bool {
-        self.epoch == epoch && now.since(self.last_used_at) < IDLE && now.since(self.started_at) < LIFETIME
+        self.epoch == epoch
+            && now.since(self.last_used_at) < IDLE
+            && now.since(self.started_at) < LIFETIME
     }
 }
 
@@ -111,7 +113,10 @@ mod tests {
 
     #[test]
     fn a_session_ends_after_30_days_however_much_it_is_used() {
-        let used = |now| View { last_used_at: Time(now), ..session() };
+        let used = |now| View {
+            last_used_at: Time(now),
+            ..session()
+        };
         assert!(used(30 * 24 * HOUR - 1).is_live(Time(30 * 24 * HOUR - 1), 3));
         assert!(!used(30 * 24 * HOUR).is_live(Time(30 * 24 * HOUR), 3));
     }

@@ -49,8 +49,16 @@ pub enum Area {
 
 impl Area {
     /// Every area there is.
-    pub const ALL: [Self; 8] =
-        [Self::AccessToken, Self::Account, Self::Email, Self::Member, Self::Project, Self::Role, Self::Session, Self::Tenant];
+    pub const ALL: [Self; 8] = [
+        Self::AccessToken,
+        Self::Account,
+        Self::Email,
+        Self::Member,
+        Self::Project,
+        Self::Role,
+        Self::Session,
+        Self::Tenant,
+    ];
 
     /// Its subject token.
     pub const fn as_str(self) -> &'static str {
@@ -131,11 +139,31 @@ impl Subject {
         };
         let tenant = TenantId::parse(tenant)?;
         Ok(match kind {
-            "cmd" if is_verb(last) => Self::Command { tenant, area: Area::parse(group)?, verb: last.to_owned() },
-            "cmd" => return Err(Invalid("must end in a verb of lower-case letters and underscores")),
-            "evt" => Self::Event { tenant, area: Area::parse(group)?, id: Id::parse(last)? },
-            "clm" => Self::Claim { tenant, kind: ClaimKind::parse(group)?, hash: Id::parse(last)? },
-            "view" if is_verb(group) => Self::View { tenant, name: group.to_owned(), id: Id::parse(last)? },
+            "cmd" if is_verb(last) => Self::Command {
+                tenant,
+                area: Area::parse(group)?,
+                verb: last.to_owned(),
+            },
+            "cmd" => {
+                return Err(Invalid(
+                    "must end in a verb of lower-case letters and underscores",
+                ));
+            }
+            "evt" => Self::Event {
+                tenant,
+                area: Area::parse(group)?,
+                id: Id::parse(last)?,
+            },
+            "clm" => Self::Claim {
+                tenant,
+                kind: ClaimKind::parse(group)?,
+                hash: Id::parse(last)?,
+            },
+            "view" if is_verb(group) => Self::View {
+                tenant,
+                name: group.to_owned(),
+                id: Id::parse(last)?,
+            },
             _ => return Err(Invalid("must begin with cmd, evt, clm or view")),
         })
     }
@@ -150,14 +178,16 @@ impl fmt::Display for Subject {
         match self {
             Self::Command { tenant, area, verb } => write!(f, "cmd.{tenant}.{area}.{verb}"),
             Self::Event { tenant, area, id } => write!(f, "evt.{tenant}.{area}.{id}"),
-            Self::Claim { tenant, kind, hash } => write!(f, "clm.{tenant}.{}.{hash}", kind.as_str()),
+            Self::Claim { tenant, kind, hash } => {
+                write!(f, "clm.{tenant}.{}.{hash}", kind.as_str())
+            }
             Self::View { tenant, name, id } => write!(f, "view.{tenant}.{name}.{id}"),
         }
     }
 }
 
-/// The subjects of each stream. COMMANDS takes known areas only, so that a command which nobody would ever
-/// decide is refused at once rather than kept.
+/// The subjects of each stream. COMMANDS takes known areas only, so that a command which nobody
+/// would ever decide is refused at once rather than kept.
 pub fn stream_subjects(stream: &str) -> Vec<String> {
     match stream {
         COMMANDS => Area::ALL.iter().map(|area| commands_of(*area)).collect(),
@@ -182,11 +212,18 @@ pub fn events_of_tenant(tenant: TenantId, area: Area) -> String {
     format!("evt.{tenant}.{area}.*")
 }
 
-/// Where a message goes that `worker_loop` could not handle; what cannot be read of its subject becomes `unknown`.
+/// Where a message goes that `worker_loop` could not handle; what cannot be read of its subject
+/// becomes `unknown`.
 pub fn dead(worker_loop: &str, original: &str) -> String {
     let tokens: Vec<&str> = original.split('.').collect();
-    let tenant = tokens.get(1).and_then(|token| TenantId::parse(token).ok()).map_or("unknown".to_owned(), |t| t.to_string());
-    let area = tokens.get(2).and_then(|token| Area::parse(token).ok()).map_or("unknown", Area::as_str);
+    let tenant = tokens
+        .get(1)
+        .and_then(|token| TenantId::parse(token).ok())
+        .map_or("unknown".to_owned(), |t| t.to_string());
+    let area = tokens
+        .get(2)
+        .and_then(|token| Area::parse(token).ok())
+        .map_or("unknown", Area::as_str);
     format!("dead.{worker_loop}.{tenant}.{area}")
 }
 
@@ -197,13 +234,28 @@ mod tests {
     #[test]
     fn every_subject_reads_back_as_it_was_built() {
         let id = Id::from_bytes([7; 16]);
-        for tenant in [TenantId::Platform, TenantId::Tenant(Id::from_bytes([9; 16]))] {
+        for tenant in [
+            TenantId::Platform,
+            TenantId::Tenant(Id::from_bytes([9; 16])),
+        ] {
             for area in Area::ALL {
                 for subject in [
-                    Subject::Command { tenant, area, verb: "request_mail".to_owned() },
+                    Subject::Command {
+                        tenant,
+                        area,
+                        verb: "request_mail".to_owned(),
+                    },
                     Subject::Event { tenant, area, id },
-                    Subject::View { tenant, name: area.to_string(), id },
-                    Subject::Claim { tenant, kind: ClaimKind::Email, hash: id },
+                    Subject::View {
+                        tenant,
+                        name: area.to_string(),
+                        id,
+                    },
+                    Subject::Claim {
+                        tenant,
+                        kind: ClaimKind::Email,
+                        hash: id,
+                    },
                 ] {
                     assert_eq!(Subject::parse(&subject.to_string()), Ok(subject));
                 }
@@ -238,7 +290,10 @@ mod tests {
 
     #[test]
     fn a_dead_subject_is_legal_whatever_the_original_was() {
-        assert_eq!(dead("commands", "cmd.platform.account.x"), "dead.commands.platform.account");
+        assert_eq!(
+            dead("commands", "cmd.platform.account.x"),
+            "dead.commands.platform.account"
+        );
         assert_eq!(dead("views", "evt.* .>.x"), "dead.views.unknown.unknown");
         assert_eq!(dead("views", ""), "dead.views.unknown.unknown");
     }

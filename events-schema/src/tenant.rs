@@ -1,11 +1,14 @@
-//! Tenants: organisations whose data is apart from all others'. The id of the aggregate is the tenant's own; its commits are in
-//! the tenant's log, its view is the platform's, since it is looked up before it is known whose request it is.
+//! Tenants: organisations whose data is apart from all others'. The id of the aggregate is the
+//! tenant's own; its commits are in the tenant's log, its view is the platform's, since it is
+//! looked up before it is known whose request it is.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, EmailAddress, Home, Id, Name, Place, SettingKey, SettingValue, Slug, Time};
+use crate::{
+    AccountId, Area, EmailAddress, Home, Id, Name, Place, SettingKey, SettingValue, Slug, Time,
+};
 
 /// A tenant has at most so many settings.
 pub const MOST_SETTINGS: usize = 50;

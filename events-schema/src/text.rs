@@ -40,7 +40,8 @@ text! { EmailAddress PersonName PasswordHash Device Name Description Slug Settin
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
 ///
-/// ASCII only, at most 254 characters (RFC 5321), a dot-atom before the `@`, a host name with a dot behind it.
+/// ASCII only, at most 254 characters (RFC 5321), a dot-atom before the `@`, a host name with a dot
+/// behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
@@ -56,14 +57,23 @@ impl EmailAddress {
         }
         let (local, host) = text.rsplit_once('@').ok_or(WRONG)?;
         let atom = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c);
-        let local_ok = local.len() <= 64 && local.split('.').all(|part| !part.is_empty() && part.bytes().all(atom));
+        let local_ok = local.len() <= 64
+            && local
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(atom));
         let label_ok = |label: &str| {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'-')
         };
-        if local_ok && host.contains('.') && host.split('.').all(label_ok) { Ok(Self(text.to_ascii_lowercase())) } else { Err(WRONG) }
+        if local_ok && host.contains('.') && host.split('.').all(label_ok) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(WRONG)
+        }
     }
 }
 
@@ -128,7 +138,11 @@ pub struct SettingKey(String);
 impl SettingKey {
     /// Checks a name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if is_label(text, 50) { Ok(Self(text.to_owned())) } else { Err(Invalid("must have 1 to 50 of a-z, 0-9, _ and -")) }
+        if is_label(text, 50) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid("must have 1 to 50 of a-z, 0-9, _ and -"))
+        }
     }
 }
 
@@ -144,7 +158,10 @@ impl Description {
         let text = text.trim();
         if text.chars().count() > 10_000 {
             Err(Invalid("must have at most 10000 characters"))
-        } else if text.chars().any(|c| is_unprintable(c) && !matches!(c, '\n' | '\r' | '\t')) {
+        } else if text
+            .chars()
+            .any(|c| is_unprintable(c) && !matches!(c, '\n' | '\r' | '\t'))
+        {
             Err(UNPRINTABLE)
         } else {
             Ok(Self(text.to_owned()))
@@ -152,15 +169,16 @@ impl Description {
     }
 }
 
-/// A tenant's name in addresses: 3 to 40 of `a` to `z`, `0` to `9` and `-`, which stands neither first, last nor twice in a row. It is
-/// a DNS label, is no id, and is none of the words that mean something else there.
+/// A tenant's name in addresses: 3 to 40 of `a` to `z`, `0` to `9` and `-`, which stands neither
+/// first, last nor twice in a row. It is a DNS label, is no id, and is none of the words that mean
+/// something else there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Slug(String);
 
-/// Words that would be taken for something of the platform's own. Checked where a slug is chosen, not where one is read:
-/// this list grows, and what was once stored must decode for ever.
+/// Words that would be taken for something of the platform's own. Checked where a slug is chosen,
+/// not where one is read: this list grows, and what was once stored must decode for ever.
 const RESERVED_SLUGS: [&str; 40] = [
     "about",
     "account",
@@ -208,25 +226,47 @@ impl Slug {
     /// Checks the form of a slug.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let legal = (3..=40).contains(&text.len())
-            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
             && text.split('-').all(|part| !part.is_empty());
         // 32 hex digits would be an id.
         if legal && crate::Id::parse(text).is_err() {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid("must have 3 to 40 of a-z, 0-9 and single dashes between them"))
+            Err(Invalid(
+                "must have 3 to 40 of a-z, 0-9 and single dashes between them",
+            ))
         }
     }
 
     /// Checks a slug that somebody chooses.
     pub fn choose(text: &str) -> Result<Self, Invalid> {
-        if RESERVED_SLUGS.contains(&text) { Err(Invalid("is reserved; choose another")) } else { Self::parse(text) }
+        if RESERVED_SLUGS.contains(&text) {
+            Err(Invalid("is reserved; choose another"))
+        } else {
+            Self::parse(text)
+        }
     }
 
     /// The slug that a name suggests: lower-cased, anything else than letters and digits a dash.
     pub fn of_name(name: &Name) -> Result<Self, Invalid> {
-        let dashed: String = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-        let joined = dashed.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        let dashed: String = name
+            .as_str()
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let joined = dashed
+            .split('-')
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("-");
         let cut: String = joined.chars().take(40).collect();
         Self::choose(cut.trim_end_matches('-'))
     }
@@ -247,7 +287,9 @@ pub struct Address(String);
 impl Address {
     /// Checks an address: what is no IP address is refused.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let parsed = text.parse::<std::net::IpAddr>().map_err(|_| Invalid("must be an IP address"))?;
+        let parsed = text
+            .parse::<std::net::IpAddr>()
+            .map_err(|_| Invalid("must be an IP address"))?;
         Ok(Self(parsed.to_string()))
     }
 }
@@ -267,12 +309,16 @@ fn line(text: &str) -> Result<String, Invalid> {
 
 /// 1 to `longest` of `a` to `z`, `0` to `9`, `_` and `-`.
 pub(crate) fn is_label(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
+    (1..=longest).contains(&text.len())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
 }
 
 /// Control characters, and the invisible ones that reorder or hide the text around them.
 fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    c.is_control()
+        || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// A password hash in PHC string format, at most 512 bytes. It is not printed by `Debug`.
@@ -284,7 +330,8 @@ pub struct PasswordHash(String);
 impl PasswordHash {
     /// Takes a PHC string such as `$argon2id$v=19$…`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.starts_with('$') && text.len() <= 512 && text.bytes().all(|c| c.is_ascii_graphic()) {
+        if text.starts_with('$') && text.len() <= 512 && text.bytes().all(|c| c.is_ascii_graphic())
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(Invalid("must be a password hash in PHC string format"))
@@ -298,17 +345,27 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What a client says that it is (its `User-Agent`): at most 200 characters, cleaned rather than refused.
+/// What a client says that it is (its `User-Agent`): at most 200 characters, cleaned rather than
+/// refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Device(String);
 
 impl Device {
-    /// Drops what cannot be printed and cuts what is too long; nothing left becomes `unknown`. Never fails.
+    /// Drops what cannot be printed and cuts what is too long; nothing left becomes `unknown`.
+    /// Never fails.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let clean: String = text.chars().filter(|c| !is_unprintable(*c)).take(200).collect();
-        Ok(Self(if clean.trim().is_empty() { "unknown".to_owned() } else { clean }))
+        let clean: String = text
+            .chars()
+            .filter(|c| !is_unprintable(*c))
+            .take(200)
+            .collect();
+        Ok(Self(if clean.trim().is_empty() {
+            "unknown".to_owned()
+        } else {
+            clean
+        }))
     }
 
     /// As [`parse`](Self::parse), for callers that have a text in hand and nothing to refuse.
@@ -323,7 +380,12 @@ mod tests {
 
     #[test]
     fn an_address_is_lower_cased_and_trimmed() {
-        assert_eq!(EmailAddress::parse(" Ada.Love+x@Example.COM ").unwrap().as_str(), "ada.love+x@example.com");
+        assert_eq!(
+            EmailAddress::parse(" Ada.Love+x@Example.COM ")
+                .unwrap()
+                .as_str(),
+            "ada.love+x@example.com"
+        );
     }
 
     #[test]
@@ -372,7 +434,10 @@ mod tests {
     fn a_device_is_cleaned_never_refused() {
         assert_eq!(Device::from_user_agent("cu\u{0}rl\n").as_str(), "curl");
         assert_eq!(Device::from_user_agent(" ").as_str(), "unknown");
-        assert_eq!(Device::from_user_agent(&"x".repeat(999)).as_str().len(), 200);
+        assert_eq!(
+            Device::from_user_agent(&"x".repeat(999)).as_str().len(),
+            200
+        );
     }
 
     #[test]
@@ -380,22 +445,48 @@ mod tests {
         for good in ["abc", "acme", "acme-2", "0-0", &"a".repeat(40), "a1b2c3"] {
             assert_eq!(Slug::parse(good).unwrap().as_str(), good);
         }
-        for wrong in
-            ["", "ab", "Acme", "acme-", "-acme", "ac--me", "ac_me", "ac.me", "ac me", "äcme", &"a".repeat(41), &"0a".repeat(16), "xn--acme"]
-        {
+        for wrong in [
+            "",
+            "ab",
+            "Acme",
+            "acme-",
+            "-acme",
+            "ac--me",
+            "ac_me",
+            "ac.me",
+            "ac me",
+            "äcme",
+            &"a".repeat(41),
+            &"0a".repeat(16),
+            "xn--acme",
+        ] {
             assert!(Slug::parse(wrong).is_err(), "{wrong:?}");
         }
         assert!(Slug::choose("admin").is_err());
-        assert!(Slug::parse("admin").is_ok(), "what was stored before the word was reserved is still read");
+        assert!(
+            Slug::parse("admin").is_ok(),
+            "what was stored before the word was reserved is still read"
+        );
     }
 
     #[test]
     fn a_name_suggests_a_slug() {
-        for (name, slug) in [("Acme Inc.", "acme-inc"), ("  A.B & C  ", "a-b-c"), (&"x y ".repeat(20), &"x-y-".repeat(10)[..39])] {
-            assert_eq!(Slug::of_name(&Name::parse(name).unwrap()).unwrap().as_str(), slug, "{name}");
+        for (name, slug) in [
+            ("Acme Inc.", "acme-inc"),
+            ("  A.B & C  ", "a-b-c"),
+            (&"x y ".repeat(20), &"x-y-".repeat(10)[..39]),
+        ] {
+            assert_eq!(
+                Slug::of_name(&Name::parse(name).unwrap()).unwrap().as_str(),
+                slug,
+                "{name}"
+            );
         }
         for wrong in ["李", "!!", "Admin"] {
-            assert!(Slug::of_name(&Name::parse(wrong).unwrap()).is_err(), "{wrong}");
+            assert!(
+                Slug::of_name(&Name::parse(wrong).unwrap()).is_err(),
+                "{wrong}"
+            );
         }
     }
 

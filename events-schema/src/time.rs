@@ -5,13 +5,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Time(pub i64);
 
 impl Time {
-    /// How long ago `earlier` was; zero if it lies ahead, since clocks of two machines may disagree.
+    /// How long ago `earlier` was; zero if it lies ahead, since clocks of two machines may
+    /// disagree.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
     }
@@ -19,7 +22,9 @@ impl Time {
 
 impl From<std::time::SystemTime> for Time {
     fn from(time: std::time::SystemTime) -> Self {
-        let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = time
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 }

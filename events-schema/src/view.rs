@@ -42,18 +42,28 @@ pub enum Place {
 }
 
 impl Place {
-    /// Checks the name of the platform's database: short enough to be the head of those of tenants, which have at most 63 bytes.
+    /// Checks the name of the platform's database: short enough to be the head of those of tenants,
+    /// which have at most 63 bytes.
     pub fn parse_platform(text: &str) -> Result<String, Invalid> {
-        let legal = text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+        let legal = text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
         let fits = (1..=30).contains(&text.len());
-        if legal && fits { Ok(text.to_owned()) } else { Err(Invalid("must have 1 to 30 of a-z, A-Z, 0-9, _ and -")) }
+        if legal && fits {
+            Ok(text.to_owned())
+        } else {
+            Err(Invalid("must have 1 to 30 of a-z, A-Z, 0-9, _ and -"))
+        }
     }
 
-    /// The host and the database that hold a tenant's views, where the platform's are in `platform`.
+    /// The host and the database that hold a tenant's views, where the platform's are in
+    /// `platform`.
     pub fn database(&self, platform: &str, tenant: TenantId) -> (Option<&HostName>, String) {
         match (self, tenant) {
             (Self::Shared, _) | (_, TenantId::Platform) => (None, platform.to_owned()),
-            (Self::Database { host }, TenantId::Tenant(id)) => (host.as_ref(), format!("{platform}_{id}")),
+            (Self::Database { host }, TenantId::Tenant(id)) => {
+                (host.as_ref(), format!("{platform}_{id}"))
+            }
         }
     }
 }
@@ -67,7 +77,11 @@ pub struct HostName(String);
 impl HostName {
     /// Checks a name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if is_label(text, 32) { Ok(Self(text.to_owned())) } else { Err(Invalid("must have 1 to 32 of a-z, 0-9, _ and -")) }
+        if is_label(text, 32) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid("must have 1 to 32 of a-z, 0-9, _ and -"))
+        }
     }
 
     /// The text.
@@ -107,11 +121,19 @@ mod tests {
     #[test]
     fn a_tenants_own_database_is_nobody_elses() {
         let id = |byte| TenantId::Tenant(Id::from_bytes([byte; 16]));
-        let own = Place::Database { host: Some(HostName::parse("eu").unwrap()) };
+        let own = Place::Database {
+            host: Some(HostName::parse("eu").unwrap()),
+        };
         let (host, database) = own.database("ub", id(1));
-        assert_eq!((host.map(HostName::as_str), database.as_str()), (Some("eu"), "ub_01010101010101010101010101010101"));
+        assert_eq!(
+            (host.map(HostName::as_str), database.as_str()),
+            (Some("eu"), "ub_01010101010101010101010101010101")
+        );
         assert_ne!(own.database("ub", id(2)).1, database);
         assert_eq!(Place::Shared.database("ub", id(1)), (None, "ub".to_owned()));
-        assert_eq!(own.database("ub", TenantId::Platform), (None, "ub".to_owned()));
+        assert_eq!(
+            own.database("ub", TenantId::Platform),
+            (None, "ub".to_owned())
+        );
     }
 }

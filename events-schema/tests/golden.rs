@@ -1,5 +1,5 @@
-//! An example of each variant ever released, as it was stored. They are added to and never changed: what was once
-//! stored must decode for ever, and encode to the same.
+//! An example of each variant ever released, as it was stored. They are added to and never changed:
+//! what was once stored must decode for ever, and encode to the same.
 
 #![allow(
     missing_docs,
@@ -11,7 +11,8 @@
 use std::fmt::Debug;
 
 use events_schema::{
-    Actor, BuiltInRole, ClaimHolder, Command, Commit, Document, Outcome, Permission, Permissions, Place, Subject, access_token, account,
+    Actor, BuiltInRole, ClaimHolder, Command, Commit, Document, Outcome, Permission, Permissions,
+    Place, Subject, access_token, account,
     email::{self, Status, Template},
     member, project, role, session, tenant,
 };
@@ -23,11 +24,17 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA";
 
 /// Decodes, encodes to the same, and survives a field that it does not know.
 fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &Value) -> T {
-    let decode = |value: &Value| serde_json::from_value::<T>(value.clone()).unwrap_or_else(|error| panic!("{value}: {error}"));
+    let decode = |value: &Value| {
+        serde_json::from_value::<T>(value.clone())
+            .unwrap_or_else(|error| panic!("{value}: {error}"))
+    };
     let decoded = decode(golden);
     assert_eq!(&serde_json::to_value(&decoded).unwrap(), golden);
     if golden.is_object() {
-        assert_eq!(decode(&with(golden, "/new_field", json!({"anything": 1}))), decoded);
+        assert_eq!(
+            decode(&with(golden, "/new_field", json!({"anything": 1}))),
+            decoded
+        );
     }
     decoded
 }
@@ -45,8 +52,9 @@ fn without(golden: &Value, field: &str) -> Value {
     golden
 }
 
-/// Each variant with its goldens. The patterns make a match without a wildcard, so that a new variant does not compile
-/// until it stands here, and it cannot stand here without a golden; hence a macro and no function.
+/// Each variant with its goldens. The patterns make a match without a wildcard, so that a new
+/// variant does not compile until it stands here, and it cannot stand here without a golden; hence
+/// a macro and no function.
 macro_rules! complete {
     ($type:ty, $tag:literal; $($variant:pat_param => $($golden:expr),+;)+) => {{
         let known = |value: &$type| {
@@ -229,8 +237,12 @@ fn role_commands_events_and_parents() {
         Updated { .. } => json!({"type": "updated", "role": ID, "name": "Auditor", "permissions": [], "inherits": []});
         Deleted { .. } => json!({"type": "deleted", "role": ID});
     }
-    // Its variants are told apart by the one field that it has, so it is the one type that knows no further ones.
-    for (golden, unknown) in [(json!({"built_in": "guest"}), json!({"moon": "guest"})), (json!({"custom": ID}), json!({"moon": ID}))] {
+    // Its variants are told apart by the one field that it has, so it is the one type that knows no
+    // further ones.
+    for (golden, unknown) in [
+        (json!({"built_in": "guest"}), json!({"moon": "guest"})),
+        (json!({"custom": ID}), json!({"moon": ID})),
+    ] {
         let decoded: role::Parent = serde_json::from_value(golden.clone()).unwrap();
         match decoded {
             role::Parent::BuiltIn(_) => assert_eq!(golden, json!({"built_in": "guest"})),
@@ -268,7 +280,11 @@ fn permissions() {
         both_ways::<Permission>(golden);
     }
     let decoded: Permissions = serde_json::from_value(all).unwrap();
-    assert_eq!(decoded, Permissions::from(Permission::ALL), "a new permission stands here, too");
+    assert_eq!(
+        decoded,
+        Permissions::from(Permission::ALL),
+        "a new permission stands here, too"
+    );
 }
 
 #[test]
@@ -333,14 +349,30 @@ fn envelopes() {
     };
     let mut unanswered = said(json!({"kind": "system"}));
     unanswered.as_object_mut().unwrap().remove("reply");
-    let awaited = [json!({"kind": "anonymous"}), json!({"kind": "account", "id": ID}), json!({"kind": "system"})].map(said);
+    let awaited = [
+        json!({"kind": "anonymous"}),
+        json!({"kind": "account", "id": ID}),
+        json!({"kind": "system"}),
+    ]
+    .map(said);
     for golden in awaited.iter().chain([&unanswered]) {
         let decoded: Command<account::Command> = both_ways(golden);
-        assert_eq!(decoded.subject().unwrap().to_string(), "cmd.platform.account.revoke_sessions");
+        assert_eq!(
+            decoded.subject().unwrap().to_string(),
+            "cmd.platform.account.revoke_sessions"
+        );
     }
     let origin = json!({"address": "2001:db8::1", "device": "curl/8"});
     for origin in [&origin, &without(&origin, "address")] {
-        let at_home = with(&with(&said(json!({"kind": "access_token", "id": ID})), "/tenant", json!(ID)), "/origin", origin.clone());
+        let at_home = with(
+            &with(
+                &said(json!({"kind": "access_token", "id": ID})),
+                "/tenant",
+                json!(ID),
+            ),
+            "/origin",
+            origin.clone(),
+        );
         let decoded: Command<account::Command> = both_ways(&with(&at_home, "/expected", json!(3)));
         assert_eq!(decoded.expected, Some(3));
         let commit = json!({
@@ -355,10 +387,22 @@ fn envelopes() {
 
 #[test]
 fn subjects_of_areas_and_claims() {
-    let areas = ["access_token", "account", "email", "member", "project", "role", "session", "tenant"];
+    let areas = [
+        "access_token",
+        "account",
+        "email",
+        "member",
+        "project",
+        "role",
+        "session",
+        "tenant",
+    ];
     let claims = ["email", "slug", "member_email", "member_account", "owner"];
     let events = areas.map(|area| format!("evt.{ID}.{area}.{ID}"));
-    for golden in events.into_iter().chain(claims.map(|kind| format!("clm.{ID}.{kind}.{ID}"))) {
+    for golden in events
+        .into_iter()
+        .chain(claims.map(|kind| format!("clm.{ID}.{kind}.{ID}")))
+    {
         assert_eq!(Subject::parse(&golden).unwrap().to_string(), golden);
     }
 }
@@ -370,7 +414,8 @@ fn a_commit_survives_new_fields_wherever_they_are_but_no_new_event_or_area() {
         "events": [{"type": "used"}],
     });
     let decoded: Commit<session::Event> = both_ways(&commit);
-    let decode = |at, value| serde_json::from_value::<Commit<session::Event>>(with(&commit, at, value));
+    let decode =
+        |at, value| serde_json::from_value::<Commit<session::Event>>(with(&commit, at, value));
     for at in ["/events/0/new_field", "/actor/new_field"] {
         assert_eq!(decode(at, json!({"anything": 1})).unwrap(), decoded, "{at}");
     }
@@ -380,7 +425,8 @@ fn a_commit_survives_new_fields_wherever_they_are_but_no_new_event_or_area() {
 
 #[test]
 fn views() {
-    let document = |view: Value| json!({"_id": ID, "tenant": "platform", "revision": 3, "view": view});
+    let document =
+        |view: Value| json!({"_id": ID, "tenant": "platform", "revision": 3, "view": view});
     let challenge = json!({"id": ID, "requested_at": 5, "failures": 1});
     for verification in [Value::Null, challenge] {
         both_ways::<Document<account::View>>(&document(json!({
@@ -399,7 +445,11 @@ fn views() {
     for status in ["requested", "sent", "failed"] {
         both_ways::<Document<email::View>>(&document(mail(status)));
     }
-    both_ways::<Document<email::View>>(&document(with(&mail("failed"), "/reason", json!("550 no"))));
+    both_ways::<Document<email::View>>(&document(with(
+        &mail("failed"),
+        "/reason",
+        json!("550 no"),
+    )));
     both_ways::<Document<session::View>>(&document(Value::Null));
     let tenant = json!({
         "name": "Acme", "slug": "acme", "founder": ID, "plan": ID, "settings": {"theme": "dark"}, "place": {"type": "shared"},
@@ -408,7 +458,11 @@ fn views() {
     both_ways::<Document<tenant::View>>(&document(tenant.clone()));
     both_ways::<Document<tenant::View>>(&document(without(&without(&tenant, "plan"), "moving_to")));
     for (account, status, invitation) in [
-        (Value::Null, "pending", json!({"id": ID, "requested_at": 5, "failures": 0})),
+        (
+            Value::Null,
+            "pending",
+            json!({"id": ID, "requested_at": 5, "failures": 0}),
+        ),
         (json!(ID), "accepted", Value::Null),
         (Value::Null, "rejected", Value::Null),
     ] {
@@ -417,9 +471,10 @@ fn views() {
             "created_at": 1, "updated_at": 2,
         })));
     }
-    both_ways::<Document<member::Membership>>(&document(json!({"account": ID, "tenant": ID, "since": 1})));
-    let role =
-        json!({"name": "Auditor", "permissions": ["read_audit_log"], "inherits": [{"custom": ID}], "created_at": 1, "updated_at": 2});
+    both_ways::<Document<member::Membership>>(&document(
+        json!({"account": ID, "tenant": ID, "since": 1}),
+    ));
+    let role = json!({"name": "Auditor", "permissions": ["read_audit_log"], "inherits": [{"custom": ID}], "created_at": 1, "updated_at": 2});
     both_ways::<Document<role::View>>(&document(json!({"roles": {ID: role}})));
     both_ways::<Document<role::View>>(&document(json!({"roles": {}})));
     both_ways::<Document<access_token::View>>(&document(

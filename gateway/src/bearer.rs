@@ -1,7 +1,8 @@
-//! Access tokens as machines show them: `ub_` and 64 characters that hold the tenant, a secret and a checksum.
+//! Access tokens as machines show them: `ub_` and 64 characters that hold the tenant, a secret and
+//! a checksum.
 //!
-//! The prefix and the checksum let scanners find leaked ones without asking anybody; the tenant says where to look. What is stored
-//! is the token's id, half of its SHA-256.
+//! The prefix and the checksum let scanners find leaked ones without asking anybody; the tenant
+//! says where to look. What is stored is the token's id, half of its SHA-256.
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use data_encoding::{Encoding, Specification};
@@ -19,8 +20,12 @@ const CHECKSUM: usize = 4;
 /// Base 32 in lower case, as RFC 4648 has it, without padding: a double click selects all of it.
 static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
-    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+    specification
+        .symbols
+        .push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification
+        .encoding()
+        .unwrap_or(data_encoding::BASE32_NOPAD)
 });
 
 /// A token as it is handed out.
@@ -36,7 +41,10 @@ impl Token {
         let mut bytes = tenant.bytes().to_vec();
         bytes.extend(secret);
         bytes.extend(checksum(&bytes));
-        Ok(Self { text: format!("{PREFIX}{}", BASE32.encode(&bytes)), tenant })
+        Ok(Self {
+            text: format!("{PREFIX}{}", BASE32.encode(&bytes)),
+            tenant,
+        })
     }
 
     /// Reads a token; `None` for what was never one.
@@ -44,7 +52,10 @@ impl Token {
         let bytes = BASE32.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         let (content, sum) = bytes.split_at_checked(CONTENT)?;
         let tenant = Id::from_bytes(content.get(..16)?.try_into().ok()?);
-        (sum == checksum(content)).then(|| Self { text: text.to_owned(), tenant })
+        (sum == checksum(content)).then(|| Self {
+            text: text.to_owned(),
+            tenant,
+        })
     }
 
     /// What is handed out, once.
@@ -88,7 +99,9 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Bearer {
         (None, _) => Bearer::Absent,
         (Some(value), None) => {
             let text = value.to_str().ok().and_then(|text| text.split_once(' '));
-            let token = text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).and_then(|(_, token)| Token::parse(token.trim()));
+            let token = text
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .and_then(|(_, token)| Token::parse(token.trim()));
             token.map_or(Bearer::Nonsense, Bearer::Token)
         }
         (Some(_), Some(_)) => Bearer::Nonsense,
@@ -112,7 +125,14 @@ mod tests {
             forged.replace_range(at..=at, other);
             assert!(Token::parse(&forged).is_none(), "{at}");
         }
-        for wrong in ["", "ub_", &token.text()[..66], &format!("{}a", token.text()), &token.text().to_uppercase(), "ub_ä"] {
+        for wrong in [
+            "",
+            "ub_",
+            &token.text()[..66],
+            &format!("{}a", token.text()),
+            &token.text().to_uppercase(),
+            "ub_ä",
+        ] {
             assert!(Token::parse(wrong).is_none(), "{wrong}");
         }
     }
@@ -120,14 +140,28 @@ mod tests {
     #[test]
     fn only_one_bearer_token_is_taken() {
         let token = Token::mint(Id::from_bytes([7; 16])).unwrap();
-        let header = |texts: &[String]| texts.iter().map(|text| (AUTHORIZATION, text.parse().unwrap())).collect::<HeaderMap>();
+        let header = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| (AUTHORIZATION, text.parse().unwrap()))
+                .collect::<HeaderMap>()
+        };
         let good = format!("Bearer {}", token.text());
         assert!(matches!(bearer(&header(&[])), Bearer::Absent));
-        assert!(matches!(bearer(&header(std::slice::from_ref(&good))), Bearer::Token(_)));
-        for wrong in
-            [vec![good.clone(), good.clone()], vec![format!("Basic {}", token.text())], vec![token.text().to_owned()], vec![String::new()]]
-        {
-            assert!(matches!(bearer(&header(&wrong)), Bearer::Nonsense), "{wrong:?}");
+        assert!(matches!(
+            bearer(&header(std::slice::from_ref(&good))),
+            Bearer::Token(_)
+        ));
+        for wrong in [
+            vec![good.clone(), good.clone()],
+            vec![format!("Basic {}", token.text())],
+            vec![token.text().to_owned()],
+            vec![String::new()],
+        ] {
+            assert!(
+                matches!(bearer(&header(&wrong)), Bearer::Nonsense),
+                "{wrong:?}"
+            );
         }
     }
 }

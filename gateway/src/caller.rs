@@ -1,7 +1,7 @@
 //! Who makes a request: the only source of tenant ids and actors.
 //!
-//! Read anew for each request from the session's and the account's views, so that a revocation counts at once at every
-//! gateway. What the caller may do is decided elsewhere.
+//! Read anew for each request from the session's and the account's views, so that a revocation
+//! counts at once at every gateway. What the caller may do is decided elsewhere.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,8 +11,8 @@ use axum::{
     http::{HeaderMap, Uri, header::USER_AGENT},
 };
 use events_schema::{
-    AccessTokenId, AccountId, Actor, Address, Area, CommandId, Device, Id, Origin, Permissions, SessionId, TenantId, access_token, account,
-    member, secret::ServerKey, session, tenant,
+    AccessTokenId, AccountId, Actor, Address, Area, CommandId, Device, Id, Origin, Permissions,
+    SessionId, TenantId, access_token, account, member, secret::ServerKey, session, tenant,
 };
 use mongodb::bson::doc;
 
@@ -112,14 +112,27 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Caller {
-    /// Reads who makes a request, and in which tenant. A cookie or token that is malformed, foreign or over makes nobody of
-    /// them; a tenant that there is not, or that they do not belong to, is none.
+    /// Reads who makes a request, and in which tenant. A cookie or token that is malformed, foreign
+    /// or over makes nobody of them; a tenant that there is not, or that they do not belong to, is
+    /// none.
     pub(crate) async fn of(state: &State, asked: &Asked<'_>, body: Bytes) -> Result<Self, Error> {
         let headers = asked.headers;
-        let key = headers.get(IDEMPOTENCY_KEY).map(|value| idempotency_key(value.as_bytes())).transpose()?;
+        let key = headers
+            .get(IDEMPOTENCY_KEY)
+            .map(|value| idempotency_key(value.as_bytes()))
+            .transpose()?;
         let idempotency = key.map(|key| Idempotency { key, body });
-        let mut caller = Self { origin: origin(state, asked), idempotency, ..Self::nobody(asked.trace) };
-        let named = named(&state.config.tenant_resolvers, &state.config.public_url, headers, asked.uri);
+        let mut caller = Self {
+            origin: origin(state, asked),
+            idempotency,
+            ..Self::nobody(asked.trace)
+        };
+        let named = named(
+            &state.config.tenant_resolvers,
+            &state.config.public_url,
+            headers,
+            asked.uri,
+        );
         match bearer(headers) {
             Bearer::Absent => {
                 if let Some(session) = cookie::session_id(headers, state.config.is_https()) {
@@ -128,7 +141,8 @@ impl Caller {
                 if let Some(identity) = &caller.identity
                     && let Some(tenant) = find_tenant(state, &named).await?
                 {
-                    caller.membership = Membership::of(state, tenant, identity.account_id()).await?;
+                    caller.membership =
+                        Membership::of(state, tenant, identity.account_id()).await?;
                 }
             }
             Bearer::Nonsense => {}
@@ -139,14 +153,27 @@ impl Caller {
 
     /// Somebody who is not logged in and says nothing about themselves.
     pub(crate) fn nobody(trace: Trace) -> Self {
-        let origin = Origin { address: None, device: Device::from_user_agent("") };
-        Self { identity: None, membership: None, origin, trace, idempotency: None }
+        let origin = Origin {
+            address: None,
+            device: Device::from_user_agent(""),
+        };
+        Self {
+            identity: None,
+            membership: None,
+            origin,
+            trace,
+            idempotency: None,
+        }
     }
 
     async fn identify(&self, state: &State, id: SessionId) -> Result<Option<Identity>, Error> {
         let views = state.views.platform();
-        let Some(session) = views.get::<session::View>(id.0).await? else { return Ok(None) };
-        let Some(account) = views.get::<account::View>(session.view.account.0).await? else { return Ok(None) };
+        let Some(session) = views.get::<session::View>(id.0).await? else {
+            return Ok(None);
+        };
+        let Some(account) = views.get::<account::View>(session.view.account.0).await? else {
+            return Ok(None);
+        };
         let now = now();
         if !session.view.is_live(now, account.view.epoch) {
             return Ok(None);
@@ -156,18 +183,41 @@ impl Caller {
             let last_use = session.view.last_used_at.0.to_be_bytes();
             let command = CommandId(state.config.secret.id(&[b"touch", id.0.bytes(), &last_use]));
             let actor = Actor::Account(AccountId(account.id));
-            state.commands.send_in_background(self, actor, Area::Session, Wish::new(id.0, command, session::Command::Touch));
+            state.commands.send_in_background(
+                self,
+                actor,
+                Area::Session,
+                Wish::new(id.0, command, session::Command::Touch),
+            );
         }
         Ok(Some(Identity::new(state, By::Session(id), account)))
     }
 
-    /// A token acts in its own tenant, within its scopes and what its creator may do there now. Where the creator is no longer a
-    /// member it is worth nothing.
-    async fn take_token(&mut self, state: &State, token: &Token, named: &Named) -> Result<(), Error> {
-        let Some(tenant) = find_tenant(state, &Named::Id(token.tenant())).await? else { return Ok(()) };
+    /// A token acts in its own tenant, within its scopes and what its creator may do there now.
+    /// Where the creator is no longer a member it is worth nothing.
+    async fn take_token(
+        &mut self,
+        state: &State,
+        token: &Token,
+        named: &Named,
+    ) -> Result<(), Error> {
+        let Some(tenant) = find_tenant(state, &Named::Id(token.tenant())).await? else {
+            return Ok(());
+        };
         let id = token.id();
-        let Some(found) = state.views.of(&tenant)?.get::<access_token::View>(id.0).await? else { return Ok(()) };
-        let account = state.views.platform().get::<account::View>(found.view.creator.0).await?;
+        let Some(found) = state
+            .views
+            .of(&tenant)?
+            .get::<access_token::View>(id.0)
+            .await?
+        else {
+            return Ok(());
+        };
+        let account = state
+            .views
+            .platform()
+            .get::<account::View>(found.view.creator.0)
+            .await?;
         let own = match named {
             Named::None => true,
             Named::Id(id) => *id == tenant.id,
@@ -175,12 +225,18 @@ impl Caller {
             Named::Nonsense => false,
         };
         let membership = Membership::of(state, tenant, found.view.creator).await?;
-        let (Some(account), Some(mut membership)) = (account, membership) else { return Ok(()) };
+        let (Some(account), Some(mut membership)) = (account, membership) else {
+            return Ok(());
+        };
         if now() >= found.view.expires_at {
             return Ok(());
         }
         state.token_uses.note(id);
-        membership.rights = membership.rights.intersection(&found.view.scopes).copied().collect();
+        membership.rights = membership
+            .rights
+            .intersection(&found.view.scopes)
+            .copied()
+            .collect();
         self.identity = Some(Identity::new(state, By::AccessToken(id), account));
         self.membership = own.then_some(membership);
         Ok(())
@@ -188,10 +244,12 @@ impl Caller {
 
     /// Who wants what this request asks for.
     pub(crate) fn actor(&self) -> Actor {
-        self.identity.as_ref().map_or(Actor::Anonymous, |identity| match identity.by {
-            By::Session(_) => Actor::Account(identity.account_id()),
-            By::AccessToken(id) => Actor::AccessToken(id),
-        })
+        self.identity
+            .as_ref()
+            .map_or(Actor::Anonymous, |identity| match identity.by {
+                By::Session(_) => Actor::Account(identity.account_id()),
+                By::AccessToken(id) => Actor::AccessToken(id),
+            })
     }
 
     /// Who it is, person or machine, where that is required.
@@ -202,7 +260,11 @@ impl Caller {
     /// Who it is, where it must be a person.
     pub(crate) fn person(&self) -> Result<&Identity, Error> {
         let identity = self.identity()?;
-        if identity.session().is_some() { Ok(identity) } else { Err(Error::Forbidden) }
+        if identity.session().is_some() {
+            Ok(identity)
+        } else {
+            Err(Error::Forbidden)
+        }
     }
 
     /// The tenant that the request is about. A foreign one answers as a missing one.
@@ -211,11 +273,20 @@ impl Caller {
         self.membership.as_ref().ok_or(Error::NotFound)
     }
 
-    /// Names the command of the field being resolved: as a new one, or, where the client named the request, so that
-    /// the same field of the same request by the same actor is the same command.
-    pub(crate) fn command_id(&self, key: &ServerKey, field: &Context<'_>) -> Result<CommandId, Error> {
-        let Some(request) = &self.idempotency else { return new_command_id() };
-        let path = field.path_node.map(|node| node.to_string()).unwrap_or_default();
+    /// Names the command of the field being resolved: as a new one, or, where the client named the
+    /// request, so that the same field of the same request by the same actor is the same command.
+    pub(crate) fn command_id(
+        &self,
+        key: &ServerKey,
+        field: &Context<'_>,
+    ) -> Result<CommandId, Error> {
+        let Some(request) = &self.idempotency else {
+            return new_command_id();
+        };
+        let path = field
+            .path_node
+            .map(|node| node.to_string())
+            .unwrap_or_default();
         Ok(self.command_id_at(key, request, &path))
     }
 
@@ -223,25 +294,53 @@ impl Caller {
         let actor = self.identity.as_ref().map(|identity| identity.account.id);
         let actor: &[u8] = actor.as_ref().map_or(b"anonymous", |id| id.bytes());
         // The body alone does not tell in which tenant.
-        let tenant = self.membership.as_ref().map(|membership| membership.tenant.id);
+        let tenant = self
+            .membership
+            .as_ref()
+            .map(|membership| membership.tenant.id);
         let tenant: &[u8] = tenant.as_ref().map_or(b"platform", |id| id.bytes());
-        CommandId(key.id(&[b"command", actor, tenant, request.key.as_bytes(), &request.body, path.as_bytes()]))
+        CommandId(key.id(&[
+            b"command",
+            actor,
+            tenant,
+            request.key.as_bytes(),
+            &request.body,
+            path.as_bytes(),
+        ]))
     }
 }
 
 impl Identity {
     fn new(state: &State, by: By, account: Found<account::View>) -> Self {
-        let is_platform_admin = account.view.verified && state.config.platform_admins.contains(&account.view.email);
-        Self { by, account, is_platform_admin }
+        let is_platform_admin =
+            account.view.verified && state.config.platform_admins.contains(&account.view.email);
+        Self {
+            by,
+            account,
+            is_platform_admin,
+        }
     }
 }
 
 impl Membership {
-    async fn of(state: &State, tenant: Found<tenant::View>, account: AccountId) -> Result<Option<Self>, Error> {
+    async fn of(
+        state: &State,
+        tenant: Found<tenant::View>,
+        account: AccountId,
+    ) -> Result<Option<Self>, Error> {
         let views = state.views.of(&tenant)?;
         let accepted = doc! { "view.account": account.to_string(), "view.status": "accepted" };
-        let (member, roles) = tokio::try_join!(views.find_one::<member::View>(accepted), state.rights.of(&views, tenant.id))?;
-        Ok(member.map(|member| Self { rights: roles.of_member(&member.view), tenant, member, roles, views }))
+        let (member, roles) = tokio::try_join!(
+            views.find_one::<member::View>(accepted),
+            state.rights.of(&views, tenant.id)
+        )?;
+        Ok(member.map(|member| Self {
+            rights: roles.of_member(&member.view),
+            tenant,
+            member,
+            roles,
+            views,
+        }))
     }
 
     /// Which tenant.
@@ -253,21 +352,39 @@ impl Membership {
 async fn find_tenant(state: &State, named: &Named) -> Result<Option<Found<tenant::View>>, Error> {
     match named {
         Named::None | Named::Nonsense => Ok(None),
-        Named::Slug(slug) => state.views.platform().find_one(doc! { "view.slug": slug.as_str() }).await,
+        Named::Slug(slug) => {
+            state
+                .views
+                .platform()
+                .find_one(doc! { "view.slug": slug.as_str() })
+                .await
+        }
         Named::Id(id) => state.views.platform().get(*id).await,
     }
 }
 
-/// Where a request came from. Behind a proxy, the last address in the header that the operator has named: what stands before it
-/// is the client's own saying.
+/// Where a request came from. Behind a proxy, the last address in the header that the operator has
+/// named: what stands before it is the client's own saying.
 fn origin(state: &State, asked: &Asked<'_>) -> Origin {
-    let agent = asked.headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+    let agent = asked
+        .headers
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .unwrap_or_default();
     let said = state.config.client_address_header.as_ref().map(|name| {
-        let last = asked.headers.get_all(name).iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
+        let last = asked
+            .headers
+            .get_all(name)
+            .iter()
+            .next_back()
+            .and_then(|value| value.to_str().ok()?.rsplit(',').next());
         last.unwrap_or_default().trim().to_owned()
     });
     let address = said.or_else(|| asked.peer.map(|peer| peer.to_string()));
-    Origin { address: address.and_then(|text| Address::parse(&text).ok()), device: Device::from_user_agent(&agent) }
+    Origin {
+        address: address.and_then(|text| Address::parse(&text).ok()),
+        device: Device::from_user_agent(&agent),
+    }
 }
 
 /// Names a command that no retry need find again.
@@ -276,8 +393,15 @@ pub(crate) fn new_command_id() -> Result<CommandId, Error> {
 }
 
 fn idempotency_key(bytes: &[u8]) -> Result<String, Error> {
-    let key = str::from_utf8(bytes).ok().filter(|key| (1..=128).contains(&key.len()) && key.bytes().all(|c| (b' '..=b'~').contains(&c)));
-    key.map(str::to_owned).ok_or_else(|| Error::input(IDEMPOTENCY_KEY, "Idempotency-Key must have 1 to 128 printable ASCII characters."))
+    let key = str::from_utf8(bytes).ok().filter(|key| {
+        (1..=128).contains(&key.len()) && key.bytes().all(|c| (b' '..=b'~').contains(&c))
+    });
+    key.map(str::to_owned).ok_or_else(|| {
+        Error::input(
+            IDEMPOTENCY_KEY,
+            "Idempotency-Key must have 1 to 128 printable ASCII characters.",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -297,11 +421,22 @@ mod tests {
         let secret = ServerKey::parse(&"k".repeat(32)).unwrap();
         let caller = Caller::nobody(Trace::of(None));
         let id = |key: &str, body: &'static str, path| {
-            caller.command_id_at(&secret, &Idempotency { key: key.to_owned(), body: Bytes::from(body) }, path)
+            caller.command_id_at(
+                &secret,
+                &Idempotency {
+                    key: key.to_owned(),
+                    body: Bytes::from(body),
+                },
+                path,
+            )
         };
         let first = id("k", "body", "account.register");
         assert_eq!(first, id("k", "body", "account.register"));
-        for other in [id("k2", "body", "account.register"), id("k", "body2", "account.register"), id("k", "body", "account.second")] {
+        for other in [
+            id("k2", "body", "account.register"),
+            id("k", "body2", "account.register"),
+            id("k", "body", "account.second"),
+        ] {
             assert_ne!(first, other);
         }
     }

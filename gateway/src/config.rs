@@ -1,6 +1,8 @@
-//! What an operator may set, as command-line options or environment variables. Defaults suit one machine.
+//! What an operator may set, as command-line options or environment variables. Defaults suit one
+//! machine.
 //!
-//! Limits that protect the gateway itself are constants beside the code that they bound, not settings.
+//! Limits that protect the gateway itself are constants beside the code that they bound, not
+//! settings.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -30,11 +32,13 @@ pub struct Config {
     #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend", value_parser = Place::parse_platform)]
     pub mongo_database: String,
 
-    /// Further MongoDB hosts for tenants with a database of their own, each by a name: `eu=mongodb://…;us=mongodb://…`.
+    /// Further MongoDB hosts for tenants with a database of their own, each by a name:
+    /// `eu=mongodb://…;us=mongodb://…`.
     #[arg(long, env = "UB_MONGO_HOSTS", hide_env_values = true, value_delimiter = ';', value_parser = mongo_host)]
     pub mongo_hosts: Vec<(HostName, String)>,
 
-    /// Where the views of new tenants are to live; those of any tenant are moved by `workers move-tenant`.
+    /// Where the views of new tenants are to live; those of any tenant are moved by `workers
+    /// move-tenant`.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
     pub tenant_databases: Strategy,
 
@@ -46,15 +50,18 @@ pub struct Config {
     #[arg(long, env = "UB_PLATFORM_ADMINS", value_delimiter = ',', value_parser = EmailAddress::parse)]
     pub platform_admins: Vec<EmailAddress>,
 
-    /// The header in which the proxy in front says who asks, such as `x-forwarded-for`; without it, the network address counts.
+    /// The header in which the proxy in front says who asks, such as `x-forwarded-for`; without it,
+    /// the network address counts.
     #[arg(long, env = "UB_CLIENT_ADDRESS_HEADER", value_parser = |text: &str| text.parse::<HeaderName>())]
     pub client_address_header: Option<HeaderName>,
 
-    /// Key that mail codes and links are derived from, 32 to 1024 characters, the same for gateways and workers.
+    /// Key that mail codes and links are derived from, 32 to 1024 characters, the same for gateways
+    /// and workers.
     #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
     pub secret: ServerKey,
 
-    /// Where users reach this gateway. With `https`, the session cookie is `__Host-session` and Secure.
+    /// Where users reach this gateway. With `https`, the session cookie is `__Host-session` and
+    /// Secure.
     #[arg(long, env = "UB_PUBLIC_URL", default_value = "http://127.0.0.1:9900", value_parser = http_url)]
     pub public_url: String,
 
@@ -78,7 +85,8 @@ pub enum Strategy {
     Shared,
     /// In a database of the tenant's own.
     Database,
-    /// In the platform's, unless whoever founds the tenant names a database of its own, and a host if they want.
+    /// In the platform's, unless whoever founds the tenant names a database of its own, and a host
+    /// if they want.
     Hybrid,
 }
 
@@ -93,7 +101,9 @@ impl fmt::Display for Strategy {
 }
 
 fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {
-    let (name, url) = text.split_once('=').ok_or(Invalid("must be a name and a URL, as in eu=mongodb://host:27017"))?;
+    let (name, url) = text.split_once('=').ok_or(Invalid(
+        "must be a name and a URL, as in eu=mongodb://host:27017",
+    ))?;
     Ok((HostName::parse(name.trim())?, url.trim().to_owned()))
 }
 
@@ -116,7 +126,14 @@ impl fmt::Debug for Config {
             .field("nats_url", &redacted(&self.nats_url))
             .field("mongo_url", &redacted(&self.mongo_url))
             .field("mongo_database", &self.mongo_database)
-            .field("mongo_hosts", &self.mongo_hosts.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field(
+                "mongo_hosts",
+                &self
+                    .mongo_hosts
+                    .iter()
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>(),
+            )
             .field("tenant_databases", &self.tenant_databases)
             .field("tenant_resolvers", &self.tenant_resolvers)
             .field("platform_admins", &self.platform_admins)
@@ -141,16 +158,23 @@ fn redacted(urls: &str) -> String {
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let loopback = |rest: &str| {
-        ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|host| rest.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])))
+        ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
+            rest.strip_prefix(host)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        })
     };
     match rest {
         // Over plain HTTP the session cookie could be read on the way.
-        Some(host) if text.starts_with("http://") && !loopback(host) => Err("must begin with https://, except on localhost"),
-        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text.trim_end_matches('/').to_owned()),
+        Some(host) if text.starts_with("http://") && !loopback(host) => {
+            Err("must begin with https://, except on localhost")
+        }
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
         _ => Err("must begin with http:// or https:// and name a host"),
     }
 }
@@ -173,15 +197,28 @@ mod tests {
     fn what_is_not_set_has_its_documented_default() {
         let config = Config::try_parse_from(REQUIRED).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:9900");
-        assert_eq!((config.password_min_length, config.command_timeout_ms, config.production), (15, 5000, false));
+        assert_eq!(
+            (
+                config.password_min_length,
+                config.command_timeout_ms,
+                config.production
+            ),
+            (15, 5000, false)
+        );
         assert!(!config.is_https());
     }
 
     #[test]
     fn no_secret_is_printed() {
         let printed = format!("{:?}", Config::try_parse_from(REQUIRED).unwrap());
-        assert!(!printed.contains("hunter2") && !printed.contains("0123456789abcdef"), "{printed}");
-        assert!(printed.contains("nats://***@localhost:4222,nats://***@b:4222"), "{printed}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains("0123456789abcdef"),
+            "{printed}"
+        );
+        assert!(
+            printed.contains("nats://***@localhost:4222,nats://***@b:4222"),
+            "{printed}"
+        );
     }
 
     #[test]
@@ -193,7 +230,10 @@ mod tests {
             ("--public-url", "https://"),
             ("--secret", "short"),
         ] {
-            assert!(Config::try_parse_from(REQUIRED.into_iter().chain([option, wrong])).is_err(), "{option} {wrong}");
+            assert!(
+                Config::try_parse_from(REQUIRED.into_iter().chain([option, wrong])).is_err(),
+                "{option} {wrong}"
+            );
         }
     }
 }

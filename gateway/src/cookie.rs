@@ -1,6 +1,7 @@
 //! The session cookie: the token in it, how it is read, set and cleared.
 //!
-//! The token is known to the client alone: what is stored is the session's id, half of the token's SHA-256.
+//! The token is known to the client alone: what is stored is the session's id, half of the token's
+//! SHA-256.
 
 use anyhow::anyhow;
 use axum::http::{HeaderMap, header::COOKIE};
@@ -20,7 +21,12 @@ impl Token {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        BASE64URL_NOPAD.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+        BASE64URL_NOPAD
+            .decode(text.as_bytes())
+            .ok()?
+            .try_into()
+            .ok()
+            .map(Self)
     }
 
     /// The session that it opens.
@@ -32,7 +38,11 @@ impl Token {
 
     /// The `Set-Cookie` that hands it to the client.
     pub(crate) fn set_cookie(&self, https: bool) -> String {
-        cookie(https, &BASE64URL_NOPAD.encode(&self.0), session::LIFETIME.as_secs())
+        cookie(
+            https,
+            &BASE64URL_NOPAD.encode(&self.0),
+            session::LIFETIME.as_secs(),
+        )
     }
 }
 
@@ -41,11 +51,20 @@ pub(crate) fn clear_cookie(https: bool) -> String {
     cookie(https, "", 0)
 }
 
-/// The session that a request's cookie names, if it is well formed; whether it is alive is the view's to say.
+/// The session that a request's cookie names, if it is well formed; whether it is alive is the
+/// view's to say.
 pub(crate) fn session_id(headers: &HeaderMap, https: bool) -> Option<SessionId> {
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    let mut tokens = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(key, _)| *key == name(https));
-    tokens.find_map(|(_, token)| Token::parse(token)).map(|token| token.session_id())
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    let mut tokens = pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(key, _)| *key == name(https));
+    tokens
+        .find_map(|(_, token)| Token::parse(token))
+        .map(|token| token.session_id())
 }
 
 /// `__Host-` keeps sub-domains from planting a cookie, but browsers accept it over TLS only.
@@ -55,7 +74,10 @@ const fn name(https: bool) -> &'static str {
 
 fn cookie(https: bool, value: &str, max_age_secs: u64) -> String {
     let secure = if https { "; Secure" } else { "" };
-    format!("{}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}", name(https))
+    format!(
+        "{}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}",
+        name(https)
+    )
 }
 
 /// Random bytes from the operating system.
@@ -70,7 +92,10 @@ mod tests {
     use super::*;
 
     fn request(cookies: &[&str]) -> HeaderMap {
-        cookies.iter().map(|text| (COOKIE, text.parse().unwrap())).collect()
+        cookies
+            .iter()
+            .map(|text| (COOKIE, text.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -79,7 +104,10 @@ mod tests {
         for https in [true, false] {
             let set = token.set_cookie(https);
             let pair = set.split(';').next().unwrap();
-            assert_eq!(session_id(&request(&["a=b", &format!("theme=dark; {pair};x")]), https), Some(token.session_id()));
+            assert_eq!(
+                session_id(&request(&["a=b", &format!("theme=dark; {pair};x")]), https),
+                Some(token.session_id())
+            );
             assert_eq!(session_id(&request(&[pair]), !https), None);
         }
     }
@@ -88,9 +116,15 @@ mod tests {
     fn over_tls_the_cookie_is_secure_and_bound_to_the_host() {
         let set = Token([7; 32]).set_cookie(true);
         assert!(set.starts_with("__Host-session="), "{set}");
-        assert!(set.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000; Secure"), "{set}");
+        assert!(
+            set.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000; Secure"),
+            "{set}"
+        );
         assert!(!Token([7; 32]).set_cookie(false).contains("Secure"));
-        assert_eq!(clear_cookie(false), "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        assert_eq!(
+            clear_cookie(false),
+            "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
+        );
     }
 
     #[test]
@@ -98,7 +132,17 @@ mod tests {
         let short = format!("session={}", "A".repeat(42));
         let padded = format!("session={}=", "A".repeat(43));
         let loose_bits = format!("session={}B", "A".repeat(42));
-        for wrong in ["", "session", "session=", "session=x", "Session=AAAA", ";;;=;", &short, &padded, &loose_bits] {
+        for wrong in [
+            "",
+            "session",
+            "session=",
+            "session=x",
+            "Session=AAAA",
+            ";;;=;",
+            &short,
+            &padded,
+            &loose_bits,
+        ] {
             assert_eq!(session_id(&request(&[wrong]), false), None, "{wrong}");
         }
     }

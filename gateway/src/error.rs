@@ -17,7 +17,10 @@ pub(crate) enum Error {
     /// There is no such thing, or it is somebody else's: the same answer.
     NotFound,
     /// The client must say something else; where it is one input's fault, its name.
-    BadUserInput { field: Option<&'static str>, message: String },
+    BadUserInput {
+        field: Option<&'static str>,
+        message: String,
+    },
     /// Try again after a while.
     RateLimited { retry_after: Duration },
     /// Published, but not known to be decided and shown yet.
@@ -36,12 +39,18 @@ impl Error {
 
     /// An input is wrong, in a whole sentence.
     pub(crate) fn input(field: &'static str, message: impl Into<String>) -> Self {
-        Self::BadUserInput { field: Some(field), message: message.into() }
+        Self::BadUserInput {
+            field: Some(field),
+            message: message.into(),
+        }
     }
 
     /// The request as a whole is wrong.
     pub(crate) fn request(message: impl Into<String>) -> Self {
-        Self::BadUserInput { field: None, message: message.into() }
+        Self::BadUserInput {
+            field: None,
+            message: message.into(),
+        }
     }
 
     /// Nobody is logged in.
@@ -51,14 +60,20 @@ impl Error {
 
     /// Where a rejection has a meaning of its own, that meaning; any other error as it is.
     pub(crate) fn if_rejected(self, meaning: impl FnOnce() -> Self) -> Self {
-        if let Self::Rejected(_) = self { meaning() } else { self }
+        if let Self::Rejected(_) = self {
+            meaning()
+        } else {
+            self
+        }
     }
 }
 
 impl Error {
-    /// Where what was named is missing or no longer valid, what that means; any other error as it is.
+    /// Where what was named is missing or no longer valid, what that means; any other error as it
+    /// is.
     pub(crate) fn if_missing(self, meaning: impl FnOnce() -> Self) -> Self {
-        let missing = |rejected: &Rejected| matches!(rejected.code.as_str(), "not_found" | "challenge_ended");
+        let missing =
+            |rejected: &Rejected| matches!(rejected.code.as_str(), "not_found" | "challenge_ended");
         if let Self::Rejected(rejected) = &self
             && missing(rejected)
         {
@@ -82,33 +97,62 @@ impl From<Error> for async_graphql::Error {
             if let Some((key, value)) = extra {
                 extensions.set(key, value);
             }
-            Self { message, source: None, extensions: Some(extensions) }
+            Self {
+                message,
+                source: None,
+                extensions: Some(extensions),
+            }
         };
         match error {
             Error::Unauthenticated(message) => answer("UNAUTHENTICATED", message.to_owned(), None),
-            Error::Forbidden => answer("FORBIDDEN", "You are not allowed to do this.".to_owned(), None),
+            Error::Forbidden => answer(
+                "FORBIDDEN",
+                "You are not allowed to do this.".to_owned(),
+                None,
+            ),
             Error::NotFound => answer("NOT_FOUND", "There is no such thing.".to_owned(), None),
-            Error::BadUserInput { field, message } => answer("BAD_USER_INPUT", message, field.map(|name| ("field", name.into()))),
+            Error::BadUserInput { field, message } => answer(
+                "BAD_USER_INPUT",
+                message,
+                field.map(|name| ("field", name.into())),
+            ),
             Error::RateLimited { retry_after } => {
                 let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
-                answer("RATE_LIMITED", format!("Too many attempts; try again in {seconds} s."), Some(("retryAfter", seconds.into())))
+                answer(
+                    "RATE_LIMITED",
+                    format!("Too many attempts; try again in {seconds} s."),
+                    Some(("retryAfter", seconds.into())),
+                )
             }
             Error::Pending(id) => {
                 let message = "This takes longer than usual; it may still be done.".to_owned();
-                answer("PENDING", message, Some(("commandId", id.to_string().into())))
+                answer(
+                    "PENDING",
+                    message,
+                    Some(("commandId", id.to_string().into())),
+                )
             }
             Error::Rejected(Rejected { code, message }) => match code.as_str() {
                 "not_found" => Error::NotFound.into(),
-                "challenge_ended" | "too_many_settings" | "scopes_missing" | "expiry_out_of_bounds" => {
-                    answer("BAD_USER_INPUT", message, None)
-                }
+                "challenge_ended"
+                | "too_many_settings"
+                | "scopes_missing"
+                | "expiry_out_of_bounds" => answer("BAD_USER_INPUT", message, None),
                 "forbidden" => answer("FORBIDDEN", message, None),
-                // `already_exists`, `password_changed_meanwhile` and the rest: the state of things is against it.
+                // `already_exists`, `password_changed_meanwhile` and the rest: the state of things
+                // is against it.
                 _ => answer("CONFLICT", message, None),
             },
             Error::Internal(cause) => {
-                let internal = answer("INTERNAL", "Something went wrong on our side.".to_owned(), None);
-                Self { source: Some(Arc::new(cause)), ..internal }
+                let internal = answer(
+                    "INTERNAL",
+                    "Something went wrong on our side.".to_owned(),
+                    None,
+                );
+                Self {
+                    source: Some(Arc::new(cause)),
+                    ..internal
+                }
             }
         }
     }
@@ -116,15 +160,28 @@ impl From<Error> for async_graphql::Error {
 
 impl From<Error> for ServerError {
     fn from(error: Error) -> Self {
-        let async_graphql::Error { message, source, extensions } = error.into();
-        Self { message, source, locations: Vec::new(), path: Vec::new(), extensions }
+        let async_graphql::Error {
+            message,
+            source,
+            extensions,
+        } = error.into();
+        Self {
+            message,
+            source,
+            locations: Vec::new(),
+            path: Vec::new(),
+            extensions,
+        }
     }
 }
 
-/// Makes errors fit to be answered: what has no code is the query's fault, and what is our own is logged.
+/// Makes errors fit to be answered: what has no code is the query's fault, and what is our own is
+/// logged.
 pub(crate) fn finish(errors: &mut [ServerError], request_id: &str) {
     for error in errors {
-        let cause = error.source::<anyhow::Error>().map(|cause| format!("{cause:#}"));
+        let cause = error
+            .source::<anyhow::Error>()
+            .map(|cause| format!("{cause:#}"));
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", "BAD_USER_INPUT");
@@ -139,25 +196,39 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str) {
     }
 }
 
-/// The field that the GraphQL library found missing or mistyped, and what to say of it. The library tells in words alone;
-/// should they change, the field is no longer named, which `every_refused_field_is_named` notices.
+/// The field that the GraphQL library found missing or mistyped, and what to say of it. The library
+/// tells in words alone; should they change, the field is no longer named, which
+/// `every_refused_field_is_named` notices.
 fn wrong_input(library: &str) -> Option<(String, String)> {
     let required = " is required but not provided";
-    // `Invalid value for argument "input", field "email" of type "String!" is required but not provided`,
-    // `Field "register" argument "input" of type "AccountMutation" is required but not provided`.
+    // `Invalid value for argument "input", field "email" of type "String!" is required but not
+    // provided`, `Field "register" argument "input" of type "AccountMutation" is required but not
+    // provided`.
     if let Some(before) = library.strip_suffix(required) {
-        let (_, named) = before.rsplit_once(" field \"").or_else(|| before.rsplit_once(" argument \""))?;
+        let (_, named) = before
+            .rsplit_once(" field \"")
+            .or_else(|| before.rsplit_once(" argument \""))?;
         let (field, _) = named.split_once('"')?;
         return Some((field.to_owned(), format!("{field} is required.")));
     }
     // `Variable input is not defined.`
-    if let Some(variable) = library.strip_prefix("Variable ").and_then(|rest| rest.strip_suffix(" is not defined.")) {
+    if let Some(variable) = library
+        .strip_prefix("Variable ")
+        .and_then(|rest| rest.strip_suffix(" is not defined."))
+    {
         return Some((variable.to_owned(), format!("{variable} is required.")));
     }
     // `Invalid value for argument "input.email", expected type "String"`.
-    let (path, reason) = library.strip_prefix("Invalid value for argument \"")?.split_once("\", ")?;
-    let field = path.rsplit('.').find(|segment| segment.parse::<usize>().is_err())?;
-    let message = if let Some(name) = reason.strip_prefix("unknown field \"").and_then(|rest| rest.split('"').next()) {
+    let (path, reason) = library
+        .strip_prefix("Invalid value for argument \"")?
+        .split_once("\", ")?;
+    let field = path
+        .rsplit('.')
+        .find(|segment| segment.parse::<usize>().is_err())?;
+    let message = if let Some(name) = reason
+        .strip_prefix("unknown field \"")
+        .and_then(|rest| rest.split('"').next())
+    {
         return Some((name.to_owned(), format!("{name} is no field of {field}.")));
     } else if let Some(wanted) = reason.strip_prefix("expected type \"") {
         format!("{field} must be of type {}.", wanted.trim_end_matches('"'))
@@ -178,24 +249,47 @@ mod tests {
     }
 
     fn rejected(code: &str) -> Error {
-        Error::Rejected(Rejected { code: code.to_owned(), message: "Said the domain.".to_owned() })
+        Error::Rejected(Rejected {
+            code: code.to_owned(),
+            message: "Said the domain.".to_owned(),
+        })
     }
 
     #[test]
     fn every_error_has_its_documented_code() {
         let id = CommandId(events_schema::Id::from_bytes([0xab; 16]));
         for (error, expected) in [
-            (Error::not_logged_in(), r#""extensions":{"code":"UNAUTHENTICATED"}"#),
+            (
+                Error::not_logged_in(),
+                r#""extensions":{"code":"UNAUTHENTICATED"}"#,
+            ),
             (Error::NotFound, r#""extensions":{"code":"NOT_FOUND"}"#),
             (
                 Error::invalid("email")(Invalid("is odd")),
                 r#"{"message":"email is odd.","extensions":{"code":"BAD_USER_INPUT","field":"email"}}"#,
             ),
-            (Error::RateLimited { retry_after: Duration::from_millis(1_200) }, r#""extensions":{"code":"RATE_LIMITED","retryAfter":2}"#),
-            (Error::Pending(id), r#""extensions":{"code":"PENDING","commandId":"abababababababababababababababab"}"#),
-            (rejected("not_found"), r#"{"message":"There is no such thing.","extensions":{"code":"NOT_FOUND"}}"#),
-            (rejected("already_exists"), r#"{"message":"Said the domain.","extensions":{"code":"CONFLICT"}}"#),
-            (rejected("password_changed_meanwhile"), r#""code":"CONFLICT""#),
+            (
+                Error::RateLimited {
+                    retry_after: Duration::from_millis(1_200),
+                },
+                r#""extensions":{"code":"RATE_LIMITED","retryAfter":2}"#,
+            ),
+            (
+                Error::Pending(id),
+                r#""extensions":{"code":"PENDING","commandId":"abababababababababababababababab"}"#,
+            ),
+            (
+                rejected("not_found"),
+                r#"{"message":"There is no such thing.","extensions":{"code":"NOT_FOUND"}}"#,
+            ),
+            (
+                rejected("already_exists"),
+                r#"{"message":"Said the domain.","extensions":{"code":"CONFLICT"}}"#,
+            ),
+            (
+                rejected("password_changed_meanwhile"),
+                r#""code":"CONFLICT""#,
+            ),
             (rejected("challenge_ended"), r#""code":"BAD_USER_INPUT""#),
         ] {
             let json = answered(error);
@@ -207,13 +301,20 @@ mod tests {
     fn what_a_library_says_is_not_answered() {
         let json = answered(anyhow::anyhow!("mongodb://user:hunter2@host refused").into());
         assert!(!json.contains("mongodb"), "{json}");
-        assert!(json.contains(r#""extensions":{"code":"INTERNAL","requestId":"r1"}"#), "{json}");
+        assert!(
+            json.contains(r#""extensions":{"code":"INTERNAL","requestId":"r1"}"#),
+            "{json}"
+        );
     }
 
     #[test]
     fn what_the_library_finds_wrong_with_a_query_is_bad_input() {
         let mut errors = [ServerError::new("Unknown field", None)];
         finish(&mut errors, "r1");
-        assert!(serde_json::to_string(&errors[0]).unwrap().contains(r#""code":"BAD_USER_INPUT""#));
+        assert!(
+            serde_json::to_string(&errors[0])
+                .unwrap()
+                .contains(r#""code":"BAD_USER_INPUT""#)
+        );
     }
 }

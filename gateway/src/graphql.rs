@@ -1,6 +1,8 @@
-//! Assembles the GraphQL schema, and gives resolvers what they need: shared state, the caller, commands and views.
+//! Assembles the GraphQL schema, and gives resolvers what they need: shared state, the caller,
+//! commands and views.
 //!
-//! Each area's queries, mutations and types are in its own file; HTTP is in `http.rs`, limits in `limits.rs`.
+//! Each area's queries, mutations and types are in its own file; HTTP is in `http.rs`, limits in
+//! `limits.rs`.
 
 mod access_token;
 mod account;
@@ -22,7 +24,10 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::{Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{
+    Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType,
+    SimpleObject, Value,
+};
 use axum::http::header::SET_COOKIE;
 use events_schema::{CommandId, Id, Time, View};
 use jiff::Timestamp;
@@ -39,8 +44,8 @@ use crate::{
     views::Scoped,
 };
 
-/// Answers that must not tell whether an address is known take at least this long: longer than hashing a password and
-/// deciding a command together on a machine that is not overloaded.
+/// Answers that must not tell whether an address is known take at least this long: longer than
+/// hashing a password and deciding a command together on a machine that is not overloaded.
 const UNTELLING: Duration = Duration::from_millis(300);
 
 pub(crate) type Schema = async_graphql::Schema<Query, Mutation, feed::Feeds>;
@@ -52,7 +57,12 @@ pub(crate) type Schema = async_graphql::Schema<Query, Mutation, feed::Feeds>;
 pub(crate) fn schema(state: Arc<State>) -> anyhow::Result<Schema> {
     let production = state.config.production;
     let schema = builder().data(state).extension(Authorize);
-    let schema = if production { schema.disable_introspection().disable_suggestions() } else { schema }.finish();
+    let schema = if production {
+        schema.disable_introspection().disable_suggestions()
+    } else {
+        schema
+    }
+    .finish();
     operations::check(&schema.sdl())?;
     Ok(schema)
 }
@@ -75,7 +85,8 @@ pub(crate) struct Query(
     platform::PlatformQueries,
 );
 
-/// What may be done, by area. Fields of one request are done one after the other, also within an area.
+/// What may be done, by area. Fields of one request are done one after the other, also within an
+/// area.
 pub(crate) struct Mutation;
 
 #[Object]
@@ -119,7 +130,11 @@ impl Mutation {
 /// Accounts, passwords and sessions.
 #[derive(Default, MergedObject)]
 #[graphql(serial)]
-pub(crate) struct AccountMutation(account::RegistrationMutation, account::PasswordMutation, session::SessionMutation);
+pub(crate) struct AccountMutation(
+    account::RegistrationMutation,
+    account::PasswordMutation,
+    session::SessionMutation,
+);
 
 /// It was done.
 #[derive(SimpleObject)]
@@ -130,7 +145,10 @@ pub(crate) struct Success {
 
 impl Success {
     // `Option` since GraphQL puts null where a field fails, here and at every field below.
-    #[expect(clippy::unnecessary_wraps, reason = "every resolver that may fail answers a nullable field")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "every resolver that may fail answers a nullable field"
+    )]
     const fn yes() -> Result<Option<Self>, Error> {
         Ok(Some(Self { success: true }))
     }
@@ -147,12 +165,18 @@ fn id_of(text: &async_graphql::ID) -> Result<Id, Error> {
 #[Scalar]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let text = if let Value::String(text) = &value { text.parse::<Timestamp>().ok() } else { None };
-        text.map(|time| Self(Time(time.as_millisecond()))).ok_or_else(|| InputValueError::expected_type(value))
+        let text = if let Value::String(text) = &value {
+            text.parse::<Timestamp>().ok()
+        } else {
+            None
+        };
+        text.map(|time| Self(Time(time.as_millisecond())))
+            .ok_or_else(|| InputValueError::expected_type(value))
     }
 
     fn to_value(&self) -> Value {
-        Timestamp::from_millisecond(self.0.0).map_or(Value::Null, |time| Value::String(time.to_string()))
+        Timestamp::from_millisecond(self.0.0)
+            .map_or(Value::Null, |time| Value::String(time.to_string()))
     }
 }
 
@@ -166,7 +190,12 @@ struct Field<'a> {
 
 impl<'a> Field<'a> {
     fn of(ctx: &'a Context<'a>) -> Self {
-        Self { ctx, state: ctx.data_unchecked::<Arc<State>>(), caller: ctx.data_unchecked::<Caller>(), command: OnceLock::new() }
+        Self {
+            ctx,
+            state: ctx.data_unchecked::<Arc<State>>(),
+            caller: ctx.data_unchecked::<Caller>(),
+            command: OnceLock::new(),
+        }
     }
 
     /// What belongs to no tenant.
@@ -179,33 +208,63 @@ impl<'a> Field<'a> {
         self.ctx.data_unchecked::<Loaders>()
     }
 
-    /// The command of this field: the same for the same request said again under one `Idempotency-Key`.
+    /// The command of this field: the same for the same request said again under one
+    /// `Idempotency-Key`.
     fn command_id(&self) -> Result<CommandId, Error> {
         if let Some(id) = self.command.get() {
             return Ok(*id);
         }
-        let id = self.caller.command_id(&self.state.config.secret, self.ctx)?;
+        let id = self
+            .caller
+            .command_id(&self.state.config.secret, self.ctx)?;
         Ok(*self.command.get_or_init(|| id))
     }
 
     /// Says this field's command about an aggregate, and waits until the view `V` shows it.
-    async fn send<V: View>(&self, scope: &Scoped, aggregate: Id, payload: impl Serialize) -> Result<u64, Error> {
+    async fn send<V: View>(
+        &self,
+        scope: &Scoped,
+        aggregate: Id,
+        payload: impl Serialize,
+    ) -> Result<u64, Error> {
         self.send_at::<V>(scope, aggregate, None, payload).await
     }
 
-    /// The same, refused where the aggregate is at another revision than the client has seen, if it said which.
-    async fn send_at<V: View>(&self, scope: &Scoped, aggregate: Id, seen: Option<i64>, payload: impl Serialize) -> Result<u64, Error> {
-        let expected = seen.map(u64::try_from).transpose().map_err(|_| Error::input("revision", "revision must not be negative."))?;
-        let wish = Wish { aggregate, id: self.command_id()?, expected, payload };
-        self.state.commands.send::<V, _>(self.caller, scope, wish).await
+    /// The same, refused where the aggregate is at another revision than the client has seen, if it
+    /// said which.
+    async fn send_at<V: View>(
+        &self,
+        scope: &Scoped,
+        aggregate: Id,
+        seen: Option<i64>,
+        payload: impl Serialize,
+    ) -> Result<u64, Error> {
+        let expected = seen
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|_| Error::input("revision", "revision must not be negative."))?;
+        let wish = Wish {
+            aggregate,
+            id: self.command_id()?,
+            expected,
+            payload,
+        };
+        self.state
+            .commands
+            .send::<V, _>(self.caller, scope, wish)
+            .await
     }
 
     fn give_cookie(&self, token: &cookie::Token) {
-        self.ctx.append_http_header(SET_COOKIE, token.set_cookie(self.state.config.is_https()));
+        self.ctx
+            .append_http_header(SET_COOKIE, token.set_cookie(self.state.config.is_https()));
     }
 
     fn clear_cookie(&self) {
-        self.ctx.append_http_header(SET_COOKIE, cookie::clear_cookie(self.state.config.is_https()));
+        self.ctx.append_http_header(
+            SET_COOKIE,
+            cookie::clear_cookie(self.state.config.is_https()),
+        );
     }
 }
 
@@ -234,6 +293,9 @@ mod tests {
 
     #[test]
     fn a_time_is_written_as_rfc_3339() {
-        assert_eq!(DateTime(Time(1_700_000_000_123)).to_value(), Value::String("2023-11-14T22:13:20.123Z".to_owned()));
+        assert_eq!(
+            DateTime(Time(1_700_000_000_123)).to_value(),
+            Value::String("2023-11-14T22:13:20.123Z".to_owned())
+        );
     }
 }

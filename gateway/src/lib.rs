@@ -1,7 +1,7 @@
 //! The door: authenticates, parses, publishes commands, awaits their outcomes and reads views.
 //!
-//! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole program;
-//! [`app`] is its HTTP part, for whoever brings a server.
+//! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole
+//! program; [`app`] is its HTTP part, for whoever brings a server.
 
 mod bearer;
 mod caller;
@@ -36,8 +36,8 @@ pub use config::Config;
 pub use http::app;
 
 use crate::{
-    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords, readiness::Readiness, rights::Rights,
-    token_uses::TokenUses, views::Views,
+    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords,
+    readiness::Readiness, rights::Rights, token_uses::TokenUses, views::Views,
 };
 pub use tenancy::Resolver;
 
@@ -69,14 +69,32 @@ impl State {
         let logins = LoginThrottle::new(jetstream.clone(), config.secret.clone());
         let (rights, token_uses) = (Rights::new(), TokenUses::new(jetstream));
         let (log, readiness) = (Log::new(nats.clone()), Readiness::default());
-        Ok(Arc::new(Self { config, commands, views, passwords, logins, readiness, rights, token_uses, log, nats, closing }))
+        Ok(Arc::new(Self {
+            config,
+            commands,
+            views,
+            passwords,
+            logins,
+            readiness,
+            rights,
+            token_uses,
+            log,
+            nats,
+            closing,
+        }))
     }
 }
 
 /// Serves on `listener` until `shutdown`, then lets requests under way finish for a bounded time.
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let state = State::connect(config, shutdown.clone()).await?;
-    let address = listener.local_addr().context("reading the listening address")?;
+    let address = listener
+        .local_addr()
+        .context("reading the listening address")?;
     tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
     serve::serve(listener, app(state)?, shutdown).await;
     tracing::info!("gateway stopped");

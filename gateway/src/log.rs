@@ -1,7 +1,7 @@
 //! Reads a tenant's own commits from the log, for its audit log and its feed.
 //!
-//! One tenant at a time, and of each commit only what may be shown: who did what to which, when and from where. What the events
-//! carry stays where it is.
+//! One tenant at a time, and of each commit only what may be shown: who did what to which, when and
+//! from where. What the events carry stays where it is.
 
 use std::time::Duration;
 
@@ -61,8 +61,16 @@ impl Log {
     }
 
     /// Up to `limit` of a tenant's commits, the oldest first, and how many follow.
-    pub(crate) async fn page(&self, tenant: TenantId, from: From, limit: usize) -> Result<(Vec<Entry>, u64), Error> {
-        Ok(self.read(tenant, from, limit).await.context("reading the log")?)
+    pub(crate) async fn page(
+        &self,
+        tenant: TenantId,
+        from: From,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), Error> {
+        Ok(self
+            .read(tenant, from, limit)
+            .await
+            .context("reading the log")?)
     }
 
     /// How many of a tenant's commits stand at this sequence or behind it.
@@ -73,35 +81,80 @@ impl Log {
 
     /// The sequence of the latest message of all.
     pub(crate) async fn last_sequence(&self) -> Result<u64, Error> {
-        let answer = timeout(PATIENCE, self.nats.request(format!("$JS.API.STREAM.INFO.{EVENTS}"), "".into()));
-        let answer = answer.await.context("the log does not answer")?.context("asking for the end of the log")?;
-        let info: Value = serde_json::from_slice(&answer.payload).context("reading the end of the log")?;
-        Ok(info.pointer("/state/last_seq").and_then(Value::as_u64).context("the end of the log")?)
+        let answer = timeout(
+            PATIENCE,
+            self.nats
+                .request(format!("$JS.API.STREAM.INFO.{EVENTS}"), "".into()),
+        );
+        let answer = answer
+            .await
+            .context("the log does not answer")?
+            .context("asking for the end of the log")?;
+        let info: Value =
+            serde_json::from_slice(&answer.payload).context("reading the end of the log")?;
+        Ok(info
+            .pointer("/state/last_seq")
+            .and_then(Value::as_u64)
+            .context("the end of the log")?)
     }
 
-    async fn read(&self, tenant: TenantId, from: From, limit: usize) -> anyhow::Result<(Vec<Entry>, u64)> {
+    async fn read(
+        &self,
+        tenant: TenantId,
+        from: From,
+        limit: usize,
+    ) -> anyhow::Result<(Vec<Entry>, u64)> {
         let filter = format!("evt.{tenant}.*.*");
         let mut request = json!({ "next_by_subj": filter, "batch": limit });
         match from {
             From::Sequence(sequence) => request["seq"] = sequence.max(1).into(),
-            From::Time(Time(ms)) => request["start_time"] = Timestamp::from_millisecond(ms).context("a time")?.to_string().into(),
+            From::Time(Time(ms)) => {
+                request["start_time"] = Timestamp::from_millisecond(ms)
+                    .context("a time")?
+                    .to_string()
+                    .into()
+            }
         }
         let inbox = self.nats.new_inbox();
         let mut answers = self.nats.subscribe(inbox.clone()).await?;
-        self.nats.publish_with_reply(format!("$JS.API.DIRECT.GET.{EVENTS}"), inbox, request.to_string().into()).await?;
+        self.nats
+            .publish_with_reply(
+                format!("$JS.API.DIRECT.GET.{EVENTS}"),
+                inbox,
+                request.to_string().into(),
+            )
+            .await?;
         let mut page = Vec::new();
         loop {
-            let answer = timeout(PATIENCE, answers.next()).await.context("the log does not answer")?.context("the connection closed")?;
-            let header = |name: &str| answer.headers.as_ref()?.get(name).map(|value| value.as_str());
+            let answer = timeout(PATIENCE, answers.next())
+                .await
+                .context("the log does not answer")?
+                .context("the connection closed")?;
+            let header = |name: &str| {
+                answer
+                    .headers
+                    .as_ref()?
+                    .get(name)
+                    .map(|value| value.as_str())
+            };
             match answer.status {
                 None => {
-                    let sequence =
-                        header(NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok()).context("a commit without its sequence")?;
-                    page.push(entry(tenant, sequence, &answer.payload).with_context(|| format!("the commit at {sequence}"))?);
+                    let sequence = header(NATS_SEQUENCE.as_ref())
+                        .and_then(|text| text.parse().ok())
+                        .context("a commit without its sequence")?;
+                    page.push(
+                        entry(tenant, sequence, &answer.payload)
+                            .with_context(|| format!("the commit at {sequence}"))?,
+                    );
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok((page, 0)),
                 Some(status) if status.as_u16() == 204 => {
-                    return Ok((page, header("Nats-Num-Pending").and_then(|left| left.parse().ok()).unwrap_or(0)));
+                    return Ok((
+                        page,
+                        header("Nats-Num-Pending")
+                            .and_then(|left| left.parse().ok())
+                            .unwrap_or(0),
+                    ));
                 }
                 Some(status) => bail!("{status} {}", answer.description.unwrap_or_default()),
             }
@@ -114,7 +167,30 @@ fn entry(tenant: TenantId, sequence: u64, payload: &[u8]) -> anyhow::Result<Entr
     if commit.tenant != tenant {
         return Err(anyhow!("a commit of another tenant"));
     }
-    let name = |event: &Value| event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let Commit { area, id, revision, time, actor, origin, .. } = commit;
-    Ok(Entry { sequence, area, id, revision, time, actor, origin, events: commit.events.iter().map(name).collect() })
+    let name = |event: &Value| {
+        event
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let Commit {
+        area,
+        id,
+        revision,
+        time,
+        actor,
+        origin,
+        ..
+    } = commit;
+    Ok(Entry {
+        sequence,
+        area,
+        id,
+        revision,
+        time,
+        actor,
+        origin,
+        events: commit.events.iter().map(name).collect(),
+    })
 }

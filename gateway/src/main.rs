@@ -1,4 +1,5 @@
-//! The program `gateway`: reads the configuration, sets up logging and signals, and serves until told to stop.
+//! The program `gateway`: reads the configuration, sets up logging and signals, and serves until
+//! told to stop.
 
 use anyhow::Context;
 use clap::Parser;
@@ -16,7 +17,9 @@ async fn main() -> anyhow::Result<()> {
     start_logging(config.production);
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
     gateway::run(config, listener, shutdown).await
 }
 
@@ -24,7 +27,11 @@ async fn main() -> anyhow::Result<()> {
 fn start_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    if json { lines.json().flatten_event(true).init() } else { lines.init() }
+    if json {
+        lines.json().flatten_event(true).init()
+    } else {
+        lines.init()
+    }
 }
 
 fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {

@@ -39,12 +39,17 @@ pub(crate) struct Ready {
 impl Ready {
     /// What probes look at.
     pub(crate) const fn status(self) -> StatusCode {
-        if self.nats && self.mongo && self.commands { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+        if self.nats && self.mongo && self.commands {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
 impl Readiness {
-    /// Asks every part, or repeats the last answer; those who come meanwhile wait for the same answer.
+    /// Asks every part, or repeats the last answer; those who come meanwhile wait for the same
+    /// answer.
     pub(crate) async fn of(&self, state: &State) -> Ready {
         let mut last = self.0.lock().await;
         match *last {
@@ -61,15 +66,36 @@ impl Readiness {
 async fn ask(state: &State) -> Ready {
     let mongo = async { matches!(timeout(PATIENCE, state.views.ping()).await, Ok(Ok(()))) };
     let (mongo, commands) = tokio::join!(mongo, commands_are_decided(state));
-    Ready { nats: state.commands.is_connected(), mongo, commands }
+    Ready {
+        nats: state.commands.is_connected(),
+        mongo,
+        commands,
+    }
 }
 
-/// Asks to end a session that cannot be: the rejection proves the way there and back, and leaves no trace.
+/// Asks to end a session that cannot be: the rejection proves the way there and back, and leaves no
+/// trace.
 async fn commands_are_decided(state: &State) -> bool {
     let nobody = Id::from_bytes([0; 16]);
-    let Ok(id) = new_command_id() else { return false };
-    let (caller, end) = (Caller::nobody(Trace::of(None)), session::Command::End { account: AccountId(nobody) });
+    let Ok(id) = new_command_id() else {
+        return false;
+    };
+    let (caller, end) = (
+        Caller::nobody(Trace::of(None)),
+        session::Command::End {
+            account: AccountId(nobody),
+        },
+    );
     let wish = Wish::new(nobody, id, end);
-    let outcome = state.commands.decide(&caller, Area::Session, TenantId::Platform, wish, Instant::now() + PATIENCE).await;
+    let outcome = state
+        .commands
+        .decide(
+            &caller,
+            Area::Session,
+            TenantId::Platform,
+            wish,
+            Instant::now() + PATIENCE,
+        )
+        .await;
     matches!(outcome, Ok(Outcome::Rejected(_)))
 }

@@ -1,7 +1,9 @@
-//! What the members of a tenant may do. casbin decides, with one small enforcer per tenant: roles, inheritance, action and resource.
+//! What the members of a tenant may do. casbin decides, with one small enforcer per tenant: roles,
+//! inheritance, action and resource.
 //!
-//! A tenant's roles are read with each request, so that a change counts at once at every gateway and a failed read denies; what
-//! casbin makes of them is kept for as long as they stand at that revision.
+//! A tenant's roles are read with each request, so that a change counts at once at every gateway
+//! and a failed read denies; what casbin makes of them is kept for as long as they stand at that
+//! revision.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +51,11 @@ impl RoleRights {
     /// Everything that a member's roles hold together.
     pub(crate) fn of_member(&self, member: &member::View) -> Permissions {
         let custom = member.roles.iter().map(|role| Parent::Custom(*role));
-        [Parent::BuiltIn(member.role)].into_iter().chain(custom).flat_map(|role| self.of(role)).collect()
+        [Parent::BuiltIn(member.role)]
+            .into_iter()
+            .chain(custom)
+            .flat_map(|role| self.of(role))
+            .collect()
     }
 }
 
@@ -66,7 +72,9 @@ impl Rights {
     /// What the roles of this tenant hold now.
     pub(crate) async fn of(&self, scope: &Scoped, tenant: Id) -> Result<Arc<RoleRights>, Error> {
         let found = scope.get::<role::View>(tenant).await?;
-        let (revision, roles) = found.map_or((0, BTreeMap::new()), |found| (found.revision, found.view.roles));
+        let (revision, roles) = found.map_or((0, BTreeMap::new()), |found| {
+            (found.revision, found.view.roles)
+        });
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, rights)) = kept().get(&tenant)
             && *at == revision
@@ -80,30 +88,74 @@ impl Rights {
 }
 
 async fn enforcer(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<Enforcer> {
-    let mut enforcer = Enforcer::new(DefaultModel::from_str(MODEL).await?, MemoryAdapter::default()).await?;
-    let rule = |role: Parent, Permission(action, resource): &Permission| vec![name(role), action.to_string(), resource.to_string()];
-    let built_in = |role: BuiltInRole| role.own().iter().map(move |permission| rule(Parent::BuiltIn(role), permission));
-    let custom =
-        |(id, role): (&RoleId, &role::Role)| role.permissions.iter().map(|held| rule(Parent::Custom(*id), held)).collect::<Vec<_>>();
-    let policies = BuiltInRole::ALL.into_iter().flat_map(built_in).chain(roles.iter().flat_map(custom)).collect();
+    let mut enforcer = Enforcer::new(
+        DefaultModel::from_str(MODEL).await?,
+        MemoryAdapter::default(),
+    )
+    .await?;
+    let rule = |role: Parent, Permission(action, resource): &Permission| {
+        vec![name(role), action.to_string(), resource.to_string()]
+    };
+    let built_in = |role: BuiltInRole| {
+        role.own()
+            .iter()
+            .map(move |permission| rule(Parent::BuiltIn(role), permission))
+    };
+    let custom = |(id, role): (&RoleId, &role::Role)| {
+        role.permissions
+            .iter()
+            .map(|held| rule(Parent::Custom(*id), held))
+            .collect::<Vec<_>>()
+    };
+    let policies = BuiltInRole::ALL
+        .into_iter()
+        .flat_map(built_in)
+        .chain(roles.iter().flat_map(custom))
+        .collect();
     enforcer.add_policies(policies).await?;
-    let below = |role: BuiltInRole| role.inherits().map(|lower| (Parent::BuiltIn(role), Parent::BuiltIn(lower)));
-    let parents =
-        |(id, role): (&RoleId, &role::Role)| role.inherits.iter().map(|parent| (Parent::Custom(*id), *parent)).collect::<Vec<_>>();
-    let inheritance = BuiltInRole::ALL.into_iter().filter_map(below).chain(roles.iter().flat_map(parents));
-    enforcer.add_grouping_policies(inheritance.map(|(role, parent)| vec![name(role), name(parent)]).collect()).await?;
+    let below = |role: BuiltInRole| {
+        role.inherits()
+            .map(|lower| (Parent::BuiltIn(role), Parent::BuiltIn(lower)))
+    };
+    let parents = |(id, role): (&RoleId, &role::Role)| {
+        role.inherits
+            .iter()
+            .map(|parent| (Parent::Custom(*id), *parent))
+            .collect::<Vec<_>>()
+    };
+    let inheritance = BuiltInRole::ALL
+        .into_iter()
+        .filter_map(below)
+        .chain(roles.iter().flat_map(parents));
+    enforcer
+        .add_grouping_policies(
+            inheritance
+                .map(|(role, parent)| vec![name(role), name(parent)])
+                .collect(),
+        )
+        .await?;
     Ok(enforcer)
 }
 
 async fn decide(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<RoleRights> {
     let enforcer = enforcer(roles).await?;
-    let all = BuiltInRole::ALL.map(Parent::BuiltIn).into_iter().chain(roles.keys().map(|id| Parent::Custom(*id)));
-    // All that a role holds at once: asking for each permission of each role would take seconds for a tenant with many.
+    let all = BuiltInRole::ALL
+        .map(Parent::BuiltIn)
+        .into_iter()
+        .chain(roles.keys().map(|id| Parent::Custom(*id)));
+    // All that a role holds at once: asking for each permission of each role would take seconds for
+    // a tenant with many.
     let held = |role: Parent| -> anyhow::Result<Permissions> {
         let rules = enforcer.get_implicit_permissions_for_user(&name(role), None);
-        rules.iter().map(|rule| Ok(Permission::parse(&rule[1..].join("_"))?)).collect()
+        rules
+            .iter()
+            .map(|rule| Ok(Permission::parse(&rule[1..].join("_"))?))
+            .collect()
     };
-    Ok(RoleRights(all.map(|role| Ok((role, held(role)?))).collect::<anyhow::Result<_>>()?))
+    Ok(RoleRights(
+        all.map(|role| Ok((role, held(role)?)))
+            .collect::<anyhow::Result<_>>()?,
+    ))
 }
 
 /// No custom role can pass for a built-in one: ids have no letters beyond f.
@@ -127,17 +179,34 @@ mod tests {
     }
 
     fn role(permissions: &[Permission], inherits: &[Parent]) -> role::Role {
-        let (permissions, inherits) = (permissions.iter().copied().collect(), inherits.iter().copied().collect());
-        role::Role { name: Name::parse("Auditor").unwrap(), permissions, inherits, created_at: Time(0), updated_at: Time(0) }
+        let (permissions, inherits) = (
+            permissions.iter().copied().collect(),
+            inherits.iter().copied().collect(),
+        );
+        role::Role {
+            name: Name::parse("Auditor").unwrap(),
+            permissions,
+            inherits,
+            created_at: Time(0),
+            updated_at: Time(0),
+        }
     }
 
     #[tokio::test]
     async fn casbin_and_the_table_of_built_in_roles_agree() {
         let rights = decide(&BTreeMap::new()).await.unwrap();
         for role in BuiltInRole::ALL {
-            assert_eq!(rights.of(Parent::BuiltIn(role)), role.permissions(), "{role}");
+            assert_eq!(
+                rights.of(Parent::BuiltIn(role)),
+                role.permissions(),
+                "{role}"
+            );
         }
-        assert_eq!(rights.of(Parent::Custom(custom(1))), Permissions::new(), "a role that is gone holds nothing");
+        assert_eq!(
+            rights.of(Parent::Custom(custom(1))),
+            Permissions::new(),
+            "a role that is gone holds nothing"
+        );
     }
 
     #[tokio::test]
@@ -145,22 +214,39 @@ mod tests {
         let audit = Permission(Action::Read, Resource::AuditLog);
         let delete = Permission(Action::Delete, Resource::Project);
         let roles = BTreeMap::from([
-            (custom(1), role(&[audit], &[Parent::BuiltIn(BuiltInRole::Guest)])),
+            (
+                custom(1),
+                role(&[audit], &[Parent::BuiltIn(BuiltInRole::Guest)]),
+            ),
             (custom(2), role(&[delete], &[Parent::Custom(custom(1))])),
             // Neither can be stored; both must end.
-            (custom(3), role(&[], &[Parent::Custom(custom(3)), Parent::Custom(custom(9))])),
+            (
+                custom(3),
+                role(&[], &[Parent::Custom(custom(3)), Parent::Custom(custom(9))]),
+            ),
         ]);
         let rights = decide(&roles).await.unwrap();
         for (id, role) in &roles {
             let own = role.permissions.iter().copied();
-            let expected: Permissions = own.chain(role::inherited(&roles, &role.inherits)).collect();
+            let expected: Permissions =
+                own.chain(role::inherited(&roles, &role.inherits)).collect();
             assert_eq!(rights.of(Parent::Custom(*id)), expected, "{id}");
         }
         let enforcer = enforcer(&roles).await.unwrap();
-        for role in BuiltInRole::ALL.map(Parent::BuiltIn).into_iter().chain(roles.keys().map(|id| Parent::Custom(*id))) {
+        for role in BuiltInRole::ALL
+            .map(Parent::BuiltIn)
+            .into_iter()
+            .chain(roles.keys().map(|id| Parent::Custom(*id)))
+        {
             for permission @ Permission(action, resource) in Permission::ALL {
-                let allowed = enforcer.enforce((name(role), action.to_string(), resource.to_string())).unwrap();
-                assert_eq!(allowed, rights.of(role).contains(&permission), "{role:?} {permission}");
+                let allowed = enforcer
+                    .enforce((name(role), action.to_string(), resource.to_string()))
+                    .unwrap();
+                assert_eq!(
+                    allowed,
+                    rights.of(role).contains(&permission),
+                    "{role:?} {permission}"
+                );
             }
         }
         let member = member::View {
@@ -173,7 +259,11 @@ mod tests {
             created_at: Time(0),
             updated_at: Time(0),
         };
-        let expected: Permissions = BuiltInRole::Guest.permissions().into_iter().chain([audit, delete]).collect();
+        let expected: Permissions = BuiltInRole::Guest
+            .permissions()
+            .into_iter()
+            .chain([audit, delete])
+            .collect();
         assert_eq!(rights.of_member(&member), expected);
     }
 }

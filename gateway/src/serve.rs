@@ -1,7 +1,7 @@
 //! The HTTP/1.1 server: accepts connections, bounds them, and drains them at the end.
 //!
-//! `axum::serve` would do but for two things: it never gives up on a client that sends its headers slowly, and
-//! draining has no end.
+//! `axum::serve` would do but for two things: it never gives up on a client that sends its headers
+//! slowly, and draining has no end.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -24,7 +24,8 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BUFFER: usize = 64 * 1024;
 /// Connections at once, below the usual limit of 1,024 open files; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 900;
-/// How long requests under way may take at the end, within the 10 s that containers are commonly given.
+/// How long requests under way may take at the end, within the 10 s that containers are commonly
+/// given.
 const DRAIN: Duration = Duration::from_secs(4);
 /// Pause after a failed accept: it mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Serves until `shutdown`; then takes no more connections, and gives those it has a bounded time to finish.
+/// Serves until `shutdown`; then takes no more connections, and gives those it has a bounded time
+/// to finish.
 pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -55,7 +57,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests under way were cut off");
+        tracing::warn!(
+            connections = connections.len(),
+            "requests under way were cut off"
+        );
     }
 }
 
@@ -63,8 +68,13 @@ async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken
     // Answers are small and written whole: waiting to fill a packet only delays them.
     stream.set_nodelay(true).unwrap_or_default();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT).max_buf_size(MAX_BUFFER);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades());
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(MAX_BUFFER);
+    let mut connection = std::pin::pin!(
+        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .with_upgrades()
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {

@@ -1,6 +1,8 @@
-//! Which tenant a request names, and how: by sub-domain, header, query, cookie or path, whichever the operator has configured.
+//! Which tenant a request names, and how: by sub-domain, header, query, cookie or path, whichever
+//! the operator has configured.
 //!
-//! Only the name is read here. Whether there is such a tenant, and whether the caller belongs to it, is found out in `caller.rs`.
+//! Only the name is read here. Whether there is such a tenant, and whether the caller belongs to
+//! it, is found out in `caller.rs`.
 
 use std::fmt;
 
@@ -57,7 +59,12 @@ pub(crate) enum Named {
 }
 
 /// The first resolver that finds anything decides, whatever it finds.
-pub(crate) fn named(resolvers: &[Resolver], public_url: &str, headers: &HeaderMap, uri: &Uri) -> Named {
+pub(crate) fn named(
+    resolvers: &[Resolver],
+    public_url: &str,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Named {
     for resolver in resolvers {
         let found: Vec<String> = match resolver {
             Resolver::Subdomain => match texts(headers, &HOST).as_slice() {
@@ -67,7 +74,10 @@ pub(crate) fn named(resolvers: &[Resolver], public_url: &str, headers: &HeaderMa
             },
             Resolver::Header => texts(headers, &HEADER),
             Resolver::Query => pairs(uri.query().unwrap_or_default(), '&'),
-            Resolver::Cookie => texts(headers, &COOKIE).iter().flat_map(|value| pairs(value, ';')).collect(),
+            Resolver::Cookie => texts(headers, &COOKIE)
+                .iter()
+                .flat_map(|value| pairs(value, ';'))
+                .collect(),
             Resolver::Path => path(uri).into_iter().collect(),
         };
         match found.as_slice() {
@@ -81,7 +91,11 @@ pub(crate) fn named(resolvers: &[Resolver], public_url: &str, headers: &HeaderMa
 
 /// The values of a header. What is not even text is not passed over: it names no tenant.
 fn texts(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect()
 }
 
 fn read(text: &str) -> Named {
@@ -93,15 +107,26 @@ fn read(text: &str) -> Named {
 }
 
 fn pairs(text: &str, separator: char) -> Vec<String> {
-    let pairs = text.split(separator).map(|pair| pair.trim().split_once('=').unwrap_or((pair.trim(), "")));
-    pairs.filter(|(name, _)| *name == PARAMETER).map(|(_, value)| value.to_owned()).collect()
+    let pairs = text
+        .split(separator)
+        .map(|pair| pair.trim().split_once('=').unwrap_or((pair.trim(), "")));
+    pairs
+        .filter(|(name, _)| *name == PARAMETER)
+        .map(|(_, value)| value.to_owned())
+        .collect()
 }
 
 /// What stands before the public host; nothing at the public host itself.
 fn subdomain(public_url: &str, host: &str) -> Option<String> {
-    let authority = public_url.split_once("://").map_or(public_url, |(_, rest)| rest).split('/').next()?;
+    let authority = public_url
+        .split_once("://")
+        .map_or(public_url, |(_, rest)| rest)
+        .split('/')
+        .next()?;
     let host = host.to_ascii_lowercase();
-    let before = without_port(&host).strip_suffix(&without_port(authority).to_ascii_lowercase())?.strip_suffix('.')?;
+    let before = without_port(&host)
+        .strip_suffix(&without_port(authority).to_ascii_lowercase())?
+        .strip_suffix('.')?;
     Some(before.to_owned())
 }
 
@@ -121,15 +146,29 @@ fn path(uri: &Uri) -> Option<String> {
 mod tests {
     use super::*;
 
-    const ALL: [Resolver; 5] = [Resolver::Subdomain, Resolver::Header, Resolver::Query, Resolver::Cookie, Resolver::Path];
+    const ALL: [Resolver; 5] = [
+        Resolver::Subdomain,
+        Resolver::Header,
+        Resolver::Query,
+        Resolver::Cookie,
+        Resolver::Path,
+    ];
 
     fn acme() -> Named {
         Named::Slug(Slug::parse("acme").unwrap())
     }
 
     fn ask(resolvers: &[Resolver], headers: &[(&'static str, &str)], uri: &str) -> Named {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        named(resolvers, "https://example.com:8443", &headers, &uri.parse().unwrap())
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        named(
+            resolvers,
+            "https://example.com:8443",
+            &headers,
+            &uri.parse().unwrap(),
+        )
     }
 
     #[test]
@@ -143,22 +182,46 @@ mod tests {
         ];
         for (at, resolver) in ALL.iter().enumerate() {
             for (place, (headers, uri)) in asked.iter().enumerate() {
-                assert_eq!(ask(&[*resolver], headers, uri), if at == place { acme() } else { Named::None }, "{resolver:?} {uri}");
+                assert_eq!(
+                    ask(&[*resolver], headers, uri),
+                    if at == place { acme() } else { Named::None },
+                    "{resolver:?} {uri}"
+                );
             }
         }
     }
 
     #[test]
     fn the_first_that_finds_anything_decides() {
-        assert_eq!(ask(&ALL, &[("x-tenant", "acme"), ("cookie", "tenant=other")], "/graphql?tenant=third"), acme());
-        assert_eq!(ask(&ALL, &[("x-tenant", "no such thing!")], "/graphql?tenant=acme"), Named::Nonsense);
-        assert_eq!(ask(&ALL, &[("host", "example.com")], "/graphql"), Named::None);
+        assert_eq!(
+            ask(
+                &ALL,
+                &[("x-tenant", "acme"), ("cookie", "tenant=other")],
+                "/graphql?tenant=third"
+            ),
+            acme()
+        );
+        assert_eq!(
+            ask(
+                &ALL,
+                &[("x-tenant", "no such thing!")],
+                "/graphql?tenant=acme"
+            ),
+            Named::Nonsense
+        );
+        assert_eq!(
+            ask(&ALL, &[("host", "example.com")], "/graphql"),
+            Named::None
+        );
     }
 
     #[test]
     fn what_names_two_tenants_or_none_names_nothing() {
         for (headers, uri) in [
-            (&[("x-tenant", "acme"), ("x-tenant", "acme")][..], "/graphql"),
+            (
+                &[("x-tenant", "acme"), ("x-tenant", "acme")][..],
+                "/graphql",
+            ),
             (&[("x-tenant", "")], "/graphql"),
             (&[("x-tenant", "acme,other")], "/graphql"),
             (&[("x-tenant", "../platform")], "/graphql"),
@@ -171,10 +234,23 @@ mod tests {
             (&[("cookie", "tenant=acme; tenant=other")], "/graphql"),
             (&[("host", "a.acme.example.com")], "/graphql"),
         ] {
-            assert_eq!(ask(&ALL, headers, uri), Named::Nonsense, "{headers:?} {uri}");
+            assert_eq!(
+                ask(&ALL, headers, uri),
+                Named::Nonsense,
+                "{headers:?} {uri}"
+            );
         }
-        for host in ["acme.example.org", "acmeexample.com", "example.com.evil.org", ""] {
-            assert_eq!(ask(&[Resolver::Subdomain], &[("host", host)], "/graphql"), Named::None, "{host}");
+        for host in [
+            "acme.example.org",
+            "acmeexample.com",
+            "example.com.evil.org",
+            "",
+        ] {
+            assert_eq!(
+                ask(&[Resolver::Subdomain], &[("host", host)], "/graphql"),
+                Named::None,
+                "{host}"
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
-//! When access tokens were last used, to the minute: in a key-value bucket, since it is no business fact and must cost no commit.
+//! When access tokens were last used, to the minute: in a key-value bucket, since it is no business
+//! fact and must cost no commit.
 //!
-//! A gateway notes a token at most once a minute, in the background; what is lost when it dies is a minute.
+//! A gateway notes a token at most once a minute, in the background; what is lost when it dies is a
+//! minute.
 
 use std::{
     num::NonZeroUsize,
@@ -36,20 +38,36 @@ struct Inner {
 impl TokenUses {
     /// Nothing is noted yet.
     pub(crate) fn new(jetstream: jetstream::Context) -> Self {
-        Self(Arc::new(Inner { jetstream, bucket: OnceCell::new(), noted: Mutex::new(LruCache::new(KEPT)) }))
+        Self(Arc::new(Inner {
+            jetstream,
+            bucket: OnceCell::new(),
+            noted: Mutex::new(LruCache::new(KEPT)),
+        }))
     }
 
     /// Notes that a token is in use now. Failure is logged: it is no reason to turn anybody away.
     pub(crate) fn note(&self, token: AccessTokenId) {
         let minute = now().0.div_euclid(MINUTE_MS);
-        let before = self.0.noted.lock().unwrap_or_else(PoisonError::into_inner).put(token, minute);
+        let before = self
+            .0
+            .noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(token, minute);
         if before == Some(minute) {
             return;
         }
         let inner = self.0.clone();
         tokio::spawn(async move {
             let time = (minute * MINUTE_MS).to_string();
-            let noted = async { inner.bucket().await?.put(token.to_string(), time.into()).await.context("noting a use") };
+            let noted = async {
+                inner
+                    .bucket()
+                    .await?
+                    .put(token.to_string(), time.into())
+                    .await
+                    .context("noting a use")
+            };
             if let Err(error) = noted.await {
                 tracing::warn!(%token, error = format!("{error:#}"), "the use of an access token was not noted");
             }
@@ -58,14 +76,27 @@ impl TokenUses {
 
     /// When a token was last used, if ever.
     pub(crate) async fn last(&self, token: AccessTokenId) -> Result<Option<Time>, Error> {
-        let value = self.0.bucket().await?.get(token.to_string()).await.context("reading a use")?;
-        Ok(value.and_then(|value| str::from_utf8(&value).ok()?.parse().ok()).map(Time))
+        let value = self
+            .0
+            .bucket()
+            .await?
+            .get(token.to_string())
+            .await
+            .context("reading a use")?;
+        Ok(value
+            .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
+            .map(Time))
     }
 }
 
 impl Inner {
     async fn bucket(&self) -> anyhow::Result<&Store> {
-        let open = || async { self.jetstream.get_key_value(BUCKET).await.context("opening the bucket of token uses") };
+        let open = || async {
+            self.jetstream
+                .get_key_value(BUCKET)
+                .await
+                .context("opening the bucket of token uses")
+        };
         self.bucket.get_or_try_init(open).await
     }
 }

@@ -1,4 +1,5 @@
-//! The W3C trace context of a request, which names it in answers, logs and everything that it causes.
+//! The W3C trace context of a request, which names it in answers, logs and everything that it
+//! causes.
 //!
 //! Only `traceparent` is read; spans are not exported from here.
 
@@ -13,14 +14,18 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Continues the trace of a `traceparent` header, or begins one where there is none that is valid.
+    /// Continues the trace of a `traceparent` header, or begins one where there is none that is
+    /// valid.
     pub(crate) fn of(traceparent: Option<&str>) -> Self {
-        traceparent.and_then(Self::parse).unwrap_or_else(Self::begin)
+        traceparent
+            .and_then(Self::parse)
+            .unwrap_or_else(Self::begin)
     }
 
     fn begin() -> Self {
         let mut id = [0; 16];
-        // A machine without randomness cannot log anybody in either; the name of a request may then be a plain zero.
+        // A machine without randomness cannot log anybody in either; the name of a request may then
+        // be a plain zero.
         getrandom::fill(&mut id).unwrap_or_default();
         Self { id, flags: 0 }
     }
@@ -28,7 +33,9 @@ impl Trace {
     /// `<version>-<trace id>-<span id>-<flags>`; later versions may append more.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('-').collect();
-        let [version, id, span, flags, ref more @ ..] = parts[..] else { return None };
+        let [version, id, span, flags, ref more @ ..] = parts[..] else {
+            return None;
+        };
         let version = hex::<1>(version)?;
         let (id, span, [flags]) = (hex::<16>(id)?, hex::<8>(span)?, hex::<1>(flags)?);
         let known = version != [0xff] && (version != [0] || more.is_empty());
@@ -39,7 +46,11 @@ impl Trace {
     pub(crate) fn traceparent(&self) -> String {
         let mut span = [1; 8];
         getrandom::fill(&mut span).unwrap_or_default();
-        format!("00-{self}-{}-{:02x}", HEXLOWER.encode(&span), self.flags & 1)
+        format!(
+            "00-{self}-{}-{:02x}",
+            HEXLOWER.encode(&span),
+            self.flags & 1
+        )
     }
 }
 
@@ -67,7 +78,10 @@ mod tests {
         let passed_on = trace.traceparent();
         assert_eq!(Trace::parse(&passed_on), Some(trace));
         assert_ne!(passed_on, given);
-        assert_eq!(Trace::of(Some(&format!("01-{ID}-00f067aa0ba902b7-01-later"))).to_string(), ID);
+        assert_eq!(
+            Trace::of(Some(&format!("01-{ID}-00f067aa0ba902b7-01-later"))).to_string(),
+            ID
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The one trait of the write side. What implements it is pure: no I/O, no clock, no ids of its own making;
-//! all of that comes with the command, or is looked up by the loop and handed over as [`Facts`].
+//! The one trait of the write side. What implements it is pure: no I/O, no clock, no ids of its own
+//! making; all of that comes with the command, or is looked up by the loop and handed over as
+//! [`Facts`].
 
 use std::collections::HashMap;
 
@@ -17,13 +18,19 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
     /// The area it is the aggregate of.
     const AREA: Area;
 
-    /// The names whose holders must be looked up before `decide`; the holders in `facts` are still empty.
+    /// The names whose holders must be looked up before `decide`; the holders in `facts` are still
+    /// empty.
     fn claims(&self, _command: &Self::Command, _facts: &Facts) -> Vec<Claim> {
         Vec::new()
     }
 
-    /// What follows from the command, here and now. An empty decision means that there is nothing to change.
-    fn decide(&self, command: &Self::Command, facts: &Facts) -> Result<Decision<Self::Event>, Self::Rejection>;
+    /// What follows from the command, here and now. An empty decision means that there is nothing
+    /// to change.
+    fn decide(
+        &self,
+        command: &Self::Command,
+        facts: &Facts,
+    ) -> Result<Decision<Self::Event>, Self::Rejection>;
 
     /// Takes in what happened. Total: whatever was once decided is taken in, in every state.
     fn evolve(&mut self, event: &Self::Event, at: Time);
@@ -55,15 +62,21 @@ pub struct Decision<E> {
     pub take: Vec<Claim>,
     /// Names that this aggregate has held and that are free from now on.
     pub release: Vec<Claim>,
-    /// Names that somebody else holds and that the decision relies on. They are written anew for their holder, under the
-    /// guard: of two decisions of which one relies on what the other undoes, the later is decided again.
+    /// Names that somebody else holds and that the decision relies on. They are written anew for
+    /// their holder, under the guard: of two decisions of which one relies on what the other
+    /// undoes, the later is decided again.
     pub touch: Vec<Claim>,
 }
 
 impl<E> Decision<E> {
     /// These events, and no name taken.
     pub fn events(events: Vec<E>) -> Self {
-        Self { events, take: Vec::new(), release: Vec::new(), touch: Vec::new() }
+        Self {
+            events,
+            take: Vec::new(),
+            release: Vec::new(),
+            touch: Vec::new(),
+        }
     }
 
     /// Nothing to change.

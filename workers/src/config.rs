@@ -1,4 +1,5 @@
-//! What an operator can set: options, each with its environment variable. There is no configuration file.
+//! What an operator can set: options, each with its environment variable. There is no configuration
+//! file.
 
 use clap::{Args, ValueEnum};
 use events_schema::{Area, HostName, Invalid, Place, secret::ServerKey};
@@ -7,7 +8,8 @@ use lettre::message::Mailbox;
 /// Where NATS is.
 #[derive(Args, Clone)]
 pub struct Nats {
-    /// NATS, with user and password: `nats://workers:secret@host:4222`. Several, separated by commas, for a cluster.
+    /// NATS, with user and password: `nats://workers:secret@host:4222`. Several, separated by
+    /// commas, for a cluster.
     #[arg(long, env = "UB_NATS_URL", hide_env_values = true)]
     pub nats_url: String,
 }
@@ -21,7 +23,8 @@ pub struct Mongo {
     /// The database that holds the views.
     #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend", value_parser = Place::parse_platform)]
     pub mongo_database: String,
-    /// Further MongoDB hosts for tenants with a database of their own, each by a name: `eu=mongodb://…;us=mongodb://…`.
+    /// Further MongoDB hosts for tenants with a database of their own, each by a name:
+    /// `eu=mongodb://…;us=mongodb://…`.
     #[arg(long, env = "UB_MONGO_HOSTS", hide_env_values = true, value_delimiter = ';', value_parser = mongo_host)]
     pub mongo_hosts: Vec<(HostName, String)>,
 }
@@ -33,7 +36,11 @@ pub struct Mail {
     #[arg(long, env = "UB_SMTP_URL", hide_env_values = true)]
     pub smtp_url: String,
     /// The sender of every mail.
-    #[arg(long, env = "UB_MAIL_FROM", default_value = "Ultimate Backend <no-reply@localhost.localdomain>")]
+    #[arg(
+        long,
+        env = "UB_MAIL_FROM",
+        default_value = "Ultimate Backend <no-reply@localhost.localdomain>"
+    )]
     pub mail_from: Mailbox,
     /// How often a mail is tried, with a wait that doubles from one second, before it is given up.
     #[arg(long, env = "UB_MAIL_ATTEMPTS", default_value_t = 12, value_parser = clap::value_parser!(i64).range(1..=50))]
@@ -41,7 +48,8 @@ pub struct Mail {
     /// Where people reach the gateway; links in mails begin with it.
     #[arg(long, env = "UB_PUBLIC_URL", default_value = "http://127.0.0.1:9900")]
     pub public_url: String,
-    /// The key that codes and links derive from: 32 characters or more, the same for workers and gateway.
+    /// The key that codes and links derive from: 32 characters or more, the same for workers and
+    /// gateway.
     #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
     pub secret: ServerKey,
 }
@@ -99,7 +107,9 @@ impl std::fmt::Display for Loop {
 }
 
 fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {
-    let (name, url) = text.split_once('=').ok_or(Invalid("must be a name and a URL, as in eu=mongodb://host:27017"))?;
+    let (name, url) = text.split_once('=').ok_or(Invalid(
+        "must be a name and a URL, as in eu=mongodb://host:27017",
+    ))?;
     Ok((HostName::parse(name.trim())?, url.trim().to_owned()))
 }
 

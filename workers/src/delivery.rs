@@ -1,4 +1,5 @@
-//! From a consumer to a handler and back: an endless supply of messages, and the one function that settles them.
+//! From a consumer to a handler and back: an endless supply of messages, and the one function that
+//! settles them.
 //!
 //! What a handler returns decides the ack, and nothing else does:
 //!
@@ -27,8 +28,8 @@ use crate::jetstream::Consumer;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long one pull stands.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// A pull that has brought no message for so long is made anew, whatever its heartbeats say: after a restart of the
-/// server one may live on that the server no longer serves.
+/// A pull that has brought no message for so long is made anew, whatever its heartbeats say: after
+/// a restart of the server one may live on that the server no longer serves.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The wait before a broken pull is made anew.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
@@ -47,47 +48,59 @@ pub enum Handled {
     Dead(String),
 }
 
-/// The messages of a consumer until `shutdown`; a broken pull, a restarted server or a lost consumer is survived.
-pub fn messages(context: Context, consumer: Consumer, shutdown: CancellationToken) -> impl Stream<Item = Message> + Unpin {
+/// The messages of a consumer until `shutdown`; a broken pull, a restarted server or a lost
+/// consumer is survived.
+pub fn messages(
+    context: Context,
+    consumer: Consumer,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = Message> + Unpin {
     let state = (context, consumer, shutdown, None::<pull::Stream>);
-    Box::pin(stream::unfold(state, |(context, consumer, shutdown, mut pull)| async move {
-        loop {
-            if shutdown.is_cancelled() {
-                give_back(pull).await;
-                return None;
-            }
-            let Some(open) = pull.as_mut() else {
+    Box::pin(stream::unfold(
+        state,
+        |(context, consumer, shutdown, mut pull)| async move {
+            loop {
+                if shutdown.is_cancelled() {
+                    give_back(pull).await;
+                    return None;
+                }
+                let Some(open) = pull.as_mut() else {
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        opened = open(&context, &consumer) => match opened {
+                            Ok(opened) => pull = Some(opened),
+                            Err(error) => {
+                                tracing::warn!(consumer = consumer.name, error = format!("{error:#}"), "cannot pull, trying again");
+                                tokio::time::sleep(REOPEN_AFTER).await;
+                            }
+                        },
+                    }
+                    continue;
+                };
                 tokio::select! {
                     () = shutdown.cancelled() => {}
-                    opened = open(&context, &consumer) => match opened {
-                        Ok(opened) => pull = Some(opened),
-                        Err(error) => {
-                            tracing::warn!(consumer = consumer.name, error = format!("{error:#}"), "cannot pull, trying again");
+                    next = timeout(SILENCE, open.next()) => match next.unwrap_or(None) {
+                        Some(Ok(message)) => return Some((message, (context, consumer, shutdown, pull))),
+                        Some(Err(error)) => {
+                            tracing::warn!(consumer = consumer.name, %error, "the pull broke, making it anew");
                             tokio::time::sleep(REOPEN_AFTER).await;
+                            pull = None;
                         }
+                        None => pull = None,
                     },
                 }
-                continue;
-            };
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                next = timeout(SILENCE, open.next()) => match next.unwrap_or(None) {
-                    Some(Ok(message)) => return Some((message, (context, consumer, shutdown, pull))),
-                    Some(Err(error)) => {
-                        tracing::warn!(consumer = consumer.name, %error, "the pull broke, making it anew");
-                        tokio::time::sleep(REOPEN_AFTER).await;
-                        pull = None;
-                    }
-                    None => pull = None,
-                },
             }
-        }
-    }))
+        },
+    ))
 }
 
 async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::Stream> {
     let pull = consumer.ensure(context).await?;
-    let stream = pull.stream().max_messages_per_batch(consumer.prefetch).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
+    let stream = pull
+        .stream()
+        .max_messages_per_batch(consumer.prefetch)
+        .heartbeat(HEARTBEAT)
+        .expires(PULL_EXPIRES);
     stream.messages().await.context("opening the pull")
 }
 
@@ -95,8 +108,14 @@ async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::St
 async fn give_back(pull: Option<pull::Stream>) {
     let Some(mut pull) = pull else { return };
     for _ in 0..MOST_GIVEN_BACK {
-        let Some(Some(Ok(message))) = pull.next().now_or_never() else { return };
-        if message.ack_with(AckKind::Nak(Some(GIVEN_BACK_FOR))).await.is_err() {
+        let Some(Some(Ok(message))) = pull.next().now_or_never() else {
+            return;
+        };
+        if message
+            .ack_with(AckKind::Nak(Some(GIVEN_BACK_FOR)))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -108,27 +127,49 @@ pub fn deliveries(message: &Message) -> i64 {
 }
 
 /// Runs the handler and settles the message by what it returns.
-pub async fn handle(context: &Context, consumer: &Consumer, message: &Message, handler: impl Future<Output = anyhow::Result<Handled>>) {
-    let result = if is_lost(consumer, message) { Ok(Handled::Dead(LOST.to_owned())) } else { bounded(consumer, handler).await };
+pub async fn handle(
+    context: &Context,
+    consumer: &Consumer,
+    message: &Message,
+    handler: impl Future<Output = anyhow::Result<Handled>>,
+) {
+    let result = if is_lost(consumer, message) {
+        Ok(Handled::Dead(LOST.to_owned()))
+    } else {
+        bounded(consumer, handler).await
+    };
     settle(context, consumer, message, result).await;
 }
 
-/// Why a message goes to DEAD that no worker has ever settled: each that tried has died of it, or was killed.
+/// Why a message goes to DEAD that no worker has ever settled: each that tried has died of it, or
+/// was killed.
 pub const LOST: &str = "delivered again and again and never settled";
 
-/// Whether that is so. The server itself never gives up on a message, since it would do so silently.
+/// Whether that is so. The server itself never gives up on a message, since it would do so
+/// silently.
 pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
     deliveries(message) > 2 * consumer.deliveries
 }
 
-/// What the handler returns; an error if it panics, or is still at work when the message goes to another worker anyhow.
-pub async fn bounded<T>(consumer: &Consumer, handler: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// What the handler returns; an error if it panics, or is still at work when the message goes to
+/// another worker anyhow.
+pub async fn bounded<T>(
+    consumer: &Consumer,
+    handler: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     let result = timeout(consumer.ack_wait, AssertUnwindSafe(handler).catch_unwind()).await;
-    result.context("not done within the ack wait")?.unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
+    result
+        .context("not done within the ack wait")?
+        .unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
 }
 
 /// Settles one message: the table at the head of this file.
-pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, result: anyhow::Result<Handled>) {
+pub async fn settle(
+    context: &Context,
+    consumer: &Consumer,
+    message: &Message,
+    result: anyhow::Result<Handled>,
+) {
     let subject = message.subject.as_str();
     let delivery = deliveries(message);
     let reason = match result {
@@ -139,11 +180,19 @@ pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, r
             return;
         }
         Ok(Handled::Dead(reason)) => reason,
-        Err(error) if delivery >= consumer.deliveries => format!("given up after {delivery} deliveries: {error:#}"),
+        Err(error) if delivery >= consumer.deliveries => {
+            format!("given up after {delivery} deliveries: {error:#}")
+        }
         Err(error) => {
             let wait = retry_after(consumer.first_retry, consumer.longest_retry, delivery);
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(subject, delivery, wait_ms, error = format!("{error:#}"), "trying again");
+            tracing::warn!(
+                subject,
+                delivery,
+                wait_ms,
+                error = format!("{error:#}"),
+                "trying again"
+            );
             if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
                 tracing::warn!(subject, %error, "not refused; it will come again after the ack wait");
             }
@@ -159,8 +208,15 @@ pub async fn settle(context: &Context, consumer: &Consumer, message: &Message, r
         }
         // Not terminated: without its copy in DEAD the message would be lost.
         Err(error) => {
-            tracing::error!(subject, error = format!("{error:#}"), "DEAD took no copy; the message stays where it is");
-            if let Err(error) = message.ack_with(AckKind::Nak(Some(consumer.longest_retry))).await {
+            tracing::error!(
+                subject,
+                error = format!("{error:#}"),
+                "DEAD took no copy; the message stays where it is"
+            );
+            if let Err(error) = message
+                .ack_with(AckKind::Nak(Some(consumer.longest_retry)))
+                .await
+            {
                 tracing::warn!(subject, %error, "not refused; it will come again after the ack wait");
             }
         }
@@ -173,10 +229,22 @@ fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
     first.saturating_mul(1 << doublings).min(longest)
 }
 
-async fn bury(context: &Context, consumer: &Consumer, message: &Message, reason: &str) -> anyhow::Result<()> {
+async fn bury(
+    context: &Context,
+    consumer: &Consumer,
+    message: &Message,
+    reason: &str,
+) -> anyhow::Result<()> {
     let mut headers = HeaderMap::new();
     // A header ends at a line break, and a reason may quote anything.
-    headers.insert("Ub-Reason", reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect::<String>());
+    headers.insert(
+        "Ub-Reason",
+        reason
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(1000)
+            .collect::<String>(),
+    );
     headers.insert("Ub-Subject", message.subject.as_str());
     headers.insert("Ub-Stream", consumer.stream);
     if let Ok(info) = message.info() {
@@ -185,15 +253,27 @@ async fn bury(context: &Context, consumer: &Consumer, message: &Message, reason:
     }
     copy_trace(message.headers.as_ref(), &mut headers);
     let subject = subject::dead(consumer.worker_loop, &message.subject);
-    context.publish_with_headers(subject, headers, message.payload.clone()).await?.await?;
+    context
+        .publish_with_headers(subject, headers, message.payload.clone())
+        .await?
+        .await?;
     Ok(())
 }
 
-/// Says something that follows from a message, within the same trace; returns once the stream has stored it.
-pub async fn publish(context: &Context, cause: Option<&HeaderMap>, subject: String, payload: Bytes) -> anyhow::Result<()> {
+/// Says something that follows from a message, within the same trace; returns once the stream has
+/// stored it.
+pub async fn publish(
+    context: &Context,
+    cause: Option<&HeaderMap>,
+    subject: String,
+    payload: Bytes,
+) -> anyhow::Result<()> {
     let mut headers = HeaderMap::new();
     copy_trace(cause, &mut headers);
-    context.publish_with_headers(subject, headers, payload).await?.await?;
+    context
+        .publish_with_headers(subject, headers, payload)
+        .await?
+        .await?;
     Ok(())
 }
 
@@ -211,7 +291,9 @@ mod tests {
     #[test]
     fn retries_double_up_to_the_longest() {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
-        let waits: Vec<u64> = (1..=7).map(|delivery| retry_after(first, longest, delivery).as_secs()).collect();
+        let waits: Vec<u64> = (1..=7)
+            .map(|delivery| retry_after(first, longest, delivery).as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
         assert_eq!(retry_after(first, longest, 10_000), longest);
         assert_eq!(retry_after(first, longest, 0), first);

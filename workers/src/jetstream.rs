@@ -1,5 +1,6 @@
-//! Every stream and consumer, as data: created or updated at start-up, never deleted; and the assertion that the
-//! server really runs them as asked. Nothing else in the workers knows a stream's settings.
+//! Every stream and consumer, as data: created or updated at start-up, never deleted; and the
+//! assertion that the server really runs them as asked. Nothing else in the workers knows a
+//! stream's settings.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,7 +23,8 @@ use serde_json::{Value, json};
 
 /// Atomic batches arrived with 2.12, what we rely on of them was finished by 2.14.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
-/// More commands than this waiting means that the workers are hopelessly behind: better to refuse than to pile up.
+/// More commands than this waiting means that the workers are hopelessly behind: better to refuse
+/// than to pile up.
 const MOST_COMMANDS_WAITING: i64 = 1_000_000;
 /// How long the first server may take to tell its settings.
 const FIRST_SERVER: Duration = Duration::from_secs(5);
@@ -30,7 +32,8 @@ const FIRST_SERVER: Duration = Duration::from_secs(5);
 const NEXT_SERVER: Duration = Duration::from_millis(200);
 /// A failed login is forgotten after a day.
 const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// About a million throttled addresses; past that the oldest are forgotten, so that a flood cannot stop logins.
+/// About a million throttled addresses; past that the oldest are forgotten, so that a flood cannot
+/// stop logins.
 const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 
 /// The last use of a token that was not used for so long is forgotten: longer than a token lives.
@@ -73,12 +76,21 @@ pub fn streams(replicas: usize) -> [Stream; 5] {
             ..stream(COMMANDS)
         },
         Stream {
-            description: Some("What could not be handled, with the reason in its headers".to_owned()),
+            description: Some(
+                "What could not be handled, with the reason in its headers".to_owned(),
+            ),
             retention: RetentionPolicy::Limits,
             ..stream(DEAD)
         },
-        Stream { max_bytes: LOGINS_MAX_BYTES, ..bucket("LOGINS", "Failed logins per address", LOGINS_KEPT) },
-        bucket("TOKEN_USES", "When access tokens were last used", TOKEN_USES_KEPT),
+        Stream {
+            max_bytes: LOGINS_MAX_BYTES,
+            ..bucket("LOGINS", "Failed logins per address", LOGINS_KEPT)
+        },
+        bucket(
+            "TOKEN_USES",
+            "When access tokens were last used",
+            TOKEN_USES_KEPT,
+        ),
     ]
 }
 
@@ -87,13 +99,19 @@ pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Resul
     ensure_server(context).await?;
     for mut wanted in streams(replicas) {
         let name = wanted.name.clone();
-        // Another worker may run with more copies, or know more areas; and placement is the operator's.
+        // Another worker may run with more copies, or know more areas; and placement is the
+        // operator's.
         match context.get_stream(&name).await {
             Ok(stream) => {
                 let have = &stream.cached_info().config;
                 wanted.num_replicas = wanted.num_replicas.max(have.num_replicas);
                 wanted.placement = have.placement.clone();
-                let missing: Vec<String> = have.subjects.iter().filter(|subject| !wanted.subjects.contains(subject)).cloned().collect();
+                let missing: Vec<String> = have
+                    .subjects
+                    .iter()
+                    .filter(|subject| !wanted.subjects.contains(subject))
+                    .cloned()
+                    .collect();
                 wanted.subjects.extend(missing);
             }
             Err(error) if is_not_found(&error) => {}
@@ -123,18 +141,27 @@ fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
         ("deny_delete", got.deny_delete == wanted.deny_delete),
         ("deny_purge", got.deny_purge == wanted.deny_purge),
         ("allow_direct", got.allow_direct == wanted.allow_direct),
-        ("allow_atomic_publish", got.allow_atomic_publish == wanted.allow_atomic_publish),
+        (
+            "allow_atomic_publish",
+            got.allow_atomic_publish == wanted.allow_atomic_publish,
+        ),
         ("no_ack", !got.no_ack),
     ];
     for (setting, holds) in checks {
-        ensure!(holds, "stream {} has another {setting} than needed; see workers/src/jetstream.rs", wanted.name);
+        ensure!(
+            holds,
+            "stream {} has another {setting} than needed; see workers/src/jetstream.rs",
+            wanted.name
+        );
     }
     Ok(())
 }
 
 async fn ensure_server(context: &Context) -> anyhow::Result<()> {
     let version = context.client().server_info().version;
-    let mut numbers = version.split('.').map_while(|part| part.parse::<u64>().ok());
+    let mut numbers = version
+        .split('.')
+        .map_while(|part| part.parse::<u64>().ok());
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let (oldest_major, oldest_minor) = OLDEST_SERVER;
     if (major, minor) < OLDEST_SERVER {
@@ -143,18 +170,26 @@ async fn ensure_server(context: &Context) -> anyhow::Result<()> {
     ensure_synced(&context.client()).await
 }
 
-/// Every server says that it syncs before it acknowledges, or the log would lie about what is stored.
+/// Every server says that it syncs before it acknowledges, or the log would lie about what is
+/// stored.
 async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;
     let question = json!({ "config": true }).to_string();
-    client.publish_with_reply("$SYS.REQ.SERVER.PING.JSZ", inbox, question.into()).await?;
+    client
+        .publish_with_reply("$SYS.REQ.SERVER.PING.JSZ", inbox, question.into())
+        .await?;
     let mut wait = FIRST_SERVER;
     let mut servers = 0;
     while let Ok(Some(answer)) = tokio::time::timeout(wait, answers.next()).await {
         let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
-        let name = answer.pointer("/server/name").and_then(Value::as_str).unwrap_or("?");
-        let synced = answer.pointer("/data/config/sync_always").and_then(Value::as_bool);
+        let name = answer
+            .pointer("/server/name")
+            .and_then(Value::as_str)
+            .unwrap_or("?");
+        let synced = answer
+            .pointer("/data/config/sync_always")
+            .and_then(Value::as_bool);
         let disabled = answer.pointer("/data/disabled").and_then(Value::as_bool);
         ensure!(
             synced == Some(true) || disabled == Some(true),
@@ -163,7 +198,10 @@ async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
         servers += 1;
         wait = NEXT_SERVER;
     }
-    ensure!(servers > 0, "no nats-server tells whether it syncs always; export `$SYS.REQ.SERVER.PING.JSZ` to the workers, as in nats.conf");
+    ensure!(
+        servers > 0,
+        "no nats-server tells whether it syncs always; export `$SYS.REQ.SERVER.PING.JSZ` to the workers, as in nats.conf"
+    );
     Ok(())
 }
 
@@ -188,12 +226,14 @@ pub struct Consumer {
     pub longest_retry: Duration,
     /// How many messages one process works on at once.
     pub concurrency: usize,
-    /// How many it asks for at once: few where one takes long, since the ack wait runs from the delivery.
+    /// How many it asks for at once: few where one takes long, since the ack wait runs from the
+    /// delivery.
     pub prefetch: usize,
 }
 
 impl Consumer {
-    /// Commands of an area. Five seconds are a thousand times what a command takes; a killed worker's are soon another's.
+    /// Commands of an area. Five seconds are a thousand times what a command takes; a killed
+    /// worker's are soon another's.
     pub fn commands(area: Area) -> Self {
         Self {
             worker_loop: "commands",
@@ -209,9 +249,10 @@ impl Consumer {
         }
     }
 
-    /// Commits of an area that feed a view. Deliveries outlast hours without MongoDB, and the wait between them stays short, so
-    /// that views are up to date soon after it is back. The ack wait is short, too: until what a dead worker held is another's,
-    /// a right that was taken away may still be used.
+    /// Commits of an area that feed a view. Deliveries outlast hours without MongoDB, and the wait
+    /// between them stays short, so that views are up to date soon after it is back. The ack wait
+    /// is short, too: until what a dead worker held is another's, a right that was taken away may
+    /// still be used.
     pub fn views(name: &str, area: Area) -> Self {
         Self {
             worker_loop: "views",
@@ -243,7 +284,8 @@ impl Consumer {
         }
     }
 
-    /// Commits that an effect acts on. A minute is longer than the slowest thing it waits for outside.
+    /// Commits that an effect acts on. A minute is longer than the slowest thing it waits for
+    /// outside.
     pub fn effects(name: &str, source: Area, deliveries: i64) -> Self {
         Self {
             worker_loop: "effects",
@@ -266,7 +308,8 @@ impl Consumer {
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
-            // The loop gives up at `deliveries`, with a copy in DEAD. The server must not: it would do so silently.
+            // The loop gives up at `deliveries`, with a copy in DEAD. The server must not: it would
+            // do so silently.
             max_deliver: -1,
             max_ack_pending: 10_000,
             filter_subject: self.filter.clone(),

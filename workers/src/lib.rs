@@ -1,7 +1,8 @@
 //! The workers: they decide commands, keep views, react to events and act on the outside world.
 //!
-//! Stateless: everything they know is in the log, so an operator scales them by starting more of them. The pure
-//! rules are in `domain`, `view` and `reaction`; what runs them, in the files named `*_loop.rs`.
+//! Stateless: everything they know is in the log, so an operator scales them by starting more of
+//! them. The pure rules are in `domain`, `view` and `reaction`; what runs them, in the files named
+//! `*_loop.rs`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -35,7 +36,8 @@ use reaction::{account_mail::AccountMail, founder::Founder, member_mail::MemberM
 
 /// A NATS server that vanished without a word is noticed after two of these.
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// How long work under way may take at the end: less than the 30 s that containers are commonly given.
+/// How long work under way may take at the end: less than the 30 s that containers are commonly
+/// given.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long the last messages may take to leave.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -88,7 +90,9 @@ type Loops = JoinSet<anyhow::Result<()>>;
 fn run_commands(loops: &mut Loops, area: Area, client: &Client, stop: &CancellationToken) {
     let (client, stop) = (client.clone(), stop.clone());
     match area {
-        Area::AccessToken => loops.spawn(command_loop::run::<domain::access_token::AccessToken>(client, stop)),
+        Area::AccessToken => loops.spawn(command_loop::run::<domain::access_token::AccessToken>(
+            client, stop,
+        )),
         Area::Account => loops.spawn(command_loop::run::<domain::account::Account>(client, stop)),
         Area::Email => loops.spawn(command_loop::run::<domain::email::Email>(client, stop)),
         Area::Member => loops.spawn(command_loop::run::<domain::member::Member>(client, stop)),
@@ -99,8 +103,19 @@ fn run_commands(loops: &mut Loops, area: Area, client: &Client, stop: &Cancellat
     };
 }
 
-async fn run_views(loops: &mut Loops, area: Area, client: &Client, places: &Places, stop: &CancellationToken) -> anyhow::Result<()> {
-    async fn run<V: view::Fold>(loops: &mut Loops, client: &Client, places: &Places, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn run_views(
+    loops: &mut Loops,
+    area: Area,
+    client: &Client,
+    places: &Places,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    async fn run<V: view::Fold>(
+        loops: &mut Loops,
+        client: &Client,
+        places: &Places,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let views = view_loop::Views::<V>::new(client.clone(), places.clone());
         views.prepare().await?;
         loops.spawn(views.run(stop.clone()));
@@ -131,29 +146,66 @@ fn run_reactions(loops: &mut Loops, area: Area, client: &Client, stop: &Cancella
     }
 }
 
-fn run_effects(loops: &mut Loops, area: Area, client: &Client, mail: &config::Mail, stop: &CancellationToken) -> anyhow::Result<()> {
+fn run_effects(
+    loops: &mut Loops,
+    area: Area,
+    client: &Client,
+    mail: &config::Mail,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     match area {
         Area::Email => {
-            let links = effect::mail_text::Links { key: mail.secret.clone(), public_url: mail.public_url.trim_end_matches('/').to_owned() };
-            let send = effect::send_mail::SendMail::new(client, &mail.smtp_url, mail.mail_from.clone(), links, mail.mail_attempts)?;
+            let links = effect::mail_text::Links {
+                key: mail.secret.clone(),
+                public_url: mail.public_url.trim_end_matches('/').to_owned(),
+            };
+            let send = effect::send_mail::SendMail::new(
+                client,
+                &mail.smtp_url,
+                mail.mail_from.clone(),
+                links,
+                mail.mail_attempts,
+            )?;
             loops.spawn(send.run(stop.clone()));
         }
-        Area::AccessToken | Area::Account | Area::Member | Area::Project | Area::Role | Area::Session | Area::Tenant => {}
+        Area::AccessToken
+        | Area::Account
+        | Area::Member
+        | Area::Project
+        | Area::Role
+        | Area::Session
+        | Area::Tenant => {}
     }
     Ok(())
 }
 
-/// Builds the views of these areas anew from the log; `progress` hears the view, the commits read and the sequence reached.
+/// Builds the views of these areas anew from the log; `progress` hears the view, the commits read
+/// and the sequence reached.
 ///
 /// # Errors
 /// If a server is away; the call may be repeated, and at worst a view lags behind until it is.
-pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress: impl Fn(&str, u64, u64)) -> anyhow::Result<()> {
-    async fn rebuild<V: view::Fold>(client: &Client, places: &Places, progress: &impl Fn(&str, u64, u64)) -> anyhow::Result<u64> {
-        view_loop::rebuild::<V>(client.clone(), places, |read, sequence| progress(V::NAME, read, sequence)).await
+pub async fn rebuild_views(
+    nats: &Nats,
+    mongo: &Mongo,
+    areas: &[Area],
+    progress: impl Fn(&str, u64, u64),
+) -> anyhow::Result<()> {
+    async fn rebuild<V: view::Fold>(
+        client: &Client,
+        places: &Places,
+        progress: &impl Fn(&str, u64, u64),
+    ) -> anyhow::Result<u64> {
+        view_loop::rebuild::<V>(client.clone(), places, |read, sequence| {
+            progress(V::NAME, read, sequence)
+        })
+        .await
     }
     let (client, places) = (connect_nats(nats).await?, Places::connect(mongo).await?);
     // Tenants first: they say where the views of the other areas live.
-    let tenants_first = areas.iter().filter(|area| **area == Area::Tenant).chain(areas.iter().filter(|area| **area != Area::Tenant));
+    let tenants_first = areas
+        .iter()
+        .filter(|area| **area == Area::Tenant)
+        .chain(areas.iter().filter(|area| **area != Area::Tenant));
     for area in tenants_first {
         match area {
             Area::AccessToken => rebuild::<access_token::View>(&client, &places, &progress).await?,
@@ -173,10 +225,19 @@ pub async fn rebuild_views(nats: &Nats, mongo: &Mongo, areas: &[Area], progress:
 }
 
 async fn connect_nats(config: &Nats) -> anyhow::Result<Client> {
-    let servers = config.nats_url.split(',').map(str::parse).collect::<Result<Vec<ServerAddr>, _>>().context("UB_NATS_URL")?;
+    let servers = config
+        .nats_url
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<Vec<ServerAddr>, _>>()
+        .context("UB_NATS_URL")?;
     // The client does not take user and password from the address by itself.
-    let credentials = servers.first().and_then(|server| Some((server.username()?.to_owned(), server.password()?.to_owned())));
-    let (user, password) = credentials.context("UB_NATS_URL must name user and password, as in nats://workers:secret@host:4222")?;
+    let credentials = servers
+        .first()
+        .and_then(|server| Some((server.username()?.to_owned(), server.password()?.to_owned())));
+    let (user, password) = credentials.context(
+        "UB_NATS_URL must name user and password, as in nats://workers:secret@host:4222",
+    )?;
     ConnectOptions::with_user_and_password(user, password)
         .name("workers")
         .custom_inbox_prefix("_INBOX_workers")

@@ -34,7 +34,8 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_values_t = Area::ALL, value_parser = |text: &str| Area::parse(text))]
         areas: Vec<Area>,
     },
-    /// Move the views of a tenant to another place while everything runs; takes half a minute and the time to read its log.
+    /// Move the views of a tenant to another place while everything runs; takes half a minute and
+    /// the time to read its log.
     MoveTenant {
         /// Where NATS is.
         #[command(flatten)]
@@ -65,7 +66,9 @@ enum Target {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if options.production {
         log.json().init()
     } else {
@@ -75,23 +78,42 @@ async fn main() -> anyhow::Result<()> {
         Command::Run(config) => workers::run(*config, stop_on_signal()?).await,
         Command::RebuildViews { nats, mongo, areas } => {
             workers::rebuild_views(&nats, &mongo, &areas, |view, read, sequence| {
-                tracing::info!(view, commits_read = read, next_sequence = sequence, "rebuilding");
+                tracing::info!(
+                    view,
+                    commits_read = read,
+                    next_sequence = sequence,
+                    "rebuilding"
+                );
             })
             .await
         }
-        Command::MoveTenant { nats, mongo, tenant, to, host } => {
+        Command::MoveTenant {
+            nats,
+            mongo,
+            tenant,
+            to,
+            host,
+        } => {
             let place = match (to, host) {
                 (Target::Database, host) => Place::Database { host },
                 (Target::Shared, None) => Place::Shared,
-                (Target::Shared, Some(_)) => anyhow::bail!("--host goes with --to database: the shared database is on the platform's host"),
+                (Target::Shared, Some(_)) => anyhow::bail!(
+                    "--host goes with --to database: the shared database is on the platform's host"
+                ),
             };
-            workers::move_tenant(&nats, &mongo, &tenant, place, |step| tracing::info!(tenant, "{step}")).await
+            workers::move_tenant(&nats, &mongo, &tenant, place, |step| {
+                tracing::info!(tenant, "{step}")
+            })
+            .await
         }
     }
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {

@@ -1,6 +1,8 @@
-//! What follows from an event elsewhere: event in, commands out. Pure; `reaction_loop.rs` reads and says.
+//! What follows from an event elsewhere: event in, commands out. Pure; `reaction_loop.rs` reads and
+//! says.
 //!
-//! A command's id derives from the commit it follows from, so that a replay of the log does nothing twice.
+//! A command's id derives from the commit it follows from, so that a replay of the log does nothing
+//! twice.
 
 use events_schema::{
     Area, Commit, EmailAddress, Id, TenantId,
@@ -44,5 +46,12 @@ pub trait Reaction: Send + Sync + 'static {
 /// The wish for a mail. Its id derives from its occasion: one occasion, one mail.
 fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<Command> {
     let aggregate = derived_id(&[&[b"email".as_slice()], occasion].concat());
-    Consequence { tenant: TenantId::Platform, aggregate, command: Command::Request { to: to.clone(), template } }
+    Consequence {
+        tenant: TenantId::Platform,
+        aggregate,
+        command: Command::Request {
+            to: to.clone(),
+            template,
+        },
+    }
 }

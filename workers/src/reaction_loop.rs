@@ -33,9 +33,23 @@ async fn react<R: Reaction>(context: &Context, message: &Message) -> anyhow::Res
         Ok(commit) => commit,
         Err(reason) => return Ok(Handled::Dead(format!("the body: {reason}"))),
     };
-    for (at, Consequence { tenant, aggregate, command: payload }) in R::react(&commit).into_iter().enumerate() {
-        // The same commit leads to the same commands with the same ids: a replay is answered from the history.
-        let cause = [R::NAME.as_bytes(), message.subject.as_bytes(), &commit.revision.to_be_bytes(), &at.to_be_bytes()];
+    for (
+        at,
+        Consequence {
+            tenant,
+            aggregate,
+            command: payload,
+        },
+    ) in R::react(&commit).into_iter().enumerate()
+    {
+        // The same commit leads to the same commands with the same ids: a replay is answered from
+        // the history.
+        let cause = [
+            R::NAME.as_bytes(),
+            message.subject.as_bytes(),
+            &commit.revision.to_be_bytes(),
+            &at.to_be_bytes(),
+        ];
         let command = Command {
             id: CommandId(derived_id(&cause)),
             tenant,
@@ -50,7 +64,9 @@ async fn react<R: Reaction>(context: &Context, message: &Message) -> anyhow::Res
         };
         let body = serde_json::to_vec(&command)?;
         let subject = command.subject()?.to_string();
-        delivery::publish(context, message.headers.as_ref(), subject, body.into()).await.context("saying a command")?;
+        delivery::publish(context, message.headers.as_ref(), subject, body.into())
+            .await
+            .context("saying a command")?;
     }
     Ok(Handled::Done)
 }

@@ -1,4 +1,5 @@
-//! The read side: how a commit is folded into a document, and which indexes that document is found by.
+//! The read side: how a commit is folded into a document, and which indexes that document is found
+//! by.
 //!
 //! Pure; `view_loop.rs` reads and writes. One document is fed by one aggregate.
 
@@ -21,7 +22,8 @@ pub trait Fold: events_schema::View {
     /// What it is looked up by, beside its id.
     const INDEXES: &'static [Index];
 
-    /// The document after the commit; `None` if there is nothing (more) to show. Total: no commit is refused.
+    /// The document after the commit; `None` if there is nothing (more) to show. Total: no commit
+    /// is refused.
     fn fold(view: Option<Self>, commit: &Commit<Self::Event>) -> Option<Self>;
 }
 
@@ -44,22 +46,24 @@ mod testing {
     /// The document after these events, each in a commit of its own at the given time.
     pub(super) fn fold<V: Fold>(events: impl IntoIterator<Item = (i64, V::Event)>) -> Option<V> {
         let id = Id::from_bytes([7; 16]);
-        (1..).zip(events).fold(None, |view, (revision, (time, event))| {
-            let (actor, time) = (Actor::Anonymous, Time(time));
-            V::fold(
-                view,
-                &Commit {
-                    tenant: TENANT,
-                    area: V::AREA,
-                    id,
-                    revision,
-                    command: CommandId(id),
-                    actor,
-                    time,
-                    origin: None,
-                    events: vec![event],
-                },
-            )
-        })
+        (1..)
+            .zip(events)
+            .fold(None, |view, (revision, (time, event))| {
+                let (actor, time) = (Actor::Anonymous, Time(time));
+                V::fold(
+                    view,
+                    &Commit {
+                        tenant: TENANT,
+                        area: V::AREA,
+                        id,
+                        revision,
+                        command: CommandId(id),
+                        actor,
+                        time,
+                        origin: None,
+                        events: vec![event],
+                    },
+                )
+            })
     }
 }

@@ -1,8 +1,10 @@
-//! Commits in, documents out. Folds live in `view/`; here they are read, written in bulk and announced.
+//! Commits in, documents out. Folds live in `view/`; here they are read, written in bulk and
+//! announced.
 //!
-//! A document is written only where its stored revision is the one that was read, so any number of workers may
-//! run, in any order, twice. A document that is behind by more than one commit is caught up from the log, so a
-//! view heals itself whatever was lost; the message only says that there is something to do.
+//! A document is written only where its stored revision is the one that was read, so any number of
+//! workers may run, in any order, twice. A document that is behind by more than one commit is
+//! caught up from the log, so a view heals itself whatever was lost; the message only says that
+//! there is something to do.
 
 use std::{
     cmp::Ordering,
@@ -39,7 +41,8 @@ use crate::{
 const BULK: usize = 100;
 /// Bulks under way at once, per process and area.
 const BULKS: usize = 4;
-/// How often a bulk that another worker has overtaken is made anew before it goes back to the consumer.
+/// How often a bulk that another worker has overtaken is made anew before it goes back to the
+/// consumer.
 const TRIES: usize = 5;
 /// The wait between those tries.
 const OVERTAKEN: Duration = Duration::from_millis(10);
@@ -48,7 +51,8 @@ const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Duplicate key: the document was inserted by somebody else meanwhile.
 const DUPLICATE_KEY: i32 = 11000;
 
-/// How long one bulk may take. Where a tenant's views are moved, this is how long a worker may hold the old place for true.
+/// How long one bulk may take. Where a tenant's views are moved, this is how long a worker may hold
+/// the old place for true.
 pub const BULK_BOUND: Duration = Duration::from_secs(10);
 
 /// One view, wherever its documents live.
@@ -75,7 +79,14 @@ impl<V: Fold> Views<V> {
     /// The view `V`.
     pub fn new(client: Client, places: Places) -> Self {
         let indexed = Mutex::default();
-        Self { store: EventStore::new(client.clone()), client, places, collection: V::NAME.to_owned(), indexed, of: PhantomData }
+        Self {
+            store: EventStore::new(client.clone()),
+            client,
+            places,
+            collection: V::NAME.to_owned(),
+            indexed,
+            of: PhantomData,
+        }
     }
 
     /// The platform's collection, with its indexes.
@@ -83,7 +94,8 @@ impl<V: Fold> Views<V> {
         self.collection(&self.places.platform()).await.map(|_| ())
     }
 
-    /// The documents in one location. Its indexes are made before anything is written there, and so before anything is read.
+    /// The documents in one location. Its indexes are made before anything is written there, and so
+    /// before anything is read.
     async fn collection(&self, location: &Location) -> anyhow::Result<Collection<Document<V>>> {
         let collection = self.places.open(location)?.collection(&self.collection);
         let known = || self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,12 +118,29 @@ impl<V: Fold> Views<V> {
                 for message in messages {
                     match decode::<V>(&message.subject, &message.payload) {
                         Ok(_) if delivery::is_lost(consumer, &message) => {
-                            delivery::settle(context, consumer, &message, Ok(Handled::Dead(delivery::LOST.to_owned()))).await;
+                            delivery::settle(
+                                context,
+                                consumer,
+                                &message,
+                                Ok(Handled::Dead(delivery::LOST.to_owned())),
+                            )
+                            .await;
                         }
                         Ok(commit) => {
-                            targets.entry(target::<V>(&commit)).or_insert_with(Vec::new).push((commit, message));
+                            targets
+                                .entry(target::<V>(&commit))
+                                .or_insert_with(Vec::new)
+                                .push((commit, message));
                         }
-                        Err(reason) => delivery::settle(context, consumer, &message, Ok(Handled::Dead(format!("{reason:#}")))).await,
+                        Err(reason) => {
+                            delivery::settle(
+                                context,
+                                consumer,
+                                &message,
+                                Ok(Handled::Dead(format!("{reason:#}"))),
+                            )
+                            .await
+                        }
                     }
                 }
                 views.take_in(context, consumer, targets).await;
@@ -120,18 +149,42 @@ impl<V: Fold> Views<V> {
         Ok(())
     }
 
-    async fn take_in(&self, context: &jetstream::Context, consumer: &Consumer, seen: BTreeMap<Target, Seen<V>>) {
-        let commits_of = |seen: &Seen<V>| seen.iter().map(|(commit, _)| commit.clone()).collect::<Vec<_>>();
-        let all = seen.iter().map(|(target, seen)| (*target, commits_of(seen))).collect();
+    async fn take_in(
+        &self,
+        context: &jetstream::Context,
+        consumer: &Consumer,
+        seen: BTreeMap<Target, Seen<V>>,
+    ) {
+        let commits_of = |seen: &Seen<V>| {
+            seen.iter()
+                .map(|(commit, _)| commit.clone())
+                .collect::<Vec<_>>()
+        };
+        let all = seen
+            .iter()
+            .map(|(target, seen)| (*target, commits_of(seen)))
+            .collect();
         let all_done = delivery::bounded(consumer, self.apply(&all)).await;
-        let all_done = all_done.inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "one by one then")).is_ok();
+        let all_done = all_done
+            .inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "one by one then"))
+            .is_ok();
         let settle_one = |(target, seen): (Target, Seen<V>)| async move {
             // One document that cannot be written must not hold up the others of its bulk.
-            let alone = async { self.apply(&BTreeMap::from([(target, commits_of(&seen))])).await };
-            let result = if all_done { Ok(()) } else { delivery::bounded(consumer, alone).await };
+            let alone = async {
+                self.apply(&BTreeMap::from([(target, commits_of(&seen))]))
+                    .await
+            };
+            let result = if all_done {
+                Ok(())
+            } else {
+                delivery::bounded(consumer, alone).await
+            };
             let result = result.map_err(|error| format!("{error:#}"));
             let settled = seen.iter().map(|(_, message)| {
-                let result = result.clone().map(|()| Handled::Done).map_err(anyhow::Error::msg);
+                let result = result
+                    .clone()
+                    .map(|()| Handled::Done)
+                    .map_err(anyhow::Error::msg);
                 delivery::settle(context, consumer, message, result)
             });
             futures_util::future::join_all(settled).await;
@@ -139,44 +192,86 @@ impl<V: Fold> Views<V> {
         futures_util::future::join_all(seen.into_iter().map(settle_one)).await;
     }
 
-    /// Brings each document at least to the latest of its commits, wherever it lives, and says so on its subject.
+    /// Brings each document at least to the latest of its commits, wherever it lives, and says so
+    /// on its subject.
     pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<()> {
         let applied = async {
-            let locations = self.places.of(commits.keys().map(|(tenant, _)| *tenant).collect()).await?;
+            let locations = self
+                .places
+                .of(commits.keys().map(|(tenant, _)| *tenant).collect())
+                .await?;
             let mut shares: BTreeMap<&Location, Share<'_, V>> = BTreeMap::new();
             for (target, commits) in commits {
                 for location in locations.get(&target.0).into_iter().flatten() {
                     shares.entry(location).or_default().push((target, commits));
                 }
             }
-            let written = shares.iter().map(|(location, share)| self.apply_in(location, share));
-            anyhow::Ok(try_join_all(written).await?.into_iter().flatten().collect::<BTreeMap<Target, i64>>())
+            let written = shares
+                .iter()
+                .map(|(location, share)| self.apply_in(location, share));
+            anyhow::Ok(
+                try_join_all(written)
+                    .await?
+                    .into_iter()
+                    .flatten()
+                    .collect::<BTreeMap<Target, i64>>(),
+            )
         };
-        for ((tenant, id), revision) in timeout(BULK_BOUND, applied).await.context("the bulk takes too long")?? {
-            let subject = Subject::View { tenant, name: V::NAME.to_owned(), id }.to_string();
-            self.client.publish(subject, revision.to_string().into()).await?;
+        for ((tenant, id), revision) in timeout(BULK_BOUND, applied)
+            .await
+            .context("the bulk takes too long")??
+        {
+            let subject = Subject::View {
+                tenant,
+                name: V::NAME.to_owned(),
+                id,
+            }
+            .to_string();
+            self.client
+                .publish(subject, revision.to_string().into())
+                .await?;
         }
         Ok(())
     }
 
     /// The same in one location; returns what was written there.
-    async fn apply_in(&self, location: &Location, commits: &Share<'_, V>) -> anyhow::Result<Vec<(Target, i64)>> {
+    async fn apply_in(
+        &self,
+        location: &Location,
+        commits: &Share<'_, V>,
+    ) -> anyhow::Result<Vec<(Target, i64)>> {
         let collection = self.collection(location).await?;
         for _ in 0..TRIES {
             let stored = stored(&collection, commits).await?;
             let mut writes = Vec::new();
             for (target, commits) in commits {
-                let before = stored.get(target).cloned().unwrap_or(Document { id: target.1, tenant: target.0, revision: 0, view: None });
-                let wanted = commits.iter().map(|commit| commit.revision).max().unwrap_or(0);
+                let before = stored.get(target).cloned().unwrap_or(Document {
+                    id: target.1,
+                    tenant: target.0,
+                    revision: 0,
+                    view: None,
+                });
+                let wanted = commits
+                    .iter()
+                    .map(|commit| commit.revision)
+                    .max()
+                    .unwrap_or(0);
                 if revision(&before) < wanted {
                     let after = self.fold(before.clone(), commits).await?;
-                    // A replica may lag behind; acknowledging what it does not show would leave the view behind, too.
-                    ensure!(revision(&after) >= wanted, "the log does not show revision {wanted} yet");
+                    // A replica may lag behind; acknowledging what it does not show would leave the
+                    // view behind, too.
+                    ensure!(
+                        revision(&after) >= wanted,
+                        "the log does not show revision {wanted} yet"
+                    );
                     writes.push((revision(&before), after));
                 }
             }
             if self.write(location, &writes).await? {
-                return Ok(writes.into_iter().map(|(_, document)| ((document.tenant, document.id), document.revision)).collect());
+                return Ok(writes
+                    .into_iter()
+                    .map(|(_, document)| ((document.tenant, document.id), document.revision))
+                    .collect());
             }
             tokio::time::sleep(OVERTAKEN).await;
         }
@@ -184,17 +279,36 @@ impl<V: Fold> Views<V> {
     }
 
     /// Folds what follows; where something is missing in between, the log has it.
-    async fn fold(&self, mut document: Document<V>, commits: &[Commit<V::Event>]) -> anyhow::Result<Document<V>> {
-        let mut ahead: Vec<&Commit<V::Event>> = commits.iter().filter(|commit| commit.revision > revision(&document)).collect();
+    async fn fold(
+        &self,
+        mut document: Document<V>,
+        commits: &[Commit<V::Event>],
+    ) -> anyhow::Result<Document<V>> {
+        let mut ahead: Vec<&Commit<V::Event>> = commits
+            .iter()
+            .filter(|commit| commit.revision > revision(&document))
+            .collect();
         ahead.sort_by_key(|commit| commit.revision);
         ahead.dedup_by_key(|commit| commit.revision);
-        let gapless = ahead.iter().zip(revision(&document) + 1..).all(|(commit, expected)| commit.revision == expected);
+        let gapless = ahead
+            .iter()
+            .zip(revision(&document) + 1..)
+            .all(|(commit, expected)| commit.revision == expected);
         if gapless {
-            ahead.into_iter().for_each(|commit| step(&mut document, commit));
+            ahead
+                .into_iter()
+                .for_each(|commit| step(&mut document, commit));
             return Ok(document);
         }
-        let tenant = commits.first().map_or(document.tenant, |commit| commit.tenant);
-        let subject = Subject::Event { tenant, area: V::AREA, id: document.id }.to_string();
+        let tenant = commits
+            .first()
+            .map_or(document.tenant, |commit| commit.tenant);
+        let subject = Subject::Event {
+            tenant,
+            area: V::AREA,
+            id: document.id,
+        }
+        .to_string();
         for message in self.store.read(&subject, 0).await? {
             let commit = decode::<V>(&message.subject, &message.payload)?;
             if commit.revision == revision(&document) + 1 {
@@ -204,8 +318,13 @@ impl<V: Fold> Views<V> {
         Ok(document)
     }
 
-    /// Writes all documents whose stored revision is still the one that was read; says whether that was so for all.
-    async fn write(&self, location: &Location, writes: &[(u64, Document<V>)]) -> anyhow::Result<bool> {
+    /// Writes all documents whose stored revision is still the one that was read; says whether that
+    /// was so for all.
+    async fn write(
+        &self,
+        location: &Location,
+        writes: &[(u64, Document<V>)],
+    ) -> anyhow::Result<bool> {
         if writes.is_empty() {
             return Ok(true);
         }
@@ -224,10 +343,23 @@ impl<V: Fold> Views<V> {
             "ordered": false,
             "writeConcern": { "w": "majority", "j": true },
         };
-        let answer = self.places.open(location)?.run_command(command).await.context("writing the documents")?;
-        let overtaken = answer.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
-        let is_duplicate =
-            |error: &Bson| error.as_document().is_some_and(|error| error.get_i32("code").is_ok_and(|code| code == DUPLICATE_KEY));
+        let answer = self
+            .places
+            .open(location)?
+            .run_command(command)
+            .await
+            .context("writing the documents")?;
+        let overtaken = answer
+            .get_array("writeErrors")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let is_duplicate = |error: &Bson| {
+            error.as_document().is_some_and(|error| {
+                error
+                    .get_i32("code")
+                    .is_ok_and(|code| code == DUPLICATE_KEY)
+            })
+        };
         if let Some(error) = overtaken.iter().find(|error| !is_duplicate(error)) {
             bail!("writing a document: {error}");
         }
@@ -238,13 +370,24 @@ impl<V: Fold> Views<V> {
     }
 }
 
-async fn stored<V: Fold>(collection: &Collection<Document<V>>, commits: &Share<'_, V>) -> anyhow::Result<HashMap<Target, Document<V>>> {
+async fn stored<V: Fold>(
+    collection: &Collection<Document<V>>,
+    commits: &Share<'_, V>,
+) -> anyhow::Result<HashMap<Target, Document<V>>> {
     let ids: Vec<String> = commits.iter().map(|((_, id), _)| id.to_string()).collect();
-    let found = collection.find(doc! { "_id": { "$in": ids } }).await.context("reading the documents")?;
-    found.map_ok(|document| ((document.tenant, document.id), document)).try_collect().await.context("reading the documents")
+    let found = collection
+        .find(doc! { "_id": { "$in": ids } })
+        .await
+        .context("reading the documents")?;
+    found
+        .map_ok(|document| ((document.tenant, document.id), document))
+        .try_collect()
+        .await
+        .context("reading the documents")
 }
 
-/// Whose document shows a commit. What the platform must know of a tenant's commits is the platform's.
+/// Whose document shows a commit. What the platform must know of a tenant's commits is the
+/// platform's.
 fn target<V: Fold>(commit: &Commit<V::Event>) -> Target {
     let tenant = match V::HOME {
         Home::Platform => TenantId::Platform,
@@ -266,7 +409,13 @@ fn step<V: Fold>(document: &mut Document<V>, commit: &Commit<V::Event>) {
 fn decode<V: Fold>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<V::Event>> {
     let said = Subject::parse(subject).context("the subject")?;
     let commit: Commit<V::Event> = serde_json::from_slice(payload).context("the body")?;
-    if said != (Subject::Event { tenant: commit.tenant, area: commit.area, id: commit.id }) {
+    if said
+        != (Subject::Event {
+            tenant: commit.tenant,
+            area: commit.area,
+            id: commit.id,
+        })
+    {
         bail!("the subject and the body do not say the same");
     }
     Ok(commit)
@@ -274,54 +423,95 @@ fn decode<V: Fold>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<V::Ev
 
 async fn create_indexes<V: Fold>(collection: &Collection<Document<V>>) -> anyhow::Result<()> {
     for index in [&Index { fields: &[] }].into_iter().chain(V::INDEXES) {
-        // The tenant comes first, since no read is without it; the id last, so that pages have one order.
+        // The tenant comes first, since no read is without it; the id last, so that pages have one
+        // order.
         let mut keys = doc! { "tenant": 1 };
-        keys.extend(index.fields.iter().map(|field| (format!("view.{field}"), Bson::Int32(1))));
+        keys.extend(
+            index
+                .fields
+                .iter()
+                .map(|field| (format!("view.{field}"), Bson::Int32(1))),
+        );
         keys.insert("_id", 1);
-        let name = ["tenant"].iter().chain(index.fields).chain(&["id"]).copied().collect::<Vec<_>>().join("_");
-        let model = IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name).build()).build();
-        collection.create_index(model).await.with_context(|| format!("index on {}", collection.name()))?;
+        let name = ["tenant"]
+            .iter()
+            .chain(index.fields)
+            .chain(&["id"])
+            .copied()
+            .collect::<Vec<_>>()
+            .join("_");
+        let model = IndexModel::builder()
+            .keys(keys)
+            .options(IndexOptions::builder().name(name).build())
+            .build();
+        collection
+            .create_index(model)
+            .await
+            .with_context(|| format!("index on {}", collection.name()))?;
     }
     Ok(())
 }
 
-/// Builds the view `V` anew from the log, beside the old one, and puts it in its place when it is complete: readers see
-/// the old documents, then the new ones, and workers may go on meanwhile. Returns how many commits were read.
-pub async fn rebuild<V: Fold>(client: Client, places: &Places, progress: impl Fn(u64, u64)) -> anyhow::Result<u64> {
+/// Builds the view `V` anew from the log, beside the old one, and puts it in its place when it is
+/// complete: readers see the old documents, then the new ones, and workers may go on meanwhile.
+/// Returns how many commits were read.
+pub async fn rebuild<V: Fold>(
+    client: Client,
+    places: &Places,
+    progress: impl Fn(u64, u64),
+) -> anyhow::Result<u64> {
     let live = Views::<V>::new(client.clone(), places.clone());
     // A name of its own, so that two rebuilds at once do not build one another's.
     let collection = format!("{}.rebuilding.{}", V::NAME, random_name()?);
-    let beside = Views { collection, ..Views::<V>::new(client, places.clone()) };
+    let beside = Views {
+        collection,
+        ..Views::<V>::new(client, places.clone())
+    };
     let built = beside.build(&progress).await;
     if built.is_err() {
-        // Nothing of it is of use to anybody; where it took its place already, there is nothing to drop.
+        // Nothing of it is of use to anybody; where it took its place already, there is nothing to
+        // drop.
         for location in beside.locations().await? {
-            places.open(&location)?.collection::<Bson>(&beside.collection).drop().await.context("dropping an unfinished rebuild")?;
+            places
+                .open(&location)?
+                .collection::<Bson>(&beside.collection)
+                .drop()
+                .await
+                .context("dropping an unfinished rebuild")?;
         }
     }
     let (next, read) = built?;
-    // What was committed since went into the old documents; until this is through, those lag behind.
+    // What was committed since went into the old documents; until this is through, those lag
+    // behind.
     let mut tries = 0;
     loop {
-        match live.catch_up(&subject::events_of(V::AREA), next, None, &progress).await {
+        match live
+            .catch_up(&subject::events_of(V::AREA), next, None, &progress)
+            .await
+        {
             Ok((_, read_since)) => return Ok(read + read_since),
             Err(error) if tries < TRIES => {
                 tries += 1;
                 tracing::warn!(error = format!("{error:#}"), "catching up again");
                 tokio::time::sleep(CATCH_UP_AGAIN).await;
             }
-            Err(error) => return Err(error.context("the new view is in place but lags behind: rebuild once more")),
+            Err(error) => {
+                return Err(
+                    error.context("the new view is in place but lags behind: rebuild once more")
+                );
+            }
         }
     }
 }
 
 impl<V: Fold> Views<V> {
-    /// Fills this collection from the log and puts it in the place of the one that is read; returns where the log was left, and
-    /// how many commits were read.
+    /// Fills this collection from the log and puts it in the place of the one that is read; returns
+    /// where the log was left, and how many commits were read.
     async fn build(&self, progress: &impl Fn(u64, u64)) -> anyhow::Result<(u64, u64)> {
         let all = subject::events_of(V::AREA);
         let (mut next, mut read) = self.catch_up(&all, 1, None, progress).await?;
-        // Again until there is nothing new, so that as little as possible is missing at the moment of the change.
+        // Again until there is nothing new, so that as little as possible is missing at the moment
+        // of the change.
         loop {
             let (after, more) = self.catch_up(&all, next, None, progress).await?;
             (next, read) = (after, read + more);
@@ -330,12 +520,18 @@ impl<V: Fold> Views<V> {
             }
         }
         for location in self.locations().await? {
-            // Where there was nothing to write, an empty one takes the place of what should not be there.
+            // Where there was nothing to write, an empty one takes the place of what should not be
+            // there.
             self.collection(&location).await?;
             let database = self.places.open(&location)?;
             let namespace = |collection: &str| format!("{}.{collection}", database.name());
             let rename = doc! { "renameCollection": namespace(&self.collection), "to": namespace(V::NAME), "dropTarget": true };
-            database.client().database("admin").run_command(rename).await.context("putting the new view in place of the old one")?;
+            database
+                .client()
+                .database("admin")
+                .run_command(rename)
+                .await
+                .context("putting the new view in place of the old one")?;
         }
         Ok((next, read))
     }
@@ -348,24 +544,53 @@ impl<V: Fold> Views<V> {
         }
     }
 
-    /// Writes the documents of one tenant in one location, from the log alone; returns how many commits were read.
-    pub async fn fill(&self, tenant: TenantId, location: &Location, progress: &impl Fn(u64, u64)) -> anyhow::Result<u64> {
-        Ok(self.catch_up(&subject::events_of_tenant(tenant, V::AREA), 1, Some(location), progress).await?.1)
+    /// Writes the documents of one tenant in one location, from the log alone; returns how many
+    /// commits were read.
+    pub async fn fill(
+        &self,
+        tenant: TenantId,
+        location: &Location,
+        progress: &impl Fn(u64, u64),
+    ) -> anyhow::Result<u64> {
+        Ok(self
+            .catch_up(
+                &subject::events_of_tenant(tenant, V::AREA),
+                1,
+                Some(location),
+                progress,
+            )
+            .await?
+            .1)
     }
 
-    /// How many of a tenant's documents differ between two locations, either of which may lack some.
-    pub async fn differences(&self, tenant: TenantId, one: &Location, other: &Location) -> anyhow::Result<u64> {
+    /// How many of a tenant's documents differ between two locations, either of which may lack
+    /// some.
+    pub async fn differences(
+        &self,
+        tenant: TenantId,
+        one: &Location,
+        other: &Location,
+    ) -> anyhow::Result<u64> {
         let read = async |location| {
-            let documents = self.places.open(location)?.collection::<bson::Document>(&self.collection);
-            let cursor = documents.find(doc! { "tenant": tenant.to_string() }).sort(doc! { "_id": 1 }).await?;
+            let documents = self
+                .places
+                .open(location)?
+                .collection::<bson::Document>(&self.collection);
+            let cursor = documents
+                .find(doc! { "tenant": tenant.to_string() })
+                .sort(doc! { "_id": 1 })
+                .await?;
             anyhow::Ok(cursor)
         };
         let (mut one, mut other) = (read(one).await?, read(other).await?);
         let (mut left, mut right) = (one.try_next().await?, other.try_next().await?);
         let mut differences = 0;
         while left.is_some() || right.is_some() {
-            let id =
-                |document: &Option<bson::Document>| document.as_ref().and_then(|document| document.get_str("_id").ok().map(str::to_owned));
+            let id = |document: &Option<bson::Document>| {
+                document
+                    .as_ref()
+                    .and_then(|document| document.get_str("_id").ok().map(str::to_owned))
+            };
             let order = match (id(&left), id(&right)) {
                 (Some(left), Some(right)) => left.cmp(&right),
                 (Some(_), None) => Ordering::Less,
@@ -382,9 +607,15 @@ impl<V: Fold> Views<V> {
         Ok(differences)
     }
 
-    /// Applies what `filter` lets through from sequence `from` to the end of the log, in `only` one location if given; returns
-    /// where the log ended and how many commits that were.
-    async fn catch_up(&self, filter: &str, from: u64, only: Option<&Location>, progress: &impl Fn(u64, u64)) -> anyhow::Result<(u64, u64)> {
+    /// Applies what `filter` lets through from sequence `from` to the end of the log, in `only` one
+    /// location if given; returns where the log ended and how many commits that were.
+    async fn catch_up(
+        &self,
+        filter: &str,
+        from: u64,
+        only: Option<&Location>,
+        progress: &impl Fn(u64, u64),
+    ) -> anyhow::Result<(u64, u64)> {
         let (mut next, mut read, mut more) = (from, 0, true);
         while more {
             let (page, left): (Vec<Stored>, bool) = self.store.page(filter, next).await?;
@@ -394,17 +625,27 @@ impl<V: Fold> Views<V> {
                 match decode::<V>(&message.subject, &message.payload) {
                     Ok(commit) => commits.push(commit),
                     // It lies in DEAD already; a view is built from what can be read.
-                    Err(reason) => tracing::error!(sequence = message.sequence, reason = format!("{reason:#}"), "passed over"),
+                    Err(reason) => tracing::error!(
+                        sequence = message.sequence,
+                        reason = format!("{reason:#}"),
+                        "passed over"
+                    ),
                 }
             }
             for bulk in commits.chunks(BULK) {
                 let mut targets = Commits::<V>::new();
                 for commit in bulk.iter().cloned() {
-                    targets.entry(target::<V>(&commit)).or_default().push(commit);
+                    targets
+                        .entry(target::<V>(&commit))
+                        .or_default()
+                        .push(commit);
                 }
                 match only {
                     None => self.apply(&targets).await?,
-                    Some(location) => self.apply_in(location, &targets.iter().collect()).await.map(|_| ())?,
+                    Some(location) => self
+                        .apply_in(location, &targets.iter().collect())
+                        .await
+                        .map(|_| ())?,
                 }
             }
             read += page.len() as u64;

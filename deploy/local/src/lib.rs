@@ -1,7 +1,8 @@
-//! The whole backend on one machine, in one process beside its two servers: for development, and for the tests that
-//! go the way a user goes.
+//! The whole backend on one machine, in one process beside its two servers: for development, and
+//! for the tests that go the way a user goes.
 //!
-//! Nothing here is needed in production, where the same `workers` and `gateway` run as processes of their own.
+//! Nothing here is needed in production, where the same `workers` and `gateway` run as processes of
+//! their own.
 
 use std::{
     fs,
@@ -22,9 +23,11 @@ pub mod mailbox;
 
 use mailbox::Mailbox;
 
-/// How long the parts may take to finish what they began; with the servers' own second or two, the whole stop stays below five.
+/// How long the parts may take to finish what they began; with the servers' own second or two, the
+/// whole stop stays below five.
 const DRAIN: Duration = Duration::from_millis(2_500);
-/// A server that dies more often than this within [`DEATHS_WITHIN`] is ill: its log says more than another start would.
+/// A server that dies more often than this within [`DEATHS_WITHIN`] is ill: its log says more than
+/// another start would.
 const DEATHS: usize = 3;
 /// See [`DEATHS`].
 const DEATHS_WITHIN: Duration = Duration::from_secs(60);
@@ -84,7 +87,11 @@ impl Local {
         let mut parts = JoinSet::new();
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
         let (pages, stop) = (mailbox.router(), shutdown.clone());
-        parts.spawn(async move { Ok(axum::serve(mail_listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await?) });
+        parts.spawn(async move {
+            Ok(axum::serve(mail_listener, pages)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await?)
+        });
 
         let shared = [
             ("--mongo-url", servers.mongod.uri()),
@@ -96,17 +103,33 @@ impl Local {
         let own = [
             ("--nats-url", servers.nats.url(Role::Workers)),
             ("--smtp-url", smtp_url),
-            ("--mail-from", "Ultimate Backend <no-reply@backend.local>".to_owned()),
+            (
+                "--mail-from",
+                "Ultimate Backend <no-reply@backend.local>".to_owned(),
+            ),
             ("--mail-attempts", options.mail_attempts.to_string()),
         ];
-        let words =
-            |pairs: &[(&str, String)]| pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]).collect::<Vec<_>>();
+        let words = |pairs: &[(&str, String)]| {
+            pairs
+                .iter()
+                .flat_map(|(name, value)| [(*name).to_owned(), value.clone()])
+                .collect::<Vec<_>>()
+        };
         let workers: workers::config::Config = parse([words(&own), words(&shared)].concat())?;
         let own = words(&[("--nats-url", servers.nats.url(Role::Gateway))]);
-        let gateway: gateway::config::Config = parse([own, words(&shared), options.gateway].concat())?;
+        let gateway: gateway::config::Config =
+            parse([own, words(&shared), options.gateway].concat())?;
         parts.spawn(workers::run(workers, shutdown.clone()));
         parts.spawn(gateway::run(gateway.clone(), listener, shutdown.clone()));
-        let mut local = Self { servers, mailbox, address, mail_address, gateway, parts, shutdown };
+        let mut local = Self {
+            servers,
+            mailbox,
+            address,
+            mail_address,
+            gateway,
+            parts,
+            shutdown,
+        };
         local.ready().await?;
         Ok(local)
     }
@@ -130,21 +153,28 @@ impl Local {
         let deadline = Instant::now() + READY_WITHIN;
         while !is_ready(self.address).await {
             if let Some(ended) = self.parts.try_join_next() {
-                ended.context("a part panicked")?.context("a part ended while starting")?;
+                ended
+                    .context("a part panicked")?
+                    .context("a part ended while starting")?;
                 bail!("a part ended while starting");
             }
             if Instant::now() > deadline {
-                bail!("not ready within {READY_WITHIN:?}; {}/readyz tells which part is missing", self.url());
+                bail!(
+                    "not ready within {READY_WITHIN:?}; {}/readyz tells which part is missing",
+                    self.url()
+                );
             }
             tokio::time::sleep(READY_POLL).await;
         }
         Ok(())
     }
 
-    /// Runs until `stop`; a server that dies is started again, a part that ends is an error. Then stops everything, in order.
+    /// Runs until `stop`; a server that dies is started again, a part that ends is an error. Then
+    /// stops everything, in order.
     ///
     /// # Errors
-    /// If a part ends by itself, or a server dies again and again; the error carries its last log lines.
+    /// If a part ends by itself, or a server dies again and again; the error carries its last log
+    /// lines.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -188,7 +218,9 @@ impl Local {
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("not everything was finished within {DRAIN:?}; what was begun is done at the next start");
+            tracing::warn!(
+                "not everything was finished within {DRAIN:?}; what was begun is done at the next start"
+            );
             self.parts.abort_all();
         }
         self.servers.stop().await
@@ -199,19 +231,25 @@ fn died(name: &str, deaths: &mut Vec<Instant>, log: &str) -> anyhow::Result<()> 
     deaths.retain(|at| at.elapsed() < DEATHS_WITHIN);
     deaths.push(Instant::now());
     if deaths.len() > DEATHS {
-        bail!("{name} died {} times within {DEATHS_WITHIN:?}; its last log lines:\n{log}", deaths.len());
+        bail!(
+            "{name} died {} times within {DEATHS_WITHIN:?}; its last log lines:\n{log}",
+            deaths.len()
+        );
     }
     tracing::warn!("{name} died and is started again");
     Ok(())
 }
 
 async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on; choose another by {option}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{address} cannot be listened on; choose another by {option}"))
 }
 
 /// Through the same parser as the binaries, so that defaults and limits are theirs.
 fn parse<C: clap::Args + clap::FromArgMatches>(options: Vec<String>) -> anyhow::Result<C> {
-    let matches = C::augment_args(clap::Command::new("local").no_binary_name(true)).try_get_matches_from(options)?;
+    let matches = C::augment_args(clap::Command::new("local").no_binary_name(true))
+        .try_get_matches_from(options)?;
     Ok(C::from_arg_matches(&matches)?)
 }
 
@@ -219,7 +257,12 @@ async fn is_ready(address: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        stream
+            .write_all(
+                format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+                    .as_bytes(),
+            )
+            .await?;
         let mut status = [0; 12];
         stream.read_exact(&mut status).await?;
         std::io::Result::Ok(&status == b"HTTP/1.1 200")
@@ -240,8 +283,12 @@ fn kept_secret(folder: &Path) -> anyhow::Result<String> {
         return Ok(secret);
     }
     let secret = random_secret()?;
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
     file.write_all(secret.as_bytes())?;
     Ok(secret)
 }

@@ -1,7 +1,8 @@
-//! A mailbox for development: takes every mail by SMTP, delivers none, and shows what it took on a page and as JSON.
+//! A mailbox for development: takes every mail by SMTP, delivers none, and shows what it took on a
+//! page and as JSON.
 //!
-//! It keeps a bounded number of mails in memory and nothing on disk. Whoever reaches its ports reads and deletes them: it
-//! belongs on loopback. No TLS, no login, no mail to the outside.
+//! It keeps a bounded number of mails in memory and nothing on disk. Whoever reaches its ports
+//! reads and deletes them: it belongs on loopback. No TLS, no login, no mail to the outside.
 
 use std::{
     collections::VecDeque,
@@ -55,7 +56,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The page: it has no part that is loaded from elsewhere.
 const PAGE: &str = include_str!("mailbox.html");
-/// A mail's HTML inherits this in its frame: no script of it runs, and nothing is loaded, so that no tracker is told.
+/// A mail's HTML inherits this in its frame: no script of it runs, and nothing is loaded, so that
+/// no tracker is told.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
                       frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -109,13 +111,16 @@ impl Mailbox {
         Self::default()
     }
 
-    /// Answers recipients and mails with this SMTP code from now on, 400 to 599; with `None`, takes them again. Another code
-    /// is no refusal and counts as `None`.
+    /// Answers recipients and mails with this SMTP code from now on, 400 to 599; with `None`, takes
+    /// them again. Another code is no refusal and counts as `None`.
     pub fn refuse(&self, code: Option<u16>) {
-        self.shared.refusal.store(code.filter(is_refusal).unwrap_or(0), Ordering::Relaxed);
+        self.shared
+            .refusal
+            .store(code.filter(is_refusal).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// The page at `/`; `GET` and `DELETE /messages`; `PUT /refuse` with `{"code": 451}` and `DELETE /refuse`.
+    /// The page at `/`; `GET` and `DELETE /messages`; `PUT /refuse` with `{"code": 451}` and
+    /// `DELETE /refuse`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page))
@@ -128,10 +133,17 @@ impl Mailbox {
     ///
     /// # Errors
     /// None as yet: what goes wrong with a connection ends that connection.
-    pub async fn serve_smtp(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve_smtp(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut sessions = JoinSet::new();
-        while let Some(accepted) = shutdown.run_until_cancelled(accept_in_turn(&listener, &places)).await {
+        while let Some(accepted) = shutdown
+            .run_until_cancelled(accept_in_turn(&listener, &places))
+            .await
+        {
             let (stream, ip, place) = accepted?;
             let mailbox = self.clone();
             sessions.spawn(async move {
@@ -147,7 +159,13 @@ impl Mailbox {
 
     async fn converse(self, stream: TcpStream, ip: IpAddr) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        let delivery = Delivery { mailbox: self, from: String::new(), to: Vec::new(), data: Vec::new(), too_large: false };
+        let delivery = Delivery {
+            mailbox: self,
+            from: String::new(),
+            to: Vec::new(),
+            data: Vec::new(),
+            too_large: false,
+        };
         let mut session = SessionBuilder::new("localhost").build(ip, delivery);
         let mut response = session.greeting();
         let mut line = Vec::new();
@@ -164,25 +182,36 @@ impl Mailbox {
 
     fn refusal(&self) -> Option<Response> {
         let code = Some(self.shared.refusal.load(Ordering::Relaxed)).filter(is_refusal)?;
-        Some(Response::custom(code, "Refused, as was asked for".to_owned()))
+        Some(Response::custom(
+            code,
+            "Refused, as was asked for".to_owned(),
+        ))
     }
 
     fn keep(&self, from: String, to: Vec<String>, data: &[u8]) {
         let message = read(from, to, data);
         let mut kept = self.kept();
         kept.received += 1;
-        let message = Message { id: kept.received.to_string(), ..message };
+        let message = Message {
+            id: kept.received.to_string(),
+            ..message
+        };
         kept.bytes += message.bytes;
         kept.messages.push_back(message);
         while kept.messages.len() > KEPT_MESSAGES || kept.bytes > KEPT_BYTES {
-            let Some(oldest) = kept.messages.pop_front() else { break };
+            let Some(oldest) = kept.messages.pop_front() else {
+                break;
+            };
             kept.bytes -= oldest.bytes;
         }
     }
 
     /// No code panics while it holds the lock; if it did, what is there is still whole mails.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,21 +236,34 @@ async fn accept_in_turn(
 }
 
 /// Reads lines until one has an answer.
-async fn next(session: &mut Session<Delivery>, stream: &mut BufReader<TcpStream>, line: &mut Vec<u8>) -> io::Result<Response> {
+async fn next(
+    session: &mut Session<Delivery>,
+    stream: &mut BufReader<TcpStream>,
+    line: &mut Vec<u8>,
+) -> io::Result<Response> {
     loop {
         line.clear();
-        let Ok(read) = timeout(IDLE, (&mut *stream).take(LINE_BYTES).read_until(b'\n', line)).await else {
+        let Ok(read) = timeout(
+            IDLE,
+            (&mut *stream).take(LINE_BYTES).read_until(b'\n', line),
+        )
+        .await
+        else {
             return Ok(Response::custom(421, "Idle for too long".to_owned()));
         };
         if read? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if !line.ends_with(b"\n") {
-            return Ok(Response::custom(421, "Line too long, or cut off".to_owned()));
+            return Ok(Response::custom(
+                421,
+                "Line too long, or cut off".to_owned(),
+            ));
         }
         let mut response = session.process(line);
         if response.is_error && line == b".\r\n" {
-            // The session still waits for data after it refused some: only a new one understands commands again.
+            // The session still waits for data after it refused some: only a new one understands
+            // commands again.
             response.action = Action::Close;
         }
         if response.action != Action::NoReply {
@@ -257,7 +299,13 @@ impl Handler for Delivery {
         OK
     }
 
-    fn data_start(&mut self, _domain: &str, _from: &str, _is8bit: bool, _to: &[String]) -> Response {
+    fn data_start(
+        &mut self,
+        _domain: &str,
+        _from: &str,
+        _is8bit: bool,
+        _to: &[String],
+    ) -> Response {
         self.data.clear();
         self.too_large = false;
         self.mailbox.refusal().unwrap_or(OK)
@@ -279,7 +327,11 @@ impl Handler for Delivery {
         if let Some(refusal) = self.mailbox.refusal() {
             return refusal;
         }
-        self.mailbox.keep(std::mem::take(&mut self.from), std::mem::take(&mut self.to), &std::mem::take(&mut self.data));
+        self.mailbox.keep(
+            std::mem::take(&mut self.from),
+            std::mem::take(&mut self.to),
+            &std::mem::take(&mut self.data),
+        );
         OK
     }
 }
@@ -288,13 +340,25 @@ impl Handler for Delivery {
 fn read(from: String, to: Vec<String>, data: &[u8]) -> Message {
     let parsed = MessageParser::default().parse(data);
     let parsed = parsed.as_ref();
-    let html = |part: &MessagePart| if let PartType::Html(html) = &part.body { Some(html.to_string()) } else { None };
+    let html = |part: &MessagePart| {
+        if let PartType::Html(html) = &part.body {
+            Some(html.to_string())
+        } else {
+            None
+        }
+    };
     Message {
         id: String::new(),
         from,
         to,
-        subject: parsed.and_then(|mail| mail.subject()).unwrap_or_default().to_owned(),
-        text: parsed.and_then(|mail| mail.body_text(0)).unwrap_or_default().into_owned(),
+        subject: parsed
+            .and_then(|mail| mail.subject())
+            .unwrap_or_default()
+            .to_owned(),
+        text: parsed
+            .and_then(|mail| mail.body_text(0))
+            .unwrap_or_default()
+            .into_owned(),
         html: parsed.and_then(|mail| mail.html_bodies().find_map(html)),
         headers: parsed
             .iter()
@@ -308,7 +372,13 @@ fn read(from: String, to: Vec<String>, data: &[u8]) -> Message {
 }
 
 async fn page() -> impl IntoResponse {
-    ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")], Html(PAGE))
+    (
+        [
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        Html(PAGE),
+    )
 }
 
 async fn messages(State(mailbox): State<Mailbox>) -> impl IntoResponse {
@@ -366,15 +436,27 @@ mod tests {
             let http = format!("http://{}", listener.local_addr().unwrap());
             let router = mailbox.router();
             tokio::spawn(async move { axum::serve(listener, router).await });
-            Self { mailbox, smtp, http, shutdown }
+            Self {
+                mailbox,
+                smtp,
+                http,
+                shutdown,
+            }
         }
 
         fn transport(&self) -> Transport {
-            Transport::builder_dangerous("127.0.0.1").port(self.smtp.port()).build()
+            Transport::builder_dangerous("127.0.0.1")
+                .port(self.smtp.port())
+                .build()
         }
 
         async fn messages(&self) -> Vec<Value> {
-            reqwest::get(format!("{}/messages", self.http)).await.unwrap().json().await.unwrap()
+            reqwest::get(format!("{}/messages", self.http))
+                .await
+                .unwrap()
+                .json()
+                .await
+                .unwrap()
         }
 
         /// Sends bytes and returns everything that is answered until the server hangs up.
@@ -383,21 +465,33 @@ mod tests {
             // The server may hang up before it has read everything.
             let _ = stream.write_all(bytes).await;
             let mut answer = Vec::new();
-            let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+            let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer))
+                .await
+                .unwrap();
             String::from_utf8(answer).unwrap()
         }
     }
 
     fn mail() -> lettre::message::MessageBuilder {
         let address = |text: &str| text.parse::<Address>().unwrap();
-        lettre::Message::builder().from(address("Us <us@backend.local>")).to(address("ada@example.com")).subject("Hello")
+        lettre::Message::builder()
+            .from(address("Us <us@backend.local>"))
+            .to(address("ada@example.com"))
+            .subject("Hello")
     }
 
     #[tokio::test]
     async fn a_mail_is_shown_as_it_was_sent() {
         let running = Running::start().await;
-        let both = MultiPart::alternative_plain_html("Grüße, Ada".to_owned(), "<p>Grüße, <b>Ada</b></p>".to_owned());
-        let mail = mail().subject("Willkommen, Zoë 🎉").bcc("boss@example.com".parse().unwrap()).multipart(both).unwrap();
+        let both = MultiPart::alternative_plain_html(
+            "Grüße, Ada".to_owned(),
+            "<p>Grüße, <b>Ada</b></p>".to_owned(),
+        );
+        let mail = mail()
+            .subject("Willkommen, Zoë 🎉")
+            .bcc("boss@example.com".parse().unwrap())
+            .multipart(both)
+            .unwrap();
         running.transport().send(mail).await.unwrap();
 
         let messages = running.messages().await;
@@ -407,16 +501,34 @@ mod tests {
         assert_eq!(mail["to"], json!(["ada@example.com", "boss@example.com"]));
         assert_eq!(mail["subject"], "Willkommen, Zoë 🎉");
         assert_eq!(mail["text"].as_str().unwrap().trim(), "Grüße, Ada");
-        assert_eq!(mail["html"].as_str().unwrap().trim(), "<p>Grüße, <b>Ada</b></p>");
-        assert!(mail["headers"].as_array().unwrap().contains(&json!(["To", "ada@example.com"])));
-        assert!(mail["receivedAt"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        assert_eq!(
+            mail["html"].as_str().unwrap().trim(),
+            "<p>Grüße, <b>Ada</b></p>"
+        );
+        assert!(
+            mail["headers"]
+                .as_array()
+                .unwrap()
+                .contains(&json!(["To", "ada@example.com"]))
+        );
+        assert!(
+            mail["receivedAt"]
+                .as_str()
+                .unwrap()
+                .parse::<jiff::Timestamp>()
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn lines_that_begin_with_a_dot_arrive_whole() {
         let running = Running::start().await;
         let body = ".\r\n..\r\n.a\r\nend";
-        running.transport().send(mail().body(body.to_owned()).unwrap()).await.unwrap();
+        running
+            .transport()
+            .send(mail().body(body.to_owned()).unwrap())
+            .await
+            .unwrap();
         let messages = running.messages().await;
         assert_eq!(messages[0]["text"].as_str().unwrap().trim_end(), body);
         assert_eq!(messages[0]["html"], Value::Null);
@@ -427,12 +539,22 @@ mod tests {
         let running = Running::start().await;
         let transport = running.transport();
         for subject in ["first", "second"] {
-            transport.send(mail().subject(subject).body(String::new()).unwrap()).await.unwrap();
+            transport
+                .send(mail().subject(subject).body(String::new()).unwrap())
+                .await
+                .unwrap();
         }
         let messages = running.messages().await;
-        assert_eq!((&messages[0]["subject"], &messages[1]["subject"]), (&json!("first"), &json!("second")));
+        assert_eq!(
+            (&messages[0]["subject"], &messages[1]["subject"]),
+            (&json!("first"), &json!("second"))
+        );
         assert_ne!(messages[0]["id"], messages[1]["id"]);
-        let deleted = reqwest::Client::new().delete(format!("{}/messages", running.http)).send().await.unwrap();
+        let deleted = reqwest::Client::new()
+            .delete(format!("{}/messages", running.http))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(deleted.status().as_u16(), 204);
         assert!(running.messages().await.is_empty());
     }
@@ -443,14 +565,44 @@ mod tests {
         let (transport, http) = (running.transport(), reqwest::Client::new());
         let url = format!("{}/refuse", running.http);
         for code in [451, 421, 550] {
-            assert_eq!(http.put(&url).json(&json!({ "code": code })).send().await.unwrap().status().as_u16(), 204);
-            let error = transport.send(mail().body(String::new()).unwrap()).await.unwrap_err();
+            assert_eq!(
+                http.put(&url)
+                    .json(&json!({ "code": code }))
+                    .send()
+                    .await
+                    .unwrap()
+                    .status()
+                    .as_u16(),
+                204
+            );
+            let error = transport
+                .send(mail().body(String::new()).unwrap())
+                .await
+                .unwrap_err();
             assert_eq!(error.status().map(u16::from), Some(code));
-            assert_eq!((error.is_transient(), error.is_permanent()), (code < 500, code >= 500));
+            assert_eq!(
+                (error.is_transient(), error.is_permanent()),
+                (code < 500, code >= 500)
+            );
         }
-        assert_eq!(http.put(&url).json(&json!({ "code": 250 })).send().await.unwrap().status().as_u16(), 400);
-        assert_eq!(http.delete(&url).send().await.unwrap().status().as_u16(), 204);
-        transport.send(mail().body(String::new()).unwrap()).await.unwrap();
+        assert_eq!(
+            http.put(&url)
+                .json(&json!({ "code": 250 }))
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+            400
+        );
+        assert_eq!(
+            http.delete(&url).send().await.unwrap().status().as_u16(),
+            204
+        );
+        transport
+            .send(mail().body(String::new()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(running.messages().await.len(), 1);
     }
 
@@ -458,28 +610,56 @@ mod tests {
     async fn a_mail_that_is_too_large_is_refused_and_the_next_is_taken() {
         let running = Running::start().await;
         let transport = running.transport();
-        let error = transport.send(mail().body("x".repeat(MESSAGE_BYTES)).unwrap()).await.unwrap_err();
+        let error = transport
+            .send(mail().body("x".repeat(MESSAGE_BYTES)).unwrap())
+            .await
+            .unwrap_err();
         assert_eq!(error.status().map(u16::from), Some(552));
-        transport.send(mail().body(String::new()).unwrap()).await.unwrap();
+        transport
+            .send(mail().body(String::new()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(running.messages().await.len(), 1);
     }
 
     #[tokio::test]
     async fn garbage_is_answered_and_harms_nobody() {
         let running = Running::start().await;
-        assert!(running.say(b"\xff\x00GET / HTTP/1.1\r\nquit\r\n").await.ends_with("500 Syntax error\r\n221 Goodbye\r\n"));
-        assert!(running.say(&vec![b'x'; usize::try_from(LINE_BYTES).unwrap()]).await.contains("Line too long"));
-        let no_mail = b"helo x\r\nmail from:<a@b>\r\nrcpt to:<c@d>\r\ndata\r\n\xff\xfe\x00\r\n.\r\nquit\r\n";
-        assert!(running.say(no_mail).await.ends_with("250 OK\r\n221 Goodbye\r\n"));
+        assert!(
+            running
+                .say(b"\xff\x00GET / HTTP/1.1\r\nquit\r\n")
+                .await
+                .ends_with("500 Syntax error\r\n221 Goodbye\r\n")
+        );
+        assert!(
+            running
+                .say(&vec![b'x'; usize::try_from(LINE_BYTES).unwrap()])
+                .await
+                .contains("Line too long")
+        );
+        let no_mail =
+            b"helo x\r\nmail from:<a@b>\r\nrcpt to:<c@d>\r\ndata\r\n\xff\xfe\x00\r\n.\r\nquit\r\n";
+        assert!(
+            running
+                .say(no_mail)
+                .await
+                .ends_with("250 OK\r\n221 Goodbye\r\n")
+        );
         assert_eq!(running.messages().await[0]["subject"], "");
-        running.transport().send(mail().body(String::new()).unwrap()).await.unwrap();
+        running
+            .transport()
+            .send(mail().body(String::new()).unwrap())
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
     async fn recipients_are_bounded() {
         let running = Running::start().await;
         let recipients = "rcpt to:<c@d>\r\n".repeat(RECIPIENTS + 1);
-        let answer = running.say(format!("helo x\r\nmail from:<a@b>\r\n{recipients}quit\r\n").as_bytes()).await;
+        let answer = running
+            .say(format!("helo x\r\nmail from:<a@b>\r\n{recipients}quit\r\n").as_bytes())
+            .await;
         assert_eq!(answer.matches("250 OK").count(), RECIPIENTS + 2);
         assert_eq!(answer.matches("452 ").count(), 1);
     }
@@ -497,7 +677,13 @@ mod tests {
             mailbox.keep(from.to_owned(), Vec::new(), &large);
         }
         let kept = mailbox.kept();
-        assert_eq!(kept.messages.iter().map(|message| message.from.as_str()).collect::<Vec<_>>(), ["larger", "largest"]);
+        assert_eq!(
+            kept.messages
+                .iter()
+                .map(|message| message.from.as_str())
+                .collect::<Vec<_>>(),
+            ["larger", "largest"]
+        );
         assert_eq!(kept.bytes, 2 * large.len());
     }
 
@@ -512,7 +698,11 @@ mod tests {
             connected.push(TcpStream::connect(address).await.unwrap());
         }
         shutdown.cancel();
-        timeout(Duration::from_secs(10), serving).await.unwrap().unwrap().unwrap();
+        timeout(Duration::from_secs(10), serving)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]
@@ -521,7 +711,10 @@ mod tests {
         let response = reqwest::get(&running.http).await.unwrap();
         assert_eq!(response.headers()["content-security-policy"], POLICY);
         let page = response.text().await.unwrap();
-        assert!(!page.contains("://") && !page.contains("innerHTML"), "no address, no way for a mail's text to become markup");
+        assert!(
+            !page.contains("://") && !page.contains("innerHTML"),
+            "no address, no way for a mail's text to become markup"
+        );
         assert!(page.contains("sandbox"));
         running.shutdown.cancel();
         running.mailbox.refuse(None);

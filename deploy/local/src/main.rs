@@ -7,7 +7,8 @@ use local::{Local, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Starts the whole backend on this machine: nats-server, mongod, workers, gateway and a mailbox for its mail.
+/// Starts the whole backend on this machine: nats-server, mongod, workers, gateway and a mailbox
+/// for its mail.
 #[derive(Parser)]
 #[command(name = "cargo dev", version)]
 struct Arguments {
@@ -23,7 +24,8 @@ struct Arguments {
     /// Keep nothing: use a temporary folder, and remove it at the end.
     #[arg(long)]
     ephemeral: bool,
-    /// How often a mail is tried before it is given up; `PUT /refuse` on the mailbox makes it refuse.
+    /// How often a mail is tried before it is given up; `PUT /refuse` on the mailbox makes it
+    /// refuse.
     #[arg(long, default_value_t = 12)]
     mail_attempts: i64,
 }
@@ -31,9 +33,16 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,gateway=info,local=info,servers=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,gateway=info,local=info,servers=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
@@ -44,7 +53,8 @@ async fn main() -> anyhow::Result<()> {
         mail_listen: arguments.mail_listen,
         data_dir: (!arguments.ephemeral).then_some(arguments.data_dir),
         mail_attempts: arguments.mail_attempts,
-        // What else an operator may set, the environment says, as `UB_TENANT_DATABASES=hybrid cargo dev`.
+        // What else an operator may set, the environment says, as `UB_TENANT_DATABASES=hybrid cargo
+        // dev`.
         gateway: Vec::new(),
     };
     let local = tokio::select! {
@@ -52,7 +62,12 @@ async fn main() -> anyhow::Result<()> {
         started = Local::start(options) => started?,
     };
     let mut out = std::io::stdout();
-    writeln!(out, "mail  {}/\nready {}/graphql", local.mail_url(), local.url())?;
+    writeln!(
+        out,
+        "mail  {}/\nready {}/graphql",
+        local.mail_url(),
+        local.url()
+    )?;
     out.flush()?;
     local.run_until(stop).await
 }

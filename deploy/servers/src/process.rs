@@ -1,4 +1,5 @@
-//! A server as a child process: start, wait until it answers, stop, kill, and a guardian that kills it when we are gone.
+//! A server as a child process: start, wait until it answers, stop, kill, and a guardian that kills
+//! it when we are gone.
 //!
 //! Nothing here knows which server it is; `nats.rs` and `mongod.rs` do.
 
@@ -23,26 +24,30 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A loaded machine needs seconds where an idle one needs milliseconds; recovering a large log takes longest.
+/// A loaded machine needs seconds where an idle one needs milliseconds; recovering a large log
+/// takes longest.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often a starting server is asked whether it answers: short beside the 10 ms that the faster one takes.
+/// How often a starting server is asked whether it answers: short beside the 10 ms that the faster
+/// one takes.
 const POLL: Duration = Duration::from_millis(5);
 /// A server that was asked to stop flushes and closes within a second; beyond this it hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// Ports are drawn from here: above the well-known ones, and below 32768, where Linux begins to give ports to outgoing
-/// connections, so that nobody is given a server's port while it restarts.
+/// Ports are drawn from here: above the well-known ones, and below 32768, where Linux begins to
+/// give ports to outgoing connections, so that nobody is given a server's port while it restarts.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 /// Draws until a free port; only a machine that has nearly all of them taken needs as many.
 const PORT_DRAWS: usize = 1_000;
-/// Between drawing a port and listening on it somebody else may take it; thrice in a row is no accident.
+/// Between drawing a port and listening on it somebody else may take it; thrice in a row is no
+/// accident.
 const PORT_ATTEMPTS: usize = 3;
 /// So much of a log is read to show its end.
 const TAIL_BYTES: u64 = 16 * 1024;
 /// So many lines of a log are shown.
 const TAIL_LINES: usize = 20;
 
-/// Waits for a word or for the end of its input, which comes when its owner dies in whatever way: then it kills the server
-/// ($1), waits until that is gone (five seconds at most: nobody may be there to reap it) and removes a folder ($2).
+/// Waits for a word or for the end of its input, which comes when its owner dies in whatever way:
+/// then it kills the server ($1), waits until that is gone (five seconds at most: nobody may be
+/// there to reap it) and removes a folder ($2).
 const GUARDIAN: &str = r#"
 trap '' INT TERM HUP
 read -r word && exit 0
@@ -88,9 +93,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the server with a new log. It does not answer yet: see [`Process::wait_for_it`].
     pub(crate) fn start(launch: Launch) -> Result<Self> {
-        File::create(&launch.log).with_context(|| format!("could not write {}", launch.log.display()))?;
+        File::create(&launch.log)
+            .with_context(|| format!("could not write {}", launch.log.display()))?;
         let (child, guardian) = spawn(&launch)?;
-        Ok(Self { launch, child, guardian: Some(guardian) })
+        Ok(Self {
+            launch,
+            child,
+            guardian: Some(guardian),
+        })
     }
 
     /// Kills the server if it runs, and starts it as before; the log goes on.
@@ -101,14 +111,23 @@ impl Process {
         Ok(())
     }
 
-    /// A moment in which a server that began at `started` gets ready. An error if it has ended, or had [`START_LIMIT`].
+    /// A moment in which a server that began at `started` gets ready. An error if it has ended, or
+    /// had [`START_LIMIT`].
     pub(crate) async fn wait_for_it(&mut self, started: Instant) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.dismiss_guardian();
-            bail!("{} ended while it started ({status}):\n{}", self.launch.name, self.log_tail());
+            bail!(
+                "{} ended while it started ({status}):\n{}",
+                self.launch.name,
+                self.log_tail()
+            );
         }
         if started.elapsed() > START_LIMIT {
-            bail!("{} did not answer within {START_LIMIT:?}:\n{}", self.launch.name, self.log_tail());
+            bail!(
+                "{} did not answer within {START_LIMIT:?}:\n{}",
+                self.launch.name,
+                self.log_tail()
+            );
         }
         sleep(POLL).await;
         Ok(())
@@ -160,7 +179,8 @@ impl Process {
     }
 }
 
-/// Both in process groups of their own: Ctrl-C in a terminal reaches us alone, and we stop things in order.
+/// Both in process groups of their own: Ctrl-C in a terminal reaches us alone, and we stop things
+/// in order.
 fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
     let log = File::options().append(true).open(&launch.log)?;
     let child = Command::new(&launch.program)
@@ -172,7 +192,9 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
         .process_group(0)
         .spawn()
         .with_context(|| format!("could not start {}", launch.program.display()))?;
-    let pid = child.id().context("a process that has just started has an id")?;
+    let pid = child
+        .id()
+        .context("a process that has just started has an id")?;
     // The write end is close-on-exec, so no other child keeps it open after us.
     let (reader, writer) = io::pipe()?;
     let held = match &launch.care.lock {
@@ -192,7 +214,9 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
 }
 
 /// Starts a server on a free port, and on another if somebody was faster.
-pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(start: impl Fn(u16) -> F) -> Result<T> {
+pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(
+    start: impl Fn(u16) -> F,
+) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start(free_port()?).await {
@@ -219,7 +243,9 @@ fn free_port() -> Result<u16> {
 
 /// Both servers say it in these words, and the error shows the end of their log.
 fn was_taken(error: &anyhow::Error) -> bool {
-    format!("{error:#}").to_lowercase().contains("address already in use")
+    format!("{error:#}")
+        .to_lowercase()
+        .contains("address already in use")
 }
 
 fn tail(path: &Path) -> io::Result<String> {
@@ -244,7 +270,11 @@ mod tests {
     #[test]
     fn the_tail_of_a_log_is_its_last_lines() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), (1..=30).map(|n| format!("line {n}\n")).collect::<String>()).unwrap();
+        std::fs::write(
+            file.path(),
+            (1..=30).map(|n| format!("line {n}\n")).collect::<String>(),
+        )
+        .unwrap();
         let tail = tail(file.path()).unwrap();
         assert!(tail.starts_with("line 11\n") && tail.ends_with("line 30"));
     }
@@ -254,7 +284,11 @@ mod tests {
         let attempts = Cell::new(0);
         let port = on_free_port(|port| {
             attempts.set(attempts.get() + 1);
-            ready(if attempts.get() < PORT_ATTEMPTS { Err(anyhow!("listen: Address already in use")) } else { Ok(port) })
+            ready(if attempts.get() < PORT_ATTEMPTS {
+                Err(anyhow!("listen: Address already in use"))
+            } else {
+                Ok(port)
+            })
         });
         assert!(PORTS.contains(&port.await.unwrap()));
         assert_eq!(attempts.get(), PORT_ATTEMPTS);

@@ -35,27 +35,61 @@ fn is_open(port: u16) -> bool {
 
 async fn jetstream_of(nats: &NatsServer) -> jetstream::Context {
     let address: ServerAddr = nats.url(Role::Operator).parse().unwrap();
-    let (user, password) = (address.username().unwrap().to_owned(), address.password().unwrap().to_owned());
-    jetstream::new(ConnectOptions::with_user_and_password(user, password).connect(address).await.unwrap())
+    let (user, password) = (
+        address.username().unwrap().to_owned(),
+        address.password().unwrap().to_owned(),
+    );
+    jetstream::new(
+        ConnectOptions::with_user_and_password(user, password)
+            .connect(address)
+            .await
+            .unwrap(),
+    )
 }
 
 async fn publish_to_new_stream(nats: &NatsServer) {
-    let config = jetstream::stream::Config { name: "KEPT".into(), subjects: vec!["kept".into()], ..Default::default() };
+    let config = jetstream::stream::Config {
+        name: "KEPT".into(),
+        subjects: vec!["kept".into()],
+        ..Default::default()
+    };
     let jetstream = jetstream_of(nats).await;
     jetstream.create_stream(config).await.unwrap();
-    jetstream.publish("kept", "a".into()).await.unwrap().await.unwrap();
+    jetstream
+        .publish("kept", "a".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
 }
 
 async fn messages(nats: &NatsServer) -> u64 {
-    jetstream_of(nats).await.get_stream("KEPT").await.unwrap().get_info().await.unwrap().state.messages
+    jetstream_of(nats)
+        .await
+        .get_stream("KEPT")
+        .await
+        .unwrap()
+        .get_info()
+        .await
+        .unwrap()
+        .state
+        .messages
 }
 
 async fn collection(mongod: &Mongod) -> mongodb::Collection<Document> {
-    mongodb::Client::with_uri_str(mongod.uri()).await.unwrap().database("test").collection("kept")
+    mongodb::Client::with_uri_str(mongod.uri())
+        .await
+        .unwrap()
+        .database("test")
+        .collection("kept")
 }
 
 async fn documents(mongod: &Mongod) -> u64 {
-    collection(mongod).await.count_documents(doc! {}).await.unwrap()
+    collection(mongod)
+        .await
+        .count_documents(doc! {})
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -65,10 +99,18 @@ async fn ephemeral_servers_answer_and_leave_nothing_behind() {
     let servers = tokio::spawn(Servers::ephemeral()).await.unwrap().unwrap();
     eprintln!("both started in {:?}", started.elapsed());
     publish_to_new_stream(&servers.nats).await;
-    let client = mongodb::Client::with_uri_str(servers.mongod.uri()).await.unwrap();
+    let client = mongodb::Client::with_uri_str(servers.mongod.uri())
+        .await
+        .unwrap();
     let mut session = client.start_session().await.unwrap();
     session.start_transaction().await.unwrap();
-    client.database("test").collection("kept").insert_one(doc! { "_id": 1 }).session(&mut session).await.unwrap();
+    client
+        .database("test")
+        .collection("kept")
+        .insert_one(doc! { "_id": 1 })
+        .session(&mut session)
+        .await
+        .unwrap();
     session.commit_transaction().await.unwrap();
     assert_eq!(documents(&servers.mongod).await, 1);
 
@@ -83,14 +125,18 @@ async fn ephemeral_servers_answer_and_leave_nothing_behind() {
 /// The temporary folder, as the command line of its mongod has it.
 fn folder_of(pid: u32) -> PathBuf {
     let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    let data = arguments.split('\0').find(|argument| argument.ends_with("/mongod") && argument.contains("ultimate-backend-"));
+    let data = arguments
+        .split('\0')
+        .find(|argument| argument.ends_with("/mongod") && argument.contains("ultimate-backend-"));
     Path::new(data.unwrap()).parent().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn a_killed_nats_server_comes_back_with_its_port_and_data() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap()).await.unwrap();
+    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap())
+        .await
+        .unwrap();
     publish_to_new_stream(&nats).await;
     let (port, pid) = (nats.port(), nats.pid());
     nats.kill().await.unwrap();
@@ -101,7 +147,9 @@ async fn a_killed_nats_server_comes_back_with_its_port_and_data() {
     assert!(nats.log_tail().contains("Server is ready"));
     nats.stop().await.unwrap();
 
-    let again = NatsServer::start(dir.path(), &Passwords::random().unwrap()).await.unwrap();
+    let again = NatsServer::start(dir.path(), &Passwords::random().unwrap())
+        .await
+        .unwrap();
     assert_eq!(messages(&again).await, 1);
 }
 
@@ -111,7 +159,11 @@ async fn a_killed_mongod_comes_back_with_its_port_and_data() {
     let started = Instant::now();
     let mut mongod = Mongod::start(dir.path()).await.unwrap();
     eprintln!("fresh mongod in {:?}", started.elapsed());
-    collection(&mongod).await.insert_one(doc! { "_id": 1 }).await.unwrap();
+    collection(&mongod)
+        .await
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
     let port = mongod.port();
     mongod.kill().await.unwrap();
     assert!(!is_open(port));
@@ -131,7 +183,11 @@ async fn a_killed_mongod_comes_back_with_its_port_and_data() {
 async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
     let dir = tempfile::tempdir().unwrap();
     let mut mongod = Mongod::start(dir.path()).await.unwrap();
-    collection(&mongod).await.insert_one(doc! { "_id": 1 }).await.unwrap();
+    collection(&mongod)
+        .await
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
     mongod.stop().await.unwrap();
     let taken = std::net::TcpListener::bind(("127.0.0.1", mongod.port())).unwrap();
     // Hangs up on whoever calls, as mongod does to find itself; ends with the test.
@@ -141,17 +197,30 @@ async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
     eprintln!("mongod moved in {:?}", started.elapsed());
     assert_ne!(moved.port(), mongod.port());
     assert_eq!(documents(&moved).await, 1);
-    collection(&moved).await.insert_one(doc! { "_id": 2 }).await.unwrap();
+    collection(&moved)
+        .await
+        .insert_one(doc! { "_id": 2 })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_ends_by_itself_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap()).await.unwrap();
+    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap())
+        .await
+        .unwrap();
     let cancelled = tokio::time::timeout(Duration::from_millis(10), nats.exited()).await;
     assert!(cancelled.is_err());
-    kill(Pid::from_raw(nats.pid().unwrap().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    tokio::time::timeout(LIMIT, nats.exited()).await.unwrap().unwrap();
+    kill(
+        Pid::from_raw(nats.pid().unwrap().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    tokio::time::timeout(LIMIT, nats.exited())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(nats.pid(), None);
     nats.stop().await.unwrap();
 }
@@ -161,9 +230,17 @@ async fn a_folder_in_use_is_refused_to_a_second_owner() {
     let dir = tempfile::tempdir().unwrap();
     let first = Servers::in_dir(dir.path()).await.unwrap();
     let message = Servers::in_dir(dir.path()).await.err().unwrap().to_string();
-    assert!(message.contains(dir.path().to_str().unwrap()) && message.contains("--data-dir"), "{message}");
+    assert!(
+        message.contains(dir.path().to_str().unwrap()) && message.contains("--data-dir"),
+        "{message}"
+    );
     first.stop().await.unwrap();
-    Servers::in_dir(dir.path()).await.unwrap().stop().await.unwrap();
+    Servers::in_dir(dir.path())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
 }
 
 /// Not a test: the owner that [`no_server_outlives_an_owner_that_was_killed`] kills.
@@ -174,28 +251,42 @@ async fn an_owner() {
         Some(dir) => Servers::in_dir(Path::new(&dir)).await.unwrap(),
         None => Servers::ephemeral().await.unwrap(),
     };
-    println!("owned {} {}", servers.nats.pid().unwrap(), servers.mongod.pid().unwrap());
+    println!(
+        "owned {} {}",
+        servers.nats.pid().unwrap(),
+        servers.mongod.pid().unwrap()
+    );
     std::future::pending::<()>().await;
 }
 
 /// Starts an owner, gives the ids of its servers to `look`, and kills it.
 async fn kill_an_owner<T>(dir: Option<&Path>, look: impl FnOnce(u32) -> T) -> T {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "an_owner", "--nocapture"]).stdout(Stdio::piped());
+    command
+        .args(["--ignored", "--exact", "an_owner", "--nocapture"])
+        .stdout(Stdio::piped());
     if let Some(dir) = dir {
         command.env("OWNED_DIR", dir);
     }
     let mut owner = command.spawn().unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(owner.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     let pids: Vec<u32> = lines
-        .filter_map(|line| line.split_once("owned ").map(|(_, pids)| pids.split(' ').map(|pid| pid.parse().unwrap()).collect()))
+        .filter_map(|line| {
+            line.split_once("owned ")
+                .map(|(_, pids)| pids.split(' ').map(|pid| pid.parse().unwrap()).collect())
+        })
         .next()
         .unwrap();
     assert!(pids.iter().all(|&pid| runs(pid)));
     let seen = look(pids[1]);
     owner.kill().unwrap();
     owner.wait().unwrap();
-    until("both servers have ended", || !pids.iter().any(|&pid| runs(pid))).await;
+    until("both servers have ended", || {
+        !pids.iter().any(|&pid| runs(pid))
+    })
+    .await;
     seen
 }
 
@@ -214,10 +305,16 @@ async fn no_server_outlives_an_owner_that_was_killed() {
 async fn the_folder_of_an_owner_that_was_killed_can_be_used_at_once() {
     let dir = tempfile::tempdir().unwrap();
     kill_an_owner(Some(dir.path()), |_| ()).await;
-    Servers::in_dir(dir.path()).await.unwrap().stop().await.unwrap();
+    Servers::in_dir(dir.path())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
 }
 
-/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set, which a process of many threads must not do to itself.
+/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set, which a process of many
+/// threads must not do to itself.
 #[tokio::test]
 #[ignore = "needs a variable"]
 async fn an_error() {
@@ -226,10 +323,23 @@ async fn an_error() {
 
 #[test]
 fn a_wrong_variable_is_named() {
-    for (variable, file) in [("NATS_SERVER_BIN", "/bin/false"), ("MONGOD_BIN", "/nowhere/mongod"), ("MONGOD_BIN", "/bin/true")] {
+    for (variable, file) in [
+        ("NATS_SERVER_BIN", "/bin/false"),
+        ("MONGOD_BIN", "/nowhere/mongod"),
+        ("MONGOD_BIN", "/bin/true"),
+    ] {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--ignored", "--exact", "an_error", "--nocapture"]).env(variable, file).output().unwrap();
+        let output = command
+            .args(["--ignored", "--exact", "an_error", "--nocapture"])
+            .env(variable, file)
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains(&format!("error: {variable} names {file}, which is no usable")), "{text}");
+        assert!(
+            text.contains(&format!(
+                "error: {variable} names {file}, which is no usable"
+            )),
+            "{text}"
+        );
     }
 }

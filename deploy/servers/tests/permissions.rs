@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, jetstream};
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, jetstream,
+};
 use futures_util::StreamExt;
 use serde_json::Value;
 use servers::{NatsServer, Passwords, Role};
@@ -13,7 +15,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// A loaded machine needs a few seconds for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
-/// No role but the operator may publish or subscribe here: its refusal tells that all before it were judged.
+/// No role but the operator may publish or subscribe here: its refusal tells that all before it
+/// were judged.
 const SENTINEL: &str = "sentinel";
 
 struct Broker {
@@ -30,15 +33,25 @@ struct User {
 impl Broker {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = NatsServer::start(dir.path(), &Passwords::random().unwrap()).await.unwrap();
+        let server = NatsServer::start(dir.path(), &Passwords::random().unwrap())
+            .await
+            .unwrap();
         Self { server, _dir: dir }
     }
 
     fn options(&self, role: Role) -> (ConnectOptions, ServerAddr) {
         let address: ServerAddr = self.server.url(role).parse().unwrap();
-        let (user, password) = (address.username().unwrap().to_owned(), address.password().unwrap().to_owned());
+        let (user, password) = (
+            address.username().unwrap().to_owned(),
+            address.password().unwrap().to_owned(),
+        );
         let options = ConnectOptions::with_user_and_password(user, password);
-        (options.custom_inbox_prefix(format!("_INBOX_{}", role.as_str())).request_timeout(Some(LIMIT)), address)
+        (
+            options
+                .custom_inbox_prefix(format!("_INBOX_{}", role.as_str()))
+                .request_timeout(Some(LIMIT)),
+            address,
+        )
     }
 
     async fn connect(&self, role: Role) -> User {
@@ -51,7 +64,10 @@ impl Broker {
             }
             std::future::ready(())
         });
-        User { client: options.connect(address).await.unwrap(), refusals }
+        User {
+            client: options.connect(address).await.unwrap(),
+            refusals,
+        }
     }
 
     async fn jetstream(&self, role: Role) -> jetstream::Context {
@@ -89,7 +105,9 @@ impl User {
         }
         let is_refused = |subject: &&str| {
             let text = format!("{action} to \"{}\"", subject.to_lowercase());
-            refusals.iter().any(|refusal| refusal.contains("permissions violation") && refusal.contains(&text))
+            refusals
+                .iter()
+                .any(|refusal| refusal.contains("permissions violation") && refusal.contains(&text))
         };
         subjects.iter().copied().filter(is_refused).collect()
     }
@@ -111,7 +129,16 @@ const DESTRUCTION: [&str; 12] = [
     "$SYS.REQ.SERVER.PING.CONNZ",
 ];
 
-const FOREIGN: [&str; 8] = [">", "evt.>", "clm.>", "cmd.>", "dead.>", "_INBOX_operator.>", "_INBOX.>", "$JS.API.>"];
+const FOREIGN: [&str; 8] = [
+    ">",
+    "evt.>",
+    "clm.>",
+    "cmd.>",
+    "dead.>",
+    "_INBOX_operator.>",
+    "_INBOX.>",
+    "$JS.API.>",
+];
 
 #[tokio::test]
 async fn the_gateway_may_ask_and_do_no_more() {
@@ -150,8 +177,16 @@ async fn the_gateway_may_ask_and_do_no_more() {
     ];
     assert_eq!(gateway.unpublishable(&may_not).await, may_not);
     assert_eq!(gateway.unpublishable(&DESTRUCTION).await, DESTRUCTION);
-    assert_eq!(gateway.unreadable(&["_INBOX_gateway.>", "view.platform.account.a"]).await, [""; 0]);
-    assert_eq!(gateway.unreadable(&["_INBOX_workers.>"]).await, ["_INBOX_workers.>"]);
+    assert_eq!(
+        gateway
+            .unreadable(&["_INBOX_gateway.>", "view.platform.account.a"])
+            .await,
+        [""; 0]
+    );
+    assert_eq!(
+        gateway.unreadable(&["_INBOX_workers.>"]).await,
+        ["_INBOX_workers.>"]
+    );
     assert_eq!(gateway.unreadable(&FOREIGN).await, FOREIGN);
 }
 
@@ -172,11 +207,20 @@ async fn the_workers_may_write_and_not_destroy() {
         "$SYS.REQ.SERVER.PING.JSZ",
     ];
     assert_eq!(workers.unpublishable(&may).await, [""; 0]);
-    let may_not = ["_INBOX_operator.a", "_INBOX.a", "$KV.LOGINS.a", "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.DURABLE.CREATE.OTHER.a"];
+    let may_not = [
+        "_INBOX_operator.a",
+        "_INBOX.a",
+        "$KV.LOGINS.a",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.CONSUMER.DURABLE.CREATE.OTHER.a",
+    ];
     assert_eq!(workers.unpublishable(&may_not).await, may_not);
     assert_eq!(workers.unpublishable(&DESTRUCTION).await, DESTRUCTION);
     assert_eq!(workers.unreadable(&["_INBOX_workers.>"]).await, [""; 0]);
-    assert_eq!(workers.unreadable(&["_INBOX_gateway.>"]).await, ["_INBOX_gateway.>"]);
+    assert_eq!(
+        workers.unreadable(&["_INBOX_gateway.>"]).await,
+        ["_INBOX_gateway.>"]
+    );
     assert_eq!(workers.unreadable(&FOREIGN).await, FOREIGN);
 }
 
@@ -184,50 +228,119 @@ async fn the_workers_may_write_and_not_destroy() {
 async fn what_the_roles_may_do_suffices_for_their_work() {
     let broker = Broker::start().await;
     let workers = broker.jetstream(Role::Workers).await;
-    for (name, subjects) in [("COMMANDS", vec!["cmd.>"]), ("EVENTS", vec!["evt.>", "clm.>"]), ("DEAD", vec!["dead.>"])] {
+    for (name, subjects) in [
+        ("COMMANDS", vec!["cmd.>"]),
+        ("EVENTS", vec!["evt.>", "clm.>"]),
+        ("DEAD", vec!["dead.>"]),
+    ] {
         let subjects = subjects.into_iter().map(str::to_owned).collect();
-        let config = jetstream::stream::Config { name: name.into(), subjects, allow_direct: true, ..Default::default() };
+        let config = jetstream::stream::Config {
+            name: name.into(),
+            subjects,
+            allow_direct: true,
+            ..Default::default()
+        };
         workers.create_or_update_stream(config).await.unwrap();
     }
-    workers.create_key_value(jetstream::kv::Config { bucket: "LOGINS".into(), ..Default::default() }).await.unwrap();
+    workers
+        .create_key_value(jetstream::kv::Config {
+            bucket: "LOGINS".into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
     let commands = workers.get_stream("COMMANDS").await.unwrap();
-    let config = jetstream::consumer::pull::Config { durable_name: Some("commands".into()), ..Default::default() };
+    let config = jetstream::consumer::pull::Config {
+        durable_name: Some("commands".into()),
+        ..Default::default()
+    };
     let consumer = commands.create_consumer(config).await.unwrap();
 
     let gateway = broker.connect(Role::Gateway).await.client;
     let mut inbox = gateway.subscribe("_INBOX_gateway.a").await.unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("reply", "_INBOX_gateway.a");
-    jetstream::new(gateway.clone()).publish_with_headers("cmd.a.b.c", headers, "x".into()).await.unwrap().await.unwrap();
-    let logins = jetstream::new(gateway).get_key_value("LOGINS").await.unwrap();
+    jetstream::new(gateway.clone())
+        .publish_with_headers("cmd.a.b.c", headers, "x".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let logins = jetstream::new(gateway)
+        .get_key_value("LOGINS")
+        .await
+        .unwrap();
     logins.put("a", "1".into()).await.unwrap();
     assert_eq!(logins.get("a").await.unwrap().unwrap(), "1");
     logins.purge("a").await.unwrap();
 
-    let command = consumer.messages().await.unwrap().next().await.unwrap().unwrap();
-    let reply = command.headers.as_ref().unwrap().get("reply").unwrap().to_string();
-    workers.publish("evt.a.b.c", "y".into()).await.unwrap().await.unwrap();
+    let command = consumer
+        .messages()
+        .await
+        .unwrap()
+        .next()
+        .await
+        .unwrap()
+        .unwrap();
+    let reply = command
+        .headers
+        .as_ref()
+        .unwrap()
+        .get("reply")
+        .unwrap()
+        .to_string();
+    workers
+        .publish("evt.a.b.c", "y".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
     let events = workers.get_stream("EVENTS").await.unwrap();
-    assert_eq!(events.direct_get_last_for_subject("evt.a.b.c").await.unwrap().payload, "y");
+    assert_eq!(
+        events
+            .direct_get_last_for_subject("evt.a.b.c")
+            .await
+            .unwrap()
+            .payload,
+        "y"
+    );
     assert_eq!(events.get_raw_message(1).await.unwrap().payload, "y");
     let client = broker.connect(Role::Workers).await.client;
     client.publish(reply, "done".into()).await.unwrap();
     client.flush().await.unwrap();
     command.double_ack().await.unwrap();
-    assert_eq!(timeout(LIMIT, inbox.next()).await.unwrap().unwrap().payload, "done");
+    assert_eq!(
+        timeout(LIMIT, inbox.next()).await.unwrap().unwrap().payload,
+        "done"
+    );
 }
 
 #[tokio::test]
 async fn only_the_operator_deletes_a_stream() {
     let broker = Broker::start().await;
     let workers = broker.connect(Role::Workers).await.client;
-    let config = jetstream::stream::Config { name: "EVENTS".into(), subjects: vec!["evt.>".into()], ..Default::default() };
+    let config = jetstream::stream::Config {
+        name: "EVENTS".into(),
+        subjects: vec!["evt.>".into()],
+        ..Default::default()
+    };
     let operator = broker.jetstream(Role::Operator).await;
     operator.create_stream(config).await.unwrap();
     // Refused by the server, which answers nothing: a short wait, since the whole of it must pass.
     let short = Duration::from_millis(200);
-    timeout(short, workers.request("$JS.API.STREAM.DELETE.EVENTS", "".into())).await.unwrap_err();
-    operator.get_stream("EVENTS").await.unwrap().purge().await.unwrap();
+    timeout(
+        short,
+        workers.request("$JS.API.STREAM.DELETE.EVENTS", "".into()),
+    )
+    .await
+    .unwrap_err();
+    operator
+        .get_stream("EVENTS")
+        .await
+        .unwrap()
+        .purge()
+        .await
+        .unwrap();
     assert!(operator.delete_stream("EVENTS").await.unwrap().success);
 }
 
@@ -235,19 +348,38 @@ async fn only_the_operator_deletes_a_stream() {
 async fn the_workers_learn_that_the_server_syncs_always() {
     let broker = Broker::start().await;
     let workers = broker.connect(Role::Workers).await.client;
-    let answer = workers.request("$SYS.REQ.SERVER.PING.JSZ", r#"{"config":true}"#.into()).await.unwrap();
+    let answer = workers
+        .request("$SYS.REQ.SERVER.PING.JSZ", r#"{"config":true}"#.into())
+        .await
+        .unwrap();
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
-    assert_eq!(answer.pointer("/data/config/sync_always"), Some(&Value::Bool(true)));
+    assert_eq!(
+        answer.pointer("/data/config/sync_always"),
+        Some(&Value::Bool(true))
+    );
 }
 
 #[tokio::test]
 async fn strangers_are_not_let_in() {
     let broker = Broker::start().await;
     let address = format!("nats://127.0.0.1:{}", broker.server.port());
-    let refused = async |options: ConnectOptions| options.connect(&address).await.unwrap_err().kind();
-    assert_eq!(refused(ConnectOptions::new()).await, ConnectErrorKind::AuthorizationViolation);
-    for (user, password) in [("operator", "wrong"), ("operator", ""), ("sys", "sys"), ("", "")] {
+    let refused =
+        async |options: ConnectOptions| options.connect(&address).await.unwrap_err().kind();
+    assert_eq!(
+        refused(ConnectOptions::new()).await,
+        ConnectErrorKind::AuthorizationViolation
+    );
+    for (user, password) in [
+        ("operator", "wrong"),
+        ("operator", ""),
+        ("sys", "sys"),
+        ("", ""),
+    ] {
         let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
-        assert_eq!(refused(options).await, ConnectErrorKind::AuthorizationViolation, "{user}");
+        assert_eq!(
+            refused(options).await,
+            ConnectErrorKind::AuthorizationViolation,
+            "{user}"
+        );
     }
 }

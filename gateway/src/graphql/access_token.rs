@@ -13,7 +13,9 @@ use super::{
     loaders::Person,
     role::permissions,
 };
-use crate::{bearer::Token, caller::new_command_id, commands::Wish, error::Error, now, views::Found};
+use crate::{
+    bearer::Token, caller::new_command_id, commands::Wish, error::Error, now, views::Found,
+};
 
 /// How long a token lives where nobody says otherwise.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -50,7 +52,12 @@ impl AccessToken {
 
     /// To the minute.
     async fn last_used_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, Error> {
-        Ok(Field::of(ctx).state.token_uses.last(AccessTokenId(self.0.id)).await?.map(DateTime))
+        Ok(Field::of(ctx)
+            .state
+            .token_uses
+            .last(AccessTokenId(self.0.id))
+            .await?
+            .map(DateTime))
     }
 }
 
@@ -77,14 +84,34 @@ impl AccessTokenQueries {
         before: Option<String>,
     ) -> Result<Option<Connection<AccessToken>>, Error> {
         let views = &Field::of(ctx).caller.membership()?.views;
-        let listing = Listing { filter: doc! {}, order: "created_at", descending: true };
-        Ok(Some(page(ctx, views, Page { first, after, last, before }, listing, AccessToken).await?))
+        let listing = Listing {
+            filter: doc! {},
+            order: "created_at",
+            descending: true,
+        };
+        Ok(Some(
+            page(
+                ctx,
+                views,
+                Page {
+                    first,
+                    after,
+                    last,
+                    before,
+                },
+                listing,
+                AccessToken,
+            )
+            .await?,
+        ))
     }
 
     /// One access token.
     async fn access_token(&self, ctx: &Context<'_>, id: ID) -> Result<Option<AccessToken>, Error> {
         let views = &Field::of(ctx).caller.membership()?.views;
-        Ok(Some(AccessToken(views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?)))
+        Ok(Some(AccessToken(
+            views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?,
+        )))
     }
 }
 
@@ -102,28 +129,62 @@ pub(crate) struct AccessTokenMutation;
 
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Makes a token. Each call makes a new one, whatever its `Idempotency-Key`: the token is random and shown once.
-    async fn create(&self, ctx: &Context<'_>, input: CreateAccessTokenInput) -> Result<Option<CreatedAccessToken>, Error> {
+    /// Makes a token. Each call makes a new one, whatever its `Idempotency-Key`: the token is
+    /// random and shown once.
+    async fn create(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateAccessTokenInput,
+    ) -> Result<Option<CreatedAccessToken>, Error> {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let name = Name::parse(&input.name).map_err(Error::invalid("name"))?;
-        let scopes =
-            permissions(&input.scopes).map_err(|_| Error::input("scopes", "scopes must be known permissions such as read_project."))?;
-        let expires_at = input.expires_at.map_or(Time(now().0 + LIFETIME.as_millis() as i64), |DateTime(time)| time);
-        let (creator, held) = (field.caller.identity()?.account_id(), membership.rights.clone());
+        let scopes = permissions(&input.scopes).map_err(|_| {
+            Error::input(
+                "scopes",
+                "scopes must be known permissions such as read_project.",
+            )
+        })?;
+        let expires_at = input.expires_at.map_or(
+            Time(now().0 + LIFETIME.as_millis() as i64),
+            |DateTime(time)| time,
+        );
+        let (creator, held) = (
+            field.caller.identity()?.account_id(),
+            membership.rights.clone(),
+        );
         let token = Token::mint(membership.tenant.id)?;
-        let create = access_token::Command::Create { name, scopes, expires_at, creator, held };
+        let create = access_token::Command::Create {
+            name,
+            scopes,
+            expires_at,
+            creator,
+            held,
+        };
         let wish = Wish::new(token.id().0, new_command_id()?, create);
-        field.state.commands.send::<access_token::View, _>(field.caller, &membership.views, wish).await?;
-        let found = membership.views.get(token.id().0).await?.ok_or(Error::NotFound)?;
-        Ok(Some(CreatedAccessToken { access_token: AccessToken(found), token: token.text().to_owned() }))
+        field
+            .state
+            .commands
+            .send::<access_token::View, _>(field.caller, &membership.views, wish)
+            .await?;
+        let found = membership
+            .views
+            .get(token.id().0)
+            .await?
+            .ok_or(Error::NotFound)?;
+        Ok(Some(CreatedAccessToken {
+            access_token: AccessToken(found),
+            token: token.text().to_owned(),
+        }))
     }
 
     /// Ends a token, at once.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
         let views = &field.caller.membership()?.views;
-        field.send::<access_token::View>(views, id_of(&id)?, access_token::Command::Delete).await?;
+        field
+            .send::<access_token::View>(views, id_of(&id)?, access_token::Command::Delete)
+            .await?;
         Success::yes()
     }
 }

@@ -1,4 +1,5 @@
-//! The audit log: who did what in the tenant, when, from where. Read from the log itself, the latest first.
+//! The audit log: who did what in the tenant, when, from where. Read from the log itself, the
+//! latest first.
 
 use async_graphql::{
     Context, Enum, ID, InputObject, Object, SimpleObject,
@@ -32,7 +33,13 @@ pub(super) enum AreaName {
 }
 
 impl AreaName {
-    pub(super) const ALL: [Self; 5] = [Self::AccessToken, Self::Member, Self::Project, Self::Role, Self::Tenant];
+    pub(super) const ALL: [Self; 5] = [
+        Self::AccessToken,
+        Self::Member,
+        Self::Project,
+        Self::Role,
+        Self::Tenant,
+    ];
 
     /// The area, if it is one that belongs to tenants.
     pub(super) fn of(area: Area) -> Option<Self> {
@@ -77,7 +84,9 @@ impl Doer {
     /// Of the account or the access token.
     async fn id(&self) -> Option<ID> {
         match self.0 {
-            Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => Some(id.to_string().into()),
+            Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => {
+                Some(id.to_string().into())
+            }
             Actor::System | Actor::Anonymous => None,
         }
     }
@@ -111,8 +120,19 @@ struct AuditEntry {
 
 impl AuditEntry {
     fn of(entry: Entry) -> Option<Self> {
-        let Entry { area, id, revision, time, actor, origin, events, .. } = entry;
-        let (address, device) = origin.map(|origin| (origin.address, Some(origin.device))).unwrap_or_default();
+        let Entry {
+            area,
+            id,
+            revision,
+            time,
+            actor,
+            origin,
+            events,
+            ..
+        } = entry;
+        let (address, device) = origin
+            .map(|origin| (origin.address, Some(origin.device)))
+            .unwrap_or_default();
         Some(Self {
             at: DateTime(time),
             actor: Doer(actor),
@@ -141,13 +161,22 @@ struct AuditFilter {
 impl AuditFilter {
     fn lets_through(&self, entry: &Entry) -> bool {
         let actor = match entry.actor {
-            Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => Some(id.to_string()),
+            Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => {
+                Some(id.to_string())
+            }
             Actor::System | Actor::Anonymous => None,
         };
         let until = self.until.as_ref().is_none_or(|until| entry.time < until.0);
-        AreaName::of(entry.area).is_some_and(|area| self.area.as_ref().is_none_or(|areas| areas.contains(&area)))
-            && self.actor.as_ref().is_none_or(|wanted| actor.as_deref() == Some(wanted.as_str()))
-            && self.id.as_ref().is_none_or(|wanted| entry.id.to_string() == **wanted)
+        AreaName::of(entry.area)
+            .is_some_and(|area| self.area.as_ref().is_none_or(|areas| areas.contains(&area)))
+            && self
+                .actor
+                .as_ref()
+                .is_none_or(|wanted| actor.as_deref() == Some(wanted.as_str()))
+            && self
+                .id
+                .as_ref()
+                .is_none_or(|wanted| entry.id.to_string() == **wanted)
             && until
     }
 }
@@ -171,14 +200,30 @@ impl AuditQueries {
         let size = match first {
             None => DEFAULT_SIZE,
             Some(size @ 0..=LARGEST_SIZE) => usize::try_from(size).unwrap_or(0),
-            Some(_) => return Err(Error::input("first", format!("first must be 0 to {LARGEST_SIZE}."))),
+            Some(_) => {
+                return Err(Error::input(
+                    "first",
+                    format!("first must be 0 to {LARGEST_SIZE}."),
+                ));
+            }
         };
-        let before = after.as_deref().map(|cursor| read_cursor("after", cursor)).transpose()?;
+        let before = after
+            .as_deref()
+            .map(|cursor| read_cursor("after", cursor))
+            .transpose()?;
         let filter = filter.unwrap_or_default();
-        let (entries, more) = latest(&field, field.caller.membership()?, &filter, before, size).await?;
+        let (entries, more) =
+            latest(&field, field.caller.membership()?, &filter, before, size).await?;
         let mut connection = Connection::new(before.is_some(), more);
-        let edge = |entry: Entry| Some(Edge::new(write_cursor(entry.sequence), AuditEntry::of(entry)?));
-        connection.edges.extend(entries.into_iter().filter_map(edge));
+        let edge = |entry: Entry| {
+            Some(Edge::new(
+                write_cursor(entry.sequence),
+                AuditEntry::of(entry)?,
+            ))
+        };
+        connection
+            .edges
+            .extend(entries.into_iter().filter_map(edge));
         Ok(Some(connection))
     }
 }
@@ -199,14 +244,33 @@ async fn latest(
     {
         end = end.min(first.sequence);
     }
-    let since = filter.since.as_ref().map_or(Time(i64::MIN), |since| since.0);
+    let since = filter
+        .since
+        .as_ref()
+        .map_or(Time(i64::MIN), |since| since.0);
     let mut found = Vec::new();
     for _ in 0..MOST_CHUNKS {
         let start = chunk_before(field, membership, end).await?;
-        let (chunk, _) = log.page(tenant, From::Sequence(start), usize::try_from(CHUNK).unwrap_or(0)).await?;
-        let chunk: Vec<Entry> = chunk.into_iter().filter(|entry| entry.sequence < end).collect();
-        let Some(oldest) = chunk.first().map(|entry| (entry.sequence, entry.time)) else { return Ok((found, false)) };
-        found.extend(chunk.into_iter().rev().filter(|entry| entry.time >= since && filter.lets_through(entry)));
+        let (chunk, _) = log
+            .page(
+                tenant,
+                From::Sequence(start),
+                usize::try_from(CHUNK).unwrap_or(0),
+            )
+            .await?;
+        let chunk: Vec<Entry> = chunk
+            .into_iter()
+            .filter(|entry| entry.sequence < end)
+            .collect();
+        let Some(oldest) = chunk.first().map(|entry| (entry.sequence, entry.time)) else {
+            return Ok((found, false));
+        };
+        found.extend(
+            chunk
+                .into_iter()
+                .rev()
+                .filter(|entry| entry.time >= since && filter.lets_through(entry)),
+        );
         if found.len() > size {
             found.truncate(size);
             return Ok((found, true));
@@ -217,13 +281,16 @@ async fn latest(
         end = oldest.0;
     }
     if found.is_empty() {
-        return Err(Error::input("where", "Nothing was found among the latest ten thousand entries; name an earlier time in until."));
+        return Err(Error::input(
+            "where",
+            "Nothing was found among the latest ten thousand entries; name an earlier time in until.",
+        ));
     }
     Ok((found, true))
 }
 
-/// A sequence from which up to [`CHUNK`] of the tenant's commits stand before `end`. The log is read forward only, but tells how
-/// many follow: so it is found by halving.
+/// A sequence from which up to [`CHUNK`] of the tenant's commits stand before `end`. The log is
+/// read forward only, but tells how many follow: so it is found by halving.
 async fn chunk_before(field: &Field<'_>, membership: &Membership, end: u64) -> Result<u64, Error> {
     let (log, tenant) = (&field.state.log, membership.tenant_id());
     let behind = log.count(tenant, end).await?;
@@ -234,7 +301,11 @@ async fn chunk_before(field: &Field<'_>, membership: &Membership, end: u64) -> R
     // At `low` there are too many, at `high` few enough.
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if log.count(tenant, middle).await?.saturating_sub(behind) > CHUNK { low = middle } else { high = middle }
+        if log.count(tenant, middle).await?.saturating_sub(behind) > CHUNK {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     Ok(high)
 }
@@ -244,7 +315,12 @@ pub(super) fn write_cursor(sequence: u64) -> String {
 }
 
 pub(super) fn read_cursor(field: &'static str, text: &str) -> Result<u64, Error> {
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    let sequence = bytes.map(u64::from_be_bytes).filter(|sequence| *sequence < 1 << 62);
+    let bytes = data_encoding::BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    let sequence = bytes
+        .map(u64::from_be_bytes)
+        .filter(|sequence| *sequence < 1 << 62);
     sequence.ok_or_else(|| Error::input(field, format!("{field} must be a cursor of this list.")))
 }

@@ -1,7 +1,9 @@
-//! The feed: what happens in the tenant, as it happens, in order, and from where the client left off.
+//! The feed: what happens in the tenant, as it happens, in order, and from where the client left
+//! off.
 //!
-//! It is read from the log, page by page, as fast as the client takes it; nothing is kept for a client that is slow. News of
-//! written views only wake it up. Who may hear what is looked at again whenever a right may have changed.
+//! It is read from the log, page by page, as fast as the client takes it; nothing is kept for a
+//! client that is slow. News of written views only wake it up. Who may hear what is looked at again
+//! whenever a right may have changed.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -51,30 +53,51 @@ pub(crate) struct Feeds;
 
 #[Subscription(name = "Subscription")]
 impl Feeds {
-    /// What happens in the tenant, in order: from behind `after` on, or from now on. Only what the caller may read.
+    /// What happens in the tenant, in order: from behind `after` on, or from now on. Only what the
+    /// caller may read.
     async fn events(
         &self,
         ctx: &Context<'_>,
         after: Option<String>,
         areas: Option<Vec<AreaName>>,
-    ) -> Result<impl Stream<Item = async_graphql::Result<TenantEvent>> + use<>, async_graphql::Error> {
+    ) -> Result<impl Stream<Item = async_graphql::Result<TenantEvent>> + use<>, async_graphql::Error>
+    {
         let state = ctx.data_unchecked::<Arc<State>>().clone();
         let caller = ctx.data_unchecked::<Caller>();
         Access::Member.allows(caller)?;
         let membership = caller.membership()?;
-        let areas = areas.unwrap_or_else(|| AreaName::ALL.into_iter().filter(|area| may_read(membership, *area)).collect());
+        let areas = areas.unwrap_or_else(|| {
+            AreaName::ALL
+                .into_iter()
+                .filter(|area| may_read(membership, *area))
+                .collect()
+        });
         if !areas.iter().all(|area| may_read(membership, *area)) {
             return Err(Error::Forbidden.into());
         }
-        let after = after.as_deref().map(|cursor| read_cursor("after", cursor)).transpose()?;
+        let after = after
+            .as_deref()
+            .map(|cursor| read_cursor("after", cursor))
+            .transpose()?;
         let news = news(&state, membership).await?;
         let next = match after {
             Some(sequence) => sequence + 1,
             None => state.log.last_sequence().await? + 1,
         };
         let handshake = ctx.data_unchecked::<Arc<Handshake>>().clone();
-        let feed = Feed { tenant: membership.tenant.id, state, handshake, areas, next, waiting: VecDeque::new(), news, over: false };
-        Ok(stream::unfold(feed, |mut feed| async move { Some((feed.next().await?, feed)) }))
+        let feed = Feed {
+            tenant: membership.tenant.id,
+            state,
+            handshake,
+            areas,
+            next,
+            waiting: VecDeque::new(),
+            news,
+            over: false,
+        };
+        Ok(stream::unfold(feed, |mut feed| async move {
+            Some((feed.next().await?, feed))
+        }))
     }
 }
 
@@ -108,9 +131,15 @@ impl Feed {
             if let Some(entry) = self.waiting.pop_front() {
                 return Ok(entry);
             }
-            // Rights are looked at before each page, so that no page is handed out that was read after they had gone.
-            let membership = membership(&self.state, &self.handshake, self.tenant, &self.areas).await?;
-            let (page, left) = self.state.log.page(membership.tenant_id(), From::Sequence(self.next), PAGE).await?;
+            // Rights are looked at before each page, so that no page is handed out that was read
+            // after they had gone.
+            let membership =
+                membership(&self.state, &self.handshake, self.tenant, &self.areas).await?;
+            let (page, left) = self
+                .state
+                .log
+                .page(membership.tenant_id(), From::Sequence(self.next), PAGE)
+                .await?;
             self.next = page.last().map_or(self.next, |last| last.sequence + 1);
             self.waiting = page.into_iter().filter(|entry| self.wants(entry)).collect();
             if self.waiting.is_empty() && left == 0 {
@@ -128,18 +157,37 @@ impl Feed {
     }
 }
 
-/// The caller's place in the tenant as it is now; an error if they may no longer read what they asked for.
-async fn membership(state: &State, handshake: &Handshake, tenant: Id, areas: &[AreaName]) -> Result<Membership, Error> {
+/// The caller's place in the tenant as it is now; an error if they may no longer read what they
+/// asked for.
+async fn membership(
+    state: &State,
+    handshake: &Handshake,
+    tenant: Id,
+    areas: &[AreaName],
+) -> Result<Membership, Error> {
     let asked = handshake.asked();
     let caller = Caller::of(state, &asked, Bytes::new()).await?;
     Access::Member.allows(&caller)?;
     let membership = caller.membership.ok_or(Error::NotFound)?;
     let same = membership.tenant.id == tenant;
-    if same && areas.iter().all(|area| may_read(&membership, *area)) { Ok(membership) } else { Err(Error::Forbidden) }
+    if same && areas.iter().all(|area| may_read(&membership, *area)) {
+        Ok(membership)
+    } else {
+        Err(Error::Forbidden)
+    }
 }
 
 fn event(entry: Entry) -> TenantEvent {
-    let Entry { sequence, area, id, revision, time, actor, events, .. } = entry;
+    let Entry {
+        sequence,
+        area,
+        id,
+        revision,
+        time,
+        actor,
+        events,
+        ..
+    } = entry;
     TenantEvent {
         cursor: write_cursor(sequence),
         at: DateTime(time),
@@ -160,12 +208,20 @@ fn may_read(membership: &Membership, area: AreaName) -> bool {
         AreaName::Role => Resource::Role,
         AreaName::Tenant => Resource::Tenant,
     };
-    membership.rights.contains(&Permission(Action::Read, resource))
+    membership
+        .rights
+        .contains(&Permission(Action::Read, resource))
 }
 
-/// Whenever a view was written that shows something new in the tenant, or that a right may have changed.
+/// Whenever a view was written that shows something new in the tenant, or that a right may have
+/// changed.
 async fn news(state: &State, membership: &Membership) -> Result<BoxStream<'static, ()>, Error> {
-    let account = membership.member.view.account.map(|account| account.to_string()).unwrap_or_default();
+    let account = membership
+        .member
+        .view
+        .account
+        .map(|account| account.to_string())
+        .unwrap_or_default();
     let subjects = [
         format!("view.{}.>", membership.tenant_id()),
         format!("view.platform.{}.{}", Area::Tenant, membership.tenant.id),
@@ -174,7 +230,14 @@ async fn news(state: &State, membership: &Membership) -> Result<BoxStream<'stati
     ];
     let mut all = Vec::new();
     for subject in subjects {
-        all.push(state.nats.subscribe(subject).await.context("subscribing to views")?.map(|_| ()));
+        all.push(
+            state
+                .nats
+                .subscribe(subject)
+                .await
+                .context("subscribing to views")?
+                .map(|_| ()),
+        );
     }
     Ok(stream::select_all(all).boxed())
 }

@@ -1,7 +1,7 @@
 //! Bounds what a query may cost before anything of it is executed. Pure.
 //!
-//! Fragments are costed once each, so that a small document whose fragments spread each other many times over is
-//! refused as cheaply as it was written.
+//! Fragments are costed once each, so that a small document whose fragments spread each other many
+//! times over is refused as cheaply as it was written.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,8 @@ use async_graphql::{
 const MAX_DEPTH: u64 = 12;
 /// Levels of fields inside `__schema` and `__type`: what GraphiQL asks has fifteen.
 const MAX_INTROSPECTION_DEPTH: u64 = 20;
-/// Fields, spreads and inline fragments, counted as often as they are reached: GraphiQL asks for about 200.
+/// Fields, spreads and inline fragments, counted as often as they are reached: GraphiQL asks for
+/// about 200.
 const MAX_SELECTIONS: u64 = 500;
 /// Aliases, by which one field could be asked for many times.
 const MAX_ALIASES: u64 = 30;
@@ -25,7 +26,8 @@ const MAX_ALIASES: u64 = 30;
 const MAX_DIRECTIVES: u64 = 20;
 /// Fields of an operation's root: each is work of its own, even where the same one stands twice.
 const MAX_ROOT_FIELDS: u64 = 10;
-/// Mutations in one request, however they are grouped: they are done one after the other, within one time limit.
+/// Mutations in one request, however they are grouped: they are done one after the other, within
+/// one time limit.
 const MAX_MUTATIONS: u64 = 10;
 /// Lexical tokens, counted before parsing: four for each selection.
 const MAX_TOKENS: usize = 2_000;
@@ -36,7 +38,9 @@ const MAX_NESTING: usize = 64;
 pub(crate) fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
     check_tokens(query)?;
     // The parser's own text quotes the query, and with it whatever secret stands in there.
-    let document = parse_query(query).map_err(|error| ServerError::new("The query is not valid GraphQL.", error.positions().next()))?;
+    let document = parse_query(query).map_err(|error| {
+        ServerError::new("The query is not valid GraphQL.", error.positions().next())
+    })?;
     check_document(&document)?;
     Ok(document)
 }
@@ -69,7 +73,11 @@ impl Cost {
 
     /// A spread or an inline fragment: its content stands where it stands.
     fn in_fragment(self, directives: usize) -> Self {
-        self.and(Self { selections: 1, directives: directives as u64, ..Self::default() })
+        self.and(Self {
+            selections: 1,
+            directives: directives as u64,
+            ..Self::default()
+        })
     }
 
     /// A field over the selection set that costs `self`.
@@ -78,10 +86,16 @@ impl Cost {
         let below = self.depth.max(self.introspection_depth);
         Self {
             depth: if inside { 1 } else { self.depth + 1 },
-            introspection_depth: if inside { below + 1 } else { self.introspection_depth },
+            introspection_depth: if inside {
+                below + 1
+            } else {
+                self.introspection_depth
+            },
             selections: self.selections.saturating_add(1),
             aliases: self.aliases.saturating_add(field.alias.is_some().into()),
-            directives: self.directives.saturating_add(field.directives.len() as u64),
+            directives: self
+                .directives
+                .saturating_add(field.directives.len() as u64),
             fields: 1,
             subfields: self.fields,
         }
@@ -90,7 +104,11 @@ impl Cost {
     fn check(self) -> Result<(), ServerError> {
         for (name, value, limit) in [
             ("levels of fields", self.depth, MAX_DEPTH),
-            ("levels of introspection", self.introspection_depth, MAX_INTROSPECTION_DEPTH),
+            (
+                "levels of introspection",
+                self.introspection_depth,
+                MAX_INTROSPECTION_DEPTH,
+            ),
             ("fields", self.selections, MAX_SELECTIONS),
             ("aliases", self.aliases, MAX_ALIASES),
             ("directives", self.directives, MAX_DIRECTIVES),
@@ -105,7 +123,10 @@ fn within(name: &str, value: u64, limit: u64) -> Result<(), ServerError> {
     if value <= limit {
         Ok(())
     } else {
-        Err(ServerError::new(format!("The query has too many {name}: at most {limit} are allowed."), None))
+        Err(ServerError::new(
+            format!("The query has too many {name}: at most {limit} are allowed."),
+            None,
+        ))
     }
 }
 
@@ -116,10 +137,19 @@ struct Walk<'a> {
 }
 
 fn check_document(document: &ExecutableDocument) -> Result<(), ServerError> {
-    let mut walk = Walk { document, fragments: HashMap::new() };
-    // Those that no operation reaches are validated, too. How deep they are shows where they are spread.
+    let mut walk = Walk {
+        document,
+        fragments: HashMap::new(),
+    };
+    // Those that no operation reaches are validated, too. How deep they are shows where they are
+    // spread.
     for name in document.fragments.keys() {
-        Cost { depth: 0, introspection_depth: 0, ..walk.fragment(name)? }.check()?;
+        Cost {
+            depth: 0,
+            introspection_depth: 0,
+            ..walk.fragment(name)?
+        }
+        .check()?;
     }
     let mut total = Cost::default();
     for (_, operation) in document.operations.iter() {
@@ -130,46 +160,73 @@ fn check_document(document: &ExecutableDocument) -> Result<(), ServerError> {
         } else {
             within("root fields", cost.fields, MAX_ROOT_FIELDS)?;
         }
-        let on_variables: usize = operation.variable_definitions.iter().map(|variable| variable.node.directives.len()).sum();
+        let on_variables: usize = operation
+            .variable_definitions
+            .iter()
+            .map(|variable| variable.node.directives.len())
+            .sum();
         let directives = (operation.directives.len() + on_variables) as u64;
-        total = total.and(cost).and(Cost { directives, ..Cost::default() });
+        total = total.and(cost).and(Cost {
+            directives,
+            ..Cost::default()
+        });
     }
     total.check()
 }
 
 impl<'a> Walk<'a> {
     fn selection_set(&mut self, set: &'a SelectionSet) -> Result<Cost, ServerError> {
-        set.items.iter().try_fold(Cost::default(), |total, selection| Ok(total.and(self.selection(&selection.node)?)))
+        set.items
+            .iter()
+            .try_fold(Cost::default(), |total, selection| {
+                Ok(total.and(self.selection(&selection.node)?))
+            })
     }
 
     fn selection(&mut self, selection: &'a Selection) -> Result<Cost, ServerError> {
         Ok(match selection {
-            Selection::Field(field) => self.selection_set(&field.node.selection_set.node)?.under(&field.node),
-            Selection::InlineFragment(inline) => {
-                self.selection_set(&inline.node.selection_set.node)?.in_fragment(inline.node.directives.len())
-            }
-            Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?.in_fragment(spread.node.directives.len()),
+            Selection::Field(field) => self
+                .selection_set(&field.node.selection_set.node)?
+                .under(&field.node),
+            Selection::InlineFragment(inline) => self
+                .selection_set(&inline.node.selection_set.node)?
+                .in_fragment(inline.node.directives.len()),
+            Selection::FragmentSpread(spread) => self
+                .fragment(&spread.node.fragment_name.node)?
+                .in_fragment(spread.node.directives.len()),
         })
     }
 
     fn fragment(&mut self, name: &'a Name) -> Result<Cost, ServerError> {
         match self.fragments.get(name) {
             Some(Some(cost)) => return Ok(*cost),
-            Some(None) => return Err(ServerError::new(format!("The fragment \"{name}\" spreads itself."), None)),
+            Some(None) => {
+                return Err(ServerError::new(
+                    format!("The fragment \"{name}\" spreads itself."),
+                    None,
+                ));
+            }
             None => {}
         }
         // An unknown fragment costs nothing; validation refuses it.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Cost::default()) };
+        let Some(fragment) = self.document.fragments.get(name) else {
+            return Ok(Cost::default());
+        };
         self.fragments.insert(name, None);
         let directives = fragment.node.directives.len() as u64;
-        let cost = self.selection_set(&fragment.node.selection_set.node)?.and(Cost { directives, ..Cost::default() });
+        let cost = self
+            .selection_set(&fragment.node.selection_set.node)?
+            .and(Cost {
+                directives,
+                ..Cost::default()
+            });
         self.fragments.insert(name, Some(cost));
         Ok(cost)
     }
 }
 
-/// Counts tokens and open brackets as a GraphQL lexer would, roughly: a float counts as three. What is no GraphQL at
-/// all is left to the parser.
+/// Counts tokens and open brackets as a GraphQL lexer would, roughly: a float counts as three. What
+/// is no GraphQL at all is left to the parser.
 fn check_tokens(query: &str) -> Result<(), ServerError> {
     let mut rest = query.as_bytes();
     let (mut tokens, mut nesting) = (0, 0_usize);
@@ -216,10 +273,16 @@ fn skip_while(text: &[u8], belongs: impl Fn(u8) -> bool) -> &[u8] {
 
 /// What follows a string or a block string; nothing, if it does not end.
 fn skip_string(text: &[u8]) -> &[u8] {
-    let quote: &[u8] = if text.starts_with(br#"""""#) { br#"""""# } else { b"\"" };
+    let quote: &[u8] = if text.starts_with(br#"""""#) {
+        br#"""""#
+    } else {
+        b"\""
+    };
     let mut rest = &text[quote.len()..];
     while !rest.is_empty() && !rest.starts_with(quote) {
-        rest = rest.get(if rest[0] == b'\\' { 2 } else { 1 }..).unwrap_or_default();
+        rest = rest
+            .get(if rest[0] == b'\\' { 2 } else { 1 }..)
+            .unwrap_or_default();
     }
     rest.get(quote.len()..).unwrap_or_default()
 }
@@ -256,27 +319,49 @@ mod tests {
              fragment V on __InputValue {{ name type {{ ...T }} }} fragment T on __Type {{ kind name {of_type} }}"
         );
         assert!(parse(&query).is_ok(), "{}", refusal(&query));
-        assert!(refusal(&format!("{{ __schema {} }}", nested(21))).contains("levels of introspection"));
+        assert!(
+            refusal(&format!("{{ __schema {} }}", nested(21))).contains("levels of introspection")
+        );
     }
 
     #[test]
     fn deep_nesting_is_refused() {
         assert!(parse(&nested(12)).is_ok());
-        assert!(refusal(&nested(13)).contains("levels of fields: at most 12"), "{}", refusal(&nested(13)));
+        assert!(
+            refusal(&nested(13)).contains("levels of fields: at most 12"),
+            "{}",
+            refusal(&nested(13))
+        );
         for open in ["{a", "[", "(", "{a(b:[", "{...{"] {
-            assert!(refusal(&open.repeat(400)).contains("nested brackets"), "{open}");
+            assert!(
+                refusal(&open.repeat(400)).contains("nested brackets"),
+                "{open}"
+            );
         }
-        let through_fragments = |depth| format!("{{ a {{ ...F }} }} fragment F on T {{ b {{ ...G }} }} fragment G on T {}", nested(depth));
+        let through_fragments = |depth| {
+            format!(
+                "{{ a {{ ...F }} }} fragment F on T {{ b {{ ...G }} }} fragment G on T {}",
+                nested(depth)
+            )
+        };
         assert!(parse(&through_fragments(10)).is_ok());
         assert!(refusal(&through_fragments(11)).contains("levels of fields"));
     }
 
     #[test]
     fn fragments_that_multiply_are_refused_at_once() {
-        let doubling: String = (0..60).map(|n| format!("fragment F{n} on Q {{ ...F{m} ...F{m} }} ", m = n + 1)).collect();
-        for query in [format!("{{ ...F0 }} {doubling} fragment F60 on Q {{ a }}"), format!("{{ a }} {doubling} fragment F60 on Q {{ a }}")]
-        {
-            assert!(refusal(&query).contains("too many fields"), "{}", refusal(&query));
+        let doubling: String = (0..60)
+            .map(|n| format!("fragment F{n} on Q {{ ...F{m} ...F{m} }} ", m = n + 1))
+            .collect();
+        for query in [
+            format!("{{ ...F0 }} {doubling} fragment F60 on Q {{ a }}"),
+            format!("{{ a }} {doubling} fragment F60 on Q {{ a }}"),
+        ] {
+            assert!(
+                refusal(&query).contains("too many fields"),
+                "{}",
+                refusal(&query)
+            );
         }
     }
 
@@ -293,15 +378,25 @@ mod tests {
 
     #[test]
     fn floods_are_refused() {
-        let many = |n: usize, one: &dyn Fn(usize) -> String| format!("{{ p {{ {} }} }}", (0..n).map(one).collect::<Vec<_>>().join(" "));
+        let many = |n: usize, one: &dyn Fn(usize) -> String| {
+            format!(
+                "{{ p {{ {} }} }}",
+                (0..n).map(one).collect::<Vec<_>>().join(" ")
+            )
+        };
         assert!(refusal("{ a a a a a a a a a a a }").contains("too many root fields"));
         assert!(parse(&many(30, &|n| format!("a{n}: a"))).is_ok());
         assert!(refusal(&many(31, &|n| format!("a{n}: a"))).contains("aliases"));
         assert!(refusal(&many(21, &|_| "a @skip(if: false)".to_owned())).contains("directives"));
         assert!(refusal(&many(500, &|_| "a".to_owned())).contains("too many fields"));
         assert!(refusal(&many(2_000, &|_| "a".to_owned())).contains("tokens"));
-        assert!(refusal(&format!("query Q({}) {{ a }}", "$a: Int @x ".repeat(21))).contains("directives"));
-        let operations: String = (0..60).map(|n| format!("query Q{n} {{ a b c d e f g h i }} ")).collect();
+        assert!(
+            refusal(&format!("query Q({}) {{ a }}", "$a: Int @x ".repeat(21)))
+                .contains("directives")
+        );
+        let operations: String = (0..60)
+            .map(|n| format!("query Q{n} {{ a b c d e f g h i }} "))
+            .collect();
         assert!(refusal(&operations).contains("too many fields"));
     }
 
@@ -312,16 +407,31 @@ mod tests {
         for query in [
             format!("mutation {{ account {{ {} }} }}", mutations(11)),
             format!("mutation {{ {} }}", mutations(11)),
-            format!("mutation {{ a: account {{ {} }} ...F }} fragment F on M {{ account {{ {} }} }}", mutations(6), mutations(6)),
+            format!(
+                "mutation {{ a: account {{ {} }} ...F }} fragment F on M {{ account {{ {} }} }}",
+                mutations(6),
+                mutations(6)
+            ),
         ] {
-            assert!(refusal(&query).contains("too many mutations"), "{}", refusal(&query));
+            assert!(
+                refusal(&query).contains("too many mutations"),
+                "{}",
+                refusal(&query)
+            );
         }
     }
 
     #[test]
     fn a_huge_string_is_one_token_and_an_endless_one_an_error() {
         assert!(parse(&format!("{{ a(b: \"{}\") }}", "x {".repeat(20_000))).is_ok());
-        for query in ["{ a(b: \"", "{ a(b: \"\\", "{ a(b: \"\"\"", "\"\"", "\"\"\"\"", ""] {
+        for query in [
+            "{ a(b: \"",
+            "{ a(b: \"\\",
+            "{ a(b: \"\"\"",
+            "\"\"",
+            "\"\"\"\"",
+            "",
+        ] {
             refusal(query);
         }
     }

@@ -37,9 +37,21 @@ impl PlatformQuery {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Tenant>>, Error> {
-        let listing = Listing { filter: doc! {}, order: "created_at", descending: true };
-        let wanted = Page { first, after, last, before };
-        Ok(Some(page::<tenant::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, Tenant).await?))
+        let listing = Listing {
+            filter: doc! {},
+            order: "created_at",
+            descending: true,
+        };
+        let wanted = Page {
+            first,
+            after,
+            last,
+            before,
+        };
+        Ok(Some(
+            page::<tenant::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, Tenant)
+                .await?,
+        ))
     }
 
     /// All accounts, the latest first.
@@ -54,10 +66,27 @@ impl PlatformQuery {
     ) -> Result<Option<Connection<User>>, Error> {
         let mut filter = Filter::new();
         if let Some(email) = email {
-            filter.insert("view.email", EmailAddress::parse(&email).map_err(Error::invalid("email"))?.as_str());
+            filter.insert(
+                "view.email",
+                EmailAddress::parse(&email)
+                    .map_err(Error::invalid("email"))?
+                    .as_str(),
+            );
         }
-        let listing = Listing { filter, order: "created_at", descending: true };
-        let wanted = Page { first, after, last, before };
-        Ok(Some(page::<account::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, User).await?))
+        let listing = Listing {
+            filter,
+            order: "created_at",
+            descending: true,
+        };
+        let wanted = Page {
+            first,
+            after,
+            last,
+            before,
+        };
+        Ok(Some(
+            page::<account::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, User)
+                .await?,
+        ))
     }
 }

@@ -72,7 +72,11 @@ pub(crate) struct ProfileMutation;
 #[Object(serial)]
 impl ProfileMutation {
     /// Changes the caller's names.
-    async fn update(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Result<Option<User>, Error> {
+    async fn update(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateProfileInput,
+    ) -> Result<Option<User>, Error> {
         let field = Field::of(ctx);
         let id = field.caller.person()?.account.id;
         let parse = |name: Option<String>| name.as_deref().map(PersonName::parse).transpose();
@@ -80,7 +84,11 @@ impl ProfileMutation {
             firstname: parse(input.firstname).map_err(Error::invalid("firstname"))?,
             lastname: parse(input.lastname).map_err(Error::invalid("lastname"))?,
         };
-        field.send::<account::View>(&field.platform(), id, command).await?;
-        Ok(Some(User(field.platform().get(id).await?.ok_or(Error::NotFound)?)))
+        field
+            .send::<account::View>(&field.platform(), id, command)
+            .await?;
+        Ok(Some(User(
+            field.platform().get(id).await?.ok_or(Error::NotFound)?,
+        )))
     }
 }

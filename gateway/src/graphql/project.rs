@@ -54,7 +54,9 @@ impl Project {
 
     /// Whose it is.
     async fn tenant(&self, ctx: &Context<'_>) -> Result<Option<Tenant>, Error> {
-        Ok(Some(Tenant(Field::of(ctx).caller.membership()?.tenant.clone())))
+        Ok(Some(Tenant(
+            Field::of(ctx).caller.membership()?.tenant.clone(),
+        )))
     }
 
     async fn created_at(&self) -> DateTime {
@@ -95,7 +97,10 @@ pub(crate) struct ProjectQueries;
 #[Object]
 impl ProjectQueries {
     /// The tenant's projects.
-    #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the arguments of a Relay connection"
+    )]
     async fn projects(
         &self,
         ctx: &Context<'_>,
@@ -108,9 +113,20 @@ impl ProjectQueries {
     ) -> Result<Option<Connection<Project>>, Error> {
         let ProjectFilter { status, name } = filter.unwrap_or_default();
         let mut filter = Filter::new();
-        one_of(&mut filter, "view.status", status.map(|all| all.into_iter().map(|one| Status::from(one).as_str().to_owned()).collect()));
+        one_of(
+            &mut filter,
+            "view.status",
+            status.map(|all| {
+                all.into_iter()
+                    .map(|one| Status::from(one).as_str().to_owned())
+                    .collect()
+            }),
+        );
         if let Some(name) = name {
-            filter.insert("view.name", Name::parse(&name).map_err(Error::invalid("name"))?.as_str());
+            filter.insert(
+                "view.name",
+                Name::parse(&name).map_err(Error::invalid("name"))?.as_str(),
+            );
         }
         let (order, descending) = match order_by.unwrap_or_default() {
             ProjectOrder::CreatedAtAsc => ("created_at", false),
@@ -119,14 +135,34 @@ impl ProjectQueries {
             ProjectOrder::NameDesc => ("name", true),
         };
         let views = &Field::of(ctx).caller.membership()?.views;
-        let wanted = Page { first, after, last, before };
-        Ok(Some(page(ctx, views, wanted, Listing { filter, order, descending }, Project).await?))
+        let wanted = Page {
+            first,
+            after,
+            last,
+            before,
+        };
+        Ok(Some(
+            page(
+                ctx,
+                views,
+                wanted,
+                Listing {
+                    filter,
+                    order,
+                    descending,
+                },
+                Project,
+            )
+            .await?,
+        ))
     }
 
     /// One project.
     async fn project(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Project>, Error> {
         let views = &Field::of(ctx).caller.membership()?.views;
-        Ok(Some(Project(views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?)))
+        Ok(Some(Project(
+            views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?,
+        )))
     }
 }
 
@@ -162,12 +198,17 @@ pub(crate) struct ProjectMutation;
 #[Object(serial)]
 impl ProjectMutation {
     /// Begins a project.
-    async fn create(&self, ctx: &Context<'_>, input: CreateProjectInput) -> Result<Option<Project>, Error> {
+    async fn create(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateProjectInput,
+    ) -> Result<Option<Project>, Error> {
         let field = Field::of(ctx);
         let views = &field.caller.membership()?.views;
         let create = project::Command::Create {
             name: Name::parse(&input.name).map_err(Error::invalid("name"))?,
-            description: Description::parse(&input.description.unwrap_or_default()).map_err(Error::invalid("description"))?,
+            description: Description::parse(&input.description.unwrap_or_default())
+                .map_err(Error::invalid("description"))?,
             status: input.status.map_or(Status::Active, Status::from),
             creator: field.caller.identity()?.account_id(),
         };
@@ -177,24 +218,51 @@ impl ProjectMutation {
     }
 
     /// Changes a project.
-    async fn update(&self, ctx: &Context<'_>, input: UpdateProjectInput) -> Result<Option<Project>, Error> {
+    async fn update(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateProjectInput,
+    ) -> Result<Option<Project>, Error> {
         let field = Field::of(ctx);
         let views = &field.caller.membership()?.views;
         let update = project::Command::Update {
-            name: input.name.as_deref().map(Name::parse).transpose().map_err(Error::invalid("name"))?,
-            description: input.description.as_deref().map(Description::parse).transpose().map_err(Error::invalid("description"))?,
+            name: input
+                .name
+                .as_deref()
+                .map(Name::parse)
+                .transpose()
+                .map_err(Error::invalid("name"))?,
+            description: input
+                .description
+                .as_deref()
+                .map(Description::parse)
+                .transpose()
+                .map_err(Error::invalid("description"))?,
             status: input.status.map(Status::from),
         };
         let id = id_of(&input.id)?;
-        field.send_at::<project::View>(views, id, input.revision, update).await?;
+        field
+            .send_at::<project::View>(views, id, input.revision, update)
+            .await?;
         Ok(Some(Project(views.get(id).await?.ok_or(Error::NotFound)?)))
     }
 
     /// Ends a project.
-    async fn delete(&self, ctx: &Context<'_>, input: DeleteProjectInput) -> Result<Option<Success>, Error> {
+    async fn delete(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteProjectInput,
+    ) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
         let views = &field.caller.membership()?.views;
-        field.send_at::<project::View>(views, id_of(&input.id)?, input.revision, project::Command::Delete).await?;
+        field
+            .send_at::<project::View>(
+                views,
+                id_of(&input.id)?,
+                input.revision,
+                project::Command::Delete,
+            )
+            .await?;
         Success::yes()
     }
 }

@@ -36,7 +36,11 @@ impl Role {
             name: role.as_str().to_owned(),
             built_in: true,
             permissions: texts(role.own()),
-            inherits: role.inherits().into_iter().map(|lower| lower.as_str().into()).collect(),
+            inherits: role
+                .inherits()
+                .into_iter()
+                .map(|lower| lower.as_str().into())
+                .collect(),
             effective_permissions: texts(&rights.of(Parent::BuiltIn(role))),
         }
     }
@@ -71,8 +75,19 @@ impl RoleQueries {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let custom = field.loaders().roles(membership).await?;
-        let built_in = BuiltInRole::ALL.into_iter().rev().map(|role| Role::of_every_tenant(role, &membership.roles));
-        Ok(Some(built_in.chain(custom.iter().map(|(id, role)| Role::of_tenant(*id, role, &membership.roles))).collect()))
+        let built_in = BuiltInRole::ALL
+            .into_iter()
+            .rev()
+            .map(|role| Role::of_every_tenant(role, &membership.roles));
+        Ok(Some(
+            built_in
+                .chain(
+                    custom
+                        .iter()
+                        .map(|(id, role)| Role::of_tenant(*id, role, &membership.roles)),
+                )
+                .collect(),
+        ))
     }
 
     /// One role.
@@ -83,7 +98,12 @@ impl RoleQueries {
             return Ok(Some(Role::of_every_tenant(role, &membership.roles)));
         }
         let id = RoleId(id_of(&id)?);
-        let role = field.loaders().roles(membership).await?.get(&id).ok_or(Error::NotFound)?;
+        let role = field
+            .loaders()
+            .roles(membership)
+            .await?
+            .get(&id)
+            .ok_or(Error::NotFound)?;
         Ok(Some(Role::of_tenant(id, role, &membership.roles)))
     }
 }
@@ -120,7 +140,11 @@ pub(crate) struct RoleMutation;
 #[Object(serial)]
 impl RoleMutation {
     /// Makes a role. Nobody can grant what they do not hold.
-    async fn create(&self, ctx: &Context<'_>, input: CreateRoleInput) -> Result<Option<Role>, Error> {
+    async fn create(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateRoleInput,
+    ) -> Result<Option<Role>, Error> {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let create = role::Command::Create {
@@ -134,13 +158,22 @@ impl RoleMutation {
     }
 
     /// Changes a role; whoever has it holds the new permissions at once.
-    async fn update(&self, ctx: &Context<'_>, input: UpdateRoleInput) -> Result<Option<Role>, Error> {
+    async fn update(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateRoleInput,
+    ) -> Result<Option<Role>, Error> {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
         let role = custom(&input.id)?;
         let update = role::Command::Update {
             role,
-            name: input.name.as_deref().map(Name::parse).transpose().map_err(Error::invalid("name"))?,
+            name: input
+                .name
+                .as_deref()
+                .map(Name::parse)
+                .transpose()
+                .map_err(Error::invalid("name"))?,
             permissions: input.permissions.as_deref().map(permissions).transpose()?,
             inherits: input.inherits.as_deref().map(parents).transpose()?,
             held: membership.rights.clone(),
@@ -153,36 +186,70 @@ impl RoleMutation {
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
         let membership = field.caller.membership()?;
-        let delete = role::Command::Delete { role: custom(&id)?, held: membership.rights.clone() };
+        let delete = role::Command::Delete {
+            role: custom(&id)?,
+            held: membership.rights.clone(),
+        };
         send(&field, membership, delete).await?;
         Success::yes()
     }
 
     /// Gives a member one of the tenant's own roles beside the one they have.
-    async fn assign(&self, ctx: &Context<'_>, input: AssignRoleInput) -> Result<Option<Member>, Error> {
+    async fn assign(
+        &self,
+        ctx: &Context<'_>,
+        input: AssignRoleInput,
+    ) -> Result<Option<Member>, Error> {
         let role = within_own_rights(&Field::of(ctx), &input.role).await?;
         give_or_take(ctx, &input.member, member::Command::AssignRole { role }).await
     }
 
     /// Takes one of the tenant's own roles from a member.
-    async fn unassign(&self, ctx: &Context<'_>, input: AssignRoleInput) -> Result<Option<Member>, Error> {
+    async fn unassign(
+        &self,
+        ctx: &Context<'_>,
+        input: AssignRoleInput,
+    ) -> Result<Option<Member>, Error> {
         let role = within_own_rights(&Field::of(ctx), &input.role).await?;
         give_or_take(ctx, &input.member, member::Command::UnassignRole { role }).await
     }
 }
 
-async fn send(field: &Field<'_>, membership: &Membership, command: role::Command) -> Result<u64, Error> {
-    field.send::<role::View>(&membership.views, membership.tenant.id, command).await
+async fn send(
+    field: &Field<'_>,
+    membership: &Membership,
+    command: role::Command,
+) -> Result<u64, Error> {
+    field
+        .send::<role::View>(&membership.views, membership.tenant.id, command)
+        .await
 }
 
 /// A role as it stands after a command; read anew, since the request has perhaps read it before.
-async fn shown(field: &Field<'_>, membership: &Membership, id: RoleId) -> Result<Option<Role>, Error> {
-    let found = membership.views.get::<role::View>(membership.tenant.id).await?.ok_or(Error::NotFound)?;
-    let rights = field.state.rights.of(&membership.views, membership.tenant.id).await?;
-    Ok(Some(Role::of_tenant(id, found.view.roles.get(&id).ok_or(Error::NotFound)?, &rights)))
+async fn shown(
+    field: &Field<'_>,
+    membership: &Membership,
+    id: RoleId,
+) -> Result<Option<Role>, Error> {
+    let found = membership
+        .views
+        .get::<role::View>(membership.tenant.id)
+        .await?
+        .ok_or(Error::NotFound)?;
+    let rights = field
+        .state
+        .rights
+        .of(&membership.views, membership.tenant.id)
+        .await?;
+    Ok(Some(Role::of_tenant(
+        id,
+        found.view.roles.get(&id).ok_or(Error::NotFound)?,
+        &rights,
+    )))
 }
 
-/// A role that may be given and taken by the caller: one that is there and holds no more than they do.
+/// A role that may be given and taken by the caller: one that is there and holds no more than they
+/// do.
 async fn within_own_rights(field: &Field<'_>, id: &ID) -> Result<RoleId, Error> {
     let membership = field.caller.membership()?;
     let role = custom(id)?;
@@ -190,10 +257,18 @@ async fn within_own_rights(field: &Field<'_>, id: &ID) -> Result<RoleId, Error> 
         return Err(Error::NotFound);
     }
     let granted = membership.roles.of(Parent::Custom(role));
-    if granted.is_subset(&membership.rights) { Ok(role) } else { Err(Error::Forbidden) }
+    if granted.is_subset(&membership.rights) {
+        Ok(role)
+    } else {
+        Err(Error::Forbidden)
+    }
 }
 
-async fn give_or_take(ctx: &Context<'_>, member: &ID, command: member::Command) -> Result<Option<Member>, Error> {
+async fn give_or_take(
+    ctx: &Context<'_>,
+    member: &ID,
+    command: member::Command,
+) -> Result<Option<Member>, Error> {
     let field = Field::of(ctx);
     let views = &field.caller.membership()?.views;
     let id: Id = id_of(member)?;
@@ -203,11 +278,19 @@ async fn give_or_take(ctx: &Context<'_>, member: &ID, command: member::Command) 
 
 /// The id of a role that can be changed; a built-in one cannot.
 fn custom(id: &ID) -> Result<RoleId, Error> {
-    if BuiltInRole::parse(id).is_ok() { Err(Error::Forbidden) } else { Ok(RoleId(id_of(id)?)) }
+    if BuiltInRole::parse(id).is_ok() {
+        Err(Error::Forbidden)
+    } else {
+        Ok(RoleId(id_of(id)?))
+    }
 }
 
 pub(super) fn permissions(texts: &[String]) -> Result<Permissions, Error> {
-    texts.iter().map(|text| Permission::parse(text)).collect::<Result<_, _>>().map_err(Error::invalid("permissions"))
+    texts
+        .iter()
+        .map(|text| Permission::parse(text))
+        .collect::<Result<_, _>>()
+        .map_err(Error::invalid("permissions"))
 }
 
 fn parents(ids: &[ID]) -> Result<BTreeSet<Parent>, Error> {

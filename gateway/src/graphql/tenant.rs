@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::Edge};
-use events_schema::{HostName, Id, Name, Place, SettingKey, SettingValue, Slug, TenantId, founder_id, member::Membership, tenant};
+use events_schema::{
+    HostName, Id, Name, Place, SettingKey, SettingValue, Slug, TenantId, founder_id,
+    member::Membership, tenant,
+};
 use mongodb::bson::doc;
 use tokio::time::Instant;
 
@@ -70,13 +73,24 @@ impl Tenant {
 
     async fn settings(&self) -> Vec<Setting> {
         let settings = self.0.view.settings.iter();
-        settings.map(|(key, value)| Setting { key: key.as_str().to_owned(), value: value.as_str().to_owned() }).collect()
+        settings
+            .map(|(key, value)| Setting {
+                key: key.as_str().to_owned(),
+                value: value.as_str().to_owned(),
+            })
+            .collect()
     }
 
     async fn database(&self) -> Database {
         match &self.0.view.place {
-            Place::Shared => Database { kind: DatabaseKind::Shared, host: None },
-            Place::Database { host } => Database { kind: DatabaseKind::Own, host: host.as_ref().map(ToString::to_string) },
+            Place::Shared => Database {
+                kind: DatabaseKind::Shared,
+                host: None,
+            },
+            Place::Database { host } => Database {
+                kind: DatabaseKind::Own,
+                host: host.as_ref().map(ToString::to_string),
+            },
         }
     }
 
@@ -119,43 +133,91 @@ impl TenantQueries {
     ) -> Result<Option<Connection<Tenant>>, Error> {
         let field = Field::of(ctx);
         let account = field.caller.person()?.account_id();
-        let listing = Listing { filter: doc! { "view.account": account.to_string() }, order: "since", descending: false };
-        let wanted = Page { first, after, last, before };
-        let joined = page::<Membership, Joined>(ctx, &field.platform(), wanted, listing, |found| Joined(found.view.tenant)).await?;
+        let listing = Listing {
+            filter: doc! { "view.account": account.to_string() },
+            order: "since",
+            descending: false,
+        };
+        let wanted = Page {
+            first,
+            after,
+            last,
+            before,
+        };
+        let joined = page::<Membership, Joined>(ctx, &field.platform(), wanted, listing, |found| {
+            Joined(found.view.tenant)
+        })
+        .await?;
         let ids = joined.edges.iter().filter_map(|edge| edge.node.id());
         let tenants = field.platform().get_all::<tenant::View>(ids).await?;
-        let mut tenants: HashMap<Id, _> = tenants.into_iter().map(|found| (found.id, found)).collect();
-        let mut connection = Connection::with_additional_fields(joined.has_previous_page, joined.has_next_page, joined.additional_fields);
+        let mut tenants: HashMap<Id, _> =
+            tenants.into_iter().map(|found| (found.id, found)).collect();
+        let mut connection = Connection::with_additional_fields(
+            joined.has_previous_page,
+            joined.has_next_page,
+            joined.additional_fields,
+        );
         // One that was ended meanwhile is passed over.
-        let shown = joined.edges.into_iter().filter_map(|edge| Some(Edge::new(edge.cursor, Tenant(tenants.remove(&edge.node.id()?)?))));
+        let shown = joined.edges.into_iter().filter_map(|edge| {
+            Some(Edge::new(
+                edge.cursor,
+                Tenant(tenants.remove(&edge.node.id()?)?),
+            ))
+        });
         connection.edges.extend(shown);
         Ok(Some(connection))
     }
 
-    /// A tenant that the caller belongs to, by its id or normalized name; without either, the one that the request names.
-    async fn tenant(&self, ctx: &Context<'_>, id: Option<ID>, normalized_name: Option<String>) -> Result<Option<Tenant>, Error> {
+    /// A tenant that the caller belongs to, by its id or normalized name; without either, the one
+    /// that the request names.
+    async fn tenant(
+        &self,
+        ctx: &Context<'_>,
+        id: Option<ID>,
+        normalized_name: Option<String>,
+    ) -> Result<Option<Tenant>, Error> {
         let field = Field::of(ctx);
         let account = field.caller.person()?.account_id();
         let platform = field.platform();
         let found = match (id, normalized_name) {
-            (Some(_), Some(_)) => return Err(Error::input("normalizedName", "Give id or normalizedName, not both.")),
+            (Some(_), Some(_)) => {
+                return Err(Error::input(
+                    "normalizedName",
+                    "Give id or normalizedName, not both.",
+                ));
+            }
             (None, None) => return Ok(Some(Tenant(field.caller.membership()?.tenant.clone()))),
             (Some(id), None) => platform.get::<tenant::View>(id_of(&id)?).await?,
             (None, Some(name)) => {
                 let slug = Slug::parse(&name).map_err(|_| Error::NotFound)?;
-                platform.find_one::<tenant::View>(doc! { "view.slug": slug.as_str() }).await?
+                platform
+                    .find_one::<tenant::View>(doc! { "view.slug": slug.as_str() })
+                    .await?
             }
         };
         let found = found.ok_or(Error::NotFound)?;
-        let belongs = doc! { "view.account": account.to_string(), "view.tenant": found.id.to_string() };
-        platform.find_one::<Membership>(belongs).await?.ok_or(Error::NotFound)?;
+        let belongs =
+            doc! { "view.account": account.to_string(), "view.tenant": found.id.to_string() };
+        platform
+            .find_one::<Membership>(belongs)
+            .await?
+            .ok_or(Error::NotFound)?;
         Ok(Some(Tenant(found)))
     }
 
     /// Whether a tenant may be founded under this normalized name now.
-    async fn tenant_available(&self, ctx: &Context<'_>, identifier: String) -> Result<Option<bool>, Error> {
-        let Ok(slug) = Slug::choose(&identifier) else { return Ok(Some(false)) };
-        let taken = Field::of(ctx).platform().find_one::<tenant::View>(doc! { "view.slug": slug.as_str() }).await?;
+    async fn tenant_available(
+        &self,
+        ctx: &Context<'_>,
+        identifier: String,
+    ) -> Result<Option<bool>, Error> {
+        let Ok(slug) = Slug::choose(&identifier) else {
+            return Ok(Some(false));
+        };
+        let taken = Field::of(ctx)
+            .platform()
+            .find_one::<tenant::View>(doc! { "view.slug": slug.as_str() })
+            .await?;
         Ok(Some(taken.is_none()))
     }
 
@@ -236,51 +298,110 @@ pub(crate) struct TenantMutation;
 #[Object(serial)]
 impl TenantMutation {
     /// Founds a tenant; the caller becomes its owner.
-    async fn create(&self, ctx: &Context<'_>, input: CreateTenantInput) -> Result<Option<Tenant>, Error> {
+    async fn create(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateTenantInput,
+    ) -> Result<Option<Tenant>, Error> {
         let field = Field::of(ctx);
         let identity = field.caller.person()?;
         let name = Name::parse(&input.name).map_err(Error::invalid("name"))?;
-        let slug = input.normalized_name.map_or_else(|| Slug::of_name(&name), |text| Slug::choose(&text));
+        let slug = input
+            .normalized_name
+            .map_or_else(|| Slug::of_name(&name), |text| Slug::choose(&text));
         let slug = slug.map_err(Error::invalid("normalizedName"))?;
-        let plan = input.plan.map(|plan| Id::parse(&plan)).transpose().map_err(Error::invalid("plan"))?;
+        let plan = input
+            .plan
+            .map(|plan| Id::parse(&plan))
+            .transpose()
+            .map_err(Error::invalid("plan"))?;
         let place = place(&field, input.database)?;
         let (owner, email) = (identity.account_id(), identity.account.view.email.clone());
         let (platform, id) = (field.platform(), field.command_id()?);
-        let create = tenant::Command::Create { name, slug, owner, email, plan, place };
+        let create = tenant::Command::Create {
+            name,
+            slug,
+            owner,
+            email,
+            plan,
+            place,
+        };
         field.send::<tenant::View>(&platform, id.0, create).await?;
-        let tenant = platform.get::<tenant::View>(id.0).await?.ok_or(Error::NotFound)?;
+        let tenant = platform
+            .get::<tenant::View>(id.0)
+            .await?
+            .ok_or(Error::NotFound)?;
         // The owner's place there follows by a reaction; whoever has the answer can go on at once.
         let deadline = Instant::now() + field.state.config.command_timeout();
         let views = field.state.views.of(&tenant)?;
         let founder = founder_id(tenant.id);
-        let inside = views.wait_for::<events_schema::member::View>(founder, 1, deadline).await?;
-        let listed = platform.wait_for::<Membership>(founder, 1, deadline).await?;
-        if inside && listed { Ok(Some(Tenant(tenant))) } else { Err(Error::Pending(id)) }
+        let inside = views
+            .wait_for::<events_schema::member::View>(founder, 1, deadline)
+            .await?;
+        let listed = platform
+            .wait_for::<Membership>(founder, 1, deadline)
+            .await?;
+        if inside && listed {
+            Ok(Some(Tenant(tenant)))
+        } else {
+            Err(Error::Pending(id))
+        }
     }
 
     /// Changes the tenant that the request names.
-    async fn update(&self, ctx: &Context<'_>, input: UpdateTenantInput) -> Result<Option<Tenant>, Error> {
+    async fn update(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateTenantInput,
+    ) -> Result<Option<Tenant>, Error> {
         let field = Field::of(ctx);
         let (platform, id) = (field.platform(), field.caller.membership()?.tenant.id);
         let setting = |input: SettingInput| {
             let key = SettingKey::parse(&input.key).map_err(Error::invalid("key"))?;
-            Ok((key, SettingValue::parse(&input.value).map_err(Error::invalid("value"))?))
+            Ok((
+                key,
+                SettingValue::parse(&input.value).map_err(Error::invalid("value"))?,
+            ))
         };
         let update = tenant::Command::Update {
-            name: input.name.as_deref().map(Name::parse).transpose().map_err(Error::invalid("name"))?,
-            slug: input.normalized_name.as_deref().map(Slug::choose).transpose().map_err(Error::invalid("normalizedName"))?,
-            settings: input.settings.map(|all| all.into_iter().map(setting).collect::<Result<_, Error>>()).transpose()?,
+            name: input
+                .name
+                .as_deref()
+                .map(Name::parse)
+                .transpose()
+                .map_err(Error::invalid("name"))?,
+            slug: input
+                .normalized_name
+                .as_deref()
+                .map(Slug::choose)
+                .transpose()
+                .map_err(Error::invalid("normalizedName"))?,
+            settings: input
+                .settings
+                .map(|all| all.into_iter().map(setting).collect::<Result<_, Error>>())
+                .transpose()?,
         };
-        field.send_at::<tenant::View>(&platform, id, input.revision, update).await?;
-        Ok(Some(Tenant(platform.get(id).await?.ok_or(Error::NotFound)?)))
+        field
+            .send_at::<tenant::View>(&platform, id, input.revision, update)
+            .await?;
+        Ok(Some(Tenant(
+            platform.get(id).await?.ok_or(Error::NotFound)?,
+        )))
     }
 
-    /// Ends the tenant that the request names, for ever. Its data is out of reach at once, its normalized name free.
-    async fn delete(&self, ctx: &Context<'_>, input: DeleteTenantInput) -> Result<Option<Success>, Error> {
+    /// Ends the tenant that the request names, for ever. Its data is out of reach at once, its
+    /// normalized name free.
+    async fn delete(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteTenantInput,
+    ) -> Result<Option<Success>, Error> {
         let field = Field::of(ctx);
         let slug = Slug::parse(&input.normalized_name).map_err(Error::invalid("normalizedName"))?;
         let id = field.caller.membership()?.tenant.id;
-        field.send::<tenant::View>(&field.platform(), id, tenant::Command::Delete { slug }).await?;
+        field
+            .send::<tenant::View>(&field.platform(), id, tenant::Command::Delete { slug })
+            .await?;
         Success::yes()
     }
 }
@@ -290,17 +411,50 @@ fn place(field: &Field<'_>, wanted: Option<TenantDatabaseInput>) -> Result<Place
     match (config.tenant_databases, wanted) {
         (Strategy::Shared, None) | (Strategy::Hybrid, None) => Ok(Place::Shared),
         (Strategy::Database, None) => Ok(Place::Database { host: None }),
-        (Strategy::Shared | Strategy::Database, Some(_)) => {
-            Err(Error::input("database", "Here the operator decides where tenants are kept; leave database out."))
-        }
-        (Strategy::Hybrid, Some(TenantDatabaseInput { kind: DatabaseKind::Shared, host: None })) => Ok(Place::Shared),
-        (Strategy::Hybrid, Some(TenantDatabaseInput { kind: DatabaseKind::Shared, host: Some(_) })) => {
-            Err(Error::input("host", "A host goes with a database of the tenant's own."))
-        }
-        (Strategy::Hybrid, Some(TenantDatabaseInput { kind: DatabaseKind::Own, host })) => {
-            let host = host.as_deref().map(HostName::parse).transpose().map_err(Error::invalid("host"))?;
-            let known = host.as_ref().is_none_or(|host| config.mongo_hosts.iter().any(|(name, _)| name == host));
-            if known { Ok(Place::Database { host }) } else { Err(Error::input("host", "host is none of the operator's hosts.")) }
+        (Strategy::Shared | Strategy::Database, Some(_)) => Err(Error::input(
+            "database",
+            "Here the operator decides where tenants are kept; leave database out.",
+        )),
+        (
+            Strategy::Hybrid,
+            Some(TenantDatabaseInput {
+                kind: DatabaseKind::Shared,
+                host: None,
+            }),
+        ) => Ok(Place::Shared),
+        (
+            Strategy::Hybrid,
+            Some(TenantDatabaseInput {
+                kind: DatabaseKind::Shared,
+                host: Some(_),
+            }),
+        ) => Err(Error::input(
+            "host",
+            "A host goes with a database of the tenant's own.",
+        )),
+        (
+            Strategy::Hybrid,
+            Some(TenantDatabaseInput {
+                kind: DatabaseKind::Own,
+                host,
+            }),
+        ) => {
+            let host = host
+                .as_deref()
+                .map(HostName::parse)
+                .transpose()
+                .map_err(Error::invalid("host"))?;
+            let known = host
+                .as_ref()
+                .is_none_or(|host| config.mongo_hosts.iter().any(|(name, _)| name == host));
+            if known {
+                Ok(Place::Database { host })
+            } else {
+                Err(Error::input(
+                    "host",
+                    "host is none of the operator's hosts.",
+                ))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Access tokens: made and ended. What a token may do at a request, the gateway finds anew from its scopes and its creator's
-//! present rights; here it is only made sure that nobody grants more than they hold when they make it.
+//! Access tokens: made and ended. What a token may do at a request, the gateway finds anew from its
+//! scopes and its creator's present rights; here it is only made sure that nobody grants more than
+//! they hold when they make it.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use events_schema::{
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
-/// A token lives at most so long, a leap year: a key that is never replaced is lost some day, unnoticed.
+/// A token lives at most so long, a leap year: a key that is never replaced is lost some day,
+/// unnoticed.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// One access token.
@@ -54,7 +56,10 @@ impl From<Rejection> for Rejected {
             Rejection::BeyondOwnRights => "forbidden",
             Rejection::ExpiryOutOfBounds => "expiry_out_of_bounds",
         };
-        Self { code: code.to_owned(), message: rejection.to_string() }
+        Self {
+            code: code.to_owned(),
+            message: rejection.to_string(),
+        }
     }
 }
 
@@ -66,7 +71,16 @@ impl Aggregate for AccessToken {
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
         let event = match (self, command) {
-            (Self::Absent, Command::Create { name, scopes, expires_at, creator, held }) => {
+            (
+                Self::Absent,
+                Command::Create {
+                    name,
+                    scopes,
+                    expires_at,
+                    creator,
+                    held,
+                },
+            ) => {
                 if scopes.is_empty() {
                     return Err(Rejection::ScopesMissing);
                 }
@@ -76,7 +90,12 @@ impl Aggregate for AccessToken {
                 if *expires_at <= facts.now || expires_at.since(facts.now) > LONGEST_LIFETIME {
                     return Err(Rejection::ExpiryOutOfBounds);
                 }
-                Event::Created { name: name.clone(), scopes: scopes.clone(), expires_at: *expires_at, creator: *creator }
+                Event::Created {
+                    name: name.clone(),
+                    scopes: scopes.clone(),
+                    expires_at: *expires_at,
+                    creator: *creator,
+                }
             }
             (Self::Absent | Self::Deleted, _) => return Err(Rejection::NotFound),
             (Self::Live, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
@@ -106,10 +125,21 @@ mod tests {
 
     fn create(scopes: Permissions, expires_at: i64) -> Command {
         let name = Name::parse("Deployment").unwrap();
-        Command::Create { name, scopes, expires_at: Time(expires_at), creator: ADA, held: held(BuiltInRole::Developer) }
+        Command::Create {
+            name,
+            scopes,
+            expires_at: Time(expires_at),
+            creator: ADA,
+            held: held(BuiltInRole::Developer),
+        }
     }
     fn created(scopes: Permissions, expires_at: i64) -> Event {
-        Event::Created { name: Name::parse("Deployment").unwrap(), scopes, expires_at: Time(expires_at), creator: ADA }
+        Event::Created {
+            name: Name::parse("Deployment").unwrap(),
+            scopes,
+            expires_at: Time(expires_at),
+            creator: ADA,
+        }
     }
     fn guest() -> Permissions {
         held(BuiltInRole::Guest)
@@ -117,16 +147,25 @@ mod tests {
 
     #[test]
     fn a_token_is_made_once() {
-        assert_eq!(decide(&AccessToken::Absent, &create(guest(), NOW + 1), NOW), Ok(vec![created(guest(), NOW + 1)]));
+        assert_eq!(
+            decide(&AccessToken::Absent, &create(guest(), NOW + 1), NOW),
+            Ok(vec![created(guest(), NOW + 1)])
+        );
         let made: AccessToken = given([created(guest(), NOW + 1)]);
-        assert_eq!(decide(&made, &create(guest(), NOW + 1), NOW), Err(Rejection::AlreadyExists));
+        assert_eq!(
+            decide(&made, &create(guest(), NOW + 1), NOW),
+            Err(Rejection::AlreadyExists)
+        );
     }
 
     #[test]
     fn a_token_may_something_but_no_more_than_its_creator() {
         let made = |scopes| decide(&AccessToken::Absent, &create(scopes, NOW + 1), NOW);
         assert!(made(held(BuiltInRole::Developer)).is_ok());
-        assert_eq!(made(held(BuiltInRole::Admin)), Err(Rejection::BeyondOwnRights));
+        assert_eq!(
+            made(held(BuiltInRole::Admin)),
+            Err(Rejection::BeyondOwnRights)
+        );
         assert_eq!(made(Permissions::new()), Err(Rejection::ScopesMissing));
     }
 
@@ -142,11 +181,23 @@ mod tests {
     #[test]
     fn a_token_is_ended_once_even_after_it_expired() {
         let made: AccessToken = given([created(guest(), NOW)]);
-        assert_eq!(decide(&made, &Command::Delete, NOW + LONGEST), Ok(vec![Event::Deleted]));
-        for token in [AccessToken::Absent, given([created(guest(), NOW), Event::Deleted])] {
-            assert_eq!(decide(&token, &Command::Delete, NOW), Err(Rejection::NotFound));
+        assert_eq!(
+            decide(&made, &Command::Delete, NOW + LONGEST),
+            Ok(vec![Event::Deleted])
+        );
+        for token in [
+            AccessToken::Absent,
+            given([created(guest(), NOW), Event::Deleted]),
+        ] {
+            assert_eq!(
+                decide(&token, &Command::Delete, NOW),
+                Err(Rejection::NotFound)
+            );
         }
         let ended: AccessToken = given([created(guest(), NOW), Event::Deleted]);
-        assert_eq!(decide(&ended, &create(guest(), NOW + 1), NOW), Err(Rejection::NotFound));
+        assert_eq!(
+            decide(&ended, &create(guest(), NOW + 1), NOW),
+            Err(Rejection::NotFound)
+        );
     }
 }

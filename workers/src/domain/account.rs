@@ -9,13 +9,16 @@ use events_schema::{
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
-/// A mail may be answered for this long: enough to find it in another room, short enough for a lost phone.
+/// A mail may be answered for this long: enough to find it in another room, short enough for a lost
+/// phone.
 pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// Wrong codes that end a challenge: with a million codes, a guesser succeeds once in 200,000 challenges.
+/// Wrong codes that end a challenge: with a million codes, a guesser succeeds once in 200,000
+/// challenges.
 pub const MOST_FAILURES: u32 = 5;
-/// Between the first two mails of a kind within a day lies a minute, so that a button pressed twice sends one. The wait
-/// doubles with each further mail, up to [`CHALLENGE_LIFETIME`] and never beyond, so that asking for mails alone never
-/// leaves an owner without one. Wrong codes can end a verification mail sooner; the reset by mail has no code to guess.
+/// Between the first two mails of a kind within a day lies a minute, so that a button pressed twice
+/// sends one. The wait doubles with each further mail, up to [`CHALLENGE_LIFETIME`] and never
+/// beyond, so that asking for mails alone never leaves an owner without one. Wrong codes can end a
+/// verification mail sooner; the reset by mail has no code to guess.
 pub const MAIL_EVERY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,7 +46,8 @@ pub struct Open {
     reset: Mails,
 }
 
-/// The mails of one kind: the one that may be answered, and when those of the last day were asked for.
+/// The mails of one kind: the one that may be answered, and when those of the last day were asked
+/// for.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Mails {
     open: Option<Challenge>,
@@ -55,20 +59,34 @@ impl Mails {
     fn may_send(&self, now: Time) -> bool {
         let of_the_day = self.times.iter().filter(|at| now.since(**at) < DAY).count();
         let doublings = u32::try_from(of_the_day.saturating_sub(1)).unwrap_or(u32::MAX);
-        let wait = MAIL_EVERY.saturating_mul(2_u32.saturating_pow(doublings)).min(CHALLENGE_LIFETIME);
+        let wait = MAIL_EVERY
+            .saturating_mul(2_u32.saturating_pow(doublings))
+            .min(CHALLENGE_LIFETIME);
         self.times.last().is_none_or(|at| now.since(*at) >= wait)
     }
 
     fn sent(&mut self, id: ChallengeId, at: Time) {
         self.times.retain(|earlier| at.since(*earlier) < DAY);
         self.times.push(at);
-        self.open = Some(Challenge { id, requested_at: at, failures: 0 });
+        self.open = Some(Challenge {
+            id,
+            requested_at: at,
+            failures: 0,
+        });
         self.last = Some(id);
     }
 
     fn answerable(&self, id: ChallengeId, now: Time) -> Result<(), Rejection> {
-        let good = |open: &Challenge| open.id == id && open.failures < MOST_FAILURES && now.since(open.requested_at) < CHALLENGE_LIFETIME;
-        if self.open.as_ref().is_some_and(good) { Ok(()) } else { Err(Rejection::ChallengeEnded) }
+        let good = |open: &Challenge| {
+            open.id == id
+                && open.failures < MOST_FAILURES
+                && now.since(open.requested_at) < CHALLENGE_LIFETIME
+        };
+        if self.open.as_ref().is_some_and(good) {
+            Ok(())
+        } else {
+            Err(Rejection::ChallengeEnded)
+        }
     }
 }
 
@@ -81,7 +99,8 @@ pub enum Rejection {
     /// Its id is taken.
     #[error("This account already exists.")]
     AlreadyExists,
-    /// The mail that is answered was answered before, guessed at too often, replaced by a newer one, or is too old.
+    /// The mail that is answered was answered before, guessed at too often, replaced by a newer
+    /// one, or is too old.
     #[error("The code or link is no longer valid; ask for a new mail.")]
     ChallengeEnded,
     /// Between the check of the old password and this, another one was set.
@@ -97,7 +116,10 @@ impl From<Rejection> for Rejected {
             Rejection::ChallengeEnded => "challenge_ended",
             Rejection::PasswordChangedMeanwhile => "password_changed_meanwhile",
         };
-        Self { code: code.to_owned(), message: rejection.to_string() }
+        Self {
+            code: code.to_owned(),
+            message: rejection.to_string(),
+        }
     }
 }
 
@@ -122,10 +144,18 @@ impl Aggregate for Account {
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
-            (Self::Absent, Command::Register { email, firstname, lastname, password_hash }) => {
-                Ok(register(email, firstname, lastname, password_hash, facts))
+            (
+                Self::Absent,
+                Command::Register {
+                    email,
+                    firstname,
+                    lastname,
+                    password_hash,
+                },
+            ) => Ok(register(email, firstname, lastname, password_hash, facts)),
+            (Self::Refused | Self::Open(_), Command::Register { .. }) => {
+                Err(Rejection::AlreadyExists)
             }
-            (Self::Refused | Self::Open(_), Command::Register { .. }) => Err(Rejection::AlreadyExists),
             (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
             (Self::Open(open), command) => open.decide(command, facts).map(Decision::events),
         }
@@ -133,7 +163,15 @@ impl Aggregate for Account {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         match (&mut *self, event) {
-            (_, Event::Registered { email, firstname, lastname, password_hash }) => {
+            (
+                _,
+                Event::Registered {
+                    email,
+                    firstname,
+                    lastname,
+                    password_hash,
+                },
+            ) => {
                 *self = Self::Open(Box::new(Open {
                     email: email.clone(),
                     firstname: firstname.clone(),
@@ -160,11 +198,34 @@ fn register(
 ) -> Decision<Event> {
     let claim = Claim::email(email);
     if let Some(holder) = facts.holders.get(&claim) {
-        return Decision::events(vec![Event::RegistrationRefused { email: email.clone(), holder: *holder }]);
+        return Decision::events(vec![Event::RegistrationRefused {
+            email: email.clone(),
+            holder: *holder,
+        }]);
     }
-    let (email, firstname, lastname, password_hash) = (email.clone(), firstname.clone(), lastname.clone(), password_hash.clone());
-    let mail = Event::VerificationRequested { challenge: ChallengeId(facts.command.0), email: email.clone(), firstname: firstname.clone() };
-    Decision { take: vec![claim], ..Decision::events(vec![Event::Registered { email, firstname, lastname, password_hash }, mail]) }
+    let (email, firstname, lastname, password_hash) = (
+        email.clone(),
+        firstname.clone(),
+        lastname.clone(),
+        password_hash.clone(),
+    );
+    let mail = Event::VerificationRequested {
+        challenge: ChallengeId(facts.command.0),
+        email: email.clone(),
+        firstname: firstname.clone(),
+    };
+    Decision {
+        take: vec![claim],
+        ..Decision::events(vec![
+            Event::Registered {
+                email,
+                firstname,
+                lastname,
+                password_hash,
+            },
+            mail,
+        ])
+    }
 }
 
 impl Open {
@@ -174,37 +235,80 @@ impl Open {
         Ok(match command {
             Command::Register { .. } => return Err(Rejection::AlreadyExists),
             // Too soon, too often or needless: nothing is sent, and the asker cannot tell.
-            Command::RequestVerification if self.verified || !self.verification.may_send(facts.now) => Vec::new(),
-            Command::RequestVerification => vec![Event::VerificationRequested { challenge, email, firstname }],
-            // A link that is opened twice, or a code that is given twice, has done its work.
-            Command::AnswerVerification { challenge, correct: true } if self.verified && self.verification.last == Some(*challenge) => {
+            Command::RequestVerification
+                if self.verified || !self.verification.may_send(facts.now) =>
+            {
                 Vec::new()
             }
+            Command::RequestVerification => vec![Event::VerificationRequested {
+                challenge,
+                email,
+                firstname,
+            }],
+            // A link that is opened twice, or a code that is given twice, has done its work.
+            Command::AnswerVerification {
+                challenge,
+                correct: true,
+            } if self.verified && self.verification.last == Some(*challenge) => Vec::new(),
             Command::AnswerVerification { challenge, correct } => {
-                // Before the answer is looked at, so that the sixth of many concurrent guesses is void even if right.
+                // Before the answer is looked at, so that the sixth of many concurrent guesses is
+                // void even if right.
                 self.verification.answerable(*challenge, facts.now)?;
-                vec![if *correct { Event::Verified } else { Event::VerificationFailed { challenge: *challenge } }]
+                vec![if *correct {
+                    Event::Verified
+                } else {
+                    Event::VerificationFailed {
+                        challenge: *challenge,
+                    }
+                }]
             }
             Command::RequestPasswordReset if !self.reset.may_send(facts.now) => Vec::new(),
-            Command::RequestPasswordReset => vec![Event::PasswordResetRequested { challenge, email, firstname }],
-            Command::ResetPassword { challenge, password_hash } => {
+            Command::RequestPasswordReset => vec![Event::PasswordResetRequested {
+                challenge,
+                email,
+                firstname,
+            }],
+            Command::ResetPassword {
+                challenge,
+                password_hash,
+            } => {
                 self.reset.answerable(*challenge, facts.now)?;
-                let changed = Event::PasswordChanged { password_hash: password_hash.clone(), email, firstname };
+                let changed = Event::PasswordChanged {
+                    password_hash: password_hash.clone(),
+                    email,
+                    firstname,
+                };
                 // Who reads the mailbox has proved that it is theirs.
-                if self.verified { vec![changed] } else { vec![changed, Event::Verified] }
+                if self.verified {
+                    vec![changed]
+                } else {
+                    vec![changed, Event::Verified]
+                }
             }
-            Command::ChangePassword { old_hash, .. } if *old_hash != self.password_hash => return Err(Rejection::PasswordChangedMeanwhile),
+            Command::ChangePassword { old_hash, .. } if *old_hash != self.password_hash => {
+                return Err(Rejection::PasswordChangedMeanwhile);
+            }
             Command::ChangePassword { password_hash, .. } => {
-                vec![Event::PasswordChanged { password_hash: password_hash.clone(), email, firstname }]
+                vec![Event::PasswordChanged {
+                    password_hash: password_hash.clone(),
+                    email,
+                    firstname,
+                }]
             }
             Command::RevokeSessions => vec![Event::SessionsRevoked],
-            Command::UpdateProfile { firstname, lastname } => {
+            Command::UpdateProfile {
+                firstname,
+                lastname,
+            } => {
                 let firstname = firstname.as_ref().unwrap_or(&self.firstname);
                 let lastname = lastname.as_ref().unwrap_or(&self.lastname);
                 if (firstname, lastname) == (&self.firstname, &self.lastname) {
                     Vec::new()
                 } else {
-                    vec![Event::ProfileUpdated { firstname: firstname.clone(), lastname: lastname.clone() }]
+                    vec![Event::ProfileUpdated {
+                        firstname: firstname.clone(),
+                        lastname: lastname.clone(),
+                    }]
                 }
             }
         })
@@ -212,10 +316,19 @@ impl Open {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         match event {
-            Event::Registered { .. } | Event::RegistrationRefused { .. } | Event::SessionsRevoked => {}
-            Event::VerificationRequested { challenge, .. } => self.verification.sent(*challenge, at),
+            Event::Registered { .. }
+            | Event::RegistrationRefused { .. }
+            | Event::SessionsRevoked => {}
+            Event::VerificationRequested { challenge, .. } => {
+                self.verification.sent(*challenge, at)
+            }
             Event::VerificationFailed { challenge } => {
-                if let Some(open) = self.verification.open.as_mut().filter(|open| open.id == *challenge) {
+                if let Some(open) = self
+                    .verification
+                    .open
+                    .as_mut()
+                    .filter(|open| open.id == *challenge)
+                {
                     open.failures += 1;
                 }
             }
@@ -226,11 +339,15 @@ impl Open {
             Event::PasswordResetRequested { challenge, .. } => self.reset.sent(*challenge, at),
             Event::PasswordChanged { password_hash, .. } => {
                 self.password_hash = password_hash.clone();
-                // Mails that were asked for under the old password are worth nothing under the new one.
+                // Mails that were asked for under the old password are worth nothing under the new
+                // one.
                 self.reset.open = None;
                 self.verification.open = None;
             }
-            Event::ProfileUpdated { firstname, lastname } => {
+            Event::ProfileUpdated {
+                firstname,
+                lastname,
+            } => {
                 self.firstname = firstname.clone();
                 self.lastname = lastname.clone();
             }
@@ -260,25 +377,50 @@ mod tests {
         PasswordHash::parse(&format!("${text}")).unwrap()
     }
     fn register() -> Command {
-        Command::Register { email: email(), firstname: name("Ada"), lastname: name("Lovelace"), password_hash: hash("old") }
+        Command::Register {
+            email: email(),
+            firstname: name("Ada"),
+            lastname: name("Lovelace"),
+            password_hash: hash("old"),
+        }
     }
     fn registered() -> Event {
-        Event::Registered { email: email(), firstname: name("Ada"), lastname: name("Lovelace"), password_hash: hash("old") }
+        Event::Registered {
+            email: email(),
+            firstname: name("Ada"),
+            lastname: name("Lovelace"),
+            password_hash: hash("old"),
+        }
     }
     fn mailed(challenge: ChallengeId) -> Event {
-        Event::VerificationRequested { challenge, email: email(), firstname: name("Ada") }
+        Event::VerificationRequested {
+            challenge,
+            email: email(),
+            firstname: name("Ada"),
+        }
     }
     fn reset_mailed(challenge: ChallengeId) -> Event {
-        Event::PasswordResetRequested { challenge, email: email(), firstname: name("Ada") }
+        Event::PasswordResetRequested {
+            challenge,
+            email: email(),
+            firstname: name("Ada"),
+        }
     }
     fn changed(to: &str) -> Event {
-        Event::PasswordChanged { password_hash: hash(to), email: email(), firstname: name("Ada") }
+        Event::PasswordChanged {
+            password_hash: hash(to),
+            email: email(),
+            firstname: name("Ada"),
+        }
     }
     fn answer(challenge: ChallengeId, correct: bool) -> Command {
         Command::AnswerVerification { challenge, correct }
     }
     fn reset(challenge: ChallengeId) -> Command {
-        Command::ResetPassword { challenge, password_hash: hash("new") }
+        Command::ResetPassword {
+            challenge,
+            password_hash: hash("new"),
+        }
     }
     fn account(more: impl IntoIterator<Item = Event>) -> Account {
         given([registered(), mailed(FIRST)].into_iter().chain(more))
@@ -292,22 +434,42 @@ mod tests {
         let decision = Account::Absent.decide(&register(), &facts(0, [])).unwrap();
         assert_eq!(decision.events, [registered(), mailed(NEW)]);
         assert_eq!(decision.take, [Claim::email(&email())]);
-        assert_eq!(Account::Absent.claims(&register(), &facts(0, [])), [Claim::email(&email())]);
+        assert_eq!(
+            Account::Absent.claims(&register(), &facts(0, [])),
+            [Claim::email(&email())]
+        );
     }
 
     #[test]
     fn an_address_that_is_held_makes_no_account_and_takes_nothing() {
         let holder = Id::from_bytes([5; 16]);
-        let decision = Account::Absent.decide(&register(), &facts(0, [(Claim::email(&email()), holder)])).unwrap();
-        assert_eq!(decision, Decision::events(vec![Event::RegistrationRefused { email: email(), holder }]));
+        let decision = Account::Absent
+            .decide(&register(), &facts(0, [(Claim::email(&email()), holder)]))
+            .unwrap();
+        assert_eq!(
+            decision,
+            Decision::events(vec![Event::RegistrationRefused {
+                email: email(),
+                holder
+            }])
+        );
         let refused: Account = given(decision.events);
-        assert_eq!(decide(&refused, &Command::RevokeSessions, 0), Err(Rejection::NotFound));
-        assert_eq!(decide(&refused, &register(), 0), Err(Rejection::AlreadyExists));
+        assert_eq!(
+            decide(&refused, &Command::RevokeSessions, 0),
+            Err(Rejection::NotFound)
+        );
+        assert_eq!(
+            decide(&refused, &register(), 0),
+            Err(Rejection::AlreadyExists)
+        );
     }
 
     #[test]
     fn an_account_is_opened_once() {
-        assert_eq!(decide(&account([]), &register(), 0), Err(Rejection::AlreadyExists));
+        assert_eq!(
+            decide(&account([]), &register(), 0),
+            Err(Rejection::AlreadyExists)
+        );
     }
 
     #[test]
@@ -318,81 +480,189 @@ mod tests {
             Command::RequestPasswordReset,
             reset(FIRST),
             Command::RevokeSessions,
-            Command::ChangePassword { old_hash: hash("old"), password_hash: hash("new") },
-            Command::UpdateProfile { firstname: None, lastname: Some(name("Byron")) },
+            Command::ChangePassword {
+                old_hash: hash("old"),
+                password_hash: hash("new"),
+            },
+            Command::UpdateProfile {
+                firstname: None,
+                lastname: Some(name("Byron")),
+            },
         ] {
-            assert_eq!(decide(&Account::Absent, &command, 0), Err(Rejection::NotFound), "{command:?}");
+            assert_eq!(
+                decide(&Account::Absent, &command, 0),
+                Err(Rejection::NotFound),
+                "{command:?}"
+            );
         }
     }
 
     #[test]
     fn a_right_answer_verifies_and_a_second_one_changes_nothing() {
-        assert_eq!(decide(&account([]), &answer(FIRST, true), 0), Ok(vec![Event::Verified]));
-        assert_eq!(decide(&account([Event::Verified]), &answer(FIRST, true), 0), Ok(vec![]));
-        assert_eq!(decide(&account([Event::Verified]), &answer(SECOND, true), 0), Err(Rejection::ChallengeEnded));
+        assert_eq!(
+            decide(&account([]), &answer(FIRST, true), 0),
+            Ok(vec![Event::Verified])
+        );
+        assert_eq!(
+            decide(&account([Event::Verified]), &answer(FIRST, true), 0),
+            Ok(vec![])
+        );
+        assert_eq!(
+            decide(&account([Event::Verified]), &answer(SECOND, true), 0),
+            Err(Rejection::ChallengeEnded)
+        );
     }
 
     #[test]
     fn five_wrong_answers_end_a_challenge_even_for_the_right_one() {
         let four = account(vec![failed(); 4]);
         assert_eq!(decide(&four, &answer(FIRST, false), 0), Ok(vec![failed()]));
-        assert_eq!(decide(&four, &answer(FIRST, true), 0), Ok(vec![Event::Verified]));
+        assert_eq!(
+            decide(&four, &answer(FIRST, true), 0),
+            Ok(vec![Event::Verified])
+        );
         let five = account(vec![failed(); 5]);
-        assert_eq!(decide(&five, &answer(FIRST, true), 0), Err(Rejection::ChallengeEnded));
-        assert_eq!(decide(&five, &answer(FIRST, false), 0), Err(Rejection::ChallengeEnded));
+        assert_eq!(
+            decide(&five, &answer(FIRST, true), 0),
+            Err(Rejection::ChallengeEnded)
+        );
+        assert_eq!(
+            decide(&five, &answer(FIRST, false), 0),
+            Err(Rejection::ChallengeEnded)
+        );
     }
 
     #[test]
     fn thirty_minutes_end_a_challenge() {
         assert!(decide(&account([]), &answer(FIRST, true), 30 * MINUTE - 1).is_ok());
-        assert_eq!(decide(&account([]), &answer(FIRST, true), 30 * MINUTE), Err(Rejection::ChallengeEnded));
-        assert!(decide(&account([reset_mailed(FIRST)]), &reset(FIRST), 30 * MINUTE - 1).is_ok());
-        assert_eq!(decide(&account([reset_mailed(FIRST)]), &reset(FIRST), 30 * MINUTE), Err(Rejection::ChallengeEnded));
+        assert_eq!(
+            decide(&account([]), &answer(FIRST, true), 30 * MINUTE),
+            Err(Rejection::ChallengeEnded)
+        );
+        assert!(
+            decide(
+                &account([reset_mailed(FIRST)]),
+                &reset(FIRST),
+                30 * MINUTE - 1
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            decide(&account([reset_mailed(FIRST)]), &reset(FIRST), 30 * MINUTE),
+            Err(Rejection::ChallengeEnded)
+        );
     }
 
     #[test]
     fn a_newer_mail_replaces_the_one_before() {
         let account = account([failed(), mailed(SECOND)]);
-        assert_eq!(decide(&account, &answer(FIRST, true), 0), Err(Rejection::ChallengeEnded));
-        assert_eq!(decide(&account, &answer(SECOND, true), 0), Ok(vec![Event::Verified]));
+        assert_eq!(
+            decide(&account, &answer(FIRST, true), 0),
+            Err(Rejection::ChallengeEnded)
+        );
+        assert_eq!(
+            decide(&account, &answer(SECOND, true), 0),
+            Ok(vec![Event::Verified])
+        );
     }
 
     #[test]
     fn mails_are_a_minute_apart_then_two_then_four_and_at_last_as_long_as_one_may_be_answered() {
-        assert_eq!(decide(&account([]), &Command::RequestVerification, MINUTE - 1), Ok(vec![]));
-        assert_eq!(decide(&account([]), &Command::RequestVerification, MINUTE), Ok(vec![mailed(NEW)]));
-        assert_eq!(decide(&account([Event::Verified]), &Command::RequestVerification, MINUTE), Ok(vec![]), "needless");
+        assert_eq!(
+            decide(&account([]), &Command::RequestVerification, MINUTE - 1),
+            Ok(vec![])
+        );
+        assert_eq!(
+            decide(&account([]), &Command::RequestVerification, MINUTE),
+            Ok(vec![mailed(NEW)])
+        );
+        assert_eq!(
+            decide(
+                &account([Event::Verified]),
+                &Command::RequestVerification,
+                MINUTE
+            ),
+            Ok(vec![]),
+            "needless"
+        );
         for (before, wait) in [(2, 2), (3, 4), (5, 16), (6, 30), (40, 30)] {
             let account = account(vec![mailed(SECOND); before - 1]);
-            assert_eq!(decide(&account, &Command::RequestVerification, wait * MINUTE - 1), Ok(vec![]), "{before}");
-            assert_eq!(decide(&account, &Command::RequestVerification, wait * MINUTE), Ok(vec![mailed(NEW)]), "{before}");
+            assert_eq!(
+                decide(&account, &Command::RequestVerification, wait * MINUTE - 1),
+                Ok(vec![]),
+                "{before}"
+            );
+            assert_eq!(
+                decide(&account, &Command::RequestVerification, wait * MINUTE),
+                Ok(vec![mailed(NEW)]),
+                "{before}"
+            );
         }
-        assert_eq!(decide(&account([]), &Command::RequestPasswordReset, 0), Ok(vec![reset_mailed(NEW)]));
-        assert_eq!(decide(&account([reset_mailed(FIRST)]), &Command::RequestPasswordReset, MINUTE - 1), Ok(vec![]));
+        assert_eq!(
+            decide(&account([]), &Command::RequestPasswordReset, 0),
+            Ok(vec![reset_mailed(NEW)])
+        );
+        assert_eq!(
+            decide(
+                &account([reset_mailed(FIRST)]),
+                &Command::RequestPasswordReset,
+                MINUTE - 1
+            ),
+            Ok(vec![])
+        );
     }
 
     #[test]
     fn a_reset_sets_the_password_verifies_the_mailbox_and_works_once() {
         let asked = account([reset_mailed(SECOND)]);
-        assert_eq!(decide(&asked, &reset(SECOND), 0), Ok(vec![changed("new"), Event::Verified]));
-        assert_eq!(decide(&account([Event::Verified, reset_mailed(SECOND)]), &reset(SECOND), 0), Ok(vec![changed("new")]));
-        assert_eq!(decide(&asked, &reset(FIRST), 0), Err(Rejection::ChallengeEnded), "a verification mail resets nothing");
+        assert_eq!(
+            decide(&asked, &reset(SECOND), 0),
+            Ok(vec![changed("new"), Event::Verified])
+        );
+        assert_eq!(
+            decide(
+                &account([Event::Verified, reset_mailed(SECOND)]),
+                &reset(SECOND),
+                0
+            ),
+            Ok(vec![changed("new")])
+        );
+        assert_eq!(
+            decide(&asked, &reset(FIRST), 0),
+            Err(Rejection::ChallengeEnded),
+            "a verification mail resets nothing"
+        );
         let done = account([reset_mailed(SECOND), changed("new"), Event::Verified]);
-        assert_eq!(decide(&done, &reset(SECOND), 0), Err(Rejection::ChallengeEnded));
+        assert_eq!(
+            decide(&done, &reset(SECOND), 0),
+            Err(Rejection::ChallengeEnded)
+        );
     }
 
     #[test]
     fn a_password_is_changed_only_from_the_one_that_was_checked() {
-        let change = Command::ChangePassword { old_hash: hash("old"), password_hash: hash("new") };
+        let change = Command::ChangePassword {
+            old_hash: hash("old"),
+            password_hash: hash("new"),
+        };
         assert_eq!(decide(&account([]), &change, 0), Ok(vec![changed("new")]));
-        assert_eq!(decide(&account([changed("other")]), &change, 0), Err(Rejection::PasswordChangedMeanwhile));
+        assert_eq!(
+            decide(&account([changed("other")]), &change, 0),
+            Err(Rejection::PasswordChangedMeanwhile)
+        );
     }
 
     #[test]
     fn a_changed_password_ends_what_was_mailed_before() {
         let account = account([reset_mailed(SECOND), changed("new")]);
-        assert_eq!(decide(&account, &reset(SECOND), 0), Err(Rejection::ChallengeEnded));
-        assert_eq!(decide(&account, &answer(FIRST, true), 0), Err(Rejection::ChallengeEnded));
+        assert_eq!(
+            decide(&account, &reset(SECOND), 0),
+            Err(Rejection::ChallengeEnded)
+        );
+        assert_eq!(
+            decide(&account, &answer(FIRST, true), 0),
+            Err(Rejection::ChallengeEnded)
+        );
     }
 
     #[test]
@@ -401,14 +671,30 @@ mod tests {
             firstname: firstname.map(name),
             lastname: lastname.map(name),
         };
-        let updated = Event::ProfileUpdated { firstname: name("Ada"), lastname: name("Byron") };
-        assert_eq!(decide(&account([]), &update(None, Some("Byron")), 0), Ok(vec![updated.clone()]));
-        assert_eq!(decide(&account([updated]), &update(Some("Ada"), Some("Byron")), 0), Ok(vec![]));
+        let updated = Event::ProfileUpdated {
+            firstname: name("Ada"),
+            lastname: name("Byron"),
+        };
+        assert_eq!(
+            decide(&account([]), &update(None, Some("Byron")), 0),
+            Ok(vec![updated.clone()])
+        );
+        assert_eq!(
+            decide(&account([updated]), &update(Some("Ada"), Some("Byron")), 0),
+            Ok(vec![])
+        );
         assert_eq!(decide(&account([]), &update(None, None), 0), Ok(vec![]));
     }
 
     #[test]
     fn sessions_are_revoked_as_often_as_asked() {
-        assert_eq!(decide(&account([Event::SessionsRevoked]), &Command::RevokeSessions, 0), Ok(vec![Event::SessionsRevoked]));
+        assert_eq!(
+            decide(
+                &account([Event::SessionsRevoked]),
+                &Command::RevokeSessions,
+                0
+            ),
+            Ok(vec![Event::SessionsRevoked])
+        );
     }
 }

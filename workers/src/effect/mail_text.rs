@@ -1,5 +1,5 @@
-//! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped. Rendered when a mail is
-//! sent, so that its code and link are nowhere stored.
+//! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped.
+//! Rendered when a mail is sent, so that its code and link are nowhere stored.
 
 use askama::Template as _;
 use events_schema::{
@@ -97,42 +97,101 @@ struct InvitationHtml<'a> {
 /// Renders a mail.
 ///
 /// # Errors
-/// None that retrying helps: a template was compiled or it was not, and nobody is invited to the platform.
+/// None that retrying helps: a template was compiled or it was not, and nobody is invited to the
+/// platform.
 pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
     let home = links.public_url.as_str();
     let (subject, text, html) = match template {
-        // No name in this one and the reset: who asked for them may have chosen it, and the mail goes to somebody else.
-        Template::Verification { account, challenge, firstname: _ } => {
+        // No name in this one and the reset: who asked for them may have chosen it, and the mail
+        // goes to somebody else.
+        Template::Verification {
+            account,
+            challenge,
+            firstname: _,
+        } => {
             let code = &links.key.code(Purpose::Verification, *challenge);
-            let link = &format!("{home}/account/verify?token={}", links.key.link_token(Purpose::Verification, *account, *challenge));
+            let link = &format!(
+                "{home}/account/verify?token={}",
+                links
+                    .key
+                    .link_token(Purpose::Verification, *account, *challenge)
+            );
             let html = VerificationHtml { code, link }.render()?;
-            ("Confirm your e-mail address".to_owned(), VerificationText { code, link }.render()?, html)
+            (
+                "Confirm your e-mail address".to_owned(),
+                VerificationText { code, link }.render()?,
+                html,
+            )
         }
         Template::AlreadyRegistered => {
             let html = AlreadyRegisteredHtml { link: home }.render()?;
-            ("Somebody tried to register with your address".to_owned(), AlreadyRegisteredText { link: home }.render()?, html)
+            (
+                "Somebody tried to register with your address".to_owned(),
+                AlreadyRegisteredText { link: home }.render()?,
+                html,
+            )
         }
-        Template::PasswordReset { account, challenge, firstname: _ } => {
-            let token = links.key.link_token(Purpose::PasswordReset, *account, *challenge);
+        Template::PasswordReset {
+            account,
+            challenge,
+            firstname: _,
+        } => {
+            let token = links
+                .key
+                .link_token(Purpose::PasswordReset, *account, *challenge);
             let link = &format!("{home}/account/reset-password?token={token}");
             let html = PasswordResetHtml { link }.render()?;
-            ("Set a new password".to_owned(), PasswordResetText { link }.render()?, html)
+            (
+                "Set a new password".to_owned(),
+                PasswordResetText { link }.render()?,
+                html,
+            )
         }
-        Template::Invitation { tenant, tenant_name, member, challenge } => {
-            let TenantId::Tenant(tenant) = *tenant else { anyhow::bail!("nobody is invited to the platform") };
-            let link = &format!("{home}/invitation?token={}", links.key.invitation_token(tenant, *member, *challenge));
+        Template::Invitation {
+            tenant,
+            tenant_name,
+            member,
+            challenge,
+        } => {
+            let TenantId::Tenant(tenant) = *tenant else {
+                anyhow::bail!("nobody is invited to the platform")
+            };
+            let link = &format!(
+                "{home}/invitation?token={}",
+                links.key.invitation_token(tenant, *member, *challenge)
+            );
             let tenant_name = tenant_name.as_str();
             let html = InvitationHtml { tenant_name, link }.render()?;
             // A name has no line breaks, so it ends no header.
-            (format!("You are invited to {tenant_name}"), InvitationText { tenant_name, link }.render()?, html)
+            (
+                format!("You are invited to {tenant_name}"),
+                InvitationText { tenant_name, link }.render()?,
+                html,
+            )
         }
         Template::PasswordChanged { firstname } => {
             let firstname = firstname.as_str();
-            let html = PasswordChangedHtml { firstname, link: home }.render()?;
-            ("Your password was changed".to_owned(), PasswordChangedText { firstname, link: home }.render()?, html)
+            let html = PasswordChangedHtml {
+                firstname,
+                link: home,
+            }
+            .render()?;
+            (
+                "Your password was changed".to_owned(),
+                PasswordChangedText {
+                    firstname,
+                    link: home,
+                }
+                .render()?,
+                html,
+            )
         }
     };
-    Ok(MailText { subject, text, html })
+    Ok(MailText {
+        subject,
+        text,
+        html,
+    })
 }
 
 #[cfg(test)]
@@ -142,18 +201,30 @@ mod tests {
     use super::*;
 
     fn links() -> Links {
-        Links { key: ServerKey::parse(&"k".repeat(32)).unwrap(), public_url: "https://example.com".to_owned() }
+        Links {
+            key: ServerKey::parse(&"k".repeat(32)).unwrap(),
+            public_url: "https://example.com".to_owned(),
+        }
     }
     const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
     const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
     const TENANT: Id = Id::from_bytes([3; 16]);
     const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
     fn invitation(tenant: TenantId, tenant_name: &str) -> Template {
-        Template::Invitation { tenant, tenant_name: Name::parse(tenant_name).unwrap(), member: MEMBER, challenge: CHALLENGE }
+        Template::Invitation {
+            tenant,
+            tenant_name: Name::parse(tenant_name).unwrap(),
+            member: MEMBER,
+            challenge: CHALLENGE,
+        }
     }
     fn verification(firstname: &str) -> MailText {
         render(
-            &Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: PersonName::parse(firstname).unwrap() },
+            &Template::Verification {
+                account: ACCOUNT,
+                challenge: CHALLENGE,
+                firstname: PersonName::parse(firstname).unwrap(),
+            },
             &links(),
         )
         .unwrap()
@@ -163,37 +234,79 @@ mod tests {
     fn code_and_link_are_in_both_bodies() {
         let mail = verification("Ada");
         let code = links().key.code(Purpose::Verification, CHALLENGE);
-        let link =
-            format!("https://example.com/account/verify?token={}", links().key.link_token(Purpose::Verification, ACCOUNT, CHALLENGE));
+        let link = format!(
+            "https://example.com/account/verify?token={}",
+            links()
+                .key
+                .link_token(Purpose::Verification, ACCOUNT, CHALLENGE)
+        );
         for body in [&mail.text, &mail.html] {
-            assert!(body.contains(&code) && body.contains(&link) && !body.contains("Ada"), "{body}");
+            assert!(
+                body.contains(&code) && body.contains(&link) && !body.contains("Ada"),
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn a_reset_link_is_in_both_bodies_and_opens_for_a_reset_alone() {
         let firstname = PersonName::parse("Ada").unwrap();
-        let mail = render(&Template::PasswordReset { account: ACCOUNT, challenge: CHALLENGE, firstname }, &links()).unwrap();
+        let mail = render(
+            &Template::PasswordReset {
+                account: ACCOUNT,
+                challenge: CHALLENGE,
+                firstname,
+            },
+            &links(),
+        )
+        .unwrap();
         for body in [&mail.text, &mail.html] {
-            let (_, token) = body.split_once("https://example.com/account/reset-password?token=").unwrap();
-            let token = token.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).next().unwrap();
-            assert_eq!(links().key.open_link_token(Purpose::PasswordReset, token), Some((ACCOUNT, CHALLENGE)));
-            assert_eq!(links().key.open_link_token(Purpose::Verification, token), None);
+            let (_, token) = body
+                .split_once("https://example.com/account/reset-password?token=")
+                .unwrap();
+            let token = token
+                .split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c))
+                .next()
+                .unwrap();
+            assert_eq!(
+                links().key.open_link_token(Purpose::PasswordReset, token),
+                Some((ACCOUNT, CHALLENGE))
+            );
+            assert_eq!(
+                links().key.open_link_token(Purpose::Verification, token),
+                None
+            );
             assert!(!body.contains("Ada"), "{body}");
         }
     }
 
     #[test]
     fn an_invitation_names_the_tenant_and_its_link_is_in_both_bodies() {
-        let mail = render(&invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"), &links()).unwrap();
+        let mail = render(
+            &invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"),
+            &links(),
+        )
+        .unwrap();
         assert_eq!(mail.subject, "You are invited to <b>Acme & Co</b>");
         for body in [&mail.text, &mail.html] {
-            let (_, token) = body.split_once("https://example.com/invitation?token=").unwrap();
-            let token = token.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).next().unwrap();
-            assert_eq!(links().key.open_invitation_token(token), Some((TENANT, MEMBER, CHALLENGE)));
+            let (_, token) = body
+                .split_once("https://example.com/invitation?token=")
+                .unwrap();
+            let token = token
+                .split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c))
+                .next()
+                .unwrap();
+            assert_eq!(
+                links().key.open_invitation_token(token),
+                Some((TENANT, MEMBER, CHALLENGE))
+            );
         }
         assert!(mail.text.contains("<b>Acme & Co</b>"));
-        assert!(!mail.html.contains("<b>Acme") && mail.html.contains("Acme"), "{}", mail.html);
+        assert!(
+            !mail.html.contains("<b>Acme") && mail.html.contains("Acme"),
+            "{}",
+            mail.html
+        );
     }
 
     #[test]
@@ -213,16 +326,29 @@ mod tests {
     fn every_mail_has_a_one_line_subject_and_two_bodies() {
         let firstname = PersonName::parse("Ada").unwrap();
         for template in [
-            Template::Verification { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
+            Template::Verification {
+                account: ACCOUNT,
+                challenge: CHALLENGE,
+                firstname: firstname.clone(),
+            },
             Template::AlreadyRegistered,
-            Template::PasswordReset { account: ACCOUNT, challenge: CHALLENGE, firstname: firstname.clone() },
+            Template::PasswordReset {
+                account: ACCOUNT,
+                challenge: CHALLENGE,
+                firstname: firstname.clone(),
+            },
             invitation(TenantId::Tenant(TENANT), "Acme"),
             Template::PasswordChanged { firstname },
         ] {
             let mail = render(&template, &links()).unwrap();
             assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
             for body in [&mail.text, &mail.html] {
-                assert!(body.contains("https://example.com") && !body.contains("{{") && !body.contains("{%"), "{body}");
+                assert!(
+                    body.contains("https://example.com")
+                        && !body.contains("{{")
+                        && !body.contains("{%"),
+                    "{body}"
+                );
             }
         }
     }

@@ -16,7 +16,11 @@ impl Reaction for Founder {
     const TARGET: Area = Area::Member;
 
     fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit.events.iter().filter_map(|event| owner(commit, event)).collect()
+        commit
+            .events
+            .iter()
+            .filter_map(|event| owner(commit, event))
+            .collect()
     }
 }
 
@@ -25,9 +29,16 @@ fn owner(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> 
         Event::Created { owner, email, .. } => Some(Consequence {
             tenant: TenantId::Tenant(commit.id),
             aggregate: founder_id(commit.id),
-            command: Command::Found { account: *owner, email: email.clone() },
+            command: Command::Found {
+                account: *owner,
+                email: email.clone(),
+            },
         }),
-        Event::Updated { .. } | Event::Deleted | Event::MoveBegun { .. } | Event::MoveFinished | Event::MoveAbandoned => None,
+        Event::Updated { .. }
+        | Event::Deleted
+        | Event::MoveBegun { .. }
+        | Event::MoveFinished
+        | Event::MoveAbandoned => None,
     }
 }
 
@@ -41,8 +52,18 @@ mod tests {
     fn a_founder_becomes_an_owner_in_the_new_tenant() {
         let id = Id::from_bytes([1; 16]);
         let (name, slug) = (Name::parse("Acme").unwrap(), Slug::parse("acme").unwrap());
-        let (account, email) = (AccountId(Id::from_bytes([2; 16])), EmailAddress::parse("ada@example.com").unwrap());
-        let created = Event::Created { name, slug, owner: account, email: email.clone(), plan: None, place: Place::Shared };
+        let (account, email) = (
+            AccountId(Id::from_bytes([2; 16])),
+            EmailAddress::parse("ada@example.com").unwrap(),
+        );
+        let created = Event::Created {
+            name,
+            slug,
+            owner: account,
+            email: email.clone(),
+            plan: None,
+            place: Place::Shared,
+        };
         let commit = Commit {
             tenant: TenantId::Platform,
             area: Area::Tenant,
@@ -54,7 +75,11 @@ mod tests {
             origin: None,
             events: vec![created, Event::MoveBegun { to: Place::Shared }],
         };
-        let wanted = Consequence { tenant: TenantId::Tenant(id), aggregate: founder_id(id), command: Command::Found { account, email } };
+        let wanted = Consequence {
+            tenant: TenantId::Tenant(id),
+            aggregate: founder_id(id),
+            command: Command::Found { account, email },
+        };
         assert_eq!(Founder::react(&commit), [wanted]);
     }
 }

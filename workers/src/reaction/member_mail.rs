@@ -20,15 +20,30 @@ impl Reaction for MemberMail {
     const TARGET: Area = Area::Email;
 
     fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit.events.iter().filter_map(|event| invitation(commit, event)).collect()
+        commit
+            .events
+            .iter()
+            .filter_map(|event| invitation(commit, event))
+            .collect()
     }
 }
 
 fn invitation(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
     match event {
-        Event::Invited { email, role: _, challenge, tenant_name } => {
-            let (tenant, tenant_name, member) = (commit.tenant, tenant_name.clone(), MemberId(commit.id));
-            let template = Template::Invitation { tenant, tenant_name, member, challenge: *challenge };
+        Event::Invited {
+            email,
+            role: _,
+            challenge,
+            tenant_name,
+        } => {
+            let (tenant, tenant_name, member) =
+                (commit.tenant, tenant_name.clone(), MemberId(commit.id));
+            let template = Template::Invitation {
+                tenant,
+                tenant_name,
+                member,
+                challenge: *challenge,
+            };
             Some(mail(&[b"invitation", challenge.0.bytes()], email, template))
         }
         Event::Founded { .. }
@@ -43,7 +58,10 @@ fn invitation(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Comma
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, Actor, BuiltInRole, ChallengeId, CommandId, EmailAddress, Id, Name, TenantId, Time};
+    use events_schema::{
+        AccountId, Actor, BuiltInRole, ChallengeId, CommandId, EmailAddress, Id, Name, TenantId,
+        Time,
+    };
 
     use super::*;
 
@@ -54,7 +72,12 @@ mod tests {
         EmailAddress::parse("ada@example.com").unwrap()
     }
     fn invited(challenge: ChallengeId) -> Event {
-        Event::Invited { email: email(), role: BuiltInRole::Guest, challenge, tenant_name: Name::parse("Acme").unwrap() }
+        Event::Invited {
+            email: email(),
+            role: BuiltInRole::Guest,
+            challenge,
+            tenant_name: Name::parse("Acme").unwrap(),
+        }
     }
     fn react(events: Vec<Event>) -> Vec<Consequence<Command>> {
         let (actor, time) = (Actor::System, Time(0));
@@ -74,11 +97,32 @@ mod tests {
     #[test]
     fn an_invitation_goes_to_its_address_and_belongs_to_the_platform() {
         let challenge = ChallengeId(ID);
-        let asked = react(vec![invited(challenge), Event::Accepted { account: AccountId(ID) }]);
+        let asked = react(vec![
+            invited(challenge),
+            Event::Accepted {
+                account: AccountId(ID),
+            },
+        ]);
         let tenant_name = Name::parse("Acme").unwrap();
-        let template = Template::Invitation { tenant: TENANT, tenant_name, member: MemberId(ID), challenge };
-        let [mail] = &asked[..] else { panic!("{asked:?}") };
-        assert_eq!((mail.tenant, &mail.command), (TenantId::Platform, &Command::Request { to: email(), template }));
+        let template = Template::Invitation {
+            tenant: TENANT,
+            tenant_name,
+            member: MemberId(ID),
+            challenge,
+        };
+        let [mail] = &asked[..] else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(
+            (mail.tenant, &mail.command),
+            (
+                TenantId::Platform,
+                &Command::Request {
+                    to: email(),
+                    template
+                }
+            )
+        );
     }
 
     #[test]

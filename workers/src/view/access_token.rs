@@ -9,11 +9,23 @@ use super::{Fold, Index};
 
 impl Fold for AccessToken {
     type Event = Event;
-    const INDEXES: &'static [Index] = &[Index { fields: &["created_at"] }, Index { fields: &["creator", "created_at"] }];
+    const INDEXES: &'static [Index] = &[
+        Index {
+            fields: &["created_at"],
+        },
+        Index {
+            fields: &["creator", "created_at"],
+        },
+    ];
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         commit.events.iter().fold(view, |_, event| match event {
-            Event::Created { name, scopes, expires_at, creator } => Some(Self {
+            Event::Created {
+                name,
+                scopes,
+                expires_at,
+                creator,
+            } => Some(Self {
                 name: name.clone(),
                 scopes: scopes.clone(),
                 expires_at: *expires_at,
@@ -34,10 +46,30 @@ mod tests {
 
     #[test]
     fn a_token_is_shown_until_it_is_ended() {
-        let (name, scopes) = (Name::parse("Deployment").unwrap(), BuiltInRole::Guest.permissions());
+        let (name, scopes) = (
+            Name::parse("Deployment").unwrap(),
+            BuiltInRole::Guest.permissions(),
+        );
         let (expires_at, creator) = (Time(99), AccountId(Id::from_bytes([1; 16])));
-        let created = (10, Event::Created { name: name.clone(), scopes: scopes.clone(), expires_at, creator });
-        assert_eq!(fold([created.clone()]), Some(AccessToken { name, scopes, expires_at, creator, created_at: Time(10) }));
+        let created = (
+            10,
+            Event::Created {
+                name: name.clone(),
+                scopes: scopes.clone(),
+                expires_at,
+                creator,
+            },
+        );
+        assert_eq!(
+            fold([created.clone()]),
+            Some(AccessToken {
+                name,
+                scopes,
+                expires_at,
+                creator,
+                created_at: Time(10)
+            })
+        );
         assert_eq!(fold::<AccessToken>([created, (20, Event::Deleted)]), None);
     }
 }

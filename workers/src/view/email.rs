@@ -22,10 +22,18 @@ impl Fold for Email {
                 requested_at: at,
                 updated_at: at,
             }),
-            Event::Sent => view.map(|view| Self { status: Status::Sent, reason: None, updated_at: at, ..view }),
-            Event::Failed { reason } => {
-                view.map(|view| Self { status: Status::Failed, reason: Some(reason.clone()), updated_at: at, ..view })
-            }
+            Event::Sent => view.map(|view| Self {
+                status: Status::Sent,
+                reason: None,
+                updated_at: at,
+                ..view
+            }),
+            Event::Failed { reason } => view.map(|view| Self {
+                status: Status::Failed,
+                reason: Some(reason.clone()),
+                updated_at: at,
+                ..view
+            }),
         })
     }
 }
@@ -39,11 +47,21 @@ mod tests {
 
     #[test]
     fn a_mail_shows_how_far_it_has_come() {
-        let requested = Event::Requested { to: EmailAddress::parse("ada@example.com").unwrap(), template: Template::AlreadyRegistered };
-        let failed = Event::Failed { reason: "550 no".to_owned() };
+        let requested = Event::Requested {
+            to: EmailAddress::parse("ada@example.com").unwrap(),
+            template: Template::AlreadyRegistered,
+        };
+        let failed = Event::Failed {
+            reason: "550 no".to_owned(),
+        };
         let shown: Email = fold([(10, requested.clone()), (20, failed.clone())]).unwrap();
         assert_eq!(
-            (shown.status, shown.reason.as_deref(), shown.requested_at, shown.updated_at),
+            (
+                shown.status,
+                shown.reason.as_deref(),
+                shown.requested_at,
+                shown.updated_at
+            ),
             (Status::Failed, Some("550 no"), Time(10), Time(20))
         );
         let shown: Email = fold([(10, requested), (20, failed), (30, Event::Sent)]).unwrap();

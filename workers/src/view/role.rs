@@ -14,7 +14,10 @@ impl Fold for Roles {
 
     fn fold(view: Option<Self>, commit: &Commit<Event>) -> Option<Self> {
         let mut view = view.unwrap_or_default();
-        commit.events.iter().for_each(|event| take_in(&mut view.roles, event, commit.time));
+        commit
+            .events
+            .iter()
+            .for_each(|event| take_in(&mut view.roles, event, commit.time));
         Some(view)
     }
 }
@@ -33,27 +36,56 @@ mod tests {
 
     fn created(role: RoleId, inherits: impl IntoIterator<Item = RoleId>) -> Event {
         let inherits = inherits.into_iter().map(Parent::Custom).collect();
-        Event::Created { role, name: Name::parse("Auditor").unwrap(), permissions: Permissions::new(), inherits }
+        Event::Created {
+            role,
+            name: Name::parse("Auditor").unwrap(),
+            permissions: Permissions::new(),
+            inherits,
+        }
     }
 
     #[test]
     fn roles_are_shown_with_what_is_left_to_inherit() {
         let name = Name::parse("Reviewer").unwrap();
         let (permissions, inherits) = (Permissions::new(), BTreeSet::from([Parent::Custom(FIRST)]));
-        let updated = Event::Updated { role: SECOND, name: name.clone(), permissions, inherits };
-        let shown: Roles = fold([(10, created(FIRST, [])), (20, created(SECOND, [])), (30, updated.clone())]).unwrap();
+        let updated = Event::Updated {
+            role: SECOND,
+            name: name.clone(),
+            permissions,
+            inherits,
+        };
+        let shown: Roles = fold([
+            (10, created(FIRST, [])),
+            (20, created(SECOND, [])),
+            (30, updated.clone()),
+        ])
+        .unwrap();
         let second = &shown.roles[&SECOND];
-        assert_eq!((&second.name, second.created_at, second.updated_at), (&name, Time(20), Time(30)));
+        assert_eq!(
+            (&second.name, second.created_at, second.updated_at),
+            (&name, Time(20), Time(30))
+        );
         assert!(second.inherits.contains(&Parent::Custom(FIRST)));
 
         let deleted = Event::Deleted { role: FIRST };
-        let shown: Roles = fold([(10, created(FIRST, [])), (20, created(SECOND, [FIRST])), (30, deleted)]).unwrap();
+        let shown: Roles = fold([
+            (10, created(FIRST, [])),
+            (20, created(SECOND, [FIRST])),
+            (30, deleted),
+        ])
+        .unwrap();
         assert_eq!(shown.roles.keys().collect::<Vec<_>>(), [&SECOND]);
         assert!(shown.roles[&SECOND].inherits.is_empty());
     }
 
     #[test]
     fn the_document_stays_when_no_role_is_left() {
-        assert_eq!(fold([(10, created(FIRST, [])), (20, Event::Deleted { role: FIRST })]), Some(Roles::default()));
+        assert_eq!(
+            fold([
+                (10, created(FIRST, [])),
+                (20, Event::Deleted { role: FIRST })
+            ]),
+            Some(Roles::default())
+        );
     }
 }

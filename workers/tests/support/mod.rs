@@ -1,5 +1,5 @@
-//! A private nats-server and mongod for one test, worker processes to kill, and a client that says commands as the
-//! gateway does. No part of the product is replaced here.
+//! A private nats-server and mongod for one test, worker processes to kill, and a client that says
+//! commands as the gateway does. No part of the product is replaced here.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,8 @@ use async_nats::{
 };
 use bytes::Bytes;
 use events_schema::{
-    AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash, PersonName, TenantId, Time, account,
+    AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash,
+    PersonName, TenantId, Time, account,
 };
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
@@ -41,17 +42,32 @@ impl World {
         let servers = Servers::ephemeral().await.unwrap();
         let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;
         let operator = jetstream::new(connect(&servers, Role::Operator, "_INBOX_operator").await);
-        let views = mongodb::Client::with_uri_str(servers.mongod.uri()).await.unwrap().database("ultimate_backend");
-        Self { servers, gateway, operator, views, worker_nats_url: None }
+        let views = mongodb::Client::with_uri_str(servers.mongod.uri())
+            .await
+            .unwrap()
+            .database("ultimate_backend");
+        Self {
+            servers,
+            gateway,
+            operator,
+            views,
+            worker_nats_url: None,
+        }
     }
 
     /// A worker process, not yet known to work.
     pub fn spawn_worker(&self, arguments: &[&str]) -> Child {
-        self.process(&[&["run"], arguments].concat()).kill_on_drop(true).spawn().unwrap()
+        self.process(&[&["run"], arguments].concat())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
     }
 
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let nats_url = self.worker_nats_url.clone().unwrap_or_else(|| self.servers.nats.url(Role::Workers));
+        let nats_url = self
+            .worker_nats_url
+            .clone()
+            .unwrap_or_else(|| self.servers.nats.url(Role::Workers));
         let mut process = Process::new(env!("CARGO_BIN_EXE_workers"));
         process
             .args(arguments)
@@ -60,7 +76,10 @@ impl World {
             // Nobody listens there: what these tests are about sends no mail.
             .env("UB_SMTP_URL", "smtp://127.0.0.1:9")
             .env("UB_SECRET", SECRET)
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()),
+            )
             .stdin(Stdio::null());
         process
     }
@@ -75,15 +94,33 @@ impl World {
     /// Returns when a command is answered.
     pub async fn answering(&self) {
         let end = account::Command::RevokeSessions;
-        eventually("an answer", || async { self.send(Area::Account, id(), CommandId(id()), &end).await.is_some() }).await;
+        eventually("an answer", || async {
+            self.send(Area::Account, id(), CommandId(id()), &end)
+                .await
+                .is_some()
+        })
+        .await;
     }
 
     /// Says a command as the gateway does; `None` if there is no answer within two seconds.
-    pub async fn send<C: Serialize>(&self, area: Area, aggregate: Id, command: CommandId, payload: &C) -> Option<Outcome> {
+    pub async fn send<C: Serialize>(
+        &self,
+        area: Area,
+        aggregate: Id,
+        command: CommandId,
+        payload: &C,
+    ) -> Option<Outcome> {
         let reply = self.gateway.new_inbox();
         let mut answers = self.gateway.subscribe(reply.clone()).await.ok()?;
         let (subject, body) = message(area, aggregate, command, payload, reply);
-        let stored = async { jetstream::new(self.gateway.clone()).publish(subject, body).await.ok()?.await.ok() };
+        let stored = async {
+            jetstream::new(self.gateway.clone())
+                .publish(subject, body)
+                .await
+                .ok()?
+                .await
+                .ok()
+        };
         tokio::time::timeout(Duration::from_secs(2), async {
             stored.await?;
             serde_json::from_slice(&answers.next().await?.payload).ok()
@@ -93,7 +130,13 @@ impl World {
     }
 
     /// Says a command until it is answered, as a client with an idempotency key would.
-    pub async fn send_until_answered<C: Serialize>(&self, area: Area, aggregate: Id, command: CommandId, payload: &C) -> Outcome {
+    pub async fn send_until_answered<C: Serialize>(
+        &self,
+        area: Area,
+        aggregate: Id,
+        command: CommandId,
+        payload: &C,
+    ) -> Outcome {
         let start = Instant::now();
         loop {
             if let Some(outcome) = self.send(area, aggregate, command, payload).await {
@@ -106,19 +149,25 @@ impl World {
     /// A new account.
     pub async fn register(&self, email: &str) -> AccountId {
         let command = id();
-        let outcome = self.send_until_answered(Area::Account, command, CommandId(command), &register(email)).await;
+        let outcome = self
+            .send_until_answered(Area::Account, command, CommandId(command), &register(email))
+            .await;
         assert_eq!(outcome.revision(), Ok(1));
         AccountId(command)
     }
 
     /// All commits of an area, in order, with their sequences.
-    pub async fn commits<E: serde::de::DeserializeOwned>(&self, area: Area) -> Vec<(u64, Commit<E>)> {
+    pub async fn commits<E: serde::de::DeserializeOwned>(
+        &self,
+        area: Area,
+    ) -> Vec<(u64, Commit<E>)> {
         let mut stream = self.operator.get_stream("EVENTS").await.unwrap();
         let last = stream.info().await.unwrap().state.last_sequence;
         let mut commits = Vec::new();
         for sequence in 1..=last {
             let message = stream.get_raw_message(sequence).await.unwrap();
-            let of_area = message.subject.starts_with("evt.") && message.subject.contains(&format!(".{area}."));
+            let of_area = message.subject.starts_with("evt.")
+                && message.subject.contains(&format!(".{area}."));
             if let (true, Ok(commit)) = (of_area, serde_json::from_slice(&message.payload)) {
                 commits.push((sequence, commit));
             }
@@ -128,20 +177,37 @@ impl World {
 
     /// All documents of a view, by id.
     pub async fn documents(&self, area: Area) -> BTreeMap<String, Document> {
-        let found = self.views.collection::<Document>(area.as_str()).find(doc! {}).await.unwrap();
-        found.map(|document| document.unwrap()).map(|document| (document.get_str("_id").unwrap().to_owned(), document)).collect().await
+        let found = self
+            .views
+            .collection::<Document>(area.as_str())
+            .find(doc! {})
+            .await
+            .unwrap();
+        found
+            .map(|document| document.unwrap())
+            .map(|document| (document.get_str("_id").unwrap().to_owned(), document))
+            .collect()
+            .await
     }
 
-    /// Returns when every document of the area stands at the last revision in the log. The log is read each time: a command
-    /// that waited out a restart may be decided long after its sayer has given up.
+    /// Returns when every document of the area stands at the last revision in the log. The log is
+    /// read each time: a command that waited out a restart may be decided long after its sayer has
+    /// given up.
     pub async fn views_up_to_date(&self, area: Area) {
         eventually("the views", || async {
             let mut wanted = BTreeMap::new();
             for (_, commit) in self.commits::<serde_json::Value>(area).await {
-                wanted.insert(commit.id.to_string(), i64::try_from(commit.revision).unwrap());
+                wanted.insert(
+                    commit.id.to_string(),
+                    i64::try_from(commit.revision).unwrap(),
+                );
             }
             let documents = self.documents(area).await;
-            wanted == documents.iter().map(|(id, document)| (id.clone(), document.get_i64("revision").unwrap())).collect()
+            wanted
+                == documents
+                    .iter()
+                    .map(|(id, document)| (id.clone(), document.get_i64("revision").unwrap()))
+                    .collect()
         })
         .await;
     }
@@ -153,30 +219,66 @@ impl World {
         let mut dead = Vec::new();
         for sequence in 1..=last {
             let message = stream.get_raw_message(sequence).await.unwrap();
-            dead.push((message.subject.to_string(), message.headers.get("Ub-Reason").unwrap().to_string()));
+            dead.push((
+                message.subject.to_string(),
+                message.headers.get("Ub-Reason").unwrap().to_string(),
+            ));
         }
         dead
     }
 }
 
 pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
-    let options =
-        ConnectOptions::with_user_and_password(inbox.trim_start_matches("_INBOX_").to_owned(), servers.passwords.of(role).to_owned());
-    options.custom_inbox_prefix(inbox).connect(servers.nats.url(role)).await.unwrap()
+    let options = ConnectOptions::with_user_and_password(
+        inbox.trim_start_matches("_INBOX_").to_owned(),
+        servers.passwords.of(role).to_owned(),
+    );
+    options
+        .custom_inbox_prefix(inbox)
+        .connect(servers.nats.url(role))
+        .await
+        .unwrap()
 }
 
 /// A command as it goes over the wire: subject and body.
-pub fn message<C: Serialize>(area: Area, aggregate: Id, id: CommandId, payload: &C, reply: String) -> (String, Bytes) {
-    let (tenant, actor, time) = (TenantId::Platform, Actor::Anonymous, Time::from(SystemTime::now()));
-    let command = Command { id, tenant, area, aggregate, actor, time, expected: None, origin: None, reply: Some(reply), payload };
-    (command.subject().unwrap().to_string(), serde_json::to_vec(&command).unwrap().into())
+pub fn message<C: Serialize>(
+    area: Area,
+    aggregate: Id,
+    id: CommandId,
+    payload: &C,
+    reply: String,
+) -> (String, Bytes) {
+    let (tenant, actor, time) = (
+        TenantId::Platform,
+        Actor::Anonymous,
+        Time::from(SystemTime::now()),
+    );
+    let command = Command {
+        id,
+        tenant,
+        area,
+        aggregate,
+        actor,
+        time,
+        expected: None,
+        origin: None,
+        reply: Some(reply),
+        payload,
+    };
+    (
+        command.subject().unwrap().to_string(),
+        serde_json::to_vec(&command).unwrap().into(),
+    )
 }
 
 /// Polls until it holds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
-        assert!(start.elapsed() < DEADLINE, "{what} did not come within {DEADLINE:?}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{what} did not come within {DEADLINE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -199,5 +301,8 @@ pub fn register(email: &str) -> account::Command {
 }
 
 pub fn rename(lastname: &str) -> account::Command {
-    account::Command::UpdateProfile { firstname: None, lastname: Some(PersonName::parse(lastname).unwrap()) }
+    account::Command::UpdateProfile {
+        firstname: None,
+        lastname: Some(PersonName::parse(lastname).unwrap()),
+    }
 }

@@ -1,4 +1,5 @@
-//! The command itself, as a process: it starts, keeps its data, stops in time, survives its servers and leaves nothing behind.
+//! The command itself, as a process: it starts, keeps its data, stops in time, survives its servers
+//! and leaves nothing behind.
 
 use std::{
     path::Path,
@@ -42,7 +43,11 @@ impl Dev {
                 break;
             }
         }
-        Self { process, url: url.expect("it ended before it was ready"), mail_url: mail_url.unwrap() }
+        Self {
+            process,
+            url: url.expect("it ended before it was ready"),
+            mail_url: mail_url.unwrap(),
+        }
     }
 
     fn browser(&self) -> Browser {
@@ -50,7 +55,11 @@ impl Dev {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap()), signal).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap()),
+            signal,
+        )
+        .unwrap();
     }
 }
 
@@ -64,7 +73,8 @@ fn processes_of(folder: &Path) -> Vec<(i32, String)> {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let command = std::fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            (command.contains(folder) && pid != i32::try_from(std::process::id()).unwrap()).then_some((pid, command))
+            (command.contains(folder) && pid != i32::try_from(std::process::id()).unwrap())
+                .then_some((pid, command))
         })
         .collect()
 }
@@ -74,9 +84,15 @@ fn server(folder: &Path, name: &str) -> i32 {
     let of_folder = processes_of(folder);
     let is_it = |command: &str| {
         let program = command.split_whitespace().next().map(Path::new);
-        program.and_then(Path::file_name).is_some_and(|file| file.to_string_lossy().starts_with(name))
+        program
+            .and_then(Path::file_name)
+            .is_some_and(|file| file.to_string_lossy().starts_with(name))
     };
-    of_folder.iter().find(|(_, command)| is_it(command)).unwrap_or_else(|| panic!("no {name} among {of_folder:?}")).0
+    of_folder
+        .iter()
+        .find(|(_, command)| is_it(command))
+        .unwrap_or_else(|| panic!("no {name} among {of_folder:?}"))
+        .0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +106,11 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
         let asked = Instant::now();
         dev.signal(signal);
         assert!(dev.process.wait().await.unwrap().success());
-        assert!(asked.elapsed() < Duration::from_secs(5), "{signal} took {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "{signal} took {:?}",
+            asked.elapsed()
+        );
         assert_eq!(processes_of(folder.path()), [], "children included");
         dev = Dev::start(&arguments).await;
         assert!(dev.browser().login("ada@example.com", PASSWORD).await["errors"].is_null());
@@ -102,7 +122,10 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
         .await
         .unwrap();
     assert!(!second.status.success());
-    assert!(String::from_utf8_lossy(&second.stderr).contains("in use"), "{second:?}");
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains("in use"),
+        "{second:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,14 +133,23 @@ async fn nothing_is_left_behind_even_by_a_kill() {
     let mut dev = Dev::start(&["--ephemeral"]).await;
     let own = dev.process.id().unwrap().to_string();
     let children = || -> Vec<String> {
-        let children = std::process::Command::new("ps").args(["--ppid", &own, "-o", "pid="]).output().unwrap();
-        String::from_utf8(children.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+        let children = std::process::Command::new("ps")
+            .args(["--ppid", &own, "-o", "pid="])
+            .output()
+            .unwrap();
+        String::from_utf8(children.stdout)
+            .unwrap()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     };
     let children = children();
     assert!(children.len() >= 2, "{children:?}");
     dev.process.kill().await.unwrap();
     eventually("the end of all children", || async {
-        children.iter().all(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_err())
+        children
+            .iter()
+            .all(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_err())
     })
     .await;
 }
@@ -128,9 +160,13 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
     let dev = Dev::start(&["--data-dir", folder.path().join("data").to_str().unwrap()]).await;
     let ada = dev.browser();
     ada.join("ada@example.com").await;
-    for (round, name) in ["nats-server", "mongod", "nats-server", "mongod"].into_iter().enumerate() {
+    for (round, name) in ["nats-server", "mongod", "nats-server", "mongod"]
+        .into_iter()
+        .enumerate()
+    {
         let update = "mutation($name: String!) { profile { update(input: { lastname: $name }) { lastname } } }";
-        ada.data(update, json!({ "name": format!("Round {round}") })).await;
+        ada.data(update, json!({ "name": format!("Round {round}") }))
+            .await;
         kill(Pid::from_raw(server(folder.path(), name)), Signal::SIGKILL).unwrap();
         eventually("an answer", || async {
             let body = ada.run("{ profile { lastname } }", json!({})).await;
@@ -138,10 +174,15 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
         })
         .await;
         eventually("readiness", || async {
-            ada.http().get(ada.url("/readyz")).send().await.is_ok_and(|response| response.status().is_success())
+            ada.http()
+                .get(ada.url("/readyz"))
+                .send()
+                .await
+                .is_ok_and(|response| response.status().is_success())
         })
         .await;
-        ada.data(update, json!({ "name": format!("After {round}") })).await;
+        ada.data(update, json!({ "name": format!("After {round}") }))
+            .await;
     }
     dev.browser().join("bob@example.com").await;
 }

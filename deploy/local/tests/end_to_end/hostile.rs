@@ -12,17 +12,45 @@ const PROFILE: &str = "{ profile { id } }";
 async fn hostile_documents_are_refused_with_the_limit_they_exceed() {
     let local = start().await;
     let eve = Browser::new(&local);
-    let deep = format!("{{ __schema {}{{ name }}{} }}", "{ types { fields { type ".repeat(12), " } } }".repeat(12));
-    let aliases = format!("{{ {} }}", (0..200).map(|at| format!("a{at}: profile {{ id }} ")).collect::<String>());
+    let deep = format!(
+        "{{ __schema {}{{ name }}{} }}",
+        "{ types { fields { type ".repeat(12),
+        " } } }".repeat(12)
+    );
+    let aliases = format!(
+        "{{ {} }}",
+        (0..200)
+            .map(|at| format!("a{at}: profile {{ id }} "))
+            .collect::<String>()
+    );
     let wide = format!("{{ profile {{ {} }} }}", "id ".repeat(5_000));
-    let directives = format!("{{ profile {{ id {} }} }}", "@include(if: true) ".repeat(200));
+    let directives = format!(
+        "{{ profile {{ id {} }} }}",
+        "@include(if: true) ".repeat(200)
+    );
     // Each fragment spreads the one before it twice: two to the power of thirty fields.
-    let fragments: String = (1..30).map(|at| format!("fragment f{at} on User {{ ...f{} ...f{} }} ", at - 1, at - 1)).collect();
+    let fragments: String = (1..30)
+        .map(|at| {
+            format!(
+                "fragment f{at} on User {{ ...f{} ...f{} }} ",
+                at - 1,
+                at - 1
+            )
+        })
+        .collect();
     let exploding = format!("{{ profile {{ ...f29 }} }} fragment f0 on User {{ id }} {fragments}");
     let cyclic = "{ profile { ...a } } fragment a on User { ...b } fragment b on User { ...a }";
     let nested = format!("{{ {} }}", "{".repeat(10_000));
-    let list = format!("mutation {{ account {{ logout(x: {}) {{ success }} }} }}", "[".repeat(10_000));
-    let many = format!("mutation {{ {} }}", (0..50).map(|at| format!("a{at}: account {{ logout {{ success }} }} ")).collect::<String>());
+    let list = format!(
+        "mutation {{ account {{ logout(x: {}) {{ success }} }} }}",
+        "[".repeat(10_000)
+    );
+    let many = format!(
+        "mutation {{ {} }}",
+        (0..50)
+            .map(|at| format!("a{at}: account {{ logout {{ success }} }} "))
+            .collect::<String>()
+    );
     for (what, document) in [
         ("deep", deep.as_str()),
         ("aliases", &aliases),
@@ -36,14 +64,24 @@ async fn hostile_documents_are_refused_with_the_limit_they_exceed() {
         ("unknown field", "{ secrets }"),
         ("no document", "  "),
         ("not GraphQL", "SELECT 1"),
-        ("unknown operation", "query A { profile { id } } query B { profile { id } }"),
-        ("unknown argument", "mutation { account { logout(force: true) { success } } }"),
+        (
+            "unknown operation",
+            "query A { profile { id } } query B { profile { id } }",
+        ),
+        (
+            "unknown argument",
+            "mutation { account { logout(force: true) { success } } }",
+        ),
         ("control characters", "{ profile \u{0} { id } }"),
     ] {
         let start = Instant::now();
         let response = eve.run_with(document, json!({}), HeaderMap::new()).await;
         assert_refused(what, response, StatusCode::BAD_REQUEST, "BAD_USER_INPUT").await;
-        assert!(start.elapsed() < Duration::from_secs(5), "{what} took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{what} took {:?}",
+            start.elapsed()
+        );
     }
     local.stop().await.unwrap();
 }
@@ -53,14 +91,44 @@ async fn requests_that_are_none_are_refused_by_status() {
     let local = start().await;
     let eve = Browser::new(&local);
     let url = eve.url("/graphql");
-    let post = |content_type: &'static str, body: String| eve.http().post(&url).header("content-type", content_type).body(body).send();
+    let post = |content_type: &'static str, body: String| {
+        eve.http()
+            .post(&url)
+            .header("content-type", content_type)
+            .body(body)
+            .send()
+    };
     let valid = json!({ "query": PROFILE }).to_string();
 
-    for form in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql", "text/json"] {
-        assert_refused(form, post(form, valid.clone()).await.unwrap(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT").await;
+    for form in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/graphql",
+        "text/json",
+    ] {
+        assert_refused(
+            form,
+            post(form, valid.clone()).await.unwrap(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+        )
+        .await;
     }
-    let none = eve.http().post(&url).body(valid.clone()).send().await.unwrap();
-    assert_refused("no content type", none, StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT").await;
+    let none = eve
+        .http()
+        .post(&url)
+        .body(valid.clone())
+        .send()
+        .await
+        .unwrap();
+    assert_refused(
+        "no content type",
+        none,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "BAD_USER_INPUT",
+    )
+    .await;
     for garbage in [
         "",
         "{",
@@ -72,20 +140,52 @@ async fn requests_that_are_none_are_refused_by_status() {
         "{\"query\": \"{profile{id}}\", \"variables\": 3}",
         "[{\"query\": \"{profile{id}}\"}]",
     ] {
-        assert_refused(garbage, post("application/json", garbage.to_owned()).await.unwrap(), StatusCode::BAD_REQUEST, "BAD_USER_INPUT")
-            .await;
+        assert_refused(
+            garbage,
+            post("application/json", garbage.to_owned()).await.unwrap(),
+            StatusCode::BAD_REQUEST,
+            "BAD_USER_INPUT",
+        )
+        .await;
     }
     let huge = json!({ "query": PROFILE, "variables": { "x": "x".repeat(70_000) } }).to_string();
-    assert_refused("huge", post("application/json", huge).await.unwrap(), StatusCode::PAYLOAD_TOO_LARGE, "BAD_USER_INPUT").await;
+    assert_refused(
+        "huge",
+        post("application/json", huge).await.unwrap(),
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "BAD_USER_INPUT",
+    )
+    .await;
 
-    let by_get = eve.http().get(format!("{url}?query=mutation%7Baccount%7Blogout%7Bsuccess%7D%7D%7D")).send().await.unwrap();
+    let by_get = eve
+        .http()
+        .get(format!(
+            "{url}?query=mutation%7Baccount%7Blogout%7Bsuccess%7D%7D%7D"
+        ))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(by_get.headers()["allow"], "POST");
-    assert_refused("a mutation by GET", by_get, StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT").await;
+    assert_refused(
+        "a mutation by GET",
+        by_get,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "BAD_USER_INPUT",
+    )
+    .await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         let response = eve.http().request(method, &url).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
-    assert_eq!(eve.http().get(eve.url("/nowhere")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        eve.http()
+            .get(eve.url("/nowhere"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::NOT_FOUND
+    );
 
     let accepts = eve
         .http()
@@ -96,7 +196,12 @@ async fn requests_that_are_none_are_refused_by_status() {
         .await
         .unwrap();
     assert_eq!(accepts.status(), StatusCode::OK);
-    assert!(accepts.headers()["content-type"].to_str().unwrap().starts_with("application/graphql-response+json"));
+    assert!(
+        accepts.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/graphql-response+json")
+    );
     assert_eq!(accepts.headers()["x-request-id"].len(), 32);
     local.stop().await.unwrap();
 }
@@ -107,17 +212,44 @@ async fn another_site_can_neither_read_nor_post_with_a_persons_cookie() {
     let ada = Browser::new(&local);
     ada.join("ada@example.com").await;
     let logout = json!({ "query": "mutation { account { logout { success } } }" }).to_string();
-    for (content_type, site) in
-        [("text/plain", "cross-site"), ("application/x-www-form-urlencoded", "cross-site"), ("application/json", "cross-site")]
-    {
-        let form = ada.http().post(ada.url("/graphql")).header("content-type", content_type).header("sec-fetch-site", site);
-        let response = form.header("origin", "https://evil.example").body(logout.clone()).send().await.unwrap();
-        assert!(response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE || response.status() == StatusCode::FORBIDDEN, "{content_type}");
+    for (content_type, site) in [
+        ("text/plain", "cross-site"),
+        ("application/x-www-form-urlencoded", "cross-site"),
+        ("application/json", "cross-site"),
+    ] {
+        let form = ada
+            .http()
+            .post(ada.url("/graphql"))
+            .header("content-type", content_type)
+            .header("sec-fetch-site", site);
+        let response = form
+            .header("origin", "https://evil.example")
+            .body(logout.clone())
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+                || response.status() == StatusCode::FORBIDDEN,
+            "{content_type}"
+        );
         assert!(ada.is_logged_in().await, "{content_type}");
     }
-    let preflight = ada.http().request(Method::OPTIONS, ada.url("/graphql")).header("origin", "https://evil.example");
-    let response = preflight.header("access-control-request-method", "POST").send().await.unwrap();
-    assert!(response.headers().get("access-control-allow-origin").is_none());
+    let preflight = ada
+        .http()
+        .request(Method::OPTIONS, ada.url("/graphql"))
+        .header("origin", "https://evil.example");
+    let response = preflight
+        .header("access-control-request-method", "POST")
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        response
+            .headers()
+            .get("access-control-allow-origin")
+            .is_none()
+    );
     local.stop().await.unwrap();
 }
 
@@ -147,7 +279,10 @@ async fn an_absent_foreign_or_mangled_session_is_nobodys() {
             .json()
             .await
             .unwrap();
-        assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{cookie}: {body}");
+        assert_eq!(
+            body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED",
+            "{cookie}: {body}"
+        );
     }
     let eve = Browser::new(&local);
     for document in [
@@ -156,7 +291,11 @@ async fn an_absent_foreign_or_mangled_session_is_nobodys() {
         "mutation { account { revokeSession(id: \"00000000000000000000000000000000\") { success } } }",
         "mutation { account { changePassword(input: { oldPassword: \"x\", newPassword: \"correct horse battery\" }) { success } } }",
     ] {
-        assert_eq!(eve.error(document, json!({})).await["code"], "UNAUTHENTICATED", "{document}");
+        assert_eq!(
+            eve.error(document, json!({})).await["code"],
+            "UNAUTHENTICATED",
+            "{document}"
+        );
     }
     local.stop().await.unwrap();
 }
@@ -192,7 +331,11 @@ async fn every_refused_field_is_named() {
         let mut input = good.clone();
         input[field] = json!(value);
         let error = eve.error(REGISTER, json!({ "input": input })).await;
-        assert_eq!((&error["code"], &error["field"]), (&json!("BAD_USER_INPUT"), &json!(field)), "{value:?}");
+        assert_eq!(
+            (&error["code"], &error["field"]),
+            (&json!("BAD_USER_INPUT"), &json!(field)),
+            "{value:?}"
+        );
     }
     let with = |field: &str, value: Value| {
         let mut input = good.clone();
@@ -200,7 +343,10 @@ async fn every_refused_field_is_named() {
         json!({ "input": input })
     };
     for (variables, field) in [
-        (json!({ "input": { "firstname": "Ada", "lastname": "Lovelace", "password": PASSWORD } }), "email"),
+        (
+            json!({ "input": { "firstname": "Ada", "lastname": "Lovelace", "password": PASSWORD } }),
+            "email",
+        ),
         (with("email", json!(null)), "email"),
         (with("email", json!(3)), "email"),
         (with("firstname", json!(["Ada"])), "firstname"),
@@ -209,12 +355,19 @@ async fn every_refused_field_is_named() {
         (json!({ "input": null }), "input"),
     ] {
         let error = eve.error(REGISTER, variables.clone()).await;
-        assert_eq!((&error["code"], &error["field"]), (&json!("BAD_USER_INPUT"), &json!(field)), "{variables}");
+        assert_eq!(
+            (&error["code"], &error["field"]),
+            (&json!("BAD_USER_INPUT"), &json!(field)),
+            "{variables}"
+        );
     }
-    let login =
-        "mutation { account { login(input: { service: Pigeon, params: { email: \"a@b.cd\", password: \"x\" } }) { user { id } } } }";
+    let login = "mutation { account { login(input: { service: Pigeon, params: { email: \"a@b.cd\", password: \"x\" } }) { user { id } } } }";
     assert_eq!(eve.error(login, json!({})).await["field"], "service");
-    assert_eq!(eve.error("mutation { account { register { success } } }", json!({})).await["field"], "input");
+    assert_eq!(
+        eve.error("mutation { account { register { success } } }", json!({}))
+            .await["field"],
+        "input"
+    );
     assert_eq!(eve.mails().await.len(), 0, "nothing came of it");
     local.stop().await.unwrap();
 }
@@ -223,10 +376,23 @@ async fn every_refused_field_is_named() {
 async fn health_and_readiness_tell_the_truth() {
     let local = start().await;
     let eve = Browser::new(&local);
-    assert_eq!(eve.http().get(eve.url("/healthz")).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        eve.http()
+            .get(eve.url("/healthz"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::OK
+    );
     let ready = eve.http().get(eve.url("/readyz")).send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);
     let body: Value = ready.json().await.unwrap();
-    assert!(["nats", "mongo", "commands"].iter().all(|part| body.get(part).is_some()), "{body}");
+    assert!(
+        ["nats", "mongo", "commands"]
+            .iter()
+            .all(|part| body.get(part).is_some()),
+        "{body}"
+    );
     local.stop().await.unwrap();
 }

@@ -8,8 +8,14 @@ use servers::Role;
 /// Somebody who may look at streams and consumers.
 pub async fn operator(local: &local::Local) -> jetstream::Context {
     let password = local.servers.passwords.of(Role::Operator).to_owned();
-    let options = ConnectOptions::with_user_and_password("operator".to_owned(), password).custom_inbox_prefix("_INBOX_operator");
-    jetstream::new(options.connect(local.servers.nats.url(Role::Operator)).await.unwrap())
+    let options = ConnectOptions::with_user_and_password("operator".to_owned(), password)
+        .custom_inbox_prefix("_INBOX_operator");
+    jetstream::new(
+        options
+            .connect(local.servers.nats.url(Role::Operator))
+            .await
+            .unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,10 +31,20 @@ async fn all_consumers_start_over_and_not_one_mail_more_is_sent() {
     eventually("eleven mails", || async { ada.mails().await.len() == 11 }).await;
     let operator = operator(&local).await;
     let stream = operator.get_stream("EVENTS").await.unwrap();
-    let consumers = ["views_account", "views_email", "views_session", "reactions_account_mail", "effects_send_mail"];
+    let consumers = [
+        "views_account",
+        "views_email",
+        "views_session",
+        "reactions_account_mail",
+        "effects_send_mail",
+    ];
     let idle = async |consumer: &str| {
         let info = stream.consumer_info(consumer).await;
-        info.is_ok_and(|info| info.num_pending == 0 && info.num_ack_pending == 0 && info.delivered.consumer_sequence > 0)
+        info.is_ok_and(|info| {
+            info.num_pending == 0
+                && info.num_ack_pending == 0
+                && info.delivered.consumer_sequence > 0
+        })
     };
     for consumer in consumers {
         eventually(consumer, || idle(consumer)).await;
@@ -52,7 +68,13 @@ async fn a_refused_mail_is_tried_again_until_the_server_takes_it() {
     ada.register("ada@example.com").await;
     let operator = operator(&local).await;
     eventually("a second try", || async {
-        let info = operator.get_stream("EVENTS").await.unwrap().consumer_info("effects_send_mail").await.unwrap();
+        let info = operator
+            .get_stream("EVENTS")
+            .await
+            .unwrap()
+            .consumer_info("effects_send_mail")
+            .await
+            .unwrap();
         info.num_redelivered > 0
     })
     .await;
@@ -70,10 +92,31 @@ async fn a_mail_that_is_always_refused_ends_in_dead_and_does_not_hold_up_the_nex
     local.mailbox.refuse(Some(550));
     ada.register("ada@example.com").await;
     let operator = operator(&local).await;
-    eventually("a dead letter", || async { operator.get_stream("DEAD").await.unwrap().cached_info().state.messages == 1 }).await;
+    eventually("a dead letter", || async {
+        operator
+            .get_stream("DEAD")
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
+            == 1
+    })
+    .await;
     let stream = operator.get_stream("DEAD").await.unwrap();
-    let dead = stream.get_last_raw_message_by_subject("dead.effects.platform.email").await.unwrap();
-    assert!(dead.headers.get("Ub-Reason").unwrap().as_str().contains("550"), "{:?}", dead.headers);
+    let dead = stream
+        .get_last_raw_message_by_subject("dead.effects.platform.email")
+        .await
+        .unwrap();
+    assert!(
+        dead.headers
+            .get("Ub-Reason")
+            .unwrap()
+            .as_str()
+            .contains("550"),
+        "{:?}",
+        dead.headers
+    );
     local.mailbox.refuse(None);
     Browser::new(&local).register("bob@example.com").await;
     ada.mail("bob@example.com", "code", 1).await;

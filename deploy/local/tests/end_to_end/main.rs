@@ -1,6 +1,10 @@
 //! The whole backend as its users meet it: by HTTP and SMTP only, on real servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test binary panics when it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary panics when it fails"
+)]
 
 mod accounts;
 mod cargo_dev;

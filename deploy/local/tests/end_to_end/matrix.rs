@@ -1,7 +1,9 @@
-//! The cross-tenant matrix, made from the schema itself: every operation × every argument that is an id × foreign, missing and
-//! malformed ids × every role. A new operation is covered as soon as the gateway answers it.
+//! The cross-tenant matrix, made from the schema itself: every operation × every argument that is
+//! an id × foreign, missing and malformed ids × every role. A new operation is covered as soon as
+//! the gateway answers it.
 //!
-//! `MATRIX_REQUESTS` says how many requests the random part makes (10,000 by default), `MATRIX_SEED` repeats one.
+//! `MATRIX_REQUESTS` says how many requests the random part makes (10,000 by default),
+//! `MATRIX_SEED` repeats one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,9 +22,16 @@ use servers::Role;
 const MARKER: &str = "secret-rival";
 const TABLE: &str = include_str!("../../../../gateway/src/operations.txt");
 
-/// These end or lock out the very caller that the rest of the matrix needs, or hash a password each time. None takes an id, and
-/// `accounts.rs` and `hostile.rs` are about them.
-const APART: [&str; 6] = ["login", "logout", "register", "resetPassword", "changePassword", "revokeAllSessions"];
+/// These end or lock out the very caller that the rest of the matrix needs, or hash a password each
+/// time. None takes an id, and `accounts.rs` and `hostile.rs` are about them.
+const APART: [&str; 6] = [
+    "login",
+    "logout",
+    "register",
+    "resetPassword",
+    "changePassword",
+    "revokeAllSessions",
+];
 
 /// One thing that may be asked.
 #[derive(Clone, Debug)]
@@ -48,8 +57,16 @@ impl Schema {
             "{{ __schema {{ types {{ kind name fields {{ name type {{ {reference} }} args {{ name type {{ {reference} }} }} }}
                 inputFields {{ name type {{ {reference} }} }} enumValues {{ name }} }} }} }}"
         );
-        let types = browser.data(&query, json!({})).await["__schema"]["types"].as_array().unwrap().clone();
-        Self(types.into_iter().map(|kind| (kind["name"].as_str().unwrap().to_owned(), kind)).collect())
+        let types = browser.data(&query, json!({})).await["__schema"]["types"]
+            .as_array()
+            .unwrap()
+            .clone();
+        Self(
+            types
+                .into_iter()
+                .map(|kind| (kind["name"].as_str().unwrap().to_owned(), kind))
+                .collect(),
+        )
     }
 
     fn operations(&self) -> Vec<Operation> {
@@ -59,7 +76,12 @@ impl Schema {
                 let returned = named(&field["type"]);
                 if returned.ends_with(root) {
                     for inner in self.0[&returned]["fields"].as_array().unwrap() {
-                        operations.push(self.operation(&returned, kind, field["name"].as_str(), inner));
+                        operations.push(self.operation(
+                            &returned,
+                            kind,
+                            field["name"].as_str(),
+                            inner,
+                        ));
                     }
                 } else {
                     operations.push(self.operation(root, kind, None, field));
@@ -69,7 +91,13 @@ impl Schema {
         operations
     }
 
-    fn operation(&self, of: &str, kind: &'static str, group: Option<&str>, field: &Value) -> Operation {
+    fn operation(
+        &self,
+        of: &str,
+        kind: &'static str,
+        group: Option<&str>,
+        field: &Value,
+    ) -> Operation {
         let name = field["name"].as_str().unwrap().to_owned();
         let arguments = field["args"].as_array().unwrap().iter();
         Operation {
@@ -77,13 +105,22 @@ impl Schema {
             kind,
             group: group.map(str::to_owned),
             field: name,
-            arguments: arguments.map(|argument| (argument["name"].as_str().unwrap().to_owned(), argument["type"].clone())).collect(),
+            arguments: arguments
+                .map(|argument| {
+                    (
+                        argument["name"].as_str().unwrap().to_owned(),
+                        argument["type"].clone(),
+                    )
+                })
+                .collect(),
             selection: self.selection(&named(&field["type"]), 4),
         }
     }
 
     fn selection(&self, name: &str, depth: usize) -> String {
-        let Some(fields) = self.0[name]["fields"].as_array() else { return String::new() };
+        let Some(fields) = self.0[name]["fields"].as_array() else {
+            return String::new();
+        };
         let mut chosen = String::new();
         for field in fields {
             let inner = named(&field["type"]);
@@ -91,22 +128,44 @@ impl Schema {
             if leaf {
                 chosen += &format!("{} ", field["name"].as_str().unwrap());
             } else if depth > 1 && inner != name {
-                chosen += &format!("{} {} ", field["name"].as_str().unwrap(), self.selection(&inner, depth - 1));
+                chosen += &format!(
+                    "{} {} ",
+                    field["name"].as_str().unwrap(),
+                    self.selection(&inner, depth - 1)
+                );
             }
         }
-        if chosen.is_empty() { "{ __typename }".to_owned() } else { format!("{{ {chosen}}}") }
+        if chosen.is_empty() {
+            "{ __typename }".to_owned()
+        } else {
+            format!("{{ {chosen}}}")
+        }
     }
 
-    /// A value for an argument: ids come from `id`, which hears the name; what may be absent is, unless an id is within.
-    fn value(&self, name: &str, kind: &Value, required: bool, id: &mut dyn FnMut(&str) -> Value) -> Option<Value> {
+    /// A value for an argument: ids come from `id`, which hears the name; what may be absent is,
+    /// unless an id is within.
+    fn value(
+        &self,
+        name: &str,
+        kind: &Value,
+        required: bool,
+        id: &mut dyn FnMut(&str) -> Value,
+    ) -> Option<Value> {
         match kind["kind"].as_str().unwrap() {
             "NON_NULL" => self.value(name, &kind["ofType"], true, id),
-            "LIST" => self.value(name, &kind["ofType"], required, id).map(|value| json!([value])),
+            "LIST" => self
+                .value(name, &kind["ofType"], required, id)
+                .map(|value| json!([value])),
             "INPUT_OBJECT" => {
-                let fields = self.0[kind["name"].as_str().unwrap()]["inputFields"].as_array().unwrap();
+                let fields = self.0[kind["name"].as_str().unwrap()]["inputFields"]
+                    .as_array()
+                    .unwrap();
                 let values = fields.iter().filter_map(|field| {
                     let name = field["name"].as_str().unwrap();
-                    Some((name.to_owned(), self.value(name, &field["type"], false, id)?))
+                    Some((
+                        name.to_owned(),
+                        self.value(name, &field["type"], false, id)?,
+                    ))
                 });
                 let values: serde_json::Map<String, Value> = values.collect();
                 (required || !values.is_empty()).then_some(Value::Object(values))
@@ -114,12 +173,21 @@ impl Schema {
             "SCALAR" if kind["name"] == "ID" => Some(id(name)),
             _ if !required => None,
             // The least of roles, so that nobody is refused for giving too much.
-            "ENUM" => Some(self.0[kind["name"].as_str().unwrap()]["enumValues"].as_array().unwrap().last().unwrap()["name"].clone()),
+            "ENUM" => Some(
+                self.0[kind["name"].as_str().unwrap()]["enumValues"]
+                    .as_array()
+                    .unwrap()
+                    .last()
+                    .unwrap()["name"]
+                    .clone(),
+            ),
             _ => Some(match name {
                 "email" => json!("somebody@example.com"),
                 "permissions" | "scopes" => json!("read_project"),
                 "code" => json!("000000"),
-                "normalizedName" | "identifier" | "name" => json!(format!("thing-{}", COUNT.fetch_add(1, Ordering::Relaxed))),
+                "normalizedName" | "identifier" | "name" => {
+                    json!(format!("thing-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+                }
                 "first" | "last" | "revision" => json!(1),
                 _ => json!("x"),
             }),
@@ -147,13 +215,18 @@ fn written(kind: &Value) -> String {
 
 impl Operation {
     /// The document and its variables. `id` gives each id, by its position and name.
-    fn request(&self, schema: &Schema, id: &mut dyn FnMut(usize, &str) -> Value) -> (String, Value) {
+    fn request(
+        &self,
+        schema: &Schema,
+        id: &mut dyn FnMut(usize, &str) -> Value,
+    ) -> (String, Value) {
         let mut at = 0;
         let mut next = |name: &str| {
             at += 1;
             id(at - 1, name)
         };
-        let (mut declared, mut given, mut variables) = (Vec::new(), Vec::new(), serde_json::Map::new());
+        let (mut declared, mut given, mut variables) =
+            (Vec::new(), Vec::new(), serde_json::Map::new());
         for (name, kind) in &self.arguments {
             if let Some(value) = schema.value(name, kind, false, &mut next) {
                 declared.push(format!("${name}: {}", written(kind)));
@@ -161,10 +234,22 @@ impl Operation {
                 variables.insert(name.clone(), value);
             }
         }
-        let in_brackets = |items: Vec<String>| if items.is_empty() { String::new() } else { format!("({})", items.join(", ")) };
+        let in_brackets = |items: Vec<String>| {
+            if items.is_empty() {
+                String::new()
+            } else {
+                format!("({})", items.join(", "))
+            }
+        };
         let field = format!("{}{} {}", self.field, in_brackets(given), self.selection);
-        let body = self.group.as_ref().map_or(field.clone(), |group| format!("{group} {{ {field} }}"));
-        (format!("{}{} {{ {body} }}", self.kind, in_brackets(declared)), Value::Object(variables))
+        let body = self
+            .group
+            .as_ref()
+            .map_or(field.clone(), |group| format!("{group} {{ {field} }}"));
+        (
+            format!("{}{} {{ {body} }}", self.kind, in_brackets(declared)),
+            Value::Object(variables),
+        )
     }
 
     /// How many ids it takes.
@@ -196,22 +281,43 @@ impl World {
     async fn start() -> Self {
         let local = start().await;
         let people = ["OWNER", "ADMIN", "DEVELOPER", "MEMBER", "GUEST", "STRANGER"];
-        let mut callers: Vec<(&str, Browser)> = people.map(|role| (role, Browser::new(&local))).into();
+        let mut callers: Vec<(&str, Browser)> =
+            people.map(|role| (role, Browser::new(&local))).into();
         let eve = Browser::new(&local);
         let email = |role: &str| format!("{}@example.com", role.to_lowercase());
-        join_all(callers.iter().map(|(role, browser)| async move { browser.join(&email(role)).await })).await;
+        join_all(
+            callers
+                .iter()
+                .map(|(role, browser)| async move { browser.join(&email(role)).await }),
+        )
+        .await;
         eve.join(&format!("{MARKER}-eve@example.com")).await;
         let (owner, foreign_owner) = (callers[0].1.clone(), eve.clone());
         let acme = text(&owner.found("acme").await, "/id");
         let rival = text(&foreign_owner.found(MARKER).await, "/id");
         for (role, browser) in &callers[1..5] {
-            owner.inside("acme").take_in(browser, &email(role), role).await;
+            owner
+                .inside("acme")
+                .take_in(browser, &email(role), role)
+                .await;
         }
         let (own, _) = fill(&owner.inside(&acme), "acme").await;
         let (theirs, session) = fill(&eve.inside(&rival), MARKER).await;
-        let foreign = theirs.into_iter().chain([("tenant", rival.clone()), ("session", session)]).collect();
-        let scopes: Vec<String> = events_schema::Permission::ALL.iter().map(ToString::to_string).collect();
-        let token = text(&owner.inside(&acme).data(TOKEN, json!({ "name": "All", "scopes": scopes })).await, "/accessToken/create/token");
+        let foreign = theirs
+            .into_iter()
+            .chain([("tenant", rival.clone()), ("session", session)])
+            .collect();
+        let scopes: Vec<String> = events_schema::Permission::ALL
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let token = text(
+            &owner
+                .inside(&acme)
+                .data(TOKEN, json!({ "name": "All", "scopes": scopes }))
+                .await,
+            "/accessToken/create/token",
+        );
         for (_, browser) in &mut callers {
             *browser = browser.inside(&acme);
         }
@@ -219,7 +325,17 @@ impl World {
         callers.push(("MACHINE", Browser::machine(&local, &token)));
         let schema = Schema::of(&owner).await;
         let operations = schema.operations();
-        Self { local, operations, schema, callers, acme, rival, foreign, own: own.into_iter().collect(), eve }
+        Self {
+            local,
+            operations,
+            schema,
+            callers,
+            acme,
+            rival,
+            foreign,
+            own: own.into_iter().collect(),
+            eve,
+        }
     }
 
     /// One of acme's own ids, of the kind that an operation means by a name.
@@ -240,14 +356,32 @@ impl World {
         json!(self.own[kind])
     }
 
-    /// Asks, and looks at what no answer may ever have in it. `said` are the ids that the request itself has in it.
-    async fn ask(&self, browser: &Browser, document: &str, variables: &Value, said: &[String]) -> Value {
-        let response = browser.run_with(document, variables.clone(), Default::default()).await;
+    /// Asks, and looks at what no answer may ever have in it. `said` are the ids that the request
+    /// itself has in it.
+    async fn ask(
+        &self,
+        browser: &Browser,
+        document: &str,
+        variables: &Value,
+        said: &[String],
+    ) -> Value {
+        let response = browser
+            .run_with(document, variables.clone(), Default::default())
+            .await;
         let (status, body) = (response.status(), response.text().await.unwrap());
-        assert!(!status.is_server_error(), "{status} {document} {variables}: {body}");
-        for secret in [MARKER].into_iter().chain(self.foreign.iter().map(|(_, id)| id.as_str())) {
+        assert!(
+            !status.is_server_error(),
+            "{status} {document} {variables}: {body}"
+        );
+        for secret in [MARKER]
+            .into_iter()
+            .chain(self.foreign.iter().map(|(_, id)| id.as_str()))
+        {
             let own_words = said.iter().any(|said| said.contains(secret));
-            assert!(own_words || !body.contains(secret), "{secret} is told: {document} {variables}: {body}");
+            assert!(
+                own_words || !body.contains(secret),
+                "{secret} is told: {document} {variables}: {body}"
+            );
         }
         for code in [r#""code":"INTERNAL""#, r#""code":"PENDING""#] {
             assert!(!body.contains(code), "{document} {variables}: {body}");
@@ -258,19 +392,39 @@ impl World {
     /// All that is stored of the rival's: its commits and claims in the log, and its documents.
     async fn of_the_rival(&self) -> (Vec<u64>, Vec<Document>) {
         let password = self.local.servers.passwords.of(Role::Operator).to_owned();
-        let options = ConnectOptions::with_user_and_password("operator".to_owned(), password).custom_inbox_prefix("_INBOX_operator");
-        let log = jetstream::new(options.connect(self.local.servers.nats.url(Role::Operator)).await.unwrap());
+        let options = ConnectOptions::with_user_and_password("operator".to_owned(), password)
+            .custom_inbox_prefix("_INBOX_operator");
+        let log = jetstream::new(
+            options
+                .connect(self.local.servers.nats.url(Role::Operator))
+                .await
+                .unwrap(),
+        );
         let mut events = log.get_stream("EVENTS").await.unwrap();
         let last = events.info().await.unwrap().state.last_sequence;
         let events = &events;
-        let subjects =
-            stream::iter(1..=last).map(|sequence| async move { (sequence, events.get_raw_message(sequence).await.unwrap().subject) });
-        let theirs = subjects.buffered(32).filter(|(_, subject)| std::future::ready(subject.contains(&self.rival)));
+        let subjects = stream::iter(1..=last).map(|sequence| async move {
+            (
+                sequence,
+                events.get_raw_message(sequence).await.unwrap().subject,
+            )
+        });
+        let theirs = subjects
+            .buffered(32)
+            .filter(|(_, subject)| std::future::ready(subject.contains(&self.rival)));
         let commits = theirs.map(|(sequence, _)| sequence).collect().await;
-        let mongo = mongodb::Client::with_uri_str(self.local.servers.mongod.uri()).await.unwrap().database("ultimate_backend");
+        let mongo = mongodb::Client::with_uri_str(self.local.servers.mongod.uri())
+            .await
+            .unwrap()
+            .database("ultimate_backend");
         let mut documents = Vec::new();
         for view in ["member", "project", "role", "access_token"] {
-            let found = mongo.collection::<Document>(view).find(doc! { "tenant": &self.rival }).sort(doc! { "_id": 1 }).await.unwrap();
+            let found = mongo
+                .collection::<Document>(view)
+                .find(doc! { "tenant": &self.rival })
+                .sort(doc! { "_id": 1 })
+                .await
+                .unwrap();
             documents.extend(found.map(Result::unwrap).collect::<Vec<_>>().await);
         }
         (commits, documents)
@@ -282,7 +436,15 @@ const TOKEN: &str = "mutation($name: String!, $scopes: [String!]!) { accessToken
 /// Something of every kind in a tenant; and the session that made it.
 async fn fill(owner: &Browser, word: &str) -> (Vec<(&'static str, String)>, String) {
     let run = async |query: &str, path: &str| {
-        text(&owner.data(query, json!({ "word": word, "mail": format!("{word}-guest@example.com") })).await, path)
+        text(
+            &owner
+                .data(
+                    query,
+                    json!({ "word": word, "mail": format!("{word}-guest@example.com") }),
+                )
+                .await,
+            path,
+        )
     };
     let project =
         run("mutation($word: String!) { project { create(input: { name: $word, description: $word }) { id } } }", "/project/create/id")
@@ -300,7 +462,15 @@ async fn fill(owner: &Browser, word: &str) -> (Vec<(&'static str, String)>, Stri
     )
     .await;
     let session = run("{ sessions { id } }", "/sessions/0/id").await;
-    (vec![("project", project), ("role", role), ("member", member), ("token", token)], session)
+    (
+        vec![
+            ("project", project),
+            ("role", role),
+            ("member", member),
+            ("token", token),
+        ],
+        session,
+    )
 }
 
 /// An answer without what differs from one time to the next.
@@ -310,8 +480,14 @@ fn timeless(mut answer: Value, said: &str) -> String {
             Value::Array(items) => items.iter_mut().for_each(strip),
             Value::Object(fields) => {
                 for (key, value) in fields {
-                    let volatile = key.ends_with("At") || key.ends_with("ursor") || matches!(key.as_str(), "at" | "token" | "revision");
-                    if volatile && !value.is_object() { *value = Value::Null } else { strip(value) }
+                    let volatile = key.ends_with("At")
+                        || key.ends_with("ursor")
+                        || matches!(key.as_str(), "at" | "token" | "revision");
+                    if volatile && !value.is_object() {
+                        *value = Value::Null
+                    } else {
+                        strip(value)
+                    }
                 }
             }
             Value::String(text) => {
@@ -345,8 +521,16 @@ const MALFORMED: [&str; 10] = [
 async fn no_operation_tells_or_changes_anything_of_another_tenant() {
     let world = World::start().await;
     let before = world.of_the_rival().await;
-    let positions: usize = world.operations.iter().map(|operation| operation.ids(&world.schema)).sum();
-    assert!(world.operations.len() > 40 && positions > 15, "{} operations with {positions} ids", world.operations.len());
+    let positions: usize = world
+        .operations
+        .iter()
+        .map(|operation| operation.ids(&world.schema))
+        .sum();
+    assert!(
+        world.operations.len() > 40 && positions > 15,
+        "{} operations with {positions} ids",
+        world.operations.len()
+    );
 
     let mut cases = Vec::new();
     for (role, browser) in &world.callers {
@@ -357,37 +541,78 @@ async fn no_operation_tells_or_changes_anything_of_another_tenant() {
         }
     }
     let asked = AtomicUsize::new(0);
-    let try_case = async |(role, browser, operation, position): (&str, &Browser, &Operation, usize)| {
-        let with = |id: &str| {
-            operation.request(&world.schema, &mut |at, name| if at == position { json!(id) } else { world.own(operation, name) })
+    let try_case =
+        async |(role, browser, operation, position): (&str, &Browser, &Operation, usize)| {
+            let with = |id: &str| {
+                operation.request(&world.schema, &mut |at, name| {
+                    if at == position {
+                        json!(id)
+                    } else {
+                        world.own(operation, name)
+                    }
+                })
+            };
+            let answer = async |id: &str| {
+                let (document, variables) = with(id);
+                asked.fetch_add(1, Ordering::Relaxed);
+                timeless(
+                    world
+                        .ask(browser, &document, &variables, &[id.to_owned()])
+                        .await,
+                    id,
+                )
+            };
+            let missing = answer(MISSING).await;
+            for (kind, id) in &world.foreign {
+                assert_eq!(
+                    answer(id).await,
+                    missing,
+                    "{role} {} argument {position}: a foreign {kind} is told apart",
+                    operation.name
+                );
+            }
+            for id in MALFORMED {
+                answer(id).await;
+            }
         };
-        let answer = async |id: &str| {
-            let (document, variables) = with(id);
-            asked.fetch_add(1, Ordering::Relaxed);
-            timeless(world.ask(browser, &document, &variables, &[id.to_owned()]).await, id)
-        };
-        let missing = answer(MISSING).await;
-        for (kind, id) in &world.foreign {
-            assert_eq!(answer(id).await, missing, "{role} {} argument {position}: a foreign {kind} is told apart", operation.name);
-        }
-        for id in MALFORMED {
-            answer(id).await;
-        }
-    };
     stream::iter(cases).for_each_concurrent(16, try_case).await;
 
     // The tenant that the request names.
-    let strangers = world.operations.iter().filter(|operation| !APART.contains(&operation.field.as_str()));
-    let named =
-        strangers.flat_map(|operation| world.callers.iter().filter(|(role, _)| *role != "MACHINE").map(move |caller| (operation, caller)));
+    let strangers = world
+        .operations
+        .iter()
+        .filter(|operation| !APART.contains(&operation.field.as_str()));
+    let named = strangers.flat_map(|operation| {
+        world
+            .callers
+            .iter()
+            .filter(|(role, _)| *role != "MACHINE")
+            .map(move |caller| (operation, caller))
+    });
     let named: Vec<_> = named.collect();
     let try_named = async |(operation, (role, browser)): (&Operation, &(&str, Browser))| {
         let (document, variables) = operation.request(&world.schema, &mut |_, _| json!(MISSING));
-        let answer =
-            async |tenant: &str| timeless(world.ask(&browser.inside(tenant), &document, &variables, &[tenant.to_owned()]).await, tenant);
+        let answer = async |tenant: &str| {
+            timeless(
+                world
+                    .ask(
+                        &browser.inside(tenant),
+                        &document,
+                        &variables,
+                        &[tenant.to_owned()],
+                    )
+                    .await,
+                tenant,
+            )
+        };
         let missing = answer(MISSING).await;
         for tenant in [world.rival.as_str(), MARKER] {
-            assert_eq!(answer(tenant).await, missing, "{role} {} inside {tenant}", operation.name);
+            assert_eq!(
+                answer(tenant).await,
+                missing,
+                "{role} {} inside {tenant}",
+                operation.name
+            );
         }
     };
     stream::iter(named).for_each_concurrent(16, try_named).await;
@@ -395,8 +620,15 @@ async fn no_operation_tells_or_changes_anything_of_another_tenant() {
     assert!(asked.load(Ordering::Relaxed) > 1_000, "{asked:?}");
     assert_eq!(world.of_the_rival().await, before);
     let mails = world.eve.mails().await;
-    let theirs = mails.iter().filter(|mail| !mail["to"][0].as_str().unwrap().starts_with(MARKER));
-    assert!(theirs.clone().count() > 0 && theirs.into_iter().all(|mail| !mail.to_string().contains(MARKER)));
+    let theirs = mails
+        .iter()
+        .filter(|mail| !mail["to"][0].as_str().unwrap().starts_with(MARKER));
+    assert!(
+        theirs.clone().count() > 0
+            && theirs
+                .into_iter()
+                .all(|mail| !mail.to_string().contains(MARKER))
+    );
     assert!(!world.acme.is_empty());
     world.local.stop().await.unwrap();
 }
@@ -404,10 +636,25 @@ async fn no_operation_tells_or_changes_anything_of_another_tenant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_may_what_the_reviewed_table_says_and_no_more() {
     let world = World::start().await;
-    let table: BTreeMap<&str, &str> =
-        TABLE.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| name.contains('.')).collect();
-    let said: BTreeSet<&str> = table.keys().copied().filter(|name| !name.starts_with("Subscription.")).collect();
-    assert_eq!(said, world.operations.iter().map(|operation| operation.name.as_str()).collect(), "the table is complete");
+    let table: BTreeMap<&str, &str> = TABLE
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .filter(|(name, _)| name.contains('.'))
+        .collect();
+    let said: BTreeSet<&str> = table
+        .keys()
+        .copied()
+        .filter(|name| !name.starts_with("Subscription."))
+        .collect();
+    assert_eq!(
+        said,
+        world
+            .operations
+            .iter()
+            .map(|operation| operation.name.as_str())
+            .collect(),
+        "the table is complete"
+    );
     let cases: Vec<_> = world
         .operations
         .iter()
@@ -417,7 +664,9 @@ async fn each_role_may_what_the_reviewed_table_says_and_no_more() {
     let try_case = async |(operation, (role, browser)): (&Operation, &(&str, Browser))| {
         let (document, variables) = operation.request(&world.schema, &mut |_, _| json!(MISSING));
         let answer = world.ask(browser, &document, &variables, &[]).await;
-        let code = answer["errors"][0]["extensions"]["code"].as_str().unwrap_or("none");
+        let code = answer["errors"][0]["extensions"]["code"]
+            .as_str()
+            .unwrap_or("none");
         let who = table[operation.name.as_str()];
         let (roles, _) = who.split_once(" (").unwrap_or((who, ""));
         let expected = match (who, *role) {
@@ -428,14 +677,28 @@ async fn each_role_may_what_the_reviewed_table_says_and_no_more() {
             (_, "STRANGER") => Some("NOT_FOUND"),
             (_, "MACHINE") => None,
             // A guest may leave, and remove nobody else.
-            ("every member", "DEVELOPER" | "MEMBER" | "GUEST") if operation.name == "MemberMutation.delete" => Some("FORBIDDEN"),
+            ("every member", "DEVELOPER" | "MEMBER" | "GUEST")
+                if operation.name == "MemberMutation.delete" =>
+            {
+                Some("FORBIDDEN")
+            }
             ("every member", _) => None,
-            (_, role) if roles.split(", ").any(|allowed| allowed.eq_ignore_ascii_case(role)) => None,
+            (_, role)
+                if roles
+                    .split(", ")
+                    .any(|allowed| allowed.eq_ignore_ascii_case(role)) =>
+            {
+                None
+            }
             _ => Some("FORBIDDEN"),
         };
         match expected {
             Some(expected) => assert_eq!(code, expected, "{role} {}: {answer}", operation.name),
-            None => assert!(!matches!(code, "FORBIDDEN" | "UNAUTHENTICATED"), "{role} {}: {answer}", operation.name),
+            None => assert!(
+                !matches!(code, "FORBIDDEN" | "UNAUTHENTICATED"),
+                "{role} {}: {answer}",
+                operation.name
+            ),
         }
     };
     stream::iter(cases).for_each_concurrent(8, try_case).await;
@@ -446,12 +709,23 @@ async fn each_role_may_what_the_reviewed_table_says_and_no_more() {
 async fn thousands_of_random_requests_tell_and_change_nothing_of_another_tenant() {
     let world = World::start().await;
     let before = world.of_the_rival().await;
-    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let setting = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
+    };
     let requests = setting("MATRIX_REQUESTS").unwrap_or(10_000);
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let clock = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64;
     let seed = setting("MATRIX_SEED").unwrap_or(clock);
     println!("MATRIX_SEED={seed}");
-    let operations: Vec<&Operation> = world.operations.iter().filter(|operation| !APART.contains(&operation.field.as_str())).collect();
+    let operations: Vec<&Operation> = world
+        .operations
+        .iter()
+        .filter(|operation| !APART.contains(&operation.field.as_str()))
+        .collect();
     let foreign: Vec<&str> = world.foreign.iter().map(|(_, id)| id.as_str()).collect();
     let garbage = [MALFORMED.as_slice(), &[MISSING], &foreign].concat();
     let ask = async |at: u64| {
@@ -467,7 +741,11 @@ async fn thousands_of_random_requests_tell_and_change_nothing_of_another_tenant(
         let (_, browser) = &world.callers[pick(world.callers.len())];
         let mut said = Vec::new();
         let inside = [world.acme.as_str(), world.rival.as_str(), MARKER, MISSING][pick(4)];
-        let browser = if pick(3) == 0 { browser.inside(inside) } else { browser.clone() };
+        let browser = if pick(3) == 0 {
+            browser.inside(inside)
+        } else {
+            browser.clone()
+        };
         said.push(inside.to_owned());
         let (document, variables) = operation.request(&world.schema, &mut |_, _| {
             let id = garbage[pick(garbage.len())];

@@ -16,34 +16,43 @@ use crate::{
 };
 
 const ROUNDS: usize = 20;
-/// Deaths of a worker, each with four things in its hands: each costs its ack wait of 5 or 10 seconds.
+/// Deaths of a worker, each with four things in its hands: each costs its ack wait of 5 or 10
+/// seconds.
 const DEATHS: usize = 5;
 /// 99 of 100 refusals come within this, and all within [`LATEST`].
 const SOON: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_secs(5);
 
 const REMOVE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
-const UPDATE: &str = "mutation($input: UpdateMemberInput!) { member { update(input: $input) { role } } }";
-const TOKEN: &str =
-    "mutation { accessToken { create(input: { name: \"Robot\", scopes: [\"read_project\"] }) { token accessToken { id } } } }";
+const UPDATE: &str =
+    "mutation($input: UpdateMemberInput!) { member { update(input: $input) { role } } }";
+const TOKEN: &str = "mutation { accessToken { create(input: { name: \"Robot\", scopes: [\"read_project\"] }) { token accessToken { id } } } }";
 const TOKEN_DELETE: &str = "mutation($id: ID!) { accessToken { delete(id: $id) { success } } }";
 const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
 
-/// Asks again and again until it is refused, and a few times more; answers when it was refused first.
+/// Asks again and again until it is refused, and a few times more; answers when it was refused
+/// first.
 fn watch(browser: Browser, query: &'static str, code: &'static str) -> JoinHandle<Instant> {
     tokio::spawn(async move {
         let begun = Instant::now();
         loop {
             let answer = browser.run(query, json!({})).await;
             if !answer["errors"].is_null() {
-                assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{query}: {answer}");
+                assert_eq!(
+                    answer["errors"][0]["extensions"]["code"], code,
+                    "{query}: {answer}"
+                );
                 break;
             }
             assert!(begun.elapsed() < DEADLINE, "{query} is not refused");
         }
         let refused = Instant::now();
         for _ in 0..5 {
-            assert_eq!(browser.run(query, json!({})).await["errors"][0]["extensions"]["code"], code, "refused for good: {query}");
+            assert_eq!(
+                browser.run(query, json!({})).await["errors"][0]["extensions"]["code"],
+                code,
+                "refused for good: {query}"
+            );
         }
         refused
     })
@@ -62,7 +71,14 @@ struct Taken {
 impl Taken {
     /// Takes it away while both gateways are asked; answers both delays.
     async fn away(self, world: &World) -> [Duration; 2] {
-        let Self { by, document, variables, from, query, code } = self;
+        let Self {
+            by,
+            document,
+            variables,
+            from,
+            query,
+            code,
+        } = self;
         let at_second = from.at_gateway(&world.second);
         for browser in [&from, &at_second] {
             browser.data(query, json!({})).await;
@@ -71,14 +87,19 @@ impl Taken {
         let answered = loop {
             let answer = by.run(document, variables.clone()).await;
             let code = &answer["errors"][0]["extensions"]["code"];
-            // Pending is no answer that it is done: whoever hears it says it again, and may hear that there is nothing any more.
+            // Pending is no answer that it is done: whoever hears it says it again, and may hear
+            // that there is nothing any more.
             if code != "PENDING" {
-                assert!(answer["errors"].is_null() || code == "NOT_FOUND" || code == "UNAUTHENTICATED", "{document}: {answer}");
+                assert!(
+                    answer["errors"].is_null() || code == "NOT_FOUND" || code == "UNAUTHENTICATED",
+                    "{document}: {answer}"
+                );
                 break Instant::now();
             }
         };
         let [one, two] = watches;
-        [one.await.unwrap(), two.await.unwrap()].map(|refused| refused.saturating_duration_since(answered))
+        [one.await.unwrap(), two.await.unwrap()]
+            .map(|refused| refused.saturating_duration_since(answered))
     }
 }
 
@@ -102,10 +123,16 @@ impl World {
             people.push(Browser::new(&local));
             people[way].join(&format!("user{way}@example.com")).await;
         }
-        Self { ada: ada.inside("acme"), people, second, local }
+        Self {
+            ada: ada.inside("acme"),
+            people,
+            second,
+            local,
+        }
     }
 
-    /// What is to be taken away in the n-th way; `member` is the one's id, taken in anew where they were removed.
+    /// What is to be taken away in the n-th way; `member` is the one's id, taken in anew where they
+    /// were removed.
     async fn prepare(&self, way: usize, member: &mut Option<String>) -> Taken {
         let (person, email) = (&self.people[way], format!("user{way}@example.com"));
         if member.is_none() {
@@ -115,25 +142,53 @@ impl World {
         match way {
             0 => {
                 let variables = json!({ "id": member.take().unwrap() });
-                Taken { by, document: REMOVE, variables, from, query: "{ projects { totalCount } }", code: "NOT_FOUND" }
+                Taken {
+                    by,
+                    document: REMOVE,
+                    variables,
+                    from,
+                    query: "{ projects { totalCount } }",
+                    code: "NOT_FOUND",
+                }
             }
             1 => {
                 let role = |role: &str| json!({ "input": { "id": member.as_deref().unwrap(), "role": role } });
                 by.data(UPDATE, role("DEVELOPER")).await;
-                Taken { by, document: UPDATE, variables: role("GUEST"), from, query: "{ members { totalCount } }", code: "FORBIDDEN" }
+                Taken {
+                    by,
+                    document: UPDATE,
+                    variables: role("GUEST"),
+                    from,
+                    query: "{ members { totalCount } }",
+                    code: "FORBIDDEN",
+                }
             }
             2 => {
                 let made = by.data(TOKEN, json!({})).await;
                 let from = Browser::machine(&self.local, &text(&made, "/accessToken/create/token"));
                 let variables = json!({ "id": text(&made, "/accessToken/create/accessToken/id") });
-                Taken { by, document: TOKEN_DELETE, variables, from, query: "{ projects { totalCount } }", code: "UNAUTHENTICATED" }
+                Taken {
+                    by,
+                    document: TOKEN_DELETE,
+                    variables,
+                    from,
+                    query: "{ projects { totalCount } }",
+                    code: "UNAUTHENTICATED",
+                }
             }
             _ => {
                 let phone = Browser::new(&self.local);
                 for browser in [&phone, person] {
                     assert!(browser.login(&email, PASSWORD).await["errors"].is_null());
                 }
-                Taken { by: phone, document: REVOKE_ALL, variables: json!({}), from, query: "{ profile { id } }", code: "UNAUTHENTICATED" }
+                Taken {
+                    by: phone,
+                    document: REVOKE_ALL,
+                    variables: json!({}),
+                    from,
+                    query: "{ profile { id } }",
+                    code: "UNAUTHENTICATED",
+                }
             }
         }
     }
@@ -145,23 +200,54 @@ impl World {
 
     /// Further workers, with a runtime of their own and these loops alone.
     fn workers(&self, loops: &str) -> tokio::runtime::Runtime {
-        let (nats_url, mongo_url) = (self.local.servers.nats.url(servers::Role::Workers), self.local.gateway().mongo_url.clone());
+        let (nats_url, mongo_url) = (
+            self.local.servers.nats.url(servers::Role::Workers),
+            self.local.gateway().mongo_url.clone(),
+        );
         let secret = "k".repeat(32);
-        let words = ["--nats-url", &nats_url, "--mongo-url", &mongo_url, "--smtp-url", "smtp://127.0.0.1:1", "--secret", &secret];
+        let words = [
+            "--nats-url",
+            &nats_url,
+            "--mongo-url",
+            &mongo_url,
+            "--smtp-url",
+            "smtp://127.0.0.1:1",
+            "--secret",
+            &secret,
+        ];
         let words = words.into_iter().chain(["--loops", loops]);
-        let command = <workers::config::Config as clap::Args>::augment_args(clap::Command::new("workers").no_binary_name(true));
-        let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(&command.get_matches_from(words)).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let command = <workers::config::Config as clap::Args>::augment_args(
+            clap::Command::new("workers").no_binary_name(true),
+        );
+        let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(
+            &command.get_matches_from(words),
+        )
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.spawn(workers::run(config, CancellationToken::new()));
         runtime
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was measured is for people to read: run with `--nocapture`")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what was measured is for people to read: run with `--nocapture`"
+)]
 fn assert_soon(what: &str, mut delays: Vec<Duration>) {
     delays.sort();
-    let (at_99, latest) = (delays[(delays.len() * 99).div_ceil(100) - 1], delays[delays.len() - 1]);
-    println!("{what}: {} measured, median {:?}, 99 % {at_99:?}, latest {latest:?}", delays.len(), delays[delays.len() / 2]);
+    let (at_99, latest) = (
+        delays[(delays.len() * 99).div_ceil(100) - 1],
+        delays[delays.len() - 1],
+    );
+    println!(
+        "{what}: {} measured, median {:?}, 99 % {at_99:?}, latest {latest:?}",
+        delays.len(),
+        delays[delays.len() / 2]
+    );
     assert!(at_99 <= SOON && latest <= LATEST, "{what}: {delays:?}");
 }
 
@@ -175,18 +261,30 @@ const CONSUMERS: [(&str, &str); 6] = [
     ("EVENTS", "views_account"),
 ];
 
-/// How many workers wait for messages, counted once for each of these consumers; and how many messages are in somebody's hands.
+/// How many workers wait for messages, counted once for each of these consumers; and how many
+/// messages are in somebody's hands.
 async fn consumers(operator: &jetstream::Context) -> (usize, usize) {
     let (mut waiting, mut held) = (0, 0);
     for (stream, consumer) in CONSUMERS {
-        let info = operator.get_stream(stream).await.unwrap().consumer_info(consumer).await.unwrap();
+        let info = operator
+            .get_stream(stream)
+            .await
+            .unwrap()
+            .consumer_info(consumer)
+            .await
+            .unwrap();
         waiting += info.num_waiting;
         held += info.num_ack_pending;
     }
     (waiting, held)
 }
 
-const WAYS: [&str; 4] = ["a member removed", "a role changed", "a token deleted", "all sessions ended"];
+const WAYS: [&str; 4] = [
+    "a member removed",
+    "a role changed",
+    "a token deleted",
+    "all sessions ended",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_away_is_refused_at_both_gateways_within_seconds() {
@@ -201,9 +299,10 @@ async fn what_was_taken_away_is_refused_at_both_gateways_within_seconds() {
     world.stop().await;
 }
 
-/// A worker dies with messages in its hands: it stands still, the broker gives it what comes next, then its runtime goes with all
-/// its tasks. Nothing is finished, acknowledged or given back, as by SIGSTOP and SIGKILL; what differs is that its connections are
-/// closed by us and not by the kernel. One worker lives on, and must do what the dead one had taken.
+/// A worker dies with messages in its hands: it stands still, the broker gives it what comes next,
+/// then its runtime goes with all its tasks. Nothing is finished, acknowledged or given back, as by
+/// SIGSTOP and SIGKILL; what differs is that its connections are closed by us and not by the
+/// kernel. One worker lives on, and must do what the dead one had taken.
 async fn refused_in_time_while_workers_die(loops: &str) {
     let world = World::start().await;
     let operator = operator(&world.local).await;
@@ -211,17 +310,24 @@ async fn refused_in_time_while_workers_die(loops: &str) {
     let (mut all, mut members, mut in_hands) = (Vec::new(), [const { None }; WAYS.len()], 0);
     for _ in 0..DEATHS {
         // What the one before held is done, so that only what is measured meets a death.
-        eventually("the end of a death", || async { consumers(&operator).await == (alone, 0) }).await;
+        eventually("the end of a death", || async {
+            consumers(&operator).await == (alone, 0)
+        })
+        .await;
         let mut taken = Vec::new();
         for (way, member) in members.iter_mut().enumerate() {
             taken.push(world.prepare(way, member).await);
         }
         let doomed = world.workers(loops);
-        eventually("a second worker", || async { consumers(&operator).await == (alone + CONSUMERS.len() / 2, 0) }).await;
+        eventually("a second worker", || async {
+            consumers(&operator).await == (alone + CONSUMERS.len() / 2, 0)
+        })
+        .await;
         let (release, stand_still) = std::sync::mpsc::channel::<()>();
         doomed.spawn(async move { stand_still.recv() });
-        // The broker serves whoever has asked first. A worker that hears nothing asks anew after ten seconds, and stands behind the
-        // doomed one from then on; nothing at the broker shows when.
+        // The broker serves whoever has asked first. A worker that hears nothing asks anew after
+        // ten seconds, and stands behind the doomed one from then on; nothing at the broker shows
+        // when.
         tokio::time::sleep(Duration::from_secs(12)).await;
         let die = async {
             // Each of the four is in its hands, or has gone by it.
@@ -234,7 +340,10 @@ async fn refused_in_time_while_workers_die(loops: &str) {
             drop(release);
             held
         };
-        let (delays, held) = tokio::join!(join_all(taken.into_iter().map(|taken| taken.away(&world))), die);
+        let (delays, held) = tokio::join!(
+            join_all(taken.into_iter().map(|taken| taken.away(&world))),
+            die
+        );
         all.extend(delays.into_iter().flatten());
         in_hands += held;
     }
