@@ -10,7 +10,7 @@ use axum::http::HeaderName;
 use clap::{ArgAction, Parser, ValueEnum};
 use events_schema::{EmailAddress, HostName, Invalid, Place, secret::ServerKey};
 
-use crate::tenancy::Resolver;
+use crate::identity::tenancy::Resolver;
 
 /// The public door: GraphQL over HTTP.
 #[derive(Clone, Parser)]

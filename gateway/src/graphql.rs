@@ -36,12 +36,12 @@ use serde::Serialize;
 pub(crate) use self::loaders::Loaders;
 use crate::{
     State,
-    caller::Caller,
-    commands::Wish,
-    cookie,
+    access::operations::{self, Authorize},
+    backend::commands::Wish,
+    backend::views::Scoped,
     error::Error,
-    operations::{self, Authorize},
-    views::Scoped,
+    identity::caller::Caller,
+    identity::cookie,
 };
 
 /// Answers that must not tell whether an address is known take at least this long: longer than
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_schema_in_the_repository_is_that_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.graphql");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/graphql/schema.graphql");
         let sdl = builder().finish().sdl();
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(path, &sdl).unwrap();

@@ -4,6 +4,11 @@
 //! JSON nor our own headers: so `/graphql` takes JSON alone. What GraphQL makes of it is in
 //! `graphql.rs`.
 
+pub(crate) mod pages;
+pub(crate) mod readiness;
+pub(crate) mod serve;
+pub(crate) mod sockets;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
@@ -32,13 +37,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     State,
-    caller::{Asked, Caller},
+    access::operations::Refusals,
     error::{self, Error},
     graphql::{self, Schema, limits},
-    operations::Refusals,
-    pages,
-    serve::Peer,
-    sockets,
+    http::serve::Peer,
+    identity::caller::{Asked, Caller},
     trace::Trace,
 };
 

@@ -3,27 +3,14 @@
 //! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole
 //! program; [`app`] is its HTTP part, for whoever brings a server.
 
-mod bearer;
-mod caller;
-mod commands;
+mod access;
+mod backend;
 pub mod config;
-mod cookie;
 mod error;
 mod graphql;
 mod http;
-mod log;
-mod login_throttle;
-mod operations;
-mod pages;
-mod passwords;
-mod readiness;
-mod rights;
-mod serve;
-mod sockets;
-mod tenancy;
-mod token_uses;
+mod identity;
 mod trace;
-mod views;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -36,10 +23,11 @@ pub use config::Config;
 pub use http::app;
 
 use crate::{
-    commands::Commands, log::Log, login_throttle::LoginThrottle, passwords::Passwords,
-    readiness::Readiness, rights::Rights, token_uses::TokenUses, views::Views,
+    access::rights::Rights, backend::commands::Commands, backend::log::Log, backend::views::Views,
+    http::readiness::Readiness, identity::login_throttle::LoginThrottle,
+    identity::passwords::Passwords, identity::token_uses::TokenUses,
 };
-pub use tenancy::Resolver;
+pub use identity::tenancy::Resolver;
 
 /// What every request shares: connections, bounded pools, configuration.
 #[derive(Debug)]
@@ -61,11 +49,11 @@ pub struct State {
 impl State {
     /// Connects to NATS, which must be there, and to MongoDB, which may come later.
     pub async fn connect(config: Config, closing: CancellationToken) -> anyhow::Result<Arc<Self>> {
-        let nats = commands::connect(&config.nats_url).await?;
+        let nats = backend::commands::connect(&config.nats_url).await?;
         let views = Views::connect(&config, nats.clone()).await?;
         let commands = Commands::new(nats.clone(), config.command_timeout());
         let passwords = Passwords::new(config.password_min_length).await?;
-        let jetstream = commands::jetstream(nats.clone());
+        let jetstream = backend::commands::jetstream(nats.clone());
         let logins = LoginThrottle::new(jetstream.clone(), config.secret.clone());
         let (rights, token_uses) = (Rights::new(), TokenUses::new(jetstream));
         let (log, readiness) = (Log::new(nats.clone()), Readiness::default());
@@ -96,7 +84,7 @@ pub async fn run(
         .local_addr()
         .context("reading the listening address")?;
     tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
-    serve::serve(listener, app(state)?, shutdown).await;
+    http::serve::serve(listener, app(state)?, shutdown).await;
     tracing::info!("gateway stopped");
     Ok(())
 }

@@ -13,22 +13,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub mod aggregate;
-mod command_loop;
 pub mod config;
-mod delivery;
 pub mod domain;
 mod effect;
 mod event_store;
-mod history;
-mod jetstream;
-mod move_tenant;
+mod loops;
+mod operate;
 mod places;
 pub mod reaction;
-mod reaction_loop;
 pub mod view;
-mod view_loop;
 
-pub use move_tenant::move_tenant;
+pub use operate::move_tenant::move_tenant;
 
 use config::{Config, Loop, Mongo, Nats};
 use places::Places;
@@ -49,7 +44,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let client = connect_nats(&config.nats).await?;
     let places = Places::connect(&config.mongo).await?;
-    jetstream::ensure_streams(&async_nats::jetstream::new(client.clone()), config.replicas).await?;
+    loops::consumers::ensure_streams(&async_nats::jetstream::new(client.clone()), config.replicas)
+        .await?;
 
     let mut loops = JoinSet::new();
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
@@ -90,16 +86,22 @@ type Loops = JoinSet<anyhow::Result<()>>;
 fn run_commands(loops: &mut Loops, area: Area, client: &Client, stop: &CancellationToken) {
     let (client, stop) = (client.clone(), stop.clone());
     match area {
-        Area::AccessToken => loops.spawn(command_loop::run::<domain::access_token::AccessToken>(
+        Area::AccessToken => loops.spawn(loops::command::run::<domain::access_token::AccessToken>(
             client, stop,
         )),
-        Area::Account => loops.spawn(command_loop::run::<domain::account::Account>(client, stop)),
-        Area::Email => loops.spawn(command_loop::run::<domain::email::Email>(client, stop)),
-        Area::Member => loops.spawn(command_loop::run::<domain::member::Member>(client, stop)),
-        Area::Project => loops.spawn(command_loop::run::<domain::project::Project>(client, stop)),
-        Area::Role => loops.spawn(command_loop::run::<domain::role::Roles>(client, stop)),
-        Area::Session => loops.spawn(command_loop::run::<domain::session::Session>(client, stop)),
-        Area::Tenant => loops.spawn(command_loop::run::<domain::tenant::Tenant>(client, stop)),
+        Area::Account => loops.spawn(loops::command::run::<domain::account::Account>(
+            client, stop,
+        )),
+        Area::Email => loops.spawn(loops::command::run::<domain::email::Email>(client, stop)),
+        Area::Member => loops.spawn(loops::command::run::<domain::member::Member>(client, stop)),
+        Area::Project => loops.spawn(loops::command::run::<domain::project::Project>(
+            client, stop,
+        )),
+        Area::Role => loops.spawn(loops::command::run::<domain::role::Roles>(client, stop)),
+        Area::Session => loops.spawn(loops::command::run::<domain::session::Session>(
+            client, stop,
+        )),
+        Area::Tenant => loops.spawn(loops::command::run::<domain::tenant::Tenant>(client, stop)),
     };
 }
 
@@ -116,7 +118,7 @@ async fn run_views(
         places: &Places,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let views = view_loop::Views::<V>::new(client.clone(), places.clone());
+        let views = loops::view::Views::<V>::new(client.clone(), places.clone());
         views.prepare().await?;
         loops.spawn(views.run(stop.clone()));
         Ok(())
@@ -139,9 +141,9 @@ async fn run_views(
 fn run_reactions(loops: &mut Loops, area: Area, client: &Client, stop: &CancellationToken) {
     let (client, stop) = (client.clone(), stop.clone());
     match area {
-        Area::Account => _ = loops.spawn(reaction_loop::run::<AccountMail>(client, stop)),
-        Area::Member => _ = loops.spawn(reaction_loop::run::<MemberMail>(client, stop)),
-        Area::Tenant => _ = loops.spawn(reaction_loop::run::<Founder>(client, stop)),
+        Area::Account => _ = loops.spawn(loops::reaction::run::<AccountMail>(client, stop)),
+        Area::Member => _ = loops.spawn(loops::reaction::run::<MemberMail>(client, stop)),
+        Area::Tenant => _ = loops.spawn(loops::reaction::run::<Founder>(client, stop)),
         Area::AccessToken | Area::Email | Area::Project | Area::Role | Area::Session => {}
     }
 }
@@ -195,7 +197,7 @@ pub async fn rebuild_views(
         places: &Places,
         progress: &impl Fn(&str, u64, u64),
     ) -> anyhow::Result<u64> {
-        view_loop::rebuild::<V>(client.clone(), places, |read, sequence| {
+        loops::view::rebuild::<V>(client.clone(), places, |read, sequence| {
             progress(V::NAME, read, sequence)
         })
         .await

@@ -19,7 +19,10 @@ use servers::{Role, Servers};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+mod cli;
 pub mod mailbox;
+
+pub use cli::main;
 
 use mailbox::Mailbox;
 

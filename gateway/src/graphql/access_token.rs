@@ -14,7 +14,8 @@ use super::{
     role::permissions,
 };
 use crate::{
-    bearer::Token, caller::new_command_id, commands::Wish, error::Error, now, views::Found,
+    backend::commands::Wish, backend::views::Found, error::Error, identity::bearer::Token,
+    identity::caller::new_command_id, now,
 };
 
 /// How long a token lives where nobody says otherwise.

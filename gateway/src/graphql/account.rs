@@ -11,7 +11,7 @@ use events_schema::{
 use mongodb::bson::doc;
 
 use super::{Field, Success, session, untelling};
-use crate::{commands::Wish, error::Error, views::Found};
+use crate::{backend::commands::Wish, backend::views::Found, error::Error};
 
 #[derive(InputObject)]
 struct RegisterInput {

@@ -9,9 +9,9 @@ use events_schema::{AccessTokenId, AccountId, Actor, Area, Time};
 
 use super::{DateTime, Field, loaders::Person};
 use crate::{
-    caller::Membership,
+    backend::log::{Entry, From},
     error::Error,
-    log::{Entry, From},
+    identity::caller::Membership,
 };
 
 /// Entries on a page where nobody says how many, and at most.

@@ -12,8 +12,8 @@ use mongodb::bson::{self, Bson, Document as Filter, doc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backend::views::{Found, Scoped},
     error::Error,
-    views::{Found, Scoped},
 };
 
 /// Nodes on a page where nobody says how many.

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     State,
-    caller::{Caller, Membership},
+    access::operations::Access,
+    backend::log::{Entry, From},
     error::Error,
-    log::{Entry, From},
-    operations::Access,
-    sockets::Handshake,
+    http::sockets::Handshake,
+    identity::caller::{Caller, Membership},
 };
 
 /// Commits read at once.

@@ -16,9 +16,9 @@ use tokio::sync::OnceCell;
 
 use crate::{
     State,
-    caller::{Caller, Membership},
+    backend::views::Scoped,
     error::Error,
-    views::Scoped,
+    identity::caller::{Caller, Membership},
 };
 
 /// Somebody with an account, as those see them who share a tenant with them.
@@ -47,7 +47,7 @@ impl Loader<AccountId> for People {
             .get_all::<account::View>(keys.iter().map(|key| key.0))
             .await
             .map_err(Arc::new)?;
-        let person = |found: crate::views::Found<account::View>| {
+        let person = |found: crate::backend::views::Found<account::View>| {
             let (firstname, lastname) = (
                 found.view.firstname.as_str().to_owned(),
                 found.view.lastname.as_str().to_owned(),

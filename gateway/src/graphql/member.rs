@@ -19,8 +19,8 @@ use super::{
     tenant::Tenant,
 };
 use crate::{
+    backend::views::{Found, Scoped},
     error::Error,
-    views::{Found, Scoped},
 };
 
 /// The roles that every tenant has, each holding all that the next one holds.
@@ -418,7 +418,7 @@ fn wrong_link() -> Error {
 /// Nobody takes away what they could not give: whoever has more rights, by whatever roles, is out
 /// of the caller's reach.
 async fn ensure_no_stronger(
-    membership: &crate::caller::Membership,
+    membership: &crate::identity::caller::Membership,
     member: Id,
 ) -> Result<(), Error> {
     let found = membership

@@ -6,7 +6,7 @@ use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::{PersonName, account};
 
 use super::{DateTime, Field};
-use crate::{error::Error, views::Found};
+use crate::{backend::views::Found, error::Error};
 
 /// A person with an account, as they see themselves.
 pub(super) struct User(pub(super) Found<account::View>);

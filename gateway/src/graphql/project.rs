@@ -11,7 +11,7 @@ use super::{
     loaders::Person,
     tenant::Tenant,
 };
-use crate::{error::Error, views::Found};
+use crate::{backend::views::Found, error::Error};
 
 /// How a project stands.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]

@@ -11,7 +11,7 @@ use events_schema::{
 };
 
 use super::{Field, Success, id_of, member::Member};
-use crate::{caller::Membership, error::Error, rights::RoleRights};
+use crate::{access::rights::RoleRights, error::Error, identity::caller::Membership};
 
 /// What somebody may be in a tenant.
 #[derive(SimpleObject)]

@@ -8,7 +8,8 @@ use mongodb::bson::doc;
 
 use super::{DateTime, Field, Success, profile::User};
 use crate::{
-    caller::new_command_id, commands::Wish, cookie::Token, error::Error, now, views::Found,
+    backend::commands::Wish, backend::views::Found, error::Error, identity::caller::new_command_id,
+    identity::cookie::Token, now,
 };
 
 /// Sessions shown at once, the latest first: more than anybody has devices.

@@ -17,7 +17,7 @@ use super::{
     loaders::Person,
     member::Member,
 };
-use crate::{config::Strategy, error::Error, views::Found};
+use crate::{backend::views::Found, config::Strategy, error::Error};
 
 /// An organisation whose data is apart from all others'.
 pub(super) struct Tenant(pub(super) Found<tenant::View>);

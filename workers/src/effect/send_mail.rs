@@ -24,12 +24,12 @@ use lettre::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{self, Handled},
     domain::email::Email,
     effect::mail_text::{Links, render},
     event_store::EventStore,
-    history::{History, subject_of},
-    jetstream::Consumer,
+    loops::consumers::Consumer,
+    loops::delivery::{self, Handled},
+    loops::history::{History, subject_of},
 };
 
 /// How long a mail server may take for one step.

@@ -10,7 +10,7 @@ use events_schema::{AccessTokenId, Id};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
-use crate::{cookie::random, error::Error};
+use crate::{error::Error, identity::cookie::random};
 
 const PREFIX: &str = "ub_";
 /// Tenant and secret.

@@ -37,12 +37,12 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     State,
-    caller::{Asked, Caller},
+    access::operations::Refusals,
     error::{self, Error},
     graphql::{self, Schema, limits},
+    http::serve::Peer,
     http::{Shared, refuse},
-    operations::Refusals,
-    serve::Peer,
+    identity::caller::{Asked, Caller},
     trace::Trace,
 };
 

@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{caller::Caller, error::Error, now, views::Scoped};
+use crate::{backend::views::Scoped, error::Error, identity::caller::Caller, now};
 
 /// A server that vanished without a word is noticed after two of these.
 const PING_EVERY: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{self, Handled},
-    jetstream::Consumer,
+    loops::consumers::Consumer,
+    loops::delivery::{self, Handled},
     reaction::{Consequence, Reaction},
 };
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::start;
 
-const README: &str = include_str!("../../../../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// Mails take a moment, which a reader does not notice and a script does: so the mailbox is asked
 /// until there is another.

@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     config::{Mongo, Nats},
-    connect_nats, delivery, event_store,
+    connect_nats, event_store,
+    loops::delivery,
+    loops::view::{BULK_BOUND, Views},
     places::{Location, Places},
     view::Fold,
-    view_loop::{BULK_BOUND, Views},
 };
 
 /// Every bulk that was begun before has ended after so long, with a margin for clocks and

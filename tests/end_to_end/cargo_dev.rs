@@ -26,7 +26,7 @@ struct Dev {
 
 impl Dev {
     async fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
+        let mut process = Command::new(env!("CARGO_BIN_EXE_dev"))
             .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -115,7 +115,7 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
         dev = Dev::start(&arguments).await;
         assert!(dev.browser().login("ada@example.com", PASSWORD).await["errors"].is_null());
     }
-    let second = Command::new(env!("CARGO_BIN_EXE_local"))
+    let second = Command::new(env!("CARGO_BIN_EXE_dev"))
         .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
         .args(arguments)
         .output()

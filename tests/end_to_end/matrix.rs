@@ -20,7 +20,7 @@ use servers::Role;
 
 /// In every text of the rival's.
 const MARKER: &str = "secret-rival";
-const TABLE: &str = include_str!("../../../../gateway/src/operations.txt");
+const TABLE: &str = include_str!("../../gateway/src/access/operations.txt");
 
 /// These end or lock out the very caller that the rest of the matrix needs, or hash a password each
 /// time. None takes an id, and `accounts.rs` and `hostile.rs` are about them.

@@ -18,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregate::{Aggregate, Decision, Facts},
-    delivery::{self, Handled, copy_trace},
     event_store::{Append, Appended, EventStore},
-    history::{Histories, History, subject_of},
-    jetstream::Consumer,
+    loops::consumers::Consumer,
+    loops::{
+        delivery::{self, Handled, copy_trace},
+        history::{Histories, History, subject_of},
+    },
 };
 
 /// How often a lost race is run again at once; a thousand racers for one aggregate need the retries

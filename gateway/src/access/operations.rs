@@ -20,7 +20,7 @@ use async_graphql::{
 };
 use events_schema::{Action, Permission, Resource};
 
-use crate::{caller::Caller, error::Error};
+use crate::{error::Error, identity::caller::Caller};
 use Access::{Anyone, Group, Member, PlatformAdmin, Session, Tenant};
 use Action::{Create, Delete, Read, Update};
 
@@ -168,17 +168,17 @@ pub(crate) fn check(sdl: &str) -> anyhow::Result<()> {
         .collect();
     ensure!(
         rows.len() == OPERATIONS.len(),
-        "an operation stands twice in gateway/src/operations.rs"
+        "an operation stands twice in gateway/src/access/operations.rs"
     );
     let missing: Vec<_> = fields.difference(&rows).collect();
     ensure!(
         missing.is_empty(),
-        "{missing:?} declare no access in gateway/src/operations.rs"
+        "{missing:?} declare no access in gateway/src/access/operations.rs"
     );
     let vain: Vec<_> = rows.difference(&fields).collect();
     ensure!(
         vain.is_empty(),
-        "{vain:?} stand in gateway/src/operations.rs and nowhere else"
+        "{vain:?} stand in gateway/src/access/operations.rs and nowhere else"
     );
     Ok(())
 }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_operation_without_a_row_and_a_row_without_an_operation_are_refused() {
-        let sdl = include_str!("schema.graphql");
+        let sdl = include_str!("../graphql/schema.graphql");
         check(sdl).unwrap();
         let more = sdl.replace(
             "type ProjectMutation {",
@@ -329,7 +329,7 @@ mod tests {
             };
             text.push_str(&format!("{of}.{name}: {who}\n"));
         }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/operations.txt");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/access/operations.txt");
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(path, &text).unwrap();
         }

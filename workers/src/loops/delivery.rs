@@ -22,7 +22,7 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::jetstream::Consumer;
+use crate::loops::consumers::Consumer;
 
 /// A silent server is noticed after two of these, and the pull made anew.
 const HEARTBEAT: Duration = Duration::from_secs(2);

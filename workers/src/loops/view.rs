@@ -30,9 +30,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{self, Handled},
     event_store::{EventStore, Stored, random_name},
-    jetstream::Consumer,
+    loops::consumers::Consumer,
+    loops::delivery::{self, Handled},
     places::{Location, Places},
     view::{Fold, Index},
 };

@@ -19,7 +19,7 @@ use events_schema::{
 };
 use lru::LruCache;
 
-use crate::{error::Error, views::Scoped};
+use crate::{backend::views::Scoped, error::Error};
 
 /// Who may do what: a role, or one that it inherits from, must hold the permission.
 const MODEL: &str = "

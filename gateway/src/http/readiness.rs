@@ -14,8 +14,8 @@ use tokio::{
 
 use crate::{
     State,
-    caller::{Caller, new_command_id},
-    commands::Wish,
+    backend::commands::Wish,
+    identity::caller::{Caller, new_command_id},
     trace::Trace,
 };
 

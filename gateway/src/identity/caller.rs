@@ -18,15 +18,15 @@ use mongodb::bson::doc;
 
 use crate::{
     State,
-    bearer::{Bearer, Token, bearer},
-    commands::Wish,
-    cookie::{self, random},
+    access::rights::RoleRights,
+    backend::commands::Wish,
+    backend::views::{Found, Scoped},
     error::Error,
+    identity::bearer::{Bearer, Token, bearer},
+    identity::cookie::{self, random},
+    identity::tenancy::{Named, named},
     now,
-    rights::RoleRights,
-    tenancy::{Named, named},
     trace::Trace,
-    views::{Found, Scoped},
 };
 
 /// The header by which a client names a request, so that saying it again does nothing twice.

@@ -19,7 +19,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{cookie::random, error::Error};
+use crate::{error::Error, identity::cookie::random};
 
 /// Memory of one hash, in KiB, and passes over it, one lane: the least that OWASP advises (2023),
 /// 20 to 50 ms.

@@ -1,0 +1,4 @@
+//! Who may use which operation.
+
+pub(crate) mod operations;
+pub(crate) mod rights;

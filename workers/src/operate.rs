@@ -1,0 +1,3 @@
+//! What an operator starts by hand, while everything runs.
+
+pub mod move_tenant;
