@@ -4,6 +4,7 @@
 //! JSON nor our own headers: so `/graphql` takes JSON alone. What GraphQL makes of it is in
 //! `graphql.rs`.
 
+mod graphiql;
 pub(crate) mod pages;
 pub(crate) mod readiness;
 pub(crate) mod serve;
@@ -13,7 +14,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use async_graphql::{
-    PathSegment, Request, Response as Answer, ServerError, Value, Variables, http::GraphiQLSource,
+    PathSegment, Request, Response as Answer, ServerError, Value, Variables,
 };
 use axum::{
     Extension, Json, Router,
@@ -27,7 +28,7 @@ use axum::{
         },
     },
     middleware::{Next, from_fn_with_state},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::{any, get},
 };
 use events_schema::{AccountId, TRACEPARENT};
@@ -56,12 +57,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: &str = "application/json";
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 
-/// The gateway over HTTP.
+/// The gateway over HTTP. `development` holds further pages, which production does not serve.
 ///
 /// # Errors
 /// If an operation does not declare who may use it.
-pub fn app(state: Arc<State>) -> anyhow::Result<Router> {
-    let graphql = || get(graphiql).post(execute);
+pub fn app(state: Arc<State>, development: Router) -> anyhow::Result<Router> {
+    let graphql = || get(try_queries).post(execute);
+    let development = if state.config.production {
+        Router::new()
+    } else {
+        graphiql::files().merge(development)
+    };
     let shared = Shared {
         schema: graphql::schema(state.clone())?,
         state: state.clone(),
@@ -75,6 +81,7 @@ pub fn app(state: Arc<State>) -> anyhow::Result<Router> {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())
+        .merge(development.with_state(()))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, Error::NotFound) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(state, around))
@@ -213,7 +220,7 @@ async fn ready(extract::State(Shared { state, .. }): extract::State<Shared>) -> 
 
 /// A page to try queries on, in development. Queries themselves go by POST alone, also those that
 /// only read.
-async fn graphiql(
+async fn try_queries(
     extract::State(Shared { state, .. }): extract::State<Shared>,
     uri: Uri,
 ) -> Response {
@@ -232,12 +239,7 @@ async fn graphiql(
         )
             .into_response();
     }
-    // Its scripts come from a public CDN, which is one reason why it is for development only.
-    (
-        [(CONTENT_SECURITY_POLICY, "frame-ancestors 'none'")],
-        Html(GraphiQLSource::build().endpoint("/graphql").finish()),
-    )
-        .into_response()
+    graphiql::page()
 }
 
 async fn execute(

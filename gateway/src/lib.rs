@@ -15,6 +15,7 @@ mod trace;
 use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context;
+use axum::Router;
 use events_schema::Time;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -79,12 +80,22 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    run_with_pages(config, listener, Router::new(), shutdown).await
+}
+
+/// Like [`run`], with further pages, which are not served in production.
+pub async fn run_with_pages(
+    config: Config,
+    listener: TcpListener,
+    development: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let state = State::connect(config, shutdown.clone()).await?;
     let address = listener
         .local_addr()
         .context("reading the listening address")?;
     tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
-    http::serve::serve(listener, app(state)?, shutdown).await;
+    http::serve::serve(listener, app(state, development)?, shutdown).await;
     tracing::info!("gateway stopped");
     Ok(())
 }

@@ -1,0 +1,63 @@
+//! GraphiQL, a page that tries queries, in development. `graphiql/README.md` says where its files
+//! come from.
+
+use axum::{
+    Router,
+    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+/// Own scripts and requests to this gateway. Styles may stand in the page, since its editor sets
+/// some while it runs; fonts and pictures stand in its style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      font-src data:; img-src data:; connect-src 'self'; \
+                      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// The page itself, at whichever address it was asked for.
+pub(crate) fn page() -> Response {
+    (
+        [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, POLICY),
+        ],
+        include_str!("graphiql/index.html"),
+    )
+        .into_response()
+}
+
+/// What the page loads.
+pub(crate) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    [
+        ("index.js", SCRIPT, include_str!("graphiql/index.js")),
+        (
+            "graphiql.min.js",
+            SCRIPT,
+            include_str!("graphiql/graphiql.min.js"),
+        ),
+        (
+            "graphiql.min.css",
+            STYLE,
+            include_str!("graphiql/graphiql.min.css"),
+        ),
+        (
+            "react.production.min.js",
+            SCRIPT,
+            include_str!("graphiql/react.production.min.js"),
+        ),
+        (
+            "react-dom.production.min.js",
+            SCRIPT,
+            include_str!("graphiql/react-dom.production.min.js"),
+        ),
+    ]
+    .into_iter()
+    .fold(Router::new(), |router, (name, kind, text)| {
+        router.route(
+            &format!("/graphiql/{name}"),
+            get(move || async move { ([(CONTENT_TYPE, kind)], text) }),
+        )
+    })
+}
