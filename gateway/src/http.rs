@@ -13,9 +13,7 @@ pub(crate) mod sockets;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use async_graphql::{
-    PathSegment, Request, Response as Answer, ServerError, Value, Variables,
-};
+use async_graphql::{PathSegment, Request, Response as Answer, ServerError, Value, Variables};
 use axum::{
     Extension, Json, Router,
     body::Bytes,

@@ -1,5 +1,5 @@
-//! The command itself, as a process: it starts, keeps its data, stops in time, survives its servers
-//! and leaves nothing behind.
+//! `cargo dev` as a process: it starts, shows a newcomer what there is, keeps its data, stops in
+//! time, survives its servers and leaves nothing behind.
 
 use std::{
     path::Path,
@@ -8,6 +8,9 @@ use std::{
 };
 
 use crate::support::{Browser, PASSWORD, eventually};
+use async_nats::{ConnectOptions, ServerAddr, jetstream};
+use clap::{Args as _, FromArgMatches as _};
+use events_schema::Area;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -22,22 +25,30 @@ struct Dev {
     process: Child,
     url: String,
     mail_url: String,
+    /// All lines up to the one that says `ready`.
+    printed: String,
 }
 
 impl Dev {
     async fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[]).await
+    }
+
+    async fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_dev"))
             .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (mut url, mut mail_url) = (None, None);
+        let (mut url, mut mail_url, mut printed) = (None, None, String::new());
         while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some(address) = line.strip_prefix("mail  ") {
-                mail_url = Some(address.trim_end_matches('/').to_owned());
+            printed += &format!("{line}\n");
+            if let Some(address) = line.strip_prefix("mailbox ") {
+                mail_url = Some(address.trim().trim_end_matches('/').to_owned());
             } else if let Some(address) = line.strip_prefix("ready ") {
                 url = Some(address.trim_end_matches("/graphql").to_owned());
                 break;
@@ -47,7 +58,23 @@ impl Dev {
             process,
             url: url.expect("it ended before it was ready"),
             mail_url: mail_url.unwrap(),
+            printed,
         }
+    }
+
+    /// An answer to GET that must be a success.
+    async fn get(&self, address: &str) -> reqwest::Response {
+        let url = match address.starts_with('/') {
+            true => format!("{}{address}", self.url),
+            false => address.to_owned(),
+        };
+        let response = reqwest::get(&url).await.unwrap();
+        assert!(
+            response.status().is_success(),
+            "{url}: {}",
+            response.status()
+        );
+        response
     }
 
     fn browser(&self) -> Browser {
@@ -61,6 +88,110 @@ impl Dev {
         )
         .unwrap();
     }
+}
+
+/// The values of an attribute in a page.
+fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    page.split(&format!(" {name}=\""))
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_link_of_the_start_page_leads_somewhere() {
+    let dev = Dev::start(&["--ephemeral"]).await;
+    let page = dev.get("/").await.text().await.unwrap();
+    let links = attributes(&page, "href");
+    assert!(links.contains(&"/graphql") && links.contains(&format!("{}/", dev.mail_url).as_str()));
+    for link in links.iter().filter(|link| !link.starts_with("data:")) {
+        dev.get(link).await;
+    }
+    for address in [format!("{}/\n", dev.url), format!("{}/graphql\n", dev.url)] {
+        assert!(dev.printed.contains(&address), "{}", dev.printed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn graphiql_loads_everything_from_the_gateway() {
+    let dev = Dev::start(&["--ephemeral"]).await;
+    for address in ["/graphql", "/t/acme/graphql"] {
+        let response = dev.get(address).await;
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
+        assert!(
+            policy.contains("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
+        let page = response.text().await.unwrap();
+        assert!(!page.contains("://"), "{page}");
+        let files = [attributes(&page, "src"), attributes(&page, "href")].concat();
+        assert!(files.len() > 4, "{page}");
+        for file in files.iter().filter(|file| !file.starts_with("data:")) {
+            dev.get(file).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_has_no_page_for_developers() {
+    let dev = Dev::start_with(&["--ephemeral"], &[("UB_PRODUCTION", "true")]).await;
+    for (path, status) in [("/", 404), ("/graphiql/index.js", 404), ("/graphql", 405)] {
+        let response = reqwest::get(format!("{}{path}", dev.url)).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_gets_addresses_and_passwords_from_the_file_env() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let dev = Dev::start(&["--data-dir", data.to_str().unwrap()]).await;
+    let file = data.canonicalize().unwrap().join("env");
+    assert!(
+        dev.printed.contains(&format!(". {} &&", file.display())),
+        "{}",
+        dev.printed
+    );
+    let value = async |name: &str| {
+        let script = format!(". '{}' && printf %s \"${name}\"", file.display());
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .await
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+
+    let address: ServerAddr = value("NATS_URL").await.parse().unwrap();
+    let (user, password) = (address.username().unwrap(), address.password().unwrap());
+    let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+    let nats = jetstream::new(options.connect(address.clone()).await.unwrap());
+    nats.get_stream("DEAD")
+        .await
+        .unwrap()
+        .purge()
+        .await
+        .unwrap();
+
+    let words = [
+        format!("--nats-url={}", value("UB_NATS_URL").await),
+        format!("--mongo-url={}", value("UB_MONGO_URL").await),
+        format!("--mongo-hosts={}", value("UB_MONGO_HOSTS").await),
+        format!("--smtp-url={}", value("UB_SMTP_URL").await),
+        format!("--public-url={}", value("UB_PUBLIC_URL").await),
+        format!("--secret={}", value("UB_SECRET").await),
+    ];
+    let parser = workers::config::Config::augment_args(clap::Command::new("workers"));
+    let matches = parser
+        .no_binary_name(true)
+        .try_get_matches_from(words)
+        .unwrap();
+    let config = workers::config::Config::from_arg_matches(&matches).unwrap();
+    workers::rebuild_views(&config.nats, &config.mongo, &[Area::Project], |_, _, _| {})
+        .await
+        .unwrap();
 }
 
 /// The processes that have this folder on their command line.

@@ -7,33 +7,34 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Starts the whole backend on this machine: nats-server, mongod, workers, gateway and a mailbox
-/// for its mail.
+/// Starts the whole backend on this machine: nats-server, mongod, workers, a gateway, and a mailbox
+/// that catches all mail.
 #[derive(Parser)]
 #[command(name = "cargo dev", version)]
 struct Arguments {
-    /// Where the gateway listens.
+    /// Address of the gateway.
     #[arg(long, default_value = "127.0.0.1:9900")]
     listen: SocketAddr,
-    /// Where the mailbox page listens; mail that the backend sends ends up there.
+    /// Address of the mailbox page, which shows the mail that the backend sends.
     #[arg(long, default_value = "127.0.0.1:9901")]
     mail_listen: SocketAddr,
-    /// Where data is kept between runs.
+    /// Folder that keeps data between runs. Each start also writes the file `env` there, for
+    /// `workers`, `nats` and `mongosh`.
     #[arg(long, default_value = ".local", conflicts_with = "ephemeral")]
     data_dir: PathBuf,
-    /// Keep nothing: use a temporary folder, and remove it at the end.
+    /// Keep nothing: use a temporary folder and remove it at the end.
     #[arg(long)]
     ephemeral: bool,
-    /// How often a mail is tried before it is given up; `PUT /refuse` on the mailbox makes it
-    /// refuse.
+    /// How often the workers try to send a mail before they give up. `PUT /refuse` on the mailbox
+    /// makes it refuse mail.
     #[arg(long, default_value_t = 12)]
     mail_attempts: i64,
 }
 
-/// Runs `cargo dev` until it is told to stop.
+/// Runs `cargo dev` until it receives SIGINT or SIGTERM.
 ///
 /// # Errors
-/// If something cannot be started, or ends by itself.
+/// If a part cannot be started, or ends by itself.
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -57,8 +58,7 @@ pub async fn main() -> anyhow::Result<()> {
         mail_listen: arguments.mail_listen,
         data_dir: (!arguments.ephemeral).then_some(arguments.data_dir),
         mail_attempts: arguments.mail_attempts,
-        // What else an operator may set, the environment says, as `UB_TENANT_DATABASES=hybrid cargo
-        // dev`.
+        // Other settings come from the environment: `UB_TENANT_DATABASES=hybrid cargo dev`.
         gateway: Vec::new(),
     };
     let local = tokio::select! {
@@ -66,12 +66,23 @@ pub async fn main() -> anyhow::Result<()> {
         started = Local::start(options) => started?,
     };
     let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "mail  {}/\nready {}/graphql",
-        local.mail_url(),
-        local.url()
-    )?;
+    write!(out, "{}", addresses(&local))?;
     out.flush()?;
     local.run_until(stop).await
+}
+
+/// What a newcomer needs. Scripts wait for the last line.
+fn addresses(local: &Local) -> String {
+    let (url, mail_url) = (local.url(), local.mail_url());
+    let env = local.env_file();
+    format!(
+        "\n\
+         start page  {url}/\n\
+         GraphiQL    {url}/graphql\n\
+         mailbox     {mail_url}/\n\
+         operate     . {env} && cargo run --bin workers -- --help\n\
+         stop        Ctrl-C\n\
+         \n\
+         ready {url}/graphql\n"
+    )
 }

@@ -7,58 +7,59 @@
 use std::{
     fs,
     future::Future,
-    io::Write as _,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use servers::{Role, Servers};
+use servers::Servers;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 mod cli;
 pub mod mailbox;
+mod private_file;
+mod settings;
+mod start_page;
 
 pub use cli::main;
 
-use mailbox::Mailbox;
+use crate::{mailbox::Mailbox, settings::Settings};
 
-/// How long the parts may take to finish what they began; with the servers' own second or two, the
-/// whole stop stays below five.
+/// Time for the parts to finish their work at the end. The servers need another second or two, so
+/// that the whole stop takes less than five.
 const DRAIN: Duration = Duration::from_millis(2_500);
-/// A server that dies more often than this within [`DEATHS_WITHIN`] is ill: its log says more than
-/// another start would.
+/// A server that dies more often than this within [`DEATHS_WITHIN`] is not started again: its log
+/// says more than another start would.
 const DEATHS: usize = 3;
-/// See [`DEATHS`].
+/// The time in which [`DEATHS`] are counted.
 const DEATHS_WITHIN: Duration = Duration::from_secs(60);
-/// How long the first command may take to be answered after everything has started.
+/// Time limit from the start of the parts to the first answer to a command.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// How often readiness is looked at until then.
+/// Pause between two looks at `/readyz` until then.
 const READY_POLL: Duration = Duration::from_millis(20);
 
 /// How to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the gateway listens; port 0 takes a free one.
+    /// Address of the gateway; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where the mailbox's page listens; port 0 takes a free one.
+    /// Address of the mailbox page; port 0 takes a free one.
     pub mail_listen: SocketAddr,
-    /// Where data is kept between runs; none for a temporary folder.
+    /// Folder that keeps data between runs; none for a temporary one.
     pub data_dir: Option<PathBuf>,
-    /// How often a mail is tried before it is given up.
+    /// How often the workers try to send a mail before they give up.
     pub mail_attempts: i64,
     /// Further options of the gateway, such as `--tenant-databases` and `hybrid`.
     pub gateway: Vec<String>,
 }
 
-/// A backend that runs.
+/// A running backend.
 pub struct Local {
-    /// The two servers.
+    /// nats-server and mongod.
     pub servers: Servers,
-    /// What was mailed.
+    /// All mail that the backend has sent.
     pub mailbox: Mailbox,
     address: SocketAddr,
     mail_address: SocketAddr,
@@ -68,62 +69,45 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts everything and returns when a command is answered.
+    /// Starts everything, and returns when commands are answered.
     ///
     /// # Errors
     /// If a port is taken, a server cannot be found or fetched, or the folder is in use.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        // The ports first: who starts a second copy by mistake learns it at once.
+        // The ports first: somebody who starts a second copy by mistake learns it at once.
         let listener = listen(options.listen, "--listen").await?;
         let mail_listener = listen(options.mail_listen, "--mail-listen").await?;
         let smtp_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "the SMTP port").await?;
         let (address, mail_address) = (listener.local_addr()?, mail_listener.local_addr()?);
-        let (servers, secret) = match &options.data_dir {
-            Some(folder) => (Servers::in_dir(folder).await?, kept_secret(folder)?),
-            None => (Servers::ephemeral().await?, random_secret()?),
+        let servers = match &options.data_dir {
+            Some(folder) => Servers::in_dir(folder).await?,
+            None => Servers::ephemeral().await?,
         };
+        let settings = Settings {
+            mongo_url: servers.mongod.uri(),
+            // A second name for the same server, to try tenants with a host of their own.
+            mongo_hosts: format!("other={}", servers.mongod.uri()),
+            smtp_url: format!("smtp://{}", smtp_listener.local_addr()?),
+            public_url: format!("http://{address}"),
+            secret: kept_secret(servers.dir())?,
+        };
+        let gateway = settings.gateway(&servers, options.gateway)?;
+        let workers = settings.workers(&servers, options.mail_attempts)?;
+        let env_file = servers.dir().join("env");
+        private_file::write(&env_file, &settings.for_a_shell(&servers))?;
+        let start_page = start_page::router(&format!("http://{mail_address}"), &shown(&env_file));
 
-        let public_url = format!("http://{address}");
-        let shutdown = CancellationToken::new();
-        let mailbox = Mailbox::new();
-        let smtp_url = format!("smtp://{}", smtp_listener.local_addr()?);
+        let (mailbox, shutdown) = (Mailbox::new(), CancellationToken::new());
         let mut parts = JoinSet::new();
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
-        let (pages, stop) = (mailbox.router(), shutdown.clone());
-        parts.spawn(async move {
-            Ok(axum::serve(mail_listener, pages)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await?)
-        });
-
-        let shared = [
-            ("--mongo-url", servers.mongod.uri()),
-            // A second name for the same server, to try out tenants with a host of their own.
-            ("--mongo-hosts", format!("other={}", servers.mongod.uri())),
-            ("--public-url", public_url),
-            ("--secret", secret),
-        ];
-        let own = [
-            ("--nats-url", servers.nats.url(Role::Workers)),
-            ("--smtp-url", smtp_url),
-            (
-                "--mail-from",
-                "Ultimate Backend <no-reply@backend.local>".to_owned(),
-            ),
-            ("--mail-attempts", options.mail_attempts.to_string()),
-        ];
-        let words = |pairs: &[(&str, String)]| {
-            pairs
-                .iter()
-                .flat_map(|(name, value)| [(*name).to_owned(), value.clone()])
-                .collect::<Vec<_>>()
-        };
-        let workers: workers::config::Config = parse([words(&own), words(&shared)].concat())?;
-        let own = words(&[("--nats-url", servers.nats.url(Role::Gateway))]);
-        let gateway: gateway::config::Config =
-            parse([own, words(&shared), options.gateway].concat())?;
+        parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
         parts.spawn(workers::run(workers, shutdown.clone()));
-        parts.spawn(gateway::run(gateway.clone(), listener, shutdown.clone()));
+        parts.spawn(gateway::run_with_pages(
+            gateway.clone(),
+            listener,
+            start_page,
+            shutdown.clone(),
+        ));
         let mut local = Self {
             servers,
             mailbox,
@@ -137,17 +121,22 @@ impl Local {
         Ok(local)
     }
 
-    /// Where the gateway answers, without a slash at the end.
+    /// Address of the gateway, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where the mailbox answers, without a slash at the end.
+    /// Address of the mailbox page, without a slash at the end.
     pub fn mail_url(&self) -> String {
         format!("http://{}", self.mail_address)
     }
 
-    /// How the gateway was configured: to start more of them.
+    /// The file of settings for operators' commands, as a word for a shell.
+    pub fn env_file(&self) -> String {
+        shown(&self.servers.dir().join("env"))
+    }
+
+    /// The gateway's configuration, to start more gateways with.
     pub fn gateway(&self) -> &gateway::config::Config {
         &self.gateway
     }
@@ -249,13 +238,6 @@ async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener
         .with_context(|| format!("{address} cannot be listened on; choose another by {option}"))
 }
 
-/// Through the same parser as the binaries, so that defaults and limits are theirs.
-fn parse<C: clap::Args + clap::FromArgMatches>(options: Vec<String>) -> anyhow::Result<C> {
-    let matches = C::augment_args(clap::Command::new("local").no_binary_name(true))
-        .try_get_matches_from(options)?;
-    Ok(C::from_arg_matches(&matches)?)
-}
-
 async fn is_ready(address: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {
@@ -273,10 +255,10 @@ async fn is_ready(address: SocketAddr) -> bool {
     ask.await.unwrap_or(false)
 }
 
-fn random_secret() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("reading random bytes")?;
-    Ok(data_encoding::HEXLOWER.encode(&bytes))
+/// A path as a word for a shell, short if it is below the current folder.
+fn shown(path: &Path) -> String {
+    let current = std::env::current_dir().unwrap_or_default();
+    private_file::shell_word(path.strip_prefix(current).unwrap_or(path))
 }
 
 /// Kept beside the data: codes and links that were mailed before a restart stay valid.
@@ -285,13 +267,9 @@ fn kept_secret(folder: &Path) -> anyhow::Result<String> {
     if let Ok(secret) = fs::read_to_string(&path) {
         return Ok(secret);
     }
-    let secret = random_secret()?;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| path.display().to_string())?;
-    file.write_all(secret.as_bytes())?;
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("could not read random bytes")?;
+    let secret = data_encoding::HEXLOWER.encode(&bytes);
+    private_file::write(&path, &secret)?;
     Ok(secret)
 }

@@ -12,7 +12,7 @@ mod process;
 
 use std::{
     fs::{self, File, TryLockError},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -42,8 +42,9 @@ pub struct Servers {
     pub nats: NatsServer,
     /// Views.
     pub mongod: Mongod,
-    /// Made anew at every start.
+    /// New at every start.
     pub passwords: Passwords,
+    dir: PathBuf,
     /// Removes the folder of ephemeral servers. Declared last, as fields are dropped in order.
     _folder: Option<TempDir>,
 }
@@ -86,8 +87,14 @@ impl Servers {
             nats,
             mongod,
             passwords,
+            dir: dir.to_owned(),
             _folder: None,
         })
+    }
+
+    /// The folder of both servers: data, logs and configuration.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Stops both. Whatever goes wrong, neither runs afterwards.

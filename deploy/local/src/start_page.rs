@@ -1,0 +1,61 @@
+//! The page at `/` of the gateway: where everything is, and commands to paste.
+
+use axum::{
+    Router,
+    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    response::{Html, IntoResponse},
+    routing::get,
+};
+
+/// The page has a style and an empty icon, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+                      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// Pages of this repository, served as the text that they are.
+const DOCS: [(&str, &str); 4] = [
+    ("/docs/README.md", include_str!("../../../README.md")),
+    (
+        "/docs/ARCHITECTURE.md",
+        include_str!("../../../ARCHITECTURE.md"),
+    ),
+    (
+        "/docs/configuration.md",
+        include_str!("../../../docs/configuration.md"),
+    ),
+    (
+        "/docs/operations.md",
+        include_str!("../../../docs/operations.md"),
+    ),
+];
+
+/// The start page, which links to the mailbox and tells the shell to read `env_file`, and the
+/// pages about the project.
+pub(crate) fn router(mail_url: &str, env_file: &str) -> Router {
+    let page = include_str!("start_page.html")
+        .replace("MAILBOX_URL", mail_url)
+        .replace("ENV_FILE", &escaped(env_file));
+    let start = get(|| async move { ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)) });
+    DOCS.into_iter()
+        .fold(Router::new().route("/", start), |router, (path, text)| {
+            router.route(path, get(move || async move { plain(text) }))
+        })
+}
+
+fn plain(text: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+}
+
+/// A folder may have any name.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_name_cannot_become_markup() {
+        assert_eq!(escaped("/tmp/a&b<script>"), "/tmp/a&amp;b&lt;script>");
+    }
+}
