@@ -1,5 +1,5 @@
-//! The README tells the truth: its commands are run by a shell as they stand there, and its table
-//! of settings is the binaries'.
+//! The README is right: a shell runs its commands as they stand there, and the table of settings
+//! is that of the programs.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,12 @@ use serde_json::Value;
 use crate::support::start;
 
 const README: &str = include_str!("../../README.md");
-
-/// Mails take a moment, which a reader does not notice and a script does: so the mailbox is asked
-/// until there is another.
-const PATIENT_CURL: &str = r#"
-curl() {
-  case "$*" in
-    */messages)
-      for _ in $(seq 300); do
-        all=$(command curl "$@"); count=$(grep -o receivedAt <<< "$all" | wc -l)
-        if [ "$count" -gt "$(cat seen 2> /dev/null || echo 0)" ]; then echo "$count" > seen; break; fi
-        sleep 0.1
-      done
-      echo "$all";;
-    *) command curl "$@";;
-  esac
-}
-"#;
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_reader_pastes_is_answered_as_the_readme_says() {
+async fn the_commands_in_the_readme_are_answered_as_it_says() {
     let local = start().await;
-    let (mut script, mut expected) = (PATIENT_CURL.to_owned(), Vec::new());
+    let (mut script, mut expected) = (String::new(), Vec::new());
     for heading in ["## A first session", "## Two tenants"] {
         let (_, session) = README.split_once(&format!("\n{heading}\n")).unwrap();
         let (session, _) = session.split_once("\n## ").unwrap();
@@ -55,13 +39,13 @@ async fn what_a_reader_pastes_is_answered_as_the_readme_says() {
         .current_dir(folder.path())
         .output();
     let output = bash.await.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success(),
-        "{said}{}",
+        "{stdout}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let answered: Vec<Value> = said
+    let answered: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
         .collect();
@@ -77,7 +61,7 @@ async fn what_a_reader_pastes_is_answered_as_the_readme_says() {
 }
 
 #[test]
-fn the_settings_in_the_readme_are_those_of_the_binaries() {
+fn the_table_of_settings_is_that_of_the_programs() {
     let mut settings: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
     let parsers = [
         (
@@ -107,8 +91,7 @@ fn the_settings_in_the_readme_are_those_of_the_binaries() {
         }
     }
     assert!(settings.len() > 10);
-    let (_, table) = README.split_once("## Configuration").unwrap();
-    let rows: Vec<Vec<&str>> = table
+    let rows: Vec<Vec<&str>> = CONFIGURATION
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| line.split('|').map(str::trim).collect())
@@ -117,20 +100,20 @@ fn the_settings_in_the_readme_are_those_of_the_binaries() {
         let row = rows
             .iter()
             .find(|row| row[1].contains(&format!("`{variable}`")))
-            .unwrap_or_else(|| panic!("{variable} is not in the README"));
+            .unwrap_or_else(|| panic!("{variable} is not in the table"));
         match of.as_slice() {
             ["gateway", "workers"] => assert_eq!(row[2], "both", "{variable}"),
-            // What all binaries share is not an option of `workers run` but of `workers`.
+            // What all commands share is not an option of `workers run` but of `workers`.
             ["gateway"] => assert!(
                 row[2] == "gateway" || variable == "UB_PRODUCTION",
                 "{variable}"
             ),
             other => assert_eq!([row[2]].as_slice(), other, "{variable}"),
         }
-        let said = row[3].trim_matches('`').replace('–', "");
+        let documented = row[3].trim_matches('`').replace('–', "");
         assert!(
-            said == *default || said == "all",
-            "{variable} defaults to {default:?}, not {said:?}"
+            documented == *default || documented == "all",
+            "{variable} defaults to {default:?}, not {documented:?}"
         );
     }
     for name in rows
@@ -138,6 +121,9 @@ fn the_settings_in_the_readme_are_those_of_the_binaries() {
         .flat_map(|row| row[1].split('`'))
         .filter(|name| name.starts_with("UB_") && !name.ends_with("_PASSWORD"))
     {
-        assert!(settings.contains_key(name), "{name} is no setting");
+        assert!(
+            settings.contains_key(name),
+            "no program has the setting {name}"
+        );
     }
 }
