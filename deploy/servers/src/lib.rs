@@ -1,14 +1,13 @@
-//! Private servers for one machine: finds or fetches, starts and stops nats-server and mongod.
-//! `cargo dev` runs on them, and every test binary on its own. No server outlives its owner,
-//! however that ends.
+//! Private servers for one machine: finds or fetches, starts and stops nats-server and mongod, for
+//! `cargo dev` and for tests. No server outlives its owner, however that ends.
 //!
-//! Not here: streams, consumers, collections and indexes, which the workers create; servers that
-//! others share.
+//! Not here: streams, consumers, collections and indexes, which the workers create.
 
 mod find;
 mod mongod;
 mod nats;
 mod process;
+mod server;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -23,26 +22,27 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     find::{MONGOD, NATS_SERVER},
-    process::Care,
+    process::Cleanup,
 };
 pub use crate::{
-    mongod::Mongod,
-    nats::{NatsServer, Passwords, Role},
+    mongod::{Mongo, Mongod},
+    nats::{Nats, NatsServer, Passwords, Role},
+    server::Server,
 };
 
-/// After a crash the guardians need a moment to end the servers of the one before; somebody who
-/// really is there stays longer.
+/// After a crash the guardians need a moment to end the old servers; another owner that is alive
+/// holds the lock for longer.
 const LOCK_LIMIT: Duration = Duration::from_secs(3);
-/// How often the lock is tried meanwhile.
+/// Pause between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Both servers, and what is needed to talk to them.
+/// Both servers.
 pub struct Servers {
-    /// Commands and events.
+    /// Holds commands and events.
     pub nats: NatsServer,
-    /// Views.
+    /// Holds views.
     pub mongod: Mongod,
-    /// New at every start.
+    /// The passwords of nats-server's users, new at every start.
     pub passwords: Passwords,
     dir: PathBuf,
     /// Removes the folder of ephemeral servers. Declared last, as fields are dropped in order.
@@ -50,39 +50,46 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// New and empty ones in a temporary folder, which goes when they go.
+    /// Starts empty servers in a temporary folder, which is removed at the end.
+    ///
+    /// # Errors
+    /// If a server cannot be found, fetched or started.
     pub async fn ephemeral() -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("ultimate-backend-")
             .tempdir()?;
-        let care = Care {
-            remove: Some(folder.path().to_owned()),
+        let cleanup = Cleanup {
+            folder: Some(folder.path().to_owned()),
             lock: None,
         };
-        Self::start(folder.path(), &care).await.map(|servers| Self {
-            _folder: Some(folder),
-            ..servers
-        })
+        Self::start(folder.path(), &cleanup)
+            .await
+            .map(|servers| Self {
+                _folder: Some(folder),
+                ..servers
+            })
     }
 
-    /// Those whose data lies in `dir`, which is made if it is missing. An error if somebody else
-    /// has them running.
+    /// Starts servers with their data in `dir`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// If a server cannot be found, fetched or started, or another process uses the folder.
     pub async fn in_dir(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
         let dir = fs::canonicalize(dir)?;
-        let care = Care {
-            remove: None,
+        let cleanup = Cleanup {
+            folder: None,
             lock: Some(Arc::new(lock(&dir).await?)),
         };
-        Self::start(&dir, &care).await
+        Self::start(&dir, &cleanup).await
     }
 
-    async fn start(dir: &Path, care: &Care) -> Result<Self> {
-        // One after the other: two progress bars would write over each other.
+    async fn start(dir: &Path, cleanup: &Cleanup) -> Result<Self> {
+        // One after the other: two progress bars would overwrite each other.
         let (nats_server, mongod) = (NATS_SERVER.find().await?, MONGOD.find().await?);
         let passwords = Passwords::random()?;
-        let nats = NatsServer::start_program(nats_server, dir, &passwords, care);
-        let (nats, mongod) = tokio::try_join!(nats, Mongod::start_program(mongod, dir, care))?;
+        let nats = NatsServer::start_program(nats_server, dir, &passwords, cleanup);
+        let (nats, mongod) = tokio::try_join!(nats, Mongod::start_program(mongod, dir, cleanup))?;
         Ok(Self {
             nats,
             mongod,
@@ -97,14 +104,17 @@ impl Servers {
         &self.dir
     }
 
-    /// Stops both. Whatever goes wrong, neither runs afterwards.
+    /// Stops both. Neither runs afterwards, even after an error.
+    ///
+    /// # Errors
+    /// If a process cannot be killed.
     pub async fn stop(mut self) -> Result<()> {
         let (nats, mongod) = tokio::join!(self.nats.stop(), self.mongod.stop());
         nats.and(mongod)
     }
 }
 
-/// The lock is given up when its file is closed here and by the guardians.
+/// Locks a folder until the file is closed, here and by the guardians.
 async fn lock(dir: &Path) -> Result<File> {
     let file = File::create(dir.join("lock"))
         .with_context(|| format!("could not write in {}", dir.display()))?;

@@ -1,5 +1,4 @@
-//! A server as a child process: start, wait until it answers, stop, kill, and a guardian that kills
-//! it when we are gone.
+//! A server as a child process, and a guardian that kills it when this process has died.
 //!
 //! Nothing here knows which server it is; `nats.rs` and `mongod.rs` do.
 
@@ -24,30 +23,28 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A loaded machine needs seconds where an idle one needs milliseconds; recovering a large log
-/// takes longest.
+/// An idle machine needs milliseconds, a loaded one seconds; recovering a large log takes longest.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often a starting server is asked whether it answers: short beside the 10 ms that the faster
-/// one takes.
+/// Pause between two looks at a starting server; the faster one takes 10 ms.
 const POLL: Duration = Duration::from_millis(5);
-/// A server that was asked to stop flushes and closes within a second; beyond this it hangs.
+/// A server flushes and closes within a second; after this it hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// Ports are drawn from here: above the well-known ones, and below 32768, where Linux begins to
-/// give ports to outgoing connections, so that nobody is given a server's port while it restarts.
+/// Range of ports: above the well-known ones, and below 32768, where Linux begins to give ports to
+/// outgoing connections, so that nobody gets a server's port while it restarts.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
-/// Draws until a free port; only a machine that has nearly all of them taken needs as many.
+/// Random ports to try; only a machine with nearly all of them taken needs as many.
 const PORT_DRAWS: usize = 1_000;
-/// Between drawing a port and listening on it somebody else may take it; thrice in a row is no
+/// Another process may take a port before the server listens on it; three times in a row is no
 /// accident.
 const PORT_ATTEMPTS: usize = 3;
-/// So much of a log is read to show its end.
+/// Bytes of a log that are read to show its end.
 const TAIL_BYTES: u64 = 16 * 1024;
-/// So many lines of a log are shown.
+/// Lines of a log that are shown.
 const TAIL_LINES: usize = 20;
 
-/// Waits for a word or for the end of its input, which comes when its owner dies in whatever way:
-/// then it kills the server ($1), waits until that is gone (five seconds at most: nobody may be
-/// there to reap it) and removes a folder ($2).
+/// Waits for a word or for the end of its input, which comes when its owner dies, however that
+/// happens. Then it kills the server ($1), waits until that has ended (at most five seconds, since
+/// nobody may be there to reap it) and removes a folder ($2).
 const GUARDIAN: &str = r#"
 trap '' INT TERM HUP
 read -r word && exit 0
@@ -63,35 +60,35 @@ if [ -n "$2" ]; then
 fi
 "#;
 
-/// What the guardian has in its care beside the process.
+/// What the guardian does besides killing the server.
 #[derive(Clone, Default)]
-pub(crate) struct Care {
-    /// A folder to remove when we die.
-    pub(crate) remove: Option<PathBuf>,
-    /// A locked file, which stays locked until the guardian has done its work too.
+pub(crate) struct Cleanup {
+    /// A folder to remove.
+    pub(crate) folder: Option<PathBuf>,
+    /// A locked file, which stays locked until the guardian has ended.
     pub(crate) lock: Option<Arc<File>>,
 }
 
-/// How to start a server, as often as it takes.
+/// How to start a server, and how to start it again.
 pub(crate) struct Launch {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) envs: Vec<(&'static str, String)>,
     pub(crate) log: PathBuf,
-    pub(crate) care: Care,
+    pub(crate) cleanup: Cleanup,
 }
 
-/// A server that was started. Dropping it has it killed.
-pub(crate) struct Process {
+/// The process of a server. Dropping it kills the server.
+pub struct Process {
     launch: Launch,
     child: Child,
-    /// Closed when we die. A word written to it dismisses the guardian.
+    /// Closed when this process dies. A word written to it ends the guardian.
     guardian: Option<io::PipeWriter>,
 }
 
 impl Process {
-    /// Starts the server with a new log. It does not answer yet: see [`Process::wait_for_it`].
+    /// Starts the server with an empty log. It does not answer yet.
     pub(crate) fn start(launch: Launch) -> Result<Self> {
         File::create(&launch.log)
             .with_context(|| format!("could not write {}", launch.log.display()))?;
@@ -103,7 +100,7 @@ impl Process {
         })
     }
 
-    /// Kills the server if it runs, and starts it as before; the log goes on.
+    /// Kills the server if it runs, and starts it as before. The log is continued.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         self.kill().await?;
         let (child, guardian) = spawn(&self.launch)?;
@@ -111,9 +108,11 @@ impl Process {
         Ok(())
     }
 
-    /// A moment in which a server that began at `started` gets ready. An error if it has ended, or
-    /// had [`START_LIMIT`].
-    pub(crate) async fn wait_for_it(&mut self, started: Instant) -> Result<()> {
+    /// A short pause for a server that was started at `started`.
+    ///
+    /// # Errors
+    /// If it has ended, or has used up [`START_LIMIT`].
+    pub(crate) async fn pause_while_it_starts(&mut self, started: Instant) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.dismiss_guardian();
             bail!(
@@ -133,14 +132,14 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until the server has ended by itself. May be cancelled and called again.
+    /// Waits until the server has ended by itself. Can be cancelled and called again.
     pub(crate) async fn exited(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.dismiss_guardian();
         Ok(status)
     }
 
-    /// Ends the server at once, as a power loss would, and reaps it.
+    /// Kills the server, as a power loss would, and reaps it.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         if self.child.try_wait()?.is_none() {
             self.child.start_kill()?;
@@ -149,38 +148,38 @@ impl Process {
         Ok(())
     }
 
-    /// Asks the server to end, and kills it if it has not within [`STOP_LIMIT`].
+    /// Stops the server, and kills it if that takes longer than [`STOP_LIMIT`].
     pub(crate) async fn stop(&mut self) -> Result<()> {
         if let Some(pid) = self.pid() {
             kill(Pid::from_raw(pid.try_into()?), Signal::SIGTERM)?;
             if timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-                tracing::warn!(server = self.launch.name, limit = ?STOP_LIMIT, "does not stop when asked: killing it");
+                tracing::warn!(server = self.launch.name, limit = ?STOP_LIMIT, "it did not stop in time and is killed");
             }
         }
         self.kill().await
     }
 
-    /// The process id; none once it has ended and was reaped.
+    /// The process id; none after the process was reaped.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The end of the log; empty if it cannot be read.
+    /// The end of the log; empty if the log cannot be read.
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.launch.log).unwrap_or_default()
     }
 
-    /// The process was reaped, so that its id may be somebody else's soon.
+    /// To be called when the process was reaped: its id may soon belong to another.
     fn dismiss_guardian(&mut self) {
         if let Some(mut pipe) = self.guardian.take() {
-            // It fails only if the guardian is gone already.
+            // It fails only if the guardian has ended.
             let _ = pipe.write_all(b"done\n");
         }
     }
 }
 
-/// Both in process groups of their own: Ctrl-C in a terminal reaches us alone, and we stop things
-/// in order.
+/// Starts the server and its guardian, in process groups of their own: Ctrl-C in a terminal reaches
+/// only this process, which then stops everything in order.
 fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
     let log = File::options().append(true).open(&launch.log)?;
     let child = Command::new(&launch.program)
@@ -194,16 +193,16 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
         .with_context(|| format!("could not start {}", launch.program.display()))?;
     let pid = child
         .id()
-        .context("a process that has just started has an id")?;
-    // The write end is close-on-exec, so no other child keeps it open after us.
+        .context("a process that was just started has an id")?;
+    // The write end is close-on-exec, so no other child keeps it open.
     let (reader, writer) = io::pipe()?;
-    let held = match &launch.care.lock {
+    let held = match &launch.cleanup.lock {
         Some(lock) => Stdio::from(lock.try_clone()?),
         None => Stdio::null(),
     };
     Command::new("/bin/sh")
         .args(["-c", GUARDIAN, "guardian", &pid.to_string()])
-        .arg(launch.care.remove.as_deref().unwrap_or(Path::new("")))
+        .arg(launch.cleanup.folder.as_deref().unwrap_or(Path::new("")))
         .stdin(reader)
         .stdout(held)
         .stderr(Stdio::null())
@@ -213,7 +212,7 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
     Ok((child, writer))
 }
 
-/// Starts a server on a free port, and on another if somebody was faster.
+/// Starts a server on a free port, and on another if that was taken meanwhile.
 pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(
     start: impl Fn(u16) -> F,
 ) -> Result<T> {
@@ -226,7 +225,7 @@ pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(
     }
 }
 
-/// Whether nobody listens there.
+/// Whether nobody listens on this port.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
@@ -241,7 +240,7 @@ fn free_port() -> Result<u16> {
     bail!("found no free port in {PORTS:?}")
 }
 
-/// Both servers say it in these words, and the error shows the end of their log.
+/// Both servers log these words, and the error shows the end of their log.
 fn was_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}")
         .to_lowercase()
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_was_taken_meanwhile_is_replaced_by_another() {
+    async fn a_port_that_was_taken_meanwhile_is_replaced() {
         let attempts = Cell::new(0);
         let port = on_free_port(|port| {
             attempts.set(attempts.get() + 1);
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_reason_to_fail_is_told_at_once() {
+    async fn another_reason_to_fail_is_reported_at_once() {
         let attempts = Cell::new(0);
         let result: Result<()> = on_free_port(|_| {
             attempts.set(attempts.get() + 1);

@@ -1,4 +1,4 @@
-//! Starting, stopping, killing and finding real servers.
+//! Real servers are found, started, stopped and killed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -95,7 +95,7 @@ async fn documents(mongod: &Mongod) -> u64 {
 #[tokio::test]
 async fn ephemeral_servers_answer_and_leave_nothing_behind() {
     let started = Instant::now();
-    // Spawned, since a caller may want to: the future must be `Send`.
+    // Spawned, since callers do that: the future must be `Send`.
     let servers = tokio::spawn(Servers::ephemeral()).await.unwrap().unwrap();
     eprintln!("both started in {:?}", started.elapsed());
     publish_to_new_stream(&servers.nats).await;
@@ -122,7 +122,7 @@ async fn ephemeral_servers_answer_and_leave_nothing_behind() {
     assert!(!is_open(nats) && !is_open(mongod) && !folder.exists());
 }
 
-/// The temporary folder, as the command line of its mongod has it.
+/// The temporary folder, read from the command line of its mongod.
 fn folder_of(pid: u32) -> PathBuf {
     let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     let data = arguments
@@ -190,7 +190,7 @@ async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
         .unwrap();
     mongod.stop().await.unwrap();
     let taken = std::net::TcpListener::bind(("127.0.0.1", mongod.port())).unwrap();
-    // Hangs up on whoever calls, as mongod does to find itself; ends with the test.
+    // Closes every connection: mongod opens one to find itself.
     std::thread::spawn(move || taken.incoming().for_each(drop));
     let started = Instant::now();
     let moved = Mongod::start(dir.path()).await.unwrap();
@@ -259,7 +259,7 @@ async fn an_owner() {
     std::future::pending::<()>().await;
 }
 
-/// Starts an owner, gives the ids of its servers to `look`, and kills it.
+/// Starts an owner, gives the process id of its mongod to `look`, and kills the owner.
 async fn kill_an_owner<T>(dir: Option<&Path>, look: impl FnOnce(u32) -> T) -> T {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -290,7 +290,7 @@ async fn kill_an_owner<T>(dir: Option<&Path>, look: impl FnOnce(u32) -> T) -> T 
     seen
 }
 
-/// Whether a process is alive; one that nobody has reaped is not.
+/// Whether a process is alive. A zombie is not.
 fn runs(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
@@ -298,7 +298,7 @@ fn runs(pid: u32) -> bool {
 #[tokio::test]
 async fn no_server_outlives_an_owner_that_was_killed() {
     let folder = kill_an_owner(None, folder_of).await;
-    until("the temporary folder has gone", || !folder.exists()).await;
+    until("the temporary folder is removed", || !folder.exists()).await;
 }
 
 #[tokio::test]
@@ -313,8 +313,8 @@ async fn the_folder_of_an_owner_that_was_killed_can_be_used_at_once() {
         .unwrap();
 }
 
-/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set, which a process of many
-/// threads must not do to itself.
+/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set. A process with many threads
+/// must not set its own.
 #[tokio::test]
 #[ignore = "needs a variable"]
 async fn an_error() {

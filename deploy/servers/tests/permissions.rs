@@ -1,4 +1,4 @@
-//! What each user of `nats.conf` may and may not do, asked of a real server.
+//! What each user of `nats.conf` may and may not do, tried on a real server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -15,8 +15,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// A loaded machine needs a few seconds for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
-/// No role but the operator may publish or subscribe here: its refusal tells that all before it
-/// were judged.
+/// Only the operator may publish or subscribe here. When this is refused, everything sent before has
+/// been checked.
 const SENTINEL: &str = "sentinel";
 
 struct Broker {
@@ -24,7 +24,7 @@ struct Broker {
     _dir: TempDir,
 }
 
-/// A connection of a role, and what the server says against it.
+/// A connection of a role, and the server's refusals.
 struct User {
     client: Client,
     refusals: mpsc::UnboundedReceiver<String>,
@@ -59,7 +59,7 @@ impl Broker {
         let (options, address) = self.options(role);
         let options = options.event_callback(move |event| {
             if let Event::ServerError(ServerError::Other(text)) = event {
-                // Nobody listens when the test is over.
+                // At the end of the test nobody receives any more.
                 let _ = sender.send(text.to_lowercase());
             }
             std::future::ready(())
@@ -76,7 +76,7 @@ impl Broker {
 }
 
 impl User {
-    /// Those of the subjects that the user must not publish on.
+    /// The subjects among these on which the user may not publish.
     async fn unpublishable(&mut self, subjects: &[&'static str]) -> Vec<&'static str> {
         for subject in subjects.iter().copied().chain([SENTINEL]) {
             self.client.publish(subject, "".into()).await.unwrap();
@@ -84,7 +84,7 @@ impl User {
         self.refused(subjects, "publish").await
     }
 
-    /// Those of the subjects that the user must not subscribe to.
+    /// The subjects among these to which the user may not subscribe.
     async fn unreadable(&mut self, subjects: &[&'static str]) -> Vec<&'static str> {
         let mut subscriptions = Vec::new();
         for subject in subjects.iter().copied().chain([SENTINEL]) {
@@ -113,7 +113,7 @@ impl User {
     }
 }
 
-/// What only the operator may do to a stream, however it is called.
+/// Requests on streams that only the operator may send, whatever the stream's name.
 const DESTRUCTION: [&str; 12] = [
     "$JS.API.STREAM.DELETE.EVENTS",
     "$JS.API.STREAM.DELETE.COMMANDS",
@@ -141,7 +141,7 @@ const FOREIGN: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn the_gateway_may_ask_and_do_no_more() {
+async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
     let broker = Broker::start().await;
     let mut gateway = broker.connect(Role::Gateway).await;
     let may = [
@@ -191,7 +191,7 @@ async fn the_gateway_may_ask_and_do_no_more() {
 }
 
 #[tokio::test]
-async fn the_workers_may_write_and_not_destroy() {
+async fn the_workers_may_write_but_not_delete() {
     let broker = Broker::start().await;
     let mut workers = broker.connect(Role::Workers).await;
     let may = [
@@ -225,7 +225,7 @@ async fn the_workers_may_write_and_not_destroy() {
 }
 
 #[tokio::test]
-async fn what_the_roles_may_do_suffices_for_their_work() {
+async fn gateway_and_workers_may_do_all_that_they_need() {
     let broker = Broker::start().await;
     let workers = broker.jetstream(Role::Workers).await;
     for (name, subjects) in [
@@ -326,7 +326,7 @@ async fn only_the_operator_deletes_a_stream() {
     };
     let operator = broker.jetstream(Role::Operator).await;
     operator.create_stream(config).await.unwrap();
-    // Refused by the server, which answers nothing: a short wait, since the whole of it must pass.
+    // The server refuses without an answer, so the whole wait must pass: it is short.
     let short = Duration::from_millis(200);
     timeout(
         short,
@@ -345,7 +345,7 @@ async fn only_the_operator_deletes_a_stream() {
 }
 
 #[tokio::test]
-async fn the_workers_learn_that_the_server_syncs_always() {
+async fn the_workers_can_see_that_the_server_syncs_always() {
     let broker = Broker::start().await;
     let workers = broker.connect(Role::Workers).await.client;
     let answer = workers
@@ -360,7 +360,7 @@ async fn the_workers_learn_that_the_server_syncs_always() {
 }
 
 #[tokio::test]
-async fn strangers_are_not_let_in() {
+async fn nobody_connects_without_a_valid_password() {
     let broker = Broker::start().await;
     let address = format!("nats://127.0.0.1:{}", broker.server.port());
     let refused =
