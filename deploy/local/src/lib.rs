@@ -4,7 +4,6 @@
 //! Production needs nothing of this. There `workers` and `gateway` run as processes of their own.
 
 use std::{
-    fs,
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -82,14 +81,7 @@ impl Local {
             Some(folder) => Servers::in_dir(folder).await?,
             None => Servers::ephemeral().await?,
         };
-        let settings = Settings {
-            mongo_url: servers.mongod.uri(),
-            // A second name for the same server, to try tenants with a host of their own.
-            mongo_hosts: format!("other={}", servers.mongod.uri()),
-            smtp_url: format!("smtp://{}", smtp_listener.local_addr()?),
-            public_url: format!("http://{address}"),
-            secret: kept_secret(servers.dir())?,
-        };
+        let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let gateway = settings.gateway(&servers, options.gateway)?;
         let workers = settings.workers(&servers, options.mail_attempts)?;
         let env_file = servers.dir().join("env");
@@ -259,17 +251,4 @@ async fn is_ready(address: SocketAddr) -> bool {
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
     private_file::shell_word(path.strip_prefix(current).unwrap_or(path))
-}
-
-/// Kept beside the data: codes and links that were mailed before a restart stay valid.
-fn kept_secret(folder: &Path) -> anyhow::Result<String> {
-    let path = folder.join("secret");
-    if let Ok(secret) = fs::read_to_string(&path) {
-        return Ok(secret);
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("could not read random bytes")?;
-    let secret = data_encoding::HEXLOWER.encode(&bytes);
-    private_file::write(&path, &secret)?;
-    Ok(secret)
 }

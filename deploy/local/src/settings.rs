@@ -1,20 +1,40 @@
 //! What the parts need to know about each other: as options for them, and as variables for
 //! operators' commands.
 
+use std::{fs, net::SocketAddr, path::Path};
+
+use anyhow::Context as _;
 use servers::{Role, Servers};
 
-use crate::private_file::exports;
+use crate::private_file::{self, exports};
 
 /// Addresses and keys that gateway and workers share.
 pub(crate) struct Settings {
-    pub(crate) mongo_url: String,
-    pub(crate) mongo_hosts: String,
-    pub(crate) public_url: String,
-    pub(crate) secret: String,
-    pub(crate) smtp_url: String,
+    mongo_url: String,
+    mongo_hosts: String,
+    public_url: String,
+    secret: String,
+    smtp_url: String,
 }
 
 impl Settings {
+    /// # Errors
+    /// If the secret cannot be read or written.
+    pub(crate) fn new(
+        servers: &Servers,
+        gateway: SocketAddr,
+        smtp: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            mongo_url: servers.mongod.uri(),
+            // A second name for the same server, to try tenants with a host of their own.
+            mongo_hosts: format!("other={}", servers.mongod.uri()),
+            public_url: format!("http://{gateway}"),
+            secret: kept_secret(servers.dir())?,
+            smtp_url: format!("smtp://{smtp}"),
+        })
+    }
+
     pub(crate) fn gateway(
         &self,
         servers: &Servers,
@@ -76,4 +96,17 @@ fn parse<C: clap::Args + clap::FromArgMatches>(options: Vec<String>) -> anyhow::
     let matches = C::augment_args(clap::Command::new("local").no_binary_name(true))
         .try_get_matches_from(options)?;
     Ok(C::from_arg_matches(&matches)?)
+}
+
+/// Kept beside the data: codes and links that were mailed before a restart stay valid.
+fn kept_secret(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join("secret");
+    if let Ok(secret) = fs::read_to_string(&path) {
+        return Ok(secret);
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("could not read random bytes")?;
+    let secret = data_encoding::HEXLOWER.encode(&bytes);
+    private_file::write(&path, &secret)?;
+    Ok(secret)
 }
