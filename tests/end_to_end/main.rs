@@ -1,23 +1,33 @@
-//! The whole backend as its users meet it: by HTTP and SMTP only, on real servers.
+//! The whole backend as its users meet it: over HTTP, WebSocket and SMTP, on real servers.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test binary panics when it fails"
+    clippy::print_stdout,
+    reason = "a test binary panics when it fails, and prints what was measured"
 )]
 
-mod accounts;
+mod access_tokens;
+mod audit;
 mod cargo_dev;
+mod errors;
 mod feed;
 mod hostile;
+mod invitations;
 mod mail;
 mod matrix;
 mod members;
+mod paging;
+mod passwords;
+mod placement;
 mod projects;
+mod races;
 mod readme;
+mod registration;
 mod resolvers;
 mod revocation;
 mod rights;
-mod strategies;
+mod roles;
+mod sessions;
 mod support;
 mod tenants;

@@ -1,192 +1,187 @@
-//! Projects, the example area: its fields, its revisions, its lists by pages, and what a request
-//! costs MongoDB.
+//! Projects, the example area: fields, revisions, lists, and what a request costs MongoDB.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{TryStreamExt as _, future::join_all};
+use local::Local;
 use mongodb::{
-    Client, Database,
+    Database,
     bson::{Document, doc},
 };
-use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::{Browser, start, text};
+use crate::support::{
+    Browser, CREATE_PROJECT, DELETE_PROJECT, LIST_PROJECTS, PLATFORM, ada_in_acme, bad_input,
+    code_of, collections, create_project, input, list, mongo, project_names, start, succeeded,
+};
 
-const CREATE: &str = "mutation($input: CreateProjectInput!) { project { create(input: $input) { id name description status revision createdBy { id } tenant { normalizedName } createdAt updatedAt } } }";
-const UPDATE: &str = "mutation($input: UpdateProjectInput!) { project { update(input: $input) { id name description status revision } } }";
-const DELETE: &str =
-    "mutation($input: DeleteProjectInput!) { project { delete(input: $input) { success } } }";
+const UPDATE: &str = "
+    mutation($input: UpdateProjectInput!) {
+        project { update(input: $input) { id name description status revision } }
+    }";
 const ONE: &str = "query($id: ID!) { project(id: $id) { id name description status revision } }";
-const LIST: &str = "query($where: ProjectFilter, $orderBy: ProjectOrder, $first: Int, $after: String, $last: Int, $before: String) { projects(where: $where, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) { totalCount nodes { id name } edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
 
-async fn world() -> (local::Local, Browser) {
-    let local = start().await;
-    let ada = Browser::new(&local);
-    ada.join("ada@example.com").await;
-    ada.found("acme").await;
-    let ada = ada.inside("acme");
-    (local, ada)
+/// A project of Ada's.
+struct World {
+    _backend: Local,
+    ada: Browser,
+    id: String,
 }
 
-async fn create(browser: &Browser, name: &str) -> String {
-    text(
-        &browser
-            .data(CREATE, json!({ "input": { "name": name } }))
-            .await,
-        "/project/create/id",
-    )
-}
+impl World {
+    async fn start() -> Self {
+        let backend = start().await;
+        let ada = ada_in_acme(&backend).await;
+        let id = create_project(&ada, "Rocket").await;
+        Self {
+            _backend: backend,
+            ada,
+            id,
+        }
+    }
 
-async fn names(browser: &Browser, variables: Value) -> Vec<String> {
-    let found = browser.data(LIST, variables).await;
-    found["projects"]["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|node| text(node, "/name"))
-        .collect()
+    async fn project(&self) -> Value {
+        self.ada.data(ONE, json!({ "id": self.id })).await["project"].clone()
+    }
+
+    /// The variables of a mutation of the project.
+    fn with_id(&self, mut fields: Value) -> Value {
+        fields["id"] = json!(self.id);
+        input(fields)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_project_is_made_changed_and_ended() {
-    let (local, ada) = world().await;
-    let input =
-        json!({ "name": "  Rocket 🚀 ", "description": " To the\n\tmoon ", "status": "ON_HOLD" });
-    let made = ada.data(CREATE, json!({ "input": input })).await["project"]["create"].clone();
-    let profile = ada.data("{ profile { id } }", json!({})).await;
-    let shown = (
-        &made["name"],
-        &made["description"],
-        &made["status"],
-        &made["revision"],
-        &made["createdBy"]["id"],
-    );
-    assert_eq!(
-        shown,
-        (
-            &json!("Rocket 🚀"),
-            &json!("To the\n\tmoon"),
-            &json!("ON_HOLD"),
-            &json!(1),
-            &profile["profile"]["id"]
-        )
-    );
-    assert_eq!(made["createdAt"], made["updatedAt"]);
-    let id = text(&made, "/id");
-    let one = async || ada.data(ONE, json!({ "id": id })).await["project"].clone();
+async fn a_created_project_is_answered_trimmed_and_with_its_creator() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let project = json!({
+        "name": "  Rocket 🚀 ", "description": " To the\n\tmoon ", "status": "ON_HOLD",
+    });
+    let created = ada.data(CREATE_PROJECT, input(project)).await["project"]["create"].clone();
+    let profile = ada.data("{ profile { id } }", ()).await;
+    assert_eq!(created["name"], "Rocket 🚀");
+    assert_eq!(created["description"], "To the\n\tmoon");
+    assert_eq!(created["status"], "ON_HOLD");
+    assert_eq!(created["revision"], 1);
+    assert_eq!(created["createdBy"]["id"], profile["profile"]["id"]);
+    assert_eq!(created["createdAt"], created["updatedAt"]);
+}
 
-    for (input, expected) in [
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_changes_the_given_fields_and_counts_only_what_changed() {
+    let world = World::start().await;
+    for (fields, name, description, status, revision) in [
+        (json!({ "name": "Probe" }), "Probe", "", "ACTIVE", 2),
+        (json!({ "description": "Far" }), "Probe", "Far", "ACTIVE", 3),
+        (json!({ "description": "" }), "Probe", "", "ACTIVE", 4),
         (
-            json!({ "name": "Probe" }),
-            ("Probe", "To the\n\tmoon", "ON_HOLD", 2),
+            json!({ "status": "COMPLETED", "revision": 4 }),
+            "Probe",
+            "",
+            "COMPLETED",
+            5,
         ),
-        (json!({ "description": "" }), ("Probe", "", "ON_HOLD", 3)),
-        (
-            json!({ "status": "COMPLETED", "revision": 3 }),
-            ("Probe", "", "COMPLETED", 4),
-        ),
-        (json!({}), ("Probe", "", "COMPLETED", 4)),
+        (json!({}), "Probe", "", "COMPLETED", 5),
         (
             json!({ "name": "Probe", "status": "COMPLETED" }),
-            ("Probe", "", "COMPLETED", 4),
+            "Probe",
+            "",
+            "COMPLETED",
+            5,
         ),
     ] {
-        let mut input = input;
-        input["id"] = json!(id);
-        let updated =
-            ada.data(UPDATE, json!({ "input": input })).await["project"]["update"].clone();
-        let (name, description, status, revision) = expected;
-        let expected = json!({ "id": id, "name": name, "description": description, "status": status, "revision": revision });
-        assert_eq!((&updated, &one().await), (&expected, &expected), "{input}");
+        let updated = world.ada.data(UPDATE, world.with_id(fields.clone())).await;
+        let expected = json!({
+            "id": world.id, "name": name, "description": description, "status": status,
+            "revision": revision,
+        });
+        assert_eq!(updated["project"]["update"], expected, "{fields}");
+        assert_eq!(world.project().await, expected, "{fields}");
     }
-    let before = one().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_at_another_revision_than_the_current_one_changes_nothing() {
+    let world = World::start().await;
+    world
+        .ada
+        .data(UPDATE, world.with_id(json!({ "name": "Probe" })))
+        .await;
+    let before = world.project().await;
     for stale in [0, 1, 3, 5, i64::from(i32::MAX)] {
-        let update = json!({ "input": { "id": id, "name": "Stale", "revision": stale } });
-        assert_eq!(ada.code(UPDATE, update).await, "CONFLICT", "{stale}");
+        let update = world.with_id(json!({ "name": "Stale", "revision": stale }));
+        assert_eq!(world.ada.code(UPDATE, update).await, "CONFLICT", "{stale}");
+        let delete = world.with_id(json!({ "revision": stale }));
         assert_eq!(
-            ada.code(DELETE, json!({ "input": { "id": id, "revision": stale } }))
-                .await,
+            world.ada.code(DELETE_PROJECT, delete).await,
             "CONFLICT",
             "{stale}"
         );
     }
-    for (document, input) in [
-        (UPDATE, json!({ "id": id, "name": "Stale", "revision": -1 })),
-        (DELETE, json!({ "id": id, "revision": -1 })),
-    ] {
-        assert_eq!(
-            ada.error(document, json!({ "input": input })).await,
-            json!({ "code": "BAD_USER_INPUT", "field": "revision" })
-        );
-    }
-    assert_eq!(one().await, before, "nothing was changed");
-    // Ten who have read the same revision: one of them is right.
-    let racers = (0..10).map(|at| {
-        ada.run(
-            UPDATE,
-            json!({ "input": { "id": id, "name": format!("Racer {at}"), "revision": 4 } }),
-        )
-    });
-    let answers = join_all(racers.collect::<Vec<_>>()).await;
+    let update = world.with_id(json!({ "name": "Stale", "revision": -1 }));
+    assert_eq!(world.ada.error(UPDATE, update).await, bad_input("revision"));
+    let delete = world.with_id(json!({ "revision": -1 }));
     assert_eq!(
-        answers
-            .iter()
-            .filter(|answer| answer["errors"].is_null())
-            .count(),
-        1,
-        "{answers:?}"
+        world.ada.error(DELETE_PROJECT, delete).await,
+        bad_input("revision")
     );
-    assert_eq!(
-        answers
-            .iter()
-            .filter(|answer| answer["errors"][0]["extensions"]["code"] == "CONFLICT")
-            .count(),
-        9,
-        "{answers:?}"
-    );
-    assert_eq!(one().await["revision"], 5);
-
-    ada.data(DELETE, json!({ "input": { "id": id, "revision": 5 } }))
-        .await;
-    let missing = ada.run(ONE, json!({ "id": "0".repeat(32) })).await;
-    for id in [id.as_str(), "", "x", "{\"$ne\":null}", &id.to_uppercase()] {
-        assert_eq!(ada.run(ONE, json!({ "id": id })).await, missing, "{id}");
-        assert_eq!(
-            ada.code(UPDATE, json!({ "input": { "id": id, "name": "Late" } }))
-                .await,
-            "NOT_FOUND",
-            "{id}"
-        );
-        assert_eq!(
-            ada.code(DELETE, json!({ "input": { "id": id } })).await,
-            "NOT_FOUND",
-            "{id}"
-        );
-    }
-    assert_eq!(missing["errors"][0]["extensions"]["code"], "NOT_FOUND");
-    local.stop().await.unwrap();
+    assert_eq!(world.project().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_field_of_a_project_is_bounded_and_named_when_refused() {
-    let (local, ada) = world().await;
-    let id = create(&ada, "Rocket").await;
-    let (name, description) = ("ä".repeat(100), "ä".repeat(10_000));
-    let made = ada
-        .data(
-            CREATE,
-            json!({ "input": { "name": name, "description": description } }),
-        )
-        .await;
+async fn of_ten_concurrent_updates_at_one_revision_one_succeeds() {
+    let world = World::start().await;
+    let update = |at| {
+        let fields = json!({ "name": format!("Racer {at}"), "revision": 1 });
+        world.ada.gql(UPDATE, world.with_id(fields))
+    };
+    let answers = join_all((0..10).map(update)).await;
     assert_eq!(
-        (
-            &made["project"]["create"]["name"],
-            &made["project"]["create"]["description"]
-        ),
-        (&json!(name), &json!(description))
+        answers.iter().filter(|answer| succeeded(answer)).count(),
+        1,
+        "{answers:?}"
     );
-    let wrong_names = [
+    let conflicts = answers
+        .iter()
+        .filter(|answer| code_of(answer) == "CONFLICT")
+        .count();
+    assert_eq!(conflicts, 9, "{answers:?}");
+    assert_eq!(world.project().await["revision"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_project_answers_like_one_that_never_was() {
+    let world = World::start().await;
+    let ada = &world.ada;
+    ada.data(DELETE_PROJECT, world.with_id(json!({ "revision": 1 })))
+        .await;
+    let missing = ada.gql(ONE, json!({ "id": "0".repeat(32) })).await;
+    assert_eq!(code_of(&missing), "NOT_FOUND");
+    let upper = world.id.to_uppercase();
+    for id in [world.id.as_str(), "", "x", r#"{"$ne":null}"#, &upper] {
+        assert_eq!(ada.gql(ONE, json!({ "id": id })).await, missing, "{id}");
+        let update = input(json!({ "id": id, "name": "Late" }));
+        assert_eq!(ada.code(UPDATE, update).await, "NOT_FOUND", "{id}");
+        let delete = input(json!({ "id": id }));
+        assert_eq!(ada.code(DELETE_PROJECT, delete).await, "NOT_FOUND", "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_name_and_description_are_accepted() {
+    let world = World::start().await;
+    let (name, description) = ("ä".repeat(100), "ä".repeat(10_000));
+    let project = input(json!({ "name": name, "description": description }));
+    let created = world.ada.data(CREATE_PROJECT, project).await["project"]["create"].clone();
+    assert_eq!(created["name"], name);
+    assert_eq!(created["description"], description);
+}
+
+/// A field and a value that it must refuse.
+fn wrong_values() -> Vec<(&'static str, Value)> {
+    let mut wrong = Vec::new();
+    for name in [
         "",
         "   ",
         "\n",
@@ -198,72 +193,62 @@ async fn each_field_of_a_project_is_bounded_and_named_when_refused() {
         "a\u{202e}b",
         "a\u{200b}b",
         "\u{feff}a",
-    ];
-    let wrong_names = wrong_names
-        .into_iter()
-        .map(str::to_owned)
-        .chain(["x".repeat(101), "ä".repeat(101)]);
-    let wrong_descriptions = ["a\u{0}b", "a\u{1b}[31m", "a\u{202e}b", "a\u{2066}b"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(["x".repeat(10_001)]);
-    let wrong: Vec<(&str, Value)> = (wrong_names.map(|name| ("name", json!(name))))
-        .chain(wrong_descriptions.map(|text| ("description", json!(text))))
-        .chain(
-            [json!("active"), json!("GONE"), json!(1), json!(["ACTIVE"])]
-                .map(|status| ("status", status)),
-        )
-        .chain([("name", json!(1)), ("description", json!({}))])
-        .collect();
-    for (field, value) in wrong {
-        let mut input = json!({ "name": "Fine" });
-        input[field] = value.clone();
-        assert_eq!(
-            ada.error(CREATE, json!({ "input": input })).await,
-            json!({ "code": "BAD_USER_INPUT", "field": field }),
-            "{value}"
-        );
-        input["id"] = json!(id);
-        assert_eq!(
-            ada.error(UPDATE, json!({ "input": input })).await,
-            json!({ "code": "BAD_USER_INPUT", "field": field }),
-            "{value}"
-        );
+    ] {
+        wrong.push(("name", json!(name)));
     }
-    assert_eq!(
-        ada.error(CREATE, json!({ "input": {} })).await["field"],
-        "name"
-    );
-    assert_eq!(
-        ada.error(CREATE, json!({ "input": { "name": null } }))
-            .await["field"],
-        "name"
-    );
-    assert_eq!(
-        ada.error(
-            CREATE,
-            json!({ "input": { "name": "Fine", "creator": "x" } })
-        )
-        .await["field"],
-        "creator"
-    );
-    assert_eq!(
-        ada.data(LIST, json!({})).await["projects"]["totalCount"],
-        2,
-        "nothing else was made"
-    );
-    assert_eq!(
-        ada.data(ONE, json!({ "id": id })).await["project"]["revision"],
-        1
-    );
-    local.stop().await.unwrap();
+    for name in ["x".repeat(101), "ä".repeat(101)] {
+        wrong.push(("name", json!(name)));
+    }
+    for description in [
+        "a\u{0}b",
+        "a\u{1b}[31m",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        &"x".repeat(10_001),
+    ] {
+        wrong.push(("description", json!(description)));
+    }
+    for status in [json!("active"), json!("GONE"), json!(1), json!(["ACTIVE"])] {
+        wrong.push(("status", status));
+    }
+    wrong.extend([("name", json!(1)), ("description", json!({}))]);
+    wrong
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn projects_are_filtered_ordered_and_counted() {
-    let (local, ada) = world().await;
-    ada.found("apex").await;
-    create(&ada.inside("apex"), "Elsewhere").await;
+async fn a_wrong_field_is_refused_by_name() {
+    let world = World::start().await;
+    let ada = &world.ada;
+    for (field, value) in wrong_values() {
+        let mut fields = json!({ "name": "Fine" });
+        fields[field] = value.clone();
+        let error = ada.error(CREATE_PROJECT, input(fields.clone())).await;
+        assert_eq!(error, bad_input(field), "{value}");
+        let error = ada.error(UPDATE, world.with_id(fields)).await;
+        assert_eq!(error, bad_input(field), "{value}");
+    }
+    for (fields, field) in [
+        (json!({}), "name"),
+        (json!({ "name": null }), "name"),
+        (json!({ "name": "Fine", "creator": "x" }), "creator"),
+    ] {
+        assert_eq!(
+            ada.error(CREATE_PROJECT, input(fields)).await["field"],
+            field
+        );
+    }
+    assert_eq!(
+        ada.data(LIST_PROJECTS, ()).await["projects"]["totalCount"],
+        1
+    );
+    assert_eq!(world.project().await["revision"], 1);
+}
+
+/// Ada with five projects in acme; there is another in a second tenant of hers.
+async fn five_projects(backend: &Local) -> Browser {
+    let ada = ada_in_acme(backend).await;
+    ada.create_tenant("apex").await;
+    create_project(&ada.in_tenant("apex"), "Elsewhere").await;
     for (name, status) in [
         ("delta", "ACTIVE"),
         ("Bravo", "ON_HOLD"),
@@ -272,11 +257,18 @@ async fn projects_are_filtered_ordered_and_counted() {
         ("Éclair", "COMPLETED"),
     ] {
         ada.data(
-            CREATE,
-            json!({ "input": { "name": name, "status": status } }),
+            CREATE_PROJECT,
+            input(json!({ "name": name, "status": status })),
         )
         .await;
     }
+    ada
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_are_ordered() {
+    let backend = start().await;
+    let ada = five_projects(&backend).await;
     for (order, expected) in [
         (
             "CREATED_AT_ASC",
@@ -289,12 +281,15 @@ async fn projects_are_filtered_ordered_and_counted() {
         ("NAME_ASC", ["Bravo", "Bravo", "alpha", "delta", "Éclair"]),
         ("NAME_DESC", ["Éclair", "delta", "alpha", "Bravo", "Bravo"]),
     ] {
-        assert_eq!(
-            names(&ada, json!({ "orderBy": order })).await,
-            expected,
-            "{order}"
-        );
+        let names = project_names(&ada, json!({ "orderBy": order })).await;
+        assert_eq!(names, expected, "{order}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_are_filtered_and_counted_over_all_pages() {
+    let backend = start().await;
+    let ada = five_projects(&backend).await;
     for (filter, expected) in [
         (json!({ "status": "ACTIVE" }), &["delta", "Bravo"][..]),
         (
@@ -312,347 +307,126 @@ async fn projects_are_filtered_ordered_and_counted() {
             &["delta", "Bravo", "alpha", "Bravo", "Éclair"],
         ),
     ] {
-        let page = ada.data(LIST, json!({ "where": filter, "first": 1 })).await;
-        assert_eq!(
-            page["projects"]["totalCount"],
-            expected.len(),
-            "of all pages: {filter}"
-        );
-        assert_eq!(
-            names(&ada, json!({ "where": filter })).await,
-            expected,
-            "{filter}"
-        );
-    }
-    assert_eq!(
-        ada.error(LIST, json!({ "where": { "name": "" } })).await,
-        json!({ "code": "BAD_USER_INPUT", "field": "name" })
-    );
-    local.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_show_each_project_once_whatever_comes_and_goes_meanwhile() {
-    let (local, ada) = world().await;
-    // Names come thrice each, so that the id must decide among equals.
-    let made = join_all((0..57).map(|at| {
-        let ada = ada.clone();
-        async move { create(&ada, &format!("Project {:02}", at % 19)).await }
-    }))
-    .await;
-    let made: BTreeSet<_> = made.into_iter().collect();
-    let mut fleeting = Vec::new();
-    for order in ["CREATED_AT_ASC", "CREATED_AT_DESC", "NAME_ASC", "NAME_DESC"] {
-        for (size, cursor, backward) in [("first", "after", false), ("last", "before", true)] {
-            let (mut seen, mut cursors, mut at) = (Vec::new(), Vec::new(), Value::Null);
-            loop {
-                let page = ada
-                    .data(LIST, json!({ "orderBy": order, size: 7, cursor: at }))
-                    .await["projects"]
-                    .clone();
-                let nodes = page["nodes"].as_array().unwrap();
-                let ids = nodes.iter().map(|node| text(node, "/id"));
-                seen.extend(if backward {
-                    ids.rev().collect::<Vec<_>>()
-                } else {
-                    ids.collect()
-                });
-                cursors.extend(
-                    page["edges"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .map(|edge| text(edge, "/cursor")),
-                );
-                assert!(
-                    nodes.len() <= 7 && page["totalCount"].as_u64().unwrap() >= 57,
-                    "{page}"
-                );
-                let (more, end) = if backward {
-                    ("hasPreviousPage", "startCursor")
-                } else {
-                    ("hasNextPage", "endCursor")
-                };
-                if page["pageInfo"][more] == false {
-                    break;
-                }
-                assert_eq!(nodes.len(), 7, "a full page, if there are more");
-                at = page["pageInfo"][end].clone();
-                // One that comes before, behind or between, and one that goes: perhaps the one that
-                // the cursor stands on.
-                for name in ["Project 00", "Project 09x", "Zebra"] {
-                    fleeting.push(create(&ada, name).await);
-                }
-                let last = seen
-                    .iter()
-                    .rev()
-                    .find(|id| fleeting.contains(id))
-                    .or(fleeting.first())
-                    .unwrap()
-                    .clone();
-                fleeting.retain(|id| *id != last);
-                ada.data(DELETE, json!({ "input": { "id": last } })).await;
-                assert!(seen.len() < 1_000, "the pages have no end");
-            }
-            let each: BTreeSet<_> = seen.iter().cloned().collect();
-            assert_eq!(
-                each.len(),
-                seen.len(),
-                "{order} {size}: one was shown twice"
-            );
-            assert!(
-                made.is_subset(&each),
-                "{order} {size}: {:?} were not shown",
-                made.difference(&each).collect::<Vec<_>>()
-            );
-            assert_eq!(
-                cursors.iter().collect::<BTreeSet<_>>().len(),
-                cursors.len(),
-                "each node has a cursor of its own"
-            );
-            for id in fleeting.drain(..) {
-                ada.data(DELETE, json!({ "input": { "id": id } })).await;
-            }
-        }
-    }
-    let left = ada.data(LIST, json!({ "first": 100 })).await["projects"].clone();
-    assert_eq!(
-        (
-            left["totalCount"].as_u64(),
-            left["nodes"].as_array().unwrap().len()
-        ),
-        (Some(57), 57)
-    );
-    let all: BTreeSet<_> = left["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|node| text(node, "/id"))
-        .collect();
-    assert_eq!(all, made);
-    let between = json!({ "after": left["edges"][9]["cursor"], "before": left["edges"][20]["cursor"], "first": 5 });
-    let between = ada.data(LIST, between).await["projects"]["nodes"].clone();
-    assert_eq!(
-        between.as_array().unwrap().as_slice(),
-        &left["nodes"].as_array().unwrap()[10..15]
-    );
-    local.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_sizes_and_cursors_are_refused_by_name() {
-    let (local, ada) = world().await;
-    for name in ["One", "Two", "Three"] {
-        create(&ada, name).await;
-    }
-    for (variables, field) in [
-        (json!({ "first": -1 }), "first"),
-        (json!({ "first": 101 }), "first"),
-        (json!({ "first": i32::MIN }), "first"),
-        (json!({ "last": -1 }), "last"),
-        (json!({ "last": 101 }), "last"),
-        (json!({ "first": 1, "last": 1 }), "last"),
-        (json!({ "first": 1.5 }), "first"),
-        (json!({ "first": "1" }), "first"),
-    ] {
-        assert_eq!(
-            ada.error(LIST, variables.clone()).await,
-            json!({ "code": "BAD_USER_INPUT", "field": field }),
-            "{variables}"
-        );
-    }
-    assert_eq!(names(&ada, json!({ "first": 0 })).await.len(), 0);
-    assert_eq!(names(&ada, json!({ "last": 100 })).await.len(), 3);
-    let cursor = |value: Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let id = "0".repeat(32);
-    let mut wrong = vec![
-        String::new(),
-        "x".to_owned(),
-        "!!!!".to_owned(),
-        "0".repeat(32),
-        cursor(json!([])),
-        cursor(json!([1])),
-    ];
-    wrong.extend(
-        [
-            json!([null, id]),
-            json!([{ "$ne": null }, id]),
-            json!([[1], id]),
-            json!([1, "x"]),
-            json!([1.5, id]),
-        ]
-        .map(cursor),
-    );
-    wrong.push(format!("{}=", cursor(json!([1, id]))));
-    for cursor in wrong {
-        for field in ["after", "before"] {
-            assert_eq!(
-                ada.error(LIST, json!({ field: cursor })).await,
-                json!({ "code": "BAD_USER_INPUT", "field": field }),
-                "{cursor}"
-            );
-        }
-    }
-    local.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_size_beyond_the_range_of_int_is_refused_by_name() {
-    let (local, ada) = world().await;
-    for size in [json!(3_000_000_000_u64), json!(-3_000_000_000_i64)] {
-        assert_eq!(
-            ada.error(LIST, json!({ "first": size })).await,
-            json!({ "code": "BAD_USER_INPUT", "field": "first" }),
-            "{size}"
-        );
-    }
-    local.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_of_another_order_is_refused_by_name() {
-    let (local, ada) = world().await;
-    for name in ["One", "Two", "Three"] {
-        create(&ada, name).await;
-    }
-    for (of, at) in [
-        ("NAME_ASC", "CREATED_AT_ASC"),
-        ("CREATED_AT_ASC", "NAME_ASC"),
-    ] {
-        let page = ada.data(LIST, json!({ "orderBy": of, "first": 1 })).await;
-        let answer = ada
-            .run(
-                LIST,
-                json!({ "orderBy": at, "after": page["projects"]["pageInfo"]["endCursor"] }),
-            )
+        let page = ada
+            .data(LIST_PROJECTS, json!({ "where": filter, "first": 1 }))
             .await;
-        assert_eq!(
-            answer["errors"][0]["extensions"],
-            json!({ "code": "BAD_USER_INPUT", "field": "after" }),
-            "{of} at {at}: {answer}"
-        );
+        assert_eq!(page["projects"]["totalCount"], expected.len(), "{filter}");
+        let names = project_names(&ada, json!({ "where": filter })).await;
+        assert_eq!(names, expected, "{filter}");
     }
-    local.stop().await.unwrap();
+    let error = ada
+        .error(LIST_PROJECTS, json!({ "where": { "name": "" } }))
+        .await;
+    assert_eq!(error, bad_input("name"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_makes_one_project_in_each_tenant() {
-    let (local, ada) = world().await;
-    ada.found("apex").await;
-    let key = |key: &str| {
-        [("idempotency-key".parse().unwrap(), key.parse().unwrap())]
-            .into_iter()
-            .collect::<HeaderMap>()
-    };
-    let said = |tenant: &'static str, name: &'static str, with: &'static str| {
-        let ada = ada.inside(tenant);
-        async move {
-            let answer = ada
-                .run_with(CREATE, json!({ "input": { "name": name } }), key(with))
-                .await;
-            text(&answer.json().await.unwrap(), "/data/project/create/id")
-        }
-    };
-    let mut ids = BTreeMap::new();
-    for (tenant, name, with) in [
+async fn an_idempotency_key_creates_one_project_for_each_tenant_and_input() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    ada.create_tenant("apex").await;
+    let mut ids = BTreeSet::new();
+    for (tenant, name, key) in [
         ("acme", "One", "k1"),
         ("apex", "One", "k1"),
         ("acme", "Two", "k1"),
         ("acme", "One", "k2"),
     ] {
-        let answers: BTreeSet<_> = join_all((0..10).map(|_| said(tenant, name, with)))
-            .await
-            .into_iter()
-            .collect();
-        assert_eq!(answers.len(), 1, "{tenant} {name} {with}");
-        ids.insert(answers.into_iter().next().unwrap(), tenant);
+        let keyed = ada.in_tenant(tenant).with_idempotency_key(key);
+        let created = join_all((0..10).map(|_| create_project(&keyed, name))).await;
+        let created: BTreeSet<_> = created.into_iter().collect();
+        assert_eq!(created.len(), 1, "{tenant} {name} {key}");
+        ids.extend(created);
     }
     assert_eq!(
         ids.len(),
         4,
-        "another tenant, body or key is another project"
+        "another tenant, input or key is another project"
     );
     for (tenant, expected) in [("acme", &["One", "Two", "One"][..]), ("apex", &["One"])] {
-        assert_eq!(
-            names(&ada.inside(tenant), json!({})).await,
-            expected,
-            "{tenant}"
-        );
+        let names = project_names(&ada.in_tenant(tenant), json!({})).await;
+        assert_eq!(names, expected, "{tenant}");
     }
-    local.stop().await.unwrap();
 }
 
-/// What the gateway has asked of MongoDB, by collection; whatever the workers ask goes by another
-/// name.
+/// What the gateway has asked of a collection; the workers' requests go by another name.
 async fn asked(database: &Database, collection: &str) -> Vec<Document> {
-    let by_gateway = doc! { "appName": "gateway", "ns": format!("{}.{collection}", database.name()), "op": { "$in": ["query", "command"] } };
-    database
-        .collection("system.profile")
+    let by_gateway = doc! {
+        "appName": "gateway",
+        "ns": format!("{}.{collection}", database.name()),
+        "op": { "$in": ["query", "command"] },
+    };
+    let profile = database.collection("system.profile");
+    let requests = profile
         .find(by_gateway)
         .sort(doc! { "ts": 1 })
         .await
-        .unwrap()
-        .try_collect()
+        .unwrap();
+    requests.try_collect().await.unwrap()
+}
+
+/// What a list of so many projects asks of each collection, and of accounts by a list of ids.
+async fn cost(
+    database: &Database,
+    ada: &Browser,
+    first: usize,
+) -> (BTreeMap<String, usize>, usize) {
+    let query = "
+        query($first: Int) {
+            projects(first: $first) {
+                nodes { name createdBy { firstname } tenant { normalizedName } }
+            }
+        }";
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    let answer = ada.data(query, json!({ "first": first })).await;
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+    let nodes = list(&answer["projects"]["nodes"]);
+    assert_eq!(nodes.len(), first);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| node["createdBy"]["firstname"] == "Ada"),
+        "{answer}"
+    );
+    let mut cost = BTreeMap::new();
+    for collection in collections(database.client(), database.name()).await {
+        let count = asked(database, &collection).await.len();
+        cost.insert(collection, count);
+    }
+    let accounts = asked(database, "account").await;
+    // The caller's own account is asked for by id, the creators' by a list of ids.
+    let creators = accounts
+        .iter()
+        .filter(|entry| entry.to_string().contains("$in"))
+        .count();
+    database
+        .collection::<Document>("system.profile")
+        .drop()
         .await
-        .unwrap()
+        .unwrap();
+    (cost, creators)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_projects_by_five_people_cost_one_query_for_all_creators() {
-    let (local, ada) = world().await;
+async fn fifty_projects_by_five_people_cost_as_much_as_one() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
     let mut people = vec![ada.clone()];
     for name in ["bob", "cyd", "dan", "eve"] {
-        let (browser, email) = (Browser::new(&local), format!("{name}@example.com"));
-        browser.join(&email).await;
-        ada.take_in(&browser, &email, "MEMBER").await;
-        people.push(browser.inside("acme"));
+        let email = format!("{name}@example.com");
+        let person = Browser::signed_up(&backend, &email).await;
+        ada.add_member(&person, &email, "MEMBER").await;
+        people.push(person.in_tenant("acme"));
     }
-    join_all((0..50).map(|at| {
-        let person = people[at % people.len()].clone();
-        async move { create(&person, &format!("Project {at}")).await }
-    }))
-    .await;
-    let mongo = Client::with_uri_str(local.servers.mongod.uri())
-        .await
-        .unwrap();
-    let database = mongo.database("ultimate_backend");
-    let query = "query($first: Int) { projects(first: $first) { nodes { name createdBy { firstname } tenant { normalizedName } } } }";
-    let mut costs = Vec::new();
-    for first in [1, 50] {
-        database.run_command(doc! { "profile": 2 }).await.unwrap();
-        let found = ada.data(query, json!({ "first": first })).await;
-        database.run_command(doc! { "profile": 0 }).await.unwrap();
-        let nodes = found["projects"]["nodes"].as_array().unwrap();
-        assert!(
-            nodes.len() == first
-                && nodes
-                    .iter()
-                    .all(|node| node["createdBy"]["firstname"] == "Ada"),
-            "{found}"
-        );
-        let accounts = asked(&database, "account").await;
-        // The caller's own account is asked for by id, the creators' by a list of ids.
-        let creators: Vec<_> = accounts
-            .iter()
-            .filter(|entry| entry.to_string().contains("$in"))
-            .collect();
-        assert_eq!(creators.len(), 1, "{first} projects: {accounts:#?}");
-        let mut cost = BTreeMap::new();
-        for collection in ["account", "session", "tenant", "member", "role", "project"] {
-            cost.insert(collection, asked(&database, collection).await.len());
-        }
-        costs.push(cost);
-        database
-            .collection::<Document>("system.profile")
-            .drop()
-            .await
-            .unwrap();
-    }
-    assert_eq!(costs[0], costs[1], "fifty cost as much as one");
+    join_all((0..50).map(|at| create_project(&people[at % 5], "Rocket"))).await;
+    let database = mongo(&backend).await.database(PLATFORM);
+    let (one, creators_of_one) = cost(&database, &ada, 1).await;
+    let (fifty, creators_of_fifty) = cost(&database, &ada, 50).await;
     assert_eq!(
-        (costs[0]["account"], costs[0]["tenant"]),
-        (2, 1),
-        "{costs:?}"
+        (creators_of_one, creators_of_fifty),
+        (1, 1),
+        "one query for all creators"
     );
-    local.stop().await.unwrap();
+    assert_eq!(one, fifty);
+    assert_eq!((one["account"], one["tenant"]), (2, 1), "{one:?}");
 }

@@ -1,257 +1,266 @@
-//! How soon what was taken away is refused: at every gateway, and also while workers die.
+//! How soon a revoked right is refused: at every gateway, and also while workers die.
 //!
-//! Measured from the moment in which whoever takes it away is answered.
+//! Each delay is measured from the answer to the revocation.
 
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use futures_util::future::join_all;
+use local::Local;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    mail::operator,
-    support::{Browser, DEADLINE, Gateway, PASSWORD, eventually, start, text},
+use crate::support::{
+    Browser, CREATE_TOKEN, DEADLINE, DELETE_MEMBER, DELETE_TOKEN, Gateway, PROJECTS, UPDATE_MEMBER,
+    code_of, eventually, member_role, operator, scopes, start, succeeded, text,
 };
 
 const ROUNDS: usize = 20;
-/// Deaths of a worker, each with four things in its hands: each costs its ack wait of 5 or 10
-/// seconds.
+/// Deaths of a worker, each while it holds four messages: each costs an ack wait of 5 or 10 seconds.
 const DEATHS: usize = 5;
 /// 99 of 100 refusals come within this, and all within [`LATEST`].
 const SOON: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_secs(5);
+/// How often a right is used while it is revoked; short beside the delays that are allowed.
+const POLL: Duration = Duration::from_millis(5);
+/// Longer than a worker's pull stays silent before the worker opens another, and so stands behind
+/// the pulls of other workers. Nothing at the broker shows when that has happened.
+const PULL_SILENCE: Duration = Duration::from_secs(12);
 
-const REMOVE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
-const UPDATE: &str =
-    "mutation($input: UpdateMemberInput!) { member { update(input: $input) { role } } }";
-const TOKEN: &str = "mutation { accessToken { create(input: { name: \"Robot\", scopes: [\"read_project\"] }) { token accessToken { id } } } }";
-const TOKEN_DELETE: &str = "mutation($id: ID!) { accessToken { delete(id: $id) { success } } }";
 const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
+const MEMBERS: &str = "{ members { totalCount } }";
+const PROFILE: &str = "{ profile { id } }";
 
-/// Asks again and again until it is refused, and a few times more; answers when it was refused
-/// first.
-fn watch(browser: Browser, query: &'static str, code: &'static str) -> JoinHandle<Instant> {
-    tokio::spawn(async move {
-        let begun = Instant::now();
-        loop {
-            let answer = browser.run(query, json!({})).await;
-            if !answer["errors"].is_null() {
-                assert_eq!(
-                    answer["errors"][0]["extensions"]["code"], code,
-                    "{query}: {answer}"
-                );
-                break;
-            }
-            assert!(begun.elapsed() < DEADLINE, "{query} is not refused");
-        }
-        let refused = Instant::now();
-        for _ in 0..5 {
-            assert_eq!(
-                browser.run(query, json!({})).await["errors"][0]["extensions"]["code"],
-                code,
-                "refused for good: {query}"
-            );
-        }
-        refused
-    })
-}
+const WAYS: [&str; 4] = [
+    "a member is removed",
+    "a role is changed",
+    "a token is deleted",
+    "all sessions are ended",
+];
 
-/// Something to take away, and how it shows that it is gone.
-struct Taken {
-    by: Browser,
+/// A right that is about to be revoked.
+struct Right {
+    /// Who revokes it, and how.
+    revoker: Browser,
     document: &'static str,
     variables: Value,
-    from: Browser,
+    /// Who has it, what shows that, and the code of the refusal.
+    holder: Browser,
     query: &'static str,
     code: &'static str,
 }
 
-impl Taken {
-    /// Takes it away while both gateways are asked; answers both delays.
-    async fn away(self, world: &World) -> [Duration; 2] {
-        let Self {
-            by,
-            document,
-            variables,
-            from,
-            query,
-            code,
-        } = self;
-        let at_second = from.at_gateway(&world.second);
-        for browser in [&from, &at_second] {
-            browser.data(query, json!({})).await;
-        }
-        let watches = [watch(from, query, code), watch(at_second, query, code)];
-        let answered = loop {
-            let answer = by.run(document, variables.clone()).await;
-            let code = &answer["errors"][0]["extensions"]["code"];
-            // Pending is no answer that it is done: whoever hears it says it again, and may hear
-            // that there is nothing any more.
-            if code != "PENDING" {
-                assert!(
-                    answer["errors"].is_null() || code == "NOT_FOUND" || code == "UNAUTHENTICATED",
-                    "{document}: {answer}"
-                );
-                break Instant::now();
+impl Right {
+    /// Uses the right until it is refused, and a few times more; returns when it was refused first.
+    fn watch(&self, holder: Browser) -> JoinHandle<Instant> {
+        let (query, code) = (self.query, self.code);
+        tokio::spawn(async move {
+            let start = Instant::now();
+            let mut answer = holder.gql(query, ()).await;
+            while succeeded(&answer) {
+                assert!(start.elapsed() < DEADLINE, "{query} is not refused");
+                sleep(POLL).await;
+                answer = holder.gql(query, ()).await;
             }
-        };
-        let [one, two] = watches;
+            let refused = Instant::now();
+            for _ in 0..5 {
+                assert_eq!(code_of(&answer), code, "{query}: {answer}");
+                answer = holder.gql(query, ()).await;
+            }
+            refused
+        })
+    }
+
+    /// Revokes the right while it is used at both gateways; returns both delays.
+    async fn revoke(self, second: &Gateway) -> [Duration; 2] {
+        let holders = [self.holder.clone(), self.holder.at_gateway(second)];
+        for holder in &holders {
+            holder.data(self.query, ()).await;
+        }
+        let [one, two] = holders.map(|holder| self.watch(holder));
+        loop {
+            let answer = self.revoker.gql(self.document, &self.variables).await;
+            let code = code_of(&answer);
+            // Pending does not mean done: the client repeats it, and may hear that nothing is left.
+            if code == "PENDING" {
+                continue;
+            }
+            let gone = code == "NOT_FOUND" || code == "UNAUTHENTICATED";
+            assert!(succeeded(&answer) || gone, "{}: {answer}", self.document);
+            break;
+        }
+        let answered = Instant::now();
         [one.await.unwrap(), two.await.unwrap()]
             .map(|refused| refused.saturating_duration_since(answered))
     }
 }
 
-/// A backend with two gateways, an owner, and one who is about to lose something.
+/// A backend with two gateways, an owner, and a person for each way to lose a right.
 struct World {
-    local: local::Local,
+    backend: Local,
     second: Gateway,
-    ada: Browser,
-    /// One for each of the ways to lose something.
+    owner: Browser,
     people: Vec<Browser>,
+}
+
+fn email(way: usize) -> String {
+    format!("user{way}@example.com")
 }
 
 impl World {
     async fn start() -> Self {
-        let local = start().await;
-        let second = Gateway::start(&local, |_| {}).await;
-        let (ada, mut people) = (Browser::new(&local), Vec::new());
-        ada.join("ada@example.com").await;
-        ada.found("acme").await;
-        for way in 0..WAYS.len() {
-            people.push(Browser::new(&local));
-            people[way].join(&format!("user{way}@example.com")).await;
-        }
+        let backend = start().await;
+        let second = Gateway::start(&backend, |_| {}).await;
+        let owner = Browser::signed_up(&backend, "ada@example.com").await;
+        owner.create_tenant("acme").await;
+        let emails: Vec<_> = (0..WAYS.len()).map(email).collect();
+        let people = emails
+            .iter()
+            .map(|email| Browser::signed_up(&backend, email));
+        let people = join_all(people).await;
         Self {
-            ada: ada.inside("acme"),
+            owner: owner.in_tenant("acme"),
             people,
             second,
-            local,
+            backend,
         }
     }
 
-    /// What is to be taken away in the n-th way; `member` is the one's id, taken in anew where they
-    /// were removed.
-    async fn prepare(&self, way: usize, member: &mut Option<String>) -> Taken {
-        let (person, email) = (&self.people[way], format!("user{way}@example.com"));
+    /// Grants the right that is revoked in the n-th way. `member` is the person's id; a removed
+    /// person is added again.
+    async fn grant(&self, way: usize, member: &mut Option<String>) -> Right {
+        let person = &self.people[way];
         if member.is_none() {
-            *member = Some(self.ada.take_in(person, &email, "DEVELOPER").await);
+            *member = Some(
+                self.owner
+                    .add_member(person, &email(way), "DEVELOPER")
+                    .await,
+            );
         }
-        let (by, from) = (self.ada.clone(), person.inside("acme"));
+        let (revoker, holder) = (self.owner.clone(), person.in_tenant("acme"));
         match way {
-            0 => {
-                let variables = json!({ "id": member.take().unwrap() });
-                Taken {
-                    by,
-                    document: REMOVE,
-                    variables,
-                    from,
-                    query: "{ projects { totalCount } }",
-                    code: "NOT_FOUND",
-                }
-            }
+            0 => Right {
+                revoker,
+                document: DELETE_MEMBER,
+                variables: json!({ "id": member.take() }),
+                holder,
+                query: PROJECTS,
+                code: "NOT_FOUND",
+            },
             1 => {
-                let role = |role: &str| json!({ "input": { "id": member.as_deref().unwrap(), "role": role } });
-                by.data(UPDATE, role("DEVELOPER")).await;
-                Taken {
-                    by,
-                    document: UPDATE,
-                    variables: role("GUEST"),
-                    from,
-                    query: "{ members { totalCount } }",
+                let id = member.as_deref().unwrap();
+                revoker
+                    .data(UPDATE_MEMBER, member_role(id, "DEVELOPER"))
+                    .await;
+                Right {
+                    revoker,
+                    document: UPDATE_MEMBER,
+                    variables: member_role(id, "GUEST"),
+                    holder,
+                    query: MEMBERS,
                     code: "FORBIDDEN",
                 }
             }
             2 => {
-                let made = by.data(TOKEN, json!({})).await;
-                let from = Browser::machine(&self.local, &text(&made, "/accessToken/create/token"));
-                let variables = json!({ "id": text(&made, "/accessToken/create/accessToken/id") });
-                Taken {
-                    by,
-                    document: TOKEN_DELETE,
-                    variables,
-                    from,
-                    query: "{ projects { totalCount } }",
+                let created = revoker.data(CREATE_TOKEN, scopes(&["read_project"])).await;
+                let token = text(&created, "/accessToken/create/token");
+                let id = text(&created, "/accessToken/create/accessToken/id");
+                Right {
+                    revoker,
+                    document: DELETE_TOKEN,
+                    variables: json!({ "id": id }),
+                    holder: Browser::machine(&self.backend, &token),
+                    query: PROJECTS,
                     code: "UNAUTHENTICATED",
                 }
             }
             _ => {
-                let phone = Browser::new(&self.local);
+                let phone = Browser::new(&self.backend);
                 for browser in [&phone, person] {
-                    assert!(browser.login(&email, PASSWORD).await["errors"].is_null());
+                    browser.log_in(&email(way)).await;
                 }
-                Taken {
-                    by: phone,
+                Right {
+                    revoker: phone,
                     document: REVOKE_ALL,
-                    variables: json!({}),
-                    from,
-                    query: "{ profile { id } }",
+                    variables: Value::Null,
+                    holder,
+                    query: PROFILE,
                     code: "UNAUTHENTICATED",
                 }
             }
         }
     }
 
-    async fn stop(self) {
-        self.second.stop().await;
-        self.local.stop().await.unwrap();
-    }
-
-    /// Further workers, with a runtime of their own and these loops alone.
-    fn workers(&self, loops: &str) -> tokio::runtime::Runtime {
-        let (nats_url, mongo_url) = (
-            self.local.servers.nats.url(servers::Role::Workers),
-            self.local.gateway().mongo_url.clone(),
-        );
+    /// Further workers that run these loops, in a runtime of their own.
+    fn spawn_workers(&self, loops: &str) -> tokio::runtime::Runtime {
+        let nats_url = self.backend.servers.nats.url(servers::Role::Workers);
         let secret = "k".repeat(32);
-        let words = [
-            "--nats-url",
-            &nats_url,
-            "--mongo-url",
-            &mongo_url,
-            "--smtp-url",
-            "smtp://127.0.0.1:1",
-            "--secret",
-            &secret,
+        let arguments = [
+            ["--nats-url", &nats_url],
+            ["--mongo-url", &self.backend.gateway().mongo_url],
+            ["--smtp-url", "smtp://127.0.0.1:1"],
+            ["--secret", &secret],
+            ["--loops", loops],
         ];
-        let words = words.into_iter().chain(["--loops", loops]);
-        let command = <workers::config::Config as clap::Args>::augment_args(
-            clap::Command::new("workers").no_binary_name(true),
-        );
-        let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(
-            &command.get_matches_from(words),
-        )
-        .unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.spawn(workers::run(config, CancellationToken::new()));
+        let command = clap::Command::new("workers").no_binary_name(true);
+        let command = <workers::config::Config as clap::Args>::augment_args(command);
+        let matches = command.get_matches_from(arguments.as_flattened());
+        let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(&matches);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(workers::run(config.unwrap(), CancellationToken::new()));
         runtime
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what was measured is for people to read: run with `--nocapture`"
-)]
 fn assert_soon(what: &str, mut delays: Vec<Duration>) {
     delays.sort();
-    let (at_99, latest) = (
-        delays[(delays.len() * 99).div_ceil(100) - 1],
-        delays[delays.len() - 1],
-    );
+    let at_99 = delays[(delays.len() * 99).div_ceil(100) - 1];
+    let (median, latest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
     println!(
-        "{what}: {} measured, median {:?}, 99 % {at_99:?}, latest {latest:?}",
-        delays.len(),
-        delays[delays.len() / 2]
+        "{what}: median {median:?}, 99 % {at_99:?}, latest {latest:?} of {}",
+        delays.len()
     );
     assert!(at_99 <= SOON && latest <= LATEST, "{what}: {delays:?}");
 }
 
-/// The consumers that a mutation goes by.
+async fn assert_refused_soon(way: usize) {
+    let world = World::start().await;
+    let (mut delays, mut member) = (Vec::new(), None);
+    for _ in 0..ROUNDS {
+        delays.extend(
+            world
+                .grant(way, &mut member)
+                .await
+                .revoke(&world.second)
+                .await,
+        );
+    }
+    assert_soon(WAYS[way], delays);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_is_refused_by_every_gateway_within_seconds() {
+    assert_refused_soon(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weakened_member_is_refused_by_every_gateway_within_seconds() {
+    assert_refused_soon(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_token_is_refused_by_every_gateway_within_seconds() {
+    assert_refused_soon(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_is_refused_by_every_gateway_within_seconds() {
+    assert_refused_soon(3).await;
+}
+
+/// The consumers that these mutations pass.
 const CONSUMERS: [(&str, &str); 6] = [
     ("COMMANDS", "commands_member"),
     ("COMMANDS", "commands_access_token"),
@@ -261,103 +270,70 @@ const CONSUMERS: [(&str, &str); 6] = [
     ("EVENTS", "views_account"),
 ];
 
-/// How many workers wait for messages, counted once for each of these consumers; and how many
-/// messages are in somebody's hands.
-async fn consumers(operator: &jetstream::Context) -> (usize, usize) {
-    let (mut waiting, mut held) = (0, 0);
+/// How many pulls wait for messages at these consumers, and how many messages are held.
+async fn pulls_and_held(operator: &jetstream::Context) -> (usize, usize) {
+    let (mut pulls, mut held) = (0, 0);
     for (stream, consumer) in CONSUMERS {
-        let info = operator
-            .get_stream(stream)
-            .await
-            .unwrap()
-            .consumer_info(consumer)
-            .await
-            .unwrap();
-        waiting += info.num_waiting;
+        let stream = operator.get_stream(stream).await.unwrap();
+        let info = stream.consumer_info(consumer).await.unwrap();
+        pulls += info.num_waiting;
         held += info.num_ack_pending;
     }
-    (waiting, held)
+    (pulls, held)
 }
 
-const WAYS: [&str; 4] = [
-    "a member removed",
-    "a role changed",
-    "a token deleted",
-    "all sessions ended",
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_away_is_refused_at_both_gateways_within_seconds() {
-    let world = World::start().await;
-    for (way, name) in WAYS.into_iter().enumerate() {
-        let (mut delays, mut member) = (Vec::new(), None);
-        for _ in 0..ROUNDS {
-            delays.extend(world.prepare(way, &mut member).await.away(&world).await);
-        }
-        assert_soon(name, delays);
-    }
-    world.stop().await;
-}
-
-/// A worker dies with messages in its hands: it stands still, the broker gives it what comes next,
+/// A worker dies while it holds messages: it stands still, the broker gives it the next messages,
 /// then its runtime goes with all its tasks. Nothing is finished, acknowledged or given back, as by
-/// SIGSTOP and SIGKILL; what differs is that its connections are closed by us and not by the
-/// kernel. One worker lives on, and must do what the dead one had taken.
-async fn refused_in_time_while_workers_die(loops: &str) {
+/// SIGSTOP and SIGKILL; the difference is that we close its connections and not the kernel. One
+/// worker lives on, and must do the work of the dead one.
+async fn assert_refused_soon_while_workers_die(loops: &str) {
     let world = World::start().await;
-    let operator = operator(&world.local).await;
-    let alone = consumers(&operator).await.0;
-    let (mut all, mut members, mut in_hands) = (Vec::new(), [const { None }; WAYS.len()], 0);
+    let operator = operator(&world.backend).await;
+    let alone = pulls_and_held(&operator).await.0;
+    let (mut delays, mut members, mut held) = (Vec::new(), [const { None }; WAYS.len()], 0);
     for _ in 0..DEATHS {
-        // What the one before held is done, so that only what is measured meets a death.
+        // The messages of the death before are done, so that only those that follow meet a death.
         eventually("the end of a death", || async {
-            consumers(&operator).await == (alone, 0)
+            pulls_and_held(&operator).await == (alone, 0)
         })
         .await;
-        let mut taken = Vec::new();
+        let mut rights = Vec::new();
         for (way, member) in members.iter_mut().enumerate() {
-            taken.push(world.prepare(way, member).await);
+            rights.push(world.grant(way, member).await);
         }
-        let doomed = world.workers(loops);
+        let doomed = world.spawn_workers(loops);
         eventually("a second worker", || async {
-            consumers(&operator).await == (alone + CONSUMERS.len() / 2, 0)
+            pulls_and_held(&operator).await == (alone + CONSUMERS.len() / 2, 0)
         })
         .await;
         let (release, stand_still) = std::sync::mpsc::channel::<()>();
         doomed.spawn(async move { stand_still.recv() });
-        // The broker serves whoever has asked first. A worker that hears nothing asks anew after
-        // ten seconds, and stands behind the doomed one from then on; nothing at the broker shows
-        // when.
-        tokio::time::sleep(Duration::from_secs(12)).await;
+        sleep(PULL_SILENCE).await;
         let die = async {
-            // Each of the four is in its hands, or has gone by it.
-            let begun = Instant::now();
-            let mut held = 0;
-            while held < 3 && begun.elapsed() < Duration::from_secs(1) {
-                held = consumers(&operator).await.1;
+            // Each of the four messages is held by it, or has gone elsewhere.
+            let (start, mut held) = (Instant::now(), 0);
+            while held < 3 && start.elapsed() < Duration::from_secs(1) {
+                held = pulls_and_held(&operator).await.1;
             }
             doomed.shutdown_background();
             drop(release);
             held
         };
-        let (delays, held) = tokio::join!(
-            join_all(taken.into_iter().map(|taken| taken.away(&world))),
-            die
-        );
-        all.extend(delays.into_iter().flatten());
-        in_hands += held;
+        let revocations = rights.into_iter().map(|right| right.revoke(&world.second));
+        let (revoked, held_by_it) = tokio::join!(join_all(revocations), die);
+        delays.extend(revoked.into_iter().flatten());
+        held += held_by_it;
     }
-    assert!(in_hands > 0, "no worker died with anything in its hands");
-    assert_soon(&format!("while workers for {loops} die"), all);
-    world.stop().await;
+    assert!(held > 0, "no worker died while it held a message");
+    assert_soon(&format!("while workers for {loops} die"), delays);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_away_is_refused_in_time_also_while_those_die_who_decide() {
-    refused_in_time_while_workers_die("commands").await;
+async fn a_revoked_right_is_refused_within_seconds_while_command_workers_die() {
+    assert_refused_soon_while_workers_die("commands").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_away_is_refused_in_time_also_while_those_die_who_keep_the_views() {
-    refused_in_time_while_workers_die("views").await;
+async fn a_revoked_right_is_refused_within_seconds_while_view_workers_die() {
+    assert_refused_soon_while_workers_die("views").await;
 }

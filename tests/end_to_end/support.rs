@@ -1,41 +1,62 @@
-//! A person's browser and mailbox: HTTP in, HTTP out, mail by SMTP. Nothing of the product is
-//! reached from inside.
+//! What the tests share: a backend, a person's browser and mailbox, and the documents that many
+//! tests send.
+//!
+//! A backend stops with its test: dropping it kills its two servers and removes their folder.
+
+mod browser;
+mod operator;
+mod socket;
+mod team;
 
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
+use events_schema::{BuiltInRole, Permission};
 use local::{Local, Options};
-use reqwest::{Response, StatusCode, header::HeaderMap};
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Far more than anything here takes; reached only by what is broken.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub use browser::Browser;
+pub use operator::{
+    PLATFORM, collections, documents, mongo, operator, stored_owners, tenant_views,
+};
+pub use socket::{EVENTS, Socket};
+pub use team::{
+    ASSIGN_ROLE, CREATE_ROLE, DELETE_ROLE, Team, UNASSIGN_ROLE, UPDATE_ROLE, assignment,
+    create_role, member_role, role, scopes,
+};
+
+/// Far more than anything here takes; only a broken backend reaches it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct horse battery staple";
+pub const OTHER_PASSWORD: &str = "another quite long password";
+/// An id that nothing has.
+pub const MISSING: &str = "0123456789abcdef0123456789abcdef";
 
 /// A backend on free ports, in a temporary folder.
 pub async fn start() -> Local {
-    start_with_mail_attempts(12).await
+    Local::start(options()).await.unwrap()
 }
 
 pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
-    Local::start(Options {
+    let options = Options {
         mail_attempts,
         ..options()
-    })
-    .await
-    .unwrap()
+    };
+    Local::start(options).await.unwrap()
 }
 
-/// With further options of the gateway.
+/// A backend whose gateway has further options.
 pub async fn start_with(gateway: &[&str]) -> Local {
-    Local::start(Options {
-        gateway: gateway.iter().map(|word| (*word).to_owned()).collect(),
+    let gateway = gateway.iter().map(|word| (*word).to_owned()).collect();
+    let options = Options {
+        gateway,
         ..options()
-    })
-    .await
-    .unwrap()
+    };
+    Local::start(options).await.unwrap()
 }
 
 fn options() -> Options {
@@ -49,238 +70,168 @@ fn options() -> Options {
     }
 }
 
-/// A browser: keeps its cookies.
-#[derive(Clone)]
-pub struct Browser {
-    http: reqwest::Client,
-    url: String,
-    mail_url: String,
-    /// Sent with every request.
-    headers: HeaderMap,
+/// Ada with her tenant `acme`; her browser names it in every request.
+pub async fn ada_in_acme(backend: &Local) -> Browser {
+    let ada = Browser::signed_up(backend, "ada@example.com").await;
+    ada.create_tenant("acme").await;
+    ada.in_tenant("acme")
 }
 
-impl Browser {
-    pub fn new(local: &Local) -> Self {
-        Self::at(&local.url(), &local.mail_url())
-    }
+/// Ada and Bob, signed up; nobody has a tenant yet.
+pub async fn ada_and_bob(backend: &Local) -> (Browser, Browser) {
+    tokio::join!(
+        Browser::signed_up(backend, "ada@example.com"),
+        Browser::signed_up(backend, "bob@example.com")
+    )
+}
 
-    pub fn at(url: &str, mail_url: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .cookie_store(true)
-            .user_agent("Browser/1.0")
-            .build()
-            .unwrap();
+/// A further gateway of a backend, configured a little differently. It stops when it is dropped.
+pub struct Gateway {
+    address: std::net::SocketAddr,
+    _shutdown: DropGuard,
+}
+
+impl Gateway {
+    pub async fn start(backend: &Local, change: impl FnOnce(&mut gateway::Config)) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let mut config = backend.gateway().clone();
+        change(&mut config);
+        // A request that comes before it serves waits in the listener's queue.
+        tokio::spawn(gateway::run(config, listener, shutdown.clone()));
         Self {
-            http,
-            url: url.to_owned(),
-            mail_url: mail_url.to_owned(),
-            headers: HeaderMap::new(),
+            address,
+            _shutdown: shutdown.drop_guard(),
         }
     }
 
-    /// The same browser, its requests naming this tenant by slug or id.
-    pub fn inside(&self, tenant: &str) -> Self {
-        self.with_header("x-tenant", tenant)
-    }
-
-    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
-        let mut browser = self.clone();
-        browser.headers.insert(name, value.parse().unwrap());
-        browser
-    }
-
-    /// A machine with this access token, and no cookies.
-    pub fn machine(local: &Local, token: &str) -> Self {
-        Self::new(local).with_header("authorization", &format!("Bearer {token}"))
-    }
-
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    /// Runs a document; answers the whole body.
-    pub async fn run(&self, query: &str, variables: Value) -> Value {
-        self.run_with(query, variables, HeaderMap::new())
-            .await
-            .json()
-            .await
-            .unwrap()
-    }
-
-    pub async fn run_with(&self, query: &str, variables: Value, headers: HeaderMap) -> Response {
-        let body = json!({ "query": query, "variables": variables });
-        self.http
-            .post(self.url("/graphql"))
-            .headers(self.headers.clone())
-            .headers(headers)
-            .json(&body)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    /// Runs a document that must succeed; answers its data.
-    pub async fn data(&self, query: &str, variables: Value) -> Value {
-        let mut body = self.run(query, variables).await;
-        assert!(body.get("errors").is_none(), "{query}: {body}");
-        body["data"].take()
-    }
-
-    /// Runs a document that must fail; answers the extensions of its first error.
-    pub async fn error(&self, query: &str, variables: Value) -> Value {
-        let body = self.run(query, variables).await;
-        let error = &body["errors"][0];
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|message| !message.is_empty()),
-            "{query}: {body}"
-        );
-        error["extensions"].clone()
-    }
-
-    pub async fn register(&self, email: &str) -> Value {
-        let input = json!({ "firstname": "Ada", "lastname": "Lovelace", "email": email, "password": PASSWORD });
-        self.run(REGISTER, json!({ "input": input })).await
-    }
-
-    pub async fn login(&self, email: &str, password: &str) -> Value {
-        self.run(LOGIN, json!({ "input": { "service": "Password", "params": { "email": email, "password": password } } })).await
-    }
-
-    /// Registers, answers the mail and logs in.
-    pub async fn join(&self, email: &str) {
-        let answer = self.register(email).await;
-        assert_eq!(
-            answer["data"]["account"]["register"]["success"], true,
-            "{answer}"
-        );
-        let code = code(&self.mail(email, "code", 1).await);
-        self.data(VERIFY, json!({ "input": { "email": email, "code": code } }))
-            .await;
-        let answer = self.login(email, PASSWORD).await;
-        assert_eq!(
-            answer["data"]["account"]["login"]["user"]["email"], email,
-            "{answer}"
-        );
-    }
-
-    /// Founds a tenant and answers it; its slug is its name.
-    pub async fn found(&self, slug: &str) -> Value {
-        self.data(
-            FOUND,
-            json!({ "input": { "name": slug, "normalizedName": slug } }),
-        )
-        .await["tenant"]["create"]
-            .clone()
-    }
-
-    /// Has `guest` join this browser's tenant in a role; answers their id as a member.
-    pub async fn take_in(&self, guest: &Self, email: &str, role: &str) -> String {
-        let invited = self
-            .data(INVITE, json!({ "input": { "email": email, "role": role } }))
-            .await;
-        // The latest: an address may be invited to several tenants.
-        let nth = guest
-            .mails()
-            .await
-            .iter()
-            .filter(|mail| {
-                mail["to"][0] == email && mail["text"].as_str().unwrap().contains("invited")
-            })
-            .count();
-        let id = invited["member"]["invite"]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let mut nth = nth.max(1);
-        loop {
-            let token = token(&guest.mail(email, "invited", nth).await);
-            let answer = guest
-                .run(ACCEPT, json!({ "input": { "token": token } }))
-                .await;
-            if answer["errors"].is_null() {
-                return id;
-            }
-            // That was an earlier one; the latest is on its way.
-            nth += 1;
-        }
-    }
-
-    /// All mail there is.
-    pub async fn mails(&self) -> Vec<Value> {
-        self.http
-            .get(format!("{}/messages", self.mail_url))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap()
-    }
-
-    /// The n-th mail to this address whose text has this word, waited for.
-    pub async fn mail(&self, to: &str, word: &str, nth: usize) -> Value {
-        let start = Instant::now();
-        loop {
-            let found = self
-                .mails()
-                .await
-                .into_iter()
-                .filter(|mail| mail["to"][0] == to && mail["text"].as_str().unwrap().contains(word))
-                .nth(nth - 1);
-            if let Some(mail) = found {
-                return mail;
-            }
-            assert!(
-                start.elapsed() < DEADLINE,
-                "no mail {nth} to {to} with {word:?} in it: {:#?}",
-                self.mails().await
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Whether the profile is shown.
-    pub async fn is_logged_in(&self) -> bool {
-        let body = self.run("{ profile { id } }", json!({})).await;
-        assert!(
-            body["data"]["profile"]["id"].is_string()
-                || body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED",
-            "{body}"
-        );
-        body["data"]["profile"]["id"].is_string()
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
     }
 }
 
-pub const REGISTER: &str =
-    "mutation($input: RegisterInput!) { account { register(input: $input) { success } } }";
-pub const LOGIN: &str = "mutation($input: LoginInput!) { account { login(input: $input) { user { id email verified } session { id device current } } } }";
-pub const FOUND: &str = "mutation($input: CreateTenantInput!) { tenant { create(input: $input) { id name normalizedName revision database { kind host } } } }";
-pub const INVITE: &str = "mutation($input: InviteMemberInput!) { member { invite(input: $input) { id email role status revision } } }";
-pub const ACCEPT: &str = "mutation($input: InvitationInput!) { member { acceptInvitation(input: $input) { id normalizedName } } }";
-pub const VERIFY: &str = "mutation($input: VerifyAccountInput!) { account { verifyAccount(input: $input) { success } } }";
+pub const REGISTER: &str = "
+    mutation($input: RegisterInput!) {
+        account { register(input: $input) { success } }
+    }";
+pub const LOGIN: &str = "
+    mutation($input: LoginInput!) {
+        account {
+            login(input: $input) {
+                user { id email verified }
+                session { id device current }
+            }
+        }
+    }";
+pub const VERIFY: &str = "
+    mutation($input: VerifyAccountInput!) {
+        account { verifyAccount(input: $input) { success } }
+    }";
+pub const CREATE_TENANT: &str = "
+    mutation($input: CreateTenantInput!) {
+        tenant {
+            create(input: $input) { id name normalizedName revision database { kind host } }
+        }
+    }";
+pub const DELETE_ACME: &str = r#"
+    mutation {
+        tenant { delete(input: { normalizedName: "acme" }) { success } }
+    }"#;
+pub const INVITE: &str = "
+    mutation($input: InviteMemberInput!) {
+        member { invite(input: $input) { id email role status revision } }
+    }";
+pub const ACCEPT_INVITATION: &str = "
+    mutation($input: InvitationInput!) {
+        member { acceptInvitation(input: $input) { id normalizedName } }
+    }";
+pub const UPDATE_MEMBER: &str = "
+    mutation($input: UpdateMemberInput!) {
+        member { update(input: $input) { id role status revision } }
+    }";
+pub const DELETE_MEMBER: &str = "
+    mutation($id: ID!) {
+        member { delete(id: $id) { success } }
+    }";
+pub const CREATE_PROJECT: &str = "
+    mutation($input: CreateProjectInput!) {
+        project {
+            create(input: $input) {
+                id name description status revision createdAt updatedAt
+                createdBy { id firstname }
+                tenant { normalizedName }
+            }
+        }
+    }";
+pub const DELETE_PROJECT: &str = "
+    mutation($input: DeleteProjectInput!) {
+        project { delete(input: $input) { success } }
+    }";
+pub const PROJECTS: &str = "{ projects { totalCount nodes { name } } }";
+pub const CREATE_TOKEN: &str = "
+    mutation($input: CreateAccessTokenInput!) {
+        accessToken { create(input: $input) { token accessToken { id name scopes } } }
+    }";
+pub const DELETE_TOKEN: &str = "
+    mutation($id: ID!) {
+        accessToken { delete(id: $id) { success } }
+    }";
+pub const PERMISSIONS: &str = "{ me { permissions } }";
+
+/// The variables of every mutation whose one argument is `input`.
+pub fn input(input: Value) -> Value {
+    json!({ "input": input })
+}
+
+pub fn credentials(email: &str, password: &str) -> Value {
+    let params = json!({ "email": email, "password": password });
+    input(json!({ "service": "Password", "params": params }))
+}
 
 /// The six-digit code in a mail.
 pub fn code(mail: &Value) -> String {
     let text = mail["text"].as_str().unwrap();
-    text.split_whitespace()
-        .find(|word| word.len() == 6 && word.bytes().all(|c| c.is_ascii_digit()))
-        .unwrap_or_else(|| panic!("{text}"))
+    let is_code = |word: &&str| word.len() == 6 && word.bytes().all(|c| c.is_ascii_digit());
+    let code = text.split_whitespace().find(is_code);
+    code.unwrap_or_else(|| panic!("no code in {text}"))
         .to_owned()
 }
 
 /// The token of the link in a mail.
 pub fn token(mail: &Value) -> String {
     let text = mail["text"].as_str().unwrap();
-    let (_, rest) = text
-        .split_once("token=")
-        .unwrap_or_else(|| panic!("{text}"));
+    let link = text.split_once("token=");
+    let (_, rest) = link.unwrap_or_else(|| panic!("no link in {text}"));
     rest.split_whitespace().next().unwrap().to_owned()
+}
+
+/// The text at a path such as `/member/invite/id`.
+pub fn text(value: &Value, path: &str) -> String {
+    let text = value.pointer(path).and_then(Value::as_str);
+    text.unwrap_or_else(|| panic!("no text at {path} in {value}"))
+        .to_owned()
+}
+
+/// The items of a list, such as a connection's nodes.
+pub fn list(value: &Value) -> &Vec<Value> {
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("not a list: {value}"))
+}
+
+/// The code of the first error of an answer; null where it has none.
+pub fn code_of(answer: &Value) -> &Value {
+    &answer["errors"][0]["extensions"]["code"]
+}
+
+pub fn succeeded(answer: &Value) -> bool {
+    answer["errors"].is_null()
+}
+
+/// What an error says of an input, as `Browser::error` returns it.
+pub fn bad_input(field: &str) -> Value {
+    json!({ "code": "BAD_USER_INPUT", "field": field })
 }
 
 /// Polls until it holds.
@@ -289,83 +240,87 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     while !holds().await {
         assert!(
             start.elapsed() < DEADLINE,
-            "{what} did not come within {DEADLINE:?}"
+            "{what}: not within {DEADLINE:?}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// That an answer is an error of this status and code.
+/// Asserts that an answer is an error of this status and code.
 pub async fn assert_refused(what: &str, response: Response, status: StatusCode, code: &str) {
     assert_eq!(response.status(), status, "{what}");
-    let body: Value = response
-        .json()
-        .await
-        .unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_eq!(
-        body["errors"][0]["extensions"]["code"], code,
-        "{what}: {body}"
-    );
+    let body = response.json::<Value>().await;
+    let body = body.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(code_of(&body), code, "{what}: {body}");
 }
 
-/// A further gateway of a backend, configured a little differently.
-pub struct Gateway {
-    address: std::net::SocketAddr,
-    shutdown: tokio_util::sync::CancellationToken,
-    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+/// Every permission that there is, sorted.
+pub fn permissions() -> Vec<String> {
+    let mut all: Vec<_> = Permission::ALL.iter().map(ToString::to_string).collect();
+    all.sort();
+    all
 }
 
-impl Gateway {
-    pub async fn start(local: &Local, change: impl FnOnce(&mut gateway::Config)) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, shutdown) = (
-            listener.local_addr().unwrap(),
-            tokio_util::sync::CancellationToken::new(),
-        );
-        let mut config = local.gateway().clone();
-        change(&mut config);
-        // What is asked before it serves waits in the listener's queue.
-        let running = tokio::spawn(gateway::run(config, listener, shutdown.clone()));
-        Self {
-            address,
-            shutdown,
-            running,
+/// What a guest holds, as the API lists it.
+pub fn guest_permissions() -> Vec<String> {
+    BuiltInRole::Guest
+        .permissions()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+pub const MEMBERS: &str = "
+    query($where: MemberFilter, $orderBy: MemberOrder) {
+        members(where: $where, orderBy: $orderBy) {
+            totalCount
+            nodes { id email role status revision }
         }
-    }
+    }";
 
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.address
-    }
-
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.running.await.unwrap().unwrap();
-    }
+/// The variables of [`INVITE`].
+pub fn invite(email: &str, role: &str) -> Value {
+    input(json!({ "email": email, "role": role }))
 }
 
-impl Browser {
-    /// The same browser, with its cookies, at another gateway: cookies do not know of ports.
-    pub fn at_gateway(&self, gateway: &Gateway) -> Self {
-        Self {
-            url: format!("http://{}", gateway.address()),
-            ..self.clone()
+/// The addresses of a list of members, in its order.
+pub async fn emails(browser: &Browser, variables: Value) -> Vec<String> {
+    let members = browser.data(MEMBERS, variables).await;
+    list(&members["members"]["nodes"])
+        .iter()
+        .map(|member| text(member, "/email"))
+        .collect()
+}
+
+pub const LIST_PROJECTS: &str = "
+    query(
+        $where: ProjectFilter, $orderBy: ProjectOrder,
+        $first: Int, $after: String, $last: Int, $before: String
+    ) {
+        projects(
+            where: $where, orderBy: $orderBy,
+            first: $first, after: $after, last: $last, before: $before
+        ) {
+            totalCount
+            nodes { id name }
+            edges { cursor }
+            pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
         }
-    }
+    }";
 
-    /// Runs a document that must fail; answers the code of its first error.
-    pub async fn code(&self, query: &str, variables: Value) -> String {
-        self.error(query, variables).await["code"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    }
+/// Creates a project in the browser's tenant; returns its id.
+pub async fn create_project(browser: &Browser, name: &str) -> String {
+    let created = browser
+        .data(CREATE_PROJECT, input(json!({ "name": name })))
+        .await;
+    text(&created, "/project/create/id")
 }
 
-/// The text at a path such as `/member/invite/id`.
-pub fn text(value: &Value, path: &str) -> String {
-    value
-        .pointer(path)
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no text at {path} in {value}"))
-        .to_owned()
+/// The names of a list of projects, in its order.
+pub async fn project_names(browser: &Browser, variables: Value) -> Vec<String> {
+    let projects = browser.data(LIST_PROJECTS, variables).await;
+    list(&projects["projects"]["nodes"])
+        .iter()
+        .map(|project| text(project, "/name"))
+        .collect()
 }

@@ -1,184 +1,169 @@
-//! Tenants, members, roles, access tokens and projects as people and machines use them.
+//! A tenant and the people, machines and projects in it.
 
-use crate::support::{Browser, start, start_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
-const CREATE_PROJECT: &str = "mutation($input: CreateProjectInput!) { project { create(input: $input) { id name status revision createdBy { firstname } tenant { normalizedName } } } }";
-const CREATE_TOKEN: &str = "mutation($input: CreateAccessTokenInput!) { accessToken { create(input: $input) { token accessToken { id name scopes } } } }";
+use crate::support::{
+    Browser, CREATE_PROJECT, DELETE_ACME, PERMISSIONS, PROJECTS, ada_and_bob, ada_in_acme, code_of,
+    input, list, permissions, start, start_with, text,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_people_share_a_tenant_and_nobody_else_sees_it() {
-    let local = start().await;
-    let (ada, bob, eve) = (
-        Browser::new(&local),
-        Browser::new(&local),
-        Browser::new(&local),
-    );
-    for (browser, email) in [
-        (&ada, "ada@example.com"),
-        (&bob, "bob@example.com"),
-        (&eve, "eve@example.com"),
-    ] {
-        browser.join(email).await;
-    }
-    let acme = ada.found("acme").await;
-    assert_eq!(
-        (&acme["normalizedName"], &acme["database"]["kind"]),
-        (&json!("acme"), &json!("SHARED"))
-    );
-    let mine = ada
-        .data(
-            "{ tenants { totalCount nodes { normalizedName founder { firstname } } } }",
-            json!({}),
-        )
-        .await;
-    assert_eq!(
-        mine["tenants"]["nodes"],
-        json!([{ "normalizedName": "acme", "founder": { "firstname": "Ada" } }])
-    );
-    assert_eq!(mine["tenants"]["totalCount"], 1);
+async fn the_founder_of_a_tenant_owns_it_and_holds_every_permission() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let acme = ada.create_tenant("acme").await;
+    assert_eq!(acme["normalizedName"], "acme");
+    assert_eq!(acme["database"]["kind"], "SHARED");
+    let query = "{ tenants { totalCount nodes { normalizedName founder { firstname } } } }";
+    let expected = json!({ "normalizedName": "acme", "founder": { "firstname": "Ada" } });
+    let tenants = ada.data(query, ()).await["tenants"].clone();
+    assert_eq!(tenants, json!({ "totalCount": 1, "nodes": [expected] }));
 
-    let ada = ada.inside("acme");
-    let me = ada
-        .data(
-            "{ me { tenant { id } member { role email } permissions } }",
-            json!({}),
-        )
-        .await;
+    let query = "{ me { tenant { id } member { role email } permissions } }";
+    let me = ada.in_tenant("acme").data(query, ()).await["me"].clone();
+    assert_eq!(me["tenant"]["id"], acme["id"]);
     assert_eq!(
-        (
-            &me["me"]["member"]["role"],
-            me["me"]["permissions"].as_array().unwrap().len()
-        ),
-        (&json!("OWNER"), 19)
+        me["member"],
+        json!({ "role": "OWNER", "email": "ada@example.com" })
     );
-    ada.take_in(&bob, "bob@example.com", "MEMBER").await;
-    let bob = bob.inside(acme["id"].as_str().unwrap());
-    let project = bob
-        .data(CREATE_PROJECT, json!({ "input": { "name": "Rocket" } }))
-        .await["project"]["create"]
-        .clone();
-    assert_eq!(
-        (
-            &project["status"],
-            &project["createdBy"]["firstname"],
-            &project["tenant"]["normalizedName"]
-        ),
-        (&json!("ACTIVE"), &json!("Ada"), &json!("acme"))
-    );
-    let seen = ada.data("{ projects { nodes { name } } members { nodes { email role status user { firstname } } } }", json!({})).await;
-    assert_eq!(seen["projects"]["nodes"], json!([{ "name": "Rocket" }]));
-    assert_eq!(seen["members"]["nodes"].as_array().unwrap().len(), 2);
-
-    for eve in [eve.inside("acme"), eve.inside("nowhere"), eve.clone()] {
-        for query in [
-            "{ projects { nodes { name } } }",
-            "{ me { permissions } }",
-            "{ tenant { id } }",
-        ] {
-            assert_eq!(
-                eve.error(query, json!({})).await["code"],
-                "NOT_FOUND",
-                "{query}"
-            );
-        }
-    }
-    let forbidden = bob
-        .run(
-            "{ profile { email } accessTokens { nodes { id } } }",
-            json!({}),
-        )
-        .await;
-    assert_eq!(
-        forbidden["data"],
-        json!({ "profile": { "email": "bob@example.com" }, "accessTokens": null }),
-        "{forbidden}"
-    );
-    assert_eq!(forbidden["errors"][0]["extensions"]["code"], "FORBIDDEN");
-    assert_eq!(forbidden["errors"][0]["path"], json!(["accessTokens"]));
-
-    let made = ada
-        .data(
-            CREATE_TOKEN,
-            json!({ "input": { "name": "CI", "scopes": ["read_project"] } }),
-        )
-        .await;
-    let token = made["accessToken"]["create"]["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let robot = Browser::machine(&local, &token);
-    assert_eq!(
-        robot
-            .data("{ projects { nodes { name } } }", json!({}))
-            .await["projects"]["nodes"],
-        json!([{ "name": "Rocket" }])
-    );
-    assert_eq!(
-        robot
-            .error(CREATE_PROJECT, json!({ "input": { "name": "No" } }))
-            .await["code"],
-        "FORBIDDEN"
-    );
-    assert_eq!(
-        robot.error("{ profile { id } }", json!({})).await["code"],
-        "FORBIDDEN"
-    );
-
-    ada.data(
-        "mutation { tenant { delete(input: { normalizedName: \"acme\" }) { success } } }",
-        json!({}),
-    )
-    .await;
-    assert_eq!(
-        ada.error("{ projects { nodes { name } } }", json!({}))
-            .await["code"],
-        "NOT_FOUND"
-    );
-    assert_eq!(
-        robot
-            .error("{ projects { nodes { name } } }", json!({}))
-            .await["code"],
-        "UNAUTHENTICATED"
-    );
-    assert_eq!(
-        eve.found("acme").await["normalizedName"],
-        "acme",
-        "the name is free again"
-    );
-    local.stop().await.unwrap();
+    let mut held: Vec<String> = list(&me["permissions"])
+        .iter()
+        .map(|one| text(one, ""))
+        .collect();
+    held.sort();
+    assert_eq!(held, permissions());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_of_the_platform_are_those_whom_the_configuration_names() {
-    let local = start_with(&["--platform-admins", "root@example.com,other@example.com"]).await;
-    let (root, ada) = (Browser::new(&local), Browser::new(&local));
-    tokio::join!(root.join("root@example.com"), ada.join("ada@example.com"));
-    ada.found("acme").await;
-    ada.inside("acme")
-        .data(CREATE_PROJECT, json!({ "input": { "name": "Rocket" } }))
-        .await;
-    let all = "{ platform { tenants { totalCount nodes { normalizedName } } accounts(email: \"ada@example.com\") { nodes { email } } } }";
-    let seen = root.data(all, json!({})).await["platform"].clone();
+async fn members_of_a_tenant_see_each_others_projects() {
+    let backend = start().await;
+    let (ada, bob) = ada_and_bob(&backend).await;
+    let acme = text(&ada.create_tenant("acme").await, "/id");
+    let ada = ada.in_tenant("acme");
+    ada.add_member(&bob, "bob@example.com", "MEMBER").await;
+    let project = input(json!({ "name": "Rocket" }));
+    let created = bob.in_tenant(&acme).data(CREATE_PROJECT, project).await;
+    let created = &created["project"]["create"];
+    assert_eq!(created["status"], "ACTIVE");
     assert_eq!(
-        seen["tenants"],
-        json!({ "totalCount": 1, "nodes": [{ "normalizedName": "acme" }] })
+        created["createdBy"]["firstname"], "Ada",
+        "everybody signs up by that name"
     );
+    assert_eq!(created["tenant"]["normalizedName"], "acme");
+    let query = "{
+        projects { nodes { name } }
+        members { nodes { email role status user { firstname } } }
+    }";
+    let seen = ada.data(query, ()).await;
+    assert_eq!(seen["projects"]["nodes"], json!([{ "name": "Rocket" }]));
+    assert_eq!(list(&seen["members"]["nodes"]).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_does_not_exist_for_a_stranger() {
+    let backend = start().await;
+    ada_in_acme(&backend).await;
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    for eve in [eve.in_tenant("acme"), eve.in_tenant("nowhere")] {
+        for query in [PROJECTS, PERMISSIONS, "{ tenant { id } }"] {
+            assert_eq!(eve.code(query, ()).await, "NOT_FOUND", "{query}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_names_no_tenant_is_refused_even_to_a_member_of_one() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    ada.create_tenant("acme").await;
+    for query in [PROJECTS, PERMISSIONS] {
+        let answer = ada.gql(query, ()).await;
+        assert!(code_of(&answer).is_string(), "{query}: {answer}");
+        assert!(
+            answer["data"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(Value::is_null),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_field_is_null_beside_those_that_are_answered() {
+    let backend = start().await;
+    let (ada, bob) = ada_and_bob(&backend).await;
+    ada.create_tenant("acme").await;
+    ada.in_tenant("acme")
+        .add_member(&bob, "bob@example.com", "MEMBER")
+        .await;
+    let query = "{ profile { email } accessTokens { nodes { id } } }";
+    let answer = bob.in_tenant("acme").gql(query, ()).await;
+    let expected = json!({ "profile": { "email": "bob@example.com" }, "accessTokens": null });
+    assert_eq!(answer["data"], expected, "{answer}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
+    assert_eq!(answer["errors"][0]["path"], json!(["accessTokens"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_may_do_what_its_scopes_name_and_nothing_else() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    ada.data(CREATE_PROJECT, input(json!({ "name": "Rocket" })))
+        .await;
+    let (robot, _) = ada.create_machine(&backend, &["read_project"]).await;
+    let seen = robot.data(PROJECTS, ()).await;
+    assert_eq!(seen["projects"]["nodes"], json!([{ "name": "Rocket" }]));
+    let code = robot
+        .code(CREATE_PROJECT, input(json!({ "name": "No" })))
+        .await;
+    assert_eq!(code, "FORBIDDEN");
+    assert_eq!(robot.code("{ profile { id } }", ()).await, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_tenant_is_gone_for_everybody_and_its_slug_is_free() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let (robot, _) = ada.create_machine(&backend, &["read_project"]).await;
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    ada.data(DELETE_ACME, ()).await;
+    assert_eq!(ada.code(PROJECTS, ()).await, "NOT_FOUND");
+    assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+    assert_eq!(eve.create_tenant("acme").await["normalizedName"], "acme");
+}
+
+const PLATFORM: &str = r#"{
+    platform {
+        tenants { totalCount nodes { normalizedName } }
+        accounts(email: "ada@example.com") { nodes { email } }
+    }
+}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_configured_administrators_see_the_platform() {
+    let backend = start_with(&["--platform-admins", "root@example.com,other@example.com"]).await;
+    let root = Browser::signed_up(&backend, "root@example.com").await;
+    let ada = ada_in_acme(&backend).await;
+    let seen: Value = root.data(PLATFORM, ()).await["platform"].clone();
+    let tenants = json!({ "totalCount": 1, "nodes": [{ "normalizedName": "acme" }] });
+    assert_eq!(seen["tenants"], tenants);
     assert_eq!(
         seen["accounts"]["nodes"],
         json!([{ "email": "ada@example.com" }])
     );
+    assert_eq!(ada.code(PLATFORM, ()).await, "FORBIDDEN");
     assert_eq!(
-        root.inside("acme")
-            .error("{ projects { nodes { name } } }", json!({}))
-            .await["code"],
-        "NOT_FOUND",
-        "what is a tenant's is not the platform's"
-    );
-    assert_eq!(ada.error(all, json!({})).await["code"], "FORBIDDEN");
-    assert_eq!(
-        Browser::new(&local).error(all, json!({})).await["code"],
+        Browser::new(&backend).code(PLATFORM, ()).await,
         "UNAUTHENTICATED"
     );
-    local.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_of_the_platform_sees_nothing_inside_a_tenant() {
+    let backend = start_with(&["--platform-admins", "root@example.com"]).await;
+    let root = Browser::signed_up(&backend, "root@example.com").await;
+    ada_in_acme(&backend).await;
+    assert_eq!(root.in_tenant("acme").code(PROJECTS, ()).await, "NOT_FOUND");
 }

@@ -1,0 +1,249 @@
+//! The life of an invitation: for one address, good once, refused, repeated and withdrawn.
+
+use local::Local;
+use serde_json::{Value, json};
+
+use crate::support::{
+    ACCEPT_INVITATION, Browser, DELETE_MEMBER, INVITE, MEMBERS, PASSWORD, PERMISSIONS, ada_and_bob,
+    bad_input, emails, input, invite, start, stored_owners, text, token,
+};
+
+const REJECT: &str = "
+    mutation($input: InvitationInput!) {
+        member { rejectInvitation(input: $input) { success } }
+    }";
+
+/// The variables of an acceptance or a rejection.
+fn by_token(token: &str) -> Value {
+    input(json!({ "token": token }))
+}
+
+/// Ada owns acme, where her browser is; Bob has an account and is no member.
+struct World {
+    backend: Local,
+    acme: Value,
+    ada: Browser,
+    bob: Browser,
+}
+
+impl World {
+    async fn start() -> Self {
+        let backend = start().await;
+        let (ada, bob) = ada_and_bob(&backend).await;
+        let acme = ada.create_tenant("acme").await;
+        let ada = ada.in_tenant("acme");
+        Self {
+            backend,
+            acme,
+            ada,
+            bob,
+        }
+    }
+
+    /// Invites Bob for the n-th time; returns the invitation's id and the token of its mail.
+    async fn invite_bob(&self, role: &str, nth: usize) -> (String, String) {
+        let invited = self.ada.data(INVITE, invite("bob@example.com", role)).await;
+        let mail = self.ada.mail("bob@example.com", "invited", nth).await;
+        (text(&invited, "/member/invite/id"), token(&mail))
+    }
+
+    async fn assert_void(&self, token: &str, document: &str, why: &str) {
+        let error = self.bob.error(document, by_token(token)).await;
+        assert_eq!(error["field"], "token", "{why}");
+    }
+
+    async fn bob_is_no_member(&self) {
+        let code = self.bob.in_tenant("acme").code(PERMISSIONS, ()).await;
+        assert_eq!(code, "NOT_FOUND");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_pending_until_it_is_accepted() {
+    let world = World::start().await;
+    let invited = world
+        .ada
+        .data(INVITE, invite("Bob@Example.com", "DEVELOPER"))
+        .await;
+    let mut invited = invited["member"]["invite"].clone();
+    invited.as_object_mut().unwrap().remove("id");
+    let expected = json!({
+        "email": "bob@example.com", "role": "DEVELOPER", "status": "PENDING", "revision": 1,
+    });
+    assert_eq!(invited, expected);
+    world.bob_is_no_member().await;
+
+    let link = token(&world.ada.mail("bob@example.com", "invited", 1).await);
+    let accepted = world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
+    let tenant = json!({ "id": world.acme["id"], "normalizedName": "acme" });
+    assert_eq!(accepted["member"]["acceptInvitation"], tenant);
+    let again = world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
+    assert_eq!(again, accepted, "a second acceptance gets the same answer");
+    world
+        .assert_void(&link, REJECT, "an accepted invitation cannot be rejected")
+        .await;
+    let query = "{ me { member { role status revision } } }";
+    let me = world.bob.in_tenant("acme").data(query, ()).await;
+    let expected = json!({ "role": "DEVELOPER", "status": "ACCEPTED", "revision": 2 });
+    assert_eq!(me["me"]["member"], expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_invitation_is_refused_like_one_that_never_was() {
+    let world = World::start().await;
+    let eve = Browser::signed_up(&world.backend, "eve@example.com").await;
+    let (_, link) = world.invite_bob("DEVELOPER", 1).await;
+    let mut forged = link.clone();
+    forged.replace_range(10..11, if &link[10..11] == "A" { "B" } else { "A" });
+    let longer = format!("{link}A");
+    for document in [ACCEPT_INVITATION, REJECT] {
+        let stolen = eve.gql(document, by_token(&link)).await;
+        assert_eq!(
+            eve.error(document, by_token(&link)).await,
+            bad_input("token"),
+            "{stolen}"
+        );
+        for wrong in ["", "x", &forged, &link[1..], &longer, "\u{0}"] {
+            for browser in [&eve, &world.bob] {
+                let answer = browser.gql(document, by_token(wrong)).await;
+                assert_eq!(answer, stolen, "{wrong:?}");
+            }
+        }
+        let nobody = Browser::new(&world.backend);
+        assert_eq!(
+            nobody.code(document, by_token(&link)).await,
+            "UNAUTHENTICATED"
+        );
+    }
+    assert_eq!(
+        eve.in_tenant("acme").code(PERMISSIONS, ()).await,
+        "NOT_FOUND"
+    );
+    let pending = json!({ "where": { "status": "PENDING" } });
+    assert_eq!(
+        world.ada.data(MEMBERS, pending).await["members"]["totalCount"],
+        1
+    );
+
+    world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
+    assert_eq!(
+        eve.error(ACCEPT_INVITATION, by_token(&link)).await,
+        bad_input("token")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_cannot_be_invited_again() {
+    let world = World::start().await;
+    world
+        .ada
+        .add_member(&world.bob, "bob@example.com", "DEVELOPER")
+        .await;
+    for role in ["DEVELOPER", "GUEST"] {
+        let code = world
+            .ada
+            .code(INVITE, invite("bob@example.com", role))
+            .await;
+        assert_eq!(code, "CONFLICT", "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_cannot_come_back_by_a_used_link() {
+    let world = World::start().await;
+    let (id, link) = world.invite_bob("DEVELOPER", 1).await;
+    world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
+    world.ada.data(DELETE_MEMBER, json!({ "id": id })).await;
+    world
+        .assert_void(&link, ACCEPT_INVITATION, "the link was used")
+        .await;
+    world.bob_is_no_member().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_invitation_cannot_be_accepted() {
+    let world = World::start().await;
+    let (_, link) = world.invite_bob("MEMBER", 1).await;
+    for _ in 0..2 {
+        let answer = world.bob.data(REJECT, by_token(&link)).await;
+        assert_eq!(answer["member"]["rejectInvitation"]["success"], true);
+    }
+    world
+        .assert_void(&link, ACCEPT_INVITATION, "it was rejected")
+        .await;
+    let rejected = json!({ "where": { "status": "REJECTED" } });
+    assert_eq!(emails(&world.ada, rejected).await, ["bob@example.com"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_invitation_voids_the_link_of_the_one_before() {
+    let world = World::start().await;
+    let (id, first) = world.invite_bob("MEMBER", 1).await;
+    world.bob.data(REJECT, by_token(&first)).await;
+    let again = world
+        .ada
+        .data(INVITE, invite("bob@example.com", "GUEST"))
+        .await;
+    let expected = json!({
+        "id": id, "email": "bob@example.com", "role": "GUEST", "status": "PENDING", "revision": 3,
+    });
+    assert_eq!(again["member"]["invite"], expected);
+    let second = token(&world.ada.mail("bob@example.com", "invited", 2).await);
+    world
+        .assert_void(&first, ACCEPT_INVITATION, "the second invitation voids it")
+        .await;
+    // With another role, or it would be the same button pressed twice.
+    world.invite_bob("MEMBER", 3).await;
+    world
+        .assert_void(&second, ACCEPT_INVITATION, "the third invitation voids it")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_invitation_is_void() {
+    let world = World::start().await;
+    let (id, link) = world.invite_bob("MEMBER", 1).await;
+    world.ada.data(DELETE_MEMBER, json!({ "id": id })).await;
+    for document in [ACCEPT_INVITATION, REJECT] {
+        world.assert_void(&link, document, "it was withdrawn").await;
+    }
+    let id = json!({ "id": id });
+    assert_eq!(world.ada.code(DELETE_MEMBER, &id).await, "NOT_FOUND");
+    let query = "query($id: ID!) { member(id: $id) { id } }";
+    assert_eq!(world.ada.code(query, &id).await, "NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_after_a_withdrawn_one_is_for_a_new_member() {
+    let world = World::start().await;
+    let (withdrawn, _) = world.invite_bob("MEMBER", 1).await;
+    world
+        .ada
+        .data(DELETE_MEMBER, json!({ "id": withdrawn }))
+        .await;
+    let (id, link) = world.invite_bob("MEMBER", 2).await;
+    assert_ne!(id, withdrawn);
+    world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
+    assert_eq!(world.bob.in_tenant("acme").member_id().await, id);
+    assert_eq!(
+        world.ada.mails_to("bob@example.com", "invited").await.len(),
+        2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unverified_account_cannot_accept_an_invitation_to_its_address() {
+    let backend = start().await;
+    let ada = crate::support::ada_in_acme(&backend).await;
+    // Eve opens an account for Bob's address, which is not hers; Ada invites Bob.
+    let eve = Browser::new(&backend);
+    eve.register("bob@example.com").await;
+    ada.data(INVITE, invite("bob@example.com", "OWNER")).await;
+    let link = token(&ada.mail("bob@example.com", "invited", 1).await);
+    eve.login("bob@example.com", PASSWORD).await;
+    assert_eq!(
+        eve.code(ACCEPT_INVITATION, by_token(&link)).await,
+        "UNAUTHENTICATED"
+    );
+    assert_eq!(stored_owners(&backend).await, 1);
+}

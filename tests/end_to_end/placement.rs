@@ -1,0 +1,355 @@
+//! Where a tenant's views live: the same requests get the same answers, and no document lies in
+//! another tenant's database. And moving them while they are used.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use events_schema::{HostName, Place};
+use futures_util::StreamExt;
+use local::Local;
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+};
+use serde_json::{Value, json};
+use servers::Role;
+
+use crate::{
+    matrix::{Schema, create_everything},
+    support::{
+        Browser, CREATE_TENANT, PLATFORM, PROJECTS, bad_input, create_project, documents, input,
+        invite, list, mongo, start_with, tenant_views, text,
+    },
+};
+
+const CREATE_PROJECT: &str = "
+    mutation($input: CreateProjectInput!) {
+        project { create(input: $input) { name status revision createdBy { firstname } } }
+    }";
+const CREATE_ROLE: &str = "
+    mutation($input: CreateRoleInput!) {
+        role { create(input: $input) { name effectivePermissions } }
+    }";
+const CREATE_TOKEN: &str = "
+    mutation($input: CreateAccessTokenInput!) {
+        accessToken { create(input: $input) { accessToken { name scopes } } }
+    }";
+const UPDATE_SETTINGS: &str = "
+    mutation($input: UpdateTenantInput!) {
+        tenant { update(input: $input) { settings { key value } } }
+    }";
+const READ: &str = "{
+    projects(orderBy: NAME_DESC, first: 2) {
+        totalCount
+        nodes { name }
+        pageInfo { hasNextPage }
+    }
+    members(orderBy: EMAIL_ASC) { nodes { role status } }
+    roles { name builtIn }
+    accessTokens { nodes { name } }
+    me { permissions }
+    auditLog { nodes { area events } }
+}";
+
+/// The database of a tenant that has one of its own.
+fn own_database(tenant: &str) -> String {
+    format!("{PLATFORM}_{tenant}")
+}
+
+/// Uses a tenant for a while; returns all answers, without ids.
+async fn use_tenant(owner: &Browser) -> Vec<Value> {
+    let role = json!({
+        "name": "Auditor", "permissions": ["read_audit_log"], "inherits": ["guest"],
+    });
+    let mut answers = Vec::new();
+    for (document, variables) in [
+        (CREATE_PROJECT, input(json!({ "name": "Rocket" }))),
+        (CREATE_PROJECT, input(json!({ "name": "Boat" }))),
+        (CREATE_PROJECT, input(json!({ "name": "Bicycle" }))),
+        (INVITE_WITHOUT_ID, invite("x@example.com", "GUEST")),
+        (CREATE_ROLE, input(role)),
+        (
+            CREATE_TOKEN,
+            input(json!({ "name": "CI", "scopes": ["read_project"] })),
+        ),
+        (
+            UPDATE_SETTINGS,
+            input(json!({ "settings": [{ "key": "color", "value": "red" }] })),
+        ),
+        (READ, Value::Null),
+    ] {
+        answers.push(owner.data(document, variables).await);
+    }
+    answers
+}
+
+const INVITE_WITHOUT_ID: &str = "
+    mutation($input: InviteMemberInput!) {
+        member { invite(input: $input) { email role status } }
+    }";
+
+/// Creates a tenant whose views live where `database` says; null for the default.
+async fn create_tenant(owner: &Browser, slug: &str, database: Value) -> Value {
+    let tenant = json!({ "name": slug, "normalizedName": slug, "database": database });
+    owner.data(CREATE_TENANT, input(tenant)).await["tenant"]["create"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_get_the_same_answers_wherever_their_views_live() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let mut all_answers = Vec::new();
+    for (slug, database, kind) in [
+        ("by-default", Value::Null, "SHARED"),
+        ("shared", json!({ "kind": "SHARED" }), "SHARED"),
+        ("own", json!({ "kind": "OWN" }), "OWN"),
+        ("own-host", json!({ "kind": "OWN", "host": "other" }), "OWN"),
+    ] {
+        let tenant = create_tenant(&ada, slug, database).await;
+        assert_eq!(tenant["database"]["kind"], kind);
+        all_answers.push(use_tenant(&ada.in_tenant(slug)).await);
+    }
+    for answers in &all_answers {
+        assert_eq!(*answers, all_answers[0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_of_a_tenant_lives_in_its_own_database_with_all_its_indexes() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let shared = create_tenant(&ada, "shared", json!({ "kind": "SHARED" })).await;
+    let own = create_tenant(&ada, "own", json!({ "kind": "OWN" })).await;
+    let schema = Schema::of(&ada).await;
+    for slug in ["shared", "own"] {
+        create_everything(&ada.in_tenant(slug), &schema).await;
+    }
+    let (shared, own) = (text(&shared, "/id"), text(&own, "/id"));
+    let mongo = mongo(&backend).await;
+    let database = own_database(&own);
+    let in_own = documents(&mongo, &database, &own).await;
+    assert_eq!(
+        in_own.keys().collect::<Vec<_>>(),
+        tenant_views(),
+        "is a view missing here?"
+    );
+    let of_own = documents(&mongo, PLATFORM, &own).await;
+    let of_shared = documents(&mongo, PLATFORM, &shared).await;
+    for (view, count) in &in_own {
+        assert_eq!(
+            of_own.get(view),
+            None,
+            "{view} is in the platform's database"
+        );
+        assert_eq!(of_shared.get(view), Some(count), "{view}");
+        let collection = mongo.database(&database).collection::<Document>(view);
+        let foreign = doc! { "tenant": { "$ne": &own } };
+        assert_eq!(
+            collection.count_documents(foreign).await.unwrap(),
+            0,
+            "{view}"
+        );
+        let expected = indexes(&mongo, PLATFORM, view).await;
+        assert_eq!(indexes(&mongo, &database, view).await, expected, "{view}");
+        assert!(expected.len() > 1, "{view}: {expected:?}");
+    }
+}
+
+/// The names of a collection's indexes.
+async fn indexes(mongo: &Client, database: &str, view: &str) -> BTreeSet<String> {
+    let collection = mongo.database(database).collection::<Document>(view);
+    let indexes = collection.list_indexes().await.unwrap();
+    indexes
+        .map(|index| index.unwrap().options.unwrap().name.unwrap())
+        .collect()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_unknown_or_without_a_database_is_refused_by_name() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    for database in [
+        json!({ "kind": "OWN", "host": "nowhere" }),
+        json!({ "kind": "SHARED", "host": "other" }),
+    ] {
+        let tenant = json!({ "name": "x", "normalizedName": "xyz", "database": database });
+        assert_eq!(
+            ada.error(CREATE_TENANT, input(tenant)).await,
+            bad_input("host")
+        );
+    }
+}
+
+async fn connections(mongo: &Client) -> i32 {
+    let status = mongo
+        .database("admin")
+        .run_command(doc! { "serverStatus": 1 })
+        .await
+        .unwrap();
+    status
+        .get_document("connections")
+        .unwrap()
+        .get_i32("current")
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
+    let backend = start_with(&["--tenant-databases", "database"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let tenant = json!({
+        "name": "x", "normalizedName": "xyz", "database": { "kind": "SHARED" },
+    });
+    assert_eq!(
+        ada.error(CREATE_TENANT, input(tenant)).await["field"],
+        "database"
+    );
+    let few = 5;
+    for at in 0..few {
+        let slug = format!("tenant-{at}");
+        ada.create_tenant(&slug).await;
+        use_tenant(&ada.in_tenant(&slug)).await;
+    }
+    let mongo = mongo(&backend).await;
+    let before = connections(&mongo).await;
+    for at in few..40 {
+        let slug = format!("tenant-{at}");
+        assert_eq!(ada.create_tenant(&slug).await["database"]["kind"], "OWN");
+        create_project(&ada.in_tenant(&slug), "Rocket").await;
+    }
+    let after = connections(&mongo).await;
+    assert!(
+        after <= before + 10,
+        "{before} connections for {few} tenants, {after} for 40"
+    );
+}
+
+/// What `workers move-tenant` is configured with.
+fn config(backend: &Local) -> (workers::config::Nats, workers::config::Mongo) {
+    let mongo_url = backend.servers.mongod.uri();
+    let mongo = workers::config::Mongo {
+        mongo_hosts: vec![(HostName::parse("other").unwrap(), mongo_url.clone())],
+        mongo_database: PLATFORM.to_owned(),
+        mongo_url,
+    };
+    (
+        workers::config::Nats {
+            nats_url: backend.servers.nats.url(Role::Workers),
+        },
+        mongo,
+    )
+}
+
+async fn move_tenant(backend: &Local, tenant: &str, to: Place) -> anyhow::Result<()> {
+    let (nats, mongo) = config(backend);
+    workers::move_tenant(&nats, &mongo, tenant, to, |_| {}).await
+}
+
+fn own_place() -> Place {
+    Place::Database {
+        host: Some(HostName::parse("other").unwrap()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let schema = Schema::of(&ada).await;
+    for (slug, kind) in [
+        ("acme", "SHARED"),
+        ("other", "OWN"),
+        ("neighbour", "SHARED"),
+    ] {
+        create_tenant(&ada, slug, json!({ "kind": kind })).await;
+        create_everything(&ada.in_tenant(slug), &schema).await;
+    }
+    let id = async |slug: &str| {
+        text(
+            &ada.in_tenant(slug)
+                .data("{ me { tenant { id } } }", ())
+                .await,
+            "/me/tenant/id",
+        )
+    };
+    let (acme, other, neighbour) = (id("acme").await, id("other").await, id("neighbour").await);
+    let mongo = mongo(&backend).await;
+    let in_platform = async |tenant: &str| documents(&mongo, PLATFORM, tenant).await;
+    // What the platform keeps of a tenant whose views live elsewhere does not move.
+    let kept = in_platform(&other).await;
+    let before = in_platform(&acme).await;
+    let of_neighbour = in_platform(&neighbour).await;
+    let mut movable: BTreeMap<_, _> = before.clone();
+    movable.retain(|view, _| !kept.contains_key(view));
+    assert!(movable.len() >= 4, "{movable:?}");
+
+    move_tenant(&backend, "acme", own_place()).await.unwrap();
+    assert_eq!(
+        documents(&mongo, &own_database(&acme), &acme).await,
+        movable
+    );
+    let left = in_platform(&acme).await;
+    assert!(
+        left.keys().all(|view| kept.contains_key(view)),
+        "left behind: {left:?}"
+    );
+    assert_eq!(in_platform(&neighbour).await, of_neighbour);
+
+    move_tenant(&backend, &acme, Place::Shared).await.unwrap();
+    assert_eq!(in_platform(&acme).await, before);
+    assert_eq!(
+        documents(&mongo, &own_database(&acme), &acme).await,
+        BTreeMap::new()
+    );
+    assert_eq!(in_platform(&neighbour).await, of_neighbour);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_complete_at_every_moment_of_a_move() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = crate::support::ada_in_acme(&backend).await;
+    use_tenant(&ada).await;
+    let moved = AtomicBool::new(false);
+    let created = AtomicUsize::new(3);
+    let query = "{ projects { totalCount } members { nodes { id } } roles { id } }";
+    let use_it = async {
+        while !moved.load(Ordering::SeqCst) {
+            create_project(&ada, "Rocket").await;
+            let count = created.fetch_add(1, Ordering::SeqCst) + 1;
+            let seen = ada.data(query, ()).await;
+            assert_eq!(seen["projects"]["totalCount"], count);
+            assert_eq!(list(&seen["members"]["nodes"]).len(), 2);
+            assert_eq!(list(&seen["roles"]).len(), 6);
+        }
+    };
+    let move_it = async {
+        move_tenant(&backend, "acme", own_place()).await.unwrap();
+        moved.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(use_it, move_it);
+    let shown = ada.data("{ tenant { database { kind host } } }", ()).await;
+    assert_eq!(
+        shown["tenant"]["database"],
+        json!({ "kind": "OWN", "host": "other" })
+    );
+    let projects = ada.data(PROJECTS, ()).await["projects"]["totalCount"].clone();
+    assert_eq!(projects, created.load(Ordering::SeqCst));
+    let acme = text(
+        &ada.data("{ me { tenant { id } } }", ()).await,
+        "/me/tenant/id",
+    );
+    let stored = documents(&mongo(&backend).await, &own_database(&acme), &acme).await;
+    assert_eq!(stored["project"], created.load(Ordering::SeqCst) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_of_an_unknown_tenant_is_refused() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let error = move_tenant(&backend, "nowhere", Place::Shared)
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "there is no tenant nowhere");
+}

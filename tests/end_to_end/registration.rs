@@ -1,0 +1,275 @@
+//! Registration, verification by mail and the profile.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Browser, OTHER_PASSWORD, PASSWORD, REGISTER, VERIFY, code, code_of, input, start, token,
+};
+
+const UPDATE: &str = "
+    mutation($input: UpdateProfileInput!) {
+        profile { update(input: $input) { firstname lastname revision } }
+    }";
+const VERIFY_LINK: &str = "
+    mutation($token: String!) {
+        account { verifyActivationLink(input: { token: $token }) { success } }
+    }";
+const SEND_VERIFICATION: &str = "
+    mutation($email: String!) {
+        account { sendVerificationEmail(input: { email: $email }) { success } }
+    }";
+
+fn verification(email: &str, code: &str) -> Value {
+    input(json!({ "email": email, "code": code }))
+}
+
+/// A code that is not this one.
+fn other_than(code: &str) -> &'static str {
+    if code == "000000" { "111111" } else { "000000" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_registers_verifies_the_address_and_logs_in() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    assert!(!ada.is_logged_in().await);
+    let answer = ada.register("Ada@Example.com").await;
+    assert_eq!(answer["data"]["account"]["register"]["success"], true);
+
+    let mail = ada.mail("ada@example.com", "code", 1).await;
+    assert!(mail["html"].as_str().unwrap().contains(&code(&mail)));
+    let text = mail["text"].as_str().unwrap();
+    assert!(
+        text.contains(&backend.url()),
+        "the link leads to the gateway"
+    );
+    ada.data(VERIFY, verification(" ADA@example.com", &code(&mail)))
+        .await;
+    let answer = ada.login("ada@example.com", PASSWORD).await;
+    let login = &answer["data"]["account"]["login"];
+    assert_eq!(login["user"]["verified"], true);
+    assert_eq!(login["session"]["device"], "Browser/1.0");
+    assert_eq!(login["session"]["current"], true);
+
+    ada.data("mutation { account { logout { success } } }", ())
+        .await;
+    assert!(!ada.is_logged_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_an_unverified_address_is_refused_like_one_with_an_unknown_address() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    ada.register("ada@example.com").await;
+    let unverified = ada.login("ada@example.com", PASSWORD).await;
+    assert_eq!(code_of(&unverified), "UNAUTHENTICATED", "{unverified}");
+    assert_eq!(unverified, ada.login("nobody@example.com", PASSWORD).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_shows_what_was_written_last() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let query = "{ profile { firstname lastname email verified createdAt } }";
+    assert_eq!(ada.data(query, ()).await["profile"]["lastname"], "Lovelace");
+    let updated = ada
+        .data(UPDATE, input(json!({ "lastname": "Byron" })))
+        .await;
+    assert_eq!(updated["profile"]["update"]["firstname"], "Ada");
+    assert_eq!(ada.data(query, ()).await["profile"]["lastname"], "Byron");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_address_gets_the_answer_of_a_new_one_and_its_owner_gets_one_mail_an_hour() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let eve = Browser::new(&backend);
+    let known = eve.register("ADA@example.com").await;
+    assert_eq!(known, eve.register("new@example.com").await);
+    ada.mail("ada@example.com", "register", 1).await;
+    for _ in 0..3 {
+        eve.register("ada@example.com").await;
+    }
+    eve.register("last@example.com").await;
+    eve.mail("last@example.com", "code", 1).await;
+    let mails = ada.mails_to("ada@example.com", "").await.len();
+    assert!(
+        mails <= 3,
+        "one to verify, one to warn, two at the turn of an hour; not {mails}"
+    );
+    assert!(ada.is_logged_in().await);
+    let answer = eve.login("ada@example.com", OTHER_PASSWORD).await;
+    assert_eq!(code_of(&answer), "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
+    let backend = start().await;
+    let register = async |browser: Browser| {
+        loop {
+            let answer = browser.register("ada@example.com").await;
+            if code_of(&answer) != "RATE_LIMITED" {
+                return answer;
+            }
+            // As a client does that was told to wait.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let answers = join_all((0..100).map(|_| register(Browser::new(&backend)))).await;
+    let different: BTreeSet<_> = answers.iter().map(Value::to_string).collect();
+    assert_eq!(different.len(), 1, "{different:?}");
+    let ada = Browser::new(&backend);
+    let code = code(&ada.mail("ada@example.com", "code", 1).await);
+    ada.data(VERIFY, verification("ada@example.com", &code))
+        .await;
+    ada.log_in("ada@example.com").await;
+    assert_eq!(ada.mails_to("ada@example.com", "code").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_wrong_codes_void_the_code_and_the_link_of_a_mail() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    ada.register("ada@example.com").await;
+    let mail = ada.mail("ada@example.com", "code", 1).await;
+    let wrong = other_than(&code(&mail));
+    let unknown = ada
+        .error(VERIFY, verification("nobody@example.com", wrong))
+        .await;
+    for _ in 0..5 {
+        let error = ada
+            .error(VERIFY, verification("ada@example.com", wrong))
+            .await;
+        assert_eq!(error, unknown, "as for an unknown address");
+    }
+    let error = ada
+        .error(VERIFY, verification("ada@example.com", &code(&mail)))
+        .await;
+    assert_eq!(
+        error["code"], "BAD_USER_INPUT",
+        "the right code comes too late"
+    );
+    assert_eq!(error["field"], "code");
+    let error = ada
+        .error(VERIFY_LINK, json!({ "token": token(&mail) }))
+        .await;
+    assert_eq!(error["field"], "token", "the link ended with the code");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_verifies_an_address_and_a_forged_one_does_not() {
+    let backend = start().await;
+    let bob = Browser::new(&backend);
+    bob.register("bob@example.com").await;
+    let mail = bob.mail("bob@example.com", "code", 1).await;
+    let forged = bob
+        .error(VERIFY_LINK, json!({ "token": "x".repeat(86) }))
+        .await;
+    assert_eq!(forged["field"], "token");
+    bob.data(VERIFY_LINK, json!({ "token": token(&mail) }))
+        .await;
+    bob.log_in("bob@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_verification_mail_does_not_tell_whether_one_is_sent() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    ada.register("ada@example.com").await;
+    ada.mail("ada@example.com", "code", 1).await;
+    // Nobody has the second address; to the first, another mail within a minute is too soon.
+    for email in ["ada@example.com", "nobody@example.com"] {
+        let answer = ada.data(SEND_VERIFICATION, json!({ "email": email })).await;
+        assert_eq!(
+            answer["account"]["sendVerificationEmail"]["success"], true,
+            "{email}"
+        );
+    }
+    ada.register("last@example.com").await;
+    ada.mail("last@example.com", "code", 1).await;
+    assert_eq!(ada.mails_to("nobody@example.com", "").await.len(), 0);
+    assert_eq!(ada.mails_to("ada@example.com", "").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_with_an_idempotency_key_is_done_once() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    let person = input(json!({
+        "firstname": "Ada", "lastname": "Lovelace", "email": "ada@example.com", "password": PASSWORD,
+    }));
+    let keyed = ada.with_idempotency_key("register-1");
+    let answers = join_all((0..5).map(|_| keyed.gql(REGISTER, person.clone()))).await;
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    let code = code(&ada.mail("ada@example.com", "code", 1).await);
+    let keyed = ada.with_idempotency_key("verify-1");
+    for _ in 0..3 {
+        let answer = keyed
+            .gql(VERIFY, verification("ada@example.com", &code))
+            .await;
+        assert_eq!(
+            answer["data"]["account"]["verifyAccount"]["success"], true,
+            "{answer}"
+        );
+    }
+    ada.log_in("ada@example.com").await;
+    assert_eq!(
+        ada.mails().await.len(),
+        1,
+        "nobody was told that the address is taken"
+    );
+
+    let update = input(json!({ "lastname": "Byron" }));
+    let keyed = ada.with_idempotency_key("update-1");
+    let mut revisions = BTreeSet::new();
+    for _ in 0..3 {
+        let answer = keyed.data(UPDATE, update.clone()).await;
+        revisions.insert(answer["profile"]["update"]["revision"].as_u64().unwrap());
+    }
+    assert_eq!(revisions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_that_is_too_long_is_refused() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let keyed = ada.with_idempotency_key(&"x".repeat(129));
+    let code = keyed
+        .code(UPDATE, input(json!({ "lastname": "Byron" })))
+        .await;
+    assert_eq!(code, "BAD_USER_INPUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_two_concurrent_updates_of_one_profile_are_all_kept() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let revision = async || {
+        let profile = ada.data("{ profile { revision } }", ()).await;
+        profile["profile"]["revision"].as_u64().unwrap()
+    };
+    let before = revision().await;
+    let update = async |client: u32| {
+        let lastname = format!("Byron {client}");
+        let answer = ada
+            .data(UPDATE, input(json!({ "lastname": lastname })))
+            .await;
+        answer["profile"]["update"]["revision"].as_u64().unwrap()
+    };
+    let revisions = join_all((0..32).map(update)).await;
+    assert!(
+        revisions.iter().all(|revision| *revision > before),
+        "each reads what it wrote"
+    );
+    assert_eq!(
+        revision().await,
+        before + 32,
+        "no update is lost, none is done twice"
+    );
+}

@@ -1,0 +1,133 @@
+//! Sessions: how they begin, are shown and end.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Browser, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, credentials, eventually, input, list, start,
+    succeeded, text,
+};
+
+const SESSIONS: &str = "{ sessions { id device startedAt lastUsedAt current } }";
+const REVOKE: &str = "
+    mutation($id: ID!) {
+        account { revokeSession(id: $id) { success } }
+    }";
+const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
+const CHANGE_PASSWORD: &str = "
+    mutation($input: ChangePasswordInput!) {
+        account { changePassword(input: $input) { success } }
+    }";
+
+async fn ends_within_two_seconds(browser: &Browser) {
+    let start = Instant::now();
+    eventually("the end of a session", || async {
+        !browser.is_logged_in().await
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// Ada's phone at one gateway and her laptop at another; the id of the laptop's session.
+async fn phone_and_laptop(backend: &local::Local, second: &Gateway) -> (Browser, Browser, String) {
+    let phone = Browser::signed_up(backend, "ada@example.com").await;
+    let laptop = Browser::new(backend).at_gateway(second);
+    let answer = laptop.login("ada@example.com", PASSWORD).await;
+    let session = text(&answer, "/data/account/login/session/id");
+    (phone, laptop, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_all_their_sessions_and_which_one_is_current() {
+    let backend = start().await;
+    let second = Gateway::start(&backend, |_| {}).await;
+    let (phone, _laptop, _) = phone_and_laptop(&backend, &second).await;
+    let sessions = phone.data(SESSIONS, ()).await;
+    let sessions = list(&sessions["sessions"]);
+    assert_eq!(sessions.len(), 2);
+    assert_eq!(
+        sessions
+            .iter()
+            .filter(|session| session["current"] == true)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_session_is_refused_by_every_gateway_within_two_seconds() {
+    let backend = start().await;
+    let second = Gateway::start(&backend, |_| {}).await;
+    let (phone, laptop, session) = phone_and_laptop(&backend, &second).await;
+    phone.data(REVOKE, json!({ "id": session })).await;
+    ends_within_two_seconds(&laptop).await;
+    assert!(phone.is_logged_in().await);
+
+    laptop.log_in("ada@example.com").await;
+    phone.data(REVOKE_ALL, ()).await;
+    ends_within_two_seconds(&laptop).await;
+    ends_within_two_seconds(&phone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_persons_session_is_revoked_like_one_that_does_not_exist() {
+    let backend = start().await;
+    let second = Gateway::start(&backend, |_| {}).await;
+    let (_phone, laptop, session) = phone_and_laptop(&backend, &second).await;
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    assert_eq!(
+        eve.code(REVOKE, json!({ "id": session })).await,
+        "NOT_FOUND"
+    );
+    assert_eq!(
+        eve.code(REVOKE, json!({ "id": "0".repeat(32) })).await,
+        "NOT_FOUND"
+    );
+    assert!(laptop.is_logged_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_ends_every_other_session() {
+    let backend = start().await;
+    let second = Gateway::start(&backend, |_| {}).await;
+    let (phone, laptop, _) = phone_and_laptop(&backend, &second).await;
+    let change = |old: &str| input(json!({ "oldPassword": old, "newPassword": OTHER_PASSWORD }));
+    let wrong = phone.error(CHANGE_PASSWORD, change(OTHER_PASSWORD)).await;
+    assert_eq!(wrong["field"], "oldPassword");
+    phone.data(CHANGE_PASSWORD, change(PASSWORD)).await;
+    ends_within_two_seconds(&laptop).await;
+    assert!(
+        phone.is_logged_in().await,
+        "the client that changed it has a new session"
+    );
+    assert!(succeeded(
+        &laptop.login("ada@example.com", OTHER_PASSWORD).await
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_cannot_read_the_session_cookie() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let response = ada
+        .post(LOGIN, credentials("ada@example.com", PASSWORD))
+        .await;
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    for part in ["session=", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_ends_the_session_that_the_browser_had() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    ada.log_in("ada@example.com").await;
+    let sessions: Value = ada.data(SESSIONS, ()).await;
+    assert_eq!(list(&sessions["sessions"]).len(), 1);
+}
