@@ -1,136 +1,147 @@
 //! Access tokens: what a machine may do with one, and when it ends.
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{
     Browser, CREATE_PROJECT, CREATE_TOKEN, DELETE_ACME, DELETE_MEMBER, DELETE_PROJECT,
     DELETE_TOKEN, INVITE, PROJECTS, Team, UPDATE_MEMBER, code_of, eventually, input, invite,
-    member_role, scopes, text,
+    member_role, scopes, share, succeeded, text,
 };
 
-async fn count_projects(browser: &Browser) -> Value {
-    browser.data(PROJECTS, ()).await["projects"]["totalCount"].clone()
+/// Runs a test in the one team of this file. Its people and their roles stay as they are.
+fn in_team(test: impl AsyncFnOnce(&Team)) {
+    static TEAM: OnceCell<Team> = OnceCell::const_new();
+    share(&TEAM, Team::start, test);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_creates_no_token_with_scopes_beyond_its_own() {
-    let team = Team::start().await;
-    let own = ["read_project", "delete_project", "create_access_token"];
-    let (robot, _) = team.developer.create_machine(&team.backend, &own).await;
-    for wanted in [
-        &["read_project", "create_project"][..],
-        &["read_access_token"],
-        &["delete_tenant"],
-    ] {
-        assert_eq!(
-            robot.code(CREATE_TOKEN, scopes(wanted)).await,
-            "FORBIDDEN",
-            "{wanted:?}"
-        );
-    }
-    let created = robot.data(CREATE_TOKEN, scopes(&["read_project"])).await;
-    let scopes = &created["accessToken"]["create"]["accessToken"]["scopes"];
-    assert_eq!(*scopes, json!(["read_project"]));
+async fn reads_projects(browser: &Browser) -> bool {
+    succeeded(&browser.gql(PROJECTS, ()).await)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_does_nothing_beyond_its_scopes_even_if_its_creator_may() {
-    let team = Team::start().await;
-    let project = team.create_project("One").await;
-    let (robot, id) = team
-        .owner
-        .create_machine(&team.backend, &["read_project"])
-        .await;
-    for (document, variables) in [
-        (CREATE_PROJECT, input(json!({ "name": "No" }))),
-        (DELETE_PROJECT, input(json!({ "id": project }))),
-        (INVITE, invite("friend@example.com", "GUEST")),
-        (CREATE_TOKEN, scopes(&["read_project"])),
-        (DELETE_TOKEN, json!({ "id": id })),
-        (DELETE_MEMBER, json!({ "id": team.owner.member_id().await })),
-        (DELETE_ACME, Value::Null),
-        ("{ members { totalCount } }", Value::Null),
-        ("{ accessTokens { totalCount } }", Value::Null),
-    ] {
-        assert_eq!(
-            robot.code(document, variables).await,
-            "FORBIDDEN",
-            "{document}"
-        );
-    }
+#[test]
+fn a_token_creates_no_token_with_scopes_beyond_its_own() {
+    in_team(async |team| {
+        let own = ["read_project", "delete_project", "create_access_token"];
+        let (robot, _) = team.developer.create_machine(&team.backend, &own).await;
+        for wanted in [
+            &["read_project", "create_project"][..],
+            &["read_access_token"],
+            &["delete_tenant"],
+        ] {
+            assert_eq!(
+                robot.code(CREATE_TOKEN, scopes(wanted)).await,
+                "FORBIDDEN",
+                "{wanted:?}"
+            );
+        }
+        let created = robot.data(CREATE_TOKEN, scopes(&["read_project"])).await;
+        let scopes = &created["accessToken"]["create"]["accessToken"]["scopes"];
+        assert_eq!(*scopes, json!(["read_project"]));
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_does_not_act_for_the_person_who_created_it() {
-    let team = Team::start().await;
-    let (robot, _) = team
-        .developer
-        .create_machine(&team.backend, &["read_project"])
-        .await;
-    for operation in [
-        "{ profile { id } }",
-        "{ sessions { id } }",
-        "{ tenants { totalCount } }",
-        "{ tenant { id } }",
-        r#"{ tenantAvailable(identifier: "free") }"#,
-        "{ platform { tenants { totalCount } } }",
-        r#"mutation { profile { update(input: { lastname: "Robot" }) { id } } }"#,
-        "mutation { account { revokeAllSessions { success } } }",
-        r#"mutation { account { revokeSession(id: "0123456789abcdef0123456789abcdef") { success } } }"#,
-        r#"mutation {
+#[test]
+fn a_token_does_nothing_beyond_its_scopes_even_if_its_creator_may() {
+    in_team(async |team| {
+        let project = team.create_project("One").await;
+        let (robot, id) = team
+            .owner
+            .create_machine(&team.backend, &["read_project"])
+            .await;
+        for (document, variables) in [
+            (CREATE_PROJECT, input(json!({ "name": "No" }))),
+            (DELETE_PROJECT, input(json!({ "id": project }))),
+            (INVITE, invite("friend@example.com", "GUEST")),
+            (CREATE_TOKEN, scopes(&["read_project"])),
+            (DELETE_TOKEN, json!({ "id": id })),
+            (DELETE_MEMBER, json!({ "id": team.owner.member_id().await })),
+            (DELETE_ACME, Value::Null),
+            ("{ members { totalCount } }", Value::Null),
+            ("{ accessTokens { totalCount } }", Value::Null),
+        ] {
+            assert_eq!(
+                robot.code(document, variables).await,
+                "FORBIDDEN",
+                "{document}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_token_does_not_act_for_the_person_who_created_it() {
+    in_team(async |team| {
+        let (robot, _) = team
+            .developer
+            .create_machine(&team.backend, &["read_project"])
+            .await;
+        for operation in [
+            "{ profile { id } }",
+            "{ sessions { id } }",
+            "{ tenants { totalCount } }",
+            "{ tenant { id } }",
+            r#"{ tenantAvailable(identifier: "free") }"#,
+            "{ platform { tenants { totalCount } } }",
+            r#"mutation { profile { update(input: { lastname: "Robot" }) { id } } }"#,
+            "mutation { account { revokeAllSessions { success } } }",
+            r#"mutation { account { revokeSession(id: "0123456789abcdef0123456789abcdef") { success } } }"#,
+            r#"mutation {
             account {
                 changePassword(input: { oldPassword: "x", newPassword: "y" }) { success }
             }
         }"#,
-        r#"mutation { tenant { create(input: { name: "Robots" }) { id } } }"#,
-        r#"mutation { member { acceptInvitation(input: { token: "x" }) { id } } }"#,
-        r#"mutation { member { rejectInvitation(input: { token: "x" }) { success } } }"#,
-    ] {
-        assert_eq!(robot.code(operation, ()).await, "FORBIDDEN", "{operation}");
-    }
+            r#"mutation { tenant { create(input: { name: "Robots" }) { id } } }"#,
+            r#"mutation { member { acceptInvitation(input: { token: "x" }) { id } } }"#,
+            r#"mutation { member { rejectInvitation(input: { token: "x" }) { success } } }"#,
+        ] {
+            assert_eq!(robot.code(operation, ()).await, "FORBIDDEN", "{operation}");
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_works_in_its_own_tenant_only() {
-    let team = Team::start().await;
-    team.create_project("One").await;
-    let (robot, _) = team
-        .owner
-        .create_machine(&team.backend, &["read_project"])
-        .await;
-    // Its creator belongs to this tenant, too.
-    team.owner.create_tenant("apex").await;
-    assert_eq!(count_projects(&robot.in_tenant("acme")).await, 1);
-    for elsewhere in ["apex", "nowhere", "NONSENSE", ""] {
-        let code = robot.in_tenant(elsewhere).code(PROJECTS, ()).await;
-        assert_eq!(code, "NOT_FOUND", "{elsewhere}");
-    }
+#[test]
+fn a_token_works_in_its_own_tenant_only() {
+    in_team(async |team| {
+        let (robot, _) = team
+            .owner
+            .create_machine(&team.backend, &["read_project"])
+            .await;
+        // Its creator belongs to this tenant, too.
+        team.owner.create_tenant("apex").await;
+        assert!(reads_projects(&robot.in_tenant("acme")).await);
+        for elsewhere in ["apex", "nowhere", "NONSENSE", ""] {
+            let code = robot.in_tenant(elsewhere).code(PROJECTS, ()).await;
+            assert_eq!(code, "NOT_FOUND", "{elsewhere}");
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_beside_a_token_is_ignored() {
-    let team = Team::start().await;
-    let (_, other) = team
-        .owner
-        .create_machine(&team.backend, &["delete_project"])
-        .await;
-    let created = team
-        .owner
-        .data(CREATE_TOKEN, scopes(&["read_project"]))
-        .await;
-    let secret = text(&created, "/accessToken/create/token");
-    let with_token = |token: &str| {
-        team.owner
-            .with_header("authorization", &format!("Bearer {token}"))
-    };
-    let code = with_token(&secret)
-        .code(DELETE_TOKEN, json!({ "id": other }))
-        .await;
-    assert_eq!(code, "FORBIDDEN");
-    for wrong in [&secret[1..], &secret[..66], "ub_", ""] {
-        let code = with_token(wrong).code(PROJECTS, ()).await;
-        assert_eq!(code, "UNAUTHENTICATED", "{wrong:?}");
-    }
+#[test]
+fn a_session_beside_a_token_is_ignored() {
+    in_team(async |team| {
+        let (_, other) = team
+            .owner
+            .create_machine(&team.backend, &["delete_project"])
+            .await;
+        let created = team
+            .owner
+            .data(CREATE_TOKEN, scopes(&["read_project"]))
+            .await;
+        let secret = text(&created, "/accessToken/create/token");
+        let with_token = |token: &str| {
+            team.owner
+                .with_header("authorization", &format!("Bearer {token}"))
+        };
+        let code = with_token(&secret)
+            .code(DELETE_TOKEN, json!({ "id": other }))
+            .await;
+        assert_eq!(code, "FORBIDDEN");
+        for wrong in [&secret[1..], &secret[..66], "ub_", ""] {
+            let code = with_token(wrong).code(PROJECTS, ()).await;
+            assert_eq!(code, "UNAUTHENTICATED", "{wrong:?}");
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,26 +156,26 @@ async fn a_token_loses_what_its_creator_loses_and_ends_with_their_membership() {
         .await;
     let delete = input(json!({ "id": project }));
     assert_eq!(robot.code(DELETE_PROJECT, delete).await, "FORBIDDEN");
-    assert_eq!(count_projects(&robot).await, 1);
+    assert!(reads_projects(&robot).await);
     team.owner
         .data(DELETE_MEMBER, json!({ "id": creator }))
         .await;
     assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_token_is_refused() {
-    let team = Team::start().await;
-    team.create_project("One").await;
-    let (robot, id) = team
-        .owner
-        .create_machine(&team.backend, &["read_project"])
-        .await;
-    assert_eq!(count_projects(&robot).await, 1);
-    let id = json!({ "id": id });
-    team.owner.data(DELETE_TOKEN, &id).await;
-    assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
-    assert_eq!(team.owner.code(DELETE_TOKEN, &id).await, "NOT_FOUND");
+#[test]
+fn a_deleted_token_is_refused() {
+    in_team(async |team| {
+        let (robot, id) = team
+            .owner
+            .create_machine(&team.backend, &["read_project"])
+            .await;
+        assert!(reads_projects(&robot).await);
+        let id = json!({ "id": id });
+        team.owner.data(DELETE_TOKEN, &id).await;
+        assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+        assert_eq!(team.owner.code(DELETE_TOKEN, &id).await, "NOT_FOUND");
+    });
 }
 
 /// The time in so many milliseconds, as text.
@@ -176,32 +187,33 @@ fn expiring(at: &str) -> Value {
     input(json!({ "name": "Robot", "scopes": ["read_project"], "expiresAt": at }))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_needs_a_scope_and_expires_within_a_year() {
-    let team = Team::start().await;
-    let past_a_year = in_ms(367 * 24 * 60 * 60 * 1000);
-    for wrong in [&in_ms(-1), &past_a_year, "1970-01-01T00:00:00Z", "tomorrow"] {
-        let code = team.owner.code(CREATE_TOKEN, expiring(wrong)).await;
-        assert_eq!(code, "BAD_USER_INPUT", "{wrong}");
-    }
-    assert_eq!(
-        team.owner.code(CREATE_TOKEN, scopes(&[])).await,
-        "BAD_USER_INPUT"
-    );
+#[test]
+fn a_token_needs_a_scope_and_expires_within_a_year() {
+    in_team(async |team| {
+        let past_a_year = in_ms(367 * 24 * 60 * 60 * 1000);
+        for wrong in [&in_ms(-1), &past_a_year, "1970-01-01T00:00:00Z", "tomorrow"] {
+            let code = team.owner.code(CREATE_TOKEN, expiring(wrong)).await;
+            assert_eq!(code, "BAD_USER_INPUT", "{wrong}");
+        }
+        assert_eq!(
+            team.owner.code(CREATE_TOKEN, scopes(&[])).await,
+            "BAD_USER_INPUT"
+        );
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_expired_token_is_refused_and_not_before_its_time() {
-    let team = Team::start().await;
-    team.create_project("One").await;
-    let end = in_ms(4_000);
-    let created = team.owner.data(CREATE_TOKEN, expiring(&end)).await;
-    let robot = Browser::machine(&team.backend, &text(&created, "/accessToken/create/token"));
-    assert_eq!(count_projects(&robot).await, 1);
-    eventually("the end of a token", || async {
-        code_of(&robot.gql(PROJECTS, ()).await) == "UNAUTHENTICATED"
-    })
-    .await;
-    let end: jiff::Timestamp = end.parse().unwrap();
-    assert!(jiff::Timestamp::now() >= end.round(jiff::Unit::Millisecond).unwrap());
+#[test]
+fn an_expired_token_is_refused_and_not_before_its_time() {
+    in_team(async |team| {
+        let end = in_ms(4_000);
+        let created = team.owner.data(CREATE_TOKEN, expiring(&end)).await;
+        let robot = Browser::machine(&team.backend, &text(&created, "/accessToken/create/token"));
+        assert!(reads_projects(&robot).await);
+        eventually("the end of a token", || async {
+            code_of(&robot.gql(PROJECTS, ()).await) == "UNAUTHENTICATED"
+        })
+        .await;
+        let end: jiff::Timestamp = end.parse().unwrap();
+        assert!(jiff::Timestamp::now() >= end.round(jiff::Unit::Millisecond).unwrap());
+    });
 }

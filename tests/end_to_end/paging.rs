@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use local::Local;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{
     Browser, DELETE_PROJECT, LIST_PROJECTS, ada_in_acme, bad_input, create_project, input, list,
-    project_names, start, text,
+    project_names, share, start, text,
 };
 
 /// Names the arguments and fields of one direction.
@@ -138,28 +140,39 @@ async fn a_page_between_two_cursors_holds_neither() {
     assert_eq!(list(&between)[..], list(&all["nodes"])[10..15]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_size_is_refused_by_name() {
-    let backend = start().await;
-    let ada = ada_in_acme(&backend).await;
-    for (variables, field) in [
-        (json!({ "first": -1 }), "first"),
-        (json!({ "first": 101 }), "first"),
-        (json!({ "first": i32::MIN }), "first"),
-        (json!({ "last": -1 }), "last"),
-        (json!({ "last": 101 }), "last"),
-        (json!({ "first": 1, "last": 1 }), "last"),
-        (json!({ "first": 1.5 }), "first"),
-        (json!({ "first": "1" }), "first"),
-        (json!({ "first": 3_000_000_000_u64 }), "first"),
-        (json!({ "first": -3_000_000_000_i64 }), "first"),
-    ] {
-        assert_eq!(
-            ada.error(LIST_PROJECTS, &variables).await,
-            bad_input(field),
-            "{variables}"
-        );
-    }
+/// Runs a test in the tenant that the tests below share; each adds projects at most.
+fn in_acme(test: impl AsyncFnOnce(&Browser)) {
+    static ADA: OnceCell<(Local, Browser)> = OnceCell::const_new();
+    let start = async || {
+        let backend = start().await;
+        let ada = ada_in_acme(&backend).await;
+        (backend, ada)
+    };
+    share(&ADA, start, async |(_, ada)| test(ada).await);
+}
+
+#[test]
+fn a_wrong_size_is_refused_by_name() {
+    in_acme(async |ada| {
+        for (variables, field) in [
+            (json!({ "first": -1 }), "first"),
+            (json!({ "first": 101 }), "first"),
+            (json!({ "first": i32::MIN }), "first"),
+            (json!({ "last": -1 }), "last"),
+            (json!({ "last": 101 }), "last"),
+            (json!({ "first": 1, "last": 1 }), "last"),
+            (json!({ "first": 1.5 }), "first"),
+            (json!({ "first": "1" }), "first"),
+            (json!({ "first": 3_000_000_000_u64 }), "first"),
+            (json!({ "first": -3_000_000_000_i64 }), "first"),
+        ] {
+            assert_eq!(
+                ada.error(LIST_PROJECTS, &variables).await,
+                bad_input(field),
+                "{variables}"
+            );
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,53 +186,54 @@ async fn a_page_holds_none_to_a_hundred() {
     assert_eq!(project_names(&ada, json!({ "last": 100 })).await.len(), 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_cursor_is_refused_by_name() {
-    let backend = start().await;
-    let ada = ada_in_acme(&backend).await;
-    create_project(&ada, "One").await;
-    let encode = |value: Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let id = "0".repeat(32);
-    let mut wrong: Vec<String> = ["", "x", "!!!!", &id].map(str::to_owned).into();
-    wrong.extend(
-        [
-            json!([]),
-            json!([1]),
-            json!([null, id]),
-            json!([{ "$ne": null }, id]),
-            json!([[1], id]),
-            json!([1, "x"]),
-            json!([1.5, id]),
-        ]
-        .map(encode),
-    );
-    wrong.push(format!("{}=", encode(json!([1, id]))));
-    for cursor in wrong {
-        for field in ["after", "before"] {
-            let error = ada.error(LIST_PROJECTS, json!({ field: cursor })).await;
-            assert_eq!(error, bad_input(field), "{cursor}");
+#[test]
+fn a_wrong_cursor_is_refused_by_name() {
+    in_acme(async |ada| {
+        create_project(ada, "One").await;
+        let encode =
+            |value: Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let id = "0".repeat(32);
+        let mut wrong: Vec<String> = ["", "x", "!!!!", &id].map(str::to_owned).into();
+        wrong.extend(
+            [
+                json!([]),
+                json!([1]),
+                json!([null, id]),
+                json!([{ "$ne": null }, id]),
+                json!([[1], id]),
+                json!([1, "x"]),
+                json!([1.5, id]),
+            ]
+            .map(encode),
+        );
+        wrong.push(format!("{}=", encode(json!([1, id]))));
+        for cursor in wrong {
+            for field in ["after", "before"] {
+                let error = ada.error(LIST_PROJECTS, json!({ field: cursor })).await;
+                assert_eq!(error, bad_input(field), "{cursor}");
+            }
         }
-    }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_of_another_order_is_refused_by_name() {
-    let backend = start().await;
-    let ada = ada_in_acme(&backend).await;
-    for name in ["One", "Two", "Three"] {
-        create_project(&ada, name).await;
-    }
-    for (of, at) in [
-        ("NAME_ASC", "CREATED_AT_ASC"),
-        ("CREATED_AT_ASC", "NAME_ASC"),
-    ] {
-        let page = ada
-            .data(LIST_PROJECTS, json!({ "orderBy": of, "first": 1 }))
-            .await;
-        let cursor = &page["projects"]["pageInfo"]["endCursor"];
-        let error = ada
-            .error(LIST_PROJECTS, json!({ "orderBy": at, "after": cursor }))
-            .await;
-        assert_eq!(error, bad_input("after"), "{of} at {at}");
-    }
+#[test]
+fn a_cursor_of_another_order_is_refused_by_name() {
+    in_acme(async |ada| {
+        for name in ["One", "Two", "Three"] {
+            create_project(ada, name).await;
+        }
+        for (of, at) in [
+            ("NAME_ASC", "CREATED_AT_ASC"),
+            ("CREATED_AT_ASC", "NAME_ASC"),
+        ] {
+            let page = ada
+                .data(LIST_PROJECTS, json!({ "orderBy": of, "first": 1 }))
+                .await;
+            let cursor = &page["projects"]["pageInfo"]["endCursor"];
+            let error = ada
+                .error(LIST_PROJECTS, json!({ "orderBy": at, "after": cursor }))
+                .await;
+            assert_eq!(error, bad_input("after"), "{of} at {at}");
+        }
+    });
 }

@@ -124,7 +124,7 @@ async fn every_view_of_a_tenant_lives_in_its_own_database_with_all_its_indexes()
     let own = create_tenant(&ada, "own", json!({ "kind": "OWN" })).await;
     let schema = Schema::of(&ada).await;
     for slug in ["shared", "own"] {
-        create_everything(&ada.in_tenant(slug), &schema).await;
+        create_everything(&ada.in_tenant(slug), &schema, slug).await;
     }
     let (shared, own) = (text(&shared, "/id"), text(&own, "/id"));
     let mongo = mongo(&backend).await;
@@ -265,7 +265,7 @@ async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
         ("neighbour", "SHARED"),
     ] {
         create_tenant(&ada, slug, json!({ "kind": kind })).await;
-        create_everything(&ada.in_tenant(slug), &schema).await;
+        create_everything(&ada.in_tenant(slug), &schema, slug).await;
     }
     let id = async |slug: &str| {
         text(

@@ -9,10 +9,12 @@ use mongodb::{
     bson::{Document, doc},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_PROJECT, LIST_PROJECTS, PLATFORM, ada_in_acme, bad_input,
-    code_of, collections, create_project, input, list, mongo, project_names, start, succeeded,
+    code_of, collections, create_project, input, list, mongo, project_names, share, start,
+    succeeded,
 };
 
 const UPDATE: &str = "
@@ -21,25 +23,30 @@ const UPDATE: &str = "
     }";
 const ONE: &str = "query($id: ID!) { project(id: $id) { id name description status revision } }";
 
-/// A project of Ada's.
+/// A project of Ada's. Many tests share her tenant; each has its own project there.
 struct World {
-    _backend: Local,
     ada: Browser,
     id: String,
 }
 
-impl World {
-    async fn start() -> Self {
+fn with_project(test: impl AsyncFnOnce(&World)) {
+    static ADA: OnceCell<(Local, Browser)> = OnceCell::const_new();
+    let start = async || {
         let backend = start().await;
         let ada = ada_in_acme(&backend).await;
-        let id = create_project(&ada, "Rocket").await;
-        Self {
-            _backend: backend,
-            ada,
+        (backend, ada)
+    };
+    share(&ADA, start, async |(_, ada)| {
+        let id = create_project(ada, "Rocket").await;
+        test(&World {
+            ada: ada.clone(),
             id,
-        }
-    }
+        })
+        .await;
+    });
+}
 
+impl World {
     async fn project(&self) -> Value {
         self.ada.data(ONE, json!({ "id": self.id })).await["project"].clone()
     }
@@ -68,114 +75,119 @@ async fn a_created_project_is_answered_trimmed_and_with_its_creator() {
     assert_eq!(created["createdAt"], created["updatedAt"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_update_changes_the_given_fields_and_counts_only_what_changed() {
-    let world = World::start().await;
-    for (fields, name, description, status, revision) in [
-        (json!({ "name": "Probe" }), "Probe", "", "ACTIVE", 2),
-        (json!({ "description": "Far" }), "Probe", "Far", "ACTIVE", 3),
-        (json!({ "description": "" }), "Probe", "", "ACTIVE", 4),
-        (
-            json!({ "status": "COMPLETED", "revision": 4 }),
-            "Probe",
-            "",
-            "COMPLETED",
-            5,
-        ),
-        (json!({}), "Probe", "", "COMPLETED", 5),
-        (
-            json!({ "name": "Probe", "status": "COMPLETED" }),
-            "Probe",
-            "",
-            "COMPLETED",
-            5,
-        ),
-    ] {
-        let updated = world.ada.data(UPDATE, world.with_id(fields.clone())).await;
-        let expected = json!({
-            "id": world.id, "name": name, "description": description, "status": status,
-            "revision": revision,
-        });
-        assert_eq!(updated["project"]["update"], expected, "{fields}");
-        assert_eq!(world.project().await, expected, "{fields}");
-    }
+#[test]
+fn an_update_changes_the_given_fields_and_counts_only_what_changed() {
+    with_project(async |world| {
+        for (fields, name, description, status, revision) in [
+            (json!({ "name": "Probe" }), "Probe", "", "ACTIVE", 2),
+            (json!({ "description": "Far" }), "Probe", "Far", "ACTIVE", 3),
+            (json!({ "description": "" }), "Probe", "", "ACTIVE", 4),
+            (
+                json!({ "status": "COMPLETED", "revision": 4 }),
+                "Probe",
+                "",
+                "COMPLETED",
+                5,
+            ),
+            (json!({}), "Probe", "", "COMPLETED", 5),
+            (
+                json!({ "name": "Probe", "status": "COMPLETED" }),
+                "Probe",
+                "",
+                "COMPLETED",
+                5,
+            ),
+        ] {
+            let updated = world.ada.data(UPDATE, world.with_id(fields.clone())).await;
+            let expected = json!({
+                "id": world.id, "name": name, "description": description, "status": status,
+                "revision": revision,
+            });
+            assert_eq!(updated["project"]["update"], expected, "{fields}");
+            assert_eq!(world.project().await, expected, "{fields}");
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mutation_at_another_revision_than_the_current_one_changes_nothing() {
-    let world = World::start().await;
-    world
-        .ada
-        .data(UPDATE, world.with_id(json!({ "name": "Probe" })))
-        .await;
-    let before = world.project().await;
-    for stale in [0, 1, 3, 5, i64::from(i32::MAX)] {
-        let update = world.with_id(json!({ "name": "Stale", "revision": stale }));
-        assert_eq!(world.ada.code(UPDATE, update).await, "CONFLICT", "{stale}");
-        let delete = world.with_id(json!({ "revision": stale }));
+#[test]
+fn a_mutation_at_another_revision_than_the_current_one_changes_nothing() {
+    with_project(async |world| {
+        world
+            .ada
+            .data(UPDATE, world.with_id(json!({ "name": "Probe" })))
+            .await;
+        let before = world.project().await;
+        for stale in [0, 1, 3, 5, i64::from(i32::MAX)] {
+            let update = world.with_id(json!({ "name": "Stale", "revision": stale }));
+            assert_eq!(world.ada.code(UPDATE, update).await, "CONFLICT", "{stale}");
+            let delete = world.with_id(json!({ "revision": stale }));
+            assert_eq!(
+                world.ada.code(DELETE_PROJECT, delete).await,
+                "CONFLICT",
+                "{stale}"
+            );
+        }
+        let update = world.with_id(json!({ "name": "Stale", "revision": -1 }));
+        assert_eq!(world.ada.error(UPDATE, update).await, bad_input("revision"));
+        let delete = world.with_id(json!({ "revision": -1 }));
         assert_eq!(
-            world.ada.code(DELETE_PROJECT, delete).await,
-            "CONFLICT",
-            "{stale}"
+            world.ada.error(DELETE_PROJECT, delete).await,
+            bad_input("revision")
         );
-    }
-    let update = world.with_id(json!({ "name": "Stale", "revision": -1 }));
-    assert_eq!(world.ada.error(UPDATE, update).await, bad_input("revision"));
-    let delete = world.with_id(json!({ "revision": -1 }));
-    assert_eq!(
-        world.ada.error(DELETE_PROJECT, delete).await,
-        bad_input("revision")
-    );
-    assert_eq!(world.project().await, before);
+        assert_eq!(world.project().await, before);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_ten_concurrent_updates_at_one_revision_one_succeeds() {
-    let world = World::start().await;
-    let update = |at| {
-        let fields = json!({ "name": format!("Racer {at}"), "revision": 1 });
-        world.ada.gql(UPDATE, world.with_id(fields))
-    };
-    let answers = join_all((0..10).map(update)).await;
-    assert_eq!(
-        answers.iter().filter(|answer| succeeded(answer)).count(),
-        1,
-        "{answers:?}"
-    );
-    let conflicts = answers
-        .iter()
-        .filter(|answer| code_of(answer) == "CONFLICT")
-        .count();
-    assert_eq!(conflicts, 9, "{answers:?}");
-    assert_eq!(world.project().await["revision"], 2);
+#[test]
+fn of_ten_concurrent_updates_at_one_revision_one_succeeds() {
+    with_project(async |world| {
+        let update = |at| {
+            let fields = json!({ "name": format!("Racer {at}"), "revision": 1 });
+            world.ada.gql(UPDATE, world.with_id(fields))
+        };
+        let answers = join_all((0..10).map(update)).await;
+        assert_eq!(
+            answers.iter().filter(|answer| succeeded(answer)).count(),
+            1,
+            "{answers:?}"
+        );
+        let conflicts = answers
+            .iter()
+            .filter(|answer| code_of(answer) == "CONFLICT")
+            .count();
+        assert_eq!(conflicts, 9, "{answers:?}");
+        assert_eq!(world.project().await["revision"], 2);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_project_answers_like_one_that_never_was() {
-    let world = World::start().await;
-    let ada = &world.ada;
-    ada.data(DELETE_PROJECT, world.with_id(json!({ "revision": 1 })))
-        .await;
-    let missing = ada.gql(ONE, json!({ "id": "0".repeat(32) })).await;
-    assert_eq!(code_of(&missing), "NOT_FOUND");
-    let upper = world.id.to_uppercase();
-    for id in [world.id.as_str(), "", "x", r#"{"$ne":null}"#, &upper] {
-        assert_eq!(ada.gql(ONE, json!({ "id": id })).await, missing, "{id}");
-        let update = input(json!({ "id": id, "name": "Late" }));
-        assert_eq!(ada.code(UPDATE, update).await, "NOT_FOUND", "{id}");
-        let delete = input(json!({ "id": id }));
-        assert_eq!(ada.code(DELETE_PROJECT, delete).await, "NOT_FOUND", "{id}");
-    }
+#[test]
+fn a_deleted_project_answers_like_one_that_never_was() {
+    with_project(async |world| {
+        let ada = &world.ada;
+        ada.data(DELETE_PROJECT, world.with_id(json!({ "revision": 1 })))
+            .await;
+        let missing = ada.gql(ONE, json!({ "id": "0".repeat(32) })).await;
+        assert_eq!(code_of(&missing), "NOT_FOUND");
+        let upper = world.id.to_uppercase();
+        for id in [world.id.as_str(), "", "x", r#"{"$ne":null}"#, &upper] {
+            assert_eq!(ada.gql(ONE, json!({ "id": id })).await, missing, "{id}");
+            let update = input(json!({ "id": id, "name": "Late" }));
+            assert_eq!(ada.code(UPDATE, update).await, "NOT_FOUND", "{id}");
+            let delete = input(json!({ "id": id }));
+            assert_eq!(ada.code(DELETE_PROJECT, delete).await, "NOT_FOUND", "{id}");
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_longest_name_and_description_are_accepted() {
-    let world = World::start().await;
-    let (name, description) = ("ä".repeat(100), "ä".repeat(10_000));
-    let project = input(json!({ "name": name, "description": description }));
-    let created = world.ada.data(CREATE_PROJECT, project).await["project"]["create"].clone();
-    assert_eq!(created["name"], name);
-    assert_eq!(created["description"], description);
+#[test]
+fn the_longest_name_and_description_are_accepted() {
+    with_project(async |world| {
+        let (name, description) = ("ä".repeat(100), "ä".repeat(10_000));
+        let project = input(json!({ "name": name, "description": description }));
+        let created = world.ada.data(CREATE_PROJECT, project).await["project"]["create"].clone();
+        assert_eq!(created["name"], name);
+        assert_eq!(created["description"], description);
+    });
 }
 
 /// A field and a value that it must refuse.
@@ -215,33 +227,34 @@ fn wrong_values() -> Vec<(&'static str, Value)> {
     wrong
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_field_is_refused_by_name() {
-    let world = World::start().await;
-    let ada = &world.ada;
-    for (field, value) in wrong_values() {
-        let mut fields = json!({ "name": "Fine" });
-        fields[field] = value.clone();
-        let error = ada.error(CREATE_PROJECT, input(fields.clone())).await;
-        assert_eq!(error, bad_input(field), "{value}");
-        let error = ada.error(UPDATE, world.with_id(fields)).await;
-        assert_eq!(error, bad_input(field), "{value}");
-    }
-    for (fields, field) in [
-        (json!({}), "name"),
-        (json!({ "name": null }), "name"),
-        (json!({ "name": "Fine", "creator": "x" }), "creator"),
-    ] {
+#[test]
+fn a_wrong_field_is_refused_by_name() {
+    with_project(async |world| {
+        let ada = &world.ada;
+        for (field, value) in wrong_values() {
+            let mut fields = json!({ "name": "Fine" });
+            fields[field] = value.clone();
+            let error = ada.error(CREATE_PROJECT, input(fields.clone())).await;
+            assert_eq!(error, bad_input(field), "{value}");
+            let error = ada.error(UPDATE, world.with_id(fields)).await;
+            assert_eq!(error, bad_input(field), "{value}");
+        }
+        for (fields, field) in [
+            (json!({}), "name"),
+            (json!({ "name": null }), "name"),
+            (json!({ "name": "Fine", "creator": "x" }), "creator"),
+        ] {
+            assert_eq!(
+                ada.error(CREATE_PROJECT, input(fields)).await["field"],
+                field
+            );
+        }
         assert_eq!(
-            ada.error(CREATE_PROJECT, input(fields)).await["field"],
-            field
+            ada.data(LIST_PROJECTS, ()).await["projects"]["totalCount"],
+            1
         );
-    }
-    assert_eq!(
-        ada.data(LIST_PROJECTS, ()).await["projects"]["totalCount"],
-        1
-    );
-    assert_eq!(world.project().await["revision"], 1);
+        assert_eq!(world.project().await["revision"], 1);
+    });
 }
 
 /// Ada with five projects in acme; there is another in a second tenant of hers.

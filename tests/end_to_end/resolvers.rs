@@ -6,9 +6,10 @@ mod request;
 use gateway::Resolver::{self, Cookie, Header, Path, Query, Subdomain};
 use local::Local;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{
-    Browser, Gateway, LOGIN, PASSWORD, code_of, credentials, list, start, start_with, text,
+    Browser, Gateway, LOGIN, PASSWORD, code_of, credentials, list, share, start, start_with, text,
 };
 use request::Request;
 
@@ -79,90 +80,98 @@ impl World {
     }
 }
 
+/// Runs a test in the one world of this file: the tests only read.
+fn in_world(test: impl AsyncFnOnce(&World)) {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    share(&WORLD, World::start, test);
+}
+
 fn slug(body: &Value) -> &Value {
     &body["data"]["me"]["tenant"]["normalizedName"]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_place_names_a_tenant_by_slug_or_id_and_other_places_are_ignored() {
-    let world = World::start().await;
-    for resolver in ALL {
-        let gateway = world.gateway(&[resolver]).await;
-        for place in ALL {
-            for name in ["acme", &world.acme] {
-                let (status, body) = world.me(&gateway, &Request::naming(place, &[name])).await;
-                let what = format!("{resolver} by {place}: {body}");
-                if place == resolver {
-                    assert_eq!((status, slug(&body)), (200, &json!("acme")), "{what}");
-                } else {
-                    assert!(
-                        slug(&body).is_null() && code_of(&body).is_string(),
-                        "{what}"
-                    );
+#[test]
+fn each_place_names_a_tenant_by_slug_or_id_and_other_places_are_ignored() {
+    in_world(async |world| {
+        for resolver in ALL {
+            let gateway = world.gateway(&[resolver]).await;
+            for place in ALL {
+                for name in ["acme", &world.acme] {
+                    let (status, body) = world.me(&gateway, &Request::naming(place, &[name])).await;
+                    let what = format!("{resolver} by {place}: {body}");
+                    if place == resolver {
+                        assert_eq!((status, slug(&body)), (200, &json!("acme")), "{what}");
+                    } else {
+                        assert!(
+                            slug(&body).is_null() && code_of(&body).is_string(),
+                            "{what}"
+                        );
+                    }
                 }
             }
         }
-    }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_tenant_a_missing_one_and_garbage_are_answered_alike_in_every_place() {
-    let world = World::start().await;
-    let missing = "0".repeat(32);
-    let (upper, long) = (world.acme.to_uppercase(), "a".repeat(500));
-    // Each stands for a family: foreign, missing, of wrong form, encoded, meant for MongoDB, NATS,
-    // a path or a shell.
-    let wrong = [
-        "other",
-        &world.other,
-        &missing,
-        &upper,
-        "ACME",
-        "-acme",
-        "platform",
-        "$ne",
-        "%61cme",
-        "acme%00",
-        "acme*",
-        "evt.*.%3E",
-        "..%2Facme",
-        "acme%2Fgraphql",
-        "null",
-        "acme'",
-        &long,
-    ];
-    for resolver in ALL {
-        let gateway = world.gateway(&[resolver]).await;
-        let expected = world
-            .me(&gateway, &Request::naming(resolver, &["nowhere"]))
-            .await;
-        assert_eq!(
-            (expected.0, &expected.1["data"]),
-            (200, &json!({ "me": null })),
-            "{resolver}"
-        );
-        let extensions = &expected.1["errors"][0]["extensions"];
-        assert_eq!(*extensions, json!({ "code": "NOT_FOUND" }), "{resolver}");
-        for name in wrong {
-            // Host names know no upper case.
-            if resolver == Subdomain && name.contains(char::is_uppercase) {
-                continue;
-            }
-            let answer = world
-                .me(&gateway, &Request::naming(resolver, &[name]))
+#[test]
+fn a_foreign_tenant_a_missing_one_and_garbage_are_answered_alike_in_every_place() {
+    in_world(async |world| {
+        let missing = "0".repeat(32);
+        let (upper, long) = (world.acme.to_uppercase(), "a".repeat(500));
+        // Each stands for a family: foreign, missing, of wrong form, encoded, meant for MongoDB, NATS,
+        // a path or a shell.
+        let wrong = [
+            "other",
+            &world.other,
+            &missing,
+            &upper,
+            "ACME",
+            "-acme",
+            "platform",
+            "$ne",
+            "%61cme",
+            "acme%00",
+            "acme*",
+            "evt.*.%3E",
+            "..%2Facme",
+            "acme%2Fgraphql",
+            "null",
+            "acme'",
+            &long,
+        ];
+        for resolver in ALL {
+            let gateway = world.gateway(&[resolver]).await;
+            let expected = world
+                .me(&gateway, &Request::naming(resolver, &["nowhere"]))
                 .await;
-            assert_eq!(answer, expected, "{resolver}: {name}");
-        }
-        // Two hosts have a test of their own; a path with two tenants has no route.
-        if !matches!(resolver, Subdomain | Path) {
-            for twice in [["acme", "acme"], ["acme", "other"], ["nowhere", "acme"]] {
-                let answer = world.me(&gateway, &Request::naming(resolver, &twice)).await;
-                assert_eq!(answer, expected, "{resolver}: {twice:?}");
+            assert_eq!(
+                (expected.0, &expected.1["data"]),
+                (200, &json!({ "me": null })),
+                "{resolver}"
+            );
+            let extensions = &expected.1["errors"][0]["extensions"];
+            assert_eq!(*extensions, json!({ "code": "NOT_FOUND" }), "{resolver}");
+            for name in wrong {
+                // Host names know no upper case.
+                if resolver == Subdomain && name.contains(char::is_uppercase) {
+                    continue;
+                }
+                let answer = world
+                    .me(&gateway, &Request::naming(resolver, &[name]))
+                    .await;
+                assert_eq!(answer, expected, "{resolver}: {name}");
             }
+            // Two hosts have a test of their own; a path with two tenants has no route.
+            if !matches!(resolver, Subdomain | Path) {
+                for twice in [["acme", "acme"], ["acme", "other"], ["nowhere", "acme"]] {
+                    let answer = world.me(&gateway, &Request::naming(resolver, &twice)).await;
+                    assert_eq!(answer, expected, "{resolver}: {twice:?}");
+                }
+            }
+            let right = Request::naming(resolver, &["acme"]);
+            assert_eq!(world.slug(&gateway, &right).await, "acme", "{resolver}");
         }
-        let right = Request::naming(resolver, &["acme"]);
-        assert_eq!(world.slug(&gateway, &right).await, "acme", "{resolver}");
-    }
+    });
 }
 
 /// Spellings of `acme` in one place that must not be understood.
@@ -232,69 +241,72 @@ fn hostile_spellings(place: Resolver) -> Vec<Request> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hostile_spelling_names_no_tenant() {
-    let world = World::start().await;
-    for resolver in ALL {
-        let gateway = world.gateway(&[resolver]).await;
-        for request in hostile_spellings(resolver) {
-            let (status, body) = world.me(&gateway, &request).await;
-            let what = format!("{resolver} {request:?}: {status} {body}");
-            assert!(slug(&body).is_null(), "{what}");
-            let refused = status == 200 && code_of(&body).is_string();
-            assert!(refused || status == 400, "{what}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_path_around_a_tenant_has_no_route() {
-    let world = World::start().await;
-    let gateway = world.gateway(&[Path]).await;
-    for target in [
-        "/t/graphql",
-        "/t/acme",
-        "/t/acme/",
-        "/t/acme/graphql/",
-        "/t/acme/t/acme/graphql",
-        "/t/../t/acme/graphql",
-    ] {
-        let (status, body) = world.me(&gateway, &Request::to(target)).await;
-        assert_eq!(
-            (status, code_of(&body)),
-            (404, &json!("NOT_FOUND")),
-            "{target}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_place_that_names_a_tenant_decides_even_if_it_names_a_wrong_one() {
-    let world = World::start().await;
-    for (at, first) in ALL.into_iter().enumerate() {
-        // Each of the other places, in turn, names the right tenant behind it.
-        for second in ALL.into_iter().cycle().skip(at + 1).take(4) {
-            let gateway = world.gateway(&[first, second]).await;
-            let right = Request::naming(second, &["acme"]);
-            assert_eq!(
-                world.slug(&gateway, &right).await,
-                "acme",
-                "{second} behind {first}"
-            );
-            for wrong in ["other", "nowhere", "-no-such-thing"] {
-                let both = Request::naming(first, &[wrong]).and(&right);
-                let slug = world.slug(&gateway, &both).await;
-                assert_eq!(slug, Value::Null, "{first} {wrong} before {second}");
+#[test]
+fn a_hostile_spelling_names_no_tenant() {
+    in_world(async |world| {
+        for resolver in ALL {
+            let gateway = world.gateway(&[resolver]).await;
+            for request in hostile_spellings(resolver) {
+                let (status, body) = world.me(&gateway, &request).await;
+                let what = format!("{resolver} {request:?}: {status} {body}");
+                assert!(slug(&body).is_null(), "{what}");
+                let refused = status == 200 && code_of(&body).is_string();
+                assert!(refused || status == 400, "{what}");
             }
-            let wrong = Request::naming(second, &["other"]);
-            let both = Request::naming(first, &["acme"]).and(&wrong);
+        }
+    });
+}
+
+#[test]
+fn a_path_around_a_tenant_has_no_route() {
+    in_world(async |world| {
+        let gateway = world.gateway(&[Path]).await;
+        for target in [
+            "/t/graphql",
+            "/t/acme",
+            "/t/acme/",
+            "/t/acme/graphql/",
+            "/t/acme/t/acme/graphql",
+            "/t/../t/acme/graphql",
+        ] {
+            let (status, body) = world.me(&gateway, &Request::to(target)).await;
             assert_eq!(
-                world.slug(&gateway, &both).await,
-                "acme",
-                "{first} before {second}"
+                (status, code_of(&body)),
+                (404, &json!("NOT_FOUND")),
+                "{target}"
             );
         }
-    }
+    });
+}
+
+#[test]
+fn the_first_place_that_names_a_tenant_decides_even_if_it_names_a_wrong_one() {
+    in_world(async |world| {
+        for (at, first) in ALL.into_iter().enumerate() {
+            // Each of the other places, in turn, names the right tenant behind it.
+            for second in ALL.into_iter().cycle().skip(at + 1).take(4) {
+                let gateway = world.gateway(&[first, second]).await;
+                let right = Request::naming(second, &["acme"]);
+                assert_eq!(
+                    world.slug(&gateway, &right).await,
+                    "acme",
+                    "{second} behind {first}"
+                );
+                for wrong in ["other", "nowhere", "-no-such-thing"] {
+                    let both = Request::naming(first, &[wrong]).and(&right);
+                    let slug = world.slug(&gateway, &both).await;
+                    assert_eq!(slug, Value::Null, "{first} {wrong} before {second}");
+                }
+                let wrong = Request::naming(second, &["other"]);
+                let both = Request::naming(first, &["acme"]).and(&wrong);
+                assert_eq!(
+                    world.slug(&gateway, &both).await,
+                    "acme",
+                    "{first} before {second}"
+                );
+            }
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,33 +333,35 @@ async fn an_option_of_the_gateway_sets_the_places_and_their_order() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_name_no_tenant() {
-    let world = World::start().await;
-    let gateway = world.gateway(&[Subdomain]).await;
-    for hosts in [["acme", "other"], ["other", "acme"], ["acme", "acme"]] {
-        let (_, body) = world
-            .me(&gateway, &Request::naming(Subdomain, &hosts))
-            .await;
-        assert!(slug(&body).is_null(), "{hosts:?}: {body}");
-    }
+#[test]
+fn two_hosts_name_no_tenant() {
+    in_world(async |world| {
+        let gateway = world.gateway(&[Subdomain]).await;
+        for hosts in [["acme", "other"], ["other", "acme"], ["acme", "acme"]] {
+            let (_, body) = world
+                .me(&gateway, &Request::naming(Subdomain, &hosts))
+                .await;
+            assert!(slug(&body).is_null(), "{hosts:?}: {body}");
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_place_that_holds_no_text_is_not_skipped() {
-    let world = World::start().await;
-    let by_query = Request::to("/graphql?tenant=acme");
-    for (first, name, value) in [
-        (Header, "X-Tenant", &b"other\xff"[..]),
-        (Cookie, "Cookie", b"tenant=other\xff"),
-        (Subdomain, "Host", b"other\xff.backend.test:8443"),
-    ] {
-        let gateway = world.gateway(&[first, Query]).await;
-        let (_, body) = world
-            .me(&gateway, &by_query.clone().with(name, value))
-            .await;
-        assert!(slug(&body).is_null(), "{first} was skipped: {body}");
-    }
+#[test]
+fn a_place_that_holds_no_text_is_not_skipped() {
+    in_world(async |world| {
+        let by_query = Request::to("/graphql?tenant=acme");
+        for (first, name, value) in [
+            (Header, "X-Tenant", &b"other\xff"[..]),
+            (Cookie, "Cookie", b"tenant=other\xff"),
+            (Subdomain, "Host", b"other\xff.backend.test:8443"),
+        ] {
+            let gateway = world.gateway(&[first, Query]).await;
+            let (_, body) = world
+                .me(&gateway, &by_query.clone().with(name, value))
+                .await;
+            assert!(slug(&body).is_null(), "{first} was skipped: {body}");
+        }
+    });
 }
 
 /// Operations on all that a tenant has, in documents with several fields.
@@ -382,29 +396,30 @@ fn operations_in_a_tenant() -> Vec<String> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_operation_tells_a_stranger_whether_a_tenant_exists() {
-    let world = World::start().await;
-    let gateway = world.gateway(&[Header]).await;
-    for (session, code) in [
-        (Some(world.session.as_str()), "NOT_FOUND"),
-        (None, "UNAUTHENTICATED"),
-    ] {
-        for operation in operations_in_a_tenant() {
-            let in_tenant = async |tenant: &str| {
-                let request = Request::naming(Header, &[tenant]);
-                request.send(gateway.address(), session, &operation).await
-            };
-            let expected = in_tenant("nowhere").await;
-            for error in list(&expected.1["errors"]) {
-                assert_eq!(
-                    error["extensions"],
-                    json!({ "code": code }),
-                    "{operation}: {error}"
-                );
+#[test]
+fn no_operation_tells_a_stranger_whether_a_tenant_exists() {
+    in_world(async |world| {
+        let gateway = world.gateway(&[Header]).await;
+        for (session, code) in [
+            (Some(world.session.as_str()), "NOT_FOUND"),
+            (None, "UNAUTHENTICATED"),
+        ] {
+            for operation in operations_in_a_tenant() {
+                let in_tenant = async |tenant: &str| {
+                    let request = Request::naming(Header, &[tenant]);
+                    request.send(gateway.address(), session, &operation).await
+                };
+                let expected = in_tenant("nowhere").await;
+                for error in list(&expected.1["errors"]) {
+                    assert_eq!(
+                        error["extensions"],
+                        json!({ "code": code }),
+                        "{operation}: {error}"
+                    );
+                }
+                assert_eq!(in_tenant("other").await, expected, "{operation}");
+                assert_eq!(in_tenant(&world.other).await, expected, "{operation}");
             }
-            assert_eq!(in_tenant("other").await, expected, "{operation}");
-            assert_eq!(in_tenant(&world.other).await, expected, "{operation}");
         }
-    }
+    });
 }

@@ -1,11 +1,12 @@
 //! Attempts to gain rights: each is refused and changes nothing.
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{
     ASSIGN_ROLE, Browser, CREATE_PROJECT, CREATE_ROLE, CREATE_TOKEN, DELETE_ACME, DELETE_MEMBER,
     DELETE_ROLE, INVITE, Team, UNASSIGN_ROLE, UPDATE_MEMBER, UPDATE_ROLE, assignment, code_of,
-    input, invite, member_role, role, scopes,
+    input, invite, member_role, role, scopes, share,
 };
 
 const FRIEND: &str = "friend@example.com";
@@ -78,173 +79,183 @@ impl World {
     }
 }
 
+/// Runs a test in the one world of this file: what is refused changes nothing for the others.
+fn in_world(test: impl AsyncFnOnce(&World)) {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    share(&WORLD, World::start, test);
+}
+
 /// The variables of a change of a role's permissions or of what it inherits.
 fn change(id: &str, permissions: Value, inherits: Value) -> Value {
     input(json!({ "id": id, "permissions": permissions, "inherits": inherits }))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_admin_cannot_become_create_or_touch_an_owner() {
-    let world = World::start().await;
-    let World {
-        team: Team { admin, .. },
-        owner_id,
-        admin_id,
-        member_id,
-        ..
-    } = &world;
-    world
-        .assert_refused(vec![
-            (
-                "becomes one",
-                admin,
-                UPDATE_MEMBER,
-                member_role(admin_id, "OWNER"),
-            ),
-            (
-                "promotes one",
-                admin,
-                UPDATE_MEMBER,
-                member_role(member_id, "OWNER"),
-            ),
-            (
-                "demotes one",
-                admin,
-                UPDATE_MEMBER,
-                member_role(owner_id, "ADMIN"),
-            ),
-            (
-                "leaves one as is",
-                admin,
-                UPDATE_MEMBER,
-                member_role(owner_id, "OWNER"),
-            ),
-            (
-                "removes one",
-                admin,
-                DELETE_MEMBER,
-                json!({ "id": owner_id }),
-            ),
-            ("invites one", admin, INVITE, invite(FRIEND, "OWNER")),
-            ("deletes the tenant", admin, DELETE_ACME, Value::Null),
-        ])
-        .await;
+#[test]
+fn an_admin_cannot_become_create_or_touch_an_owner() {
+    in_world(async |world| {
+        let World {
+            team: Team { admin, .. },
+            owner_id,
+            admin_id,
+            member_id,
+            ..
+        } = world;
+        world
+            .assert_refused(vec![
+                (
+                    "becomes one",
+                    admin,
+                    UPDATE_MEMBER,
+                    member_role(admin_id, "OWNER"),
+                ),
+                (
+                    "promotes one",
+                    admin,
+                    UPDATE_MEMBER,
+                    member_role(member_id, "OWNER"),
+                ),
+                (
+                    "demotes one",
+                    admin,
+                    UPDATE_MEMBER,
+                    member_role(owner_id, "ADMIN"),
+                ),
+                (
+                    "leaves one as is",
+                    admin,
+                    UPDATE_MEMBER,
+                    member_role(owner_id, "OWNER"),
+                ),
+                (
+                    "removes one",
+                    admin,
+                    DELETE_MEMBER,
+                    json!({ "id": owner_id }),
+                ),
+                ("invites one", admin, INVITE, invite(FRIEND, "OWNER")),
+                ("deletes the tenant", admin, DELETE_ACME, Value::Null),
+            ])
+            .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_creates_a_role_that_is_stronger_than_they_are() {
-    let world = World::start().await;
-    let World {
-        team: Team { admin, .. },
-        closer,
-        above,
-        ..
-    } = &world;
-    let beyond = role("New", &["delete_tenant"], &[]);
-    let from_owner = role("New", &[], &["owner"]);
-    let from_stronger = role("New", &[], &[closer]);
-    let from_above = role("New", &["read_project"], &[above]);
-    world
-        .assert_refused(vec![
-            (
-                "with a permission beyond theirs",
-                admin,
-                CREATE_ROLE,
-                beyond,
-            ),
-            ("that inherits from owner", admin, CREATE_ROLE, from_owner),
-            (
-                "that inherits from a stronger role",
-                admin,
-                CREATE_ROLE,
-                from_stronger,
-            ),
-            (
-                "that inherits from owner by another role",
-                admin,
-                CREATE_ROLE,
-                from_above,
-            ),
-        ])
-        .await;
+#[test]
+fn nobody_creates_a_role_that_is_stronger_than_they_are() {
+    in_world(async |world| {
+        let World {
+            team: Team { admin, .. },
+            closer,
+            above,
+            ..
+        } = world;
+        let beyond = role("New", &["delete_tenant"], &[]);
+        let from_owner = role("New", &[], &["owner"]);
+        let from_stronger = role("New", &[], &[closer]);
+        let from_above = role("New", &["read_project"], &[above]);
+        world
+            .assert_refused(vec![
+                (
+                    "with a permission beyond theirs",
+                    admin,
+                    CREATE_ROLE,
+                    beyond,
+                ),
+                ("that inherits from owner", admin, CREATE_ROLE, from_owner),
+                (
+                    "that inherits from a stronger role",
+                    admin,
+                    CREATE_ROLE,
+                    from_stronger,
+                ),
+                (
+                    "that inherits from owner by another role",
+                    admin,
+                    CREATE_ROLE,
+                    from_above,
+                ),
+            ])
+            .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_makes_a_role_stronger_than_they_are_or_touches_a_stronger_one() {
-    let world = World::start().await;
-    let World {
-        team: Team { admin, .. },
-        closer,
-        above,
-        own,
-        ..
-    } = &world;
-    let raised = change(own, json!(["delete_tenant"]), Value::Null);
-    let from_owner = change(own, Value::Null, json!(["owner"]));
-    let from_above = change(own, Value::Null, json!([above]));
-    let renamed = input(json!({ "id": closer, "name": "Harmless" }));
-    let emptied = change(above, json!([]), json!([]));
-    world
-        .assert_refused(vec![
-            ("a permission is added", admin, UPDATE_ROLE, raised),
-            (
-                "it is to inherit from owner",
-                admin,
-                UPDATE_ROLE,
-                from_owner,
-            ),
-            (
-                "it is to inherit from a stronger role",
-                admin,
-                UPDATE_ROLE,
-                from_above,
-            ),
-            ("a stronger role is renamed", admin, UPDATE_ROLE, renamed),
-            ("a stronger role is emptied", admin, UPDATE_ROLE, emptied),
-            (
-                "a stronger role is deleted",
-                admin,
-                DELETE_ROLE,
-                json!({ "id": closer }),
-            ),
-        ])
-        .await;
+#[test]
+fn nobody_makes_a_role_stronger_than_they_are_or_touches_a_stronger_one() {
+    in_world(async |world| {
+        let World {
+            team: Team { admin, .. },
+            closer,
+            above,
+            own,
+            ..
+        } = world;
+        let raised = change(own, json!(["delete_tenant"]), Value::Null);
+        let from_owner = change(own, Value::Null, json!(["owner"]));
+        let from_above = change(own, Value::Null, json!([above]));
+        let renamed = input(json!({ "id": closer, "name": "Harmless" }));
+        let emptied = change(above, json!([]), json!([]));
+        world
+            .assert_refused(vec![
+                ("a permission is added", admin, UPDATE_ROLE, raised),
+                (
+                    "it is to inherit from owner",
+                    admin,
+                    UPDATE_ROLE,
+                    from_owner,
+                ),
+                (
+                    "it is to inherit from a stronger role",
+                    admin,
+                    UPDATE_ROLE,
+                    from_above,
+                ),
+                ("a stronger role is renamed", admin, UPDATE_ROLE, renamed),
+                ("a stronger role is emptied", admin, UPDATE_ROLE, emptied),
+                (
+                    "a stronger role is deleted",
+                    admin,
+                    DELETE_ROLE,
+                    json!({ "id": closer }),
+                ),
+            ])
+            .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_assigns_or_unassigns_a_role_that_is_stronger_than_they_are() {
-    let world = World::start().await;
-    let World {
-        team: Team { admin, .. },
-        admin_id,
-        member_id,
-        guest_id,
-        closer,
-        above,
-        ..
-    } = &world;
-    world
-        .assert_refused(vec![
-            (
-                "to oneself",
-                admin,
-                ASSIGN_ROLE,
-                assignment(admin_id, closer),
-            ),
-            (
-                "to another",
-                admin,
-                ASSIGN_ROLE,
-                assignment(member_id, above),
-            ),
-            (
-                "from another",
-                admin,
-                UNASSIGN_ROLE,
-                assignment(guest_id, closer),
-            ),
-        ])
-        .await;
+#[test]
+fn nobody_assigns_or_unassigns_a_role_that_is_stronger_than_they_are() {
+    in_world(async |world| {
+        let World {
+            team: Team { admin, .. },
+            admin_id,
+            member_id,
+            guest_id,
+            closer,
+            above,
+            ..
+        } = world;
+        world
+            .assert_refused(vec![
+                (
+                    "to oneself",
+                    admin,
+                    ASSIGN_ROLE,
+                    assignment(admin_id, closer),
+                ),
+                (
+                    "to another",
+                    admin,
+                    ASSIGN_ROLE,
+                    assignment(member_id, above),
+                ),
+                (
+                    "from another",
+                    admin,
+                    UNASSIGN_ROLE,
+                    assignment(guest_id, closer),
+                ),
+            ])
+            .await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,120 +328,124 @@ async fn a_member_who_manages_others_cannot_raise_anybody_above_themselves() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_creates_a_token_with_scopes_beyond_their_own_permissions() {
-    let world = World::start().await;
-    let Team {
-        admin,
-        developer,
-        member,
-        ..
-    } = &world.team;
-    let beyond = scopes(&["read_project", "update_tenant"]);
-    world
-        .assert_refused(vec![
-            ("a developer", developer, CREATE_TOKEN, beyond),
-            ("an admin", admin, CREATE_TOKEN, scopes(&["delete_tenant"])),
-            ("a member", member, CREATE_TOKEN, scopes(&["read_project"])),
-        ])
-        .await;
+#[test]
+fn nobody_creates_a_token_with_scopes_beyond_their_own_permissions() {
+    in_world(async |world| {
+        let Team {
+            admin,
+            developer,
+            member,
+            ..
+        } = &world.team;
+        let beyond = scopes(&["read_project", "update_tenant"]);
+        world
+            .assert_refused(vec![
+                ("a developer", developer, CREATE_TOKEN, beyond),
+                ("an admin", admin, CREATE_TOKEN, scopes(&["delete_tenant"])),
+                ("a member", member, CREATE_TOKEN, scopes(&["read_project"])),
+            ])
+            .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn developers_and_guests_manage_neither_people_nor_roles_nor_the_tenant() {
-    let world = World::start().await;
-    let World {
-        team: Team {
-            developer, guest, ..
-        },
-        member_id,
-        guest_id,
-        own,
-        ..
-    } = &world;
-    let mut attempts: Vec<Attempt<'_>> = vec![(
-        "a guest's project",
-        guest,
-        CREATE_PROJECT,
-        input(json!({ "name": "No" })),
-    )];
-    for lower in [developer, guest] {
-        attempts.extend([
-            ("an invitation", lower, INVITE, invite(FRIEND, "GUEST")),
-            (
-                "a role is created",
-                lower,
-                CREATE_ROLE,
-                role("New", &[], &[]),
-            ),
-            (
-                "a role is assigned",
-                lower,
-                ASSIGN_ROLE,
-                assignment(guest_id, own),
-            ),
-            (
-                "a role is changed",
-                lower,
-                UPDATE_MEMBER,
-                member_role(guest_id, "ADMIN"),
-            ),
-            (
-                "a member is removed",
-                lower,
-                DELETE_MEMBER,
-                json!({ "id": member_id }),
-            ),
-            ("the tenant is renamed", lower, RENAME_TENANT, Value::Null),
-        ]);
-    }
-    world.assert_refused(attempts).await;
+#[test]
+fn developers_and_guests_manage_neither_people_nor_roles_nor_the_tenant() {
+    in_world(async |world| {
+        let World {
+            team: Team {
+                developer, guest, ..
+            },
+            member_id,
+            guest_id,
+            own,
+            ..
+        } = world;
+        let mut attempts: Vec<Attempt<'_>> = vec![(
+            "a guest's project",
+            guest,
+            CREATE_PROJECT,
+            input(json!({ "name": "No" })),
+        )];
+        for lower in [developer, guest] {
+            attempts.extend([
+                ("an invitation", lower, INVITE, invite(FRIEND, "GUEST")),
+                (
+                    "a role is created",
+                    lower,
+                    CREATE_ROLE,
+                    role("New", &[], &[]),
+                ),
+                (
+                    "a role is assigned",
+                    lower,
+                    ASSIGN_ROLE,
+                    assignment(guest_id, own),
+                ),
+                (
+                    "a role is changed",
+                    lower,
+                    UPDATE_MEMBER,
+                    member_role(guest_id, "ADMIN"),
+                ),
+                (
+                    "a member is removed",
+                    lower,
+                    DELETE_MEMBER,
+                    json!({ "id": member_id }),
+                ),
+                ("the tenant is renamed", lower, RENAME_TENANT, Value::Null),
+            ]);
+        }
+        world.assert_refused(attempts).await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_changes_deletes_or_assigns_a_built_in_role() {
-    let world = World::start().await;
-    let World {
-        team: Team { owner, .. },
-        guest_id,
-        ..
-    } = &world;
-    let mut attempts: Vec<Attempt<'_>> = Vec::new();
-    for built_in in ["owner", "admin", "developer", "member", "guest"] {
-        attempts.extend([
-            (
-                "changed",
-                owner,
-                UPDATE_ROLE,
-                change(built_in, json!([]), Value::Null),
-            ),
-            ("deleted", owner, DELETE_ROLE, json!({ "id": built_in })),
-            (
-                "assigned",
-                owner,
-                ASSIGN_ROLE,
-                assignment(guest_id, built_in),
-            ),
-        ]);
-    }
-    world.assert_refused(attempts).await;
+#[test]
+fn nobody_changes_deletes_or_assigns_a_built_in_role() {
+    in_world(async |world| {
+        let World {
+            team: Team { owner, .. },
+            guest_id,
+            ..
+        } = world;
+        let mut attempts: Vec<Attempt<'_>> = Vec::new();
+        for built_in in ["owner", "admin", "developer", "member", "guest"] {
+            attempts.extend([
+                (
+                    "changed",
+                    owner,
+                    UPDATE_ROLE,
+                    change(built_in, json!([]), Value::Null),
+                ),
+                ("deleted", owner, DELETE_ROLE, json!({ "id": built_in })),
+                (
+                    "assigned",
+                    owner,
+                    ASSIGN_ROLE,
+                    assignment(guest_id, built_in),
+                ),
+            ]);
+        }
+        world.assert_refused(attempts).await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_admin_cannot_remove_a_member_whose_role_only_an_owner_can_assign() {
-    let world = World::start().await;
-    // With the member, the role would go.
-    let answer = world
-        .team
-        .admin
-        .gql(DELETE_MEMBER, json!({ "id": world.guest_id }))
-        .await;
-    assert_eq!(code_of(&answer), "FORBIDDEN", "{answer}");
-    let roles = "query($id: ID!) { member(id: $id) { roles { id } } }";
-    let left = world
-        .team
-        .owner
-        .data(roles, json!({ "id": world.guest_id }))
-        .await;
-    assert_eq!(left["member"]["roles"], json!([{ "id": world.closer }]));
+#[test]
+fn an_admin_cannot_remove_a_member_whose_role_only_an_owner_can_assign() {
+    in_world(async |world| {
+        // With the member, the role would go.
+        let answer = world
+            .team
+            .admin
+            .gql(DELETE_MEMBER, json!({ "id": world.guest_id }))
+            .await;
+        assert_eq!(code_of(&answer), "FORBIDDEN", "{answer}");
+        let roles = "query($id: ID!) { member(id: $id) { roles { id } } }";
+        let left = world
+            .team
+            .owner
+            .data(roles, json!({ "id": world.guest_id }))
+            .await;
+        assert_eq!(left["member"]["roles"], json!([{ "id": world.closer }]));
+    });
 }

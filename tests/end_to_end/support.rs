@@ -10,6 +10,7 @@ mod team;
 
 use std::{
     future::Future,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use events_schema::{BuiltInRole, Permission};
 use local::{Local, Options};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use browser::Browser;
@@ -83,6 +85,13 @@ pub async fn ada_and_bob(backend: &Local) -> (Browser, Browser) {
         Browser::signed_up(backend, "ada@example.com"),
         Browser::signed_up(backend, "bob@example.com")
     )
+}
+
+/// Runs a test on something that several tests share and leave as it is; the first starts it. All of
+/// them run on one runtime, which lives as long as the process, and so do its servers.
+pub fn share<T>(shared: &OnceCell<T>, start: impl AsyncFnOnce() -> T, test: impl AsyncFnOnce(&T)) {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    RUNTIME.block_on(async { test(shared.get_or_init(|| start()).await).await });
 }
 
 /// A further gateway of a backend, configured a little differently. It stops when it is dropped.

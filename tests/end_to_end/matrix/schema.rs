@@ -245,8 +245,12 @@ impl Operation {
 }
 
 /// Creates one of everything that can be created in a tenant; returns the ids by the name of the
-/// group: `project`, `role`, …
-pub async fn create_everything(owner: &Browser, schema: &Schema) -> BTreeMap<String, String> {
+/// group: `project`, `role`, … Each name and address begins with `word`.
+pub async fn create_everything(
+    owner: &Browser,
+    schema: &Schema,
+    word: &str,
+) -> BTreeMap<String, String> {
     let mut ids = BTreeMap::new();
     let mut to_create = schema.operations();
     to_create.retain(|one| one.created_id().is_some() && one.group.as_deref() != Some("tenant"));
@@ -255,6 +259,10 @@ pub async fn create_everything(owner: &Browser, schema: &Schema) -> BTreeMap<Str
         for operation in &to_create {
             let id = &mut |_: usize, name: &str| json!(ids.get(name));
             let (document, variables) = operation.request(schema, id);
+            let variables = variables.to_string();
+            let variables = variables.replace("thing-", &format!("{word}-"));
+            let variables = variables.replace("somebody@", &format!("{word}@"));
+            let variables: Value = serde_json::from_str(&variables).unwrap();
             let answer = owner.gql(&document, variables).await;
             let path = format!("/data{}", operation.created_id().unwrap());
             if let Some(id) = answer.pointer(&path).and_then(Value::as_str) {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::schema::{Operation, Schema, create_everything};
 use crate::support::{
-    Browser, CREATE_PROJECT, CREATE_ROLE, CREATE_TOKEN, INVITE, PLATFORM, collections, input,
-    invite, mongo, operator, permissions, role, start, text,
+    Browser, CREATE_PROJECT, PLATFORM, collections, input, mongo, operator, permissions, start,
+    text,
 };
 
 /// In every text of the rival's.
@@ -59,7 +59,7 @@ impl World {
             *browser = browser.in_tenant(&acme);
         }
         let schema = Schema::of(&owner).await;
-        let own = create_everything(&owner, &schema).await;
+        let own = create_everything(&owner, &schema, "acme").await;
         let foreign = foreign_ids(&eve.in_tenant(&rival), &schema, &rival).await;
         let scopes = permissions();
         let scopes: Vec<_> = scopes.iter().map(String::as_str).collect();
@@ -174,35 +174,13 @@ async fn sign_up_callers(backend: &Local) -> Vec<(&'static str, Browser)> {
     join_all(roles.map(sign_up)).await
 }
 
-/// Ids of every kind in the rival's tenant; what can hold a text holds the marker.
+/// One id of every kind in the rival's tenant, whose texts hold the marker.
 async fn foreign_ids(eve: &Browser, schema: &Schema, rival: &str) -> Vec<String> {
-    let marked = [
-        (
-            CREATE_PROJECT,
-            input(json!({ "name": MARKER, "description": MARKER })),
-            "/project/create/id",
-        ),
-        (
-            CREATE_ROLE,
-            role(MARKER, &["read_project"], &[]),
-            "/role/create/id",
-        ),
-        (
-            INVITE,
-            invite(&format!("{MARKER}-guest@example.com"), "GUEST"),
-            "/member/invite/id",
-        ),
-        (
-            CREATE_TOKEN,
-            input(json!({ "name": MARKER, "scopes": ["read_project"] })),
-            "/accessToken/create/accessToken/id",
-        ),
-        ("{ sessions { id } }", Value::Null, "/sessions/0/id"),
-    ];
-    let mut ids = vec![rival.to_owned()];
-    for (document, variables, path) in marked {
-        ids.push(text(&eve.data(document, variables).await, path));
-    }
-    ids.extend(create_everything(eve, schema).await.into_values());
-    ids
+    let project = json!({ "name": MARKER, "description": MARKER });
+    eve.data(CREATE_PROJECT, input(project)).await;
+    let mut ids = create_everything(eve, schema, MARKER).await;
+    ids.insert("tenant".to_owned(), rival.to_owned());
+    let sessions = eve.data("{ sessions { id } }", ()).await;
+    ids.insert("session".to_owned(), text(&sessions, "/sessions/0/id"));
+    ids.into_values().collect()
 }

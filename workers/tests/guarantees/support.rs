@@ -1,8 +1,8 @@
-//! A private nats-server and mongod for one test, worker processes to kill, and a client that says
+//! A private nats-server and mongod for one test, worker processes to kill, and a client that sends
 //! commands as the gateway does. No part of the product is replaced here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
@@ -21,11 +21,15 @@ use events_schema::{
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
 use serde::Serialize;
+use serde_json::Value;
 use servers::{Role, Servers};
 use tokio::process::{Child, Command as Process};
 
 /// Far more than anything here takes; reached only by what is broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Loops that need no mail server.
+pub const COMMANDS_AND_VIEWS: &[&str] = &["--loops", "commands,views"];
+pub const WITHOUT_EFFECTS: &[&str] = &["--loops", "commands,views,reactions"];
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 pub struct World {
@@ -55,7 +59,7 @@ impl World {
         }
     }
 
-    /// A worker process, not yet known to work.
+    /// A worker process, which may not work yet.
     pub fn spawn_worker(&self, arguments: &[&str]) -> Child {
         self.process(&[&["run"], arguments].concat())
             .kill_on_drop(true)
@@ -63,28 +67,16 @@ impl World {
             .unwrap()
     }
 
+    /// A `workers` process with these arguments, for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let nats_url = self
-            .worker_nats_url
-            .clone()
-            .unwrap_or_else(|| self.servers.nats.url(Role::Workers));
-        let mut process = Process::new(env!("CARGO_BIN_EXE_workers"));
-        process
-            .args(arguments)
-            .env("UB_NATS_URL", nats_url)
-            .env("UB_MONGO_URL", self.servers.mongod.uri())
-            // Nobody listens there: what these tests are about sends no mail.
-            .env("UB_SMTP_URL", "smtp://127.0.0.1:9")
-            .env("UB_SECRET", SECRET)
-            .env(
-                "RUST_LOG",
-                std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()),
-            )
-            .stdin(Stdio::null());
+        let own = self.servers.nats.url(Role::Workers);
+        let nats_url = self.worker_nats_url.as_deref().unwrap_or(&own);
+        let mut process = process(nats_url, &self.servers.mongod.uri());
+        process.args(arguments);
         process
     }
 
-    /// Workers that have begun to answer.
+    /// Worker processes that answer commands.
     pub async fn workers<const N: usize>(&self, arguments: &[&str]) -> [Child; N] {
         let workers = std::array::from_fn(|_| self.spawn_worker(arguments));
         self.answering().await;
@@ -93,16 +85,16 @@ impl World {
 
     /// Returns when a command is answered.
     pub async fn answering(&self) {
-        let end = account::Command::RevokeSessions;
+        let harmless = account::Command::RevokeSessions;
         eventually("an answer", || async {
-            self.send(Area::Account, id(), CommandId(id()), &end)
+            self.send(Area::Account, id(), CommandId(id()), &harmless)
                 .await
                 .is_some()
         })
         .await;
     }
 
-    /// Says a command as the gateway does; `None` if there is no answer within two seconds.
+    /// Sends a command as the gateway does; `None` if there is no answer within two seconds.
     pub async fn send<C: Serialize>(
         &self,
         area: Area,
@@ -129,7 +121,7 @@ impl World {
         .ok()?
     }
 
-    /// Says a command until it is answered, as a client with an idempotency key would.
+    /// Sends a command until it is answered, as a client with an idempotency key would.
     pub async fn send_until_answered<C: Serialize>(
         &self,
         area: Area,
@@ -144,6 +136,23 @@ impl World {
             }
             assert!(start.elapsed() < DEADLINE, "no answer to {command}");
         }
+    }
+
+    /// Sends a command to an account until it is answered.
+    pub async fn send_to(
+        &self,
+        account: AccountId,
+        command: CommandId,
+        payload: &account::Command,
+    ) -> Outcome {
+        self.send_until_answered(Area::Account, account.0, command, payload)
+            .await
+    }
+
+    /// How many commands wait to be decided or acknowledged.
+    pub async fn queued_commands(&self) -> u64 {
+        let commands = self.operator.get_stream("COMMANDS").await.unwrap();
+        commands.get_info().await.unwrap().state.messages
     }
 
     /// A new account.
@@ -191,12 +200,12 @@ impl World {
     }
 
     /// Returns when every document of the area stands at the last revision in the log. The log is
-    /// read each time: a command that waited out a restart may be decided long after its sayer has
+    /// read each time: a command that waited out a restart may be decided long after its sender has
     /// given up.
     pub async fn views_up_to_date(&self, area: Area) {
         eventually("the views", || async {
             let mut wanted = BTreeMap::new();
-            for (_, commit) in self.commits::<serde_json::Value>(area).await {
+            for (_, commit) in self.commits::<Value>(area).await {
                 wanted.insert(
                     commit.id.to_string(),
                     i64::try_from(commit.revision).unwrap(),
@@ -212,7 +221,7 @@ impl World {
         .await;
     }
 
-    /// What lies in DEAD: subject and reason.
+    /// The messages in DEAD: subject and reason.
     pub async fn dead(&self) -> Vec<(String, String)> {
         let mut stream = self.operator.get_stream("DEAD").await.unwrap();
         let last = stream.info().await.unwrap().state.last_sequence;
@@ -226,6 +235,21 @@ impl World {
         }
         dead
     }
+}
+
+/// A `workers` process without arguments.
+pub fn process(nats_url: &str, mongo_url: &str) -> Process {
+    let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
+    let mut process = Process::new(env!("CARGO_BIN_EXE_workers"));
+    process
+        .env("UB_NATS_URL", nats_url)
+        .env("UB_MONGO_URL", mongo_url)
+        // Nobody listens there: these tests send no mail.
+        .env("UB_SMTP_URL", "smtp://127.0.0.1:9")
+        .env("UB_SECRET", SECRET)
+        .env("RUST_LOG", log)
+        .stdin(Stdio::null());
+    process
 }
 
 pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
@@ -304,5 +328,21 @@ pub fn rename(lastname: &str) -> account::Command {
     account::Command::UpdateProfile {
         firstname: None,
         lastname: Some(PersonName::parse(lastname).unwrap()),
+    }
+}
+
+/// Asserts that each aggregate has the revisions 1, 2, 3 … and that no command was done twice.
+pub fn assert_sound(commits: &[(u64, Commit<Value>)]) {
+    let mut revisions: BTreeMap<Id, u64> = BTreeMap::new();
+    let mut commands = BTreeSet::new();
+    for (sequence, commit) in commits {
+        let last = revisions.entry(commit.id).or_default();
+        assert_eq!(commit.revision, *last + 1, "at sequence {sequence}");
+        *last = commit.revision;
+        assert!(
+            commands.insert(commit.command),
+            "{} was done twice",
+            commit.command
+        );
     }
 }

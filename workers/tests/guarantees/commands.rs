@@ -1,0 +1,230 @@
+//! Commands that race or repeat: each is done once, and every sender gets the same answer.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use async_nats::jetstream;
+use events_schema::{
+    Area, ChallengeId, Claim, ClaimHolder, CommandId, EmailAddress, Id, Outcome, account,
+    account::Event,
+};
+use futures_util::{StreamExt, future::join_all, stream};
+use mongodb::bson::Bson;
+use serde_json::Value;
+
+use crate::support::{
+    COMMANDS_AND_VIEWS, World, assert_sound, eventually, id, message, register, rename,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
+    let world = World::start().await;
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    let outcomes = join_all((0..100).map(|at| {
+        let (world, command) = (&world, id());
+        let email = if at % 2 == 0 {
+            "ada@example.com"
+        } else {
+            "ADA@Example.com"
+        };
+        async move {
+            world
+                .send_until_answered(Area::Account, command, CommandId(command), &register(email))
+                .await
+        }
+    }))
+    .await;
+    assert!(
+        outcomes.iter().all(|outcome| outcome.revision() == Ok(1)),
+        "every client gets the same answer"
+    );
+
+    let commits = world.commits::<Event>(Area::Account).await;
+    let registered: Vec<Id> = commits
+        .iter()
+        .filter(|(_, commit)| matches!(commit.events[0], Event::Registered { .. }))
+        .map(|(_, commit)| commit.id)
+        .collect();
+    assert_eq!(registered.len(), 1);
+    assert_eq!(commits.len(), 100);
+    for (_, commit) in &commits {
+        if let Event::RegistrationRefused { holder, .. } = &commit.events[0] {
+            assert_eq!(*holder, registered[0]);
+        }
+    }
+    let refused = commits
+        .iter()
+        .filter(|(_, commit)| matches!(commit.events[0], Event::RegistrationRefused { .. }))
+        .count();
+    assert_eq!(refused, 99);
+    let claim = Claim::email(&EmailAddress::parse("ada@example.com").unwrap()).to_string();
+    let message = world
+        .operator
+        .get_stream("EVENTS")
+        .await
+        .unwrap()
+        .get_last_raw_message_by_subject(&claim)
+        .await
+        .unwrap();
+    assert_eq!(
+        serde_json::from_slice::<ClaimHolder>(&message.payload)
+            .unwrap()
+            .holder,
+        Some(registered[0])
+    );
+    world.views_up_to_date(Area::Account).await;
+    let shown = world
+        .documents(Area::Account)
+        .await
+        .into_values()
+        .filter(|document| document.get("view") != Some(&Bson::Null));
+    assert_eq!(shown.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_of_one_aggregate_leave_no_gap_and_lose_nothing() {
+    let world = World::start().await;
+    let _workers = world.workers::<3>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let revisions: Vec<u64> = stream::iter(0..32)
+        .map(|client| {
+            let world = &world;
+            async move {
+                let mut revisions = Vec::new();
+                for update in 0..5 {
+                    let outcome = world
+                        .send_to(
+                            account,
+                            CommandId(id()),
+                            &rename(&format!("{client} {update}")),
+                        )
+                        .await;
+                    revisions.push(outcome.revision().unwrap());
+                }
+                revisions
+            }
+        })
+        .buffer_unordered(32)
+        .concat()
+        .await;
+    assert_eq!(
+        revisions.iter().copied().collect::<BTreeSet<_>>(),
+        (2..=161).collect()
+    );
+
+    let commits = world.commits::<Value>(Area::Account).await;
+    assert_sound(&commits);
+    world.views_up_to_date(Area::Account).await;
+    let last = &commits.last().unwrap().1.events[0]["lastname"];
+    let document = &world.documents(Area::Account).await[&account.to_string()];
+    assert_eq!(
+        document
+            .get_document("view")
+            .unwrap()
+            .get_str("lastname")
+            .unwrap(),
+        last.as_str().unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_wrong_verification_codes_are_all_counted() {
+    let world = World::start().await;
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let challenge = ChallengeId(account.0);
+    let answer = |correct| account::Command::AnswerVerification { challenge, correct };
+    let outcomes = join_all((0..50).map(|_| {
+        let (world, wrong) = (&world, answer(false));
+        async move { world.send_to(account, CommandId(id()), &wrong).await }
+    }))
+    .await;
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::Committed { .. }))
+            .count(),
+        5
+    );
+    let right = world.send_to(account, CommandId(id()), &answer(true)).await;
+    assert_eq!(
+        right.revision().unwrap_err().code,
+        "challenge_ended",
+        "the right code comes too late"
+    );
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_repeated_after_the_duplicate_window_is_done_once() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let mut config = world
+        .operator
+        .get_stream("COMMANDS")
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    config.duplicate_window = Duration::from_secs(2);
+    world.operator.update_stream(config).await.unwrap();
+
+    let account = world.register("ada@example.com").await;
+    let command = CommandId(id());
+    let reply = world.gateway.new_inbox();
+    let mut outcomes = world.gateway.subscribe(reply.clone()).await.unwrap();
+    let (subject, body) = message(Area::Account, account.0, command, &rename("Byron"), reply);
+    let is_duplicate = async || {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", command.to_string());
+        let ack = jetstream::new(world.gateway.clone())
+            .publish_with_headers(subject.clone(), headers, body.clone())
+            .await
+            .unwrap();
+        ack.await.unwrap().duplicate
+    };
+    assert!(!is_duplicate().await);
+    assert!(
+        is_duplicate().await,
+        "within the window the broker drops it"
+    );
+    eventually("the end of the window", async || !is_duplicate().await).await;
+
+    let mut outcome = async || {
+        serde_json::from_slice::<Outcome>(&outcomes.next().await.unwrap().payload).unwrap()
+    };
+    let Outcome::Committed { revision, sequence } = outcome().await else {
+        panic!("not committed")
+    };
+    assert_eq!(outcome().await, Outcome::DoneBefore { revision, sequence });
+    assert_eq!(world.commits::<Value>(Area::Account).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_command_gets_the_same_answer_even_after_a_restart() {
+    let mut world = World::start().await;
+    let [mut worker] = world.workers(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let command = CommandId(id());
+    let first = world.send_to(account, command, &rename("Byron")).await;
+    let Outcome::Committed { revision, sequence } = first else {
+        panic!("{first:?}")
+    };
+    let again = Outcome::DoneBefore { revision, sequence };
+    assert_eq!(
+        world.send_to(account, command, &rename("Byron")).await,
+        again
+    );
+
+    worker.kill().await.unwrap();
+    world.servers.nats.kill().await.unwrap();
+    world.servers.nats.restart().await.unwrap();
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    for _ in 0..5 {
+        assert_eq!(
+            world.send_to(account, command, &rename("Byron")).await,
+            again
+        );
+    }
+    let commits = world.commits::<Value>(Area::Account).await;
+    assert_sound(&commits);
+    assert_eq!(commits.len(), 2);
+}

@@ -1,0 +1,15 @@
+//! The guarantees that ARCHITECTURE.md lists under "Invariants", held against real servers and real
+//! worker processes: races, repeats, kills, restarts, replays and garbage.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary: it has no readers but its own, and panics when it fails"
+)]
+
+mod commands;
+mod garbage;
+mod kills;
+mod support;
+mod views;

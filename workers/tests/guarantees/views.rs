@@ -1,0 +1,161 @@
+//! Views that are lost, rebuilt and replayed.
+
+use events_schema::{Area, CommandId};
+use futures_util::future::join_all;
+use mongodb::bson::{Document, doc};
+use serde_json::Value;
+
+use crate::support::{COMMANDS_AND_VIEWS, WITHOUT_EFFECTS, World, eventually, id, rename};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_rebuilt_from_the_log_equals_the_one_before() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(WITHOUT_EFFECTS).await;
+    let accounts = join_all((0..60).map(|at| {
+        let world = &world;
+        // Some are refused, so that there are tombstones.
+        async move {
+            world
+                .register(&format!("user{}@example.com", at % 50))
+                .await
+        }
+    }))
+    .await;
+    join_all(accounts.iter().map(|account| {
+        let world = &world;
+        async move {
+            for update in 0..5 {
+                world
+                    .send_to(*account, CommandId(id()), &rename(&update.to_string()))
+                    .await;
+            }
+        }
+    }))
+    .await;
+    eventually("the mails", || async {
+        world.commits::<Value>(Area::Email).await.len() >= 50
+    })
+    .await;
+    for area in [Area::Account, Area::Email] {
+        world.views_up_to_date(area).await;
+        let before = world.documents(area).await;
+        assert!(before.len() >= 50);
+        let rebuild = async || {
+            let status = world
+                .process(&["rebuild-views", "--areas", area.as_str()])
+                .status()
+                .await
+                .unwrap();
+            assert!(status.success());
+            assert_eq!(world.documents(area).await, before);
+        };
+        rebuild().await;
+        world
+            .views
+            .collection::<Document>(area.as_str())
+            .drop()
+            .await
+            .unwrap();
+        rebuild().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_lost_its_documents_is_complete_again_after_the_next_commit() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    for update in 0..5 {
+        world
+            .send_to(account, CommandId(id()), &rename(&update.to_string()))
+            .await;
+    }
+    world.views_up_to_date(Area::Account).await;
+    world
+        .views
+        .collection::<Document>("account")
+        .delete_many(doc! {})
+        .await
+        .unwrap();
+    world
+        .send_to(account, CommandId(id()), &rename("Byron"))
+        .await;
+    world.views_up_to_date(Area::Account).await;
+    let document = &world.documents(Area::Account).await[&account.to_string()];
+    assert_eq!(
+        document
+            .get_document("view")
+            .unwrap()
+            .get_str("email")
+            .unwrap(),
+        "ada@example.com"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_the_whole_log_changes_nothing() {
+    let world = World::start().await;
+    let _worker = world.workers::<2>(WITHOUT_EFFECTS).await;
+    join_all((0..20).map(|at| {
+        let world = &world;
+        async move { world.register(&format!("user{at}@example.com")).await }
+    }))
+    .await;
+    eventually("the mails", || async {
+        world.commits::<Value>(Area::Email).await.len() == 20
+    })
+    .await;
+    for area in [Area::Account, Area::Email] {
+        world.views_up_to_date(area).await;
+    }
+    let before = (
+        world.documents(Area::Account).await,
+        world.documents(Area::Email).await,
+        world.commits::<Value>(Area::Email).await,
+    );
+
+    for consumer in [
+        "views_account",
+        "views_email",
+        "reactions_account_mail",
+        "commands_account",
+    ] {
+        let stream = if consumer.starts_with("commands") {
+            "COMMANDS"
+        } else {
+            "EVENTS"
+        };
+        world
+            .operator
+            .delete_consumer_from_stream(consumer, stream)
+            .await
+            .unwrap();
+    }
+    // The workers create them again, from the start of the log, and reach its end.
+    for consumer in ["views_account", "views_email", "reactions_account_mail"] {
+        eventually(consumer, || async {
+            let Ok(stream) = world.operator.get_stream("EVENTS").await else {
+                return false;
+            };
+            let Ok(info) = stream.consumer_info(consumer).await else {
+                return false;
+            };
+            info.num_pending == 0
+                && info.num_ack_pending == 0
+                && info.delivered.consumer_sequence > 0
+        })
+        .await;
+    }
+    world.answering().await;
+    eventually("the repeated commands", || async {
+        world.queued_commands().await == 0
+    })
+    .await;
+    let after = (
+        world.documents(Area::Account).await,
+        world.documents(Area::Email).await,
+        world.commits::<Value>(Area::Email).await,
+    );
+    assert_eq!(after, before);
+    assert_eq!(world.dead().await, []);
+}
