@@ -44,7 +44,6 @@ async fn an_unknown_directive_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "red until the gateway suggests no names in production"]
 async fn no_error_suggests_a_name_in_production() {
     let backend = start().await;
     let production = Gateway::start(&backend, |config| config.production = true).await;

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use events_schema::{HostName, Place};
@@ -309,7 +310,14 @@ async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_complete_at_every_moment_of_a_move() {
-    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    // On a busy machine a command may take longer than the gateway waits by default.
+    let patient = [
+        "--tenant-databases",
+        "hybrid",
+        "--command-timeout-ms",
+        "14000",
+    ];
+    let backend = start_with(&patient).await;
     let ada = crate::support::ada_in_acme(&backend).await;
     use_tenant(&ada).await;
     let moved = AtomicBool::new(false);
@@ -323,6 +331,8 @@ async fn a_tenant_is_complete_at_every_moment_of_a_move() {
             assert_eq!(seen["projects"]["totalCount"], count);
             assert_eq!(list(&seen["members"]["nodes"]).len(), 2);
             assert_eq!(list(&seen["roles"]).len(), 6);
+            // Some hundred times in half a minute: enough to meet every step of the move.
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     };
     let move_it = async {

@@ -182,28 +182,42 @@ async fn workers_refuse_a_stream_that_is_weaker_than_needed() {
     );
 }
 
+/// Asserts that a worker which cannot connect prints something, but not the password.
+async fn assert_no_password_printed(nats_url: &str, log: &str) {
+    let mut worker = process(nats_url, "mongodb://127.0.0.1:1");
+    let output = worker
+        .arg("run")
+        .env("RUST_LOG", log)
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success(), "{nats_url}: {output:?}");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(printed.contains("NATS"), "{nats_url}: {printed}");
+    assert!(!printed.contains("hunter2"), "{nats_url}: {printed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "red until the worker's connection error leaves out the password"]
 async fn a_failed_connection_prints_no_password() {
     for url in [
         "nats://workers:hunter2@127.0.0.1:1",
         "nats://workers:hunter2@127.0.0.1:1,nats://workers:hunter2@127.0.0.1:2",
+        "nats://workers:hunter2@no-such-host.invalid:4222",
         "nats://workers:hunter2@127.0.0.1:port",
+        "nats://workers:hunter2/x@127.0.0.1:1",
         "nats://workers:hunter2@",
         "nats://workers:hunter2@[::1",
+        "http://workers:hunter2@127.0.0.1:1",
         "workers:hunter2@127.0.0.1:1",
+        "nats://hunter2@127.0.0.1:1",
     ] {
-        let mut worker = process(url, "mongodb://127.0.0.1:1");
-        let output = worker
-            .arg("run")
-            .env("RUST_LOG", "info")
-            .output()
-            .await
-            .unwrap();
-        assert!(!output.status.success(), "{url}: {output:?}");
-        let printed =
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(!printed.is_empty(), "{url}");
-        assert!(!printed.contains("hunter2"), "{url}: {printed}");
+        assert_no_password_printed(url, "info").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "red until the NATS library's debug lines are left out of the log"]
+async fn a_debug_log_holds_no_password() {
+    assert_no_password_printed("nats://workers:hunter2@127.0.0.1:1", "debug").await;
 }
