@@ -85,7 +85,11 @@ fn a_token_does_not_act_for_the_person_who_created_it() {
             "{ platform { tenants { totalCount } } }",
             r#"mutation { profile { update(input: { lastname: "Robot" }) { id } } }"#,
             "mutation { account { revokeAllSessions { success } } }",
-            r#"mutation { account { revokeSession(id: "0123456789abcdef0123456789abcdef") { success } } }"#,
+            r#"mutation {
+            account {
+                revokeSession(id: "0123456789abcdef0123456789abcdef") { success }
+            }
+        }"#,
             r#"mutation {
             account {
                 changePassword(input: { oldPassword: "x", newPassword: "y" }) { success }

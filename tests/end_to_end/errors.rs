@@ -78,8 +78,8 @@ async fn no_error_suggests_a_name_in_production() {
     ] {
         let answer = eve.gql(document, variables).await;
         assert!(answer["errors"].is_array(), "{document}: {answer}");
-        let said = answer.to_string().to_lowercase();
-        assert!(!said.contains("did you mean"), "{document}: {answer}");
+        let text = answer.to_string().to_lowercase();
+        assert!(!text.contains("did you mean"), "{document}: {answer}");
     }
 }
 
@@ -89,7 +89,9 @@ async fn a_string_in_a_document_is_no_enum_value() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     for document in [
-        r#"mutation { member { invite(input: { email: "x@example.com", role: "GUEST" }) { id } } }"#,
+        r#"mutation {
+            member { invite(input: { email: "x@example.com", role: "GUEST" }) { id } }
+        }"#,
         r#"mutation { project { create(input: { name: "Rocket", status: "ACTIVE" }) { id } } }"#,
         r#"{ projects(orderBy: "NAME_ASC") { totalCount } }"#,
         r#"{ members(where: { role: ["GUEST"] }) { totalCount } }"#,

@@ -286,7 +286,11 @@ fn a_mutation_of_an_account_without_a_session_is_refused() {
         for document in [
             r#"mutation { profile { update(input: { lastname: "X" }) { id } } }"#,
             "mutation { account { revokeAllSessions { success } } }",
-            r#"mutation { account { revokeSession(id: "0123456789abcdef0123456789abcdef") { success } } }"#,
+            r#"mutation {
+            account {
+                revokeSession(id: "0123456789abcdef0123456789abcdef") { success }
+            }
+        }"#,
             r#"mutation {
             account {
                 changePassword(input: { oldPassword: "x", newPassword: "correct horse battery" }) {

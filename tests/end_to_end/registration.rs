@@ -199,7 +199,10 @@ async fn a_repeated_request_with_an_idempotency_key_is_done_once() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     let person = input(json!({
-        "firstname": "Ada", "lastname": "Lovelace", "email": "ada@example.com", "password": PASSWORD,
+        "firstname": "Ada",
+        "lastname": "Lovelace",
+        "email": "ada@example.com",
+        "password": PASSWORD,
     }));
     let keyed = ada.with_idempotency_key("register-1");
     let answers = join_all((0..5).map(|_| keyed.gql(REGISTER, person.clone()))).await;

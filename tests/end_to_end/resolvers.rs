@@ -118,8 +118,8 @@ fn a_foreign_tenant_a_missing_one_and_garbage_are_answered_alike_in_every_place(
     in_world(async |world| {
         let missing = "0".repeat(32);
         let (upper, long) = (world.acme.to_uppercase(), "a".repeat(500));
-        // Each stands for a family: foreign, missing, of wrong form, encoded, meant for MongoDB, NATS,
-        // a path or a shell.
+        // Each stands for a family: foreign, missing, of wrong form, encoded, meant for MongoDB,
+        // NATS, a path or a shell.
         let wrong = [
             "other",
             &world.other,

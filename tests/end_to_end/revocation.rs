@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 const ROUNDS: usize = 20;
-/// Deaths of a worker, each while it holds four messages: each costs an ack wait of 5 or 10 seconds.
+/// Deaths of a worker while it holds four messages. Each costs an ack wait of 5 or 10 seconds.
 const DEATHS: usize = 5;
 /// 99 of 100 refusals come within this, and all within [`LATEST`].
 const SOON: Duration = Duration::from_secs(2);

@@ -87,8 +87,8 @@ pub async fn ada_and_bob(backend: &Local) -> (Browser, Browser) {
     )
 }
 
-/// Runs a test on something that several tests share and leave as it is; the first starts it. All of
-/// them run on one runtime, which lives as long as the process, and so do its servers.
+/// Runs a test on something that several tests share and leave as it is; the first starts it.
+/// These tests run on one runtime, which lives as long as the process, and so do its servers.
 pub fn share<T>(shared: &OnceCell<T>, start: impl AsyncFnOnce() -> T, test: impl AsyncFnOnce(&T)) {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     RUNTIME.block_on(async { test(shared.get_or_init(|| start()).await).await });

@@ -24,7 +24,9 @@ const INTROSPECTION: &str = "
             }
         }
     }
-    fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
+    fragment T on __Type {
+        kind name ofType { kind name ofType { kind name ofType { kind name } } }
+    }";
 
 /// One query or mutation.
 #[derive(Clone, Debug)]

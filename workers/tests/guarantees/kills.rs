@@ -8,13 +8,20 @@ use std::{
     },
 };
 
-use events_schema::{Area, CommandId, Outcome};
+use events_schema::{AccountId, Area, CommandId, Commit, Outcome};
 use futures_util::future::join_all;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use serde_json::Value;
 use servers::Role;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::Notify,
 };
 
@@ -22,8 +29,8 @@ use crate::support::{
     COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, assert_sound, eventually, id, rename,
 };
 
-/// A wire between a worker and NATS that is cut at the moment when the worker acknowledges a
-/// command.
+/// A wire between a worker and NATS. Once armed, it is cut when the worker acknowledges a command.
+#[derive(Clone)]
 struct Wire {
     url: String,
     armed: Arc<AtomicBool>,
@@ -33,42 +40,45 @@ struct Wire {
 impl Wire {
     async fn to(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own_port = listener.local_addr().unwrap().port();
         let port = world.servers.nats.port();
-        let own = listener.local_addr().unwrap().port();
-        let url = world
-            .servers
-            .nats
-            .url(Role::Workers)
-            .replace(&format!(":{port}"), &format!(":{own}"));
-        let (armed, cut) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
-        let (is_armed, notify) = (armed.clone(), cut.clone());
+        let url = world.servers.nats.url(Role::Workers);
+        let wire = Self {
+            url: url.replace(&format!(":{port}"), &format!(":{own_port}")),
+            armed: Arc::default(),
+            cut: Arc::default(),
+        };
+        let accepting = wire.clone();
         tokio::spawn(async move {
             while let Ok((worker, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let (mut from_worker, mut to_worker) = worker.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                let (armed, cut) = (is_armed.clone(), notify.clone());
-                tokio::spawn(
-                    async move { tokio::io::copy(&mut from_server, &mut to_worker).await },
-                );
-                tokio::spawn(async move {
-                    let mut buffer = vec![0; 64 * 1024];
-                    while let Ok(length @ 1..) = from_worker.read(&mut buffer).await {
-                        let acknowledges = buffer[..length]
-                            .windows(16)
-                            .any(|window| window == b"$JS.ACK.COMMANDS");
-                        if acknowledges && armed.load(Ordering::SeqCst) {
-                            cut.notify_one();
-                            return;
-                        }
-                        if to_server.write_all(&buffer[..length]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
+                accepting.connect(worker, server);
             }
         });
-        Self { url, armed, cut }
+        wire
+    }
+
+    /// Copies in both directions.
+    fn connect(&self, worker: TcpStream, server: TcpStream) {
+        let (from_worker, mut to_worker) = worker.into_split();
+        let (mut from_server, to_server) = server.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_worker).await });
+        tokio::spawn(self.clone().copy_until_cut(from_worker, to_server));
+    }
+
+    async fn copy_until_cut(self, mut from_worker: OwnedReadHalf, mut to_server: OwnedWriteHalf) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_worker.read(&mut buffer).await {
+            let mut windows = buffer[..length].windows(16);
+            let acknowledges = windows.any(|window| window == b"$JS.ACK.COMMANDS");
+            if acknowledges && self.armed.load(Ordering::SeqCst) {
+                self.cut.notify_one();
+                return;
+            }
+            if to_server.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -125,76 +135,92 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
     world.views_up_to_date(Area::Account).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twice() {
-    let world = Arc::new(World::start().await);
-    let mut workers = world.workers::<2>(WITHOUT_EFFECTS).await;
-    let accounts = join_all((0..8).map(|at| {
-        let world = world.clone();
-        async move { world.register(&format!("user{at}@example.com")).await }
-    }))
-    .await;
-
-    let (stop, done) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let clients: Vec<_> = accounts
-        .iter()
-        .map(|account| {
-            let (world, account, stop, done) =
-                (world.clone(), *account, stop.clone(), done.clone());
-            tokio::spawn(async move {
-                let mut answered = Vec::new();
-                while !stop.load(Ordering::SeqCst) {
-                    let command = CommandId(id());
-                    let outcome = world
-                        .send_to(account, command, &rename(&command.to_string()))
-                        .await;
-                    answered.push((command, outcome.revision().unwrap()));
-                    done.fetch_add(1, Ordering::SeqCst);
-                }
-                answered
-            })
-        })
-        .collect();
-    for kill in 0..20u64 {
-        // Wait for work to be done, so that each kill falls into the middle of some; how much
-        // differs from kill to kill.
-        let wanted = done.load(Ordering::SeqCst) + 1 + kill * 7 % 23;
-        eventually("progress under load", || async {
-            done.load(Ordering::SeqCst) >= wanted
-        })
-        .await;
-        let victim = usize::try_from(kill % 2).unwrap();
-        workers[victim].kill().await.unwrap();
-        workers[victim] = world.spawn_worker(WITHOUT_EFFECTS);
-    }
-    stop.store(true, Ordering::SeqCst);
-    let answered: Vec<(CommandId, u64)> = join_all(clients)
-        .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
-
-    let commits = world.commits::<Value>(Area::Account).await;
-    assert_sound(&commits);
+/// Asserts that every answered command is in the log as it was answered.
+fn assert_stored(commits: &[(u64, Commit<Value>)], answered: &[(CommandId, u64)]) {
     let stored: BTreeMap<CommandId, u64> = commits
         .iter()
         .map(|(_, commit)| (commit.command, commit.revision))
         .collect();
-    for (command, revision) in &answered {
-        assert_eq!(
-            stored.get(command),
-            Some(revision),
-            "an answered command is in the log as it was answered"
-        );
+    for (command, revision) in answered {
+        assert_eq!(stored.get(command), Some(revision));
     }
-    assert_eq!(
-        commits.len(),
-        answered.len() + accounts.len(),
-        "nothing that was not sent"
-    );
+}
+
+/// Clients that update accounts until they are stopped.
+#[derive(Clone, Default)]
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Repeats each command until it is answered; returns all of them.
+    async fn run(self, world: Arc<World>, account: AccountId) -> Vec<(CommandId, u64)> {
+        let mut answered = Vec::new();
+        while !self.stop.load(Ordering::SeqCst) {
+            let command = CommandId(id());
+            let update = rename(&command.to_string());
+            let outcome = world.send_to(account, command, &update).await;
+            answered.push((command, outcome.revision().unwrap()));
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+        answered
+    }
+
+    /// Sends each command once; returns those that were answered.
+    async fn run_without_repeats(
+        &self,
+        world: &World,
+        account: AccountId,
+    ) -> Vec<(CommandId, u64)> {
+        let mut answered = Vec::new();
+        while !self.stop.load(Ordering::SeqCst) {
+            let command = CommandId(id());
+            let update = rename(&command.to_string());
+            let outcome = world.send(Area::Account, account.0, command, &update).await;
+            if let Some(outcome) = outcome {
+                answered.push((command, outcome.revision().unwrap()));
+                self.done.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        answered
+    }
+
+    /// Returns when so many commands have been answered.
+    async fn reaches(&self, wanted: u64) {
+        eventually("progress under load", || async {
+            self.done.load(Ordering::SeqCst) >= wanted
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twice() {
+    let world = Arc::new(World::start().await);
+    let mut workers = world.workers::<2>(WITHOUT_EFFECTS).await;
+    let emails: Vec<_> = (0..8).map(|at| format!("user{at}@example.com")).collect();
+    let accounts = join_all(emails.iter().map(|email| world.register(email))).await;
+    let load = Load::default();
+    let run = |account: &AccountId| tokio::spawn(load.clone().run(world.clone(), *account));
+    let clients: Vec<_> = accounts.iter().map(run).collect();
+    for kill in 0..20u64 {
+        // Each kill comes in the middle of some work; how much differs from kill to kill.
+        let done = load.done.load(Ordering::SeqCst);
+        load.reaches(done + 1 + kill * 7 % 23).await;
+        let victim = usize::try_from(kill % 2).unwrap();
+        workers[victim].kill().await.unwrap();
+        workers[victim] = world.spawn_worker(WITHOUT_EFFECTS);
+    }
+    load.stop.store(true, Ordering::SeqCst);
+    let answered = join_all(clients).await.into_iter();
+    let answered: Vec<_> = answered.flat_map(Result::unwrap).collect();
+
+    let commits = world.commits::<Value>(Area::Account).await;
+    assert_sound(&commits);
+    assert_stored(&commits, &answered);
+    let sent = answered.len() + accounts.len();
+    assert_eq!(commits.len(), sent, "nothing that was not sent");
     world.views_up_to_date(Area::Account).await;
     eventually("one mail for each registration", || async {
         world.commits::<Value>(Area::Email).await.len() == accounts.len()
@@ -211,53 +237,22 @@ async fn servers_that_are_killed_keep_every_answered_command() {
     let account = world.register("ada@example.com").await;
     let mut answered = Vec::new();
     for round in 0..6 {
-        let (stop, done, shared) = (AtomicBool::new(false), AtomicU64::new(0), &world);
-        // Load in flight while the servers die; only what was answered counts.
-        let load = async {
-            let mut answered = Vec::new();
-            for at in 0.. {
-                if stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                let command = CommandId(id());
-                if let Some(outcome) = shared
-                    .send(
-                        Area::Account,
-                        account.0,
-                        command,
-                        &rename(&format!("{round} {at}")),
-                    )
-                    .await
-                {
-                    answered.push((command, outcome.revision().unwrap()));
-                    done.fetch_add(1, Ordering::SeqCst);
-                }
-            }
-            answered
-        };
-        let pid = if round % 2 == 0 {
-            world.servers.nats.pid()
-        } else {
-            world.servers.mongod.pid()
-        };
+        let kills_nats = round % 2 == 0;
+        let (nats, mongod) = (&world.servers.nats, &world.servers.mongod);
+        let pid = if kills_nats { nats.pid() } else { mongod.pid() };
+        let load = Load::default();
         let kill = async {
-            eventually("load", || async {
-                done.load(Ordering::SeqCst) > 10 + 7 * round
-            })
-            .await;
-            nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()),
-                nix::sys::signal::Signal::SIGKILL,
-            )
-            .unwrap();
-            stop.store(true, Ordering::SeqCst);
+            load.reaches(11 + 7 * round).await;
+            let pid = Pid::from_raw(i32::try_from(pid.unwrap()).unwrap());
+            signal::kill(pid, Signal::SIGKILL).unwrap();
+            load.stop.store(true, Ordering::SeqCst);
         };
-        let (more, ()) = tokio::join!(load, kill);
+        let (more, ()) = tokio::join!(load.run_without_repeats(&world, account), kill);
         answered.extend(more);
-        if round % 2 == 0 {
-            world.servers.nats.restart().await.unwrap()
+        if kills_nats {
+            world.servers.nats.restart().await.unwrap();
         } else {
-            world.servers.mongod.restart().await.unwrap()
+            world.servers.mongod.restart().await.unwrap();
         }
         world.answering().await;
         world.views_up_to_date(Area::Account).await;
@@ -265,12 +260,6 @@ async fn servers_that_are_killed_keep_every_answered_command() {
     assert!(answered.len() > 6 * 10);
     let commits = world.commits::<Value>(Area::Account).await;
     assert_sound(&commits);
-    let stored: BTreeMap<CommandId, u64> = commits
-        .iter()
-        .map(|(_, commit)| (commit.command, commit.revision))
-        .collect();
-    for (command, revision) in answered {
-        assert_eq!(stored.get(&command), Some(&revision));
-    }
+    assert_stored(&commits, &answered);
     assert_eq!(world.dead().await, []);
 }
