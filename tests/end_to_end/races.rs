@@ -106,7 +106,7 @@ impl Owners {
     /// Makes the loser of a round an owner again.
     async fn restore(&mut self, loser: usize, round: usize) {
         let (winner, guest) = (&self.people[1 - loser], &self.people[loser]);
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             self.ids[loser] = winner.add_member(guest, ADDRESSES[loser], "OWNER").await;
         } else {
             let owner = input(json!({ "id": self.ids[loser], "role": "OWNER" }));
