@@ -5,15 +5,11 @@ use tokio::sync::OnceCell;
 
 use crate::support::{
     ASSIGN_ROLE, Browser, CREATE_PROJECT, CREATE_ROLE, CREATE_TOKEN, DELETE_ACME, DELETE_MEMBER,
-    DELETE_ROLE, INVITE, Team, UNASSIGN_ROLE, UPDATE_MEMBER, UPDATE_ROLE, assignment, code_of,
-    input, invite, member_role, role, scopes, share,
+    DELETE_ROLE, INVITE, RENAME_TENANT, Team, UNASSIGN_ROLE, UPDATE_MEMBER, UPDATE_ROLE,
+    assignment, code_of, input, invite, member_role, role, scopes, share,
 };
 
 const FRIEND: &str = "friend@example.com";
-const RENAME_TENANT: &str = r#"
-    mutation {
-        tenant { update(input: { name: "Mine" }) { id } }
-    }"#;
 
 /// What is attempted: a name for messages, by whom, the document and its variables.
 type Attempt<'a> = (&'a str, &'a Browser, &'a str, Value);

@@ -27,8 +27,8 @@ pub use operator::{
 };
 pub use socket::{EVENTS, Socket};
 pub use team::{
-    ASSIGN_ROLE, CREATE_ROLE, DELETE_ROLE, Team, UNASSIGN_ROLE, UPDATE_ROLE, assignment,
-    create_role, member_role, role, scopes,
+    ASSIGN_ROLE, CREATE_ROLE, DELETE_ROLE, RENAME_TENANT, Team, UNASSIGN_ROLE, UPDATE_ROLE,
+    assignment, create_role, member_role, role, scopes,
 };
 
 /// Far more than anything here takes; only a broken backend reaches it.

@@ -22,6 +22,10 @@ pub const ASSIGN_ROLE: &str = "
     mutation($input: AssignRoleInput!) {
         role { assign(input: $input) { id roles { name } } }
     }";
+pub const RENAME_TENANT: &str = r#"
+    mutation {
+        tenant { update(input: { name: "Mine" }) { id } }
+    }"#;
 pub const UNASSIGN_ROLE: &str = "
     mutation($input: AssignRoleInput!) {
         role { unassign(input: $input) { id } }
