@@ -1,49 +1,73 @@
-//! Access tokens: keys for machines, which act in one tenant. A token's id is the head of the hash
-//! of its text, so the text itself is written down nowhere.
+//! Access tokens: credentials for machines, each valid in one tenant. A token's id is the head of its
+//! hash, so that the token itself is stored nowhere.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, Home, Name, Permissions, Time};
+use crate::{
+    Access, AccountId, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, Permissions,
+    Time, id::typed_id,
+};
 
-/// What may be asked of an access token.
+typed_id! {
+    /// Identifies an access token: the first half of the SHA-256 of its text.
+    AccessTokenId
+}
+
+/// Allows to see access tokens.
+pub const READ: Permission = Permission::new("read_access_token", BuiltInRole::Developer);
+/// Allows to create access tokens.
+pub const CREATE: Permission = Permission::new("create_access_token", BuiltInRole::Developer);
+/// Allows to revoke access tokens.
+pub const DELETE: Permission = Permission::new("delete_access_token", BuiltInRole::Developer);
+
+/// The area of access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::AccessToken;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("create", CREATE),
+        Access::permission("delete", DELETE),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = AccessTokenId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks an access token for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Make one. The aggregate's id is the head of its hash.
+    /// Create a token. The aggregate's id is the head of the token's hash.
     Create {
-        /// What its owner calls it.
         name: Name,
-        /// What it may do at most.
+        /// The most that the token may do.
         scopes: Permissions,
-        /// When it ends.
         expires_at: Time,
-        /// Who makes it: it never may more than they may at the time.
+        /// The token may never do more than its creator may at the time of a request.
         creator: AccountId,
-        /// What the creator may do now.
-        held: Permissions,
     },
-    /// End it.
+    /// Revoke the token.
     Delete,
 }
 
-/// What happened to an access token.
+/// States what has changed in an access token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It was made.
+    /// The token was created.
     Created {
-        /// What its owner calls it.
         name: Name,
-        /// What it may do at most.
         scopes: Permissions,
-        /// When it ends.
         expires_at: Time,
-        /// Who made it.
         creator: AccountId,
     },
-    /// It was ended.
+    /// The token was revoked.
     Deleted,
 }
 
@@ -51,20 +75,64 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// What its owner calls it.
     pub name: Name,
-    /// What it may do at most.
+    /// The most that the token may do.
     pub scopes: Permissions,
-    /// When it ends.
     pub expires_at: Time,
-    /// Who made it.
     pub creator: AccountId,
-    /// When it was made.
     pub created_at: Time,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "access_token";
-    const AREA: Area = Area::AccessToken;
     const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[
+        Index::on(&["created_at"]),
+        Index::on(&["creator", "created_at"]),
+    ];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        commit.events.iter().fold(view, |_, event| match event {
+            Event::Created {
+                name,
+                scopes,
+                expires_at,
+                creator,
+            } => Some(Self {
+                name: name.clone(),
+                scopes: scopes.clone(),
+                expires_at: *expires_at,
+                creator: *creator,
+                created_at: commit.time,
+            }),
+            Event::Deleted => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, view::testing::fold};
+
+    #[test]
+    fn an_access_token_is_shown_until_it_is_revoked() {
+        let shown = View {
+            name: Name::parse("Deployment").unwrap(),
+            scopes: BuiltInRole::Guest.permissions(),
+            expires_at: Time(99),
+            creator: AccountId(Id::from_bytes([1; 16])),
+            created_at: Time(10),
+        };
+        let created = Event::Created {
+            name: shown.name.clone(),
+            scopes: shown.scopes.clone(),
+            expires_at: shown.expires_at,
+            creator: shown.creator,
+        };
+        assert_eq!(fold([(10, created.clone())]), Some(shown));
+        let revoked = [(10, created), (20, Event::Deleted)];
+        assert_eq!(fold::<View>(revoked), None);
+    }
 }

@@ -1,159 +1,325 @@
-//! Accounts: a person's address, password and profile. Belongs to the tenant `platform`.
+//! Accounts: a person's address, password and profile. Belongs to the platform.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Area, Challenge, ChallengeId, EmailAddress, Home, Id, PasswordHash, PersonName, Time};
+use crate::{
+    Access, AreaName, Challenge, ChallengeId, Commit, EmailAddress, Home, Index, PasswordHash,
+    Permission, PersonName, Time, id::typed_id,
+};
 
-/// What may be asked of an account.
+typed_id! {
+    /// Identifies an account: the id of the command that registered it.
+    AccountId
+}
+
+/// The area of accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Account;
+    const ACCESS: &'static [Access] = &[
+        Access::anyone("register"),
+        Access::anyone("verify_account"),
+        Access::anyone("verify_activation_link"),
+        Access::anyone("send_verification_email"),
+        Access::anyone("send_reset_password_email"),
+        Access::anyone("reset_password"),
+        Access::signed_in("change_password"),
+        Access::anyone("login"),
+        Access::anyone("logout"),
+        Access::signed_in("revoke_session"),
+        Access::signed_in("revoke_all_sessions"),
+        Access::signed_in("profile"),
+        Access::signed_in("profile_update"),
+        Access::platform("platform_accounts"),
+    ];
+    const FEED: Option<Permission> = None;
+    type Id = AccountId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks an account for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Open an account. The aggregate's id is the command's.
+    /// Register an account, if no other has the address.
     Register {
-        /// Becomes the account's address, if nobody holds it.
         email: EmailAddress,
-        /// First name.
         firstname: PersonName,
-        /// Last name.
         lastname: PersonName,
-        /// Hash of the password.
         password_hash: PasswordHash,
     },
     /// Send a new verification mail.
     RequestVerification,
     /// Answer the verification mail, by code or link.
     AnswerVerification {
-        /// Which mail is answered.
         challenge: ChallengeId,
-        /// Whether the answer was right: compared at the gateway, so that no code travels, and
-        /// counted here.
+        /// Whether the answer is right. The gateway compares, so that no code travels; the account
+        /// counts.
         correct: bool,
     },
-    /// Send a mail that allows to set a new password.
+    /// Send a mail with a link to set a new password.
     RequestPasswordReset,
-    /// Set a new password by that mail.
+    /// Set a new password. The gateway has checked the link.
     ResetPassword {
-        /// Which mail is answered; the gateway has checked its proof.
         challenge: ChallengeId,
-        /// Hash of the new password.
         password_hash: PasswordHash,
     },
-    /// Set a new password, the old one having been checked.
+    /// Set a new password. The gateway has checked the old one.
     ChangePassword {
-        /// The hash that the old password was checked against: if it is no longer the account's,
-        /// somebody was first.
+        /// The hash that the old password was checked against. If the account has another one by
+        /// now, the command is rejected.
         old_hash: PasswordHash,
-        /// Hash of the new password.
         password_hash: PasswordHash,
     },
-    /// End every session.
+    /// Revoke all sessions.
     RevokeSessions,
-    /// Change the profile; what is absent stays.
+    /// Change the names that are given; an absent one stays as it is.
     UpdateProfile {
-        /// New first name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         firstname: Option<PersonName>,
-        /// New last name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lastname: Option<PersonName>,
     },
 }
 
-/// What happened to an account.
+/// States what has changed in an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It was opened.
+    /// The account was registered. Its address is not verified yet.
     Registered {
-        /// Its address, not verified yet.
         email: EmailAddress,
-        /// First name.
         firstname: PersonName,
-        /// Last name.
         lastname: PersonName,
-        /// Hash of the password.
         password_hash: PasswordHash,
     },
-    /// It was not opened: another account holds the address. Its owner is told, the asker is not.
+    /// The registration was refused, since another account has the address. The owner of that
+    /// account gets a mail; the client gets the usual answer.
     RegistrationRefused {
-        /// The address.
         email: EmailAddress,
-        /// The account that holds it.
-        holder: Id,
+        /// The account that has the address.
+        holder: AccountId,
     },
-    /// A verification mail was asked for; it replaces the one before.
+    /// A verification mail was requested. It replaces the one before.
     VerificationRequested {
-        /// Names the mail's code and link.
         challenge: ChallengeId,
-        /// Where it goes.
         email: EmailAddress,
-        /// Whom it greets.
         firstname: PersonName,
     },
     /// A wrong code was given.
-    VerificationFailed {
-        /// For which mail.
-        challenge: ChallengeId,
-    },
-    /// The address was proved to be the owner's.
+    VerificationFailed { challenge: ChallengeId },
+    /// The address was verified.
     Verified,
-    /// A mail to set a new password was asked for; it replaces the one before.
+    /// A mail to set a new password was requested. It replaces the one before.
     PasswordResetRequested {
-        /// Names the mail's link.
         challenge: ChallengeId,
-        /// Where it goes.
         email: EmailAddress,
-        /// Whom it greets.
         firstname: PersonName,
     },
-    /// The password was replaced, by mail or by its owner; every session so far ended with it.
+    /// The password was changed. All sessions so far are revoked.
     PasswordChanged {
-        /// Hash of the new password.
         password_hash: PasswordHash,
-        /// Where the owner is told.
         email: EmailAddress,
-        /// Whom the mail greets.
         firstname: PersonName,
     },
-    /// Every session so far was ended.
+    /// All sessions so far were revoked.
     SessionsRevoked,
-    /// The profile was changed.
+    /// The profile was changed. Both names are given, changed or not.
     ProfileUpdated {
-        /// First name, changed or not.
         firstname: PersonName,
-        /// Last name, changed or not.
         lastname: PersonName,
     },
 }
 
-/// An account as it is read. The gateway shows no more of it than `graphql/account.rs` says.
+/// An account as it is read. The gateway never shows all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// The address.
     pub email: EmailAddress,
-    /// First name.
     pub firstname: PersonName,
-    /// Last name.
     pub lastname: PersonName,
-    /// Whether the address was proved.
+    /// Whether the address is verified.
     pub verified: bool,
-    /// What a login is checked against.
     pub password_hash: PasswordHash,
-    /// Counts what ended all sessions; a session of another epoch is over.
+    /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
     pub epoch: i64,
-    /// The verification mail that may be answered, or was.
+    /// The latest verification mail, answered or not.
     pub verification: Option<Challenge>,
-    /// When it was opened.
     pub created_at: Time,
-    /// When it last changed.
     pub updated_at: Time,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "account";
-    const AREA: Area = Area::Account;
     const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[
+        Index::on(&["email"]),
+        Index::on(&["created_at"]),
+        Index::on(&["email", "created_at"]),
+    ];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let events = commit.events.iter();
+        let folded = events.fold(view, |view, event| step(view, event, commit.time));
+        folded.map(|view| Self {
+            updated_at: commit.time,
+            ..view
+        })
+    }
+}
+
+fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
+    if let Event::Registered {
+        email,
+        firstname,
+        lastname,
+        password_hash,
+    } = event
+    {
+        return Some(View {
+            email: email.clone(),
+            firstname: firstname.clone(),
+            lastname: lastname.clone(),
+            verified: false,
+            password_hash: password_hash.clone(),
+            epoch: 0,
+            verification: None,
+            created_at: at,
+            updated_at: at,
+        });
+    }
+    let mut view = view?;
+    match event {
+        Event::Registered { .. } | Event::PasswordResetRequested { .. } => {}
+        Event::RegistrationRefused { .. } => return None,
+        Event::VerificationRequested { challenge, .. } => {
+            view.verification = Some(Challenge {
+                id: *challenge,
+                requested_at: at,
+                failures: 0,
+            });
+        }
+        Event::VerificationFailed { challenge } => {
+            let open = view.verification.as_mut();
+            if let Some(open) = open.filter(|open| open.id == *challenge) {
+                open.failures += 1;
+            }
+        }
+        // The mail stays, so that a repeated answer is accepted.
+        Event::Verified => view.verified = true,
+        Event::PasswordChanged { password_hash, .. } => {
+            view.password_hash = password_hash.clone();
+            view.verification = None;
+            view.epoch += 1;
+        }
+        Event::SessionsRevoked => view.epoch += 1,
+        Event::ProfileUpdated {
+            firstname,
+            lastname,
+        } => {
+            view.firstname = firstname.clone();
+            view.lastname = lastname.clone();
+        }
+    }
+    Some(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, view::testing::fold};
+
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([1; 16]));
+
+    fn email() -> EmailAddress {
+        EmailAddress::parse("ada@example.com").unwrap()
+    }
+    fn name(text: &str) -> PersonName {
+        PersonName::parse(text).unwrap()
+    }
+    fn registered() -> (i64, Event) {
+        let event = Event::Registered {
+            email: email(),
+            firstname: name("Ada"),
+            lastname: name("Lovelace"),
+            password_hash: PasswordHash::parse("$old").unwrap(),
+        };
+        (10, event)
+    }
+    fn mailed() -> (i64, Event) {
+        let event = Event::VerificationRequested {
+            challenge: CHALLENGE,
+            email: email(),
+            firstname: name("Ada"),
+        };
+        (10, event)
+    }
+
+    #[test]
+    fn a_refused_registration_shows_nothing() {
+        let refused = Event::RegistrationRefused {
+            email: email(),
+            holder: AccountId(CHALLENGE.0),
+        };
+        assert_eq!(fold::<View>([(10, refused)]), None);
+    }
+
+    #[test]
+    fn an_account_shows_its_verification_mail_before_and_after_the_answer() {
+        let failed = Event::VerificationFailed {
+            challenge: CHALLENGE,
+        };
+        let open = [registered(), mailed(), (20, failed)];
+        let shown: View = fold(open.clone()).unwrap();
+        let challenge = Challenge {
+            id: CHALLENGE,
+            requested_at: Time(10),
+            failures: 1,
+        };
+        assert_eq!(shown.verification, Some(challenge));
+
+        let verified = open.into_iter().chain([(30, Event::Verified)]);
+        let shown: View = fold(verified).unwrap();
+        assert!(shown.verified);
+        assert_eq!(shown.verification, Some(challenge));
+        assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(30)));
+    }
+
+    #[test]
+    fn events_that_revoke_all_sessions_raise_the_epoch() {
+        let password_hash = PasswordHash::parse("$new").unwrap();
+        let changed = Event::PasswordChanged {
+            password_hash: password_hash.clone(),
+            email: email(),
+            firstname: name("Ada"),
+        };
+        let events = [
+            registered(),
+            mailed(),
+            (20, changed),
+            (30, Event::SessionsRevoked),
+        ];
+        let shown: View = fold(events).unwrap();
+        assert_eq!(shown.epoch, 2);
+        assert_eq!(shown.password_hash, password_hash);
+        assert_eq!(shown.verification, None);
+    }
+
+    #[test]
+    fn an_account_shows_its_updated_profile() {
+        let updated = Event::ProfileUpdated {
+            firstname: name("Augusta"),
+            lastname: name("Byron"),
+        };
+        let shown: View = fold([registered(), (20, updated)]).unwrap();
+        assert_eq!(shown.firstname, name("Augusta"));
+        assert_eq!(shown.lastname, name("Byron"));
+        assert_eq!(shown.email, email());
+    }
 }

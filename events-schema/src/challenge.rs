@@ -1,4 +1,4 @@
-//! Mails that ask for an answer.
+//! Mails that ask for a proof.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,8 @@ use crate::{ChallengeId, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Challenge {
-    /// Names it.
     pub id: ChallengeId,
-    /// When it was asked for.
     pub requested_at: Time,
-    /// Wrong answers so far.
+    /// The number of wrong answers so far.
     pub failures: u32,
 }

@@ -1,5 +1,5 @@
-//! Claims: who holds a name that must be unique. The name itself is hashed into the subject, so
-//! that any text may be claimed and the broker's subject list shows none of it.
+//! Claims make names unique without a lock: a claim's subject has the aggregate that holds the name.
+//! The subject has a hash of the name, so that any text may be claimed and no subject shows it.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use crate::{
     AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, secret::derived_id,
 };
 
-/// What kind of name is claimed.
+/// The kind of name that is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimKind {
-    /// An e-mail address, unique on the platform.
+    /// The e-mail address of an account, unique on the platform.
     Email,
-    /// A tenant's name in addresses, unique on the platform.
+    /// The slug of a tenant, unique on the platform.
     Slug,
-    /// An e-mail address that was invited to a tenant, unique there.
+    /// The e-mail address of a member or invitation, unique in a tenant.
     MemberEmail,
-    /// An account that belongs to a tenant, unique there.
+    /// The account of a member, unique in a tenant.
     MemberAccount,
-    /// That a member is an owner of the tenant. It is touched by whoever relies on it; see
-    /// `workers/src/domain/member.rs`.
+    /// States that a member is an owner. A decision that relies on it touches the claim; see
+    /// `workers/src/domain/member/removal.rs`.
     Owner,
 }
 
 impl ClaimKind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::Email,
         Self::Slug,
@@ -35,7 +35,7 @@ impl ClaimKind {
         Self::Owner,
     ];
 
-    /// Its subject token.
+    /// Returns the subject token.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -46,55 +46,43 @@ impl ClaimKind {
         }
     }
 
-    /// Reads a subject token.
+    /// Parses a subject token.
+    ///
+    /// # Errors
+    /// If no kind has this token.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(Invalid("must be a known kind of claim"))
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or(Invalid("must be a known kind of claim"))
     }
 }
 
-/// A name that one aggregate at a time may hold.
+/// A name that at most one aggregate holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// Within which tenant it is unique.
+    /// The tenant in which the name is unique.
     pub tenant: TenantId,
-    /// What kind of name it is.
     pub kind: ClaimKind,
-    /// The name, or derived from it.
+    /// The hash of the name, or the id that serves as one.
     pub hash: Id,
 }
 
 impl Claim {
-    /// The claim to an e-mail address.
+    /// Claims the e-mail address of an account.
     pub fn email(email: &EmailAddress) -> Self {
-        Self {
-            tenant: TenantId::Platform,
-            kind: ClaimKind::Email,
-            hash: derived_id(&[email.as_str().as_bytes()]),
-        }
+        Self::of_text(TenantId::Platform, ClaimKind::Email, email.as_str())
     }
 
-    /// The claim to a tenant's name in addresses.
+    /// Claims the slug of a tenant.
     pub fn slug(slug: &Slug) -> Self {
-        Self {
-            tenant: TenantId::Platform,
-            kind: ClaimKind::Slug,
-            hash: derived_id(&[slug.as_str().as_bytes()]),
-        }
+        Self::of_text(TenantId::Platform, ClaimKind::Slug, slug.as_str())
     }
 
-    /// The claim to be the only member of a tenant with this address.
+    /// Claims an e-mail address for one member of the tenant.
     pub fn member_email(tenant: TenantId, email: &EmailAddress) -> Self {
-        Self {
-            tenant,
-            kind: ClaimKind::MemberEmail,
-            hash: derived_id(&[email.as_str().as_bytes()]),
-        }
+        Self::of_text(tenant, ClaimKind::MemberEmail, email.as_str())
     }
 
-    /// The claim to be the only member of a tenant with this account.
+    /// Claims an account for one member of the tenant.
     pub fn member_account(tenant: TenantId, account: AccountId) -> Self {
         Self {
             tenant,
@@ -103,7 +91,7 @@ impl Claim {
         }
     }
 
-    /// That this member is an owner of the tenant.
+    /// Claims that this member is an owner of the tenant.
     pub fn owner(tenant: TenantId, member: MemberId) -> Self {
         Self {
             tenant,
@@ -112,12 +100,20 @@ impl Claim {
         }
     }
 
-    /// Where its holder is written down.
+    /// Returns the subject that has the holder.
     pub fn subject(&self) -> Subject {
         Subject::Claim {
             tenant: self.tenant,
             kind: self.kind,
             hash: self.hash,
+        }
+    }
+
+    fn of_text(tenant: TenantId, kind: ClaimKind, text: &str) -> Self {
+        Self {
+            tenant,
+            kind,
+            hash: derived_id(&[text.as_bytes()]),
         }
     }
 }
@@ -132,6 +128,6 @@ impl fmt::Display for Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimHolder {
-    /// The aggregate that holds the name; none once it was released.
+    /// The aggregate that holds the name; null after its release.
     pub holder: Option<Id>,
 }

@@ -1,109 +1,112 @@
-//! Mail: what was asked for, and what became of it. Belongs to the tenant `platform`.
+//! Mail: what was requested and what became of it. Belongs to the platform.
 //!
-//! A mail's text is not stored: it is rendered when it is sent, so that no code or link is in the
-//! log.
+//! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link is
+//! in the log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Area, ChallengeId, EmailAddress, Home, MemberId, Name, PersonName, TenantId, Time,
+    Access, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, MemberId, Name,
+    Permission, PersonName, TenantId, Time, id::typed_id,
 };
 
-/// Which mail, with what it needs to be rendered.
+typed_id! {
+    /// Identifies a mail. Derives from the occasion of the mail, so that a replay requests no second
+    /// one.
+    EmailId
+}
+
+/// The area of mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Email;
+    const ACCESS: &'static [Access] = &[];
+    const FEED: Option<Permission> = None;
+    type Id = EmailId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// A kind of mail, with what it needs to be rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Template {
-    /// "Confirm your address": a code and a link.
+    /// Asks to verify an address, by code or link.
     Verification {
-        /// Whose address.
         account: AccountId,
-        /// Names code and link.
         challenge: ChallengeId,
-        /// Whom it greets.
         firstname: PersonName,
     },
-    /// "Somebody tried to register with your address."
+    /// Tells the owner of an account that somebody tried to register with its address.
     AlreadyRegistered,
-    /// "Set a new password": a link.
+    /// Has a link to set a new password.
     PasswordReset {
-        /// Whose password.
         account: AccountId,
-        /// Names the link.
         challenge: ChallengeId,
-        /// Whom it greets.
         firstname: PersonName,
     },
-    /// "You are invited": a link.
+    /// Invites to a tenant, by a link.
     Invitation {
-        /// To which tenant.
         tenant: TenantId,
-        /// What it is called.
         tenant_name: Name,
-        /// Who is invited.
         member: MemberId,
-        /// Names the link.
         challenge: ChallengeId,
     },
-    /// "Your password was changed."
-    PasswordChanged {
-        /// Whom it greets.
-        firstname: PersonName,
-    },
+    /// Tells that the password was changed.
+    PasswordChanged { firstname: PersonName },
 }
 
-/// What may be asked of a mail.
+/// Asks a mail for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Send it.
+    /// Send the mail.
     Request {
-        /// To whom.
         to: EmailAddress,
-        /// Which mail.
         template: Template,
     },
-    /// Note that the mail server took it.
+    /// Record that the mail server accepted the mail.
     RecordSent,
-    /// Note that it was given up.
+    /// Record that all attempts to send the mail have failed.
     RecordFailed {
-        /// What the mail server said last.
+        /// The last answer of the mail server.
         reason: String,
     },
 }
 
-/// What happened to a mail.
+/// States what has changed in a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It was asked for.
+    /// The mail was requested.
     Requested {
-        /// To whom.
         to: EmailAddress,
-        /// Which mail.
         template: Template,
     },
-    /// The mail server took it.
+    /// The mail server accepted the mail.
     Sent,
-    /// It was given up.
+    /// All attempts to send the mail have failed.
     Failed {
-        /// What the mail server said last.
+        /// The last answer of the mail server.
         reason: String,
     },
 }
 
-/// How far a mail has come.
+/// What became of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Status {
-    /// Not sent yet.
+    /// The mail is not sent yet.
     Requested,
-    /// The mail server took it.
+    /// The mail server accepted the mail.
     Sent,
-    /// It was given up.
+    /// All attempts have failed.
     Failed,
 }
 
@@ -111,23 +114,69 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// To whom.
     pub to: EmailAddress,
-    /// Which mail.
     pub template: Template,
-    /// How far it has come.
     pub status: Status,
-    /// What the mail server said, if it was given up.
+    /// The last answer of the mail server, if all attempts have failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was asked for.
     pub requested_at: Time,
-    /// When its status last changed.
+    /// When the status last changed.
     pub updated_at: Time,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "email";
-    const AREA: Area = Area::Email;
     const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[Index::on(&["to"])];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let at = commit.time;
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::Requested { to, template } => Some(Self {
+                to: to.clone(),
+                template: template.clone(),
+                status: Status::Requested,
+                reason: None,
+                requested_at: at,
+                updated_at: at,
+            }),
+            Event::Sent => view.map(|view| Self {
+                status: Status::Sent,
+                reason: None,
+                updated_at: at,
+                ..view
+            }),
+            Event::Failed { reason } => view.map(|view| Self {
+                status: Status::Failed,
+                reason: Some(reason.clone()),
+                updated_at: at,
+                ..view
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::fold;
+
+    #[test]
+    fn a_mail_shows_what_became_of_it() {
+        let requested = Event::Requested {
+            to: EmailAddress::parse("ada@example.com").unwrap(),
+            template: Template::AlreadyRegistered,
+        };
+        let failed = Event::Failed {
+            reason: "550 no".to_owned(),
+        };
+        let shown: View = fold([(10, requested.clone()), (20, failed.clone())]).unwrap();
+        assert_eq!(shown.status, Status::Failed);
+        assert_eq!(shown.reason.as_deref(), Some("550 no"));
+        assert_eq!((shown.requested_at, shown.updated_at), (Time(10), Time(20)));
+        let shown: View = fold([(10, requested), (20, failed), (30, Event::Sent)]).unwrap();
+        assert_eq!((shown.status, shown.reason), (Status::Sent, None));
+    }
 }

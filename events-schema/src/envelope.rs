@@ -3,113 +3,176 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessTokenId, AccountId, Address, Area, CommandId, Device, Id, Subject, TenantId, Time,
+    AccessTokenId, AccountId, Address, Area, AreaName, CommandId, Device, Id, Permissions,
+    Rejection, Subject, TenantId, Time, View,
 };
 
 /// The message header that carries the W3C trace context, from the request to the last effect.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Who wants something, or did it.
+/// Who sends a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Actor {
-    /// Somebody who is not logged in.
+    /// A client without a session.
     Anonymous,
-    /// A person who is.
+    /// A person with a session.
     Account(AccountId),
-    /// A machine, by its key.
+    /// A machine with an access token.
     AccessToken(AccessTokenId),
-    /// A worker, in consequence of something else.
+    /// A worker, as the consequence of a commit.
     System,
 }
 
-/// Where a request came from: kept with what it led to in a tenant, for that tenant's audit log.
+/// Where a request came from. A tenant's commits keep it for the tenant's audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
-    /// The network address.
+    /// The client's network address, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
-    /// What the client said that it is.
+    /// The client's description of itself.
     pub device: Device,
 }
 
-/// A wish.
+/// Asks one aggregate of area `A` for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "", deserialize = ""))]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Command<C> {
-    /// Names this command; said again, it is answered and not done again.
+#[cfg_attr(
+    test,
+    schemars(bound = "A::Id: schemars::JsonSchema, A::Command: schemars::JsonSchema")
+)]
+pub struct Command<A: Area> {
+    /// Identifies the command. A repeated command is answered from the history.
     pub id: CommandId,
-    /// Whose data it would change.
+    /// Whose data the command would change.
     pub tenant: TenantId,
-    /// Who decides it.
-    pub area: Area,
-    /// The aggregate it is for.
-    pub aggregate: Id,
-    /// Who wants it.
+    /// Always `A::NAME`.
+    #[cfg_attr(test, schemars(schema_with = "crate::golden::area_schema::<A>"))]
+    pub area: AreaName,
+    /// The aggregate that decides.
+    pub aggregate: A::Id,
+    /// Who sends the command.
     pub actor: Actor,
-    /// When it was said, by the sayer's clock; decisions know no other time.
+    /// What the actor may do in the tenant. The domain grants nothing beyond it.
+    #[serde(default, skip_serializing_if = "Permissions::is_empty")]
+    pub held: Permissions,
+    /// When the command was sent, by the sender's clock. Decisions use no other time.
     pub time: Time,
-    /// The revision that the sayer has seen: at any other, the command is rejected as
-    /// `revision_conflict`.
+    /// The revision that the sender has seen. At any other revision the command is rejected with
+    /// the code `revision_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
-    /// Where it was said.
+    /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// Where the outcome is awaited, if anywhere.
+    /// The subject that awaits the outcome, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
-    /// What is wanted.
-    pub payload: C,
+    /// The change that is asked for.
+    pub payload: A::Command,
 }
 
-impl<C: Serialize> Command<C> {
-    /// The subject to say it on.
+impl<A: Area> Command<A> {
+    /// Returns the subject to publish the command on.
+    ///
+    /// # Errors
+    /// If the payload cannot be serialized.
     pub fn subject(&self) -> Result<Subject, serde_json::Error> {
+        let verb = variant_name(&self.payload)?;
         Ok(Subject::Command {
             tenant: self.tenant,
             area: self.area,
-            verb: verb(&self.payload)?,
+            verb,
         })
     }
 }
 
-/// The name of a payload's variant, as it stands in its `type` field: the enum is the only list of
-/// names.
-pub fn verb<C: Serialize>(payload: &C) -> Result<String, serde_json::Error> {
+/// Returns the name of a payload's variant: the value of its `type` field.
+///
+/// # Errors
+/// If the payload cannot be serialized.
+pub fn variant_name(payload: &impl Serialize) -> Result<String, serde_json::Error> {
     let value = serde_json::to_value(payload)?;
-    Ok(value
-        .get("type")
-        .and_then(|name| name.as_str())
-        .unwrap_or_default()
-        .to_owned())
+    let name = value.get("type").and_then(|name| name.as_str());
+    Ok(name.unwrap_or_default().to_owned())
 }
 
-/// The events of one decision: all of them are there, or none.
+/// The events of one decision of area `A`, stored as one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "", deserialize = ""))]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Commit<E> {
-    /// Whose data changed.
+#[cfg_attr(
+    test,
+    schemars(bound = "A::Id: schemars::JsonSchema, A::Event: schemars::JsonSchema")
+)]
+pub struct Commit<A: Area> {
+    /// Whose data has changed.
     pub tenant: TenantId,
-    /// Which area decided.
-    pub area: Area,
-    /// The aggregate.
-    pub id: Id,
-    /// 1, 2, 3 … per aggregate, without a gap.
+    /// Always `A::NAME`.
+    #[cfg_attr(test, schemars(schema_with = "crate::golden::area_schema::<A>"))]
+    pub area: AreaName,
+    /// The aggregate that decided.
+    pub id: A::Id,
+    /// Counts the aggregate's commits: 1, 2, 3 … without a gap.
     pub revision: u64,
     /// The command that was decided.
     pub command: CommandId,
-    /// Who wanted it.
+    /// Who sent the command.
     pub actor: Actor,
     /// The command's time.
     pub time: Time,
-    /// Where the command was said.
+    /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// What happened; never empty.
-    pub events: Vec<E>,
+    /// What has changed; never empty.
+    pub events: Vec<A::Event>,
+}
+
+impl<A: Area> Commit<A> {
+    /// Returns the subject that holds the aggregate's commits.
+    pub fn subject(&self) -> Subject {
+        Subject::Event {
+            tenant: self.tenant,
+            area: self.area,
+            id: self.id.into(),
+        }
+    }
+}
+
+/// A commit for readers that show what has changed without knowing every area. Areas and events
+/// keep their names as text, so that a newer writer stops no older reader.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CommitSummary {
+    /// Whose data has changed.
+    pub tenant: TenantId,
+    /// The area's name.
+    pub area: String,
+    /// The aggregate that decided.
+    pub id: Id,
+    /// Counts the aggregate's commits.
+    pub revision: u64,
+    /// The command that was decided.
+    pub command: CommandId,
+    /// Who sent the command.
+    pub actor: Actor,
+    /// The command's time.
+    pub time: Time,
+    /// Where the request came from.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// The names of the events.
+    pub events: Vec<EventName>,
+}
+
+/// The name of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct EventName {
+    /// The variant's name in snake case.
+    #[serde(rename = "type")]
+    pub name: String,
 }
 
 /// The answer to a command.
@@ -117,62 +180,60 @@ pub struct Commit<E> {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Outcome {
-    /// Decided now, and stored.
+    /// The command was decided now, and its commit is stored.
     Committed {
         /// The revision that the aggregate reached.
         revision: u64,
         /// The commit's sequence in EVENTS.
         sequence: u64,
     },
-    /// This command was decided earlier; nothing was done again.
+    /// The same command was decided before; nothing was done again.
     DoneBefore {
-        /// The revision that it led to then.
+        /// The revision that the command led to.
         revision: u64,
         /// The commit's sequence in EVENTS.
         sequence: u64,
     },
     /// There was nothing to change.
     Unchanged {
-        /// The revision of the aggregate; 0 if it does not exist.
+        /// The aggregate's revision; 0 if it does not exist.
         revision: u64,
     },
-    /// The domain said no.
-    Rejected(Rejected),
+    /// The domain refused the command.
+    Rejected(Rejection),
 }
 
 impl Outcome {
-    /// The revision that a view must have reached to show this, unless the command was rejected.
-    pub fn revision(&self) -> Result<u64, &Rejected> {
+    /// Returns the revision that a view must reach to show the outcome.
+    ///
+    /// # Errors
+    /// If the command was rejected.
+    pub fn revision(&self) -> Result<u64, &Rejection> {
         match self {
             Self::Committed { revision, .. }
             | Self::DoneBefore { revision, .. }
             | Self::Unchanged { revision } => Ok(*revision),
-            Self::Rejected(rejected) => Err(rejected),
+            Self::Rejected(rejection) => Err(rejection),
         }
     }
 }
 
-/// Why a command was rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Rejected {
-    /// The rejection's name, such as `challenge_ended`.
-    pub code: String,
-    /// A sentence that a user may read.
-    pub message: String,
-}
-
-/// A view as it is stored: a tombstone once `view` is null, so that a replay cannot raise what was
-/// deleted.
+/// A view as it is stored. `view` is null for a tombstone, which keeps a replay from restoring what
+/// was deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "", deserialize = ""))]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Document<V> {
+#[cfg_attr(
+    test,
+    schemars(bound = "V: schemars::JsonSchema, <V::Area as Area>::Id: schemars::JsonSchema")
+)]
+pub struct Document<V: View> {
     /// The aggregate.
     #[serde(rename = "_id")]
-    pub id: Id,
-    /// Whose data it is.
+    pub id: <V::Area as Area>::Id,
+    /// Whose data the document is.
     pub tenant: TenantId,
-    /// The last commit that is folded in.
+    /// The revision of the last commit in the document.
     pub revision: i64,
     /// The fields; null where there is nothing to show.
     pub view: Option<V>,

@@ -1,5 +1,5 @@
-//! Identifiers. Each is 16 bytes, written as 32 lower-case hex digits, so that it is a legal
-//! subject token, URL part and document id everywhere; `parse` is the only door for text.
+//! Identifiers: 16 bytes, written as 32 lower-case hex digits, so that an id is legal as a subject
+//! token, in a URL and as a document's key.
 
 use std::{fmt, str::FromStr};
 
@@ -8,25 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// The untyped identifier of an aggregate.
+/// An identifier without a type. Areas have typed ones, such as `ProjectId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Id([u8; 16]);
 
 impl Id {
-    /// The identifier made of these bytes. Whoever calls it answers for their being unique.
+    /// Makes an identifier of these bytes. The caller makes sure that they are unique.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes.
+    /// Returns the 16 bytes.
     pub const fn bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Reads 32 lower-case hex digits; anything else is refused, upper case too, so that one id has
-    /// one spelling.
+    /// Parses 32 lower-case hex digits. Upper case is refused, so that one id has one spelling.
+    ///
+    /// # Errors
+    /// If the text is anything else.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let bytes = (text.len() == 32)
             .then(|| HEXLOWER.decode(text.as_bytes()).ok())
@@ -70,77 +72,91 @@ impl TryFrom<String> for Id {
     }
 }
 
-/// Distinct types, so that a session's id cannot be passed for an account's. A macro, since no
-/// function can make a type.
-macro_rules! typed_ids {
-    ($($(#[$doc:meta])* $name:ident)+) => {$(
+/// Declares the identifier of one kind of thing. A macro, since no function can declare a type.
+macro_rules! typed_id {
+    ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+        )]
         #[serde(transparent)]
-        #[cfg_attr(test, derive(schemars::JsonSchema))]
-        pub struct $name(pub Id);
+        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+        pub struct $name(pub crate::Id);
 
         impl $name {
-            /// Reads 32 lower-case hex digits.
-            pub fn parse(text: &str) -> Result<Self, Invalid> {
-                Id::parse(text).map(Self)
+            /// Parses 32 lower-case hex digits.
+            ///
+            /// # Errors
+            /// If the text is anything else.
+            pub fn parse(text: &str) -> Result<Self, crate::Invalid> {
+                crate::Id::parse(text).map(Self)
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+        impl From<crate::Id> for $name {
+            fn from(id: crate::Id) -> Self {
+                Self(id)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+        impl From<$name> for crate::Id {
+            fn from(id: $name) -> Self {
+                id.0
             }
         }
-    )+};
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+pub(crate) use typed_id;
+
+typed_id! {
+    /// Identifies one command. A new aggregate takes the id of the command that creates it, so a
+    /// repeated command creates nothing twice.
+    CommandId
 }
 
-typed_ids! {
-    /// Names one command. A new aggregate takes the id of the command that creates it, so a retry
-    /// creates nothing twice.
-    CommandId
-    /// Names an account.
-    AccountId
-    /// Names a session: the first half of the SHA-256 of its token.
-    SessionId
-    /// Names a mail, derived from what asked for it.
-    EmailId
-    /// Names a member of a tenant, or an invitation.
-    MemberId
-    /// Names a custom role.
-    RoleId
-    /// Names an access token: the first half of the SHA-256 of its text.
-    AccessTokenId
-    /// Names a project: the id of the command that began it.
-    ProjectId
-    /// Names a proof that was asked for by mail: the id of the command that asked.
+typed_id! {
+    /// Identifies a mail that asks for a proof: the id of the command that requested it.
     ChallengeId
 }
 
-/// Whose data it is.
+typed_id! {
+    /// Identifies a tenant. [`TenantId`] also has the platform.
+    TenantKey
+}
+
+/// Whose data something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub enum TenantId {
-    /// What belongs to no tenant: accounts, sessions, mail. Written `platform`.
+    /// Data of no tenant: accounts, sessions, mail. Written `platform`.
     Platform,
-    /// A tenant proper.
-    Tenant(Id),
+    /// Data of one tenant.
+    Tenant(TenantKey),
 }
 
 impl TenantId {
-    /// Reads `platform` or an id.
+    /// Parses `platform` or an id.
+    ///
+    /// # Errors
+    /// If the text is neither.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text == "platform" {
             Ok(Self::Platform)
         } else {
-            Id::parse(text).map(Self::Tenant)
+            TenantKey::parse(text).map(Self::Tenant)
         }
     }
 }

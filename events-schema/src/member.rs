@@ -1,145 +1,154 @@
-//! Members: who belongs to a tenant, as what. An invitation is a member who has not accepted yet.
+//! Members: who belongs to a tenant, and with which roles. An invitation is a member who has not
+//! accepted yet.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Area, BuiltInRole, Challenge, ChallengeId, EmailAddress, Home, MemberId, Name,
-    Permissions, RoleId, TenantId, Time,
+    Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
+    Index, Name, Permission, Permissions, RoleId, TenantId, Time, id::typed_id,
 };
 
-/// What may be asked of a member.
+typed_id! {
+    /// Identifies a member of a tenant, or an invitation.
+    MemberId
+}
+
+/// Allows to see members and invitations.
+pub const READ: Permission = Permission::new("read_member", BuiltInRole::Member);
+/// Allows to invite people.
+pub const CREATE: Permission = Permission::new("create_member", BuiltInRole::Admin);
+/// Allows to change the roles of members.
+pub const UPDATE: Permission = Permission::new("update_member", BuiltInRole::Admin);
+/// Allows to remove other members.
+pub const DELETE: Permission = Permission::new("delete_member", BuiltInRole::Admin);
+
+/// The area of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Member;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("invite", CREATE),
+        Access::signed_in("accept_invitation"),
+        Access::signed_in("reject_invitation"),
+        Access::permission("update", UPDATE),
+        Access::own_or("delete", DELETE),
+        Access::member("me"),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = MemberId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks a member for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
     /// Make the founder of a new tenant its first owner.
-    Found {
-        /// The founder.
+    AddFounder {
         account: AccountId,
-        /// The founder's address.
         email: EmailAddress,
     },
-    /// Invite an address, or invite it again. A new member's id is the command's.
+    /// Invite an address, or send the invitation again. A new member's id is the command's.
     Invite {
-        /// Who is invited.
         email: EmailAddress,
-        /// As what.
         role: BuiltInRole,
-        /// What the mail calls the tenant.
+        /// The tenant's name in the mail.
         tenant_name: Name,
-        /// What the inviter may do: nobody grants what they do not hold.
-        held: Permissions,
     },
-    /// Accept the invitation.
+    /// Accept the invitation. The gateway has checked the link.
     Accept {
-        /// Which mail is answered; the gateway has checked its proof.
         challenge: ChallengeId,
-        /// Who accepts.
         account: AccountId,
-        /// Their verified address.
+        /// The account's verified address.
         email: EmailAddress,
     },
-    /// Refuse the invitation.
+    /// Reject the invitation. The gateway has checked the link.
     Reject {
-        /// Which mail is answered; the gateway has checked its proof.
         challenge: ChallengeId,
-        /// The verified address of whoever refuses.
+        /// The account's verified address.
         email: EmailAddress,
     },
-    /// Make it another built-in role.
+    /// Change the built-in role.
     ChangeRole {
-        /// Which.
         role: BuiltInRole,
-        /// What whoever asks may do.
-        held: Permissions,
-        /// An owner who stays one, where this ends an ownership.
+        /// The permissions that the member holds by all roles now.
+        member_holds: Permissions,
+        /// Another owner, who keeps the tenant from losing its last one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
-    /// Give a custom role; the gateway has checked that the giver holds what it grants.
+    /// Assign a custom role.
     AssignRole {
-        /// Which.
         role: RoleId,
+        /// The permissions that the role grants now, inherited ones included.
+        grants: Permissions,
     },
-    /// Take a custom role away.
+    /// Unassign a custom role.
     UnassignRole {
-        /// Which.
         role: RoleId,
+        /// The permissions that the role grants now, inherited ones included.
+        grants: Permissions,
     },
-    /// Leave, or be removed; an invitation is withdrawn.
+    /// Remove the member, or withdraw the invitation. A member may remove themselves.
     Remove {
-        /// What whoever asks may do.
-        held: Permissions,
-        /// Who asks: everybody may leave by themselves.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<AccountId>,
-        /// An owner who stays one, where this ends an ownership.
+        /// The permissions that the member holds by all roles now.
+        member_holds: Permissions,
+        /// Another owner, who keeps the tenant from losing its last one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
 }
 
-/// What happened to a member.
+/// States what has changed in a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
     /// The founder became the first owner.
-    Founded {
-        /// The founder.
+    #[serde(alias = "founded")]
+    FounderAdded {
         account: AccountId,
-        /// The founder's address.
         email: EmailAddress,
     },
-    /// An address was invited; an invitation from before is void.
+    /// An address was invited. An earlier invitation is no longer valid.
     Invited {
-        /// Who.
         email: EmailAddress,
-        /// As what.
         role: BuiltInRole,
-        /// Names the mail's link.
         challenge: ChallengeId,
-        /// What the mail calls the tenant.
+        /// The tenant's name in the mail.
         tenant_name: Name,
     },
     /// The invitation was accepted.
-    Accepted {
-        /// By whom.
-        account: AccountId,
-    },
-    /// The invitation was refused.
+    Accepted { account: AccountId },
+    /// The invitation was rejected.
     Rejected,
     /// The built-in role was changed.
-    RoleChanged {
-        /// To which.
-        role: BuiltInRole,
-    },
-    /// A custom role was given.
-    RoleAssigned {
-        /// Which.
-        role: RoleId,
-    },
-    /// A custom role was taken away.
-    RoleUnassigned {
-        /// Which.
-        role: RoleId,
-    },
-    /// They are no longer a member, or no longer invited.
+    RoleChanged { role: BuiltInRole },
+    /// A custom role was assigned.
+    RoleAssigned { role: RoleId },
+    /// A custom role was unassigned.
+    RoleUnassigned { role: RoleId },
+    /// The member was removed, or the invitation withdrawn.
     Removed,
 }
 
-/// How far an invitation has come.
+/// The state of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Status {
-    /// Invited.
+    /// Invited, without an answer yet.
     Pending,
     /// A member.
     Accepted,
-    /// Invited, and said no.
+    /// The invitation was rejected.
     Rejected,
 }
 
@@ -149,42 +158,261 @@ pub enum Status {
 pub struct View {
     /// The address that was invited.
     pub email: EmailAddress,
-    /// Who accepted.
+    /// The account that accepted.
     pub account: Option<AccountId>,
     /// The built-in role.
     pub role: BuiltInRole,
-    /// Custom roles beside it.
+    /// Custom roles beside the built-in one.
     pub roles: BTreeSet<RoleId>,
-    /// How far the invitation has come.
     pub status: Status,
     /// The mail that may be answered.
     pub invitation: Option<Challenge>,
-    /// When they were first invited.
+    /// When the member was first invited.
     pub created_at: Time,
-    /// When it last changed.
     pub updated_at: Time,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "member";
-    const AREA: Area = Area::Member;
     const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[
+        Index::on(&["account"]),
+        Index::on(&["email"]),
+        Index::on(&["created_at"]),
+        Index::on(&["status", "created_at"]),
+        Index::on(&["status", "email"]),
+        // Also finds another owner when one leaves.
+        Index::on(&["role", "created_at"]),
+        Index::on(&["role", "email"]),
+    ];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let events = commit.events.iter();
+        let folded = events.fold(view, |view, event| step(view, event, commit.time));
+        folded.map(|view| Self {
+            updated_at: commit.time,
+            ..view
+        })
+    }
 }
 
-/// Which tenants an account belongs to: all of a member that must be known before the tenant is.
+fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
+    match event {
+        Event::FounderAdded { account, email } => Some(View {
+            email: email.clone(),
+            account: Some(*account),
+            role: BuiltInRole::Owner,
+            roles: BTreeSet::new(),
+            status: Status::Accepted,
+            invitation: None,
+            created_at: at,
+            updated_at: at,
+        }),
+        Event::Invited {
+            email,
+            role,
+            challenge,
+            tenant_name: _,
+        } => {
+            let before = view.map(|view| (view.created_at, view.roles));
+            let (created_at, roles) = before.unwrap_or((at, BTreeSet::new()));
+            Some(View {
+                email: email.clone(),
+                account: None,
+                role: *role,
+                roles,
+                status: Status::Pending,
+                invitation: Some(Challenge {
+                    id: *challenge,
+                    requested_at: at,
+                    failures: 0,
+                }),
+                created_at,
+                updated_at: at,
+            })
+        }
+        Event::Accepted { account } => view.map(|view| View {
+            account: Some(*account),
+            status: Status::Accepted,
+            invitation: None,
+            ..view
+        }),
+        Event::Rejected => view.map(|view| View {
+            status: Status::Rejected,
+            roles: BTreeSet::new(),
+            invitation: None,
+            ..view
+        }),
+        Event::RoleChanged { role } => view.map(|view| View {
+            role: *role,
+            ..view
+        }),
+        Event::RoleAssigned { role } => view.map(|mut view| {
+            view.roles.insert(*role);
+            view
+        }),
+        Event::RoleUnassigned { role } => view.map(|mut view| {
+            view.roles.remove(role);
+            view
+        }),
+        Event::Removed => None,
+    }
+}
+
+/// An account's membership of a tenant: the part of a member that is read before the tenant of a
+/// request is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Membership {
-    /// Who.
     pub account: AccountId,
-    /// Where.
     pub tenant: TenantId,
-    /// Since when.
+    /// When the account became a member.
     pub since: Time,
 }
 
 impl crate::View for Membership {
+    type Area = Area;
     const NAME: &'static str = "membership";
-    const AREA: Area = Area::Member;
     const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[Index::on(&["account", "since"])];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::FounderAdded { account, .. } | Event::Accepted { account } => Some(Self {
+                account: *account,
+                tenant: commit.tenant,
+                since: commit.time,
+            }),
+            Event::Removed => None,
+            Event::Invited { .. }
+            | Event::Rejected
+            | Event::RoleChanged { .. }
+            | Event::RoleAssigned { .. }
+            | Event::RoleUnassigned { .. } => view,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Id,
+        view::testing::{TENANT, fold},
+    };
+
+    const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+    const ROLE: RoleId = RoleId(Id::from_bytes([3; 16]));
+
+    fn email() -> EmailAddress {
+        EmailAddress::parse("ada@example.com").unwrap()
+    }
+    fn founder_added() -> (i64, Event) {
+        let event = Event::FounderAdded {
+            account: ADA,
+            email: email(),
+        };
+        (10, event)
+    }
+    fn invited(at: i64) -> (i64, Event) {
+        let event = Event::Invited {
+            email: email(),
+            role: BuiltInRole::Guest,
+            challenge: CHALLENGE,
+            tenant_name: Name::parse("Acme").unwrap(),
+        };
+        (at, event)
+    }
+    fn accepted() -> (i64, Event) {
+        (20, Event::Accepted { account: ADA })
+    }
+    fn assigned() -> (i64, Event) {
+        (15, Event::RoleAssigned { role: ROLE })
+    }
+
+    #[test]
+    fn a_founder_is_shown_as_an_owner() {
+        let shown: View = fold([founder_added()]).unwrap();
+        assert_eq!((shown.email, shown.account), (email(), Some(ADA)));
+        assert_eq!(shown.role, BuiltInRole::Owner);
+        assert_eq!(shown.status, Status::Accepted);
+    }
+
+    #[test]
+    fn a_repeated_invitation_keeps_roles_and_the_first_date() {
+        let shown: View = fold([invited(10), assigned(), invited(16)]).unwrap();
+        let open = Challenge {
+            id: CHALLENGE,
+            requested_at: Time(16),
+            failures: 0,
+        };
+        assert_eq!(shown.invitation, Some(open));
+        assert_eq!((shown.status, shown.account), (Status::Pending, None));
+        assert_eq!(shown.roles, BTreeSet::from([ROLE]));
+        assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(16)));
+    }
+
+    #[test]
+    fn an_accepted_invitation_keeps_its_roles() {
+        let shown: View = fold([invited(10), assigned(), accepted()]).unwrap();
+        assert_eq!((shown.status, shown.account), (Status::Accepted, Some(ADA)));
+        assert_eq!(shown.invitation, None);
+        assert_eq!(shown.roles, BTreeSet::from([ROLE]));
+    }
+
+    #[test]
+    fn a_rejected_invitation_loses_its_roles() {
+        let shown: View = fold([invited(10), assigned(), (20, Event::Rejected)]).unwrap();
+        assert_eq!((shown.status, shown.invitation), (Status::Rejected, None));
+        assert_eq!(shown.roles, BTreeSet::new());
+    }
+
+    #[test]
+    fn a_member_shows_changed_roles() {
+        let events = [
+            founder_added(),
+            assigned(),
+            (
+                30,
+                Event::RoleChanged {
+                    role: BuiltInRole::Admin,
+                },
+            ),
+            (40, Event::RoleUnassigned { role: ROLE }),
+        ];
+        let shown: View = fold(events).unwrap();
+        assert_eq!(
+            (shown.role, shown.roles),
+            (BuiltInRole::Admin, BTreeSet::new())
+        );
+        assert_eq!(shown.updated_at, Time(40));
+    }
+
+    #[test]
+    fn a_removed_member_is_not_shown() {
+        let events = [founder_added(), (20, Event::Removed), assigned()];
+        assert_eq!(fold::<View>(events), None);
+    }
+
+    #[test]
+    fn a_membership_lasts_from_acceptance_to_removal() {
+        let since = |time| {
+            Some(Membership {
+                account: ADA,
+                tenant: TENANT,
+                since: Time(time),
+            })
+        };
+        assert_eq!(fold([founder_added()]), since(10));
+        assert_eq!(fold([invited(10), accepted(), assigned()]), since(20));
+        for events in [
+            vec![invited(10)],
+            vec![invited(10), (20, Event::Rejected)],
+            vec![founder_added(), (20, Event::Removed), assigned()],
+        ] {
+            assert_eq!(fold::<Membership>(events), None);
+        }
+    }
 }

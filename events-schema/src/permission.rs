@@ -1,144 +1,120 @@
-//! What may be done in a tenant: permissions, and the built-in roles that hold them.
-//!
-//! This table is the reviewed one; `gateway/src/operations.rs` says which operation needs which
-//! permission.
+//! Permissions, and the built-in roles that hold them. Both derive from the areas' access tables.
 
-use std::{collections::BTreeSet, fmt};
+use std::{cmp::Ordering, collections::BTreeSet, fmt, sync::LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::Invalid;
+use crate::{AreaName, Invalid, Who};
 
-/// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// Make a new one.
-    Create,
-    /// See it.
-    Read,
-    /// Change it.
-    Update,
-    /// End it.
-    Delete,
-}
-
-/// What it is done to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Resource {
-    /// The tenant itself.
-    Tenant,
-    /// Its members and invitations.
-    Member,
-    /// Its custom roles, and who has them.
-    Role,
-    /// Keys for machines.
-    AccessToken,
-    /// Projects.
-    Project,
-    /// Who did what, when, from where.
-    AuditLog,
-}
-
-use Action::{Create, Delete, Read, Update};
-
-/// An action on a resource, written `read_project`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+/// Allows an action on a resource of one tenant. Written `read_project`.
+#[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
-pub struct Permission(pub Action, pub Resource);
+pub struct Permission {
+    name: &'static str,
+    role: BuiltInRole,
+}
+
+/// All permissions, in the order of the areas and of their tables.
+static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
+    let in_tables = AreaName::ALL.iter().flat_map(|area| {
+        let of_operations = area.access().iter().filter_map(|access| match access.who {
+            Who::Permission(permission) | Who::OwnOr(permission) => Some(permission),
+            Who::Anyone | Who::SignedIn | Who::Member | Who::Platform => None,
+        });
+        of_operations.chain(area.feed())
+    });
+    let mut all = Vec::new();
+    for permission in in_tables {
+        if !all.contains(&permission) {
+            all.push(permission);
+        }
+    }
+    all
+});
 
 impl Permission {
-    /// Every permission there is. What is not here cannot be granted, nor needed.
-    pub const ALL: [Self; 19] = [
-        Self(Read, Resource::Tenant),
-        Self(Update, Resource::Tenant),
-        Self(Delete, Resource::Tenant),
-        Self(Create, Resource::Member),
-        Self(Read, Resource::Member),
-        Self(Update, Resource::Member),
-        Self(Delete, Resource::Member),
-        Self(Create, Resource::Role),
-        Self(Read, Resource::Role),
-        Self(Update, Resource::Role),
-        Self(Delete, Resource::Role),
-        Self(Create, Resource::AccessToken),
-        Self(Read, Resource::AccessToken),
-        Self(Delete, Resource::AccessToken),
-        Self(Create, Resource::Project),
-        Self(Read, Resource::Project),
-        Self(Update, Resource::Project),
-        Self(Delete, Resource::Project),
-        Self(Read, Resource::AuditLog),
-    ];
+    /// A permission that this built-in role and all stronger ones hold. The name is the action, `_`
+    /// and the resource.
+    pub const fn new(name: &'static str, role: BuiltInRole) -> Self {
+        Self { name, role }
+    }
 
-    /// Reads `read_project`.
+    /// All permissions that an access table names. No other can be granted.
+    pub fn all() -> &'static [Self] {
+        &ALL
+    }
+
+    /// Parses a name such as `read_project`.
+    ///
+    /// # Errors
+    /// If no access table names this permission.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|permission| permission.to_string() == text);
-        known.ok_or(Invalid("must be a known permission such as read_project"))
+        let known = Self::all()
+            .iter()
+            .find(|permission| permission.name == text);
+        known.copied().ok_or(Invalid(
+            "must be a known permission such as read_project; me.permissions lists yours",
+        ))
+    }
+
+    /// Returns the name, such as `read_project`.
+    pub const fn as_str(self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the action and the resource, such as `read` and `project`.
+    pub fn action_and_resource(self) -> (&'static str, &'static str) {
+        self.name.split_once('_').unwrap_or((self.name, ""))
+    }
+
+    /// Returns the weakest built-in role that holds the permission.
+    pub const fn weakest_role(self) -> BuiltInRole {
+        self.role
     }
 }
 
-impl Action {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Read => "read",
-            Self::Update => "update",
-            Self::Delete => "delete",
-        }
+impl PartialEq for Permission {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 }
 
-impl Resource {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Member => "member",
-            Self::Role => "role",
-            Self::AccessToken => "access_token",
-            Self::Project => "project",
-            Self::AuditLog => "audit_log",
-        }
+impl Eq for Permission {}
+
+impl PartialOrd for Permission {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+impl Ord for Permission {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(other.name)
     }
 }
 
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}", self.0, self.1)
+        f.write_str(self.name)
     }
 }
 
-impl From<Permission> for String {
-    fn from(permission: Permission) -> Self {
-        permission.to_string()
+impl Serialize for Permission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
     }
 }
 
-impl TryFrom<String> for Permission {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::parse(&text)
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
 /// A set of permissions.
 pub type Permissions = BTreeSet<Permission>;
 
-/// The roles that every tenant has. Each holds all that the next lower one holds.
+/// The roles that every tenant has. Each holds all permissions of the weaker ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -147,16 +123,16 @@ pub enum BuiltInRole {
     Guest,
     /// Works on projects.
     Member,
-    /// Also ends projects, and makes keys for machines.
+    /// Also deletes projects and manages access tokens.
     Developer,
-    /// Also runs the tenant: its people, roles and settings.
+    /// Also manages the tenant's members, roles and settings.
     Admin,
-    /// Also ends the tenant.
+    /// Also deletes the tenant.
     Owner,
 }
 
 impl BuiltInRole {
-    /// All of them, the lowest first.
+    /// All built-in roles, the weakest first.
     pub const ALL: [Self; 5] = [
         Self::Guest,
         Self::Member,
@@ -165,7 +141,7 @@ impl BuiltInRole {
         Self::Owner,
     ];
 
-    /// Its name.
+    /// Returns the name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Guest => "guest",
@@ -176,7 +152,10 @@ impl BuiltInRole {
         }
     }
 
-    /// Reads a name.
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// If no built-in role has this name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
         known.ok_or(Invalid(
@@ -184,7 +163,7 @@ impl BuiltInRole {
         ))
     }
 
-    /// The role whose permissions it also holds.
+    /// Returns the next weaker role, whose permissions this one holds, too.
     pub const fn inherits(self) -> Option<Self> {
         match self {
             Self::Guest => None,
@@ -195,46 +174,16 @@ impl BuiltInRole {
         }
     }
 
-    /// What it holds beyond what it inherits.
-    pub const fn own(self) -> &'static [Permission] {
-        match self {
-            Self::Guest => &[
-                Permission(Read, Resource::Tenant),
-                Permission(Read, Resource::Project),
-            ],
-            Self::Member => &[
-                Permission(Read, Resource::Member),
-                Permission(Read, Resource::Role),
-                Permission(Create, Resource::Project),
-                Permission(Update, Resource::Project),
-            ],
-            Self::Developer => &[
-                Permission(Delete, Resource::Project),
-                Permission(Create, Resource::AccessToken),
-                Permission(Read, Resource::AccessToken),
-                Permission(Delete, Resource::AccessToken),
-            ],
-            Self::Admin => &[
-                Permission(Update, Resource::Tenant),
-                Permission(Create, Resource::Member),
-                Permission(Update, Resource::Member),
-                Permission(Delete, Resource::Member),
-                Permission(Create, Resource::Role),
-                Permission(Update, Resource::Role),
-                Permission(Delete, Resource::Role),
-                Permission(Read, Resource::AuditLog),
-            ],
-            Self::Owner => &[Permission(Delete, Resource::Tenant)],
-        }
+    /// Returns the permissions that the next weaker role does not hold.
+    pub fn own_permissions(self) -> Permissions {
+        let all = Permission::all().iter().copied();
+        all.filter(|permission| permission.role == self).collect()
     }
 
-    /// Everything that it holds.
+    /// Returns all permissions that the role holds.
     pub fn permissions(self) -> Permissions {
-        let inherited = self.inherits().map(Self::permissions).unwrap_or_default();
-        inherited
-            .into_iter()
-            .chain(self.own().iter().copied())
-            .collect()
+        let all = Permission::all().iter().copied();
+        all.filter(|permission| permission.role <= self).collect()
     }
 }
 
@@ -249,9 +198,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_permission_reads_back_as_it_is_written() {
-        for permission in Permission::ALL {
-            assert_eq!(Permission::parse(&permission.to_string()), Ok(permission));
+    fn a_permission_parses_back_from_its_name() {
+        for permission in Permission::all() {
+            let parsed = Permission::parse(permission.as_str()).unwrap();
+            assert_eq!(parsed, *permission);
+            assert_eq!(parsed.weakest_role(), permission.weakest_role());
         }
         for wrong in [
             "",
@@ -260,7 +211,6 @@ mod tests {
             "read_moon",
             "Read_project",
             "read_project ",
-            "create_tenant",
             "create_audit_log",
         ] {
             assert!(Permission::parse(wrong).is_err(), "{wrong}");
@@ -268,16 +218,24 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_holds_everything_and_each_role_more_than_the_one_below() {
-        assert_eq!(
-            BuiltInRole::Owner.permissions(),
-            Permissions::from(Permission::ALL)
-        );
+    fn tables_that_name_a_permission_agree_on_its_weakest_role() {
+        for area in AreaName::ALL {
+            for access in area.access() {
+                if let Who::Permission(permission) | Who::OwnOr(permission) = access.who {
+                    let known = Permission::parse(permission.as_str()).unwrap();
+                    assert_eq!(permission.weakest_role(), known.weakest_role(), "{area}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_holds_everything_and_each_role_more_than_the_next_weaker_one() {
+        let all: Permissions = Permission::all().iter().copied().collect();
+        assert_eq!(BuiltInRole::Owner.permissions(), all);
         for pair in BuiltInRole::ALL.windows(2) {
-            assert!(
-                pair[0].permissions().is_subset(&pair[1].permissions())
-                    && pair[0].permissions() != pair[1].permissions()
-            );
+            let (weaker, stronger) = (pair[0].permissions(), pair[1].permissions());
+            assert!(weaker.is_subset(&stronger) && weaker != stronger);
             assert_eq!(pair[1].inherits(), Some(pair[0]));
         }
     }

@@ -1,118 +1,196 @@
-//! Projects: the example of an area that belongs to a tenant. Copy it to begin one of your own.
+//! Projects: the example of an area that belongs to tenants.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, Description, Home, Name, Time};
+use crate::{
+    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Index, Name, Permission,
+    Time, id::typed_id,
+};
 
-/// How a project stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Status {
-    /// Under way.
-    #[default]
-    Active,
-    /// Resting.
-    OnHold,
-    /// Done.
-    Completed,
-    /// Out of sight.
-    Archived,
+typed_id! {
+    /// Identifies a project: the id of the command that created it.
+    ProjectId
 }
 
-impl Status {
-    /// How it is stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::OnHold => "on_hold",
-            Self::Completed => "completed",
-            Self::Archived => "archived",
-        }
-    }
+/// Allows to see projects.
+pub const READ: Permission = Permission::new("read_project", BuiltInRole::Guest);
+/// Allows to create projects.
+pub const CREATE: Permission = Permission::new("create_project", BuiltInRole::Member);
+/// Allows to change projects.
+pub const UPDATE: Permission = Permission::new("update_project", BuiltInRole::Member);
+/// Allows to delete projects.
+pub const DELETE: Permission = Permission::new("delete_project", BuiltInRole::Developer);
+
+/// The area of projects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Project;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("create", CREATE),
+        Access::permission("update", UPDATE),
+        Access::permission("delete", DELETE),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = ProjectId;
+    type Command = Command;
+    type Event = Event;
 }
 
-/// What may be asked of a project.
+/// Asks a project for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Begin one. The aggregate's id is the command's.
+    /// Create a project.
     Create {
-        /// Its name.
         name: Name,
-        /// What it is about.
         description: Description,
-        /// How it stands.
         status: Status,
-        /// Who begins it.
         creator: AccountId,
     },
-    /// Change it; what is absent stays.
+    /// Change what is given; an absent field stays as it is.
     Update {
-        /// New name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// New description.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         description: Option<Description>,
-        /// New status.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<Status>,
     },
-    /// End it.
+    /// Delete the project.
     Delete,
 }
 
-/// What happened to a project.
+/// States what has changed in a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It was begun.
+    /// The project was created.
     Created {
-        /// Its name.
         name: Name,
-        /// What it is about.
         description: Description,
-        /// How it stands.
         status: Status,
-        /// Who began it.
         creator: AccountId,
     },
-    /// It was changed.
+    /// The project was changed. All fields are given, changed or not.
     Updated {
-        /// Its name, changed or not.
         name: Name,
-        /// What it is about, changed or not.
         description: Description,
-        /// How it stands, changed or not.
         status: Status,
     },
-    /// It was ended.
+    /// The project was deleted.
     Deleted,
+}
+
+/// The state of work on a project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Status {
+    /// Work is under way.
+    #[default]
+    Active,
+    /// Work is paused.
+    OnHold,
+    /// Work is done.
+    Completed,
+    /// The project is kept for reference only.
+    Archived,
 }
 
 /// A project as it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// Its name.
     pub name: Name,
-    /// What it is about.
     pub description: Description,
-    /// How it stands.
     pub status: Status,
-    /// Who began it.
     pub creator: AccountId,
-    /// When it was begun.
     pub created_at: Time,
-    /// When it last changed.
     pub updated_at: Time,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "project";
-    const AREA: Area = Area::Project;
     const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[
+        Index::on(&["created_at"]),
+        Index::on(&["name"]),
+        Index::on(&["status", "created_at"]),
+        Index::on(&["status", "name"]),
+    ];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let at = commit.time;
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::Created {
+                name,
+                description,
+                status,
+                creator,
+            } => Some(Self {
+                name: name.clone(),
+                description: description.clone(),
+                status: *status,
+                creator: *creator,
+                created_at: at,
+                updated_at: at,
+            }),
+            Event::Updated {
+                name,
+                description,
+                status,
+            } => view.map(|view| Self {
+                name: name.clone(),
+                description: description.clone(),
+                status: *status,
+                updated_at: at,
+                ..view
+            }),
+            Event::Deleted => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, view::testing::fold};
+
+    #[test]
+    fn a_project_shows_its_latest_state_until_it_is_deleted() {
+        let creator = AccountId(Id::from_bytes([1; 16]));
+        let (name, description) = (Name::parse("Loom"), Description::parse("It weaves."));
+        let (name, description) = (name.unwrap(), description.unwrap());
+        let created = Event::Created {
+            name: Name::parse("Engine").unwrap(),
+            description: Description::default(),
+            status: Status::Active,
+            creator,
+        };
+        let updated = Event::Updated {
+            name: name.clone(),
+            description: description.clone(),
+            status: Status::OnHold,
+        };
+        let shown = View {
+            name,
+            description,
+            status: Status::OnHold,
+            creator,
+            created_at: Time(10),
+            updated_at: Time(20),
+        };
+        assert_eq!(
+            fold([(10, created.clone()), (20, updated.clone())]),
+            Some(shown)
+        );
+        let after = [(10, created), (15, Event::Deleted), (20, updated)];
+        assert_eq!(fold::<View>(after), None);
+    }
 }

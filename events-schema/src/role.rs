@@ -1,16 +1,53 @@
-//! The custom roles of a tenant. All of a tenant's are one aggregate, with the tenant's id: names,
-//! inheritance and what may be granted concern all of them at once.
+//! Custom roles. All custom roles of a tenant are one aggregate with the tenant's id, since names,
+//! inheritance and limits concern all of them at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Area, BuiltInRole, Home, Name, Permissions, RoleId, Time};
+use crate::{
+    Access, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, Permissions, TenantKey,
+    Time, id::typed_id, member,
+};
 
-/// A tenant has at most so many custom roles.
-pub const MOST_ROLES: usize = 100;
+typed_id! {
+    /// Identifies a custom role: the id of the command that created it.
+    RoleId
+}
 
-/// What a custom role inherits from.
+/// A tenant has at most this many custom roles.
+pub const MAX_ROLES: usize = 100;
+
+/// Allows to see roles.
+pub const READ: Permission = Permission::new("read_role", BuiltInRole::Member);
+/// Allows to create roles.
+pub const CREATE: Permission = Permission::new("create_role", BuiltInRole::Admin);
+/// Allows to change roles.
+pub const UPDATE: Permission = Permission::new("update_role", BuiltInRole::Admin);
+/// Allows to delete roles.
+pub const DELETE: Permission = Permission::new("delete_role", BuiltInRole::Admin);
+
+/// The area of custom roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Role;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("create", CREATE),
+        Access::permission("update", UPDATE),
+        Access::permission("delete", DELETE),
+        Access::permission("assign", member::UPDATE),
+        Access::permission("unassign", member::UPDATE),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = TenantKey;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// A role that a custom role inherits from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -21,94 +58,67 @@ pub enum Parent {
     Custom(RoleId),
 }
 
-/// What may be asked of a tenant's roles.
+/// Asks a tenant's roles for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Make one. Its id is the command's.
+    /// Create a role. Its id is the command's.
     Create {
-        /// Its name, unlike that of any other.
+        /// No other role of the tenant has this name.
         name: Name,
-        /// What it holds.
         permissions: Permissions,
-        /// What else it holds, by inheritance.
+        /// The roles whose permissions it holds, too.
         inherits: BTreeSet<Parent>,
-        /// What whoever asks may do: nobody grants what they do not hold.
-        held: Permissions,
     },
-    /// Change one; what is absent stays.
+    /// Change what is given; an absent field stays as it is.
     Update {
-        /// Which.
         role: RoleId,
-        /// New name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// All that it holds, anew.
+        /// Replaces all permissions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         permissions: Option<Permissions>,
-        /// All that it inherits from, anew.
+        /// Replaces all parents.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inherits: Option<BTreeSet<Parent>>,
-        /// What whoever asks may do.
-        held: Permissions,
     },
-    /// End one; whoever has it holds nothing by it any more.
-    Delete {
-        /// Which.
-        role: RoleId,
-        /// What whoever asks may do.
-        held: Permissions,
-    },
+    /// Delete a role. Members lose the permissions that they hold by it.
+    Delete { role: RoleId },
 }
 
-/// What happened to a tenant's roles.
+/// States what has changed in a tenant's roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// One was made.
+    /// A role was created.
     Created {
-        /// Which.
         role: RoleId,
-        /// Its name.
         name: Name,
-        /// What it holds.
         permissions: Permissions,
-        /// What it inherits from.
         inherits: BTreeSet<Parent>,
     },
-    /// One was changed.
+    /// A role was changed. All fields are given, changed or not.
     Updated {
-        /// Which.
         role: RoleId,
-        /// Its name, changed or not.
         name: Name,
-        /// What it holds, changed or not.
         permissions: Permissions,
-        /// What it inherits from, changed or not.
         inherits: BTreeSet<Parent>,
     },
-    /// One was ended; no other inherits from it any more.
-    Deleted {
-        /// Which.
-        role: RoleId,
-    },
+    /// A role was deleted. No role inherits from it any more.
+    Deleted { role: RoleId },
 }
 
 /// A custom role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Role {
-    /// Its name.
     pub name: Name,
-    /// What it holds.
     pub permissions: Permissions,
-    /// What it inherits from.
+    /// The roles whose permissions it holds, too.
     pub inherits: BTreeSet<Parent>,
-    /// When it was made.
     pub created_at: Time,
-    /// When it last changed.
     pub updated_at: Time,
 }
 
@@ -116,21 +126,73 @@ pub struct Role {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// By id.
     pub roles: BTreeMap<RoleId, Role>,
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "role";
-    const AREA: Area = Area::Role;
     const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[];
+
+    /// The document stays when the last role is deleted.
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let mut view = view.unwrap_or_default();
+        for event in &commit.events {
+            apply(&mut view.roles, event, commit.time);
+        }
+        Some(view)
+    }
 }
 
-/// Everything that a role with these parents holds by inheritance. Ends for whatever graph, and
-/// passes over roles that are gone.
+/// Applies an event to a tenant's roles. The view and the aggregate have the same state.
+pub fn apply(roles: &mut BTreeMap<RoleId, Role>, event: &Event, at: Time) {
+    match event {
+        Event::Created {
+            role,
+            name,
+            permissions,
+            inherits,
+        } => {
+            let created = Role {
+                name: name.clone(),
+                permissions: permissions.clone(),
+                inherits: inherits.clone(),
+                created_at: at,
+                updated_at: at,
+            };
+            roles.insert(*role, created);
+        }
+        Event::Updated {
+            role,
+            name,
+            permissions,
+            inherits,
+        } => {
+            if let Some(role) = roles.get_mut(role) {
+                role.name = name.clone();
+                role.permissions = permissions.clone();
+                role.inherits = inherits.clone();
+                role.updated_at = at;
+            }
+        }
+        Event::Deleted { role } => {
+            roles.remove(role);
+            for other in roles.values_mut() {
+                if other.inherits.remove(&Parent::Custom(*role)) {
+                    other.updated_at = at;
+                }
+            }
+        }
+    }
+}
+
+/// Returns all permissions that a role with these parents inherits. It ends for every graph and
+/// skips roles that do not exist.
 pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> Permissions {
     let mut held = Permissions::new();
-    let (mut seen, mut open) = (BTreeSet::new(), parents.iter().copied().collect::<Vec<_>>());
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<Parent> = parents.iter().copied().collect();
     while let Some(parent) = open.pop() {
         match parent {
             Parent::BuiltIn(role) => held.extend(role.permissions()),
@@ -144,4 +206,64 @@ pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> 
         }
     }
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, view::testing::fold};
+
+    const FIRST: RoleId = RoleId(Id::from_bytes([1; 16]));
+    const SECOND: RoleId = RoleId(Id::from_bytes([2; 16]));
+
+    fn created(role: RoleId, inherits: impl IntoIterator<Item = RoleId>) -> Event {
+        Event::Created {
+            role,
+            name: Name::parse("Auditor").unwrap(),
+            permissions: Permissions::new(),
+            inherits: inherits.into_iter().map(Parent::Custom).collect(),
+        }
+    }
+
+    #[test]
+    fn a_role_shows_its_latest_state() {
+        let name = Name::parse("Reviewer").unwrap();
+        let updated = Event::Updated {
+            role: SECOND,
+            name: name.clone(),
+            permissions: Permissions::new(),
+            inherits: BTreeSet::from([Parent::Custom(FIRST)]),
+        };
+        let events = [
+            (10, created(FIRST, [])),
+            (20, created(SECOND, [])),
+            (30, updated),
+        ];
+        let shown: View = fold(events).unwrap();
+        let second = &shown.roles[&SECOND];
+        assert_eq!(second.name, name);
+        assert_eq!((second.created_at, second.updated_at), (Time(20), Time(30)));
+        assert!(second.inherits.contains(&Parent::Custom(FIRST)));
+    }
+
+    #[test]
+    fn a_deleted_role_is_no_longer_a_parent() {
+        let events = [
+            (10, created(FIRST, [])),
+            (20, created(SECOND, [FIRST])),
+            (30, Event::Deleted { role: FIRST }),
+        ];
+        let shown: View = fold(events).unwrap();
+        assert_eq!(shown.roles.keys().collect::<Vec<_>>(), [&SECOND]);
+        assert!(shown.roles[&SECOND].inherits.is_empty());
+    }
+
+    #[test]
+    fn the_document_stays_without_roles() {
+        let events = [
+            (10, created(FIRST, [])),
+            (20, Event::Deleted { role: FIRST }),
+        ];
+        assert_eq!(fold(events), Some(View::default()));
+    }
 }

@@ -1,8 +1,5 @@
-//! Codes, links and ids that are derived rather than stored: two sides that hold the same server
-//! key reach the same value, and nothing secret is written to the log.
-//!
-//! It stands in this crate since gateway and workers must agree on it to the byte; it is pure, like
-//! the rest.
+//! Codes, links and ids that are derived, not stored: programs with the same server key derive the
+//! same value, and nothing secret is written to the log.
 
 use std::fmt;
 
@@ -11,20 +8,20 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccountId, ChallengeId, Id, Invalid, MemberId};
+use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, TenantKey};
 
-/// The key of the deployment (`UB_SECRET`). Whoever holds it can forge codes and links.
+/// The key of the deployment (`UB_SECRET`). Its holder can forge codes and links.
 #[derive(Clone)]
 pub struct ServerKey(Vec<u8>);
 
-/// What a challenge proves; a code or link for one purpose is worthless for another.
+/// What a challenge proves. A code or link for one purpose is not valid for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// That the mailbox is the account owner's.
+    /// The mailbox belongs to the owner of the account.
     Verification,
-    /// That whoever asks may set a new password.
+    /// The client may set a new password.
     PasswordReset,
-    /// That the mailbox was invited to a tenant.
+    /// The mailbox was invited to a tenant.
     Invitation,
 }
 
@@ -45,7 +42,10 @@ impl fmt::Debug for ServerKey {
 }
 
 impl ServerKey {
-    /// Takes a key of 32 to 1,024 characters.
+    /// Checks a key of 32 to 1,024 characters.
+    ///
+    /// # Errors
+    /// If the key is shorter or longer.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if (32..=1024).contains(&text.len()) {
             Ok(Self(text.as_bytes().to_vec()))
@@ -56,7 +56,7 @@ impl ServerKey {
         }
     }
 
-    /// The six-digit code of a challenge.
+    /// Returns the six-digit code of a challenge.
     pub fn code(&self, purpose: Purpose, challenge: ChallengeId) -> String {
         let mac = self.mac(&[b"code", purpose.label(), challenge.0.bytes()]);
         let mut head = [0; 8];
@@ -64,8 +64,7 @@ impl ServerKey {
         format!("{:06}", u64::from_be_bytes(head) % 1_000_000)
     }
 
-    /// Whether `given` is the code of the challenge, compared in constant time; spaces are the
-    /// reader's.
+    /// Whether `given` is the code of the challenge, compared in constant time. Spaces are ignored.
     pub fn code_matches(&self, purpose: Purpose, challenge: ChallengeId, given: &str) -> bool {
         let given: String = given.chars().filter(|c| !c.is_whitespace()).collect();
         self.code(purpose, challenge)
@@ -74,7 +73,7 @@ impl ServerKey {
             .into()
     }
 
-    /// The token of a challenge's link: who, which challenge, and the proof.
+    /// Returns the token of a challenge's link: account, challenge and proof.
     pub fn link_token(
         &self,
         purpose: Purpose,
@@ -84,7 +83,7 @@ impl ServerKey {
         self.token(purpose, [account.0, challenge.0])
     }
 
-    /// Reads a link's token back; `None` for whatever this key did not make for this purpose.
+    /// Reads a link's token; `None` if this key did not make it for this purpose.
     pub fn open_link_token(
         &self,
         purpose: Purpose,
@@ -94,15 +93,20 @@ impl ServerKey {
         Some((AccountId(account), ChallengeId(challenge)))
     }
 
-    /// The token of an invitation's link: to which tenant, which member, which mail, and the proof.
-    pub fn invitation_token(&self, tenant: Id, member: MemberId, challenge: ChallengeId) -> String {
-        self.token(Purpose::Invitation, [tenant, member.0, challenge.0])
+    /// Returns the token of an invitation's link: tenant, member, challenge and proof.
+    pub fn invitation_token(
+        &self,
+        tenant: TenantKey,
+        member: MemberId,
+        challenge: ChallengeId,
+    ) -> String {
+        self.token(Purpose::Invitation, [tenant.0, member.0, challenge.0])
     }
 
-    /// Reads an invitation's token back.
-    pub fn open_invitation_token(&self, token: &str) -> Option<(Id, MemberId, ChallengeId)> {
+    /// Reads an invitation's token; `None` if this key did not make it.
+    pub fn open_invitation_token(&self, token: &str) -> Option<(TenantKey, MemberId, ChallengeId)> {
         let [tenant, member, challenge] = self.open(Purpose::Invitation, token)?;
-        Some((tenant, MemberId(member), ChallengeId(challenge)))
+        Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
     }
 
     fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
@@ -124,14 +128,14 @@ impl ServerKey {
         bool::from(self.token(purpose, ids).as_bytes().ct_eq(token.as_bytes())).then_some(ids)
     }
 
-    /// An id that whoever lacks the key can neither guess nor aim at: of a command whose client
-    /// chose an `Idempotency-Key`.
+    /// Returns an id that nobody can guess or choose without the key, such as the id of a command
+    /// whose client chose an `Idempotency-Key`.
     pub fn id(&self, parts: &[&[u8]]) -> Id {
         head(&self.mac(parts))
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // HMAC takes a key of any length; `parse` has made sure that it is a long one.
+        // HMAC accepts a key of any length.
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0)
             .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
         for part in parts {
@@ -142,7 +146,8 @@ impl ServerKey {
     }
 }
 
-/// An id that follows from public facts, such as the command that a reaction derives from a commit.
+/// Returns an id that follows from public facts, such as the command that a reaction derives from a
+/// commit.
 pub fn derived_id(parts: &[&[u8]]) -> Id {
     let mut digest = Sha256::new();
     for part in parts {
@@ -152,7 +157,7 @@ pub fn derived_id(parts: &[&[u8]]) -> Id {
     head(&digest.finalize().into())
 }
 
-/// Lengths are hashed too, or else `("ab", "c")` and `("a", "bc")` would be the same.
+/// Lengths are hashed, too; otherwise `("ab", "c")` and `("a", "bc")` would be the same.
 fn length(part: &[u8]) -> [u8; 8] {
     (part.len() as u64).to_be_bytes()
 }

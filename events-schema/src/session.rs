@@ -1,59 +1,75 @@
-//! Sessions: who is logged in where. Belongs to the tenant `platform`. A session's id is the head
-//! of the hash of its token, so the token itself is written down nowhere.
+//! Sessions: where people are signed in. Belongs to the platform. A session's id is the head of its
+//! token's hash, so that the token itself is stored nowhere.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Area, Device, Home, Time};
+use crate::{
+    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Time, id::typed_id,
+};
 
-/// A session ends when it was not used for this long.
+typed_id! {
+    /// Identifies a session: the first half of the SHA-256 of its token.
+    SessionId
+}
+
+/// A session expires when it was not used for this long.
 pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
-/// A session ends this long after it began, however much it is used.
+/// A session expires this long after its start, however much it is used.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Use is noted at most this often, so that reading costs no write: "last use" may lag by as much.
-pub const USE_NOTED_EVERY: Duration = Duration::from_secs(10 * 60);
+/// A session's use is recorded at most this often, so that reading costs no write. The recorded
+/// time of the last use may lag by as much.
+pub const USE_RECORDED_EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// What may be asked of a session.
+/// The area of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Session;
+    const ACCESS: &'static [Access] = &[Access::signed_in("read")];
+    const FEED: Option<Permission> = None;
+    type Id = SessionId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks a session for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Begin, the password having been checked.
+    /// Start a session. The gateway has checked the password.
     Start {
-        /// Whose it is.
         account: AccountId,
         /// The account's epoch when the password was checked.
         epoch: i64,
-        /// What the client says that it is.
         device: Device,
     },
-    /// Note that it is in use.
+    /// Record that the session is in use.
     Touch,
-    /// End it.
+    /// Revoke the session.
     End {
-        /// Whose it must be.
+        /// The account that the session must belong to.
         account: AccountId,
     },
 }
 
-/// What happened to a session.
+/// States what has changed in a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It began.
+    /// The session was started.
     Started {
-        /// Whose it is.
         account: AccountId,
-        /// The account's epoch then.
         epoch: i64,
-        /// What the client says that it is.
         device: Device,
     },
-    /// It was in use.
+    /// The session was used.
     Used,
-    /// It was ended.
+    /// The session was revoked.
     Ended,
 }
 
@@ -61,21 +77,18 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// Whose it is.
     pub account: AccountId,
-    /// The account's epoch when it began.
+    /// The account's epoch when the session was started.
     pub epoch: i64,
-    /// What the client said that it is.
     pub device: Device,
-    /// When it began.
     pub started_at: Time,
-    /// When it was last used, give or take [`USE_NOTED_EVERY`].
+    /// Lags by up to [`USE_RECORDED_EVERY`].
     pub last_used_at: Time,
 }
 
 impl View {
-    /// Whether it still counts at `now`, for an account at `epoch`.
-    pub fn is_live(&self, now: Time, epoch: i64) -> bool {
+    /// Whether the session is valid at `now`, for an account at `epoch`.
+    pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
         self.epoch == epoch
             && now.since(self.last_used_at) < IDLE
             && now.since(self.started_at) < LIFETIME
@@ -83,21 +96,45 @@ impl View {
 }
 
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "session";
-    const AREA: Area = Area::Session;
     const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[Index::on(&["account", "epoch", "started_at"])];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let at = commit.time;
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::Started {
+                account,
+                epoch,
+                device,
+            } => Some(Self {
+                account: *account,
+                epoch: *epoch,
+                device: device.clone(),
+                started_at: at,
+                last_used_at: at,
+            }),
+            Event::Used => view.map(|view| Self {
+                last_used_at: at,
+                ..view
+            }),
+            Event::Ended => None,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Id;
+    use crate::{Id, view::testing::fold};
 
     const HOUR: i64 = 60 * 60 * 1000;
+    const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 
     fn session() -> View {
         View {
-            account: AccountId(Id::from_bytes([1; 16])),
+            account: ADA,
             epoch: 3,
             device: Device::from_user_agent("curl"),
             started_at: Time(0),
@@ -106,23 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_after_12_hours_unused() {
-        assert!(session().is_live(Time(12 * HOUR - 1), 3));
-        assert!(!session().is_live(Time(12 * HOUR), 3));
+    fn an_unused_session_expires_after_12_hours() {
+        assert!(session().is_valid(Time(12 * HOUR - 1), 3));
+        assert!(!session().is_valid(Time(12 * HOUR), 3));
     }
 
     #[test]
-    fn a_session_ends_after_30_days_however_much_it_is_used() {
-        let used = |now| View {
+    fn a_session_expires_after_30_days_however_much_it_is_used() {
+        let used_at = |now| View {
             last_used_at: Time(now),
             ..session()
         };
-        assert!(used(30 * 24 * HOUR - 1).is_live(Time(30 * 24 * HOUR - 1), 3));
-        assert!(!used(30 * 24 * HOUR).is_live(Time(30 * 24 * HOUR), 3));
+        let end = 30 * 24 * HOUR;
+        assert!(used_at(end - 1).is_valid(Time(end - 1), 3));
+        assert!(!used_at(end).is_valid(Time(end), 3));
     }
 
     #[test]
-    fn a_session_of_another_epoch_is_over() {
-        assert!(!session().is_live(Time(0), 4));
+    fn a_session_of_another_epoch_is_not_valid() {
+        assert!(!session().is_valid(Time(0), 4));
+    }
+
+    #[test]
+    fn a_session_shows_its_last_use_until_it_is_revoked() {
+        let started = Event::Started {
+            account: ADA,
+            epoch: 2,
+            device: Device::from_user_agent("curl"),
+        };
+        let shown: View = fold([(10, started.clone()), (20, Event::Used)]).unwrap();
+        assert_eq!(shown.epoch, 2);
+        assert_eq!((shown.started_at, shown.last_used_at), (Time(10), Time(20)));
+        let revoked = [(10, started), (20, Event::Ended), (30, Event::Used)];
+        assert_eq!(fold::<View>(revoked), None);
     }
 }

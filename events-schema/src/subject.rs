@@ -1,176 +1,127 @@
-//! The whole subject grammar: build, parse, filter, and which stream holds what.
+//! Every subject, filter, stream and bucket: the only place that spells their names.
 //!
 //! ```text
-//! cmd.<tenant>.<area>.<verb>      a command                        COMMANDS
-//! evt.<tenant>.<area>.<id>        the commits of one aggregate     EVENTS
-//! clm.<tenant>.<kind>.<hash>      who holds a unique name          EVENTS
-//! dead.<loop>.<tenant>.<area>     what could not be handled        DEAD
-//! view.<tenant>.<view>.<id>       "this view reached revision n"   core NATS, no stream
+//! cmd.<tenant>.<area>.<verb>      a command                         COMMANDS
+//! evt.<tenant>.<area>.<id>        the commits of one aggregate      EVENTS
+//! clm.<tenant>.<kind>.<hash>      the holder of a unique name       EVENTS
+//! dead.<loop>.<tenant>.<area>     messages that were not handled    DEAD
+//! view.<tenant>.<view>.<id>       a view document has changed       core NATS, no stream
 //! ```
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{ClaimKind, Id, Invalid, TenantId};
+use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, View};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";
-/// The stream of commits and claims: the truth, kept for ever.
+/// The stream of commits and claims: the record, kept for ever.
 pub const EVENTS: &str = "EVENTS";
-/// The stream of what could not be handled.
+/// The stream of messages that could not be handled.
 pub const DEAD: &str = "DEAD";
 
-/// Where gateways await outcomes; workers answer nowhere else, whatever a command asks.
-pub const OUTCOME_INBOXES: &str = "_INBOX_gateway.";
+/// The key-value bucket that counts failed logins.
+pub const LOGINS_BUCKET: &str = "LOGINS";
+/// The key-value bucket that has the last use of each access token.
+pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 
-/// A part of the business. Adding one here makes the compiler name every table that must know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Area {
-    /// Keys for machines.
-    AccessToken,
-    /// People: registration, verification, password, profile.
-    Account,
-    /// Mail to people.
-    Email,
-    /// Who belongs to a tenant, as what.
-    Member,
-    /// The example area.
-    Project,
-    /// What custom roles allow.
-    Role,
-    /// Who is logged in where.
-    Session,
-    /// Organisations.
-    Tenant,
-}
+/// The prefix of the gateways' inboxes. Workers send outcomes nowhere else.
+pub const GATEWAY_INBOX: &str = "_INBOX_gateway";
+/// The prefix of the workers' inboxes.
+pub const WORKERS_INBOX: &str = "_INBOX_workers";
 
-impl Area {
-    /// Every area there is.
-    pub const ALL: [Self; 8] = [
-        Self::AccessToken,
-        Self::Account,
-        Self::Email,
-        Self::Member,
-        Self::Project,
-        Self::Role,
-        Self::Session,
-        Self::Tenant,
-    ];
+/// Asks every nats-server of a cluster for its JetStream settings.
+pub const SERVER_SETTINGS: &str = "$SYS.REQ.SERVER.PING.JSZ";
 
-    /// Its subject token.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessToken => "access_token",
-            Self::Account => "account",
-            Self::Email => "email",
-            Self::Member => "member",
-            Self::Project => "project",
-            Self::Role => "role",
-            Self::Session => "session",
-            Self::Tenant => "tenant",
-        }
-    }
-
-    /// Reads a subject token.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|area| area.as_str() == text)
-            .ok_or(Invalid("must be one of access_token, account, email, member, project, role, session, tenant"))
-    }
-}
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A subject that something is said on.
+/// A subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A command.
     Command {
-        /// Whose data it would change.
         tenant: TenantId,
-        /// Who decides it.
-        area: Area,
-        /// The command's name, as in its payload.
+        area: AreaName,
+        /// The name of the command's variant.
         verb: String,
     },
     /// The commits of one aggregate.
     Event {
-        /// Whose data changed.
         tenant: TenantId,
-        /// Which area decided.
-        area: Area,
+        area: AreaName,
         /// The aggregate.
         id: Id,
     },
-    /// Who holds a unique name.
+    /// The holder of a unique name.
     Claim {
-        /// Within which tenant it is unique.
         tenant: TenantId,
-        /// What kind of name it is.
         kind: ClaimKind,
         /// The hash of the name.
         hash: Id,
     },
-    /// "This view reached revision n."
+    /// Announces that a view document has reached a revision.
     View {
-        /// Whose data it shows.
         tenant: TenantId,
-        /// Its name, [`View::NAME`](crate::View::NAME).
+        /// [`View::NAME`].
         name: String,
-        /// The aggregate that it shows.
+        /// The aggregate.
         id: Id,
     },
 }
 
 impl Subject {
-    /// Reads a subject; the error says what is wrong with it.
+    /// Returns the subject that announces changes of a view document.
+    pub fn of_view<V: View>(tenant: TenantId, id: Id) -> Self {
+        Self::View {
+            tenant,
+            name: V::NAME.to_owned(),
+            id,
+        }
+    }
+
+    /// Parses a subject.
+    ///
+    /// # Errors
+    /// If it is none of the four kinds. The error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let tokens: Vec<&str> = text.split('.').collect();
         let [kind, tenant, group, last] = tokens[..] else {
             return Err(Invalid("must have four tokens"));
         };
         let tenant = TenantId::parse(tenant)?;
-        Ok(match kind {
-            "cmd" if is_verb(last) => Self::Command {
+        match kind {
+            "cmd" => Ok(Self::Command {
                 tenant,
-                area: Area::parse(group)?,
-                verb: last.to_owned(),
-            },
-            "cmd" => {
-                return Err(Invalid(
-                    "must end in a verb of lower-case letters and underscores",
-                ));
-            }
-            "evt" => Self::Event {
+                area: AreaName::parse(group)?,
+                verb: name(last)?,
+            }),
+            "evt" => Ok(Self::Event {
                 tenant,
-                area: Area::parse(group)?,
+                area: AreaName::parse(group)?,
                 id: Id::parse(last)?,
-            },
-            "clm" => Self::Claim {
+            }),
+            "clm" => Ok(Self::Claim {
                 tenant,
                 kind: ClaimKind::parse(group)?,
                 hash: Id::parse(last)?,
-            },
-            "view" if is_verb(group) => Self::View {
+            }),
+            "view" => Ok(Self::View {
                 tenant,
-                name: group.to_owned(),
+                name: name(group)?,
                 id: Id::parse(last)?,
-            },
-            _ => return Err(Invalid("must begin with cmd, evt, clm or view")),
-        })
+            }),
+            _ => Err(Invalid("must begin with cmd, evt, clm or view")),
+        }
     }
 }
 
-fn is_verb(token: &str) -> bool {
-    (1..=64).contains(&token.len()) && token.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')
+/// Accepts the name of a verb or view.
+fn name(token: &str) -> Result<String, Invalid> {
+    let legal = token.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+    if legal && (1..=64).contains(&token.len()) {
+        Ok(token.to_owned())
+    } else {
+        Err(Invalid(
+            "must name a verb or view by 1 to 64 lower-case letters and underscores",
+        ))
+    }
 }
 
 impl fmt::Display for Subject {
@@ -186,59 +137,90 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The subjects of each stream. COMMANDS takes known areas only, so that a command which nobody
-/// would ever decide is refused at once rather than kept.
-pub fn stream_subjects(stream: &str) -> Vec<String> {
-    match stream {
-        COMMANDS => Area::ALL.iter().map(|area| commands_of(*area)).collect(),
-        EVENTS => vec!["evt.*.*.*".to_owned(), "clm.*.*.*".to_owned()],
-        DEAD => vec!["dead.*.*.*".to_owned()],
-        _ => Vec::new(),
-    }
+/// Returns the subjects of EVENTS.
+pub fn of_events_stream() -> Vec<String> {
+    vec!["evt.*.*.*".to_owned(), "clm.*.*.*".to_owned()]
 }
 
-/// Every command of an area, in all tenants.
-pub fn commands_of(area: Area) -> String {
+/// Returns the subjects of COMMANDS: known areas only, so that a command that no worker could
+/// decide is refused at once.
+pub fn of_commands_stream() -> Vec<String> {
+    let areas = AreaName::ALL.iter().copied();
+    areas.map(commands_of).collect()
+}
+
+/// Returns the subjects of DEAD.
+pub fn of_dead_stream() -> Vec<String> {
+    vec!["dead.*.*.*".to_owned()]
+}
+
+/// Returns the name of the stream behind a key-value bucket.
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// Returns the subjects of a key-value bucket.
+pub fn of_bucket(bucket: &str) -> Vec<String> {
+    vec![format!("$KV.{bucket}.>")]
+}
+
+/// Filters all commands of an area.
+pub fn commands_of(area: AreaName) -> String {
     format!("cmd.*.{area}.*")
 }
 
-/// Every commit of an area, in all tenants.
-pub fn events_of(area: Area) -> String {
+/// Filters all commits of an area.
+pub fn events_of(area: AreaName) -> String {
     format!("evt.*.{area}.*")
 }
 
-/// Every commit of an area, in one tenant.
-pub fn events_of_tenant(tenant: TenantId, area: Area) -> String {
+/// Filters all commits of one tenant in an area.
+pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
     format!("evt.{tenant}.{area}.*")
 }
 
-/// Where a message goes that `worker_loop` could not handle; what cannot be read of its subject
-/// becomes `unknown`.
+/// Filters all commits of one tenant.
+pub fn events_of_tenant(tenant: TenantId) -> String {
+    format!("evt.{tenant}.*.*")
+}
+
+/// Filters all announcements of changed views of one tenant.
+pub fn views_of_tenant(tenant: TenantId) -> String {
+    format!("view.{tenant}.>")
+}
+
+/// Returns the subject that reads messages of a stream directly, from any replica.
+pub fn direct_get(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
+}
+
+/// Returns the subject that asks for the state of a stream.
+pub fn stream_info(stream: &str) -> String {
+    format!("$JS.API.STREAM.INFO.{stream}")
+}
+
+/// Returns the subject of a message that `worker_loop` could not handle. Parts of the original
+/// subject that cannot be read become `unknown`.
 pub fn dead(worker_loop: &str, original: &str) -> String {
-    let tokens: Vec<&str> = original.split('.').collect();
-    let tenant = tokens
-        .get(1)
-        .and_then(|token| TenantId::parse(token).ok())
-        .map_or("unknown".to_owned(), |t| t.to_string());
-    let area = tokens
-        .get(2)
-        .and_then(|token| Area::parse(token).ok())
-        .map_or("unknown", Area::as_str);
+    let mut tokens = original.split('.').skip(1);
+    let tenant = tokens.next().and_then(|token| TenantId::parse(token).ok());
+    let area = tokens.next().and_then(|token| AreaName::parse(token).ok());
+    let tenant = tenant.map_or("unknown".to_owned(), |tenant| tenant.to_string());
+    let area = area.map_or("unknown", AreaName::as_str);
     format!("dead.{worker_loop}.{tenant}.{area}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TenantKey;
 
     #[test]
-    fn every_subject_reads_back_as_it_was_built() {
+    fn a_subject_parses_back_from_its_text() {
         let id = Id::from_bytes([7; 16]);
-        for tenant in [
-            TenantId::Platform,
-            TenantId::Tenant(Id::from_bytes([9; 16])),
-        ] {
-            for area in Area::ALL {
+        let acme = TenantId::Tenant(TenantKey(Id::from_bytes([9; 16])));
+        for tenant in [TenantId::Platform, acme] {
+            for area in AreaName::ALL.iter().copied() {
                 for subject in [
                     Subject::Command {
                         tenant,
@@ -264,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_does_not_say_is_refused() {
+    fn a_text_outside_the_grammar_is_no_subject() {
         let id = "07070707070707070707070707070707";
         for wrong in [
             "",
@@ -289,12 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_subject_is_legal_whatever_the_original_was() {
-        assert_eq!(
-            dead("commands", "cmd.platform.account.x"),
-            "dead.commands.platform.account"
-        );
-        assert_eq!(dead("views", "evt.* .>.x"), "dead.views.unknown.unknown");
-        assert_eq!(dead("views", ""), "dead.views.unknown.unknown");
+    fn the_subject_of_a_dead_letter_is_always_legal() {
+        for (original, expected) in [
+            ("cmd.platform.account.x", "dead.commands.platform.account"),
+            ("evt.* .>.x", "dead.commands.unknown.unknown"),
+            ("", "dead.commands.unknown.unknown"),
+        ] {
+            assert_eq!(dead("commands", original), expected);
+        }
     }
 }

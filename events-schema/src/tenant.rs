@@ -1,110 +1,126 @@
-//! Tenants: organisations whose data is apart from all others'. The id of the aggregate is the
-//! tenant's own; its commits are in the tenant's log, its view is the platform's, since it is
-//! looked up before it is known whose request it is.
+//! Tenants: organizations whose data is kept apart. A tenant's commits are in its own log. Its view
+//! belongs to the platform, since it is read before the tenant of a request is known.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Area, EmailAddress, Home, Id, Name, Place, SettingKey, SettingValue, Slug, Time,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Id, Index, MemberId,
+    Name, Permission, Placement, SettingKey, SettingValue, Slug, TenantKey, Time,
+    secret::derived_id,
 };
 
-/// A tenant has at most so many settings.
-pub const MOST_SETTINGS: usize = 50;
+/// A tenant has at most this many settings.
+pub const MAX_SETTINGS: usize = 50;
 
-/// What its owners wrote down for their own use.
+/// Values that a tenant's administrators keep for their own use.
 pub type Settings = BTreeMap<SettingKey, SettingValue>;
 
-/// What may be asked of a tenant.
+/// Allows to follow the tenant's own events.
+pub const READ: Permission = Permission::new("read_tenant", BuiltInRole::Guest);
+/// Allows to change the tenant's name, slug and settings.
+pub const UPDATE: Permission = Permission::new("update_tenant", BuiltInRole::Admin);
+/// Allows to delete the tenant.
+pub const DELETE: Permission = Permission::new("delete_tenant", BuiltInRole::Owner);
+/// Allows to read who did what in the tenant.
+pub const READ_AUDIT_LOG: Permission = Permission::new("read_audit_log", BuiltInRole::Admin);
+
+/// The area of tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Tenant;
+    const ACCESS: &'static [Access] = &[
+        Access::signed_in("read"),
+        Access::signed_in("tenant_available"),
+        Access::signed_in("create"),
+        Access::permission("update", UPDATE),
+        Access::permission("delete", DELETE),
+        Access::permission("audit_log", READ_AUDIT_LOG),
+        // Each event also needs the permission that its area names for the feed.
+        Access::member("events"),
+        Access::platform("platform_tenants"),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = TenantKey;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks a tenant for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Found one. The aggregate's id is the command's.
+    /// Create a tenant, if no other has the slug.
     Create {
-        /// Its name.
         name: Name,
-        /// Its name in addresses, if nobody holds it.
         slug: Slug,
-        /// Who becomes its owner.
+        /// Becomes the first owner.
         owner: AccountId,
         /// The owner's address.
         email: EmailAddress,
-        /// The plan that it is to be billed by.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Id>,
-        /// Where its views are to live.
-        place: Place,
+        placement: Placement,
     },
-    /// Change it; what is absent stays.
+    /// Change what is given; an absent field stays as it is.
     Update {
-        /// New name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// New name in addresses; the old one becomes free.
+        /// The new slug. The old one becomes free.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slug: Option<Slug>,
-        /// All settings anew.
+        /// Replaces all settings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         settings: Option<Settings>,
     },
-    /// End it for ever; its slug becomes free.
+    /// Delete the tenant. Its slug becomes free.
     Delete {
-        /// Its slug, said again by whoever ends it.
+        /// The tenant's slug, repeated as a confirmation.
         slug: Slug,
     },
-    /// Begin to keep its views in a second place, too.
-    BeginMove {
-        /// Where they are to live.
-        to: Place,
-    },
-    /// Read its views in that place from now on.
+    /// Write the views to a second place, too.
+    BeginMove { to: Placement },
+    /// Read the views from the second place from now on.
     FinishMove,
-    /// Go on reading them where they were.
+    /// Keep the views where they are.
     AbandonMove,
 }
 
-/// What happened to a tenant.
+/// States what has changed in a tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// It was founded.
+    /// The tenant was created.
     Created {
-        /// Its name.
         name: Name,
-        /// Its name in addresses.
         slug: Slug,
-        /// Its first owner.
+        /// The first owner.
         owner: AccountId,
-        /// That owner's address.
+        /// The owner's address.
         email: EmailAddress,
-        /// The plan that it is to be billed by.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Id>,
-        /// Where its views live.
-        place: Place,
+        #[serde(alias = "place")]
+        placement: Placement,
     },
-    /// It was changed.
+    /// The tenant was changed. All fields are given, changed or not.
     Updated {
-        /// Its name, changed or not.
         name: Name,
-        /// Its name in addresses, changed or not.
         slug: Slug,
-        /// Its settings, changed or not.
         settings: Settings,
     },
-    /// It was ended.
+    /// The tenant was deleted.
     Deleted,
-    /// Its views are kept in a second place, too.
-    MoveBegun {
-        /// Where.
-        to: Place,
-    },
-    /// Its views are read there from now on.
+    /// The views are written to a second place, too.
+    MoveBegun { to: Placement },
+    /// The views are read from the second place.
     MoveFinished,
-    /// They stay where they were.
+    /// The views stay where they were.
     MoveAbandoned,
 }
 
@@ -112,30 +128,151 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// Its name.
     pub name: Name,
-    /// Its name in addresses.
     pub slug: Slug,
-    /// Who founded it.
+    /// The account that created the tenant.
     pub founder: AccountId,
-    /// The plan that it is to be billed by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Id>,
-    /// What its owners wrote down.
     pub settings: Settings,
-    /// Where its views are read.
-    pub place: Place,
-    /// Where they are written, too, while they move.
+    /// Where the views are read.
+    #[serde(alias = "place")]
+    pub placement: Placement,
+    /// Where the views are written, too, while they move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moving_to: Option<Place>,
-    /// When it was founded.
+    pub moving_to: Option<Placement>,
     pub created_at: Time,
-    /// When it last changed.
     pub updated_at: Time,
 }
 
+/// Returns the member id of a tenant's founder, so that the gateway can await that member.
+pub fn founder_id(tenant: TenantKey) -> MemberId {
+    MemberId(derived_id(&[b"founder", tenant.0.bytes()]))
+}
+
 impl crate::View for View {
+    type Area = Area;
     const NAME: &'static str = "tenant";
-    const AREA: Area = Area::Tenant;
     const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[Index::on(&["slug"]), Index::on(&["created_at"])];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let events = commit.events.iter();
+        let folded = events.fold(view, |view, event| step(view, event, commit.time));
+        folded.map(|view| Self {
+            updated_at: commit.time,
+            ..view
+        })
+    }
+}
+
+fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
+    if let Event::Created {
+        name,
+        slug,
+        owner,
+        email: _,
+        plan,
+        placement,
+    } = event
+    {
+        return Some(View {
+            name: name.clone(),
+            slug: slug.clone(),
+            founder: *owner,
+            plan: *plan,
+            settings: Settings::new(),
+            placement: placement.clone(),
+            moving_to: None,
+            created_at: at,
+            updated_at: at,
+        });
+    }
+    let mut view = view?;
+    match event {
+        Event::Created { .. } => {}
+        Event::Updated {
+            name,
+            slug,
+            settings,
+        } => {
+            view.name = name.clone();
+            view.slug = slug.clone();
+            view.settings = settings.clone();
+        }
+        Event::Deleted => return None,
+        Event::MoveBegun { to } => view.moving_to = Some(to.clone()),
+        Event::MoveFinished => {
+            if let Some(placement) = view.moving_to.take() {
+                view.placement = placement;
+            }
+        }
+        Event::MoveAbandoned => view.moving_to = None,
+    }
+    Some(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::fold;
+
+    const OWN_DATABASE: Placement = Placement::Database { host: None };
+
+    fn created() -> (i64, Event) {
+        let event = Event::Created {
+            name: Name::parse("Acme").unwrap(),
+            slug: Slug::parse("acme").unwrap(),
+            owner: AccountId(Id::from_bytes([1; 16])),
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            plan: Some(Id::from_bytes([2; 16])),
+            placement: Placement::Shared,
+        };
+        (10, event)
+    }
+    fn begun() -> (i64, Event) {
+        (20, Event::MoveBegun { to: OWN_DATABASE })
+    }
+    fn placements(events: Vec<(i64, Event)>) -> (Placement, Option<Placement>) {
+        let shown: View = fold(events).unwrap();
+        (shown.placement, shown.moving_to)
+    }
+
+    #[test]
+    fn a_tenant_shows_its_latest_state_until_it_is_deleted() {
+        let key = SettingKey::parse("theme").unwrap();
+        let (name, slug) = (Name::parse("Apex").unwrap(), Slug::parse("apex").unwrap());
+        let settings = Settings::from([(key, SettingValue::parse("dark").unwrap())]);
+        let updated = Event::Updated {
+            name: name.clone(),
+            slug: slug.clone(),
+            settings: settings.clone(),
+        };
+        let shown: View = fold([created(), (20, updated.clone())]).unwrap();
+        let expected = View {
+            name,
+            slug,
+            founder: AccountId(Id::from_bytes([1; 16])),
+            plan: Some(Id::from_bytes([2; 16])),
+            settings,
+            placement: Placement::Shared,
+            moving_to: None,
+            created_at: Time(10),
+            updated_at: Time(20),
+        };
+        assert_eq!(shown, expected);
+        let deleted = [created(), (15, Event::Deleted), (20, updated)];
+        assert_eq!(fold::<View>(deleted), None);
+    }
+
+    #[test]
+    fn a_tenant_is_read_in_one_place_while_it_moves_to_another() {
+        let shared = Placement::Shared;
+        let moving = placements(vec![created(), begun()]);
+        assert_eq!(moving, (shared.clone(), Some(OWN_DATABASE)));
+        let moved = placements(vec![created(), begun(), (30, Event::MoveFinished)]);
+        assert_eq!(moved, (OWN_DATABASE, None));
+        let abandoned = placements(vec![created(), begun(), (30, Event::MoveAbandoned)]);
+        assert_eq!(abandoned, (shared, None));
+    }
 }

@@ -1,21 +1,21 @@
-//! Text from outside, bounded and cleaned once: who holds one of these types need not check again.
+//! Text from outside, checked once: a value of one of these types is always valid.
 //!
-//! Passwords are not among them: they never leave the gateway.
+//! There is no type for passwords, since they never leave the gateway.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text was refused: the rest of a sentence that starts with the name of the field.
+/// Why a text was refused: the end of a sentence that begins with the name of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub &'static str);
 
-/// Text types share their plumbing; the rule of each stands in its `parse`.
+/// Implements what all text types share. The rule of each type is in its `parse`.
 macro_rules! text {
     ($($name:ident)+) => {$(
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -40,8 +40,7 @@ text! { EmailAddress PersonName PasswordHash Device Name Description Slug Settin
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
 ///
-/// ASCII only, at most 254 characters (RFC 5321), a dot-atom before the `@`, a host name with a dot
-/// behind it.
+/// ASCII only, at most 254 characters (RFC 5321): a dot-atom, `@`, and a host name with a dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
@@ -169,16 +168,15 @@ impl Description {
     }
 }
 
-/// A tenant's name in addresses: 3 to 40 of `a` to `z`, `0` to `9` and `-`, which stands neither
-/// first, last nor twice in a row. It is a DNS label, is no id, and is none of the words that mean
-/// something else there.
+/// A tenant's short name in URLs: 3 to 40 of `a` to `z`, `0` to `9` and single dashes between them. It
+/// is a DNS label and never looks like an id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Slug(String);
 
-/// Words that would be taken for something of the platform's own. Checked where a slug is chosen,
-/// not where one is read: this list grows, and what was once stored must decode for ever.
+/// Words that look like a part of the platform. They are checked where a slug is chosen, not where
+/// one is read: this list grows, and a stored slug must decode for ever.
 const RESERVED_SLUGS: [&str; 40] = [
     "about",
     "account",
@@ -240,7 +238,7 @@ impl Slug {
         }
     }
 
-    /// Checks a slug that somebody chooses.
+    /// Checks a new slug, which must not be a reserved word.
     pub fn choose(text: &str) -> Result<Self, Invalid> {
         if RESERVED_SLUGS.contains(&text) {
             Err(Invalid("is reserved; choose another"))
@@ -249,7 +247,7 @@ impl Slug {
         }
     }
 
-    /// The slug that a name suggests: lower-cased, anything else than letters and digits a dash.
+    /// Derives a slug from a name: lower-cased, with a dash for everything but letters and digits.
     pub fn of_name(name: &Name) -> Result<Self, Invalid> {
         let dashed: String = name
             .as_str()
@@ -278,14 +276,14 @@ impl fmt::Display for Slug {
     }
 }
 
-/// The network address that a request came from, as text; at most 45 characters, as IPv6 may have.
+/// An IP address as text, at most 45 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Address(String);
 
 impl Address {
-    /// Checks an address: what is no IP address is refused.
+    /// Checks an address.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let parsed = text
             .parse::<std::net::IpAddr>()
@@ -307,7 +305,7 @@ fn line(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// 1 to `longest` of `a` to `z`, `0` to `9`, `_` and `-`.
+/// Whether the text is 1 to `longest` of `a` to `z`, `0` to `9`, `_` and `-`.
 pub(crate) fn is_label(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len())
         && text
@@ -315,7 +313,7 @@ pub(crate) fn is_label(text: &str, longest: usize) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
 }
 
-/// Control characters, and the invisible ones that reorder or hide the text around them.
+/// Whether the character controls the terminal, or invisibly reorders or hides text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
@@ -328,7 +326,7 @@ fn is_unprintable(c: char) -> bool {
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Takes a PHC string such as `$argon2id$v=19$…`.
+    /// Checks a PHC string such as `$argon2id$v=19$…`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.starts_with('$') && text.len() <= 512 && text.bytes().all(|c| c.is_ascii_graphic())
         {
@@ -345,16 +343,14 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What a client says that it is (its `User-Agent`): at most 200 characters, cleaned rather than
-/// refused.
+/// A client's description of itself (its `User-Agent`): at most 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Device(String);
 
 impl Device {
-    /// Drops what cannot be printed and cuts what is too long; nothing left becomes `unknown`.
-    /// Never fails.
+    /// Drops unprintable characters and cuts the text; an empty result becomes `unknown`. Never fails.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let clean: String = text
             .chars()
@@ -368,7 +364,7 @@ impl Device {
         }))
     }
 
-    /// As [`parse`](Self::parse), for callers that have a text in hand and nothing to refuse.
+    /// Cleans a `User-Agent` as [`parse`](Self::parse) does.
     pub fn from_user_agent(text: &str) -> Self {
         Self::parse(text).unwrap_or_else(|Invalid(_)| Self("unknown".to_owned()))
     }
@@ -389,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_malformed_address_is_refused() {
         let long = format!("{}@example.com", "a".repeat(65));
         let longer = format!("a@{}.com", "a.".repeat(130));
         for wrong in [
@@ -431,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_cleaned_never_refused() {
+    fn a_device_is_cleaned_and_never_refused() {
         assert_eq!(Device::from_user_agent("cu\u{0}rl\n").as_str(), "curl");
         assert_eq!(Device::from_user_agent(" ").as_str(), "unknown");
         assert_eq!(

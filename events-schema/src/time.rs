@@ -1,4 +1,4 @@
-//! Points in time. There is no clock here: whoever says a command says when.
+//! Points in time. The crate has no clock: the sender of a command states the time.
 
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Time(pub i64);
 
 impl Time {
-    /// How long ago `earlier` was; zero if it lies ahead, since clocks of two machines may
-    /// disagree.
+    /// Returns the time since `earlier`; zero if `earlier` is later, since clocks may disagree.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
     }

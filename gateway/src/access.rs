@@ -1,4 +1,7 @@
-//! Who may use which operation.
+//! What a caller may do: the check of an operation, and the permissions of a tenant's roles.
 
-pub(crate) mod operations;
-pub(crate) mod rights;
+mod check;
+mod permissions;
+
+pub(crate) use check::{Credentials, Standing, allows};
+pub(crate) use permissions::{PermissionCache, RolePermissions};

@@ -1,92 +1,115 @@
-//! What an operator may set, as command-line options or environment variables. Defaults suit one
+//! The operator's settings, as command-line options or environment variables. The defaults suit one
 //! machine.
 //!
-//! Limits that protect the gateway itself are constants beside the code that they bound, not
-//! settings.
+//! Limits that protect the gateway itself are constants beside the code that they bound.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use axum::http::HeaderName;
 use clap::{ArgAction, Parser, ValueEnum};
-use events_schema::{EmailAddress, HostName, Invalid, Place, secret::ServerKey};
+use event_store::{MongoOptions, NatsOptions};
+use events_schema::{EmailAddress, secret::ServerKey};
 
-use crate::identity::tenancy::Resolver;
-
-/// The public door: GraphQL over HTTP.
+/// The GraphQL gateway.
 #[derive(Clone, Parser)]
 #[command(version, about)]
 pub struct Config {
-    /// Address and port to serve plain HTTP on; TLS ends at the proxy in front.
+    /// Address and port to serve plain HTTP on. TLS ends at the proxy in front.
     #[arg(long, env = "UB_LISTEN", default_value = "127.0.0.1:9900")]
     pub listen: SocketAddr,
 
-    /// NATS server, with the gateway's user: `nats://gateway:<password>@host:4222`.
-    #[arg(long, env = "UB_NATS_URL", hide_env_values = true)]
-    pub nats_url: String,
+    #[command(flatten)]
+    pub nats: NatsOptions,
 
-    /// MongoDB, a replica set: `mongodb://user:<password>@host:27017/?replicaSet=rs0`.
-    #[arg(long, env = "UB_MONGO_URL", hide_env_values = true)]
-    pub mongo_url: String,
+    #[command(flatten)]
+    pub mongo: MongoOptions,
 
-    /// Database that holds the views.
-    #[arg(long, env = "UB_MONGO_DATABASE", default_value = "ultimate_backend", value_parser = Place::parse_platform)]
-    pub mongo_database: String,
-
-    /// Further MongoDB hosts for tenants with a database of their own, each by a name:
-    /// `eu=mongodb://…;us=mongodb://…`.
-    #[arg(long, env = "UB_MONGO_HOSTS", hide_env_values = true, value_delimiter = ';', value_parser = mongo_host)]
-    pub mongo_hosts: Vec<(HostName, String)>,
-
-    /// Where the views of new tenants are to live; those of any tenant are moved by `workers
-    /// move-tenant`.
+    /// Where the views of new tenants are stored. `workers move-tenant` moves those of any tenant.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
     pub tenant_databases: Strategy,
 
     /// Where a request may name its tenant, tried in this order.
-    #[arg(long, env = "UB_TENANT_RESOLVERS", value_delimiter = ',', default_values_t = [Resolver::Header, Resolver::Path])]
+    #[arg(
+        long,
+        env = "UB_TENANT_RESOLVERS",
+        value_delimiter = ',',
+        default_values_t = [Resolver::Header, Resolver::Path]
+    )]
     pub tenant_resolvers: Vec<Resolver>,
 
     /// E-mail addresses of the platform's administrators.
-    #[arg(long, env = "UB_PLATFORM_ADMINS", value_delimiter = ',', value_parser = EmailAddress::parse)]
+    #[arg(
+        long,
+        env = "UB_PLATFORM_ADMINS",
+        value_delimiter = ',',
+        value_parser = EmailAddress::parse
+    )]
     pub platform_admins: Vec<EmailAddress>,
 
-    /// The header in which the proxy in front says who asks, such as `x-forwarded-for`; without it,
-    /// the network address counts.
-    #[arg(long, env = "UB_CLIENT_ADDRESS_HEADER", value_parser = |text: &str| text.parse::<HeaderName>())]
+    /// The header in which the proxy in front passes the client's address, such as
+    /// `x-forwarded-for`. Without it, the address of the connection counts.
+    #[arg(
+        long,
+        env = "UB_CLIENT_ADDRESS_HEADER",
+        value_parser = |text: &str| text.parse::<HeaderName>()
+    )]
     pub client_address_header: Option<HeaderName>,
 
-    /// Key that mail codes and links are derived from, 32 to 1024 characters, the same for gateways
-    /// and workers.
+    /// Key that mail codes and links derive from, 32 to 1024 characters, the same for gateways and
+    /// workers.
     #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
     pub secret: ServerKey,
 
-    /// Where users reach this gateway. With `https`, the session cookie is `__Host-session` and
-    /// Secure.
-    #[arg(long, env = "UB_PUBLIC_URL", default_value = "http://127.0.0.1:9900", value_parser = http_url)]
+    /// URL at which users reach this gateway. With `https`, the session cookie is `__Host-session`
+    /// and Secure.
+    #[arg(
+        long,
+        env = "UB_PUBLIC_URL",
+        default_value = "http://127.0.0.1:9900",
+        value_parser = http_url
+    )]
     pub public_url: String,
 
     /// Switch introspection and GraphiQL off, and log JSON.
-    #[arg(long, env = "UB_PRODUCTION", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(
+        long,
+        env = "UB_PRODUCTION",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set
+    )]
     pub production: bool,
 
     /// Least number of characters in a new password, 8 to 64.
-    #[arg(long, env = "UB_PASSWORD_MIN_LENGTH", default_value_t = 15, value_parser = clap::value_parser!(u8).range(8..=64))]
+    #[arg(
+        long,
+        env = "UB_PASSWORD_MIN_LENGTH",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u8).range(8..=64)
+    )]
     pub password_min_length: u8,
 
     /// How long a command may take, in milliseconds, before it is answered as pending.
-    #[arg(long, env = "UB_COMMAND_TIMEOUT_MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(100..=14_000))]
+    #[arg(
+        long,
+        env = "UB_COMMAND_TIMEOUT_MS",
+        default_value_t = 5000,
+        value_parser = clap::value_parser!(u64).range(100..=14_000)
+    )]
     pub command_timeout_ms: u64,
 }
 
-/// Where the views of a new tenant live.
+/// Where the views of a new tenant are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Strategy {
-    /// In the platform's database, beside those of others.
+    /// In the platform's database, beside other tenants.
     Shared,
     /// In a database of the tenant's own.
     Database,
-    /// In the platform's, unless whoever founds the tenant names a database of its own, and a host
-    /// if they want.
+    /// In the platform's database, unless the creator of the tenant asks for its own database, on a
+    /// host of their choice.
     Hybrid,
 }
 
@@ -100,11 +123,31 @@ impl fmt::Display for Strategy {
     }
 }
 
-fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {
-    let (name, url) = text.split_once('=').ok_or(Invalid(
-        "must be a name and a URL, as in eu=mongodb://host:27017",
-    ))?;
-    Ok((HostName::parse(name.trim())?, url.trim().to_owned()))
+/// Where a request may name its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resolver {
+    /// `acme.example.com`, if the public URL is `example.com`.
+    Subdomain,
+    /// `x-tenant: acme`.
+    Header,
+    /// `/graphql?tenant=acme`.
+    Query,
+    /// A cookie `tenant=acme`.
+    Cookie,
+    /// `/t/acme/graphql`.
+    Path,
+}
+
+impl fmt::Display for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Subdomain => "subdomain",
+            Self::Header => "header",
+            Self::Query => "query",
+            Self::Cookie => "cookie",
+            Self::Path => "path",
+        })
+    }
 }
 
 impl Config {
@@ -113,7 +156,7 @@ impl Config {
         self.public_url.starts_with("https://")
     }
 
-    /// How long a command may take, until its view shows it.
+    /// Returns how long a command may take until its view shows it.
     pub(crate) fn command_timeout(&self) -> Duration {
         Duration::from_millis(self.command_timeout_ms)
     }
@@ -121,19 +164,14 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.mongo.mongo_hosts.iter();
+        let hosts: Vec<_> = hosts.map(|(name, _)| name).collect();
         f.debug_struct("Config")
             .field("listen", &self.listen)
-            .field("nats_url", &redacted(&self.nats_url))
-            .field("mongo_url", &redacted(&self.mongo_url))
-            .field("mongo_database", &self.mongo_database)
-            .field(
-                "mongo_hosts",
-                &self
-                    .mongo_hosts
-                    .iter()
-                    .map(|(name, _)| name)
-                    .collect::<Vec<_>>(),
-            )
+            .field("nats_url", &redacted(&self.nats.nats_url))
+            .field("mongo_url", &redacted(&self.mongo.mongo_url))
+            .field("mongo_database", &self.mongo.mongo_database)
+            .field("mongo_hosts", &hosts)
             .field("tenant_databases", &self.tenant_databases)
             .field("tenant_resolvers", &self.tenant_resolvers)
             .field("platform_admins", &self.platform_admins)
@@ -147,29 +185,29 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A URL without its user and password; each of a comma-separated list.
+/// Hides user and password in each of these comma-separated URLs.
 fn redacted(urls: &str) -> String {
-    let one = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+    urls.split(',')
+        .map(redacted_url)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn redacted_url(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
         (None, Some((_, host))) => format!("***@{host}"),
         (_, None) => url.to_owned(),
-    };
-    urls.split(',').map(one).collect::<Vec<_>>().join(",")
+    }
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
-    let loopback = |rest: &str| {
-        ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
-            rest.strip_prefix(host)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-        })
-    };
     match rest {
         // Over plain HTTP the session cookie could be read on the way.
-        Some(host) if text.starts_with("http://") && !loopback(host) => {
+        Some(host) if text.starts_with("http://") && !is_loopback(host) => {
             Err("must begin with https://, except on localhost")
         }
         Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => {
@@ -177,6 +215,14 @@ fn http_url(text: &str) -> Result<String, &'static str> {
         }
         _ => Err("must begin with http:// or https:// and name a host"),
     }
+}
+
+fn is_loopback(authority_and_path: &str) -> bool {
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
+        authority_and_path
+            .strip_prefix(host)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +240,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_not_set_has_its_documented_default() {
+    fn an_unset_option_has_its_documented_default() {
         let config = Config::try_parse_from(REQUIRED).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:9900");
         assert_eq!(
@@ -222,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_bounds_is_refused() {
+    fn a_value_out_of_bounds_is_refused() {
         for (option, wrong) in [
             ("--password-min-length", "7"),
             ("--password-min-length", "65"),

@@ -1,301 +1,255 @@
-//! Assembles the GraphQL schema, and gives resolvers what they need: shared state, the caller,
-//! commands and views.
+//! The GraphQL API: parses requests, calls use cases and shows their answers.
 //!
-//! Each area's queries, mutations and types are in its own file; HTTP is in `http.rs`, limits in
-//! `limits.rs`.
+//! Each area has a module with its queries, mutations and types. A new one costs a `mod` line and a
+//! word in `assemble!`.
 
 mod access_token;
 mod account;
+mod actor;
+mod area_name;
 mod audit;
 mod connection;
+mod cursor;
+mod enums;
+pub(crate) mod errors;
+mod extension;
 mod feed;
-pub(crate) mod limits;
+mod field;
+mod limits;
 mod loaders;
 mod member;
+mod names;
+mod operations;
+mod order;
 mod platform;
 mod profile;
 mod project;
 mod role;
+mod role_object;
+mod scalars;
 mod session;
+mod task;
 mod tenant;
+mod tokens;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use async_graphql::{
-    Context, InputValueError, InputValueResult, MergedObject, Object, Scalar, ScalarType,
-    SimpleObject, Value,
+    MergedObject, Request, Response, ServerError, Variables,
+    parser::types::{DocumentOperations, OperationType},
 };
-use axum::http::header::SET_COOKIE;
-use events_schema::{CommandId, Id, Time, View};
-use jiff::Timestamp;
-use serde::Serialize;
+use futures_util::{Stream, StreamExt};
 
-pub(crate) use self::loaders::Loaders;
+use self::{
+    enums::Enums,
+    extension::{Extensions, FieldErrors},
+    feed::SubscriptionRoot,
+    loaders::Loaders,
+    operations::Operations,
+    order::Shape,
+};
 use crate::{
-    State,
-    access::operations::{self, Authorize},
-    backend::commands::Wish,
-    backend::views::Scoped,
-    error::Error,
-    identity::caller::Caller,
-    identity::cookie,
+    identity::{Caller, RequestHead, cookie::Cookies},
+    use_cases::{UseCases, list::IndexCheck},
 };
 
-/// Answers that must not tell whether an address is known take at least this long: longer than
-/// hashing a password and deciding a command together on a machine that is not overloaded.
-const UNTELLING: Duration = Duration::from_millis(300);
+/// Merges what the modules of the areas export. A macro, since no function can make a type.
+macro_rules! assemble {
+    ($($module:ident)+) => {
+        /// Everything that can be read. A field that fails is null, and `errors` says why, by
+        /// `extensions.code`:
+        ///
+        /// - `UNAUTHENTICATED`: log in first, or the credentials are wrong.
+        /// - `FORBIDDEN`: the caller lacks a permission.
+        /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
+        /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
+        /// - `CONFLICT`: the present state does not allow the change.
+        /// - `LIMIT_REACHED`: the change would exceed a limit.
+        /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
+        /// - `PENDING`: the change may still be made; repeat the request with its
+        ///   `Idempotency-Key`. `commandId` identifies the change.
+        /// - `INTERNAL`: something failed on our side; `requestId` identifies the request.
+        ///
+        /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
+        #[derive(Default, MergedObject)]
+        struct Query($($module::Queries),+);
 
-pub(crate) type Schema = async_graphql::Schema<Query, Mutation, feed::Feeds>;
+        /// Everything that can be changed, by area. The changes of one request are made one after
+        /// the other. With an `Idempotency-Key` header, a repeated request changes nothing twice.
+        #[derive(Default, MergedObject)]
+        struct Mutation($($module::Mutations),+);
 
-/// Everything that may be asked.
-///
-/// # Errors
-/// If an operation does not declare who may use it.
-pub(crate) fn schema(state: Arc<State>) -> anyhow::Result<Schema> {
-    let production = state.config.production;
-    let schema = builder().data(state).extension(Authorize);
-    let schema = if production {
-        schema.disable_introspection().disable_suggestions()
-    } else {
-        schema
-    }
-    .finish();
-    operations::check(&schema.sdl())?;
-    Ok(schema)
+        /// The checks of all lists.
+        const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];
+    };
+}
+assemble! {
+    account
+    session
+    profile
+    tenant
+    member
+    role
+    access_token
+    project
+    task
+    audit
+    platform
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, feed::Feeds> {
-    Schema::build(Query::default(), Mutation, feed::Feeds)
+type Schema = async_graphql::Schema<Query, Mutation, SubscriptionRoot>;
+
+/// The GraphQL API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    schema: Schema,
+    enums: Arc<Enums>,
+    use_cases: Arc<UseCases>,
+    is_production: bool,
 }
 
-/// What may be read.
-#[derive(Default, MergedObject)]
-pub(crate) struct Query(
-    profile::ProfileQuery,
-    session::SessionQuery,
-    tenant::TenantQueries,
-    member::MemberQueries,
-    role::RoleQueries,
-    access_token::AccessTokenQueries,
-    project::ProjectQueries,
-    audit::AuditQueries,
-    platform::PlatformQueries,
-);
-
-/// What may be done, by area. Fields of one request are done one after the other, also within an
-/// area.
-pub(crate) struct Mutation;
-
-#[Object]
-impl Mutation {
-    /// Accounts, passwords and sessions.
-    async fn account(&self) -> Option<AccountMutation> {
-        Some(AccountMutation::default())
-    }
-
-    /// The caller's own profile.
-    async fn profile(&self) -> Option<profile::ProfileMutation> {
-        Some(profile::ProfileMutation)
-    }
-
-    /// Tenants.
-    async fn tenant(&self) -> Option<tenant::TenantMutation> {
-        Some(tenant::TenantMutation)
-    }
-
-    /// Who belongs to the tenant.
-    async fn member(&self) -> Option<member::MemberMutation> {
-        Some(member::MemberMutation)
-    }
-
-    /// The tenant's own roles.
-    async fn role(&self) -> Option<role::RoleMutation> {
-        Some(role::RoleMutation)
-    }
-
-    /// Keys for machines.
-    async fn access_token(&self) -> Option<access_token::AccessTokenMutation> {
-        Some(access_token::AccessTokenMutation)
-    }
-
-    /// Projects.
-    async fn project(&self) -> Option<project::ProjectMutation> {
-        Some(project::ProjectMutation)
-    }
+/// A request that keeps to the limits and may be executed.
+pub(crate) struct Prepared {
+    request: Request,
+    is_subscription: bool,
+    shape: Shape,
 }
 
-/// Accounts, passwords and sessions.
-#[derive(Default, MergedObject)]
-#[graphql(serial)]
-pub(crate) struct AccountMutation(
-    account::RegistrationMutation,
-    account::PasswordMutation,
-    session::SessionMutation,
-);
-
-/// It was done.
-#[derive(SimpleObject)]
-pub(crate) struct Success {
-    /// Always true: what fails is an error.
-    success: bool,
-}
-
-impl Success {
-    // `Option` since GraphQL puts null where a field fails, here and at every field below.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "every resolver that may fail answers a nullable field"
-    )]
-    const fn yes() -> Result<Option<Self>, Error> {
-        Ok(Some(Self { success: true }))
-    }
-}
-
-/// A point in time, RFC 3339 in UTC.
-struct DateTime(Time);
-
-/// An id in an argument: what is no id names nothing, like an id that is nobody's.
-fn id_of(text: &async_graphql::ID) -> Result<Id, Error> {
-    Id::parse(text).map_err(|_| Error::NotFound)
-}
-
-#[Scalar]
-impl ScalarType for DateTime {
-    fn parse(value: Value) -> InputValueResult<Self> {
-        let text = if let Value::String(text) = &value {
-            text.parse::<Timestamp>().ok()
+impl Api {
+    /// Assembles the API on these use cases. In production, there is no introspection and no error
+    /// suggests a name.
+    ///
+    /// # Errors
+    /// If an operation has no row in an access table, a row has no operation, or a list lacks an
+    /// index.
+    pub(crate) fn new(
+        use_cases: UseCases,
+        cookies: Cookies,
+        is_production: bool,
+    ) -> anyhow::Result<Self> {
+        let sdl = sdl();
+        let operations = Operations::of(&sdl)?;
+        check_indexes()?;
+        let use_cases = Arc::new(use_cases);
+        let builder = builder()
+            .data(use_cases.clone())
+            .data(cookies)
+            .extension(Extensions(Arc::new(operations)));
+        let schema = if is_production {
+            builder.disable_introspection().disable_suggestions()
         } else {
-            None
+            builder
         };
-        text.map(|time| Self(Time(time.as_millisecond())))
-            .ok_or_else(|| InputValueError::expected_type(value))
+        Ok(Self {
+            schema: schema.finish(),
+            enums: Arc::new(Enums::of(&sdl)?),
+            use_cases,
+            is_production,
+        })
     }
 
-    fn to_value(&self) -> Value {
-        Timestamp::from_millisecond(self.0.0)
-            .map_or(Value::Null, |time| Value::String(time.to_string()))
-    }
-}
-
-/// A field being resolved: who wants it, and what it takes to answer.
-struct Field<'a> {
-    ctx: &'a Context<'a>,
-    state: &'a State,
-    caller: &'a Caller,
-    command: OnceLock<CommandId>,
-}
-
-impl<'a> Field<'a> {
-    fn of(ctx: &'a Context<'a>) -> Self {
-        Self {
-            ctx,
-            state: ctx.data_unchecked::<Arc<State>>(),
-            caller: ctx.data_unchecked::<Caller>(),
-            command: OnceLock::new(),
-        }
-    }
-
-    /// What belongs to no tenant.
-    fn platform(&self) -> Scoped {
-        self.state.views.platform()
-    }
-
-    /// What is read once for all fields of the request.
-    fn loaders(&self) -> &'a Loaders {
-        self.ctx.data_unchecked::<Loaders>()
-    }
-
-    /// The command of this field: the same for the same request said again under one
-    /// `Idempotency-Key`.
-    fn command_id(&self) -> Result<CommandId, Error> {
-        if let Some(id) = self.command.get() {
-            return Ok(*id);
-        }
-        let id = self
-            .caller
-            .command_id(&self.state.config.secret, self.ctx)?;
-        Ok(*self.command.get_or_init(|| id))
-    }
-
-    /// Says this field's command about an aggregate, and waits until the view `V` shows it.
-    async fn send<V: View>(
+    /// Parses a request and checks it against the limits, before anything of it is executed.
+    ///
+    /// # Errors
+    /// If it is not valid GraphQL or exceeds a limit.
+    pub(crate) fn prepare(
         &self,
-        scope: &Scoped,
-        aggregate: Id,
-        payload: impl Serialize,
-    ) -> Result<u64, Error> {
-        self.send_at::<V>(scope, aggregate, None, payload).await
+        query: String,
+        operation_name: Option<String>,
+        variables: Variables,
+    ) -> Result<Prepared, ServerError> {
+        let document = limits::parse(&query)?;
+        self.enums.check(&document, &variables)?;
+        let shape = Shape::of(&document, operation_name.as_deref());
+        let is_subscription = is_subscription(&document.operations);
+        let mut request = Request::new(query).variables(variables);
+        request.operation_name = operation_name;
+        request.set_parsed_query(document);
+        Ok(Prepared {
+            request,
+            is_subscription,
+            shape,
+        })
     }
 
-    /// The same, refused where the aggregate is at another revision than the client has seen, if it
-    /// said which.
-    async fn send_at<V: View>(
+    /// Executes a query or mutation.
+    pub(crate) async fn execute(&self, prepared: Prepared, caller: Caller) -> Response {
+        let (request, errors) = self.with_data(prepared.request, caller);
+        let response = self.schema.execute(request).await;
+        complete(response, &errors, &prepared.shape)
+    }
+
+    /// Executes a subscription. `head` is the request that opened the connection.
+    pub(crate) fn subscribe(
         &self,
-        scope: &Scoped,
-        aggregate: Id,
-        seen: Option<i64>,
-        payload: impl Serialize,
-    ) -> Result<u64, Error> {
-        let expected = seen
-            .map(u64::try_from)
-            .transpose()
-            .map_err(|_| Error::input("revision", "revision must not be negative."))?;
-        let wish = Wish {
-            aggregate,
-            id: self.command_id()?,
-            expected,
-            payload,
-        };
-        self.state
-            .commands
-            .send::<V, _>(self.caller, scope, wish)
-            .await
+        prepared: Prepared,
+        caller: Caller,
+        head: Arc<RequestHead>,
+    ) -> impl Stream<Item = Response> + Send + use<> {
+        let (request, errors) = self.with_data(prepared.request, caller);
+        let responses = self.schema.execute_stream(request.data(head));
+        responses.map(move |response| complete(response, &errors, &prepared.shape))
     }
 
-    fn give_cookie(&self, token: &cookie::Token) {
-        self.ctx
-            .append_http_header(SET_COOKIE, token.set_cookie(self.state.config.is_https()));
+    fn with_data(&self, request: Request, caller: Caller) -> (Request, Arc<FieldErrors>) {
+        let errors = Arc::new(FieldErrors::default());
+        let loaders = Loaders::new(self.use_cases.clone());
+        let request = request.data(caller).data(loaders).data(errors.clone());
+        (request, errors)
     }
 
-    fn clear_cookie(&self) {
-        self.ctx.append_http_header(
-            SET_COOKIE,
-            cookie::clear_cookie(self.state.config.is_https()),
-        );
+    /// Makes errors fit for clients. See [`errors::finish`].
+    pub(crate) fn finish(&self, errors: &mut [ServerError], request_id: &str) {
+        errors::finish(errors, request_id, !self.is_production);
     }
 }
 
-/// Answers no sooner than [`UNTELLING`], however little there was to do.
-async fn untelling<T>(answer: impl Future<Output = T>) -> T {
-    tokio::join!(answer, tokio::time::sleep(UNTELLING)).0
+impl Prepared {
+    /// Whether all operations are subscriptions.
+    pub(crate) const fn is_subscription(&self) -> bool {
+        self.is_subscription
+    }
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, SubscriptionRoot> {
+    Schema::build(Query::default(), Mutation::default(), SubscriptionRoot)
+}
+
+/// Returns the API in the schema definition language.
+fn sdl() -> String {
+    builder().finish().sdl()
+}
+
+fn is_subscription(operations: &DocumentOperations) -> bool {
+    let mut all = operations.iter();
+    all.all(|(_, operation)| operation.node.ty == OperationType::Subscription)
+}
+
+/// Adds the errors of fields that were answered as null, and sorts fields as they were asked for.
+fn complete(mut response: Response, errors: &FieldErrors, shape: &Shape) -> Response {
+    response.errors.extend(errors.take());
+    shape.sort(&mut response.data);
+    response
+}
+
+fn check_indexes() -> anyhow::Result<()> {
+    let mut checks = INDEX_CHECKS.iter().copied().flatten();
+    checks.try_for_each(|check| check())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::assert_generated;
 
     #[test]
-    fn the_schema_in_the_repository_is_that_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/graphql/schema.graphql");
-        let sdl = builder().finish().sdl();
-        if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            std::fs::write(path, &sdl).unwrap();
-        }
-        assert_eq!(
-            std::fs::read_to_string(path).unwrap_or_default(),
-            sdl,
-            "if the change is meant, run `UPDATE_SCHEMA=1 cargo test -p gateway`"
-        );
+    fn the_schema_in_the_repository_matches_the_code() {
+        assert_generated("src/graphql/schema.graphql", &sdl());
     }
 
     #[test]
-    fn a_time_is_written_as_rfc_3339() {
-        assert_eq!(
-            DateTime(Time(1_700_000_000_123)).to_value(),
-            Value::String("2023-11-14T22:13:20.123Z".to_owned())
-        );
+    fn every_filter_and_order_of_a_list_has_an_index() {
+        assert!(INDEX_CHECKS.iter().copied().flatten().count() >= 6);
+        check_indexes().unwrap();
     }
 }

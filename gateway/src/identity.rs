@@ -1,9 +1,15 @@
-//! Who makes a request, and in which tenant.
+//! Who sends a request, and for which tenant.
 
 pub(crate) mod bearer;
 pub(crate) mod caller;
 pub(crate) mod cookie;
+pub(crate) mod find;
 pub(crate) mod login_throttle;
 pub(crate) mod passwords;
 pub(crate) mod tenancy;
 pub(crate) mod token_uses;
+mod uses;
+
+pub(crate) use caller::{Caller, Identity, Membership};
+pub(crate) use find::{Callers, RequestHead};
+pub(crate) use uses::Uses;

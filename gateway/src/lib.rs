@@ -1,80 +1,53 @@
-//! The door: authenticates, parses, publishes commands, awaits their outcomes and reads views.
+//! The GraphQL gateway: authenticates, parses, publishes commands, awaits their outcomes and reads
+//! views.
 //!
-//! No business rule lives here: what may happen is decided by the workers. [`run`] is the whole
-//! program; [`app`] is its HTTP part, for whoever brings a server.
+//! It decides nothing about the business; workers do. [`run`] is the whole program.
 
 mod access;
 mod backend;
+mod clock;
 pub mod config;
 mod error;
 mod graphql;
 mod http;
 mod identity;
+#[cfg(test)]
+mod testing;
 mod trace;
+mod use_cases;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use axum::Router;
-use events_schema::Time;
+use event_store::{EventLog, Mongo, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
-pub use http::app;
+pub use config::{Config, Resolver};
 
 use crate::{
-    access::rights::Rights, backend::commands::Commands, backend::log::Log, backend::views::Views,
-    http::readiness::Readiness, identity::login_throttle::LoginThrottle,
-    identity::passwords::Passwords, identity::token_uses::TokenUses,
+    access::PermissionCache,
+    backend::{
+        commands::{Commands, jetstream},
+        views::Views,
+    },
+    graphql::Api,
+    http::{Shared, readiness::Readiness},
+    identity::{
+        Callers, Uses, cookie::Cookies, login_throttle::LoginThrottle, passwords::Passwords,
+        token_uses::TokenUses,
+    },
+    use_cases::{
+        UseCases, access_token::AccessTokens, account::Accounts, audit::AuditLog, feed::Feeds,
+        member::Members, plain::Plain, role::Roles, session::Sessions, tenant::Tenants,
+    },
 };
-pub use identity::tenancy::Resolver;
 
-/// What every request shares: connections, bounded pools, configuration.
-#[derive(Debug)]
-pub struct State {
-    pub(crate) config: Config,
-    pub(crate) commands: Commands,
-    pub(crate) views: Views,
-    pub(crate) passwords: Passwords,
-    pub(crate) logins: LoginThrottle,
-    pub(crate) readiness: Readiness,
-    pub(crate) rights: Rights,
-    pub(crate) token_uses: TokenUses,
-    pub(crate) log: Log,
-    pub(crate) nats: async_nats::Client,
-    /// Cancelled when the gateway is to stop.
-    pub(crate) closing: CancellationToken,
-}
-
-impl State {
-    /// Connects to NATS, which must be there, and to MongoDB, which may come later.
-    pub async fn connect(config: Config, closing: CancellationToken) -> anyhow::Result<Arc<Self>> {
-        let nats = backend::commands::connect(&config.nats_url).await?;
-        let views = Views::connect(&config, nats.clone()).await?;
-        let commands = Commands::new(nats.clone(), config.command_timeout());
-        let passwords = Passwords::new(config.password_min_length).await?;
-        let jetstream = backend::commands::jetstream(nats.clone());
-        let logins = LoginThrottle::new(jetstream.clone(), config.secret.clone());
-        let (rights, token_uses) = (Rights::new(), TokenUses::new(jetstream));
-        let (log, readiness) = (Log::new(nats.clone()), Readiness::default());
-        Ok(Arc::new(Self {
-            config,
-            commands,
-            views,
-            passwords,
-            logins,
-            readiness,
-            rights,
-            token_uses,
-            log,
-            nats,
-            closing,
-        }))
-    }
-}
-
-/// Serves on `listener` until `shutdown`, then lets requests under way finish for a bounded time.
+/// Serves on `listener` until `shutdown`, then gives open requests a bounded time to finish.
+///
+/// # Errors
+/// If NATS cannot be reached, or the configuration or the API is wrong.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -83,24 +56,129 @@ pub async fn run(
     run_with_pages(config, listener, Router::new(), shutdown).await
 }
 
-/// Like [`run`], with further pages, which are not served in production.
+/// Serves like [`run`], with further pages, which are not served in production.
+///
+/// # Errors
+/// If NATS cannot be reached, or the configuration or the API is wrong.
 pub async fn run_with_pages(
     config: Config,
     listener: TcpListener,
     development: Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let state = State::connect(config, shutdown.clone()).await?;
-    let address = listener
-        .local_addr()
-        .context("reading the listening address")?;
-    tracing::info!(%address, public_url = state.config.public_url, "gateway listening");
-    http::serve::serve(listener, app(state, development)?, shutdown).await;
+    let address = listener.local_addr();
+    let address = address.context("reading the listening address")?;
+    let app = app(&config, development, shutdown.clone()).await?;
+    tracing::info!(%address, public_url = config.public_url, "gateway listening");
+    http::serve::serve(listener, app, shutdown).await;
     tracing::info!("gateway stopped");
     Ok(())
 }
 
-/// The time by this machine's clock.
-pub(crate) fn now() -> Time {
-    Time::from(SystemTime::now())
+/// Connects to NATS, which must be there, and to MongoDB, which may come later. Returns the gateway
+/// as a service.
+async fn app(
+    config: &Config,
+    development: Router,
+    closing: CancellationToken,
+) -> anyhow::Result<Router> {
+    let nats = event_store::connect(&config.nats, Role::Gateway).await?;
+    let mongo = Mongo::connect(&config.mongo, "gateway").await?;
+    let views = Views::new(mongo, nats.clone());
+    let commands = Commands::new(nats.clone(), config.command_timeout());
+    let token_uses = TokenUses::new(jetstream(nats.clone()));
+    let uses = Uses::new(commands.clone(), token_uses.clone(), config.secret.clone());
+    let permissions = PermissionCache::new();
+    let callers = Callers::new(config, views.clone(), permissions.clone(), uses);
+    let parts = Parts {
+        log: EventLog::new(nats.clone()),
+        logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
+        passwords: Passwords::new(config.password_min_length).await?,
+        commands: commands.clone(),
+        views: views.clone(),
+        callers: callers.clone(),
+        permissions,
+        token_uses,
+    };
+    let cookies = Cookies::new(config.is_https());
+    let api = Api::new(use_cases(config, parts), cookies, config.production)?;
+    let shared = Shared {
+        api,
+        callers,
+        readiness: Arc::new(Readiness::new(commands, views)),
+        is_production: config.production,
+        is_https: config.is_https(),
+        closing,
+    };
+    Ok(http::router(shared, development))
+}
+
+/// What the use cases share.
+struct Parts {
+    commands: Commands,
+    views: Views,
+    log: EventLog,
+    callers: Callers,
+    permissions: PermissionCache,
+    passwords: Passwords,
+    logins: LoginThrottle,
+    token_uses: TokenUses,
+}
+
+fn use_cases(config: &Config, parts: Parts) -> UseCases {
+    let Parts {
+        commands,
+        views,
+        log,
+        callers,
+        permissions,
+        passwords,
+        logins,
+        token_uses,
+    } = parts;
+    let secret = config.secret.clone();
+    let hosts = config.mongo.mongo_hosts.iter();
+    let sessions = Sessions {
+        commands: commands.clone(),
+        views: views.clone(),
+        passwords: passwords.clone(),
+        logins: logins.clone(),
+    };
+    UseCases {
+        plain: Plain::new(commands.clone()),
+        access_tokens: AccessTokens {
+            commands: commands.clone(),
+            uses: token_uses,
+        },
+        accounts: Accounts {
+            commands: commands.clone(),
+            views: views.clone(),
+            passwords,
+            logins,
+            sessions: sessions.clone(),
+            secret: secret.clone(),
+        },
+        audit: AuditLog::new(log.clone()),
+        feeds: Feeds {
+            log,
+            views: views.clone(),
+            callers,
+        },
+        members: Members {
+            commands: commands.clone(),
+            views: views.clone(),
+            secret,
+        },
+        roles: Roles {
+            commands: commands.clone(),
+            permissions,
+        },
+        sessions,
+        tenants: Tenants {
+            commands,
+            views,
+            strategy: config.tenant_databases,
+            hosts: hosts.map(|(name, _)| name.clone()).collect(),
+        },
+    }
 }

@@ -1,12 +1,14 @@
-//! The W3C trace context of a request, which names it in answers, logs and everything that it
-//! causes.
+//! The W3C trace context of a request. It identifies the request in answers, in logs and in all
+//! messages that follow from it.
 //!
-//! Only `traceparent` is read; spans are not exported from here.
+//! Only `traceparent` is read. Spans are not exported from here.
 
-use data_encoding::HEXLOWER;
 use std::fmt;
 
-/// Names a request: its trace id, and whether the trace is sampled.
+use data_encoding::HEXLOWER;
+use event_store::random_bytes;
+
+/// Identifies a request: the trace id, and whether the trace is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
     id: [u8; 16],
@@ -14,8 +16,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Continues the trace of a `traceparent` header, or begins one where there is none that is
-    /// valid.
+    /// Continues the trace of a `traceparent` header. Without a valid one, begins a new trace.
     pub(crate) fn of(traceparent: Option<&str>) -> Self {
         traceparent
             .and_then(Self::parse)
@@ -23,14 +24,12 @@ impl Trace {
     }
 
     fn begin() -> Self {
-        let mut id = [0; 16];
-        // A machine without randomness cannot log anybody in either; the name of a request may then
-        // be a plain zero.
-        getrandom::fill(&mut id).unwrap_or_default();
+        // Without random bytes nobody can log in either. Then all requests may have the same id.
+        let id = random_bytes().unwrap_or_default();
         Self { id, flags: 0 }
     }
 
-    /// `<version>-<trace id>-<span id>-<flags>`; later versions may append more.
+    /// Parses `<version>-<trace id>-<span id>-<flags>`. Later versions may append more.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('-').collect();
         let [version, id, span, flags, ref more @ ..] = parts[..] else {
@@ -42,15 +41,11 @@ impl Trace {
         (known && id != [0; 16] && span != [0; 8]).then_some(Self { id, flags })
     }
 
-    /// The header that makes what follows part of this trace, as a span of its own.
+    /// Returns the `traceparent` header of a message that follows from the request: the same
+    /// trace, a new span.
     pub(crate) fn traceparent(&self) -> String {
-        let mut span = [1; 8];
-        getrandom::fill(&mut span).unwrap_or_default();
-        format!(
-            "00-{self}-{}-{:02x}",
-            HEXLOWER.encode(&span),
-            self.flags & 1
-        )
+        let span = HEXLOWER.encode(&random_bytes().unwrap_or([1; 8]));
+        format!("00-{self}-{span}-{:02x}", self.flags & 1)
     }
 }
 
@@ -71,7 +66,7 @@ mod tests {
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     #[test]
-    fn a_valid_header_is_continued_in_a_new_span() {
+    fn a_valid_header_continues_the_trace_in_a_new_span() {
         let given = format!("00-{ID}-00f067aa0ba902b7-01");
         let trace = Trace::of(Some(&given));
         assert_eq!(trace.to_string(), ID);
@@ -85,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_begins_a_new_one() {
+    fn a_malformed_header_begins_a_new_trace() {
         for wrong in [
             "",
             "00",

@@ -10,7 +10,7 @@ use std::{
 use crate::support::{Browser, PASSWORD, eventually};
 use async_nats::{ConnectOptions, ServerAddr, jetstream};
 use clap::{Args as _, FromArgMatches as _};
-use events_schema::Area;
+use events_schema::AreaName;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -189,9 +189,14 @@ async fn an_operator_gets_addresses_and_passwords_from_the_file_env() {
         .try_get_matches_from(words)
         .unwrap();
     let config = workers::config::Config::from_arg_matches(&matches).unwrap();
-    workers::rebuild_views(&config.nats, &config.mongo, &[Area::Project], |_, _, _| {})
-        .await
-        .unwrap();
+    workers::rebuild_views(
+        &config.nats,
+        &config.mongo,
+        &[AreaName::Project],
+        |_, _, _| {},
+    )
+    .await
+    .unwrap();
 }
 
 /// The processes that have this folder on their command line.

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use events_schema::{HostName, Place};
+use event_store::{MongoOptions, NatsOptions};
+use events_schema::{HostName, Placement};
 use futures_util::StreamExt;
 use local::Local;
 use mongodb::{
@@ -229,28 +230,28 @@ async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
 }
 
 /// What `workers move-tenant` is configured with.
-fn config(backend: &Local) -> (workers::config::Nats, workers::config::Mongo) {
+fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     let mongo_url = backend.servers.mongod.uri();
-    let mongo = workers::config::Mongo {
+    let mongo = MongoOptions {
         mongo_hosts: vec![(HostName::parse("other").unwrap(), mongo_url.clone())],
         mongo_database: PLATFORM.to_owned(),
         mongo_url,
     };
     (
-        workers::config::Nats {
+        NatsOptions {
             nats_url: backend.servers.nats.url(Role::Workers),
         },
         mongo,
     )
 }
 
-async fn move_tenant(backend: &Local, tenant: &str, to: Place) -> anyhow::Result<()> {
+async fn move_tenant(backend: &Local, tenant: &str, to: Placement) -> anyhow::Result<()> {
     let (nats, mongo) = config(backend);
     workers::move_tenant(&nats, &mongo, tenant, to, |_| {}).await
 }
 
-fn own_place() -> Place {
-    Place::Database {
+fn own_place() -> Placement {
+    Placement::Database {
         host: Some(HostName::parse("other").unwrap()),
     }
 }
@@ -299,7 +300,9 @@ async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
     );
     assert_eq!(in_platform(&neighbour).await, of_neighbour);
 
-    move_tenant(&backend, &acme, Place::Shared).await.unwrap();
+    move_tenant(&backend, &acme, Placement::Shared)
+        .await
+        .unwrap();
     assert_eq!(in_platform(&acme).await, before);
     assert_eq!(
         documents(&mongo, &own_database(&acme), &acme).await,
@@ -358,8 +361,8 @@ async fn a_tenant_is_complete_at_every_moment_of_a_move() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_of_an_unknown_tenant_is_refused() {
     let backend = start_with(&["--tenant-databases", "hybrid"]).await;
-    let error = move_tenant(&backend, "nowhere", Place::Shared)
+    let error = move_tenant(&backend, "nowhere", Placement::Shared)
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "there is no tenant nowhere");
+    assert_eq!(error.to_string(), "there is no tenant nowhere; give its slug or id");
 }

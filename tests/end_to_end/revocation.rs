@@ -198,7 +198,7 @@ impl World {
         let secret = "k".repeat(32);
         let arguments = [
             ["--nats-url", &nats_url],
-            ["--mongo-url", &self.backend.gateway().mongo_url],
+            ["--mongo-url", &self.backend.gateway().mongo.mongo_url],
             ["--smtp-url", "smtp://127.0.0.1:1"],
             ["--secret", &secret],
             ["--loops", loops],

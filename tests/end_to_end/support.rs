@@ -265,7 +265,7 @@ pub async fn assert_refused(what: &str, response: Response, status: StatusCode, 
 
 /// Every permission that there is, sorted.
 pub fn permissions() -> Vec<String> {
-    let mut all: Vec<_> = Permission::ALL.iter().map(ToString::to_string).collect();
+    let mut all: Vec<_> = Permission::all().iter().map(ToString::to_string).collect();
     all.sort();
     all
 }

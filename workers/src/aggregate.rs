@@ -1,75 +1,95 @@
-//! The one trait of the write side. What implements it is pure: no I/O, no clock, no ids of its own
-//! making; all of that comes with the command, or is looked up by the loop and handed over as
-//! [`Facts`].
+//! The write side of an area. Implementations are pure: no I/O, no clock, no random ids. The loop
+//! hands over everything else that a decision may know as [`Facts`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Debug};
 
-use events_schema::{Actor, Area, Claim, CommandId, Id, Rejected, TenantId, Time};
-use serde::{Serialize, de::DeserializeOwned};
+use events_schema::{
+    AccountId, Actor, Area, Claim, CommandId, Id, Permission, Permissions, Reject, TenantId, Time,
+};
 
-/// What commands of one area are decided against.
-pub trait Aggregate: Default + Clone + Send + Sync + 'static {
-    /// What may be asked.
-    type Command: Serialize + DeserializeOwned + Send + Sync;
-    /// What may have happened.
-    type Event: Serialize + DeserializeOwned + Clone + Send + Sync;
-    /// The ways in which the domain says no.
-    type Rejection: Into<Rejected>;
-    /// The area it is the aggregate of.
-    const AREA: Area;
+/// The commands of an aggregate's area.
+pub type CommandOf<A> = <<A as Aggregate>::Area as Area>::Command;
+/// The events of an aggregate's area.
+pub type EventOf<A> = <<A as Aggregate>::Area as Area>::Event;
+/// The ids of an aggregate's area.
+pub type IdOf<A> = <<A as Aggregate>::Area as Area>::Id;
 
-    /// The names whose holders must be looked up before `decide`; the holders in `facts` are still
-    /// empty.
-    fn claims(&self, _command: &Self::Command, _facts: &Facts) -> Vec<Claim> {
+/// The state that commands of one area are decided against.
+pub trait Aggregate: Default + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The area.
+    type Area: Area;
+    /// The reasons to reject a command.
+    type Rejection: Reject;
+
+    /// Returns the names whose holders `decide` needs to know. `facts.holders` is still empty.
+    fn claims(&self, _command: &CommandOf<Self>, _facts: &Facts<Self::Area>) -> Vec<Claim> {
         Vec::new()
     }
 
-    /// What follows from the command, here and now. An empty decision means that there is nothing
-    /// to change.
+    /// Decides a command. A decision without events changes nothing.
+    ///
+    /// # Errors
+    /// If the domain refuses the command.
     fn decide(
         &self,
-        command: &Self::Command,
-        facts: &Facts,
-    ) -> Result<Decision<Self::Event>, Self::Rejection>;
+        command: &CommandOf<Self>,
+        facts: &Facts<Self::Area>,
+    ) -> Result<Decision<EventOf<Self>>, Self::Rejection>;
 
-    /// Takes in what happened. Total: whatever was once decided is taken in, in every state.
-    fn evolve(&mut self, event: &Self::Event, at: Time);
+    /// Applies an event. Total: it accepts every event in every state.
+    fn evolve(&mut self, event: &EventOf<Self>, at: Time);
 }
 
-/// What a decision may know beside its state and command.
+/// What a decision may know beside the state and the command.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// Whose data it is.
+pub struct Facts<A: Area> {
+    /// Whose data the aggregate is.
     pub tenant: TenantId,
     /// The aggregate.
-    pub id: Id,
-    /// The command; what a decision creates within the aggregate takes its id.
+    pub id: A::Id,
+    /// The command. Things that a decision creates within the aggregate take its id.
     pub command: CommandId,
-    /// Who wants it.
+    /// Who sends the command.
     pub actor: Actor,
+    /// What the actor may do in the tenant.
+    pub held: Permissions,
     /// The command's time.
     pub now: Time,
-    /// Who holds the names that [`Aggregate::claims`] asked for; no entry where nobody does.
+    /// The holders of the names that [`Aggregate::claims`] returned. A free name has no entry.
     pub holders: HashMap<Claim, Id>,
 }
 
-/// What follows from a command: stored as a whole or not at all.
+impl<A: Area> Facts<A> {
+    /// Whether the actor is this person or holds the permission. An access token is nobody's self: it
+    /// needs the permission.
+    pub fn is_own_or_holds(&self, owner: AccountId, permission: Permission) -> bool {
+        self.actor == Actor::Account(owner) || self.held.contains(&permission)
+    }
+
+    /// Whether another aggregate than this one holds the name.
+    pub fn is_taken(&self, claim: &Claim) -> bool {
+        let own: Id = self.id.into();
+        self.holders.get(claim).is_some_and(|holder| *holder != own)
+    }
+}
+
+/// The consequences of a command, stored as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<E> {
-    /// What happened; empty if nothing is to change, and then nothing may be taken.
+    /// The events; empty if there is nothing to change, and then no claim may change either.
     pub events: Vec<E>,
-    /// Names to be held from now on. Each must be free, or the command is decided again.
+    /// Names to hold from now on. If one is held by another aggregate, the command is decided again.
     pub take: Vec<Claim>,
-    /// Names that this aggregate has held and that are free from now on.
+    /// Names of this aggregate that become free.
     pub release: Vec<Claim>,
-    /// Names that somebody else holds and that the decision relies on. They are written anew for
-    /// their holder, under the guard: of two decisions of which one relies on what the other
-    /// undoes, the later is decided again.
+    /// Names of other aggregates that the decision relies on. They are written again for their
+    /// holder, under the guard. So if another decision releases one at the same time, the later
+    /// decision is made again.
     pub touch: Vec<Claim>,
 }
 
 impl<E> Decision<E> {
-    /// These events, and no name taken.
+    /// Decides on these events without changing any claim.
     pub fn events(events: Vec<E>) -> Self {
         Self {
             events,
@@ -79,7 +99,7 @@ impl<E> Decision<E> {
         }
     }
 
-    /// Nothing to change.
+    /// Changes nothing.
     pub fn unchanged() -> Self {
         Self::events(Vec::new())
     }

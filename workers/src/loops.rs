@@ -1,8 +1,9 @@
-//! What runs the rules: consume, load, append, settle. No rule of any area.
+//! The loops that run the rules: consume, decode, load, append, settle. They hold no rule of any area.
 
 pub mod command;
 pub mod consumers;
 pub mod delivery;
+pub mod effect;
 pub mod history;
 pub mod reaction;
 pub mod view;

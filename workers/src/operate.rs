@@ -1,3 +1,8 @@
-//! What an operator starts by hand, while everything runs.
+//! What an operator starts by hand while everything runs.
 
-pub mod move_tenant;
+mod any_view;
+mod move_tenant;
+mod rebuild;
+
+pub use move_tenant::move_tenant;
+pub use rebuild::rebuild_views;

@@ -1,57 +1,49 @@
-//! What follows from an event elsewhere: event in, commands out. Pure; `reaction_loop.rs` reads and
-//! says.
-//!
-//! A command's id derives from the commit it follows from, so that a replay of the log does nothing
-//! twice.
+//! Reactions: an event in one area leads to a command in another. Pure; `loops/reaction.rs` reads the
+//! events and sends the commands.
 
 use events_schema::{
-    Area, Commit, EmailAddress, Id, TenantId,
-    email::{Command, Template},
+    Area, Commit, EmailAddress, TenantId,
+    email::{self, Command, Template},
     secret::derived_id,
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 pub mod account_mail;
 pub mod founder;
 pub mod member_mail;
 
-/// What is wanted of one aggregate.
+/// A command that follows from a commit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Consequence<C> {
-    /// Whose aggregate.
+pub struct Consequence<A: Area> {
+    /// Whose aggregate it is for.
     pub tenant: TenantId,
-    /// Which.
-    pub aggregate: Id,
-    /// What is wanted of it.
-    pub command: C,
+    pub aggregate: A::Id,
+    pub command: A::Command,
 }
 
-/// One consequence of the events of one area, in another.
+/// Turns events of one area into commands of another.
 pub trait Reaction: Send + Sync + 'static {
-    /// What it reacts to.
-    type Event: DeserializeOwned + Send + Sync;
-    /// What it wants.
-    type Command: Serialize + Send + Sync;
-    /// Its name, and that of its consumer: never changed, since ids derive from it.
+    /// The area whose events it reads.
+    type Source: Area;
+    /// The area that its commands are for.
+    type Target: Area;
+    /// The name of the reaction and of its consumer. It never changes, since command ids derive from
+    /// it.
     const NAME: &'static str;
-    /// Whose events it reads.
-    const SOURCE: Area;
-    /// To which area its commands go.
-    const TARGET: Area;
 
-    /// The aggregates and what is wanted of each.
-    fn react(commit: &Commit<Self::Event>) -> Vec<Consequence<Self::Command>>;
+    /// Returns the commands that follow from a commit.
+    fn react(commit: &Commit<Self::Source>) -> Vec<Consequence<Self::Target>>;
 }
 
-/// The wish for a mail. Its id derives from its occasion: one occasion, one mail.
-fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<Command> {
-    let aggregate = derived_id(&[&[b"email".as_slice()], occasion].concat());
+/// Requests a mail. Its id derives from the occasion, so that one occasion leads to one mail.
+fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<email::Area> {
+    let id = derived_id(&[&[b"email".as_slice()], occasion].concat());
+    let to = to.clone();
     Consequence {
         tenant: TenantId::Platform,
-        aggregate,
-        command: Command::Request {
-            to: to.clone(),
-            template,
-        },
+        aggregate: id.into(),
+        command: Command::Request { to, template },
     }
 }
+
+#[cfg(test)]
+mod testing;

@@ -1,69 +1,41 @@
-//! Says commands on NATS and waits until they are decided and shown.
+//! Publishes commands and waits until they are decided and shown.
 //!
-//! A command may be published twice, since its id makes it one; what a rejection means to the user
-//! is the resolver's business.
+//! A command may be published twice, since its id makes it one.
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use async_nats::{
-    Client, ConnectOptions, HeaderMap, ServerAddr, Subject,
+    Client, HeaderMap,
     connection::State as Connection,
-    jetstream::{self, ContextBuilder, context::PublishErrorKind},
+    jetstream::{
+        self, ContextBuilder,
+        context::{PublishError, PublishErrorKind},
+    },
 };
-use axum::body::Bytes;
+use bytes::Bytes;
 use events_schema::{
-    Actor, Area, Command, CommandId, Id, Outcome, TRACEPARENT, TenantId, View,
-    subject::OUTCOME_INBOXES,
+    Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TRACEPARENT, TenantId,
+    TenantKey, View,
 };
 use futures_util::StreamExt;
-use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{backend::views::Scoped, error::Error, identity::caller::Caller, now};
+use crate::{
+    backend::views::{TenantViews, ViewDocument},
+    clock::now,
+    error::Error,
+    trace::Trace,
+};
 
-/// A server that vanished without a word is noticed after two of these.
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// How long the broker may take to answer, such as that a command is stored, before it is said
-/// again: long against a synced write (1 ms), short against the whole wait (5 s).
+/// How long the broker may take to answer, such as that a command is stored, before the command is
+/// published again: long against a synced write (1 ms), short against the whole wait (5 s).
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a command waits for a lost connection: a restart of the server takes less, and costs
-/// nobody an error.
+/// How long a command waits for a lost connection. A restart of the server takes less, so it costs
+/// no client an error.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the connection is looked at meanwhile.
+/// How often the connection is checked meanwhile.
 const RECONNECT_POLL: Duration = Duration::from_millis(20);
-
-/// Connects to NATS, now or not at all; a connection that is lost later is made again for as long
-/// as it takes.
-pub(crate) async fn connect(urls: &str) -> anyhow::Result<Client> {
-    let servers: Result<Vec<ServerAddr>, _> =
-        urls.split(',').map(|url| url.trim().parse()).collect();
-    // The client's error would print the URL with its password.
-    let servers =
-        servers.map_err(|_| anyhow!("UB_NATS_URL is no list of nats://user:password@host:port"))?;
-    let mut options = ConnectOptions::new()
-        .name("gateway")
-        .ping_interval(PING_EVERY)
-        .custom_inbox_prefix(OUTCOME_INBOXES.trim_end_matches('.'))
-        .max_reconnects(None);
-    // The client takes these from its options alone, not from the URL.
-    if let Some((user, password)) = servers
-        .iter()
-        .find_map(|server| server.username().zip(server.password()))
-    {
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    }
-    options
-        .connect(servers)
-        .await
-        .context("connecting to NATS; see UB_NATS_URL")
-}
-
-/// JetStream over a connection, with answers bounded in time.
-pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
-    ContextBuilder::new().timeout(BROKER_TIMEOUT).build(nats)
-}
 
 /// Publishes commands and awaits their outcomes.
 #[derive(Clone, Debug)]
@@ -73,39 +45,38 @@ pub(crate) struct Commands {
     timeout: Duration,
 }
 
-/// What is wanted of an aggregate.
-pub(crate) struct Wish<C> {
-    /// Of which.
-    pub(crate) aggregate: Id,
-    /// Names the command.
+/// Who sends a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    pub(crate) actor: Actor,
+    /// The sender's permissions, and the tenant in which they count.
+    pub(crate) held: Option<(TenantKey, Permissions)>,
+    /// Where the request came from.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) trace: Trace,
+}
+
+/// A change that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandRequest<A: Area> {
+    /// Whose data the command would change.
+    pub(crate) tenant: TenantId,
+    pub(crate) aggregate: A::Id,
     pub(crate) id: CommandId,
-    /// The revision that the client has seen, if it said so.
+    /// The revision that the client has seen, if it named one.
     pub(crate) expected: Option<u64>,
-    /// What.
-    pub(crate) payload: C,
+    pub(crate) payload: A::Command,
 }
 
-impl<C> Wish<C> {
-    /// A wish whatever the revision.
-    pub(crate) fn new(aggregate: Id, id: CommandId, payload: C) -> Self {
-        Self {
-            aggregate,
-            id,
-            expected: None,
-            payload,
-        }
-    }
-}
-
-/// A command as it goes over the wire, so that it can be said twice.
+/// A command as it is published, perhaps twice.
 struct Message {
-    subject: Subject,
+    subject: String,
     headers: HeaderMap,
     payload: Bytes,
 }
 
 impl Commands {
-    /// Each command may take `timeout`, until its view shows it.
+    /// Publishes over this connection. Each command may take `timeout` until its view shows it.
     pub(crate) fn new(nats: Client, timeout: Duration) -> Self {
         Self {
             jetstream: jetstream(nats.clone()),
@@ -114,139 +85,119 @@ impl Commands {
         }
     }
 
-    /// Says a command and waits until the view `V` shows what came of it; returns the revision to
-    /// read at.
+    /// Returns the time until which a command that is sent now may take.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Sends a command and waits until the view `V` shows the outcome. Returns the revision that
+    /// the view has reached.
     ///
-    /// Errors: `Rejected` by the domain; `Pending` where it may have been stored but is not known
-    /// to be shown in time; `Internal` where it was certainly not stored.
-    pub(crate) async fn send<V: View, C: Serialize>(
+    /// # Errors
+    /// `Rejected` if the domain refuses the command; `Pending` if it may be stored but is not shown
+    /// in time; `Internal` if it is certainly not stored.
+    pub(crate) async fn send<V: View>(
         &self,
-        caller: &Caller,
-        scope: &Scoped,
-        wish: Wish<C>,
+        sender: &Sender,
+        views: &TenantViews,
+        request: CommandRequest<V::Area>,
     ) -> Result<u64, Error> {
-        let deadline = Instant::now() + self.timeout;
-        let Wish { aggregate, id, .. } = wish;
-        // A tenant's own commits are in its own log, though its view is the platform's.
-        let tenant = if V::AREA == Area::Tenant {
-            TenantId::Tenant(aggregate)
-        } else {
-            scope.tenant()
-        };
-        let outcome = self.decide(caller, V::AREA, tenant, wish, deadline).await?;
-        let revision = outcome
-            .revision()
-            .map_err(|rejected| Error::Rejected(rejected.clone()))?;
-        let shown = scope.wait_for::<V>(aggregate, revision, deadline).await?;
-        if shown {
+        let (deadline, id) = (self.deadline(), request.id);
+        let aggregate = request.aggregate;
+        let outcome = self.decide(sender, request, deadline).await?;
+        let revision = outcome.revision();
+        let revision = revision.map_err(|rejection| Error::Rejected(rejection.clone()))?;
+        if views.wait_for::<V>(aggregate, revision, deadline).await? {
             Ok(revision)
         } else {
             Err(Error::Pending(id))
         }
     }
 
-    /// Says a command and waits for its outcome, but not for its view.
-    pub(crate) async fn decide<C: Serialize>(
+    /// Sends a command, waits until the view `V` shows the outcome, and reads the view.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send); `NotFound` if the view shows nothing.
+    pub(crate) async fn send_and_get<V: View>(
         &self,
-        caller: &Caller,
-        area: Area,
-        tenant: TenantId,
-        wish: Wish<C>,
-        deadline: Instant,
-    ) -> Result<Outcome, Error> {
-        // A client that has lost its connection would keep the command and say it later: better a
-        // clear answer soon.
-        timeout_at(
-            deadline.min(Instant::now() + RECONNECT_TIMEOUT),
-            self.connected(),
-        )
-        .await
-        .map_err(|_| anyhow!("not connected to NATS"))?;
-        let inbox = self.nats.new_inbox();
-        let id = wish.id;
-        let message = message(
-            caller,
-            caller.actor(),
-            area,
-            tenant,
-            wish,
-            Some(inbox.clone()),
-        )?;
-        let asked = async {
-            let mut outcomes = self
-                .nats
-                .subscribe(inbox)
-                .await
-                .context("subscribing to an inbox")?;
-            self.publish(&message).await?;
-            let outcome = outcomes.next().await.ok_or(Error::Pending(id))?;
-            Ok(serde_json::from_slice(&outcome.payload).context("reading an outcome")?)
-        };
-        timeout_at(deadline, asked)
-            .await
-            .unwrap_or(Err(Error::Pending(id)))
+        sender: &Sender,
+        views: &TenantViews,
+        request: CommandRequest<V::Area>,
+    ) -> Result<ViewDocument<V>, Error> {
+        let aggregate = request.aggregate;
+        self.send::<V>(sender, views, request).await?;
+        views.get::<V>(aggregate).await?.ok_or(Error::NotFound)
     }
 
-    /// Says a command about what belongs to no tenant and that nobody waits for; failure is logged.
-    pub(crate) fn send_in_background<C: Serialize>(
+    /// Sends a command and waits for its outcome, but not for its view.
+    ///
+    /// # Errors
+    /// `Pending` if the command may be stored; `Internal` if it is certainly not stored.
+    pub(crate) async fn decide<A: Area>(
         &self,
-        caller: &Caller,
-        actor: Actor,
-        area: Area,
-        wish: Wish<C>,
-    ) {
-        let id = wish.id;
-        let message = message(caller, actor, area, TenantId::Platform, wish, None);
+        sender: &Sender,
+        request: CommandRequest<A>,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        // A client that has lost its connection would keep the command and publish it later. A
+        // clear answer now is better.
+        let reconnected = deadline.min(Instant::now() + RECONNECT_TIMEOUT);
+        let connected = timeout_at(reconnected, self.connected()).await;
+        connected.map_err(|_| anyhow!("not connected to NATS"))?;
+        let id = request.id;
+        let outcome = timeout_at(deadline, self.outcome(sender, request)).await;
+        outcome.unwrap_or(Err(Error::Pending(id)))
+    }
+
+    async fn outcome<A: Area>(
+        &self,
+        sender: &Sender,
+        request: CommandRequest<A>,
+    ) -> Result<Outcome, Error> {
+        let (inbox, id) = (self.nats.new_inbox(), request.id);
+        let message = message(sender, request, Some(inbox.clone()))?;
+        let outcomes = self.nats.subscribe(inbox).await;
+        let mut outcomes = outcomes.context("subscribing to an inbox")?;
+        self.publish(&message).await?;
+        let outcome = outcomes.next().await.ok_or(Error::Pending(id))?;
+        Ok(serde_json::from_slice(&outcome.payload).context("reading an outcome")?)
+    }
+
+    /// Publishes a command whose outcome nobody awaits. A failure is logged.
+    pub(crate) fn send_in_background<A: Area>(&self, sender: Sender, request: CommandRequest<A>) {
         let commands = self.clone();
-        let request_id = caller.trace.to_string();
         tokio::spawn(async move {
-            let published = match &message {
-                Ok(message) => commands.publish(message).await,
-                Err(error) => Err(anyhow!("{error:#}")),
+            let (request_id, id) = (sender.trace, request.id);
+            let published = match message(&sender, request, None) {
+                Ok(message) => commands.publish(&message).await,
+                Err(error) => Err(error),
             };
             if let Err(error) = published {
-                tracing::warn!(request_id, %area, command = %id, error = format!("{error:#}"), "a background command was not sent");
+                let (area, error) = (A::NAME, format!("{error:#}"));
+                tracing::warn!(%request_id, %area, command = %id, error, "a command was not sent");
             }
         });
     }
 
-    /// Hands a message to the broker, twice if need be. An error means that it is certainly not
-    /// stored.
+    /// Publishes a message, twice if need be. An error means that it is certainly not stored.
     async fn publish(&self, message: &Message) -> anyhow::Result<()> {
+        let Err(error) = self.publish_once(message).await else {
+            return Ok(());
+        };
+        tracing::debug!(subject = message.subject, %error, "publishing a command again");
         match self.publish_once(message).await {
-            Ok(()) => return Ok(()),
-            Err(error) => {
-                tracing::debug!(subject = %message.subject, %error, "saying a command again")
-            }
-        }
-        match self.publish_once(message).await {
-            // It may be stored all the same: the outcome will tell.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe
-                ) =>
-            {
-                Ok(())
-            }
+            Err(error) if may_be_stored(&error) => Ok(()),
             result => result.context("publishing a command"),
         }
     }
 
-    async fn publish_once(
-        &self,
-        message: &Message,
-    ) -> Result<(), jetstream::context::PublishError> {
-        let (subject, headers, payload) = (
-            message.subject.clone(),
-            message.headers.clone(),
-            message.payload.clone(),
-        );
-        self.jetstream
-            .publish_with_headers(subject, headers, payload)
-            .await?
-            .await
-            .map(|_ack| ())
+    async fn publish_once(&self, message: &Message) -> Result<(), PublishError> {
+        let (subject, headers) = (message.subject.clone(), message.headers.clone());
+        let payload = message.payload.clone();
+        let published = self
+            .jetstream
+            .publish_with_headers(subject, headers, payload);
+        published.await?.await.map(|_ack| ())
     }
 
     async fn connected(&self) {
@@ -255,52 +206,115 @@ impl Commands {
         }
     }
 
-    /// Whether the connection to NATS stands.
+    /// Whether there is a connection to NATS.
     pub(crate) fn is_connected(&self) -> bool {
         self.nats.connection_state() == Connection::Connected
     }
 }
 
-fn message<C: Serialize>(
-    caller: &Caller,
-    actor: Actor,
-    area: Area,
-    tenant: TenantId,
-    wish: Wish<C>,
+impl<A: Area> CommandRequest<A> {
+    /// Asks for a change at any revision.
+    pub(crate) fn new(
+        tenant: TenantId,
+        aggregate: A::Id,
+        id: CommandId,
+        payload: A::Command,
+    ) -> Self {
+        Self {
+            tenant,
+            aggregate,
+            id,
+            expected: None,
+            payload,
+        }
+    }
+
+    /// Asks for the change at this revision only, if one is given.
+    pub(crate) fn expecting(mut self, expected: Option<u64>) -> Self {
+        self.expected = expected;
+        self
+    }
+}
+
+/// Returns JetStream over a connection, with bounded waits for its answers.
+pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
+    ContextBuilder::new().timeout(BROKER_TIMEOUT).build(nats)
+}
+
+/// Whether a message may be stored although publishing it failed. The outcome will tell.
+fn may_be_stored(error: &PublishError) -> bool {
+    matches!(
+        error.kind(),
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe
+    )
+}
+
+fn message<A: Area>(
+    sender: &Sender,
+    request: CommandRequest<A>,
     reply: Option<String>,
 ) -> anyhow::Result<Message> {
-    let Wish {
-        aggregate,
-        id,
-        expected,
-        payload,
-    } = wish;
-    // Kept for ever with what comes of it, so only where somebody may ask: in what an audit log
-    // shows.
-    let origin = (tenant != TenantId::Platform).then(|| caller.origin.clone());
-    let command = Command {
-        id,
+    let tenant = request.tenant;
+    // Permissions in one tenant must not count in another.
+    let held = sender.held.as_ref();
+    let held = held.filter(|(key, _)| TenantId::Tenant(*key) == tenant);
+    // The origin is stored for ever with the commit, so it is sent only where an audit log shows it.
+    let origin = match tenant {
+        TenantId::Platform => None,
+        TenantId::Tenant(_) => sender.origin.clone(),
+    };
+    let command = Command::<A> {
+        id: request.id,
         tenant,
-        area,
-        aggregate,
-        actor,
+        area: A::NAME,
+        aggregate: request.aggregate,
+        actor: sender.actor,
+        held: held.map(|(_, held)| held.clone()).unwrap_or_default(),
         time: now(),
-        expected,
+        expected: request.expected,
         origin,
         reply,
-        payload,
+        payload: request.payload,
     };
     let mut headers = HeaderMap::new();
-    headers.insert(TRACEPARENT, caller.trace.traceparent());
+    headers.insert(TRACEPARENT, sender.trace.traceparent());
+    let subject = command.subject().context("naming a command")?.to_string();
+    let payload = serde_json::to_vec(&command).context("writing a command")?;
     Ok(Message {
-        subject: command
-            .subject()
-            .context("naming a command")?
-            .to_string()
-            .into(),
+        subject,
         headers,
-        payload: serde_json::to_vec(&command)
-            .context("writing a command")?
-            .into(),
+        payload: payload.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{Id, project};
+
+    use super::*;
+
+    const ACME: TenantKey = TenantKey(Id::from_bytes([1; 16]));
+    const OTHER: TenantKey = TenantKey(Id::from_bytes([2; 16]));
+
+    fn sent(tenant: TenantId) -> Command<project::Area> {
+        let sender = Sender {
+            actor: Actor::Anonymous,
+            held: Some((ACME, Permissions::from([project::READ]))),
+            origin: None,
+            trace: Trace::of(None),
+        };
+        let id = Id::from_bytes([3; 16]);
+        let delete = project::Command::Delete;
+        let request =
+            CommandRequest::<project::Area>::new(tenant, id.into(), CommandId(id), delete);
+        serde_json::from_slice(&message(&sender, request, None).unwrap().payload).unwrap()
+    }
+
+    #[test]
+    fn permissions_are_sent_to_their_own_tenant_only() {
+        let own = sent(TenantId::Tenant(ACME));
+        assert_eq!(own.held, Permissions::from([project::READ]));
+        assert!(sent(TenantId::Tenant(OTHER)).held.is_empty());
+        assert!(sent(TenantId::Platform).held.is_empty());
+    }
 }

@@ -1,81 +1,90 @@
-//! Access tokens: keys for machines. A token's text is in one answer and nowhere else.
-
-use std::time::Duration;
+//! Access tokens: credentials for machines.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use events_schema::{AccessTokenId, Name, Time, access_token};
-use mongodb::bson::doc;
+use events_schema::{Name, access_token};
 
 use super::{
-    DateTime, Field, Success,
-    connection::{Connection, Listing, Page, page},
-    id_of,
+    connection::{Connection, connection},
+    field::FieldContext,
     loaders::Person,
-    role::permissions,
+    role::parse_permissions,
+    scalars::{DateTime, Success, id_of, parsed, to_id},
 };
 use crate::{
-    backend::commands::Wish, backend::views::Found, error::Error, identity::bearer::Token,
-    identity::caller::new_command_id, now,
+    backend::views::ViewDocument,
+    error::Error,
+    use_cases::{
+        list::{IndexCheck, List, OrderBy, Page, Selection},
+        plain::Change,
+    },
 };
 
-/// How long a token lives where nobody says otherwise.
-const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// All access tokens of a tenant.
+const ACCESS_TOKENS: List<access_token::View> = List::new(&[], &[BY_CREATION]);
+const BY_CREATION: OrderBy<access_token::View> = OrderBy::field("created_at");
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| ACCESS_TOKENS.check_indexes()];
 
-/// A key for a machine, without the key.
-struct AccessToken(Found<access_token::View>);
+struct AccessToken(ViewDocument<access_token::View>);
 
+/// A credential for a machine, without its secret text. It is valid in one tenant.
 #[Object]
 impl AccessToken {
+    /// Id of the access token: 32 lower-case hex digits.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        to_id(self.0.id)
     }
 
+    /// Name of the token, 1 to 100 characters.
     async fn name(&self) -> &str {
         self.0.view.name.as_str()
     }
 
-    /// What it may do at most, such as `read_project`. It never may more than its creator.
+    /// The permissions that the token has at most, such as `read_project`. It never has more than
+    /// its creator has at the time of a request.
     async fn scopes(&self) -> Vec<String> {
-        self.0.view.scopes.iter().map(ToString::to_string).collect()
+        let scopes = self.0.view.scopes.iter();
+        scopes.map(ToString::to_string).collect()
     }
 
+    /// When the token expires.
     async fn expires_at(&self) -> DateTime {
         DateTime(self.0.view.expires_at)
     }
 
+    /// The person who created the token. Null if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
-        Field::of(ctx).loaders().person(self.0.view.creator).await
+        let loaders = FieldContext::of(ctx).loaders();
+        loaders.person(self.0.view.creator).await
     }
 
+    /// When the token was created.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
 
-    /// To the minute.
+    /// When the token was last used, to the minute. Null if it was never used.
     async fn last_used_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, Error> {
-        Ok(Field::of(ctx)
-            .state
-            .token_uses
-            .last(AccessTokenId(self.0.id))
-            .await?
-            .map(DateTime))
+        let tokens = &FieldContext::of(ctx).use_cases.access_tokens;
+        Ok(tokens.last_use(self.0.id).await?.map(DateTime))
     }
 }
 
-/// A key that was just made.
+/// An access token that was just created.
 #[derive(SimpleObject)]
 struct CreatedAccessToken {
+    /// The access token.
     access_token: AccessToken,
-    /// The key itself: shown now and never again. Send it as `Authorization: Bearer ub_…`.
+    /// The secret text, shown now and never again. Send it as `Authorization: Bearer ub_…`.
     token: String,
 }
 
 #[derive(Default)]
-pub(crate) struct AccessTokenQueries;
+pub(super) struct Queries;
 
-#[Object]
-impl AccessTokenQueries {
-    /// The tenant's access tokens, the latest first.
+#[Object(name = "AccessTokenQueries")]
+impl Queries {
+    /// The tenant's access tokens, the newest first, by pages: `first` and `after`, or `last` and
+    /// `before`. A page has 50 tokens by default and at most 100.
     async fn access_tokens(
         &self,
         ctx: &Context<'_>,
@@ -84,108 +93,85 @@ impl AccessTokenQueries {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<AccessToken>>, Error> {
-        let views = &Field::of(ctx).caller.membership()?.views;
-        let listing = Listing {
-            filter: doc! {},
-            order: "created_at",
-            descending: true,
+        let field = FieldContext::of(ctx);
+        let selection = Selection::of(&ACCESS_TOKENS).sorted_by(&BY_CREATION, true)?;
+        let page = Page {
+            first,
+            after,
+            last,
+            before,
         };
-        Ok(Some(
-            page(
-                ctx,
-                views,
-                Page {
-                    first,
-                    after,
-                    last,
-                    before,
-                },
-                listing,
-                AccessToken,
-            )
-            .await?,
-        ))
+        let plain = &field.use_cases.plain;
+        let listed = plain.list(field.caller, selection, &page, field.counts());
+        Ok(Some(connection(listed.await?, AccessToken)))
     }
 
-    /// One access token.
+    /// One access token. `NOT_FOUND` if the tenant has no such token.
     async fn access_token(&self, ctx: &Context<'_>, id: ID) -> Result<Option<AccessToken>, Error> {
-        let views = &Field::of(ctx).caller.membership()?.views;
-        Ok(Some(AccessToken(
-            views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let found = field.use_cases.plain.get(field.caller, id_of(&id)?);
+        Ok(Some(AccessToken(found.await?)))
     }
 }
 
+/// The data of a new access token.
 #[derive(InputObject)]
 struct CreateAccessTokenInput {
+    /// 1 to 100 characters.
     name: String,
-    /// What it may do, such as `read_project`; no more than whoever makes it may.
+    /// The permissions that the token has at most, such as `read_project`: at least one, and none
+    /// that you lack.
     scopes: Vec<String>,
-    /// At most a year ahead; by default 90 days.
+    /// When the token expires: in the future, at most a year ahead. In 90 days by default.
     expires_at: Option<DateTime>,
 }
 
-/// Keys for machines.
-pub(crate) struct AccessTokenMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "AccessTokenMutations")]
+impl Mutations {
+    /// Changes of access tokens.
+    async fn access_token(&self) -> Option<AccessTokenMutation> {
+        Some(AccessTokenMutation)
+    }
+}
+
+pub(super) struct AccessTokenMutation;
+
+/// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Makes a token. Each call makes a new one, whatever its `Idempotency-Key`: the token is
-    /// random and shown once.
+    /// Creates an access token. Each call creates a new one, also with an `Idempotency-Key`, since
+    /// its text is random and shown once.
     async fn create(
         &self,
         ctx: &Context<'_>,
         input: CreateAccessTokenInput,
     ) -> Result<Option<CreatedAccessToken>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let name = Name::parse(&input.name).map_err(Error::invalid("name"))?;
-        let scopes = permissions(&input.scopes).map_err(|_| {
-            Error::input(
-                "scopes",
-                "scopes must be known permissions such as read_project.",
-            )
-        })?;
-        let expires_at = input.expires_at.map_or(
-            Time(now().0 + LIFETIME.as_millis() as i64),
-            |DateTime(time)| time,
-        );
-        let (creator, held) = (
-            field.caller.identity()?.account_id(),
-            membership.rights.clone(),
-        );
-        let token = Token::mint(membership.tenant.id)?;
-        let create = access_token::Command::Create {
-            name,
-            scopes,
-            expires_at,
-            creator,
-            held,
-        };
-        let wish = Wish::new(token.id().0, new_command_id()?, create);
-        field
-            .state
-            .commands
-            .send::<access_token::View, _>(field.caller, &membership.views, wish)
-            .await?;
-        let found = membership
-            .views
-            .get(token.id().0)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let field = FieldContext::of(ctx);
+        let name = parsed("name", &input.name, Name::parse)?;
+        let scopes = parse_permissions("scopes", &input.scopes)?;
+        let expires_at = input.expires_at.map(|DateTime(time)| time);
+        let tokens = &field.use_cases.access_tokens;
+        let created = tokens.create(field.caller, name, scopes, expires_at);
+        let (token, view) = created.await?;
         Ok(Some(CreatedAccessToken {
-            access_token: AccessToken(found),
+            access_token: AccessToken(view),
             token: token.text().to_owned(),
         }))
     }
 
-    /// Ends a token, at once.
+    /// Revokes an access token at once. `NOT_FOUND` if the tenant has no such token.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let views = &field.caller.membership()?.views;
-        field
-            .send::<access_token::View>(views, id_of(&id)?, access_token::Command::Delete)
-            .await?;
+        let field = FieldContext::of(ctx);
+        let change = Change::<access_token::View> {
+            command: field.command_id()?,
+            id: id_of(&id)?,
+            expected: None,
+            payload: access_token::Command::Delete,
+        };
+        field.use_cases.plain.delete(field.caller, change).await?;
         Success::yes()
     }
 }

@@ -1,335 +1,224 @@
-//! Registering, proving an address, and passwords.
-//!
-//! Whether an address is known shows neither in answers nor in the time they take; its owner learns
-//! by mail. Logging in is in `session.rs`.
+//! Registering, verifying an address, and passwords. Logging in is in `session.rs`.
 
-use anyhow::anyhow;
-use async_graphql::{Context, InputObject, Object};
-use events_schema::{
-    Area, ChallengeId, EmailAddress, Id, PasswordHash, PersonName, account, secret::Purpose,
+use async_graphql::{Context, InputObject, MergedObject, Object};
+use events_schema::{EmailAddress, PersonName};
+
+use super::{
+    field::FieldContext,
+    scalars::{Success, parsed},
+    session::SessionMutation,
 };
-use mongodb::bson::doc;
+use crate::{
+    error::Error,
+    use_cases::{
+        account::{ACCOUNTS, Registration},
+        list::IndexCheck,
+    },
+};
 
-use super::{Field, Success, session, untelling};
-use crate::{backend::commands::Wish, backend::views::Found, error::Error};
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| ACCOUNTS.check_indexes()];
 
+/// There are none: the caller's account is read by `profile`, and all accounts in `platform`.
+pub(super) use async_graphql::EmptyMutation as Queries;
+
+/// The data of a new account.
 #[derive(InputObject)]
 struct RegisterInput {
+    /// 1 to 100 characters.
     firstname: String,
+    /// 1 to 100 characters.
     lastname: String,
+    /// The e-mail address, such as `ada@example.com`.
     email: String,
+    /// At least 15 characters, unless the operator has set another limit, and at most 128. Not one
+    /// of those that attackers try first.
     #[graphql(secret)]
     password: String,
 }
 
+/// The code of a verification mail.
 #[derive(InputObject)]
 struct VerifyAccountInput {
+    /// The e-mail address to verify.
     email: String,
     /// The six digits in the mail.
     #[graphql(secret)]
     code: String,
 }
 
+/// The link of a verification mail.
 #[derive(InputObject)]
 struct VerifyActivationLinkInput {
-    /// The token in the mail's link.
+    /// The token in the link of the mail.
     #[graphql(secret)]
     token: String,
 }
 
+/// The address to send a mail to.
 #[derive(InputObject)]
 struct EmailInput {
+    /// The e-mail address, such as `ada@example.com`.
     email: String,
 }
 
+/// The link of a mail and a new password.
 #[derive(InputObject)]
 struct ResetPasswordInput {
-    /// The token in the mail's link.
+    /// The token in the link of the mail.
     #[graphql(secret)]
     token: String,
+    /// The new password, with the same limits as in `register`.
     #[graphql(secret)]
     password: String,
 }
 
+/// The old password and a new one.
 #[derive(InputObject)]
 struct ChangePasswordInput {
+    /// The password so far.
     #[graphql(secret)]
     old_password: String,
+    /// The new password, with the same limits as in `register`.
     #[graphql(secret)]
     new_password: String,
 }
 
 #[derive(Default)]
-pub(crate) struct RegistrationMutation;
+pub(super) struct Mutations;
+
+#[Object(name = "AccountMutations")]
+impl Mutations {
+    /// Accounts, passwords and sessions.
+    async fn account(&self) -> Option<AccountMutation> {
+        Some(AccountMutation::default())
+    }
+}
+
+/// Accounts, passwords and sessions.
+#[derive(Default, MergedObject)]
+#[graphql(serial)]
+pub(super) struct AccountMutation(RegistrationMutation, PasswordMutation, SessionMutation);
+
+#[derive(Default)]
+struct RegistrationMutation;
 
 #[Object(serial)]
 impl RegistrationMutation {
-    /// Opens an account. An address that has one already gets a mail that says so; the answer is
-    /// the same.
+    /// Registers an account and sends a mail to verify its address. If the address has an account
+    /// already, its owner gets a mail that tells so, and the answer is the same.
     async fn register(
         &self,
         ctx: &Context<'_>,
         input: RegisterInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let firstname = PersonName::parse(&input.firstname).map_err(Error::invalid("firstname"))?;
-        let lastname = PersonName::parse(&input.lastname).map_err(Error::invalid("lastname"))?;
-        let email = EmailAddress::parse(&input.email).map_err(Error::invalid("email"))?;
-        field.state.passwords.check("password", &input.password)?;
-        untelling(async {
-            let password_hash = field.state.passwords.hash(input.password).await?;
-            let command = field.command_id()?;
-            let register = account::Command::Register {
-                email,
-                firstname,
-                lastname,
-                password_hash,
-            };
-            field
-                .state
-                .commands
-                .send::<account::View, _>(
-                    field.caller,
-                    &field.platform(),
-                    Wish::new(command.0, command, register),
-                )
-                .await?;
-            Success::yes()
-        })
-        .await
+        let field = FieldContext::of(ctx);
+        let registration = Registration {
+            firstname: parsed("firstname", &input.firstname, PersonName::parse)?,
+            lastname: parsed("lastname", &input.lastname, PersonName::parse)?,
+            email: parsed("email", &input.email, EmailAddress::parse)?,
+            password: input.password,
+        };
+        let accounts = &field.use_cases.accounts;
+        let id = field.command_id()?;
+        accounts.register(field.caller, id, registration).await?;
+        Success::yes()
     }
 
-    /// Proves an address by the code in the mail. Five wrong codes end it.
+    /// Verifies an address by the code in the mail. Five wrong codes make the mail void.
+    /// `BAD_USER_INPUT` if the code is wrong or no longer valid.
     async fn verify_account(
         &self,
         ctx: &Context<'_>,
         input: VerifyAccountInput,
     ) -> Result<Option<Success>, Error> {
-        let wrong = || Error::input("code", "The code is wrong or no longer valid.");
-        let field = Field::of(ctx);
-        let email = EmailAddress::parse(&input.email).map_err(Error::invalid("email"))?;
-        untelling(async {
-            let account = by_email(&field, &email).await?;
-            let open =
-                account.and_then(|account| Some((account.id, account.view.verification?.id)));
-            // Where nothing waits for an answer, nobody is asked in the same way, so that it takes
-            // as long.
-            let nobody = field
-                .state
-                .config
-                .secret
-                .id(&[b"nobody", email.as_str().as_bytes()]);
-            let (account, challenge) = open.unwrap_or((nobody, ChallengeId(nobody)));
-            let matches = field.state.config.secret.code_matches(
-                Purpose::Verification,
-                challenge,
-                &input.code,
-            );
-            let correct = open.is_some() && matches;
-            // A wrong answer is sent, too: it counts there, one after the other, however many come
-            // at once.
-            answer_verification(&field, account, challenge, correct)
-                .await
-                .map_err(|error| error.if_rejected(wrong))?;
-            if correct {
-                Success::yes()
-            } else {
-                Err(wrong())
-            }
-        })
-        .await
+        let field = FieldContext::of(ctx);
+        let email = parsed("email", &input.email, EmailAddress::parse)?;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let verified = accounts.verify_by_code(field.caller, id, &email, &input.code);
+        verified.await?;
+        Success::yes()
     }
 
-    /// Proves an address by the link in the mail.
+    /// Verifies an address by the link in the mail. `BAD_USER_INPUT` if the link is wrong or no
+    /// longer valid.
     async fn verify_activation_link(
         &self,
         ctx: &Context<'_>,
         input: VerifyActivationLinkInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let opened = field
-            .state
-            .config
-            .secret
-            .open_link_token(Purpose::Verification, &input.token);
-        let (account, challenge) = opened.ok_or_else(wrong_link)?;
-        answer_verification(&field, account.0, challenge, true)
-            .await
-            .map_err(|error| error.if_rejected(wrong_link))?;
+        let field = FieldContext::of(ctx);
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let verified = accounts.verify_by_link(field.caller, id, &input.token);
+        verified.await?;
         Success::yes()
     }
 
-    /// Sends the verification mail again, if the address has an account that needs it; the answer
-    /// is the same.
+    /// Sends the verification mail again, if the address has an account that needs it. The answer
+    /// is always the same.
     async fn send_verification_email(
         &self,
         ctx: &Context<'_>,
         input: EmailInput,
     ) -> Result<Option<Success>, Error> {
-        ask_for_mail(
-            &Field::of(ctx),
-            &input,
-            account::Command::RequestVerification,
-        )
-        .await
+        let field = FieldContext::of(ctx);
+        let email = parsed("email", &input.email, EmailAddress::parse)?;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let requested = accounts.request_verification(field.caller, id, &email);
+        requested.await?;
+        Success::yes()
     }
 }
 
 #[derive(Default)]
-pub(crate) struct PasswordMutation;
+struct PasswordMutation;
 
 #[Object(serial)]
 impl PasswordMutation {
-    /// Sends a mail that allows to set a new password, if the address has an account; the answer is
-    /// the same.
+    /// Sends a mail with a link to set a new password, if the address has an account. The answer is
+    /// always the same.
     async fn send_reset_password_email(
         &self,
         ctx: &Context<'_>,
         input: EmailInput,
     ) -> Result<Option<Success>, Error> {
-        ask_for_mail(
-            &Field::of(ctx),
-            &input,
-            account::Command::RequestPasswordReset,
-        )
-        .await
+        let field = FieldContext::of(ctx);
+        let email = parsed("email", &input.email, EmailAddress::parse)?;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let requested = accounts.request_password_reset(field.caller, id, &email);
+        requested.await?;
+        Success::yes()
     }
 
-    /// Sets a new password by the link in the mail, ends all sessions, and logs this client in.
+    /// Sets a new password by the link in the mail, revokes all sessions and logs this client in.
+    /// `BAD_USER_INPUT` if the link is wrong or no longer valid.
     async fn reset_password(
         &self,
         ctx: &Context<'_>,
         input: ResetPasswordInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let opened = field
-            .state
-            .config
-            .secret
-            .open_link_token(Purpose::PasswordReset, &input.token);
-        let (account, challenge) = opened.ok_or_else(wrong_link)?;
-        field.state.passwords.check("password", &input.password)?;
-        let password_hash = field.state.passwords.hash(input.password).await?;
-        let reset = account::Command::ResetPassword {
-            challenge,
-            password_hash: password_hash.clone(),
-        };
-        field
-            .send::<account::View>(&field.platform(), account.0, reset)
-            .await
-            .map_err(|error| error.if_rejected(wrong_link))?;
-        // Logged in at once: an owner whom somebody keeps out by guessing needs no login for that.
-        start_anew(&field, account.0, &password_hash).await
+        let field = FieldContext::of(ctx);
+        let ResetPasswordInput { token, password } = input;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let reset = accounts.reset_password(field.caller, id, &token, password);
+        field.set_cookie(&reset.await?.token);
+        Success::yes()
     }
 
-    /// Sets a new password and ends all sessions but this client's, which gets a new one.
+    /// Sets a new password and revokes all sessions. This client gets a new one. `BAD_USER_INPUT`
+    /// if the old password is wrong; `RATE_LIMITED` after too many wrong ones.
     async fn change_password(
         &self,
         ctx: &Context<'_>,
         input: ChangePasswordInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let Found {
-            id, view: account, ..
-        } = &field.caller.person()?.account;
-        field
-            .state
-            .passwords
-            .check("newPassword", &input.new_password)?;
-        field.state.logins.begin(&account.email).await?;
-        if !field
-            .state
-            .passwords
-            .matches(input.old_password, Some(&account.password_hash))
-            .await?
-        {
-            return Err(Error::input("oldPassword", "The old password is wrong."));
-        }
-        field.state.logins.clear(&account.email).await;
-        let password_hash = field.state.passwords.hash(input.new_password).await?;
-        let change = account::Command::ChangePassword {
-            old_hash: account.password_hash.clone(),
-            password_hash: password_hash.clone(),
-        };
-        field
-            .send::<account::View>(&field.platform(), *id, change)
-            .await?;
-        start_anew(&field, *id, &password_hash).await
-    }
-}
-
-/// Starts a session under the password that was just set. If it is no longer the account's,
-/// somebody has set another one since, perhaps to keep this client out.
-async fn start_anew(
-    field: &Field<'_>,
-    account: Id,
-    set: &PasswordHash,
-) -> Result<Option<Success>, Error> {
-    let account = field
-        .platform()
-        .get::<account::View>(account)
-        .await?
-        .ok_or(Error::NotFound)?;
-    if *set != account.view.password_hash {
-        return Err(Error::not_logged_in());
-    }
-    field.state.logins.clear(&account.view.email).await;
-    session::start(field, &account).await?;
-    Success::yes()
-}
-
-fn wrong_link() -> Error {
-    Error::input("token", "The link is wrong or no longer valid.")
-}
-
-async fn by_email(
-    field: &Field<'_>,
-    email: &EmailAddress,
-) -> Result<Option<Found<account::View>>, Error> {
-    field
-        .platform()
-        .find_one(doc! { "view.email": email.as_str() })
-        .await
-}
-
-async fn answer_verification(
-    field: &Field<'_>,
-    account: Id,
-    challenge: ChallengeId,
-    correct: bool,
-) -> Result<u64, Error> {
-    field
-        .send::<account::View>(
-            &field.platform(),
-            account,
-            account::Command::AnswerVerification { challenge, correct },
-        )
-        .await
-}
-
-/// Asks the account of an address, if there is one, to send a mail.
-async fn ask_for_mail(
-    field: &Field<'_>,
-    input: &EmailInput,
-    request: account::Command,
-) -> Result<Option<Success>, Error> {
-    let email = EmailAddress::parse(&input.email).map_err(Error::invalid("email"))?;
-    if !field.state.commands.is_connected() {
-        return Err(anyhow!("not connected to NATS").into());
-    }
-    untelling(async {
-        if let Some(account) = by_email(field, &email).await? {
-            // Nobody waits for what comes of it: an answer, a refusal or a delay would tell that
-            // there is an account.
-            let wish = Wish::new(account.id, field.command_id()?, request);
-            field.state.commands.send_in_background(
-                field.caller,
-                field.caller.actor(),
-                Area::Account,
-                wish,
-            );
-        }
+        let field = FieldContext::of(ctx);
+        let ChangePasswordInput {
+            old_password: old,
+            new_password: new,
+        } = input;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let changed = accounts.change_password(field.caller, id, old, new);
+        field.set_cookie(&changed.await?.token);
         Success::yes()
-    })
-    .await
+    }
 }

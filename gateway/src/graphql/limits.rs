@@ -1,43 +1,49 @@
-//! Bounds what a query may cost before anything of it is executed. Pure.
+//! Bounds the cost of a query before anything of it is executed. Pure.
 //!
-//! Fragments are costed once each, so that a small document whose fragments spread each other many
-//! times over is refused as cheaply as it was written.
+//! Each fragment is costed once, so that a small document whose fragments spread each other many
+//! times is refused cheaply.
 
 use std::collections::HashMap;
 
 use async_graphql::{
-    Name, ServerError,
+    Name, Positioned, ServerError,
     parser::{
         parse_query,
-        types::{ExecutableDocument, Field, OperationType, Selection, SelectionSet},
+        types::{
+            Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+            SelectionSet,
+        },
     },
 };
 
-/// Levels of fields: the deepest query in the documentation has five.
+use super::tokens::{self, within};
+
+/// Levels of fields. The deepest query in the documentation has five.
 const MAX_DEPTH: u64 = 12;
-/// Levels of fields inside `__schema` and `__type`: what GraphiQL asks has fifteen.
+/// Levels of fields inside `__schema` and `__type`. GraphiQL asks for fifteen.
 const MAX_INTROSPECTION_DEPTH: u64 = 20;
-/// Fields, spreads and inline fragments, counted as often as they are reached: GraphiQL asks for
+/// Fields, spreads and inline fragments, counted as often as they are reached. GraphiQL asks for
 /// about 200.
 const MAX_SELECTIONS: u64 = 500;
-/// Aliases, by which one field could be asked for many times.
+/// Aliases, since they let a query ask for one field many times.
 const MAX_ALIASES: u64 = 30;
-/// Directives, which cost much for how little they say.
+/// Directives, since they cost more than they tell.
 const MAX_DIRECTIVES: u64 = 20;
-/// Fields of an operation's root: each is work of its own, even where the same one stands twice.
+/// Fields of an operation's root. Each costs work, even if the same one occurs twice.
 const MAX_ROOT_FIELDS: u64 = 10;
-/// Mutations in one request, however they are grouped: they are done one after the other, within
-/// one time limit.
+/// Mutations in one request, however they are grouped. They are executed one after the other,
+/// within one time limit.
 const MAX_MUTATIONS: u64 = 10;
-/// Lexical tokens, counted before parsing: four for each selection.
-const MAX_TOKENS: usize = 2_000;
-/// Brackets within brackets, counted before parsing, since the parser recurses.
-const MAX_NESTING: usize = 64;
+/// The directives of the specification for requests.
+const DIRECTIVES: [&str; 2] = ["include", "skip"];
 
 /// Parses a query that keeps to the limits.
-pub(crate) fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
-    check_tokens(query)?;
-    // The parser's own text quotes the query, and with it whatever secret stands in there.
+///
+/// # Errors
+/// If it is not valid GraphQL, exceeds a limit, or has an unknown directive.
+pub(super) fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
+    tokens::check(query)?;
+    // The parser's own text quotes the query, and with it any secret in there.
     let document = parse_query(query).map_err(|error| {
         ServerError::new("The query is not valid GraphQL.", error.positions().next())
     })?;
@@ -45,7 +51,7 @@ pub(crate) fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
     Ok(document)
 }
 
-/// What a selection set costs, with everything that it reaches.
+/// The cost of a selection set, with everything that it reaches.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     depth: u64,
@@ -53,8 +59,9 @@ struct Cost {
     selections: u64,
     aliases: u64,
     directives: u64,
-    /// Fields on the first level, and on the second.
+    /// Fields on the first level.
     fields: u64,
+    /// Fields on the second level.
     subfields: u64,
 }
 
@@ -71,34 +78,46 @@ impl Cost {
         }
     }
 
-    /// A spread or an inline fragment: its content stands where it stands.
-    fn in_fragment(self, directives: usize) -> Self {
-        self.and(Self {
+    /// Returns the cost of a spread or inline fragment with this content.
+    fn in_fragment(self, directives: &[Positioned<Directive>]) -> Result<Self, ServerError> {
+        let selection = Self {
             selections: 1,
-            directives: directives as u64,
+            ..Self::of_directives(directives)?
+        };
+        Ok(self.and(selection))
+    }
+
+    fn of_directives(directives: &[Positioned<Directive>]) -> Result<Self, ServerError> {
+        let mut names = directives.iter().map(|directive| &directive.node.name);
+        if let Some(name) = names.find(|name| !DIRECTIVES.contains(&name.node.as_str())) {
+            let message = format!("Unknown directive \"{}\".", name.node);
+            return Err(ServerError::new(message, Some(name.pos)));
+        }
+        Ok(Self {
+            directives: directives.len() as u64,
             ..Self::default()
         })
     }
 
-    /// A field over the selection set that costs `self`.
-    fn under(self, field: &Field) -> Self {
-        let inside = matches!(field.name.node.as_str(), "__schema" | "__type");
+    /// Returns the cost of a field with this selection set.
+    fn of_field(self, field: &Field) -> Result<Self, ServerError> {
+        let directives = Self::of_directives(&field.directives)?.directives;
+        let is_introspection = matches!(field.name.node.as_str(), "__schema" | "__type");
         let below = self.depth.max(self.introspection_depth);
-        Self {
-            depth: if inside { 1 } else { self.depth + 1 },
-            introspection_depth: if inside {
-                below + 1
-            } else {
-                self.introspection_depth
-            },
+        let (depth, introspection_depth) = if is_introspection {
+            (1, below + 1)
+        } else {
+            (self.depth + 1, self.introspection_depth)
+        };
+        Ok(Self {
+            depth,
+            introspection_depth,
             selections: self.selections.saturating_add(1),
             aliases: self.aliases.saturating_add(field.alias.is_some().into()),
-            directives: self
-                .directives
-                .saturating_add(field.directives.len() as u64),
+            directives: self.directives.saturating_add(directives),
             fields: 1,
             subfields: self.fields,
-        }
+        })
     }
 
     fn check(self) -> Result<(), ServerError> {
@@ -119,17 +138,6 @@ impl Cost {
     }
 }
 
-fn within(name: &str, value: u64, limit: u64) -> Result<(), ServerError> {
-    if value <= limit {
-        Ok(())
-    } else {
-        Err(ServerError::new(
-            format!("The query has too many {name}: at most {limit} are allowed."),
-            None,
-        ))
-    }
-}
-
 /// Costs selection sets, and each fragment once; `None` marks one that is being costed.
 struct Walk<'a> {
     document: &'a ExecutableDocument,
@@ -141,70 +149,68 @@ fn check_document(document: &ExecutableDocument) -> Result<(), ServerError> {
         document,
         fragments: HashMap::new(),
     };
-    // Those that no operation reaches are validated, too. How deep they are shows where they are
+    // Fragments that no operation reaches are validated, too. Their depth counts where they are
     // spread.
     for name in document.fragments.keys() {
-        Cost {
+        let cost = walk.fragment(name)?;
+        let flat = Cost {
             depth: 0,
             introspection_depth: 0,
-            ..walk.fragment(name)?
-        }
-        .check()?;
+            ..cost
+        };
+        flat.check()?;
     }
     let mut total = Cost::default();
     for (_, operation) in document.operations.iter() {
-        let operation = &operation.node;
-        let cost = walk.selection_set(&operation.selection_set.node)?;
-        if operation.ty == OperationType::Mutation {
-            within("mutations", cost.fields.max(cost.subfields), MAX_MUTATIONS)?;
-        } else {
-            within("root fields", cost.fields, MAX_ROOT_FIELDS)?;
-        }
-        let on_variables: usize = operation
-            .variable_definitions
-            .iter()
-            .map(|variable| variable.node.directives.len())
-            .sum();
-        let directives = (operation.directives.len() + on_variables) as u64;
-        total = total.and(cost).and(Cost {
-            directives,
-            ..Cost::default()
-        });
+        total = total.and(walk.operation(&operation.node)?);
     }
     total.check()
 }
 
 impl<'a> Walk<'a> {
+    fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, ServerError> {
+        let mut cost = self.selection_set(&operation.selection_set.node)?;
+        if operation.ty == OperationType::Mutation {
+            within("mutations", cost.fields.max(cost.subfields), MAX_MUTATIONS)?;
+        } else {
+            within("root fields", cost.fields, MAX_ROOT_FIELDS)?;
+        }
+        for variable in &operation.variable_definitions {
+            cost = cost.and(Cost::of_directives(&variable.node.directives)?);
+        }
+        Ok(cost.and(Cost::of_directives(&operation.directives)?))
+    }
+
     fn selection_set(&mut self, set: &'a SelectionSet) -> Result<Cost, ServerError> {
-        set.items
-            .iter()
-            .try_fold(Cost::default(), |total, selection| {
-                Ok(total.and(self.selection(&selection.node)?))
-            })
+        let mut selections = set.items.iter();
+        selections.try_fold(Cost::default(), |total, selection| {
+            Ok(total.and(self.selection(&selection.node)?))
+        })
     }
 
     fn selection(&mut self, selection: &'a Selection) -> Result<Cost, ServerError> {
-        Ok(match selection {
-            Selection::Field(field) => self
-                .selection_set(&field.node.selection_set.node)?
-                .under(&field.node),
-            Selection::InlineFragment(inline) => self
-                .selection_set(&inline.node.selection_set.node)?
-                .in_fragment(inline.node.directives.len()),
-            Selection::FragmentSpread(spread) => self
-                .fragment(&spread.node.fragment_name.node)?
-                .in_fragment(spread.node.directives.len()),
-        })
+        match selection {
+            Selection::Field(field) => {
+                let set = self.selection_set(&field.node.selection_set.node)?;
+                set.of_field(&field.node)
+            }
+            Selection::InlineFragment(inline) => {
+                let set = self.selection_set(&inline.node.selection_set.node)?;
+                set.in_fragment(&inline.node.directives)
+            }
+            Selection::FragmentSpread(spread) => {
+                let fragment = self.fragment(&spread.node.fragment_name.node)?;
+                fragment.in_fragment(&spread.node.directives)
+            }
+        }
     }
 
     fn fragment(&mut self, name: &'a Name) -> Result<Cost, ServerError> {
         match self.fragments.get(name) {
             Some(Some(cost)) => return Ok(*cost),
             Some(None) => {
-                return Err(ServerError::new(
-                    format!("The fragment \"{name}\" spreads itself."),
-                    None,
-                ));
+                let message = format!("The fragment \"{name}\" spreads itself.");
+                return Err(ServerError::new(message, None));
             }
             None => {}
         }
@@ -213,78 +219,11 @@ impl<'a> Walk<'a> {
             return Ok(Cost::default());
         };
         self.fragments.insert(name, None);
-        let directives = fragment.node.directives.len() as u64;
-        let cost = self
-            .selection_set(&fragment.node.selection_set.node)?
-            .and(Cost {
-                directives,
-                ..Cost::default()
-            });
+        let set = self.selection_set(&fragment.node.selection_set.node)?;
+        let cost = set.and(Cost::of_directives(&fragment.node.directives)?);
         self.fragments.insert(name, Some(cost));
         Ok(cost)
     }
-}
-
-/// Counts tokens and open brackets as a GraphQL lexer would, roughly: a float counts as three. What
-/// is no GraphQL at all is left to the parser.
-fn check_tokens(query: &str) -> Result<(), ServerError> {
-    let mut rest = query.as_bytes();
-    let (mut tokens, mut nesting) = (0, 0_usize);
-    while let Some((first, after)) = rest.split_first() {
-        rest = match first {
-            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
-                rest = after;
-                continue;
-            }
-            b'#' => {
-                rest = skip_while(after, |c| c != b'\n' && c != b'\r');
-                continue;
-            }
-            b'"' => skip_string(rest),
-            b'.' => skip_while(after, |c| c == b'.'),
-            b'(' | b'[' | b'{' => {
-                nesting += 1;
-                after
-            }
-            b')' | b']' | b'}' => {
-                nesting = nesting.saturating_sub(1);
-                after
-            }
-            c if is_word(*c) => skip_while(after, is_word),
-            _ => after,
-        };
-        tokens += 1;
-        if tokens > MAX_TOKENS || nesting > MAX_NESTING {
-            within("tokens", tokens as u64, MAX_TOKENS as u64)?;
-            within("nested brackets", nesting as u64, MAX_NESTING as u64)?;
-        }
-    }
-    Ok(())
-}
-
-const fn is_word(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || c == b'_'
-}
-
-fn skip_while(text: &[u8], belongs: impl Fn(u8) -> bool) -> &[u8] {
-    let end = text.iter().position(|c| !belongs(*c)).unwrap_or(text.len());
-    &text[end..]
-}
-
-/// What follows a string or a block string; nothing, if it does not end.
-fn skip_string(text: &[u8]) -> &[u8] {
-    let quote: &[u8] = if text.starts_with(br#"""""#) {
-        br#"""""#
-    } else {
-        b"\""
-    };
-    let mut rest = &text[quote.len()..];
-    while !rest.is_empty() && !rest.starts_with(quote) {
-        rest = rest
-            .get(if rest[0] == b'\\' { 2 } else { 1 }..)
-            .unwrap_or_default();
-    }
-    rest.get(quote.len()..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -391,8 +330,11 @@ mod tests {
         assert!(refusal(&many(500, &|_| "a".to_owned())).contains("too many fields"));
         assert!(refusal(&many(2_000, &|_| "a".to_owned())).contains("tokens"));
         assert!(
-            refusal(&format!("query Q({}) {{ a }}", "$a: Int @x ".repeat(21)))
-                .contains("directives")
+            refusal(&format!(
+                "query Q({}) {{ a }}",
+                "$a: Int @skip(if: true) ".repeat(21)
+            ))
+            .contains("directives")
         );
         let operations: String = (0..60)
             .map(|n| format!("query Q{n} {{ a b c d e f g h i }} "))
@@ -434,5 +376,21 @@ mod tests {
         ] {
             refusal(query);
         }
+    }
+
+    #[test]
+    fn an_unknown_directive_is_refused_wherever_it_is() {
+        for query in [
+            "{ __typename @aa }",
+            "{ a { b @aa } }",
+            "query Q @aa { a }",
+            "query Q($a: Int @aa) { a }",
+            "{ ... @aa { a } }",
+            "{ ...F @aa } fragment F on Q { a }",
+            "{ ...F } fragment F on Q @aa { a }",
+        ] {
+            assert_eq!(refusal(query), "Unknown directive \"aa\".", "{query}");
+        }
+        assert!(parse("{ a @skip(if: true) ... @include(if: true) { b } }").is_ok());
     }
 }

@@ -1,5 +1,4 @@
-//! What many fields of one request ask for, read once for all of them: one query per type, however
-//! long the list.
+//! Reads what many fields of one request ask for with one query per type, however long a list is.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,85 +13,75 @@ use async_graphql::{
 use events_schema::{AccountId, RoleId, account, role};
 use tokio::sync::OnceCell;
 
+use super::scalars::to_id;
 use crate::{
-    State,
-    backend::views::Scoped,
-    error::Error,
-    identity::caller::{Caller, Membership},
+    backend::views::ViewDocument, error::Error, identity::Membership, use_cases::UseCases,
 };
 
-/// Somebody with an account, as those see them who share a tenant with them.
+/// A person with an account, as other members of a tenant see them.
 #[derive(Clone, SimpleObject)]
 pub(super) struct Person {
+    /// Id of the account.
     id: ID,
+    /// First name, 1 to 100 characters.
     firstname: String,
+    /// Last name, 1 to 100 characters.
     lastname: String,
 }
 
-/// One for each request.
-pub(crate) struct Loaders {
+/// The loaders of one request.
+pub(super) struct Loaders {
     people: DataLoader<People>,
     roles: OnceCell<BTreeMap<RoleId, role::Role>>,
 }
 
-struct People(Scoped);
+struct People(Arc<UseCases>);
 
 impl Loader<AccountId> for People {
     type Value = Person;
     type Error = Arc<Error>;
 
     async fn load(&self, keys: &[AccountId]) -> Result<HashMap<AccountId, Person>, Arc<Error>> {
-        let found = self
-            .0
-            .get_all::<account::View>(keys.iter().map(|key| key.0))
-            .await
-            .map_err(Arc::new)?;
-        let person = |found: crate::backend::views::Found<account::View>| {
-            let (firstname, lastname) = (
-                found.view.firstname.as_str().to_owned(),
-                found.view.lastname.as_str().to_owned(),
-            );
-            (
-                AccountId(found.id),
-                Person {
-                    id: found.id.to_string().into(),
-                    firstname,
-                    lastname,
-                },
-            )
-        };
+        let found = self.0.accounts.get_all(keys).await.map_err(Arc::new)?;
         Ok(found.into_iter().map(person).collect())
     }
 }
 
+fn person(found: ViewDocument<account::View>) -> (AccountId, Person) {
+    let person = Person {
+        id: to_id(found.id),
+        firstname: found.view.firstname.into(),
+        lastname: found.view.lastname.into(),
+    };
+    (found.id, person)
+}
+
 impl Loaders {
-    /// Those of a request.
-    pub(crate) fn of(state: &State, _caller: &Caller) -> Self {
+    /// Makes the loaders of a request.
+    pub(super) fn new(use_cases: Arc<UseCases>) -> Self {
         Self {
-            people: DataLoader::new(People(state.views.platform()), tokio::spawn),
+            people: DataLoader::new(People(use_cases), tokio::spawn),
             roles: OnceCell::new(),
         }
     }
 
-    /// Somebody; none if their account is gone.
+    /// Reads a person; `None` if their account no longer exists.
     pub(super) async fn person(&self, account: AccountId) -> Result<Option<Person>, Error> {
-        self.people
-            .load_one(account)
-            .await
-            .map_err(|error| anyhow!("reading accounts: {error:?}").into())
+        let person = self.people.load_one(account).await;
+        person.map_err(|error| anyhow!("reading accounts: {error:?}").into())
     }
 
-    /// The tenant's custom roles.
+    /// Reads the tenant's custom roles.
     pub(super) async fn roles(
         &self,
         membership: &Membership,
     ) -> Result<&BTreeMap<RoleId, role::Role>, Error> {
         let read = || async {
-            let found = membership
-                .views
-                .get::<role::View>(membership.tenant.id)
-                .await?;
-            Ok(found.map(|found| found.view.roles).unwrap_or_default())
+            let found = membership.views.get::<role::View>(membership.tenant.id);
+            Ok(found
+                .await?
+                .map(|found| found.view.roles)
+                .unwrap_or_default())
         };
         self.roles.get_or_try_init(read).await
     }

@@ -1,37 +1,43 @@
-//! Who belongs to the tenant: invite, accept, change, remove.
+//! Members of the tenant, and invitations.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use events_schema::{
-    AccountId, BuiltInRole, EmailAddress, Id, Permission, TenantId,
-    member::{self, Membership, Status},
-    tenant,
+    BuiltInRole, EmailAddress,
+    member::{self, Status},
 };
-use events_schema::{Action, Resource};
-use mongodb::bson::{Document as Filter, doc};
-use tokio::time::Instant;
 
 use super::{
-    DateTime, Field, Success,
-    connection::{Connection, Listing, Page, one_of, page},
-    id_of,
+    connection::{Connection, connection},
+    field::FieldContext,
     loaders::Person,
-    role::Role,
+    role_object::Role,
+    scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
     tenant::Tenant,
 };
 use crate::{
-    backend::views::{Found, Scoped},
+    backend::views::ViewDocument,
     error::Error,
+    use_cases::list::{FilterBy, IndexCheck, List, OrderBy, Page, Selection},
 };
 
-/// The roles that every tenant has, each holding all that the next one holds.
+/// All members and invitations of a tenant.
+const MEMBERS: List<member::View> = List::new(&[STATUS, ROLE, EMAIL], &[BY_CREATION, BY_EMAIL]);
+const STATUS: FilterBy<member::View> = FilterBy::field("status");
+const ROLE: FilterBy<member::View> = FilterBy::field("role");
+const EMAIL: FilterBy<member::View> = FilterBy::selective("email");
+const BY_CREATION: OrderBy<member::View> = OrderBy::field("created_at");
+const BY_EMAIL: OrderBy<member::View> = OrderBy::field("email");
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| MEMBERS.check_indexes()];
+
+/// A role that every tenant has. Each role holds all permissions of the weaker ones.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "BuiltInRole")]
 pub(super) enum MemberRole {
-    /// Also ends the tenant.
+    /// Also deletes the tenant.
     Owner,
-    /// Also runs the tenant: its people, roles and settings.
+    /// Also manages members, roles and settings.
     Admin,
-    /// Also ends projects, and makes keys for machines.
+    /// Also deletes projects and manages access tokens.
     Developer,
     /// Works on projects.
     Member,
@@ -39,111 +45,136 @@ pub(super) enum MemberRole {
     Guest,
 }
 
-/// How far an invitation has come.
+/// The state of an invitation.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum MemberStatus {
-    /// Invited.
+    /// Invited, without an answer yet.
     Pending,
     /// A member.
     Accepted,
-    /// Invited, and said no.
+    /// The invitation was rejected.
     Rejected,
 }
 
-impl MemberStatus {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Accepted => "accepted",
-            Self::Rejected => "rejected",
-        }
-    }
-}
+pub(super) struct Member(pub(super) ViewDocument<member::View>);
 
-/// Somebody who belongs to the tenant, or is invited to.
-pub(super) struct Member(pub(super) Found<member::View>);
-
+/// A member of the tenant, or an invitation.
 #[Object]
 impl Member {
+    /// Id of the member: 32 lower-case hex digits. It is not the id of the account.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        to_id(self.0.id)
     }
 
-    /// The address that was invited.
+    /// The e-mail address that was invited.
     async fn email(&self) -> &str {
         self.0.view.email.as_str()
     }
 
-    /// Who it is, once they have accepted.
+    /// The person. Null until the invitation is accepted, and if the account no longer exists.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         match self.0.view.account {
-            Some(account) => Field::of(ctx).loaders().person(account).await,
+            Some(account) => FieldContext::of(ctx).loaders().person(account).await,
             None => Ok(None),
         }
     }
 
+    /// The built-in role.
     async fn role(&self) -> MemberRole {
         self.0.view.role.into()
     }
 
-    /// The tenant's own roles that they have beside it.
+    /// The custom roles beside the built-in one.
     async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
+        let field = FieldContext::of(ctx);
+        let membership = field.membership()?;
         let all = field.loaders().roles(membership).await?;
-        Ok(Some(
-            self.0
-                .view
-                .roles
-                .iter()
-                .filter_map(|id| Some(Role::of_tenant(*id, all.get(id)?, &membership.roles)))
-                .collect(),
-        ))
+        let ids = self.0.view.roles.iter();
+        let roles = ids.filter_map(|id| {
+            let role = all.get(id)?;
+            Some(Role::of_tenant(*id, role, &membership.roles))
+        });
+        Ok(Some(roles.collect()))
     }
 
+    /// The state of the invitation.
     async fn status(&self) -> MemberStatus {
         self.0.view.status.into()
     }
 
+    /// When the member was first invited.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
 
+    /// When the member was last changed.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.view.updated_at)
     }
 
-    /// Counts the changes.
+    /// The number of changes so far, the invitation included. Pass it to `update` to notice a
+    /// change that was made meanwhile.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
-/// Which members; what is absent does not matter.
+/// The caller in the tenant that the request is for.
+#[derive(SimpleObject)]
+struct Me {
+    /// The tenant.
+    tenant: Tenant,
+    /// The caller as a member. For an access token, its creator.
+    member: Member,
+    /// All permissions of this request in the tenant, such as `read_project`.
+    permissions: Vec<String>,
+}
+
+/// Which members to list. All conditions must hold; an absent one does not matter.
 #[derive(Default, InputObject)]
 struct MemberFilter {
+    /// The invitation has one of these states.
     status: Option<Vec<MemberStatus>>,
+    /// The member has one of these built-in roles.
     role: Option<Vec<MemberRole>>,
+    /// This e-mail address was invited.
     email: Option<String>,
 }
 
-/// In which order.
+/// The order of a list of members.
 #[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
 enum MemberOrder {
+    /// The oldest first.
     #[default]
     CreatedAtAsc,
+    /// The newest first.
     CreatedAtDesc,
+    /// By e-mail address.
     EmailAsc,
+    /// By e-mail address, in reverse order.
     EmailDesc,
 }
 
-#[derive(Default)]
-pub(crate) struct MemberQueries;
+impl MemberOrder {
+    const fn field(self) -> (OrderBy<member::View>, bool) {
+        match self {
+            Self::CreatedAtAsc => (BY_CREATION, false),
+            Self::CreatedAtDesc => (BY_CREATION, true),
+            Self::EmailAsc => (BY_EMAIL, false),
+            Self::EmailDesc => (BY_EMAIL, true),
+        }
+    }
+}
 
-#[Object]
-impl MemberQueries {
-    /// Who belongs to the tenant, or is invited to.
+#[derive(Default)]
+pub(super) struct Queries;
+
+#[Object(name = "MemberQueries")]
+impl Queries {
+    /// The tenant's members and invitations, by pages: `first` and `after`, or `last` and `before`.
+    /// A page has 50 members by default and at most 100. Ordered by invitation, the oldest first,
+    /// by default.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments of a Relay connection"
@@ -158,290 +189,161 @@ impl MemberQueries {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Member>>, Error> {
+        let field = FieldContext::of(ctx);
         let MemberFilter {
             status,
             role,
             email,
         } = filter.unwrap_or_default();
-        let mut filter = Filter::new();
-        one_of(
-            &mut filter,
-            "view.status",
-            status.map(|all| all.into_iter().map(|one| one.as_str().to_owned()).collect()),
-        );
-        one_of(
-            &mut filter,
-            "view.role",
-            role.map(|all| {
-                all.into_iter()
-                    .map(|one| BuiltInRole::from(one).to_string())
-                    .collect()
-            }),
-        );
-        if let Some(email) = email {
-            filter.insert(
-                "view.email",
-                EmailAddress::parse(&email)
-                    .map_err(Error::invalid("email"))?
-                    .as_str(),
-            );
-        }
-        let (order, descending) = match order_by.unwrap_or_default() {
-            MemberOrder::CreatedAtAsc => ("created_at", false),
-            MemberOrder::CreatedAtDesc => ("created_at", true),
-            MemberOrder::EmailAsc => ("email", false),
-            MemberOrder::EmailDesc => ("email", true),
-        };
-        let views = &Field::of(ctx).caller.membership()?.views;
-        let wanted = Page {
+        let status = status.map(|all| all.into_iter().map(Status::from).collect());
+        let role = role.map(|all| all.into_iter().map(BuiltInRole::from).collect());
+        let email = optional("email", email, EmailAddress::parse)?;
+        let (order, descending) = order_by.unwrap_or_default().field();
+        let selection = Selection::of(&MEMBERS)
+            .one_of::<Status>(&STATUS, status)?
+            .one_of::<BuiltInRole>(&ROLE, role)?
+            .is(&EMAIL, email)?
+            .sorted_by(&order, descending)?;
+        let page = Page {
             first,
             after,
             last,
             before,
         };
-        Ok(Some(
-            page(
-                ctx,
-                views,
-                wanted,
-                Listing {
-                    filter,
-                    order,
-                    descending,
-                },
-                Member,
-            )
-            .await?,
-        ))
+        let plain = &field.use_cases.plain;
+        let listed = plain.list(field.caller, selection, &page, field.counts());
+        Ok(Some(connection(listed.await?, Member)))
     }
 
-    /// One member or invitation.
+    /// One member or invitation. `NOT_FOUND` if the tenant has no such member.
     async fn member(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Member>, Error> {
-        let views = &Field::of(ctx).caller.membership()?.views;
-        Ok(Some(Member(
-            views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let found = field.use_cases.plain.get(field.caller, id_of(&id)?);
+        Ok(Some(Member(found.await?)))
+    }
+
+    /// The caller in the tenant that the request is for.
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<Me>, Error> {
+        let membership = FieldContext::of(ctx).membership()?;
+        let permissions = membership.permissions.iter();
+        Ok(Some(Me {
+            tenant: Tenant(membership.tenant.clone()),
+            member: Member(membership.member.clone()),
+            permissions: permissions.map(ToString::to_string).collect(),
+        }))
     }
 }
 
+/// The address to invite.
 #[derive(InputObject)]
 struct InviteMemberInput {
+    /// The e-mail address, such as `ada@example.com`.
     email: String,
+    /// The built-in role. `FORBIDDEN` for one with permissions that you lack.
     role: MemberRole,
 }
 
+/// The link of an invitation.
 #[derive(InputObject)]
 struct InvitationInput {
-    /// The token in the mail's link.
+    /// The token in the link of the mail.
     #[graphql(secret)]
     token: String,
 }
 
+/// The change of a member.
 #[derive(InputObject)]
 struct UpdateMemberInput {
+    /// The member.
     id: ID,
+    /// The new built-in role. `FORBIDDEN` for one with permissions that you lack.
     role: MemberRole,
-    /// The revision that was read; at any other, nothing is changed and the answer is CONFLICT.
+    /// The revision that you have read. If the member has another one, nothing is changed and the
+    /// error is `CONFLICT`.
     revision: Option<i64>,
 }
 
-/// Who belongs to the tenant.
-pub(crate) struct MemberMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "MemberMutations")]
+impl Mutations {
+    /// Changes of members and invitations.
+    async fn member(&self) -> Option<MemberMutation> {
+        Some(MemberMutation)
+    }
+}
+
+pub(super) struct MemberMutation;
+
+/// Changes of members and invitations.
 #[Object(serial)]
 impl MemberMutation {
-    /// Invites an address by a mail with a link that is good for seven days; said again, it sends
-    /// another. Nobody can make anybody more than they are themselves.
+    /// Invites an e-mail address by a mail with a link, which is valid for seven days. A repeated
+    /// invitation sends another mail, and the link before is no longer valid. `CONFLICT` if the
+    /// address belongs to a member.
     async fn invite(
         &self,
         ctx: &Context<'_>,
         input: InviteMemberInput,
     ) -> Result<Option<Member>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let email = EmailAddress::parse(&input.email).map_err(Error::invalid("email"))?;
-        let known = membership
-            .views
-            .find_one::<member::View>(doc! { "view.email": email.as_str() })
-            .await?;
-        let id = known.map_or(field.command_id()?.0, |known| known.id);
-        let (tenant_name, held) = (
-            membership.tenant.view.name.clone(),
-            membership.rights.clone(),
-        );
-        let invite = member::Command::Invite {
-            email,
-            role: input.role.into(),
-            tenant_name,
-            held,
-        };
-        field
-            .send::<member::View>(&membership.views, id, invite)
-            .await?;
-        Ok(Some(Member(
-            membership.views.get(id).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let email = parsed("email", &input.email, EmailAddress::parse)?;
+        let members = &field.use_cases.members;
+        let id = field.command_id()?;
+        let invited = members.invite(field.caller, id, email, input.role.into());
+        Ok(Some(Member(invited.await?)))
     }
 
-    /// Accepts the invitation to the caller's own address.
+    /// Accepts the invitation to your own e-mail address, which must be verified. Answers the
+    /// tenant. `BAD_USER_INPUT` if the link is for another address or no longer valid.
     async fn accept_invitation(
         &self,
         ctx: &Context<'_>,
         input: InvitationInput,
     ) -> Result<Option<Tenant>, Error> {
-        let field = Field::of(ctx);
-        let identity = field.caller.person()?;
-        let (tenant, views, id, challenge) = open(&field, &input.token).await?;
-        let (account, email) = (identity.account_id(), identity.account.view.email.clone());
-        let accept = member::Command::Accept {
-            challenge,
-            account,
-            email,
-        };
-        let revision = field
-            .send::<member::View>(&views, id, accept)
-            .await
-            .map_err(|error| error.if_missing(wrong_link))?;
-        let deadline = Instant::now() + field.state.config.command_timeout();
-        if field
-            .platform()
-            .wait_for::<Membership>(id, revision, deadline)
-            .await?
-        {
-            Ok(Some(Tenant(tenant)))
-        } else {
-            Err(Error::Pending(field.command_id()?))
-        }
+        let field = FieldContext::of(ctx);
+        let (members, id) = (&field.use_cases.members, field.command_id()?);
+        let tenant = members.accept(field.caller, id, &input.token).await?;
+        Ok(Some(Tenant(tenant)))
     }
 
-    /// Refuses the invitation to the caller's own address.
+    /// Rejects the invitation to your own e-mail address. `BAD_USER_INPUT` if the link is for
+    /// another address or no longer valid.
     async fn reject_invitation(
         &self,
         ctx: &Context<'_>,
         input: InvitationInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let email = field.caller.person()?.account.view.email.clone();
-        let (_, views, id, challenge) = open(&field, &input.token).await?;
-        let reject = member::Command::Reject { challenge, email };
-        field
-            .send::<member::View>(&views, id, reject)
-            .await
-            .map_err(|error| error.if_missing(wrong_link))?;
+        let field = FieldContext::of(ctx);
+        let (members, id) = (&field.use_cases.members, field.command_id()?);
+        members.reject(field.caller, id, &input.token).await?;
         Success::yes()
     }
 
-    /// Gives a member another role. A tenant keeps an owner.
+    /// Changes the built-in role of a member. `FORBIDDEN` if the member has permissions that you
+    /// lack; `CONFLICT` if the tenant would lose its last owner.
     async fn update(
         &self,
         ctx: &Context<'_>,
         input: UpdateMemberInput,
     ) -> Result<Option<Member>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let id = id_of(&input.id)?;
-        ensure_no_stronger(membership, id).await?;
-        let other_owner = other_owner(&membership.views, id).await?;
-        let change = member::Command::ChangeRole {
-            role: input.role.into(),
-            held: membership.rights.clone(),
-            other_owner,
-        };
-        field
-            .send_at::<member::View>(&membership.views, id, input.revision, change)
-            .await?;
-        Ok(Some(Member(
-            membership.views.get(id).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let (member, role) = (id_of(&input.id)?, input.role.into());
+        let expected = expected(input.revision)?;
+        let (members, id) = (&field.use_cases.members, field.command_id()?);
+        let changed = members.change_role(field.caller, id, member, role, expected);
+        Ok(Some(Member(changed.await?)))
     }
 
-    /// Removes a member, or withdraws an invitation. Everybody may remove themselves. A tenant
-    /// keeps an owner.
+    /// Removes a member, or withdraws an invitation. Every member may remove themselves.
+    /// `FORBIDDEN` if the member has permissions that you lack; `CONFLICT` if the tenant would lose
+    /// its last owner.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let by = field.caller.identity()?;
-        let own = by.session().is_some() && *id == membership.member.id.to_string();
-        if !own
-            && !membership
-                .rights
-                .contains(&Permission(Action::Delete, Resource::Member))
-        {
-            return Err(Error::Forbidden);
-        }
-        let id = id_of(&id)?;
-        if !own {
-            ensure_no_stronger(membership, id).await?;
-        }
-        let other_owner = other_owner(&membership.views, id).await?;
-        let by: Option<AccountId> = own.then(|| by.account_id());
-        let remove = member::Command::Remove {
-            held: membership.rights.clone(),
-            by,
-            other_owner,
-        };
-        field
-            .send::<member::View>(&membership.views, id, remove)
-            .await?;
+        let field = FieldContext::of(ctx);
+        let (members, member) = (&field.use_cases.members, id_of(&id)?);
+        let command = field.command_id()?;
+        members.remove(field.caller, command, member).await?;
         Success::yes()
     }
-}
-
-/// Reads an invitation's token: to which tenant, and which of its members.
-async fn open(
-    field: &Field<'_>,
-    token: &str,
-) -> Result<(Found<tenant::View>, Scoped, Id, events_schema::ChallengeId), Error> {
-    let (tenant, member, challenge) = field
-        .state
-        .config
-        .secret
-        .open_invitation_token(token)
-        .ok_or_else(wrong_link)?;
-    let tenant = field
-        .platform()
-        .get::<tenant::View>(tenant)
-        .await?
-        .ok_or_else(wrong_link)?;
-    let views = field.state.views.of(&tenant)?;
-    debug_assert_eq!(views.tenant(), TenantId::Tenant(tenant.id));
-    Ok((tenant, views, member.0, challenge))
-}
-
-fn wrong_link() -> Error {
-    Error::input(
-        "token",
-        "The invitation is not for you, or no longer valid.",
-    )
-}
-
-/// Nobody takes away what they could not give: whoever has more rights, by whatever roles, is out
-/// of the caller's reach.
-async fn ensure_no_stronger(
-    membership: &crate::identity::caller::Membership,
-    member: Id,
-) -> Result<(), Error> {
-    let found = membership
-        .views
-        .get::<member::View>(member)
-        .await?
-        .ok_or(Error::NotFound)?;
-    if membership
-        .roles
-        .of_member(&found.view)
-        .is_subset(&membership.rights)
-    {
-        Ok(())
-    } else {
-        Err(Error::Forbidden)
-    }
-}
-
-/// An owner beside this member, if there is one: whoever ends an ownership must name one who stays.
-async fn other_owner(views: &Scoped, member: Id) -> Result<Option<events_schema::MemberId>, Error> {
-    let owner = doc! { "view.role": "owner", "view.status": "accepted", "_id": { "$ne": member.to_string() } };
-    Ok(views
-        .find_one::<member::View>(owner)
-        .await?
-        .map(|found| events_schema::MemberId(found.id)))
 }

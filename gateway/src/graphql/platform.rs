@@ -1,34 +1,42 @@
-//! What the platform's administrators see: what belongs to no tenant. They see no tenant's data.
+//! What the platform's administrators see: what belongs to no tenant.
 
 use async_graphql::{Context, Object};
-use events_schema::{EmailAddress, account, tenant};
-use mongodb::bson::{Document as Filter, doc};
+use events_schema::EmailAddress;
 
 use super::{
-    Field,
-    connection::{Connection, Listing, Page, page},
+    connection::{Connection, connection},
+    field::FieldContext,
     profile::User,
+    scalars::optional,
     tenant::Tenant,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    use_cases::list::{IndexCheck, Page},
+};
+
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
+
+pub(super) use async_graphql::EmptyMutation as Mutations;
 
 #[derive(Default)]
-pub(crate) struct PlatformQueries;
+pub(super) struct Queries;
 
-#[Object]
-impl PlatformQueries {
-    /// For the platform's administrators.
+#[Object(name = "PlatformQueries")]
+impl Queries {
+    /// For the platform's administrators. They see no tenant's data.
     async fn platform(&self) -> Option<PlatformQuery> {
         Some(PlatformQuery)
     }
 }
 
-/// For the platform's administrators.
-pub(crate) struct PlatformQuery;
+pub(super) struct PlatformQuery;
 
+/// For the platform's administrators. They see no tenant's data.
 #[Object]
 impl PlatformQuery {
-    /// All tenants, the latest first.
+    /// All tenants, the newest first, by pages: `first` and `after`, or `last` and `before`. A page
+    /// has 50 tenants by default and at most 100.
     async fn tenants(
         &self,
         ctx: &Context<'_>,
@@ -37,24 +45,20 @@ impl PlatformQuery {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Tenant>>, Error> {
-        let listing = Listing {
-            filter: doc! {},
-            order: "created_at",
-            descending: true,
-        };
-        let wanted = Page {
+        let field = FieldContext::of(ctx);
+        let page = Page {
             first,
             after,
             last,
             before,
         };
-        Ok(Some(
-            page::<tenant::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, Tenant)
-                .await?,
-        ))
+        let tenants = &field.use_cases.tenants;
+        let listed = tenants.list_all(&page, field.counts()).await?;
+        Ok(Some(connection(listed, Tenant)))
     }
 
-    /// All accounts, the latest first.
+    /// All accounts, or those with this e-mail address, the newest first, by pages: `first` and
+    /// `after`, or `last` and `before`. A page has 50 accounts by default and at most 100.
     async fn accounts(
         &self,
         ctx: &Context<'_>,
@@ -64,29 +68,16 @@ impl PlatformQuery {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<User>>, Error> {
-        let mut filter = Filter::new();
-        if let Some(email) = email {
-            filter.insert(
-                "view.email",
-                EmailAddress::parse(&email)
-                    .map_err(Error::invalid("email"))?
-                    .as_str(),
-            );
-        }
-        let listing = Listing {
-            filter,
-            order: "created_at",
-            descending: true,
-        };
-        let wanted = Page {
+        let field = FieldContext::of(ctx);
+        let email = optional("email", email, EmailAddress::parse)?;
+        let page = Page {
             first,
             after,
             last,
             before,
         };
-        Ok(Some(
-            page::<account::View, _>(ctx, &Field::of(ctx).platform(), wanted, listing, User)
-                .await?,
-        ))
+        let accounts = &field.use_cases.accounts;
+        let listed = accounts.list(email, &page, field.counts()).await?;
+        Ok(Some(connection(listed, User)))
     }
 }

@@ -1,74 +1,97 @@
 //! The caller's own profile.
-//!
-//! A user's address and password are in `account.rs`, since changing them takes a proof.
 
 use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::{PersonName, account};
 
-use super::{DateTime, Field};
-use crate::{backend::views::Found, error::Error};
+use super::{
+    field::FieldContext,
+    scalars::{DateTime, optional, to_id},
+};
+use crate::{backend::views::ViewDocument, error::Error, use_cases::list::IndexCheck};
+
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
+
+pub(super) struct User(pub(super) ViewDocument<account::View>);
 
 /// A person with an account, as they see themselves.
-pub(super) struct User(pub(super) Found<account::View>);
-
 #[Object]
 impl User {
+    /// Id of the account: 32 lower-case hex digits.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        to_id(self.0.id)
     }
 
+    /// The e-mail address of the account.
     async fn email(&self) -> &str {
         self.0.view.email.as_str()
     }
 
+    /// First name, 1 to 100 characters.
     async fn firstname(&self) -> &str {
         self.0.view.firstname.as_str()
     }
 
+    /// Last name, 1 to 100 characters.
     async fn lastname(&self) -> &str {
         self.0.view.lastname.as_str()
     }
 
-    /// Whether the address was proved.
+    /// Whether the e-mail address is verified.
     async fn verified(&self) -> bool {
         self.0.view.verified
     }
 
+    /// When the account was registered.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
 
+    /// When the account was last changed.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.view.updated_at)
     }
 
-    /// Counts the changes.
+    /// The number of changes so far, the registration included.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
 #[derive(Default)]
-pub(crate) struct ProfileQuery;
+pub(super) struct Queries;
 
-#[Object]
-impl ProfileQuery {
-    /// Who is logged in.
+#[Object(name = "ProfileQueries")]
+impl Queries {
+    /// The person who is logged in.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<User>, Error> {
-        Ok(Some(User(Field::of(ctx).caller.person()?.account.clone())))
+        let identity = FieldContext::of(ctx).caller.person()?;
+        Ok(Some(User(identity.account.clone())))
     }
 }
 
-/// What to change; what is absent stays.
+/// The change of a profile. An absent field stays as it is.
 #[derive(InputObject)]
 struct UpdateProfileInput {
+    /// 1 to 100 characters.
     firstname: Option<String>,
+    /// 1 to 100 characters.
     lastname: Option<String>,
 }
 
-/// The caller's own profile.
-pub(crate) struct ProfileMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "ProfileMutations")]
+impl Mutations {
+    /// Changes of the caller's own profile.
+    async fn profile(&self) -> Option<ProfileMutation> {
+        Some(ProfileMutation)
+    }
+}
+
+pub(super) struct ProfileMutation;
+
+/// Changes of the caller's own profile.
 #[Object(serial)]
 impl ProfileMutation {
     /// Changes the caller's names.
@@ -77,18 +100,11 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         input: UpdateProfileInput,
     ) -> Result<Option<User>, Error> {
-        let field = Field::of(ctx);
-        let id = field.caller.person()?.account.id;
-        let parse = |name: Option<String>| name.as_deref().map(PersonName::parse).transpose();
-        let command = account::Command::UpdateProfile {
-            firstname: parse(input.firstname).map_err(Error::invalid("firstname"))?,
-            lastname: parse(input.lastname).map_err(Error::invalid("lastname"))?,
-        };
-        field
-            .send::<account::View>(&field.platform(), id, command)
-            .await?;
-        Ok(Some(User(
-            field.platform().get(id).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let firstname = optional("firstname", input.firstname, PersonName::parse)?;
+        let lastname = optional("lastname", input.lastname, PersonName::parse)?;
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        let updated = accounts.update_profile(field.caller, id, firstname, lastname);
+        Ok(Some(User(updated.await?)))
     }
 }

@@ -1,102 +1,142 @@
-//! Projects: the example area. What belongs to a tenant looks like this.
+//! Projects: the example of a plain area.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 use events_schema::{Description, Name, project, project::Status};
-use mongodb::bson::{Document as Filter, doc};
 
 use super::{
-    DateTime, Field, Success,
-    connection::{Connection, Listing, Page, one_of, page},
-    id_of,
+    connection::{Connection, connection},
+    field::FieldContext,
     loaders::Person,
+    scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
     tenant::Tenant,
 };
-use crate::{backend::views::Found, error::Error};
+use crate::{
+    backend::views::ViewDocument,
+    error::Error,
+    use_cases::{
+        list::{FilterBy, IndexCheck, List, OrderBy, Page, Selection},
+        plain::Change,
+    },
+};
 
-/// How a project stands.
+/// All projects of a tenant.
+const PROJECTS: List<project::View> = List::new(&[STATUS, NAME], &[BY_CREATION, BY_NAME]);
+const STATUS: FilterBy<project::View> = FilterBy::field("status");
+const NAME: FilterBy<project::View> = FilterBy::selective("name");
+const BY_CREATION: OrderBy<project::View> = OrderBy::field("created_at");
+const BY_NAME: OrderBy<project::View> = OrderBy::field("name");
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| PROJECTS.check_indexes()];
+
+/// The state of work on a project.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum ProjectStatus {
-    /// Under way.
+    /// Work is under way.
     Active,
-    /// Resting.
+    /// Work is paused.
     OnHold,
-    /// Done.
+    /// Work is done.
     Completed,
-    /// Out of sight.
+    /// The project is kept for reference only.
     Archived,
 }
 
-/// Something that the tenant works on.
-struct Project(Found<project::View>);
+struct Project(ViewDocument<project::View>);
 
+/// A project that the tenant works on.
 #[Object]
 impl Project {
+    /// Id of the project: 32 lower-case hex digits.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        to_id(self.0.id)
     }
 
+    /// Name of the project, 1 to 100 characters. Several projects may have the same name.
     async fn name(&self) -> &str {
         self.0.view.name.as_str()
     }
 
+    /// Description of the project; empty if there is none.
     async fn description(&self) -> &str {
         self.0.view.description.as_str()
     }
 
+    /// The state of work.
     async fn status(&self) -> ProjectStatus {
         self.0.view.status.into()
     }
 
+    /// The person who created the project, by session or access token. Null if the account no
+    /// longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
-        Field::of(ctx).loaders().person(self.0.view.creator).await
+        let loaders = FieldContext::of(ctx).loaders();
+        loaders.person(self.0.view.creator).await
     }
 
-    /// Whose it is.
+    /// The tenant that the project belongs to.
     async fn tenant(&self, ctx: &Context<'_>) -> Result<Option<Tenant>, Error> {
-        Ok(Some(Tenant(
-            Field::of(ctx).caller.membership()?.tenant.clone(),
-        )))
+        let membership = FieldContext::of(ctx).membership()?;
+        Ok(Some(Tenant(membership.tenant.clone())))
     }
 
+    /// When the project was created.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
 
+    /// When the project was last changed.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.view.updated_at)
     }
 
-    /// Counts the changes.
+    /// The number of changes so far, the creation included. Pass it to `update` or `delete` to
+    /// notice a change that was made meanwhile.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
-/// Which projects; what is absent does not matter.
+/// Which projects to list. All conditions must hold; an absent one does not matter.
 #[derive(Default, InputObject)]
 struct ProjectFilter {
+    /// The project has one of these states.
     status: Option<Vec<ProjectStatus>>,
-    /// The whole name, as it is written.
+    /// The project has exactly this name.
     name: Option<String>,
 }
 
-/// In which order.
+/// The order of a list of projects.
 #[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
 enum ProjectOrder {
+    /// The oldest first.
     #[default]
     CreatedAtAsc,
+    /// The newest first.
     CreatedAtDesc,
+    /// By name, in the order of character codes.
     NameAsc,
+    /// By name, in the reverse order of character codes.
     NameDesc,
 }
 
-#[derive(Default)]
-pub(crate) struct ProjectQueries;
+impl ProjectOrder {
+    const fn field(self) -> (OrderBy<project::View>, bool) {
+        match self {
+            Self::CreatedAtAsc => (BY_CREATION, false),
+            Self::CreatedAtDesc => (BY_CREATION, true),
+            Self::NameAsc => (BY_NAME, false),
+            Self::NameDesc => (BY_NAME, true),
+        }
+    }
+}
 
-#[Object]
-impl ProjectQueries {
-    /// The tenant's projects.
+#[derive(Default)]
+pub(super) struct Queries;
+
+#[Object(name = "ProjectQueries")]
+impl Queries {
+    /// The tenant's projects, by pages: `first` and `after`, or `last` and `before`. A page has 50
+    /// projects by default and at most 100. Ordered by creation, the oldest first, by default.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments of a Relay connection"
@@ -111,158 +151,144 @@ impl ProjectQueries {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Project>>, Error> {
-        let ProjectFilter { status, name } = filter.unwrap_or_default();
-        let mut filter = Filter::new();
-        one_of(
-            &mut filter,
-            "view.status",
-            status.map(|all| {
-                all.into_iter()
-                    .map(|one| Status::from(one).as_str().to_owned())
-                    .collect()
-            }),
-        );
-        if let Some(name) = name {
-            filter.insert(
-                "view.name",
-                Name::parse(&name).map_err(Error::invalid("name"))?.as_str(),
-            );
-        }
-        let (order, descending) = match order_by.unwrap_or_default() {
-            ProjectOrder::CreatedAtAsc => ("created_at", false),
-            ProjectOrder::CreatedAtDesc => ("created_at", true),
-            ProjectOrder::NameAsc => ("name", false),
-            ProjectOrder::NameDesc => ("name", true),
-        };
-        let views = &Field::of(ctx).caller.membership()?.views;
-        let wanted = Page {
+        let field = FieldContext::of(ctx);
+        let filter = filter.unwrap_or_default();
+        let status = filter
+            .status
+            .map(|all| all.into_iter().map(Status::from).collect());
+        let name = optional("name", filter.name, Name::parse)?;
+        let (order, descending) = order_by.unwrap_or_default().field();
+        let selection = Selection::of(&PROJECTS)
+            .one_of::<Status>(&STATUS, status)?
+            .is(&NAME, name)?
+            .sorted_by(&order, descending)?;
+        let page = Page {
             first,
             after,
             last,
             before,
         };
-        Ok(Some(
-            page(
-                ctx,
-                views,
-                wanted,
-                Listing {
-                    filter,
-                    order,
-                    descending,
-                },
-                Project,
-            )
-            .await?,
-        ))
+        let plain = &field.use_cases.plain;
+        let listed = plain.list(field.caller, selection, &page, field.counts());
+        Ok(Some(connection(listed.await?, Project)))
     }
 
-    /// One project.
+    /// One project. `NOT_FOUND` if the tenant has no such project.
     async fn project(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Project>, Error> {
-        let views = &Field::of(ctx).caller.membership()?.views;
-        Ok(Some(Project(
-            views.get(id_of(&id)?).await?.ok_or(Error::NotFound)?,
-        )))
+        let field = FieldContext::of(ctx);
+        let found = field.use_cases.plain.get(field.caller, id_of(&id)?);
+        Ok(Some(Project(found.await?)))
     }
 }
 
+/// The data of a new project.
 #[derive(InputObject)]
 struct CreateProjectInput {
+    /// 1 to 100 characters.
     name: String,
+    /// Empty by default.
     description: Option<String>,
-    /// Active by default.
+    /// `ACTIVE` by default.
     status: Option<ProjectStatus>,
 }
 
-/// What to change; what is absent stays.
+/// The change of a project. An absent field stays as it is.
 #[derive(InputObject)]
 struct UpdateProjectInput {
+    /// The project.
     id: ID,
+    /// 1 to 100 characters.
     name: Option<String>,
+    /// The new description; an empty text deletes it.
     description: Option<String>,
+    /// The new state of work.
     status: Option<ProjectStatus>,
-    /// The revision that was read; at any other, nothing is changed and the answer is CONFLICT.
+    /// The revision that you have read. If the project has another one, nothing is changed and the
+    /// error is `CONFLICT`.
     revision: Option<i64>,
 }
 
+/// The project to delete.
 #[derive(InputObject)]
 struct DeleteProjectInput {
+    /// The project.
     id: ID,
-    /// The revision that was read; at any other, nothing is ended and the answer is CONFLICT.
+    /// The revision that you have read. If the project has another one, nothing is deleted and the
+    /// error is `CONFLICT`.
     revision: Option<i64>,
 }
 
-/// Projects.
-pub(crate) struct ProjectMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "ProjectMutations")]
+impl Mutations {
+    /// Changes of projects.
+    async fn project(&self) -> Option<ProjectMutation> {
+        Some(ProjectMutation)
+    }
+}
+
+pub(super) struct ProjectMutation;
+
+/// Changes of projects.
 #[Object(serial)]
 impl ProjectMutation {
-    /// Begins a project.
+    /// Creates a project.
     async fn create(
         &self,
         ctx: &Context<'_>,
         input: CreateProjectInput,
     ) -> Result<Option<Project>, Error> {
-        let field = Field::of(ctx);
-        let views = &field.caller.membership()?.views;
+        let field = FieldContext::of(ctx);
+        let description = input.description.unwrap_or_default();
         let create = project::Command::Create {
-            name: Name::parse(&input.name).map_err(Error::invalid("name"))?,
-            description: Description::parse(&input.description.unwrap_or_default())
-                .map_err(Error::invalid("description"))?,
+            name: parsed("name", &input.name, Name::parse)?,
+            description: parsed("description", &description, Description::parse)?,
             status: input.status.map_or(Status::Active, Status::from),
             creator: field.caller.identity()?.account_id(),
         };
-        let id = field.command_id()?.0;
-        field.send::<project::View>(views, id, create).await?;
-        Ok(Some(Project(views.get(id).await?.ok_or(Error::NotFound)?)))
+        let plain = &field.use_cases.plain;
+        let created = plain.create(field.caller, field.command_id()?, create);
+        Ok(Some(Project(created.await?)))
     }
 
-    /// Changes a project.
+    /// Changes a project. `NOT_FOUND` if the tenant has no such project.
     async fn update(
         &self,
         ctx: &Context<'_>,
         input: UpdateProjectInput,
     ) -> Result<Option<Project>, Error> {
-        let field = Field::of(ctx);
-        let views = &field.caller.membership()?.views;
+        let field = FieldContext::of(ctx);
         let update = project::Command::Update {
-            name: input
-                .name
-                .as_deref()
-                .map(Name::parse)
-                .transpose()
-                .map_err(Error::invalid("name"))?,
-            description: input
-                .description
-                .as_deref()
-                .map(Description::parse)
-                .transpose()
-                .map_err(Error::invalid("description"))?,
+            name: optional("name", input.name, Name::parse)?,
+            description: optional("description", input.description, Description::parse)?,
             status: input.status.map(Status::from),
         };
-        let id = id_of(&input.id)?;
-        field
-            .send_at::<project::View>(views, id, input.revision, update)
-            .await?;
-        Ok(Some(Project(views.get(id).await?.ok_or(Error::NotFound)?)))
+        let change = Change {
+            command: field.command_id()?,
+            id: id_of(&input.id)?,
+            expected: expected(input.revision)?,
+            payload: update,
+        };
+        let changed = field.use_cases.plain.change(field.caller, change);
+        Ok(Some(Project(changed.await?)))
     }
 
-    /// Ends a project.
+    /// Deletes a project for ever. `NOT_FOUND` if the tenant has no such project.
     async fn delete(
         &self,
         ctx: &Context<'_>,
         input: DeleteProjectInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let views = &field.caller.membership()?.views;
-        field
-            .send_at::<project::View>(
-                views,
-                id_of(&input.id)?,
-                input.revision,
-                project::Command::Delete,
-            )
-            .await?;
+        let field = FieldContext::of(ctx);
+        let change = Change::<project::View> {
+            command: field.command_id()?,
+            id: id_of(&input.id)?,
+            expected: expected(input.revision)?,
+            payload: project::Command::Delete,
+        };
+        field.use_cases.plain.delete(field.caller, change).await?;
         Success::yes()
     }
 }

@@ -1,302 +1,209 @@
 //! Roles: the built-in ones, and those that a tenant makes for itself.
 //!
-//! A tenant has at most a hundred, so they come as a list and not by pages.
+//! A tenant has at most a hundred, so they are one list without pages.
 
 use std::collections::BTreeSet;
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::{
-    BuiltInRole, Id, Name, Permission, Permissions, RoleId, member,
-    role::{self, Parent},
+    BuiltInRole, Name, Permission, Permissions, RoleId,
+    role::{Command, Parent},
 };
 
-use super::{Field, Success, id_of, member::Member};
-use crate::{access::rights::RoleRights, error::Error, identity::caller::Membership};
+use super::{
+    field::FieldContext,
+    member::Member,
+    role_object::Role,
+    scalars::{Success, id_of, optional, parsed},
+};
+use crate::{error::Error, use_cases::list::IndexCheck};
 
-/// What somebody may be in a tenant.
-#[derive(SimpleObject)]
-pub(super) struct Role {
-    /// For a built-in role, its name.
-    id: ID,
-    name: String,
-    /// Whether it is one that every tenant has, and that cannot be changed.
-    built_in: bool,
-    /// What it holds by itself, such as `read_project`.
-    permissions: Vec<String>,
-    /// The roles that it inherits from.
-    inherits: Vec<ID>,
-    /// All that it holds, by itself and by inheritance.
-    effective_permissions: Vec<String>,
-}
-
-impl Role {
-    fn of_every_tenant(role: BuiltInRole, rights: &RoleRights) -> Self {
-        Self {
-            id: role.as_str().into(),
-            name: role.as_str().to_owned(),
-            built_in: true,
-            permissions: texts(role.own()),
-            inherits: role
-                .inherits()
-                .into_iter()
-                .map(|lower| lower.as_str().into())
-                .collect(),
-            effective_permissions: texts(&rights.of(Parent::BuiltIn(role))),
-        }
-    }
-
-    pub(super) fn of_tenant(id: RoleId, role: &role::Role, rights: &RoleRights) -> Self {
-        let parent = |parent: &Parent| match parent {
-            Parent::BuiltIn(role) => role.as_str().into(),
-            Parent::Custom(id) => id.to_string().into(),
-        };
-        Self {
-            id: id.to_string().into(),
-            name: role.name.as_str().to_owned(),
-            built_in: false,
-            permissions: texts(&role.permissions),
-            inherits: role.inherits.iter().map(parent).collect(),
-            effective_permissions: texts(&rights.of(Parent::Custom(id))),
-        }
-    }
-}
-
-fn texts<'a>(permissions: impl IntoIterator<Item = &'a Permission>) -> Vec<String> {
-    permissions.into_iter().map(ToString::to_string).collect()
-}
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
 
 #[derive(Default)]
-pub(crate) struct RoleQueries;
+pub(super) struct Queries;
 
-#[Object]
-impl RoleQueries {
-    /// All roles of the tenant, the built-in ones first.
+#[Object(name = "RoleQueries")]
+impl Queries {
+    /// All roles of the tenant: the built-in ones, the strongest first, then the custom ones.
     async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let custom = field.loaders().roles(membership).await?;
-        let built_in = BuiltInRole::ALL
-            .into_iter()
-            .rev()
-            .map(|role| Role::of_every_tenant(role, &membership.roles));
-        Ok(Some(
-            built_in
-                .chain(
-                    custom
-                        .iter()
-                        .map(|(id, role)| Role::of_tenant(*id, role, &membership.roles)),
-                )
-                .collect(),
-        ))
+        let field = FieldContext::of(ctx);
+        let membership = field.membership()?;
+        let held = &membership.roles;
+        let custom = field.loaders().roles(membership).await?.iter();
+        let custom = custom.map(|(id, role)| Role::of_tenant(*id, role, held));
+        let built_in = BuiltInRole::ALL.into_iter().rev();
+        let built_in = built_in.map(|role| Role::of_every_tenant(role, held));
+        Ok(Some(built_in.chain(custom).collect()))
     }
 
-    /// One role.
+    /// One role. `NOT_FOUND` if the tenant has no such role.
     async fn role(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Role>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
+        let field = FieldContext::of(ctx);
+        let membership = field.membership()?;
         if let Ok(role) = BuiltInRole::parse(&id) {
             return Ok(Some(Role::of_every_tenant(role, &membership.roles)));
         }
-        let id = RoleId(id_of(&id)?);
-        let role = field
-            .loaders()
-            .roles(membership)
-            .await?
-            .get(&id)
-            .ok_or(Error::NotFound)?;
+        let id = id_of(&id)?;
+        let custom = field.loaders().roles(membership).await?;
+        let role = custom.get(&id).ok_or(Error::NotFound)?;
         Ok(Some(Role::of_tenant(id, role, &membership.roles)))
     }
 }
 
+/// The data of a new role.
 #[derive(InputObject)]
 struct CreateRoleInput {
+    /// 1 to 100 characters. `CONFLICT` if another role of the tenant has this name.
     name: String,
-    /// Such as `read_project`.
+    /// The permissions that the role holds by itself, such as `read_project`.
     permissions: Vec<String>,
-    /// Ids of roles whose permissions it also holds.
+    /// Ids of the roles whose permissions it holds, too. None by default.
     inherits: Option<Vec<ID>>,
 }
 
-/// What to change; what is absent stays.
+/// The change of a role. An absent field stays as it is.
 #[derive(InputObject)]
 struct UpdateRoleInput {
+    /// The role. `FORBIDDEN` for a built-in one.
     id: ID,
+    /// 1 to 100 characters. `CONFLICT` if another role of the tenant has this name.
     name: Option<String>,
-    /// All permissions, anew.
+    /// Replaces all permissions.
     permissions: Option<Vec<String>>,
-    /// All roles that it inherits from, anew.
+    /// Replaces all roles that it inherits from.
     inherits: Option<Vec<ID>>,
 }
 
+/// A custom role and a member.
 #[derive(InputObject)]
 struct AssignRoleInput {
+    /// Id of the member.
     member: ID,
+    /// Id of the custom role. `FORBIDDEN` for a built-in one.
     role: ID,
 }
 
-/// The tenant's own roles.
-pub(crate) struct RoleMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "RoleMutations")]
+impl Mutations {
+    /// Changes of custom roles.
+    async fn role(&self) -> Option<RoleMutation> {
+        Some(RoleMutation)
+    }
+}
+
+pub(super) struct RoleMutation;
+
+/// Changes of custom roles.
 #[Object(serial)]
 impl RoleMutation {
-    /// Makes a role. Nobody can grant what they do not hold.
+    /// Creates a custom role. `FORBIDDEN` if it would hold permissions that you lack;
+    /// `LIMIT_REACHED` if the tenant has 100 custom roles.
     async fn create(
         &self,
         ctx: &Context<'_>,
         input: CreateRoleInput,
     ) -> Result<Option<Role>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let create = role::Command::Create {
-            name: Name::parse(&input.name).map_err(Error::invalid("name"))?,
-            permissions: permissions(&input.permissions)?,
-            inherits: parents(&input.inherits.unwrap_or_default())?,
-            held: membership.rights.clone(),
+        let field = FieldContext::of(ctx);
+        let create = Command::Create {
+            name: parsed("name", &input.name, Name::parse)?,
+            permissions: parse_permissions("permissions", &input.permissions)?,
+            inherits: parse_parents(&input.inherits.unwrap_or_default())?,
         };
-        send(&field, membership, create).await?;
-        shown(&field, membership, RoleId(field.command_id()?.0)).await
+        let id = field.command_id()?;
+        let roles = &field.use_cases.roles;
+        let created = roles.save(field.caller, id, RoleId(id.0), create);
+        Ok(Some(Role::changed(&created.await?)))
     }
 
-    /// Changes a role; whoever has it holds the new permissions at once.
+    /// Changes a custom role. Its members hold the new permissions at once. `FORBIDDEN` if it has
+    /// or would have permissions that you lack.
     async fn update(
         &self,
         ctx: &Context<'_>,
         input: UpdateRoleInput,
     ) -> Result<Option<Role>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let role = custom(&input.id)?;
-        let update = role::Command::Update {
+        let field = FieldContext::of(ctx);
+        let role = custom_id(&input.id)?;
+        let permissions = input.permissions.as_deref();
+        let permissions = permissions.map(|texts| parse_permissions("permissions", texts));
+        let update = Command::Update {
             role,
-            name: input
-                .name
-                .as_deref()
-                .map(Name::parse)
-                .transpose()
-                .map_err(Error::invalid("name"))?,
-            permissions: input.permissions.as_deref().map(permissions).transpose()?,
-            inherits: input.inherits.as_deref().map(parents).transpose()?,
-            held: membership.rights.clone(),
+            name: optional("name", input.name, Name::parse)?,
+            permissions: permissions.transpose()?,
+            inherits: input.inherits.as_deref().map(parse_parents).transpose()?,
         };
-        send(&field, membership, update).await?;
-        shown(&field, membership, role).await
+        let roles = &field.use_cases.roles;
+        let updated = roles.save(field.caller, field.command_id()?, role, update);
+        Ok(Some(Role::changed(&updated.await?)))
     }
 
-    /// Ends a role; whoever has it holds nothing by it any more.
+    /// Deletes a custom role. Members lose the permissions that they hold by it. `FORBIDDEN` if it
+    /// has permissions that you lack.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let membership = field.caller.membership()?;
-        let delete = role::Command::Delete {
-            role: custom(&id)?,
-            held: membership.rights.clone(),
-        };
-        send(&field, membership, delete).await?;
+        let field = FieldContext::of(ctx);
+        let (roles, role) = (&field.use_cases.roles, custom_id(&id)?);
+        roles
+            .delete(field.caller, field.command_id()?, role)
+            .await?;
         Success::yes()
     }
 
-    /// Gives a member one of the tenant's own roles beside the one they have.
+    /// Assigns a custom role to a member, beside the built-in one. `FORBIDDEN` if the role has
+    /// permissions that you lack.
     async fn assign(
         &self,
         ctx: &Context<'_>,
         input: AssignRoleInput,
     ) -> Result<Option<Member>, Error> {
-        let role = within_own_rights(&Field::of(ctx), &input.role).await?;
-        give_or_take(ctx, &input.member, member::Command::AssignRole { role }).await
+        let field = FieldContext::of(ctx);
+        let (role, member) = (custom_id(&input.role)?, id_of(&input.member)?);
+        let roles = &field.use_cases.roles;
+        let assigned = roles.assign(field.caller, field.command_id()?, member, role);
+        Ok(Some(Member(assigned.await?)))
     }
 
-    /// Takes one of the tenant's own roles from a member.
+    /// Unassigns a custom role from a member. `FORBIDDEN` if the role has permissions that you
+    /// lack.
     async fn unassign(
         &self,
         ctx: &Context<'_>,
         input: AssignRoleInput,
     ) -> Result<Option<Member>, Error> {
-        let role = within_own_rights(&Field::of(ctx), &input.role).await?;
-        give_or_take(ctx, &input.member, member::Command::UnassignRole { role }).await
+        let field = FieldContext::of(ctx);
+        let (role, member) = (custom_id(&input.role)?, id_of(&input.member)?);
+        let roles = &field.use_cases.roles;
+        let unassigned = roles.unassign(field.caller, field.command_id()?, member, role);
+        Ok(Some(Member(unassigned.await?)))
     }
 }
 
-async fn send(
-    field: &Field<'_>,
-    membership: &Membership,
-    command: role::Command,
-) -> Result<u64, Error> {
-    field
-        .send::<role::View>(&membership.views, membership.tenant.id, command)
-        .await
-}
-
-/// A role as it stands after a command; read anew, since the request has perhaps read it before.
-async fn shown(
-    field: &Field<'_>,
-    membership: &Membership,
-    id: RoleId,
-) -> Result<Option<Role>, Error> {
-    let found = membership
-        .views
-        .get::<role::View>(membership.tenant.id)
-        .await?
-        .ok_or(Error::NotFound)?;
-    let rights = field
-        .state
-        .rights
-        .of(&membership.views, membership.tenant.id)
-        .await?;
-    Ok(Some(Role::of_tenant(
-        id,
-        found.view.roles.get(&id).ok_or(Error::NotFound)?,
-        &rights,
-    )))
-}
-
-/// A role that may be given and taken by the caller: one that is there and holds no more than they
-/// do.
-async fn within_own_rights(field: &Field<'_>, id: &ID) -> Result<RoleId, Error> {
-    let membership = field.caller.membership()?;
-    let role = custom(id)?;
-    if !field.loaders().roles(membership).await?.contains_key(&role) {
-        return Err(Error::NotFound);
-    }
-    let granted = membership.roles.of(Parent::Custom(role));
-    if granted.is_subset(&membership.rights) {
-        Ok(role)
-    } else {
-        Err(Error::Forbidden)
-    }
-}
-
-async fn give_or_take(
-    ctx: &Context<'_>,
-    member: &ID,
-    command: member::Command,
-) -> Result<Option<Member>, Error> {
-    let field = Field::of(ctx);
-    let views = &field.caller.membership()?.views;
-    let id: Id = id_of(member)?;
-    field.send::<member::View>(views, id, command).await?;
-    Ok(Some(Member(views.get(id).await?.ok_or(Error::NotFound)?)))
-}
-
-/// The id of a role that can be changed; a built-in one cannot.
-fn custom(id: &ID) -> Result<RoleId, Error> {
+/// Parses the id of a custom role. A built-in one cannot be changed.
+fn custom_id(id: &ID) -> Result<RoleId, Error> {
     if BuiltInRole::parse(id).is_ok() {
-        Err(Error::Forbidden)
-    } else {
-        Ok(RoleId(id_of(id)?))
+        return Err(Error::Forbidden);
     }
+    id_of(id)
 }
 
-pub(super) fn permissions(texts: &[String]) -> Result<Permissions, Error> {
-    texts
+/// Parses the permissions in this input.
+pub(super) fn parse_permissions(
+    field: &'static str,
+    texts: &[String],
+) -> Result<Permissions, Error> {
+    let permissions = texts
         .iter()
-        .map(|text| Permission::parse(text))
-        .collect::<Result<_, _>>()
-        .map_err(Error::invalid("permissions"))
+        .map(|text| parsed(field, text, Permission::parse));
+    permissions.collect()
 }
 
-fn parents(ids: &[ID]) -> Result<BTreeSet<Parent>, Error> {
-    let parent = |id: &ID| match BuiltInRole::parse(id) {
+fn parse_parents(ids: &[ID]) -> Result<BTreeSet<Parent>, Error> {
+    let parents = ids.iter().map(|id| match BuiltInRole::parse(id) {
         Ok(role) => Ok(Parent::BuiltIn(role)),
-        Err(_) => Ok(Parent::Custom(RoleId(id_of(id)?))),
-    };
-    ids.iter().map(parent).collect()
+        Err(_) => Ok(Parent::Custom(id_of(id)?)),
+    });
+    parents.collect()
 }

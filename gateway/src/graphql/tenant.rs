@@ -1,128 +1,137 @@
-//! Tenants: found, see, change and end them; and who the caller is in one.
+//! Tenants: create, change, delete and find them.
 
-use std::collections::HashMap;
-
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::Edge};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use events_schema::{
-    HostName, Id, Name, Place, SettingKey, SettingValue, Slug, TenantId, founder_id,
-    member::Membership, tenant,
+    HostName, Id, Name, Placement, SettingKey, SettingValue, Slug,
+    tenant::{self, Settings},
 };
-use mongodb::bson::doc;
-use tokio::time::Instant;
 
 use super::{
-    DateTime, Field, Success,
-    connection::{Connection, Listing, Page, page},
-    id_of,
+    connection::{Connection, connection},
+    field::FieldContext,
     loaders::Person,
-    member::Member,
+    scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
 };
-use crate::{backend::views::Found, config::Strategy, error::Error};
+use crate::{
+    backend::views::ViewDocument,
+    error::Error,
+    use_cases::{
+        list::{IndexCheck, Page},
+        tenant::{MEMBERSHIPS, NewTenant, TENANTS, TenantUpdate},
+    },
+};
 
-/// An organisation whose data is apart from all others'.
-pub(super) struct Tenant(pub(super) Found<tenant::View>);
+pub(super) const INDEX_CHECKS: &[IndexCheck] =
+    &[|| MEMBERSHIPS.check_indexes(), || TENANTS.check_indexes()];
 
-/// Something that the tenant's owners wrote down.
+pub(super) struct Tenant(pub(super) ViewDocument<tenant::View>);
+
+/// A value that a tenant's administrators keep for their own use.
 #[derive(SimpleObject)]
 struct Setting {
+    /// Name of the setting: 1 to 50 of `a-z`, `0-9`, `_` and `-`.
     key: String,
+    /// Value of the setting, up to 1,000 characters on one line.
     value: String,
 }
 
-/// Where a tenant's views are kept.
+/// Where the data that a tenant reads is stored.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 enum DatabaseKind {
-    /// Beside those of other tenants.
+    /// In the platform's database, beside other tenants.
     Shared,
-    /// In a database of its own.
+    /// In a database of the tenant's own.
     Own,
 }
 
-/// Where a tenant's views are kept.
+/// Where the data that a tenant reads is stored.
 #[derive(SimpleObject)]
 struct Database {
+    /// The kind of database.
     kind: DatabaseKind,
-    /// On which of the operator's hosts; none for the platform's.
+    /// The operator's name for the host. Null for the platform's host.
     host: Option<String>,
 }
 
+/// An organization whose data is kept apart from all others.
 #[Object]
 impl Tenant {
+    /// Id of the tenant: 32 lower-case hex digits.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        to_id(self.0.id)
     }
 
+    /// Name of the tenant, 1 to 100 characters. Several tenants may have the same name.
     async fn name(&self) -> &str {
         self.0.view.name.as_str()
     }
 
-    /// Its name in addresses.
+    /// The tenant's short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. No
+    /// other tenant has it.
     async fn normalized_name(&self) -> &str {
         self.0.view.slug.as_str()
     }
 
-    /// Who founded it.
+    /// The person who created the tenant. Null if the account no longer exists.
     async fn founder(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
-        Field::of(ctx).loaders().person(self.0.view.founder).await
+        let loaders = FieldContext::of(ctx).loaders();
+        loaders.person(self.0.view.founder).await
     }
 
-    /// The plan that it is billed by.
+    /// Id of the plan that the tenant is billed by. Null if it has none.
     async fn plan(&self) -> Option<ID> {
-        self.0.view.plan.map(|plan| plan.to_string().into())
+        self.0.view.plan.map(to_id)
     }
 
+    /// The tenant's settings, by name.
     async fn settings(&self) -> Vec<Setting> {
         let settings = self.0.view.settings.iter();
-        settings
-            .map(|(key, value)| Setting {
-                key: key.as_str().to_owned(),
-                value: value.as_str().to_owned(),
-            })
-            .collect()
+        let settings = settings.map(|(key, value)| Setting {
+            key: key.as_str().to_owned(),
+            value: value.as_str().to_owned(),
+        });
+        settings.collect()
     }
 
+    /// Where the tenant's data is stored.
     async fn database(&self) -> Database {
-        match &self.0.view.place {
-            Place::Shared => Database {
+        match &self.0.view.placement {
+            Placement::Shared => Database {
                 kind: DatabaseKind::Shared,
                 host: None,
             },
-            Place::Database { host } => Database {
+            Placement::Database { host } => Database {
                 kind: DatabaseKind::Own,
                 host: host.as_ref().map(ToString::to_string),
             },
         }
     }
 
+    /// When the tenant was created.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
 
+    /// When the tenant was last changed.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.view.updated_at)
     }
 
-    /// Counts the changes.
+    /// The number of changes so far, the creation included. Pass it to `update` to notice a change
+    /// that was made meanwhile.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
-/// The caller, in the tenant that the request names.
-#[derive(SimpleObject)]
-struct Me {
-    tenant: Tenant,
-    member: Member,
-    /// All that this request may do there, such as `read_project`.
-    permissions: Vec<String>,
-}
-
 #[derive(Default)]
-pub(crate) struct TenantQueries;
+pub(super) struct Queries;
 
-#[Object]
-impl TenantQueries {
-    /// The tenants that the caller belongs to, in the order in which they joined.
+#[Object(name = "TenantQueries")]
+impl Queries {
+    /// The tenants that the caller is a member of, in the order in which they became one, by pages:
+    /// `first` and `after`, or `last` and `before`. A page has 50 tenants by default and at most
+    /// 100. The request need not name a tenant.
     async fn tenants(
         &self,
         ctx: &Context<'_>,
@@ -131,81 +140,46 @@ impl TenantQueries {
         last: Option<i64>,
         before: Option<String>,
     ) -> Result<Option<Connection<Tenant>>, Error> {
-        let field = Field::of(ctx);
-        let account = field.caller.person()?.account_id();
-        let listing = Listing {
-            filter: doc! { "view.account": account.to_string() },
-            order: "since",
-            descending: false,
-        };
-        let wanted = Page {
+        let field = FieldContext::of(ctx);
+        let page = Page {
             first,
             after,
             last,
             before,
         };
-        let joined = page::<Membership, Joined>(ctx, &field.platform(), wanted, listing, |found| {
-            Joined(found.view.tenant)
-        })
-        .await?;
-        let ids = joined.edges.iter().filter_map(|edge| edge.node.id());
-        let tenants = field.platform().get_all::<tenant::View>(ids).await?;
-        let mut tenants: HashMap<Id, _> =
-            tenants.into_iter().map(|found| (found.id, found)).collect();
-        let mut connection = Connection::with_additional_fields(
-            joined.has_previous_page,
-            joined.has_next_page,
-            joined.additional_fields,
-        );
-        // One that was ended meanwhile is passed over.
-        let shown = joined.edges.into_iter().filter_map(|edge| {
-            Some(Edge::new(
-                edge.cursor,
-                Tenant(tenants.remove(&edge.node.id()?)?),
-            ))
-        });
-        connection.edges.extend(shown);
-        Ok(Some(connection))
+        let tenants = &field.use_cases.tenants;
+        let listed = tenants.list_own(field.caller, &page, field.counts());
+        Ok(Some(connection(listed.await?, Tenant)))
     }
 
-    /// A tenant that the caller belongs to, by its id or normalized name; without either, the one
-    /// that the request names.
+    /// A tenant that the caller is a member of, by `id` or `normalizedName`. Without either, the
+    /// tenant that the request is for. `NOT_FOUND` if it does not exist or the caller is not a
+    /// member.
     async fn tenant(
         &self,
         ctx: &Context<'_>,
         id: Option<ID>,
         normalized_name: Option<String>,
     ) -> Result<Option<Tenant>, Error> {
-        let field = Field::of(ctx);
-        let account = field.caller.person()?.account_id();
-        let platform = field.platform();
+        let field = FieldContext::of(ctx);
+        let (caller, tenants) = (field.caller, &field.use_cases.tenants);
         let found = match (id, normalized_name) {
             (Some(_), Some(_)) => {
-                return Err(Error::input(
-                    "normalizedName",
-                    "Give id or normalizedName, not both.",
-                ));
+                let message = "Give id or normalizedName, not both.";
+                return Err(Error::input("normalizedName", message));
             }
-            (None, None) => return Ok(Some(Tenant(field.caller.membership()?.tenant.clone()))),
-            (Some(id), None) => platform.get::<tenant::View>(id_of(&id)?).await?,
+            (None, None) => field.membership()?.tenant.clone(),
+            (Some(id), None) => tenants.get(caller, id_of(&id)?).await?,
             (None, Some(name)) => {
                 let slug = Slug::parse(&name).map_err(|_| Error::NotFound)?;
-                platform
-                    .find_one::<tenant::View>(doc! { "view.slug": slug.as_str() })
-                    .await?
+                tenants.get_by_slug(caller, &slug).await?
             }
         };
-        let found = found.ok_or(Error::NotFound)?;
-        let belongs =
-            doc! { "view.account": account.to_string(), "view.tenant": found.id.to_string() };
-        platform
-            .find_one::<Membership>(belongs)
-            .await?
-            .ok_or(Error::NotFound)?;
         Ok(Some(Tenant(found)))
     }
 
-    /// Whether a tenant may be founded under this normalized name now.
+    /// Whether a tenant can be created with this normalized name now. False if the name is
+    /// malformed, reserved or taken.
     async fn tenant_available(
         &self,
         ctx: &Context<'_>,
@@ -214,247 +188,154 @@ impl TenantQueries {
         let Ok(slug) = Slug::choose(&identifier) else {
             return Ok(Some(false));
         };
-        let taken = Field::of(ctx)
-            .platform()
-            .find_one::<tenant::View>(doc! { "view.slug": slug.as_str() })
-            .await?;
-        Ok(Some(taken.is_none()))
-    }
-
-    /// The caller, in the tenant that the request names.
-    async fn me(&self, ctx: &Context<'_>) -> Result<Option<Me>, Error> {
-        let membership = Field::of(ctx).caller.membership()?;
-        Ok(Some(Me {
-            tenant: Tenant(membership.tenant.clone()),
-            member: Member(membership.member.clone()),
-            permissions: membership.rights.iter().map(ToString::to_string).collect(),
-        }))
+        let tenants = &FieldContext::of(ctx).use_cases.tenants;
+        Ok(Some(tenants.is_available(&slug).await?))
     }
 }
 
-/// The node of a page of memberships, on the way to one of tenants.
-struct Joined(TenantId);
-
-#[Object(name = "JoinedTenant", visible = false)]
-impl Joined {
-    async fn tenant(&self) -> ID {
-        self.0.to_string().into()
-    }
-}
-
-impl Joined {
-    fn id(&self) -> Option<Id> {
-        match self.0 {
-            TenantId::Platform => None,
-            TenantId::Tenant(id) => Some(id),
-        }
-    }
-}
-
+/// Where the data of a new tenant is to be stored.
 #[derive(InputObject)]
 struct TenantDatabaseInput {
+    /// The kind of database.
     kind: DatabaseKind,
-    /// One of the operator's hosts.
+    /// The operator's name for the host of an own database. The platform's host by default.
     host: Option<String>,
 }
 
+/// The data of a new tenant.
 #[derive(InputObject)]
 struct CreateTenantInput {
+    /// 1 to 100 characters.
     name: String,
-    /// 3 to 40 of a-z, 0-9 and dashes; by default made of the name.
+    /// 3 to 40 of `a-z`, `0-9` and single dashes between them. Derived from the name by default.
+    /// `CONFLICT` if another tenant has it.
     normalized_name: Option<String>,
-    /// The plan that it is to be billed by.
+    /// Id of the plan that the tenant is billed by. None by default.
     plan: Option<ID>,
-    /// Where its views are kept; for deployments that leave that to whoever founds a tenant.
+    /// Where the data is stored. `BAD_USER_INPUT` if the operator decides that.
     database: Option<TenantDatabaseInput>,
 }
 
+/// A setting to store.
 #[derive(InputObject)]
 struct SettingInput {
+    /// 1 to 50 of `a-z`, `0-9`, `_` and `-`.
     key: String,
+    /// Up to 1,000 characters on one line.
     value: String,
 }
 
-/// What to change; what is absent stays.
+/// The change of a tenant. An absent field stays as it is.
 #[derive(InputObject)]
 struct UpdateTenantInput {
+    /// 1 to 100 characters.
     name: Option<String>,
+    /// 3 to 40 of `a-z`, `0-9` and single dashes between them. The old one becomes free.
+    /// `CONFLICT` if another tenant has it.
     normalized_name: Option<String>,
-    /// All settings, anew.
+    /// Replaces all settings. At most 50, or the error is `LIMIT_REACHED`.
     settings: Option<Vec<SettingInput>>,
-    /// The revision that was read; at any other, nothing is changed and the answer is CONFLICT.
+    /// The revision that you have read. If the tenant has another one, nothing is changed and the
+    /// error is `CONFLICT`.
     revision: Option<i64>,
 }
 
+/// The confirmation of a deletion.
 #[derive(InputObject)]
 struct DeleteTenantInput {
-    /// Said once more by whoever means it.
+    /// The normalized name of the tenant, repeated as a confirmation.
     normalized_name: String,
 }
 
-/// Tenants.
-pub(crate) struct TenantMutation;
+#[derive(Default)]
+pub(super) struct Mutations;
 
+#[Object(name = "TenantMutations")]
+impl Mutations {
+    /// Changes of tenants.
+    async fn tenant(&self) -> Option<TenantMutation> {
+        Some(TenantMutation)
+    }
+}
+
+pub(super) struct TenantMutation;
+
+/// Changes of tenants.
 #[Object(serial)]
 impl TenantMutation {
-    /// Founds a tenant; the caller becomes its owner.
+    /// Creates a tenant. The caller becomes its first owner.
     async fn create(
         &self,
         ctx: &Context<'_>,
         input: CreateTenantInput,
     ) -> Result<Option<Tenant>, Error> {
-        let field = Field::of(ctx);
-        let identity = field.caller.person()?;
-        let name = Name::parse(&input.name).map_err(Error::invalid("name"))?;
-        let slug = input
-            .normalized_name
-            .map_or_else(|| Slug::of_name(&name), |text| Slug::choose(&text));
-        let slug = slug.map_err(Error::invalid("normalizedName"))?;
-        let plan = input
-            .plan
-            .map(|plan| Id::parse(&plan))
-            .transpose()
-            .map_err(Error::invalid("plan"))?;
-        let place = place(&field, input.database)?;
-        let (owner, email) = (identity.account_id(), identity.account.view.email.clone());
-        let (platform, id) = (field.platform(), field.command_id()?);
-        let create = tenant::Command::Create {
+        let field = FieldContext::of(ctx);
+        let name = parsed("name", &input.name, Name::parse)?;
+        let slug = optional("normalizedName", input.normalized_name, Slug::choose)?;
+        let slug = slug.map_or_else(|| Slug::of_name(&name), Ok);
+        let new = NewTenant {
+            slug: slug.map_err(Error::invalid("normalizedName"))?,
             name,
-            slug,
-            owner,
-            email,
-            plan,
-            place,
+            plan: optional("plan", input.plan.map(|plan| plan.0), Id::parse)?,
+            placement: input.database.map(placement).transpose()?,
         };
-        field.send::<tenant::View>(&platform, id.0, create).await?;
-        let tenant = platform
-            .get::<tenant::View>(id.0)
-            .await?
-            .ok_or(Error::NotFound)?;
-        // The owner's place there follows by a reaction; whoever has the answer can go on at once.
-        let deadline = Instant::now() + field.state.config.command_timeout();
-        let views = field.state.views.of(&tenant)?;
-        let founder = founder_id(tenant.id);
-        let inside = views
-            .wait_for::<events_schema::member::View>(founder, 1, deadline)
-            .await?;
-        let listed = platform
-            .wait_for::<Membership>(founder, 1, deadline)
-            .await?;
-        if inside && listed {
-            Ok(Some(Tenant(tenant)))
-        } else {
-            Err(Error::Pending(id))
-        }
+        let tenants = &field.use_cases.tenants;
+        let created = tenants.create(field.caller, field.command_id()?, new);
+        Ok(Some(Tenant(created.await?)))
     }
 
-    /// Changes the tenant that the request names.
+    /// Changes the tenant that the request is for.
     async fn update(
         &self,
         ctx: &Context<'_>,
         input: UpdateTenantInput,
     ) -> Result<Option<Tenant>, Error> {
-        let field = Field::of(ctx);
-        let (platform, id) = (field.platform(), field.caller.membership()?.tenant.id);
-        let setting = |input: SettingInput| {
-            let key = SettingKey::parse(&input.key).map_err(Error::invalid("key"))?;
-            Ok((
-                key,
-                SettingValue::parse(&input.value).map_err(Error::invalid("value"))?,
-            ))
+        let field = FieldContext::of(ctx);
+        let update = TenantUpdate {
+            name: optional("name", input.name, Name::parse)?,
+            slug: optional("normalizedName", input.normalized_name, Slug::choose)?,
+            settings: input.settings.map(parse_settings).transpose()?,
+            expected: expected(input.revision)?,
         };
-        let update = tenant::Command::Update {
-            name: input
-                .name
-                .as_deref()
-                .map(Name::parse)
-                .transpose()
-                .map_err(Error::invalid("name"))?,
-            slug: input
-                .normalized_name
-                .as_deref()
-                .map(Slug::choose)
-                .transpose()
-                .map_err(Error::invalid("normalizedName"))?,
-            settings: input
-                .settings
-                .map(|all| all.into_iter().map(setting).collect::<Result<_, Error>>())
-                .transpose()?,
-        };
-        field
-            .send_at::<tenant::View>(&platform, id, input.revision, update)
-            .await?;
-        Ok(Some(Tenant(
-            platform.get(id).await?.ok_or(Error::NotFound)?,
-        )))
+        let tenants = &field.use_cases.tenants;
+        let updated = tenants.update(field.caller, field.command_id()?, update);
+        Ok(Some(Tenant(updated.await?)))
     }
 
-    /// Ends the tenant that the request names, for ever. Its data is out of reach at once, its
-    /// normalized name free.
+    /// Deletes the tenant that the request is for, for ever. Its data can no longer be read, and
+    /// its normalized name becomes free.
     async fn delete(
         &self,
         ctx: &Context<'_>,
         input: DeleteTenantInput,
     ) -> Result<Option<Success>, Error> {
-        let field = Field::of(ctx);
-        let slug = Slug::parse(&input.normalized_name).map_err(Error::invalid("normalizedName"))?;
-        let id = field.caller.membership()?.tenant.id;
-        field
-            .send::<tenant::View>(&field.platform(), id, tenant::Command::Delete { slug })
+        let field = FieldContext::of(ctx);
+        let slug = parsed("normalizedName", &input.normalized_name, Slug::parse)?;
+        let tenants = &field.use_cases.tenants;
+        tenants
+            .delete(field.caller, field.command_id()?, slug)
             .await?;
         Success::yes()
     }
 }
 
-fn place(field: &Field<'_>, wanted: Option<TenantDatabaseInput>) -> Result<Place, Error> {
-    let config = &field.state.config;
-    match (config.tenant_databases, wanted) {
-        (Strategy::Shared, None) | (Strategy::Hybrid, None) => Ok(Place::Shared),
-        (Strategy::Database, None) => Ok(Place::Database { host: None }),
-        (Strategy::Shared | Strategy::Database, Some(_)) => Err(Error::input(
-            "database",
-            "Here the operator decides where tenants are kept; leave database out.",
-        )),
-        (
-            Strategy::Hybrid,
-            Some(TenantDatabaseInput {
-                kind: DatabaseKind::Shared,
-                host: None,
-            }),
-        ) => Ok(Place::Shared),
-        (
-            Strategy::Hybrid,
-            Some(TenantDatabaseInput {
-                kind: DatabaseKind::Shared,
-                host: Some(_),
-            }),
-        ) => Err(Error::input(
-            "host",
-            "A host goes with a database of the tenant's own.",
-        )),
-        (
-            Strategy::Hybrid,
-            Some(TenantDatabaseInput {
-                kind: DatabaseKind::Own,
-                host,
-            }),
-        ) => {
-            let host = host
-                .as_deref()
-                .map(HostName::parse)
-                .transpose()
-                .map_err(Error::invalid("host"))?;
-            let known = host
-                .as_ref()
-                .is_none_or(|host| config.mongo_hosts.iter().any(|(name, _)| name == host));
-            if known {
-                Ok(Place::Database { host })
-            } else {
-                Err(Error::input(
-                    "host",
-                    "host is none of the operator's hosts.",
-                ))
-            }
+fn placement(input: TenantDatabaseInput) -> Result<Placement, Error> {
+    let host = optional("host", input.host, HostName::parse)?;
+    match (input.kind, host) {
+        (DatabaseKind::Own, host) => Ok(Placement::Database { host }),
+        (DatabaseKind::Shared, None) => Ok(Placement::Shared),
+        (DatabaseKind::Shared, Some(_)) => {
+            let message = "A host goes with a database of the tenant's own.";
+            Err(Error::input("host", message))
         }
     }
+}
+
+fn parse_settings(inputs: Vec<SettingInput>) -> Result<Settings, Error> {
+    let settings = inputs.into_iter().map(|setting| {
+        let key = parsed("key", &setting.key, SettingKey::parse)?;
+        let value = parsed("value", &setting.value, SettingValue::parse)?;
+        Ok((key, value))
+    });
+    settings.collect()
 }

@@ -1,65 +1,50 @@
 //! The pages that the links in mails lead to. They reflect nothing: their script reads the token
 //! from the address.
 //!
-//! Nothing happens on GET, since mail scanners follow links; it takes a click.
+//! Nothing happens on GET, since mail scanners follow links. It takes a click.
 
 use axum::{
     Router,
     http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 
 /// Own script and style, requests to this gateway, nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// The pages and what they load.
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// Returns the routes of the pages and of what they load.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let reset_password = include_str!("pages/reset-password.html");
     Router::new()
         .route(
             "/account/verify",
-            file(
-                "text/html; charset=utf-8",
-                include_str!("pages/verify.html"),
-            ),
+            file(HTML, include_str!("pages/verify.html")),
         )
-        .route(
-            "/account/reset-password",
-            file(
-                "text/html; charset=utf-8",
-                include_str!("pages/reset-password.html"),
-            ),
-        )
+        .route("/account/reset-password", file(HTML, reset_password))
         .route(
             "/invitation",
-            file(
-                "text/html; charset=utf-8",
-                include_str!("pages/invitation.html"),
-            ),
+            file(HTML, include_str!("pages/invitation.html")),
         )
         .route(
             "/account/page.js",
-            file(
-                "text/javascript; charset=utf-8",
-                include_str!("pages/page.js"),
-            ),
+            file(SCRIPT, include_str!("pages/page.js")),
         )
         .route(
             "/account/page.css",
-            file("text/css; charset=utf-8", include_str!("pages/page.css")),
+            file(STYLE, include_str!("pages/page.css")),
         )
 }
 
 fn file<S: Clone + Send + Sync + 'static>(
     kind: &'static str,
     text: &'static str,
-) -> axum::routing::MethodRouter<S> {
-    get(move || async move {
-        (
-            [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY)],
-            text,
-        )
-            .into_response()
-    })
+) -> MethodRouter<S> {
+    let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY)];
+    get(move || async move { (headers, text).into_response() })
 }

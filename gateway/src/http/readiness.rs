@@ -1,11 +1,11 @@
 //! Whether this gateway can serve: NATS and MongoDB answer, and the workers decide commands.
 //!
-//! Being alive at all is another question, which `/healthz` answers without asking anybody.
+//! `/healthz` only tells that the process lives.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use events_schema::{AccountId, Area, Id, Outcome, TenantId, session};
+use events_schema::{AccountId, Actor, Id, Outcome, SessionId, TenantId, session};
 use serde::Serialize;
 use tokio::{
     sync::Mutex,
@@ -13,20 +13,26 @@ use tokio::{
 };
 
 use crate::{
-    State,
-    backend::commands::Wish,
-    identity::caller::{Caller, new_command_id},
+    backend::{
+        commands::{CommandRequest, Commands, Sender},
+        views::Views,
+    },
+    identity::caller::new_command_id,
     trace::Trace,
 };
 
-/// How long an answer stands, so that a flood of questions costs one.
+/// How long an answer is valid, so that a flood of probes costs one check.
 const VALID_FOR: Duration = Duration::from_secs(1);
 /// How long a part may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PART_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The last answer.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(Mutex<Option<(Instant, Ready)>>);
+/// Checks the parts that this gateway needs.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    commands: Commands,
+    views: Views,
+    last: Mutex<Option<(Instant, Ready)>>,
+}
 
 /// Which parts answer.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -37,7 +43,7 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// What probes look at.
+    /// Returns the status that probes look at.
     pub(crate) const fn status(self) -> StatusCode {
         if self.nats && self.mongo && self.commands {
             StatusCode::OK
@@ -48,54 +54,58 @@ impl Ready {
 }
 
 impl Readiness {
-    /// Asks every part, or repeats the last answer; those who come meanwhile wait for the same
-    /// answer.
-    pub(crate) async fn of(&self, state: &State) -> Ready {
-        let mut last = self.0.lock().await;
+    /// Nothing is checked yet.
+    pub(crate) fn new(commands: Commands, views: Views) -> Self {
+        Self {
+            commands,
+            views,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Checks every part, or repeats the last answer. Simultaneous probes wait for one answer.
+    pub(crate) async fn check(&self) -> Ready {
+        let mut last = self.last.lock().await;
         match *last {
             Some((at, ready)) if at.elapsed() < VALID_FOR => ready,
             _ => {
-                let ready = ask(state).await;
+                let ready = self.ask().await;
                 *last = Some((Instant::now(), ready));
                 ready
             }
         }
     }
-}
 
-async fn ask(state: &State) -> Ready {
-    let mongo = async { matches!(timeout(PATIENCE, state.views.ping()).await, Ok(Ok(()))) };
-    let (mongo, commands) = tokio::join!(mongo, commands_are_decided(state));
-    Ready {
-        nats: state.commands.is_connected(),
-        mongo,
-        commands,
+    async fn ask(&self) -> Ready {
+        let mongo = timeout(PART_TIMEOUT, self.views.ping());
+        let (mongo, commands) = tokio::join!(mongo, self.commands_are_decided());
+        Ready {
+            nats: self.commands.is_connected(),
+            mongo: matches!(mongo, Ok(Ok(()))),
+            commands,
+        }
     }
-}
 
-/// Asks to end a session that cannot be: the rejection proves the way there and back, and leaves no
-/// trace.
-async fn commands_are_decided(state: &State) -> bool {
-    let nobody = Id::from_bytes([0; 16]);
-    let Ok(id) = new_command_id() else {
-        return false;
-    };
-    let (caller, end) = (
-        Caller::nobody(Trace::of(None)),
-        session::Command::End {
+    /// Asks to revoke a session that cannot exist. The rejection proves that a command and its
+    /// outcome arrive, and nothing is stored.
+    async fn commands_are_decided(&self) -> bool {
+        let Ok(id) = new_command_id() else {
+            return false;
+        };
+        let nobody = Id::from_bytes([0; 16]);
+        let end = session::Command::End {
             account: AccountId(nobody),
-        },
-    );
-    let wish = Wish::new(nobody, id, end);
-    let outcome = state
-        .commands
-        .decide(
-            &caller,
-            Area::Session,
-            TenantId::Platform,
-            wish,
-            Instant::now() + PATIENCE,
-        )
-        .await;
-    matches!(outcome, Ok(Outcome::Rejected(_)))
+        };
+        let tenant = TenantId::Platform;
+        let request = CommandRequest::<session::Area>::new(tenant, SessionId(nobody), id, end);
+        let sender = Sender {
+            actor: Actor::Anonymous,
+            held: None,
+            origin: None,
+            trace: Trace::of(None),
+        };
+        let deadline = Instant::now() + PART_TIMEOUT;
+        let outcome = self.commands.decide(&sender, request, deadline).await;
+        matches!(outcome, Ok(Outcome::Rejected(_)))
+    }
 }

@@ -1,7 +1,7 @@
 //! The HTTP/1.1 server: accepts connections, bounds them, and drains them at the end.
 //!
-//! `axum::serve` would do but for two things: it never gives up on a client that sends its headers
-//! slowly, and draining has no end.
+//! `axum::serve` does not suffice: it never gives up on a client that sends its headers slowly, and
+//! its draining has no end.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -22,20 +22,19 @@ use tokio_util::sync::CancellationToken;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes read ahead from a connection, which bounds its headers.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Connections at once, below the usual limit of 1,024 open files; more wait in the kernel's queue.
+/// Connections at once, below the usual limit of 1,024 open files. More wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 900;
-/// How long requests under way may take at the end, within the 10 s that containers are commonly
-/// given.
+/// How long open requests may take at the end, within the 10 s that containers commonly get.
 const DRAIN: Duration = Duration::from_secs(4);
-/// Pause after a failed accept: it mostly means that file descriptors have run out.
+/// The pause after a failed accept, which mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who sent a request, as the network knows them.
+/// The address of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Serves until `shutdown`; then takes no more connections, and gives those it has a bounded time
-/// to finish.
+/// Serves until `shutdown`. Then it accepts no more connections, and gives the open ones a bounded
+/// time to finish.
 pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -59,7 +58,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
-            "requests under way were cut off"
+            "open requests were aborted"
         );
     }
 }

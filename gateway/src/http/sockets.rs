@@ -1,12 +1,11 @@
-//! Subscriptions over WebSocket, in the protocol `graphql-transport-ws`. Queries and mutations go
-//! by POST.
+//! Subscriptions over WebSocket, in the protocol `graphql-transport-ws`. Queries and mutations are
+//! sent by POST.
 //!
-//! A page on another site could open a socket with our cookie, and no browser asks us first: so a
-//! socket's `Origin` must be its host. A client that takes nothing for a while is cut off, since
-//! nothing is kept for it.
+//! A page of another site could open a socket with our cookie, and no browser asks us first. So the
+//! `Origin` of a socket must be its host. A client that does not read is disconnected, since
+//! nothing is buffered for it.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +16,6 @@ use std::{
 use async_graphql::{
     Data, Executor, Request, Response as Answer, ServerError,
     http::{WebSocket as Protocol, WebSocketProtocols, WsMessage},
-    parser::types::{DocumentOperations, OperationType},
 };
 use axum::{
     Extension,
@@ -27,99 +25,82 @@ use axum::{
         ws::{CloseFrame, Message, WebSocket},
     },
     http::{
-        HeaderMap, StatusCode, Uri,
+        HeaderMap, HeaderName, StatusCode, Uri,
         header::{HOST, ORIGIN},
     },
     response::Response,
 };
-use futures_util::{SinkExt, StreamExt, future, stream, stream::BoxStream};
-use tokio::{sync::Semaphore, time::timeout};
+use futures_util::{
+    SinkExt, Stream, StreamExt, future,
+    stream::{self, BoxStream, SplitSink},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    State,
-    access::operations::Refusals,
-    error::{self, Error},
-    graphql::{self, Schema, limits},
-    http::serve::Peer,
-    http::{Shared, refuse},
-    identity::caller::{Asked, Caller},
+    error::Error,
+    graphql::Api,
+    http::{Shared, refuse, serve::Peer},
+    identity::{Callers, RequestHead},
     trace::Trace,
 };
 
-/// The sub-protocol that is spoken.
+/// The sub-protocol that clients must speak.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Sockets of one gateway: each may cost a few kilobytes and a read of the log now and then.
+/// Sockets of one gateway. Each costs a few kilobytes and a read of the log now and then.
 const MAX_SOCKETS: usize = 5_000;
 /// Subscriptions at once on one socket.
 const MAX_SUBSCRIPTIONS: usize = 20;
 /// Bytes in one message of a client: a query and its variables.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How long a client may take for what it is sent.
-const SLOWEST: Duration = Duration::from_secs(10);
-/// A client is asked whether it is still there, and must have said something since within twice
-/// that.
-const PING_EVERY: Duration = Duration::from_secs(15);
-/// Close codes: of the protocol "too many requests", of WebSocket "going away" and "try again
-/// later".
-const TOO_MANY: u16 = 4429;
+/// How long a client may take to receive a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a client is pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Pings without any message from the client before it counts as gone.
+const MAX_SILENT_PINGS: usize = 2;
+/// How long a client waits if there are too many sockets.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Close codes of `graphql-transport-ws`: the sub-protocol is not acceptable.
+const UNACCEPTABLE_PROTOCOL: u16 = 4406;
+/// Close codes of WebSocket: going away, try again later.
 const GOING_AWAY: u16 = 1001;
-const TOO_SLOW: u16 = 1013;
+const TRY_AGAIN_LATER: u16 = 1013;
 
 static SOCKETS: Semaphore = Semaphore::const_new(MAX_SOCKETS);
 
-/// What a client said when it opened its socket: that is who it is for as long as the socket lives.
-pub(crate) struct Handshake {
-    headers: HeaderMap,
-    uri: Uri,
-    peer: Option<IpAddr>,
-    trace: Trace,
-}
-
-impl Handshake {
-    /// As if it had just asked.
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked {
-            headers: &self.headers,
-            uri: &self.uri,
-            peer: self.peer,
-            trace: self.trace,
-        }
-    }
-}
-
 /// Opens a socket.
-pub(crate) async fn open(
-    extract::State(Shared { schema, state }): extract::State<Shared>,
+pub(super) async fn open(
+    extract::State(shared): extract::State<Shared>,
     Extension(trace): Extension<Trace>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !is_same_origin(&headers) {
-        return refuse(
-            StatusCode::FORBIDDEN,
-            Error::request("Pages of other sites may not ask."),
-        );
-    }
-    let Ok(permit) = SOCKETS.try_acquire() else {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Error::RateLimited {
-                retry_after: Duration::from_secs(10),
-            },
-        );
+    let permit = match admit(&headers) {
+        Ok(permit) => permit,
+        Err((status, error)) => return refuse(status, error),
     };
-    let handshake = Arc::new(Handshake {
+    let head = RequestHead {
         headers,
         uri,
         peer: peer.map(|Extension(Peer(address))| address),
         trace,
-    });
-    let executor = Subscriptions {
-        schema,
-        state,
-        handshake,
+    };
+    let Shared {
+        api,
+        callers,
+        closing,
+        ..
+    } = shared;
+    let subscriptions = Subscriptions {
+        api,
+        callers,
+        head: Arc::new(head),
         open: Arc::default(),
     };
     let upgrade = upgrade
@@ -127,19 +108,26 @@ pub(crate) async fn open(
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE);
     upgrade.on_upgrade(async move |socket| {
-        converse(socket, executor).await;
+        converse(socket, subscriptions, closing).await;
         drop(permit);
+    })
+}
+
+fn admit(headers: &HeaderMap) -> Result<SemaphorePermit<'static>, (StatusCode, Error)> {
+    if !is_same_origin(headers) {
+        let error = Error::request("Pages of other sites may not send requests.");
+        return Err((StatusCode::FORBIDDEN, error));
+    }
+    SOCKETS.try_acquire().map_err(|_| {
+        let retry_after = RETRY_AFTER;
+        let error = Error::RateLimited { retry_after };
+        (StatusCode::SERVICE_UNAVAILABLE, error)
     })
 }
 
 /// Programs send no `Origin`; browsers always do.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
-    };
-    match (text(ORIGIN), text(HOST)) {
+    match (text(headers, &ORIGIN), text(headers, &HOST)) {
         (None, _) => true,
         (Some(origin), Some(host)) => origin
             .split_once("://")
@@ -148,33 +136,26 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-async fn converse(socket: WebSocket, executor: Subscriptions) {
-    let closing = executor.state.closing.clone();
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let value = headers.get(name)?;
+    Some(value.to_str().unwrap_or_default())
+}
+
+async fn converse(mut socket: WebSocket, subscriptions: Subscriptions, closing: CancellationToken) {
     if socket
         .protocol()
         .is_none_or(|protocol| protocol != PROTOCOL)
     {
-        close(socket, 4406, &format!("speak {PROTOCOL}")).await;
+        let message = closed(UNACCEPTABLE_PROTOCOL, &format!("speak {PROTOCOL}"));
+        _ = timeout(SEND_TIMEOUT, socket.send(message)).await;
         return;
     }
     let (mut sink, stream) = socket.split();
-    // What the client says, and that it is still there: a pong is an empty message to the protocol,
-    // so it is left out here.
-    let heard = Arc::new(AtomicUsize::new(0));
-    let noted = heard.clone();
-    let said = stream
-        .take_while(|message| future::ready(message.is_ok()))
-        .filter_map(move |message| {
-            noted.fetch_add(1, Ordering::Relaxed);
-            future::ready(match message {
-                Ok(Message::Text(text)) => Some(text.as_bytes().to_vec()),
-                Ok(Message::Binary(bytes)) => Some(bytes.to_vec()),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) | Err(_) => None,
-            })
-        });
-    let mut answers = Protocol::new(executor, said, WebSocketProtocols::GraphQLWS);
-    let mut ping = tokio::time::interval(PING_EVERY);
-    let (mut last_heard, mut silent) = (0, 0);
+    let received = Arc::new(AtomicUsize::new(0));
+    let messages = received_messages(stream, received.clone());
+    let mut answers = Protocol::new(subscriptions, messages, WebSocketProtocols::GraphQLWS);
+    let mut ping = interval(PING_INTERVAL);
+    let mut silence = Silence::default();
     loop {
         let message = tokio::select! {
             answer = answers.next() => match answer {
@@ -182,36 +163,67 @@ async fn converse(socket: WebSocket, executor: Subscriptions) {
                 Some(WsMessage::Close(code, reason)) => closed(code, &reason),
                 None => return,
             },
-            _ = ping.tick() => {
-                let now = heard.load(Ordering::Relaxed);
-                silent = if now == last_heard { silent + 1 } else { 0 };
-                last_heard = now;
-                if silent > 2 { closed(GOING_AWAY, "nothing was heard of you") } else { Message::Ping(axum::body::Bytes::new()) }
-            }
+            _ = ping.tick() => silence.next_message(received.load(Ordering::Relaxed)),
             () = closing.cancelled() => closed(GOING_AWAY, "the gateway is stopping; connect again"),
         };
-        let last = matches!(message, Message::Close(_));
-        match timeout(SLOWEST, sink.send(message)).await {
-            Ok(Ok(())) if !last => {}
-            Ok(_) => return,
-            Err(_) => {
-                // Behind what waits already; a client that reads on will find the reason.
-                _ = timeout(
-                    SLOWEST,
-                    sink.send(closed(
-                        TOO_SLOW,
-                        "you take too long; go on from your last cursor",
-                    )),
-                )
-                .await;
-                return;
-            }
+        if !send(&mut sink, message).await {
+            return;
         }
     }
 }
 
-async fn close(mut socket: WebSocket, code: u16, reason: &str) {
-    _ = timeout(SLOWEST, socket.send(closed(code, reason))).await;
+/// Sends a message. Returns whether the socket is still open.
+async fn send(sink: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
+    let is_last = matches!(message, Message::Close(_));
+    let Ok(sent) = timeout(SEND_TIMEOUT, sink.send(message)).await else {
+        // A client that reads on finds the reason behind what waits already.
+        let reason = "you read too slowly; continue after your last cursor";
+        let message = closed(TRY_AGAIN_LATER, reason);
+        _ = timeout(SEND_TIMEOUT, sink.send(message)).await;
+        return false;
+    };
+    sent.is_ok() && !is_last
+}
+
+/// Returns the client's messages for the protocol, and counts all that it sends. To the protocol, a
+/// pong would be an empty message.
+fn received_messages(
+    stream: impl Stream<Item = Result<Message, axum::Error>>,
+    received: Arc<AtomicUsize>,
+) -> impl Stream<Item = Vec<u8>> {
+    let messages = stream.take_while(|message| future::ready(message.is_ok()));
+    messages.filter_map(move |message| {
+        received.fetch_add(1, Ordering::Relaxed);
+        future::ready(match message {
+            Ok(Message::Text(text)) => Some(text.as_bytes().to_vec()),
+            Ok(Message::Binary(bytes)) => Some(bytes.to_vec()),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) | Err(_) => None,
+        })
+    })
+}
+
+/// Counts pings that a client did not answer.
+#[derive(Default)]
+struct Silence {
+    last_received: usize,
+    pings: usize,
+}
+
+impl Silence {
+    /// Returns a ping, or the end if the client is gone. `received` counts its messages.
+    fn next_message(&mut self, received: usize) -> Message {
+        self.pings = if received == self.last_received {
+            self.pings + 1
+        } else {
+            0
+        };
+        self.last_received = received;
+        if self.pings > MAX_SILENT_PINGS {
+            closed(GOING_AWAY, "you did not answer")
+        } else {
+            Message::Ping(Bytes::new())
+        }
+    }
 }
 
 fn closed(code: u16, reason: &str) -> Message {
@@ -223,17 +235,18 @@ fn closed(code: u16, reason: &str) -> Message {
     }))
 }
 
-/// Executes what comes over one socket.
+/// Executes the subscriptions of one socket.
 #[derive(Clone)]
 struct Subscriptions {
-    schema: Schema,
-    state: Arc<State>,
-    handshake: Arc<Handshake>,
-    /// How many are under way.
+    api: Api,
+    callers: Callers,
+    /// The request that opened the socket. Its caller is the caller of all subscriptions.
+    head: Arc<RequestHead>,
+    /// The number of open subscriptions.
     open: Arc<AtomicUsize>,
 }
 
-/// One that is under way.
+/// An open subscription.
 struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {
@@ -244,9 +257,7 @@ impl Drop for Open {
 
 impl Executor for Subscriptions {
     async fn execute(&self, _request: Request) -> Answer {
-        Answer::from_errors(vec![
-            Error::request("Send queries and mutations by POST.").into(),
-        ])
+        Answer::from_errors(vec![send_by_post().into()])
     }
 
     fn execute_stream(
@@ -254,11 +265,11 @@ impl Executor for Subscriptions {
         request: Request,
         _session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Answer> {
-        let this = self.clone();
-        let request_id = self.handshake.trace.to_string();
-        let answers = stream::once(async move { this.subscribe(request).await }).flatten();
+        let (this, api) = (self.clone(), self.api.clone());
+        let request_id = self.head.trace.to_string();
+        let answers = stream::once(async move { this.answers(request).await }).flatten();
         let finished = answers.map(move |mut answer| {
-            error::finish(&mut answer.errors, &request_id);
+            api.finish(&mut answer.errors, &request_id);
             answer
         });
         finished.boxed()
@@ -266,43 +277,38 @@ impl Executor for Subscriptions {
 }
 
 impl Subscriptions {
-    async fn subscribe(self, request: Request) -> BoxStream<'static, Answer> {
-        let refused = |error: ServerError| stream::iter([Answer::from_errors(vec![error])]).boxed();
+    async fn answers(self, request: Request) -> BoxStream<'static, Answer> {
+        match self.subscribe(request).await {
+            Ok(answers) => answers,
+            Err(error) => stream::iter([Answer::from_errors(vec![error])]).boxed(),
+        }
+    }
+
+    async fn subscribe(self, request: Request) -> Result<BoxStream<'static, Answer>, ServerError> {
         let open = Open(self.open.clone());
         if self.open.fetch_add(1, Ordering::Relaxed) >= MAX_SUBSCRIPTIONS {
-            let message = format!(
-                "A socket carries at most {MAX_SUBSCRIPTIONS} subscriptions; close one first ({TOO_MANY})."
-            );
-            return refused(Error::request(message).into());
+            let message =
+                format!("A socket has at most {MAX_SUBSCRIPTIONS} subscriptions; close one first.");
+            return Err(Error::request(message).into());
         }
-        let document = match limits::parse(&request.query) {
-            Ok(document) => document,
-            Err(error) => return refused(error),
-        };
-        let subscribes = |ty: &OperationType| *ty == OperationType::Subscription;
-        let all = match &document.operations {
-            DocumentOperations::Single(operation) => subscribes(&operation.node.ty),
-            DocumentOperations::Multiple(operations) => operations
-                .values()
-                .all(|operation| subscribes(&operation.node.ty)),
-        };
-        if !all {
-            return refused(Error::request("Send queries and mutations by POST.").into());
+        let Request {
+            query,
+            operation_name,
+            variables,
+            ..
+        } = request;
+        let prepared = self.api.prepare(query, operation_name, variables)?;
+        if !prepared.is_subscription() {
+            return Err(send_by_post().into());
         }
-        let caller = match Caller::of(&self.state, &self.handshake.asked(), Bytes::new()).await {
-            Ok(caller) => caller,
-            Err(error) => return refused(error.into()),
-        };
-        let loaders = graphql::Loaders::of(&self.state, &caller);
-        let mut request = request
-            .data(caller)
-            .data(Arc::new(Refusals::default()))
-            .data(loaders)
-            .data(self.handshake.clone());
-        request.set_parsed_query(document);
-        let answers = self.schema.execute_stream(request);
-        answers.map(move |answer| (answer, &open).0).boxed()
+        let caller = self.callers.identify(&self.head, Bytes::new()).await?;
+        let answers = self.api.subscribe(prepared, caller, self.head.clone());
+        Ok(answers.map(move |answer| (answer, &open).0).boxed())
     }
+}
+
+fn send_by_post() -> Error {
+    Error::request("Send queries and mutations by POST.")
 }
 
 #[cfg(test)]

@@ -1,23 +1,25 @@
-//! Access tokens as machines show them: `ub_` and 64 characters that hold the tenant, a secret and
-//! a checksum.
+//! Access tokens as clients send them: `ub_` and 64 characters that hold the tenant, a secret and a
+//! checksum.
 //!
-//! The prefix and the checksum let scanners find leaked ones without asking anybody; the tenant
-//! says where to look. What is stored is the token's id, half of its SHA-256.
+//! The prefix and the checksum let scanners recognize leaked tokens. The tenant tells where to
+//! look. What is stored is the token's id: the first half of its SHA-256.
+
+use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use data_encoding::{Encoding, Specification};
-use events_schema::{AccessTokenId, Id};
+use event_store::random_bytes;
+use events_schema::{AccessTokenId, Id, TenantKey};
 use sha2::{Digest, Sha256};
-use std::sync::LazyLock;
 
-use crate::{error::Error, identity::cookie::random};
+use crate::error::Error;
 
 const PREFIX: &str = "ub_";
-/// Tenant and secret.
+/// Bytes of the tenant and the secret.
 const CONTENT: usize = 16 + 20;
 const CHECKSUM: usize = 4;
 
-/// Base 32 in lower case, as RFC 4648 has it, without padding: a double click selects all of it.
+/// RFC 4648 base 32 in lower case, without padding: a double click selects all of it.
 static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification
@@ -28,17 +30,20 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
         .unwrap_or(data_encoding::BASE32_NOPAD)
 });
 
-/// A token as it is handed out.
-pub(crate) struct Token {
+/// The text of an access token.
+pub(crate) struct AccessToken {
     text: String,
-    tenant: Id,
+    tenant: TenantKey,
 }
 
-impl Token {
-    /// A token for this tenant that nobody has seen.
-    pub(crate) fn mint(tenant: Id) -> Result<Self, Error> {
-        let secret: [u8; 20] = random()?;
-        let mut bytes = tenant.bytes().to_vec();
+impl AccessToken {
+    /// Makes a random token for this tenant.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
+    pub(crate) fn mint(tenant: TenantKey) -> Result<Self, Error> {
+        let secret: [u8; 20] = random_bytes()?;
+        let mut bytes = tenant.0.bytes().to_vec();
         bytes.extend(secret);
         bytes.extend(checksum(&bytes));
         Ok(Self {
@@ -47,28 +52,28 @@ impl Token {
         })
     }
 
-    /// Reads a token; `None` for what was never one.
+    /// Reads a token; `None` for a text that was never one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = BASE32.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         let (content, sum) = bytes.split_at_checked(CONTENT)?;
         let tenant = Id::from_bytes(content.get(..16)?.try_into().ok()?);
         (sum == checksum(content)).then(|| Self {
             text: text.to_owned(),
-            tenant,
+            tenant: TenantKey(tenant),
         })
     }
 
-    /// What is handed out, once.
+    /// Returns the text, which is shown once.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whose it is.
-    pub(crate) const fn tenant(&self) -> Id {
+    /// Returns the tenant in which the token is valid.
+    pub(crate) const fn tenant(&self) -> TenantKey {
         self.tenant
     }
 
-    /// Under which id it is stored.
+    /// Returns the id under which the token is stored.
     pub(crate) fn id(&self) -> AccessTokenId {
         let mut head = [0; 16];
         head.copy_from_slice(&Sha256::digest(&self.text)[..16]);
@@ -82,14 +87,14 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM] {
     sum
 }
 
-/// What a request shows.
+/// The bearer token of a request.
 pub(crate) enum Bearer {
-    /// No key at all.
+    /// The request has none.
     Absent,
-    /// Something that was never one of ours, or more than one.
-    Nonsense,
-    /// One that may be good.
-    Token(Token),
+    /// The request has something that was never an access token, or more than one.
+    Malformed,
+    /// The request has a well-formed access token.
+    Token(AccessToken),
 }
 
 /// Reads the `Authorization` header.
@@ -101,10 +106,10 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Bearer {
             let text = value.to_str().ok().and_then(|text| text.split_once(' '));
             let token = text
                 .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-                .and_then(|(_, token)| Token::parse(token.trim()));
-            token.map_or(Bearer::Nonsense, Bearer::Token)
+                .and_then(|(_, token)| AccessToken::parse(token.trim()));
+            token.map_or(Bearer::Malformed, Bearer::Token)
         }
-        (Some(_), Some(_)) => Bearer::Nonsense,
+        (Some(_), Some(_)) => Bearer::Malformed,
     }
 }
 
@@ -113,17 +118,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_reads_back_and_no_character_of_it_can_be_another() {
-        let tenant = Id::from_bytes([7; 16]);
-        let token = Token::mint(tenant).unwrap();
+    fn a_token_parses_back_and_a_changed_character_is_noticed() {
+        let tenant = TenantKey(Id::from_bytes([7; 16]));
+        let token = AccessToken::mint(tenant).unwrap();
         assert_eq!(token.text().len(), 67);
-        let read = Token::parse(token.text()).unwrap();
+        let read = AccessToken::parse(token.text()).unwrap();
         assert_eq!((read.tenant(), read.id()), (tenant, token.id()));
         for at in 0..token.text().len() {
             let mut forged = token.text().to_owned();
             let other = if &forged[at..=at] == "a" { "b" } else { "a" };
             forged.replace_range(at..=at, other);
-            assert!(Token::parse(&forged).is_none(), "{at}");
+            assert!(AccessToken::parse(&forged).is_none(), "{at}");
         }
         for wrong in [
             "",
@@ -133,13 +138,13 @@ mod tests {
             &token.text().to_uppercase(),
             "ub_ä",
         ] {
-            assert!(Token::parse(wrong).is_none(), "{wrong}");
+            assert!(AccessToken::parse(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
-    fn only_one_bearer_token_is_taken() {
-        let token = Token::mint(Id::from_bytes([7; 16])).unwrap();
+    fn exactly_one_bearer_token_is_accepted() {
+        let token = AccessToken::mint(TenantKey(Id::from_bytes([7; 16]))).unwrap();
         let header = |texts: &[String]| {
             texts
                 .iter()
@@ -159,7 +164,7 @@ mod tests {
             vec![String::new()],
         ] {
             assert!(
-                matches!(bearer(&header(&wrong)), Bearer::Nonsense),
+                matches!(bearer(&header(&wrong)), Bearer::Malformed),
                 "{wrong:?}"
             );
         }

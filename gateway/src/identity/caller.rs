@@ -1,443 +1,314 @@
-//! Who makes a request: the only source of tenant ids and actors.
-//!
-//! Read anew for each request from the session's and the account's views, so that a revocation
-//! counts at once at every gateway. What the caller may do is decided elsewhere.
+//! The caller of a request: the only source of tenant ids, actors and command ids.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use async_graphql::Context;
-use axum::{
-    body::Bytes,
-    http::{HeaderMap, Uri, header::USER_AGENT},
-};
+use bytes::Bytes;
+use event_store::random_id;
 use events_schema::{
-    AccessTokenId, AccountId, Actor, Address, Area, CommandId, Device, Id, Origin, Permissions,
-    SessionId, TenantId, access_token, account, member, secret::ServerKey, session, tenant,
+    AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, SessionId, TenantId, Time,
+    account, member, secret::ServerKey, tenant,
 };
-use mongodb::bson::doc;
 
 use crate::{
-    State,
-    access::rights::RoleRights,
-    backend::commands::Wish,
-    backend::views::{Found, Scoped},
+    access::{Credentials, RolePermissions, Standing},
+    backend::{
+        commands::Sender,
+        views::{TenantViews, ViewDocument},
+    },
     error::Error,
-    identity::bearer::{Bearer, Token, bearer},
-    identity::cookie::{self, random},
-    identity::tenancy::{Named, named},
-    now,
     trace::Trace,
 };
 
-/// The header by which a client names a request, so that saying it again does nothing twice.
-pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
-/// Who makes a request, in which tenant, and how commands that follow from it are named.
+/// Who sends a request, and for which tenant.
+#[derive(Debug)]
 pub(crate) struct Caller {
-    /// Who it is; none for somebody who is not logged in.
+    /// `None` for a client without valid credentials.
     pub(crate) identity: Option<Identity>,
-    /// The tenant that the request names, if they belong to it.
-    pub(crate) membership: Option<Membership>,
-    /// Where the request came from.
+    /// The tenant that the request names, if the caller is a member of it.
+    pub(crate) membership: Result<Membership, NoTenant>,
     pub(crate) origin: Origin,
-    /// The request's trace.
     pub(crate) trace: Trace,
-    idempotency: Option<Idempotency>,
+    pub(crate) idempotency: Option<Idempotency>,
 }
 
-/// Somebody who has proved who they are.
+/// A person or machine with valid credentials.
+#[derive(Debug)]
 pub(crate) struct Identity {
-    /// How.
     pub(crate) by: By,
-    /// Their account; of whoever made it, for an access token.
-    pub(crate) account: Found<account::View>,
-    /// Whether the configuration names them as such.
+    /// The person's account. For an access token, the account of its creator.
+    pub(crate) account: ViewDocument<account::View>,
     pub(crate) is_platform_admin: bool,
 }
 
-/// How somebody has proved who they are.
+/// The credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// By a session: a person.
-    Session(SessionId),
-    /// By an access token: a machine.
+    /// A session: the caller is a person.
+    Session { id: SessionId, last_used_at: Time },
+    /// An access token: the caller is a machine.
     AccessToken(AccessTokenId),
 }
 
-/// A tenant that the caller belongs to.
+/// The caller as a member of the tenant.
+#[derive(Debug)]
 pub(crate) struct Membership {
-    /// Which.
-    pub(crate) tenant: Found<tenant::View>,
-    /// As which member.
-    pub(crate) member: Found<member::View>,
-    /// What they may do there.
-    pub(crate) rights: Permissions,
-    /// What each role there holds.
-    pub(crate) roles: Arc<RoleRights>,
+    pub(crate) tenant: ViewDocument<tenant::View>,
+    pub(crate) member: ViewDocument<member::View>,
+    /// What the caller may do in the tenant: for an access token, no more than its scopes.
+    pub(crate) permissions: Permissions,
+    /// What each role of the tenant holds.
+    pub(crate) roles: Arc<RolePermissions>,
     /// The tenant's views.
-    pub(crate) views: Scoped,
+    pub(crate) views: TenantViews,
 }
 
-impl Identity {
-    /// The account's id.
-    pub(crate) fn account_id(&self) -> AccountId {
-        AccountId(self.account.id)
-    }
-
-    /// The session that the request came by; none for a machine.
-    pub(crate) fn session(&self) -> Option<SessionId> {
-        match self.by {
-            By::Session(session) => Some(session),
-            By::AccessToken(_) => None,
-        }
-    }
+/// Why a request has no tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoTenant {
+    /// The request names none. The text says how to name one.
+    Unnamed(Arc<str>),
+    /// The tenant does not exist, or the caller is not a member of it: the same answer.
+    NotFound,
 }
 
-/// A request that its client has named.
-struct Idempotency {
-    key: String,
-    body: Bytes,
-}
-
-/// What a request says, beside its body.
-pub(crate) struct Asked<'a> {
-    /// Its headers.
-    pub(crate) headers: &'a HeaderMap,
-    /// Its target.
-    pub(crate) uri: &'a Uri,
-    /// Who sent it, as the network knows them.
-    pub(crate) peer: Option<IpAddr>,
-    /// Its trace.
-    pub(crate) trace: Trace,
+/// What makes a repeated request the same request.
+#[derive(Debug)]
+pub(crate) struct Idempotency {
+    /// Derives command ids that no client can choose.
+    pub(crate) secret: ServerKey,
+    /// The client's key.
+    pub(crate) key: String,
+    pub(crate) body: Bytes,
 }
 
 impl Caller {
-    /// Reads who makes a request, and in which tenant. A cookie or token that is malformed, foreign
-    /// or over makes nobody of them; a tenant that there is not, or that they do not belong to, is
-    /// none.
-    pub(crate) async fn of(state: &State, asked: &Asked<'_>, body: Bytes) -> Result<Self, Error> {
-        let headers = asked.headers;
-        let key = headers
-            .get(IDEMPOTENCY_KEY)
-            .map(|value| idempotency_key(value.as_bytes()))
-            .transpose()?;
-        let idempotency = key.map(|key| Idempotency { key, body });
-        let mut caller = Self {
-            origin: origin(state, asked),
-            idempotency,
-            ..Self::nobody(asked.trace)
-        };
-        let named = named(
-            &state.config.tenant_resolvers,
-            &state.config.public_url,
-            headers,
-            asked.uri,
-        );
-        match bearer(headers) {
-            Bearer::Absent => {
-                if let Some(session) = cookie::session_id(headers, state.config.is_https()) {
-                    caller.identity = caller.identify(state, session).await?;
-                }
-                if let Some(identity) = &caller.identity
-                    && let Some(tenant) = find_tenant(state, &named).await?
-                {
-                    caller.membership =
-                        Membership::of(state, tenant, identity.account_id()).await?;
-                }
-            }
-            Bearer::Nonsense => {}
-            Bearer::Token(token) => caller.take_token(state, &token, &named).await?,
-        }
-        Ok(caller)
-    }
-
-    /// Somebody who is not logged in and says nothing about themselves.
-    pub(crate) fn nobody(trace: Trace) -> Self {
-        let origin = Origin {
-            address: None,
-            device: Device::from_user_agent(""),
-        };
-        Self {
-            identity: None,
-            membership: None,
-            origin,
-            trace,
-            idempotency: None,
-        }
-    }
-
-    async fn identify(&self, state: &State, id: SessionId) -> Result<Option<Identity>, Error> {
-        let views = state.views.platform();
-        let Some(session) = views.get::<session::View>(id.0).await? else {
-            return Ok(None);
-        };
-        let Some(account) = views.get::<account::View>(session.view.account.0).await? else {
-            return Ok(None);
-        };
-        let now = now();
-        if !session.view.is_live(now, account.view.epoch) {
-            return Ok(None);
-        }
-        if now.since(session.view.last_used_at) > session::USE_NOTED_EVERY {
-            // Requests that come at once name the same command, so the use is noted once.
-            let last_use = session.view.last_used_at.0.to_be_bytes();
-            let command = CommandId(state.config.secret.id(&[b"touch", id.0.bytes(), &last_use]));
-            let actor = Actor::Account(AccountId(account.id));
-            state.commands.send_in_background(
-                self,
-                actor,
-                Area::Session,
-                Wish::new(id.0, command, session::Command::Touch),
-            );
-        }
-        Ok(Some(Identity::new(state, By::Session(id), account)))
-    }
-
-    /// A token acts in its own tenant, within its scopes and what its creator may do there now.
-    /// Where the creator is no longer a member it is worth nothing.
-    async fn take_token(
-        &mut self,
-        state: &State,
-        token: &Token,
-        named: &Named,
-    ) -> Result<(), Error> {
-        let Some(tenant) = find_tenant(state, &Named::Id(token.tenant())).await? else {
-            return Ok(());
-        };
-        let id = token.id();
-        let Some(found) = state
-            .views
-            .of(&tenant)?
-            .get::<access_token::View>(id.0)
-            .await?
-        else {
-            return Ok(());
-        };
-        let account = state
-            .views
-            .platform()
-            .get::<account::View>(found.view.creator.0)
-            .await?;
-        let own = match named {
-            Named::None => true,
-            Named::Id(id) => *id == tenant.id,
-            Named::Slug(slug) => *slug == tenant.view.slug,
-            Named::Nonsense => false,
-        };
-        let membership = Membership::of(state, tenant, found.view.creator).await?;
-        let (Some(account), Some(mut membership)) = (account, membership) else {
-            return Ok(());
-        };
-        if now() >= found.view.expires_at {
-            return Ok(());
-        }
-        state.token_uses.note(id);
-        membership.rights = membership
-            .rights
-            .intersection(&found.view.scopes)
-            .copied()
-            .collect();
-        self.identity = Some(Identity::new(state, By::AccessToken(id), account));
-        self.membership = own.then_some(membership);
-        Ok(())
-    }
-
-    /// Who wants what this request asks for.
-    pub(crate) fn actor(&self) -> Actor {
-        self.identity
-            .as_ref()
-            .map_or(Actor::Anonymous, |identity| match identity.by {
-                By::Session(_) => Actor::Account(identity.account_id()),
-                By::AccessToken(id) => Actor::AccessToken(id),
-            })
-    }
-
-    /// Who it is, person or machine, where that is required.
+    /// Returns the person or machine.
+    ///
+    /// # Errors
+    /// `Unauthenticated` without valid credentials.
     pub(crate) fn identity(&self) -> Result<&Identity, Error> {
         self.identity.as_ref().ok_or_else(Error::not_logged_in)
     }
 
-    /// Who it is, where it must be a person.
+    /// Returns the person.
+    ///
+    /// # Errors
+    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token.
     pub(crate) fn person(&self) -> Result<&Identity, Error> {
         let identity = self.identity()?;
-        if identity.session().is_some() {
-            Ok(identity)
-        } else {
-            Err(Error::Forbidden)
+        match identity.by {
+            By::Session { .. } => Ok(identity),
+            By::AccessToken(_) => Err(Error::Forbidden),
         }
     }
 
-    /// The tenant that the request is about. A foreign one answers as a missing one.
+    /// Returns the caller's membership of the tenant that the request is for.
+    ///
+    /// # Errors
+    /// `Unauthenticated` without valid credentials; `BadUserInput` if the request names no tenant;
+    /// `NotFound` if the tenant does not exist or the caller is not a member of it.
     pub(crate) fn membership(&self) -> Result<&Membership, Error> {
         self.identity()?;
-        self.membership.as_ref().ok_or(Error::NotFound)
+        self.membership.as_ref().map_err(|reason| match reason {
+            NoTenant::Unnamed(advice) => Error::request(advice.as_ref()),
+            NoTenant::NotFound => Error::NotFound,
+        })
     }
 
-    /// Names the command of the field being resolved: as a new one, or, where the client named the
-    /// request, so that the same field of the same request by the same actor is the same command.
-    pub(crate) fn command_id(
-        &self,
-        key: &ServerKey,
-        field: &Context<'_>,
-    ) -> Result<CommandId, Error> {
+    /// Returns what the check of an operation must know.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        let credentials = match &self.identity {
+            None => Credentials::None,
+            Some(identity) => match identity.by {
+                By::AccessToken(_) => Credentials::AccessToken,
+                By::Session { .. } => Credentials::Session {
+                    is_platform_admin: identity.is_platform_admin,
+                },
+            },
+        };
+        Standing {
+            credentials,
+            held: self.membership().map(|membership| &membership.permissions),
+        }
+    }
+
+    /// Returns the sender of the commands that follow from the request.
+    pub(crate) fn sender(&self) -> Sender {
+        let identity = self.identity.as_ref();
+        let membership = self.membership.as_ref().ok();
+        Sender {
+            actor: identity.map_or(Actor::Anonymous, Identity::actor),
+            held: membership.map(|member| (member.tenant.id, member.permissions.clone())),
+            origin: Some(self.origin.clone()),
+            trace: self.trace,
+        }
+    }
+
+    /// Returns the id of the command that an operation sends. Without an `Idempotency-Key` it is a
+    /// new one. With one, the same operation of the same request by the same caller always gets the
+    /// same id. `path` identifies the operation within the request.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
+    pub(crate) fn command_id(&self, path: &str) -> Result<CommandId, Error> {
         let Some(request) = &self.idempotency else {
             return new_command_id();
         };
-        let path = field
-            .path_node
-            .map(|node| node.to_string())
-            .unwrap_or_default();
-        Ok(self.command_id_at(key, request, &path))
-    }
-
-    fn command_id_at(&self, key: &ServerKey, request: &Idempotency, path: &str) -> CommandId {
-        let actor = self.identity.as_ref().map(|identity| identity.account.id);
-        let actor: &[u8] = actor.as_ref().map_or(b"anonymous", |id| id.bytes());
-        // The body alone does not tell in which tenant.
-        let tenant = self
-            .membership
-            .as_ref()
-            .map(|membership| membership.tenant.id);
+        let account = self.identity.as_ref().map(|identity| identity.account.id.0);
+        let account: &[u8] = account.as_ref().map_or(b"anonymous", |id| id.bytes());
+        // The body alone does not tell the tenant.
+        let tenant = self.membership.as_ref().map(|member| member.tenant.id.0);
         let tenant: &[u8] = tenant.as_ref().map_or(b"platform", |id| id.bytes());
-        CommandId(key.id(&[
-            b"command",
-            actor,
-            tenant,
-            request.key.as_bytes(),
-            &request.body,
-            path.as_bytes(),
-        ]))
+        let key = request.key.as_bytes();
+        let path = path.as_bytes();
+        let parts = [b"command", account, tenant, key, &request.body, path];
+        Ok(CommandId(request.secret.id(&parts)))
     }
 }
 
 impl Identity {
-    fn new(state: &State, by: By, account: Found<account::View>) -> Self {
-        let is_platform_admin =
-            account.view.verified && state.config.platform_admins.contains(&account.view.email);
-        Self {
-            by,
-            account,
-            is_platform_admin,
+    /// Returns the account's id.
+    pub(crate) fn account_id(&self) -> AccountId {
+        self.account.id
+    }
+
+    /// Returns the session that the request came with; `None` for an access token.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self.by {
+            By::Session { id, .. } => Some(id),
+            By::AccessToken(_) => None,
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        match self.by {
+            By::Session { .. } => Actor::Account(self.account.id),
+            By::AccessToken(id) => Actor::AccessToken(id),
         }
     }
 }
 
 impl Membership {
-    async fn of(
-        state: &State,
-        tenant: Found<tenant::View>,
-        account: AccountId,
-    ) -> Result<Option<Self>, Error> {
-        let views = state.views.of(&tenant)?;
-        let accepted = doc! { "view.account": account.to_string(), "view.status": "accepted" };
-        let (member, roles) = tokio::try_join!(
-            views.find_one::<member::View>(accepted),
-            state.rights.of(&views, tenant.id)
-        )?;
-        Ok(member.map(|member| Self {
-            rights: roles.of_member(&member.view),
-            tenant,
-            member,
-            roles,
-            views,
-        }))
-    }
-
-    /// Which tenant.
+    /// Returns the tenant as the owner of data.
     pub(crate) fn tenant_id(&self) -> TenantId {
         TenantId::Tenant(self.tenant.id)
     }
 }
 
-async fn find_tenant(state: &State, named: &Named) -> Result<Option<Found<tenant::View>>, Error> {
-    match named {
-        Named::None | Named::Nonsense => Ok(None),
-        Named::Slug(slug) => {
-            state
-                .views
-                .platform()
-                .find_one(doc! { "view.slug": slug.as_str() })
-                .await
-        }
-        Named::Id(id) => state.views.platform().get(*id).await,
-    }
-}
-
-/// Where a request came from. Behind a proxy, the last address in the header that the operator has
-/// named: what stands before it is the client's own saying.
-fn origin(state: &State, asked: &Asked<'_>) -> Origin {
-    let agent = asked
-        .headers
-        .get(USER_AGENT)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .unwrap_or_default();
-    let said = state.config.client_address_header.as_ref().map(|name| {
-        let last = asked
-            .headers
-            .get_all(name)
-            .iter()
-            .next_back()
-            .and_then(|value| value.to_str().ok()?.rsplit(',').next());
-        last.unwrap_or_default().trim().to_owned()
-    });
-    let address = said.or_else(|| asked.peer.map(|peer| peer.to_string()));
-    Origin {
-        address: address.and_then(|text| Address::parse(&text).ok()),
-        device: Device::from_user_agent(&agent),
-    }
-}
-
-/// Names a command that no retry need find again.
+/// Returns a random command id.
+///
+/// # Errors
+/// If the operating system has no random bytes.
 pub(crate) fn new_command_id() -> Result<CommandId, Error> {
-    random().map(|bytes| CommandId(Id::from_bytes(bytes)))
-}
-
-fn idempotency_key(bytes: &[u8]) -> Result<String, Error> {
-    let key = str::from_utf8(bytes).ok().filter(|key| {
-        (1..=128).contains(&key.len()) && key.bytes().all(|c| (b' '..=b'~').contains(&c))
-    });
-    key.map(str::to_owned).ok_or_else(|| {
-        Error::input(
-            IDEMPOTENCY_KEY,
-            "Idempotency-Key must have 1 to 128 printable ASCII characters.",
-        )
-    })
+    Ok(CommandId(random_id()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use events_schema::{Device, EmailAddress, Id, PasswordHash, PersonName};
+
     use super::*;
 
+    fn nobody() -> Caller {
+        Caller {
+            identity: None,
+            membership: Err(NoTenant::NotFound),
+            origin: Origin {
+                address: None,
+                device: Device::from_user_agent(""),
+            },
+            trace: Trace::of(None),
+            idempotency: None,
+        }
+    }
+
+    fn ada() -> Identity {
+        let view = account::View {
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            firstname: PersonName::parse("Ada").unwrap(),
+            lastname: PersonName::parse("Lovelace").unwrap(),
+            verified: true,
+            password_hash: PasswordHash::parse("$x").unwrap(),
+            epoch: 0,
+            verification: None,
+            created_at: Time(0),
+            updated_at: Time(0),
+        };
+        let id = Id::from_bytes([1; 16]);
+        Identity {
+            by: By::AccessToken(id.into()),
+            account: ViewDocument {
+                id: id.into(),
+                revision: 1,
+                view,
+            },
+            is_platform_admin: false,
+        }
+    }
+
+    fn id(identity: Option<Identity>, key: &str, body: &'static str, path: &str) -> CommandId {
+        let idempotency = Idempotency {
+            secret: ServerKey::parse(&"k".repeat(32)).unwrap(),
+            key: key.to_owned(),
+            body: Bytes::from(body),
+        };
+        let caller = Caller {
+            identity,
+            idempotency: Some(idempotency),
+            ..nobody()
+        };
+        caller.command_id(path).unwrap()
+    }
+
     #[test]
-    fn an_idempotency_key_is_printable_and_bounded() {
-        assert_eq!(idempotency_key(b"a key ~1").unwrap(), "a key ~1");
-        for wrong in ["", "a\tb", "ä", "a\u{7f}", &"x".repeat(129)] {
-            assert!(idempotency_key(wrong.as_bytes()).is_err(), "{wrong:?}");
+    fn only_the_same_operation_of_the_same_request_and_caller_is_the_same_command() {
+        let first = id(None, "k", "body", "account.register");
+        assert_eq!(first, id(None, "k", "body", "account.register"));
+        for other in [
+            id(None, "k2", "body", "account.register"),
+            id(None, "k", "body2", "account.register"),
+            id(None, "k", "body", "account.second"),
+            id(Some(ada()), "k", "body", "account.register"),
+        ] {
+            assert_ne!(first, other);
         }
     }
 
     #[test]
-    fn only_the_same_field_of_the_same_request_is_the_same_command() {
-        let secret = ServerKey::parse(&"k".repeat(32)).unwrap();
-        let caller = Caller::nobody(Trace::of(None));
-        let id = |key: &str, body: &'static str, path| {
-            caller.command_id_at(
-                &secret,
-                &Idempotency {
-                    key: key.to_owned(),
-                    body: Bytes::from(body),
-                },
-                path,
-            )
+    fn an_access_token_is_no_person() {
+        let caller = Caller {
+            identity: Some(ada()),
+            ..nobody()
         };
-        let first = id("k", "body", "account.register");
-        assert_eq!(first, id("k", "body", "account.register"));
-        for other in [
-            id("k2", "body", "account.register"),
-            id("k", "body2", "account.register"),
-            id("k", "body", "account.second"),
-        ] {
-            assert_ne!(first, other);
-        }
+        assert!(caller.identity().is_ok());
+        assert!(matches!(caller.person(), Err(Error::Forbidden)));
+        let standing = caller.standing();
+        assert_eq!(standing.credentials, Credentials::AccessToken);
+        assert!(matches!(standing.held, Err(Error::NotFound)));
+    }
+
+    #[test]
+    fn a_request_that_names_no_tenant_is_told_how_to_name_one() {
+        let caller = |membership| Caller {
+            identity: Some(ada()),
+            membership: Err(membership),
+            ..nobody()
+        };
+        let unnamed = caller(NoTenant::Unnamed("Name one.".into()));
+        let Err(Error::BadUserInput { field, message }) = unnamed.membership() else {
+            panic!("{unnamed:?}");
+        };
+        assert_eq!((field, message.as_str()), (None, "Name one."));
+        let foreign = caller(NoTenant::NotFound);
+        assert!(matches!(foreign.membership(), Err(Error::NotFound)));
+        let anonymous = nobody().membership().err();
+        assert!(matches!(anonymous, Some(Error::Unauthenticated(_))));
+    }
+
+    #[test]
+    fn without_an_idempotency_key_each_operation_is_a_new_command() {
+        let caller = nobody();
+        let first = caller.command_id("account.register").unwrap();
+        assert_ne!(first, caller.command_id("account.register").unwrap());
     }
 }

@@ -1,90 +1,92 @@
-//! The session cookie: the token in it, how it is read, set and cleared.
+//! The session cookie, and the token in it.
 //!
-//! The token is known to the client alone: what is stored is the session's id, half of the token's
-//! SHA-256.
+//! Only the client knows the token. What is stored is the session's id: the first half of the
+//! token's SHA-256.
 
-use anyhow::anyhow;
 use axum::http::{HeaderMap, header::COOKIE};
 use data_encoding::BASE64URL_NOPAD;
+use event_store::random_bytes;
 use events_schema::{Id, SessionId, session};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
-/// What a client shows to be who logged in: 32 random bytes, base64url in the cookie.
-pub(crate) struct Token([u8; 32]);
+/// The secret that identifies a session: 32 random bytes, base64url in the cookie.
+pub(crate) struct SessionToken([u8; 32]);
 
-impl Token {
-    /// A token that nobody has seen.
+impl SessionToken {
+    /// Makes a random token.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
     pub(crate) fn mint() -> Result<Self, Error> {
-        random().map(Self)
+        Ok(Self(random_bytes()?))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        BASE64URL_NOPAD
-            .decode(text.as_bytes())
-            .ok()?
-            .try_into()
-            .ok()
-            .map(Self)
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
     }
 
-    /// The session that it opens.
+    /// Returns the id of the token's session.
     pub(crate) fn session_id(&self) -> SessionId {
         let mut head = [0; 16];
         head.copy_from_slice(&Sha256::digest(self.0)[..16]);
         SessionId(Id::from_bytes(head))
     }
+}
 
-    /// The `Set-Cookie` that hands it to the client.
-    pub(crate) fn set_cookie(&self, https: bool) -> String {
-        cookie(
-            https,
-            &BASE64URL_NOPAD.encode(&self.0),
-            session::LIFETIME.as_secs(),
-        )
+/// Reads and writes session cookies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cookies {
+    https: bool,
+}
+
+impl Cookies {
+    /// Over TLS, cookies are Secure and bound to the host.
+    pub(crate) const fn new(https: bool) -> Self {
+        Self { https }
     }
-}
 
-/// The `Set-Cookie` that takes the token back.
-pub(crate) fn clear_cookie(https: bool) -> String {
-    cookie(https, "", 0)
-}
+    /// Returns the `Set-Cookie` that hands a token to the client.
+    pub(crate) fn set(self, token: &SessionToken) -> String {
+        let value = BASE64URL_NOPAD.encode(&token.0);
+        self.header(&value, session::LIFETIME.as_secs())
+    }
 
-/// The session that a request's cookie names, if it is well formed; whether it is alive is the
-/// view's to say.
-pub(crate) fn session_id(headers: &HeaderMap, https: bool) -> Option<SessionId> {
-    let pairs = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'));
-    let mut tokens = pairs
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(key, _)| *key == name(https));
-    tokens
-        .find_map(|(_, token)| Token::parse(token))
-        .map(|token| token.session_id())
-}
+    /// Returns the `Set-Cookie` that deletes the cookie.
+    pub(crate) fn clear(self) -> String {
+        self.header("", 0)
+    }
 
-/// `__Host-` keeps sub-domains from planting a cookie, but browsers accept it over TLS only.
-const fn name(https: bool) -> &'static str {
-    if https { "__Host-session" } else { "session" }
-}
+    /// Reads the id of the session that a request's cookie names; `None` without a well-formed
+    /// cookie.
+    pub(crate) fn session_id(self, headers: &HeaderMap) -> Option<SessionId> {
+        let values = headers.get_all(COOKIE).iter();
+        let pairs = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        let mut tokens = pairs
+            .filter(|(key, _)| *key == self.name())
+            .filter_map(|(_, token)| SessionToken::parse(token));
+        tokens.next().map(|token| token.session_id())
+    }
 
-fn cookie(https: bool, value: &str, max_age_secs: u64) -> String {
-    let secure = if https { "; Secure" } else { "" };
-    format!(
-        "{}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}",
-        name(https)
-    )
-}
+    /// `__Host-` keeps sub-domains from planting a cookie, but browsers accept it over TLS only.
+    const fn name(self) -> &'static str {
+        if self.https {
+            "__Host-session"
+        } else {
+            "session"
+        }
+    }
 
-/// Random bytes from the operating system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no randomness: {error}"))?;
-    Ok(bytes)
+    fn header(self, value: &str, max_age_secs: u64) -> String {
+        let name = self.name();
+        let secure = if self.https { "; Secure" } else { "" };
+        format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}")
+    }
 }
 
 #[cfg(test)]
@@ -99,36 +101,41 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_that_was_set_is_read_back() {
-        let token = Token([7; 32]);
+    fn a_cookie_that_was_set_is_read_back() {
+        let token = SessionToken([7; 32]);
         for https in [true, false] {
-            let set = token.set_cookie(https);
+            let set = Cookies::new(https).set(&token);
             let pair = set.split(';').next().unwrap();
             assert_eq!(
-                session_id(&request(&["a=b", &format!("theme=dark; {pair};x")]), https),
+                Cookies::new(https)
+                    .session_id(&request(&["a=b", &format!("theme=dark; {pair};x")])),
                 Some(token.session_id())
             );
-            assert_eq!(session_id(&request(&[pair]), !https), None);
+            assert_eq!(Cookies::new(!https).session_id(&request(&[pair])), None);
         }
     }
 
     #[test]
     fn over_tls_the_cookie_is_secure_and_bound_to_the_host() {
-        let set = Token([7; 32]).set_cookie(true);
+        let set = Cookies::new(true).set(&SessionToken([7; 32]));
         assert!(set.starts_with("__Host-session="), "{set}");
         assert!(
             set.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000; Secure"),
             "{set}"
         );
-        assert!(!Token([7; 32]).set_cookie(false).contains("Secure"));
+        assert!(
+            !Cookies::new(false)
+                .set(&SessionToken([7; 32]))
+                .contains("Secure")
+        );
         assert_eq!(
-            clear_cookie(false),
+            Cookies::new(false).clear(),
             "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
         );
     }
 
     #[test]
-    fn what_is_no_token_names_no_session() {
+    fn a_malformed_cookie_names_no_session() {
         let short = format!("session={}", "A".repeat(42));
         let padded = format!("session={}=", "A".repeat(43));
         let loose_bits = format!("session={}B", "A".repeat(42));
@@ -143,7 +150,11 @@ mod tests {
             &padded,
             &loose_bits,
         ] {
-            assert_eq!(session_id(&request(&[wrong]), false), None, "{wrong}");
+            assert_eq!(
+                Cookies::new(false).session_id(&request(&[wrong])),
+                None,
+                "{wrong}"
+            );
         }
     }
 }

@@ -1,39 +1,36 @@
-//! Slows down guessing: counts failed logins per address in the JetStream bucket `LOGINS`, shared
-//! by all gateways.
+//! Slows down the guessing of passwords: counts failed logins per address in a JetStream bucket
+//! that all gateways share.
 //!
-//! Addresses without an account are counted alike. The workers make the bucket and bound its age.
+//! Addresses without an account are counted alike. The workers create the bucket and bound its age.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{
     self,
     kv::{Entry, Operation, Store, UpdateErrorKind},
 };
-use events_schema::{EmailAddress, Time, secret::ServerKey};
+use events_schema::{EmailAddress, Time, secret::ServerKey, subject::LOGINS_BUCKET};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use crate::{error::Error, now};
+use crate::{clock::now, error::Error};
 
-/// The bucket.
-const BUCKET: &str = "LOGINS";
 /// Failures in a row that cost nothing: as many as an honest user may need.
 const FREE_FAILURES: u32 = 10;
-/// The wait after the next failure; it doubles with each further one.
+/// The wait after the next failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait: who guesses at this pace gets 24 guesses a day, and an owner locked out has a
-/// mail link.
+/// The longest wait: 24 guesses a day. An owner who is locked out can reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// Lost races before an attempt is turned away: so many guesses at once are no user's.
+/// Lost races before an attempt is refused. No user makes as many attempts at once.
 const MAX_RACES: usize = 8;
 
 /// Counts failed logins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoginThrottle {
     jetstream: jetstream::Context,
     secret: ServerKey,
-    bucket: OnceCell<Store>,
+    bucket: Arc<OnceCell<Store>>,
 }
 
 /// What is stored for an address.
@@ -44,7 +41,7 @@ struct Count {
 }
 
 impl Count {
-    /// How long the next attempt must wait; zero when it need not.
+    /// Returns how long the next attempt must wait.
     fn wait(self, now: Time) -> Duration {
         let Some(excess) = self.failures.checked_sub(FREE_FAILURES) else {
             return Duration::ZERO;
@@ -55,7 +52,14 @@ impl Count {
         wait.saturating_sub(now.since(Time(self.last_ms)))
     }
 
-    /// What an entry says; what cannot be read, or was deleted, counts as nothing.
+    fn one_more(self, now: Time) -> Self {
+        Self {
+            failures: self.failures.saturating_add(1),
+            last_ms: now.0,
+        }
+    }
+
+    /// Reads an entry. One that is deleted or cannot be read counts as no failures.
     fn of(entry: &Entry) -> Self {
         match entry.operation {
             Operation::Put => serde_json::from_slice(&entry.value).unwrap_or_default(),
@@ -70,99 +74,79 @@ impl LoginThrottle {
         Self {
             jetstream,
             secret,
-            bucket: OnceCell::new(),
+            bucket: Arc::default(),
         }
     }
 
-    /// Counts an attempt as failed before it is made, so that guesses made at once count each;
-    /// [`clear`](Self::clear) takes it back. `RateLimited` if it must not be made yet.
+    /// Counts an attempt as failed before it is made, so that simultaneous guesses count each.
+    /// [`clear`](Self::clear) undoes it.
+    ///
+    /// # Errors
+    /// `RateLimited` if the attempt must wait.
     pub(crate) async fn begin(&self, email: &EmailAddress) -> Result<(), Error> {
         let key = self.key(email);
         for _ in 0..MAX_RACES {
-            let entry = self
-                .bucket()
-                .await?
-                .entry(&key)
-                .await
-                .context("reading a login count")?;
+            let entry = self.bucket().await?.entry(&key).await;
+            let entry = entry.context("reading a login count")?;
             let count = entry.as_ref().map_or_else(Count::default, Count::of);
             let now = now();
-            let wait = count.wait(now);
-            if !wait.is_zero() {
-                return Err(Error::RateLimited { retry_after: wait });
+            let retry_after = count.wait(now);
+            if !retry_after.is_zero() {
+                return Err(Error::RateLimited { retry_after });
             }
-            let count = Count {
-                failures: count.failures.saturating_add(1),
-                last_ms: now.0,
-            };
-            if self
-                .replace(&key, entry.map_or(0, |entry| entry.revision), count)
-                .await?
-            {
+            let revision = entry.map_or(0, |entry| entry.revision);
+            if self.replace(&key, revision, count.one_more(now)).await? {
                 return Ok(());
             }
         }
-        Err(Error::RateLimited {
-            retry_after: Duration::from_secs(1),
-        })
+        let retry_after = Duration::from_secs(1);
+        Err(Error::RateLimited { retry_after })
     }
 
-    /// Writes a count unless somebody was first.
+    /// Writes a count; false if another attempt was first.
     async fn replace(&self, key: &str, revision: u64, count: Count) -> Result<bool, Error> {
         let value = serde_json::to_vec(&count).context("writing a login count")?;
-        match self
-            .bucket()
-            .await?
-            .update(key, value.into(), revision)
-            .await
-        {
-            Ok(_) => Ok(true),
-            // A race that is noticed late (10164) is not told apart by the client; the number of
-            // tries is bounded.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
-                ) =>
-            {
-                tracing::debug!(%error, "a login count was changed meanwhile");
-                Ok(false)
-            }
-            Err(error) => Err(anyhow!(error).context("writing a login count").into()),
+        let bucket = self.bucket().await?;
+        let Err(error) = bucket.update(key, value.into(), revision).await else {
+            return Ok(true);
+        };
+        // The client cannot tell a race that is noticed late (10164) from other errors. The number
+        // of tries is bounded.
+        if matches!(
+            error.kind(),
+            UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
+        ) {
+            tracing::debug!(%error, "a login count was changed meanwhile");
+            return Ok(false);
+        }
+        Err(anyhow!(error).context("writing a login count").into())
+    }
+
+    /// Forgets the failures of an address after its owner has logged in. A failure is logged, since
+    /// the login stands.
+    pub(crate) async fn clear(&self, email: &EmailAddress) {
+        if let Err(error) = self.delete(email).await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "a login count was not cleared");
         }
     }
 
-    /// Forgets the failures of an address: its owner has come in. Failure is logged, since they
-    /// have come in anyhow.
-    pub(crate) async fn clear(&self, email: &EmailAddress) {
-        let cleared = async {
-            Ok::<_, Error>(
-                self.bucket()
-                    .await?
-                    .delete(self.key(email))
-                    .await
-                    .context("clearing a login count")?,
-            )
-        };
-        if let Err(error) = cleared.await {
-            tracing::warn!(?error, "a login count was not cleared");
-        }
+    async fn delete(&self, email: &EmailAddress) -> anyhow::Result<()> {
+        let deleted = self.bucket().await?.delete(self.key(email)).await;
+        deleted.context("deleting a login count")
     }
 
     fn key(&self, email: &EmailAddress) -> String {
-        self.secret
-            .id(&[b"login", email.as_str().as_bytes()])
-            .to_string()
+        let parts: [&[u8]; 2] = [b"login", email.as_str().as_bytes()];
+        self.secret.id(&parts).to_string()
     }
 
-    async fn bucket(&self) -> Result<&Store, Error> {
+    async fn bucket(&self) -> anyhow::Result<&Store> {
         let open = || async {
-            self.jetstream
-                .get_key_value(BUCKET)
-                .await
-                .context("opening the bucket of login counts")
+            let bucket = self.jetstream.get_key_value(LOGINS_BUCKET).await;
+            bucket.context("opening the bucket of login counts")
         };
-        Ok(self.bucket.get_or_try_init(open).await?)
+        self.bucket.get_or_try_init(open).await
     }
 }
 

@@ -1,115 +1,117 @@
-//! Passwords: which are acceptable, and hashing them with argon2id in a bounded pool. They go no
-//! further than here.
+//! Passwords: which are acceptable, and hashing them with argon2id in a bounded pool. No other part
+//! of the system sees a password.
 //!
-//! After NIST SP 800-63B-4: length counts and well-known passwords are refused; there is no other
+//! After NIST SP 800-63B-4: length counts and well-known passwords are refused. There is no other
 //! rule.
 
 use std::{
-    collections::HashSet, sync::Arc, sync::LazyLock, thread::available_parallelism, time::Duration,
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+    thread::available_parallelism,
+    time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher, PasswordVerifier, phc},
 };
+use event_store::random_bytes;
 use events_schema::PasswordHash;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
 };
 
-use crate::{error::Error, identity::cookie::random};
+use crate::error::Error;
 
-/// Memory of one hash, in KiB, and passes over it, one lane: the least that OWASP advises (2023),
-/// 20 to 50 ms.
+/// Memory of one hash, in KiB, and passes over it, one lane: the minimum that OWASP recommends
+/// (2023), 20 to 50 ms.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
-/// Characters in a password, so that nobody pays for hashing a novel.
+/// Characters in a password. Hashing longer texts would cost too much.
 const MAX_LENGTH: usize = 128;
 /// Hashes that may wait for a processor: about a second's work on two. More would be answered too
 /// late to be of use.
 const MAX_WAITING: usize = 64;
+/// How long a client waits when too many hashes wait.
+const BUSY: Error = Error::RateLimited {
+    retry_after: Duration::from_secs(1),
+};
 
-/// Those that attackers try first.
+/// The passwords that attackers try first.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    include_str!("common_passwords.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect()
+    let lines = include_str!("common_passwords.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).collect()
 });
 
 /// Hashes and checks passwords, as many at once as there are processors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     min_length: usize,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-    /// What a password is checked against when there is no account, so that it takes as long.
-    nobody: PasswordHash,
+    /// What a password is checked against if there is no account, so that it takes as long.
+    decoy: PasswordHash,
 }
 
 impl Passwords {
     /// A new password needs `min_length` characters.
+    ///
+    /// # Errors
+    /// If hashing fails.
     pub(crate) async fn new(min_length: u8) -> anyhow::Result<Self> {
         let processors = available_parallelism().map_or(1, Into::into);
-        let nobody = spawn_blocking(|| hash("nobody has this password"))
-            .await?
-            .map_err(|error| anyhow!("hashing: {error:?}"))?;
+        let decoy = spawn_blocking(|| hash("nobody has this password")).await??;
         Ok(Self {
             min_length: min_length.into(),
             running: Arc::new(Semaphore::new(processors)),
             admitted: Arc::new(Semaphore::new(processors + MAX_WAITING)),
-            nobody,
+            decoy,
         })
     }
 
-    /// Whether a new password is acceptable; `field` is the input that it came in.
+    /// Checks that a new password is acceptable. `field` is the input that it came in.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is not.
     pub(crate) fn check(&self, field: &'static str, password: &str) -> Result<(), Error> {
-        let length = password.chars().count();
-        if length < self.min_length {
-            Err(Error::input(
-                field,
-                format!(
-                    "The password must have at least {} characters.",
-                    self.min_length
-                ),
-            ))
+        let (length, min) = (password.chars().count(), self.min_length);
+        let obstacle = if length < min {
+            format!("The password must have at least {min} characters.")
         } else if length > MAX_LENGTH {
-            Err(Error::input(
-                field,
-                format!("The password must have at most {MAX_LENGTH} characters."),
-            ))
+            format!("The password must have at most {MAX_LENGTH} characters.")
         } else if COMMON.contains(password.to_lowercase().as_str()) {
-            Err(Error::input(
-                field,
-                "The password is one of those that attackers try first.",
-            ))
+            "The password is one of those that attackers try first.".to_owned()
         } else {
-            Ok(())
-        }
+            return Ok(());
+        };
+        Err(Error::input(field, obstacle))
     }
 
-    /// Hashes a password that was found acceptable.
+    /// Hashes an acceptable password.
+    ///
+    /// # Errors
+    /// `RateLimited` if too many hashes wait.
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Error> {
-        self.run(move || hash(&password)).await?
+        Ok(self.run(move || hash(&password)).await??)
     }
 
-    /// Whether the password is the one that was hashed; without a hash it is not, and takes as long
-    /// to say so.
+    /// Whether the password has this hash. Without a hash the answer is no, and takes as long.
+    ///
+    /// # Errors
+    /// `RateLimited` if too many hashes wait.
     pub(crate) async fn matches(
         &self,
-        password: String,
+        mut password: String,
         stored: Option<&PasswordHash>,
     ) -> Result<bool, Error> {
-        // What is longer was never accepted, and hashing it would be work for whoever asks.
-        let password = if password.chars().count() > MAX_LENGTH {
-            String::new()
-        } else {
-            password
-        };
+        // A longer password was never accepted, and hashing it would cost too much.
+        if password.chars().count() > MAX_LENGTH {
+            password.clear();
+        }
         let known = stored.is_some();
-        let stored = stored.unwrap_or(&self.nobody).clone();
+        let stored = stored.unwrap_or(&self.decoy).clone();
         Ok(self.run(move || verify(&password, &stored)).await?? && known)
     }
 
@@ -117,30 +119,19 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let busy = || Error::RateLimited {
-            retry_after: Duration::from_secs(1),
-        };
-        let admitted = self
-            .admitted
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| busy())?;
-        let running = self
-            .running
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| busy())?;
+        let admitted = self.admitted.clone().try_acquire_owned();
+        let admitted = admitted.map_err(|_| BUSY)?;
+        let running = self.running.clone().acquire_owned().await;
+        let running = running.map_err(|_| BUSY)?;
         // The permits go with the work, which goes on even if the request is dropped.
         let bounded = move |_permits: [OwnedSemaphorePermit; 2]| work();
-        Ok(spawn_blocking(move || bounded([admitted, running]))
-            .await
-            .context("hashing a password")?)
+        let done = spawn_blocking(move || bounded([admitted, running])).await;
+        Ok(done.context("hashing a password")?)
     }
 }
 
-fn hash(password: &str) -> Result<PasswordHash, Error> {
-    let salt: [u8; 16] = random()?;
+fn hash(password: &str) -> anyhow::Result<PasswordHash> {
+    let salt: [u8; 16] = random_bytes()?;
     let params = Params::new(MEMORY_KIB, PASSES, 1, None)
         .map_err(|error| anyhow!("argon2 parameters: {error}"))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -148,17 +139,17 @@ fn hash(password: &str) -> Result<PasswordHash, Error> {
         .hash_password_with_salt(password.as_bytes(), &salt)
         .map_err(|error| anyhow!("hashing a password: {error}"))?;
     PasswordHash::parse(&hash.to_string())
-        .map_err(|error| anyhow!("hashing a password: it {error}").into())
+        .map_err(|error| anyhow!("hashing a password: the hash {error}"))
 }
 
-fn verify(password: &str, stored: &PasswordHash) -> Result<bool, Error> {
+fn verify(password: &str, stored: &PasswordHash) -> anyhow::Result<bool> {
     let stored = phc::PasswordHash::new(stored.as_str())
         .map_err(|error| anyhow!("reading a password hash: {error}"))?;
     // The parameters are those of the stored hash.
     match Argon2::default().verify_password(password.as_bytes(), &stored) {
         Ok(()) => Ok(true),
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(anyhow!("checking a password: {error}").into()),
+        Err(error) => Err(anyhow!("checking a password: {error}")),
     }
 }
 
@@ -211,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn length_and_fame_decide_what_is_acceptable() {
+    async fn a_password_that_is_short_long_or_well_known_is_refused() {
         let passwords = Passwords::new(8).await.unwrap();
         let acceptable = |password: &str| passwords.check("password", password).is_ok();
         assert!(acceptable("日本語のパスワード"));
@@ -231,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_too_many_wait_the_next_is_turned_away() {
+    async fn a_client_is_refused_while_too_many_hashes_wait() {
         let passwords = Passwords {
             admitted: Arc::new(Semaphore::new(0)),
             ..Passwords::new(15).await.unwrap()

@@ -1,109 +1,133 @@
-//! Which tenant a request names, and how: by sub-domain, header, query, cookie or path, whichever
-//! the operator has configured.
+//! Which tenant a request names, by sub-domain, header, query, cookie or path, as the operator has
+//! configured.
 //!
-//! Only the name is read here. Whether there is such a tenant, and whether the caller belongs to
-//! it, is found out in `caller.rs`.
-
-use std::fmt;
+//! Only the name is read here. `find.rs` finds out whether the tenant exists and whether the caller
+//! is a member of it.
 
 use axum::http::{
     HeaderMap, HeaderName, Uri,
     header::{COOKIE, HOST},
 };
-use clap::ValueEnum;
-use events_schema::{Id, Slug};
+use events_schema::{Slug, TenantKey, tenant};
+
+use crate::{backend::views::ViewDocument, config::Resolver};
 
 /// The header that [`Resolver::Header`] reads.
 const HEADER: HeaderName = HeaderName::from_static("x-tenant");
-/// The parameter or cookie that [`Resolver::Query`] and [`Resolver::Cookie`] read.
+/// The parameter and the cookie that [`Resolver::Query`] and [`Resolver::Cookie`] read.
 const PARAMETER: &str = "tenant";
 
-/// Where a request may name its tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Resolver {
-    /// `acme.example.com`, where the public URL is `example.com`.
-    Subdomain,
-    /// `x-tenant: acme`.
-    Header,
-    /// `/graphql?tenant=acme`.
-    Query,
-    /// A cookie `tenant=acme`.
-    Cookie,
-    /// `/t/acme/graphql`.
-    Path,
+/// The tenant that a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamedTenant {
+    /// The request names none.
+    None,
+    Slug(Slug),
+    Id(TenantKey),
+    /// The text names no tenant, or more than one. Never a reason to fall back on another resolver.
+    Malformed,
 }
 
-impl fmt::Display for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Subdomain => "subdomain",
-            Self::Header => "header",
-            Self::Query => "query",
-            Self::Cookie => "cookie",
-            Self::Path => "path",
-        })
+impl NamedTenant {
+    /// Whether the request names this tenant or none at all.
+    pub(crate) fn is_none_or(&self, tenant: &ViewDocument<tenant::View>) -> bool {
+        match self {
+            Self::None => true,
+            Self::Id(id) => *id == tenant.id,
+            Self::Slug(slug) => *slug == tenant.view.slug,
+            Self::Malformed => false,
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match (TenantKey::parse(text), Slug::parse(text)) {
+            (Ok(id), _) => Self::Id(id),
+            (Err(_), Ok(slug)) => Self::Slug(slug),
+            (Err(_), Err(_)) => Self::Malformed,
+        }
     }
 }
 
-/// What a request says of its tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// Nothing.
-    None,
-    /// A slug.
-    Slug(Slug),
-    /// An id.
-    Id(Id),
-    /// Something that names no tenant, or more than one: never a reason to fall back on another.
-    Nonsense,
+/// Where requests name their tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantResolvers {
+    /// Tried in this order.
+    resolvers: Vec<Resolver>,
+    public_url: String,
 }
 
-/// The first resolver that finds anything decides, whatever it finds.
-pub(crate) fn named(
-    resolvers: &[Resolver],
-    public_url: &str,
-    headers: &HeaderMap,
-    uri: &Uri,
-) -> Named {
-    for resolver in resolvers {
-        let found: Vec<String> = match resolver {
+impl TenantResolvers {
+    /// Tries these resolvers in order. Sub-domains are those of the public URL.
+    pub(crate) fn new(resolvers: &[Resolver], public_url: &str) -> Self {
+        Self {
+            resolvers: resolvers.to_vec(),
+            public_url: public_url.to_owned(),
+        }
+    }
+
+    /// Reads the tenant that a request names. The first resolver that finds anything decides.
+    pub(crate) fn named(&self, headers: &HeaderMap, uri: &Uri) -> NamedTenant {
+        for resolver in &self.resolvers {
+            match self.found(*resolver, headers, uri).as_slice() {
+                [] => {}
+                [one] => return NamedTenant::parse(one),
+                _ => return NamedTenant::Malformed,
+            }
+        }
+        NamedTenant::None
+    }
+
+    fn found(&self, resolver: Resolver, headers: &HeaderMap, uri: &Uri) -> Vec<String> {
+        match resolver {
             Resolver::Subdomain => match texts(headers, &HOST).as_slice() {
                 [] => Vec::new(),
-                [host] => subdomain(public_url, host).into_iter().collect(),
+                [host] => subdomain(&self.public_url, host).into_iter().collect(),
                 hosts => hosts.to_vec(),
             },
             Resolver::Header => texts(headers, &HEADER),
             Resolver::Query => pairs(uri.query().unwrap_or_default(), '&'),
-            Resolver::Cookie => texts(headers, &COOKIE)
-                .iter()
-                .flat_map(|value| pairs(value, ';'))
-                .collect(),
+            Resolver::Cookie => {
+                let cookies = texts(headers, &COOKIE);
+                let named = cookies.iter().map(|value| pairs(value, ';'));
+                named.flatten().collect()
+            }
             Resolver::Path => path(uri).into_iter().collect(),
-        };
-        match found.as_slice() {
-            [] => {}
-            [one] => return read(one),
-            _ => return Named::Nonsense,
         }
     }
-    Named::None
+
+    /// Says how a request names a tenant.
+    pub(crate) fn advice(&self) -> String {
+        let ways: Vec<String> = self.resolvers.iter().map(|way| self.way(*way)).collect();
+        if ways.is_empty() {
+            "The request names no tenant, and UB_TENANT_RESOLVERS allows no way to name one."
+                .to_owned()
+        } else {
+            format!(
+                "The request names no tenant. Name one by {}.",
+                ways.join(" or ")
+            )
+        }
+    }
+
+    fn way(&self, resolver: Resolver) -> String {
+        let host = authority(&self.public_url);
+        match resolver {
+            Resolver::Subdomain => format!("the host `<slug>.{host}`"),
+            Resolver::Header => "the header `x-tenant: <slug>`".to_owned(),
+            Resolver::Query => "the query `/graphql?tenant=<slug>`".to_owned(),
+            Resolver::Cookie => "the cookie `tenant=<slug>`".to_owned(),
+            Resolver::Path => "the path `/t/<slug>/graphql`".to_owned(),
+        }
+    }
 }
 
-/// The values of a header. What is not even text is not passed over: it names no tenant.
+/// Returns the values of a header. A value that is not even text is not skipped: it names no
+/// tenant.
 fn texts(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    headers
-        .get_all(name)
-        .iter()
+    let values = headers.get_all(name).iter();
+    values
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect()
-}
-
-fn read(text: &str) -> Named {
-    match (Id::parse(text), Slug::parse(text)) {
-        (Ok(id), _) => Named::Id(id),
-        (_, Ok(slug)) => Named::Slug(slug),
-        _ => Named::Nonsense,
-    }
 }
 
 fn pairs(text: &str, separator: char) -> Vec<String> {
@@ -116,18 +140,19 @@ fn pairs(text: &str, separator: char) -> Vec<String> {
         .collect()
 }
 
-/// What stands before the public host; nothing at the public host itself.
+/// Returns what precedes the public host in `host`; `None` at the public host itself.
 fn subdomain(public_url: &str, host: &str) -> Option<String> {
-    let authority = public_url
-        .split_once("://")
-        .map_or(public_url, |(_, rest)| rest)
-        .split('/')
-        .next()?;
     let host = host.to_ascii_lowercase();
+    let public = authority(public_url).to_ascii_lowercase();
     let before = without_port(&host)
-        .strip_suffix(&without_port(authority).to_ascii_lowercase())?
+        .strip_suffix(without_port(&public))?
         .strip_suffix('.')?;
     Some(before.to_owned())
+}
+
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 fn without_port(authority: &str) -> &str {
@@ -154,25 +179,21 @@ mod tests {
         Resolver::Path,
     ];
 
-    fn acme() -> Named {
-        Named::Slug(Slug::parse("acme").unwrap())
+    fn acme() -> NamedTenant {
+        NamedTenant::Slug(Slug::parse("acme").unwrap())
     }
 
-    fn ask(resolvers: &[Resolver], headers: &[(&'static str, &str)], uri: &str) -> Named {
+    fn ask(resolvers: &[Resolver], headers: &[(&'static str, &str)], uri: &str) -> NamedTenant {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
-        named(
-            resolvers,
-            "https://example.com:8443",
-            &headers,
-            &uri.parse().unwrap(),
-        )
+        let resolvers = TenantResolvers::new(resolvers, "https://example.com:8443");
+        resolvers.named(&headers, &uri.parse().unwrap())
     }
 
     #[test]
-    fn each_resolver_reads_its_own_place_and_no_other() {
+    fn each_resolver_reads_its_own_part_of_a_request() {
         let asked: [(&[(&str, &str)], &str); 5] = [
             (&[("host", "acme.example.com:8443")], "/graphql"),
             (&[("x-tenant", "acme")], "/graphql"),
@@ -184,7 +205,11 @@ mod tests {
             for (place, (headers, uri)) in asked.iter().enumerate() {
                 assert_eq!(
                     ask(&[*resolver], headers, uri),
-                    if at == place { acme() } else { Named::None },
+                    if at == place {
+                        acme()
+                    } else {
+                        NamedTenant::None
+                    },
                     "{resolver:?} {uri}"
                 );
             }
@@ -192,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_finds_anything_decides() {
+    fn the_first_resolver_that_finds_anything_decides() {
         assert_eq!(
             ask(
                 &ALL,
@@ -207,16 +232,16 @@ mod tests {
                 &[("x-tenant", "no such thing!")],
                 "/graphql?tenant=acme"
             ),
-            Named::Nonsense
+            NamedTenant::Malformed
         );
         assert_eq!(
             ask(&ALL, &[("host", "example.com")], "/graphql"),
-            Named::None
+            NamedTenant::None
         );
     }
 
     #[test]
-    fn what_names_two_tenants_or_none_names_nothing() {
+    fn a_malformed_name_or_two_names_are_never_ignored() {
         for (headers, uri) in [
             (
                 &[("x-tenant", "acme"), ("x-tenant", "acme")][..],
@@ -236,7 +261,7 @@ mod tests {
         ] {
             assert_eq!(
                 ask(&ALL, headers, uri),
-                Named::Nonsense,
+                NamedTenant::Malformed,
                 "{headers:?} {uri}"
             );
         }
@@ -248,9 +273,24 @@ mod tests {
         ] {
             assert_eq!(
                 ask(&[Resolver::Subdomain], &[("host", host)], "/graphql"),
-                Named::None,
+                NamedTenant::None,
                 "{host}"
             );
         }
+    }
+
+    #[test]
+    fn the_advice_names_the_configured_resolvers() {
+        let advice = |resolvers: &[Resolver]| {
+            TenantResolvers::new(resolvers, "https://example.com:8443/x").advice()
+        };
+        assert_eq!(
+            advice(&[Resolver::Header, Resolver::Path]),
+            "The request names no tenant. Name one by the header `x-tenant: <slug>` or the path \
+             `/t/<slug>/graphql`."
+        );
+        assert!(advice(&[Resolver::Subdomain]).contains("`<slug>.example.com:8443`"));
+        assert!(!advice(&[Resolver::Cookie]).contains("x-tenant"));
+        assert!(advice(&[]).contains("UB_TENANT_RESOLVERS"));
     }
 }

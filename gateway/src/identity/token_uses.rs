@@ -1,30 +1,27 @@
 //! When access tokens were last used, to the minute: in a key-value bucket, since it is no business
 //! fact and must cost no commit.
 //!
-//! A gateway notes a token at most once a minute, in the background; what is lost when it dies is a
-//! minute.
+//! A gateway records a token at most once a minute, in the background. If it dies, that minute is
+//! lost.
 
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::Context;
+use anyhow::Context as _;
 use async_nats::jetstream::{self, kv::Store};
-use events_schema::{AccessTokenId, Time};
+use events_schema::{AccessTokenId, Time, subject::TOKEN_USES_BUCKET};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
-use crate::{error::Error, now};
+use crate::{clock::now, error::Error};
 
-/// The bucket, which the workers create.
-const BUCKET: &str = "TOKEN_USES";
-/// A use is noted to the minute.
 const MINUTE_MS: i64 = 60_000;
-/// Tokens whose last note is remembered; one that is forgotten is noted once more.
-const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// The number of tokens whose last record is remembered. A forgotten one is recorded once more.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Notes and reads uses.
+/// Records and reads uses.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenUses(Arc<Inner>);
 
@@ -32,26 +29,25 @@ pub(crate) struct TokenUses(Arc<Inner>);
 struct Inner {
     jetstream: jetstream::Context,
     bucket: OnceCell<Store>,
-    noted: Mutex<LruCache<AccessTokenId, i64>>,
+    /// The minute of each token's last record.
+    recorded: Mutex<LruCache<AccessTokenId, i64>>,
 }
 
 impl TokenUses {
-    /// Nothing is noted yet.
+    /// Opens the bucket when it is first needed. The workers create it.
     pub(crate) fn new(jetstream: jetstream::Context) -> Self {
         Self(Arc::new(Inner {
             jetstream,
             bucket: OnceCell::new(),
-            noted: Mutex::new(LruCache::new(KEPT)),
+            recorded: Mutex::new(LruCache::new(REMEMBERED)),
         }))
     }
 
-    /// Notes that a token is in use now. Failure is logged: it is no reason to turn anybody away.
-    pub(crate) fn note(&self, token: AccessTokenId) {
+    /// Records in the background that a token is in use now. A failure is logged.
+    pub(crate) fn record(&self, token: AccessTokenId) {
         let minute = now().0.div_euclid(MINUTE_MS);
-        let before = self
-            .0
-            .noted
-            .lock()
+        let recorded = self.0.recorded.lock();
+        let before = recorded
             .unwrap_or_else(PoisonError::into_inner)
             .put(token, minute);
         if before == Some(minute) {
@@ -59,43 +55,36 @@ impl TokenUses {
         }
         let inner = self.0.clone();
         tokio::spawn(async move {
-            let time = (minute * MINUTE_MS).to_string();
-            let noted = async {
-                inner
-                    .bucket()
-                    .await?
-                    .put(token.to_string(), time.into())
-                    .await
-                    .context("noting a use")
-            };
-            if let Err(error) = noted.await {
-                tracing::warn!(%token, error = format!("{error:#}"), "the use of an access token was not noted");
+            if let Err(error) = inner.put(token, Time(minute * MINUTE_MS)).await {
+                let error = format!("{error:#}");
+                tracing::warn!(%token, error, "the use of an access token was not recorded");
             }
         });
     }
 
-    /// When a token was last used, if ever.
+    /// Returns when a token was last used; `None` if never.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
     pub(crate) async fn last(&self, token: AccessTokenId) -> Result<Option<Time>, Error> {
-        let value = self
-            .0
-            .bucket()
-            .await?
-            .get(token.to_string())
-            .await
-            .context("reading a use")?;
-        Ok(value
-            .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
-            .map(Time))
+        let value = self.0.bucket().await?.get(token.to_string()).await;
+        let value = value.context("reading the use of an access token")?;
+        let time = value.and_then(|value| str::from_utf8(&value).ok()?.parse().ok());
+        Ok(time.map(Time))
     }
 }
 
 impl Inner {
+    async fn put(&self, token: AccessTokenId, time: Time) -> anyhow::Result<()> {
+        let value = time.0.to_string().into();
+        self.bucket().await?.put(token.to_string(), value).await?;
+        Ok(())
+    }
+
     async fn bucket(&self) -> anyhow::Result<&Store> {
         let open = || async {
-            self.jetstream
-                .get_key_value(BUCKET)
-                .await
-                .context("opening the bucket of token uses")
+            let bucket = self.jetstream.get_key_value(TOKEN_USES_BUCKET).await;
+            bucket.context("opening the bucket of token uses")
         };
         self.bucket.get_or_try_init(open).await
     }

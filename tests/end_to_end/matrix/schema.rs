@@ -31,7 +31,7 @@ const INTROSPECTION: &str = "
 /// One query or mutation.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// As in the table of operations: `ProjectMutation.create`.
+    /// Type and field: `ProjectMutation.create`.
     pub name: String,
     kind: &'static str,
     /// The field that holds it, if any: `project`.

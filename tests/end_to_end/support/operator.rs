@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_nats::{ConnectOptions, jetstream};
-use events_schema::{View as _, access_token, member, project, role};
+use events_schema::{AreaName, Home};
 use local::Local;
 use mongodb::{
     Client,
@@ -31,17 +31,11 @@ pub async fn mongo(backend: &Local) -> Client {
         .unwrap()
 }
 
-/// The collections of the views that live where their tenant lives.
-///
-/// Written by hand until `events_schema` lists them;
-/// `every_view_of_a_tenant_lives_in_its_own_database` compares the list with the database.
+/// The names of all views that live with their tenant.
 pub fn tenant_views() -> Vec<&'static str> {
-    vec![
-        access_token::View::NAME,
-        member::View::NAME,
-        project::View::NAME,
-        role::View::NAME,
-    ]
+    let views = AreaName::ALL.iter().flat_map(|area| area.views());
+    let of_tenants = views.filter(|(_, home)| *home == Home::Tenant);
+    of_tenants.map(|(name, _)| *name).collect()
 }
 
 /// The collections of a database.

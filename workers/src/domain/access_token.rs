@@ -1,75 +1,70 @@
-//! Access tokens: made and ended. What a token may do at a request, the gateway finds anew from its
-//! scopes and its creator's present rights; here it is only made sure that nobody grants more than
-//! they hold when they make it.
+//! Access tokens: creation and revocation. Nobody grants a token more than they hold. What a token
+//! may do later, the gateway finds at each request from its scopes and its creator's permissions.
 
 use std::time::Duration;
 
 use events_schema::{
-    Area, Rejected, Time,
-    access_token::{Command, Event},
+    Permissions, Reject, RejectionKind, Time,
+    access_token::{Area, Command, Event},
 };
+use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
-/// A token lives at most so long, a leap year: a key that is never replaced is lost some day,
-/// unnoticed.
-pub const LONGEST_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// A token expires at most this long after its creation. It is a leap year: a token that is never
+/// replaced leaks some day, unnoticed.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// One access token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessToken {
-    /// Nothing has happened yet.
+    /// Not created yet.
     #[default]
     Absent,
-    /// Made, and not ended by anybody; whether it has expired, whoever reads it sees by the clock.
+    /// Created and not revoked. It may have expired; readers check that by the clock.
     Live,
-    /// Ended for ever.
-    Deleted,
+    /// Revoked for ever.
+    Revoked,
 }
 
-/// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a command to an access token is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// There is none, or no more.
+    /// The token does not exist, or it is revoked.
     #[error("There is no such access token.")]
     NotFound,
-    /// Its id is taken.
+    /// The id is in use.
     #[error("This access token already exists.")]
     AlreadyExists,
-    /// It would be good for nothing.
+    /// The token could do nothing.
     #[error("An access token needs at least one permission.")]
     ScopesMissing,
-    /// It would hold what its creator does not.
-    #[error("You cannot give more than you hold.")]
-    BeyondOwnRights,
-    /// It would end in the past, or later than [`LONGEST_LIFETIME`] from now.
-    #[error("An access token must end within the next 366 days.")]
+    /// The token would hold a permission that its creator lacks.
+    #[error("You cannot grant permissions that you do not have. Remove them from the scopes.")]
+    BeyondOwnPermissions,
+    /// The token would expire in the past, or later than [`MAX_LIFETIME`] from now.
+    #[error("An access token must expire within the next 366 days. Choose another date.")]
     ExpiryOutOfBounds,
 }
 
-impl From<Rejection> for Rejected {
-    fn from(rejection: Rejection) -> Self {
-        let code = match rejection {
-            Rejection::NotFound => "not_found",
-            Rejection::AlreadyExists => "already_exists",
-            Rejection::ScopesMissing => "scopes_missing",
-            Rejection::BeyondOwnRights => "forbidden",
-            Rejection::ExpiryOutOfBounds => "expiry_out_of_bounds",
-        };
-        Self {
-            code: code.to_owned(),
-            message: rejection.to_string(),
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists => RejectionKind::Conflict,
+            Self::ScopesMissing => RejectionKind::invalid("scopes"),
+            Self::BeyondOwnPermissions => RejectionKind::Forbidden,
+            Self::ExpiryOutOfBounds => RejectionKind::invalid("expires_at"),
         }
     }
 }
 
 impl Aggregate for AccessToken {
-    type Command = Command;
-    type Event = Event;
+    type Area = Area;
     type Rejection = Rejection;
-    const AREA: Area = Area::AccessToken;
 
-    fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let event = match (self, command) {
             (
                 Self::Absent,
@@ -78,18 +73,10 @@ impl Aggregate for AccessToken {
                     scopes,
                     expires_at,
                     creator,
-                    held,
                 },
             ) => {
-                if scopes.is_empty() {
-                    return Err(Rejection::ScopesMissing);
-                }
-                if !scopes.is_subset(held) {
-                    return Err(Rejection::BeyondOwnRights);
-                }
-                if *expires_at <= facts.now || expires_at.since(facts.now) > LONGEST_LIFETIME {
-                    return Err(Rejection::ExpiryOutOfBounds);
-                }
+                check_scopes(scopes, &facts.held)?;
+                check_expiry(*expires_at, facts.now)?;
                 Event::Created {
                     name: name.clone(),
                     scopes: scopes.clone(),
@@ -97,9 +84,9 @@ impl Aggregate for AccessToken {
                     creator: *creator,
                 }
             }
-            (Self::Absent | Self::Deleted, _) => return Err(Rejection::NotFound),
             (Self::Live, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
             (Self::Live, Command::Delete) => Event::Deleted,
+            (Self::Absent | Self::Revoked, _) => return Err(Rejection::NotFound),
         };
         Ok(Decision::events(vec![event]))
     }
@@ -107,30 +94,50 @@ impl Aggregate for AccessToken {
     fn evolve(&mut self, event: &Event, _at: Time) {
         *self = match event {
             Event::Created { .. } => Self::Live,
-            Event::Deleted => Self::Deleted,
+            Event::Deleted => Self::Revoked,
         };
+    }
+}
+
+fn check_scopes(scopes: &Permissions, held: &Permissions) -> Result<(), Rejection> {
+    if scopes.is_empty() {
+        Err(Rejection::ScopesMissing)
+    } else if scopes.is_subset(held) {
+        Ok(())
+    } else {
+        Err(Rejection::BeyondOwnPermissions)
+    }
+}
+
+fn check_expiry(expires_at: Time, now: Time) -> Result<(), Rejection> {
+    if expires_at > now && expires_at.since(now) <= MAX_LIFETIME {
+        Ok(())
+    } else {
+        Err(Rejection::ExpiryOutOfBounds)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, BuiltInRole, Id, Name, Permissions};
+    use events_schema::{
+        AccountId,
+        BuiltInRole::{Admin, Developer, Guest},
+        Id, Name,
+    };
 
     use super::*;
-    use crate::domain::testing::{decide, given, held};
+    use crate::domain::testing::{Given, When, given};
 
     const NOW: i64 = 1_000;
     const LONGEST: i64 = 366 * 24 * 60 * 60 * 1000;
     const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 
     fn create(scopes: Permissions, expires_at: i64) -> Command {
-        let name = Name::parse("Deployment").unwrap();
         Command::Create {
-            name,
+            name: Name::parse("Deployment").unwrap(),
             scopes,
             expires_at: Time(expires_at),
             creator: ADA,
-            held: held(BuiltInRole::Developer),
         }
     }
     fn created(scopes: Permissions, expires_at: i64) -> Event {
@@ -141,63 +148,71 @@ mod tests {
             creator: ADA,
         }
     }
-    fn guest() -> Permissions {
-        held(BuiltInRole::Guest)
+    fn absent() -> Given<AccessToken> {
+        given([])
+    }
+    fn live() -> Given<AccessToken> {
+        given([created(Guest.permissions(), NOW + 1)])
+    }
+    fn revoked() -> Given<AccessToken> {
+        live().and([Event::Deleted])
+    }
+    /// A developer creates a token.
+    fn when_created(scopes: Permissions, expires_at: i64) -> When<AccessToken> {
+        let command = create(scopes, expires_at);
+        absent().when(command).at(NOW).holding(Developer)
     }
 
     #[test]
-    fn a_token_is_made_once() {
-        assert_eq!(
-            decide(&AccessToken::Absent, &create(guest(), NOW + 1), NOW),
-            Ok(vec![created(guest(), NOW + 1)])
-        );
-        let made: AccessToken = given([created(guest(), NOW + 1)]);
-        assert_eq!(
-            decide(&made, &create(guest(), NOW + 1), NOW),
-            Err(Rejection::AlreadyExists)
-        );
+    fn a_token_is_created() {
+        let scopes = Guest.permissions();
+        when_created(scopes.clone(), NOW + 1).then([created(scopes, NOW + 1)]);
     }
 
     #[test]
-    fn a_token_may_something_but_no_more_than_its_creator() {
-        let made = |scopes| decide(&AccessToken::Absent, &create(scopes, NOW + 1), NOW);
-        assert!(made(held(BuiltInRole::Developer)).is_ok());
-        assert_eq!(
-            made(held(BuiltInRole::Admin)),
-            Err(Rejection::BeyondOwnRights)
-        );
-        assert_eq!(made(Permissions::new()), Err(Rejection::ScopesMissing));
+    fn an_id_is_used_once() {
+        let again = || create(Guest.permissions(), NOW + 1);
+        let when = live().when(again()).at(NOW).holding(Developer);
+        when.rejects(Rejection::AlreadyExists);
+        let when = revoked().when(again()).at(NOW).holding(Developer);
+        when.rejects(Rejection::NotFound);
     }
 
     #[test]
-    fn a_token_ends_within_a_year() {
-        let made = |expires_at| decide(&AccessToken::Absent, &create(guest(), expires_at), NOW);
-        assert!(made(NOW + LONGEST).is_ok());
-        for wrong in [i64::MIN, NOW - 1, NOW, NOW + LONGEST + 1, i64::MAX] {
-            assert_eq!(made(wrong), Err(Rejection::ExpiryOutOfBounds), "{wrong}");
+    fn a_token_may_do_what_its_creator_may_but_no_more() {
+        let all = Developer.permissions();
+        when_created(all.clone(), NOW + 1).then([created(all, NOW + 1)]);
+        when_created(Admin.permissions(), NOW + 1).rejects(Rejection::BeyondOwnPermissions);
+    }
+
+    #[test]
+    fn a_token_needs_a_scope() {
+        when_created(Permissions::new(), NOW + 1).rejects(Rejection::ScopesMissing);
+    }
+
+    #[test]
+    fn a_token_expires_within_a_year() {
+        let scopes = Guest.permissions();
+        let last = NOW + LONGEST;
+        when_created(scopes.clone(), last).then([created(scopes.clone(), last)]);
+        for wrong in [i64::MIN, NOW - 1, NOW, last + 1, i64::MAX] {
+            when_created(scopes.clone(), wrong).rejects(Rejection::ExpiryOutOfBounds);
         }
     }
 
     #[test]
-    fn a_token_is_ended_once_even_after_it_expired() {
-        let made: AccessToken = given([created(guest(), NOW)]);
-        assert_eq!(
-            decide(&made, &Command::Delete, NOW + LONGEST),
-            Ok(vec![Event::Deleted])
-        );
-        for token in [
-            AccessToken::Absent,
-            given([created(guest(), NOW), Event::Deleted]),
-        ] {
-            assert_eq!(
-                decide(&token, &Command::Delete, NOW),
-                Err(Rejection::NotFound)
-            );
+    fn a_token_is_revoked_even_after_it_has_expired() {
+        let when = live().when(Command::Delete).at(NOW + LONGEST);
+        when.then([Event::Deleted]);
+    }
+
+    #[test]
+    fn a_token_that_does_not_exist_is_not_revoked() {
+        for token in [absent(), revoked()] {
+            token
+                .when(Command::Delete)
+                .at(NOW)
+                .rejects(Rejection::NotFound);
         }
-        let ended: AccessToken = given([created(guest(), NOW), Event::Deleted]);
-        assert_eq!(
-            decide(&ended, &create(guest(), NOW + 1), NOW),
-            Err(Rejection::NotFound)
-        );
     }
 }

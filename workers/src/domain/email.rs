@@ -1,56 +1,53 @@
-//! Mail: asked for once, then sent or given up.
+//! Mail: requested once, then sent or failed.
 
 use events_schema::{
-    Area, EmailAddress, Rejected, Time,
-    email::{Command, Event, Template},
+    EmailAddress, Reject, RejectionKind, Time,
+    email::{Area, Command, Event, Template},
 };
+use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
-/// What a mail server said is kept up to this many characters.
-const LONGEST_REASON: usize = 500;
+/// The longest part of a mail server's answer that is kept, in characters. It fits the enhanced
+/// status code and a few lines of explanation.
+const MAX_REASON: usize = 500;
 
 /// One mail.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Email {
-    /// Nothing has happened yet.
+    /// Not requested yet.
     #[default]
     Absent,
-    /// Asked for, not sent yet.
+    /// Requested and not sent yet.
     Pending {
-        /// To whom.
         to: EmailAddress,
-        /// Which mail.
         template: Template,
     },
-    /// The mail server took it.
+    /// Accepted by the mail server.
     Sent,
-    /// It was given up.
+    /// All attempts have failed.
     Failed,
 }
 
-/// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a command to a mail is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// Nobody asked for it.
+    /// The mail was not requested.
     #[error("There is no such mail.")]
     NotFound,
 }
 
-impl From<Rejection> for Rejected {
-    fn from(rejection: Rejection) -> Self {
-        let code = match rejection {
-            Rejection::NotFound => "not_found",
-        };
-        Self {
-            code: code.to_owned(),
-            message: rejection.to_string(),
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
         }
     }
 }
 
 impl Email {
-    /// What is still to be sent.
+    /// Returns the recipient and the template if the mail is still to be sent.
     pub fn pending(&self) -> Option<(&EmailAddress, &Template)> {
         match self {
             Self::Pending { to, template } => Some((to, template)),
@@ -60,36 +57,26 @@ impl Email {
 }
 
 impl Aggregate for Email {
-    type Command = Command;
-    type Event = Event;
+    type Area = Area;
     type Rejection = Rejection;
-    const AREA: Area = Area::Email;
 
-    fn decide(&self, command: &Command, _facts: &Facts) -> Result<Decision<Event>, Rejection> {
+    fn decide(&self, command: &Command, _: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let events = match (self, command) {
             (Self::Absent, Command::Request { to, template }) => vec![Event::Requested {
                 to: to.clone(),
                 template: template.clone(),
             }],
-            // One mail per id: whoever asks again for the same is served.
-            (Self::Pending { .. } | Self::Sent | Self::Failed, Command::Request { .. }) => {
-                Vec::new()
-            }
+            // An id stands for one occasion, so a second request changes nothing.
+            (Self::Pending { .. } | Self::Sent | Self::Failed, Command::Request { .. }) => vec![],
             (Self::Absent, Command::RecordSent | Command::RecordFailed { .. }) => {
                 return Err(Rejection::NotFound);
             }
             (Self::Pending { .. } | Self::Failed, Command::RecordSent) => vec![Event::Sent],
-            (Self::Pending { .. }, Command::RecordFailed { reason }) => {
-                vec![Event::Failed {
-                    reason: reason
-                        .chars()
-                        .filter(|c| !c.is_control())
-                        .take(LONGEST_REASON)
-                        .collect(),
-                }]
-            }
+            (Self::Pending { .. }, Command::RecordFailed { reason }) => vec![Event::Failed {
+                reason: one_short_line(reason),
+            }],
             (Self::Sent, Command::RecordSent)
-            | (Self::Sent | Self::Failed, Command::RecordFailed { .. }) => Vec::new(),
+            | (Self::Sent | Self::Failed, Command::RecordFailed { .. }) => vec![],
         };
         Ok(Decision::events(events))
     }
@@ -106,10 +93,15 @@ impl Aggregate for Email {
     }
 }
 
+fn one_short_line(reason: &str) -> String {
+    let printable = reason.chars().filter(|c| !c.is_control());
+    printable.take(MAX_REASON).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::testing::{decide, given};
+    use crate::domain::testing::{Given, given};
 
     fn to() -> EmailAddress {
         EmailAddress::parse("ada@example.com").unwrap()
@@ -126,86 +118,80 @@ mod tests {
             template: Template::AlreadyRegistered,
         }
     }
-    fn failed(reason: &str) -> Event {
+    fn record_failed(reason: &str) -> Command {
+        Command::RecordFailed {
+            reason: reason.to_owned(),
+        }
+    }
+    fn failure(reason: &str) -> Event {
         Event::Failed {
             reason: reason.to_owned(),
         }
     }
+    fn absent() -> Given<Email> {
+        given([])
+    }
+    fn pending() -> Given<Email> {
+        given([requested()])
+    }
+    fn sent() -> Given<Email> {
+        given([requested(), Event::Sent])
+    }
+    fn failed() -> Given<Email> {
+        given([requested(), failure("x")])
+    }
 
     #[test]
-    fn a_mail_is_asked_for_once() {
-        assert_eq!(decide(&Email::Absent, &request(), 0), Ok(vec![requested()]));
-        for events in [
-            vec![requested()],
-            vec![requested(), Event::Sent],
-            vec![requested(), failed("x")],
-        ] {
-            assert_eq!(decide(&given::<Email>(events), &request(), 0), Ok(vec![]));
+    fn a_mail_is_requested() {
+        absent().when(request()).then([requested()]);
+    }
+
+    #[test]
+    fn requesting_a_mail_again_changes_nothing() {
+        for mail in [pending(), sent(), failed()] {
+            mail.when(request()).changes_nothing();
         }
     }
 
     #[test]
-    fn it_is_sent_also_after_it_was_given_up() {
-        assert_eq!(
-            decide(&given::<Email>([requested()]), &Command::RecordSent, 0),
-            Ok(vec![Event::Sent])
-        );
-        assert_eq!(
-            decide(
-                &given::<Email>([requested(), failed("x")]),
-                &Command::RecordSent,
-                0
-            ),
-            Ok(vec![Event::Sent])
-        );
-        assert_eq!(
-            decide(
-                &given::<Email>([requested(), Event::Sent]),
-                &Command::RecordSent,
-                0
-            ),
-            Ok(vec![])
-        );
-        assert_eq!(
-            decide(&Email::Absent, &Command::RecordSent, 0),
-            Err(Rejection::NotFound)
-        );
+    fn a_mail_is_sent_even_after_it_has_failed() {
+        for mail in [pending(), failed()] {
+            mail.when(Command::RecordSent).then([Event::Sent]);
+        }
     }
 
     #[test]
-    fn it_is_given_up_with_a_reason_of_bounded_length() {
-        let fail = |reason: &str| Command::RecordFailed {
-            reason: reason.to_owned(),
-        };
-        assert_eq!(
-            decide(&given::<Email>([requested()]), &fail("550\nno"), 0),
-            Ok(vec![failed("550no")])
-        );
-        assert_eq!(
-            decide(&given::<Email>([requested()]), &fail(&"x".repeat(501)), 0),
-            Ok(vec![failed(&"x".repeat(500))])
-        );
-        assert_eq!(
-            decide(
-                &given::<Email>([requested(), Event::Sent]),
-                &fail("late"),
-                0
-            ),
-            Ok(vec![])
-        );
-        assert_eq!(
-            decide(&Email::Absent, &fail("x"), 0),
-            Err(Rejection::NotFound)
-        );
+    fn a_mail_is_sent_only_once() {
+        sent().when(Command::RecordSent).changes_nothing();
     }
 
     #[test]
-    fn only_what_is_neither_sent_nor_given_up_is_pending() {
-        assert_eq!(
-            given::<Email>([requested()]).pending(),
-            Some((&to(), &Template::AlreadyRegistered))
-        );
-        assert_eq!(given::<Email>([requested(), Event::Sent]).pending(), None);
-        assert_eq!(given::<Email>([requested(), failed("x")]).pending(), None);
+    fn a_mail_fails_with_a_short_reason_in_one_line() {
+        let fails = |reason: &str| pending().when(record_failed(reason));
+        fails("550\nno").then([failure("550no")]);
+        fails(&"x".repeat(501)).then([failure(&"x".repeat(500))]);
+    }
+
+    #[test]
+    fn a_late_failure_changes_nothing() {
+        for mail in [sent(), failed()] {
+            mail.when(record_failed("late")).changes_nothing();
+        }
+    }
+
+    #[test]
+    fn a_mail_that_was_not_requested_is_neither_sent_nor_failed() {
+        for command in [Command::RecordSent, record_failed("x")] {
+            absent().when(command).rejects(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn only_a_mail_that_is_neither_sent_nor_failed_is_pending() {
+        let expected = (&to(), &Template::AlreadyRegistered);
+        assert_eq!(pending().state().pending(), Some(expected));
+        for mail in [absent(), sent(), failed()] {
+            assert_eq!(mail.state().pending(), None);
+        }
     }
 }

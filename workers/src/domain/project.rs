@@ -1,64 +1,61 @@
-//! Projects: begun, changed, ended. The example of an area that belongs to a tenant: copy it to
-//! begin one of your own.
+//! Projects: creation, changes and deletion. This is the example of an area that belongs to
+//! tenants. Copy it to start an area of your own.
 
 use events_schema::{
-    Area, Description, Name, Rejected, Time,
-    project::{Command, Event, Status},
+    Description, Name, Reject, RejectionKind, Time,
+    project::{Area, Command, Event, Status},
 };
+use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 /// One project.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Project {
-    /// Nothing has happened yet.
+    /// Not created yet.
     #[default]
     Absent,
-    /// There, however it stands.
-    Open {
-        /// Its name.
-        name: Name,
-        /// What it is about.
-        description: Description,
-        /// How it stands.
-        status: Status,
-    },
-    /// Ended for ever.
+    /// The project exists.
+    Open(Open),
+    /// Deleted for ever.
     Deleted,
 }
 
-/// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// A project that exists, in any status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    name: Name,
+    description: Description,
+    status: Status,
+}
+
+/// Why a command to a project is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// There is none, or no more.
+    /// The project does not exist, or it is deleted.
     #[error("There is no such project.")]
     NotFound,
-    /// Its id is taken.
+    /// The id is in use.
     #[error("This project already exists.")]
     AlreadyExists,
 }
 
-impl From<Rejection> for Rejected {
-    fn from(rejection: Rejection) -> Self {
-        let code = match rejection {
-            Rejection::NotFound => "not_found",
-            Rejection::AlreadyExists => "already_exists",
-        };
-        Self {
-            code: code.to_owned(),
-            message: rejection.to_string(),
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists => RejectionKind::Conflict,
         }
     }
 }
 
 impl Aggregate for Project {
-    type Command = Command;
-    type Event = Event;
+    type Area = Area;
     type Rejection = Rejection;
-    const AREA: Area = Area::Project;
 
-    fn decide(&self, command: &Command, _facts: &Facts) -> Result<Decision<Event>, Rejection> {
-        let event = match (self, command) {
+    fn decide(&self, command: &Command, _: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        let events = match (self, command) {
             (
                 Self::Absent,
                 Command::Create {
@@ -67,71 +64,80 @@ impl Aggregate for Project {
                     status,
                     creator,
                 },
-            ) => Event::Created {
-                name: name.clone(),
-                description: description.clone(),
-                status: *status,
-                creator: *creator,
-            },
-            (Self::Absent | Self::Deleted, _) => return Err(Rejection::NotFound),
-            (Self::Open { .. }, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
+            ) => {
+                vec![Event::Created {
+                    name: name.clone(),
+                    description: description.clone(),
+                    status: *status,
+                    creator: *creator,
+                }]
+            }
+            (Self::Open(_), Command::Create { .. }) => return Err(Rejection::AlreadyExists),
             (
-                Self::Open {
-                    name: old_name,
-                    description: old_description,
-                    status: old_status,
-                },
+                Self::Open(open),
                 Command::Update {
                     name,
                     description,
                     status,
                 },
-            ) => {
-                let name = name.as_ref().unwrap_or(old_name);
-                let description = description.as_ref().unwrap_or(old_description);
-                let status = status.unwrap_or(*old_status);
-                if (name, description, status) == (old_name, old_description, *old_status) {
-                    return Ok(Decision::unchanged());
-                }
-                Event::Updated {
-                    name: name.clone(),
-                    description: description.clone(),
-                    status,
-                }
-            }
-            (Self::Open { .. }, Command::Delete) => Event::Deleted,
+            ) => open.update(name.as_ref(), description.as_ref(), *status),
+            (Self::Open(_), Command::Delete) => vec![Event::Deleted],
+            (Self::Absent | Self::Deleted, _) => return Err(Rejection::NotFound),
         };
-        Ok(Decision::events(vec![event]))
+        Ok(Decision::events(events))
     }
 
     fn evolve(&mut self, event: &Event, _at: Time) {
-        match (&*self, event) {
+        match (&mut *self, event) {
             (
                 _,
                 Event::Created {
                     name,
                     description,
                     status,
-                    ..
+                    creator: _,
                 },
             )
             | (
-                Self::Open { .. },
+                Self::Open(_),
                 Event::Updated {
                     name,
                     description,
                     status,
                 },
             ) => {
-                *self = Self::Open {
+                *self = Self::Open(Open {
                     name: name.clone(),
                     description: description.clone(),
                     status: *status,
-                };
+                });
             }
             (Self::Absent | Self::Deleted, Event::Updated { .. }) => {}
             (_, Event::Deleted) => *self = Self::Deleted,
         }
+    }
+}
+
+impl Open {
+    fn update(
+        &self,
+        name: Option<&Name>,
+        description: Option<&Description>,
+        status: Option<Status>,
+    ) -> Vec<Event> {
+        let new = Self {
+            name: name.unwrap_or(&self.name).clone(),
+            description: description.unwrap_or(&self.description).clone(),
+            status: status.unwrap_or(self.status),
+        };
+        if new == *self {
+            return Vec::new();
+        }
+        vec![Event::Updated {
+            name: new.name,
+            description: new.description,
+            status: new.status,
+        }]
     }
 }
 
@@ -140,20 +146,20 @@ mod tests {
     use events_schema::{AccountId, Id};
 
     use super::*;
-    use crate::domain::testing::{decide, given};
+    use crate::domain::testing::{Given, given};
 
     const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
     }
-    fn about(text: &str) -> Description {
+    fn description(text: &str) -> Description {
         Description::parse(text).unwrap()
     }
     fn create() -> Command {
         Command::Create {
             name: name("Engine"),
-            description: about("It computes."),
+            description: description("It computes."),
             status: Status::Active,
             creator: ADA,
         }
@@ -161,7 +167,7 @@ mod tests {
     fn created() -> Event {
         Event::Created {
             name: name("Engine"),
-            description: about("It computes."),
+            description: description("It computes."),
             status: Status::Active,
             creator: ADA,
         }
@@ -169,96 +175,85 @@ mod tests {
     fn update(name: Option<&str>, description: Option<&str>, status: Option<Status>) -> Command {
         Command::Update {
             name: name.map(self::name),
-            description: description.map(about),
+            description: description.map(self::description),
             status,
         }
     }
-    fn updated(to: &str, description: &str, status: Status) -> Event {
+    fn updated(name: &str, description: &str, status: Status) -> Event {
         Event::Updated {
-            name: name(to),
-            description: about(description),
+            name: self::name(name),
+            description: self::description(description),
             status,
         }
     }
-    fn project(more: impl IntoIterator<Item = Event>) -> Project {
-        given([created()].into_iter().chain(more))
+    fn rename(to: &str) -> Command {
+        update(Some(to), None, None)
+    }
+    fn absent() -> Given<Project> {
+        given([])
+    }
+    fn project() -> Given<Project> {
+        given([created()])
+    }
+    fn deleted() -> Given<Project> {
+        given([created(), Event::Deleted])
     }
 
     #[test]
-    fn a_project_is_begun_once() {
-        assert_eq!(decide(&Project::Absent, &create(), 0), Ok(vec![created()]));
-        assert_eq!(
-            decide(&project([]), &create(), 0),
-            Err(Rejection::AlreadyExists)
-        );
+    fn a_project_is_created() {
+        absent().when(create()).then([created()]);
     }
 
     #[test]
-    fn it_changes_in_what_is_given_and_only_if_it_differs() {
-        let held = updated("Engine", "It computes.", Status::OnHold);
-        assert_eq!(
-            decide(&project([]), &update(None, None, Some(Status::OnHold)), 0),
-            Ok(vec![held.clone()])
-        );
-        assert_eq!(
-            decide(
-                &project([held.clone()]),
-                &update(None, None, Some(Status::OnHold)),
-                0
-            ),
-            Ok(vec![])
-        );
-        assert_eq!(
-            decide(&project([held]), &update(Some("Loom"), Some(""), None), 0),
-            Ok(vec![updated("Loom", "", Status::OnHold)])
-        );
-        assert_eq!(
-            decide(&project([]), &update(None, None, None), 0),
-            Ok(vec![])
-        );
-        assert_eq!(
-            decide(
-                &project([]),
-                &update(Some("Engine"), Some("It computes."), Some(Status::Active)),
-                0
-            ),
-            Ok(vec![])
-        );
+    fn a_project_is_created_only_once() {
+        project().when(create()).rejects(Rejection::AlreadyExists);
     }
 
     #[test]
-    fn it_is_ended_once() {
-        assert_eq!(
-            decide(&project([]), &Command::Delete, 0),
-            Ok(vec![Event::Deleted])
-        );
-        for command in [create(), update(Some("Loom"), None, None), Command::Delete] {
-            assert_eq!(
-                decide(&project([Event::Deleted]), &command, 0),
-                Err(Rejection::NotFound),
-                "{command:?}"
-            );
+    fn an_absent_field_stays_as_it_is() {
+        let on_hold = updated("Engine", "It computes.", Status::OnHold);
+        let pause = update(None, None, Some(Status::OnHold));
+        project().when(pause).then([on_hold.clone()]);
+        let describe = update(Some("Loom"), Some(""), None);
+        let described = updated("Loom", "", Status::OnHold);
+        project().and([on_hold]).when(describe).then([described]);
+    }
+
+    #[test]
+    fn an_update_to_the_present_values_changes_nothing() {
+        project().when(update(None, None, None)).changes_nothing();
+        let same = update(Some("Engine"), Some("It computes."), Some(Status::Active));
+        project().when(same).changes_nothing();
+        let on_hold = updated("Engine", "It computes.", Status::OnHold);
+        let pause = update(None, None, Some(Status::OnHold));
+        project().and([on_hold]).when(pause).changes_nothing();
+    }
+
+    #[test]
+    fn a_project_is_deleted() {
+        project().when(Command::Delete).then([Event::Deleted]);
+    }
+
+    #[test]
+    fn a_deleted_project_accepts_no_command() {
+        for command in [create(), rename("Loom"), Command::Delete] {
+            deleted().when(command).rejects(Rejection::NotFound);
         }
     }
 
     #[test]
-    fn nothing_is_done_to_a_project_that_is_not_there() {
-        for command in [update(Some("Loom"), None, None), Command::Delete] {
-            assert_eq!(
-                decide(&Project::Absent, &command, 0),
-                Err(Rejection::NotFound),
-                "{command:?}"
-            );
+    fn a_project_that_does_not_exist_is_neither_changed_nor_deleted() {
+        for command in [rename("Loom"), Command::Delete] {
+            absent().when(command).rejects(Rejection::NotFound);
         }
     }
 
     #[test]
-    fn what_happened_is_taken_in_whatever_was_before() {
-        let renamed = || updated("Loom", "", Status::Archived);
-        assert_eq!(given::<Project>([renamed()]), Project::Absent);
-        assert_eq!(
-            project([Event::Deleted, renamed(), Event::Deleted]),
-            Project::Deleted
-        );
+    fn an_update_restores_no_project() {
+        let update = || updated("Loom", "", Status::Archived);
+        absent().and([update()]).is(&Project::Absent);
+        deleted()
+            .and([update(), Event::Deleted])
+            .is(&Project::Deleted);
     }
 }

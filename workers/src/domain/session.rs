@@ -1,117 +1,120 @@
-//! Sessions: begin, note use, end. When a session ends by itself is said in
-//! `events_schema::session`, since the gateway must know it at every request.
+//! Sessions: start, use and revocation. When a session expires is decided in
+//! `events_schema::session`, since the gateway checks it at each request.
 
 use events_schema::{
-    AccountId, Area, Rejected, Time,
-    session::{Command, Event, USE_NOTED_EVERY},
+    AccountId, Reject, RejectionKind, Time,
+    session::{Area, Command, Event, USE_RECORDED_EVERY},
 };
+use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 /// One session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Session {
-    /// Nothing has happened yet.
+    /// Not started yet.
     #[default]
     Absent,
-    /// Under way.
+    /// Started and not revoked. It may have expired; readers check that by the clock.
     Live {
-        /// Whose it is.
+        /// Whose session it is.
         account: AccountId,
-        /// When it was last used.
+        /// The last use that was recorded.
         last_used_at: Time,
     },
-    /// Over.
-    Ended {
-        /// Whose it was.
+    /// Revoked for ever.
+    Revoked {
+        /// Whose session it was.
         account: AccountId,
     },
 }
 
-/// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a command to a session is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// There is none, it is over, or it is somebody else's: to the asker that is the same.
+    /// The session does not exist, is revoked or belongs to another account. The sender must not
+    /// learn which.
     #[error("There is no such session.")]
     NotFound,
-    /// Its id is taken.
-    #[error("This session has already begun.")]
+    /// The id is in use.
+    #[error("This session has already started.")]
     AlreadyExists,
 }
 
-impl From<Rejection> for Rejected {
-    fn from(rejection: Rejection) -> Self {
-        let code = match rejection {
-            Rejection::NotFound => "not_found",
-            Rejection::AlreadyExists => "already_exists",
-        };
-        Self {
-            code: code.to_owned(),
-            message: rejection.to_string(),
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists => RejectionKind::Conflict,
         }
     }
 }
 
 impl Aggregate for Session {
-    type Command = Command;
-    type Event = Event;
+    type Area = Area;
     type Rejection = Rejection;
-    const AREA: Area = Area::Session;
 
-    fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
-        match (self, command) {
-            (
-                Self::Absent,
-                Command::Start {
-                    account,
-                    epoch,
-                    device,
-                },
-            ) => Ok(Decision::events(vec![Event::Started {
-                account: *account,
-                epoch: *epoch,
-                device: device.clone(),
-            }])),
-            (Self::Live { .. } | Self::Ended { .. }, Command::Start { .. }) => {
-                Err(Rejection::AlreadyExists)
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        let events = match command {
+            Command::Start {
+                account,
+                epoch,
+                device,
+            } => {
+                self.must_be_absent()?;
+                vec![Event::Started {
+                    account: *account,
+                    epoch: *epoch,
+                    device: device.clone(),
+                }]
             }
-            (Self::Live { last_used_at, .. }, Command::Touch)
-                if facts.now.since(*last_used_at) < USE_NOTED_EVERY =>
-            {
-                Ok(Decision::unchanged())
-            }
-            (Self::Live { .. }, Command::Touch) => Ok(Decision::events(vec![Event::Used])),
-            (Self::Absent | Self::Ended { .. }, Command::Touch) => Err(Rejection::NotFound),
-            (Self::Live { account: own, .. }, Command::End { account }) if own == account => {
-                Ok(Decision::events(vec![Event::Ended]))
-            }
-            (Self::Ended { account: own }, Command::End { account }) if own == account => {
-                Ok(Decision::unchanged())
-            }
-            (Self::Absent | Self::Live { .. } | Self::Ended { .. }, Command::End { .. }) => {
-                Err(Rejection::NotFound)
-            }
-        }
+            Command::Touch => self.touch(facts.now)?,
+            Command::End { account } => self.revoke(*account)?,
+        };
+        Ok(Decision::events(events))
     }
 
     fn evolve(&mut self, event: &Event, at: Time) {
-        match event {
-            Event::Started { account, .. } => {
+        match (&mut *self, event) {
+            (_, Event::Started { account, .. }) => {
                 *self = Self::Live {
                     account: *account,
                     last_used_at: at,
-                }
+                };
             }
-            Event::Used => {
-                if let Self::Live { last_used_at, .. } = self {
-                    *last_used_at = at;
-                }
+            (Self::Live { last_used_at, .. }, Event::Used) => *last_used_at = at,
+            (Self::Live { account, .. }, Event::Ended) => {
+                *self = Self::Revoked { account: *account };
             }
-            Event::Ended => {
-                if let Self::Live { account, .. } = *self {
-                    *self = Self::Ended { account };
-                }
+            (Self::Absent | Self::Revoked { .. }, Event::Used | Event::Ended) => {}
+        }
+    }
+}
+
+impl Session {
+    fn must_be_absent(&self) -> Result<(), Rejection> {
+        match self {
+            Self::Absent => Ok(()),
+            Self::Live { .. } | Self::Revoked { .. } => Err(Rejection::AlreadyExists),
+        }
+    }
+
+    fn touch(&self, now: Time) -> Result<Vec<Event>, Rejection> {
+        match self {
+            Self::Live { last_used_at, .. } if now.since(*last_used_at) < USE_RECORDED_EVERY => {
+                Ok(Vec::new())
             }
+            Self::Live { .. } => Ok(vec![Event::Used]),
+            Self::Absent | Self::Revoked { .. } => Err(Rejection::NotFound),
+        }
+    }
+
+    fn revoke(&self, by: AccountId) -> Result<Vec<Event>, Rejection> {
+        match self {
+            Self::Live { account, .. } if *account == by => Ok(vec![Event::Ended]),
+            Self::Revoked { account } if *account == by => Ok(Vec::new()),
+            Self::Absent | Self::Live { .. } | Self::Revoked { .. } => Err(Rejection::NotFound),
         }
     }
 }
@@ -121,7 +124,7 @@ mod tests {
     use events_schema::{Device, Id};
 
     use super::*;
-    use crate::domain::testing::{decide, given};
+    use crate::domain::testing::{Given, given};
 
     const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
     const EVE: AccountId = AccountId(Id::from_bytes([2; 16]));
@@ -141,62 +144,71 @@ mod tests {
             device: Device::from_user_agent("curl"),
         }
     }
-
-    #[test]
-    fn a_session_begins_once() {
-        assert_eq!(decide(&Session::Absent, &start(), 0), Ok(vec![started()]));
-        assert_eq!(
-            decide(&given::<Session>([started()]), &start(), 0),
-            Err(Rejection::AlreadyExists)
-        );
-        assert_eq!(
-            decide(&given::<Session>([started(), Event::Ended]), &start(), 0),
-            Err(Rejection::AlreadyExists)
-        );
+    fn end_by(account: AccountId) -> Command {
+        Command::End { account }
+    }
+    fn absent() -> Given<Session> {
+        given([])
+    }
+    fn live() -> Given<Session> {
+        given([started()])
+    }
+    fn revoked() -> Given<Session> {
+        given([started(), Event::Ended])
     }
 
     #[test]
-    fn use_is_noted_every_ten_minutes() {
-        let session = given::<Session>([started()]);
-        assert_eq!(
-            decide(&session, &Command::Touch, TEN_MINUTES - 1),
-            Ok(vec![])
-        );
-        assert_eq!(
-            decide(&session, &Command::Touch, TEN_MINUTES),
-            Ok(vec![Event::Used])
-        );
-        assert_eq!(
-            decide(&Session::Absent, &Command::Touch, 0),
-            Err(Rejection::NotFound)
-        );
-        assert_eq!(
-            decide(
-                &given::<Session>([started(), Event::Ended]),
-                &Command::Touch,
-                TEN_MINUTES
-            ),
-            Err(Rejection::NotFound)
-        );
+    fn a_session_starts() {
+        absent().when(start()).then([started()]);
     }
 
     #[test]
-    fn only_its_owner_ends_a_session_and_ending_it_again_changes_nothing() {
-        let end = |account| Command::End { account };
-        assert_eq!(
-            decide(&given::<Session>([started()]), &end(ADA), 0),
-            Ok(vec![Event::Ended])
-        );
-        assert_eq!(
-            decide(&given::<Session>([started(), Event::Ended]), &end(ADA), 0),
-            Ok(vec![])
-        );
-        for session in [
-            Session::Absent,
-            given::<Session>([started()]),
-            given::<Session>([started(), Event::Ended]),
-        ] {
-            assert_eq!(decide(&session, &end(EVE), 0), Err(Rejection::NotFound));
+    fn a_session_starts_only_once() {
+        for session in [live(), revoked()] {
+            session.when(start()).rejects(Rejection::AlreadyExists);
         }
+    }
+
+    #[test]
+    fn use_is_recorded_every_ten_minutes() {
+        let touch = |now| live().when(Command::Touch).at(now);
+        touch(TEN_MINUTES - 1).changes_nothing();
+        touch(TEN_MINUTES).then([Event::Used]);
+        let used = live().and_at(TEN_MINUTES, Event::Used);
+        let next = |now| used.when(Command::Touch).at(now);
+        next(2 * TEN_MINUTES - 1).changes_nothing();
+        next(2 * TEN_MINUTES).then([Event::Used]);
+    }
+
+    #[test]
+    fn only_a_live_session_is_used() {
+        for session in [absent(), revoked()] {
+            let when = session.when(Command::Touch).at(TEN_MINUTES);
+            when.rejects(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn an_account_revokes_its_own_session() {
+        live().when(end_by(ADA)).then([Event::Ended]);
+    }
+
+    #[test]
+    fn revoking_a_session_again_changes_nothing() {
+        revoked().when(end_by(ADA)).changes_nothing();
+    }
+
+    #[test]
+    fn nobody_revokes_the_session_of_another_account() {
+        for session in [absent(), live(), revoked()] {
+            session.when(end_by(EVE)).rejects(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_session_that_did_not_start_is_neither_used_nor_revoked() {
+        absent()
+            .and([Event::Used, Event::Ended])
+            .is(&Session::Absent);
     }
 }

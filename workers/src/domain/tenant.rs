@@ -1,100 +1,90 @@
-//! Tenants: founded, renamed, moved and ended. Who is their owner is a member's business, and
-//! follows by `reaction/founder.rs`.
+//! Tenants: creation, changes, moves and deletion. Its owners are members; `reaction/founder.rs` adds
+//! the first one.
 //!
-//! A slug is a claim: taken with the commit that gives it, free again with the one that gives it
-//! up.
+//! A slug is a claim. The commit that gives a tenant its slug also takes the claim, and the commit
+//! that replaces the slug releases it.
 
 use events_schema::{
-    Area, Claim, Name, Place, Rejected, Slug, Time,
-    tenant::{Command, Event, MOST_SETTINGS, Settings},
+    Claim, Name, Placement, Reject, RejectionKind, Slug, Time,
+    tenant::{Area, Command, Event, MAX_SETTINGS, Settings},
 };
+use serde::Serialize;
 
-use super::is_taken;
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 /// One tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Tenant {
-    /// Nothing has happened yet.
+    /// Not created yet.
     #[default]
     Absent,
-    /// An organisation's.
+    /// The tenant exists.
     Open(Open),
-    /// Ended for ever.
+    /// Deleted for ever.
     Deleted,
 }
 
-/// A tenant proper.
+/// A tenant that exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Open {
     name: Name,
     slug: Slug,
     settings: Settings,
-    place: Place,
-    moving_to: Option<Place>,
+    placement: Placement,
+    moving_to: Option<Placement>,
 }
 
-/// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a command to a tenant is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// There is none, or no more.
+    /// The tenant does not exist, or it is deleted.
     #[error("There is no such tenant.")]
     NotFound,
-    /// Its id is taken.
+    /// The id is in use.
     #[error("This tenant already exists.")]
     AlreadyExists,
-    /// Another tenant has this slug.
-    #[error("This name in addresses is taken; choose another.")]
+    /// Another tenant has the slug.
+    #[error("This slug is taken. Choose another one.")]
     SlugTaken,
-    /// Whoever would end it named another.
-    #[error("This is not the tenant's name in addresses.")]
+    /// The confirmation of a deletion names another slug.
+    #[error("The slug does not match. Enter the tenant's slug to delete the tenant.")]
     SlugDiffers,
-    /// More settings than [`MOST_SETTINGS`].
-    #[error("A tenant has at most {MOST_SETTINGS} settings.")]
+    /// The tenant would have more than [`MAX_SETTINGS`] settings.
+    #[error("A tenant has at most {MAX_SETTINGS} settings. Remove some.")]
     TooManySettings,
-    /// Its views are on their way to another place.
-    #[error("The tenant is being moved elsewhere; wait until that is finished, or abandon it.")]
+    /// The tenant's views are moving to another place.
+    #[error("The tenant is being moved. Finish or abandon that move first.")]
     Moving,
 }
 
-impl From<Rejection> for Rejected {
-    fn from(rejection: Rejection) -> Self {
-        let code = match rejection {
-            Rejection::NotFound => "not_found",
-            Rejection::AlreadyExists => "already_exists",
-            Rejection::SlugTaken => "slug_taken",
-            Rejection::SlugDiffers => "slug_differs",
-            Rejection::TooManySettings => "too_many_settings",
-            Rejection::Moving => "moving",
-        };
-        Self {
-            code: code.to_owned(),
-            message: rejection.to_string(),
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists | Self::SlugTaken | Self::Moving => RejectionKind::Conflict,
+            Self::SlugDiffers => RejectionKind::invalid("slug"),
+            Self::TooManySettings => RejectionKind::Limit,
         }
     }
 }
 
 impl Aggregate for Tenant {
-    type Command = Command;
-    type Event = Event;
+    type Area = Area;
     type Rejection = Rejection;
-    const AREA: Area = Area::Tenant;
 
-    fn claims(&self, command: &Command, _facts: &Facts) -> Vec<Claim> {
+    fn claims(&self, command: &Command, _facts: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::Create { slug, .. }
-            | Command::Update {
-                slug: Some(slug), ..
-            } => vec![Claim::slug(slug)],
-            Command::Update { slug: None, .. }
-            | Command::Delete { .. }
+            Command::Create { slug, .. } => vec![Claim::slug(slug)],
+            Command::Update { slug, .. } => slug.iter().map(Claim::slug).collect(),
+            Command::Delete { .. }
             | Command::BeginMove { .. }
             | Command::FinishMove
             | Command::AbandonMove => Vec::new(),
         }
     }
 
-    fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
             (
                 Self::Absent,
@@ -104,7 +94,7 @@ impl Aggregate for Tenant {
                     owner,
                     email,
                     plan,
-                    place,
+                    placement,
                 },
             ) => {
                 let take = vec![free(slug, facts)?];
@@ -114,7 +104,7 @@ impl Aggregate for Tenant {
                     owner: *owner,
                     email: email.clone(),
                     plan: *plan,
-                    place: place.clone(),
+                    placement: placement.clone(),
                 };
                 Ok(Decision {
                     take,
@@ -131,14 +121,17 @@ impl Aggregate for Tenant {
             (
                 _,
                 Event::Created {
-                    name, slug, place, ..
+                    name,
+                    slug,
+                    placement,
+                    ..
                 },
             ) => {
                 *self = Self::Open(Open {
                     name: name.clone(),
                     slug: slug.clone(),
                     settings: Settings::new(),
-                    place: place.clone(),
+                    placement: placement.clone(),
                     moving_to: None,
                 });
             }
@@ -149,10 +142,10 @@ impl Aggregate for Tenant {
     }
 }
 
-/// The claim to a slug that nobody else holds.
-fn free(slug: &Slug, facts: &Facts) -> Result<Claim, Rejection> {
+/// Returns the claim to a slug that no other tenant has.
+fn free(slug: &Slug, facts: &Facts<Area>) -> Result<Claim, Rejection> {
     let claim = Claim::slug(slug);
-    if is_taken(&claim, facts) {
+    if facts.is_taken(&claim) {
         Err(Rejection::SlugTaken)
     } else {
         Ok(claim)
@@ -160,31 +153,19 @@ fn free(slug: &Slug, facts: &Facts) -> Result<Claim, Rejection> {
 }
 
 impl Open {
-    fn decide(&self, command: &Command, facts: &Facts) -> Result<Decision<Event>, Rejection> {
-        Ok(match command {
-            Command::Create { .. } => return Err(Rejection::AlreadyExists),
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        match command {
+            Command::Create { .. } => Err(Rejection::AlreadyExists),
             Command::Update {
                 name,
                 slug,
                 settings,
-            } => self.update(name.as_ref(), slug.as_ref(), settings.as_ref(), facts)?,
-            Command::Delete { slug } if *slug != self.slug => return Err(Rejection::SlugDiffers),
-            Command::Delete { slug } => Decision {
-                release: vec![Claim::slug(slug)],
-                ..Decision::events(vec![Event::Deleted])
-            },
-            Command::BeginMove { to } => match &self.moving_to {
-                Some(place) if place != to => return Err(Rejection::Moving),
-                Some(_) => Decision::unchanged(),
-                None if self.place == *to => Decision::unchanged(),
-                None => Decision::events(vec![Event::MoveBegun { to: to.clone() }]),
-            },
-            Command::FinishMove | Command::AbandonMove if self.moving_to.is_none() => {
-                Decision::unchanged()
-            }
-            Command::FinishMove => Decision::events(vec![Event::MoveFinished]),
-            Command::AbandonMove => Decision::events(vec![Event::MoveAbandoned]),
-        })
+            } => self.update(name.as_ref(), slug.as_ref(), settings.as_ref(), facts),
+            Command::Delete { slug } => self.delete(slug),
+            Command::BeginMove { to } => self.begin_move(to).map(Decision::events),
+            Command::FinishMove => Ok(self.end_move(Event::MoveFinished)),
+            Command::AbandonMove => Ok(self.end_move(Event::MoveAbandoned)),
+        }
     }
 
     fn update(
@@ -192,31 +173,55 @@ impl Open {
         name: Option<&Name>,
         slug: Option<&Slug>,
         settings: Option<&Settings>,
-        facts: &Facts,
+        facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
-        // What is there is not measured again: a limit that was lowered must not stop a new name.
-        if settings.is_some_and(|settings| settings.len() > MOST_SETTINGS) {
+        // Only new settings are counted: a limit that was lowered must not prevent a new name.
+        if settings.is_some_and(|settings| settings.len() > MAX_SETTINGS) {
             return Err(Rejection::TooManySettings);
         }
-        let (name, slug, settings) = (
-            name.unwrap_or(&self.name),
-            slug.unwrap_or(&self.slug),
-            settings.unwrap_or(&self.settings),
-        );
+        let name = name.unwrap_or(&self.name);
+        let slug = slug.unwrap_or(&self.slug);
+        let settings = settings.unwrap_or(&self.settings);
         if (name, slug, settings) == (&self.name, &self.slug, &self.settings) {
             return Ok(Decision::unchanged());
         }
-        let updated = Event::Updated {
+        let mut decision = Decision::events(vec![Event::Updated {
             name: name.clone(),
             slug: slug.clone(),
             settings: settings.clone(),
-        };
-        let mut decision = Decision::events(vec![updated]);
+        }]);
         if *slug != self.slug {
             decision.take.push(free(slug, facts)?);
             decision.release.push(Claim::slug(&self.slug));
         }
         Ok(decision)
+    }
+
+    fn delete(&self, confirmation: &Slug) -> Result<Decision<Event>, Rejection> {
+        if *confirmation != self.slug {
+            return Err(Rejection::SlugDiffers);
+        }
+        Ok(Decision {
+            release: vec![Claim::slug(&self.slug)],
+            ..Decision::events(vec![Event::Deleted])
+        })
+    }
+
+    fn begin_move(&self, to: &Placement) -> Result<Vec<Event>, Rejection> {
+        match &self.moving_to {
+            Some(target) if target != to => Err(Rejection::Moving),
+            Some(_) => Ok(Vec::new()),
+            None if self.placement == *to => Ok(Vec::new()),
+            None => Ok(vec![Event::MoveBegun { to: to.clone() }]),
+        }
+    }
+
+    fn end_move(&self, end: Event) -> Decision<Event> {
+        if self.moving_to.is_some() {
+            Decision::events(vec![end])
+        } else {
+            Decision::unchanged()
+        }
     }
 
     fn evolve(&mut self, event: &Event) {
@@ -233,8 +238,8 @@ impl Open {
             }
             Event::MoveBegun { to } => self.moving_to = Some(to.clone()),
             Event::MoveFinished => {
-                if let Some(place) = self.moving_to.take() {
-                    self.place = place;
+                if let Some(placement) = self.moving_to.take() {
+                    self.placement = placement;
                 }
             }
             Event::MoveAbandoned => self.moving_to = None,
@@ -243,296 +248,4 @@ impl Open {
 }
 
 #[cfg(test)]
-mod tests {
-    use events_schema::{AccountId, EmailAddress, HostName, Id, SettingKey, SettingValue};
-
-    use super::*;
-    use crate::domain::testing::{OWN, decide, decide_with, facts, given};
-
-    const OTHER: Id = Id::from_bytes([5; 16]);
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-    fn slug(text: &str) -> Slug {
-        Slug::parse(text).unwrap()
-    }
-    fn place(host: &str) -> Place {
-        Place::Database {
-            host: Some(HostName::parse(host).unwrap()),
-        }
-    }
-    fn settings(count: usize) -> Settings {
-        (0..count)
-            .map(|at| {
-                (
-                    SettingKey::parse(&at.to_string()).unwrap(),
-                    SettingValue::parse("x").unwrap(),
-                )
-            })
-            .collect()
-    }
-    fn create() -> Command {
-        let (owner, email) = (
-            AccountId(OTHER),
-            EmailAddress::parse("ada@example.com").unwrap(),
-        );
-        Command::Create {
-            name: name("Acme"),
-            slug: slug("acme"),
-            owner,
-            email,
-            plan: Some(OTHER),
-            place: Place::Shared,
-        }
-    }
-    fn created() -> Event {
-        let (owner, email) = (
-            AccountId(OTHER),
-            EmailAddress::parse("ada@example.com").unwrap(),
-        );
-        Event::Created {
-            name: name("Acme"),
-            slug: slug("acme"),
-            owner,
-            email,
-            plan: Some(OTHER),
-            place: Place::Shared,
-        }
-    }
-    fn update(name: Option<&str>, slug: Option<&str>, settings: Option<Settings>) -> Command {
-        let slug = slug.map(|slug| Slug::parse(slug).unwrap());
-        Command::Update {
-            name: name.map(|name| Name::parse(name).unwrap()),
-            slug,
-            settings,
-        }
-    }
-    fn updated(to: &str, to_slug: &str, settings: Settings) -> Event {
-        Event::Updated {
-            name: name(to),
-            slug: slug(to_slug),
-            settings,
-        }
-    }
-    fn delete(text: &str) -> Command {
-        Command::Delete { slug: slug(text) }
-    }
-    fn begin(to: Place) -> Command {
-        Command::BeginMove { to }
-    }
-    fn begun(to: Place) -> Event {
-        Event::MoveBegun { to }
-    }
-    fn tenant(more: impl IntoIterator<Item = Event>) -> Tenant {
-        given([created()].into_iter().chain(more))
-    }
-
-    #[test]
-    fn a_tenant_is_founded_once_and_takes_its_slug() {
-        let decision = decide_with(&Tenant::Absent, &create(), &facts(0, [])).unwrap();
-        assert_eq!(
-            decision,
-            Decision {
-                take: vec![Claim::slug(&slug("acme"))],
-                ..Decision::events(vec![created()])
-            }
-        );
-        assert_eq!(
-            decide(&tenant([]), &create(), 0),
-            Err(Rejection::AlreadyExists)
-        );
-    }
-
-    #[test]
-    fn a_slug_that_another_holds_is_taken() {
-        let held = |text| facts(0, [(Claim::slug(&slug(text)), OTHER)]);
-        assert_eq!(
-            decide_with(&Tenant::Absent, &create(), &held("acme")),
-            Err(Rejection::SlugTaken)
-        );
-        assert_eq!(
-            decide_with(
-                &tenant([]),
-                &update(None, Some("apex"), None),
-                &held("apex")
-            ),
-            Err(Rejection::SlugTaken)
-        );
-    }
-
-    #[test]
-    fn a_new_slug_is_taken_and_the_old_one_given_up_at_once() {
-        let decision = decide_with(
-            &tenant([]),
-            &update(Some("Apex"), Some("apex"), None),
-            &facts(0, []),
-        )
-        .unwrap();
-        assert_eq!(decision.events, [updated("Apex", "apex", settings(0))]);
-        assert_eq!(
-            (decision.take, decision.release),
-            (
-                vec![Claim::slug(&slug("apex"))],
-                vec![Claim::slug(&slug("acme"))]
-            )
-        );
-    }
-
-    #[test]
-    fn what_is_not_said_stays_and_the_same_slug_is_no_new_one() {
-        let own = facts(0, [(Claim::slug(&slug("acme")), OWN)]);
-        let decision = decide_with(
-            &tenant([]),
-            &update(None, Some("acme"), Some(settings(2))),
-            &own,
-        )
-        .unwrap();
-        assert_eq!(
-            decision,
-            Decision::events(vec![updated("Acme", "acme", settings(2))])
-        );
-        let settled = tenant([updated("Acme", "acme", settings(2))]);
-        assert_eq!(
-            decide(&settled, &update(Some("Apex"), None, None), 0),
-            Ok(vec![updated("Apex", "acme", settings(2))])
-        );
-    }
-
-    #[test]
-    fn an_update_that_differs_in_nothing_changes_nothing() {
-        let own = facts(0, [(Claim::slug(&slug("acme")), OWN)]);
-        for command in [
-            update(None, None, None),
-            update(Some("Acme"), Some("acme"), Some(settings(0))),
-        ] {
-            assert_eq!(
-                decide_with(&tenant([]), &command, &own),
-                Ok(Decision::unchanged()),
-                "{command:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn settings_are_bounded() {
-        assert!(
-            decide(
-                &tenant([]),
-                &update(None, None, Some(settings(MOST_SETTINGS))),
-                0
-            )
-            .is_ok()
-        );
-        let more = settings(MOST_SETTINGS + 1);
-        assert_eq!(
-            decide(&tenant([]), &update(None, None, Some(more.clone())), 0),
-            Err(Rejection::TooManySettings)
-        );
-        let full = tenant([updated("Acme", "acme", more.clone())]);
-        assert_eq!(
-            decide(&full, &update(Some("Apex"), None, None), 0),
-            Ok(vec![updated("Apex", "acme", more)]),
-            "a limit was lowered"
-        );
-    }
-
-    #[test]
-    fn a_tenant_is_ended_by_its_present_slug_which_is_free_then() {
-        let renamed = tenant([updated("Acme", "apex", settings(0))]);
-        let decision = decide_with(&renamed, &delete("apex"), &facts(0, [])).unwrap();
-        assert_eq!(
-            decision,
-            Decision {
-                release: vec![Claim::slug(&slug("apex"))],
-                ..Decision::events(vec![Event::Deleted])
-            }
-        );
-        assert_eq!(
-            decide(&renamed, &delete("acme"), 0),
-            Err(Rejection::SlugDiffers)
-        );
-    }
-
-    #[test]
-    fn nothing_is_done_to_a_tenant_that_is_not_there() {
-        let others = [
-            update(Some("Apex"), None, None),
-            delete("acme"),
-            begin(place("eu")),
-            Command::FinishMove,
-            Command::AbandonMove,
-        ];
-        for command in &others {
-            assert_eq!(
-                decide(&Tenant::Absent, command, 0),
-                Err(Rejection::NotFound),
-                "{command:?}"
-            );
-        }
-        for command in others.iter().chain([&create()]) {
-            assert_eq!(
-                decide(&tenant([Event::Deleted]), command, 0),
-                Err(Rejection::NotFound),
-                "{command:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_move_is_begun_once_and_then_finished_or_abandoned() {
-        assert_eq!(
-            decide(&tenant([]), &begin(place("eu")), 0),
-            Ok(vec![begun(place("eu"))])
-        );
-        let moving = tenant([begun(place("eu"))]);
-        assert_eq!(decide(&moving, &begin(place("eu")), 0), Ok(vec![]));
-        assert_eq!(
-            decide(&moving, &Command::FinishMove, 0),
-            Ok(vec![Event::MoveFinished])
-        );
-        assert_eq!(
-            decide(&moving, &Command::AbandonMove, 0),
-            Ok(vec![Event::MoveAbandoned])
-        );
-    }
-
-    #[test]
-    fn a_tenant_on_its_way_goes_nowhere_else_meanwhile() {
-        let moving = tenant([begun(place("eu"))]);
-        for to in [place("us"), Place::Shared] {
-            assert_eq!(decide(&moving, &begin(to), 0), Err(Rejection::Moving));
-        }
-    }
-
-    #[test]
-    fn a_tenant_that_is_there_already_does_not_move() {
-        let moved = tenant([begun(place("eu")), Event::MoveFinished]);
-        let stayed = tenant([begun(place("eu")), Event::MoveAbandoned]);
-        for (tenant, to) in [(moved, place("eu")), (stayed, Place::Shared)] {
-            for command in [begin(to), Command::FinishMove, Command::AbandonMove] {
-                assert_eq!(decide(&tenant, &command, 0), Ok(vec![]), "{command:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_happened_is_taken_in_whatever_was_before() {
-        let events = [
-            updated("Apex", "apex", settings(1)),
-            begun(place("eu")),
-            Event::MoveFinished,
-            Event::MoveAbandoned,
-        ];
-        assert_eq!(given::<Tenant>(events.clone()), Tenant::Absent);
-        assert_eq!(
-            tenant([Event::Deleted].into_iter().chain(events)),
-            Tenant::Deleted
-        );
-        assert_eq!(
-            tenant([Event::MoveFinished]),
-            tenant([]),
-            "no move was under way"
-        );
-    }
-}
+mod tests;

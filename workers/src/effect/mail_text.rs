@@ -1,23 +1,31 @@
-//! What the mails say: templates in `workers/templates/`, checked when compiled, HTML escaped.
-//! Rendered when a mail is sent, so that its code and link are nowhere stored.
+//! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML escaped.
+//! A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
-use askama::Template as _;
+use anyhow::bail;
+use askama::Template as Render;
 use events_schema::{
-    TenantId,
+    AccountId, ChallengeId, MemberId, Name, PersonName, TenantId,
     email::Template,
     secret::{Purpose, ServerKey},
 };
 
-/// What codes and links are made of.
+/// What the codes and links in mails consist of.
 #[derive(Clone, Debug)]
 pub struct Links {
-    /// The key that they derive from.
+    /// Codes and links derive from this key.
     pub key: ServerKey,
-    /// Where people reach the gateway, without a slash at the end.
+    /// The gateway's address for people, without a slash at the end.
     pub public_url: String,
 }
 
-/// A mail, rendered.
+impl Links {
+    fn account(&self, page: &str, purpose: Purpose, id: AccountId, mail: ChallengeId) -> String {
+        let token = self.key.link_token(purpose, id, mail);
+        format!("{}/account/{page}?token={token}", self.public_url)
+    }
+}
+
+/// A mail as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailText {
     /// One line.
@@ -26,6 +34,105 @@ pub struct MailText {
     pub text: String,
     /// The same as HTML.
     pub html: String,
+}
+
+impl MailText {
+    fn new(subject: &str, text: &impl Render, html: &impl Render) -> anyhow::Result<Self> {
+        Ok(Self {
+            subject: subject.to_owned(),
+            text: text.render()?,
+            html: html.render()?,
+        })
+    }
+}
+
+/// Renders a mail.
+///
+/// # Errors
+/// If the mail invites to the platform, which has no members. A retry does not help.
+pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
+    match template {
+        // This mail and the next have no name in them. The sender of the request may have chosen
+        // the name, and the mail may go to somebody else.
+        Template::Verification {
+            account,
+            challenge,
+            firstname: _,
+        } => verification(*account, *challenge, links),
+        Template::PasswordReset {
+            account,
+            challenge,
+            firstname: _,
+        } => password_reset(*account, *challenge, links),
+        Template::AlreadyRegistered => already_registered(links),
+        Template::PasswordChanged { firstname } => password_changed(firstname, links),
+        Template::Invitation {
+            tenant,
+            tenant_name,
+            member,
+            challenge,
+        } => invitation(*tenant, tenant_name, *member, *challenge, links),
+    }
+}
+
+fn verification(
+    account: AccountId,
+    challenge: ChallengeId,
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let purpose = Purpose::Verification;
+    let code = &links.key.code(purpose, challenge);
+    let link = &links.account("verify", purpose, account, challenge);
+    let html = VerificationHtml { code, link };
+    MailText::new(
+        "Verify your e-mail address",
+        &VerificationText { code, link },
+        &html,
+    )
+}
+
+fn password_reset(
+    account: AccountId,
+    challenge: ChallengeId,
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let purpose = Purpose::PasswordReset;
+    let link = &links.account("reset-password", purpose, account, challenge);
+    let html = PasswordResetHtml { link };
+    MailText::new("Set a new password", &PasswordResetText { link }, &html)
+}
+
+fn already_registered(links: &Links) -> anyhow::Result<MailText> {
+    let link = links.public_url.as_str();
+    let subject = "Somebody tried to register with your e-mail address";
+    let html = AlreadyRegisteredHtml { link };
+    MailText::new(subject, &AlreadyRegisteredText { link }, &html)
+}
+
+fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
+    let (firstname, link) = (firstname.as_str(), links.public_url.as_str());
+    let html = PasswordChangedHtml { firstname, link };
+    let text = PasswordChangedText { firstname, link };
+    MailText::new("Your password has been changed", &text, &html)
+}
+
+fn invitation(
+    tenant: TenantId,
+    tenant_name: &Name,
+    member: MemberId,
+    challenge: ChallengeId,
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let TenantId::Tenant(tenant) = tenant else {
+        bail!("an invitation to the platform, which has no members")
+    };
+    let token = links.key.invitation_token(tenant, member, challenge);
+    let link = &format!("{}/invitation?token={token}", links.public_url);
+    let tenant_name = tenant_name.as_str();
+    // A name has no line breaks, so it cannot end the header.
+    let subject = format!("You are invited to join {tenant_name}");
+    let html = InvitationHtml { tenant_name, link };
+    MailText::new(&subject, &InvitationText { tenant_name, link }, &html)
 }
 
 #[derive(askama::Template)]
@@ -94,111 +201,16 @@ struct InvitationHtml<'a> {
     link: &'a str,
 }
 
-/// Renders a mail.
-///
-/// # Errors
-/// None that retrying helps: a template was compiled or it was not, and nobody is invited to the
-/// platform.
-pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
-    let home = links.public_url.as_str();
-    let (subject, text, html) = match template {
-        // No name in this one and the reset: who asked for them may have chosen it, and the mail
-        // goes to somebody else.
-        Template::Verification {
-            account,
-            challenge,
-            firstname: _,
-        } => {
-            let code = &links.key.code(Purpose::Verification, *challenge);
-            let link = &format!(
-                "{home}/account/verify?token={}",
-                links
-                    .key
-                    .link_token(Purpose::Verification, *account, *challenge)
-            );
-            let html = VerificationHtml { code, link }.render()?;
-            (
-                "Confirm your e-mail address".to_owned(),
-                VerificationText { code, link }.render()?,
-                html,
-            )
-        }
-        Template::AlreadyRegistered => {
-            let html = AlreadyRegisteredHtml { link: home }.render()?;
-            (
-                "Somebody tried to register with your address".to_owned(),
-                AlreadyRegisteredText { link: home }.render()?,
-                html,
-            )
-        }
-        Template::PasswordReset {
-            account,
-            challenge,
-            firstname: _,
-        } => {
-            let token = links
-                .key
-                .link_token(Purpose::PasswordReset, *account, *challenge);
-            let link = &format!("{home}/account/reset-password?token={token}");
-            let html = PasswordResetHtml { link }.render()?;
-            (
-                "Set a new password".to_owned(),
-                PasswordResetText { link }.render()?,
-                html,
-            )
-        }
-        Template::Invitation {
-            tenant,
-            tenant_name,
-            member,
-            challenge,
-        } => {
-            let TenantId::Tenant(tenant) = *tenant else {
-                anyhow::bail!("nobody is invited to the platform")
-            };
-            let link = &format!(
-                "{home}/invitation?token={}",
-                links.key.invitation_token(tenant, *member, *challenge)
-            );
-            let tenant_name = tenant_name.as_str();
-            let html = InvitationHtml { tenant_name, link }.render()?;
-            // A name has no line breaks, so it ends no header.
-            (
-                format!("You are invited to {tenant_name}"),
-                InvitationText { tenant_name, link }.render()?,
-                html,
-            )
-        }
-        Template::PasswordChanged { firstname } => {
-            let firstname = firstname.as_str();
-            let html = PasswordChangedHtml {
-                firstname,
-                link: home,
-            }
-            .render()?;
-            (
-                "Your password was changed".to_owned(),
-                PasswordChangedText {
-                    firstname,
-                    link: home,
-                }
-                .render()?,
-                html,
-            )
-        }
-    };
-    Ok(MailText {
-        subject,
-        text,
-        html,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, ChallengeId, Id, MemberId, Name, PersonName};
+    use events_schema::{Id, TenantKey};
 
     use super::*;
+
+    const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+    const TENANT: TenantKey = TenantKey(Id::from_bytes([3; 16]));
+    const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
 
     fn links() -> Links {
         Links {
@@ -206,10 +218,28 @@ mod tests {
             public_url: "https://example.com".to_owned(),
         }
     }
-    const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
-    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
-    const TENANT: Id = Id::from_bytes([3; 16]);
-    const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
+    fn name(text: &str) -> PersonName {
+        PersonName::parse(text).unwrap()
+    }
+    fn verification() -> Template {
+        Template::Verification {
+            account: ACCOUNT,
+            challenge: CHALLENGE,
+            firstname: name("Ada"),
+        }
+    }
+    fn password_reset() -> Template {
+        Template::PasswordReset {
+            account: ACCOUNT,
+            challenge: CHALLENGE,
+            firstname: name("Ada"),
+        }
+    }
+    fn password_changed(firstname: &str) -> Template {
+        Template::PasswordChanged {
+            firstname: name(firstname),
+        }
+    }
     fn invitation(tenant: TenantId, tenant_name: &str) -> Template {
         Template::Invitation {
             tenant,
@@ -218,95 +248,60 @@ mod tests {
             challenge: CHALLENGE,
         }
     }
-    fn verification(firstname: &str) -> MailText {
-        render(
-            &Template::Verification {
-                account: ACCOUNT,
-                challenge: CHALLENGE,
-                firstname: PersonName::parse(firstname).unwrap(),
-            },
-            &links(),
-        )
-        .unwrap()
+    fn rendered(template: &Template) -> MailText {
+        render(template, &links()).unwrap()
+    }
+    /// Finds the token of the link to this page.
+    fn token<'a>(body: &'a str, page: &str) -> &'a str {
+        let start = format!("https://example.com/{page}?token=");
+        let (_, rest) = body.split_once(&start).unwrap();
+        let is_end = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
+        rest.split(is_end).next().unwrap()
     }
 
     #[test]
-    fn code_and_link_are_in_both_bodies() {
-        let mail = verification("Ada");
+    fn a_verification_has_code_and_link_in_both_bodies() {
+        let mail = rendered(&verification());
         let code = links().key.code(Purpose::Verification, CHALLENGE);
-        let link = format!(
-            "https://example.com/account/verify?token={}",
-            links()
-                .key
-                .link_token(Purpose::Verification, ACCOUNT, CHALLENGE)
-        );
         for body in [&mail.text, &mail.html] {
-            assert!(
-                body.contains(&code) && body.contains(&link) && !body.contains("Ada"),
-                "{body}"
-            );
+            assert!(body.contains(&code), "{body}");
+            let token = token(body, "account/verify");
+            let opened = links().key.open_link_token(Purpose::Verification, token);
+            assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
         }
     }
 
     #[test]
-    fn a_reset_link_is_in_both_bodies_and_opens_for_a_reset_alone() {
-        let firstname = PersonName::parse("Ada").unwrap();
-        let mail = render(
-            &Template::PasswordReset {
-                account: ACCOUNT,
-                challenge: CHALLENGE,
-                firstname,
-            },
-            &links(),
-        )
-        .unwrap();
+    fn a_reset_has_a_link_in_both_bodies_that_serves_nothing_else() {
+        let mail = rendered(&password_reset());
         for body in [&mail.text, &mail.html] {
-            let (_, token) = body
-                .split_once("https://example.com/account/reset-password?token=")
-                .unwrap();
-            let token = token
-                .split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c))
-                .next()
-                .unwrap();
-            assert_eq!(
-                links().key.open_link_token(Purpose::PasswordReset, token),
-                Some((ACCOUNT, CHALLENGE))
-            );
-            assert_eq!(
-                links().key.open_link_token(Purpose::Verification, token),
-                None
-            );
-            assert!(!body.contains("Ada"), "{body}");
+            let token = token(body, "account/reset-password");
+            let opened = links().key.open_link_token(Purpose::PasswordReset, token);
+            assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
+            let opened = links().key.open_link_token(Purpose::Verification, token);
+            assert_eq!(opened, None);
         }
     }
 
     #[test]
-    fn an_invitation_names_the_tenant_and_its_link_is_in_both_bodies() {
-        let mail = render(
-            &invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"),
-            &links(),
-        )
-        .unwrap();
-        assert_eq!(mail.subject, "You are invited to <b>Acme & Co</b>");
-        for body in [&mail.text, &mail.html] {
-            let (_, token) = body
-                .split_once("https://example.com/invitation?token=")
-                .unwrap();
-            let token = token
-                .split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c))
-                .next()
-                .unwrap();
-            assert_eq!(
-                links().key.open_invitation_token(token),
-                Some((TENANT, MEMBER, CHALLENGE))
-            );
+    fn a_mail_that_anybody_can_request_has_no_name_in_it() {
+        for template in [verification(), password_reset()] {
+            let mail = rendered(&template);
+            for text in [&mail.subject, &mail.text, &mail.html] {
+                assert!(!text.contains("Ada"), "{text}");
+            }
         }
-        assert!(mail.text.contains("<b>Acme & Co</b>"));
-        assert!(
-            !mail.html.contains("<b>Acme") && mail.html.contains("Acme"),
-            "{}",
-            mail.html
-        );
+    }
+
+    #[test]
+    fn an_invitation_names_the_tenant_and_has_a_link_in_both_bodies() {
+        let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
+        assert_eq!(mail.subject, "You are invited to join Acme");
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains("Acme"), "{body}");
+            let opened = links().key.open_invitation_token(token(body, "invitation"));
+            assert_eq!(opened, Some((TENANT, MEMBER, CHALLENGE)));
+        }
     }
 
     #[test]
@@ -315,40 +310,39 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_escaped_in_html_and_left_alone_in_text() {
-        let firstname = PersonName::parse("<b>Ada & Co</b>").unwrap();
-        let mail = render(&Template::PasswordChanged { firstname }, &links()).unwrap();
-        assert!(mail.text.contains("<b>Ada & Co</b>"));
-        assert!(!mail.html.contains("<b>Ada"), "{}", mail.html);
+    fn a_name_is_escaped_in_html_only() {
+        let tenant = TenantId::Tenant(TENANT);
+        for template in [
+            password_changed("<b>Acme & Co</b>"),
+            invitation(tenant, "<b>Acme & Co</b>"),
+        ] {
+            let mail = rendered(&template);
+            assert!(mail.text.contains("<b>Acme & Co</b>"), "{}", mail.text);
+            assert!(mail.html.contains("Acme"), "{}", mail.html);
+            assert!(!mail.html.contains("<b>Acme"), "{}", mail.html);
+        }
     }
 
     #[test]
-    fn every_mail_has_a_one_line_subject_and_two_bodies() {
-        let firstname = PersonName::parse("Ada").unwrap();
+    fn a_name_is_not_escaped_in_a_subject() {
+        let mail = rendered(&invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"));
+        assert_eq!(mail.subject, "You are invited to join <b>Acme & Co</b>");
+    }
+
+    #[test]
+    fn each_mail_has_a_subject_in_one_line_and_two_bodies_with_a_link() {
         for template in [
-            Template::Verification {
-                account: ACCOUNT,
-                challenge: CHALLENGE,
-                firstname: firstname.clone(),
-            },
+            verification(),
+            password_reset(),
             Template::AlreadyRegistered,
-            Template::PasswordReset {
-                account: ACCOUNT,
-                challenge: CHALLENGE,
-                firstname: firstname.clone(),
-            },
+            password_changed("Ada"),
             invitation(TenantId::Tenant(TENANT), "Acme"),
-            Template::PasswordChanged { firstname },
         ] {
-            let mail = render(&template, &links()).unwrap();
+            let mail = rendered(&template);
             assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
             for body in [&mail.text, &mail.html] {
-                assert!(
-                    body.contains("https://example.com")
-                        && !body.contains("{{")
-                        && !body.contains("{%"),
-                    "{body}"
-                );
+                assert!(body.contains("https://example.com"), "{body}");
+                assert!(!body.contains("{{") && !body.contains("{%"), "{body}");
             }
         }
     }

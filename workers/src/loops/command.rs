@@ -1,8 +1,7 @@
-//! Commands in, commits and outcomes out: decode, load, decide, append, answer. It holds no rule of
-//! any area.
+//! Commands in, commits and outcomes out.
 //!
-//! Commands for one aggregate are decided one after the other within a process; between processes
-//! the guard of the append decides who was first, and the other decides again.
+//! Within a process, commands for one aggregate are decided one after the other. Between processes
+//! the guard of the append decides who was first; the loser reloads the aggregate and decides again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,245 +10,275 @@ use async_nats::{
     Client, HeaderMap,
     jetstream::{self, Message},
 };
-use bytes::Bytes;
-use events_schema::{Claim, ClaimHolder, Command, Commit, Id, Outcome, Rejected, Subject, subject};
+use event_store::{Append, Appended, EventLog};
+use events_schema::{
+    Area as _, Claim, ClaimHolder, Command, Commit, Id, Outcome, Reject, RejectionKind,
+    subject::GATEWAY_INBOX,
+};
 use futures_util::StreamExt;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    aggregate::{Aggregate, Decision, Facts},
-    event_store::{Append, Appended, EventStore},
-    loops::consumers::Consumer,
+    aggregate::{Aggregate, Decision, EventOf, Facts, IdOf},
+    decode,
     loops::{
-        delivery::{self, Handled, copy_trace},
+        consumers::Consumer,
+        delivery::{self, Handled, trace_of},
         history::{Histories, History, subject_of},
     },
 };
 
-/// How often a lost race is run again at once; a thousand racers for one aggregate need the retries
-/// of the consumer too.
-const TRIES: usize = 16;
+/// How often a lost race is run again at once. A thousand racers for one aggregate also need the
+/// consumer's redeliveries.
+const MAX_RACES: usize = 16;
 
-/// Decides the commands of one area until `shutdown`, then finishes what it began.
+/// Decides the commands of one area until `shutdown`, then finishes the ones in progress.
+///
+/// # Errors
+/// Never by itself.
 pub async fn run<A: Aggregate>(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
     let context = jetstream::new(client.clone());
-    let consumer = Consumer::commands(A::AREA);
-    let desk = Arc::new(Desk::<A> {
-        store: EventStore::new(client.clone()),
+    let consumer = Consumer::commands(A::Area::NAME);
+    let decider = Arc::new(Decider::<A> {
+        log: EventLog::new(client.clone()),
         histories: Histories::new(),
         client,
     });
     delivery::messages(context.clone(), consumer.clone(), shutdown)
         .for_each_concurrent(consumer.concurrency, |message| {
-            let (desk, context, consumer) = (desk.clone(), context.clone(), consumer.clone());
-            async move { delivery::handle(&context, &consumer, &message, desk.answer(&message)).await }
+            let (decider, context, consumer) = (decider.clone(), context.clone(), consumer.clone());
+            async move {
+                let handled = decider.handle(&message);
+                delivery::handle(&context, &consumer, &message, handled).await;
+            }
         })
         .await;
     Ok(())
 }
 
-struct Desk<A> {
+/// The holder of each claim, with the sequence that guards it.
+type Holders = HashMap<Claim, (Option<Id>, u64)>;
+
+struct Decider<A: Aggregate> {
     client: Client,
-    store: EventStore,
+    log: EventLog,
     histories: Histories<A>,
 }
 
-impl<A: Aggregate> Desk<A> {
-    async fn answer(&self, message: &Message) -> anyhow::Result<Handled> {
-        let command = match decode::<A>(message) {
+impl<A: Aggregate> Decider<A> {
+    async fn handle(&self, message: &Message) -> anyhow::Result<Handled> {
+        let command = match decode::command::<A::Area>(&message.subject, &message.payload) {
             Ok(command) => command,
             Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
         };
-        let mut trace = HeaderMap::new();
-        copy_trace(message.headers.as_ref(), &mut trace);
+        let trace = trace_of(message.headers.as_ref());
         let outcome = self.decide(&command, &trace).await?;
-        tracing::info!(subject = %message.subject, command = %command.id, aggregate = %command.aggregate, outcome = ?outcome, "decided");
-        if let Some(reply) = command
-            .reply
-            .filter(|reply| reply.starts_with(subject::OUTCOME_INBOXES))
-        {
-            self.client
-                .publish(reply, serde_json::to_vec(&outcome)?.into())
-                .await
-                .context("sending the outcome")?;
+        tracing::info!(
+            subject = %message.subject, command = %command.id, aggregate = %command.aggregate,
+            ?outcome, "decided"
+        );
+        let reply = command.reply.filter(|reply| is_gateway_inbox(reply));
+        if let Some(reply) = reply {
+            let outcome = serde_json::to_vec(&outcome)?;
+            let sent = self.client.publish(reply, outcome.into()).await;
+            sent.context("sending the outcome")?;
         }
         Ok(Handled::Done)
     }
 
     async fn decide(
         &self,
-        command: &Command<A::Command>,
+        command: &Command<A::Area>,
         trace: &HeaderMap,
     ) -> anyhow::Result<Outcome> {
         let kept = self.histories.get(command.tenant, command.aggregate);
         let mut history = kept.lock().await;
-        let result = self.decide_in(&mut history, command, trace).await;
-        if result.is_err() {
-            // What is stored is not known for certain, so the next command loads anew.
+        let outcome = self.decide_on(&mut history, command, trace).await;
+        if outcome.is_err() {
+            // It is not certain what is stored, so the next command loads the aggregate again.
             *history = History::default();
         }
-        result
+        outcome
     }
 
-    async fn decide_in(
+    async fn decide_on(
         &self,
         history: &mut History<A>,
-        command: &Command<A::Command>,
+        command: &Command<A::Area>,
         trace: &HeaderMap,
     ) -> anyhow::Result<Outcome> {
         let subject = subject_of::<A>(command.tenant, command.aggregate);
         if history.revision == 0 {
-            history.refresh(&self.store, &subject).await?;
+            history.refresh(&self.log, &subject).await?;
         }
-        for _ in 0..TRIES {
-            if let Some((revision, sequence)) = history.commands.get(&command.id) {
-                return Ok(Outcome::DoneBefore {
-                    revision: *revision,
-                    sequence: *sequence,
-                });
+        for _ in 0..MAX_RACES {
+            if let Some(outcome) = history.answer(command.id) {
+                return Ok(outcome);
             }
-            let mut facts = Facts {
-                tenant: command.tenant,
-                id: command.aggregate,
-                command: command.id,
-                actor: command.actor,
-                now: command.time,
-                holders: HashMap::new(),
-            };
-            let holders = self
-                .holders(history.state.claims(&command.payload, &facts))
-                .await?;
-            facts.holders = holders
-                .iter()
-                .filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?)))
-                .collect();
-            let seen = command
-                .expected
-                .is_none_or(|expected| expected == history.revision);
-            let decided = if seen {
-                history
-                    .state
-                    .decide(&command.payload, &facts)
-                    .map_err(Into::into)
-            } else {
-                Err(revision_conflict())
-            };
-            let answer = match decided {
-                Err(rejected) => Outcome::Rejected(rejected),
-                Ok(decision) if decision.events.is_empty() => Outcome::Unchanged {
-                    revision: history.revision,
-                },
-                Ok(decision) => {
-                    let mut messages = self.claims(command.aggregate, &decision, holders).await?;
-                    let commit = commit_of(history.revision + 1, command, decision.events);
-                    messages.push(Append {
-                        subject: subject.clone(),
-                        last: history.last_sequence,
-                        payload: serde_json::to_vec(&commit)?.into(),
-                    });
-                    match self.store.append(&messages, trace).await? {
-                        Appended::At(sequence) => {
-                            history.take(&commit, sequence)?;
-                            return Ok(Outcome::Committed {
-                                revision: commit.revision,
-                                sequence,
-                            });
-                        }
-                        Appended::Conflict => {
-                            history.refresh(&self.store, &subject).await?;
-                            continue;
-                        }
-                    }
-                }
-            };
-            // No guard protects an answer that stores nothing, so the leader is asked whether the
-            // state was the latest.
-            let last = self
-                .store
-                .last(&subject)
-                .await?
-                .map_or(0, |message| message.sequence);
-            if last == history.last_sequence {
-                return Ok(answer);
+            let outcome = self.decide_once(history, command, &subject, trace).await?;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
             }
-            history.refresh(&self.store, &subject).await?;
+            history.refresh(&self.log, &subject).await?;
         }
-        bail!("somebody was first {TRIES} times in a row")
+        bail!("another decision was first {MAX_RACES} times in a row")
     }
 
-    /// Who holds each claim, and the guard to take it under.
-    async fn holders(
+    /// Decides on the known state. `None` if another decision was first.
+    async fn decide_once(
         &self,
-        claims: Vec<Claim>,
-    ) -> anyhow::Result<HashMap<Claim, (Option<Id>, u64)>> {
+        history: &mut History<A>,
+        command: &Command<A::Area>,
+        subject: &str,
+        trace: &HeaderMap,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let mut facts = facts_of(command);
+        let holders = history.state.claims(&command.payload, &facts);
+        let holders = self.holders(holders).await?;
+        let held = holders
+            .iter()
+            .filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?)));
+        facts.holders = held.collect();
+        let has_seen = command.expected.is_none_or(|seen| seen == history.revision);
+        let decided = if has_seen {
+            let decided = history.state.decide(&command.payload, &facts);
+            decided.map_err(|rejection| rejection.to_rejection())
+        } else {
+            Err(Stale::RevisionConflict.to_rejection())
+        };
+        match decided {
+            Err(rejection) => {
+                self.if_current(history, subject, Outcome::Rejected(rejection))
+                    .await
+            }
+            Ok(decision) if decision.events.is_empty() => {
+                let revision = history.revision;
+                self.if_current(history, subject, Outcome::Unchanged { revision })
+                    .await
+            }
+            Ok(decision) => {
+                let mut appends = self
+                    .claim_appends(command.aggregate, &decision, holders)
+                    .await?;
+                let commit = commit_of(history.revision + 1, command, decision.events);
+                appends.push(Append {
+                    subject: subject.to_owned(),
+                    last: history.last_sequence,
+                    payload: serde_json::to_vec(&commit)?.into(),
+                });
+                match self.log.append(&appends, trace).await? {
+                    Appended::Conflict => Ok(None),
+                    Appended::At(sequence) => {
+                        history.apply(&commit, sequence)?;
+                        let revision = commit.revision;
+                        Ok(Some(Outcome::Committed { revision, sequence }))
+                    }
+                }
+            }
+        }
+    }
+
+    /// No guard protects an outcome that stores nothing. So it counts only if the leader has nothing
+    /// newer.
+    async fn if_current(
+        &self,
+        history: &History<A>,
+        subject: &str,
+        outcome: Outcome,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let last = self.log.last(subject).await?;
+        let last = last.map_or(0, |message| message.sequence);
+        Ok((last == history.last_sequence).then_some(outcome))
+    }
+
+    async fn holders(&self, claims: Vec<Claim>) -> anyhow::Result<Holders> {
         let mut holders = HashMap::new();
         for claim in claims {
-            let found = match self.store.last(&claim.to_string()).await? {
-                Some(message) => (
-                    serde_json::from_slice::<ClaimHolder>(&message.payload)?.holder,
-                    message.sequence,
-                ),
+            let holder = match self.log.last(&claim.to_string()).await? {
+                Some(message) => {
+                    let stored: ClaimHolder = serde_json::from_slice(&message.payload)?;
+                    (stored.holder, message.sequence)
+                }
                 None => (None, 0),
             };
-            holders.insert(claim, found);
+            holders.insert(claim, holder);
         }
         Ok(holders)
     }
 
-    /// The messages that take, release and touch claims, each under the guard of what was last said
-    /// of it.
-    async fn claims(
+    /// Returns the messages that take, release and touch claims, each under its guard.
+    async fn claim_appends(
         &self,
-        own: Id,
-        decision: &Decision<A::Event>,
-        mut known: HashMap<Claim, (Option<Id>, u64)>,
+        own: IdOf<A>,
+        decision: &Decision<EventOf<A>>,
+        mut holders: Holders,
     ) -> anyhow::Result<Vec<Append>> {
-        let all = || {
-            decision
-                .take
-                .iter()
-                .chain(&decision.release)
-                .chain(&decision.touch)
+        let changed = || {
+            let own = decision.take.iter().chain(&decision.release);
+            own.chain(&decision.touch)
         };
-        known.extend(
-            self.holders(
-                all()
-                    .filter(|claim| !known.contains_key(claim))
-                    .copied()
-                    .collect(),
-            )
-            .await?,
-        );
-        all()
-            .map(|claim| {
-                let (current, last) = known.get(claim).copied().unwrap_or_default();
-                let holder = if decision.touch.contains(claim) {
-                    current
-                } else {
-                    Some(own)
-                };
-                if current.is_some() && current != holder {
-                    bail!("{claim} is held by {current:?}, which the decision overlooked");
-                }
-                let holder = holder.filter(|_| !decision.release.contains(claim));
-                Ok(Append {
-                    subject: claim.to_string(),
-                    last,
-                    payload: Bytes::from(serde_json::to_vec(&ClaimHolder { holder })?),
-                })
-            })
-            .collect()
+        let unknown = changed().filter(|claim| !holders.contains_key(claim));
+        holders.extend(self.holders(unknown.copied().collect()).await?);
+        let mut appends = Vec::new();
+        for claim in changed() {
+            let (current, last) = holders.get(claim).copied().unwrap_or_default();
+            let is_touched = decision.touch.contains(claim);
+            let expected = if is_touched {
+                current
+            } else {
+                Some(own.into())
+            };
+            if current.is_some() && current != expected {
+                bail!("{claim} is held by {current:?}, which the decision overlooked");
+            }
+            let holder = expected.filter(|_| !decision.release.contains(claim));
+            appends.push(Append {
+                subject: claim.to_string(),
+                last,
+                payload: serde_json::to_vec(&ClaimHolder { holder })?.into(),
+            });
+        }
+        Ok(appends)
     }
 }
 
-fn revision_conflict() -> Rejected {
-    Rejected {
-        code: "revision_conflict".to_owned(),
-        message: "It was changed meanwhile; read it again.".to_owned(),
+/// Workers answer gateways only, whatever a command asks for.
+fn is_gateway_inbox(reply: &str) -> bool {
+    let rest = reply.strip_prefix(GATEWAY_INBOX);
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
+#[derive(Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+enum Stale {
+    #[error("It has changed since you read it. Read it again and repeat the change.")]
+    RevisionConflict,
+}
+
+impl Reject for Stale {
+    fn kind(&self) -> RejectionKind {
+        RejectionKind::Conflict
     }
 }
 
-fn commit_of<C, E>(revision: u64, command: &Command<C>, events: Vec<E>) -> Commit<E> {
+fn facts_of<A: events_schema::Area>(command: &Command<A>) -> Facts<A> {
+    Facts {
+        tenant: command.tenant,
+        id: command.aggregate,
+        command: command.id,
+        actor: command.actor,
+        held: command.held.clone(),
+        now: command.time,
+        holders: HashMap::new(),
+    }
+}
+
+fn commit_of<A: events_schema::Area>(
+    revision: u64,
+    command: &Command<A>,
+    events: Vec<A::Event>,
+) -> Commit<A> {
     Commit {
         tenant: command.tenant,
         area: command.area,
@@ -261,15 +290,4 @@ fn commit_of<C, E>(revision: u64, command: &Command<C>, events: Vec<E>) -> Commi
         origin: command.origin.clone(),
         events,
     }
-}
-
-/// A command whose body says the same as its subject.
-fn decode<A: Aggregate>(message: &Message) -> anyhow::Result<Command<A::Command>> {
-    let said = Subject::parse(&message.subject).context("the subject")?;
-    let command: Command<A::Command> =
-        serde_json::from_slice(&message.payload).context("the body")?;
-    if command.subject()? != said {
-        bail!("the subject and the body do not say the same");
-    }
-    Ok(command)
 }

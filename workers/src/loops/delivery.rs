@@ -1,13 +1,13 @@
-//! From a consumer to a handler and back: an endless supply of messages, and the one function that
+//! From a consumer to a handler and back: an endless stream of messages, and the one function that
 //! settles them.
 //!
-//! What a handler returns decides the ack, and nothing else does:
+//! The result of a handler decides the acknowledgement, and nothing else does:
 //!
-//! | a handler returns | what it means | the message is |
+//! | Result | Meaning | The message is |
 //! |---|---|---|
-//! | `Ok(Handled::Done)` | done, or was done before | acknowledged, and the acknowledgement confirmed |
+//! | `Ok(Handled::Done)` | done now or before | acknowledged, and the acknowledgement confirmed |
 //! | `Ok(Handled::Dead(reason))` | no retry can help | copied to DEAD, then terminated |
-//! | `Err(_)`, or a panic | try again | delivered again later; after the last delivery as above |
+//! | `Err(_)`, or a panic | try again | redelivered later; after the last attempt as above |
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -16,82 +16,116 @@ use async_nats::{
     HeaderMap,
     jetstream::{AckKind, Context, Message, consumer::pull},
 };
-use bytes::Bytes;
-use events_schema::{TRACEPARENT, subject};
+use events_schema::{Area, Command, TRACEPARENT, subject};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::loops::consumers::Consumer;
 
-/// A silent server is noticed after two of these, and the pull made anew.
+/// A silent server is noticed after two of these, and the pull is opened again.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long one pull stands.
+/// How long one pull lasts.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// A pull that has brought no message for so long is made anew, whatever its heartbeats say: after
-/// a restart of the server one may live on that the server no longer serves.
+/// A pull without a message for this long is opened again, whatever its heartbeats say. After a
+/// restart of the server a pull may live on that the server no longer serves.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The wait before a broken pull is made anew.
+/// The pause before a broken pull is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
+/// Messages that a stopping loop returns at most: as many as it can have fetched.
+const MAX_RETURNED: usize = 1_000;
+/// How long a returned message waits; otherwise the stopping loop would get it again.
+const RETURNED_FOR: Duration = Duration::from_millis(300);
+/// Characters of a reason that a dead letter keeps.
+const MAX_REASON: usize = 1_000;
 
-/// Messages given back by one loop when it stops: as many as can have been fetched.
-const MOST_GIVEN_BACK: usize = 1_000;
-/// A message that is given back waits for so long, or this very loop would get it again.
-const GIVEN_BACK_FOR: Duration = Duration::from_millis(300);
-
-/// What became of a message, if nothing failed.
+/// The result of a handler that has not failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handled {
-    /// It was done, now or before.
+    /// The message was handled, now or before.
     Done,
-    /// It can never be done, for this reason.
+    /// The message can never be handled, for this reason.
     Dead(String),
 }
 
-/// The messages of a consumer until `shutdown`; a broken pull, a restarted server or a lost
-/// consumer is survived.
+/// Returns the messages of a consumer until `shutdown`. It survives a broken pull, a restarted server
+/// and a lost consumer.
 pub fn messages(
     context: Context,
     consumer: Consumer,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Message> + Unpin {
-    let state = (context, consumer, shutdown, None::<pull::Stream>);
-    Box::pin(stream::unfold(
-        state,
-        |(context, consumer, shutdown, mut pull)| async move {
-            loop {
-                if shutdown.is_cancelled() {
-                    give_back(pull).await;
+    let source = Source {
+        context,
+        consumer,
+        shutdown,
+        pull: None,
+    };
+    Box::pin(stream::unfold(source, |mut source| async move {
+        let message = source.next().await?;
+        Some((message, source))
+    }))
+}
+
+/// A consumer that is being read.
+struct Source {
+    context: Context,
+    consumer: Consumer,
+    shutdown: CancellationToken,
+    pull: Option<pull::Stream>,
+}
+
+impl Source {
+    /// Returns the next message; `None` after `shutdown`.
+    async fn next(&mut self) -> Option<Message> {
+        let shutdown = self.shutdown.clone();
+        loop {
+            let next = shutdown.run_until_cancelled(self.pull_once()).await;
+            match next {
+                None => {
+                    self.return_fetched().await;
                     return None;
                 }
-                let Some(open) = pull.as_mut() else {
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        opened = open(&context, &consumer) => match opened {
-                            Ok(opened) => pull = Some(opened),
-                            Err(error) => {
-                                tracing::warn!(consumer = consumer.name, error = format!("{error:#}"), "cannot pull, trying again");
-                                tokio::time::sleep(REOPEN_AFTER).await;
-                            }
-                        },
-                    }
-                    continue;
-                };
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    next = timeout(SILENCE, open.next()) => match next.unwrap_or(None) {
-                        Some(Ok(message)) => return Some((message, (context, consumer, shutdown, pull))),
-                        Some(Err(error)) => {
-                            tracing::warn!(consumer = consumer.name, %error, "the pull broke, making it anew");
-                            tokio::time::sleep(REOPEN_AFTER).await;
-                            pull = None;
-                        }
-                        None => pull = None,
-                    },
+                Some(Ok(Some(message))) => return Some(message),
+                Some(Ok(None)) => self.pull = None,
+                Some(Err(error)) => {
+                    let (consumer, error) = (&self.consumer.name, format!("{error:#}"));
+                    tracing::warn!(consumer, error, "the pull broke and is opened again");
+                    self.pull = None;
+                    tokio::time::sleep(REOPEN_AFTER).await;
                 }
             }
-        },
-    ))
+        }
+    }
+
+    /// Waits for a message; `None` if the pull has ended or is silent for too long.
+    async fn pull_once(&mut self) -> anyhow::Result<Option<Message>> {
+        let pull = match &mut self.pull {
+            Some(pull) => pull,
+            None => {
+                let opened = open(&self.context, &self.consumer).await?;
+                self.pull.insert(opened)
+            }
+        };
+        let next = timeout(SILENCE, pull.next()).await.unwrap_or(None);
+        Ok(next.transpose()?)
+    }
+
+    /// Returns messages that were fetched and not begun, so that another worker gets them soon.
+    async fn return_fetched(&mut self) {
+        let Some(mut pull) = self.pull.take() else {
+            return;
+        };
+        for _ in 0..MAX_RETURNED {
+            let Some(Some(Ok(message))) = pull.next().now_or_never() else {
+                return;
+            };
+            let returned = message.ack_with(AckKind::Nak(Some(RETURNED_FOR))).await;
+            if returned.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::Stream> {
@@ -104,29 +138,12 @@ async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::St
     stream.messages().await.context("opening the pull")
 }
 
-/// What was fetched but not begun goes to another worker soon, not after the ack wait.
-async fn give_back(pull: Option<pull::Stream>) {
-    let Some(mut pull) = pull else { return };
-    for _ in 0..MOST_GIVEN_BACK {
-        let Some(Some(Ok(message))) = pull.next().now_or_never() else {
-            return;
-        };
-        if message
-            .ack_with(AckKind::Nak(Some(GIVEN_BACK_FOR)))
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
-}
-
-/// How often the message was delivered, this time included.
+/// Returns how often the message was delivered, this delivery included.
 pub fn deliveries(message: &Message) -> i64 {
     message.info().map_or(1, |info| info.delivered)
 }
 
-/// Runs the handler and settles the message by what it returns.
+/// Runs a handler and settles the message by its result.
 pub async fn handle(
     context: &Context,
     consumer: &Consumer,
@@ -141,29 +158,30 @@ pub async fn handle(
     settle(context, consumer, message, result).await;
 }
 
-/// Why a message goes to DEAD that no worker has ever settled: each that tried has died of it, or
-/// was killed.
+/// The reason of a dead letter that no worker has ever settled: each one that tried has crashed.
 pub const LOST: &str = "delivered again and again and never settled";
 
-/// Whether that is so. The server itself never gives up on a message, since it would do so
-/// silently.
+/// Whether no worker has settled the message. The server itself never gives up on one, since it
+/// would do so silently.
 pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
     deliveries(message) > 2 * consumer.deliveries
 }
 
-/// What the handler returns; an error if it panics, or is still at work when the message goes to
-/// another worker anyhow.
+/// Runs a handler until its message would be redelivered; a panic becomes an error.
+///
+/// # Errors
+/// If the handler fails, panics or takes too long.
 pub async fn bounded<T>(
     consumer: &Consumer,
     handler: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    let result = timeout(consumer.ack_wait, AssertUnwindSafe(handler).catch_unwind()).await;
-    result
-        .context("not done within the ack wait")?
-        .unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
+    let caught = AssertUnwindSafe(handler).catch_unwind();
+    let result = timeout(consumer.ack_wait, caught).await;
+    let result = result.context("not done within the ack wait")?;
+    result.unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
 }
 
-/// Settles one message: the table at the head of this file.
+/// Settles one message: the table at the top of this file.
 pub async fn settle(
     context: &Context,
     consumer: &Consumer,
@@ -172,53 +190,22 @@ pub async fn settle(
 ) {
     let subject = message.subject.as_str();
     let delivery = deliveries(message);
-    let reason = match result {
+    match result {
         Ok(Handled::Done) => {
             if let Err(error) = message.double_ack().await {
-                tracing::warn!(subject, %error, "not acknowledged; it will come again and change nothing");
+                tracing::warn!(subject, %error, "not acknowledged; the redelivery changes nothing");
             }
-            return;
         }
-        Ok(Handled::Dead(reason)) => reason,
+        Ok(Handled::Dead(reason)) => dead_letter(context, consumer, message, &reason).await,
         Err(error) if delivery >= consumer.deliveries => {
-            format!("given up after {delivery} deliveries: {error:#}")
+            let reason = format!("failed {delivery} times, the last time with: {error:#}");
+            dead_letter(context, consumer, message, &reason).await;
         }
         Err(error) => {
             let wait = retry_after(consumer.first_retry, consumer.longest_retry, delivery);
-            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                subject,
-                delivery,
-                wait_ms,
-                error = format!("{error:#}"),
-                "trying again"
-            );
-            if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
-                tracing::warn!(subject, %error, "not refused; it will come again after the ack wait");
-            }
-            return;
-        }
-    };
-    tracing::error!(subject, reason, "moved to DEAD");
-    match bury(context, consumer, message, &reason).await {
-        Ok(()) => {
-            if let Err(error) = message.double_ack_with(AckKind::Term).await {
-                tracing::warn!(subject, %error, "not terminated; a second copy in DEAD may follow");
-            }
-        }
-        // Not terminated: without its copy in DEAD the message would be lost.
-        Err(error) => {
-            tracing::error!(
-                subject,
-                error = format!("{error:#}"),
-                "DEAD took no copy; the message stays where it is"
-            );
-            if let Err(error) = message
-                .ack_with(AckKind::Nak(Some(consumer.longest_retry)))
-                .await
-            {
-                tracing::warn!(subject, %error, "not refused; it will come again after the ack wait");
-            }
+            let error = format!("{error:#}");
+            tracing::warn!(subject, delivery, ?wait, error, "retrying later");
+            retry(message, wait).await;
         }
     }
 }
@@ -229,59 +216,77 @@ fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
     first.saturating_mul(1 << doublings).min(longest)
 }
 
-async fn bury(
+async fn retry(message: &Message, wait: Duration) {
+    if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
+        let subject = message.subject.as_str();
+        tracing::warn!(subject, %error, "no retry requested; the ack wait leads to one");
+    }
+}
+
+/// Copies a message to DEAD and terminates it. Without its copy the message would be lost, so it
+/// stays in its stream until there is one.
+async fn dead_letter(context: &Context, consumer: &Consumer, message: &Message, reason: &str) {
+    let subject = message.subject.as_str();
+    tracing::error!(subject, reason, "moved to DEAD");
+    match copy_to_dead(context, consumer, message, reason).await {
+        Ok(()) => {
+            if let Err(error) = message.double_ack_with(AckKind::Term).await {
+                tracing::warn!(subject, %error, "not terminated; DEAD may get a second copy");
+            }
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(subject, error, "not copied to DEAD; the message is retried");
+            retry(message, consumer.longest_retry).await;
+        }
+    }
+}
+
+async fn copy_to_dead(
     context: &Context,
     consumer: &Consumer,
     message: &Message,
     reason: &str,
 ) -> anyhow::Result<()> {
-    let mut headers = HeaderMap::new();
-    // A header ends at a line break, and a reason may quote anything.
-    headers.insert(
-        "Ub-Reason",
-        reason
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(1000)
-            .collect::<String>(),
-    );
+    // A line break would end the header.
+    let printable = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut headers = trace_of(message.headers.as_ref());
+    headers.insert("Ub-Reason", printable.take(MAX_REASON).collect::<String>());
     headers.insert("Ub-Subject", message.subject.as_str());
     headers.insert("Ub-Stream", consumer.stream);
     if let Ok(info) = message.info() {
         headers.insert("Ub-Sequence", info.stream_sequence.to_string());
         headers.insert("Ub-Deliveries", info.delivered.to_string());
     }
-    copy_trace(message.headers.as_ref(), &mut headers);
     let subject = subject::dead(consumer.worker_loop, &message.subject);
-    context
-        .publish_with_headers(subject, headers, message.payload.clone())
-        .await?
-        .await?;
+    let stored = context.publish_with_headers(subject, headers, message.payload.clone());
+    stored.await?.await?;
     Ok(())
 }
 
-/// Says something that follows from a message, within the same trace; returns once the stream has
-/// stored it.
-pub async fn publish(
+/// Sends a command within the trace of its cause, and returns when the stream has stored it.
+///
+/// # Errors
+/// If it is not known whether the stream has stored it.
+pub async fn send<A: Area>(
     context: &Context,
     cause: Option<&HeaderMap>,
-    subject: String,
-    payload: Bytes,
+    command: &Command<A>,
 ) -> anyhow::Result<()> {
-    let mut headers = HeaderMap::new();
-    copy_trace(cause, &mut headers);
-    context
-        .publish_with_headers(subject, headers, payload)
-        .await?
-        .await?;
+    let subject = command.subject()?.to_string();
+    let payload = serde_json::to_vec(command)?;
+    let stored = context.publish_with_headers(subject, trace_of(cause), payload.into());
+    stored.await?.await?;
     Ok(())
 }
 
-/// Carries the trace context on; a caller's other headers never pass through.
-pub fn copy_trace(from: Option<&HeaderMap>, to: &mut HeaderMap) {
-    if let Some(trace) = from.and_then(|headers| headers.get(TRACEPARENT)) {
-        to.insert(TRACEPARENT, trace.clone());
+/// Returns headers with the trace context of a message. Its other headers are never passed on.
+pub fn trace_of(headers: Option<&HeaderMap>) -> HeaderMap {
+    let mut trace = HeaderMap::new();
+    if let Some(parent) = headers.and_then(|headers| headers.get(TRACEPARENT)) {
+        trace.insert(TRACEPARENT, parent.clone());
     }
+    trace
 }
 
 #[cfg(test)]
@@ -289,13 +294,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_double_up_to_the_longest() {
+    fn the_wait_between_retries_doubles_up_to_the_longest() {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
-        let waits: Vec<u64> = (1..=7)
-            .map(|delivery| retry_after(first, longest, delivery).as_secs())
-            .collect();
+        let wait = |delivery| retry_after(first, longest, delivery).as_secs();
+        let waits: Vec<u64> = (1..=7).map(wait).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
-        assert_eq!(retry_after(first, longest, 10_000), longest);
-        assert_eq!(retry_after(first, longest, 0), first);
+        assert_eq!(wait(10_000), 60);
+        assert_eq!(wait(0), 1);
     }
 }

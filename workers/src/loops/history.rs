@@ -1,105 +1,114 @@
-//! An aggregate as its history tells it: loaded from the log, kept while it is in use, brought up
-//! to date at need.
+//! Aggregates as the log has them: loaded once, kept while they are in use, refreshed at need.
 //!
-//! A kept state may be old. That is safe, since every append is guarded and every answer that
-//! appends nothing is first checked against the leader; see `command_loop.rs`.
+//! A kept state may be old. That is safe: every append is guarded, and every answer that appends
+//! nothing is first checked against the leader.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, PoisonError},
+};
 
 use anyhow::{Context as _, ensure};
-use events_schema::{CommandId, Commit, Id, Subject, TenantId};
+use event_store::EventLog;
+use events_schema::{Area as _, CommandId, Commit, Outcome, Subject, TenantId};
 use lru::LruCache;
 use tokio::sync::Mutex;
 
-use crate::{aggregate::Aggregate, event_store::EventStore};
+use crate::{
+    aggregate::{Aggregate, IdOf},
+    decode,
+};
 
-/// How many aggregates of one area a process keeps: tens of megabytes at a hundred commits each,
-/// and most of what is busy.
+/// Aggregates of one area that a process keeps: tens of megabytes at a hundred commits each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// A state and where in the log it stands.
+/// An aggregate's state and its place in the log.
 #[derive(Clone, Debug, Default)]
 pub struct History<A> {
-    /// The fold of all events so far.
+    /// The state after all events so far.
     pub state: A,
-    /// How many commits there are.
+    /// The number of commits.
     pub revision: u64,
-    /// The sequence of the last one; 0 if there is none.
+    /// The sequence of the last commit; 0 if there is none.
     pub last_sequence: u64,
-    /// Which command led to which revision, at which sequence.
-    pub commands: HashMap<CommandId, (u64, u64)>,
+    /// The revision and sequence that each command led to.
+    commands: HashMap<CommandId, (u64, u64)>,
 }
 
 impl<A: Aggregate> History<A> {
-    /// Reads whatever the log has beyond what is known.
-    pub async fn refresh(&mut self, store: &EventStore, subject: &str) -> anyhow::Result<()> {
-        for message in store.read(subject, self.last_sequence + 1).await? {
-            let commit: Commit<A::Event> =
-                serde_json::from_slice(&message.payload).with_context(|| {
-                    format!(
-                        "the commit at sequence {} cannot be decoded",
-                        message.sequence
-                    )
-                })?;
-            self.take(&commit, message.sequence)?;
+    /// Applies the commits that the log has beyond the known ones.
+    ///
+    /// # Errors
+    /// If the log does not answer, or has a commit that cannot be decoded.
+    pub async fn refresh(&mut self, log: &EventLog, subject: &str) -> anyhow::Result<()> {
+        for message in log.read(subject, self.last_sequence + 1).await? {
+            let commit = decode::commit(&message.subject, &message.payload).with_context(|| {
+                let sequence = message.sequence;
+                format!("the commit at sequence {sequence} cannot be decoded")
+            })?;
+            self.apply(&commit, message.sequence)?;
         }
         Ok(())
     }
 
-    /// Takes in the commit that follows.
-    pub fn take(&mut self, commit: &Commit<A::Event>, sequence: u64) -> anyhow::Result<()> {
+    /// Applies the next commit.
+    ///
+    /// # Errors
+    /// If it is not the next one.
+    pub fn apply(&mut self, commit: &Commit<A::Area>, sequence: u64) -> anyhow::Result<()> {
+        let (next, found) = (self.revision + 1, commit.revision);
         ensure!(
-            commit.revision == self.revision + 1,
-            "revision {} follows {} at sequence {sequence}",
-            commit.revision,
-            self.revision
+            found == next,
+            "revision {next} is missing before {found} at {sequence}"
         );
         for event in &commit.events {
             self.state.evolve(event, commit.time);
         }
         self.revision = commit.revision;
         self.last_sequence = sequence;
-        self.commands
-            .insert(commit.command, (commit.revision, sequence));
+        let reached = (commit.revision, sequence);
+        self.commands.insert(commit.command, reached);
         Ok(())
+    }
+
+    /// Returns the answer to a command that was decided before.
+    pub fn answer(&self, command: CommandId) -> Option<Outcome> {
+        let (revision, sequence) = *self.commands.get(&command)?;
+        Some(Outcome::DoneBefore { revision, sequence })
     }
 }
 
 /// A history that one command at a time may use.
 pub type Shared<A> = Arc<Mutex<History<A>>>;
 
-/// The aggregates of one area that were lately in use. Each is behind a lock, in whose order its
-/// commands are decided.
+/// The kept aggregates of one area. The lock of an aggregate orders its commands.
 #[derive(Debug)]
-pub struct Histories<A> {
-    kept: std::sync::Mutex<LruCache<(TenantId, Id), Shared<A>>>,
+pub struct Histories<A: Aggregate> {
+    kept: std::sync::Mutex<LruCache<(TenantId, IdOf<A>), Shared<A>>>,
 }
 
 impl<A: Aggregate> Histories<A> {
-    /// Keeps nothing yet.
     pub fn new() -> Self {
         Self {
             kept: std::sync::Mutex::new(LruCache::new(KEPT)),
         }
     }
 
-    /// The aggregate, known or not.
-    pub fn get(&self, tenant: TenantId, id: Id) -> Shared<A> {
+    /// Returns an aggregate, loaded or not.
+    pub fn get(&self, tenant: TenantId, id: IdOf<A>) -> Shared<A> {
         // A panic under this lock leaves at worst a missing entry.
-        let mut kept = self
-            .kept
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get_or_insert((tenant, id), Arc::default).clone()
     }
 }
 
-/// The subject of an aggregate's commits.
-pub fn subject_of<A: Aggregate>(tenant: TenantId, id: Id) -> String {
-    Subject::Event {
+/// Returns the subject of an aggregate's commits.
+pub fn subject_of<A: Aggregate>(tenant: TenantId, id: IdOf<A>) -> String {
+    let subject = Subject::Event {
         tenant,
-        area: A::AREA,
-        id,
-    }
-    .to_string()
+        area: A::Area::NAME,
+        id: id.into(),
+    };
+    subject.to_string()
 }

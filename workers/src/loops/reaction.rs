@@ -1,72 +1,75 @@
-//! Commits in, commands out. What follows from what is in `reaction/`; here it is read and said.
+//! Commits in, commands out. The rules are in `reaction/`.
 
 use anyhow::Context as _;
 use async_nats::{
     Client,
     jetstream::{self, Context, Message},
 };
-use events_schema::{Actor, Command, CommandId, Commit, secret::derived_id};
+use events_schema::{
+    Actor, Area as _, Command, CommandId, Commit, Permissions, secret::derived_id,
+};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    loops::consumers::Consumer,
-    loops::delivery::{self, Handled},
+    decode,
+    loops::{
+        consumers::Consumer,
+        delivery::{self, Handled},
+    },
     reaction::{Consequence, Reaction},
 };
 
 /// Runs one reaction until `shutdown`.
+///
+/// # Errors
+/// Never by itself.
 pub async fn run<R: Reaction>(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let context = jetstream::new(client);
-    let consumer = Consumer::reactions(R::NAME, R::SOURCE);
-    let (context, consumer) = (&context, &consumer);
+    let context = &jetstream::new(client);
+    let consumer = &Consumer::reactions(R::NAME, R::Source::NAME);
     delivery::messages(context.clone(), consumer.clone(), shutdown)
         .for_each_concurrent(consumer.concurrency, |message| async move {
-            delivery::handle(context, consumer, &message, react::<R>(context, &message)).await;
+            let handled = react::<R>(context, &message);
+            delivery::handle(context, consumer, &message, handled).await;
         })
         .await;
     Ok(())
 }
 
 async fn react<R: Reaction>(context: &Context, message: &Message) -> anyhow::Result<Handled> {
-    let commit: Commit<R::Event> = match serde_json::from_slice(&message.payload) {
+    let commit = match decode::commit::<R::Source>(&message.subject, &message.payload) {
         Ok(commit) => commit,
-        Err(reason) => return Ok(Handled::Dead(format!("the body: {reason}"))),
+        Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
     };
-    for (
-        at,
-        Consequence {
-            tenant,
-            aggregate,
-            command: payload,
-        },
-    ) in R::react(&commit).into_iter().enumerate()
-    {
-        // The same commit leads to the same commands with the same ids: a replay is answered from
-        // the history.
-        let cause = [
-            R::NAME.as_bytes(),
-            message.subject.as_bytes(),
-            &commit.revision.to_be_bytes(),
-            &at.to_be_bytes(),
-        ];
-        let command = Command {
-            id: CommandId(derived_id(&cause)),
-            tenant,
-            area: R::TARGET,
-            aggregate,
-            actor: Actor::System,
-            time: commit.time,
-            expected: None,
-            origin: None,
-            reply: None,
-            payload,
-        };
-        let body = serde_json::to_vec(&command)?;
-        let subject = command.subject()?.to_string();
-        delivery::publish(context, message.headers.as_ref(), subject, body.into())
-            .await
-            .context("saying a command")?;
+    for (position, consequence) in R::react(&commit).into_iter().enumerate() {
+        let command = command_of::<R>(&commit, position, consequence);
+        let sent = delivery::send(context, message.headers.as_ref(), &command).await;
+        sent.context("sending a command")?;
     }
     Ok(Handled::Done)
+}
+
+/// The same commit leads to the same commands with the same ids. So a replay is answered from the
+/// history.
+fn command_of<R: Reaction>(
+    commit: &Commit<R::Source>,
+    position: usize,
+    consequence: Consequence<R::Target>,
+) -> Command<R::Target> {
+    let subject = commit.subject().to_string();
+    let (revision, position) = (commit.revision.to_be_bytes(), position.to_be_bytes());
+    let cause = [R::NAME.as_bytes(), subject.as_bytes(), &revision, &position];
+    Command {
+        id: CommandId(derived_id(&cause)),
+        tenant: consequence.tenant,
+        area: R::Target::NAME,
+        aggregate: consequence.aggregate,
+        actor: Actor::System,
+        held: Permissions::new(),
+        time: commit.time,
+        expected: None,
+        origin: None,
+        reply: None,
+        payload: consequence.command,
+    }
 }

@@ -1,229 +1,219 @@
-//! Moves the views of one tenant to another place, while everything runs: `workers move-tenant`.
+//! Moves the views of one tenant to another place while everything runs: `workers move-tenant`.
 //!
-//! Writers come first: from `BeginMove` on every view worker writes both places. Once no worker can
-//! hold the old place for the only one, the new one is filled from the log and compared; then
-//! readers change over with one commit, and lastly, when no request that began before can still be
-//! reading there, the old documents are dropped. At every moment the place that is read is
-//! complete. Said again after whatever broke it off, the command goes on.
+//! Writers come first: after `BeginMove` every view worker writes both places. Once no worker can
+//! believe that the old place is the only one, the new one is filled from the log and compared. Then
+//! readers change with one commit. The old documents are dropped when no request can still read them.
+//! At every moment the place that is read is complete. A run that breaks off is continued by the next
+//! one.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use async_nats::{Client, jetstream};
+use event_store::{Location, MongoOptions, NatsOptions, Role, random_id};
 use events_schema::{
-    Actor, Area, Command, CommandId, Id, Place, TenantId, View as _, access_token, member, project,
-    role, tenant,
+    Actor, AreaName, Command, CommandId, Home, Permissions, Placement, TenantId, TenantKey, tenant,
 };
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, Document, doc};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    config::{Mongo, Nats},
-    connect_nats, event_store,
     loops::delivery,
-    loops::view::{BULK_BOUND, Views},
-    places::{Location, Places},
-    view::Fold,
+    operate::any_view::{self, AnyView},
+    placements::Placements,
+    views::MAX_WRITE_TIME,
 };
 
-/// Every bulk that was begun before has ended after so long, with a margin for clocks and
-/// scheduling.
-const WRITERS: Duration = BULK_BOUND.saturating_add(Duration::from_secs(1));
-/// Every request that was begun before has ended after so long: the gateway's own limit is 15 s.
-const READERS: Duration = Duration::from_secs(17);
+/// Every write that began before has ended after this time, with a margin for clocks and scheduling.
+const WRITERS_DONE: Duration = MAX_WRITE_TIME.saturating_add(Duration::from_secs(1));
+/// Every request that began before has ended after this time: the gateway's own limit is 15 s.
+const READERS_DONE: Duration = Duration::from_secs(17);
 /// How long a command may take to be decided and shown.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
-/// How often that is looked at.
+/// How often the tenant's view is read meanwhile.
 const POLL: Duration = Duration::from_millis(50);
-/// How often two places are compared before it is said that they differ: documents change while
-/// they are read.
-const COMPARISONS: usize = 20;
-/// The wait between two comparisons.
-const COMPARE_AGAIN: Duration = Duration::from_millis(500);
+/// How often two places are compared before they count as different: documents change meanwhile.
+const MAX_COMPARISONS: usize = 20;
+/// The pause between two comparisons.
+const COMPARISON_PAUSE: Duration = Duration::from_millis(500);
 
 struct Mover {
     client: Client,
-    places: Places,
-    tenant: TenantId,
-    id: Id,
+    placements: Placements,
+    tenant: TenantKey,
+    /// All views that belong to tenants.
+    views: Vec<Box<dyn AnyView>>,
 }
 
-/// Moves the views of the tenant with this slug or id; `progress` hears what is being done.
+/// Moves the views of the tenant with this slug or id; `progress` is called with each step.
 ///
 /// # Errors
-/// If there is no such tenant or host, if a server is away, or if the two places differ in the end:
-/// then everything is as before.
+/// If the tenant or the host does not exist, a server does not answer, or the two places differ in
+/// the end: then the tenant stays where it was.
 pub async fn move_tenant(
-    nats: &Nats,
-    mongo: &Mongo,
+    nats: &NatsOptions,
+    mongo: &MongoOptions,
     tenant: &str,
-    to: Place,
-    progress: impl Fn(&str),
+    to: Placement,
+    progress: impl Fn(&str) + Send + Sync,
 ) -> anyhow::Result<()> {
-    let (client, places) = (connect_nats(nats).await?, Places::connect(mongo).await?);
-    let named = doc! { "$or": [{ "_id": tenant }, { "view.slug": tenant }], "view": { "$ne": mongodb::bson::Bson::Null } };
-    let found = places
-        .tenants(named)
-        .await?
-        .pop()
-        .and_then(|(id, view)| Some((id, view?)));
-    let (id, view) = found.with_context(|| format!("there is no tenant {tenant}"))?;
+    let client = event_store::connect(nats, Role::Workers).await?;
+    let placements = Placements::connect(mongo).await?;
+    let (key, view) = find(&placements, tenant).await?;
+    let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
+    views.retain(|view| view.home() == Home::Tenant);
     let mover = Mover {
         client,
-        places,
-        tenant: TenantId::Tenant(id),
-        id,
+        placements,
+        tenant: key,
+        views,
     };
-    let (old, new) = (
-        mover.places.location(&view.place, mover.tenant),
-        mover.places.location(&to, mover.tenant),
-    );
-    mover
-        .places
-        .open(&new)?
-        .run_command(doc! { "ping": 1 })
-        .await
-        .context("the new place is not reached")?;
-    if view.place == to {
+    if view.placement == to {
         ensure!(
             view.moving_to.is_none(),
-            "the tenant is on its way elsewhere; finish that move first"
+            "the tenant is moving to another place; finish that move first"
         );
-        progress("it is there already");
+        progress("the tenant is there already");
         return Ok(());
     }
-    progress("writing both places from now on");
-    mover
-        .say(tenant::Command::BeginMove { to: to.clone() }, |view| {
-            view.moving_to.as_ref() == Some(&to)
-        })
-        .await?;
-    sleep(WRITERS).await;
-    progress("filling the new place from the log");
-    if let Err(error) = mover.fill(&old, &new, &progress).await {
-        progress("going back to the old place");
-        mover
-            .say(tenant::Command::AbandonMove, |view| {
-                view.moving_to.is_none()
-            })
-            .await?;
-        sleep(WRITERS).await;
-        mover.drop(&new).await?;
-        return Err(error);
-    }
-    progress("reading the new place from now on");
-    mover
-        .say(tenant::Command::FinishMove, |view| view.place == to)
-        .await?;
-    sleep(READERS).await;
-    progress("dropping the old place");
-    mover.drop(&old).await?;
-    progress("moved");
-    Ok(())
+    mover.run(&view.placement, &to, &progress).await
+}
+
+async fn find(placements: &Placements, tenant: &str) -> anyhow::Result<(TenantKey, tenant::View)> {
+    let named = doc! {
+        "$or": [{ "_id": tenant }, { "view.slug": tenant }],
+        "view": { "$ne": Bson::Null },
+    };
+    let mut found = placements.tenants(named).await?.into_iter();
+    let found = found.find_map(|(key, view)| Some((key, view?)));
+    found.with_context(|| format!("there is no tenant {tenant}; give its slug or id"))
 }
 
 impl Mover {
+    async fn run(
+        &self,
+        from: &Placement,
+        to: &Placement,
+        progress: &(impl Fn(&str) + Send + Sync),
+    ) -> anyhow::Result<()> {
+        let old = self.placements.location(from, self.tenant_id());
+        let new = self.placements.location(to, self.tenant_id());
+        let database = self.placements.database(&new)?;
+        let pinged = database.run_command(doc! { "ping": 1 }).await;
+        pinged.context("the new place cannot be reached")?;
+
+        progress("writing to both places from now on");
+        let begin = tenant::Command::BeginMove { to: to.clone() };
+        self.send(begin, |view| view.moving_to.as_ref() == Some(to))
+            .await?;
+        sleep(WRITERS_DONE).await;
+
+        progress("filling the new place from the log");
+        if let Err(error) = self.fill(&old, &new, progress).await {
+            progress("returning to the old place");
+            let abandon = tenant::Command::AbandonMove;
+            self.send(abandon, |view| view.moving_to.is_none()).await?;
+            sleep(WRITERS_DONE).await;
+            self.drop(&new).await?;
+            return Err(error);
+        }
+
+        progress("reading from the new place from now on");
+        let finish = tenant::Command::FinishMove;
+        self.send(finish, |view| view.placement == *to).await?;
+        sleep(READERS_DONE).await;
+
+        progress("dropping the old place");
+        self.drop(&old).await?;
+        progress("moved");
+        Ok(())
+    }
+
+    fn tenant_id(&self) -> TenantId {
+        TenantId::Tenant(self.tenant)
+    }
+
     async fn fill(
         &self,
         old: &Location,
         new: &Location,
-        progress: &impl Fn(&str),
+        progress: &(impl Fn(&str) + Send + Sync),
     ) -> anyhow::Result<()> {
-        self.fill_view::<access_token::View>(old, new, progress)
-            .await?;
-        self.fill_view::<member::View>(old, new, progress).await?;
-        self.fill_view::<project::View>(old, new, progress).await?;
-        self.fill_view::<role::View>(old, new, progress).await
+        for view in &self.views {
+            let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
+            view.fill(self.tenant_id(), new, &of_view).await?;
+            self.ensure_same(view.as_ref(), old, new).await?;
+        }
+        Ok(())
     }
 
-    async fn fill_view<V: Fold>(
+    async fn ensure_same(
         &self,
+        view: &dyn AnyView,
         old: &Location,
         new: &Location,
-        progress: &impl Fn(&str),
     ) -> anyhow::Result<()> {
-        let views = Views::<V>::new(self.client.clone(), self.places.clone());
-        let said = |read: u64, _| progress(&format!("{}: {read} commits", V::NAME));
-        views.fill(self.tenant, new, &said).await?;
-        for _ in 0..COMPARISONS {
-            if views.differences(self.tenant, old, new).await? == 0 {
+        for _ in 0..MAX_COMPARISONS {
+            if view.differences(self.tenant_id(), old, new).await? == 0 {
                 return Ok(());
             }
-            sleep(COMPARE_AGAIN).await;
+            sleep(COMPARISON_PAUSE).await;
         }
-        bail!(
-            "{} differs between the two places; rebuild the view and try again",
-            V::NAME
-        )
+        let name = view.name();
+        bail!("the view {name} differs between the two places; rebuild it and try again")
     }
 
-    /// Says a command to the tenant and waits until its view shows what came of it.
-    async fn say(
+    /// Sends a command to the tenant and waits until its view shows the result.
+    async fn send(
         &self,
         payload: tenant::Command,
-        shown: impl Fn(&tenant::View) -> bool,
+        is_shown: impl Fn(&tenant::View) -> bool,
     ) -> anyhow::Result<()> {
-        let name = Id::parse(&event_store::random_name()?)?;
-        let command = Command {
-            id: CommandId(name),
-            tenant: self.tenant,
-            area: Area::Tenant,
-            aggregate: self.id,
+        let command = Command::<tenant::Area> {
+            id: CommandId(random_id()?),
+            tenant: self.tenant_id(),
+            area: AreaName::Tenant,
+            aggregate: self.tenant,
             actor: Actor::System,
+            held: Permissions::new(),
             time: SystemTime::now().into(),
             expected: None,
             origin: None,
             reply: None,
             payload,
         };
-        let subject = command.subject()?.to_string();
-        let body = serde_json::to_vec(&command)?;
-        delivery::publish(
-            &jetstream::new(self.client.clone()),
-            None,
-            subject,
-            body.into(),
-        )
-        .await
-        .context("saying a command")?;
+        let context = jetstream::new(self.client.clone());
+        let sent = delivery::send(&context, None, &command).await;
+        sent.context("sending a command")?;
         let deadline = Instant::now() + SHOWN_WITHIN;
         while Instant::now() < deadline {
-            let found = self
-                .places
-                .tenants(doc! { "_id": self.id.to_string() })
-                .await?
-                .pop();
+            let filter = doc! { "_id": self.tenant.to_string() };
+            let found = self.placements.tenants(filter).await?.pop();
             if found
                 .and_then(|(_, view)| view)
-                .is_some_and(|view| shown(&view))
+                .is_some_and(|view| is_shown(&view))
             {
                 return Ok(());
             }
             sleep(POLL).await;
         }
-        bail!("the tenant does not show what was asked of it; is a worker running?")
+        bail!("the tenant's view does not show the change; is a worker running?")
     }
 
-    /// Drops the tenant's documents from a place that is no longer read.
+    /// Drops the tenant's documents at a place that is no longer read.
     async fn drop(&self, location: &Location) -> anyhow::Result<()> {
-        let database = self.places.open(location)?;
-        if *location != self.places.platform() {
+        let database = self.placements.database(location)?;
+        if *location != self.placements.platform() {
             return database
                 .drop()
                 .await
                 .context("dropping the tenant's database");
         }
-        for name in [
-            access_token::View::NAME,
-            member::View::NAME,
-            project::View::NAME,
-            role::View::NAME,
-        ] {
-            let collection = database.collection::<mongodb::bson::Document>(name);
-            collection
-                .delete_many(doc! { "tenant": self.tenant.to_string() })
-                .await
-                .context("dropping the tenant's documents")?;
+        let of_tenant = doc! { "tenant": self.tenant.to_string() };
+        for view in &self.views {
+            let documents = database.collection::<Document>(view.name());
+            let dropped = documents.delete_many(of_tenant.clone()).await;
+            dropped.context("dropping the tenant's documents")?;
         }
         Ok(())
     }

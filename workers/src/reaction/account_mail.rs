@@ -1,39 +1,33 @@
-//! The mails that follow from what happens to an account.
+//! Mails that follow from changes to an account.
 
 use events_schema::{
-    AccountId, Area, Commit,
-    account::Event,
-    email::{Command, Template},
+    AccountId, Commit, EmailAddress, PersonName, Time,
+    account::{Area, Event},
+    email::{self, Template},
 };
 
 use super::{Consequence, Reaction, mail};
 
-/// An owner is told of registrations with their address once in each such span of the clock,
-/// however many are tried.
-const WARN_EVERY_MS: i64 = 60 * 60 * 1000;
+/// The owner of an account is warned at most once in each hour of the clock that somebody tries to
+/// register with its address.
+const WARN_INTERVAL_MS: i64 = 60 * 60 * 1000;
 
-/// See the module.
+/// Requests the mails that follow from changes to an account.
 #[derive(Debug)]
 pub struct AccountMail;
 
 impl Reaction for AccountMail {
-    type Event = Event;
-    type Command = Command;
+    type Source = Area;
+    type Target = email::Area;
     const NAME: &'static str = "account_mail";
-    const SOURCE: Area = Area::Account;
-    const TARGET: Area = Area::Email;
 
-    fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit
-            .events
-            .iter()
-            .filter_map(|event| wanted(commit, event))
-            .collect()
+    fn react(commit: &Commit<Area>) -> Vec<Consequence<email::Area>> {
+        let events = commit.events.iter();
+        events.filter_map(|event| mail_for(commit, event)).collect()
     }
 }
 
-fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
-    let account = AccountId(commit.id);
+fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Area>> {
     match event {
         Event::VerificationRequested {
             challenge,
@@ -41,7 +35,7 @@ fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>>
             firstname,
         } => {
             let template = Template::Verification {
-                account,
+                account: commit.id,
                 challenge: *challenge,
                 firstname: firstname.clone(),
             };
@@ -51,21 +45,14 @@ fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>>
                 template,
             ))
         }
-        Event::RegistrationRefused { email, holder } => {
-            let hour = commit.time.0.div_euclid(WARN_EVERY_MS).to_be_bytes();
-            Some(mail(
-                &[b"already_registered", holder.bytes(), &hour],
-                email,
-                Template::AlreadyRegistered,
-            ))
-        }
+        Event::RegistrationRefused { email, holder } => Some(warning(email, *holder, commit.time)),
         Event::PasswordResetRequested {
             challenge,
             email,
             firstname,
         } => {
             let template = Template::PasswordReset {
-                account,
+                account: commit.id,
                 challenge: *challenge,
                 firstname: firstname.clone(),
             };
@@ -77,20 +64,7 @@ fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>>
         }
         Event::PasswordChanged {
             email, firstname, ..
-        } => {
-            let template = Template::PasswordChanged {
-                firstname: firstname.clone(),
-            };
-            Some(mail(
-                &[
-                    b"password_changed",
-                    commit.id.bytes(),
-                    &commit.revision.to_be_bytes(),
-                ],
-                email,
-                template,
-            ))
-        }
+        } => Some(password_changed(commit, email, firstname)),
         Event::Registered { .. }
         | Event::VerificationFailed { .. }
         | Event::Verified
@@ -99,124 +73,145 @@ fn wanted(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>>
     }
 }
 
+fn warning(email: &EmailAddress, holder: AccountId, at: Time) -> Consequence<email::Area> {
+    let hour = at.0.div_euclid(WARN_INTERVAL_MS).to_be_bytes();
+    let occasion = [b"already_registered", holder.0.bytes().as_slice(), &hour];
+    mail(&occasion, email, Template::AlreadyRegistered)
+}
+
+fn password_changed(
+    commit: &Commit<Area>,
+    email: &EmailAddress,
+    firstname: &PersonName,
+) -> Consequence<email::Area> {
+    let firstname = firstname.clone();
+    let revision = commit.revision.to_be_bytes();
+    let occasion = [
+        b"password_changed",
+        commit.id.0.bytes().as_slice(),
+        &revision,
+    ];
+    mail(&occasion, email, Template::PasswordChanged { firstname })
+}
+
 #[cfg(test)]
 mod tests {
-    use events_schema::{
-        Actor, ChallengeId, CommandId, EmailAddress, Id, PasswordHash, PersonName, TenantId, Time,
-        secret::derived_id,
-    };
+    use events_schema::{ChallengeId, Id, PasswordHash, secret::derived_id};
 
     use super::*;
+    use crate::reaction::testing::{ID, REVISION, requested, when};
 
-    const ID: Id = Id::from_bytes([1; 16]);
+    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([3; 16]));
+    const HOLDER: AccountId = AccountId(Id::from_bytes([4; 16]));
 
-    fn react(time: i64, events: Vec<Event>) -> Vec<Consequence<Command>> {
-        let (actor, time) = (Actor::Anonymous, Time(time));
-        let commit = Commit {
-            tenant: TenantId::Platform,
-            area: Area::Account,
-            id: ID,
-            revision: 2,
-            command: CommandId(ID),
-            actor,
-            time,
-            origin: None,
-            events,
-        };
-        AccountMail::react(&commit)
-    }
-    fn email() -> EmailAddress {
+    fn ada() -> EmailAddress {
         EmailAddress::parse("ada@example.com").unwrap()
     }
-    fn ada() -> PersonName {
+    fn name() -> PersonName {
         PersonName::parse("Ada").unwrap()
     }
+    fn verification_requested() -> Event {
+        Event::VerificationRequested {
+            challenge: CHALLENGE,
+            email: ada(),
+            firstname: name(),
+        }
+    }
+    fn reset_requested() -> Event {
+        Event::PasswordResetRequested {
+            challenge: CHALLENGE,
+            email: ada(),
+            firstname: name(),
+        }
+    }
+    fn changed() -> Event {
+        Event::PasswordChanged {
+            password_hash: PasswordHash::parse("$x").unwrap(),
+            email: ada(),
+            firstname: name(),
+        }
+    }
+    fn refused() -> Event {
+        Event::RegistrationRefused {
+            email: ada(),
+            holder: HOLDER,
+        }
+    }
+    fn verification() -> Consequence<email::Area> {
+        let id = derived_id(&[b"email", b"verification", CHALLENGE.0.bytes()]);
+        let template = Template::Verification {
+            account: AccountId(ID),
+            challenge: CHALLENGE,
+            firstname: name(),
+        };
+        requested(id, ada(), template)
+    }
+    fn reset() -> Consequence<email::Area> {
+        let id = derived_id(&[b"email", b"password_reset", CHALLENGE.0.bytes()]);
+        let template = Template::PasswordReset {
+            account: AccountId(ID),
+            challenge: CHALLENGE,
+            firstname: name(),
+        };
+        requested(id, ada(), template)
+    }
+    fn change() -> Consequence<email::Area> {
+        let revision = REVISION.to_be_bytes();
+        let id = derived_id(&[b"email", b"password_changed", ID.bytes(), &revision]);
+        requested(id, ada(), Template::PasswordChanged { firstname: name() })
+    }
+    fn warning(hour: i64) -> Consequence<email::Area> {
+        let (holder, hour) = (HOLDER.0.bytes(), hour.to_be_bytes());
+        let id = derived_id(&[b"email", b"already_registered", holder, &hour]);
+        requested(id, ada(), Template::AlreadyRegistered)
+    }
+
+    // The ids are part of the log: they never change, and a replay requests the same mails.
 
     #[test]
-    fn each_mail_that_is_asked_for_goes_to_its_address() {
-        let challenge = ChallengeId(ID);
-        let password_hash = PasswordHash::parse("$x").unwrap();
-        let mails = react(
-            0,
-            vec![
-                Event::VerificationRequested {
-                    challenge,
-                    email: email(),
-                    firstname: ada(),
-                },
-                Event::PasswordResetRequested {
-                    challenge,
-                    email: email(),
-                    firstname: ada(),
-                },
-                Event::PasswordChanged {
-                    password_hash,
-                    email: email(),
-                    firstname: ada(),
-                },
-                Event::Verified,
-            ],
-        );
-        let account = AccountId(ID);
-        let wanted = [
-            Template::Verification {
-                account,
-                challenge,
-                firstname: ada(),
-            },
-            Template::PasswordReset {
-                account,
-                challenge,
-                firstname: ada(),
-            },
-            Template::PasswordChanged { firstname: ada() },
-        ];
-        let commands: Vec<Command> = mails.iter().map(|mail| mail.command.clone()).collect();
-        assert_eq!(
-            commands,
-            wanted.map(|template| Command::Request {
-                to: email(),
-                template
-            })
-        );
-        let ids: std::collections::BTreeSet<Id> = mails.iter().map(|mail| mail.aggregate).collect();
-        assert_eq!(ids.len(), 3, "different occasions, different mails");
-        assert_eq!(
-            mails[0].aggregate,
-            derived_id(&[b"email", b"verification", ID.bytes()]),
-            "ids in the log stay what they are"
-        );
-        assert!(mails.iter().all(|mail| mail.tenant == TenantId::Platform));
+    fn a_requested_verification_is_mailed() {
+        when::<AccountMail>([verification_requested()]).then([verification()]);
     }
 
     #[test]
-    fn a_replay_asks_for_the_same_mail() {
-        let asked = || {
-            react(
-                5,
-                vec![Event::VerificationRequested {
-                    challenge: ChallengeId(ID),
-                    email: email(),
-                    firstname: ada(),
-                }],
-            )
-        };
-        assert_eq!(asked(), asked());
+    fn a_requested_password_reset_is_mailed() {
+        when::<AccountMail>([reset_requested()]).then([reset()]);
     }
 
     #[test]
-    fn an_owner_is_warned_once_an_hour() {
-        let id = |time| {
-            react(
-                time,
-                vec![Event::RegistrationRefused {
-                    email: email(),
-                    holder: ID,
-                }],
-            )[0]
-            .aggregate
+    fn a_changed_password_is_mailed() {
+        when::<AccountMail>([changed()]).then([change()]);
+    }
+
+    #[test]
+    fn each_occasion_has_its_own_mail() {
+        let events = [verification_requested(), reset_requested(), changed()];
+        let mails = [verification(), reset(), change()];
+        when::<AccountMail>(events).then(mails.clone());
+        let ids = std::collections::BTreeSet::from(mails.map(|mail| mail.aggregate));
+        assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn the_time_of_a_replay_changes_no_mail() {
+        let when = when::<AccountMail>([verification_requested()]);
+        when.at(WARN_INTERVAL_MS).then([verification()]);
+    }
+
+    #[test]
+    fn the_owner_of_an_address_is_warned_once_an_hour() {
+        let refused_at = |ms| when::<AccountMail>([refused()]).at(ms);
+        refused_at(0).then([warning(0)]);
+        refused_at(WARN_INTERVAL_MS - 1).then([warning(0)]);
+        refused_at(WARN_INTERVAL_MS).then([warning(1)]);
+        assert_ne!(warning(0).aggregate, warning(1).aggregate);
+    }
+
+    #[test]
+    fn other_changes_are_not_mailed() {
+        let failed = Event::VerificationFailed {
+            challenge: CHALLENGE,
         };
-        assert_eq!(id(0), id(WARN_EVERY_MS - 1));
-        assert_ne!(id(0), id(WARN_EVERY_MS));
+        when::<AccountMail>([failed, Event::Verified, Event::SessionsRevoked]).then([]);
     }
 }

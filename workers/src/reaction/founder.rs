@@ -1,35 +1,33 @@
-//! Who founds a tenant becomes its first owner.
+//! The founder of a tenant becomes its first owner.
 
-use events_schema::{Area, Commit, TenantId, founder_id, member::Command, tenant::Event};
+use events_schema::{
+    Commit, TenantId, member,
+    tenant::{Area, Event, founder_id},
+};
 
 use super::{Consequence, Reaction};
 
-/// See the module.
+/// Makes the founder of a tenant its first owner.
 #[derive(Debug)]
 pub struct Founder;
 
 impl Reaction for Founder {
-    type Event = Event;
-    type Command = Command;
+    type Source = Area;
+    type Target = member::Area;
     const NAME: &'static str = "founder";
-    const SOURCE: Area = Area::Tenant;
-    const TARGET: Area = Area::Member;
 
-    fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit
-            .events
-            .iter()
-            .filter_map(|event| owner(commit, event))
-            .collect()
+    fn react(commit: &Commit<Area>) -> Vec<Consequence<member::Area>> {
+        let events = commit.events.iter();
+        events.filter_map(|event| founder(commit, event)).collect()
     }
 }
 
-fn owner(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
+fn founder(commit: &Commit<Area>, event: &Event) -> Option<Consequence<member::Area>> {
     match event {
         Event::Created { owner, email, .. } => Some(Consequence {
             tenant: TenantId::Tenant(commit.id),
             aggregate: founder_id(commit.id),
-            command: Command::Found {
+            command: member::Command::AddFounder {
                 account: *owner,
                 email: email.clone(),
             },
@@ -44,42 +42,45 @@ fn owner(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> 
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, Actor, CommandId, EmailAddress, Id, Name, Place, Slug, Time};
+    use events_schema::{AccountId, EmailAddress, Id, Name, Placement, Slug, TenantKey};
 
     use super::*;
+    use crate::reaction::testing::{ID, when};
+
+    const ADA: AccountId = AccountId(Id::from_bytes([2; 16]));
+
+    fn email() -> EmailAddress {
+        EmailAddress::parse("ada@example.com").unwrap()
+    }
+    fn created() -> Event {
+        Event::Created {
+            name: Name::parse("Acme").unwrap(),
+            slug: Slug::parse("acme").unwrap(),
+            owner: ADA,
+            email: email(),
+            plan: None,
+            placement: Placement::Shared,
+        }
+    }
+    fn add_founder() -> Consequence<member::Area> {
+        Consequence {
+            tenant: TenantId::Tenant(TenantKey(ID)),
+            aggregate: founder_id(TenantKey(ID)),
+            command: member::Command::AddFounder {
+                account: ADA,
+                email: email(),
+            },
+        }
+    }
 
     #[test]
-    fn a_founder_becomes_an_owner_in_the_new_tenant() {
-        let id = Id::from_bytes([1; 16]);
-        let (name, slug) = (Name::parse("Acme").unwrap(), Slug::parse("acme").unwrap());
-        let (account, email) = (
-            AccountId(Id::from_bytes([2; 16])),
-            EmailAddress::parse("ada@example.com").unwrap(),
-        );
-        let created = Event::Created {
-            name,
-            slug,
-            owner: account,
-            email: email.clone(),
-            plan: None,
-            place: Place::Shared,
-        };
-        let commit = Commit {
-            tenant: TenantId::Platform,
-            area: Area::Tenant,
-            id,
-            revision: 1,
-            command: CommandId(id),
-            actor: Actor::Account(account),
-            time: Time(0),
-            origin: None,
-            events: vec![created, Event::MoveBegun { to: Place::Shared }],
-        };
-        let wanted = Consequence {
-            tenant: TenantId::Tenant(id),
-            aggregate: founder_id(id),
-            command: Command::Found { account, email },
-        };
-        assert_eq!(Founder::react(&commit), [wanted]);
+    fn the_founder_of_a_tenant_is_added_to_it() {
+        when::<Founder>([created()]).then([add_founder()]);
+    }
+
+    #[test]
+    fn other_changes_to_a_tenant_add_nobody() {
+        let to = Placement::Shared;
+        when::<Founder>([Event::MoveBegun { to }, Event::Deleted]).then([]);
     }
 }

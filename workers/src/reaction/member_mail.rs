@@ -1,52 +1,47 @@
-//! The mails that follow from what happens to a member.
+//! Mails that follow from changes to a member.
 
 use events_schema::{
-    Area, Commit, MemberId,
-    email::{Command, Template},
-    member::Event,
+    Commit,
+    email::{self, Template},
+    member::{Area, Event},
 };
 
 use super::{Consequence, Reaction, mail};
 
-/// See the module.
+/// Requests the mails that follow from changes to a member.
 #[derive(Debug)]
 pub struct MemberMail;
 
 impl Reaction for MemberMail {
-    type Event = Event;
-    type Command = Command;
+    type Source = Area;
+    type Target = email::Area;
     const NAME: &'static str = "member_mail";
-    const SOURCE: Area = Area::Member;
-    const TARGET: Area = Area::Email;
 
-    fn react(commit: &Commit<Event>) -> Vec<Consequence<Command>> {
-        commit
-            .events
-            .iter()
+    fn react(commit: &Commit<Area>) -> Vec<Consequence<email::Area>> {
+        let events = commit.events.iter();
+        events
             .filter_map(|event| invitation(commit, event))
             .collect()
     }
 }
 
-fn invitation(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Command>> {
+fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Area>> {
     match event {
         Event::Invited {
             email,
-            role: _,
             challenge,
             tenant_name,
+            role: _,
         } => {
-            let (tenant, tenant_name, member) =
-                (commit.tenant, tenant_name.clone(), MemberId(commit.id));
             let template = Template::Invitation {
-                tenant,
-                tenant_name,
-                member,
+                tenant: commit.tenant,
+                tenant_name: tenant_name.clone(),
+                member: commit.id,
                 challenge: *challenge,
             };
             Some(mail(&[b"invitation", challenge.0.bytes()], email, template))
         }
-        Event::Founded { .. }
+        Event::FounderAdded { .. }
         | Event::Accepted { .. }
         | Event::Rejected
         | Event::RoleChanged { .. }
@@ -59,76 +54,57 @@ fn invitation(commit: &Commit<Event>, event: &Event) -> Option<Consequence<Comma
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        AccountId, Actor, BuiltInRole, ChallengeId, CommandId, EmailAddress, Id, Name, TenantId,
-        Time,
+        AccountId, BuiltInRole, ChallengeId, EmailAddress, Id, MemberId, Name, secret::derived_id,
     };
 
     use super::*;
+    use crate::reaction::testing::{ID, TENANT, requested, when};
 
-    const ID: Id = Id::from_bytes([1; 16]);
-    const TENANT: TenantId = TenantId::Tenant(Id::from_bytes([2; 16]));
+    const FIRST: ChallengeId = ChallengeId(Id::from_bytes([3; 16]));
+    const SECOND: ChallengeId = ChallengeId(Id::from_bytes([4; 16]));
 
-    fn email() -> EmailAddress {
+    fn ada() -> EmailAddress {
         EmailAddress::parse("ada@example.com").unwrap()
+    }
+    fn acme() -> Name {
+        Name::parse("Acme").unwrap()
     }
     fn invited(challenge: ChallengeId) -> Event {
         Event::Invited {
-            email: email(),
+            email: ada(),
             role: BuiltInRole::Guest,
             challenge,
-            tenant_name: Name::parse("Acme").unwrap(),
+            tenant_name: acme(),
         }
     }
-    fn react(events: Vec<Event>) -> Vec<Consequence<Command>> {
-        let (actor, time) = (Actor::System, Time(0));
-        MemberMail::react(&Commit {
-            tenant: TENANT,
-            area: Area::Member,
-            id: ID,
-            revision: 1,
-            command: CommandId(ID),
-            actor,
-            time,
-            origin: None,
-            events,
-        })
-    }
-
-    #[test]
-    fn an_invitation_goes_to_its_address_and_belongs_to_the_platform() {
-        let challenge = ChallengeId(ID);
-        let asked = react(vec![
-            invited(challenge),
-            Event::Accepted {
-                account: AccountId(ID),
-            },
-        ]);
-        let tenant_name = Name::parse("Acme").unwrap();
+    fn invitation(challenge: ChallengeId) -> Consequence<email::Area> {
+        let id = derived_id(&[b"email", b"invitation", challenge.0.bytes()]);
         let template = Template::Invitation {
             tenant: TENANT,
-            tenant_name,
+            tenant_name: acme(),
             member: MemberId(ID),
             challenge,
         };
-        let [mail] = &asked[..] else {
-            panic!("{asked:?}")
-        };
-        assert_eq!(
-            (mail.tenant, &mail.command),
-            (
-                TenantId::Platform,
-                &Command::Request {
-                    to: email(),
-                    template
-                }
-            )
-        );
+        requested(id, ada(), template)
     }
 
     #[test]
-    fn each_invitation_is_a_mail_and_a_replay_asks_for_the_same() {
-        let id = |byte| react(vec![invited(ChallengeId(Id::from_bytes([byte; 16])))])[0].aggregate;
-        assert_eq!(id(1), id(1));
-        assert_ne!(id(1), id(2));
+    fn each_invitation_is_mailed() {
+        for challenge in [FIRST, SECOND] {
+            when::<MemberMail>([invited(challenge)]).then([invitation(challenge)]);
+        }
+        assert_ne!(invitation(FIRST).aggregate, invitation(SECOND).aggregate);
+    }
+
+    #[test]
+    fn the_time_of_a_replay_changes_no_mail() {
+        let when = when::<MemberMail>([invited(FIRST)]).at(5);
+        when.then([invitation(FIRST)]);
+    }
+
+    #[test]
+    fn other_changes_to_a_member_are_not_mailed() {
+        let account = AccountId(ID);
+        when::<MemberMail>([Event::Accepted { account }, Event::Removed]).then([]);
     }
 }

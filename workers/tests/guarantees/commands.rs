@@ -4,12 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use async_nats::jetstream;
 use events_schema::{
-    Area, ChallengeId, Claim, ClaimHolder, CommandId, EmailAddress, Id, Outcome, account,
-    account::Event,
+    AccountId, AreaName, ChallengeId, Claim, ClaimHolder, CommandId, Commit, CommitSummary,
+    EmailAddress, Outcome, account, account::Event,
 };
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::Bson;
-use serde_json::Value;
 
 use crate::support::{
     COMMANDS_AND_VIEWS, World, assert_sound, eventually, id, message, register, rename,
@@ -28,7 +27,7 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
         };
         async move {
             world
-                .send_until_answered(Area::Account, command, CommandId(command), &register(email))
+                .send_to(AccountId(command), CommandId(command), &register(email))
                 .await
         }
     }))
@@ -38,8 +37,10 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
         "every client gets the same answer"
     );
 
-    let commits = world.commits::<Event>(Area::Account).await;
-    let registered: Vec<Id> = commits
+    let commits = world
+        .commits::<Commit<account::Area>>(AreaName::Account)
+        .await;
+    let registered: Vec<AccountId> = commits
         .iter()
         .filter(|(_, commit)| matches!(commit.events[0], Event::Registered { .. }))
         .map(|(_, commit)| commit.id)
@@ -69,11 +70,11 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
         serde_json::from_slice::<ClaimHolder>(&message.payload)
             .unwrap()
             .holder,
-        Some(registered[0])
+        Some(registered[0].0)
     );
-    world.views_up_to_date(Area::Account).await;
+    world.views_up_to_date(AreaName::Account).await;
     let shown = world
-        .documents(Area::Account)
+        .documents(AreaName::Account)
         .await
         .into_values()
         .filter(|document| document.get("view") != Some(&Bson::Null));
@@ -111,11 +112,12 @@ async fn concurrent_updates_of_one_aggregate_leave_no_gap_and_lose_nothing() {
         (2..=161).collect()
     );
 
-    let commits = world.commits::<Value>(Area::Account).await;
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
-    world.views_up_to_date(Area::Account).await;
-    let last = &commits.last().unwrap().1.events[0]["lastname"];
-    let document = &world.documents(Area::Account).await[&account.to_string()];
+    world.views_up_to_date(AreaName::Account).await;
+    let commits = world.commits::<serde_json::Value>(AreaName::Account).await;
+    let last = &commits.last().unwrap().1["events"][0]["lastname"];
+    let document = &world.documents(AreaName::Account).await[&account.to_string()];
     assert_eq!(
         document
             .get_document("view")
@@ -171,7 +173,7 @@ async fn a_command_repeated_after_the_duplicate_window_is_done_once() {
     let command = CommandId(id());
     let reply = world.gateway.new_inbox();
     let mut outcomes = world.gateway.subscribe(reply.clone()).await.unwrap();
-    let (subject, body) = message(Area::Account, account.0, command, &rename("Byron"), reply);
+    let (subject, body) = message(account, command, &rename("Byron"), reply);
     let is_duplicate = async || {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", command.to_string());
@@ -195,7 +197,13 @@ async fn a_command_repeated_after_the_duplicate_window_is_done_once() {
         panic!("not committed")
     };
     assert_eq!(outcome().await, Outcome::DoneBefore { revision, sequence });
-    assert_eq!(world.commits::<Value>(Area::Account).await.len(), 2);
+    assert_eq!(
+        world
+            .commits::<CommitSummary>(AreaName::Account)
+            .await
+            .len(),
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +232,7 @@ async fn a_repeated_command_gets_the_same_answer_even_after_a_restart() {
             again
         );
     }
-    let commits = world.commits::<Value>(Area::Account).await;
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
     assert_eq!(commits.len(), 2);
 }

@@ -8,13 +8,12 @@ use std::{
     },
 };
 
-use events_schema::{AccountId, Area, CommandId, Commit, Outcome};
+use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Outcome};
 use futures_util::future::join_all;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use serde_json::Value;
 use servers::Role;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -97,17 +96,17 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
     .await;
     wire.armed.store(true, Ordering::SeqCst);
     let update = rename("Byron");
-    let (_, ()) = tokio::join!(
-        world.send(Area::Account, account.0, command, &update),
-        async {
-            tokio::time::timeout(DEADLINE, wire.cut.notified())
-                .await
-                .expect("the worker never acknowledged");
-            doomed.kill().await.unwrap();
-        }
-    );
+    let (_, ()) = tokio::join!(world.send(account, command, &update), async {
+        tokio::time::timeout(DEADLINE, wire.cut.notified())
+            .await
+            .expect("the worker never acknowledged");
+        doomed.kill().await.unwrap();
+    });
     assert_eq!(
-        world.commits::<Value>(Area::Account).await.len(),
+        world
+            .commits::<CommitSummary>(AreaName::Account)
+            .await
+            .len(),
         2,
         "the commit was stored before the kill"
     );
@@ -129,14 +128,14 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
         matches!(outcome, Outcome::DoneBefore { revision: 2, .. }),
         "{outcome:?}"
     );
-    let commits = world.commits::<Value>(Area::Account).await;
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
     assert_eq!(commits.len(), 2);
-    world.views_up_to_date(Area::Account).await;
+    world.views_up_to_date(AreaName::Account).await;
 }
 
 /// Asserts that every answered command is in the log as it was answered.
-fn assert_stored(commits: &[(u64, Commit<Value>)], answered: &[(CommandId, u64)]) {
+fn assert_stored(commits: &[(u64, CommitSummary)], answered: &[(CommandId, u64)]) {
     let stored: BTreeMap<CommandId, u64> = commits
         .iter()
         .map(|(_, commit)| (commit.command, commit.revision))
@@ -177,7 +176,7 @@ impl Load {
         while !self.stop.load(Ordering::SeqCst) {
             let command = CommandId(id());
             let update = rename(&command.to_string());
-            let outcome = world.send(Area::Account, account.0, command, &update).await;
+            let outcome = world.send(account, command, &update).await;
             if let Some(outcome) = outcome {
                 answered.push((command, outcome.revision().unwrap()));
                 self.done.fetch_add(1, Ordering::SeqCst);
@@ -216,17 +215,17 @@ async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twic
     let answered = join_all(clients).await.into_iter();
     let answered: Vec<_> = answered.flat_map(Result::unwrap).collect();
 
-    let commits = world.commits::<Value>(Area::Account).await;
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
     assert_stored(&commits, &answered);
     let sent = answered.len() + accounts.len();
     assert_eq!(commits.len(), sent, "nothing that was not sent");
-    world.views_up_to_date(Area::Account).await;
+    world.views_up_to_date(AreaName::Account).await;
     eventually("one mail for each registration", || async {
-        world.commits::<Value>(Area::Email).await.len() == accounts.len()
+        world.commits::<CommitSummary>(AreaName::Email).await.len() == accounts.len()
     })
     .await;
-    assert_sound(&world.commits::<Value>(Area::Email).await);
+    assert_sound(&world.commits::<CommitSummary>(AreaName::Email).await);
     assert_eq!(world.dead().await, []);
 }
 
@@ -255,10 +254,10 @@ async fn servers_that_are_killed_keep_every_answered_command() {
             world.servers.mongod.restart().await.unwrap();
         }
         world.answering().await;
-        world.views_up_to_date(Area::Account).await;
+        world.views_up_to_date(AreaName::Account).await;
     }
     assert!(answered.len() > 6 * 10);
-    let commits = world.commits::<Value>(Area::Account).await;
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
     assert_stored(&commits, &answered);
     assert_eq!(world.dead().await, []);

@@ -15,13 +15,12 @@ use async_nats::{
 };
 use bytes::Bytes;
 use events_schema::{
-    AccountId, Actor, Area, Command, CommandId, Commit, EmailAddress, Id, Outcome, PasswordHash,
-    PersonName, TenantId, Time, account,
+    AccountId, Actor, AreaName, Command, CommandId, CommitSummary, EmailAddress, Id, Outcome,
+    PasswordHash, Permissions, PersonName, TenantId, Time, account,
 };
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
-use serde::Serialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use servers::{Role, Servers};
 use tokio::process::{Child, Command as Process};
 
@@ -87,66 +86,47 @@ impl World {
     pub async fn answering(&self) {
         let harmless = account::Command::RevokeSessions;
         eventually("an answer", || async {
-            self.send(Area::Account, id(), CommandId(id()), &harmless)
+            self.send(AccountId(id()), CommandId(id()), &harmless)
                 .await
                 .is_some()
         })
         .await;
     }
 
-    /// Sends a command as the gateway does; `None` if there is no answer within two seconds.
-    pub async fn send<C: Serialize>(
+    /// Sends a command to an account as the gateway does; `None` if there is no answer within two
+    /// seconds.
+    pub async fn send(
         &self,
-        area: Area,
-        aggregate: Id,
+        account: AccountId,
         command: CommandId,
-        payload: &C,
+        payload: &account::Command,
     ) -> Option<Outcome> {
         let reply = self.gateway.new_inbox();
         let mut answers = self.gateway.subscribe(reply.clone()).await.ok()?;
-        let (subject, body) = message(area, aggregate, command, payload, reply);
-        let stored = async {
-            jetstream::new(self.gateway.clone())
-                .publish(subject, body)
-                .await
-                .ok()?
-                .await
-                .ok()
-        };
-        tokio::time::timeout(Duration::from_secs(2), async {
-            stored.await?;
+        let (subject, body) = message(account, command, payload, reply);
+        let context = jetstream::new(self.gateway.clone());
+        let answered = async {
+            context.publish(subject, body).await.ok()?.await.ok()?;
             serde_json::from_slice(&answers.next().await?.payload).ok()
-        })
-        .await
-        .ok()?
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(2), answered);
+        answered.await.ok()?
     }
 
-    /// Sends a command until it is answered, as a client with an idempotency key would.
-    pub async fn send_until_answered<C: Serialize>(
-        &self,
-        area: Area,
-        aggregate: Id,
-        command: CommandId,
-        payload: &C,
-    ) -> Outcome {
-        let start = Instant::now();
-        loop {
-            if let Some(outcome) = self.send(area, aggregate, command, payload).await {
-                return outcome;
-            }
-            assert!(start.elapsed() < DEADLINE, "no answer to {command}");
-        }
-    }
-
-    /// Sends a command to an account until it is answered.
+    /// Sends a command to an account until it is answered, as a client with an idempotency key would.
     pub async fn send_to(
         &self,
         account: AccountId,
         command: CommandId,
         payload: &account::Command,
     ) -> Outcome {
-        self.send_until_answered(Area::Account, account.0, command, payload)
-            .await
+        let start = Instant::now();
+        loop {
+            if let Some(outcome) = self.send(account, command, payload).await {
+                return outcome;
+            }
+            assert!(start.elapsed() < DEADLINE, "no answer to {command}");
+        }
     }
 
     /// How many commands wait to be decided or acknowledged.
@@ -159,17 +139,14 @@ impl World {
     pub async fn register(&self, email: &str) -> AccountId {
         let command = id();
         let outcome = self
-            .send_until_answered(Area::Account, command, CommandId(command), &register(email))
+            .send_to(AccountId(command), CommandId(command), &register(email))
             .await;
         assert_eq!(outcome.revision(), Ok(1));
         AccountId(command)
     }
 
     /// All commits of an area, in order, with their sequences.
-    pub async fn commits<E: serde::de::DeserializeOwned>(
-        &self,
-        area: Area,
-    ) -> Vec<(u64, Commit<E>)> {
+    pub async fn commits<C: DeserializeOwned>(&self, area: AreaName) -> Vec<(u64, C)> {
         let mut stream = self.operator.get_stream("EVENTS").await.unwrap();
         let last = stream.info().await.unwrap().state.last_sequence;
         let mut commits = Vec::new();
@@ -185,7 +162,7 @@ impl World {
     }
 
     /// All documents of a view, by id.
-    pub async fn documents(&self, area: Area) -> BTreeMap<String, Document> {
+    pub async fn documents(&self, area: AreaName) -> BTreeMap<String, Document> {
         let found = self
             .views
             .collection::<Document>(area.as_str())
@@ -202,10 +179,10 @@ impl World {
     /// Returns when every document of the area stands at the last revision in the log. The log is
     /// read each time: a command that waited out a restart may be decided long after its sender has
     /// given up.
-    pub async fn views_up_to_date(&self, area: Area) {
+    pub async fn views_up_to_date(&self, area: AreaName) {
         eventually("the views", || async {
             let mut wanted = BTreeMap::new();
-            for (_, commit) in self.commits::<Value>(area).await {
+            for (_, commit) in self.commits::<CommitSummary>(area).await {
                 wanted.insert(
                     commit.id.to_string(),
                     i64::try_from(commit.revision).unwrap(),
@@ -264,35 +241,28 @@ pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
         .unwrap()
 }
 
-/// A command as it goes over the wire: subject and body.
-pub fn message<C: Serialize>(
-    area: Area,
-    aggregate: Id,
-    id: CommandId,
-    payload: &C,
+/// A command to an account as it goes over the wire: subject and body.
+pub fn message(
+    account: AccountId,
+    command: CommandId,
+    payload: &account::Command,
     reply: String,
 ) -> (String, Bytes) {
-    let (tenant, actor, time) = (
-        TenantId::Platform,
-        Actor::Anonymous,
-        Time::from(SystemTime::now()),
-    );
-    let command = Command {
-        id,
-        tenant,
-        area,
-        aggregate,
-        actor,
-        time,
+    let command = Command::<account::Area> {
+        id: command,
+        tenant: TenantId::Platform,
+        area: AreaName::Account,
+        aggregate: account,
+        actor: Actor::Anonymous,
+        held: Permissions::new(),
+        time: Time::from(SystemTime::now()),
         expected: None,
         origin: None,
         reply: Some(reply),
-        payload,
+        payload: payload.clone(),
     };
-    (
-        command.subject().unwrap().to_string(),
-        serde_json::to_vec(&command).unwrap().into(),
-    )
+    let subject = command.subject().unwrap().to_string();
+    (subject, serde_json::to_vec(&command).unwrap().into())
 }
 
 /// Polls until it holds.
@@ -332,7 +302,7 @@ pub fn rename(lastname: &str) -> account::Command {
 }
 
 /// Asserts that each aggregate has the revisions 1, 2, 3 … and that no command was done twice.
-pub fn assert_sound(commits: &[(u64, Commit<Value>)]) {
+pub fn assert_sound(commits: &[(u64, CommitSummary)]) {
     let mut revisions: BTreeMap<Id, u64> = BTreeMap::new();
     let mut commands = BTreeSet::new();
     for (sequence, commit) in commits {

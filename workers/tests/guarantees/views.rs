@@ -1,9 +1,8 @@
 //! Views that are lost, rebuilt and replayed.
 
-use events_schema::{Area, CommandId};
+use events_schema::{AreaName, CommandId, CommitSummary};
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
-use serde_json::Value;
 
 use crate::support::{COMMANDS_AND_VIEWS, WITHOUT_EFFECTS, World, eventually, id, rename};
 
@@ -33,10 +32,10 @@ async fn a_view_rebuilt_from_the_log_equals_the_one_before() {
     }))
     .await;
     eventually("the mails", || async {
-        world.commits::<Value>(Area::Email).await.len() >= 50
+        world.commits::<CommitSummary>(AreaName::Email).await.len() >= 50
     })
     .await;
-    for area in [Area::Account, Area::Email] {
+    for area in [AreaName::Account, AreaName::Email] {
         world.views_up_to_date(area).await;
         let before = world.documents(area).await;
         assert!(before.len() >= 50);
@@ -70,7 +69,7 @@ async fn a_view_that_lost_its_documents_is_complete_again_after_the_next_commit(
             .send_to(account, CommandId(id()), &rename(&update.to_string()))
             .await;
     }
-    world.views_up_to_date(Area::Account).await;
+    world.views_up_to_date(AreaName::Account).await;
     world
         .views
         .collection::<Document>("account")
@@ -80,8 +79,8 @@ async fn a_view_that_lost_its_documents_is_complete_again_after_the_next_commit(
     world
         .send_to(account, CommandId(id()), &rename("Byron"))
         .await;
-    world.views_up_to_date(Area::Account).await;
-    let document = &world.documents(Area::Account).await[&account.to_string()];
+    world.views_up_to_date(AreaName::Account).await;
+    let document = &world.documents(AreaName::Account).await[&account.to_string()];
     assert_eq!(
         document
             .get_document("view")
@@ -102,16 +101,16 @@ async fn a_replay_of_the_whole_log_changes_nothing() {
     }))
     .await;
     eventually("the mails", || async {
-        world.commits::<Value>(Area::Email).await.len() == 20
+        world.commits::<CommitSummary>(AreaName::Email).await.len() == 20
     })
     .await;
-    for area in [Area::Account, Area::Email] {
+    for area in [AreaName::Account, AreaName::Email] {
         world.views_up_to_date(area).await;
     }
     let before = (
-        world.documents(Area::Account).await,
-        world.documents(Area::Email).await,
-        world.commits::<Value>(Area::Email).await,
+        world.documents(AreaName::Account).await,
+        world.documents(AreaName::Email).await,
+        world.commits::<CommitSummary>(AreaName::Email).await,
     );
 
     for consumer in [
@@ -152,9 +151,9 @@ async fn a_replay_of_the_whole_log_changes_nothing() {
     })
     .await;
     let after = (
-        world.documents(Area::Account).await,
-        world.documents(Area::Email).await,
-        world.commits::<Value>(Area::Email).await,
+        world.documents(AreaName::Account).await,
+        world.documents(AreaName::Email).await,
+        world.commits::<CommitSummary>(AreaName::Email).await,
     );
     assert_eq!(after, before);
     assert_eq!(world.dead().await, []);

@@ -1,5 +1,5 @@
 "use strict";
-// Sends a form's mutation with the token of the link, and says what came of it.
+// Sends a form's mutation with the token of the link, and shows the result.
 const status = document.querySelector("[role=status]");
 const token = new URLSearchParams(location.search).get("token") ?? "";
 // The token is a secret: it should not stay in the address bar or the history.

@@ -1,0 +1,314 @@
+//! The log: read it by pages, append to it under a guard. A stored message never changes.
+//!
+//! Reads use direct get, which may lag on a replica. The guard of an append notices that; a caller
+//! that must be sure without appending asks the leader ([`EventLog::last`]).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use async_nats::{
+    Client, HeaderMap, Request, StatusCode,
+    header::{
+        NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SEQUENCE, NATS_SUBJECT,
+    },
+    jetstream::{self, publish::PublishAck, response::Response, stream::LastRawMessageErrorKind},
+};
+use bytes::Bytes;
+use events_schema::{
+    Time,
+    subject::{EVENTS, direct_get, stream_info},
+};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::random_id;
+
+/// Messages of one page: most aggregates fit into one, and it stays far below the client's buffers.
+const PAGE: usize = 500;
+/// How long the server may take to answer. After that its state is unknown, and the caller retries.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The server's codes for "another append was first": of one server, and of a cluster that cannot
+/// tell by whom.
+const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+/// The status that ends a page.
+const END_OF_PAGE: u16 = 204;
+
+/// The stream EVENTS.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    client: Client,
+}
+
+/// A message of the log.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub sequence: u64,
+    pub subject: String,
+    pub payload: Bytes,
+}
+
+/// A part of the log.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages, the oldest first.
+    pub messages: Vec<Stored>,
+    /// The number of messages that follow.
+    pub pending: u64,
+}
+
+/// A message to append if `last` is still the last sequence on its subject.
+#[derive(Clone, Debug)]
+pub struct Append {
+    pub subject: String,
+    /// The expected last sequence on the subject; 0 if there is none.
+    pub last: u64,
+    pub payload: Bytes,
+}
+
+/// The result of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// All messages are stored; the last one has this sequence.
+    At(u64),
+    /// Another append was first; nothing is stored.
+    Conflict,
+}
+
+impl EventLog {
+    /// Reads and appends over this connection.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads up to 500 messages on `filter` (wildcards are allowed) from this sequence on.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn page(&self, filter: &str, from: u64) -> anyhow::Result<Page> {
+        self.page_of(filter, from, PAGE).await
+    }
+
+    /// Reads up to `limit` messages on `filter` from this sequence on.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn page_of(&self, filter: &str, from: u64, limit: usize) -> anyhow::Result<Page> {
+        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit });
+        self.request_page(request).await
+    }
+
+    /// Reads all messages on a subject from this sequence on.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn read(&self, subject: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
+        let (mut all, mut next) = (Vec::new(), from);
+        loop {
+            let page = self.page(subject, next).await?;
+            let is_last = page.pending == 0 || page.messages.is_empty();
+            all.extend(page.messages);
+            if is_last {
+                return Ok(all);
+            }
+            next = all.last().map_or(from, |last| last.sequence + 1);
+        }
+    }
+
+    /// Reads the last `limit` messages on `filter` before this sequence, the oldest first.
+    ///
+    /// The log is read forward only, but tells how many messages follow a sequence. So the start of
+    /// the page is found by bisection.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn page_before(
+        &self,
+        filter: &str,
+        end: u64,
+        limit: usize,
+    ) -> anyhow::Result<Vec<Stored>> {
+        let end = end.min(self.last_sequence().await? + 1);
+        let after = self.count(filter, end).await?;
+        let fits = |count: u64| count.saturating_sub(after) <= limit as u64;
+        // From `low` on there are too many messages, from `high` on few enough.
+        let (mut low, mut high) = (0, end);
+        if fits(self.count(filter, 1).await?) {
+            high = 1;
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if fits(self.count(filter, middle).await?) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        let mut messages = self.page_of(filter, high, limit).await?.messages;
+        messages.retain(|message| message.sequence < end);
+        Ok(messages)
+    }
+
+    /// Counts the messages on `filter` from this sequence on.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn count(&self, filter: &str, from: u64) -> anyhow::Result<u64> {
+        let first = self.page_of(filter, from, 1).await?;
+        Ok(first.messages.len() as u64 + first.pending)
+    }
+
+    /// Returns the sequence of the first message on `filter` at this time or later, if there is one.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn first_since(&self, filter: &str, time: Time) -> anyhow::Result<Option<u64>> {
+        let request = json!({
+            "start_time": rfc_3339(time)?,
+            "next_by_subj": filter,
+            "batch": 1,
+        });
+        let page = self.request_page(request).await?;
+        Ok(page.messages.first().map(|message| message.sequence))
+    }
+
+    /// Returns the sequence of the last message of the log, as its leader knows it.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn last_sequence(&self) -> anyhow::Result<u64> {
+        let request = self.client.request(stream_info(EVENTS), Bytes::new());
+        let answer = timeout(ANSWER_TIMEOUT, request).await;
+        let answer = answer.context("the log does not answer")?;
+        let info: Value = serde_json::from_slice(&answer?.payload)?;
+        let last = info.pointer("/state/last_seq").and_then(Value::as_u64);
+        last.context("the log does not tell its last sequence")
+    }
+
+    /// Returns the last message on a subject, as the leader knows it.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn last(&self, subject: &str) -> anyhow::Result<Option<Stored>> {
+        let context = jetstream::new(self.client.clone());
+        let stream = context.get_stream_no_info(EVENTS).await?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(Stored {
+                sequence: message.sequence,
+                subject: message.subject.to_string(),
+                payload: message.payload,
+            })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).context("reading the last message on a subject"),
+        }
+    }
+
+    /// Appends all messages or none: a single one as it is, several as an atomic batch.
+    ///
+    /// # Errors
+    /// If it is not known whether the messages are stored. A caller that retries finds them in the
+    /// history.
+    pub async fn append(&self, messages: &[Append], trace: &HeaderMap) -> anyhow::Result<Appended> {
+        let (last, before) = messages
+            .split_last()
+            .context("there is nothing to append")?;
+        // A new name for each try: a batch that never ended would block one with the same name.
+        let batch = if before.is_empty() {
+            None
+        } else {
+            Some(random_id()?.to_string())
+        };
+        for (position, message) in (1..).zip(before) {
+            let headers = guarded(message, trace, batch.as_deref(), position);
+            let (subject, payload) = (message.subject.clone(), message.payload.clone());
+            self.client
+                .publish_with_headers(subject, headers, payload)
+                .await?;
+        }
+        let mut headers = guarded(last, trace, batch.as_deref(), messages.len());
+        if batch.is_some() {
+            headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
+        }
+        let request = Request::new()
+            .headers(headers)
+            .payload(last.payload.clone())
+            .timeout(Some(ANSWER_TIMEOUT));
+        let answer = self
+            .client
+            .send_request(last.subject.clone(), request)
+            .await;
+        let answer = answer.context("appending to the log")?;
+        let answer: Response<PublishAck> =
+            serde_json::from_slice(&answer.payload).context("reading the answer to an append")?;
+        match answer {
+            Response::Ok(ack) => Ok(Appended::At(ack.sequence)),
+            Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
+                Ok(Appended::Conflict)
+            }
+            Response::Err { error } => Err(anyhow!("appending to the log: {error}")),
+        }
+    }
+
+    async fn request_page(&self, request: Value) -> anyhow::Result<Page> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone()).await?;
+        let request = request.to_string().into();
+        self.client
+            .publish_with_reply(direct_get(EVENTS), inbox, request)
+            .await?;
+        let mut page = Page::default();
+        loop {
+            let answer = timeout(ANSWER_TIMEOUT, answers.next()).await;
+            let answer = answer.context("the log does not answer")?;
+            let answer = answer.context("the connection to NATS is closed")?;
+            match answer.status {
+                None => page.messages.push(stored(&answer)?),
+                Some(StatusCode::NOT_FOUND) => return Ok(page),
+                Some(status) if status.as_u16() == END_OF_PAGE => {
+                    let pending = header(&answer, "Nats-Num-Pending");
+                    page.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
+                    return Ok(page);
+                }
+                Some(status) => {
+                    let description = answer.description.unwrap_or_default();
+                    bail!("reading the log: {status} {description}")
+                }
+            }
+        }
+    }
+}
+
+fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: usize) -> HeaderMap {
+    let mut headers = trace.clone();
+    headers.insert(
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+        message.last.to_string(),
+    );
+    if let Some(batch) = batch {
+        headers.insert(NATS_BATCH_ID, batch);
+        headers.insert(NATS_BATCH_SEQUENCE, position.to_string());
+    }
+    headers
+}
+
+fn header<'m>(message: &'m async_nats::Message, name: &str) -> Option<&'m str> {
+    let value = message.headers.as_ref()?.get(name)?;
+    Some(value.as_str())
+}
+
+fn stored(message: &async_nats::Message) -> anyhow::Result<Stored> {
+    let sequence = header(message, NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok());
+    let subject = header(message, NATS_SUBJECT.as_ref());
+    Ok(Stored {
+        sequence: sequence.context("a message of the log has no sequence")?,
+        subject: subject
+            .context("a message of the log has no subject")?
+            .to_owned(),
+        payload: message.payload.clone(),
+    })
+}
+
+fn rfc_3339(time: Time) -> anyhow::Result<String> {
+    Ok(jiff::Timestamp::from_millisecond(time.0)?.to_string())
+}

@@ -1,0 +1,102 @@
+//! Who may use an operation. Each area lists its operations in [`Area::ACCESS`](crate::Area::ACCESS);
+//! the check of every transport, the permissions and the built-in roles derive from these lists.
+
+use crate::{AreaName, Permission};
+
+/// One operation and who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The operation's name within its area, in snake case, such as `create`. `read` covers one
+    /// object and the list of them.
+    pub verb: &'static str,
+    /// Who may use it.
+    pub who: Who,
+    /// Whether an access token may use it, too, as far as its scopes allow.
+    pub access_tokens: bool,
+}
+
+/// Who may use an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody; no session is needed.
+    Anyone,
+    /// A person with a session, in any tenant or none.
+    SignedIn,
+    /// Every member of the tenant.
+    Member,
+    /// A member of the tenant who holds this permission.
+    Permission(Permission),
+    /// A member for whom the object is their own, or who holds this permission. The domain decides,
+    /// since it knows the object.
+    OwnOr(Permission),
+    /// A platform administrator with a session.
+    Platform,
+}
+
+impl Access {
+    /// Everybody may use the operation.
+    pub const fn anyone(verb: &'static str) -> Self {
+        Self::new(verb, Who::Anyone, false)
+    }
+
+    /// A person with a session may use the operation.
+    pub const fn signed_in(verb: &'static str) -> Self {
+        Self::new(verb, Who::SignedIn, false)
+    }
+
+    /// Every member of the tenant may use the operation, by access token, too.
+    pub const fn member(verb: &'static str) -> Self {
+        Self::new(verb, Who::Member, true)
+    }
+
+    /// Holders of this permission may use the operation, by access token, too.
+    pub const fn permission(verb: &'static str, permission: Permission) -> Self {
+        Self::new(verb, Who::Permission(permission), true)
+    }
+
+    /// Members may use the operation on what is their own, and holders of this permission on
+    /// everything; by access token, too.
+    pub const fn own_or(verb: &'static str, permission: Permission) -> Self {
+        Self::new(verb, Who::OwnOr(permission), true)
+    }
+
+    /// Platform administrators may use the operation.
+    pub const fn platform(verb: &'static str) -> Self {
+        Self::new(verb, Who::Platform, false)
+    }
+
+    /// The same operation, for people only.
+    pub const fn without_access_tokens(self) -> Self {
+        Self::new(self.verb, self.who, false)
+    }
+
+    const fn new(verb: &'static str, who: Who, access_tokens: bool) -> Self {
+        Self {
+            verb,
+            who,
+            access_tokens,
+        }
+    }
+}
+
+impl AreaName {
+    /// Finds an operation of the area.
+    pub fn operation(self, verb: &str) -> Option<&'static Access> {
+        self.access().iter().find(|access| access.verb == verb)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_verb_is_listed_once_per_area() {
+        for area in AreaName::ALL {
+            let verbs: BTreeSet<_> = area.access().iter().map(|access| access.verb).collect();
+            assert_eq!(verbs.len(), area.access().len(), "{area}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The areas: parts of the business, each with its own commands, events and views.
+
+use std::fmt::{self, Debug, Display};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Access, Home, Id, Invalid, Permission};
+
+/// What one area consists of. A command, an event, an id and a view of different areas do not
+/// type-check together.
+pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
+    /// The area's name in subjects and envelopes.
+    const NAME: AreaName;
+    /// Who may use which operation of the area. Everything else about permissions derives from it.
+    const ACCESS: &'static [Access];
+    /// What a member must hold to follow the area's events in the tenant's feed. `None` for areas
+    /// of the platform, whose commits belong to no tenant.
+    const FEED: Option<Permission>;
+    /// Identifies one aggregate.
+    type Id: AggregateId;
+    /// Asks an aggregate for a change.
+    type Command: Payload;
+    /// States what has changed.
+    type Event: Payload;
+}
+
+/// The content of a command or event: an enum whose `type` field names the variant.
+pub trait Payload:
+    Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static
+{
+}
+
+impl<T> Payload for T where
+    T: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static
+{
+}
+
+/// An identifier that belongs to one area.
+pub trait AggregateId:
+    Copy
+    + Debug
+    + Display
+    + Eq
+    + std::hash::Hash
+    + Ord
+    + From<Id>
+    + Into<Id>
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> AggregateId for T where
+    T: Copy
+        + Debug
+        + Display
+        + Eq
+        + std::hash::Hash
+        + Ord
+        + From<Id>
+        + Into<Id>
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Hands the list of all areas to another macro: name, module and views of each. This is the only
+/// list of areas; a macro, since no function can return a list of types.
+#[macro_export]
+macro_rules! areas {
+    ($callback:ident) => {
+        $callback! {
+            AccessToken: access_token [View],
+            Account: account [View],
+            Email: email [View],
+            Member: member [View Membership],
+            Project: project [View],
+            Role: role [View],
+            Session: session [View],
+            Task: task [View],
+            Tenant: tenant [View],
+        }
+    };
+}
+
+macro_rules! declare_area_name {
+    ($($name:ident: $module:ident [$($view:ident)+],)+) => {
+        /// The name of an area.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "snake_case")]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[doc = "See the module of the same name for each."]
+        pub enum AreaName {
+            $($name),+
+        }
+
+        impl AreaName {
+            /// All areas.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// Returns the subject token.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($module)),+
+                }
+            }
+
+            /// Returns who may use which operation of the area.
+            pub const fn access(self) -> &'static [Access] {
+                match self {
+                    $(Self::$name => <$crate::$module::Area as Area>::ACCESS),+
+                }
+            }
+
+            /// Returns what a member must hold to follow the area's events; `None` for areas of the
+            /// platform.
+            pub const fn feed(self) -> Option<Permission> {
+                match self {
+                    $(Self::$name => <$crate::$module::Area as Area>::FEED),+
+                }
+            }
+
+            /// Returns the names and homes of the area's views.
+            pub const fn views(self) -> &'static [(&'static str, Home)] {
+                match self {
+                    $(Self::$name => &[$((
+                        <$crate::$module::$view as $crate::View>::NAME,
+                        <$crate::$module::$view as $crate::View>::HOME,
+                    )),+]),+
+                }
+            }
+        }
+    };
+}
+areas!(declare_area_name);
+
+impl AreaName {
+    /// Parses a subject token.
+    ///
+    /// # Errors
+    /// If no area has this name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let known = Self::ALL.iter().copied().find(|area| area.as_str() == text);
+        known.ok_or(Invalid(
+            "must be the name of an area, such as account or project",
+        ))
+    }
+}
+
+impl Display for AreaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,160 @@
+//! Tasks of a project: the example of an area whose objects have a parent and an owner.
+//!
+//! A deleted project hides its tasks: the gateway reads a task only through its project. The tasks
+//! stay in the log; nothing has to find and delete them one by one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Access, AccountId, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, ProjectId,
+    Time, id::typed_id,
+};
+
+typed_id! {
+    /// Identifies a task: the id of the command that created it.
+    TaskId
+}
+
+/// Allows to see tasks.
+pub const READ: Permission = Permission::new("read_task", BuiltInRole::Guest);
+/// Allows to create tasks.
+pub const CREATE: Permission = Permission::new("create_task", BuiltInRole::Member);
+/// Allows to change the tasks of others.
+pub const UPDATE: Permission = Permission::new("update_task", BuiltInRole::Admin);
+/// Allows to delete the tasks of others.
+pub const DELETE: Permission = Permission::new("delete_task", BuiltInRole::Admin);
+
+/// The area of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Task;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("create", CREATE),
+        Access::own_or("update", UPDATE),
+        Access::own_or("delete", DELETE),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Id = TaskId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// Asks a task for a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Command {
+    /// Create a task.
+    Create {
+        project: ProjectId,
+        title: Name,
+        author: AccountId,
+    },
+    /// Change what is given; an absent field stays as it is.
+    Update {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title: Option<Name>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        done: Option<bool>,
+    },
+    /// Delete the task.
+    Delete,
+}
+
+/// States what has changed in a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Event {
+    /// The task was created. It is not done yet.
+    Created {
+        project: ProjectId,
+        title: Name,
+        author: AccountId,
+    },
+    /// The task was changed. All fields are given, changed or not.
+    Updated { title: Name, done: bool },
+    /// The task was deleted.
+    Deleted,
+}
+
+/// A task as it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct View {
+    pub project: ProjectId,
+    pub title: Name,
+    pub done: bool,
+    pub author: AccountId,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+impl crate::View for View {
+    type Area = Area;
+    const NAME: &'static str = "task";
+    const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[Index::on(&["project", "created_at"])];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let at = commit.time;
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::Created {
+                project,
+                title,
+                author,
+            } => Some(Self {
+                project: *project,
+                title: title.clone(),
+                done: false,
+                author: *author,
+                created_at: at,
+                updated_at: at,
+            }),
+            Event::Updated { title, done } => view.map(|view| Self {
+                title: title.clone(),
+                done: *done,
+                updated_at: at,
+                ..view
+            }),
+            Event::Deleted => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, view::testing::fold};
+
+    #[test]
+    fn a_task_shows_its_latest_state_until_it_is_deleted() {
+        let project = ProjectId(Id::from_bytes([1; 16]));
+        let author = AccountId(Id::from_bytes([2; 16]));
+        let title = |text| Name::parse(text).unwrap();
+        let created = Event::Created {
+            project,
+            title: title("Oil it"),
+            author,
+        };
+        let updated = Event::Updated {
+            title: title("Oil the engine"),
+            done: true,
+        };
+        let shown = View {
+            project,
+            title: title("Oil the engine"),
+            done: true,
+            author,
+            created_at: Time(10),
+            updated_at: Time(20),
+        };
+        let events = [(10, created.clone()), (20, updated.clone())];
+        assert_eq!(fold(events), Some(shown));
+        let deleted = [(10, created), (15, Event::Deleted), (20, updated)];
+        assert_eq!(fold::<View>(deleted), None);
+    }
+}

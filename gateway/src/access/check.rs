@@ -1,0 +1,168 @@
+//! The check of an operation against the area's access table. Every transport asks it before an
+//! operation; the rules themselves are in [`Area::ACCESS`](events_schema::Area::ACCESS).
+
+use events_schema::{Access, Permissions, Who};
+
+use crate::error::Error;
+
+/// How a caller has proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// Not at all.
+    None,
+    /// By an access token.
+    AccessToken,
+    /// By a session.
+    Session { is_platform_admin: bool },
+}
+
+/// What the check must know about a caller.
+#[derive(Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) credentials: Credentials,
+    /// The permissions in the tenant that the request names, or why there are none.
+    pub(crate) held: Result<&'a Permissions, Error>,
+}
+
+/// Checks that a caller may use an operation. Of `OwnOr` operations it is not known here whose the
+/// object is, so every member passes and the domain decides.
+///
+/// # Errors
+/// `Unauthenticated` without the credentials that are needed; the error of `held` outside the
+/// tenant; `Forbidden` without the permission.
+pub(crate) fn allows(access: &Access, standing: Standing<'_>) -> Result<(), Error> {
+    if access.who == Who::Anyone {
+        return Ok(());
+    }
+    match standing.credentials {
+        Credentials::None => return Err(Error::not_logged_in()),
+        Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
+        Credentials::AccessToken | Credentials::Session { .. } => {}
+    }
+    let allowed = match access.who {
+        Who::Anyone | Who::SignedIn => true,
+        Who::Member | Who::OwnOr(_) => standing.held.map(|_| true)?,
+        Who::Permission(permission) => standing.held?.contains(&permission),
+        Who::Platform => is_platform_admin(standing.credentials),
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Error::Forbidden)
+    }
+}
+
+fn is_platform_admin(credentials: Credentials) -> bool {
+    match credentials {
+        Credentials::Session { is_platform_admin } => is_platform_admin,
+        Credentials::None | Credentials::AccessToken => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AreaName, BuiltInRole, Permission, project};
+
+    use super::*;
+    use crate::testing::assert_generated;
+
+    const PERSON: Credentials = Credentials::Session {
+        is_platform_admin: false,
+    };
+    const ADMIN: Credentials = Credentials::Session {
+        is_platform_admin: true,
+    };
+
+    /// The answer to a caller with these credentials, who holds `read_project` if a member.
+    fn answer(access: Access, credentials: Credentials, is_member: bool) -> String {
+        let held = Permissions::from([project::READ]);
+        let held = if is_member {
+            Ok(&held)
+        } else {
+            Err(Error::NotFound)
+        };
+        match allows(&access, Standing { credentials, held }) {
+            Ok(()) => "allowed".to_owned(),
+            Err(error) => format!("{error:?}").chars().take(9).collect(),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_access_asks_for_its_own_credentials() {
+        use Credentials::{AccessToken, None};
+        let (read, delete) = (project::READ, project::DELETE);
+        let (allowed, forbidden, unknown) = ("allowed", "Forbidden", "Unauthent");
+        for (access, credentials, is_member, expected) in [
+            (Access::anyone("x"), None, false, allowed),
+            (Access::anyone("x"), AccessToken, true, allowed),
+            (Access::signed_in("x"), None, false, unknown),
+            (Access::signed_in("x"), AccessToken, true, forbidden),
+            (Access::signed_in("x"), PERSON, false, allowed),
+            (Access::member("x"), None, false, unknown),
+            (Access::member("x"), PERSON, false, "NotFound"),
+            (Access::member("x"), PERSON, true, allowed),
+            (Access::member("x"), AccessToken, true, allowed),
+            (Access::permission("x", read), PERSON, true, allowed),
+            (Access::permission("x", read), AccessToken, true, allowed),
+            (Access::permission("x", delete), PERSON, true, forbidden),
+            (Access::permission("x", delete), PERSON, false, "NotFound"),
+            (Access::own_or("x", delete), PERSON, true, allowed),
+            (Access::own_or("x", delete), PERSON, false, "NotFound"),
+            (Access::own_or("x", delete), None, false, unknown),
+            (Access::platform("x"), PERSON, true, forbidden),
+            (Access::platform("x"), AccessToken, true, forbidden),
+            (Access::platform("x"), ADMIN, false, allowed),
+        ] {
+            let actual = answer(access, credentials, is_member);
+            assert_eq!(actual, expected, "{access:?} {credentials:?} {is_member}");
+        }
+    }
+
+    #[test]
+    fn an_operation_without_access_tokens_refuses_them() {
+        let access = Access::permission("x", project::READ).without_access_tokens();
+        assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
+        assert_eq!(answer(access, PERSON, true), "allowed");
+    }
+
+    fn holders(permission: Permission) -> String {
+        let roles = BuiltInRole::ALL.into_iter().rev();
+        let roles = roles.filter(|role| role.permissions().contains(&permission));
+        let roles: Vec<_> = roles.map(BuiltInRole::as_str).collect();
+        format!("{} ({permission})", roles.join(", "))
+    }
+
+    fn describe(access: &Access) -> String {
+        let who = match access.who {
+            Who::Anyone => "anyone".to_owned(),
+            Who::SignedIn => "logged in".to_owned(),
+            Who::Member => "every member".to_owned(),
+            Who::Permission(permission) => holders(permission),
+            Who::OwnOr(permission) => format!("own, or {}", holders(permission)),
+            Who::Platform => "platform administrators".to_owned(),
+        };
+        let people_only = match access.who {
+            Who::Member | Who::Permission(_) | Who::OwnOr(_) => !access.access_tokens,
+            Who::Anyone | Who::SignedIn | Who::Platform => false,
+        };
+        who + if people_only {
+            "; no access tokens"
+        } else {
+            ""
+        }
+    }
+
+    #[test]
+    fn the_reviewed_list_of_operations_matches_the_access_tables() {
+        let mut text = String::from(
+            "# Who may use which operation. Generated from the access tables in \
+             events-schema/src/; review every change.\n",
+        );
+        for area in AreaName::ALL {
+            for access in area.access() {
+                text += &format!("{area}.{}: {}\n", access.verb, describe(access));
+            }
+        }
+        assert_generated("src/access/operations.txt", &text);
+    }
+}

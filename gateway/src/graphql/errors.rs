@@ -1,0 +1,268 @@
+//! Turns errors into GraphQL errors: the one place that knows their codes.
+//!
+//! A cause on our side is logged, once, and never answered.
+
+use std::sync::Arc;
+
+use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
+use events_schema::{Rejection, RejectionKind};
+
+use super::names::camel_case;
+use crate::error::Error;
+
+const NOT_FOUND: &str = "Not found.";
+
+impl From<Error> for async_graphql::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unauthenticated(message) => answer("UNAUTHENTICATED", message),
+            Error::Forbidden => answer("FORBIDDEN", "You are not allowed to do this."),
+            Error::NotFound => answer("NOT_FOUND", NOT_FOUND),
+            Error::BadUserInput { field, message } => {
+                with(answer("BAD_USER_INPUT", message), "field", field)
+            }
+            Error::RateLimited { retry_after } => {
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                let message = format!("Too many attempts; try again in {seconds} s.");
+                with(answer("RATE_LIMITED", message), "retryAfter", Some(seconds))
+            }
+            Error::Pending(id) => {
+                let message = "This takes longer than usual; it may still be done.";
+                with(
+                    answer("PENDING", message),
+                    "commandId",
+                    Some(id.to_string()),
+                )
+            }
+            Error::Rejected(rejection) => rejected(rejection),
+            Error::Internal(cause) => Self {
+                source: Some(Arc::new(cause)),
+                ..answer("INTERNAL", "Something went wrong on our side.")
+            },
+        }
+    }
+}
+
+fn rejected(rejection: Rejection) -> async_graphql::Error {
+    let Rejection {
+        kind,
+        code,
+        message,
+    } = rejection;
+    let error = match kind {
+        RejectionKind::NotFound => answer("NOT_FOUND", NOT_FOUND),
+        RejectionKind::Conflict => answer("CONFLICT", message),
+        RejectionKind::Invalid { field } => {
+            let error = answer("BAD_USER_INPUT", message);
+            with(error, "field", Some(camel_case(&field)))
+        }
+        RejectionKind::Limit => answer("LIMIT_REACHED", message),
+        RejectionKind::Forbidden => answer("FORBIDDEN", message),
+    };
+    with(error, "reason", Some(code))
+}
+
+fn answer(code: &str, message: impl Into<String>) -> async_graphql::Error {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    async_graphql::Error {
+        message: message.into(),
+        source: None,
+        extensions: Some(extensions),
+    }
+}
+
+fn with(
+    mut error: async_graphql::Error,
+    key: &str,
+    value: Option<impl Into<Value>>,
+) -> async_graphql::Error {
+    if let Some(value) = value {
+        error.extensions.get_or_insert_default().set(key, value);
+    }
+    error
+}
+
+impl From<Error> for ServerError {
+    fn from(error: Error) -> Self {
+        server_error(error.into(), None)
+    }
+}
+
+/// Reports an input of a document as wrong.
+pub(super) fn wrong_input(field: &str, message: String, position: Option<Pos>) -> ServerError {
+    let error = with(answer("BAD_USER_INPUT", message), "field", Some(field));
+    server_error(error, position)
+}
+
+fn server_error(error: async_graphql::Error, position: Option<Pos>) -> ServerError {
+    let async_graphql::Error {
+        message,
+        source,
+        extensions,
+    } = error;
+    ServerError {
+        message,
+        source,
+        locations: position.into_iter().collect(),
+        path: Vec::new(),
+        extensions,
+    }
+}
+
+/// Makes errors fit for clients. An error without a code comes from the GraphQL library, which
+/// found the request to be wrong. A cause on our side is logged under the id of the request.
+pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: bool) {
+    for error in errors {
+        let cause = error.source::<anyhow::Error>();
+        let cause = cause.map(|cause| format!("{cause:#}"));
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", "BAD_USER_INPUT");
+            if let Some((field, message)) = wrong_input_of_library(&error.message) {
+                extensions.set("field", field);
+                error.message = message;
+            }
+        } else if let Some(cause) = cause {
+            extensions.set("requestId", request_id);
+            tracing::error!(request_id, path = ?error.path, error = cause, "internal error");
+        }
+        if !may_suggest && let Some(end) = error.message.find(" Did you mean") {
+            error.message.truncate(end);
+        }
+    }
+}
+
+/// Returns the field that the GraphQL library found missing or mistyped, and what to tell about it.
+/// The library tells in words only. If they change, the field is no longer named, which a test
+/// notices.
+fn wrong_input_of_library(message: &str) -> Option<(String, String)> {
+    missing_input(message)
+        .or_else(|| missing_variable(message))
+        .or_else(|| mistyped_input(message))
+}
+
+/// Reads `Invalid value for argument "input", field "email" of type "String!" is required but not
+/// provided` and `Field "register" argument "input" of type "AccountMutation" is required but not
+/// provided`.
+fn missing_input(message: &str) -> Option<(String, String)> {
+    let before = message.strip_suffix(" is required but not provided")?;
+    let (_, named) = before
+        .rsplit_once(" field \"")
+        .or_else(|| before.rsplit_once(" argument \""))?;
+    let (field, _) = named.split_once('"')?;
+    Some((field.to_owned(), format!("{field} is required.")))
+}
+
+/// Reads `Variable input is not defined.`
+fn missing_variable(message: &str) -> Option<(String, String)> {
+    let rest = message.strip_prefix("Variable ")?;
+    let variable = rest.strip_suffix(" is not defined.")?;
+    Some((variable.to_owned(), format!("{variable} is required.")))
+}
+
+/// Reads `Invalid value for argument "input.email", expected type "String"`, and the same with
+/// another reason.
+fn mistyped_input(message: &str) -> Option<(String, String)> {
+    let rest = message.strip_prefix("Invalid value for argument \"")?;
+    let (path, reason) = rest.split_once("\", ")?;
+    let mut segments = path.rsplit('.');
+    let field = segments.find(|segment| segment.parse::<usize>().is_err())?;
+    if let Some(rest) = reason.strip_prefix("unknown field \"") {
+        let name = rest.split('"').next()?;
+        let message = format!("{field} has no field {name}.");
+        return Some((name.to_owned(), message));
+    }
+    let expected = reason.strip_prefix("expected type \"");
+    let message = expected.map_or_else(
+        || format!("{field} has a value that its type does not allow."),
+        |name| format!("{field} must be of type {}.", name.trim_end_matches('"')),
+    );
+    Some((field.to_owned(), message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use events_schema::{CommandId, Id, Invalid};
+    use serde_json::json;
+
+    use super::*;
+
+    fn answered(error: impl Into<ServerError>) -> serde_json::Value {
+        let mut errors = [error.into()];
+        finish(&mut errors, "r1", false);
+        serde_json::to_value(&errors[0]).unwrap()
+    }
+
+    fn rejection(kind: RejectionKind) -> Error {
+        Error::Rejected(Rejection {
+            kind,
+            code: "why_not".to_owned(),
+            message: "From the domain.".to_owned(),
+        })
+    }
+
+    #[test]
+    fn every_error_has_its_documented_code() {
+        let pending = CommandId(Id::from_bytes([0xab; 16]));
+        let retry_after = Duration::from_millis(1_200);
+        for (error, expected) in [
+            (Error::not_logged_in(), json!({ "code": "UNAUTHENTICATED" })),
+            (Error::Forbidden, json!({ "code": "FORBIDDEN" })),
+            (Error::NotFound, json!({ "code": "NOT_FOUND" })),
+            (
+                Error::invalid("email")(Invalid("is odd")),
+                json!({ "code": "BAD_USER_INPUT", "field": "email" }),
+            ),
+            (Error::request("No."), json!({ "code": "BAD_USER_INPUT" })),
+            (
+                Error::RateLimited { retry_after },
+                json!({ "code": "RATE_LIMITED", "retryAfter": 2 }),
+            ),
+            (
+                Error::Pending(pending),
+                json!({ "code": "PENDING", "commandId": "ab".repeat(16) }),
+            ),
+        ] {
+            assert_eq!(answered(error)["extensions"], expected);
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_answered_by_its_kind() {
+        let own = "From the domain.";
+        let field = RejectionKind::invalid("expires_at");
+        for (kind, code, field, message) in [
+            (RejectionKind::NotFound, "NOT_FOUND", None, NOT_FOUND),
+            (RejectionKind::Conflict, "CONFLICT", None, own),
+            (field, "BAD_USER_INPUT", Some("expiresAt"), own),
+            (RejectionKind::Limit, "LIMIT_REACHED", None, own),
+            (RejectionKind::Forbidden, "FORBIDDEN", None, own),
+        ] {
+            let mut extensions = json!({ "code": code, "reason": "why_not" });
+            if let Some(field) = field {
+                extensions["field"] = field.into();
+            }
+            let expected = json!({ "message": message, "extensions": extensions });
+            assert_eq!(answered(rejection(kind)), expected);
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_driver_is_never_answered() {
+        let cause = anyhow::anyhow!("mongodb://user:hunter2@host refused");
+        let answer = answered(Error::from(cause));
+        assert!(!answer.to_string().contains("mongodb"), "{answer}");
+        let expected = json!({ "code": "INTERNAL", "requestId": "r1" });
+        assert_eq!(answer["extensions"], expected);
+    }
+
+    #[test]
+    fn an_error_of_the_library_is_bad_input_without_a_suggestion() {
+        let answer = answered(ServerError::new(r#"Unknown x. Did you mean "y"?"#, None));
+        assert_eq!(answer["extensions"]["code"], "BAD_USER_INPUT");
+        assert_eq!(answer["message"], "Unknown x.");
+    }
+}

@@ -1,0 +1,153 @@
+//! What happens around every field: its operation is checked before it is resolved, and a field
+//! that fails is null.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::{
+    PathSegment, QueryPathSegment, ServerError, ServerResult, Value, async_trait,
+    extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo},
+};
+
+use super::operations::{Operation, Operations};
+use crate::{access::allows, error::Error, identity::Caller};
+
+/// The errors of the fields of one request that were answered as null. The GraphQL library itself
+/// leaves such fields out.
+#[derive(Debug, Default)]
+pub(super) struct FieldErrors(Mutex<Vec<ServerError>>);
+
+impl FieldErrors {
+    fn push(&self, error: ServerError) {
+        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.push(error);
+    }
+
+    /// Returns the errors so far and forgets them.
+    pub(super) fn take(&self) -> Vec<ServerError> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Checks operations and answers failed fields as null.
+pub(super) struct Extensions(pub(super) Arc<Operations>);
+
+impl ExtensionFactory for Extensions {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self(self.0.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Extension for Extensions {
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        let is_nullable = !info.return_type.ends_with('!');
+        let result = match authorize(&self.0, ctx, &info) {
+            Ok(()) => next.run(ctx, info).await,
+            Err(error) => Err(located(error.into(), &info)),
+        };
+        match result {
+            Err(error) if is_nullable => {
+                ctx.data_unchecked::<Arc<FieldErrors>>().push(error);
+                Ok(Some(Value::Null))
+            }
+            result => result,
+        }
+    }
+}
+
+fn authorize(
+    operations: &Operations,
+    ctx: &ExtensionContext<'_>,
+    info: &ResolveInfo<'_>,
+) -> Result<(), Error> {
+    let is_introspection = info.is_for_introspection || info.name.starts_with("__");
+    if is_introspection || !operations.are_fields_of(info.parent_type) {
+        return Ok(());
+    }
+    match operations.find(info.parent_type, info.name) {
+        Some(Operation::Group) => Ok(()),
+        Some(Operation::Access(_, access)) => {
+            allows(access, ctx.data_unchecked::<Caller>().standing())
+        }
+        None => Err(Error::Forbidden),
+    }
+}
+
+fn located(mut error: ServerError, info: &ResolveInfo<'_>) -> ServerError {
+    error.locations.push(info.field.name.pos);
+    let nodes = std::iter::once(info.path_node).chain(info.path_node.parents());
+    error.path = nodes.map(|node| segment(node.segment)).collect();
+    error.path.reverse();
+    error
+}
+
+fn segment(segment: QueryPathSegment<'_>) -> PathSegment {
+    match segment {
+        QueryPathSegment::Index(at) => PathSegment::Index(at),
+        QueryPathSegment::Name(name) => PathSegment::Field(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Request};
+
+    use super::*;
+
+    struct Root;
+
+    #[Object]
+    impl Root {
+        async fn fails(&self) -> Result<Option<i32>, Error> {
+            Err(Error::NotFound)
+        }
+        async fn works(&self) -> i32 {
+            1
+        }
+        async fn inner(&self) -> Option<Inner> {
+            Some(Inner)
+        }
+        async fn all(&self) -> Option<Vec<Inner>> {
+            Some(vec![Inner, Inner])
+        }
+    }
+
+    struct Inner;
+
+    #[Object]
+    impl Inner {
+        async fn fails(&self) -> Result<Option<i32>, Error> {
+            Err(Error::Forbidden)
+        }
+        async fn required(&self) -> Result<i32, Error> {
+            Err(Error::Forbidden)
+        }
+    }
+
+    async fn answer(query: &str) -> (String, usize) {
+        let schema = async_graphql::Schema::build(Root, EmptyMutation, EmptySubscription)
+            .extension(Extensions(Arc::default()))
+            .finish();
+        let errors = Arc::new(FieldErrors::default());
+        let request = Request::new(query).data(errors.clone());
+        let response = schema.execute(request).await;
+        let count = response.errors.len() + errors.take().len();
+        (serde_json::to_string(&response.data).unwrap(), count)
+    }
+
+    #[tokio::test]
+    async fn a_field_that_fails_is_null_and_the_others_are_answered() {
+        let (data, errors) = answer("{ a: fails b: works }").await;
+        assert_eq!((data.as_str(), errors), (r#"{"a":null,"b":1}"#, 1));
+        let (data, errors) = answer("{ fails }").await;
+        assert_eq!((data.as_str(), errors), (r#"{"fails":null}"#, 1));
+        let (data, errors) = answer("{ all { fails } }").await;
+        let expected = r#"{"all":[{"fails":null},{"fails":null}]}"#;
+        assert_eq!((data.as_str(), errors), (expected, 2));
+    }
+}

@@ -1,0 +1,68 @@
+//! What a resolver works with: the caller, the use cases, the ids of commands.
+
+use std::sync::Arc;
+
+use async_graphql::Context;
+use axum::http::header::SET_COOKIE;
+use events_schema::CommandId;
+
+use super::loaders::Loaders;
+use crate::{
+    error::Error,
+    identity::{
+        Caller, Membership,
+        cookie::{Cookies, SessionToken},
+    },
+    use_cases::UseCases,
+};
+
+/// A field that is being resolved.
+pub(super) struct FieldContext<'a> {
+    ctx: &'a Context<'a>,
+    pub(super) use_cases: &'a UseCases,
+    pub(super) caller: &'a Caller,
+}
+
+impl<'a> FieldContext<'a> {
+    pub(super) fn of(ctx: &'a Context<'a>) -> Self {
+        Self {
+            ctx,
+            use_cases: ctx.data_unchecked::<Arc<UseCases>>(),
+            caller: ctx.data_unchecked::<Caller>(),
+        }
+    }
+
+    /// Returns the caller's membership of the tenant that the request is for.
+    pub(super) fn membership(&self) -> Result<&'a Membership, Error> {
+        self.caller.membership()
+    }
+
+    /// Returns what reads related objects, once for all fields of the request.
+    pub(super) fn loaders(&self) -> &'a Loaders {
+        self.ctx.data_unchecked::<Loaders>()
+    }
+
+    /// Returns the id of the command that the field sends: a new one with each call, or the same
+    /// one for a request that is repeated with its `Idempotency-Key`.
+    pub(super) fn command_id(&self) -> Result<CommandId, Error> {
+        let path = self.ctx.path_node.map(|node| node.to_string());
+        self.caller.command_id(&path.unwrap_or_default())
+    }
+
+    /// Whether a connection's `totalCount` is asked for.
+    pub(super) fn counts(&self) -> bool {
+        self.ctx.look_ahead().field("totalCount").exists()
+    }
+
+    /// Hands the secret of a session to the client.
+    pub(super) fn set_cookie(&self, token: &SessionToken) {
+        let cookies = self.ctx.data_unchecked::<Cookies>();
+        self.ctx.append_http_header(SET_COOKIE, cookies.set(token));
+    }
+
+    /// Deletes the client's session cookie.
+    pub(super) fn clear_cookie(&self) {
+        let cookies = self.ctx.data_unchecked::<Cookies>();
+        self.ctx.append_http_header(SET_COOKIE, cookies.clear());
+    }
+}

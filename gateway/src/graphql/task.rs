@@ -1,0 +1,220 @@
+//! Tasks of a project: the example of an area with a parent and an author.
+
+use async_graphql::{Context, ID, InputObject, Object};
+use events_schema::{Name, task};
+
+use super::{
+    connection::{Connection, connection},
+    field::FieldContext,
+    loaders::Person,
+    scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
+};
+use crate::{
+    backend::views::ViewDocument,
+    error::Error,
+    use_cases::{
+        list::{IndexCheck, Page},
+        plain::Change,
+        task as use_cases,
+    },
+};
+
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| use_cases::TASKS.check_indexes()];
+
+struct Task(ViewDocument<task::View>);
+
+/// A task of a project.
+#[Object]
+impl Task {
+    /// Id of the task: 32 lower-case hex digits.
+    async fn id(&self) -> ID {
+        to_id(self.0.id)
+    }
+
+    /// Id of the project that the task belongs to.
+    async fn project(&self) -> ID {
+        to_id(self.0.view.project)
+    }
+
+    /// What is to be done, 1 to 100 characters.
+    async fn title(&self) -> &str {
+        self.0.view.title.as_str()
+    }
+
+    /// Whether the task is done.
+    async fn done(&self) -> bool {
+        self.0.view.done
+    }
+
+    /// The person who created the task. Null if the account no longer exists.
+    async fn author(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
+        let loaders = FieldContext::of(ctx).loaders();
+        loaders.person(self.0.view.author).await
+    }
+
+    /// When the task was created.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.view.created_at)
+    }
+
+    /// When the task was last changed.
+    async fn updated_at(&self) -> DateTime {
+        DateTime(self.0.view.updated_at)
+    }
+
+    /// The number of changes so far, the creation included. Pass it to `update` or `delete` to
+    /// notice a change that was made meanwhile.
+    async fn revision(&self) -> i64 {
+        self.0.revision
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Queries;
+
+#[Object]
+impl Queries {
+    /// The tasks of a project, the oldest first, by pages: `first` and `after`, or `last` and
+    /// `before`. A page has 50 tasks by default and at most 100. `NOT_FOUND` if the tenant has no
+    /// such project.
+    async fn tasks(
+        &self,
+        ctx: &Context<'_>,
+        project: ID,
+        first: Option<i64>,
+        after: Option<String>,
+        last: Option<i64>,
+        before: Option<String>,
+    ) -> Result<Option<Connection<Task>>, Error> {
+        let field = FieldContext::of(ctx);
+        let (plain, project) = (&field.use_cases.plain, id_of(&project)?);
+        let page = Page {
+            first,
+            after,
+            last,
+            before,
+        };
+        let listed = use_cases::list(plain, field.caller, project, &page, field.counts());
+        Ok(Some(connection(listed.await?, Task)))
+    }
+
+    /// One task. `NOT_FOUND` if the tenant has no such task or its project is deleted.
+    async fn task(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Task>, Error> {
+        let field = FieldContext::of(ctx);
+        let found = use_cases::get(&field.use_cases.plain, field.caller, id_of(&id)?);
+        Ok(Some(Task(found.await?)))
+    }
+}
+
+/// The data of a new task.
+#[derive(InputObject)]
+struct CreateTaskInput {
+    /// The project that the task belongs to.
+    project: ID,
+    /// What is to be done, 1 to 100 characters.
+    title: String,
+}
+
+/// The change of a task. An absent field stays as it is.
+#[derive(InputObject)]
+struct UpdateTaskInput {
+    /// The task.
+    id: ID,
+    /// 1 to 100 characters.
+    title: Option<String>,
+    /// Whether the task is done.
+    done: Option<bool>,
+    /// The revision that you have read. If the task has another one, nothing is changed and the
+    /// error is `CONFLICT`.
+    revision: Option<i64>,
+}
+
+/// The task to delete.
+#[derive(InputObject)]
+struct DeleteTaskInput {
+    /// The task.
+    id: ID,
+    /// The revision that you have read. If the task has another one, nothing is deleted and the
+    /// error is `CONFLICT`.
+    revision: Option<i64>,
+}
+
+#[derive(Default)]
+pub(super) struct Mutations;
+
+#[Object]
+impl Mutations {
+    /// Changes of tasks.
+    async fn task(&self) -> Option<TaskMutation> {
+        Some(TaskMutation)
+    }
+}
+
+pub(super) struct TaskMutation;
+
+/// Changes of tasks.
+#[Object(serial)]
+impl TaskMutation {
+    /// Creates a task. The caller becomes its author. `NOT_FOUND` if the tenant has no such project.
+    async fn create(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateTaskInput,
+    ) -> Result<Option<Task>, Error> {
+        let field = FieldContext::of(ctx);
+        let create = task::Command::Create {
+            project: id_of(&input.project)?,
+            title: parsed("title", &input.title, Name::parse)?,
+            author: field.caller.identity()?.account_id(),
+        };
+        let command = field.command_id()?;
+        let change = Change {
+            command,
+            id: command.0.into(),
+            expected: None,
+            payload: create,
+        };
+        let created = use_cases::create(&field.use_cases.plain, field.caller, change);
+        Ok(Some(Task(created.await?)))
+    }
+
+    /// Changes a task. Only its author may, or somebody with the permission `update_task`; others
+    /// get `FORBIDDEN`.
+    async fn update(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateTaskInput,
+    ) -> Result<Option<Task>, Error> {
+        let field = FieldContext::of(ctx);
+        let update = task::Command::Update {
+            title: optional("title", input.title, Name::parse)?,
+            done: input.done,
+        };
+        let change = Change {
+            command: field.command_id()?,
+            id: id_of(&input.id)?,
+            expected: expected(input.revision)?,
+            payload: update,
+        };
+        let changed = use_cases::change(&field.use_cases.plain, field.caller, change);
+        Ok(Some(Task(changed.await?)))
+    }
+
+    /// Deletes a task for ever. Only its author may, or somebody with the permission `delete_task`;
+    /// others get `FORBIDDEN`.
+    async fn delete(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteTaskInput,
+    ) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let change = Change {
+            command: field.command_id()?,
+            id: id_of(&input.id)?,
+            expected: expected(input.revision)?,
+            payload: task::Command::Delete,
+        };
+        use_cases::delete(&field.use_cases.plain, field.caller, change).await?;
+        Success::yes()
+    }
+}

@@ -1,0 +1,285 @@
+//! Finds the caller of a request.
+//!
+//! Session, account, tenant, member and roles are read with each request, so that a revocation
+//! counts at once at every gateway.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
+use bytes::Bytes;
+use events_schema::{
+    AccountId, Address, Device, EmailAddress, Origin, SessionId, access_token, account, member,
+    secret::ServerKey, session, tenant,
+};
+
+use crate::{
+    access::PermissionCache,
+    backend::{
+        filter::Filter,
+        views::{ViewDocument, Views},
+    },
+    clock::now,
+    config::Config,
+    error::Error,
+    identity::{
+        Caller, Identity, Membership, Uses,
+        bearer::{AccessToken, Bearer, bearer},
+        caller::{By, Idempotency, NoTenant},
+        cookie::Cookies,
+        tenancy::{NamedTenant, TenantResolvers},
+    },
+    trace::Trace,
+};
+
+/// The header that makes a repeated request the same request.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// A request without its body.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) headers: HeaderMap,
+    pub(crate) uri: Uri,
+    /// The address of the connection.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) trace: Trace,
+}
+
+/// Finds the callers of requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Callers {
+    views: Views,
+    permissions: PermissionCache,
+    uses: Uses,
+    cookies: Cookies,
+    resolvers: TenantResolvers,
+    platform_admins: Arc<[EmailAddress]>,
+    client_address_header: Option<HeaderName>,
+    secret: ServerKey,
+    /// How a client names a tenant.
+    advice: Arc<str>,
+}
+
+/// A caller's identity and membership, as far as the credentials are valid.
+type Found = (Option<Identity>, Option<Membership>);
+
+impl Callers {
+    /// Finds callers in these views, by the rules of the configuration.
+    pub(crate) fn new(
+        config: &Config,
+        views: Views,
+        permissions: PermissionCache,
+        uses: Uses,
+    ) -> Self {
+        let resolvers = TenantResolvers::new(&config.tenant_resolvers, &config.public_url);
+        Self {
+            views,
+            permissions,
+            uses,
+            cookies: Cookies::new(config.is_https()),
+            advice: resolvers.advice().into(),
+            resolvers,
+            platform_admins: config.platform_admins.clone().into(),
+            client_address_header: config.client_address_header.clone(),
+            secret: config.secret.clone(),
+        }
+    }
+
+    /// Finds the caller of a request and records the use of the session or access token.
+    ///
+    /// Credentials that are malformed, unknown, expired or revoked count as none. A tenant that
+    /// does not exist, or that the caller is not a member of, counts as not found.
+    ///
+    /// # Errors
+    /// If the `Idempotency-Key` is malformed, or a view cannot be read.
+    pub(crate) async fn identify(&self, head: &RequestHead, body: Bytes) -> Result<Caller, Error> {
+        let caller = self.find(head, body).await?;
+        self.uses.record(&caller);
+        Ok(caller)
+    }
+
+    async fn find(&self, head: &RequestHead, body: Bytes) -> Result<Caller, Error> {
+        let idempotency = self.idempotency(&head.headers, body)?;
+        let named = self.resolvers.named(&head.headers, &head.uri);
+        let (identity, membership) = match bearer(&head.headers) {
+            Bearer::Absent => self.by_cookie(&head.headers, &named).await?,
+            Bearer::Malformed => (None, None),
+            Bearer::Token(token) => self.by_token(&token, &named).await?,
+        };
+        let membership = membership.ok_or_else(|| match named {
+            NamedTenant::None => NoTenant::Unnamed(self.advice.clone()),
+            NamedTenant::Slug(_) | NamedTenant::Id(_) | NamedTenant::Malformed => {
+                NoTenant::NotFound
+            }
+        });
+        Ok(Caller {
+            identity,
+            membership,
+            origin: self.origin(head),
+            trace: head.trace,
+            idempotency,
+        })
+    }
+
+    async fn by_cookie(&self, headers: &HeaderMap, named: &NamedTenant) -> Result<Found, Error> {
+        let Some(id) = self.cookies.session_id(headers) else {
+            return Ok((None, None));
+        };
+        let Some(identity) = self.session(id).await? else {
+            return Ok((None, None));
+        };
+        let membership = match self.tenant(named).await? {
+            Some(tenant) => self.membership(tenant, identity.account_id()).await?,
+            None => None,
+        };
+        Ok((Some(identity), membership))
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Identity>, Error> {
+        let views = self.views.platform();
+        let Some(session) = views.get::<session::View>(id).await? else {
+            return Ok(None);
+        };
+        let account = views.get::<account::View>(session.view.account).await?;
+        let valid = account.filter(|account| session.view.is_valid(now(), account.view.epoch));
+        let by = By::Session {
+            id,
+            last_used_at: session.view.last_used_at,
+        };
+        Ok(valid.map(|account| self.identity(by, account)))
+    }
+
+    /// Finds the caller behind an access token. It acts in its own tenant, within its scopes and
+    /// what its creator may do there now. If the creator is no longer a member, it is not valid.
+    async fn by_token(&self, token: &AccessToken, named: &NamedTenant) -> Result<Found, Error> {
+        let own = NamedTenant::Id(token.tenant());
+        let Some(tenant) = self.tenant(&own).await? else {
+            return Ok((None, None));
+        };
+        let views = self.views.of(&tenant)?;
+        let Some(found) = views.get::<access_token::View>(token.id()).await? else {
+            return Ok((None, None));
+        };
+        let creator = found.view.creator;
+        let account = self.views.platform().get::<account::View>(creator).await?;
+        let is_own = named.is_none_or(&tenant);
+        let membership = self.membership(tenant, creator).await?;
+        let (Some(account), Some(mut membership)) = (account, membership) else {
+            return Ok((None, None));
+        };
+        if now() >= found.view.expires_at {
+            return Ok((None, None));
+        }
+        membership
+            .permissions
+            .retain(|permission| found.view.scopes.contains(permission));
+        let identity = self.identity(By::AccessToken(token.id()), account);
+        Ok((Some(identity), is_own.then_some(membership)))
+    }
+
+    fn identity(&self, by: By, account: ViewDocument<account::View>) -> Identity {
+        let is_listed = self.platform_admins.contains(&account.view.email);
+        Identity {
+            by,
+            is_platform_admin: account.view.verified && is_listed,
+            account,
+        }
+    }
+
+    async fn tenant(
+        &self,
+        named: &NamedTenant,
+    ) -> Result<Option<ViewDocument<tenant::View>>, Error> {
+        let views = self.views.platform();
+        match named {
+            NamedTenant::None | NamedTenant::Malformed => Ok(None),
+            NamedTenant::Slug(slug) => views.find(Filter::default().is("slug", slug)?).await,
+            NamedTenant::Id(id) => views.get(*id).await,
+        }
+    }
+
+    async fn membership(
+        &self,
+        tenant: ViewDocument<tenant::View>,
+        account: AccountId,
+    ) -> Result<Option<Membership>, Error> {
+        let views = self.views.of(&tenant)?;
+        let accepted = Filter::default()
+            .is("account", account)?
+            .is("status", member::Status::Accepted)?;
+        let (member, roles) = tokio::try_join!(
+            views.find::<member::View>(accepted),
+            self.permissions.of(&views, tenant.id)
+        )?;
+        Ok(member.map(|member| Membership {
+            permissions: roles.of_member(&member.view),
+            tenant,
+            member,
+            roles,
+            views,
+        }))
+    }
+
+    fn idempotency(&self, headers: &HeaderMap, body: Bytes) -> Result<Option<Idempotency>, Error> {
+        let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+            return Ok(None);
+        };
+        Ok(Some(Idempotency {
+            secret: self.secret.clone(),
+            key: idempotency_key(value.as_bytes())?,
+            body,
+        }))
+    }
+
+    /// Returns where a request came from. Behind a proxy, the last address in the header that the
+    /// operator has named counts: the client itself may have written what stands before it.
+    fn origin(&self, head: &RequestHead) -> Origin {
+        let agent = head.headers.get(USER_AGENT);
+        let agent = agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let address = match &self.client_address_header {
+            Some(name) => last_address(&head.headers, name),
+            None => head.peer.map(|peer| peer.to_string()),
+        };
+        Origin {
+            address: address.and_then(|text| Address::parse(&text).ok()),
+            device: Device::from_user_agent(&agent.unwrap_or_default()),
+        }
+    }
+}
+
+fn last_address(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let last = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    Some(last.rsplit(',').next()?.trim().to_owned())
+}
+
+fn idempotency_key(bytes: &[u8]) -> Result<String, Error> {
+    let is_printable = |key: &&str| key.bytes().all(|c| (b' '..=b'~').contains(&c));
+    let key = str::from_utf8(bytes).ok().filter(is_printable);
+    let key = key.filter(|key| (1..=128).contains(&key.len()));
+    key.map(str::to_owned).ok_or_else(|| {
+        let message = "Idempotency-Key must have 1 to 128 printable ASCII characters.";
+        Error::input(IDEMPOTENCY_KEY, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_printable_and_bounded() {
+        assert_eq!(idempotency_key(b"a key ~1").unwrap(), "a key ~1");
+        for wrong in ["", "a\tb", "ä", "a\u{7f}", &"x".repeat(129)] {
+            assert!(idempotency_key(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_the_last_address_counts() {
+        let name = HeaderName::from_static("x-forwarded-for");
+        let mut headers = HeaderMap::new();
+        assert_eq!(last_address(&headers, &name), None);
+        headers.append(&name, "6.6.6.6".parse().unwrap());
+        headers.append(&name, "7.7.7.7, 10.0.0.1".parse().unwrap());
+        assert_eq!(last_address(&headers, &name).unwrap(), "10.0.0.1");
+    }
+}

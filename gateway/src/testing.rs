@@ -1,0 +1,20 @@
+//! Support for tests.
+
+/// Compares a generated file with the repository. `UPDATE_GENERATED=1 cargo test` rewrites it.
+pub(crate) fn assert_generated(path: &str, text: &str) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    let stored = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = (1..).zip(text.lines().map(Some).chain([None]));
+    let differs = differs
+        .zip(stored.lines().map(Some).chain([None]))
+        .find(|((_, new), old)| new != old);
+    if let Some(((line, new), old)) = differs {
+        panic!(
+            "gateway/{path} is out of date at line {line}: it has {old:?}, the code {new:?}. If the \
+             change is intended, run `UPDATE_GENERATED=1 cargo test -p gateway` and review the file."
+        );
+    }
+}

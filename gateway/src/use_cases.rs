@@ -1,0 +1,30 @@
+//! What callers can do, free of any transport: commands are sent, awaited and read back here.
+//!
+//! [`plain`] serves every area that needs no more than that. An area has a file of its own where
+//! there is more to do.
+
+pub(crate) mod access_token;
+pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod feed;
+pub(crate) mod list;
+pub(crate) mod member;
+pub(crate) mod plain;
+pub(crate) mod role;
+pub(crate) mod session;
+pub(crate) mod task;
+pub(crate) mod tenant;
+
+/// All use cases.
+#[derive(Debug)]
+pub(crate) struct UseCases {
+    pub(crate) plain: plain::Plain,
+    pub(crate) access_tokens: access_token::AccessTokens,
+    pub(crate) accounts: account::Accounts,
+    pub(crate) audit: audit::AuditLog,
+    pub(crate) feeds: feed::Feeds,
+    pub(crate) members: member::Members,
+    pub(crate) roles: role::Roles,
+    pub(crate) sessions: session::Sessions,
+    pub(crate) tenants: tenant::Tenants,
+}

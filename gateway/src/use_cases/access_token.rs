@@ -1,0 +1,70 @@
+//! Access tokens: a token's text is in one answer and nowhere else.
+
+use std::time::Duration;
+
+use events_schema::{
+    AccessTokenId, Name, Permissions, Time,
+    access_token::{self, Command},
+};
+
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        views::ViewDocument,
+    },
+    clock::now,
+    error::Error,
+    identity::{Caller, bearer::AccessToken, caller::new_command_id, token_uses::TokenUses},
+};
+
+/// How long a token is valid if the client names no time.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Creates access tokens and tells their uses.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessTokens {
+    pub(crate) commands: Commands,
+    pub(crate) uses: TokenUses,
+}
+
+impl AccessTokens {
+    /// Creates a token. Each call creates a new one, since the token is random and shown once.
+    ///
+    /// # Errors
+    /// `Rejected` if the scopes are empty or more than the caller holds, or the expiry is out of
+    /// bounds.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        name: Name,
+        scopes: Permissions,
+        expires_at: Option<Time>,
+    ) -> Result<(AccessToken, ViewDocument<access_token::View>), Error> {
+        let membership = caller.membership()?;
+        let token = AccessToken::mint(membership.tenant.id)?;
+        let create = Command::Create {
+            name,
+            scopes,
+            expires_at: expires_at.unwrap_or_else(default_expiry),
+            creator: caller.identity()?.account_id(),
+        };
+        let command = new_command_id()?;
+        let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);
+        let (sender, views) = (caller.sender(), &membership.views);
+        let created = self.commands.send_and_get(&sender, views, request).await?;
+        Ok((token, created))
+    }
+
+    /// Returns when a token was last used, to the minute; `None` if never.
+    ///
+    /// # Errors
+    /// If the record of uses cannot be read.
+    pub(crate) async fn last_use(&self, id: AccessTokenId) -> Result<Option<Time>, Error> {
+        self.uses.last(id).await
+    }
+}
+
+fn default_expiry() -> Time {
+    let lifetime_ms = i64::try_from(DEFAULT_LIFETIME.as_millis()).unwrap_or(0);
+    Time(now().0 + lifetime_ms)
+}

@@ -1,0 +1,351 @@
+//! Registering, verifying an address, passwords and the profile.
+//!
+//! Neither an answer nor its time tells whether an address has an account. Its owner learns by
+//! mail.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use events_schema::{
+    AccountId, ChallengeId, CommandId, EmailAddress, PasswordHash, PersonName, TenantId,
+    account::{self, Command},
+    secret::{Purpose, ServerKey},
+};
+
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        filter::Filter,
+        views::{ViewDocument, Views},
+    },
+    error::Error,
+    identity::{Caller, login_throttle::LoginThrottle, passwords::Passwords},
+    use_cases::{
+        list::{FilterBy, List, Listed, OrderBy, Page, Selection, read},
+        session::{Sessions, Started},
+    },
+};
+
+/// Answers that must not tell whether an address has an account take at least this long: longer
+/// than hashing a password and deciding a command together on a machine that is not overloaded.
+const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
+
+/// All accounts.
+pub(crate) const ACCOUNTS: List<account::View> = List::new(&[EMAIL], &[BY_CREATION]);
+const EMAIL: FilterBy<account::View> = FilterBy::field("email");
+const BY_CREATION: OrderBy<account::View> = OrderBy::field("created_at");
+
+/// Registers accounts and changes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) passwords: Passwords,
+    pub(crate) logins: LoginThrottle,
+    pub(crate) sessions: Sessions,
+    pub(crate) secret: ServerKey,
+}
+
+/// The data of a new account.
+pub(crate) struct Registration {
+    pub(crate) email: EmailAddress,
+    pub(crate) firstname: PersonName,
+    pub(crate) lastname: PersonName,
+    pub(crate) password: String,
+}
+
+impl Accounts {
+    /// Registers an account. If the address has one already, its owner gets a mail and the answer
+    /// is the same.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the password is not acceptable.
+    pub(crate) async fn register(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        registration: Registration,
+    ) -> Result<(), Error> {
+        let Registration {
+            email,
+            firstname,
+            lastname,
+            password,
+        } = registration;
+        self.passwords.check("password", &password)?;
+        with_min_answer_time(async {
+            let register = Command::Register {
+                email,
+                firstname,
+                lastname,
+                password_hash: self.passwords.hash(password).await?,
+            };
+            self.send(caller, AccountId(id.0), id, register).await
+        })
+        .await
+    }
+
+    /// Verifies an address by the code in the mail.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the code is wrong or no longer valid.
+    pub(crate) async fn verify_by_code(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+        code: &str,
+    ) -> Result<(), Error> {
+        with_min_answer_time(async {
+            let account = self.by_email(email).await?;
+            let open =
+                account.and_then(|account| Some((account.id, account.view.verification?.id)));
+            // Without an open verification, an account that does not exist is asked in the same
+            // way, so that it takes as long.
+            let decoy = self.secret.id(&[b"nobody", email.as_str().as_bytes()]);
+            let (account, challenge) = open.unwrap_or((AccountId(decoy), ChallengeId(decoy)));
+            let matches = self
+                .secret
+                .code_matches(Purpose::Verification, challenge, code);
+            let correct = open.is_some() && matches;
+            // A wrong answer is sent, too. The account counts it, however many come at once.
+            let answer = Command::AnswerVerification { challenge, correct };
+            let sent = self.send(caller, account, id, answer).await;
+            sent.map_err(|error| error.if_rejected(wrong_code))?;
+            if correct { Ok(()) } else { Err(wrong_code()) }
+        })
+        .await
+    }
+
+    /// Verifies an address by the link in the mail.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the link is wrong or no longer valid.
+    pub(crate) async fn verify_by_link(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        token: &str,
+    ) -> Result<(), Error> {
+        let opened = self.secret.open_link_token(Purpose::Verification, token);
+        let (account, challenge) = opened.ok_or_else(wrong_link)?;
+        let answer = Command::AnswerVerification {
+            challenge,
+            correct: true,
+        };
+        let sent = self.send(caller, account, id, answer).await;
+        sent.map_err(|error| error.if_rejected(wrong_link))
+    }
+
+    /// Sends the verification mail again, if the address has an account that needs it.
+    ///
+    /// # Errors
+    /// If there is no connection to NATS.
+    pub(crate) async fn request_verification(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+    ) -> Result<(), Error> {
+        let request = Command::RequestVerification;
+        self.request_mail(caller, id, email, request).await
+    }
+
+    /// Sends a mail with a link to set a new password, if the address has an account.
+    ///
+    /// # Errors
+    /// If there is no connection to NATS.
+    pub(crate) async fn request_password_reset(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+    ) -> Result<(), Error> {
+        let request = Command::RequestPasswordReset;
+        self.request_mail(caller, id, email, request).await
+    }
+
+    async fn request_mail(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+        payload: Command,
+    ) -> Result<(), Error> {
+        if !self.commands.is_connected() {
+            return Err(anyhow!("not connected to NATS").into());
+        }
+        with_min_answer_time(async {
+            if let Some(account) = self.by_email(email).await? {
+                // The outcome is not awaited: a refusal or a delay would tell that there is an
+                // account.
+                let request = request(account.id, id, payload);
+                self.commands.send_in_background(caller.sender(), request);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets a new password by the link in the mail, revokes all sessions and starts a new one. So
+    /// an owner whom a guesser has locked out needs no login.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the link is wrong or no longer valid, or the password is not acceptable.
+    pub(crate) async fn reset_password(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        token: &str,
+        password: String,
+    ) -> Result<Started, Error> {
+        let opened = self.secret.open_link_token(Purpose::PasswordReset, token);
+        let (account, challenge) = opened.ok_or_else(wrong_link)?;
+        self.passwords.check("password", &password)?;
+        let password_hash = self.passwords.hash(password).await?;
+        let reset = Command::ResetPassword {
+            challenge,
+            password_hash: password_hash.clone(),
+        };
+        let sent = self.send(caller, account, id, reset).await;
+        sent.map_err(|error| error.if_rejected(wrong_link))?;
+        self.start_session(caller, account, &password_hash).await
+    }
+
+    /// Sets a new password, revokes all sessions and starts a new one.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the old password is wrong or the new one is not acceptable; `RateLimited`
+    /// after too many failures.
+    pub(crate) async fn change_password(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        old: String,
+        new: String,
+    ) -> Result<Started, Error> {
+        let ViewDocument {
+            id: account, view, ..
+        } = &caller.person()?.account;
+        let old_hash = &view.password_hash;
+        self.passwords.check("newPassword", &new)?;
+        self.logins.begin(&view.email).await?;
+        if !self.passwords.matches(old, Some(old_hash)).await? {
+            return Err(Error::input("oldPassword", "The old password is wrong."));
+        }
+        self.logins.clear(&view.email).await;
+        let password_hash = self.passwords.hash(new).await?;
+        let change = Command::ChangePassword {
+            old_hash: old_hash.clone(),
+            password_hash: password_hash.clone(),
+        };
+        self.send(caller, *account, id, change).await?;
+        self.start_session(caller, *account, &password_hash).await
+    }
+
+    /// Starts a session under the password that was just set. If it is no longer the account's,
+    /// another client has set one since, perhaps to keep this one out.
+    async fn start_session(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        password: &PasswordHash,
+    ) -> Result<Started, Error> {
+        let account = self.views.platform().get::<account::View>(account).await?;
+        let account = account.ok_or(Error::NotFound)?;
+        if *password != account.view.password_hash {
+            return Err(Error::not_logged_in());
+        }
+        self.logins.clear(&account.view.email).await;
+        self.sessions.start(caller, &account).await
+    }
+
+    /// Changes the names that are given in the caller's profile.
+    ///
+    /// # Errors
+    /// If the command is rejected or not known to be decided.
+    pub(crate) async fn update_profile(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        firstname: Option<PersonName>,
+        lastname: Option<PersonName>,
+    ) -> Result<ViewDocument<account::View>, Error> {
+        let account = caller.person()?.account_id();
+        let update = Command::UpdateProfile {
+            firstname,
+            lastname,
+        };
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = request(account, id, update);
+        self.commands
+            .send_and_get(&sender, &platform, request)
+            .await
+    }
+
+    /// Lists all accounts, the latest first, or those with one address.
+    ///
+    /// # Errors
+    /// `BadUserInput` if there is no such page.
+    pub(crate) async fn list(
+        &self,
+        email: Option<EmailAddress>,
+        page: &Page,
+        count: bool,
+    ) -> Result<Listed<account::View>, Error> {
+        let selection = Selection::of(&ACCOUNTS).is(&EMAIL, email)?;
+        let selection = selection.sorted_by(&BY_CREATION, true)?;
+        read(&self.views.platform(), selection, page, count).await
+    }
+
+    /// Reads those of these accounts that exist, in any order.
+    ///
+    /// # Errors
+    /// If the views cannot be read.
+    pub(crate) async fn get_all(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Vec<ViewDocument<account::View>>, Error> {
+        self.views.platform().get_all(ids.iter().copied()).await
+    }
+
+    async fn by_email(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Option<ViewDocument<account::View>>, Error> {
+        let filter = Filter::default().is("email", email)?;
+        self.views.platform().find(filter).await
+    }
+
+    async fn send(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        id: CommandId,
+        payload: Command,
+    ) -> Result<(), Error> {
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = request(account, id, payload);
+        let sent = self
+            .commands
+            .send::<account::View>(&sender, &platform, request);
+        sent.await.map(|_revision| ())
+    }
+}
+
+fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {
+    CommandRequest::new(TenantId::Platform, account, id, payload)
+}
+
+fn wrong_code() -> Error {
+    Error::input("code", "The code is wrong or no longer valid.")
+}
+
+fn wrong_link() -> Error {
+    Error::input("token", "The link is wrong or no longer valid.")
+}
+
+/// Answers no sooner than [`MIN_ANSWER_TIME`], however little there was to do.
+async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
+    tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
+}

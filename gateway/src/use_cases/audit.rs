@@ -1,0 +1,266 @@
+//! The audit log: who changed what in the tenant, when and from where. It is read from the log
+//! itself, the latest entries first.
+
+use event_store::EventLog;
+use events_schema::{
+    AccessTokenId, AccountId, Actor, AreaName, TenantId, Time, subject::events_of_tenant,
+};
+
+use crate::{
+    backend::log::{Entry, entries},
+    error::Error,
+};
+
+/// Commits that are read at once while looking for entries.
+const CHUNK: usize = 200;
+/// Chunks that one request reads at most: ten thousand commits.
+const MAX_CHUNKS: usize = 50;
+
+/// Reads the audit logs of tenants.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditLog {
+    log: EventLog,
+}
+
+/// Which entries a client asks for. What is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AuditFilter {
+    /// The id of an account or access token.
+    pub(crate) actor: Option<String>,
+    pub(crate) areas: Option<Vec<AreaName>>,
+    /// The id of the object that was changed.
+    pub(crate) id: Option<String>,
+    pub(crate) since: Option<Time>,
+    /// The end, which is excluded.
+    pub(crate) until: Option<Time>,
+}
+
+/// Entries of the audit log, the latest first.
+#[derive(Debug, Default)]
+pub(crate) struct AuditPage {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) has_more: bool,
+}
+
+impl AuditLog {
+    /// Reads from this log.
+    pub(crate) fn new(log: EventLog) -> Self {
+        Self { log }
+    }
+
+    /// Returns up to `size` of a tenant's latest entries before this sequence. It gives up if none
+    /// of the latest ten thousand commits match.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it gives up.
+    pub(crate) async fn latest(
+        &self,
+        tenant: TenantId,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        size: usize,
+    ) -> Result<AuditPage, Error> {
+        let subjects = events_of_tenant(tenant);
+        let mut end = self.end(tenant, filter, before).await?;
+        let mut found = Vec::new();
+        for _ in 0..MAX_CHUNKS {
+            let stored = self.log.page_before(&subjects, end, CHUNK);
+            let stored = stored.await?;
+            let Some(oldest) = stored.first().map(|oldest| oldest.sequence) else {
+                return Ok(page(found, size, false));
+            };
+            let chunk = entries(tenant, &stored)?;
+            let is_past = chunk.first().is_some_and(|first| filter.is_past(first));
+            let wanted = chunk.into_iter().rev();
+            found.extend(wanted.filter(|entry| filter.matches(entry)));
+            if found.len() > size || is_past {
+                return Ok(page(found, size, false));
+            }
+            end = oldest;
+        }
+        if found.is_empty() {
+            return Err(Error::input(
+                "where",
+                "None of the latest 10000 entries match; name an earlier time in until.",
+            ));
+        }
+        Ok(page(found, size, true))
+    }
+
+    /// Returns the sequence before which entries are looked for.
+    async fn end(
+        &self,
+        tenant: TenantId,
+        filter: &AuditFilter,
+        before: Option<u64>,
+    ) -> Result<u64, Error> {
+        let end = before.unwrap_or(u64::MAX);
+        let Some(until) = filter.until else {
+            return Ok(end);
+        };
+        let first = self
+            .log
+            .first_since(&events_of_tenant(tenant), until)
+            .await?;
+        Ok(first.map_or(end, |first| end.min(first)))
+    }
+}
+
+/// Returns at most `size` entries. There are more if more were found, or if the search stopped.
+fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
+    let has_more = stopped || entries.len() > size;
+    entries.truncate(size);
+    AuditPage { entries, has_more }
+}
+
+impl AuditFilter {
+    /// Whether this entry and all before it are too old.
+    fn is_past(&self, entry: &Entry) -> bool {
+        self.since.is_some_and(|since| entry.commit.time < since)
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        let Entry { area, commit, .. } = entry;
+        let actor = actor_id(commit.actor);
+        let is_asked_for =
+            |asked: &Option<String>, id: Option<String>| asked.is_none() || *asked == id;
+        area.feed().is_some()
+            && !self.is_past(entry)
+            && self.until.is_none_or(|until| commit.time < until)
+            && self.areas.as_ref().is_none_or(|areas| areas.contains(area))
+            && is_asked_for(&self.actor, actor)
+            && is_asked_for(&self.id, Some(commit.id.to_string()))
+    }
+}
+
+/// Returns the id of the account or access token.
+pub(crate) fn actor_id(actor: Actor) -> Option<String> {
+    match actor {
+        Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => {
+            Some(id.to_string())
+        }
+        Actor::System | Actor::Anonymous => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{CommandId, CommitSummary, Id, TenantKey};
+
+    use super::*;
+
+    const ADA: Id = Id::from_bytes([1; 16]);
+    const PROJECT: Id = Id::from_bytes([2; 16]);
+
+    fn entry(area: AreaName, time: i64) -> Entry {
+        let commit = CommitSummary {
+            tenant: TenantId::Tenant(TenantKey(Id::from_bytes([9; 16]))),
+            area: area.to_string(),
+            id: PROJECT,
+            revision: 1,
+            command: CommandId(PROJECT),
+            actor: Actor::Account(AccountId(ADA)),
+            time: Time(time),
+            origin: None,
+            events: Vec::new(),
+        };
+        Entry {
+            sequence: 1,
+            area,
+            commit,
+        }
+    }
+
+    fn matches(filter: AuditFilter) -> bool {
+        filter.matches(&entry(AreaName::Project, 10))
+    }
+
+    #[test]
+    fn an_entry_must_meet_all_conditions() {
+        let none = AuditFilter::default;
+        let (ada, other) = (Some(ADA.to_string()), Some(PROJECT.to_string()));
+        let areas = |area| Some(vec![area]);
+        for (expected, filter) in [
+            (true, none()),
+            (
+                true,
+                AuditFilter {
+                    actor: ada.clone(),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    actor: other.clone(),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                AuditFilter {
+                    id: other.clone(),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    id: ada.clone(),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                AuditFilter {
+                    areas: areas(AreaName::Project),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    areas: areas(AreaName::Role),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                AuditFilter {
+                    since: Some(Time(10)),
+                    until: Some(Time(11)),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    since: Some(Time(11)),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    until: Some(Time(10)),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                AuditFilter {
+                    actor: ada,
+                    id: Some("x".to_owned()),
+                    ..none()
+                },
+            ),
+        ] {
+            assert_eq!(matches(filter.clone()), expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn an_area_without_a_feed_is_not_shown() {
+        assert!(!AuditFilter::default().matches(&entry(AreaName::Session, 10)));
+    }
+}

@@ -1,0 +1,225 @@
+//! Members: invite, accept, change roles, remove.
+//!
+//! The domain decides who may give or take which role. The commands carry what it must know: the
+//! caller's permissions and those of the member.
+
+use events_schema::{
+    BuiltInRole, ChallengeId, CommandId, EmailAddress, MemberId, Permissions,
+    member::{self, Command, Status, View},
+    secret::ServerKey,
+    tenant,
+};
+
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        filter::Filter,
+        views::{TenantViews, ViewDocument, Views},
+    },
+    error::Error,
+    identity::{Caller, Membership},
+};
+
+/// Invites, changes and removes members.
+#[derive(Clone, Debug)]
+pub(crate) struct Members {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) secret: ServerKey,
+}
+
+/// An invitation that a link opens.
+struct Invitation {
+    tenant: ViewDocument<tenant::View>,
+    views: TenantViews,
+    member: MemberId,
+    challenge: ChallengeId,
+}
+
+impl Members {
+    /// Invites an address, or sends the invitation again.
+    ///
+    /// # Errors
+    /// `Rejected` if the address belongs to a member, or the role has permissions that the caller
+    /// lacks.
+    pub(crate) async fn invite(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: EmailAddress,
+        role: BuiltInRole,
+    ) -> Result<ViewDocument<View>, Error> {
+        let membership = caller.membership()?;
+        let by_email = Filter::default().is("email", &email)?;
+        let known = membership.views.find::<View>(by_email).await?;
+        let member = known.map_or(MemberId(id.0), |known| known.id);
+        let invite = Command::Invite {
+            email,
+            role,
+            tenant_name: membership.tenant.view.name.clone(),
+        };
+        let request = CommandRequest::new(membership.tenant_id(), member, id, invite);
+        self.send_and_get(caller, membership, request).await
+    }
+
+    /// Accepts the invitation to the caller's own address.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the link is wrong, no longer valid, or for another address.
+    pub(crate) async fn accept(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        token: &str,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let identity = caller.person()?;
+        let invitation = self.open(token).await?;
+        let member = invitation.member;
+        let accept = Command::Accept {
+            challenge: invitation.challenge,
+            account: identity.account_id(),
+            email: identity.account.view.email.clone(),
+        };
+        let revision = self.answer(caller, id, &invitation, accept).await?;
+        let (platform, deadline) = (self.views.platform(), self.commands.deadline());
+        let shown = platform.wait_for::<member::Membership>(member, revision, deadline);
+        if shown.await? {
+            Ok(invitation.tenant)
+        } else {
+            Err(Error::Pending(id))
+        }
+    }
+
+    /// Rejects the invitation to the caller's own address.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the link is wrong, no longer valid, or for another address.
+    pub(crate) async fn reject(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        token: &str,
+    ) -> Result<(), Error> {
+        let email = caller.person()?.account.view.email.clone();
+        let invitation = self.open(token).await?;
+        let challenge = invitation.challenge;
+        let reject = Command::Reject { challenge, email };
+        self.answer(caller, id, &invitation, reject).await?;
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        invitation: &Invitation,
+        payload: Command,
+    ) -> Result<u64, Error> {
+        let views = &invitation.views;
+        let request = CommandRequest::new(views.tenant(), invitation.member, id, payload);
+        let sender = caller.sender();
+        let sent = self.commands.send::<View>(&sender, views, request);
+        sent.await.map_err(|error| error.if_missing(wrong_link))
+    }
+
+    async fn open(&self, token: &str) -> Result<Invitation, Error> {
+        let opened = self.secret.open_invitation_token(token);
+        let (tenant, member, challenge) = opened.ok_or_else(wrong_link)?;
+        let tenant = self.views.platform().get::<tenant::View>(tenant).await?;
+        let tenant = tenant.ok_or_else(wrong_link)?;
+        Ok(Invitation {
+            views: self.views.of(&tenant)?,
+            tenant,
+            member,
+            challenge,
+        })
+    }
+
+    /// Changes the built-in role of a member.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
+    /// or the member or the role has permissions that the caller lacks.
+    pub(crate) async fn change_role(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        member: MemberId,
+        role: BuiltInRole,
+        expected: Option<u64>,
+    ) -> Result<ViewDocument<View>, Error> {
+        let membership = caller.membership()?;
+        let member_holds = permissions_of(membership, member).await?;
+        let change = Command::ChangeRole {
+            role,
+            member_holds: member_holds.ok_or(Error::NotFound)?,
+            other_owner: other_owner(&membership.views, member).await?,
+        };
+        let request = CommandRequest::new(membership.tenant_id(), member, id, change);
+        self.send_and_get(caller, membership, request.expecting(expected))
+            .await
+    }
+
+    /// Removes a member, or withdraws an invitation.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
+    /// or the member is not the caller and has permissions that the caller lacks.
+    pub(crate) async fn remove(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        member: MemberId,
+    ) -> Result<(), Error> {
+        let membership = caller.membership()?;
+        // The domain also decides on a missing member: without the permission to remove members,
+        // the answer must not tell whether one exists.
+        let member_holds = permissions_of(membership, member).await?;
+        let remove = Command::Remove {
+            member_holds: member_holds.unwrap_or_default(),
+            other_owner: other_owner(&membership.views, member).await?,
+        };
+        let request = CommandRequest::new(membership.tenant_id(), member, id, remove);
+        let (sender, views) = (caller.sender(), &membership.views);
+        let sent = self.commands.send::<View>(&sender, views, request);
+        sent.await.map(|_revision| ())
+    }
+
+    async fn send_and_get(
+        &self,
+        caller: &Caller,
+        membership: &Membership,
+        request: CommandRequest<member::Area>,
+    ) -> Result<ViewDocument<View>, Error> {
+        let sender = caller.sender();
+        let sent = self
+            .commands
+            .send_and_get(&sender, &membership.views, request);
+        sent.await
+    }
+}
+
+fn wrong_link() -> Error {
+    Error::input(
+        "token",
+        "The invitation is for another address, or no longer valid.",
+    )
+}
+
+/// Returns what a member holds by all roles; `None` if there is no such member.
+async fn permissions_of(
+    membership: &Membership,
+    member: MemberId,
+) -> Result<Option<Permissions>, Error> {
+    let found = membership.views.get::<View>(member).await?;
+    Ok(found.map(|found| membership.roles.of_member(&found.view)))
+}
+
+/// Finds another owner, who keeps the tenant from losing its last one.
+async fn other_owner(views: &TenantViews, member: MemberId) -> Result<Option<MemberId>, Error> {
+    let owner = Filter::default()
+        .is("role", BuiltInRole::Owner)?
+        .is("status", Status::Accepted)?
+        .except(member);
+    Ok(views.find::<View>(owner).await?.map(|found| found.id))
+}

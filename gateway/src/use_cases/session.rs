@@ -1,0 +1,222 @@
+//! Logging in and out, and the sessions of the caller.
+
+use std::time::Duration;
+
+use events_schema::{
+    CommandId, EmailAddress, SessionId, TenantId, account,
+    session::{self, Command},
+};
+
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        filter::{Filter, Sort},
+        views::{ViewDocument, Views},
+    },
+    clock::now,
+    error::Error,
+    identity::{
+        Caller, caller::new_command_id, cookie::SessionToken, login_throttle::LoginThrottle,
+        passwords::Passwords,
+    },
+};
+
+/// Sessions that are listed at once: more than anybody has devices.
+const MAX_LISTED: i64 = 100;
+
+/// The one refusal of a login. An answer of its own for an address that is not verified would tell
+/// a client who has just tried to register with it whether it was free.
+const LOGIN_REFUSED: Error = Error::Unauthenticated(
+    "The e-mail address or the password is wrong, or the address is not verified yet.",
+);
+
+/// Starts, lists and revokes sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) passwords: Passwords,
+    pub(crate) logins: LoginThrottle,
+}
+
+/// A session that was just started.
+pub(crate) struct Started {
+    /// The secret that only the client keeps.
+    pub(crate) token: SessionToken,
+    pub(crate) session: ViewDocument<session::View>,
+}
+
+impl Sessions {
+    /// Logs in by address and password, and revokes the session that the request came with. Each
+    /// login starts a new session, since the token is random and shown once.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if the login is refused; `RateLimited` after too many failures.
+    pub(crate) async fn log_in(
+        &self,
+        caller: &Caller,
+        email: &EmailAddress,
+        password: String,
+    ) -> Result<(ViewDocument<account::View>, Started), Error> {
+        let account = self.check_password(email, password).await?;
+        let started = self.start(caller, &account).await?;
+        self.revoke_previous(caller).await;
+        Ok((account, started))
+    }
+
+    /// An unknown address costs the same work and gets the same answer as a wrong password.
+    async fn check_password(
+        &self,
+        email: &EmailAddress,
+        password: String,
+    ) -> Result<ViewDocument<account::View>, Error> {
+        self.logins.begin(email).await?;
+        let by_email = Filter::default().is("email", email)?;
+        let account = self
+            .views
+            .platform()
+            .find::<account::View>(by_email)
+            .await?;
+        let hash = account.as_ref().map(|account| &account.view.password_hash);
+        let matches = self.passwords.matches(password, hash).await?;
+        let account = account.filter(|account| matches && account.view.verified);
+        let account = account.ok_or(LOGIN_REFUSED)?;
+        self.logins.clear(email).await;
+        Ok(account)
+    }
+
+    /// Starts a session for a client that has just proved to own the account.
+    ///
+    /// # Errors
+    /// If the command is rejected or not known to be decided.
+    pub(crate) async fn start(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+    ) -> Result<Started, Error> {
+        let token = SessionToken::mint()?;
+        let start = Command::Start {
+            account: account.id,
+            epoch: account.view.epoch,
+            device: caller.origin.device.clone(),
+        };
+        let request = request(token.session_id(), new_command_id()?, start);
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let session = self.commands.send_and_get(&sender, &platform, request);
+        let session = session.await?;
+        Ok(Started { token, session })
+    }
+
+    /// A login replaces the session that the request came with. The login stands even if that
+    /// fails.
+    async fn revoke_previous(&self, caller: &Caller) {
+        let revoked = async { self.log_out(caller, new_command_id()?).await };
+        if let Err(error) = revoked.await {
+            let request_id = caller.trace;
+            tracing::warn!(%request_id, ?error, "the session before a login was not revoked");
+        }
+    }
+
+    /// Revokes the session that the request came with, if there is one and it is still valid.
+    ///
+    /// # Errors
+    /// If the command is not known to be decided.
+    pub(crate) async fn log_out(&self, caller: &Caller, command: CommandId) -> Result<(), Error> {
+        let Some(identity) = &caller.identity else {
+            return Ok(());
+        };
+        let Some(session) = identity.session() else {
+            return Ok(());
+        };
+        let account = identity.account_id();
+        let request = request(session, command, Command::End { account });
+        match self.send(caller, request).await {
+            // The session has ended before.
+            Err(Error::Rejected(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Revokes one of the caller's sessions. Returns whether the request came with it.
+    ///
+    /// # Errors
+    /// `NotFound` if the session does not exist or belongs to another account.
+    pub(crate) async fn revoke(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        id: SessionId,
+    ) -> Result<bool, Error> {
+        let identity = caller.person()?;
+        let account = identity.account_id();
+        let session = self.views.platform().get::<session::View>(id).await?;
+        if session.is_none_or(|session| session.view.account != account) {
+            return Err(Error::NotFound);
+        }
+        self.send(caller, request(id, command, Command::End { account }))
+            .await?;
+        Ok(Some(id) == identity.session())
+    }
+
+    /// Revokes all of the caller's sessions.
+    ///
+    /// # Errors
+    /// If the command is rejected or not known to be decided.
+    pub(crate) async fn revoke_all(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
+        let account = caller.person()?.account_id();
+        let revoke = account::Command::RevokeSessions;
+        let request = CommandRequest::new(TenantId::Platform, account, id, revoke);
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sent = self
+            .commands
+            .send::<account::View>(&sender, &platform, request);
+        sent.await.map(|_revision| ())
+    }
+
+    /// Lists the caller's valid sessions, the latest first, at most 100.
+    ///
+    /// # Errors
+    /// If the views cannot be read.
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<ViewDocument<session::View>>, Error> {
+        let identity = caller.person()?;
+        let (epoch, now) = (identity.account.view.epoch, now());
+        // Expired sessions must not use up the limit.
+        let oldest_use = now.0 - millis(session::IDLE);
+        let filter = Filter::default()
+            .is("account", identity.account_id())?
+            .is("epoch", epoch)?
+            .greater_than("last_used_at", oldest_use);
+        let sort = Sort {
+            field: "started_at",
+            descending: true,
+        };
+        let platform = self.views.platform();
+        let found = platform.list::<session::View>(filter, sort, false, MAX_LISTED);
+        let mut sessions = found.await?;
+        sessions.retain(|session| session.view.is_valid(now, epoch));
+        Ok(sessions)
+    }
+
+    async fn send(
+        &self,
+        caller: &Caller,
+        request: CommandRequest<session::Area>,
+    ) -> Result<(), Error> {
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sent = self
+            .commands
+            .send::<session::View>(&sender, &platform, request);
+        sent.await.map(|_revision| ())
+    }
+}
+
+fn request(id: SessionId, command: CommandId, payload: Command) -> CommandRequest<session::Area> {
+    CommandRequest::new(TenantId::Platform, id, command, payload)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

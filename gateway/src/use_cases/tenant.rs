@@ -1,0 +1,274 @@
+//! Tenants: create, change, delete and find them.
+
+use std::collections::HashMap;
+
+use events_schema::{
+    CommandId, HostName, Id, Name, Placement, Slug, TenantId, TenantKey,
+    member::{self, Membership},
+    tenant::{self, Command, Settings, founder_id},
+};
+
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        filter::Filter,
+        views::{ViewDocument, Views},
+    },
+    config::Strategy,
+    error::Error,
+    identity::Caller,
+    use_cases::list::{FilterBy, List, Listed, OrderBy, Page, Selection, read},
+};
+
+/// All tenants.
+pub(crate) const TENANTS: List<tenant::View> = List::new(&[], &[BY_CREATION]);
+const BY_CREATION: OrderBy<tenant::View> = OrderBy::field("created_at");
+
+/// The tenants of one account.
+pub(crate) const MEMBERSHIPS: List<Membership> = List::within(ACCOUNT, &[BY_START]);
+const ACCOUNT: FilterBy<Membership> = FilterBy::field("account");
+const BY_START: OrderBy<Membership> = OrderBy::field("since");
+
+/// Creates, changes and finds tenants.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenants {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    /// Where the views of new tenants are stored.
+    pub(crate) strategy: Strategy,
+    /// The MongoDB hosts that a new tenant may choose.
+    pub(crate) hosts: Vec<HostName>,
+}
+
+/// The data of a new tenant.
+pub(crate) struct NewTenant {
+    pub(crate) name: Name,
+    pub(crate) slug: Slug,
+    pub(crate) plan: Option<Id>,
+    /// Where the creator wants the views to be stored.
+    pub(crate) placement: Option<Placement>,
+}
+
+/// The change of a tenant. What is `None` stays as it is.
+pub(crate) struct TenantUpdate {
+    pub(crate) name: Option<Name>,
+    pub(crate) slug: Option<Slug>,
+    pub(crate) settings: Option<Settings>,
+    /// The revision that the client has seen, if it named one.
+    pub(crate) expected: Option<u64>,
+}
+
+impl Tenants {
+    /// Creates a tenant. The caller becomes its first owner.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        new: NewTenant,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let identity = caller.person()?;
+        let create = Command::Create {
+            name: new.name,
+            slug: new.slug,
+            owner: identity.account_id(),
+            email: identity.account.view.email.clone(),
+            plan: new.plan,
+            placement: self.placement(new.placement)?,
+        };
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = request(TenantKey(id.0), id, create);
+        let tenant = self.commands.send_and_get(&sender, &platform, request);
+        let tenant = tenant.await?;
+        if self.founder_is_shown(&tenant).await? {
+            Ok(tenant)
+        } else {
+            Err(Error::Pending(id))
+        }
+    }
+
+    /// Waits until the founder is a member. A reaction takes care of that, and the client must be
+    /// able to go on at once.
+    async fn founder_is_shown(&self, tenant: &ViewDocument<tenant::View>) -> Result<bool, Error> {
+        let (founder, deadline) = (founder_id(tenant.id), self.commands.deadline());
+        let (views, platform) = (self.views.of(tenant)?, self.views.platform());
+        let member = views.wait_for::<member::View>(founder, 1, deadline).await?;
+        let membership = platform
+            .wait_for::<Membership>(founder, 1, deadline)
+            .await?;
+        Ok(member && membership)
+    }
+
+    fn placement(&self, wanted: Option<Placement>) -> Result<Placement, Error> {
+        match (self.strategy, wanted) {
+            (Strategy::Shared | Strategy::Hybrid, None) => Ok(Placement::Shared),
+            (Strategy::Database, None) => Ok(Placement::Database { host: None }),
+            (Strategy::Shared | Strategy::Database, Some(_)) => Err(Error::input(
+                "database",
+                "The operator decides where tenants are stored; leave database out.",
+            )),
+            (Strategy::Hybrid, Some(Placement::Database { host: Some(host) }))
+                if !self.hosts.contains(&host) =>
+            {
+                Err(Error::input(
+                    "host",
+                    "host must be one of the operator's hosts.",
+                ))
+            }
+            (Strategy::Hybrid, Some(wanted)) => Ok(wanted),
+        }
+    }
+
+    /// Changes the tenant that the request names.
+    ///
+    /// # Errors
+    /// `Rejected` if the slug is taken or the revision is another one.
+    pub(crate) async fn update(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        update: TenantUpdate,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let expected = update.expected;
+        let update = Command::Update {
+            name: update.name,
+            slug: update.slug,
+            settings: update.settings,
+        };
+        let request = request(caller.membership()?.tenant.id, id, update);
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sent = self
+            .commands
+            .send_and_get(&sender, &platform, request.expecting(expected));
+        sent.await
+    }
+
+    /// Deletes the tenant that the request names.
+    ///
+    /// # Errors
+    /// `Rejected` if the slug is not the tenant's.
+    pub(crate) async fn delete(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        slug: Slug,
+    ) -> Result<(), Error> {
+        let request = request(caller.membership()?.tenant.id, id, Command::Delete { slug });
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sent = self
+            .commands
+            .send::<tenant::View>(&sender, &platform, request);
+        sent.await.map(|_revision| ())
+    }
+
+    /// Finds a tenant that the caller is a member of.
+    ///
+    /// # Errors
+    /// `NotFound` if the tenant does not exist or the caller is not a member.
+    pub(crate) async fn get(
+        &self,
+        caller: &Caller,
+        id: TenantKey,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let tenant = self.views.platform().get(id).await?;
+        self.own(caller, tenant).await
+    }
+
+    /// Finds a tenant that the caller is a member of, by its slug.
+    ///
+    /// # Errors
+    /// `NotFound` if the tenant does not exist or the caller is not a member.
+    pub(crate) async fn get_by_slug(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let tenant = self.by_slug(slug).await?;
+        self.own(caller, tenant).await
+    }
+
+    async fn own(
+        &self,
+        caller: &Caller,
+        tenant: Option<ViewDocument<tenant::View>>,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let account = caller.person()?.account_id();
+        let tenant = tenant.ok_or(Error::NotFound)?;
+        let membership = Filter::default()
+            .is("account", account)?
+            .is("tenant", TenantId::Tenant(tenant.id))?;
+        let membership = self.views.platform().find::<Membership>(membership).await?;
+        membership.map(|_| tenant).ok_or(Error::NotFound)
+    }
+
+    /// Whether no tenant has this slug now.
+    ///
+    /// # Errors
+    /// If the views cannot be read.
+    pub(crate) async fn is_available(&self, slug: &Slug) -> Result<bool, Error> {
+        Ok(self.by_slug(slug).await?.is_none())
+    }
+
+    async fn by_slug(&self, slug: &Slug) -> Result<Option<ViewDocument<tenant::View>>, Error> {
+        let filter = Filter::default().is("slug", slug)?;
+        self.views.platform().find(filter).await
+    }
+
+    /// Lists the caller's tenants, in the order in which they became a member.
+    ///
+    /// # Errors
+    /// `BadUserInput` if there is no such page.
+    pub(crate) async fn list_own(
+        &self,
+        caller: &Caller,
+        page: &Page,
+        count: bool,
+    ) -> Result<Listed<tenant::View>, Error> {
+        let account = caller.person()?.account_id();
+        let platform = self.views.platform();
+        let selection = Selection::of(&MEMBERSHIPS).is(&ACCOUNT, Some(account))?;
+        let memberships = read(&platform, selection, page, count).await?;
+        let keys = memberships.documents.iter();
+        let keys = keys.filter_map(|(_, found)| tenant_key(&found.view));
+        let tenants = platform.get_all::<tenant::View>(keys).await?;
+        let mut tenants: HashMap<_, _> = tenants.into_iter().map(|one| (one.id, one)).collect();
+        // A tenant that was deleted meanwhile is skipped.
+        let documents = memberships.documents.into_iter();
+        let documents = documents.filter_map(|(cursor, found)| {
+            Some((cursor, tenants.remove(&tenant_key(&found.view)?)?))
+        });
+        Ok(Listed {
+            documents: documents.collect(),
+            has_previous: memberships.has_previous,
+            has_next: memberships.has_next,
+            total: memberships.total,
+        })
+    }
+
+    /// Lists all tenants, the latest first.
+    ///
+    /// # Errors
+    /// `BadUserInput` if there is no such page.
+    pub(crate) async fn list_all(
+        &self,
+        page: &Page,
+        count: bool,
+    ) -> Result<Listed<tenant::View>, Error> {
+        let selection = Selection::of(&TENANTS).sorted_by(&BY_CREATION, true)?;
+        read(&self.views.platform(), selection, page, count).await
+    }
+}
+
+/// A tenant's commits are in its own log, though its view belongs to the platform.
+fn request(tenant: TenantKey, id: CommandId, payload: Command) -> CommandRequest<tenant::Area> {
+    CommandRequest::new(TenantId::Tenant(tenant), tenant, id, payload)
+}
+
+fn tenant_key(membership: &Membership) -> Option<TenantKey> {
+    match membership.tenant {
+        TenantId::Platform => None,
+        TenantId::Tenant(key) => Some(key),
+    }
+}

@@ -1,0 +1,95 @@
+//! The table of areas: what runs each of them. The only one; everything else visits it.
+
+use events_schema::{self as schema, AreaName, View};
+
+use crate::{
+    aggregate::Aggregate,
+    domain,
+    effect::{Effect, send_mail::SendMail},
+    reaction::{Reaction, account_mail::AccountMail, founder::Founder, member_mail::MemberMail},
+};
+
+/// Sees everything that runs an area.
+pub trait Visitor {
+    fn commands<A: Aggregate>(&mut self) {}
+    fn view<V: View>(&mut self) {}
+    fn reaction<R: Reaction>(&mut self) {}
+    fn effect<E: Effect>(&mut self) {}
+}
+
+/// Shows an area's parts to a visitor. A reaction or effect belongs to the area whose events it
+/// reads.
+pub fn visit(area: AreaName, to: &mut impl Visitor) {
+    match area {
+        AreaName::AccessToken => {
+            plain::<domain::access_token::AccessToken, schema::access_token::View>(to);
+        }
+        AreaName::Account => {
+            plain::<domain::account::Account, schema::account::View>(to);
+            to.reaction::<AccountMail>();
+        }
+        AreaName::Email => {
+            plain::<domain::email::Email, schema::email::View>(to);
+            to.effect::<SendMail>();
+        }
+        AreaName::Member => {
+            plain::<domain::member::Member, schema::member::View>(to);
+            to.view::<schema::member::Membership>();
+            to.reaction::<MemberMail>();
+        }
+        AreaName::Project => plain::<domain::project::Project, schema::project::View>(to),
+        AreaName::Role => plain::<domain::role::Roles, schema::role::View>(to),
+        AreaName::Session => plain::<domain::session::Session, schema::session::View>(to),
+        AreaName::Task => plain::<domain::task::Task, schema::task::View>(to),
+        AreaName::Tenant => {
+            plain::<domain::tenant::Tenant, schema::tenant::View>(to);
+            to.reaction::<Founder>();
+        }
+    }
+}
+
+/// An area with commands and one view.
+fn plain<A: Aggregate, V: View<Area = A::Area>>(visitor: &mut impl Visitor) {
+    visitor.commands::<A>();
+    visitor.view::<V>();
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{Area as _, Home};
+
+    use super::*;
+
+    /// The areas that a row names, and its views.
+    #[derive(Default)]
+    struct Row {
+        areas: Vec<AreaName>,
+        views: Vec<(&'static str, Home)>,
+    }
+
+    impl Visitor for Row {
+        fn commands<A: Aggregate>(&mut self) {
+            self.areas.push(A::Area::NAME);
+        }
+        fn view<V: View>(&mut self) {
+            self.areas.push(V::Area::NAME);
+            self.views.push((V::NAME, V::HOME));
+        }
+        fn reaction<R: Reaction>(&mut self) {
+            self.areas.push(R::Source::NAME);
+        }
+        fn effect<E: Effect>(&mut self) {
+            self.areas.push(crate::effect::AreaOf::<E>::NAME);
+        }
+    }
+
+    #[test]
+    fn each_row_has_all_views_of_its_area_and_no_part_of_another() {
+        for area in AreaName::ALL.iter().copied() {
+            let mut row = Row::default();
+            visit(area, &mut row);
+            assert!(row.areas.iter().all(|found| *found == area), "{area}");
+            assert_eq!(row.views, area.views(), "{area}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Decodes messages. A message whose subject and body disagree is never handled.
+
+use anyhow::{Context as _, ensure};
+use events_schema::{Area, Command, Commit, Subject};
+
+const DISAGREE: &str = "the subject and the body disagree";
+
+/// Decodes a command of area `A`.
+///
+/// # Errors
+/// If no retry can help: the message goes to DEAD.
+pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command<A>> {
+    let expected = Subject::parse(subject).context("the subject")?;
+    let command: Command<A> = serde_json::from_slice(payload).context("the body")?;
+    let agree = command.area == A::NAME && command.subject()? == expected;
+    ensure!(agree, DISAGREE);
+    Ok(command)
+}
+
+/// Decodes a commit of area `A`.
+///
+/// # Errors
+/// If no retry can help: the message goes to DEAD.
+pub fn commit<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<A>> {
+    let expected = Subject::parse(subject).context("the subject")?;
+    let commit: Commit<A> = serde_json::from_slice(payload).context("the body")?;
+    let agree = commit.area == A::NAME && commit.subject() == expected;
+    ensure!(agree, DISAGREE);
+    Ok(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AreaName, project};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "00112233445566778899aabbccddeeff";
+
+    fn commit_as(field: &str, value: Value) -> anyhow::Result<Commit<project::Area>> {
+        let mut body = json!({
+            "tenant": "platform", "area": "project", "id": ID, "revision": 1, "command": ID,
+            "actor": { "kind": "system" }, "time": 0, "events": [{ "type": "deleted" }],
+        });
+        body[field] = value;
+        let subject = format!("evt.platform.project.{ID}");
+        commit(&subject, body.to_string().as_bytes())
+    }
+
+    fn command_as(field: &str, value: Value) -> anyhow::Result<Command<project::Area>> {
+        let mut body = json!({
+            "id": ID, "tenant": "platform", "area": "project", "aggregate": ID,
+            "actor": { "kind": "system" }, "time": 0, "payload": { "type": "delete" },
+        });
+        body[field] = value;
+        command("cmd.platform.project.delete", body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_commit_that_disagrees_with_its_subject_is_refused() {
+        assert!(commit_as("revision", json!(2)).is_ok());
+        for (field, value) in [
+            ("tenant", json!(ID)),
+            ("area", json!(AreaName::Role)),
+            ("id", json!("ffeeddccbbaa99887766554433221100")),
+        ] {
+            assert!(commit_as(field, value).is_err(), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_disagrees_with_its_subject_is_refused() {
+        assert!(command_as("time", json!(2)).is_ok());
+        for (field, value) in [
+            ("tenant", json!(ID)),
+            ("area", json!(AreaName::Role)),
+            ("payload", json!({ "type": "update" })),
+        ] {
+            assert!(command_as(field, value).is_err(), "{field}");
+        }
+    }
+}

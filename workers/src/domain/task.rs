@@ -1,0 +1,236 @@
+//! Tasks: created, changed, deleted. Their author may change them, and so may holders of a
+//! permission.
+
+use events_schema::{
+    AccountId, Name, Permission, Reject, RejectionKind, Time,
+    task::{Area, Command, DELETE, Event, UPDATE},
+};
+use serde::Serialize;
+
+use crate::aggregate::{Aggregate, Decision, Facts};
+
+/// One task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Task {
+    /// No event yet.
+    #[default]
+    Absent,
+    Open {
+        title: Name,
+        done: bool,
+        author: AccountId,
+    },
+    /// Never used again.
+    Deleted,
+}
+
+/// The reasons to reject a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    #[error("The task does not exist.")]
+    NotFound,
+    #[error("The task already exists.")]
+    AlreadyExists,
+    #[error("Only its author may change the task, or somebody who may change the tasks of others.")]
+    NotYours,
+}
+
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists => RejectionKind::Conflict,
+            Self::NotYours => RejectionKind::Forbidden,
+        }
+    }
+}
+
+impl Aggregate for Task {
+    type Area = Area;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        match (self, command) {
+            (
+                Self::Absent,
+                Command::Create {
+                    project,
+                    title,
+                    author,
+                },
+            ) => Ok(Decision::events(vec![Event::Created {
+                project: *project,
+                title: title.clone(),
+                author: *author,
+            }])),
+            (Self::Absent | Self::Deleted, _) => Err(Rejection::NotFound),
+            (Self::Open { .. }, Command::Create { .. }) => Err(Rejection::AlreadyExists),
+            (
+                Self::Open {
+                    title: old_title,
+                    done: old_done,
+                    author,
+                },
+                Command::Update { title, done },
+            ) => {
+                own_or(*author, UPDATE, facts)?;
+                let title = title.as_ref().unwrap_or(old_title);
+                let done = done.unwrap_or(*old_done);
+                if (title, done) == (old_title, *old_done) {
+                    return Ok(Decision::unchanged());
+                }
+                let title = title.clone();
+                Ok(Decision::events(vec![Event::Updated { title, done }]))
+            }
+            (Self::Open { author, .. }, Command::Delete) => {
+                own_or(*author, DELETE, facts)?;
+                Ok(Decision::events(vec![Event::Deleted]))
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &Event, _at: Time) {
+        match (&mut *self, event) {
+            (_, Event::Created { title, author, .. }) => {
+                *self = Self::Open {
+                    title: title.clone(),
+                    done: false,
+                    author: *author,
+                };
+            }
+            (
+                Self::Open { title, done, .. },
+                Event::Updated {
+                    title: new,
+                    done: now,
+                },
+            ) => {
+                *title = new.clone();
+                *done = *now;
+            }
+            (Self::Absent | Self::Deleted, Event::Updated { .. }) => {}
+            (_, Event::Deleted) => *self = Self::Deleted,
+        }
+    }
+}
+
+fn own_or(author: AccountId, permission: Permission, facts: &Facts<Area>) -> Result<(), Rejection> {
+    if facts.is_own_or_holds(author, permission) {
+        Ok(())
+    } else {
+        Err(Rejection::NotYours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AccessTokenId, Actor, BuiltInRole, Id, ProjectId};
+
+    use super::*;
+    use crate::domain::testing::{Given, When, given};
+
+    const PROJECT: ProjectId = ProjectId(Id::from_bytes([1; 16]));
+    const ADA: AccountId = AccountId(Id::from_bytes([2; 16]));
+    const EVE: AccountId = AccountId(Id::from_bytes([3; 16]));
+
+    fn title(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+    fn create() -> Command {
+        Command::Create {
+            project: PROJECT,
+            title: title("Oil it"),
+            author: ADA,
+        }
+    }
+    fn created() -> Event {
+        Event::Created {
+            project: PROJECT,
+            title: title("Oil it"),
+            author: ADA,
+        }
+    }
+    fn rename(text: &str) -> Command {
+        Command::Update {
+            title: Some(title(text)),
+            done: None,
+        }
+    }
+    fn finish() -> Command {
+        Command::Update {
+            title: None,
+            done: Some(true),
+        }
+    }
+    fn updated(text: &str, done: bool) -> Event {
+        Event::Updated {
+            title: title(text),
+            done,
+        }
+    }
+    fn task(more: impl IntoIterator<Item = Event>) -> Given<Task> {
+        given([created()].into_iter().chain(more))
+    }
+    fn by_ada(given: &Given<Task>, command: Command) -> When<Task> {
+        given.when(command).by(Actor::Account(ADA))
+    }
+
+    #[test]
+    fn a_task_is_created_once() {
+        given::<Task>([]).when(create()).then([created()]);
+        task([]).when(create()).rejects(Rejection::AlreadyExists);
+    }
+
+    #[test]
+    fn its_author_changes_a_task() {
+        by_ada(&task([]), rename("Oil the engine")).then([updated("Oil the engine", false)]);
+        by_ada(&task([]), finish()).then([updated("Oil it", true)]);
+    }
+
+    #[test]
+    fn an_update_to_the_present_state_changes_nothing() {
+        by_ada(&task([updated("Oil it", true)]), finish()).changes_nothing();
+        by_ada(&task([]), rename("Oil it")).changes_nothing();
+    }
+
+    #[test]
+    fn its_author_deletes_a_task_once() {
+        by_ada(&task([]), Command::Delete).then([Event::Deleted]);
+        by_ada(&task([Event::Deleted]), Command::Delete).rejects(Rejection::NotFound);
+    }
+
+    #[test]
+    fn others_need_a_permission() {
+        for command in [finish(), Command::Delete] {
+            let by_eve = |role| {
+                let when = task([]).when(command.clone()).by(Actor::Account(EVE));
+                when.holding(role)
+            };
+            by_eve(BuiltInRole::Developer).rejects(Rejection::NotYours);
+            assert!(by_eve(BuiltInRole::Admin).decide().is_ok());
+        }
+    }
+
+    #[test]
+    fn an_access_token_is_nobodys_author() {
+        let token = Actor::AccessToken(AccessTokenId(ADA.0));
+        let when = task([]).when(finish()).by(token);
+        when.rejects(Rejection::NotYours);
+    }
+
+    #[test]
+    fn a_missing_task_cannot_be_changed() {
+        for command in [finish(), Command::Delete] {
+            by_ada(&given([]), command).rejects(Rejection::NotFound);
+        }
+        by_ada(&task([Event::Deleted]), create()).rejects(Rejection::NotFound);
+    }
+
+    #[test]
+    fn every_event_is_accepted_in_every_state() {
+        given::<Task>([updated("Oil it", true)]).is(&Task::Absent);
+        let late = [Event::Deleted, updated("Oil it", true), Event::Deleted];
+        task(late).is(&Task::Deleted);
+    }
+}

@@ -1,0 +1,270 @@
+use events_schema::{AccountId, EmailAddress, HostName, Id, SettingKey, SettingValue};
+
+use super::*;
+use crate::domain::testing::{Given, OWN, given};
+
+const OTHER: Id = Id::from_bytes([5; 16]);
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+fn slug(text: &str) -> Slug {
+    Slug::parse(text).unwrap()
+}
+fn claim(text: &str) -> Claim {
+    Claim::slug(&slug(text))
+}
+fn ada() -> EmailAddress {
+    EmailAddress::parse("ada@example.com").unwrap()
+}
+fn host(name: &str) -> Placement {
+    Placement::Database {
+        host: Some(HostName::parse(name).unwrap()),
+    }
+}
+fn settings(count: usize) -> Settings {
+    let key = |at: usize| SettingKey::parse(&at.to_string()).unwrap();
+    let value = SettingValue::parse("x").unwrap();
+    (0..count).map(|at| (key(at), value.clone())).collect()
+}
+fn create() -> Command {
+    Command::Create {
+        name: name("Acme"),
+        slug: slug("acme"),
+        owner: AccountId(OTHER),
+        email: ada(),
+        plan: Some(OTHER),
+        placement: Placement::Shared,
+    }
+}
+fn created() -> Event {
+    Event::Created {
+        name: name("Acme"),
+        slug: slug("acme"),
+        owner: AccountId(OTHER),
+        email: ada(),
+        plan: Some(OTHER),
+        placement: Placement::Shared,
+    }
+}
+fn update(name: Option<&str>, slug: Option<&str>, settings: Option<Settings>) -> Command {
+    Command::Update {
+        name: name.map(self::name),
+        slug: slug.map(self::slug),
+        settings,
+    }
+}
+fn rename(to: &str) -> Command {
+    update(Some(to), None, None)
+}
+fn set(settings: Settings) -> Command {
+    update(None, None, Some(settings))
+}
+fn updated(to: &str, to_slug: &str, settings: Settings) -> Event {
+    Event::Updated {
+        name: name(to),
+        slug: slug(to_slug),
+        settings,
+    }
+}
+fn delete(text: &str) -> Command {
+    Command::Delete { slug: slug(text) }
+}
+fn begin_move(to: Placement) -> Command {
+    Command::BeginMove { to }
+}
+fn move_begun(to: Placement) -> Event {
+    Event::MoveBegun { to }
+}
+fn absent() -> Given<Tenant> {
+    given([])
+}
+fn tenant() -> Given<Tenant> {
+    given([created()])
+}
+fn deleted() -> Given<Tenant> {
+    given([created(), Event::Deleted])
+}
+fn moving() -> Given<Tenant> {
+    given([created(), move_begun(host("eu"))])
+}
+
+#[test]
+fn a_tenant_is_created_and_takes_its_slug() {
+    absent().when(create()).decides(Decision {
+        take: vec![claim("acme")],
+        ..Decision::events(vec![created()])
+    });
+}
+
+#[test]
+fn a_tenant_is_created_only_once() {
+    tenant().when(create()).rejects(Rejection::AlreadyExists);
+}
+
+#[test]
+fn a_slug_belongs_to_one_tenant() {
+    let when = absent().when(create()).while_held(claim("acme"), OTHER);
+    when.rejects(Rejection::SlugTaken);
+    let change = update(None, Some("apex"), None);
+    let when = tenant().when(change).while_held(claim("apex"), OTHER);
+    when.rejects(Rejection::SlugTaken);
+}
+
+#[test]
+fn a_new_slug_is_taken_and_the_old_one_released() {
+    let change = update(Some("Apex"), Some("apex"), None);
+    tenant().when(change).decides(Decision {
+        take: vec![claim("apex")],
+        release: vec![claim("acme")],
+        ..Decision::events(vec![updated("Apex", "apex", settings(0))])
+    });
+}
+
+#[test]
+fn the_present_slug_is_not_taken_again() {
+    let change = update(None, Some("acme"), Some(settings(2)));
+    let when = tenant().when(change).while_held(claim("acme"), OWN);
+    let expected = updated("Acme", "acme", settings(2));
+    when.decides(Decision::events(vec![expected]));
+}
+
+#[test]
+fn an_absent_field_stays_as_it_is() {
+    let before = updated("Acme", "acme", settings(2));
+    let after = updated("Apex", "acme", settings(2));
+    tenant().and([before]).when(rename("Apex")).then([after]);
+}
+
+#[test]
+fn an_update_to_the_present_values_changes_nothing() {
+    let same = update(Some("Acme"), Some("acme"), Some(settings(0)));
+    for command in [update(None, None, None), same] {
+        let when = tenant().when(command).while_held(claim("acme"), OWN);
+        when.changes_nothing();
+    }
+}
+
+#[test]
+fn the_number_of_settings_is_limited() {
+    let full = settings(MAX_SETTINGS);
+    let expected = updated("Acme", "acme", full.clone());
+    tenant().when(set(full)).then([expected]);
+    let when = tenant().when(set(settings(MAX_SETTINGS + 1)));
+    when.rejects(Rejection::TooManySettings);
+}
+
+#[test]
+fn a_lowered_limit_of_settings_does_not_prevent_a_new_name() {
+    let many = settings(MAX_SETTINGS + 1);
+    let before = updated("Acme", "acme", many.clone());
+    let after = updated("Apex", "acme", many);
+    tenant().and([before]).when(rename("Apex")).then([after]);
+}
+
+#[test]
+fn a_deleted_tenant_releases_its_present_slug() {
+    let renamed = tenant().and([updated("Acme", "apex", settings(0))]);
+    renamed.when(delete("apex")).decides(Decision {
+        release: vec![claim("apex")],
+        ..Decision::events(vec![Event::Deleted])
+    });
+}
+
+#[test]
+fn only_its_present_slug_deletes_a_tenant() {
+    let renamed = tenant().and([updated("Acme", "apex", settings(0))]);
+    renamed.when(delete("acme")).rejects(Rejection::SlugDiffers);
+}
+
+fn commands_to_an_open_tenant() -> [Command; 5] {
+    [
+        rename("Apex"),
+        delete("acme"),
+        begin_move(host("eu")),
+        Command::FinishMove,
+        Command::AbandonMove,
+    ]
+}
+
+#[test]
+fn a_tenant_that_does_not_exist_is_not_changed() {
+    for command in commands_to_an_open_tenant() {
+        absent().when(command).rejects(Rejection::NotFound);
+    }
+}
+
+#[test]
+fn a_deleted_tenant_accepts_no_command() {
+    for command in commands_to_an_open_tenant().into_iter().chain([create()]) {
+        deleted().when(command).rejects(Rejection::NotFound);
+    }
+}
+
+#[test]
+fn a_move_begins() {
+    let when = tenant().when(begin_move(host("eu")));
+    when.then([move_begun(host("eu"))]);
+}
+
+#[test]
+fn beginning_a_move_again_changes_nothing() {
+    moving().when(begin_move(host("eu"))).changes_nothing();
+}
+
+#[test]
+fn a_move_is_finished_or_abandoned() {
+    moving()
+        .when(Command::FinishMove)
+        .then([Event::MoveFinished]);
+    moving()
+        .when(Command::AbandonMove)
+        .then([Event::MoveAbandoned]);
+}
+
+#[test]
+fn a_moving_tenant_begins_no_other_move() {
+    for to in [host("us"), Placement::Shared] {
+        moving().when(begin_move(to)).rejects(Rejection::Moving);
+    }
+}
+
+#[test]
+fn a_tenant_does_not_move_to_where_it_is() {
+    let moved = moving().and([Event::MoveFinished]);
+    let stayed = moving().and([Event::MoveAbandoned]);
+    for (tenant, to) in [(moved, host("eu")), (stayed, Placement::Shared)] {
+        tenant.when(begin_move(to)).changes_nothing();
+    }
+}
+
+#[test]
+fn a_move_that_is_not_under_way_does_not_end() {
+    let moved = moving().and([Event::MoveFinished]);
+    let stayed = moving().and([Event::MoveAbandoned]);
+    for given in [tenant(), moved, stayed] {
+        for command in [Command::FinishMove, Command::AbandonMove] {
+            given.when(command).changes_nothing();
+        }
+    }
+}
+
+#[test]
+fn a_later_event_restores_no_tenant() {
+    let events = || {
+        [
+            updated("Apex", "apex", settings(1)),
+            move_begun(host("eu")),
+            Event::MoveFinished,
+            Event::MoveAbandoned,
+        ]
+    };
+    absent().and(events()).is(&Tenant::Absent);
+    deleted().and(events()).is(&Tenant::Deleted);
+}
+
+#[test]
+fn the_end_of_a_move_that_is_not_under_way_changes_no_placement() {
+    let ended = tenant().and([Event::MoveFinished]);
+    ended.is(tenant().state());
+}

@@ -1,0 +1,136 @@
+//! Commits in, effects on the outside world out. What to do is in `effect/`.
+//!
+//! The loop looks at the record of the effect, acts, and records the result. So a replay of the log
+//! repeats nothing. An effect may happen twice only if a crash falls between the act and its record;
+//! the effect's key then tells the destination that it is the same one.
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, ensure};
+use async_nats::{
+    Client,
+    jetstream::{self, AckKind, Context, Message},
+};
+use event_store::EventLog;
+use events_schema::{
+    Actor, Area as _, Command, CommandId, Commit, Id, Permissions, Time, secret::derived_id,
+};
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    aggregate::CommandOf,
+    decode,
+    effect::{AreaOf, Effect},
+    loops::{
+        consumers::Consumer,
+        delivery::{self, Handled},
+        history::{History, subject_of},
+    },
+};
+
+/// Runs one effect until `shutdown`.
+///
+/// # Errors
+/// Never by itself.
+pub async fn run<E: Effect>(
+    effect: E,
+    client: Client,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let effect_loop = &EffectLoop {
+        context: jetstream::new(client.clone()),
+        consumer: Consumer::effects(E::NAME, AreaOf::<E>::NAME, effect.attempts()),
+        log: EventLog::new(client),
+        effect,
+    };
+    let (context, consumer) = (&effect_loop.context, &effect_loop.consumer);
+    delivery::messages(context.clone(), consumer.clone(), shutdown)
+        .for_each_concurrent(consumer.concurrency, |message| async move {
+            let handled = effect_loop.act(&message);
+            delivery::handle(context, consumer, &message, handled).await;
+        })
+        .await;
+    Ok(())
+}
+
+struct EffectLoop<E> {
+    context: Context,
+    consumer: Consumer,
+    log: EventLog,
+    effect: E,
+}
+
+impl<E: Effect> EffectLoop<E> {
+    async fn act(&self, message: &Message) -> anyhow::Result<Handled> {
+        let commit = match decode::commit::<AreaOf<E>>(&message.subject, &message.payload) {
+            Ok(commit) => commit,
+            Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
+        };
+        if !commit.events.iter().any(E::is_requested_by) {
+            return Ok(Handled::Done);
+        }
+        // The message may have waited since it was fetched. From here on, it has the whole ack wait.
+        let extended = message.ack_with(AckKind::Progress).await;
+        let extended = extended.map_err(anyhow::Error::from_boxed);
+        extended.context("extending the ack wait")?;
+        let Some(task) = self.pending_task(&commit).await? else {
+            return Ok(Handled::Done);
+        };
+        let result = self.effect.perform(commit.id, task).await;
+        match &result {
+            Ok(()) => {
+                self.record(message, &commit, "sent", E::succeeded())
+                    .await?
+            }
+            Err(error) if delivery::deliveries(message) >= self.consumer.deliveries => {
+                let failed = E::failed(format!("{error:#}"));
+                self.record(message, &commit, "failed", failed).await?;
+            }
+            Err(_) => {}
+        }
+        result.map(|()| Handled::Done)
+    }
+
+    /// Returns what the record says is still to be done.
+    async fn pending_task(&self, commit: &Commit<AreaOf<E>>) -> anyhow::Result<Option<E::Task>> {
+        let mut record = History::<E::Record>::default();
+        let subject = subject_of::<E::Record>(commit.tenant, commit.id);
+        record.refresh(&self.log, &subject).await?;
+        // A replica may lag. Without its latest commits the effect would seem done or unwanted.
+        let is_current = record.revision >= commit.revision;
+        ensure!(is_current, "the log does not show the delivered commit yet");
+        Ok(E::pending(&record.state))
+    }
+
+    async fn record(
+        &self,
+        message: &Message,
+        commit: &Commit<AreaOf<E>>,
+        result: &str,
+        payload: CommandOf<E::Record>,
+    ) -> anyhow::Result<()> {
+        let (tenant, id): (String, Id) = (commit.tenant.to_string(), commit.id.into());
+        let cause = [
+            E::NAME.as_bytes(),
+            tenant.as_bytes(),
+            id.bytes(),
+            result.as_bytes(),
+        ];
+        let command = Command::<AreaOf<E>> {
+            id: CommandId(derived_id(&cause)),
+            tenant: commit.tenant,
+            area: AreaOf::<E>::NAME,
+            aggregate: commit.id,
+            actor: Actor::System,
+            held: Permissions::new(),
+            time: Time::from(SystemTime::now()),
+            expected: None,
+            origin: None,
+            reply: None,
+            payload,
+        };
+        let sent = delivery::send(&self.context, message.headers.as_ref(), &command).await;
+        sent.context("recording the result")
+    }
+}

@@ -1,0 +1,244 @@
+//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers refuse
+//! a server that runs them with weaker settings.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use async_nats::{
+    Client,
+    jetstream::{
+        Context, ErrorCode,
+        context::{GetStreamError, GetStreamErrorKind},
+        stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
+    },
+};
+use events_schema::subject::{
+    self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, TOKEN_USES_BUCKET,
+};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// The oldest nats-server whose atomic batches do what we rely on.
+const OLDEST_SERVER: (u64, u64) = (2, 14);
+/// More commands than this are refused: the workers are hopelessly behind.
+const MAX_COMMANDS: i64 = 1_000_000;
+/// How long the first server may take to tell its settings.
+const FIRST_SERVER: Duration = Duration::from_secs(5);
+/// How long each further server of a cluster may take after the one before. Each start waits this
+/// long.
+const NEXT_SERVER: Duration = Duration::from_millis(200);
+/// A failed login is forgotten after a day.
+const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// About a million addresses. Beyond it the oldest are forgotten, so that a flood cannot stop logins.
+const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// The last use of a token is kept longer than a token lives.
+const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
+fn streams(replicas: usize) -> [Stream; 5] {
+    let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
+        name: name.to_owned(),
+        subjects,
+        description: Some(description.to_owned()),
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        num_replicas: replicas,
+        ..Stream::default()
+    };
+    let bucket = |name: &str, description: &str, kept: Duration| Stream {
+        max_messages_per_subject: 1,
+        max_age: kept,
+        discard: DiscardPolicy::Old,
+        allow_rollup: true,
+        allow_direct: true,
+        ..stream(
+            &subject::bucket_stream(name),
+            subject::of_bucket(name),
+            description,
+        )
+    };
+    [
+        Stream {
+            deny_delete: true,
+            deny_purge: true,
+            allow_direct: true,
+            allow_atomic_publish: true,
+            ..stream(
+                EVENTS,
+                subject::of_events_stream(),
+                "Commits and claims: the record, kept for ever",
+            )
+        },
+        Stream {
+            retention: RetentionPolicy::WorkQueue,
+            max_messages: MAX_COMMANDS,
+            ..stream(
+                COMMANDS,
+                subject::of_commands_stream(),
+                "Commands that wait for a decision",
+            )
+        },
+        stream(
+            DEAD,
+            subject::of_dead_stream(),
+            "Messages that could not be handled, with the reason in their headers",
+        ),
+        Stream {
+            max_bytes: LOGINS_MAX_BYTES,
+            ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
+        },
+        bucket(
+            TOKEN_USES_BUCKET,
+            "The last use of each access token",
+            TOKEN_USES_KEPT,
+        ),
+    ]
+}
+
+/// Creates or updates all streams.
+///
+/// # Errors
+/// If a stream or a server has weaker settings than needed.
+pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Result<()> {
+    ensure_version(&context.client().server_info().version)?;
+    ensure_synced(&context.client()).await?;
+    for wanted in streams(replicas) {
+        ensure_stream(context, wanted).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<()> {
+    let name = wanted.name.clone();
+    match context.get_stream(&name).await {
+        Ok(stream) => keep_present(&mut wanted, &stream.cached_info().config),
+        Err(error) if is_not_found(&error) => {}
+        Err(error) => return Err(error).with_context(|| format!("stream {name}")),
+    }
+    let info = context.create_or_update_stream(wanted.clone()).await;
+    let info = info.with_context(|| {
+        format!(
+            "stream {name} can be neither created nor updated as needed; compare \
+             `nats stream info {name}` with workers/src/streams.rs"
+        )
+    })?;
+    ensure_as_wanted(&wanted, &info.config)
+}
+
+/// Another worker may run with more replicas or know more areas, and the operator chooses the
+/// servers.
+fn keep_present(wanted: &mut Stream, present: &Stream) {
+    wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
+    wanted.placement = present.placement.clone();
+    for subject in &present.subjects {
+        if !wanted.subjects.contains(subject) {
+            wanted.subjects.push(subject.clone());
+        }
+    }
+}
+
+fn is_not_found(error: &GetStreamError) -> bool {
+    let GetStreamErrorKind::JetStream(error) = error.kind() else {
+        return false;
+    };
+    error.error_code() == ErrorCode::STREAM_NOT_FOUND
+}
+
+fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
+    let subjects = |stream: &Stream| BTreeSet::from_iter(stream.subjects.iter().cloned());
+    let checks = [
+        ("subjects", subjects(got) == subjects(wanted)),
+        ("storage", got.storage == wanted.storage),
+        ("retention", got.retention == wanted.retention),
+        ("discard", got.discard == wanted.discard),
+        ("max_age", got.max_age == wanted.max_age),
+        ("num_replicas", got.num_replicas >= wanted.num_replicas),
+        ("deny_delete", got.deny_delete == wanted.deny_delete),
+        ("deny_purge", got.deny_purge == wanted.deny_purge),
+        ("allow_direct", got.allow_direct == wanted.allow_direct),
+        (
+            "allow_atomic_publish",
+            got.allow_atomic_publish == wanted.allow_atomic_publish,
+        ),
+        ("no_ack", !got.no_ack),
+    ];
+    for (setting, is_as_wanted) in checks {
+        ensure!(
+            is_as_wanted,
+            "stream {} has another {setting} than workers/src/streams.rs asks for",
+            wanted.name
+        );
+    }
+    Ok(())
+}
+
+fn ensure_version(version: &str) -> anyhow::Result<()> {
+    let numbers = version.split('.').map(|part| part.parse::<u64>());
+    let mut numbers = numbers.map_while(Result::ok);
+    let version_of = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = OLDEST_SERVER;
+    ensure!(
+        version_of >= OLDEST_SERVER,
+        "nats-server {version} is too old; install {major}.{minor} or later"
+    );
+    Ok(())
+}
+
+/// Every server must sync before it acknowledges. Otherwise a power cut would lose commits that were
+/// answered as stored.
+async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await?;
+    let question = json!({ "config": true }).to_string();
+    client
+        .publish_with_reply(SERVER_SETTINGS, inbox, question.into())
+        .await?;
+    let (mut wait, mut servers) = (FIRST_SERVER, 0);
+    while let Ok(Some(answer)) = timeout(wait, answers.next()).await {
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        let flag = |pointer| answer.pointer(pointer).and_then(Value::as_bool) == Some(true);
+        let name = answer.pointer("/server/name").and_then(Value::as_str);
+        ensure!(
+            flag("/data/config/sync_always") || flag("/data/disabled"),
+            "nats-server {} acknowledges before it syncs; set `sync_interval: always` in its \
+             jetstream block, as in nats.conf",
+            name.unwrap_or("?")
+        );
+        servers += 1;
+        wait = NEXT_SERVER;
+    }
+    ensure!(
+        servers > 0,
+        "no nats-server tells whether it syncs; export `{SERVER_SETTINGS}` to the workers, as in \
+         nats.conf"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_refused() {
+        for good in ["2.14.0", "2.15.1", "3.0.0"] {
+            assert!(ensure_version(good).is_ok(), "{good}");
+        }
+        for old in ["2.13.9", "1.99.0", "", "x"] {
+            assert!(ensure_version(old).is_err(), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_a_newer_worker_keeps_its_subjects_and_replicas() {
+        let [_, commands, ..] = streams(1);
+        let mut present = commands.clone();
+        present.subjects.push("cmd.*.newer.*".to_owned());
+        present.num_replicas = 3;
+        let mut wanted = commands;
+        keep_present(&mut wanted, &present);
+        assert!(ensure_as_wanted(&wanted, &present).is_ok());
+    }
+}

@@ -1,0 +1,152 @@
+use std::cmp::Ordering;
+
+use event_store::Location;
+use events_schema::{Area as _, TenantId, View, subject};
+use futures_util::TryStreamExt;
+use mongodb::{
+    Cursor,
+    bson::{Document, doc},
+};
+
+use crate::{
+    decode,
+    views::documents::{Commits, Views},
+};
+
+/// Documents written by one command: measurements showed no gain beyond it.
+pub const BULK: usize = 100;
+
+/// Is called with the number of commits read so far and the sequence to continue from.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
+
+/// What a pass over the log has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pass {
+    /// The sequence to continue from.
+    pub next: u64,
+    /// The number of commits read.
+    pub read: u64,
+}
+
+impl<V: View> Views<V> {
+    /// Applies all commits of the view's area from this sequence on to the end of the log.
+    ///
+    /// # Errors
+    /// If a server does not answer.
+    pub async fn catch_up(&self, from: u64, progress: Progress<'_>) -> anyhow::Result<Pass> {
+        let filter = subject::events_of(V::Area::NAME);
+        self.pass(&filter, from, None, progress).await
+    }
+
+    /// Writes the documents of one tenant at one location, from the log alone.
+    ///
+    /// # Errors
+    /// If a server does not answer.
+    pub async fn fill(
+        &self,
+        tenant: TenantId,
+        location: &Location,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<Pass> {
+        let filter = subject::events_of_tenant_in(tenant, V::Area::NAME);
+        self.pass(&filter, 1, Some(location), progress).await
+    }
+
+    /// Applies the commits on `filter`, at one location only if it is given.
+    async fn pass(
+        &self,
+        filter: &str,
+        from: u64,
+        only: Option<&Location>,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<Pass> {
+        let mut pass = Pass {
+            next: from,
+            read: 0,
+        };
+        loop {
+            let page = self.log.page(filter, pass.next).await?;
+            let is_last = page.pending == 0 || page.messages.is_empty();
+            let mut commits = Vec::new();
+            for message in &page.messages {
+                match decode::commit::<V::Area>(&message.subject, &message.payload) {
+                    Ok(commit) => commits.push(commit),
+                    // The view's loop has moved it to DEAD. A view shows what can be read.
+                    Err(reason) => {
+                        let (sequence, reason) = (message.sequence, format!("{reason:#}"));
+                        tracing::error!(sequence, reason, "a commit was skipped");
+                    }
+                }
+            }
+            for bulk in commits.chunks(BULK) {
+                let mut by_document = Commits::<V>::new();
+                for commit in bulk {
+                    let of_document = by_document.entry(Self::key(commit)).or_default();
+                    of_document.push(commit.clone());
+                }
+                match only {
+                    None => self.apply(&by_document).await?,
+                    Some(location) => {
+                        self.apply_at(location, &by_document).await?;
+                    }
+                }
+            }
+            pass.read += page.messages.len() as u64;
+            pass.next = page
+                .messages
+                .last()
+                .map_or(pass.next, |last| last.sequence + 1);
+            progress(pass.read, pass.next);
+            if is_last {
+                return Ok(pass);
+            }
+        }
+    }
+
+    /// Counts the documents of a tenant that differ between two locations or exist at one only.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn differences(
+        &self,
+        tenant: TenantId,
+        one: &Location,
+        other: &Location,
+    ) -> anyhow::Result<u64> {
+        let mut one = self.documents_of(tenant, one).await?;
+        let mut other = self.documents_of(tenant, other).await?;
+        let (mut left, mut right) = (one.try_next().await?, other.try_next().await?);
+        let mut differences = 0;
+        while left.is_some() || right.is_some() {
+            let order = match (id(&left), id(&right)) {
+                (Some(left), Some(right)) => left.cmp(right),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            differences += u64::from(order != Ordering::Equal || left != right);
+            if order.is_le() {
+                left = one.try_next().await?;
+            }
+            if order.is_ge() {
+                right = other.try_next().await?;
+            }
+        }
+        Ok(differences)
+    }
+
+    /// Returns the documents of a tenant, ordered by id.
+    async fn documents_of(
+        &self,
+        tenant: TenantId,
+        location: &Location,
+    ) -> anyhow::Result<Cursor<Document>> {
+        let database = self.placements.database(location)?;
+        let documents = database.collection(&self.collection);
+        let of_tenant = documents.find(doc! { "tenant": tenant.to_string() });
+        Ok(of_tenant.sort(doc! { "_id": 1 }).await?)
+    }
+}
+
+fn id(document: &Option<Document>) -> Option<&str> {
+    document.as_ref()?.get_str("_id").ok()
+}

@@ -1,0 +1,115 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Context as _;
+use event_store::{Location, random_id};
+use events_schema::{Home, View};
+use mongodb::bson::{Bson, doc};
+use tokio::time::sleep;
+
+use crate::views::{
+    catch_up::{Pass, Progress},
+    documents::Views,
+};
+
+/// How often catching up is tried after the new view has taken its place.
+const MAX_CATCH_UPS: usize = 5;
+/// The pause between these tries.
+const CATCH_UP_PAUSE: Duration = Duration::from_secs(1);
+
+impl<V: View> Views<V> {
+    /// Builds the view beside the present one and puts it in its place when it is complete; returns
+    /// the number of commits read. Readers see the old documents, then the new ones.
+    ///
+    /// # Errors
+    /// If a server does not answer.
+    pub async fn rebuild(&self, progress: Progress<'_>) -> anyhow::Result<u64> {
+        // A name of its own, so that two rebuilds at once do not mix.
+        let collection = format!("{}.rebuilding.{}", V::NAME, random_id()?);
+        let beside = self.beside(collection);
+        let built = beside.build(progress).await;
+        if built.is_err() {
+            beside.drop_unfinished().await?;
+        }
+        let built = built?;
+        let missed = self.catch_up_after(built.next, progress).await?;
+        Ok(built.read + missed.read)
+    }
+
+    /// Fills this collection from the log, until there is nothing new, and renames it over the
+    /// present one.
+    async fn build(&self, progress: Progress<'_>) -> anyhow::Result<Pass> {
+        let mut built = self.catch_up(1, progress).await?;
+        loop {
+            let more = self.catch_up(built.next, progress).await?;
+            built.next = more.next;
+            built.read += more.read;
+            if more.read == 0 {
+                break;
+            }
+        }
+        for location in self.locations().await? {
+            // Where there was nothing to write, an empty collection replaces what should not be
+            // there.
+            self.collection_at(&location).await?;
+            self.rename_at(&location).await?;
+        }
+        Ok(built)
+    }
+
+    async fn rename_at(&self, location: &Location) -> anyhow::Result<()> {
+        let database = self.placements.database(location)?;
+        let name = |collection: &str| format!("{}.{collection}", database.name());
+        let rename = doc! {
+            "renameCollection": name(&self.collection),
+            "to": name(V::NAME),
+            "dropTarget": true,
+        };
+        let renamed = database
+            .client()
+            .database("admin")
+            .run_command(rename)
+            .await;
+        renamed.context("putting the new view in the place of the old one")?;
+        Ok(())
+    }
+
+    /// Applies what was committed while the collection was renamed. Until then those documents lag.
+    async fn catch_up_after(&self, from: u64, progress: Progress<'_>) -> anyhow::Result<Pass> {
+        let mut tries = 1;
+        loop {
+            match self.catch_up(from, progress).await {
+                Ok(pass) => return Ok(pass),
+                Err(error) if tries < MAX_CATCH_UPS => {
+                    tries += 1;
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "catching up failed and is tried again");
+                    sleep(CATCH_UP_PAUSE).await;
+                }
+                Err(error) => {
+                    let remedy = "the new view is in place but lags: run the command again";
+                    return Err(error.context(remedy));
+                }
+            }
+        }
+    }
+
+    async fn drop_unfinished(&self) -> anyhow::Result<()> {
+        for location in self.locations().await? {
+            let database = self.placements.database(&location)?;
+            let unfinished = database.collection::<Bson>(&self.collection);
+            unfinished
+                .drop()
+                .await
+                .context("dropping an unfinished rebuild")?;
+        }
+        Ok(())
+    }
+
+    /// Returns every location that may hold documents of the view.
+    async fn locations(&self) -> anyhow::Result<BTreeSet<Location>> {
+        match V::HOME {
+            Home::Platform => Ok(BTreeSet::from([self.placements.platform()])),
+            Home::Tenant => self.placements.all().await,
+        }
+    }
+}
