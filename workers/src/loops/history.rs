@@ -82,10 +82,12 @@ impl<A: Aggregate> History<A> {
 /// A history that one command at a time may use.
 pub type Shared<A> = Arc<Mutex<History<A>>>;
 
+type Kept<A> = LruCache<(TenantId, IdOf<A>), Shared<A>>;
+
 /// The kept aggregates of one area. The lock of an aggregate orders its commands.
 #[derive(Debug)]
 pub struct Histories<A: Aggregate> {
-    kept: std::sync::Mutex<LruCache<(TenantId, IdOf<A>), Shared<A>>>,
+    kept: std::sync::Mutex<Kept<A>>,
 }
 
 impl<A: Aggregate> Histories<A> {
