@@ -1,7 +1,7 @@
 //! The language of the system: every message on NATS and every view in MongoDB.
 //!
-//! The crate is pure: no I/O, no clock, no randomness. So a message means the same to every program
-//! that reads it, at every time. A glossary is in `ARCHITECTURE.md`.
+//! The crate is pure: no I/O, no clock, no randomness. So every program reads a message the same
+//! way, today and later. A glossary is in `ARCHITECTURE.md`.
 //!
 //! # Versions
 //! A stored message must decode for ever, and old readers must survive new writers. So a change is

@@ -48,6 +48,9 @@ pub struct EmailAddress(String);
 
 impl EmailAddress {
     /// Trims, lower-cases and checks an address.
+    ///
+    /// # Errors
+    /// If it is no e-mail address, or longer than 254 characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const WRONG: Invalid = Invalid("must be an e-mail address such as ada@example.com");
         let text = text.trim_matches(' ');
@@ -89,7 +92,10 @@ impl fmt::Display for EmailAddress {
 pub struct PersonName(String);
 
 impl PersonName {
-    /// Trims and checks a name.
+    /// Trims and checks a name of 1 to 100 characters.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         line(text).map(Self)
     }
@@ -102,7 +108,10 @@ impl PersonName {
 pub struct Name(String);
 
 impl Name {
-    /// Trims and checks a name.
+    /// Trims and checks a name of 1 to 100 characters.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         line(text).map(Self)
     }
@@ -116,6 +125,9 @@ pub struct SettingValue(String);
 
 impl SettingValue {
     /// Trims and checks a value.
+    ///
+    /// # Errors
+    /// If it is longer than 1,000 characters or has unprintable ones.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.chars().count() > 1_000 {
@@ -135,7 +147,10 @@ impl SettingValue {
 pub struct SettingKey(String);
 
 impl SettingKey {
-    /// Checks a name.
+    /// Checks the name of a setting.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has other characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if is_label(text, 50) {
             Ok(Self(text.to_owned()))
@@ -145,14 +160,17 @@ impl SettingKey {
     }
 }
 
-/// A longer text: up to 10,000 characters, with line breaks and tabs.
+/// A text of up to 10,000 characters, which may have line breaks and tabs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Description(String);
 
 impl Description {
-    /// Trims and checks a text.
+    /// Trims and checks a description.
+    ///
+    /// # Errors
+    /// If it is longer than 10,000 characters or has unprintable ones.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.chars().count() > 10_000 {
@@ -222,6 +240,9 @@ const RESERVED_SLUGS: [&str; 40] = [
 
 impl Slug {
     /// Checks the form of a slug.
+    ///
+    /// # Errors
+    /// If it is too short, too long, an id, or has other characters or misplaced dashes.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let legal = (3..=40).contains(&text.len())
             && text
@@ -239,6 +260,9 @@ impl Slug {
     }
 
     /// Checks a new slug, which must not be a reserved word.
+    ///
+    /// # Errors
+    /// If it is malformed or reserved.
     pub fn choose(text: &str) -> Result<Self, Invalid> {
         if RESERVED_SLUGS.contains(&text) {
             Err(Invalid("is reserved; choose another"))
@@ -248,6 +272,9 @@ impl Slug {
     }
 
     /// Derives a slug from a name: lower-cased, with a dash for everything but letters and digits.
+    ///
+    /// # Errors
+    /// If the result is too short or reserved.
     pub fn of_name(name: &Name) -> Result<Self, Invalid> {
         let dashed: String = name
             .as_str()
@@ -284,6 +311,9 @@ pub struct Address(String);
 
 impl Address {
     /// Checks an address.
+    ///
+    /// # Errors
+    /// If it is no IP address.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let parsed = text
             .parse::<std::net::IpAddr>()
@@ -327,6 +357,9 @@ pub struct PasswordHash(String);
 
 impl PasswordHash {
     /// Checks a PHC string such as `$argon2id$v=19$…`.
+    ///
+    /// # Errors
+    /// If it does not begin with `$`, is longer than 512 bytes or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.starts_with('$') && text.len() <= 512 && text.bytes().all(|c| c.is_ascii_graphic())
         {
@@ -350,7 +383,10 @@ impl fmt::Debug for PasswordHash {
 pub struct Device(String);
 
 impl Device {
-    /// Drops unprintable characters and cuts the text; an empty result becomes `unknown`. Never fails.
+    /// Drops unprintable characters and cuts the text; an empty result becomes `unknown`.
+    ///
+    /// # Errors
+    /// Never: the result fits the other text types.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let clean: String = text
             .chars()
