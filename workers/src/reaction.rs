@@ -14,7 +14,7 @@ pub mod member_mail;
 /// A command that follows from a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consequence<A: Area> {
-    /// Whose aggregate it is for.
+    /// The tenant of the aggregate.
     pub tenant: TenantId,
     pub aggregate: A::Id,
     pub command: A::Command,
@@ -34,7 +34,8 @@ pub trait Reaction: Send + Sync + 'static {
     fn react(commit: &Commit<Self::Source>) -> Vec<Consequence<Self::Target>>;
 }
 
-/// Requests a mail. Its id derives from the occasion, so that one occasion leads to one mail.
+/// Returns the command that requests a mail. The id of the mail derives from the occasion, so that
+/// one occasion leads to one mail.
 fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<email::Area> {
     let id = derived_id(&[&[b"email".as_slice()], occasion].concat());
     let to = to.clone();
