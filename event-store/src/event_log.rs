@@ -160,7 +160,8 @@ impl EventLog {
         Ok(first.messages.len() as u64 + first.pending)
     }
 
-    /// Returns the sequence of the first message on `filter` at this time or later, if there is one.
+    /// Returns the sequence of the first message on `filter` at this time or later, if there is
+    /// one.
     ///
     /// # Errors
     /// If the server does not answer.

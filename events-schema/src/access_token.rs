@@ -1,5 +1,5 @@
-//! Access tokens: credentials for machines, each valid in one tenant. A token's id is the head of its
-//! hash, so that the token itself is stored nowhere.
+//! Access tokens: credentials for machines, each valid in one tenant. A token's id is the head of
+//! its hash, so that the token itself is stored nowhere.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Mails: requests and their results. Belongs to the platform.
 //!
-//! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link is
-//! in the log.
+//! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link
+//! is in the log.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use crate::{
 };
 
 typed_id! {
-    /// Identifies a mail. Derives from the occasion of the mail, so that a replay requests no second
-    /// one.
+    /// Identifies a mail. Derives from the occasion of the mail, so that a replay requests no
+    /// second one.
     EmailId
 }
 

@@ -5,9 +5,9 @@
 //!
 //! # Versions
 //! A stored message must decode for ever, and old readers must survive new writers. So a change is
-//! either a new optional field with `#[serde(default)]`, or a new variant. A field is never renamed,
-//! retyped or removed, and the rules of a `parse` are relaxed, never tightened. Unknown fields are
-//! ignored. `golden/` has an example of each variant.
+//! either a new optional field with `#[serde(default)]`, or a new variant. A field is never
+//! renamed, retyped or removed, and the rules of a `parse` are relaxed, never tightened. Unknown
+//! fields are ignored. `golden/` has an example of each variant.
 
 mod access;
 pub mod access_token;

@@ -36,7 +36,10 @@ macro_rules! text {
     )+};
 }
 
-text! { EmailAddress PersonName PasswordHash Device Name Description Slug SettingKey SettingValue Address }
+text! {
+    EmailAddress PersonName PasswordHash Device Name Description Slug SettingKey SettingValue
+    Address
+}
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
 ///
@@ -186,8 +189,8 @@ impl Description {
     }
 }
 
-/// A tenant's short name in URLs: 3 to 40 of `a` to `z`, `0` to `9` and single dashes between them. It
-/// is a DNS label and never looks like an id.
+/// A tenant's short name in URLs: 3 to 40 of `a` to `z`, `0` to `9` and single dashes between them.
+/// It is a DNS label and never looks like an id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
@@ -346,7 +349,15 @@ pub(crate) fn is_label(text: &str, longest: usize) -> bool {
 /// Whether the character controls the terminal, or invisibly reorders or hides text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(
+            c,
+            '\u{200B}'
+                | '\u{200E}'
+                | '\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{FEFF}'
+        )
 }
 
 /// A password hash in PHC string format, at most 512 bytes. It is not printed by `Debug`.

@@ -1,5 +1,5 @@
-//! Reactions: an event in one area leads to a command in another. Pure; `loops/reaction.rs` reads the
-//! events and sends the commands.
+//! Reactions: an event in one area leads to a command in another. Pure; `loops/reaction.rs` reads
+//! the events and sends the commands.
 
 use events_schema::{
     Area, Commit, EmailAddress, TenantId,
@@ -26,8 +26,8 @@ pub trait Reaction: Send + Sync + 'static {
     type Source: Area;
     /// The area that its commands are for.
     type Target: Area;
-    /// The name of the reaction and of its consumer. It never changes, since command ids derive from
-    /// it.
+    /// The name of the reaction and of its consumer. It never changes, since command ids derive
+    /// from it.
     const NAME: &'static str;
 
     /// Returns the commands that follow from a commit.

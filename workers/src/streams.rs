@@ -1,5 +1,5 @@
-//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers refuse
-//! a server that runs them with weaker settings.
+//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers
+//! refuse a server that runs them with weaker settings.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -188,8 +188,8 @@ fn ensure_version(version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every server must sync before it acknowledges. Otherwise a power cut would lose commits that were
-/// answered as stored.
+/// Every server must sync before it acknowledges. Otherwise a power cut would lose commits that
+/// were answered as stored.
 async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;

@@ -1,5 +1,5 @@
-//! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML escaped.
-//! A mail is rendered when it is sent, so that its code and link are stored nowhere.
+//! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
+//! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
 use anyhow::bail;
 use askama::Template as Render;

@@ -1,7 +1,8 @@
 //! Commands in, commits and outcomes out.
 //!
 //! Within a process, commands for one aggregate are decided one after the other. Between processes
-//! the guard of the append decides who was first; the loser reloads the aggregate and decides again.
+//! the guard of the append decides who was first; the loser reloads the aggregate and decides
+//! again.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -223,7 +223,7 @@ fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
 async fn retry(message: &Message, wait: Duration) {
     if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
         let subject = message.subject.as_str();
-        tracing::warn!(subject, %error, "the retry was not requested; the end of the ack wait leads to one");
+        tracing::warn!(subject, %error, "no retry requested; it comes after the ack wait");
     }
 }
 

@@ -70,7 +70,8 @@ impl<E: Effect> EffectLoop<E> {
         if !commit.events.iter().any(E::is_requested_by) {
             return Ok(Handled::Done);
         }
-        // The message may have waited since it was fetched. From here on, it has the whole ack wait.
+        // The message may have waited since it was fetched. From here on, it has the whole ack
+        // wait.
         let extended = message.ack_with(AckKind::Progress).await;
         let extended = extended.map_err(anyhow::Error::from_boxed);
         extended.context("extending the ack wait")?;

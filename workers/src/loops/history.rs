@@ -97,7 +97,7 @@ impl<A: Aggregate> Histories<A> {
         }
     }
 
-    /// Returns the history of an aggregate; an empty one if it was not loaded yet.
+    /// Returns the history of an aggregate; an empty one if it is not loaded yet.
     pub fn get(&self, tenant: TenantId, id: IdOf<A>) -> Shared<A> {
         // A panic under this lock leaves at worst a missing entry.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -24,7 +24,8 @@ use crate::{
     views::MAX_WRITE_TIME,
 };
 
-/// Every write that began before has ended after this time, with a margin for clocks and scheduling.
+/// Every write that began before has ended after this time, with a margin for clocks and
+/// scheduling.
 const WRITERS_DONE: Duration = MAX_WRITE_TIME.saturating_add(Duration::from_secs(1));
 /// Every request that began before has ended after this time: the gateway's own limit is 15 s.
 const READERS_DONE: Duration = Duration::from_secs(17);

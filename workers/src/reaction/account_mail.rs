@@ -8,7 +8,7 @@ use events_schema::{
 
 use super::{Consequence, Reaction, mail};
 
-/// Milliseconds in an hour. In each hour of the clock, the owner of an account gets at most one
+/// An hour, in milliseconds: in each hour of the clock, the owner of an account gets at most one
 /// warning that somebody tries to register with its address.
 const WARN_INTERVAL_MS: i64 = 60 * 60 * 1000;
 

@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::{decode, placements::Placements};
 
-/// How long one write may take. While a tenant's views move, a worker may believe for this long that
-/// the old place is the only one.
+/// How long one write may take. While a tenant's views move, a worker may believe for this long
+/// that the old place is the only one.
 pub const MAX_WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// How often a write is repeated at once when other workers were first.

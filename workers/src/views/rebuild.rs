@@ -70,7 +70,7 @@ impl<V: View> Views<V> {
             .database("admin")
             .run_command(rename)
             .await;
-        renamed.context("replacing the old view by the new one")?;
+        renamed.context("replacing the old view with the new one")?;
         Ok(())
     }
 

@@ -113,7 +113,8 @@ impl World {
         answered.await.ok()?
     }
 
-    /// Sends a command to an account until it is answered, as a client with an idempotency key would.
+    /// Sends a command to an account until it is answered, as a client with an idempotency key
+    /// would.
     pub async fn send_to(
         &self,
         account: AccountId,
