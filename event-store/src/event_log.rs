@@ -1,7 +1,7 @@
-//! The log: read it by pages, append to it under a guard. A stored message never changes.
+//! The event log: read it by pages, append to it under a guard. A stored message never changes.
 //!
-//! Reads use direct get, which may lag on a replica. The guard of an append notices that; a caller
-//! that must be sure without appending asks the leader ([`EventLog::last`]).
+//! Reads use direct get, which may lag on a replica. The guard of an append detects that. A caller
+//! that must be sure without an append asks the leader ([`EventLog::last`]).
 
 use std::time::Duration;
 
@@ -27,10 +27,11 @@ use crate::random_id;
 
 /// Messages of one page: most aggregates fit into one, and it stays far below the client's buffers.
 const PAGE: usize = 500;
-/// How long the server may take to answer. After that its state is unknown, and the caller retries.
+/// How long the server may take to answer. After that nobody knows what it has done, and the caller
+/// retries.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The server's codes for "another append was first": of one server, and of a cluster that cannot
-/// tell by whom.
+/// The server's error codes for "another append was first". The second one comes from a cluster
+/// that does not know the present sequence.
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 /// The status that ends a page.
 const END_OF_PAGE: u16 = 204;
@@ -77,7 +78,7 @@ pub enum Appended {
 }
 
 impl EventLog {
-    /// Reads and appends over this connection.
+    /// Makes a log that is read and appended to over this connection.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -118,8 +119,8 @@ impl EventLog {
 
     /// Reads the last `limit` messages on `filter` before this sequence, the oldest first.
     ///
-    /// The log is read forward only, but tells how many messages follow a sequence. So the start of
-    /// the page is found by bisection.
+    /// The log can only be read forward, but the server counts the messages after a sequence. So a
+    /// bisection finds the start of the page.
     ///
     /// # Errors
     /// If the server does not answer.
@@ -159,7 +160,8 @@ impl EventLog {
         Ok(first.messages.len() as u64 + first.pending)
     }
 
-    /// Returns the sequence of the first message on `filter` at this time or later, if there is one.
+    /// Returns the sequence of the first message on `filter` at this time or later, if there is
+    /// one.
     ///
     /// # Errors
     /// If the server does not answer.
@@ -183,7 +185,7 @@ impl EventLog {
         let answer = answer.context("the log does not answer")?;
         let info: Value = serde_json::from_slice(&answer?.payload)?;
         let last = info.pointer("/state/last_seq").and_then(Value::as_u64);
-        last.context("the log does not tell its last sequence")
+        last.context("the state of the log has no last sequence")
     }
 
     /// Returns the last message on a subject, as the leader knows it.
@@ -207,13 +209,13 @@ impl EventLog {
     /// Appends all messages or none: a single one as it is, several as an atomic batch.
     ///
     /// # Errors
-    /// If it is not known whether the messages are stored. A caller that retries finds them in the
-    /// history.
+    /// If there is no message, or if it is unknown whether the messages are stored. A caller that
+    /// retries finds them in the history.
     pub async fn append(&self, messages: &[Append], trace: &HeaderMap) -> anyhow::Result<Appended> {
         let (last, before) = messages
             .split_last()
             .context("there is nothing to append")?;
-        // A new name for each try: a batch that never ended would block one with the same name.
+        // A new name for each attempt: an unfinished batch would block another one with its name.
         let batch = if before.is_empty() {
             None
         } else {

@@ -1,4 +1,5 @@
-//! What both programs stand on: NATS with the log, MongoDB with the views, and how a program starts.
+//! The base of both programs: NATS with the event log, MongoDB with the views, and the start of a
+//! program.
 
 mod event_log;
 mod mongo;

@@ -24,7 +24,7 @@ pub struct Location {
     pub database: String,
 }
 
-/// All hosts.
+/// All configured MongoDB hosts.
 #[derive(Clone, Debug)]
 pub struct Mongo {
     platform: Database,

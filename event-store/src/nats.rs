@@ -8,7 +8,7 @@ use events_schema::subject::{GATEWAY_INBOX, WORKERS_INBOX};
 
 use crate::NatsOptions;
 
-/// A server that vanished without a word is noticed after two of these.
+/// A silent server counts as lost after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Which program connects. Each has its own NATS user and reads only its own inbox.
@@ -36,7 +36,7 @@ impl Role {
     }
 }
 
-/// Connects to NATS. A connection that is lost later is made again, for as long as that takes.
+/// Connects to NATS. A connection that is lost later is restored, however long that takes.
 ///
 /// # Errors
 /// If a URL is malformed, the URLs have no user or different ones, or no server can be reached. No
@@ -61,8 +61,8 @@ fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {
     servers.map_err(|_| anyhow!("UB_NATS_URL must be a list of nats://USER:PASSWORD@HOST:PORT"))
 }
 
-/// Returns the user and password of all servers. The client takes one pair for all of them, and
-/// takes it from its options only.
+/// Returns the user and password of all servers. The client accepts one pair for all of them, and
+/// only in its options.
 fn credentials(servers: &[ServerAddr]) -> anyhow::Result<(String, String)> {
     let mut pairs = servers
         .iter()

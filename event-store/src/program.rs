@@ -1,4 +1,4 @@
-//! What both programs do when they start: logging and signals.
+//! The start of both programs: logging and signals.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};

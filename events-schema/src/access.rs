@@ -1,5 +1,6 @@
-//! Who may use an operation. Each area lists its operations in [`Area::ACCESS`](crate::Area::ACCESS);
-//! the check of every transport, the permissions and the built-in roles derive from these lists.
+//! Who may use an operation. Each area lists its operations in
+//! [`Area::ACCESS`](crate::Area::ACCESS); the check of every transport, the permissions and the
+//! built-in roles derive from these lists.
 
 use crate::{AreaName, Permission};
 

@@ -1,5 +1,5 @@
-//! Access tokens: credentials for machines, each valid in one tenant. A token's id is the head of its
-//! hash, so that the token itself is stored nowhere.
+//! Access tokens: credentials for machines, each valid in one tenant. A token's id is the head of
+//! its hash, so that the token itself is stored nowhere.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +13,11 @@ typed_id! {
     AccessTokenId
 }
 
-/// Allows to see access tokens.
+/// The permission to read access tokens.
 pub const READ: Permission = Permission::new("read_access_token", BuiltInRole::Developer);
-/// Allows to create access tokens.
+/// The permission to create access tokens.
 pub const CREATE: Permission = Permission::new("create_access_token", BuiltInRole::Developer);
-/// Allows to revoke access tokens.
+/// The permission to revoke access tokens.
 pub const DELETE: Permission = Permission::new("delete_access_token", BuiltInRole::Developer);
 
 /// The area of access tokens.
@@ -37,7 +37,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks an access token for a change.
+/// A request to change an access token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -55,7 +55,7 @@ pub enum Command {
     Delete,
 }
 
-/// States what has changed in an access token.
+/// A change to an access token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -71,7 +71,7 @@ pub enum Event {
     Deleted,
 }
 
-/// An access token as it is read.
+/// The view of an access token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

@@ -40,7 +40,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks an account for a change.
+/// A request to change an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -57,7 +57,7 @@ pub enum Command {
     /// Answer the verification mail, by code or link.
     AnswerVerification {
         challenge: ChallengeId,
-        /// Whether the answer is right. The gateway compares, so that no code travels; the account
+        /// Whether the answer is right. The gateway compares, so that no code is sent; the account
         /// counts.
         correct: bool,
     },
@@ -70,14 +70,14 @@ pub enum Command {
     },
     /// Set a new password. The gateway has checked the old one.
     ChangePassword {
-        /// The hash that the old password was checked against. If the account has another one by
-        /// now, the command is rejected.
+        /// The hash that the old password was checked against. If the account has another one now,
+        /// the command is rejected.
         old_hash: PasswordHash,
         password_hash: PasswordHash,
     },
     /// Revoke all sessions.
     RevokeSessions,
-    /// Change the names that are given; an absent one stays as it is.
+    /// Change the given names. An absent name keeps its value.
     UpdateProfile {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         firstname: Option<PersonName>,
@@ -86,7 +86,7 @@ pub enum Command {
     },
 }
 
-/// States what has changed in an account.
+/// A change to an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -136,7 +136,7 @@ pub enum Event {
     },
 }
 
-/// An account as it is read. The gateway never shows all of it.
+/// The view of an account. The gateway never shows all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Access, Home, Id, Invalid, Permission};
 
-/// What one area consists of. A command, an event, an id and a view of different areas do not
+/// The parts of one area. A command, an event, an id and a view of different areas do not
 /// type-check together.
 pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     /// The area's name in subjects and envelopes.
     const NAME: AreaName;
     /// Who may use which operation of the area. Everything else about permissions derives from it.
     const ACCESS: &'static [Access];
-    /// What a member must hold to follow the area's events in the tenant's feed. `None` for areas
-    /// of the platform, whose commits belong to no tenant.
+    /// The permission that a member needs to follow the area's events in the tenant's feed. `None`
+    /// for areas of the platform, whose commits belong to no tenant.
     const FEED: Option<Permission>;
     /// Identifies one aggregate.
     type Id: AggregateId;
-    /// Asks an aggregate for a change.
+    /// A request to change an aggregate.
     type Command: Payload;
-    /// States what has changed.
+    /// A change to an aggregate.
     type Event: Payload;
 }
 
@@ -70,8 +70,8 @@ impl<T> AggregateId for T where
 {
 }
 
-/// Hands the list of all areas to another macro: name, module and views of each. This is the only
-/// list of areas; a macro, since no function can return a list of types.
+/// Passes the list of all areas to another macro, with the name, module and views of each. This is
+/// the only list of areas. It is a macro because no function can return a list of types.
 #[macro_export]
 macro_rules! areas {
     ($callback:ident) => {
@@ -97,7 +97,6 @@ macro_rules! declare_area_name {
         )]
         #[serde(rename_all = "snake_case")]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
-        #[doc = "See the module of the same name for each."]
         pub enum AreaName {
             $($name),+
         }
@@ -106,7 +105,7 @@ macro_rules! declare_area_name {
             /// All areas.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// Returns the subject token.
+            /// Returns the name as it is written in subjects, such as `project`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($module)),+
@@ -120,8 +119,8 @@ macro_rules! declare_area_name {
                 }
             }
 
-            /// Returns what a member must hold to follow the area's events; `None` for areas of the
-            /// platform.
+            /// Returns the permission that a member needs to follow the area's events; `None` for
+            /// areas of the platform.
             pub const fn feed(self) -> Option<Permission> {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::FEED),+
@@ -143,7 +142,7 @@ macro_rules! declare_area_name {
 areas!(declare_area_name);
 
 impl AreaName {
-    /// Parses a subject token.
+    /// Parses a name as it is written in subjects, such as `project`.
     ///
     /// # Errors
     /// If no area has this name.

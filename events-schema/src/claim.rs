@@ -1,5 +1,6 @@
-//! Claims make names unique without a lock: a claim's subject has the aggregate that holds the name.
-//! The subject has a hash of the name, so that any text may be claimed and no subject shows it.
+//! Claims make names unique without a lock: the last message on a claim's subject names the
+//! aggregate that holds it. The subject contains a hash of the name, so any text can be claimed and
+//! no subject shows it.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ pub enum ClaimKind {
     MemberEmail,
     /// The account of a member, unique in a tenant.
     MemberAccount,
-    /// States that a member is an owner. A decision that relies on it touches the claim; see
+    /// The fact that a member is an owner. A decision that relies on it touches the claim; see
     /// `workers/src/domain/member/removal.rs`.
     Owner,
 }
@@ -35,7 +36,7 @@ impl ClaimKind {
         Self::Owner,
     ];
 
-    /// Returns the subject token.
+    /// Returns the kind as it is written in subjects, such as `slug`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -46,10 +47,10 @@ impl ClaimKind {
         }
     }
 
-    /// Parses a subject token.
+    /// Parses a kind as it is written in subjects, such as `slug`.
     ///
     /// # Errors
-    /// If no kind has this token.
+    /// If no kind has this name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
         known.ok_or(Invalid("must be a known kind of claim"))
@@ -67,22 +68,22 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims the e-mail address of an account.
+    /// Returns the claim to an account's e-mail address.
     pub fn email(email: &EmailAddress) -> Self {
         Self::of_text(TenantId::Platform, ClaimKind::Email, email.as_str())
     }
 
-    /// Claims the slug of a tenant.
+    /// Returns the claim to a tenant's slug.
     pub fn slug(slug: &Slug) -> Self {
         Self::of_text(TenantId::Platform, ClaimKind::Slug, slug.as_str())
     }
 
-    /// Claims an e-mail address for one member of the tenant.
+    /// Returns the claim of one member of the tenant to an e-mail address.
     pub fn member_email(tenant: TenantId, email: &EmailAddress) -> Self {
         Self::of_text(tenant, ClaimKind::MemberEmail, email.as_str())
     }
 
-    /// Claims an account for one member of the tenant.
+    /// Returns the claim of one member of the tenant to an account.
     pub fn member_account(tenant: TenantId, account: AccountId) -> Self {
         Self {
             tenant,
@@ -91,7 +92,7 @@ impl Claim {
         }
     }
 
-    /// Claims that this member is an owner of the tenant.
+    /// Returns the claim that states that this member is an owner of the tenant.
     pub fn owner(tenant: TenantId, member: MemberId) -> Self {
         Self {
             tenant,
@@ -100,7 +101,7 @@ impl Claim {
         }
     }
 
-    /// Returns the subject that has the holder.
+    /// Returns the subject whose last message names the holder.
     pub fn subject(&self) -> Subject {
         Subject::Claim {
             tenant: self.tenant,

@@ -1,7 +1,7 @@
-//! Mail: what was requested and what became of it. Belongs to the platform.
+//! Mails: requests and their results. Belongs to the platform.
 //!
-//! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link is
-//! in the log.
+//! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link
+//! is in the log.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use crate::{
 };
 
 typed_id! {
-    /// Identifies a mail. Derives from the occasion of the mail, so that a replay requests no second
-    /// one.
+    /// Identifies a mail. Derives from the occasion of the mail, so that a replay requests no
+    /// second one.
     EmailId
 }
 
@@ -29,7 +29,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// A kind of mail, with what it needs to be rendered.
+/// A kind of mail, with the values in its text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -42,7 +42,7 @@ pub enum Template {
     },
     /// Tells the owner of an account that somebody tried to register with its address.
     AlreadyRegistered,
-    /// Has a link to set a new password.
+    /// Contains a link to set a new password.
     PasswordReset {
         account: AccountId,
         challenge: ChallengeId,
@@ -55,11 +55,11 @@ pub enum Template {
         member: MemberId,
         challenge: ChallengeId,
     },
-    /// Tells that the password was changed.
+    /// Tells the owner of an account that the password was changed.
     PasswordChanged { firstname: PersonName },
 }
 
-/// Asks a mail for a change.
+/// A request to send a mail, or to record the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -78,7 +78,7 @@ pub enum Command {
     },
 }
 
-/// States what has changed in a mail.
+/// A change to a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -97,7 +97,7 @@ pub enum Event {
     },
 }
 
-/// What became of a mail.
+/// The state of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -110,7 +110,7 @@ pub enum Status {
     Failed,
 }
 
-/// A mail as it is read.
+/// The view of a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

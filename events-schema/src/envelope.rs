@@ -36,7 +36,7 @@ pub struct Origin {
     pub device: Device,
 }
 
-/// Asks one aggregate of area `A` for a change.
+/// A request to change one aggregate of area `A`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "", deserialize = ""))]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -47,16 +47,16 @@ pub struct Origin {
 pub struct Command<A: Area> {
     /// Identifies the command. A repeated command is answered from the history.
     pub id: CommandId,
-    /// Whose data the command would change.
+    /// The tenant whose data the command would change.
     pub tenant: TenantId,
     /// Always `A::NAME`.
     #[cfg_attr(test, schemars(schema_with = "crate::golden::area_schema::<A>"))]
     pub area: AreaName,
-    /// The aggregate that decides.
+    /// The aggregate to change.
     pub aggregate: A::Id,
     /// Who sends the command.
     pub actor: Actor,
-    /// What the actor may do in the tenant. The domain grants nothing beyond it.
+    /// The permissions that the actor holds in the tenant. The domain grants nothing beyond them.
     #[serde(default, skip_serializing_if = "Permissions::is_empty")]
     pub held: Permissions,
     /// When the command was sent, by the sender's clock. Decisions use no other time.
@@ -68,10 +68,10 @@ pub struct Command<A: Area> {
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// The subject that awaits the outcome, if any.
+    /// The subject to send the outcome to, if the sender awaits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
-    /// The change that is asked for.
+    /// The requested change.
     pub payload: A::Command,
 }
 
@@ -109,12 +109,12 @@ pub fn variant_name(payload: &impl Serialize) -> Result<String, serde_json::Erro
     schemars(bound = "A::Id: schemars::JsonSchema, A::Event: schemars::JsonSchema")
 )]
 pub struct Commit<A: Area> {
-    /// Whose data has changed.
+    /// The tenant whose data has changed.
     pub tenant: TenantId,
     /// Always `A::NAME`.
     #[cfg_attr(test, schemars(schema_with = "crate::golden::area_schema::<A>"))]
     pub area: AreaName,
-    /// The aggregate that decided.
+    /// The changed aggregate.
     pub id: A::Id,
     /// Counts the aggregate's commits: 1, 2, 3 … without a gap.
     pub revision: u64,
@@ -127,7 +127,7 @@ pub struct Commit<A: Area> {
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// What has changed; never empty.
+    /// The changes; never empty.
     pub events: Vec<A::Event>,
 }
 
@@ -142,15 +142,15 @@ impl<A: Area> Commit<A> {
     }
 }
 
-/// A commit for readers that show what has changed without knowing every area. Areas and events
-/// keep their names as text, so that a newer writer stops no older reader.
+/// A commit for readers that need not know every area, such as the feed. The names of areas and
+/// events are plain text, so that an older reader can read the commits of a newer writer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CommitSummary {
-    /// Whose data has changed.
+    /// The tenant whose data has changed.
     pub tenant: TenantId,
     /// The area's name.
     pub area: String,
-    /// The aggregate that decided.
+    /// The changed aggregate.
     pub id: Id,
     /// Counts the aggregate's commits.
     pub revision: u64,
@@ -187,7 +187,7 @@ pub enum Outcome {
         /// The commit's sequence in EVENTS.
         sequence: u64,
     },
-    /// The same command was decided before; nothing was done again.
+    /// The command was decided before. Nothing was done this time.
     DoneBefore {
         /// The revision that the command led to.
         revision: u64,
@@ -218,8 +218,8 @@ impl Outcome {
     }
 }
 
-/// A view as it is stored. `view` is null for a tombstone, which keeps a replay from restoring what
-/// was deleted.
+/// A view as it is stored. `view` is null for a tombstone, which keeps a replay from restoring a
+/// deleted object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "", deserialize = ""))]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -231,7 +231,7 @@ pub struct Document<V: View> {
     /// The aggregate.
     #[serde(rename = "_id")]
     pub id: <V::Area as Area>::Id,
-    /// Whose data the document is.
+    /// The tenant that the document belongs to.
     pub tenant: TenantId,
     /// The revision of the last commit in the document.
     pub revision: i64,

@@ -24,7 +24,8 @@ use crate::{
 
 const ID: &str = "00112233445566778899aabbccddeeff";
 
-/// The schema of an envelope's area: one constant, so that a new area changes no other's schema.
+/// The schema of an envelope's area: one constant, so that a new area changes the schema of no
+/// other.
 pub(crate) fn area_schema<A: Area>(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({ "const": A::NAME.as_str() })
 }
@@ -58,7 +59,7 @@ fn examples(area: AreaName) -> Examples {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Decodes, encodes to the same, and survives an unknown field.
+/// Asserts that an example decodes and encodes to the same, and that an unknown field is ignored.
 fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(example: &Value) -> T {
     let decode = |value: &Value| {
         serde_json::from_value::<T>(value.clone())
@@ -93,7 +94,7 @@ where
     assert_complete::<T>(&format!("{payloads} of golden/{area}.json"), examples);
 }
 
-/// Every variant and enum value of a type stands in an example.
+/// Asserts that each variant and enum value of a type has an example.
 fn assert_complete<T: JsonSchema>(place: &str, examples: &[Value]) {
     assert!(!examples.is_empty(), "{place}: add examples");
     let mut wanted = BTreeSet::new();
@@ -195,7 +196,8 @@ fn each_area_has_examples_that_decode_and_encode_to_the_same() {
     areas!(check_examples);
 }
 
-/// Returns the names of generated files that differ from the code.
+/// Returns the path of a schema file that differs from the code. Rewrites the file first if
+/// `UPDATE_GENERATED` is set.
 fn drifted(name: &str, schema: Value) -> Option<PathBuf> {
     let path = path("schemas", name);
     let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -219,7 +221,7 @@ macro_rules! area_schemas {
 }
 
 #[test]
-fn the_schemas_are_those_of_the_code() {
+fn the_schema_files_match_the_code() {
     let shared = [
         ("outcome", json!(schema_for!(Outcome))),
         ("claim", json!(schema_for!(ClaimHolder))),

@@ -15,7 +15,7 @@ use crate::Invalid;
 pub struct Id([u8; 16]);
 
 impl Id {
-    /// Makes an identifier of these bytes. The caller makes sure that they are unique.
+    /// Makes an identifier of these bytes. The caller must make sure that they are unique.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -132,11 +132,11 @@ typed_id! {
 }
 
 typed_id! {
-    /// Identifies a tenant. [`TenantId`] also has the platform.
+    /// Identifies a tenant. [`TenantId`] also covers the platform.
     TenantKey
 }
 
-/// Whose data something is.
+/// The owner of some data: a tenant, or the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]

@@ -1,13 +1,13 @@
 //! The language of the system: every message on NATS and every view in MongoDB.
 //!
-//! The crate is pure: no I/O, no clock, no randomness. So a message means the same to every program
-//! that reads it, at every time. A glossary is in `ARCHITECTURE.md`.
+//! The crate is pure: no I/O, no clock, no randomness. So every program reads a message the same
+//! way, today and later. A glossary is in `ARCHITECTURE.md`.
 //!
 //! # Versions
 //! A stored message must decode for ever, and old readers must survive new writers. So a change is
-//! either a new optional field with `#[serde(default)]`, or a new variant. A field is never renamed,
-//! retyped or removed, and the rules of a `parse` are relaxed, never tightened. Unknown fields are
-//! ignored. `golden/` has an example of each variant.
+//! either a new optional field with `#[serde(default)]`, or a new variant. A field is never
+//! renamed, retyped or removed, and the rules of a `parse` are relaxed, never tightened. Unknown
+//! fields are ignored. `golden/` has an example of each variant.
 
 mod access;
 pub mod access_token;
@@ -26,6 +26,7 @@ mod rejection;
 pub mod role;
 pub mod secret;
 pub mod session;
+mod slug;
 pub mod subject;
 pub mod task;
 pub mod tenant;
@@ -55,10 +56,11 @@ pub use project::ProjectId;
 pub use rejection::{Reject, Rejection, RejectionKind};
 pub use role::RoleId;
 pub use session::SessionId;
+pub use slug::Slug;
 pub use subject::Subject;
 pub use text::{
     Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
-    SettingKey, SettingValue, Slug,
+    SettingKey, SettingValue,
 };
 pub use time::Time;
 pub use view::{Home, Index, View};

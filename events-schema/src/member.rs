@@ -15,13 +15,13 @@ typed_id! {
     MemberId
 }
 
-/// Allows to see members and invitations.
+/// The permission to read members and invitations.
 pub const READ: Permission = Permission::new("read_member", BuiltInRole::Member);
-/// Allows to invite people.
+/// The permission to invite people.
 pub const CREATE: Permission = Permission::new("create_member", BuiltInRole::Admin);
-/// Allows to change the roles of members.
+/// The permission to change the roles of members.
 pub const UPDATE: Permission = Permission::new("update_member", BuiltInRole::Admin);
-/// Allows to remove other members.
+/// The permission to remove other members.
 pub const DELETE: Permission = Permission::new("delete_member", BuiltInRole::Admin);
 
 /// The area of members.
@@ -45,7 +45,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks a member for a change.
+/// A request to change a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -55,7 +55,7 @@ pub enum Command {
         account: AccountId,
         email: EmailAddress,
     },
-    /// Invite an address, or send the invitation again. A new member's id is the command's.
+    /// Invite an address, or send the invitation again. A new member takes the command's id.
     Invite {
         email: EmailAddress,
         role: BuiltInRole,
@@ -78,9 +78,9 @@ pub enum Command {
     /// Change the built-in role.
     ChangeRole {
         role: BuiltInRole,
-        /// The permissions that the member holds by all roles now.
+        /// All permissions that the member holds now, by any role.
         member_holds: Permissions,
-        /// Another owner, who keeps the tenant from losing its last one.
+        /// Another owner who stays. Needed if the member is an owner, so that the tenant keeps one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
@@ -98,15 +98,15 @@ pub enum Command {
     },
     /// Remove the member, or withdraw the invitation. A member may remove themselves.
     Remove {
-        /// The permissions that the member holds by all roles now.
+        /// All permissions that the member holds now, by any role.
         member_holds: Permissions,
-        /// Another owner, who keeps the tenant from losing its last one.
+        /// Another owner who stays. Needed if the member is an owner, so that the tenant keeps one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
 }
 
-/// States what has changed in a member.
+/// A change to a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -144,15 +144,15 @@ pub enum Event {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Status {
-    /// Invited, without an answer yet.
+    /// The invitation is not answered yet.
     Pending,
-    /// A member.
+    /// The invitation was accepted.
     Accepted,
     /// The invitation was rejected.
     Rejected,
 }
 
-/// A member as it is read.
+/// The view of a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
@@ -165,7 +165,7 @@ pub struct View {
     /// Custom roles beside the built-in one.
     pub roles: BTreeSet<RoleId>,
     pub status: Status,
-    /// The mail that may be answered.
+    /// The invitation mail that may be answered.
     pub invitation: Option<Challenge>,
     /// When the member was first invited.
     pub created_at: Time,

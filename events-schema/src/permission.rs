@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{AreaName, Invalid, Who};
 
-/// Allows an action on a resource of one tenant. Written `read_project`.
+/// Allows an action on a resource of one tenant. Its stored form is a name such as `read_project`.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Permission {
@@ -39,7 +39,7 @@ impl Permission {
         Self { name, role }
     }
 
-    /// All permissions that an access table names. No other can be granted.
+    /// Returns all permissions that an access table names. No other can be granted.
     pub fn all() -> &'static [Self] {
         &ALL
     }
@@ -141,7 +141,7 @@ impl BuiltInRole {
         Self::Owner,
     ];
 
-    /// Returns the name.
+    /// Returns the name, such as `admin`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Guest => "guest",
@@ -152,7 +152,7 @@ impl BuiltInRole {
         }
     }
 
-    /// Parses a name.
+    /// Parses a name such as `admin`.
     ///
     /// # Errors
     /// If no built-in role has this name.

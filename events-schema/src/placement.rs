@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, TenantId, text::is_label};
 
-/// Where a tenant keeps its views. Only [`Placement::database`] knows what that means.
+/// Where a tenant keeps its views. [`Placement::database`] returns the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -27,7 +27,8 @@ impl Placement {
     /// databases begin with it and have at most 63 bytes.
     ///
     /// # Errors
-    /// If the name is too long or has other characters than `a-z`, `A-Z`, `0-9`, `_` and `-`.
+    /// If the name is empty or too long, or has other characters than `a-z`, `A-Z`, `0-9`, `_` and
+    /// `-`.
     pub fn parse_platform_database(text: &str) -> Result<String, Invalid> {
         let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
         if (1..=30).contains(&text.len()) && text.bytes().all(legal) {
@@ -56,10 +57,10 @@ impl Placement {
 pub struct HostName(String);
 
 impl HostName {
-    /// Checks a name.
+    /// Checks the name of a host.
     ///
     /// # Errors
-    /// If the name is too long or has other characters.
+    /// If the name is empty or too long, or has other characters than `a-z`, `0-9`, `_` and `-`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if is_label(text, 32) {
             Ok(Self(text.to_owned()))
@@ -99,7 +100,7 @@ mod tests {
     use crate::{Id, TenantKey};
 
     #[test]
-    fn a_tenants_own_database_is_no_other_tenants() {
+    fn a_tenants_own_database_belongs_to_no_other_tenant() {
         let tenant = |byte| TenantId::Tenant(TenantKey(Id::from_bytes([byte; 16])));
         let own = Placement::Database {
             host: Some(HostName::parse("eu").unwrap()),

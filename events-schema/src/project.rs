@@ -12,13 +12,13 @@ typed_id! {
     ProjectId
 }
 
-/// Allows to see projects.
+/// The permission to read projects.
 pub const READ: Permission = Permission::new("read_project", BuiltInRole::Guest);
-/// Allows to create projects.
+/// The permission to create projects.
 pub const CREATE: Permission = Permission::new("create_project", BuiltInRole::Member);
-/// Allows to change projects.
+/// The permission to change projects.
 pub const UPDATE: Permission = Permission::new("update_project", BuiltInRole::Member);
-/// Allows to delete projects.
+/// The permission to delete projects.
 pub const DELETE: Permission = Permission::new("delete_project", BuiltInRole::Developer);
 
 /// The area of projects.
@@ -39,7 +39,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks a project for a change.
+/// A request to change a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -51,7 +51,7 @@ pub enum Command {
         status: Status,
         creator: AccountId,
     },
-    /// Change what is given; an absent field stays as it is.
+    /// Change the given fields. An absent field keeps its value.
     Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
@@ -64,7 +64,7 @@ pub enum Command {
     Delete,
 }
 
-/// States what has changed in a project.
+/// A change to a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -102,7 +102,7 @@ pub enum Status {
     Archived,
 }
 
-/// A project as it is read.
+/// The view of a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rejection {
-    /// What the sender can do about it.
+    /// The kind of refusal, by which the sender knows how to react.
     pub kind: RejectionKind,
     /// The reason within the area, such as `last_owner`. Derives from the rejection's variant.
     pub code: String,
@@ -14,7 +14,7 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// What kind of refusal a rejection is. Each transport maps the kinds to its own codes.
+/// The kind of a rejection. Each transport maps the kinds to its own codes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -46,10 +46,10 @@ impl RejectionKind {
 /// The refusals of one area: an enum of unit variants, serialized in snake case, whose `Display` is
 /// the sentence for users.
 pub trait Reject: std::error::Error + Serialize {
-    /// Returns what kind of refusal the variant is.
+    /// Returns the kind of the refusal.
     fn kind(&self) -> RejectionKind;
 
-    /// Returns the rejection as it travels. Its code is the variant's name.
+    /// Returns the rejection as the sender gets it. Its code is the variant's name.
     fn to_rejection(&self) -> Rejection {
         let name = serde_json::to_value(self).unwrap_or_default();
         Rejection {

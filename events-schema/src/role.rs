@@ -18,13 +18,13 @@ typed_id! {
 /// A tenant has at most this many custom roles.
 pub const MAX_ROLES: usize = 100;
 
-/// Allows to see roles.
+/// The permission to read roles.
 pub const READ: Permission = Permission::new("read_role", BuiltInRole::Member);
-/// Allows to create roles.
+/// The permission to create roles.
 pub const CREATE: Permission = Permission::new("create_role", BuiltInRole::Admin);
-/// Allows to change roles.
+/// The permission to change roles.
 pub const UPDATE: Permission = Permission::new("update_role", BuiltInRole::Admin);
-/// Allows to delete roles.
+/// The permission to delete roles.
 pub const DELETE: Permission = Permission::new("delete_role", BuiltInRole::Admin);
 
 /// The area of custom roles.
@@ -58,20 +58,20 @@ pub enum Parent {
     Custom(RoleId),
 }
 
-/// Asks a tenant's roles for a change.
+/// A request to change a tenant's custom roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Create a role. Its id is the command's.
+    /// Create a role. It takes the command's id.
     Create {
-        /// No other role of the tenant has this name.
+        /// No other role of the tenant may have this name.
         name: Name,
         permissions: Permissions,
-        /// The roles whose permissions it holds, too.
+        /// The roles that it inherits permissions from.
         inherits: BTreeSet<Parent>,
     },
-    /// Change what is given; an absent field stays as it is.
+    /// Change the given fields. An absent field keeps its value.
     Update {
         role: RoleId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub enum Command {
     Delete { role: RoleId },
 }
 
-/// States what has changed in a tenant's roles.
+/// A change to a tenant's custom roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -116,13 +116,13 @@ pub enum Event {
 pub struct Role {
     pub name: Name,
     pub permissions: Permissions,
-    /// The roles whose permissions it holds, too.
+    /// The roles that it inherits permissions from.
     pub inherits: BTreeSet<Parent>,
     pub created_at: Time,
     pub updated_at: Time,
 }
 
-/// A tenant's custom roles as they are read.
+/// The view of a tenant's custom roles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
@@ -187,8 +187,8 @@ pub fn apply(roles: &mut BTreeMap<RoleId, Role>, event: &Event, at: Time) {
     }
 }
 
-/// Returns all permissions that a role with these parents inherits. It ends for every graph and
-/// skips roles that do not exist.
+/// Returns all permissions that a role with these parents inherits. It ends even if roles form a
+/// cycle, and skips roles that do not exist.
 pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> Permissions {
     let mut held = Permissions::new();
     let mut seen = BTreeSet::new();

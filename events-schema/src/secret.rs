@@ -1,5 +1,5 @@
-//! Codes, links and ids that are derived, not stored: programs with the same server key derive the
-//! same value, and nothing secret is written to the log.
+//! Codes, links and ids are derived, not stored: programs with the same server key derive the same
+//! value, and no secret is written to the log.
 
 use std::fmt;
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn derived_ids_do_not_run_their_parts_together() {
+    fn a_derived_id_depends_on_where_its_parts_end() {
         assert_ne!(derived_id(&[b"ab", b"c"]), derived_id(&[b"a", b"bc"]));
         assert_ne!(key("a").id(&[b"ab", b"c"]), key("a").id(&[b"a", b"bc"]));
     }

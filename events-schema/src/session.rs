@@ -14,7 +14,7 @@ typed_id! {
     SessionId
 }
 
-/// A session expires when it was not used for this long.
+/// A session expires after this long without use.
 pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 /// A session expires this long after its start, however much it is used.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -35,7 +35,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks a session for a change.
+/// A request to change a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -56,7 +56,7 @@ pub enum Command {
     },
 }
 
-/// States what has changed in a session.
+/// A change to a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -73,7 +73,7 @@ pub enum Event {
     Ended,
 }
 
-/// A session as it is read.
+/// The view of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

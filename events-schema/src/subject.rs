@@ -112,7 +112,7 @@ impl Subject {
     }
 }
 
-/// Accepts the name of a verb or view.
+/// Checks the name of a verb or view.
 fn name(token: &str) -> Result<String, Invalid> {
     let legal = token.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
     if legal && (1..=64).contains(&token.len()) {
@@ -164,37 +164,37 @@ pub fn of_bucket(bucket: &str) -> Vec<String> {
     vec![format!("$KV.{bucket}.>")]
 }
 
-/// Filters all commands of an area.
+/// Returns the filter for all commands of an area.
 pub fn commands_of(area: AreaName) -> String {
     format!("cmd.*.{area}.*")
 }
 
-/// Filters all commits of an area.
+/// Returns the filter for all commits of an area.
 pub fn events_of(area: AreaName) -> String {
     format!("evt.*.{area}.*")
 }
 
-/// Filters all commits of one tenant in an area.
+/// Returns the filter for all commits of one tenant in an area.
 pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
     format!("evt.{tenant}.{area}.*")
 }
 
-/// Filters all commits of one tenant.
+/// Returns the filter for all commits of one tenant.
 pub fn events_of_tenant(tenant: TenantId) -> String {
     format!("evt.{tenant}.*.*")
 }
 
-/// Filters all announcements of changed views of one tenant.
+/// Returns the filter for all announcements of changed views of one tenant.
 pub fn views_of_tenant(tenant: TenantId) -> String {
     format!("view.{tenant}.>")
 }
 
-/// Returns the subject that reads messages of a stream directly, from any replica.
+/// Returns the subject of requests that read a stream directly, from any replica.
 pub fn direct_get(stream: &str) -> String {
     format!("$JS.API.DIRECT.GET.{stream}")
 }
 
-/// Returns the subject that asks for the state of a stream.
+/// Returns the subject of requests for the state of a stream.
 pub fn stream_info(stream: &str) -> String {
     format!("$JS.API.STREAM.INFO.{stream}")
 }

@@ -15,13 +15,13 @@ typed_id! {
     TaskId
 }
 
-/// Allows to see tasks.
+/// The permission to read tasks.
 pub const READ: Permission = Permission::new("read_task", BuiltInRole::Guest);
-/// Allows to create tasks.
+/// The permission to create tasks.
 pub const CREATE: Permission = Permission::new("create_task", BuiltInRole::Member);
-/// Allows to change the tasks of others.
+/// The permission to change the tasks of others.
 pub const UPDATE: Permission = Permission::new("update_task", BuiltInRole::Admin);
-/// Allows to delete the tasks of others.
+/// The permission to delete the tasks of others.
 pub const DELETE: Permission = Permission::new("delete_task", BuiltInRole::Admin);
 
 /// The area of tasks.
@@ -42,7 +42,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks a task for a change.
+/// A request to change a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -53,7 +53,7 @@ pub enum Command {
         title: Name,
         author: AccountId,
     },
-    /// Change what is given; an absent field stays as it is.
+    /// Change the given fields. An absent field keeps its value.
     Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         title: Option<Name>,
@@ -64,7 +64,7 @@ pub enum Command {
     Delete,
 }
 
-/// States what has changed in a task.
+/// A change to a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -81,7 +81,7 @@ pub enum Event {
     Deleted,
 }
 
-/// A task as it is read.
+/// The view of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {

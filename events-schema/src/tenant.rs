@@ -17,13 +17,13 @@ pub const MAX_SETTINGS: usize = 50;
 /// Values that a tenant's administrators keep for their own use.
 pub type Settings = BTreeMap<SettingKey, SettingValue>;
 
-/// Allows to follow the tenant's own events.
+/// The permission to follow the tenant's own events.
 pub const READ: Permission = Permission::new("read_tenant", BuiltInRole::Guest);
-/// Allows to change the tenant's name, slug and settings.
+/// The permission to change the tenant's name, slug and settings.
 pub const UPDATE: Permission = Permission::new("update_tenant", BuiltInRole::Admin);
-/// Allows to delete the tenant.
+/// The permission to delete the tenant.
 pub const DELETE: Permission = Permission::new("delete_tenant", BuiltInRole::Owner);
-/// Allows to read who did what in the tenant.
+/// The permission to read the tenant's audit log.
 pub const READ_AUDIT_LOG: Permission = Permission::new("read_audit_log", BuiltInRole::Admin);
 
 /// The area of tenants.
@@ -49,7 +49,7 @@ impl crate::Area for Area {
     type Event = Event;
 }
 
-/// Asks a tenant for a change.
+/// A request to change a tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -58,7 +58,7 @@ pub enum Command {
     Create {
         name: Name,
         slug: Slug,
-        /// Becomes the first owner.
+        /// The founder, who becomes the first owner.
         owner: AccountId,
         /// The owner's address.
         email: EmailAddress,
@@ -66,7 +66,7 @@ pub enum Command {
         plan: Option<Id>,
         placement: Placement,
     },
-    /// Change what is given; an absent field stays as it is.
+    /// Change the given fields. An absent field keeps its value.
     Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
@@ -82,15 +82,15 @@ pub enum Command {
         /// The tenant's slug, repeated as a confirmation.
         slug: Slug,
     },
-    /// Write the views to a second place, too.
+    /// Begin a move: write the views to a second place, too.
     BeginMove { to: Placement },
-    /// Read the views from the second place from now on.
+    /// Finish the move: read the views from the second place from now on.
     FinishMove,
-    /// Keep the views where they are.
+    /// Abandon the move: keep the views where they are.
     AbandonMove,
 }
 
-/// States what has changed in a tenant.
+/// A change to a tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -124,7 +124,7 @@ pub enum Event {
     MoveAbandoned,
 }
 
-/// A tenant as it is read.
+/// The view of a tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
@@ -135,10 +135,10 @@ pub struct View {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Id>,
     pub settings: Settings,
-    /// Where the views are read.
+    /// Where the views are read from.
     #[serde(alias = "place")]
     pub placement: Placement,
-    /// Where the views are written, too, while they move.
+    /// Where the views are also written while they move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<Placement>,
     pub created_at: Time,

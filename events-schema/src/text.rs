@@ -36,7 +36,12 @@ macro_rules! text {
     )+};
 }
 
-text! { EmailAddress PersonName PasswordHash Device Name Description Slug SettingKey SettingValue Address }
+pub(crate) use text;
+
+text! {
+    EmailAddress PersonName PasswordHash Device Name Description SettingKey SettingValue
+    Address
+}
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
 ///
@@ -48,6 +53,9 @@ pub struct EmailAddress(String);
 
 impl EmailAddress {
     /// Trims, lower-cases and checks an address.
+    ///
+    /// # Errors
+    /// If it is no e-mail address, or longer than 254 characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const WRONG: Invalid = Invalid("must be an e-mail address such as ada@example.com");
         let text = text.trim_matches(' ');
@@ -89,7 +97,10 @@ impl fmt::Display for EmailAddress {
 pub struct PersonName(String);
 
 impl PersonName {
-    /// Trims and checks a name.
+    /// Trims and checks a name of 1 to 100 characters.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         line(text).map(Self)
     }
@@ -102,7 +113,10 @@ impl PersonName {
 pub struct Name(String);
 
 impl Name {
-    /// Trims and checks a name.
+    /// Trims and checks a name of 1 to 100 characters.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         line(text).map(Self)
     }
@@ -116,6 +130,9 @@ pub struct SettingValue(String);
 
 impl SettingValue {
     /// Trims and checks a value.
+    ///
+    /// # Errors
+    /// If it is longer than 1,000 characters or has unprintable ones.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.chars().count() > 1_000 {
@@ -135,7 +152,10 @@ impl SettingValue {
 pub struct SettingKey(String);
 
 impl SettingKey {
-    /// Checks a name.
+    /// Checks the name of a setting.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has other characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if is_label(text, 50) {
             Ok(Self(text.to_owned()))
@@ -145,14 +165,17 @@ impl SettingKey {
     }
 }
 
-/// A longer text: up to 10,000 characters, with line breaks and tabs.
+/// A text of up to 10,000 characters, which may have line breaks and tabs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Description(String);
 
 impl Description {
-    /// Trims and checks a text.
+    /// Trims and checks a description.
+    ///
+    /// # Errors
+    /// If it is longer than 10,000 characters or has unprintable ones.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.chars().count() > 10_000 {
@@ -168,114 +191,6 @@ impl Description {
     }
 }
 
-/// A tenant's short name in URLs: 3 to 40 of `a` to `z`, `0` to `9` and single dashes between them. It
-/// is a DNS label and never looks like an id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
-pub struct Slug(String);
-
-/// Words that look like a part of the platform. They are checked where a slug is chosen, not where
-/// one is read: this list grows, and a stored slug must decode for ever.
-const RESERVED_SLUGS: [&str; 40] = [
-    "about",
-    "account",
-    "accounts",
-    "admin",
-    "administrator",
-    "api",
-    "app",
-    "assets",
-    "auth",
-    "billing",
-    "blog",
-    "cdn",
-    "dashboard",
-    "dev",
-    "docs",
-    "email",
-    "ftp",
-    "graphql",
-    "help",
-    "imap",
-    "internal",
-    "localhost",
-    "login",
-    "logout",
-    "mail",
-    "mailbox",
-    "platform",
-    "pop",
-    "root",
-    "security",
-    "signup",
-    "smtp",
-    "staging",
-    "static",
-    "status",
-    "support",
-    "system",
-    "test",
-    "webhooks",
-    "www",
-];
-
-impl Slug {
-    /// Checks the form of a slug.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let legal = (3..=40).contains(&text.len())
-            && text
-                .bytes()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
-            && text.split('-').all(|part| !part.is_empty());
-        // 32 hex digits would be an id.
-        if legal && crate::Id::parse(text).is_err() {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Invalid(
-                "must have 3 to 40 of a-z, 0-9 and single dashes between them",
-            ))
-        }
-    }
-
-    /// Checks a new slug, which must not be a reserved word.
-    pub fn choose(text: &str) -> Result<Self, Invalid> {
-        if RESERVED_SLUGS.contains(&text) {
-            Err(Invalid("is reserved; choose another"))
-        } else {
-            Self::parse(text)
-        }
-    }
-
-    /// Derives a slug from a name: lower-cased, with a dash for everything but letters and digits.
-    pub fn of_name(name: &Name) -> Result<Self, Invalid> {
-        let dashed: String = name
-            .as_str()
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        let joined = dashed
-            .split('-')
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("-");
-        let cut: String = joined.chars().take(40).collect();
-        Self::choose(cut.trim_end_matches('-'))
-    }
-}
-
-impl fmt::Display for Slug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// An IP address as text, at most 45 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -284,6 +199,9 @@ pub struct Address(String);
 
 impl Address {
     /// Checks an address.
+    ///
+    /// # Errors
+    /// If it is no IP address.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let parsed = text
             .parse::<std::net::IpAddr>()
@@ -316,7 +234,15 @@ pub(crate) fn is_label(text: &str, longest: usize) -> bool {
 /// Whether the character controls the terminal, or invisibly reorders or hides text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(
+            c,
+            '\u{200B}'
+                | '\u{200E}'
+                | '\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{FEFF}'
+        )
 }
 
 /// A password hash in PHC string format, at most 512 bytes. It is not printed by `Debug`.
@@ -327,6 +253,9 @@ pub struct PasswordHash(String);
 
 impl PasswordHash {
     /// Checks a PHC string such as `$argon2id$v=19$…`.
+    ///
+    /// # Errors
+    /// If it does not begin with `$`, is longer than 512 bytes or has unprintable characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.starts_with('$') && text.len() <= 512 && text.bytes().all(|c| c.is_ascii_graphic())
         {
@@ -350,7 +279,10 @@ impl fmt::Debug for PasswordHash {
 pub struct Device(String);
 
 impl Device {
-    /// Drops unprintable characters and cuts the text; an empty result becomes `unknown`. Never fails.
+    /// Drops unprintable characters and cuts the text; an empty result becomes `unknown`.
+    ///
+    /// # Errors
+    /// Never: the result fits the other text types.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let clean: String = text
             .chars()
@@ -434,56 +366,6 @@ mod tests {
             Device::from_user_agent(&"x".repeat(999)).as_str().len(),
             200
         );
-    }
-
-    #[test]
-    fn a_slug_is_a_dns_label_and_no_id() {
-        for good in ["abc", "acme", "acme-2", "0-0", &"a".repeat(40), "a1b2c3"] {
-            assert_eq!(Slug::parse(good).unwrap().as_str(), good);
-        }
-        for wrong in [
-            "",
-            "ab",
-            "Acme",
-            "acme-",
-            "-acme",
-            "ac--me",
-            "ac_me",
-            "ac.me",
-            "ac me",
-            "äcme",
-            &"a".repeat(41),
-            &"0a".repeat(16),
-            "xn--acme",
-        ] {
-            assert!(Slug::parse(wrong).is_err(), "{wrong:?}");
-        }
-        assert!(Slug::choose("admin").is_err());
-        assert!(
-            Slug::parse("admin").is_ok(),
-            "what was stored before the word was reserved is still read"
-        );
-    }
-
-    #[test]
-    fn a_name_suggests_a_slug() {
-        for (name, slug) in [
-            ("Acme Inc.", "acme-inc"),
-            ("  A.B & C  ", "a-b-c"),
-            (&"x y ".repeat(20), &"x-y-".repeat(10)[..39]),
-        ] {
-            assert_eq!(
-                Slug::of_name(&Name::parse(name).unwrap()).unwrap().as_str(),
-                slug,
-                "{name}"
-            );
-        }
-        for wrong in ["李", "!!", "Admin"] {
-            assert!(
-                Slug::of_name(&Name::parse(wrong).unwrap()).is_err(),
-                "{wrong}"
-            );
-        }
     }
 
     #[test]

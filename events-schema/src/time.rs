@@ -1,4 +1,4 @@
-//! Points in time. The crate has no clock: the sender of a command states the time.
+//! Points in time. The crate has no clock: the sender of a command supplies the time.
 
 use std::time::Duration;
 

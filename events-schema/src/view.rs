@@ -1,10 +1,10 @@
-//! Views: documents that are read. Each is the fold of one aggregate's commits.
+//! Views: the documents that queries read. Each is the fold of one aggregate's commits.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Area, Commit};
 
-/// A document that is read, folded from the commits of one aggregate.
+/// A document that queries read, folded from the commits of one aggregate.
 pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The area whose commits the view is folded from.
     type Area: Area;
@@ -12,7 +12,7 @@ pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// The database that holds the view.
     const HOME: Home;
-    /// The indexes that the view is found by, beside its id. Lists filter and sort by no others.
+    /// The indexes of the view, beside its id. Lists filter and sort by no other fields.
     const INDEXES: &'static [Index];
 
     /// Returns the document after the commit; `None` if there is nothing (more) to show. Total: it
@@ -23,7 +23,7 @@ pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
 /// The database that holds a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// The platform's database: for what is read before the tenant is known.
+    /// The platform's database, for views that are read before the tenant is known.
     Platform,
     /// The database where the tenant keeps its views.
     Tenant,
@@ -45,7 +45,7 @@ impl Index {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Given events, then this document.
+    //! Folds events into a document, for tests.
 
     use super::View;
     use crate::{Actor, Area, CommandId, Commit, Id, TenantId, TenantKey, Time};

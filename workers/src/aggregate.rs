@@ -1,5 +1,5 @@
 //! The write side of an area. Implementations are pure: no I/O, no clock, no random ids. The loop
-//! hands over everything else that a decision may know as [`Facts`].
+//! passes everything else that a decision needs as [`Facts`].
 
 use std::{collections::HashMap, fmt::Debug};
 
@@ -40,18 +40,19 @@ pub trait Aggregate: Default + Clone + Debug + PartialEq + Send + Sync + 'static
     fn evolve(&mut self, event: &EventOf<Self>, at: Time);
 }
 
-/// What a decision may know beside the state and the command.
+/// The input of a decision, beside the state and the command.
 #[derive(Clone, Debug)]
 pub struct Facts<A: Area> {
-    /// Whose data the aggregate is.
+    /// The tenant that the aggregate belongs to.
     pub tenant: TenantId,
     /// The aggregate.
     pub id: A::Id,
-    /// The command. Things that a decision creates within the aggregate take its id.
+    /// The id of the command. An object that the decision creates within the aggregate takes this
+    /// id.
     pub command: CommandId,
     /// Who sends the command.
     pub actor: Actor,
-    /// What the actor may do in the tenant.
+    /// The permissions that the actor holds in the tenant.
     pub held: Permissions,
     /// The command's time.
     pub now: Time,
@@ -60,13 +61,13 @@ pub struct Facts<A: Area> {
 }
 
 impl<A: Area> Facts<A> {
-    /// Whether the actor is this person or holds the permission. An access token is nobody's self: it
-    /// needs the permission.
+    /// Whether the actor is this person or holds the permission. An access token owns nothing, so
+    /// it needs the permission.
     pub fn is_own_or_holds(&self, owner: AccountId, permission: Permission) -> bool {
         self.actor == Actor::Account(owner) || self.held.contains(&permission)
     }
 
-    /// Whether another aggregate than this one holds the name.
+    /// Whether an aggregate other than this one holds the name.
     pub fn is_taken(&self, claim: &Claim) -> bool {
         let own: Id = self.id.into();
         self.holders.get(claim).is_some_and(|holder| *holder != own)
@@ -78,18 +79,18 @@ impl<A: Area> Facts<A> {
 pub struct Decision<E> {
     /// The events; empty if there is nothing to change, and then no claim may change either.
     pub events: Vec<E>,
-    /// Names to hold from now on. If one is held by another aggregate, the command is decided again.
+    /// Names to hold from now on. If another aggregate holds one, the command is retried.
     pub take: Vec<Claim>,
     /// Names of this aggregate that become free.
     pub release: Vec<Claim>,
-    /// Names of other aggregates that the decision relies on. They are written again for their
-    /// holder, under the guard. So if another decision releases one at the same time, the later
-    /// decision is made again.
+    /// Names of other aggregates that the decision relies on. Their claims are written again for
+    /// the same holders, under the guard. So if another decision releases one at the same time, the
+    /// loser decides again.
     pub touch: Vec<Claim>,
 }
 
 impl<E> Decision<E> {
-    /// Decides on these events without changing any claim.
+    /// Returns a decision for these events that changes no claim.
     pub fn events(events: Vec<E>) -> Self {
         Self {
             events,
@@ -99,7 +100,7 @@ impl<E> Decision<E> {
         }
     }
 
-    /// Changes nothing.
+    /// Returns a decision that changes nothing.
     pub fn unchanged() -> Self {
         Self::events(Vec::new())
     }

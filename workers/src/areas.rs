@@ -1,4 +1,5 @@
-//! The table of areas: what runs each of them. The only one; everything else visits it.
+//! The table of areas, with the parts that run each one. There is no other table: everything else
+//! visits this one.
 
 use events_schema::{self as schema, AreaName, View};
 
@@ -9,7 +10,7 @@ use crate::{
     reaction::{Reaction, account_mail::AccountMail, founder::Founder, member_mail::MemberMail},
 };
 
-/// Sees everything that runs an area.
+/// Visits the parts that run an area: its commands, views, reactions and effects.
 pub trait Visitor {
     fn commands<A: Aggregate>(&mut self) {}
     fn view<V: View>(&mut self) {}
@@ -48,7 +49,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
     }
 }
 
-/// An area with commands and one view.
+/// Visits an area with commands and one view.
 fn plain<A: Aggregate, V: View<Area = A::Area>>(visitor: &mut impl Visitor) {
     visitor.commands::<A>();
     visitor.view::<V>();
@@ -60,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// The areas that a row names, and its views.
+    /// The views of a row, and the areas of all its parts.
     #[derive(Default)]
     struct Row {
         areas: Vec<AreaName>,

@@ -10,7 +10,8 @@ use lettre::message::Mailbox;
 /// How mail is sent.
 #[derive(Args, Clone)]
 pub struct MailOptions {
-    /// URL of the mail server: `smtps://USER:PASSWORD@HOST:465`, or `smtp://HOST:PORT?tls=required`.
+    /// URL of the mail server: `smtps://USER:PASSWORD@HOST:465`, or
+    /// `smtp://HOST:PORT?tls=required`.
     #[arg(long, env = "UB_SMTP_URL", hide_env_values = true)]
     pub smtp_url: String,
 

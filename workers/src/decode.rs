@@ -8,7 +8,8 @@ const DISAGREE: &str = "the subject and the body disagree";
 /// Decodes a command of area `A`.
 ///
 /// # Errors
-/// If no retry can help: the message goes to DEAD.
+/// If the message is malformed, or its subject and body disagree. No retry can help, so it goes to
+/// DEAD.
 pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
     let command: Command<A> = serde_json::from_slice(payload).context("the body")?;
@@ -20,7 +21,8 @@ pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command
 /// Decodes a commit of area `A`.
 ///
 /// # Errors
-/// If no retry can help: the message goes to DEAD.
+/// If the message is malformed, or its subject and body disagree. No retry can help, so it goes to
+/// DEAD.
 pub fn commit<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
     let commit: Commit<A> = serde_json::from_slice(payload).context("the body")?;

@@ -1,4 +1,4 @@
-//! Effects: the few things that touch the outside world. `loops/effect.rs` runs them.
+//! Effects: the actions on the outside world. `loops/effect.rs` runs them.
 
 use std::future::Future;
 
@@ -13,11 +13,11 @@ pub mod send_mail;
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;
 
-/// Acts on the outside world when an event requests it, and has the result recorded.
+/// Acts on the outside world when an event requests it. A command records the result.
 pub trait Effect: Sized + Send + Sync + 'static {
     /// The aggregate whose events request the effect and whose state records the result.
     type Record: Aggregate;
-    /// Everything that is needed to act.
+    /// The input of [`perform`](Self::perform).
     type Task: Send;
     /// The name of the effect and of its consumer.
     const NAME: &'static str;
@@ -28,16 +28,16 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// If the configuration is wrong.
     fn new(config: &Config) -> anyhow::Result<Self>;
 
-    /// Returns how often the effect is attempted before it is recorded as failed.
+    /// Returns the number of attempts after which the effect is recorded as failed.
     fn attempts(&self) -> i64;
 
     /// Whether the event requests the effect.
     fn is_requested_by(event: &EventOf<Self::Record>) -> bool;
 
-    /// Returns what is still to be done, according to the record.
+    /// Returns the task that the record shows as not done yet; `None` if there is none.
     fn pending(record: &Self::Record) -> Option<Self::Task>;
 
-    /// Acts. `id` is the key by which the destination recognizes a repetition.
+    /// Performs the task. `id` is the key by which the destination recognizes a repetition.
     ///
     /// # Errors
     /// If it is not certain that the destination has accepted the effect.

@@ -1,4 +1,5 @@
-//! The loops that run the rules: consume, decode, load, append, settle. They hold no rule of any area.
+//! The loops that run the rules: consume, decode, load, append, settle. They hold no rule of any
+//! area.
 
 pub mod command;
 pub mod consumers;

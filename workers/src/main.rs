@@ -48,7 +48,7 @@ enum Command {
         mongo: MongoOptions,
         /// Slug or id of the tenant.
         tenant: String,
-        /// Where the views are to live.
+        /// Where to keep the views.
         #[arg(long)]
         to: Target,
         /// One of UB_MONGO_HOSTS; by default the platform's host.

@@ -1,4 +1,4 @@
-//! What an operator starts by hand while everything runs.
+//! The operator's commands, which run while everything else runs.
 
 mod any_view;
 mod move_tenant;

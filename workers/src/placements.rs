@@ -1,4 +1,5 @@
-//! Where views are written. A tenant's placement is read from its view, so that a move counts at once.
+//! Where views are written. A tenant's placement is read from its view each time, so that a move
+//! takes effect at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,17 +12,17 @@ use mongodb::{
     bson::{Bson, doc},
 };
 
-/// All MongoDB hosts, with the placements of tenants.
+/// Finds the databases that hold the views of tenants.
 #[derive(Clone, Debug)]
 pub struct Placements {
     mongo: Mongo,
 }
 
 impl Placements {
-    /// Connects to the platform's host, which must be a replica set, and prepares the others.
+    /// Connects to the platform's host, which must be a replica set, and prepares the other hosts.
     ///
     /// # Errors
-    /// If the platform's host cannot be reached or is no replica set.
+    /// If the platform's host cannot be reached or is not a replica set.
     pub async fn connect(options: &MongoOptions) -> anyhow::Result<Self> {
         let mongo = Mongo::connect(options, "workers").await?;
         let hello = mongo.platform().run_command(doc! { "hello": 1 }).await;
@@ -52,7 +53,7 @@ impl Placements {
     }
 
     /// Returns where each tenant's views are written: two locations while they move, none after the
-    /// tenant was deleted.
+    /// tenant is deleted.
     ///
     /// # Errors
     /// If a tenant's own view is not written yet. A retry finds it.

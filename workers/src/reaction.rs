@@ -1,5 +1,5 @@
-//! Reactions: an event in one area leads to a command in another. Pure; `loops/reaction.rs` reads the
-//! events and sends the commands.
+//! Reactions: an event in one area leads to a command in another. Pure; `loops/reaction.rs` reads
+//! the events and sends the commands.
 
 use events_schema::{
     Area, Commit, EmailAddress, TenantId,
@@ -14,7 +14,7 @@ pub mod member_mail;
 /// A command that follows from a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consequence<A: Area> {
-    /// Whose aggregate it is for.
+    /// The tenant of the aggregate.
     pub tenant: TenantId,
     pub aggregate: A::Id,
     pub command: A::Command,
@@ -26,15 +26,16 @@ pub trait Reaction: Send + Sync + 'static {
     type Source: Area;
     /// The area that its commands are for.
     type Target: Area;
-    /// The name of the reaction and of its consumer. It never changes, since command ids derive from
-    /// it.
+    /// The name of the reaction and of its consumer. It never changes, since command ids derive
+    /// from it.
     const NAME: &'static str;
 
     /// Returns the commands that follow from a commit.
     fn react(commit: &Commit<Self::Source>) -> Vec<Consequence<Self::Target>>;
 }
 
-/// Requests a mail. Its id derives from the occasion, so that one occasion leads to one mail.
+/// Returns the command that requests a mail. The id of the mail derives from the occasion, so that
+/// one occasion leads to one mail.
 fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<email::Area> {
     let id = derived_id(&[&[b"email".as_slice()], occasion].concat());
     let to = to.clone();

@@ -23,9 +23,10 @@ use crate::{
     streams,
 };
 
-/// How long work in progress may take at the end: less than the 30 s that containers usually get.
+/// How long work in progress may take after the signal to stop: less than the 30 s that containers
+/// usually get.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How long the last messages may take to leave.
+/// How long the last messages may take to reach the server.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Runs the configured loops until `shutdown`, then finishes the work in progress.
@@ -59,7 +60,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             tracing::warn!("work is left after {DRAIN:?}; other workers will do it");
         }
     }
-    // The last acknowledgements must leave. While NATS is away, this would wait for ever.
+    // The last acknowledgements must reach the server. While it is away, a flush would wait for
+    // ever.
     if timeout(FLUSH, client.flush()).await.is_err() {
         tracing::warn!("NATS is away; returned messages are redelivered after their ack wait");
     }

@@ -1,5 +1,5 @@
-//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers refuse
-//! a server that runs them with weaker settings.
+//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers
+//! refuse a server that runs them with weaker settings.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,18 +21,20 @@ use tokio::time::timeout;
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
-/// More commands than this are refused: the workers are hopelessly behind.
+/// The most commands that may wait. Further ones are refused, since the workers are hopelessly
+/// behind.
 const MAX_COMMANDS: i64 = 1_000_000;
-/// How long the first server may take to tell its settings.
+/// How long the first server may take to report its settings.
 const FIRST_SERVER: Duration = Duration::from_secs(5);
 /// How long each further server of a cluster may take after the one before. Each start waits this
 /// long.
 const NEXT_SERVER: Duration = Duration::from_millis(200);
-/// A failed login is forgotten after a day.
+/// How long a failed login is remembered.
 const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// About a million addresses. Beyond it the oldest are forgotten, so that a flood cannot stop logins.
+/// Room for about a million addresses. Beyond it the oldest are forgotten, so that a flood cannot
+/// stop logins.
 const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
-/// The last use of a token is kept longer than a token lives.
+/// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
@@ -127,8 +129,8 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
     ensure_as_wanted(&wanted, &info.config)
 }
 
-/// Another worker may run with more replicas or know more areas, and the operator chooses the
-/// servers.
+/// Keeps the replicas, the servers and the subjects that the stream has: another worker may run
+/// with more replicas or know more areas, and the operator chooses the servers.
 fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
@@ -186,8 +188,8 @@ fn ensure_version(version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every server must sync before it acknowledges. Otherwise a power cut would lose commits that were
-/// answered as stored.
+/// Every server must sync before it acknowledges. Otherwise a power cut would lose commits that
+/// were answered as stored.
 async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;

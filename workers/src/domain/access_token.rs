@@ -1,5 +1,5 @@
-//! Access tokens: creation and revocation. Nobody grants a token more than they hold. What a token
-//! may do later, the gateway finds at each request from its scopes and its creator's permissions.
+//! Access tokens: creation and revocation. Nobody grants a token more than they hold. At each
+//! request, the gateway limits a token to its scopes and to its creator's permissions.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
-/// A token expires at most this long after its creation. It is a leap year: a token that is never
-/// replaced leaks some day, unnoticed.
+/// A token expires at most this long after its creation: 366 days, so that the same date of the
+/// next year is allowed. A token that is never replaced leaks some day, unnoticed.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// One access token.
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_expires_within_a_year() {
+    fn a_token_expires_within_366_days() {
         let scopes = Guest.permissions();
         let last = NOW + LONGEST;
         when_created(scopes.clone(), last).then([created(scopes.clone(), last)]);

@@ -207,7 +207,7 @@ impl Present {
         }
     }
 
-    /// Whether this is an owner, and not only invited as one.
+    /// Whether this is an owner, not only a person who is invited as one.
     fn is_owner(&self) -> bool {
         self.role == BuiltInRole::Owner && self.invitation.account().is_some()
     }

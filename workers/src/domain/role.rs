@@ -1,5 +1,5 @@
-//! Custom roles, all of a tenant's at once: names, inheritance and limits. Nobody creates, changes or
-//! deletes a role that holds more than they do.
+//! The custom roles of a tenant, as one aggregate: names, inheritance and limits. Nobody creates,
+//! changes or deletes a role that holds more than they do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ impl Reject for Rejection {
     }
 }
 
-/// What a role is or is to become.
+/// The content of a role, stored or proposed.
 #[derive(Clone, Copy, PartialEq)]
 struct Definition<'a> {
     name: &'a Name,
@@ -152,7 +152,7 @@ impl Roles {
         }])
     }
 
-    /// Finds a role that the actor may change: neither strengthen nor weaken one that holds more.
+    /// Finds a role that the actor may change: one that holds no more than they do.
     fn find_within(&self, role: RoleId, held: &Permissions) -> Result<Definition<'_>, Rejection> {
         let found = self.0.get(&role).ok_or(Rejection::NotFound)?;
         let found = Definition::from(found);
@@ -160,8 +160,8 @@ impl Roles {
         Ok(found)
     }
 
-    /// Checks whether a role may be like this and the actor may make it so. Roles that inherit from
-    /// it gain no more than it holds, so they need no check.
+    /// Checks the proposed content of a role. Roles that inherit from it gain no more than it
+    /// holds, so they need no check.
     fn check(&self, id: RoleId, new: Definition<'_>, held: &Permissions) -> Result<(), Rejection> {
         if self.is_taken(new.name, id) {
             return Err(Rejection::NameTaken);
@@ -183,8 +183,8 @@ impl Roles {
             || others.any(|(_, role)| role.name.as_str().to_lowercase() == name)
     }
 
-    /// Checks whether the actor holds everything that a role like this holds, inherited permissions
-    /// included.
+    /// Checks that the actor holds everything that a role with this content holds, inherited
+    /// permissions included.
     fn check_within(&self, role: Definition<'_>, held: &Permissions) -> Result<(), Rejection> {
         let inherited = inherited(&self.0, role.inherits);
         if role.permissions.is_subset(held) && inherited.is_subset(held) {

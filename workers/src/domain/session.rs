@@ -1,5 +1,5 @@
-//! Sessions: start, use and revocation. When a session expires is decided in
-//! `events_schema::session`, since the gateway checks it at each request.
+//! Sessions: start, use and revocation. `events_schema::session` has the rule for when a session
+//! expires, since the gateway checks it at each request.
 
 use events_schema::{
     AccountId, Reject, RejectionKind, Time,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn use_is_recorded_every_ten_minutes() {
+    fn a_use_is_recorded_at_most_every_ten_minutes() {
         let touch = |now| live().when(Command::Touch).at(now);
         touch(TEN_MINUTES - 1).changes_nothing();
         touch(TEN_MINUTES).then([Event::Used]);

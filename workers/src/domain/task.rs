@@ -1,5 +1,5 @@
-//! Tasks: created, changed, deleted. Their author may change them, and so may holders of a
-//! permission.
+//! Tasks: creation, changes and deletion. The author of a task may change it, and so may holders of
+//! a permission.
 
 use events_schema::{
     AccountId, Name, Permission, Reject, RejectionKind, Time,
@@ -12,26 +12,30 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 /// One task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Task {
-    /// No event yet.
+    /// Not created yet.
     #[default]
     Absent,
+    /// The task exists, done or not.
     Open {
         title: Name,
         done: bool,
         author: AccountId,
     },
-    /// Never used again.
+    /// Deleted for ever.
     Deleted,
 }
 
-/// The reasons to reject a command.
+/// Why a command to a task is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    #[error("The task does not exist.")]
+    /// The task does not exist, or it is deleted.
+    #[error("There is no such task.")]
     NotFound,
-    #[error("The task already exists.")]
+    /// The id is in use.
+    #[error("This task already exists.")]
     AlreadyExists,
+    /// The actor is not the author, and lacks the permission to change the tasks of others.
     #[error("Only its author may change the task, or somebody who may change the tasks of others.")]
     NotYours,
 }
@@ -177,31 +181,31 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_created_once() {
+    fn a_task_is_created_only_once() {
         given::<Task>([]).when(create()).then([created()]);
         task([]).when(create()).rejects(Rejection::AlreadyExists);
     }
 
     #[test]
-    fn its_author_changes_a_task() {
+    fn an_author_changes_a_task() {
         by_ada(&task([]), rename("Oil the engine")).then([updated("Oil the engine", false)]);
         by_ada(&task([]), finish()).then([updated("Oil it", true)]);
     }
 
     #[test]
-    fn an_update_to_the_present_state_changes_nothing() {
+    fn an_update_to_the_present_values_changes_nothing() {
         by_ada(&task([updated("Oil it", true)]), finish()).changes_nothing();
         by_ada(&task([]), rename("Oil it")).changes_nothing();
     }
 
     #[test]
-    fn its_author_deletes_a_task_once() {
+    fn an_author_deletes_a_task_only_once() {
         by_ada(&task([]), Command::Delete).then([Event::Deleted]);
         by_ada(&task([Event::Deleted]), Command::Delete).rejects(Rejection::NotFound);
     }
 
     #[test]
-    fn others_need_a_permission() {
+    fn others_need_a_permission_to_change_or_delete_a_task() {
         for command in [finish(), Command::Delete] {
             let by_eve = |role| {
                 let when = task([]).when(command.clone()).by(Actor::Account(EVE));
@@ -213,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn an_access_token_is_nobodys_author() {
+    fn an_access_token_is_not_an_author() {
         let token = Actor::AccessToken(AccessTokenId(ADA.0));
         let when = task([]).when(finish()).by(token);
         when.rejects(Rejection::NotYours);
     }
 
     #[test]
-    fn a_missing_task_cannot_be_changed() {
+    fn a_task_that_does_not_exist_is_neither_changed_nor_deleted() {
         for command in [finish(), Command::Delete] {
             by_ada(&given([]), command).rejects(Rejection::NotFound);
         }
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_accepted_in_every_state() {
+    fn a_later_event_restores_no_task() {
         given::<Task>([updated("Oil it", true)]).is(&Task::Absent);
         let late = [Event::Deleted, updated("Oil it", true), Event::Deleted];
         task(late).is(&Task::Deleted);

@@ -1,5 +1,5 @@
-//! Tenants: creation, changes, moves and deletion. Its owners are members; `reaction/founder.rs` adds
-//! the first one.
+//! Tenants: creation, changes, moves and deletion. A tenant's owners are members;
+//! `reaction/founder.rs` adds the first one.
 //!
 //! A slug is a claim. The commit that gives a tenant its slug also takes the claim, and the commit
 //! that replaces the slug releases it.

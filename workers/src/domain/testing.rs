@@ -1,4 +1,5 @@
-//! Given events, when a command arrives, then these events or that rejection:
+//! Tests of rules: given events, when a command arrives, then these events or this rejection
+//! follow:
 //!
 //! ```text
 //! given::<Project>([created()]).when(rename("Loom")).then([renamed("Loom")]);
@@ -17,7 +18,7 @@ use crate::aggregate::{Aggregate, CommandOf, Decision, EventOf, Facts, IdOf};
 pub(crate) const COMMAND: Id = Id::from_bytes([9; 16]);
 /// The aggregate that decides.
 pub(crate) const OWN: Id = Id::from_bytes([8; 16]);
-/// Whose data the aggregate is.
+/// The tenant that the aggregate belongs to.
 pub(crate) const TENANT: TenantId = TenantId::Tenant(TenantKey(Id::from_bytes([7; 16])));
 
 /// The state after some events.
@@ -112,7 +113,7 @@ where
         self
     }
 
-    /// Another aggregate, or this one, holds a name.
+    /// An aggregate, this one or another, holds the name.
     pub(crate) fn while_held(mut self, claim: Claim, holder: impl Into<Id>) -> Self {
         self.facts.holders.insert(claim, holder.into());
         self
@@ -131,7 +132,7 @@ where
         self.state.decide(&self.command, &facts)
     }
 
-    /// Asserts the events, whatever happens to claims.
+    /// Asserts the events. Claims are not compared.
     #[track_caller]
     pub(crate) fn then(self, events: impl IntoIterator<Item = EventOf<A>>) {
         let command = format!("{:?}", self.command);

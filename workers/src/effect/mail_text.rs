@@ -1,5 +1,5 @@
-//! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML escaped.
-//! A mail is rendered when it is sent, so that its code and link are stored nowhere.
+//! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
+//! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
 use anyhow::bail;
 use askama::Template as Render;
@@ -9,7 +9,7 @@ use events_schema::{
     secret::{Purpose, ServerKey},
 };
 
-/// What the codes and links in mails consist of.
+/// The input of the codes and links in mails.
 #[derive(Clone, Debug)]
 pub struct Links {
     /// Codes and links derive from this key.
@@ -30,9 +30,9 @@ impl Links {
 pub struct MailText {
     /// One line.
     pub subject: String,
-    /// For readers of plain text.
+    /// The body as plain text.
     pub text: String,
-    /// The same as HTML.
+    /// The body as HTML.
     pub html: String,
 }
 
@@ -52,8 +52,8 @@ impl MailText {
 /// If the mail invites to the platform, which has no members. A retry does not help.
 pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
     match template {
-        // This mail and the next have no name in them. The sender of the request may have chosen
-        // the name, and the mail may go to somebody else.
+        // This mail and the next have no name in them. The client that sent the request may have
+        // chosen the name, and the mail may go to somebody else.
         Template::Verification {
             account,
             challenge,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verification_has_code_and_link_in_both_bodies() {
+    fn both_bodies_of_a_verification_mail_have_the_code_and_the_link() {
         let mail = rendered(&verification());
         let code = links().key.code(Purpose::Verification, CHALLENGE);
         for body in [&mail.text, &mail.html] {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_has_a_link_in_both_bodies_that_serves_nothing_else() {
+    fn both_bodies_of_a_reset_mail_have_a_link_that_only_resets_a_password() {
         let mail = rendered(&password_reset());
         for body in [&mail.text, &mail.html] {
             let token = token(body, "account/reset-password");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invitation_names_the_tenant_and_has_a_link_in_both_bodies() {
+    fn both_bodies_of_an_invitation_name_the_tenant_and_have_the_link() {
         let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
         assert_eq!(mail.subject, "You are invited to join Acme");
         for body in [&mail.text, &mail.html] {

@@ -1,7 +1,8 @@
 //! Commands in, commits and outcomes out.
 //!
 //! Within a process, commands for one aggregate are decided one after the other. Between processes
-//! the guard of the append decides who was first; the loser reloads the aggregate and decides again.
+//! the guard of the append decides who was first; the loser reloads the aggregate and decides
+//! again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,14 +30,14 @@ use crate::{
     },
 };
 
-/// How often a lost race is run again at once. A thousand racers for one aggregate also need the
-/// consumer's redeliveries.
+/// How often a lost race is retried at once. After that the consumer redelivers the command, which
+/// a thousand racers for one aggregate need.
 const MAX_RACES: usize = 16;
 
 /// Decides the commands of one area until `shutdown`, then finishes the ones in progress.
 ///
 /// # Errors
-/// Never by itself.
+/// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<A: Aggregate>(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
     let context = jetstream::new(client.clone());
     let consumer = Consumer::commands(A::Area::NAME);
@@ -96,7 +97,7 @@ impl<A: Aggregate> Decider<A> {
         let mut history = kept.lock().await;
         let outcome = self.decide_on(&mut history, command, trace).await;
         if outcome.is_err() {
-            // It is not certain what is stored, so the next command loads the aggregate again.
+            // It is unknown what is stored, so the next command loads the aggregate again.
             *history = History::default();
         }
         outcome
@@ -179,8 +180,8 @@ impl<A: Aggregate> Decider<A> {
         }
     }
 
-    /// No guard protects an outcome that stores nothing. So it counts only if the leader has nothing
-    /// newer.
+    /// No guard protects an outcome that stores nothing. So it is valid only if the leader has
+    /// nothing newer.
     async fn if_current(
         &self,
         history: &History<A>,
@@ -207,7 +208,8 @@ impl<A: Aggregate> Decider<A> {
         Ok(holders)
     }
 
-    /// Returns the messages that take, release and touch claims, each under its guard.
+    /// Returns the messages that take, release and touch the claims of a decision, each under its
+    /// guard.
     async fn claim_appends(
         &self,
         own: IdOf<A>,

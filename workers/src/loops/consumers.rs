@@ -12,19 +12,19 @@ use events_schema::{
     subject::{self, COMMANDS, EVENTS},
 };
 
-/// Messages of one consumer that may be in progress at once, over all workers.
+/// Messages of one consumer that may be in progress at once, across all workers.
 const MAX_ACK_PENDING: i64 = 10_000;
 
 /// A durable pull consumer with its retry policy.
 #[derive(Clone, Debug)]
 pub struct Consumer {
-    /// The loop's name: the second token of its dead letters.
+    /// The loop's name: the second token in the subjects of its dead letters.
     pub worker_loop: &'static str,
     pub stream: &'static str,
     /// The durable name.
     pub name: String,
     pub filter: String,
-    /// A delivery that is not settled within this time is repeated, to any worker.
+    /// A message that is not settled within this time is redelivered, to any worker.
     pub ack_wait: Duration,
     /// After this many deliveries a message goes to DEAD.
     pub deliveries: i64,
@@ -40,8 +40,9 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Reads the commands of an area. Five seconds are a thousand times the time of a command, and
-    /// another worker soon gets those of a killed one.
+    /// Returns the consumer of the commands of an area. Its ack wait of five seconds is a thousand
+    /// times what a command takes, and short enough that another worker soon gets the commands of a
+    /// killed one.
     pub fn commands(area: AreaName) -> Self {
         Self {
             worker_loop: "commands",
@@ -57,10 +58,10 @@ impl Consumer {
         }
     }
 
-    /// Reads the commits that a view is folded from. The deliveries outlast hours without MongoDB,
-    /// and the wait between them stays short, so that views are current soon after its return. The
-    /// ack wait is short, too: until another worker gets the commits of a killed one, a revoked
-    /// permission may still be used.
+    /// Returns the consumer of the commits that a view is folded from. Its deliveries outlast hours
+    /// without MongoDB, and the wait between them stays short, so that views are current soon after
+    /// its return. The ack wait is short, too: until another worker gets the commits of a killed
+    /// one, a revoked permission may still be used.
     pub fn views(name: &str, area: AreaName) -> Self {
         Self {
             worker_loop: "views",
@@ -76,7 +77,7 @@ impl Consumer {
         }
     }
 
-    /// Reads the commits that a reaction reacts to.
+    /// Returns the consumer of the commits that a reaction reads.
     pub fn reactions(name: &str, source: AreaName) -> Self {
         Self {
             worker_loop: "reactions",
@@ -92,8 +93,8 @@ impl Consumer {
         }
     }
 
-    /// Reads the commits that ask for an effect. A minute is longer than the slowest destination may
-    /// take.
+    /// Returns the consumer of the commits that request an effect. Its ack wait of a minute is
+    /// longer than the slowest destination may take.
     pub fn effects(name: &str, source: AreaName, deliveries: i64) -> Self {
         Self {
             worker_loop: "effects",
@@ -112,7 +113,7 @@ impl Consumer {
     /// Creates or updates the consumer.
     ///
     /// # Errors
-    /// If the server runs it with other settings.
+    /// If the server does not answer, or runs the consumer with other settings.
     pub async fn ensure(&self, context: &Context) -> anyhow::Result<PullConsumer> {
         let wanted = pull::Config {
             durable_name: Some(self.name.clone()),

@@ -1,5 +1,5 @@
-//! From a consumer to a handler and back: an endless stream of messages, and the one function that
-//! settles them.
+//! From a consumer to a handler and back: an endless stream of messages, and the one function,
+//! [`settle`], that settles them.
 //!
 //! The result of a handler decides the acknowledgement, and nothing else does:
 //!
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::loops::consumers::Consumer;
 
-/// A silent server is noticed after two of these, and the pull is opened again.
+/// After two missed heartbeats, the pull is opened again.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long one pull lasts.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
@@ -32,9 +32,9 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(10);
 /// The pause before a broken pull is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
-/// Messages that a stopping loop returns at most: as many as it can have fetched.
+/// The most messages that a stopping loop returns: more than it can have fetched.
 const MAX_RETURNED: usize = 1_000;
-/// How long a returned message waits; otherwise the stopping loop would get it again.
+/// How long a returned message waits. Without a wait the stopping loop would get it again.
 const RETURNED_FOR: Duration = Duration::from_millis(300);
 /// Characters of a reason that a dead letter keeps.
 const MAX_REASON: usize = 1_000;
@@ -48,8 +48,8 @@ pub enum Handled {
     Dead(String),
 }
 
-/// Returns the messages of a consumer until `shutdown`. It survives a broken pull, a restarted server
-/// and a lost consumer.
+/// Returns the messages of a consumer until `shutdown`. The stream survives a broken pull, a
+/// restarted server and a lost consumer.
 pub fn messages(
     context: Context,
     consumer: Consumer,
@@ -98,7 +98,7 @@ impl Source {
         }
     }
 
-    /// Waits for a message; `None` if the pull has ended or is silent for too long.
+    /// Waits for a message; `None` if the pull has ended or has been silent for too long.
     async fn pull_once(&mut self) -> anyhow::Result<Option<Message>> {
         let pull = match &mut self.pull {
             Some(pull) => pull,
@@ -111,7 +111,8 @@ impl Source {
         Ok(next.transpose()?)
     }
 
-    /// Returns messages that were fetched and not begun, so that another worker gets them soon.
+    /// Returns messages to the server that were fetched and not begun, so that another worker gets
+    /// them soon.
     async fn return_fetched(&mut self) {
         let Some(mut pull) = self.pull.take() else {
             return;
@@ -158,11 +159,12 @@ pub async fn handle(
     settle(context, consumer, message, result).await;
 }
 
-/// The reason of a dead letter that no worker has ever settled: each one that tried has crashed.
+/// The reason in the dead letter of a message that no worker could settle, because each one that
+/// tried has crashed.
 pub const LOST: &str = "delivered again and again and never settled";
 
-/// Whether no worker has settled the message. The server itself never gives up on one, since it
-/// would do so silently.
+/// Whether the message was delivered so often without being settled that it must have crashed its
+/// workers. The server itself never gives up on a message, since it would do so silently.
 pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
     deliveries(message) > 2 * consumer.deliveries
 }
@@ -181,7 +183,8 @@ pub async fn bounded<T>(
     result.unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
 }
 
-/// Settles one message: the table at the top of this file.
+/// Settles one message by the result of its handler: acknowledges it, has it redelivered later, or
+/// moves it to DEAD.
 pub async fn settle(
     context: &Context,
     consumer: &Consumer,
@@ -210,7 +213,8 @@ pub async fn settle(
     }
 }
 
-/// Doubles with each delivery, from `first` to `longest`.
+/// Returns the wait before the next delivery. It doubles with each delivery, from `first` to
+/// `longest`.
 fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
     let doublings = u32::try_from(delivery - 1).unwrap_or(0).min(16);
     first.saturating_mul(1 << doublings).min(longest)
@@ -219,15 +223,15 @@ fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
 async fn retry(message: &Message, wait: Duration) {
     if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
         let subject = message.subject.as_str();
-        tracing::warn!(subject, %error, "no retry requested; the ack wait leads to one");
+        tracing::warn!(subject, %error, "no retry requested; it comes after the ack wait");
     }
 }
 
-/// Copies a message to DEAD and terminates it. Without its copy the message would be lost, so it
-/// stays in its stream until there is one.
+/// Copies a message to DEAD and terminates it. Without a copy it would be lost, so it stays in its
+/// stream until there is one.
 async fn dead_letter(context: &Context, consumer: &Consumer, message: &Message, reason: &str) {
     let subject = message.subject.as_str();
-    tracing::error!(subject, reason, "moved to DEAD");
+    tracing::error!(subject, reason, "moving to DEAD");
     match copy_to_dead(context, consumer, message, reason).await {
         Ok(()) => {
             if let Err(error) = message.double_ack_with(AckKind::Term).await {

@@ -1,8 +1,8 @@
-//! Commits in, effects on the outside world out. What to do is in `effect/`.
+//! Commits in, effects on the outside world out. The effects are in `effect/`.
 //!
 //! The loop looks at the record of the effect, acts, and records the result. So a replay of the log
-//! repeats nothing. An effect may happen twice only if a crash falls between the act and its record;
-//! the effect's key then tells the destination that it is the same one.
+//! repeats nothing. Only a crash between the effect and its record repeats it. Then the destination
+//! recognizes the repetition by the effect's key.
 
 use std::time::SystemTime;
 
@@ -32,7 +32,7 @@ use crate::{
 /// Runs one effect until `shutdown`.
 ///
 /// # Errors
-/// Never by itself.
+/// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<E: Effect>(
     effect: E,
     client: Client,
@@ -70,7 +70,8 @@ impl<E: Effect> EffectLoop<E> {
         if !commit.events.iter().any(E::is_requested_by) {
             return Ok(Handled::Done);
         }
-        // The message may have waited since it was fetched. From here on, it has the whole ack wait.
+        // The message may have waited since it was fetched. From here on, it has the whole ack
+        // wait.
         let extended = message.ack_with(AckKind::Progress).await;
         let extended = extended.map_err(anyhow::Error::from_boxed);
         extended.context("extending the ack wait")?;
@@ -92,12 +93,13 @@ impl<E: Effect> EffectLoop<E> {
         result.map(|()| Handled::Done)
     }
 
-    /// Returns what the record says is still to be done.
+    /// Returns the task that the record shows as not done yet.
     async fn pending_task(&self, commit: &Commit<AreaOf<E>>) -> anyhow::Result<Option<E::Task>> {
         let mut record = History::<E::Record>::default();
         let subject = subject_of::<E::Record>(commit.tenant, commit.id);
         record.refresh(&self.log, &subject).await?;
-        // A replica may lag. Without its latest commits the effect would seem done or unwanted.
+        // A replica may lag. Without the latest commits the effect would seem done or never
+        // requested.
         let is_current = record.revision >= commit.revision;
         ensure!(is_current, "the log does not show the delivered commit yet");
         Ok(E::pending(&record.state))

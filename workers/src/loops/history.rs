@@ -1,7 +1,8 @@
-//! Aggregates as the log has them: loaded once, kept while they are in use, refreshed at need.
+//! Aggregates as they are in the log: loaded once, cached while they are in use, and refreshed when
+//! needed.
 //!
-//! A kept state may be old. That is safe: every append is guarded, and every answer that appends
-//! nothing is first checked against the leader.
+//! A cached state may be stale. That is safe: every append is guarded, and every outcome that
+//! stores nothing is first checked against the leader.
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,8 @@ use crate::{
     decode,
 };
 
-/// Aggregates of one area that a process keeps: tens of megabytes at a hundred commits each.
+/// The number of aggregates of one area that a process caches: tens of megabytes at a hundred
+/// commits each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// An aggregate's state and its place in the log.
@@ -37,7 +39,7 @@ pub struct History<A> {
 }
 
 impl<A: Aggregate> History<A> {
-    /// Applies the commits that the log has beyond the known ones.
+    /// Applies the commits that the log has after the last known one.
     ///
     /// # Errors
     /// If the log does not answer, or has a commit that cannot be decoded.
@@ -55,12 +57,12 @@ impl<A: Aggregate> History<A> {
     /// Applies the next commit.
     ///
     /// # Errors
-    /// If it is not the next one.
+    /// If a revision is missing before it.
     pub fn apply(&mut self, commit: &Commit<A::Area>, sequence: u64) -> anyhow::Result<()> {
         let (next, found) = (self.revision + 1, commit.revision);
         ensure!(
             found == next,
-            "revision {next} is missing before {found} at {sequence}"
+            "revision {next} is missing before {found} at sequence {sequence}"
         );
         for event in &commit.events {
             self.state.evolve(event, commit.time);
@@ -84,7 +86,7 @@ pub type Shared<A> = Arc<Mutex<History<A>>>;
 
 type Kept<A> = LruCache<(TenantId, IdOf<A>), Shared<A>>;
 
-/// The kept aggregates of one area. The lock of an aggregate orders its commands.
+/// The cached aggregates of one area. The lock of an aggregate orders its commands.
 #[derive(Debug)]
 pub struct Histories<A: Aggregate> {
     kept: std::sync::Mutex<Kept<A>>,
@@ -97,7 +99,7 @@ impl<A: Aggregate> Histories<A> {
         }
     }
 
-    /// Returns an aggregate, loaded or not.
+    /// Returns the history of an aggregate; an empty one if it is not loaded yet.
     pub fn get(&self, tenant: TenantId, id: IdOf<A>) -> Shared<A> {
         // A panic under this lock leaves at worst a missing entry.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Commits in, commands out. The rules are in `reaction/`.
+//! Commits in, commands out. The reactions are in `reaction/`.
 
 use anyhow::Context as _;
 use async_nats::{
@@ -23,7 +23,7 @@ use crate::{
 /// Runs one reaction until `shutdown`.
 ///
 /// # Errors
-/// Never by itself.
+/// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<R: Reaction>(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
     let context = &jetstream::new(client);
     let consumer = &Consumer::reactions(R::NAME, R::Source::NAME);

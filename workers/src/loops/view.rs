@@ -88,8 +88,8 @@ impl<V: View> ViewLoop<V> {
         join_all(settled).await;
     }
 
-    /// Applies the commits of one document alone, so that one that cannot be written does not hold
-    /// up the others of its bulk.
+    /// Applies the commits of one document alone, so that a document that cannot be written does
+    /// not delay the rest of its bulk.
     async fn apply_one(&self, key: Key<V>, commits: &Commits<V>) -> anyhow::Result<()> {
         let of_document = commits.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);

@@ -11,7 +11,7 @@ use crate::{
     views::{Progress, Views},
 };
 
-/// A view of any type.
+/// A view of any type, so that the views of all areas fit into one list.
 pub trait AnyView: Send + Sync {
     fn name(&self) -> &'static str;
 

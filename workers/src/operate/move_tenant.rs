@@ -1,10 +1,10 @@
 //! Moves the views of one tenant to another place while everything runs: `workers move-tenant`.
 //!
 //! Writers come first: after `BeginMove` every view worker writes both places. Once no worker can
-//! believe that the old place is the only one, the new one is filled from the log and compared. Then
-//! readers change with one commit. The old documents are dropped when no request can still read them.
-//! At every moment the place that is read is complete. A run that breaks off is continued by the next
-//! one.
+//! believe that the old place is the only one, the new one is filled from the log and compared.
+//! Then readers change with one commit. The old documents are dropped when no request can still
+//! read them. At every moment the place that is read is complete. The next run continues an
+//! interrupted one.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,13 +24,14 @@ use crate::{
     views::MAX_WRITE_TIME,
 };
 
-/// Every write that began before has ended after this time, with a margin for clocks and scheduling.
+/// Every write that began before has ended after this time, with a margin for clocks and
+/// scheduling.
 const WRITERS_DONE: Duration = MAX_WRITE_TIME.saturating_add(Duration::from_secs(1));
 /// Every request that began before has ended after this time: the gateway's own limit is 15 s.
 const READERS_DONE: Duration = Duration::from_secs(17);
 /// How long a command may take to be decided and shown.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
-/// How often the tenant's view is read meanwhile.
+/// The pause between two looks at the tenant's view meanwhile.
 const POLL: Duration = Duration::from_millis(50);
 /// How often two places are compared before they count as different: documents change meanwhile.
 const MAX_COMPARISONS: usize = 20;
@@ -48,8 +49,8 @@ struct Mover {
 /// Moves the views of the tenant with this slug or id; `progress` is called with each step.
 ///
 /// # Errors
-/// If the tenant or the host does not exist, a server does not answer, or the two places differ in
-/// the end: then the tenant stays where it was.
+/// If the tenant or the host does not exist, a server does not answer, or the two places still
+/// differ at the end. Then the tenant stays where it was.
 pub async fn move_tenant(
     nats: &NatsOptions,
     mongo: &MongoOptions,

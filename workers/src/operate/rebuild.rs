@@ -9,7 +9,7 @@ use crate::{operate::any_view, placements::Placements};
 /// commits read and the sequence to continue from.
 ///
 /// # Errors
-/// If a server does not answer. The command may be repeated; until then a view may lag.
+/// If a server does not answer. The command can be repeated; until then a view may lag.
 pub async fn rebuild_views(
     nats: &NatsOptions,
     mongo: &MongoOptions,

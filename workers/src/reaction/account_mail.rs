@@ -8,8 +8,8 @@ use events_schema::{
 
 use super::{Consequence, Reaction, mail};
 
-/// The owner of an account is warned at most once in each hour of the clock that somebody tries to
-/// register with its address.
+/// An hour, in milliseconds: in each hour of the clock, the owner of an account gets at most one
+/// warning that somebody tries to register with its address.
 const WARN_INTERVAL_MS: i64 = 60 * 60 * 1000;
 
 /// Requests the mails that follow from changes to an account.
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_replay_changes_no_mail() {
+    fn the_time_of_a_commit_does_not_change_its_mail() {
         let when = when::<AccountMail>([verification_requested()]);
         when.at(WARN_INTERVAL_MS).then([verification()]);
     }

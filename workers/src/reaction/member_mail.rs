@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_replay_changes_no_mail() {
+    fn the_time_of_a_commit_does_not_change_its_mail() {
         let when = when::<MemberMail>([invited(FIRST)]).at(5);
         when.then([invitation(FIRST)]);
     }

@@ -13,7 +13,7 @@ use super::{Consequence, Reaction};
 
 /// The tenant, the aggregate and the command of all commits.
 pub(super) const ID: Id = Id::from_bytes([1; 16]);
-/// Whose data has changed.
+/// The tenant whose data has changed.
 pub(super) const TENANT: TenantId = TenantId::Tenant(TenantKey(ID));
 /// The revision of all commits.
 pub(super) const REVISION: u64 = 2;

@@ -1,3 +1,5 @@
+//! Reads commits from the log and applies them to a view.
+
 use std::cmp::Ordering;
 
 use event_store::Location;
@@ -13,13 +15,13 @@ use crate::{
     views::documents::{Commits, Views},
 };
 
-/// Documents written by one command: measurements showed no gain beyond it.
+/// The most commits that one command to MongoDB applies. Measurements showed no gain beyond it.
 pub const BULK: usize = 100;
 
-/// Is called with the number of commits read so far and the sequence to continue from.
+/// A callback, called with the number of commits read so far and the sequence to continue from.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
-/// What a pass over the log has done.
+/// The result of a pass over the log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pass {
     /// The sequence to continue from.
@@ -52,7 +54,8 @@ impl<V: View> Views<V> {
         self.pass(&filter, 1, Some(location), progress).await
     }
 
-    /// Applies the commits on `filter`, at one location only if it is given.
+    /// Applies the commits on `filter` from this sequence on: at one location if it is given, else
+    /// at all.
     async fn pass(
         &self,
         filter: &str,
@@ -71,7 +74,8 @@ impl<V: View> Views<V> {
             for message in &page.messages {
                 match decode::commit::<V::Area>(&message.subject, &message.payload) {
                     Ok(commit) => commits.push(commit),
-                    // The view's loop has moved it to DEAD. A view shows what can be read.
+                    // The view's loop has moved it to DEAD. The view is folded from the commits
+                    // that can be read.
                     Err(reason) => {
                         let (sequence, reason) = (message.sequence, format!("{reason:#}"));
                         tracing::error!(sequence, reason, "a commit was skipped");

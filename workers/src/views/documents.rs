@@ -1,3 +1,5 @@
+//! Reads, folds and writes the documents of one view.
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
@@ -19,8 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::{decode, placements::Placements};
 
-/// How long one write may take. While a tenant's views move, a worker may believe for this long that
-/// the old place is the only one.
+/// How long one write may take. While a tenant's views move, a worker may believe for this long
+/// that the old place is the only one.
 pub const MAX_WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// How often a write is repeated at once when other workers were first.
@@ -42,7 +44,7 @@ pub struct Views<V: View> {
     pub(super) placements: Placements,
     /// The view's name, except while the view is rebuilt beside the old one.
     pub(super) collection: String,
-    /// Where the indexes are known to exist.
+    /// The locations where the indexes are known to exist.
     indexed: Mutex<HashSet<Location>>,
     view: PhantomData<V>,
 }
@@ -77,7 +79,7 @@ impl<V: View> Views<V> {
         Ok(())
     }
 
-    /// Returns whose document a commit feeds.
+    /// Returns the key of the document that a commit changes.
     pub fn key(commit: &Commit<V::Area>) -> Key<V> {
         let tenant = match V::HOME {
             Home::Platform => TenantId::Platform,
@@ -86,11 +88,11 @@ impl<V: View> Views<V> {
         (tenant, commit.id)
     }
 
-    /// Brings each document at least to the latest of its commits, in all its places, and announces
-    /// the new revisions.
+    /// Brings each document at least to the latest of its commits, at all its locations, and
+    /// announces the new revisions.
     ///
     /// # Errors
-    /// If a document is not certain to be written everywhere.
+    /// If it is not certain that every document is written at all its locations.
     pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<()> {
         let applied = timeout(MAX_WRITE_TIME, self.apply_everywhere(commits)).await;
         let applied = applied.context("the write takes too long")?;
@@ -122,8 +124,8 @@ impl<V: View> Views<V> {
         Ok(written.into_iter().flatten().collect())
     }
 
-    /// Brings the documents at one location at least to the latest of their commits; returns what
-    /// was written.
+    /// Brings the documents at one location at least to the latest of their commits; returns the
+    /// written documents with their revisions.
     pub(super) async fn apply_at(
         &self,
         location: &Location,
@@ -171,7 +173,8 @@ impl<V: View> Views<V> {
         Ok(writes)
     }
 
-    /// Folds the commits into a document. If some are missing in between, the log has them.
+    /// Folds the commits into a document. If one is missing in between, reads all of them from the
+    /// log.
     async fn fold(
         &self,
         mut document: Document<V>,
@@ -201,8 +204,8 @@ impl<V: View> Views<V> {
         Ok(document)
     }
 
-    /// Writes all documents whose stored revision is still the expected one; returns whether that
-    /// was so for all.
+    /// Writes all documents whose stored revision is still the expected one; returns whether it has
+    /// written all.
     async fn write(
         &self,
         location: &Location,

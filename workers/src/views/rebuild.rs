@@ -1,3 +1,5 @@
+//! Rebuilds a view beside the old one and replaces it.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
@@ -11,14 +13,14 @@ use crate::views::{
     documents::Views,
 };
 
-/// How often catching up is tried after the new view has taken its place.
+/// How often catching up is tried after the new view has replaced the old one.
 const MAX_CATCH_UPS: usize = 5;
 /// The pause between these tries.
 const CATCH_UP_PAUSE: Duration = Duration::from_secs(1);
 
 impl<V: View> Views<V> {
-    /// Builds the view beside the present one and puts it in its place when it is complete; returns
-    /// the number of commits read. Readers see the old documents, then the new ones.
+    /// Builds the view beside the present one, which it replaces when it is complete. Returns the
+    /// number of commits read. Readers see the old documents, then the new ones.
     ///
     /// # Errors
     /// If a server does not answer.
@@ -48,8 +50,7 @@ impl<V: View> Views<V> {
             }
         }
         for location in self.locations().await? {
-            // Where there was nothing to write, an empty collection replaces what should not be
-            // there.
+            // Where the log has nothing to write, an empty collection replaces the old documents.
             self.collection_at(&location).await?;
             self.rename_at(&location).await?;
         }
@@ -69,7 +70,7 @@ impl<V: View> Views<V> {
             .database("admin")
             .run_command(rename)
             .await;
-        renamed.context("putting the new view in the place of the old one")?;
+        renamed.context("replacing the old view with the new one")?;
         Ok(())
     }
 

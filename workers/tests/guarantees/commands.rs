@@ -154,6 +154,7 @@ async fn concurrent_wrong_verification_codes_are_all_counted() {
         "the right code comes too late"
     );
 }
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_repeated_after_the_duplicate_window_is_done_once() {
     let world = World::start().await;

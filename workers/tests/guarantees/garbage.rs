@@ -1,11 +1,11 @@
-//! Messages that nobody can handle, and settings that are wrong.
+//! Messages that cannot be handled, wrong settings, and passwords in logs.
 
 use events_schema::{AreaName, CommitSummary, Id};
 use serde_json::{Value, json};
 
 use crate::support::{WITHOUT_EFFECTS, World, eventually, id, process};
 
-/// A command that decodes, with this payload.
+/// A well-formed command with this payload.
 fn command(verb: &str) -> Vec<u8> {
     let command = json!({
         "id": id(),
@@ -19,7 +19,7 @@ fn command(verb: &str) -> Vec<u8> {
     command.to_string().into()
 }
 
-/// Stores a message as the operator may.
+/// Stores a message as the operator, who may publish anything.
 async fn publish(world: &World, subject: &str, body: Vec<u8>) {
     let stored = world
         .operator
@@ -132,7 +132,6 @@ async fn publish_mismatches(world: &World, area: AreaName, other: AreaName) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-
 async fn a_commit_whose_subject_and_body_disagree_leads_to_no_reaction() {
     let world = World::start().await;
     let _worker = world.workers::<1>(WITHOUT_EFFECTS).await;
@@ -142,7 +141,7 @@ async fn a_commit_whose_subject_and_body_disagree_leads_to_no_reaction() {
         dead_of(&world, "reactions").await == 4
     })
     .await;
-    // A later registration has its mail behind them.
+    // The mail of a later registration comes after them in the log.
     world.register("bob@example.com").await;
     eventually("a mail", || async {
         world.commits::<CommitSummary>(AreaName::Email).await.len() >= 2
@@ -155,7 +154,6 @@ async fn a_commit_whose_subject_and_body_disagree_leads_to_no_reaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-
 async fn a_commit_whose_subject_and_body_disagree_sends_no_mail() {
     let world = World::start().await;
     let _worker = world.workers::<1>(&[]).await;
@@ -185,7 +183,7 @@ async fn workers_refuse_a_stream_that_is_weaker_than_needed() {
     );
 }
 
-/// Asserts that a worker which cannot connect prints something, but not the password.
+/// Asserts that a worker that cannot connect prints an error without the password.
 async fn assert_no_password_printed(nats_url: &str, log: &str) {
     let mut worker = process(nats_url, "mongodb://127.0.0.1:1");
     let output = worker

@@ -1,4 +1,4 @@
-//! Workers and servers that are killed: nothing answered is lost, nothing is done twice.
+//! Kills of workers and servers: no answered command is lost, and none is done twice.
 
 use std::{
     collections::BTreeMap,
@@ -185,7 +185,7 @@ impl Load {
         answered
     }
 
-    /// Returns when so many commands have been answered.
+    /// Returns when this many commands are answered.
     async fn reaches(&self, wanted: u64) {
         eventually("progress under load", || async {
             self.done.load(Ordering::SeqCst) >= wanted
@@ -204,7 +204,7 @@ async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twic
     let run = |account: &AccountId| tokio::spawn(load.clone().run(world.clone(), *account));
     let clients: Vec<_> = accounts.iter().map(run).collect();
     for kill in 0..20u64 {
-        // Each kill comes in the middle of some work; how much differs from kill to kill.
+        // Each kill comes after a different amount of work, and in the middle of more.
         let done = load.done.load(Ordering::SeqCst);
         load.reaches(done + 1 + kill * 7 % 23).await;
         let victim = usize::try_from(kill % 2).unwrap();

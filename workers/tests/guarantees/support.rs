@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use servers::{Role, Servers};
 use tokio::process::{Child, Command as Process};
 
-/// Far more than anything here takes; reached only by what is broken.
+/// Far more than any step here takes: only a broken one reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Loops that need no mail server.
 pub const COMMANDS_AND_VIEWS: &[&str] = &["--loops", "commands,views"];
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    /// A worker process, which may not work yet.
+    /// Starts a worker process, which may not be ready yet.
     pub fn spawn_worker(&self, arguments: &[&str]) -> Child {
         self.process(&[&["run"], arguments].concat())
             .kill_on_drop(true)
@@ -66,7 +66,7 @@ impl World {
             .unwrap()
     }
 
-    /// A `workers` process with these arguments, for these servers.
+    /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
         let own = self.servers.nats.url(Role::Workers);
         let nats_url = self.worker_nats_url.as_deref().unwrap_or(&own);
@@ -75,7 +75,7 @@ impl World {
         process
     }
 
-    /// Worker processes that answer commands.
+    /// Starts worker processes, and returns when they answer commands.
     pub async fn workers<const N: usize>(&self, arguments: &[&str]) -> [Child; N] {
         let workers = std::array::from_fn(|_| self.spawn_worker(arguments));
         self.answering().await;
@@ -113,7 +113,8 @@ impl World {
         answered.await.ok()?
     }
 
-    /// Sends a command to an account until it is answered, as a client with an idempotency key would.
+    /// Sends a command to an account until it is answered, as a client with an idempotency key
+    /// would.
     pub async fn send_to(
         &self,
         account: AccountId,
@@ -129,13 +130,13 @@ impl World {
         }
     }
 
-    /// How many commands wait to be decided or acknowledged.
+    /// Returns how many commands wait to be decided or acknowledged.
     pub async fn queued_commands(&self) -> u64 {
         let commands = self.operator.get_stream("COMMANDS").await.unwrap();
         commands.get_info().await.unwrap().state.messages
     }
 
-    /// A new account.
+    /// Registers an account.
     pub async fn register(&self, email: &str) -> AccountId {
         let command = id();
         let outcome = self
@@ -145,7 +146,7 @@ impl World {
         AccountId(command)
     }
 
-    /// All commits of an area, in order, with their sequences.
+    /// Returns all commits of an area, in order, with their sequences.
     pub async fn commits<C: DeserializeOwned>(&self, area: AreaName) -> Vec<(u64, C)> {
         let mut stream = self.operator.get_stream("EVENTS").await.unwrap();
         let last = stream.info().await.unwrap().state.last_sequence;
@@ -161,7 +162,7 @@ impl World {
         commits
     }
 
-    /// All documents of a view, by id.
+    /// Returns all documents of a view, by id.
     pub async fn documents(&self, area: AreaName) -> BTreeMap<String, Document> {
         let found = self
             .views
@@ -176,7 +177,7 @@ impl World {
             .await
     }
 
-    /// Returns when every document of the area stands at the last revision in the log. The log is
+    /// Returns when every document of the area has reached the last revision in the log. The log is
     /// read each time: a command that waited out a restart may be decided long after its sender has
     /// given up.
     pub async fn views_up_to_date(&self, area: AreaName) {
@@ -198,7 +199,7 @@ impl World {
         .await;
     }
 
-    /// The messages in DEAD: subject and reason.
+    /// Returns the subject and the reason of each message in DEAD.
     pub async fn dead(&self) -> Vec<(String, String)> {
         let mut stream = self.operator.get_stream("DEAD").await.unwrap();
         let last = stream.info().await.unwrap().state.last_sequence;
@@ -214,7 +215,7 @@ impl World {
     }
 }
 
-/// A `workers` process without arguments.
+/// Prepares a `workers` process without arguments.
 pub fn process(nats_url: &str, mongo_url: &str) -> Process {
     let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
     let mut process = Process::new(env!("CARGO_BIN_EXE_workers"));
@@ -241,7 +242,7 @@ pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
         .unwrap()
 }
 
-/// A command to an account as it goes over the wire: subject and body.
+/// Returns the subject and the body of a command to an account.
 pub fn message(
     account: AccountId,
     command: CommandId,
@@ -265,7 +266,7 @@ pub fn message(
     (subject, serde_json::to_vec(&command).unwrap().into())
 }
 
-/// Polls until it holds.
+/// Polls until the condition holds, and fails after [`DEADLINE`].
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
@@ -277,7 +278,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     }
 }
 
-/// A fresh id.
+/// Returns an id that no other call has returned.
 pub fn id() -> Id {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let mut bytes = [0; 16];

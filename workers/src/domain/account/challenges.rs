@@ -18,8 +18,8 @@ const MAX_FAILURES: u32 = 5;
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The mails of one kind: the one that may be answered, the latest, and the times of those within
-/// a day.
+/// The mails of one kind: the one that may be answered, the latest one, and the times of those
+/// within a day.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Challenges {
     open: Option<Challenge>,
@@ -79,7 +79,7 @@ impl Challenges {
         }
     }
 
-    /// No mail so far may be answered any more.
+    /// Ends all mails so far: none of them may be answered.
     pub(super) fn close(&mut self) {
         self.open = None;
     }

@@ -229,7 +229,7 @@ fn the_wait_between_mails_doubles_up_to_their_lifetime() {
 }
 
 #[test]
-fn mails_of_the_day_before_cause_no_wait() {
+fn mails_of_the_day_before_do_not_lengthen_the_wait() {
     let day = 24 * 60 * MINUTE;
     let account = account().and(vec![mailed(FIRST); 9]);
     let account = account.and_at(day - MINUTE, mailed(SECOND));
@@ -277,7 +277,7 @@ fn a_password_is_changed() {
 }
 
 #[test]
-fn a_password_is_changed_only_from_the_one_that_was_checked() {
+fn a_password_is_changed_only_if_the_checked_one_is_still_current() {
     let changed = account().and([changed("other")]);
     let when = changed.when(change_password());
     when.rejects(Rejection::PasswordChangedMeanwhile);
@@ -317,7 +317,7 @@ fn sessions_are_revoked_as_often_as_requested() {
 }
 
 #[test]
-fn a_later_event_opens_no_account() {
+fn a_later_event_restores_no_account() {
     let later = || [mailed(FIRST), Event::Verified, changed("new")];
     absent().and(later()).is(&Account::Absent);
     refused().and(later()).is(&Account::Refused);

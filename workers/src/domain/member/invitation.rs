@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_invited_under_one_id() {
+    fn an_address_has_only_one_invitation() {
         let when = absent().when(invite(Guest)).holding(Admin);
         let when = when.while_held(email_claim(), OTHER);
         when.rejects(Rejection::AlreadyMember);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invited_owner_takes_the_claim_of_one_by_accepting() {
+    fn an_invited_owner_takes_the_owner_claim_by_accepting() {
         pending(Owner).when(accept(FIRST, ADA)).decides(Decision {
             take: vec![account_claim(), own_claim()],
             ..Decision::events(vec![accepted()])
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_invitation_is_accepted_by_no_other_account_or_mail() {
+    fn an_accepted_invitation_cannot_be_accepted_by_another_account_or_mail() {
         for command in [accept(FIRST, EVE), accept(SECOND, ADA)] {
             let when = member(Guest).when(command);
             when.rejects(Rejection::ChallengeEnded);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_one_member_of_a_tenant() {
+    fn an_account_is_a_member_of_a_tenant_only_once() {
         let when = pending(Guest).when(accept(FIRST, ADA));
         let when = when.while_held(account_claim(), OTHER);
         when.rejects(Rejection::AlreadyMember);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_invitation_has_no_second_answer() {
+    fn an_invitation_is_answered_only_once() {
         for (member, command) in [
             (rejected(), reject(SECOND)),
             (rejected(), accept(FIRST, ADA)),

@@ -2,7 +2,7 @@
 //!
 //! Owners are not counted. Each owner holds a claim, and a decision that ends an ownership touches
 //! the claim of another owner, who stays. If two owners remove each other at once, both decisions
-//! write the same two claims. So one of them is made again, and finds that the other owner is gone.
+//! write the same two claims. So the loser decides again, and finds that the other owner is gone.
 
 use events_schema::{
     Actor, Claim, MemberId, Permissions,
@@ -69,7 +69,7 @@ impl Present {
 /// Returns the claim of another owner, who stays.
 ///
 /// # Errors
-/// If there is no other owner.
+/// If the sender names no other owner, or that member is not an owner now.
 pub(super) fn check_other_owner(
     other_owner: Option<MemberId>,
     facts: &Facts<Area>,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_owner_releases_the_claim_of_one() {
+    fn a_removed_owner_releases_the_owner_claim() {
         let when = founder().when(remove()).by(person(EVE)).holding(Owner);
         let when = when.while_held(owner_claim(OTHER), OTHER);
         when.decides(Decision {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_may_leave_whatever_they_hold() {
+    fn everybody_may_leave_whatever_their_permissions() {
         for held in [Permissions::new(), Guest.permissions()] {
             let when = member(Admin).when(remove_of(Owner.permissions()));
             let when = when.by(person(ADA)).holding_only(held);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_owner_neither_leaves_nor_becomes_less() {
+    fn the_last_owner_can_neither_leave_nor_lose_the_role() {
         let own = MemberId(OWN);
         let cases = [
             (None, owner_claim(OTHER), OTHER),

@@ -68,8 +68,8 @@ impl Present {
         })
     }
 
-    /// Checks that the member holds no more than the actor, by the built-in role here and by all
-    /// roles as the sender found them.
+    /// Checks that the member holds no more than the actor: by the built-in role, which is known
+    /// here, and by all roles, as the sender read them.
     pub(super) fn check_holds_no_more(
         &self,
         member_holds: &Permissions,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_owner_takes_the_claim_of_one() {
+    fn a_new_owner_takes_the_owner_claim() {
         let when = member(Admin).when(change(Owner)).holding(Owner);
         when.decides(Decision {
             take: vec![own_claim()],
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_beyond_the_own_permissions_is_refused_even_if_nothing_would_change() {
+    fn a_role_that_grants_more_than_the_actor_holds_is_refused_even_if_nothing_would_change() {
         let assign = assign_granting(deletes_tenants());
         let unassign = unassign_granting(deletes_tenants());
         for (member, command) in [(with_roles(2), assign), (member(Guest), unassign)] {

@@ -1,4 +1,4 @@
-//! Members to test with. Ada is the member, Eve anybody else.
+//! Members to test with. Ada is the member, and Eve is anybody else.
 
 pub(super) use BuiltInRole::{Admin, Guest, Owner};
 use events_schema::{Actor, BuiltInRole, ChallengeId, Id, MemberId, Name};
@@ -134,7 +134,7 @@ pub(super) fn owner_claim(member: MemberId) -> Claim {
 pub(super) fn own_claim() -> Claim {
     owner_claim(MemberId(OWN))
 }
-/// A command by a person with a session.
+/// A person with a session.
 pub(super) fn person(account: AccountId) -> Actor {
     Actor::Account(account)
 }

@@ -151,7 +151,7 @@ fn a_role_never_inherits_from_itself() {
 }
 
 #[test]
-fn a_role_may_inherit_from_the_same_role_twice() {
+fn a_role_may_inherit_from_the_same_role_by_two_paths() {
     let expected = updated(3, "Three", none(), parents([1, 2]));
     let when = chain().when(inherit(3, parents([1, 2]))).holding(Admin);
     when.then([expected]);
@@ -225,7 +225,7 @@ fn an_update_to_the_present_values_changes_nothing() {
 }
 
 #[test]
-fn a_deleted_role_grants_nothing_to_its_heirs() {
+fn a_deleted_role_grants_nothing_to_the_roles_that_inherited_from_it() {
     let roles = chain().and_at(5, deleted(1));
     let roles = &roles.state().0;
     assert_eq!(inherited(roles, &parents([3])), none());

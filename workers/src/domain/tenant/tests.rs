@@ -239,7 +239,7 @@ fn a_tenant_does_not_move_to_where_it_is() {
 }
 
 #[test]
-fn a_move_that_is_not_under_way_does_not_end() {
+fn a_tenant_that_is_not_moving_ends_no_move() {
     let moved = moving().and([Event::MoveFinished]);
     let stayed = moving().and([Event::MoveAbandoned]);
     for given in [tenant(), moved, stayed] {
@@ -264,7 +264,7 @@ fn a_later_event_restores_no_tenant() {
 }
 
 #[test]
-fn the_end_of_a_move_that_is_not_under_way_changes_no_placement() {
+fn a_finished_move_that_never_began_changes_no_placement() {
     let ended = tenant().and([Event::MoveFinished]);
     ended.is(tenant().state());
 }
