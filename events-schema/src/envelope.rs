@@ -76,6 +76,30 @@ pub struct Command<A: Area> {
 }
 
 impl<A: Area> Command<A> {
+    /// Returns a command that a worker sends as the consequence of something else. It holds no
+    /// permissions and awaits no outcome.
+    pub fn by_system(
+        id: CommandId,
+        tenant: TenantId,
+        aggregate: A::Id,
+        time: Time,
+        payload: A::Command,
+    ) -> Self {
+        Self {
+            id,
+            tenant,
+            area: A::NAME,
+            aggregate,
+            actor: Actor::System,
+            held: Permissions::new(),
+            time,
+            expected: None,
+            origin: None,
+            reply: None,
+            payload,
+        }
+    }
+
     /// Returns the subject to publish the command on.
     ///
     /// # Errors

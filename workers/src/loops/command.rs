@@ -159,23 +159,35 @@ impl<A: Aggregate> Decider<A> {
                     .await
             }
             Ok(decision) => {
-                let mut appends = self
-                    .claim_appends(command.aggregate, &decision, holders)
-                    .await?;
-                let commit = commit_of(history.revision + 1, command, decision.events);
-                appends.push(Append {
-                    subject: subject.to_owned(),
-                    last: history.last_sequence,
-                    payload: serde_json::to_vec(&commit)?.into(),
-                });
-                match self.log.append(&appends, trace).await? {
-                    Appended::Conflict => Ok(None),
-                    Appended::At(sequence) => {
-                        history.apply(&commit, sequence)?;
-                        let revision = commit.revision;
-                        Ok(Some(Outcome::Committed { revision, sequence }))
-                    }
-                }
+                let appended = self.append(history, command, decision, holders, trace);
+                appended.await
+            }
+        }
+    }
+
+    /// Appends the commit of a decision with its claims. `None` if another append was first.
+    async fn append(
+        &self,
+        history: &mut History<A>,
+        command: &Command<A::Area>,
+        decision: Decision<EventOf<A>>,
+        holders: Holders,
+        trace: &HeaderMap,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let claims = self.claim_appends(command.aggregate, &decision, holders);
+        let mut appends = claims.await?;
+        let commit = commit_of(history.revision + 1, command, decision.events);
+        appends.push(Append {
+            subject: commit.subject().to_string(),
+            last: history.last_sequence,
+            payload: serde_json::to_vec(&commit)?.into(),
+        });
+        match self.log.append(&appends, trace).await? {
+            Appended::Conflict => Ok(None),
+            Appended::At(sequence) => {
+                history.apply(&commit, sequence)?;
+                let revision = commit.revision;
+                Ok(Some(Outcome::Committed { revision, sequence }))
             }
         }
     }

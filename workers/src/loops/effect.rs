@@ -12,9 +12,7 @@ use async_nats::{
     jetstream::{self, AckKind, Context, Message},
 };
 use event_store::EventLog;
-use events_schema::{
-    Actor, Area as _, Command, CommandId, Commit, Id, Permissions, Time, secret::derived_id,
-};
+use events_schema::{Area as _, Command, CommandId, Commit, Id, Time, secret::derived_id};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -119,19 +117,13 @@ impl<E: Effect> EffectLoop<E> {
             id.bytes(),
             result.as_bytes(),
         ];
-        let command = Command::<AreaOf<E>> {
-            id: CommandId(derived_id(&cause)),
-            tenant: commit.tenant,
-            area: AreaOf::<E>::NAME,
-            aggregate: commit.id,
-            actor: Actor::System,
-            held: Permissions::new(),
-            time: Time::from(SystemTime::now()),
-            expected: None,
-            origin: None,
-            reply: None,
+        let command = Command::<AreaOf<E>>::by_system(
+            CommandId(derived_id(&cause)),
+            commit.tenant,
+            commit.id,
+            Time::from(SystemTime::now()),
             payload,
-        };
+        );
         let sent = delivery::send(&self.context, message.headers.as_ref(), &command).await;
         sent.context("recording the result")
     }

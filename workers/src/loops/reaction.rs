@@ -5,9 +5,7 @@ use async_nats::{
     Client,
     jetstream::{self, Context, Message},
 };
-use events_schema::{
-    Actor, Area as _, Command, CommandId, Commit, Permissions, secret::derived_id,
-};
+use events_schema::{Area as _, Command, CommandId, Commit, secret::derived_id};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -59,17 +57,11 @@ fn command_of<R: Reaction>(
     let subject = commit.subject().to_string();
     let (revision, position) = (commit.revision.to_be_bytes(), position.to_be_bytes());
     let cause = [R::NAME.as_bytes(), subject.as_bytes(), &revision, &position];
-    Command {
-        id: CommandId(derived_id(&cause)),
-        tenant: consequence.tenant,
-        area: R::Target::NAME,
-        aggregate: consequence.aggregate,
-        actor: Actor::System,
-        held: Permissions::new(),
-        time: commit.time,
-        expected: None,
-        origin: None,
-        reply: None,
-        payload: consequence.command,
-    }
+    Command::by_system(
+        CommandId(derived_id(&cause)),
+        consequence.tenant,
+        consequence.aggregate,
+        commit.time,
+        consequence.command,
+    )
 }

@@ -11,9 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail, ensure};
 use async_nats::{Client, jetstream};
 use event_store::{Location, MongoOptions, NatsOptions, Role, random_id};
-use events_schema::{
-    Actor, AreaName, Command, CommandId, Home, Permissions, Placement, TenantId, TenantKey, tenant,
-};
+use events_schema::{AreaName, Command, CommandId, Home, Placement, TenantId, TenantKey, tenant};
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::{Instant, sleep};
 
@@ -69,11 +67,12 @@ pub async fn move_tenant(
         tenant: key,
         views,
     };
+    let target = view.moving_to.as_ref();
+    ensure!(
+        target.is_none_or(|target| *target == to),
+        "the tenant is moving to another place; finish that move first"
+    );
     if view.placement == to {
-        ensure!(
-            view.moving_to.is_none(),
-            "the tenant is moving to another place; finish that move first"
-        );
         progress("the tenant is there already");
         return Ok(());
     }
@@ -170,19 +169,13 @@ impl Mover {
         payload: tenant::Command,
         is_shown: impl Fn(&tenant::View) -> bool,
     ) -> anyhow::Result<()> {
-        let command = Command::<tenant::Area> {
-            id: CommandId(random_id()?),
-            tenant: self.tenant_id(),
-            area: AreaName::Tenant,
-            aggregate: self.tenant,
-            actor: Actor::System,
-            held: Permissions::new(),
-            time: SystemTime::now().into(),
-            expected: None,
-            origin: None,
-            reply: None,
+        let command = Command::<tenant::Area>::by_system(
+            CommandId(random_id()?),
+            self.tenant_id(),
+            self.tenant,
+            SystemTime::now().into(),
             payload,
-        };
+        );
         let context = jetstream::new(self.client.clone());
         let sent = delivery::send(&context, None, &command).await;
         sent.context("sending a command")?;
