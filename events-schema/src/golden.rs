@@ -3,7 +3,7 @@
 //! Each `golden/<area>.json` has at least one example of each variant and of each enum value of the
 //! area's commands, events and views, as they are stored. Examples are added and never changed: a
 //! stored message must decode for ever and encode to the same. `read_only` has pairs of an old
-//! spelling that still decodes and the present one. `UPDATE_GENERATED=1 cargo test` rewrites the
+//! spelling that still decodes and the present one. `UPDATE_GENERATED=1 cargo test --lib` rewrites the
 //! schemas; it never touches the examples.
 
 use std::{
@@ -232,7 +232,7 @@ fn the_schema_files_match_the_code() {
         .collect();
     assert!(
         drifted.is_empty(),
-        "{drifted:?} differ from the code; if you meant that, run `UPDATE_GENERATED=1 cargo test`"
+        "{drifted:?} differ from the code; if you meant that, run `UPDATE_GENERATED=1 cargo test --lib`"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Support for tests.
 
-/// Compares a generated file with the repository. `UPDATE_GENERATED=1 cargo test` rewrites it.
+/// Compares a generated file with the repository. `UPDATE_GENERATED=1 cargo test --lib` rewrites it.
 pub(crate) fn assert_generated(path: &str, text: &str) {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GENERATED").is_some() {
@@ -14,7 +14,7 @@ pub(crate) fn assert_generated(path: &str, text: &str) {
     if let Some(((line, new), old)) = differs {
         panic!(
             "gateway/{path} is out of date at line {line}: it has {old:?}, the code {new:?}. If the \
-             change is intended, run `UPDATE_GENERATED=1 cargo test -p gateway` and review the file."
+             change is intended, run `UPDATE_GENERATED=1 cargo test --lib` and review the file."
         );
     }
 }

@@ -72,7 +72,7 @@ impl Task {
 #[derive(Default)]
 pub(super) struct Queries;
 
-#[Object]
+#[Object(name = "TaskQueries")]
 impl Queries {
     /// The tasks of a project, the oldest first, by pages: `first` and `after`, or `last` and
     /// `before`. A page has 50 tasks by default and at most 100. `NOT_FOUND` if the tenant has no
@@ -142,7 +142,7 @@ struct DeleteTaskInput {
 #[derive(Default)]
 pub(super) struct Mutations;
 
-#[Object]
+#[Object(name = "TaskMutations")]
 impl Mutations {
     /// Changes of tasks.
     async fn task(&self) -> Option<TaskMutation> {
