@@ -56,26 +56,29 @@ use crate::{
 /// Merges what the modules of the areas export. A macro, since no function can make a type.
 macro_rules! assemble {
     ($($module:ident)+) => {
-        /// Everything that can be read. A field that fails is null, and `errors` says why, by
-        /// `extensions.code`:
+        /// All reads. Most need a tenant. A request names it by the header `x-tenant` or the path
+        /// `/t/<slug>/graphql`, unless the operator has chosen another way.
+        ///
+        /// A field that fails is null, and `errors` says why, by `extensions.code`:
         ///
         /// - `UNAUTHENTICATED`: log in first, or the credentials are wrong.
         /// - `FORBIDDEN`: the caller lacks a permission.
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
-        /// - `CONFLICT`: the present state does not allow the change.
+        /// - `CONFLICT`: the current state does not allow the change.
         /// - `LIMIT_REACHED`: the change would exceed a limit.
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.
-        /// - `INTERNAL`: something failed on our side; `requestId` identifies the request.
+        /// - `INTERNAL`: the server failed; `requestId` identifies the request.
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
         struct Query($($module::Queries),+);
 
-        /// Everything that can be changed, by area. The changes of one request are made one after
-        /// the other. With an `Idempotency-Key` header, a repeated request changes nothing twice.
+        /// All changes, grouped by area. The changes of one request, at most ten, are made one
+        /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII characters,
+        /// a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
         struct Mutation($($module::Mutations),+);
 

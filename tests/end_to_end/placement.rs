@@ -364,5 +364,8 @@ async fn a_move_of_an_unknown_tenant_is_refused() {
     let error = move_tenant(&backend, "nowhere", Placement::Shared)
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "there is no tenant nowhere; give its slug or id");
+    assert_eq!(
+        error.to_string(),
+        "there is no tenant nowhere; give its slug or id"
+    );
 }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 
-/// The answer to a change that has nothing else to tell.
+/// The answer to a change that returns no object.
 #[derive(SimpleObject)]
 pub(super) struct Success {
-    /// Always true. A change that fails is null and has an error.
+    /// Always true. A change that fails is null, and `errors` says why.
     success: bool,
 }
 
