@@ -77,8 +77,8 @@ macro_rules! assemble {
         struct Query($($module::Queries),+);
 
         /// All changes, grouped by area. The changes of one request, at most ten, are made one
-        /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII characters,
-        /// a repeated request changes nothing twice.
+        /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
+        /// characters, a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
         struct Mutation($($module::Mutations),+);
 
