@@ -52,7 +52,7 @@ impl AccessToken {
         })
     }
 
-    /// Reads a token; `None` for a text that was never one.
+    /// Reads a token; `None` if the text is not a well-formed token.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = BASE32.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         let (content, sum) = bytes.split_at_checked(CONTENT)?;
@@ -89,9 +89,9 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM] {
 
 /// The bearer token of a request.
 pub(crate) enum Bearer {
-    /// The request has none.
+    /// The request has no `Authorization` header.
     Absent,
-    /// The request has something that was never an access token, or more than one.
+    /// The request has several such headers, or one without a well-formed access token.
     Malformed,
     /// The request has a well-formed access token.
     Token(AccessToken),
