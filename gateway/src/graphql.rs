@@ -1,7 +1,7 @@
 //! The GraphQL API: parses requests, calls use cases and shows their answers.
 //!
-//! Each area has a module with its queries, mutations and types. A new one costs a `mod` line and a
-//! word in `assemble!`.
+//! Each area has a module with its queries, mutations and types. A new area needs a `mod` line and
+//! a word in `assemble!`.
 
 mod access_token;
 mod account;
@@ -53,7 +53,7 @@ use crate::{
     use_cases::{UseCases, list::IndexCheck},
 };
 
-/// Merges what the modules of the areas export. A macro, since no function can make a type.
+/// Merges what the modules of the areas export. It is a macro, since no function can define a type.
 macro_rules! assemble {
     ($($module:ident)+) => {
         /// All reads. Most need a tenant. A request names it by the header `x-tenant` or the path
@@ -82,7 +82,7 @@ macro_rules! assemble {
         #[derive(Default, MergedObject)]
         struct Mutation($($module::Mutations),+);
 
-        /// The checks of all lists.
+        /// The index checks of all lists.
         const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];
     };
 }
@@ -111,7 +111,7 @@ pub(crate) struct Api {
     is_production: bool,
 }
 
-/// A request that keeps to the limits and may be executed.
+/// A request that is within the limits and may be executed.
 pub(crate) struct Prepared {
     request: Request,
     is_subscription: bool,
@@ -201,7 +201,7 @@ impl Api {
         (request, errors)
     }
 
-    /// Makes errors fit for clients. See [`errors::finish`].
+    /// Gives each error a code, and logs the cause of an internal one under the request's id.
     pub(crate) fn finish(&self, errors: &mut [ServerError], request_id: &str) {
         errors::finish(errors, request_id, !self.is_production);
     }

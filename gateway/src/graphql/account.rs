@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| ACCOUNTS.check_indexes()];
 
-/// There are none: the caller's account is read by `profile`, and all accounts in `platform`.
+/// Accounts have no queries here: `profile` reads the caller's account, and `platform` reads all.
 pub(super) use async_graphql::EmptyMutation as Queries;
 
 /// The data of a new account.

@@ -1,4 +1,5 @@
-//! The areas of a tenant as a GraphQL enum. It derives from the areas that have a feed.
+//! The areas whose events belong to tenants, as a GraphQL enum. It derives from the areas with a
+//! feed.
 
 use std::borrow::Cow;
 

@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// Entries on a page if the client names no number, and at most.
+/// Entries on a page if the client gives no size.
 const DEFAULT_SIZE: usize = 50;
+/// Maximum entries on a page.
 const LARGEST_SIZE: i64 = 100;
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
@@ -141,7 +142,7 @@ fn page_size(first: Option<i64>) -> Result<usize, Error> {
         None => Ok(DEFAULT_SIZE),
         Some(size @ 0..=LARGEST_SIZE) => Ok(usize::try_from(size).unwrap_or(0)),
         Some(_) => {
-            let message = format!("first must be 0 to {LARGEST_SIZE}.");
+            let message = format!("first must be between 0 and {LARGEST_SIZE}.");
             Err(Error::input("first", message))
         }
     }

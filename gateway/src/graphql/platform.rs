@@ -1,4 +1,4 @@
-//! What the platform's administrators see: what belongs to no tenant.
+//! What the platform's administrators see: tenants and accounts.
 
 use async_graphql::{Context, Object};
 use events_schema::EmailAddress;

@@ -1,4 +1,4 @@
-//! Roles: the built-in ones, and those that a tenant makes for itself.
+//! Roles: the built-in ones, and the custom ones of a tenant.
 //!
 //! A tenant has at most a hundred, so they are one list without pages.
 
@@ -194,6 +194,9 @@ fn custom_id(id: &ID) -> Result<RoleId, Error> {
 }
 
 /// Parses the permissions in this input.
+///
+/// # Errors
+/// `BadUserInput` if one is unknown.
 pub(super) fn parse_permissions(
     field: &'static str,
     texts: &[String],

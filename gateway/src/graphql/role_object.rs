@@ -1,4 +1,4 @@
-//! A role as clients see it: a built-in one, or one that a tenant makes for itself.
+//! A role as clients see it: a built-in one, or a custom one of a tenant.
 
 use async_graphql::{ID, SimpleObject};
 use events_schema::{

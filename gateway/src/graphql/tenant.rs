@@ -165,7 +165,7 @@ impl Queries {
         let (caller, tenants) = (field.caller, &field.use_cases.tenants);
         let found = match (id, normalized_name) {
             (Some(_), Some(_)) => {
-                let message = "Give id or normalizedName, not both.";
+                let message = "normalizedName and id exclude each other. Give one of them.";
                 return Err(Error::input("normalizedName", message));
             }
             (None, None) => field.membership()?.tenant.clone(),
@@ -328,7 +328,7 @@ fn placement(input: TenantDatabaseInput) -> Result<Placement, Error> {
         (DatabaseKind::Own, host) => Ok(Placement::Database { host }),
         (DatabaseKind::Shared, None) => Ok(Placement::Shared),
         (DatabaseKind::Shared, Some(_)) => {
-            let message = "A host goes with a database of the tenant's own.";
+            let message = "host must be left out, or kind must be OWN.";
             Err(Error::input("host", message))
         }
     }
