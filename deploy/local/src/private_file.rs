@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_can_read_it_even_if_others_could_before() {
+    fn only_the_owner_can_read_a_written_file_even_if_others_could_before() {
         let folder = std::env::temp_dir().join(format!("private-file-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("env");

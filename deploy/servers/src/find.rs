@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_servers_print_their_version() {
+    fn the_version_is_read_from_the_output_of_both_servers() {
         assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
         assert_eq!(
             parse_version("db version v6.0.5\nBuild Info: {\n    \"version\": \"6.0.5\",\n"),
