@@ -182,7 +182,7 @@ fn a_deleted_token_is_refused() {
     });
 }
 
-/// The time in so many milliseconds, as text.
+/// The time this many milliseconds from now, as text.
 fn in_ms(ms: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(ms)).to_string()
 }

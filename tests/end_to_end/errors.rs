@@ -1,5 +1,5 @@
-//! What an error tells a client: its code, its reason and its remedy, and nothing about the schema
-//! in production.
+//! What an error contains: a code, a reason and a remedy, but in production nothing about the
+//! schema.
 
 use serde_json::{Value, json};
 

@@ -142,7 +142,7 @@ async fn of_two_owners_who_remove_each_other_at_once_one_stays() {
         assert_eq!(stored_owners(&backend).await, 1, "{what}");
         let (winner, refusal) = if ada_won { (0, on_ada) } else { (1, on_bob) };
         let code = text(code_of(&refusal), "");
-        // Too late by an instant, or by so much that the loser was no owner or no member any more.
+        // Without a race, the loser is no longer an owner or a member when its request is checked.
         assert!(
             ["CONFLICT", "FORBIDDEN", "NOT_FOUND"].contains(&code.as_str()),
             "{what}"

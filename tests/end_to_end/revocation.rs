@@ -41,11 +41,11 @@ const WAYS: [&str; 4] = [
 
 /// A right that is about to be revoked.
 struct Right {
-    /// Who revokes it, and how.
+    /// Who revokes the right, and how.
     revoker: Browser,
     document: &'static str,
     variables: Value,
-    /// Who has it, what shows that, and the code of the refusal.
+    /// Who has the right, the query that needs it, and the code of the refusal.
     holder: Browser,
     query: &'static str,
     code: &'static str,

@@ -1,7 +1,7 @@
 //! Access tokens as clients send them: `ub_` and 64 characters that hold the tenant, a secret and a
 //! checksum.
 //!
-//! The prefix and the checksum let scanners recognize leaked tokens. The tenant tells where to
+//! The prefix and the checksum let scanners recognize leaked tokens. The tenant shows where to
 //! look. What is stored is the token's id: the first half of its SHA-256.
 
 use std::sync::LazyLock;

@@ -117,7 +117,7 @@ impl LoginThrottle {
             error.kind(),
             UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
         ) {
-            tracing::debug!(%error, "a login count was changed meanwhile");
+            tracing::debug!(%error, "another attempt changed the login count first");
             return Ok(false);
         }
         Err(anyhow!(error).context("writing a login count").into())

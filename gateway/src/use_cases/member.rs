@@ -173,7 +173,7 @@ impl Members {
     ) -> Result<(), Error> {
         let membership = caller.membership()?;
         // The domain also decides on a missing member: without the permission to remove members,
-        // the answer must not tell whether one exists.
+        // the answer must not reveal whether one exists.
         let member_holds = permissions_of(membership, member).await?;
         let remove = Command::Remove {
             member_holds: member_holds.unwrap_or_default(),

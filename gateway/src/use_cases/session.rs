@@ -25,7 +25,7 @@ use crate::{
 const MAX_LISTED: i64 = 100;
 
 /// The only answer to a refused login. A separate answer for an address that is not verified would
-/// tell a client who has just tried to register with it whether it was free.
+/// reveal to a client that has just tried to register whether the address was free.
 const LOGIN_REFUSED: Error = Error::Unauthenticated(
     "The e-mail address or the password is wrong, or the address is not verified yet.",
 );

@@ -234,7 +234,7 @@ impl Tenants {
         let keys = keys.filter_map(|(_, found)| tenant_key(&found.view));
         let tenants = platform.get_all::<tenant::View>(keys).await?;
         let mut tenants: HashMap<_, _> = tenants.into_iter().map(|one| (one.id, one)).collect();
-        // A tenant that was deleted meanwhile is skipped.
+        // A tenant that was deleted in the meantime is skipped.
         let documents = memberships.documents.into_iter();
         let documents = documents.filter_map(|(cursor, found)| {
             Some((cursor, tenants.remove(&tenant_key(&found.view)?)?))

@@ -56,9 +56,10 @@ struct Refusal {
 }
 
 impl Mailbox {
-    /// `GET /` is the page. `GET /messages` lists mails, oldest first; `?to=` and `?containing=`
-    /// select some, and `?wait=` waits up to so many seconds for the first. `DELETE /messages`
-    /// deletes them all. `PUT /refuse` with `{"code": 451}` refuses mail until `DELETE /refuse`.
+    /// Returns the routes. `GET /` is the page. `GET /messages` lists mails, oldest first; `?to=`
+    /// and `?containing=` select some, and `?wait=` waits up to that many seconds for the first.
+    /// `DELETE /messages` deletes them all. `PUT /refuse` with `{"code": 451}` refuses mail until
+    /// `DELETE /refuse`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page))

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mailbox;
 
-/// Maximum bytes of a mail. Most mail servers accept so many; our mails have no attachments.
+/// Maximum bytes of a mail, as at most mail servers. Our mails have no attachments.
 pub(super) const MESSAGE_BYTES: usize = 10 * 1024 * 1024;
 /// Maximum bytes of a line. RFC 5321 allows 1,000, but some programs write a paragraph in one line.
 pub(super) const LINE_BYTES: u64 = 64 * 1024;
-/// Maximum recipients of a mail. RFC 5321 requires every server to accept so many.
+/// Maximum recipients of a mail: the number that RFC 5321 requires every server to accept.
 pub(super) const RECIPIENTS: usize = 100;
 /// Maximum connections at once; more wait. A worker opens a few.
 pub(super) const CONNECTIONS: usize = 64;
