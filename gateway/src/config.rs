@@ -46,8 +46,8 @@ pub struct Config {
     )]
     pub platform_admins: Vec<EmailAddress>,
 
-    /// The header in which the proxy in front passes the client's address, such as
-    /// `x-forwarded-for`. Without it, the address of the connection counts.
+    /// Header in which the proxy in front passes the client's address, such as `x-forwarded-for`.
+    /// By default, the address of the connection is used.
     #[arg(
         long,
         env = "UB_CLIENT_ADDRESS_HEADER",
@@ -70,7 +70,7 @@ pub struct Config {
     )]
     pub public_url: String,
 
-    /// Switch introspection and GraphiQL off, and log JSON.
+    /// Turn off introspection, GraphiQL and the start page, and log JSON.
     #[arg(
         long,
         env = "UB_PRODUCTION",
@@ -82,7 +82,7 @@ pub struct Config {
     )]
     pub production: bool,
 
-    /// Least number of characters in a new password, 8 to 64.
+    /// Minimum length of a new password in characters, 8 to 64.
     #[arg(
         long,
         env = "UB_PASSWORD_MIN_LENGTH",
@@ -91,7 +91,8 @@ pub struct Config {
     )]
     pub password_min_length: u8,
 
-    /// How long a command may take, in milliseconds, before it is answered as pending.
+    /// How long a command may take, in milliseconds, before it is answered as `PENDING`: 100 to
+    /// 14000.
     #[arg(
         long,
         env = "UB_COMMAND_TIMEOUT_MS",
@@ -108,8 +109,8 @@ pub enum Strategy {
     Shared,
     /// In a database of the tenant's own.
     Database,
-    /// In the platform's database, unless the creator of the tenant asks for its own database, on a
-    /// host of their choice.
+    /// In the platform's database, unless the founder of the tenant asks for a database of its own,
+    /// on a host of their choice.
     Hybrid,
 }
 
@@ -151,12 +152,12 @@ impl fmt::Display for Resolver {
 }
 
 impl Config {
-    /// Whether users come over TLS.
+    /// Whether users reach the gateway over TLS.
     pub(crate) fn is_https(&self) -> bool {
         self.public_url.starts_with("https://")
     }
 
-    /// Returns how long a command may take until its view shows it.
+    /// Returns how long a command may take until its views show the outcome.
     pub(crate) fn command_timeout(&self) -> Duration {
         Duration::from_millis(self.command_timeout_ms)
     }

@@ -1,10 +1,10 @@
-//! Why a request is not answered. Each transport turns these errors into its own codes.
+//! The errors of requests. Each transport maps them to its own codes.
 
 use std::time::Duration;
 
 use events_schema::{CommandId, Invalid, Rejection, RejectionKind};
 
-/// Why a request, or one field of it, is not answered.
+/// Why a request, or one of its fields, fails.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The caller has no session, or the credentials are wrong. The text says which.
@@ -19,7 +19,7 @@ pub(crate) enum Error {
         field: Option<&'static str>,
         message: String,
     },
-    /// The caller must wait before the next attempt.
+    /// The caller must wait this long before the next attempt.
     RateLimited { retry_after: Duration },
     /// The command was published, but its outcome or its view is not known yet.
     Pending(CommandId),
@@ -30,13 +30,13 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Returns a function that reports an input as wrong. The reason ends a sentence that begins
-    /// with the field.
+    /// Returns a function that turns the reason why an input is invalid into an error. The message
+    /// is the name of the field, followed by the reason.
     pub(crate) fn invalid(field: &'static str) -> impl FnOnce(Invalid) -> Self {
         move |reason| Self::input(field, format!("{field} {reason}."))
     }
 
-    /// Reports an input as wrong, in a whole sentence.
+    /// Returns the error of one invalid input. The message is a whole sentence.
     pub(crate) fn input(field: &'static str, message: impl Into<String>) -> Self {
         Self::BadUserInput {
             field: Some(field),
@@ -44,7 +44,8 @@ impl Error {
         }
     }
 
-    /// Reports the request as a whole as wrong.
+    /// Returns the error of an invalid request whose fault is not a single input. The message is a
+    /// whole sentence.
     pub(crate) fn request(message: impl Into<String>) -> Self {
         Self::BadUserInput {
             field: None,
@@ -52,12 +53,12 @@ impl Error {
         }
     }
 
-    /// The caller has no session.
+    /// Returns the error of a caller without valid credentials.
     pub(crate) const fn not_logged_in() -> Self {
         Self::Unauthenticated("You are not logged in.")
     }
 
-    /// Replaces a rejection, whatever its kind, by what it means to the caller.
+    /// Replaces a rejection of any kind by what it means to the caller.
     pub(crate) fn if_rejected(self, meaning: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Rejected(_) => meaning(),
@@ -71,7 +72,7 @@ impl Error {
         }
     }
 
-    /// Replaces a rejection of something missing or no longer valid by what it means to the caller.
+    /// Replaces a rejection of the kind `NotFound` or `Invalid` by what it means to the caller.
     pub(crate) fn if_missing(self, meaning: impl FnOnce() -> Self) -> Self {
         let Self::Rejected(rejection) = &self else {
             return self;

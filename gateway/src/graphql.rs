@@ -1,7 +1,7 @@
 //! The GraphQL API: parses requests, calls use cases and shows their answers.
 //!
-//! Each area has a module with its queries, mutations and types. A new one costs a `mod` line and a
-//! word in `assemble!`.
+//! Each area has a module with its queries, mutations and types. A new area needs a `mod` line and
+//! a word in `assemble!`.
 
 mod access_token;
 mod account;
@@ -53,33 +53,36 @@ use crate::{
     use_cases::{UseCases, list::IndexCheck},
 };
 
-/// Merges what the modules of the areas export. A macro, since no function can make a type.
+/// Merges what the modules of the areas export. It is a macro, since no function can define a type.
 macro_rules! assemble {
     ($($module:ident)+) => {
-        /// Everything that can be read. A field that fails is null, and `errors` says why, by
-        /// `extensions.code`:
+        /// All reads. Most need a tenant. A request names it by the header `x-tenant` or the path
+        /// `/t/<slug>/graphql`, unless the operator has chosen another way.
+        ///
+        /// A field that fails is null, and `errors` says why, by `extensions.code`:
         ///
         /// - `UNAUTHENTICATED`: log in first, or the credentials are wrong.
         /// - `FORBIDDEN`: the caller lacks a permission.
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
-        /// - `CONFLICT`: the present state does not allow the change.
+        /// - `CONFLICT`: the current state does not allow the change.
         /// - `LIMIT_REACHED`: the change would exceed a limit.
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.
-        /// - `INTERNAL`: something failed on our side; `requestId` identifies the request.
+        /// - `INTERNAL`: the server failed; `requestId` identifies the request.
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
         struct Query($($module::Queries),+);
 
-        /// Everything that can be changed, by area. The changes of one request are made one after
-        /// the other. With an `Idempotency-Key` header, a repeated request changes nothing twice.
+        /// All changes, grouped by area. The changes of one request, at most ten, are made one
+        /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
+        /// characters, a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
         struct Mutation($($module::Mutations),+);
 
-        /// The checks of all lists.
+        /// The index checks of all lists.
         const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];
     };
 }
@@ -108,7 +111,7 @@ pub(crate) struct Api {
     is_production: bool,
 }
 
-/// A request that keeps to the limits and may be executed.
+/// A request that is within the limits and may be executed.
 pub(crate) struct Prepared {
     request: Request,
     is_subscription: bool,
@@ -198,7 +201,7 @@ impl Api {
         (request, errors)
     }
 
-    /// Makes errors fit for clients. See [`errors::finish`].
+    /// Gives each error a code, and logs the cause of an internal one under the request's id.
     pub(crate) fn finish(&self, errors: &mut [ServerError], request_id: &str) {
         errors::finish(errors, request_id, !self.is_production);
     }

@@ -1,5 +1,5 @@
-//! HTTP: routes, and what every answer carries. GraphQL requests are in `post.rs`, subscriptions in
-//! `sockets.rs`.
+//! HTTP: routes, and the headers of every answer. GraphQL requests are in `post.rs`, subscriptions
+//! in `sockets.rs`.
 
 mod graphiql;
 pub(crate) mod pages;
@@ -39,9 +39,10 @@ use crate::{
     trace::Trace,
 };
 
-/// Bytes in the body of a request: a query of 2,000 tokens with its variables, several times over.
+/// Maximum bytes in the body of a request: several times a query of 2,000 tokens with its
+/// variables.
 const MAX_BODY: usize = 64 * 1024;
-/// The time limit of a whole request, its body included; above the time limit of a command.
+/// Time limit of a whole request, its body included. It is above the time limit of a command.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,8 +60,7 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
 }
 
-/// Returns the routes of the gateway. `development` has further pages, which production does not
-/// serve.
+/// Returns the routes of the gateway, outside production with those of `development`.
 pub(crate) fn router(shared: Shared, development: Router) -> Router {
     let graphql = || get(try_queries).post(post::execute);
     let is_https = shared.is_https;
@@ -85,14 +85,15 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .with_state(shared)
 }
 
-/// What a handler wants to be logged of a request.
+/// What a handler adds to the log entry of its request.
 #[derive(Clone, Default)]
 struct Logged {
     operation: Option<String>,
     account: Option<AccountId>,
 }
 
-/// Identifies, bounds and logs each request once, and gives every answer its headers.
+/// Gives each request an id and a time limit, logs it once, and adds the common headers to its
+/// answer.
 async fn around(
     extract::State(is_https): extract::State<bool>,
     mut request: extract::Request,
@@ -120,7 +121,7 @@ async fn around(
     response
 }
 
-/// Bounds the time of a request, and answers also if its handler panics.
+/// Bounds the time of a request, and answers even if its handler panics.
 async fn bounded(answer: impl Future<Output = Response>, trace: Trace) -> Response {
     match timeout(TIME_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
@@ -170,14 +171,14 @@ pub(crate) fn refuse(status: StatusCode, error: Error) -> Response {
     refusal(status, JSON, &errors)
 }
 
-/// Answers a request that failed on our side, and logs the cause.
+/// Answers a request that failed by a fault of the server, and logs the cause.
 fn fail(status: StatusCode, cause: anyhow::Error, trace: Trace) -> Response {
     let mut errors = [ServerError::from(Error::Internal(cause))];
     errors::finish(&mut errors, &trace.to_string(), false);
     refusal(status, JSON, &errors)
 }
 
-/// Answers errors alone: if nothing was executed, there is no `data`, not even null.
+/// Answers with errors only. Without an execution there is no `data`, not even null.
 fn refusal(status: StatusCode, content_type: &'static str, errors: &[ServerError]) -> Response {
     let body = serde_json::json!({ "errors": errors }).to_string();
     (status, [(CONTENT_TYPE, content_type)], body).into_response()
@@ -188,7 +189,7 @@ async fn ready(extract::State(shared): extract::State<Shared>) -> impl IntoRespo
     (ready.status(), Json(ready))
 }
 
-/// Shows a page to try queries on, in development. Queries themselves are sent by POST only.
+/// Serves GraphiQL, except in production. Queries themselves are sent by POST only.
 async fn try_queries(extract::State(shared): extract::State<Shared>, uri: Uri) -> Response {
     let mut pairs = uri.query().unwrap_or_default().split('&');
     let is_query = pairs.any(|pair| pair == "query" || pair.starts_with("query="));

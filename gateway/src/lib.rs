@@ -56,7 +56,8 @@ pub async fn run(
     run_with_pages(config, listener, Router::new(), shutdown).await
 }
 
-/// Serves like [`run`], with further pages, which are not served in production.
+/// Serves on `listener` until `shutdown`, then gives open requests a bounded time to finish.
+/// Outside production it also serves the routes of `development`.
 ///
 /// # Errors
 /// If NATS cannot be reached, or the configuration or the API is wrong.
@@ -75,8 +76,8 @@ pub async fn run_with_pages(
     Ok(())
 }
 
-/// Connects to NATS, which must be there, and to MongoDB, which may come later. Returns the gateway
-/// as a service.
+/// Connects to NATS, which must be reachable, and to MongoDB, which may become reachable later.
+/// Returns the routes of the gateway.
 async fn app(
     config: &Config,
     development: Router,

@@ -1,6 +1,7 @@
 //! Support for tests.
 
-/// Compares a generated file with the repository. `UPDATE_GENERATED=1 cargo test --lib` rewrites it.
+/// Asserts that a generated file in the repository matches the code.
+/// `UPDATE_GENERATED=1 cargo test --lib` rewrites the file.
 pub(crate) fn assert_generated(path: &str, text: &str) {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GENERATED").is_some() {

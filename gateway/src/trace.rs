@@ -24,7 +24,8 @@ impl Trace {
     }
 
     fn begin() -> Self {
-        // Without random bytes nobody can log in either. Then all requests may have the same id.
+        // If the system has no random bytes, nobody can log in anyway, so all requests may share an
+        // id.
         let id = random_bytes().unwrap_or_default();
         Self { id, flags: 0 }
     }

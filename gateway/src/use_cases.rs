@@ -1,7 +1,7 @@
-//! What callers can do, free of any transport: commands are sent, awaited and read back here.
+//! What callers can do, whatever the transport: send commands, wait for their outcomes, and read
+//! views.
 //!
-//! [`plain`] serves every area that needs no more than that. An area has a file of its own where
-//! there is more to do.
+//! [`plain`] serves every area that needs no more. Other areas have a file of their own.
 
 pub(crate) mod access_token;
 pub(crate) mod account;

@@ -114,7 +114,7 @@ fn a_token_works_in_its_own_tenant_only() {
         // Its creator belongs to this tenant, too.
         team.owner.create_tenant("apex").await;
         assert!(reads_projects(&robot.in_tenant("acme")).await);
-        for elsewhere in ["apex", "nowhere", "NONSENSE", ""] {
+        for elsewhere in ["apex", "nowhere", "UPPER-CASE", ""] {
             let code = robot.in_tenant(elsewhere).code(PROJECTS, ()).await;
             assert_eq!(code, "NOT_FOUND", "{elsewhere}");
         }
@@ -182,7 +182,7 @@ fn a_deleted_token_is_refused() {
     });
 }
 
-/// The time in so many milliseconds, as text.
+/// The time this many milliseconds from now, as text.
 fn in_ms(ms: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(ms)).to_string()
 }
@@ -207,7 +207,7 @@ fn a_token_needs_a_scope_and_expires_within_a_year() {
 }
 
 #[test]
-fn an_expired_token_is_refused_and_not_before_its_time() {
+fn a_token_is_refused_once_it_expires_and_not_before() {
     in_team(async |team| {
         let end = in_ms(4_000);
         let created = team.owner.data(CREATE_TOKEN, expiring(&end)).await;

@@ -1,4 +1,4 @@
-//! The audit log: who did what, when and from where.
+//! The audit log: who changed what, when and from where.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ async fn an_entry_names_the_actor_the_address_and_the_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_use_of_an_access_token_is_noted() {
+async fn the_use_of_an_access_token_is_recorded() {
     let world = World::start().await;
     let (robot, _) = world
         .bob
@@ -162,7 +162,7 @@ async fn a_developer_cannot_read_the_audit_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_cursor_or_size_is_refused_by_name() {
     let world = World::start().await;
-    let after = world.ada.error(AUDIT, json!({ "after": "nonsense" })).await;
+    let after = world.ada.error(AUDIT, json!({ "after": "garbage" })).await;
     assert_eq!(after, bad_input("after"));
     let first = world.ada.error(AUDIT, json!({ "first": 101 })).await;
     assert_eq!(first, bad_input("first"));

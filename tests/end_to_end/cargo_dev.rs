@@ -1,5 +1,5 @@
-//! `cargo dev` as a process: it starts, shows a newcomer what there is, keeps its data, stops in
-//! time, survives its servers and leaves nothing behind.
+//! `cargo dev` as a process: it starts, shows where everything is, keeps its data, stops in time,
+//! restarts its servers and leaves no process behind.
 
 use std::{
     path::Path,
@@ -237,7 +237,7 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
     let data = folder.path().join("data");
     let arguments = ["--data-dir", data.to_str().unwrap()];
     let mut dev = Dev::start(&arguments).await;
-    dev.browser().join("ada@example.com").await;
+    dev.browser().sign_up("ada@example.com").await;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let asked = Instant::now();
         dev.signal(signal);
@@ -265,7 +265,7 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_behind_even_by_a_kill() {
+async fn no_process_survives_a_killed_cargo_dev() {
     let mut dev = Dev::start(&["--ephemeral"]).await;
     let own = dev.process.id().unwrap().to_string();
     let children = || -> Vec<String> {
@@ -295,7 +295,7 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
     let folder = tempfile::tempdir().unwrap();
     let dev = Dev::start(&["--data-dir", folder.path().join("data").to_str().unwrap()]).await;
     let ada = dev.browser();
-    ada.join("ada@example.com").await;
+    ada.sign_up("ada@example.com").await;
     for (round, name) in ["nats-server", "mongod", "nats-server", "mongod"]
         .into_iter()
         .enumerate()
@@ -305,7 +305,7 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
             .await;
         kill(Pid::from_raw(server(folder.path(), name)), Signal::SIGKILL).unwrap();
         eventually("an answer", || async {
-            let body = ada.run("{ profile { lastname } }", json!({})).await;
+            let body = ada.gql("{ profile { lastname } }", ()).await;
             body["data"]["profile"]["lastname"] == format!("Round {round}")
         })
         .await;
@@ -320,5 +320,5 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
         ada.data(update, json!({ "name": format!("After {round}") }))
             .await;
     }
-    dev.browser().join("bob@example.com").await;
+    dev.browser().sign_up("bob@example.com").await;
 }

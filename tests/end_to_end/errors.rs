@@ -1,5 +1,5 @@
-//! What an error tells a client: its code, its reason and its remedy, and nothing about the schema
-//! in production.
+//! What an error contains: a code, a reason and a remedy, but in production nothing about the
+//! schema.
 
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ fn assert_in_order(body: &str, texts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_are_answered_in_the_order_asked_for_even_if_one_fails() {
+async fn fields_are_answered_in_the_order_of_the_request_even_if_one_fails() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
     // No tenant is named, so that the fields of one fail; each time in another position.
@@ -206,7 +206,7 @@ async fn an_unknown_tenant_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejection_tells_its_reason() {
+async fn a_rejection_has_its_reason() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     let id = json!({ "id": ada.member_id().await });
@@ -226,7 +226,7 @@ async fn a_rejection_tells_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_with_too_many_settings_or_roles_is_told_that_a_limit_is_reached() {
+async fn too_many_settings_or_roles_are_refused_with_a_limit() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     let setting = |at| json!({ "key": format!("key-{at}"), "value": "x" });

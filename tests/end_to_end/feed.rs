@@ -26,14 +26,14 @@ async fn create_token(browser: &Browser, scopes: &[&str]) -> String {
     )
 }
 
-/// Hears `wanted` events over a hundred and one sockets, each closed after a few of them.
+/// Receives `wanted` events over 101 sockets, each of which is closed after a few of them.
 async fn listen_over_many_sockets(backend: &Local, token: &str, wanted: usize) -> Vec<Value> {
     let mut heard = Vec::new();
     let mut cursor = BEGINNING.to_owned();
     for lost in 0..=100 {
         let areas = json!(["PROJECT"]);
         let mut socket = Socket::subscribed(backend, token, Some(&cursor), areas).await;
-        // The last socket brings the rest.
+        // The last socket receives the rest.
         let until = if lost < 100 {
             heard.len() + 1 + lost % 4
         } else {
@@ -49,7 +49,7 @@ async fn listen_over_many_sockets(backend: &Local, token: &str, wanted: usize) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_loses_its_socket_a_hundred_times_gets_every_event_once_and_in_order() {
+async fn a_client_that_reconnects_a_hundred_times_gets_every_event_once_and_in_order() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     let eve = Browser::signed_up(&backend, "eve@example.com").await;
@@ -94,7 +94,7 @@ async fn a_client_that_loses_its_socket_a_hundred_times_gets_every_event_once_an
     }
 }
 
-/// Waits until a subscription has begun: creates projects until their first event comes.
+/// Waits until a subscription has begun: creates projects until the first event arrives.
 async fn begun(ada: &Browser, socket: &mut Socket) {
     let create_projects = async {
         loop {
@@ -109,7 +109,7 @@ async fn begun(ada: &Browser, socket: &mut Socket) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_comes_within_two_seconds() {
+async fn an_event_arrives_within_two_seconds() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     let token = create_token(&ada, &["read_project"]).await;
@@ -135,7 +135,7 @@ async fn a_subscription_to_an_area_beyond_the_tokens_scopes_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_ends_when_its_listener_may_no_longer_read_one_of_its_areas() {
+async fn a_subscription_ends_when_its_client_may_no_longer_read_one_of_its_areas() {
     let backend = start().await;
     let (ada, bob) = ada_and_bob(&backend).await;
     ada.create_tenant("acme").await;
@@ -158,7 +158,7 @@ async fn a_subscription_ends_when_its_listener_may_no_longer_read_one_of_its_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_reads_nothing_is_cut_off() {
+async fn a_client_that_reads_nothing_is_disconnected() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     for _ in 0..20 {
@@ -188,7 +188,7 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     }
     assert!(
         heard < 20 * 400,
-        "{heard}: all of it came, so nothing was ever held up"
+        "{heard}: everything arrived, so the gateway was never blocked"
     );
     assert_eq!(
         ada.data(PROJECTS, ()).await["projects"]["totalCount"],
@@ -212,7 +212,7 @@ async fn a_socket_carries_subscriptions_only() {
     let refused = [
         "{ projects { nodes { id } } }",
         "mutation { account { logout { success } } }",
-        r#"subscription { events(after: "nonsense") { id } }"#,
+        r#"subscription { events(after: "garbage") { id } }"#,
         "subscription { nothing }",
         &deep,
         "not GraphQL",

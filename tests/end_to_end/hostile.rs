@@ -255,7 +255,7 @@ fn another_site_cannot_read_with_a_persons_cookie() {
 }
 
 #[test]
-fn a_mangled_session_cookie_is_refused() {
+fn a_malformed_session_cookie_is_refused() {
     on_backend(async |backend| {
         let url = Browser::new(backend).url("/graphql");
         let query = json!({ "query": "{ profile { id } sessions { id } }" });
@@ -400,7 +400,7 @@ fn a_missing_mistyped_or_unknown_input_is_refused_with_its_name() {
 }
 
 #[test]
-fn health_and_readiness_are_told() {
+fn health_and_readiness_are_reported() {
     on_backend(async |backend| {
         let eve = Browser::new(backend);
         let get = async |path: &str| eve.http().get(eve.url(path)).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! The life of an invitation: for one address, good once, refused, repeated and withdrawn.
+//! Invitations: each is for one address and valid once; it is rejected, repeated or withdrawn.
 
 use local::Local;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl World {
         (text(&invited, "/member/invite/id"), token(&mail))
     }
 
-    async fn assert_void(&self, token: &str, document: &str, why: &str) {
+    async fn assert_invalid(&self, token: &str, document: &str, why: &str) {
         let error = self.bob.error(document, by_token(token)).await;
         assert_eq!(error["field"], "token", "{why}");
     }
@@ -80,7 +80,7 @@ async fn an_invitation_is_pending_until_it_is_accepted() {
     let again = world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
     assert_eq!(again, accepted, "a second acceptance gets the same answer");
     world
-        .assert_void(&link, REJECT, "an accepted invitation cannot be rejected")
+        .assert_invalid(&link, REJECT, "an accepted invitation cannot be rejected")
         .await;
     let query = "{ me { member { role status revision } } }";
     let me = world.bob.in_tenant("acme").data(query, ()).await;
@@ -89,7 +89,7 @@ async fn an_invitation_is_pending_until_it_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_invitation_is_refused_like_one_that_never_was() {
+async fn a_stolen_invitation_is_refused_like_one_that_never_existed() {
     let world = World::start().await;
     let eve = Browser::signed_up(&world.backend, "eve@example.com").await;
     let (_, link) = world.invite_bob("DEVELOPER", 1).await;
@@ -155,7 +155,7 @@ async fn a_removed_member_cannot_come_back_by_a_used_link() {
     world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
     world.ada.data(DELETE_MEMBER, json!({ "id": id })).await;
     world
-        .assert_void(&link, ACCEPT_INVITATION, "the link was used")
+        .assert_invalid(&link, ACCEPT_INVITATION, "the link was used")
         .await;
     world.bob_is_no_member().await;
 }
@@ -169,14 +169,14 @@ async fn a_rejected_invitation_cannot_be_accepted() {
         assert_eq!(answer["member"]["rejectInvitation"]["success"], true);
     }
     world
-        .assert_void(&link, ACCEPT_INVITATION, "it was rejected")
+        .assert_invalid(&link, ACCEPT_INVITATION, "it was rejected")
         .await;
     let rejected = json!({ "where": { "status": "REJECTED" } });
     assert_eq!(emails(&world.ada, rejected).await, ["bob@example.com"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_invitation_voids_the_link_of_the_one_before() {
+async fn a_repeated_invitation_invalidates_the_earlier_link() {
     let world = World::start().await;
     let (id, first) = world.invite_bob("MEMBER", 1).await;
     world.bob.data(REJECT, by_token(&first)).await;
@@ -190,22 +190,22 @@ async fn a_repeated_invitation_voids_the_link_of_the_one_before() {
     assert_eq!(again["member"]["invite"], expected);
     let second = token(&world.ada.mail("bob@example.com", "invited", 2).await);
     world
-        .assert_void(&first, ACCEPT_INVITATION, "the second invitation voids it")
+        .assert_invalid(&first, ACCEPT_INVITATION, "a second one was sent")
         .await;
     // With another role, or it would be the same button pressed twice.
     world.invite_bob("MEMBER", 3).await;
     world
-        .assert_void(&second, ACCEPT_INVITATION, "the third invitation voids it")
+        .assert_invalid(&second, ACCEPT_INVITATION, "a third one was sent")
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawn_invitation_is_void() {
+async fn a_withdrawn_invitation_is_refused() {
     let world = World::start().await;
     let (id, link) = world.invite_bob("MEMBER", 1).await;
     world.ada.data(DELETE_MEMBER, json!({ "id": id })).await;
     for document in [ACCEPT_INVITATION, REJECT] {
-        world.assert_void(&link, document, "it was withdrawn").await;
+        world.assert_invalid(&link, document, "withdrawn").await;
     }
     let id = json!({ "id": id });
     assert_eq!(world.ada.code(DELETE_MEMBER, &id).await, "NOT_FOUND");

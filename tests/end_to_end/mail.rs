@@ -78,7 +78,7 @@ async fn a_refused_mail_is_sent_again_until_the_server_accepts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_is_always_refused_goes_to_dead_and_does_not_block_the_next() {
+async fn a_mail_that_is_always_refused_becomes_a_dead_letter_and_does_not_block_the_next() {
     let backend = start_with_mail_attempts(2).await;
     let ada = Browser::new(&backend);
     backend.mailbox.refuse(Some(550));

@@ -38,7 +38,7 @@ const MALFORMED: [&str; 10] = [
     "\u{0}",
 ];
 
-/// An answer without what differs from one time to the next.
+/// An answer without the parts that differ between two requests.
 fn timeless(mut answer: Value, sent: &str) -> String {
     fn strip(value: &mut Value) {
         match value {
@@ -154,8 +154,7 @@ async fn a_request_in_another_tenant_is_answered_like_one_in_a_tenant_that_does_
     assert_eq!(world.stored_of_the_rival().await, before);
 }
 
-/// The codes of which the reviewed table demands one for a role; none where the role may use the
-/// operation.
+/// The codes that the reviewed table allows for a role; none if the role may use the operation.
 fn expected_codes(row: &str, who: &str, role: &str) -> &'static [&'static str] {
     let (roles, _) = who.split_once(" (").unwrap_or((who, ""));
     let is_listed = |roles: &str| {

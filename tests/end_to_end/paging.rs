@@ -1,4 +1,4 @@
-//! Lists by pages: each item once, whatever comes and goes meanwhile; wrong sizes and cursors.
+//! Lists by pages: each item appears once, even if others come and go; wrong sizes and cursors.
 
 use std::collections::BTreeSet;
 
@@ -197,16 +197,16 @@ fn a_wrong_cursor_is_refused_by_name() {
         wrong.extend(
             [
                 json!([]),
-                json!([1]),
-                json!([null, id]),
-                json!([{ "$ne": null }, id]),
-                json!([[1], id]),
-                json!([1, "x"]),
-                json!([1.5, id]),
+                json!(["created_at", 1]),
+                json!(["created_at", null, id]),
+                json!(["created_at", { "$ne": null }, id]),
+                json!(["created_at", [1], id]),
+                json!(["created_at", 1, "x"]),
+                json!(["created_at", 1.5, id]),
             ]
             .map(encode),
         );
-        wrong.push(format!("{}=", encode(json!([1, id]))));
+        wrong.push(format!("{}=", encode(json!(["created_at", 1, id]))));
         for cursor in wrong {
             for field in ["after", "before"] {
                 let error = ada.error(LIST_PROJECTS, json!({ field: cursor })).await;

@@ -1,4 +1,4 @@
-//! Passwords: what a guesser meets, and how an owner gets back in.
+//! Passwords: how guessing is slowed down, and how an owner regains access.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn lock(eve: &Browser, email: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_wrong_passwords_lock_an_address_whether_it_is_known_or_not() {
+async fn ten_wrong_passwords_lock_an_address_with_or_without_an_account() {
     let backend = start().await;
     Browser::signed_up(&backend, "ada@example.com").await;
     let eve = Browser::new(&backend);
@@ -45,7 +45,7 @@ async fn ten_wrong_passwords_lock_an_address_whether_it_is_known_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_reset_by_mail_unlocks_an_address_and_ends_its_sessions() {
+async fn a_password_reset_unlocks_the_address_and_revokes_its_sessions() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
     let (phone, eve) = (Browser::new(&backend), Browser::new(&backend));

@@ -1,5 +1,5 @@
-//! Where a tenant's views live: the same requests get the same answers, and no document lies in
-//! another tenant's database. And moving them while they are used.
+//! Where a tenant's views live: the same requests get the same answers everywhere, no document is
+//! in another tenant's database, and views can be moved while they are used.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -229,7 +229,7 @@ async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
     );
 }
 
-/// What `workers move-tenant` is configured with.
+/// The configuration of `workers move-tenant`.
 fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     let mongo_url = backend.servers.mongod.uri();
     let mongo = MongoOptions {

@@ -161,7 +161,7 @@ fn of_ten_concurrent_updates_at_one_revision_one_succeeds() {
 }
 
 #[test]
-fn a_deleted_project_answers_like_one_that_never_was() {
+fn a_deleted_project_is_answered_like_one_that_never_existed() {
     with_project(async |world| {
         let ada = &world.ada;
         ada.data(DELETE_PROJECT, world.with_id(json!({ "revision": 1 })))
@@ -361,7 +361,7 @@ async fn an_idempotency_key_creates_one_project_for_each_tenant_and_input() {
     }
 }
 
-/// What the gateway has asked of a collection; the workers' requests go by another name.
+/// The queries of the gateway on a collection. Those of the workers have another `appName`.
 async fn asked(database: &Database, collection: &str) -> Vec<Document> {
     let by_gateway = doc! {
         "appName": "gateway",
@@ -377,7 +377,8 @@ async fn asked(database: &Database, collection: &str) -> Vec<Document> {
     requests.try_collect().await.unwrap()
 }
 
-/// What a list of so many projects asks of each collection, and of accounts by a list of ids.
+/// How many queries a list of so many projects costs on each collection, and how many read accounts
+/// by a list of ids.
 async fn cost(
     database: &Database,
     ada: &Browser,

@@ -1,4 +1,4 @@
-//! What comes of a hundred people who want the same at once.
+//! Races: a hundred concurrent requests for one thing, and owners who remove each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::support::{
     text, token,
 };
 
-/// Splits answers into those that succeeded and those that lost; each of those is a conflict.
+/// Returns the answers that succeeded. All others must be conflicts.
 fn winners(answers: &[Value]) -> Vec<&Value> {
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| succeeded(answer));
     for answer in lost {
@@ -41,7 +41,7 @@ async fn a_hundred_concurrent_requests_for_one_slug_create_one_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_concurrent_invitations_and_acceptances_make_one_member() {
+async fn a_hundred_concurrent_invitations_and_acceptances_create_one_member() {
     let backend = start().await;
     let (ada, bob) = ada_and_bob(&backend).await;
     ada.create_tenant("acme").await;
@@ -142,7 +142,7 @@ async fn of_two_owners_who_remove_each_other_at_once_one_stays() {
         assert_eq!(stored_owners(&backend).await, 1, "{what}");
         let (winner, refusal) = if ada_won { (0, on_ada) } else { (1, on_bob) };
         let code = text(code_of(&refusal), "");
-        // Too late by an instant, or by so much that the loser was no owner or no member any more.
+        // Without a race, the loser is no longer an owner or a member when its request is checked.
         assert!(
             ["CONFLICT", "FORBIDDEN", "NOT_FOUND"].contains(&code.as_str()),
             "{what}"

@@ -1,5 +1,5 @@
-//! The README is right: a shell runs its commands as they stand there, and the table of settings
-//! is that of the programs.
+//! The documentation matches the product: a shell runs the commands of the README, and the table of
+//! settings is compared with the programs.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const README: &str = include_str!("../../README.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_in_the_readme_are_answered_as_it_says() {
+async fn the_commands_in_the_readme_get_the_answers_in_it() {
     let local = start().await;
     let (mut script, mut expected) = (String::new(), Vec::new());
     for heading in ["## A first session", "## Two tenants"] {
@@ -61,7 +61,7 @@ async fn the_commands_in_the_readme_are_answered_as_it_says() {
 }
 
 #[test]
-fn the_table_of_settings_is_that_of_the_programs() {
+fn the_table_of_settings_matches_the_programs() {
     let mut settings: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
     let parsers = [
         (

@@ -106,7 +106,7 @@ async fn a_known_address_gets_the_answer_of_a_new_one_and_its_owner_gets_one_mai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
+async fn a_hundred_concurrent_registrations_of_one_address_create_one_account() {
     let backend = start().await;
     let register = async |browser: Browser| {
         loop {
@@ -130,7 +130,7 @@ async fn a_hundred_concurrent_registrations_of_one_address_make_one_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_wrong_codes_void_the_code_and_the_link_of_a_mail() {
+async fn five_wrong_codes_invalidate_the_code_and_the_link_of_a_mail() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     ada.register("ada@example.com").await;
@@ -175,7 +175,7 @@ async fn a_link_verifies_an_address_and_a_forged_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_for_a_verification_mail_does_not_tell_whether_one_is_sent() {
+async fn a_request_for_a_verification_mail_does_not_reveal_whether_one_is_sent() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     ada.register("ada@example.com").await;

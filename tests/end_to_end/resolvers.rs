@@ -114,7 +114,7 @@ fn each_place_names_a_tenant_by_slug_or_id_and_other_places_are_ignored() {
 }
 
 #[test]
-fn a_foreign_tenant_a_missing_one_and_garbage_are_answered_alike_in_every_place() {
+fn a_foreign_a_missing_and_a_malformed_tenant_are_answered_alike_in_every_place() {
     in_world(async |world| {
         let missing = "0".repeat(32);
         let (upper, long) = (world.acme.to_uppercase(), "a".repeat(500));
@@ -347,7 +347,7 @@ fn two_hosts_name_no_tenant() {
 }
 
 #[test]
-fn a_place_that_holds_no_text_is_not_skipped() {
+fn a_place_with_invalid_text_is_not_skipped() {
     in_world(async |world| {
         let by_query = Request::to("/graphql?tenant=acme");
         for (first, name, value) in [
@@ -397,7 +397,7 @@ fn operations_in_a_tenant() -> Vec<String> {
 }
 
 #[test]
-fn no_operation_tells_a_stranger_whether_a_tenant_exists() {
+fn no_operation_reveals_to_a_stranger_whether_a_tenant_exists() {
     in_world(async |world| {
         let gateway = world.gateway(&[Header]).await;
         for (session, code) in [

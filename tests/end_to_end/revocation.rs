@@ -1,4 +1,4 @@
-//! How soon a revoked right is refused: at every gateway, and also while workers die.
+//! How soon a revoked right is refused, at every gateway and while workers die.
 //!
 //! Each delay is measured from the answer to the revocation.
 
@@ -41,11 +41,11 @@ const WAYS: [&str; 4] = [
 
 /// A right that is about to be revoked.
 struct Right {
-    /// Who revokes it, and how.
+    /// Who revokes the right, and how.
     revoker: Browser,
     document: &'static str,
     variables: Value,
-    /// Who has it, what shows that, and the code of the refusal.
+    /// Who has the right, the query that needs it, and the code of the refusal.
     holder: Browser,
     query: &'static str,
     code: &'static str,
@@ -82,7 +82,8 @@ impl Right {
         loop {
             let answer = self.revoker.gql(self.document, &self.variables).await;
             let code = code_of(&answer);
-            // Pending does not mean done: the client repeats it, and may hear that nothing is left.
+            // The change may not be made yet, so the client repeats it. It may then find nothing
+            // left.
             if code == "PENDING" {
                 continue;
             }
@@ -246,7 +247,7 @@ async fn a_removed_member_is_refused_by_every_gateway_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_weakened_member_is_refused_by_every_gateway_within_seconds() {
+async fn a_demoted_member_is_refused_by_every_gateway_within_seconds() {
     assert_refused_soon(1).await;
 }
 
@@ -256,7 +257,7 @@ async fn a_deleted_token_is_refused_by_every_gateway_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ended_session_is_refused_by_every_gateway_within_seconds() {
+async fn a_revoked_session_is_refused_by_every_gateway_within_seconds() {
     assert_refused_soon(3).await;
 }
 

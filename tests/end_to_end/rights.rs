@@ -1,4 +1,4 @@
-//! Attempts to gain rights: each is refused and changes nothing.
+//! Privilege escalation: each attempt is refused and changes nothing.
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -87,7 +87,7 @@ fn change(id: &str, permissions: Value, inherits: Value) -> Value {
 }
 
 #[test]
-fn an_admin_cannot_become_create_or_touch_an_owner() {
+fn an_admin_cannot_become_create_or_change_an_owner() {
     in_world(async |world| {
         let World {
             team: Team { admin, .. },
@@ -175,7 +175,7 @@ fn nobody_creates_a_role_that_is_stronger_than_they_are() {
 }
 
 #[test]
-fn nobody_makes_a_role_stronger_than_they_are_or_touches_a_stronger_one() {
+fn nobody_makes_a_role_stronger_than_they_are_or_changes_a_stronger_one() {
     in_world(async |world| {
         let World {
             team: Team { admin, .. },

@@ -1,4 +1,4 @@
-//! Sessions: how they begin, are shown and end.
+//! Sessions: how they start, are listed and are revoked.
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ async fn another_persons_session_is_revoked_like_one_that_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_password_ends_every_other_session() {
+async fn a_changed_password_revokes_every_other_session() {
     let backend = start().await;
     let second = Gateway::start(&backend, |_| {}).await;
     let (phone, laptop, _) = phone_and_laptop(&backend, &second).await;
@@ -124,7 +124,7 @@ async fn scripts_cannot_read_the_session_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_ends_the_session_that_the_browser_had() {
+async fn a_login_revokes_the_previous_session_of_the_browser() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
     ada.log_in("ada@example.com").await;

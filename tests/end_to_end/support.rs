@@ -31,7 +31,7 @@ pub use team::{
     assignment, create_role, member_role, role, scopes,
 };
 
-/// Far more than anything here takes; only a broken backend reaches it.
+/// Time limit of every wait: far more than anything here takes, unless the backend is broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct horse battery staple";
 pub const OTHER_PASSWORD: &str = "another quite long password";
@@ -87,14 +87,14 @@ pub async fn ada_and_bob(backend: &Local) -> (Browser, Browser) {
     )
 }
 
-/// Runs a test on something that several tests share and leave as it is; the first starts it.
-/// These tests run on one runtime, which lives as long as the process, and so do its servers.
+/// Runs a test on something that several tests share and leave unchanged. The first test starts it.
+/// These tests run on one runtime, which lives as long as the process, and so do their servers.
 pub fn share<T>(shared: &OnceCell<T>, start: impl AsyncFnOnce() -> T, test: impl AsyncFnOnce(&T)) {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     RUNTIME.block_on(async { test(shared.get_or_init(|| start()).await).await });
 }
 
-/// A further gateway of a backend, configured a little differently. It stops when it is dropped.
+/// Another gateway of a backend, with its own configuration. It stops when it is dropped.
 pub struct Gateway {
     address: std::net::SocketAddr,
     _shutdown: DropGuard,
@@ -107,7 +107,7 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let mut config = backend.gateway().clone();
         change(&mut config);
-        // A request that comes before it serves waits in the listener's queue.
+        // A request that arrives before the gateway serves waits in the listener's queue.
         tokio::spawn(gateway::run(config, listener, shutdown.clone()));
         Self {
             address,
@@ -238,12 +238,12 @@ pub fn succeeded(answer: &Value) -> bool {
     answer["errors"].is_null()
 }
 
-/// What an error says of an input, as `Browser::error` returns it.
+/// The extensions of an error about an input, as `Browser::error` returns them.
 pub fn bad_input(field: &str) -> Value {
     json!({ "code": "BAD_USER_INPUT", "field": field })
 }
 
-/// Polls until it holds.
+/// Polls until `holds` returns true. `what` names it in the message of a failure.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
@@ -263,7 +263,7 @@ pub async fn assert_refused(what: &str, response: Response, status: StatusCode, 
     assert_eq!(code_of(&body), code, "{what}: {body}");
 }
 
-/// Every permission that there is, sorted.
+/// All permissions, sorted.
 pub fn permissions() -> Vec<String> {
     let mut all: Vec<_> = Permission::all().iter().map(ToString::to_string).collect();
     all.sort();

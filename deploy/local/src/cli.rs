@@ -25,8 +25,8 @@ struct Arguments {
     /// Keep nothing: use a temporary folder and remove it at the end.
     #[arg(long)]
     ephemeral: bool,
-    /// How often the workers try to send a mail before they give up. `PUT /refuse` on the mailbox
-    /// makes it refuse mail.
+    /// How often the workers try to send a mail before they give up, 1 to 50. `PUT /refuse` on the
+    /// mailbox makes it refuse mail.
     #[arg(long, default_value_t = 12)]
     mail_attempts: i64,
 }
@@ -71,7 +71,7 @@ pub async fn main() -> anyhow::Result<()> {
     local.run_until(stop).await
 }
 
-/// What a newcomer needs. Scripts wait for the last line.
+/// Returns the addresses to print. Scripts wait for the last line.
 fn addresses(local: &Local) -> String {
     let (url, mail_url) = (local.url(), local.mail_url());
     let env = local.env_file();

@@ -1,7 +1,7 @@
 //! The whole backend on one machine, for development and for end-to-end tests: one process, and the
 //! two servers beside it.
 //!
-//! Production needs nothing of this. There `workers` and `gateway` run as processes of their own.
+//! Production does not use this crate. There `workers` and `gateway` run as processes of their own.
 
 use std::{
     future::Future,
@@ -28,26 +28,26 @@ use crate::{mailbox::Mailbox, settings::Settings};
 /// Time for the parts to finish their work at the end. The servers need another second or two, so
 /// that the whole stop takes less than five.
 const DRAIN: Duration = Duration::from_millis(2_500);
-/// A server that dies more often than this within [`DEATHS_WITHIN`] is not started again: its log
-/// says more than another start would.
+/// A server that dies more often than this within [`DEATHS_WITHIN`] is not started again, since
+/// another start would not help. The error shows its log.
 const DEATHS: usize = 3;
 /// The time in which [`DEATHS`] are counted.
 const DEATHS_WITHIN: Duration = Duration::from_secs(60);
 /// Time limit from the start of the parts to the first answer to a command.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// Pause between two looks at `/readyz` until then.
+/// Pause between two checks of `/readyz` until then.
 const READY_POLL: Duration = Duration::from_millis(20);
 
 /// How to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address of the gateway; port 0 takes a free one.
+    /// Address of the gateway. Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// Address of the mailbox page; port 0 takes a free one.
+    /// Address of the mailbox page. Port 0 chooses a free port.
     pub mail_listen: SocketAddr,
-    /// Folder that keeps data between runs; none for a temporary one.
+    /// Folder that keeps data between runs. `None` uses a temporary folder.
     pub data_dir: Option<PathBuf>,
-    /// How often the workers try to send a mail before they give up.
+    /// How often the workers try to send a mail before they give up, 1 to 50.
     pub mail_attempts: i64,
     /// Further options of the gateway, such as `--tenant-databases` and `hybrid`.
     pub gateway: Vec<String>,
@@ -70,9 +70,10 @@ impl Local {
     /// Starts everything, and returns when commands are answered.
     ///
     /// # Errors
-    /// If a port is taken, a server cannot be found or fetched, or the folder is in use.
+    /// If a port is taken, a server cannot be found, fetched or started, the folder is in use, or
+    /// commands are not answered within 20 seconds.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        // The ports first: somebody who starts a second copy by mistake learns it at once.
+        // Binds the ports first, so that a second copy that is started by mistake fails at once.
         let listener = listen(options.listen, "--listen").await?;
         let mail_listener = listen(options.mail_listen, "--mail-listen").await?;
         let smtp_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "the SMTP port").await?;
@@ -112,22 +113,22 @@ impl Local {
         Ok(local)
     }
 
-    /// Address of the gateway, without a slash at the end.
+    /// Returns the URL of the gateway, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Address of the mailbox page, without a slash at the end.
+    /// Returns the URL of the mailbox page, without a slash at the end.
     pub fn mail_url(&self) -> String {
         format!("http://{}", self.mail_address)
     }
 
-    /// The file of settings for operators' commands, as a word for a shell.
+    /// Returns the path of the file with settings for operators' commands, as a word for a shell.
     pub fn env_file(&self) -> String {
         shown(&self.servers.dir().join("env"))
     }
 
-    /// The gateway's configuration, to start more gateways with.
+    /// Returns the gateway's configuration, to start more gateways with.
     pub fn gateway(&self) -> &gateway::config::Config {
         &self.gateway
     }
@@ -155,7 +156,8 @@ impl Local {
     /// Runs until `stop`, then stops everything in order. A server that dies is started again.
     ///
     /// # Errors
-    /// If a part ends by itself, or a server dies too often; the error has the last lines of its log.
+    /// If a part ends by itself, or a server dies more than three times within a minute. The error
+    /// has the last lines of its log.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -208,8 +210,10 @@ impl Local {
     }
 }
 
+/// Counts a death of a server.
+///
 /// # Errors
-/// If the server has died too often.
+/// If the server has died too often. The error has the last lines of its log.
 fn count_death(name: &str, deaths: &mut Vec<Instant>, log: &str) -> anyhow::Result<()> {
     deaths.retain(|at| at.elapsed() < DEATHS_WITHIN);
     deaths.push(Instant::now());
@@ -229,7 +233,8 @@ async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener
     })
 }
 
-/// Whether `/readyz` answers 200. By hand, since an HTTP client would be a dependency for this alone.
+/// Whether `/readyz` answers 200. Written by hand, since an HTTP client would be a dependency for
+/// this alone.
 async fn is_ready(address: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {

@@ -1,9 +1,8 @@
 //! A mailbox for development: receives every mail by SMTP, delivers none, and shows them on a page
 //! and as JSON.
 //!
-//! It keeps a bounded number of mails in memory and nothing on disk. Everybody who reaches its
-//! ports can read and delete them, so it belongs on loopback. No TLS, no login, no mail to the
-//! outside.
+//! It keeps a bounded number of mails in memory and nothing on disk. It has neither TLS nor a
+//! login: anyone who reaches its ports can read and delete the mails, so it belongs on loopback.
 
 mod pages;
 mod smtp;
@@ -25,9 +24,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// More than a person looks through. The oldest goes first.
+/// Maximum mails that are kept: more than a person looks through. The oldest is deleted first.
 const KEPT_MESSAGES: usize = 1_000;
-/// All kept mails together: a thousand of the largest would take the machine's memory.
+/// Maximum bytes of all kept mails: a thousand of the largest would take up the machine's memory.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
 
 /// All mail that was received; clones share it.
@@ -61,7 +60,7 @@ struct Message {
     /// The recipients on the envelope, also those of hidden copies.
     to: Vec<String>,
     subject: String,
-    /// Made from the HTML if the mail has no plain text.
+    /// The plain text. Made from the HTML if the mail has none.
     text: String,
     html: Option<String>,
     /// Names and values, as they were sent.
@@ -77,8 +76,8 @@ impl Mailbox {
         Self::default()
     }
 
-    /// Answers recipients and mails with this SMTP code from now on, 400 to 599. `None`, or another
-    /// code, makes it accept them again.
+    /// Refuses recipients and mails with this SMTP code, 400 to 599, from now on. `None`, or any
+    /// other code, accepts them again.
     pub fn refuse(&self, code: Option<u16>) {
         self.shared
             .refusal
@@ -116,7 +115,7 @@ impl Mailbox {
         deadline: Instant,
     ) -> Vec<Message> {
         loop {
-            // Created before the look, so that a mail between the look and the wait counts.
+            // Created before the search, so that a mail between the search and the wait counts.
             let arrived = self.shared.arrived.notified();
             // Copies, so that no mail waits for a slow reader.
             let found: Vec<Message> = self
@@ -145,7 +144,7 @@ fn is_refusal(code: &u16) -> bool {
     (400..600).contains(code)
 }
 
-/// Shows anything: data that is no mail has no subject and no headers.
+/// Reads any data. What is not a mail has no subject and no headers.
 fn read(from: String, to: Vec<String>, data: &[u8]) -> Message {
     let parsed = MessageParser::default().parse(data);
     let parsed = parsed.as_ref();

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Writes a file with mode 0600, in place of one that is there.
+/// Writes a file with mode 0600. Replaces an existing one.
 ///
 /// # Errors
 /// If the folder cannot be written.
@@ -18,7 +18,7 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    // A file that is there keeps its mode, so it goes first.
+    // An existing file would keep its mode, so it is removed first.
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -31,7 +31,7 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Lines for a shell to read: `export NAME='value'`.
+/// Returns lines for a shell to read: `export NAME='value'`.
 pub(crate) fn exports(variables: &[(&str, &str)]) -> String {
     variables
         .iter()
@@ -39,12 +39,12 @@ pub(crate) fn exports(variables: &[(&str, &str)]) -> String {
         .collect()
 }
 
-/// A value as one word of a shell.
+/// Quotes a value as one word of a shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// A path as one word of a shell, without quotes where none are needed.
+/// Writes a path as one word of a shell, without quotes if none are needed.
 pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_can_read_it_even_if_others_could_before() {
+    fn only_the_owner_can_read_a_written_file_even_if_others_could_before() {
         let folder = std::env::temp_dir().join(format!("private-file-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("env");

@@ -1,5 +1,5 @@
-//! What the parts need to know about each other: as options for them, and as variables for
-//! operators' commands.
+//! The addresses and keys of the parts, as options for the programs and as variables for operators'
+//! commands.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -18,8 +18,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Collects the addresses, and creates the secret at the first start.
+    ///
     /// # Errors
-    /// If the secret cannot be read or written.
+    /// If the secret cannot be written.
     pub(crate) fn new(
         servers: &Servers,
         gateway: SocketAddr,
@@ -35,6 +37,10 @@ impl Settings {
         })
     }
 
+    /// Returns the configuration of the gateway.
+    ///
+    /// # Errors
+    /// If an option is invalid.
     pub(crate) fn gateway(
         &self,
         servers: &Servers,
@@ -44,6 +50,10 @@ impl Settings {
         parse([self.shared(&nats_url), further].concat())
     }
 
+    /// Returns the configuration of the workers.
+    ///
+    /// # Errors
+    /// If an option is invalid.
     pub(crate) fn workers(
         &self,
         servers: &Servers,
@@ -68,7 +78,7 @@ impl Settings {
         ])
     }
 
-    /// Lines for a shell: `workers` reads the variables that begin with `UB_`, `nats` reads
+    /// Returns lines for a shell: `workers` reads the variables that begin with `UB_`, `nats` reads
     /// `NATS_URL`, and `mongosh "$UB_MONGO_URL"` is for a person to type.
     pub(crate) fn for_a_shell(&self, servers: &Servers) -> String {
         let lines = exports(&[
@@ -91,14 +101,15 @@ fn words(pairs: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// Reads options with the parser of the programs, so that defaults and limits are theirs.
+/// Parses options as the programs do, so that defaults and limits are the same.
 fn parse<C: clap::Args + clap::FromArgMatches>(options: Vec<String>) -> anyhow::Result<C> {
     let matches = C::augment_args(clap::Command::new("local").no_binary_name(true))
         .try_get_matches_from(options)?;
     Ok(C::from_arg_matches(&matches)?)
 }
 
-/// Kept beside the data: codes and links that were mailed before a restart stay valid.
+/// Returns the secret that is kept beside the data, so that mailed codes and links stay valid after
+/// a restart.
 fn kept_secret(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("secret");
     if let Ok(secret) = fs::read_to_string(&path) {

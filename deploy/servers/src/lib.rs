@@ -30,8 +30,8 @@ pub use crate::{
     server::Server,
 };
 
-/// After a crash the guardians need a moment to end the old servers; another owner that is alive
-/// holds the lock for longer.
+/// How long to wait for the lock of a folder. After a crash the guardians need a moment to kill the
+/// old servers; a living owner holds the lock for longer.
 const LOCK_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ pub struct Servers {
     pub nats: NatsServer,
     /// Holds views.
     pub mongod: Mongod,
-    /// The passwords of nats-server's users, new at every start.
+    /// The passwords of nats-server's users. Each start makes new ones.
     pub passwords: Passwords,
     dir: PathBuf,
     /// Removes the folder of ephemeral servers. Declared last, as fields are dropped in order.
@@ -70,7 +70,7 @@ impl Servers {
             })
     }
 
-    /// Starts servers with their data in `dir`, which is made if it is missing.
+    /// Starts servers with their data in `dir`, which is created if it is missing.
     ///
     /// # Errors
     /// If a server cannot be found, fetched or started, or another process uses the folder.
@@ -99,12 +99,12 @@ impl Servers {
         })
     }
 
-    /// The folder of both servers: data, logs and configuration.
+    /// Returns the folder of both servers, with their data, logs and configuration.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Stops both. Neither runs afterwards, even after an error.
+    /// Stops both servers. Even after an error, neither runs any more.
     ///
     /// # Errors
     /// If a process cannot be killed.
@@ -114,7 +114,10 @@ impl Servers {
     }
 }
 
-/// Locks a folder until the file is closed, here and by the guardians.
+/// Locks a folder until the file is closed in this process and in the guardians.
+///
+/// # Errors
+/// If another process uses the folder.
 async fn lock(dir: &Path) -> Result<File> {
     let file = File::create(dir.join("lock"))
         .with_context(|| format!("could not write in {}", dir.display()))?;

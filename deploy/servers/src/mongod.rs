@@ -31,19 +31,20 @@ const REPLICA_SET: &str = "rs0";
 const NOT_YET_INITIALIZED: i32 = 94;
 /// The server's answer when its data already names its replica set.
 const ALREADY_INITIALIZED: i32 = 23;
-/// A single member elects itself in milliseconds; a long journal to replay comes before.
+/// Time limit of the election. A single member elects itself in milliseconds, but may have a long
+/// journal to replay before.
 const ELECTION_LIMIT: Duration = Duration::from_secs(60);
-/// Pause between two looks at the election, which takes 100 ms.
+/// Pause between two checks of the election, which takes 100 ms.
 const POLL: Duration = Duration::from_millis(5);
 /// Time for the driver to close a client's few connections.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
-/// A running server answers at once.
+/// Time limit of an answer. A running server answers at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A private mongod.
 pub type Mongod = Server<Mongo>;
 
-/// What is special about mongod.
+/// The parts of a private server that are specific to mongod.
 pub struct Mongo;
 
 impl Mongod {
@@ -85,7 +86,7 @@ impl Mongod {
         Ok(mongod)
     }
 
-    /// The address. The connection is direct, since there are no other members to look for.
+    /// Returns the URL. The connection is direct, since there are no other members to discover.
     pub fn uri(&self) -> String {
         format!(
             "mongodb://127.0.0.1:{}/?directConnection=true&replicaSet={REPLICA_SET}",
@@ -103,7 +104,8 @@ impl Kind for Mongo {
         let client = client(port)?;
         let admin = client.database("admin");
         let result = timeout(ELECTION_LIMIT, become_primary(&admin, process.pid(), port)).await;
-        // Once in some hundred starts it never returned; dropping the client ends the rest, too.
+        // Once in some hundred starts, the shutdown never returned. Dropping the client suffices
+        // then.
         if timeout(SHUTDOWN_LIMIT, client.shutdown().immediate(true))
             .await
             .is_err()
@@ -144,12 +146,12 @@ fn arguments(data: &Path, port: u16) -> Vec<OsString> {
     arguments
 }
 
-/// The port of the last start.
+/// Reads the port of the last start.
 fn last_port(file: &Path) -> Option<u16> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Waits until the server of this process takes writes.
+/// Waits until the server of this process accepts writes.
 async fn become_primary(admin: &Database, pid: Option<u32>, port: u16) -> Result<()> {
     let status = doc! { "serverStatus": 1, "repl": 0, "metrics": 0 };
     let answering = admin.run_command(status).await?.get_i64("pid")?;
@@ -169,8 +171,8 @@ async fn become_primary(admin: &Database, pid: Option<u32>, port: u16) -> Result
     Ok(())
 }
 
-/// Makes the server a replica set of itself. False while it still reads its old configuration from
-/// its data.
+/// Makes the server a replica set with itself as the only member. Returns false while the server
+/// still reads its old configuration from its data.
 async fn configure(admin: &Database, host: &str) -> Result<bool> {
     match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
         Ok(answer) => {

@@ -23,7 +23,7 @@ use crate::{
 
 /// Embedded, so that a binary works away from the repository.
 const CONFIG: &str = include_str!("../../../nats.conf");
-/// A running server greets in a millisecond; after this the next try begins.
+/// Time limit of the greeting. A running server greets within a millisecond.
 const GREETING_LIMIT: Duration = Duration::from_secs(1);
 
 /// A user of `nats.conf`.
@@ -41,7 +41,7 @@ impl Role {
     /// All roles.
     pub const ALL: [Self; 3] = [Self::Gateway, Self::Workers, Self::Operator];
 
-    /// The user name. The user's inbox prefix is `_INBOX_` followed by it.
+    /// Returns the user name. The user's inbox prefix is `_INBOX_`, followed by this name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -63,10 +63,10 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// New passwords of 128 bits each, in the form that `nats.conf` asks for.
+    /// Makes random passwords of 128 bits each, in the form that `nats.conf` requires.
     ///
     /// # Errors
-    /// If the system has no randomness.
+    /// If the operating system has no random bytes.
     pub fn random() -> Result<Self> {
         Ok(Self {
             gateway: random_name('p')?,
@@ -75,7 +75,7 @@ impl Passwords {
         })
     }
 
-    /// The password of a role.
+    /// Returns the password of a role.
     pub fn of(&self, role: Role) -> &str {
         match role {
             Role::Gateway => &self.gateway,
@@ -88,9 +88,9 @@ impl Passwords {
 /// A private nats-server.
 pub type NatsServer = Server<Nats>;
 
-/// What is special about nats-server.
+/// The parts of a private server that are specific to nats-server.
 pub struct Nats {
-    /// The server's own name, which tells it from another that took the port first.
+    /// The server's own name, which distinguishes it from another one that took the port first.
     name: String,
     passwords: Passwords,
 }
@@ -137,8 +137,8 @@ impl NatsServer {
         .await
     }
 
-    /// The address, with user and password. async-nats 0.51 ignores these in an address: give them
-    /// to its options, too.
+    /// Returns the URL with user and password. async-nats 0.51 ignores these in a URL: pass them to
+    /// its options, too.
     pub fn url(&self, role: Role) -> String {
         format!(
             "nats://{}:{}@127.0.0.1:{}",
@@ -172,7 +172,7 @@ fn arguments(config: &Path, dir: &Path, name: &str, port: u16) -> Vec<OsString> 
     arguments
 }
 
-/// The line that a server sends to every new connection.
+/// Reads the line that a server sends to every new connection.
 async fn greeting(port: u16) -> Option<String> {
     let greet = async {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;

@@ -23,19 +23,20 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// An idle machine needs milliseconds, a loaded one seconds; recovering a large log takes longest.
+/// Time limit of a start. It takes milliseconds on an idle machine and seconds on a loaded one;
+/// recovering a large log takes longest.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Pause between two looks at a starting server; the faster one takes 10 ms.
+/// Pause between two checks of a starting server. The faster server starts in 10 ms.
 const POLL: Duration = Duration::from_millis(5);
-/// A server flushes and closes within a second; after this it hangs.
+/// Time limit of a stop. A server flushes and closes within a second, unless it hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Range of ports: above the well-known ones, and below 32768, where Linux begins to give ports to
 /// outgoing connections, so that nobody gets a server's port while it restarts.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
-/// Random ports to try; only a machine with nearly all of them taken needs as many.
+/// Maximum random ports to try. Only a machine where nearly all of them are taken needs so many.
 const PORT_DRAWS: usize = 1_000;
-/// Another process may take a port before the server listens on it; three times in a row is no
-/// accident.
+/// Maximum starts on a new port after another process took the port first. Three times in a row is
+/// no accident.
 const PORT_ATTEMPTS: usize = 3;
 /// Bytes of a log that are read to show its end.
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -108,7 +109,7 @@ impl Process {
         Ok(())
     }
 
-    /// A short pause for a server that was started at `started`.
+    /// Pauses shortly for a server that was started at `started`.
     ///
     /// # Errors
     /// If it has ended, or has used up [`START_LIMIT`].
@@ -153,26 +154,27 @@ impl Process {
         if let Some(pid) = self.pid() {
             kill(Pid::from_raw(pid.try_into()?), Signal::SIGTERM)?;
             if timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
-                tracing::warn!(server = self.launch.name, limit = ?STOP_LIMIT, "it did not stop in time and is killed");
+                tracing::warn!(server = self.launch.name, limit = ?STOP_LIMIT, "a server did not stop in time and is killed");
             }
         }
         self.kill().await
     }
 
-    /// The process id; none after the process was reaped.
+    /// Returns the process id; `None` after the process was reaped.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The end of the log; empty if the log cannot be read.
+    /// Returns the last 20 lines of the log; an empty text if the log cannot be read.
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.launch.log).unwrap_or_default()
     }
 
-    /// To be called when the process was reaped: its id may soon belong to another.
+    /// Ends the guardian. It must not outlive the reaped process, whose id may soon belong to
+    /// another.
     fn dismiss_guardian(&mut self) {
         if let Some(mut pipe) = self.guardian.take() {
-            // It fails only if the guardian has ended.
+            // This fails only if the guardian has already ended.
             let _ = pipe.write_all(b"done\n");
         }
     }
@@ -212,7 +214,7 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
     Ok((child, writer))
 }
 
-/// Starts a server on a free port, and on another if that was taken meanwhile.
+/// Starts a server on a free port, and on another one if that was taken in the meantime.
 pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(
     start: impl Fn(u16) -> F,
 ) -> Result<T> {
@@ -240,7 +242,8 @@ fn free_port() -> Result<u16> {
     bail!("found no free port in {PORTS:?}")
 }
 
-/// Both servers log these words, and the error shows the end of their log.
+/// Whether an error says that the port was taken. Both servers log these words, and the error holds
+/// the end of their log.
 fn was_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}")
         .to_lowercase()

@@ -1,4 +1,4 @@
-//! A running server, whichever of the two it is.
+//! A running private server, nats-server or mongod.
 
 use std::process::ExitStatus;
 
@@ -6,16 +6,20 @@ use anyhow::Result;
 
 use crate::process::{Launch, Process};
 
-/// A private server on a loopback port. Dropping it kills it, and so does the death of this process.
+/// A private server on a loopback port. Dropping it kills it, and so does the death of this
+/// process.
 pub struct Server<K> {
     process: Process,
     port: u16,
     pub(crate) kind: K,
 }
 
-/// The difference between the servers: how to see that one is ready.
+/// How to find out that a server is ready. This differs between the servers.
 pub trait Kind: Sync {
     /// Waits until the server on this port is ready.
+    ///
+    /// # Errors
+    /// If the server ends, or is not ready in time.
     fn ready(&self, process: &mut Process, port: u16) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -30,7 +34,7 @@ impl<K: Kind> Server<K> {
         })
     }
 
-    /// The port on 127.0.0.1, which stays the same when the server is restarted.
+    /// Returns the port on 127.0.0.1. It stays the same when the server is restarted.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -46,13 +50,13 @@ impl<K: Kind> Server<K> {
     /// Kills the server if it runs, and starts it with the same port, passwords and data.
     ///
     /// # Errors
-    /// If it does not get ready.
+    /// If the server ends, or is not ready in time.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.restart().await?;
         self.kind.ready(&mut self.process, self.port).await
     }
 
-    /// Stops the server, and kills it if that takes too long.
+    /// Stops the server, and kills it if that takes longer than 15 seconds.
     ///
     /// # Errors
     /// If the process cannot be killed.
@@ -68,12 +72,12 @@ impl<K: Kind> Server<K> {
         self.process.exited().await
     }
 
-    /// The process id; none after the end.
+    /// Returns the process id; `None` after the server has ended.
     pub fn pid(&self) -> Option<u32> {
         self.process.pid()
     }
 
-    /// The last 20 lines of the log.
+    /// Returns the last 20 lines of the log; an empty text if the log cannot be read.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }

@@ -205,7 +205,7 @@ async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_by_itself_is_noticed() {
+async fn a_server_that_ends_by_itself_is_detected() {
     let dir = tempfile::tempdir().unwrap();
     let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap())
         .await
@@ -313,8 +313,8 @@ async fn the_folder_of_an_owner_that_was_killed_can_be_used_at_once() {
         .unwrap();
 }
 
-/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set. A process with many threads
-/// must not set its own.
+/// Not a test: [`a_wrong_variable_is_named`] runs it with a variable set. A process with many
+/// threads must not set its own.
 #[tokio::test]
 #[ignore = "needs a variable"]
 async fn an_error() {

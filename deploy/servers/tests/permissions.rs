@@ -15,8 +15,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// A loaded machine needs a few seconds for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Only the operator may publish or subscribe here. When this is refused, everything sent before has
-/// been checked.
+/// Only the operator may publish or subscribe here. When this is refused, everything sent before
+/// has been checked.
 const SENTINEL: &str = "sentinel";
 
 struct Broker {
@@ -113,7 +113,7 @@ impl User {
     }
 }
 
-/// Requests on streams that only the operator may send, whatever the stream's name.
+/// Requests that neither the gateway nor the workers may send, such as those that delete a stream.
 const DESTRUCTION: [&str; 12] = [
     "$JS.API.STREAM.DELETE.EVENTS",
     "$JS.API.STREAM.DELETE.COMMANDS",

@@ -1,22 +1,22 @@
-//! The check of an operation against the area's access table. Every transport asks it before an
+//! The check of an operation against the area's access table. Every transport runs it before an
 //! operation; the rules themselves are in [`Area::ACCESS`](events_schema::Area::ACCESS).
 
 use events_schema::{Access, Permissions, Who};
 
 use crate::error::Error;
 
-/// How a caller has proved who they are.
+/// How a caller is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
-    /// Not at all.
+    /// The caller sent no valid credentials.
     None,
-    /// By an access token.
+    /// The caller sent a valid access token.
     AccessToken,
-    /// By a session.
+    /// The caller has a valid session.
     Session { is_platform_admin: bool },
 }
 
-/// What the check must know about a caller.
+/// What the check needs to know about a caller.
 #[derive(Debug)]
 pub(crate) struct Standing<'a> {
     pub(crate) credentials: Credentials,
@@ -24,12 +24,12 @@ pub(crate) struct Standing<'a> {
     pub(crate) held: Result<&'a Permissions, Error>,
 }
 
-/// Checks that a caller may use an operation. Of `OwnOr` operations it is not known here whose the
-/// object is, so every member passes and the domain decides.
+/// Checks that a caller may use an operation. An operation of the kind `OwnOr` is open to every
+/// member here: only the domain knows whose the object is.
 ///
 /// # Errors
-/// `Unauthenticated` without the credentials that are needed; the error of `held` outside the
-/// tenant; `Forbidden` without the permission.
+/// `Unauthenticated` without valid credentials; the error of `held` outside the tenant; `Forbidden`
+/// without the permission, or if access tokens may not use the operation.
 pub(crate) fn allows(access: &Access, standing: Standing<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
         return Ok(());
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_access_asks_for_its_own_credentials() {
+    fn each_kind_of_access_requires_its_own_credentials() {
         use Credentials::{AccessToken, None};
         let (read, delete) = (project::READ, project::DELETE);
         let (allowed, forbidden, unknown) = ("allowed", "Forbidden", "Unauthent");

@@ -1,8 +1,9 @@
-//! The permissions of a tenant's roles. casbin decides, with one small enforcer per tenant: role,
-//! inheritance, action and resource.
+//! The permissions of a tenant's roles. casbin computes them, with one small enforcer per tenant,
+//! from roles, inheritance, actions and resources.
 //!
-//! A tenant's roles are read with each request, so that a change counts at once at every gateway
-//! and a failed read denies. What casbin decides is cached by the revision of the roles.
+//! A tenant's roles are read with each request, so that a change takes effect at once at every
+//! gateway, and a failed read denies the request. The result is cached by the revision of the
+//! roles.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ e = some(where (p.eft == allow))
 m = r.act == p.act && r.res == p.res && g(r.role, p.role)
 ";
 
-/// The number of tenants whose permissions are cached: a few megabytes, and most busy tenants.
+/// Tenants whose permissions are cached. They take a few megabytes and cover the busy tenants.
 const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// The permissions of each role of a tenant, inherited ones included.
@@ -42,17 +43,17 @@ const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 pub(crate) struct RolePermissions(BTreeMap<Parent, Permissions>);
 
 impl RolePermissions {
-    /// Returns what a role holds; `None` if the role does not exist.
+    /// Returns the permissions of a role; `None` if the role does not exist.
     pub(crate) fn get(&self, role: Parent) -> Option<&Permissions> {
         self.0.get(&role)
     }
 
-    /// Returns what a role holds; nothing if the role does not exist.
+    /// Returns the permissions of a role; none if the role does not exist.
     pub(crate) fn of(&self, role: Parent) -> Permissions {
         self.get(role).cloned().unwrap_or_default()
     }
 
-    /// Returns what all roles of a member hold together.
+    /// Returns the permissions that all roles of a member hold together.
     pub(crate) fn of_member(&self, member: &member::View) -> Permissions {
         let custom = member.roles.iter().map(|role| Parent::Custom(*role));
         let roles = [Parent::BuiltIn(member.role)].into_iter().chain(custom);
@@ -60,7 +61,7 @@ impl RolePermissions {
     }
 }
 
-/// Permissions with the revision of the roles that they were decided for.
+/// Permissions, with the revision of the roles that they were computed from.
 type Cached = (i64, Arc<RolePermissions>);
 
 /// The permissions of the roles of recently active tenants.
@@ -73,7 +74,10 @@ impl PermissionCache {
         Self(Arc::new(Mutex::new(LruCache::new(CACHED))))
     }
 
-    /// Returns what the roles of this tenant hold now.
+    /// Returns the permissions that the roles of this tenant hold now.
+    ///
+    /// # Errors
+    /// If the roles cannot be read.
     pub(crate) async fn of(
         &self,
         views: &TenantViews,
@@ -85,7 +89,7 @@ impl PermissionCache {
         if let Some(cached) = self.cached(tenant, revision) {
             return Ok(cached);
         }
-        let decided = Arc::new(decide(&roles).await.context("asking casbin")?);
+        let decided = Arc::new(decide(&roles).await.context("computing permissions")?);
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cache.put(tenant, (revision, decided.clone()));
         Ok(decided)
@@ -108,8 +112,8 @@ async fn decide(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<RolePerm
     Ok(RolePermissions(decided.collect::<anyhow::Result<_>>()?))
 }
 
-/// Returns all that a role holds at once. Asking for each permission of each role would take
-/// seconds for a tenant with many roles.
+/// Returns all permissions of a role in one query. One query for each permission of each role would
+/// take seconds for a tenant with many roles.
 fn implicit_permissions(enforcer: &Enforcer, role: Parent) -> anyhow::Result<Permissions> {
     let rules = enforcer.get_implicit_permissions_for_user(&name(role), None);
     let permissions = rules.iter().map(|rule| {
@@ -179,7 +183,8 @@ mod tests {
     fn roles() -> BTreeMap<RoleId, role::Role> {
         let audit = [tenant::READ_AUDIT_LOG];
         let guest = [Parent::BuiltIn(BuiltInRole::Guest)];
-        // The third role cannot be stored. It must end all the same.
+        // The domain refuses cycles such as that of the third role. The computation must end
+        // anyway.
         let cyclic = [Parent::Custom(custom(3)), Parent::Custom(custom(9))];
         BTreeMap::from([
             (custom(1), role(&audit, &guest)),

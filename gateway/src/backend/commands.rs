@@ -1,6 +1,6 @@
-//! Publishes commands and waits until they are decided and shown.
+//! Publishes commands, and waits for their outcomes and for the views that show them.
 //!
-//! A command may be published twice, since its id makes it one.
+//! A command may be published twice: workers decide each command id once.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ use crate::{
     trace::Trace,
 };
 
-/// How long the broker may take to answer, such as that a command is stored, before the command is
-/// published again: long against a synced write (1 ms), short against the whole wait (5 s).
+/// How long the broker may take to acknowledge a command before it is published again: long
+/// compared with a synced write (1 ms), short compared with the whole wait (5 s).
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a command waits for a lost connection. A restart of the server takes less, so it costs
-/// no client an error.
+/// How long a command waits until a lost connection is back. A restart of nats-server takes less,
+/// so clients see no error.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the connection is checked meanwhile.
+/// How often a lost connection is checked while a command waits for it.
 const RECONNECT_POLL: Duration = Duration::from_millis(20);
 
 /// Publishes commands and awaits their outcomes.
@@ -56,10 +56,10 @@ pub(crate) struct Sender {
     pub(crate) trace: Trace,
 }
 
-/// A change that is asked for.
+/// A command to send, before it is wrapped in its envelope.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandRequest<A: Area> {
-    /// Whose data the command would change.
+    /// The tenant whose data the command changes.
     pub(crate) tenant: TenantId,
     pub(crate) aggregate: A::Id,
     pub(crate) id: CommandId,
@@ -68,7 +68,7 @@ pub(crate) struct CommandRequest<A: Area> {
     pub(crate) payload: A::Command,
 }
 
-/// A command as it is published, perhaps twice.
+/// A command as it is published, in its envelope.
 struct Message {
     subject: String,
     headers: HeaderMap,
@@ -76,7 +76,8 @@ struct Message {
 }
 
 impl Commands {
-    /// Publishes over this connection. Each command may take `timeout` until its view shows it.
+    /// Publishes over this connection. Each command may take `timeout` until its view shows the
+    /// outcome.
     pub(crate) fn new(nats: Client, timeout: Duration) -> Self {
         Self {
             jetstream: jetstream(nats.clone()),
@@ -85,7 +86,7 @@ impl Commands {
         }
     }
 
-    /// Returns the time until which a command that is sent now may take.
+    /// Returns the deadline of a command that is sent now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
@@ -139,8 +140,8 @@ impl Commands {
         request: CommandRequest<A>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        // A client that has lost its connection would keep the command and publish it later. A
-        // clear answer now is better.
+        // While disconnected, the NATS client would buffer the command and publish it later. A
+        // clear error now is better.
         let reconnected = deadline.min(Instant::now() + RECONNECT_TIMEOUT);
         let connected = timeout_at(reconnected, self.connected()).await;
         connected.map_err(|_| anyhow!("not connected to NATS"))?;
@@ -163,7 +164,7 @@ impl Commands {
         Ok(serde_json::from_slice(&outcome.payload).context("reading an outcome")?)
     }
 
-    /// Publishes a command whose outcome nobody awaits. A failure is logged.
+    /// Publishes a command without waiting for its outcome. A failure is logged.
     pub(crate) fn send_in_background<A: Area>(&self, sender: Sender, request: CommandRequest<A>) {
         let commands = self.clone();
         tokio::spawn(async move {
@@ -179,7 +180,8 @@ impl Commands {
         });
     }
 
-    /// Publishes a message, twice if need be. An error means that it is certainly not stored.
+    /// Publishes a message, and once more if that fails. An error means that it is certainly not
+    /// stored.
     async fn publish(&self, message: &Message) -> anyhow::Result<()> {
         let Err(error) = self.publish_once(message).await else {
             return Ok(());
@@ -213,7 +215,7 @@ impl Commands {
 }
 
 impl<A: Area> CommandRequest<A> {
-    /// Asks for a change at any revision.
+    /// Makes a request that holds at any revision of the aggregate.
     pub(crate) fn new(
         tenant: TenantId,
         aggregate: A::Id,
@@ -229,7 +231,7 @@ impl<A: Area> CommandRequest<A> {
         }
     }
 
-    /// Asks for the change at this revision only, if one is given.
+    /// Restricts the request to this revision of the aggregate, if one is given.
     pub(crate) fn expecting(mut self, expected: Option<u64>) -> Self {
         self.expected = expected;
         self
@@ -241,7 +243,7 @@ pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
     ContextBuilder::new().timeout(BROKER_TIMEOUT).build(nats)
 }
 
-/// Whether a message may be stored although publishing it failed. The outcome will tell.
+/// Whether a message may be stored although publishing it failed. The outcome will show.
 fn may_be_stored(error: &PublishError) -> bool {
     matches!(
         error.kind(),
@@ -255,10 +257,11 @@ fn message<A: Area>(
     reply: Option<String>,
 ) -> anyhow::Result<Message> {
     let tenant = request.tenant;
-    // Permissions in one tenant must not count in another.
+    // Permissions of one tenant must not count in another.
     let held = sender.held.as_ref();
     let held = held.filter(|(key, _)| TenantId::Tenant(*key) == tenant);
-    // The origin is stored for ever with the commit, so it is sent only where an audit log shows it.
+    // The origin is stored for ever with the commit, so it is sent only where an audit log shows
+    // it.
     let origin = match tenant {
         TenantId::Platform => None,
         TenantId::Tenant(_) => sender.origin.clone(),

@@ -31,19 +31,25 @@ pub(crate) struct Position {
 
 impl Filter {
     /// Requires that a field has this value.
+    ///
+    /// # Errors
+    /// If the value cannot be written as BSON.
     pub(crate) fn is(mut self, field: &str, value: impl Serialize) -> Result<Self, Error> {
         self.fields.insert(path(field), to_bson(&value)?);
         Ok(self)
     }
 
     /// Requires that a field has one of these values.
+    ///
+    /// # Errors
+    /// If the value cannot be written as BSON.
     pub(crate) fn one_of(mut self, field: &str, values: &impl Serialize) -> Result<Self, Error> {
         let values = to_bson(values)?;
         self.fields.insert(path(field), doc! { "$in": values });
         Ok(self)
     }
 
-    /// Requires that a field has a greater value than this one.
+    /// Requires that the value of a field is greater than this one.
     pub(crate) fn greater_than(mut self, field: &str, value: i64) -> Self {
         self.fields.insert(path(field), doc! { "$gt": value });
         self
@@ -55,7 +61,11 @@ impl Filter {
         self
     }
 
-    /// Requires that a document comes after this position in the order, or before it.
+    /// Requires that a document comes after this position in the order, or before it if `after` is
+    /// false.
+    ///
+    /// # Errors
+    /// If the value of the position cannot be written as BSON.
     pub(crate) fn beyond(
         mut self,
         sort: Sort,

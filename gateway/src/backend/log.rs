@@ -1,7 +1,7 @@
 //! Reads a tenant's own commits from the log.
 //!
-//! Of a commit, only what its members may see is decoded: who changed what, when and from where.
-//! The content of the events stays where it is.
+//! Only what the tenant's members may see of a commit is decoded: who changed what, when and from
+//! where. The content of the events is left out.
 
 use anyhow::{Context as _, ensure};
 use event_store::Stored;

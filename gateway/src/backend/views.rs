@@ -1,6 +1,7 @@
-//! Reads views, within one tenant only: no view can be read without naming whose data it is.
+//! Reads the views of one tenant, or those of the platform: no view can be read without naming
+//! whose data it is.
 //!
-//! Workers write the views; nothing is written here.
+//! Only workers write views.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::{
     error::Error,
 };
 
-/// How often a view that is awaited is read, in case its announcement was missed.
+/// How often an awaited view is read, in case its announcement was missed.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The views of the platform and of all tenants.
@@ -97,7 +98,7 @@ impl Views {
         answer.map(|_| ()).context("pinging MongoDB")
     }
 
-    /// Follows the announcements of views that show something new in a tenant, or that may change
+    /// Subscribes to the announcements of views that have changed in a tenant, or that may change
     /// what this account may see there.
     ///
     /// # Errors
@@ -125,12 +126,15 @@ impl Views {
 }
 
 impl TenantViews {
-    /// Returns whose views these are.
+    /// Returns the tenant that the views belong to, or the platform.
     pub(crate) const fn tenant(&self) -> TenantId {
         self.tenant
     }
 
-    /// Reads a view by its id; `None` if there is nothing to show.
+    /// Reads a view by its id; `None` if it does not exist or is a tombstone.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn get<V: View>(
         &self,
         id: <V::Area as Area>::Id,
@@ -139,6 +143,9 @@ impl TenantViews {
     }
 
     /// Reads those of these views that exist, in any order.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn get_all<V: View>(
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
@@ -152,7 +159,10 @@ impl TenantViews {
             .await
     }
 
-    /// Reads a view that meets a filter.
+    /// Reads one view that meets a filter.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn find<V: View>(
         &self,
         filter: Filter,
@@ -160,7 +170,11 @@ impl TenantViews {
         self.read_one(filter.into_document()).await
     }
 
-    /// Reads the first `limit` views that meet a filter, or the last ones, the last first.
+    /// Reads the first `limit` views that meet a filter, or the last ones in
+    /// reverse order if `from_end`.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn list<V: View>(
         &self,
         filter: Filter,
@@ -173,6 +187,9 @@ impl TenantViews {
     }
 
     /// Counts the views that meet a filter.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn count<V: View>(&self, filter: Filter) -> Result<u64, Error> {
         let filter = self.own(filter.into_document());
         let views = self.collection::<V, Document<V>>()?;
@@ -180,8 +197,11 @@ impl TenantViews {
         Ok(count.context("counting views")?)
     }
 
-    /// Waits until a view has reached a revision; false if it has not by the deadline. A tombstone
-    /// counts, too.
+    /// Waits until a view or its tombstone has reached a revision; false if it has not by the
+    /// deadline.
+    ///
+    /// # Errors
+    /// If NATS or MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn wait_for<V: View>(
         &self,
         id: <V::Area as Area>::Id,

@@ -39,8 +39,8 @@ impl AccessToken {
         self.0.view.name.as_str()
     }
 
-    /// The permissions that the token has at most, such as `read_project`. It never has more than
-    /// its creator has at the time of a request.
+    /// The permissions that limit the token, such as `read_project`. At the time of a request it
+    /// holds those of them that its creator holds then.
     async fn scopes(&self) -> Vec<String> {
         let scopes = self.0.view.scopes.iter();
         scopes.map(ToString::to_string).collect()
@@ -74,7 +74,8 @@ impl AccessToken {
 struct CreatedAccessToken {
     /// The access token.
     access_token: AccessToken,
-    /// The secret text, shown now and never again. Send it as `Authorization: Bearer ub_…`.
+    /// The secret text. It is shown this once and never again. Send it as
+    /// `Authorization: Bearer ub_…`.
     token: String,
 }
 
@@ -117,12 +118,12 @@ impl Queries {
 /// The data of a new access token.
 #[derive(InputObject)]
 struct CreateAccessTokenInput {
-    /// 1 to 100 characters.
+    /// Name of the token, 1 to 100 characters.
     name: String,
-    /// The permissions that the token has at most, such as `read_project`: at least one, and none
-    /// that you lack.
+    /// The permissions that limit the token, such as `read_project`. `BAD_USER_INPUT` if there are
+    /// none or one is unknown; `FORBIDDEN` if the caller lacks one.
     scopes: Vec<String>,
-    /// When the token expires: in the future, at most a year ahead. In 90 days by default.
+    /// When the token expires: in the future, at most 366 days ahead. In 90 days by default.
     expires_at: Option<DateTime>,
 }
 
@@ -142,7 +143,7 @@ pub(super) struct AccessTokenMutation;
 /// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Creates an access token. Each call creates a new one, also with an `Idempotency-Key`, since
+    /// Creates an access token. Each call creates a new one, even with an `Idempotency-Key`, since
     /// its text is random and shown once.
     async fn create(
         &self,

@@ -18,20 +18,20 @@ use crate::{
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| ACCOUNTS.check_indexes()];
 
-/// There are none: the caller's account is read by `profile`, and all accounts in `platform`.
+/// Accounts have no queries here: `profile` reads the caller's account, and `platform` reads all.
 pub(super) use async_graphql::EmptyMutation as Queries;
 
 /// The data of a new account.
 #[derive(InputObject)]
 struct RegisterInput {
-    /// 1 to 100 characters.
+    /// First name, 1 to 100 characters.
     firstname: String,
-    /// 1 to 100 characters.
+    /// Last name, 1 to 100 characters.
     lastname: String,
     /// The e-mail address, such as `ada@example.com`.
     email: String,
-    /// At least 15 characters, unless the operator has set another limit, and at most 128. Not one
-    /// of those that attackers try first.
+    /// Password, 15 to 128 characters. The operator may have set another minimum. `BAD_USER_INPUT`
+    /// if it is one of the passwords that attackers try first.
     #[graphql(secret)]
     password: String,
 }
@@ -75,7 +75,7 @@ struct ResetPasswordInput {
 /// The old password and a new one.
 #[derive(InputObject)]
 struct ChangePasswordInput {
-    /// The password so far.
+    /// The current password.
     #[graphql(secret)]
     old_password: String,
     /// The new password, with the same limits as in `register`.
@@ -104,8 +104,9 @@ struct RegistrationMutation;
 
 #[Object(serial)]
 impl RegistrationMutation {
-    /// Registers an account and sends a mail to verify its address. If the address has an account
-    /// already, its owner gets a mail that tells so, and the answer is the same.
+    /// Registers an account and sends a mail to verify its address. If the address already has an
+    /// account, its owner gets a mail that says so, and the answer is the same. `RATE_LIMITED` if
+    /// the server is busy.
     async fn register(
         &self,
         ctx: &Context<'_>,
@@ -124,8 +125,9 @@ impl RegistrationMutation {
         Success::yes()
     }
 
-    /// Verifies an address by the code in the mail. Five wrong codes make the mail void.
-    /// `BAD_USER_INPUT` if the code is wrong or no longer valid.
+    /// Verifies an address by the code in the mail. The mail is valid for 30 minutes. After five
+    /// wrong codes, neither its code nor its link is valid. `BAD_USER_INPUT` if the code is wrong
+    /// or no longer valid.
     async fn verify_account(
         &self,
         ctx: &Context<'_>,
@@ -139,8 +141,8 @@ impl RegistrationMutation {
         Success::yes()
     }
 
-    /// Verifies an address by the link in the mail. `BAD_USER_INPUT` if the link is wrong or no
-    /// longer valid.
+    /// Verifies an address by the link in the mail, which is valid for 30 minutes. `BAD_USER_INPUT`
+    /// if the link is wrong or no longer valid.
     async fn verify_activation_link(
         &self,
         ctx: &Context<'_>,
@@ -153,8 +155,9 @@ impl RegistrationMutation {
         Success::yes()
     }
 
-    /// Sends the verification mail again, if the address has an account that needs it. The answer
-    /// is always the same.
+    /// Sends the verification mail again, if the address has an account that needs it. A request
+    /// within a minute of the last mail sends none; the wait doubles with each mail, up to 30
+    /// minutes. The answer is always the same.
     async fn send_verification_email(
         &self,
         ctx: &Context<'_>,
@@ -174,8 +177,9 @@ struct PasswordMutation;
 
 #[Object(serial)]
 impl PasswordMutation {
-    /// Sends a mail with a link to set a new password, if the address has an account. The answer is
-    /// always the same.
+    /// Sends a mail with a link to set a new password, if the address has an account. A request
+    /// within a minute of the last mail sends none; the wait doubles with each mail, up to 30
+    /// minutes. The answer is always the same.
     async fn send_reset_password_email(
         &self,
         ctx: &Context<'_>,
@@ -189,8 +193,9 @@ impl PasswordMutation {
         Success::yes()
     }
 
-    /// Sets a new password by the link in the mail, revokes all sessions and logs this client in.
-    /// `BAD_USER_INPUT` if the link is wrong or no longer valid.
+    /// Sets a new password by the link in the mail, which is valid for 30 minutes. Revokes all
+    /// sessions, logs this client in and sets the session cookie. `BAD_USER_INPUT` if the link is
+    /// wrong or no longer valid.
     async fn reset_password(
         &self,
         ctx: &Context<'_>,
@@ -204,8 +209,9 @@ impl PasswordMutation {
         Success::yes()
     }
 
-    /// Sets a new password and revokes all sessions. This client gets a new one. `BAD_USER_INPUT`
-    /// if the old password is wrong; `RATE_LIMITED` after too many wrong ones.
+    /// Sets a new password, revokes all sessions and sets the cookie of a new one. `BAD_USER_INPUT`
+    /// if the old password is wrong; `RATE_LIMITED` after too many wrong ones; `CONFLICT` if the
+    /// password was changed in the meantime.
     async fn change_password(
         &self,
         ctx: &Context<'_>,

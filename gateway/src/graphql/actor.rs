@@ -13,7 +13,7 @@ enum ActorKind {
     Person,
     /// A machine with an access token.
     AccessToken,
-    /// The system, as the consequence of another change.
+    /// The system, in consequence of another change.
     System,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct ActorView(pub(super) Actor);
 /// Who made a change.
 #[Object(name = "Actor")]
 impl ActorView {
-    /// What kind of caller it is.
+    /// The kind of caller.
     async fn kind(&self) -> ActorKind {
         match self.0 {
             Actor::Account(_) => ActorKind::Person,
@@ -31,12 +31,13 @@ impl ActorView {
         }
     }
 
-    /// Id of the person's account or of the access token. Null for the system.
+    /// Id of the person's account, or of the access token: 32 lower-case hex digits. Null for the
+    /// system.
     async fn id(&self) -> Option<ID> {
         actor_id(self.0).map(ID)
     }
 
-    /// The person. Null for machines, for the system, and if the account no longer exists.
+    /// The person. Null for a machine and for the system, or if the account no longer exists.
     async fn person(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         match self.0 {
             Actor::Account(account) => FieldContext::of(ctx).loaders().person(account).await,

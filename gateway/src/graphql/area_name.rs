@@ -1,4 +1,5 @@
-//! The areas of a tenant as a GraphQL enum. It derives from the areas that have a feed.
+//! The areas whose events belong to tenants, as a GraphQL enum. It derives from the areas with a
+//! feed.
 
 use std::borrow::Cow;
 
@@ -33,7 +34,7 @@ impl TenantArea {
     fn register(registry: &mut Registry) -> String {
         registry.create_input_type::<Self, _>(MetaTypeId::Enum, |_| MetaType::Enum {
             name: NAME.to_owned(),
-            description: Some("A part of the business that has events in a tenant.".to_owned()),
+            description: Some("An area whose events belong to a tenant.".to_owned()),
             enum_values: Self::all()
                 .map(|area| (area.name(), area.value()))
                 .collect(),

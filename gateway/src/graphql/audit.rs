@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// Entries on a page if the client names no number, and at most.
+/// Entries on a page if the client gives no size.
 const DEFAULT_SIZE: usize = 50;
+/// Maximum entries on a page.
 const LARGEST_SIZE: i64 = 100;
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
@@ -36,18 +37,18 @@ struct AuditEntry {
     at: DateTime,
     /// Who made the change.
     actor: ActorView,
-    /// The part of the business that was changed.
+    /// The area of the object that was changed.
     area: TenantArea,
-    /// Id of the object that was changed.
+    /// Id of the object that was changed: 32 lower-case hex digits.
     id: ID,
-    /// The revision that the object reached.
+    /// Revision of the object after the change.
     revision: u64,
-    /// The names of the events, such as `created`. Newer versions may add names.
+    /// Names of the events of the change, such as `created`. Newer versions may add names.
     events: Vec<String>,
-    /// The network address that the request came from. Null if it is not known, and for the
-    /// system.
+    /// IP address that the request came from. Null if it is unknown, and for the system.
     address: Option<String>,
-    /// The client's description of itself (its `User-Agent`). Null for the system.
+    /// The client's description of itself (its `User-Agent`), up to 200 characters. Null for the
+    /// system.
     device: Option<String>,
 }
 
@@ -69,13 +70,13 @@ impl AuditEntry {
     }
 }
 
-/// Which entries to list. All conditions must hold; an absent one does not matter.
+/// Which entries to list. An entry must meet all conditions; an absent one is ignored.
 #[derive(Default, InputObject)]
 #[graphql(name = "AuditFilter")]
 struct AuditFilterInput {
-    /// The change was made by this account or access token.
+    /// The change was made by the account or access token with this id.
     actor: Option<ID>,
-    /// One of these parts of the business was changed.
+    /// The object belongs to one of these areas.
     area: Option<Vec<TenantArea>>,
     /// The object with this id was changed.
     id: Option<ID>,
@@ -105,15 +106,19 @@ pub(super) struct Queries;
 
 #[Object(name = "AuditQueries")]
 impl Queries {
-    /// Who changed what in the tenant, when and from where, the latest first. A page has 50 entries
-    /// by default and at most 100. One request looks at ten thousand changes; if none of them
-    /// match, the error is `BAD_USER_INPUT`.
+    /// Who changed what in the tenant, when and from where, the latest first. One request searches
+    /// at most 10,000 changes, so a page may be short although more pages follow. If none of them
+    /// match, the error is `BAD_USER_INPUT`: set `until` to an earlier time.
     async fn audit_log(
         &self,
         ctx: &Context<'_>,
-        #[graphql(name = "where")] filter: Option<AuditFilterInput>,
-        first: Option<i64>,
-        after: Option<String>,
+        #[graphql(
+            name = "where",
+            desc = "Which entries to list. All entries by default."
+        )]
+        filter: Option<AuditFilterInput>,
+        #[graphql(desc = "Entries on the page: 0 to 100, 50 by default.")] first: Option<i64>,
+        #[graphql(desc = "Cursor of the last entry of the previous page.")] after: Option<String>,
     ) -> Result<Option<Connection>, Error> {
         let field = FieldContext::of(ctx);
         let (tenant, size) = (field.membership()?.tenant_id(), page_size(first)?);
@@ -137,7 +142,7 @@ fn page_size(first: Option<i64>) -> Result<usize, Error> {
         None => Ok(DEFAULT_SIZE),
         Some(size @ 0..=LARGEST_SIZE) => Ok(usize::try_from(size).unwrap_or(0)),
         Some(_) => {
-            let message = format!("first must be 0 to {LARGEST_SIZE}.");
+            let message = format!("first must be between 0 and {LARGEST_SIZE}.");
             Err(Error::input("first", message))
         }
     }

@@ -11,14 +11,14 @@ use crate::{backend::views::ViewDocument, use_cases::list::Listed};
 /// A page of nodes.
 pub(super) type Connection<N> = connection::Connection<String, N, Total>;
 
-/// What a page tells beside its nodes.
+/// The field of a connection besides its nodes.
 #[derive(SimpleObject)]
 pub(super) struct Total {
     /// The number of items on all pages. Counting takes time; ask for it only if you need it.
     total_count: Option<u64>,
 }
 
-/// Makes a connection of a page.
+/// Turns a page into a connection.
 pub(super) fn connection<V: View, N: OutputType>(
     listed: Listed<V>,
     node: impl Fn(ViewDocument<V>) -> N,

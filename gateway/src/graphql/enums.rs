@@ -1,5 +1,5 @@
-//! Checks the enum values in a request. The GraphQL library accepts strings in their place in a
-//! document, too, and does not tell which values are right.
+//! Checks the enum values in a request. The GraphQL library also accepts strings for them in a
+//! document, and does not say which values are allowed.
 
 use std::{collections::HashMap, convert::Infallible};
 
@@ -24,7 +24,7 @@ pub(super) struct Enums {
     roots: [Option<Name>; 3],
 }
 
-/// Where a value is written: only JSON variables have strings for enum values.
+/// Where a value is written. Only JSON variables write enum values as strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Document,

@@ -1,6 +1,6 @@
-//! Turns errors into GraphQL errors: the one place that knows their codes.
+//! Turns errors into GraphQL errors: the only place that knows their codes.
 //!
-//! A cause on our side is logged, once, and never answered.
+//! The cause of an internal error is logged once and never answered.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ impl From<Error> for async_graphql::Error {
             }
             Error::RateLimited { retry_after } => {
                 let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
-                let message = format!("Too many attempts; try again in {seconds} s.");
+                let message = format!("Too many attempts. Try again in {seconds} s.");
                 with(answer("RATE_LIMITED", message), "retryAfter", Some(seconds))
             }
             Error::Pending(id) => {
-                let message = "This takes longer than usual; it may still be done.";
+                let message = "This takes longer than usual. Check later whether it is done.";
                 with(
                     answer("PENDING", message),
                     "commandId",
@@ -37,7 +37,7 @@ impl From<Error> for async_graphql::Error {
             Error::Rejected(rejection) => rejected(rejection),
             Error::Internal(cause) => Self {
                 source: Some(Arc::new(cause)),
-                ..answer("INTERNAL", "Something went wrong on our side.")
+                ..answer("INTERNAL", "The server failed. Try again later.")
             },
         }
     }
@@ -89,7 +89,7 @@ impl From<Error> for ServerError {
     }
 }
 
-/// Reports an input of a document as wrong.
+/// Returns the error of an invalid input in a document.
 pub(super) fn wrong_input(field: &str, message: String, position: Option<Pos>) -> ServerError {
     let error = with(answer("BAD_USER_INPUT", message), "field", Some(field));
     server_error(error, position)
@@ -110,8 +110,8 @@ fn server_error(error: async_graphql::Error, position: Option<Pos>) -> ServerErr
     }
 }
 
-/// Makes errors fit for clients. An error without a code comes from the GraphQL library, which
-/// found the request to be wrong. A cause on our side is logged under the id of the request.
+/// Prepares errors for clients. An error without a code comes from the GraphQL library, which found
+/// the request invalid. The cause of an internal error is logged under the id of the request.
 pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: bool) {
     for error in errors {
         let cause = error.source::<anyhow::Error>();
@@ -133,9 +133,9 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: 
     }
 }
 
-/// Returns the field that the GraphQL library found missing or mistyped, and what to tell about it.
-/// The library tells in words only. If they change, the field is no longer named, which a test
-/// notices.
+/// Returns the field that the GraphQL library found missing or mistyped, and our message about it.
+/// The library reports it in its message only. If its wording changes, the field is no longer
+/// named, and a test fails.
 fn wrong_input_of_library(message: &str) -> Option<(String, String)> {
     missing_input(message)
         .or_else(|| missing_variable(message))
@@ -161,8 +161,8 @@ fn missing_variable(message: &str) -> Option<(String, String)> {
     Some((variable.to_owned(), format!("{variable} is required.")))
 }
 
-/// Reads `Invalid value for argument "input.email", expected type "String"`, and the same with
-/// another reason.
+/// Reads `Invalid value for argument "input.email", expected type "String"`, and messages that end
+/// with another reason.
 fn mistyped_input(message: &str) -> Option<(String, String)> {
     let rest = message.strip_prefix("Invalid value for argument \"")?;
     let (path, reason) = rest.split_once("\", ")?;

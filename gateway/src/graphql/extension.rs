@@ -11,8 +11,8 @@ use async_graphql::{
 use super::operations::{Operation, Operations};
 use crate::{access::allows, error::Error, identity::Caller};
 
-/// The errors of the fields of one request that were answered as null. The GraphQL library itself
-/// leaves such fields out.
+/// The errors of those fields of one request that were answered as null. The GraphQL library itself
+/// would leave such fields out.
 #[derive(Debug, Default)]
 pub(super) struct FieldErrors(Mutex<Vec<ServerError>>);
 
@@ -22,7 +22,7 @@ impl FieldErrors {
         errors.push(error);
     }
 
-    /// Returns the errors so far and forgets them.
+    /// Removes and returns the errors so far.
     pub(super) fn take(&self) -> Vec<ServerError> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

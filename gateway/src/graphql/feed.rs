@@ -17,34 +17,36 @@ use crate::{backend::log::Entry, error::Error, identity::RequestHead};
 /// A change that was made in the tenant.
 #[derive(SimpleObject)]
 struct TenantEvent {
-    /// Position in the feed. Pass it as `after` to continue with the next event.
+    /// Position in the feed. Pass it as `after` to resume with the next event.
     cursor: String,
     /// When the change was made.
     at: DateTime,
     /// Who made the change.
     actor: ActorView,
-    /// The part of the business that was changed.
+    /// The area of the object that was changed.
     area: TenantArea,
-    /// Id of the object that was changed.
+    /// Id of the object that was changed: 32 lower-case hex digits.
     id: ID,
-    /// The revision that the object reached.
+    /// Revision of the object after the change.
     revision: u64,
-    /// The names of the events, such as `created`. Newer versions may add names.
+    /// Names of the events of the change, such as `created`. Newer versions may add names.
     events: Vec<String>,
 }
 
 pub(super) struct SubscriptionRoot;
 
-/// Everything that can be followed, over a WebSocket.
+/// All subscriptions. They use a WebSocket at `/graphql/ws` or `/t/<slug>/graphql/ws`, with the
+/// sub-protocol `graphql-transport-ws`. A socket has at most 20 subscriptions.
 #[Subscription(name = "SubscriptionRoot")]
 impl SubscriptionRoot {
-    /// The tenant's events, in order: those after the cursor `after`, or new ones. Only those of
-    /// `areas`, or of all areas that the caller may read. `FORBIDDEN` if the caller may not read
-    /// one of them. The subscription ends with an error when the caller may no longer read them.
+    /// The tenant's events, in the order of the log. `FORBIDDEN` if the caller may not read one of
+    /// the areas. The subscription ends with an error as soon as the caller may no longer read
+    /// them.
     async fn events(
         &self,
         ctx: &Context<'_>,
-        after: Option<String>,
+        #[graphql(desc = "Cursor to resume after; by default, new events.")] after: Option<String>,
+        #[graphql(desc = "Areas to follow; by default, all that the caller may read.")]
         areas: Option<Vec<TenantArea>>,
     ) -> Result<impl Stream<Item = async_graphql::Result<TenantEvent>> + use<>, Error> {
         let field = FieldContext::of(ctx);

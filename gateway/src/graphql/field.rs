@@ -1,4 +1,4 @@
-//! What a resolver works with: the caller, the use cases, the ids of commands.
+//! What a resolver needs: the caller, the use cases, the ids of commands.
 
 use std::sync::Arc;
 
@@ -33,17 +33,23 @@ impl<'a> FieldContext<'a> {
     }
 
     /// Returns the caller's membership of the tenant that the request is for.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `BadUserInput` or `NotFound` if there is none.
     pub(super) fn membership(&self) -> Result<&'a Membership, Error> {
         self.caller.membership()
     }
 
-    /// Returns what reads related objects, once for all fields of the request.
+    /// Returns the loaders, which read related objects once for all fields of the request.
     pub(super) fn loaders(&self) -> &'a Loaders {
         self.ctx.data_unchecked::<Loaders>()
     }
 
     /// Returns the id of the command that the field sends: a new one with each call, or the same
     /// one for a request that is repeated with its `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
     pub(super) fn command_id(&self) -> Result<CommandId, Error> {
         let path = self.ctx.path_node.map(|node| node.to_string());
         self.caller.command_id(&path.unwrap_or_default())
@@ -54,7 +60,7 @@ impl<'a> FieldContext<'a> {
         self.ctx.look_ahead().field("totalCount").exists()
     }
 
-    /// Hands the secret of a session to the client.
+    /// Sets the client's session cookie.
     pub(super) fn set_cookie(&self, token: &SessionToken) {
         let cookies = self.ctx.data_unchecked::<Cookies>();
         self.ctx.append_http_header(SET_COOKIE, cookies.set(token));

@@ -1,4 +1,4 @@
-//! Bounds the cost of a query before anything of it is executed. Pure.
+//! Bounds the cost of a query before any of it is executed. Pure.
 //!
 //! Each fragment is costed once, so that a small document whose fragments spread each other many
 //! times is refused cheaply.
@@ -18,32 +18,32 @@ use async_graphql::{
 
 use super::tokens::{self, within};
 
-/// Levels of fields. The deepest query in the documentation has five.
+/// Maximum levels of fields. The deepest query in the documentation has five.
 const MAX_DEPTH: u64 = 12;
-/// Levels of fields inside `__schema` and `__type`. GraphiQL asks for fifteen.
+/// Maximum levels of fields inside `__schema` and `__type`. GraphiQL asks for fifteen.
 const MAX_INTROSPECTION_DEPTH: u64 = 20;
-/// Fields, spreads and inline fragments, counted as often as they are reached. GraphiQL asks for
-/// about 200.
+/// Maximum fields, spreads and inline fragments, counted as often as they are reached. GraphiQL
+/// asks for about 200.
 const MAX_SELECTIONS: u64 = 500;
-/// Aliases, since they let a query ask for one field many times.
+/// Maximum aliases, since they let a query ask for one field many times.
 const MAX_ALIASES: u64 = 30;
-/// Directives, since they cost more than they tell.
+/// Maximum directives. Each costs work, and no client needs many.
 const MAX_DIRECTIVES: u64 = 20;
-/// Fields of an operation's root. Each costs work, even if the same one occurs twice.
+/// Maximum fields of an operation's root. Each costs work, even if the same one occurs twice.
 const MAX_ROOT_FIELDS: u64 = 10;
-/// Mutations in one request, however they are grouped. They are executed one after the other,
-/// within one time limit.
+/// Maximum mutations in one request, however they are grouped. They are executed one after the
+/// other, within one time limit.
 const MAX_MUTATIONS: u64 = 10;
 /// The directives of the specification for requests.
 const DIRECTIVES: [&str; 2] = ["include", "skip"];
 
-/// Parses a query that keeps to the limits.
+/// Parses a query, and checks that it is within the limits.
 ///
 /// # Errors
 /// If it is not valid GraphQL, exceeds a limit, or has an unknown directive.
 pub(super) fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
     tokens::check(query)?;
-    // The parser's own text quotes the query, and with it any secret in there.
+    // The parser's own message quotes the query, and with it any secret in the query.
     let document = parse_query(query).map_err(|error| {
         ServerError::new("The query is not valid GraphQL.", error.positions().next())
     })?;
@@ -149,8 +149,8 @@ fn check_document(document: &ExecutableDocument) -> Result<(), ServerError> {
         document,
         fragments: HashMap::new(),
     };
-    // Fragments that no operation reaches are validated, too. Their depth counts where they are
-    // spread.
+    // The GraphQL library also validates fragments that no operation reaches, so they count. The
+    // depth of a fragment counts where it is spread.
     for name in document.fragments.keys() {
         let cost = walk.fragment(name)?;
         let flat = Cost {
@@ -209,7 +209,7 @@ impl<'a> Walk<'a> {
         match self.fragments.get(name) {
             Some(Some(cost)) => return Ok(*cost),
             Some(None) => {
-                let message = format!("The fragment \"{name}\" spreads itself.");
+                let message = format!("The fragment \"{name}\" spreads itself. Remove the cycle.");
                 return Err(ServerError::new(message, None));
             }
             None => {}

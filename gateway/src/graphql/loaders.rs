@@ -1,4 +1,5 @@
-//! Reads what many fields of one request ask for with one query per type, however long a list is.
+//! Reads related objects for all fields of one request, with one query per type, however long a
+//! list is.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -65,13 +66,19 @@ impl Loaders {
         }
     }
 
-    /// Reads a person; `None` if their account no longer exists.
+    /// Reads a person; `None` if the account no longer exists.
+    ///
+    /// # Errors
+    /// If the accounts cannot be read.
     pub(super) async fn person(&self, account: AccountId) -> Result<Option<Person>, Error> {
         let person = self.people.load_one(account).await;
         person.map_err(|error| anyhow!("reading accounts: {error:?}").into())
     }
 
     /// Reads the tenant's custom roles.
+    ///
+    /// # Errors
+    /// If the roles cannot be read.
     pub(super) async fn roles(
         &self,
         membership: &Membership,

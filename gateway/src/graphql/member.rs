@@ -33,15 +33,17 @@ pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| MEMBERS.check_indexes()];
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "BuiltInRole")]
 pub(super) enum MemberRole {
-    /// Also deletes the tenant.
+    /// May do everything that an admin may, and delete the tenant.
     Owner,
-    /// Also manages members, roles and settings.
+    /// May do everything that a developer may, manage members, roles and settings, change all tasks
+    /// and read the audit log.
     Admin,
-    /// Also deletes projects and manages access tokens.
+    /// May do everything that a member may, delete projects and manage access tokens.
     Developer,
-    /// Works on projects.
+    /// May do everything that a guest may, create and change projects, create tasks, and read
+    /// members and roles.
     Member,
-    /// Sees projects.
+    /// May read projects and tasks.
     Guest,
 }
 
@@ -49,9 +51,9 @@ pub(super) enum MemberRole {
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum MemberStatus {
-    /// Invited, without an answer yet.
+    /// The invitation is not answered yet. Its link may have expired.
     Pending,
-    /// A member.
+    /// The invitation was accepted, or the member founded the tenant.
     Accepted,
     /// The invitation was rejected.
     Rejected,
@@ -67,12 +69,12 @@ impl Member {
         to_id(self.0.id)
     }
 
-    /// The e-mail address that was invited.
+    /// The e-mail address that was invited. For the founder, the address of the account.
     async fn email(&self) -> &str {
         self.0.view.email.as_str()
     }
 
-    /// The person. Null until the invitation is accepted, and if the account no longer exists.
+    /// The person. Null until the invitation is accepted, or if the account no longer exists.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         match self.0.view.account {
             Some(account) => FieldContext::of(ctx).loaders().person(account).await,
@@ -85,7 +87,7 @@ impl Member {
         self.0.view.role.into()
     }
 
-    /// The custom roles beside the built-in one.
+    /// The custom roles of the member, in addition to the built-in one.
     async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>, Error> {
         let field = FieldContext::of(ctx);
         let membership = field.membership()?;
@@ -103,7 +105,7 @@ impl Member {
         self.0.view.status.into()
     }
 
-    /// When the member was first invited.
+    /// When the member was first invited, or founded the tenant.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)
     }
@@ -113,25 +115,25 @@ impl Member {
         DateTime(self.0.view.updated_at)
     }
 
-    /// The number of changes so far, the invitation included. Pass it to `update` to notice a
-    /// change that was made meanwhile.
+    /// Revision of the member: the number of its changes, the invitation included. Pass it to
+    /// `update` to detect a change that another client has made in the meantime.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
-/// The caller in the tenant that the request is for.
+/// The caller as a member of the tenant that the request is for.
 #[derive(SimpleObject)]
 struct Me {
-    /// The tenant.
+    /// The tenant that the request is for.
     tenant: Tenant,
     /// The caller as a member. For an access token, its creator.
     member: Member,
-    /// All permissions of this request in the tenant, such as `read_project`.
+    /// The permissions that this request holds in the tenant, such as `read_project`.
     permissions: Vec<String>,
 }
 
-/// Which members to list. All conditions must hold; an absent one does not matter.
+/// Which members to list. A member must meet all conditions; an absent one is ignored.
 #[derive(Default, InputObject)]
 struct MemberFilter {
     /// The invitation has one of these states.
@@ -145,10 +147,10 @@ struct MemberFilter {
 /// The order of a list of members.
 #[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
 enum MemberOrder {
-    /// The oldest first.
+    /// By the time of the invitation, the oldest first.
     #[default]
     CreatedAtAsc,
-    /// The newest first.
+    /// By the time of the invitation, the newest first.
     CreatedAtDesc,
     /// By e-mail address.
     EmailAsc,
@@ -173,8 +175,8 @@ pub(super) struct Queries;
 #[Object(name = "MemberQueries")]
 impl Queries {
     /// The tenant's members and invitations, by pages: `first` and `after`, or `last` and `before`.
-    /// A page has 50 members by default and at most 100. Ordered by invitation, the oldest first,
-    /// by default.
+    /// A page has 50 members by default and at most 100. By default, the oldest invitation comes
+    /// first.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments of a Relay connection"
@@ -222,7 +224,7 @@ impl Queries {
         Ok(Some(Member(found.await?)))
     }
 
-    /// The caller in the tenant that the request is for.
+    /// The caller as a member of the tenant that the request is for.
     async fn me(&self, ctx: &Context<'_>) -> Result<Option<Me>, Error> {
         let membership = FieldContext::of(ctx).membership()?;
         let permissions = membership.permissions.iter();
@@ -239,7 +241,7 @@ impl Queries {
 struct InviteMemberInput {
     /// The e-mail address, such as `ada@example.com`.
     email: String,
-    /// The built-in role. `FORBIDDEN` for one with permissions that you lack.
+    /// The built-in role. `FORBIDDEN` if it has permissions that the caller lacks.
     role: MemberRole,
 }
 
@@ -251,15 +253,15 @@ struct InvitationInput {
     token: String,
 }
 
-/// The change of a member.
+/// A change of a member's built-in role.
 #[derive(InputObject)]
 struct UpdateMemberInput {
-    /// The member.
+    /// Id of the member.
     id: ID,
-    /// The new built-in role. `FORBIDDEN` for one with permissions that you lack.
+    /// The new built-in role. `FORBIDDEN` if it has permissions that the caller lacks.
     role: MemberRole,
-    /// The revision that you have read. If the member has another one, nothing is changed and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the member has another one, nothing is changed and
+    /// the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
@@ -280,8 +282,8 @@ pub(super) struct MemberMutation;
 #[Object(serial)]
 impl MemberMutation {
     /// Invites an e-mail address by a mail with a link, which is valid for seven days. A repeated
-    /// invitation sends another mail, and the link before is no longer valid. `CONFLICT` if the
-    /// address belongs to a member.
+    /// invitation sends another mail and invalidates the earlier link; within a minute, the same
+    /// invitation sends none. `CONFLICT` if the address belongs to a member.
     async fn invite(
         &self,
         ctx: &Context<'_>,
@@ -295,8 +297,8 @@ impl MemberMutation {
         Ok(Some(Member(invited.await?)))
     }
 
-    /// Accepts the invitation to your own e-mail address, which must be verified. Answers the
-    /// tenant. `BAD_USER_INPUT` if the link is for another address or no longer valid.
+    /// Accepts the invitation to the caller's e-mail address and returns the tenant.
+    /// `BAD_USER_INPUT` if the link is for another address or no longer valid.
     async fn accept_invitation(
         &self,
         ctx: &Context<'_>,
@@ -308,7 +310,7 @@ impl MemberMutation {
         Ok(Some(Tenant(tenant)))
     }
 
-    /// Rejects the invitation to your own e-mail address. `BAD_USER_INPUT` if the link is for
+    /// Rejects the invitation to the caller's e-mail address. `BAD_USER_INPUT` if the link is for
     /// another address or no longer valid.
     async fn reject_invitation(
         &self,
@@ -321,8 +323,8 @@ impl MemberMutation {
         Success::yes()
     }
 
-    /// Changes the built-in role of a member. `FORBIDDEN` if the member has permissions that you
-    /// lack; `CONFLICT` if the tenant would lose its last owner.
+    /// Changes the built-in role of a member. `FORBIDDEN` if the member has permissions that the
+    /// caller lacks; `CONFLICT` if the tenant would lose its last owner.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -336,9 +338,9 @@ impl MemberMutation {
         Ok(Some(Member(changed.await?)))
     }
 
-    /// Removes a member, or withdraws an invitation. Every member may remove themselves.
-    /// `FORBIDDEN` if the member has permissions that you lack; `CONFLICT` if the tenant would lose
-    /// its last owner.
+    /// Removes a member, or withdraws an invitation. All members may remove themselves. `FORBIDDEN`
+    /// if the member has permissions that the caller lacks; `CONFLICT` if the tenant would lose its
+    /// last owner.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (members, member) = (&field.use_cases.members, id_of(&id)?);

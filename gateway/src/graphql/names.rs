@@ -1,4 +1,4 @@
-//! Converts names between the spellings of Rust and GraphQL.
+//! Converts names between the cases of Rust and GraphQL.
 
 /// Converts `accessToken` to `access_token`.
 pub(super) fn snake_case(name: &str) -> String {

@@ -30,12 +30,12 @@ pub(super) struct Operations {
     fields: HashMap<(String, String), Operation>,
 }
 
-/// What a field of a root or group stands for.
+/// The operation that a field of a root or group stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// Only a name for the operations within.
+    /// The field groups operations and is none itself.
     Group,
-    /// An operation with this row in an access table.
+    /// The field is an operation, with this row in the area's access table.
     Access(AreaName, &'static Access),
 }
 
@@ -92,7 +92,7 @@ impl Operations {
         self.types.contains(parent)
     }
 
-    /// Returns what a field of a root or group stands for.
+    /// Returns the operation that a field of a root or group stands for.
     pub(super) fn find(&self, parent: &str, field: &str) -> Option<Operation> {
         let key = (parent.to_owned(), field.to_owned());
         self.fields.get(&key).copied()
@@ -200,8 +200,7 @@ fn only_row(verb: &str, path: &str) -> anyhow::Result<Row> {
              events-schema/src/ that it belongs to"
         ),
         _ => bail!(
-            "`{path}` has rows in several access tables: keep the one for `{verb}` in the area that \
-             it belongs to"
+            "`{path}` has rows in several access tables: keep the row for `{verb}` in one area only"
         ),
     }
 }

@@ -68,7 +68,7 @@ impl Shape {
                     sorted.insert(name.clone(), value);
                 }
             }
-            // Nothing should be left, but nothing must be lost.
+            // Keeps what the shape does not know, so that no field is ever lost.
             sorted.append(fields);
             *fields = sorted;
         }

@@ -1,4 +1,4 @@
-//! What the platform's administrators see: what belongs to no tenant.
+//! What the platform's administrators see: tenants and accounts.
 
 use async_graphql::{Context, Object};
 use events_schema::EmailAddress;
@@ -24,7 +24,8 @@ pub(super) struct Queries;
 
 #[Object(name = "PlatformQueries")]
 impl Queries {
-    /// For the platform's administrators. They see no tenant's data.
+    /// For the platform's administrators; others get `FORBIDDEN`. Shows tenants and accounts, but
+    /// not the objects inside a tenant.
     async fn platform(&self) -> Option<PlatformQuery> {
         Some(PlatformQuery)
     }
@@ -32,7 +33,8 @@ impl Queries {
 
 pub(super) struct PlatformQuery;
 
-/// For the platform's administrators. They see no tenant's data.
+/// For the platform's administrators; others get `FORBIDDEN`. Shows tenants and accounts, but not
+/// the objects inside a tenant.
 #[Object]
 impl PlatformQuery {
     /// All tenants, the newest first, by pages: `first` and `after`, or `last` and `before`. A page

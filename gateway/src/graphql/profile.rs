@@ -51,7 +51,7 @@ impl User {
         DateTime(self.0.view.updated_at)
     }
 
-    /// The number of changes so far, the registration included.
+    /// Revision of the account: the number of its changes, the registration included.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
@@ -62,19 +62,19 @@ pub(super) struct Queries;
 
 #[Object(name = "ProfileQueries")]
 impl Queries {
-    /// The person who is logged in.
+    /// The account of the person who is logged in. `FORBIDDEN` for an access token.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<User>, Error> {
         let identity = FieldContext::of(ctx).caller.person()?;
         Ok(Some(User(identity.account.clone())))
     }
 }
 
-/// The change of a profile. An absent field stays as it is.
+/// The change of a profile. An absent field keeps its value.
 #[derive(InputObject)]
 struct UpdateProfileInput {
-    /// 1 to 100 characters.
+    /// New first name, 1 to 100 characters.
     firstname: Option<String>,
-    /// 1 to 100 characters.
+    /// New last name, 1 to 100 characters.
     lastname: Option<String>,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct ProfileMutation;
 /// Changes of the caller's own profile.
 #[Object(serial)]
 impl ProfileMutation {
-    /// Changes the caller's names.
+    /// Changes the caller's first or last name, or both.
     async fn update(
         &self,
         ctx: &Context<'_>,

@@ -56,7 +56,7 @@ impl Project {
         self.0.view.name.as_str()
     }
 
-    /// Description of the project; empty if there is none.
+    /// Description of the project, up to 10,000 characters. Empty if there is none.
     async fn description(&self) -> &str {
         self.0.view.description.as_str()
     }
@@ -66,8 +66,8 @@ impl Project {
         self.0.view.status.into()
     }
 
-    /// The person who created the project, by session or access token. Null if the account no
-    /// longer exists.
+    /// The person who created the project, in a session or through an access token. Null if the
+    /// account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         let loaders = FieldContext::of(ctx).loaders();
         loaders.person(self.0.view.creator).await
@@ -89,14 +89,14 @@ impl Project {
         DateTime(self.0.view.updated_at)
     }
 
-    /// The number of changes so far, the creation included. Pass it to `update` or `delete` to
-    /// notice a change that was made meanwhile.
+    /// Revision of the project: the number of its changes, the creation included. Pass it to
+    /// `update` or `delete` to detect a change that another client has made in the meantime.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
 }
 
-/// Which projects to list. All conditions must hold; an absent one does not matter.
+/// Which projects to list. A project must meet all conditions; an absent one is ignored.
 #[derive(Default, InputObject)]
 struct ProjectFilter {
     /// The project has one of these states.
@@ -108,10 +108,10 @@ struct ProjectFilter {
 /// The order of a list of projects.
 #[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
 enum ProjectOrder {
-    /// The oldest first.
+    /// By the time of creation, the oldest first.
     #[default]
     CreatedAtAsc,
-    /// The newest first.
+    /// By the time of creation, the newest first.
     CreatedAtDesc,
     /// By name, in the order of character codes.
     NameAsc,
@@ -136,7 +136,7 @@ pub(super) struct Queries;
 #[Object(name = "ProjectQueries")]
 impl Queries {
     /// The tenant's projects, by pages: `first` and `after`, or `last` and `before`. A page has 50
-    /// projects by default and at most 100. Ordered by creation, the oldest first, by default.
+    /// projects by default and at most 100. By default, the oldest project comes first.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments of a Relay connection"
@@ -184,37 +184,37 @@ impl Queries {
 /// The data of a new project.
 #[derive(InputObject)]
 struct CreateProjectInput {
-    /// 1 to 100 characters.
+    /// Name of the project, 1 to 100 characters.
     name: String,
-    /// Empty by default.
+    /// Description of the project, up to 10,000 characters. Empty by default.
     description: Option<String>,
-    /// `ACTIVE` by default.
+    /// The state of work, `ACTIVE` by default.
     status: Option<ProjectStatus>,
 }
 
-/// The change of a project. An absent field stays as it is.
+/// The change of a project. An absent field keeps its value.
 #[derive(InputObject)]
 struct UpdateProjectInput {
-    /// The project.
+    /// Id of the project.
     id: ID,
-    /// 1 to 100 characters.
+    /// New name, 1 to 100 characters.
     name: Option<String>,
-    /// The new description; an empty text deletes it.
+    /// New description, up to 10,000 characters. An empty text removes it.
     description: Option<String>,
-    /// The new state of work.
+    /// New state of work.
     status: Option<ProjectStatus>,
-    /// The revision that you have read. If the project has another one, nothing is changed and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the project has another one, nothing is changed
+    /// and the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
 /// The project to delete.
 #[derive(InputObject)]
 struct DeleteProjectInput {
-    /// The project.
+    /// Id of the project.
     id: ID,
-    /// The revision that you have read. If the project has another one, nothing is deleted and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the project has another one, nothing is deleted
+    /// and the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
@@ -275,7 +275,7 @@ impl ProjectMutation {
         Ok(Some(Project(changed.await?)))
     }
 
-    /// Deletes a project for ever. `NOT_FOUND` if the tenant has no such project.
+    /// Deletes a project permanently. `NOT_FOUND` if the tenant has no such project.
     async fn delete(
         &self,
         ctx: &Context<'_>,

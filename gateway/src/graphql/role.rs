@@ -1,4 +1,4 @@
-//! Roles: the built-in ones, and those that a tenant makes for itself.
+//! Roles: the built-in ones, and the custom ones of a tenant.
 //!
 //! A tenant has at most a hundred, so they are one list without pages.
 
@@ -37,7 +37,8 @@ impl Queries {
         Ok(Some(built_in.chain(custom).collect()))
     }
 
-    /// One role. `NOT_FOUND` if the tenant has no such role.
+    /// One role. The id of a built-in role is its name, such as `admin`. `NOT_FOUND` if the tenant
+    /// has no such role.
     async fn role(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Role>, Error> {
         let field = FieldContext::of(ctx);
         let membership = field.membership()?;
@@ -54,24 +55,27 @@ impl Queries {
 /// The data of a new role.
 #[derive(InputObject)]
 struct CreateRoleInput {
-    /// 1 to 100 characters. `CONFLICT` if another role of the tenant has this name.
+    /// Name of the role, 1 to 100 characters. `CONFLICT` if another role of the tenant has it.
     name: String,
-    /// The permissions that the role holds by itself, such as `read_project`.
+    /// The permissions that the role itself holds, such as `read_project`. `BAD_USER_INPUT` if one
+    /// is unknown.
     permissions: Vec<String>,
-    /// Ids of the roles whose permissions it holds, too. None by default.
+    /// Ids of the roles to inherit permissions from. None by default. `CONFLICT` if one does not
+    /// exist.
     inherits: Option<Vec<ID>>,
 }
 
-/// The change of a role. An absent field stays as it is.
+/// The change of a role. An absent field keeps its value.
 #[derive(InputObject)]
 struct UpdateRoleInput {
-    /// The role. `FORBIDDEN` for a built-in one.
+    /// Id of the custom role. `FORBIDDEN` for a built-in one.
     id: ID,
-    /// 1 to 100 characters. `CONFLICT` if another role of the tenant has this name.
+    /// New name, 1 to 100 characters. `CONFLICT` if another role of the tenant has it.
     name: Option<String>,
-    /// Replaces all permissions.
+    /// Replaces all permissions that the role itself holds. `BAD_USER_INPUT` if one is unknown.
     permissions: Option<Vec<String>>,
-    /// Replaces all roles that it inherits from.
+    /// Replaces all roles to inherit from. `CONFLICT` if one does not exist, or inherits from this
+    /// role.
     inherits: Option<Vec<ID>>,
 }
 
@@ -100,7 +104,7 @@ pub(super) struct RoleMutation;
 /// Changes of custom roles.
 #[Object(serial)]
 impl RoleMutation {
-    /// Creates a custom role. `FORBIDDEN` if it would hold permissions that you lack;
+    /// Creates a custom role. `FORBIDDEN` if it would hold permissions that the caller lacks;
     /// `LIMIT_REACHED` if the tenant has 100 custom roles.
     async fn create(
         &self,
@@ -119,8 +123,8 @@ impl RoleMutation {
         Ok(Some(Role::changed(&created.await?)))
     }
 
-    /// Changes a custom role. Its members hold the new permissions at once. `FORBIDDEN` if it has
-    /// or would have permissions that you lack.
+    /// Changes a custom role, for all of its members at once. `FORBIDDEN` if it has or would have
+    /// permissions that the caller lacks.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -141,8 +145,8 @@ impl RoleMutation {
         Ok(Some(Role::changed(&updated.await?)))
     }
 
-    /// Deletes a custom role. Members lose the permissions that they hold by it. `FORBIDDEN` if it
-    /// has permissions that you lack.
+    /// Deletes a custom role. Members lose the permissions that it grants. `FORBIDDEN` if it has
+    /// permissions that the caller lacks.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (roles, role) = (&field.use_cases.roles, custom_id(&id)?);
@@ -152,8 +156,8 @@ impl RoleMutation {
         Success::yes()
     }
 
-    /// Assigns a custom role to a member, beside the built-in one. `FORBIDDEN` if the role has
-    /// permissions that you lack.
+    /// Assigns a custom role to a member, in addition to the built-in one. `FORBIDDEN` if the role
+    /// has permissions that the caller lacks; `LIMIT_REACHED` if the member has 20 custom roles.
     async fn assign(
         &self,
         ctx: &Context<'_>,
@@ -166,8 +170,8 @@ impl RoleMutation {
         Ok(Some(Member(assigned.await?)))
     }
 
-    /// Unassigns a custom role from a member. `FORBIDDEN` if the role has permissions that you
-    /// lack.
+    /// Unassigns a custom role from a member. `FORBIDDEN` if the role has permissions that the
+    /// caller lacks.
     async fn unassign(
         &self,
         ctx: &Context<'_>,
@@ -190,6 +194,9 @@ fn custom_id(id: &ID) -> Result<RoleId, Error> {
 }
 
 /// Parses the permissions in this input.
+///
+/// # Errors
+/// `BadUserInput` if one is unknown.
 pub(super) fn parse_permissions(
     field: &'static str,
     texts: &[String],

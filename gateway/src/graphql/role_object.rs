@@ -1,4 +1,4 @@
-//! A role as clients see it: a built-in one, or one that a tenant makes for itself.
+//! A role as clients see it: a built-in one, or a custom one of a tenant.
 
 use async_graphql::{ID, SimpleObject};
 use events_schema::{
@@ -9,18 +9,18 @@ use events_schema::{
 use super::scalars::to_id;
 use crate::{access::RolePermissions, use_cases::role::ChangedRole};
 
-/// A set of permissions that members hold by having the role.
+/// A named set of permissions. Members hold them through the role.
 #[derive(SimpleObject)]
 pub(super) struct Role {
     /// Id of the role: 32 lower-case hex digits. For a built-in role, its name, such as `admin`.
     id: ID,
-    /// Name of the role, 1 to 100 characters. Each custom role of a tenant has another name.
+    /// Name of the role, 1 to 100 characters. No other role of the tenant has it.
     name: String,
     /// Whether every tenant has the role. A built-in role cannot be changed.
     built_in: bool,
-    /// The permissions that the role holds by itself, such as `read_project`.
+    /// The permissions that the role itself holds, such as `read_project`.
     permissions: Vec<String>,
-    /// Ids of the roles whose permissions it holds, too.
+    /// Ids of the roles that it inherits permissions from.
     inherits: Vec<ID>,
     /// All permissions that the role holds, inherited ones included.
     effective_permissions: Vec<String>,

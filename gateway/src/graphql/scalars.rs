@@ -8,15 +8,15 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 
-/// The answer to a change that has nothing else to tell.
+/// The answer to a change that returns no object.
 #[derive(SimpleObject)]
 pub(super) struct Success {
-    /// Always true. A change that fails is null and has an error.
+    /// Always true. A change that fails is null, and `errors` says why.
     success: bool,
 }
 
 impl Success {
-    /// Every resolver that may fail answers a nullable field.
+    /// Returns the answer of a change that succeeded.
     #[expect(
         clippy::unnecessary_wraps,
         reason = "every resolver that may fail answers a nullable field"
@@ -48,17 +48,23 @@ impl ScalarType for DateTime {
     }
 }
 
-/// Writes an id.
+/// Writes an id as clients see it.
 pub(super) fn to_id(id: impl ToString) -> ID {
     ID(id.to_string())
 }
 
-/// Parses an id. A malformed one is answered like one that does not exist.
+/// Parses an id.
+///
+/// # Errors
+/// `NotFound` if it is malformed, as if it did not exist.
 pub(super) fn id_of<T: From<Id>>(text: &str) -> Result<T, Error> {
     Id::parse(text).map(T::from).map_err(|_| Error::NotFound)
 }
 
 /// Parses an input.
+///
+/// # Errors
+/// `BadUserInput` with the reason of `parse`.
 pub(super) fn parsed<T>(
     field: &'static str,
     text: &str,
@@ -68,6 +74,9 @@ pub(super) fn parsed<T>(
 }
 
 /// Parses an input that may be absent.
+///
+/// # Errors
+/// `BadUserInput` with the reason of `parse`.
 pub(super) fn optional<T>(
     field: &'static str,
     text: Option<String>,
@@ -77,6 +86,9 @@ pub(super) fn optional<T>(
 }
 
 /// Parses the revision that a client has seen, if it names one.
+///
+/// # Errors
+/// `BadUserInput` if it is negative.
 pub(super) fn expected(revision: Option<i64>) -> Result<Option<u64>, Error> {
     let revision = revision.map(u64::try_from).transpose();
     revision.map_err(|_| Error::input("revision", "revision must not be negative."))

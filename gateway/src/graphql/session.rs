@@ -55,7 +55,7 @@ pub(super) struct Session {
     current: Option<SessionId>,
 }
 
-/// A place where the caller is logged in.
+/// A session: one login of the caller in one client.
 #[Object]
 impl Session {
     /// Id of the session: 32 lower-case hex digits. It is no secret.
@@ -73,13 +73,13 @@ impl Session {
         DateTime(self.document.view.started_at)
     }
 
-    /// When the session was last used; lags by up to ten minutes. The session expires 12 hours
-    /// later.
+    /// When the session was last used, up to ten minutes behind. The session expires after 12 hours
+    /// without use.
     async fn last_used_at(&self) -> DateTime {
         DateTime(self.document.view.last_used_at)
     }
 
-    /// Whether this request came with the session.
+    /// Whether this request belongs to the session.
     async fn current(&self) -> bool {
         self.current == Some(self.document.id)
     }
@@ -109,9 +109,9 @@ pub(super) struct SessionMutation;
 
 #[Object(serial)]
 impl SessionMutation {
-    /// Logs in and sets the session cookie. Each login starts a new session, also with an
-    /// `Idempotency-Key`. `UNAUTHENTICATED` if the address, the password or the account is not
-    /// right; `RATE_LIMITED` after too many failures.
+    /// Logs in and sets the session cookie. Each login starts a new session, even with an
+    /// `Idempotency-Key`. `UNAUTHENTICATED` if the address or the password is wrong, or the address
+    /// is not verified; `RATE_LIMITED` after too many failures.
     async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
         let field = FieldContext::of(ctx);
         let LoginInput {
@@ -133,7 +133,7 @@ impl SessionMutation {
         }))
     }
 
-    /// Logs out and deletes the session cookie. Succeeds without a session, too.
+    /// Logs out and deletes the session cookie. Succeeds even without a session.
     async fn logout(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (sessions, id) = (&field.use_cases.sessions, field.command_id()?);
@@ -143,7 +143,8 @@ impl SessionMutation {
         Success::yes()
     }
 
-    /// Revokes one of the caller's sessions. `NOT_FOUND` if it is not theirs.
+    /// Revokes one of the caller's sessions. `NOT_FOUND` if it does not exist or belongs to another
+    /// account.
     async fn revoke_session(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (sessions, command) = (&field.use_cases.sessions, field.command_id()?);

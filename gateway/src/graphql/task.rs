@@ -36,7 +36,7 @@ impl Task {
         to_id(self.0.view.project)
     }
 
-    /// What is to be done, 1 to 100 characters.
+    /// What to do, 1 to 100 characters.
     async fn title(&self) -> &str {
         self.0.view.title.as_str()
     }
@@ -46,7 +46,8 @@ impl Task {
         self.0.view.done
     }
 
-    /// The person who created the task. Null if the account no longer exists.
+    /// The person who created the task, in a session or through an access token. Null if the
+    /// account no longer exists.
     async fn author(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         let loaders = FieldContext::of(ctx).loaders();
         loaders.person(self.0.view.author).await
@@ -62,8 +63,8 @@ impl Task {
         DateTime(self.0.view.updated_at)
     }
 
-    /// The number of changes so far, the creation included. Pass it to `update` or `delete` to
-    /// notice a change that was made meanwhile.
+    /// Revision of the task: the number of its changes, the creation included. Pass it to `update`
+    /// or `delete` to detect a change that another client has made in the meantime.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
@@ -109,33 +110,33 @@ impl Queries {
 /// The data of a new task.
 #[derive(InputObject)]
 struct CreateTaskInput {
-    /// The project that the task belongs to.
+    /// Id of the project that the task belongs to.
     project: ID,
-    /// What is to be done, 1 to 100 characters.
+    /// What to do, 1 to 100 characters.
     title: String,
 }
 
-/// The change of a task. An absent field stays as it is.
+/// The change of a task. An absent field keeps its value.
 #[derive(InputObject)]
 struct UpdateTaskInput {
-    /// The task.
+    /// Id of the task.
     id: ID,
-    /// 1 to 100 characters.
+    /// New title, 1 to 100 characters.
     title: Option<String>,
     /// Whether the task is done.
     done: Option<bool>,
-    /// The revision that you have read. If the task has another one, nothing is changed and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the task has another one, nothing is changed and
+    /// the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
 /// The task to delete.
 #[derive(InputObject)]
 struct DeleteTaskInput {
-    /// The task.
+    /// Id of the task.
     id: ID,
-    /// The revision that you have read. If the task has another one, nothing is deleted and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the task has another one, nothing is deleted and
+    /// the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
@@ -155,7 +156,8 @@ pub(super) struct TaskMutation;
 /// Changes of tasks.
 #[Object(serial)]
 impl TaskMutation {
-    /// Creates a task. The caller becomes its author. `NOT_FOUND` if the tenant has no such project.
+    /// Creates a task. The caller becomes its author. `NOT_FOUND` if the tenant has no such
+    /// project.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -178,8 +180,8 @@ impl TaskMutation {
         Ok(Some(Task(created.await?)))
     }
 
-    /// Changes a task. Only its author may, or somebody with the permission `update_task`; others
-    /// get `FORBIDDEN`.
+    /// Changes a task. `FORBIDDEN` unless the caller is its author or holds `update_task`;
+    /// `NOT_FOUND` if the tenant has no such task or its project is deleted.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -200,8 +202,8 @@ impl TaskMutation {
         Ok(Some(Task(changed.await?)))
     }
 
-    /// Deletes a task for ever. Only its author may, or somebody with the permission `delete_task`;
-    /// others get `FORBIDDEN`.
+    /// Deletes a task permanently. `FORBIDDEN` unless the caller is its author or holds
+    /// `delete_task`; `NOT_FOUND` if the tenant has no such task or its project is deleted.
     async fn delete(
         &self,
         ctx: &Context<'_>,

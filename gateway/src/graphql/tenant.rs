@@ -26,7 +26,7 @@ pub(super) const INDEX_CHECKS: &[IndexCheck] =
 
 pub(super) struct Tenant(pub(super) ViewDocument<tenant::View>);
 
-/// A value that a tenant's administrators keep for their own use.
+/// A named value that the administrators of a tenant store for their own use.
 #[derive(SimpleObject)]
 struct Setting {
     /// Name of the setting: 1 to 50 of `a-z`, `0-9`, `_` and `-`.
@@ -35,7 +35,7 @@ struct Setting {
     value: String,
 }
 
-/// Where the data that a tenant reads is stored.
+/// What kind of database stores the data of a tenant.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 enum DatabaseKind {
     /// In the platform's database, beside other tenants.
@@ -44,12 +44,12 @@ enum DatabaseKind {
     Own,
 }
 
-/// Where the data that a tenant reads is stored.
+/// Where the data of a tenant is stored for reading.
 #[derive(SimpleObject)]
 struct Database {
     /// The kind of database.
     kind: DatabaseKind,
-    /// The operator's name for the host. Null for the platform's host.
+    /// The operator's name for the MongoDB host. Null for the platform's host.
     host: Option<String>,
 }
 
@@ -78,12 +78,12 @@ impl Tenant {
         loaders.person(self.0.view.founder).await
     }
 
-    /// Id of the plan that the tenant is billed by. Null if it has none.
+    /// Id of the plan that the tenant is billed by: 32 lower-case hex digits. Null if it has none.
     async fn plan(&self) -> Option<ID> {
         self.0.view.plan.map(to_id)
     }
 
-    /// The tenant's settings, by name.
+    /// The tenant's settings, in the order of their names; at most 50.
     async fn settings(&self) -> Vec<Setting> {
         let settings = self.0.view.settings.iter();
         let settings = settings.map(|(key, value)| Setting {
@@ -93,7 +93,7 @@ impl Tenant {
         settings.collect()
     }
 
-    /// Where the tenant's data is stored.
+    /// Where the tenant's data is stored for reading.
     async fn database(&self) -> Database {
         match &self.0.view.placement {
             Placement::Shared => Database {
@@ -117,8 +117,8 @@ impl Tenant {
         DateTime(self.0.view.updated_at)
     }
 
-    /// The number of changes so far, the creation included. Pass it to `update` to notice a change
-    /// that was made meanwhile.
+    /// Revision of the tenant: the number of its changes, the creation included. Pass it to
+    /// `update` to detect a change that another client has made in the meantime.
     async fn revision(&self) -> i64 {
         self.0.revision
     }
@@ -129,9 +129,9 @@ pub(super) struct Queries;
 
 #[Object(name = "TenantQueries")]
 impl Queries {
-    /// The tenants that the caller is a member of, in the order in which they became one, by pages:
-    /// `first` and `after`, or `last` and `before`. A page has 50 tenants by default and at most
-    /// 100. The request need not name a tenant.
+    /// The tenants that the caller is a member of, by pages: `first` and `after`, or `last` and
+    /// `before`. A page has 50 tenants by default and at most 100. The oldest membership comes
+    /// first. The request need not name a tenant.
     async fn tenants(
         &self,
         ctx: &Context<'_>,
@@ -152,7 +152,7 @@ impl Queries {
         Ok(Some(connection(listed.await?, Tenant)))
     }
 
-    /// A tenant that the caller is a member of, by `id` or `normalizedName`. Without either, the
+    /// A tenant that the caller is a member of, by id or normalized name. Without either, the
     /// tenant that the request is for. `NOT_FOUND` if it does not exist or the caller is not a
     /// member.
     async fn tenant(
@@ -165,7 +165,7 @@ impl Queries {
         let (caller, tenants) = (field.caller, &field.use_cases.tenants);
         let found = match (id, normalized_name) {
             (Some(_), Some(_)) => {
-                let message = "Give id or normalizedName, not both.";
+                let message = "normalizedName and id exclude each other. Give one of them.";
                 return Err(Error::input("normalizedName", message));
             }
             (None, None) => field.membership()?.tenant.clone(),
@@ -193,57 +193,60 @@ impl Queries {
     }
 }
 
-/// Where the data of a new tenant is to be stored.
+/// Where to store the data of a new tenant.
 #[derive(InputObject)]
 struct TenantDatabaseInput {
     /// The kind of database.
     kind: DatabaseKind,
-    /// The operator's name for the host of an own database. The platform's host by default.
+    /// Name of one of the operator's MongoDB hosts, only with `OWN`. The platform's host by
+    /// default.
     host: Option<String>,
 }
 
 /// The data of a new tenant.
 #[derive(InputObject)]
 struct CreateTenantInput {
-    /// 1 to 100 characters.
+    /// Name of the tenant, 1 to 100 characters.
     name: String,
-    /// 3 to 40 of `a-z`, `0-9` and single dashes between them. Derived from the name by default.
-    /// `CONFLICT` if another tenant has it.
+    /// Short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. Derived from the
+    /// name by default. `CONFLICT` if another tenant has it; `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
-    /// Id of the plan that the tenant is billed by. None by default.
+    /// Id of the plan that the tenant is billed by: 32 lower-case hex digits. None by default.
     plan: Option<ID>,
-    /// Where the data is stored. `BAD_USER_INPUT` if the operator decides that.
+    /// Where to store the data. By default, where the operator has chosen. `BAD_USER_INPUT` if the
+    /// operator leaves no choice.
     database: Option<TenantDatabaseInput>,
 }
 
 /// A setting to store.
 #[derive(InputObject)]
 struct SettingInput {
-    /// 1 to 50 of `a-z`, `0-9`, `_` and `-`.
+    /// Name of the setting: 1 to 50 of `a-z`, `0-9`, `_` and `-`.
     key: String,
-    /// Up to 1,000 characters on one line.
+    /// Value of the setting, up to 1,000 characters on one line.
     value: String,
 }
 
-/// The change of a tenant. An absent field stays as it is.
+/// The change of a tenant. An absent field keeps its value.
 #[derive(InputObject)]
 struct UpdateTenantInput {
-    /// 1 to 100 characters.
+    /// New name, 1 to 100 characters.
     name: Option<String>,
-    /// 3 to 40 of `a-z`, `0-9` and single dashes between them. The old one becomes free.
-    /// `CONFLICT` if another tenant has it.
+    /// New short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. The old one
+    /// becomes free. `CONFLICT` if another tenant has it; `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
-    /// Replaces all settings. At most 50, or the error is `LIMIT_REACHED`.
+    /// Replaces all settings. `LIMIT_REACHED` if there are more than 50.
     settings: Option<Vec<SettingInput>>,
-    /// The revision that you have read. If the tenant has another one, nothing is changed and the
-    /// error is `CONFLICT`.
+    /// The revision that the client has read. If the tenant has another one, nothing is changed and
+    /// the error is `CONFLICT`.
     revision: Option<i64>,
 }
 
 /// The confirmation of a deletion.
 #[derive(InputObject)]
 struct DeleteTenantInput {
-    /// The normalized name of the tenant, repeated as a confirmation.
+    /// Normalized name of the tenant that the request is for. `BAD_USER_INPUT` if it is another
+    /// one.
     normalized_name: String,
 }
 
@@ -302,7 +305,7 @@ impl TenantMutation {
         Ok(Some(Tenant(updated.await?)))
     }
 
-    /// Deletes the tenant that the request is for, for ever. Its data can no longer be read, and
+    /// Deletes the tenant that the request is for, permanently. Its data can no longer be read, and
     /// its normalized name becomes free.
     async fn delete(
         &self,
@@ -325,7 +328,7 @@ fn placement(input: TenantDatabaseInput) -> Result<Placement, Error> {
         (DatabaseKind::Own, host) => Ok(Placement::Database { host }),
         (DatabaseKind::Shared, None) => Ok(Placement::Shared),
         (DatabaseKind::Shared, Some(_)) => {
-            let message = "A host goes with a database of the tenant's own.";
+            let message = "host must be left out, or kind must be OWN.";
             Err(Error::input("host", message))
         }
     }

@@ -2,13 +2,16 @@
 
 use async_graphql::ServerError;
 
-/// Lexical tokens: four for each selection.
+/// Maximum lexical tokens: four for each selection.
 const MAX_TOKENS: usize = 2_000;
-/// Brackets within brackets, since the parser recurses.
+/// Maximum brackets within brackets, since the parser recurses.
 const MAX_NESTING: usize = 64;
 
 /// Checks the number of tokens and nested brackets, roughly as a GraphQL lexer counts them: a float
-/// counts as three. Text that is no GraphQL at all is left to the parser.
+/// counts as three. The parser refuses text that is not GraphQL.
+///
+/// # Errors
+/// If there are too many tokens or nested brackets.
 pub(super) fn check(query: &str) -> Result<(), ServerError> {
     let mut rest = query.as_bytes();
     let (mut tokens, mut nesting) = (0, 0_usize);
@@ -44,13 +47,16 @@ pub(super) fn check(query: &str) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Checks one limit.
+/// Checks that a value is within a limit. `name` says in the plural what is counted.
+///
+/// # Errors
+/// If the value is above the limit.
 pub(super) fn within(name: &str, value: u64, limit: u64) -> Result<(), ServerError> {
     if value <= limit {
         Ok(())
     } else {
         Err(ServerError::new(
-            format!("The query has too many {name}: at most {limit} are allowed."),
+            format!("The query has too many {name}: at most {limit} are allowed. Split the query."),
             None,
         ))
     }

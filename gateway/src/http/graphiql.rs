@@ -1,4 +1,4 @@
-//! GraphiQL, a page that tries queries, in development. `graphiql/README.md` says where its files
+//! GraphiQL, a page to try queries on, in development. `graphiql/README.md` says where its files
 //! come from.
 
 use axum::{
@@ -8,15 +8,15 @@ use axum::{
     routing::get,
 };
 
-/// Own scripts and requests to this gateway. Styles may stand in the page, since its editor sets
-/// some while it runs; fonts and pictures stand in its style sheet.
+/// Allows our own scripts and requests to this gateway. Inline styles are allowed, since the editor
+/// sets some at run time. Fonts and images are embedded in the style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       font-src data:; img-src data:; connect-src 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// The page itself, at whichever address it was asked for.
+/// Returns the page. It is the same at every address, since its script reads the address.
 pub(crate) fn page() -> Response {
     (
         [
@@ -28,7 +28,7 @@ pub(crate) fn page() -> Response {
         .into_response()
 }
 
-/// What the page loads.
+/// Returns the routes of the files that the page loads.
 pub(crate) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
     [
         ("index.js", SCRIPT, include_str!("graphiql/index.js")),

@@ -10,7 +10,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-/// Own script and style, requests to this gateway, nothing else.
+/// Allows our own script and style and requests to this gateway, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -18,7 +18,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Returns the routes of the pages and of what they load.
+/// Returns the routes of the pages and of the files that they load.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let reset_password = include_str!("pages/reset-password.html");
     Router::new()

@@ -1,7 +1,7 @@
 //! GraphQL over HTTP POST: what a request must look like, and how its answer is written.
 //!
 //! A page of another site can make a browser post forms and plain text with our cookie, but neither
-//! JSON nor our own headers. So only JSON is accepted.
+//! JSON nor custom headers. So only JSON is accepted.
 
 use async_graphql::{Response as Answer, Value, Variables};
 use axum::{
@@ -25,7 +25,7 @@ use crate::{
     trace::Trace,
 };
 
-/// Characters of an operation's name that are logged.
+/// Maximum characters of an operation's name that are logged.
 const MAX_LOGGED_NAME: usize = 100;
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -39,7 +39,7 @@ struct Post {
     variables: Option<Variables>,
 }
 
-/// How a request is refused.
+/// The status and the message that refuse a request.
 type Refusal = (StatusCode, &'static str);
 
 /// Executes a query or mutation.
@@ -86,7 +86,7 @@ fn read(
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let body = body.map_err(|rejection| body_refusal(&rejection))?;
-    // serde would take an array for the fields in order.
+    // serde would accept an array as the fields in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         let message = "Send one JSON object; batches are not supported.";
         return Err((StatusCode::BAD_REQUEST, message));
@@ -106,9 +106,10 @@ fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
 fn body_refusal(rejection: &BytesRejection) -> Refusal {
     let status = rejection.status();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        (status, "The request has more than 65536 bytes.")
+        let message = "The request is too large. Send at most 65536 bytes.";
+        (status, message)
     } else {
-        let message = "The body of the request could not be read.";
+        let message = "The request could not be read. Send it again.";
         (StatusCode::BAD_REQUEST, message)
     }
 }
@@ -134,7 +135,7 @@ async fn answer(
     (api.execute(prepared, caller).await, account)
 }
 
-/// Writes an answer: 200 if anything was executed, otherwise 400, or 503 for a failure on our side.
+/// Writes an answer: 200 if anything was executed, otherwise 400, or 503 for a fault of the server.
 fn write(api: &Api, headers: &HeaderMap, mut answer: Answer, trace: Trace) -> Response {
     let status = status(&answer);
     let content_type = content_type(headers);

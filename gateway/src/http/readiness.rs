@@ -1,6 +1,6 @@
 //! Whether this gateway can serve: NATS and MongoDB answer, and the workers decide commands.
 //!
-//! `/healthz` only tells that the process lives.
+//! `/healthz` shows only that the process runs.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     trace::Trace,
 };
 
-/// How long an answer is valid, so that a flood of probes costs one check.
+/// How long an answer is valid, so that a flood of probes costs one check a second.
 const VALID_FOR: Duration = Duration::from_secs(1);
 /// How long a part may take to answer.
 const PART_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ impl Ready {
 }
 
 impl Readiness {
-    /// Nothing is checked yet.
+    /// Makes a check of these parts. The first probe runs it.
     pub(crate) fn new(commands: Commands, views: Views) -> Self {
         Self {
             commands,

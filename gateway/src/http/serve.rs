@@ -18,11 +18,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send its headers, or to send nothing between two requests.
+/// How long a client may take to send its headers, or stay idle between two requests.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes read ahead from a connection, which bounds its headers.
+/// Maximum bytes that are read ahead from a connection. This bounds its headers.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Connections at once, below the usual limit of 1,024 open files. More wait in the kernel's queue.
+/// Maximum connections at once, below the usual limit of 1,024 open files. More of them wait in the
+/// kernel's queue.
 const MAX_CONNECTIONS: usize = 900;
 /// How long open requests may take at the end, within the 10 s that containers commonly get.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -33,8 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Serves until `shutdown`. Then it accepts no more connections, and gives the open ones a bounded
-/// time to finish.
+/// Serves until `shutdown`. Then it accepts no more connections, and gives the open ones four
+/// seconds to finish.
 pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {

@@ -1,9 +1,9 @@
 //! Subscriptions over WebSocket, in the protocol `graphql-transport-ws`. Queries and mutations are
 //! sent by POST.
 //!
-//! A page of another site could open a socket with our cookie, and no browser asks us first. So the
-//! `Origin` of a socket must be its host. A client that does not read is disconnected, since
-//! nothing is buffered for it.
+//! A page of another site could open a socket with our cookie, since browsers send no preflight
+//! request for it. So the `Origin` of a socket must be its host. A client that does not read is
+//! disconnected, since nothing is buffered for it.
 
 use std::{
     sync::{
@@ -50,24 +50,26 @@ use crate::{
 
 /// The sub-protocol that clients must speak.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Sockets of one gateway. Each costs a few kilobytes and a read of the log now and then.
+/// Maximum sockets of one gateway. Each costs a few kilobytes, and a read of the log every two
+/// seconds.
 const MAX_SOCKETS: usize = 5_000;
-/// Subscriptions at once on one socket.
+/// Maximum subscriptions at once on one socket.
 const MAX_SUBSCRIPTIONS: usize = 20;
-/// Bytes in one message of a client: a query and its variables.
+/// Maximum bytes in one message of a client: a query and its variables.
 const MAX_MESSAGE: usize = 64 * 1024;
 /// How long a client may take to receive a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// Pings without any message from the client before it counts as gone.
+/// Maximum pings in a row without any message from the client before it counts as gone.
 const MAX_SILENT_PINGS: usize = 2;
-/// How long a client waits if there are too many sockets.
+/// How long a client must wait if there are too many sockets.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Close codes of `graphql-transport-ws`: the sub-protocol is not acceptable.
+/// Close code of `graphql-transport-ws`: the sub-protocol is not acceptable.
 const UNACCEPTABLE_PROTOCOL: u16 = 4406;
-/// Close codes of WebSocket: going away, try again later.
+/// Close code of WebSocket: the server stops, or the client is gone.
 const GOING_AWAY: u16 = 1001;
+/// Close code of WebSocket: the client should try again later.
 const TRY_AGAIN_LATER: u16 = 1013;
 
 static SOCKETS: Semaphore = Semaphore::const_new(MAX_SOCKETS);
@@ -146,7 +148,7 @@ async fn converse(mut socket: WebSocket, subscriptions: Subscriptions, closing: 
         .protocol()
         .is_none_or(|protocol| protocol != PROTOCOL)
     {
-        let message = closed(UNACCEPTABLE_PROTOCOL, &format!("speak {PROTOCOL}"));
+        let message = closed(UNACCEPTABLE_PROTOCOL, &format!("use {PROTOCOL}"));
         _ = timeout(SEND_TIMEOUT, socket.send(message)).await;
         return;
     }
@@ -176,8 +178,8 @@ async fn converse(mut socket: WebSocket, subscriptions: Subscriptions, closing: 
 async fn send(sink: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
     let is_last = matches!(message, Message::Close(_));
     let Ok(sent) = timeout(SEND_TIMEOUT, sink.send(message)).await else {
-        // A client that reads on finds the reason behind what waits already.
-        let reason = "you read too slowly; continue after your last cursor";
+        // A client that resumes reading finds the reason behind the messages that are in transit.
+        let reason = "you read too slowly; resume after your last cursor";
         let message = closed(TRY_AGAIN_LATER, reason);
         _ = timeout(SEND_TIMEOUT, sink.send(message)).await;
         return false;
@@ -185,8 +187,8 @@ async fn send(sink: &mut SplitSink<WebSocket, Message>, message: Message) -> boo
     sent.is_ok() && !is_last
 }
 
-/// Returns the client's messages for the protocol, and counts all that it sends. To the protocol, a
-/// pong would be an empty message.
+/// Returns the client's messages for the protocol, and counts all that it sends. The protocol would
+/// take a pong for an empty message, so pongs are only counted.
 fn received_messages(
     stream: impl Stream<Item = Result<Message, axum::Error>>,
     received: Arc<AtomicUsize>,
@@ -210,7 +212,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// Returns a ping, or the end if the client is gone. `received` counts its messages.
+    /// Returns a ping, or a close message if the client is gone. `received` counts all messages of
+    /// the client.
     fn next_message(&mut self, received: usize) -> Message {
         self.pings = if received == self.last_received {
             self.pings + 1
@@ -219,7 +222,7 @@ impl Silence {
         };
         self.last_received = received;
         if self.pings > MAX_SILENT_PINGS {
-            closed(GOING_AWAY, "you did not answer")
+            closed(GOING_AWAY, "you did not answer pings; connect again")
         } else {
             Message::Ping(Bytes::new())
         }

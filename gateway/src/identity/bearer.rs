@@ -1,7 +1,7 @@
 //! Access tokens as clients send them: `ub_` and 64 characters that hold the tenant, a secret and a
 //! checksum.
 //!
-//! The prefix and the checksum let scanners recognize leaked tokens. The tenant tells where to
+//! The prefix and the checksum let scanners recognize leaked tokens. The tenant shows where to
 //! look. What is stored is the token's id: the first half of its SHA-256.
 
 use std::sync::LazyLock;
@@ -52,7 +52,7 @@ impl AccessToken {
         })
     }
 
-    /// Reads a token; `None` for a text that was never one.
+    /// Reads a token; `None` if the text is not a well-formed token.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = BASE32.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         let (content, sum) = bytes.split_at_checked(CONTENT)?;
@@ -89,9 +89,9 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM] {
 
 /// The bearer token of a request.
 pub(crate) enum Bearer {
-    /// The request has none.
+    /// The request has no `Authorization` header.
     Absent,
-    /// The request has something that was never an access token, or more than one.
+    /// The request has several such headers, or one without a well-formed access token.
     Malformed,
     /// The request has a well-formed access token.
     Token(AccessToken),

@@ -40,7 +40,7 @@ pub(crate) struct Identity {
     pub(crate) is_platform_admin: bool,
 }
 
-/// The credentials.
+/// The credentials of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// A session: the caller is a person.
@@ -67,11 +67,11 @@ pub(crate) struct Membership {
 pub(crate) enum NoTenant {
     /// The request names none. The text says how to name one.
     Unnamed(Arc<str>),
-    /// The tenant does not exist, or the caller is not a member of it: the same answer.
+    /// The tenant does not exist, or the caller is not a member of it. Both get the same answer.
     NotFound,
 }
 
-/// What makes a repeated request the same request.
+/// What identifies a repeated request.
 #[derive(Debug)]
 pub(crate) struct Idempotency {
     /// Derives command ids that no client can choose.
@@ -82,7 +82,7 @@ pub(crate) struct Idempotency {
 }
 
 impl Caller {
-    /// Returns the person or machine.
+    /// Returns the person or machine that sends the request.
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials.
@@ -90,7 +90,7 @@ impl Caller {
         self.identity.as_ref().ok_or_else(Error::not_logged_in)
     }
 
-    /// Returns the person.
+    /// Returns the person who sends the request.
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials; `Forbidden` for an access token.
@@ -115,7 +115,7 @@ impl Caller {
         })
     }
 
-    /// Returns what the check of an operation must know.
+    /// Returns what the check of an operation needs to know about the caller.
     pub(crate) fn standing(&self) -> Standing<'_> {
         let credentials = match &self.identity {
             None => Credentials::None,
@@ -156,7 +156,7 @@ impl Caller {
         };
         let account = self.identity.as_ref().map(|identity| identity.account.id.0);
         let account: &[u8] = account.as_ref().map_or(b"anonymous", |id| id.bytes());
-        // The body alone does not tell the tenant.
+        // The body alone does not identify the tenant.
         let tenant = self.membership.as_ref().map(|member| member.tenant.id.0);
         let tenant: &[u8] = tenant.as_ref().map_or(b"platform", |id| id.bytes());
         let key = request.key.as_bytes();
@@ -189,7 +189,7 @@ impl Identity {
 }
 
 impl Membership {
-    /// Returns the tenant as the owner of data.
+    /// Returns the tenant as the owner of commands and views.
     pub(crate) fn tenant_id(&self) -> TenantId {
         TenantId::Tenant(self.tenant.id)
     }

@@ -1,7 +1,7 @@
 //! Finds the caller of a request.
 //!
 //! Session, account, tenant, member and roles are read with each request, so that a revocation
-//! counts at once at every gateway.
+//! takes effect at once at every gateway.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -31,7 +31,7 @@ use crate::{
     trace::Trace,
 };
 
-/// The header that makes a repeated request the same request.
+/// The header that identifies a repeated request.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// A request without its body.
@@ -55,7 +55,7 @@ pub(crate) struct Callers {
     platform_admins: Arc<[EmailAddress]>,
     client_address_header: Option<HeaderName>,
     secret: ServerKey,
-    /// How a client names a tenant.
+    /// The sentence that tells a client how to name a tenant.
     advice: Arc<str>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Callers {
 type Found = (Option<Identity>, Option<Membership>);
 
 impl Callers {
-    /// Finds callers in these views, by the rules of the configuration.
+    /// Finds callers in these views, as the configuration says.
     pub(crate) fn new(
         config: &Config,
         views: Views,
@@ -148,8 +148,9 @@ impl Callers {
         Ok(valid.map(|account| self.identity(by, account)))
     }
 
-    /// Finds the caller behind an access token. It acts in its own tenant, within its scopes and
-    /// what its creator may do there now. If the creator is no longer a member, it is not valid.
+    /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
+    /// its scopes that its creator holds there now. If the creator is no longer a member, the token
+    /// is not valid.
     async fn by_token(&self, token: &AccessToken, named: &NamedTenant) -> Result<Found, Error> {
         let own = NamedTenant::Id(token.tenant());
         let Some(tenant) = self.tenant(&own).await? else {
@@ -230,8 +231,8 @@ impl Callers {
         }))
     }
 
-    /// Returns where a request came from. Behind a proxy, the last address in the header that the
-    /// operator has named counts: the client itself may have written what stands before it.
+    /// Returns where a request came from. Behind a proxy, that is the last address in the header
+    /// that the operator has named: the client itself may have written the ones before it.
     fn origin(&self, head: &RequestHead) -> Origin {
         let agent = head.headers.get(USER_AGENT);
         let agent = agent.map(|value| String::from_utf8_lossy(value.as_bytes()));

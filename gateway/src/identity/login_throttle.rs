@@ -1,7 +1,8 @@
-//! Slows down the guessing of passwords: counts failed logins per address in a JetStream bucket
-//! that all gateways share.
+//! Slows down password guessing: counts failed logins per address in a key-value bucket that all
+//! gateways share.
 //!
-//! Addresses without an account are counted alike. The workers create the bucket and bound its age.
+//! Addresses without an account are counted, too. The workers create the bucket and limit the age
+//! of its entries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +17,13 @@ use tokio::sync::OnceCell;
 
 use crate::{clock::now, error::Error};
 
-/// Failures in a row that cost nothing: as many as an honest user may need.
+/// Failures in a row without a wait: as many as an honest user may need.
 const FREE_FAILURES: u32 = 10;
 /// The wait after the next failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait: 24 guesses a day. An owner who is locked out can reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// Lost races before an attempt is refused. No user makes as many attempts at once.
+/// Maximum lost races before an attempt is refused. No user makes so many attempts at once.
 const MAX_RACES: usize = 8;
 
 /// Counts failed logins.
@@ -69,7 +70,7 @@ impl Count {
 }
 
 impl LoginThrottle {
-    /// Addresses are stored under ids that nobody can guess without `secret`.
+    /// Makes a throttle. Addresses are stored under ids that nobody can guess without `secret`.
     pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
         Self {
             jetstream,
@@ -78,11 +79,11 @@ impl LoginThrottle {
         }
     }
 
-    /// Counts an attempt as failed before it is made, so that simultaneous guesses count each.
-    /// [`clear`](Self::clear) undoes it.
+    /// Counts an attempt as failed before it is made, so that each of several simultaneous guesses
+    /// counts. [`clear`](Self::clear) removes the count.
     ///
     /// # Errors
-    /// `RateLimited` if the attempt must wait.
+    /// `RateLimited` if the attempt must wait; `Internal` if the bucket cannot be read or written.
     pub(crate) async fn begin(&self, email: &EmailAddress) -> Result<(), Error> {
         let key = self.key(email);
         for _ in 0..MAX_RACES {
@@ -110,19 +111,19 @@ impl LoginThrottle {
         let Err(error) = bucket.update(key, value.into(), revision).await else {
             return Ok(true);
         };
-        // The client cannot tell a race that is noticed late (10164) from other errors. The number
-        // of tries is bounded.
+        // The NATS client reports a race that the server detects late (code 10164) as `Other`. The
+        // number of tries is bounded.
         if matches!(
             error.kind(),
             UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
         ) {
-            tracing::debug!(%error, "a login count was changed meanwhile");
+            tracing::debug!(%error, "another attempt changed the login count first");
             return Ok(false);
         }
         Err(anyhow!(error).context("writing a login count").into())
     }
 
-    /// Forgets the failures of an address after its owner has logged in. A failure is logged, since
+    /// Clears the count of an address after its owner has logged in. An error is only logged, since
     /// the login stands.
     pub(crate) async fn clear(&self, email: &EmailAddress) {
         if let Err(error) = self.delete(email).await {

@@ -1,8 +1,8 @@
 //! Passwords: which are acceptable, and hashing them with argon2id in a bounded pool. No other part
 //! of the system sees a password.
 //!
-//! After NIST SP 800-63B-4: length counts and well-known passwords are refused. There is no other
-//! rule.
+//! The rules follow NIST SP 800-63B-4: a minimum length, and no well-known passwords. There is no
+//! other rule.
 
 use std::{
     collections::HashSet,
@@ -25,16 +25,17 @@ use tokio::{
 
 use crate::error::Error;
 
-/// Memory of one hash, in KiB, and passes over it, one lane: the minimum that OWASP recommends
-/// (2023), 20 to 50 ms.
+/// Memory of one hash, in KiB. With two passes and one lane it is the minimum that OWASP recommends
+/// (2023), and takes 20 to 50 ms.
 const MEMORY_KIB: u32 = 19_456;
+/// Passes over the memory of one hash.
 const PASSES: u32 = 2;
-/// Characters in a password. Hashing longer texts would cost too much.
+/// Maximum characters in a password. Hashing longer texts would cost too much.
 const MAX_LENGTH: usize = 128;
-/// Hashes that may wait for a processor: about a second's work on two. More would be answered too
-/// late to be of use.
+/// Maximum hashes that wait for a processor: about one second of work on two processors. Further
+/// ones would finish too late to be of use.
 const MAX_WAITING: usize = 64;
-/// How long a client waits when too many hashes wait.
+/// The answer to a client while too many hashes wait for a processor.
 const BUSY: Error = Error::RateLimited {
     retry_after: Duration::from_secs(1),
 };
@@ -51,12 +52,12 @@ pub(crate) struct Passwords {
     min_length: usize,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-    /// What a password is checked against if there is no account, so that it takes as long.
+    /// What a password is checked against if there is no account, so that the check takes as long.
     decoy: PasswordHash,
 }
 
 impl Passwords {
-    /// A new password needs `min_length` characters.
+    /// Makes the pool. A new password needs at least `min_length` characters.
     ///
     /// # Errors
     /// If hashing fails.
@@ -82,7 +83,7 @@ impl Passwords {
         } else if length > MAX_LENGTH {
             format!("The password must have at most {MAX_LENGTH} characters.")
         } else if COMMON.contains(password.to_lowercase().as_str()) {
-            "The password is one of those that attackers try first.".to_owned()
+            "This password is one of those that attackers try first. Choose another.".to_owned()
         } else {
             return Ok(());
         };
@@ -97,7 +98,8 @@ impl Passwords {
         Ok(self.run(move || hash(&password)).await??)
     }
 
-    /// Whether the password has this hash. Without a hash the answer is no, and takes as long.
+    /// Whether the password has this hash. Without a hash the answer is no after the same time,
+    /// which does not reveal that there is no account.
     ///
     /// # Errors
     /// `RateLimited` if too many hashes wait.

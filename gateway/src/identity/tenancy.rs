@@ -1,8 +1,8 @@
 //! Which tenant a request names, by sub-domain, header, query, cookie or path, as the operator has
 //! configured.
 //!
-//! Only the name is read here. `find.rs` finds out whether the tenant exists and whether the caller
-//! is a member of it.
+//! Only the name is read here. `find.rs` checks whether the tenant exists and whether the caller is
+//! a member of it.
 
 use axum::http::{
     HeaderMap, HeaderName, Uri,
@@ -24,7 +24,8 @@ pub(crate) enum NamedTenant {
     None,
     Slug(Slug),
     Id(TenantKey),
-    /// The text names no tenant, or more than one. Never a reason to fall back on another resolver.
+    /// The request names more than one tenant, or the name is malformed. The next resolver is not
+    /// tried.
     Malformed,
 }
 
@@ -95,7 +96,7 @@ impl TenantResolvers {
         }
     }
 
-    /// Says how a request names a tenant.
+    /// Returns the sentence that tells a client how to name a tenant.
     pub(crate) fn advice(&self) -> String {
         let ways: Vec<String> = self.resolvers.iter().map(|way| self.way(*way)).collect();
         if ways.is_empty() {
@@ -121,8 +122,8 @@ impl TenantResolvers {
     }
 }
 
-/// Returns the values of a header. A value that is not even text is not skipped: it names no
-/// tenant.
+/// Returns the values of a header. A value that is not text is kept, so that it counts as a
+/// malformed name.
 fn texts(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let values = headers.get_all(name).iter();
     values

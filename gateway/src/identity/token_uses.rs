@@ -1,5 +1,5 @@
-//! When access tokens were last used, to the minute: in a key-value bucket, since it is no business
-//! fact and must cost no commit.
+//! When access tokens were last used, to the minute. The times are in a key-value bucket, since
+//! they are no business facts and must cost no commits.
 //!
 //! A gateway records a token at most once a minute, in the background. If it dies, that minute is
 //! lost.
@@ -18,10 +18,10 @@ use tokio::sync::OnceCell;
 use crate::{clock::now, error::Error};
 
 const MINUTE_MS: i64 = 60_000;
-/// The number of tokens whose last record is remembered. A forgotten one is recorded once more.
+/// Tokens whose last record is remembered. The use of a forgotten one is recorded once more.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Records and reads uses.
+/// Records and reads when access tokens were last used.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenUses(Arc<Inner>);
 

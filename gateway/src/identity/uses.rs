@@ -11,7 +11,8 @@ use crate::{
     trace::Trace,
 };
 
-/// Records uses in the background. A failure is logged, since it is no reason to refuse a request.
+/// Records uses in the background. A failure is only logged, since it is no reason to refuse a
+/// request.
 #[derive(Clone, Debug)]
 pub(crate) struct Uses {
     commands: Commands,
@@ -45,7 +46,7 @@ impl Uses {
         }
     }
 
-    /// Requests that come at once send the same command, so the use is recorded once.
+    /// Simultaneous requests send the same command, so the use is recorded once.
     fn touch(&self, id: SessionId, last_used_at: Time, account: AccountId, trace: Trace) {
         let last_use = last_used_at.0.to_be_bytes();
         let command = self.secret.id(&[b"touch", id.0.bytes(), &last_use]);

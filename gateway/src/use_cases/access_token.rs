@@ -1,4 +1,4 @@
-//! Access tokens: a token's text is in one answer and nowhere else.
+//! Access tokens. The text of a token is in one answer and is stored nowhere.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     identity::{Caller, bearer::AccessToken, caller::new_command_id, token_uses::TokenUses},
 };
 
-/// How long a token is valid if the client names no time.
+/// How long a token is valid if the client gives no expiry: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Creates access tokens and tells their uses.
+/// Creates access tokens and reads when they were last used.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessTokens {
     pub(crate) commands: Commands,

@@ -1,7 +1,7 @@
 //! Registering, verifying an address, passwords and the profile.
 //!
-//! Neither an answer nor its time tells whether an address has an account. Its owner learns by
-//! mail.
+//! Neither an answer nor its timing reveals whether an address has an account. Only its owner
+//! learns, by mail.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// Answers that must not tell whether an address has an account take at least this long: longer
-/// than hashing a password and deciding a command together on a machine that is not overloaded.
+/// Minimum time of answers that must not reveal whether an address has an account. It is longer
+/// than hashing a password and deciding a command take together, unless the machine is overloaded.
 const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
 
 /// All accounts.
@@ -100,15 +100,15 @@ impl Accounts {
             let account = self.by_email(email).await?;
             let open =
                 account.and_then(|account| Some((account.id, account.view.verification?.id)));
-            // Without an open verification, an account that does not exist is asked in the same
-            // way, so that it takes as long.
+            // Without an open verification, the command goes to an account that does not exist, so
+            // that the answer takes as long.
             let decoy = self.secret.id(&[b"nobody", email.as_str().as_bytes()]);
             let (account, challenge) = open.unwrap_or((AccountId(decoy), ChallengeId(decoy)));
             let matches = self
                 .secret
                 .code_matches(Purpose::Verification, challenge, code);
             let correct = open.is_some() && matches;
-            // A wrong answer is sent, too. The account counts it, however many come at once.
+            // A wrong answer is sent, too: the account counts every one, even simultaneous ones.
             let answer = Command::AnswerVerification { challenge, correct };
             let sent = self.send(caller, account, id, answer).await;
             sent.map_err(|error| error.if_rejected(wrong_code))?;
@@ -177,7 +177,7 @@ impl Accounts {
         }
         with_min_answer_time(async {
             if let Some(account) = self.by_email(email).await? {
-                // The outcome is not awaited: a refusal or a delay would tell that there is an
+                // The outcome is not awaited: a refusal or a delay would reveal that there is an
                 // account.
                 let request = request(account.id, id, payload);
                 self.commands.send_in_background(caller.sender(), request);
@@ -188,7 +188,7 @@ impl Accounts {
     }
 
     /// Sets a new password by the link in the mail, revokes all sessions and starts a new one. So
-    /// an owner whom a guesser has locked out needs no login.
+    /// an owner needs no login after a guesser has locked the address.
     ///
     /// # Errors
     /// `BadUserInput` if the link is wrong or no longer valid, or the password is not acceptable.
@@ -243,8 +243,8 @@ impl Accounts {
         self.start_session(caller, *account, &password_hash).await
     }
 
-    /// Starts a session under the password that was just set. If it is no longer the account's,
-    /// another client has set one since, perhaps to keep this one out.
+    /// Starts a session under the password that was just set. If the account has another one by
+    /// now, a later client has set it, perhaps to keep this one out.
     async fn start_session(
         &self,
         caller: &Caller,
@@ -260,10 +260,10 @@ impl Accounts {
         self.sessions.start(caller, &account).await
     }
 
-    /// Changes the names that are given in the caller's profile.
+    /// Changes those names in the caller's profile that are given.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn update_profile(
         &self,
         caller: &Caller,
@@ -338,14 +338,20 @@ fn request(account: AccountId, id: CommandId, payload: Command) -> CommandReques
 }
 
 fn wrong_code() -> Error {
-    Error::input("code", "The code is wrong or no longer valid.")
+    Error::input(
+        "code",
+        "The code is wrong or no longer valid. Request a new mail.",
+    )
 }
 
 fn wrong_link() -> Error {
-    Error::input("token", "The link is wrong or no longer valid.")
+    Error::input(
+        "token",
+        "The link is wrong or no longer valid. Request a new mail.",
+    )
 }
 
-/// Answers no sooner than [`MIN_ANSWER_TIME`], however little there was to do.
+/// Returns the answer, but not before [`MIN_ANSWER_TIME`] has passed.
 async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
     tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
 }

@@ -11,9 +11,9 @@ use crate::{
     error::Error,
 };
 
-/// Commits that are read at once while looking for entries.
+/// Commits that one read of the log returns at most.
 const CHUNK: usize = 200;
-/// Chunks that one request reads at most: ten thousand commits.
+/// Maximum reads of the log for one request: ten thousand commits.
 const MAX_CHUNKS: usize = 50;
 
 /// Reads the audit logs of tenants.
@@ -22,7 +22,7 @@ pub(crate) struct AuditLog {
     log: EventLog,
 }
 
-/// Which entries a client asks for. What is `None` does not matter.
+/// The conditions that an entry must meet. `None` is met by every entry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
     /// The id of an account or access token.
@@ -31,7 +31,7 @@ pub(crate) struct AuditFilter {
     /// The id of the object that was changed.
     pub(crate) id: Option<String>,
     pub(crate) since: Option<Time>,
-    /// The end, which is excluded.
+    /// The end of the time range, which is excluded.
     pub(crate) until: Option<Time>,
 }
 
@@ -48,11 +48,11 @@ impl AuditLog {
         Self { log }
     }
 
-    /// Returns up to `size` of a tenant's latest entries before this sequence. It gives up if none
-    /// of the latest ten thousand commits match.
+    /// Returns up to `size` of a tenant's latest entries before this sequence. It searches at most
+    /// ten thousand commits.
     ///
     /// # Errors
-    /// `BadUserInput` if it gives up.
+    /// `BadUserInput` if none of them match; `Internal` if the log cannot be read.
     pub(crate) async fn latest(
         &self,
         tenant: TenantId,
@@ -81,13 +81,13 @@ impl AuditLog {
         if found.is_empty() {
             return Err(Error::input(
                 "where",
-                "None of the latest 10000 entries match; name an earlier time in until.",
+                "where matches none of the latest 10000 changes. Set until to an earlier time.",
             ));
         }
         Ok(page(found, size, true))
     }
 
-    /// Returns the sequence before which entries are looked for.
+    /// Returns the sequence before which the search begins.
     async fn end(
         &self,
         tenant: TenantId,
@@ -106,7 +106,7 @@ impl AuditLog {
     }
 }
 
-/// Returns at most `size` entries. There are more if more were found, or if the search stopped.
+/// Returns at most `size` entries. More may follow if more were found, or if the search stopped.
 fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
     let has_more = stopped || entries.len() > size;
     entries.truncate(size);
@@ -114,7 +114,7 @@ fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
 }
 
 impl AuditFilter {
-    /// Whether this entry and all before it are too old.
+    /// Whether this entry and all earlier ones are too old.
     fn is_past(&self, entry: &Entry) -> bool {
         self.since.is_some_and(|since| entry.commit.time < since)
     }
@@ -133,7 +133,7 @@ impl AuditFilter {
     }
 }
 
-/// Returns the id of the account or access token.
+/// Returns the id of the account or access token; `None` for the system.
 pub(crate) fn actor_id(actor: Actor) -> Option<String> {
     match actor {
         Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => {

@@ -1,8 +1,8 @@
 //! The feed: the tenant's events as they happen, in order, from where the client left off.
 //!
-//! It is read from the log, page by page, as fast as the client reads; nothing is buffered for a
-//! slow client. Announcements of written views only wake it up. Whether the caller may still read
-//! the events is checked before each page.
+//! It is read from the log, page by page, as fast as the client reads: at most one page is
+//! buffered. Announcements of written views only wake it up. Before each page, it checks whether
+//! the caller may still read the events.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use crate::{
     identity::{Caller, Callers, Membership, RequestHead},
 };
 
-/// Commits that are read at once.
+/// Maximum commits on a page.
 const PAGE: usize = 100;
-/// How often the log and the permissions are read if no announcement comes.
+/// How often the log and the permissions are read without an announcement.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Opens feeds.
@@ -39,11 +39,11 @@ pub(crate) struct Feeds {
 struct Feed {
     log: EventLog,
     callers: Callers,
-    /// The request that opened the feed. It is checked again as if it had just come.
+    /// The request that opened the feed. Its caller is identified again before each page.
     head: Arc<RequestHead>,
     tenant: TenantKey,
     areas: Vec<AreaName>,
-    /// The sequence to read from.
+    /// The sequence at which the next page begins.
     next: u64,
     /// Entries that the client has not read yet; at most a page.
     waiting: VecDeque<Entry>,
@@ -52,9 +52,9 @@ struct Feed {
 }
 
 impl Feeds {
-    /// Opens a feed of the caller's tenant: after this sequence, or from now on; of these areas, or
-    /// of all that the caller may read. It ends with an error when the caller may no longer read
-    /// them.
+    /// Opens a feed of the caller's tenant. It begins after this sequence, or now, and has the
+    /// events of these areas, or of all that the caller may read. It ends with an error when the
+    /// caller may no longer read them.
     ///
     /// # Errors
     /// `Forbidden` if the caller may not read one of the areas.
@@ -111,7 +111,7 @@ impl Feed {
                 return Ok(entry);
             }
             // Checked before each page, so that no page is shown that was read after the
-            // permissions had gone.
+            // permissions were revoked.
             let caller = self.callers.identify(&self.head, Bytes::new()).await?;
             authorize(&caller, self.tenant, &self.areas)?;
             let pending = self.read_page().await?;

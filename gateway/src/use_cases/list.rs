@@ -1,5 +1,5 @@
-//! Lists by pages. A page begins after the position of a document, not at a number, so that cursors
-//! stay valid whatever is written meanwhile.
+//! Lists by pages. A page begins after the position of a document, not after a number of documents,
+//! so that cursors stay valid under writes.
 
 use std::marker::PhantomData;
 
@@ -16,15 +16,15 @@ use crate::{
     error::Error,
 };
 
-/// Documents on a page if the client names no number.
+/// Documents on a page if the client gives no size.
 const DEFAULT_SIZE: i64 = 50;
-/// Documents on a page at most.
+/// Maximum documents on a page.
 const LARGEST_SIZE: i64 = 100;
 
 /// A list of views: the fields that a client may filter and sort it by.
 #[derive(Debug)]
 pub(crate) struct List<V: 'static> {
-    /// A field that every request for the list fixes.
+    /// A field whose value every request for the list must give.
     within: Option<FilterBy<V>>,
     filters: &'static [FilterBy<V>],
     /// The first one is the default.
@@ -47,7 +47,7 @@ pub(crate) struct OrderBy<V> {
 }
 
 impl<V> FilterBy<V> {
-    /// A field whose values many documents share.
+    /// Offers a filter by a field whose values many documents share.
     pub(crate) const fn field(field: &'static str) -> Self {
         Self {
             field,
@@ -56,7 +56,8 @@ impl<V> FilterBy<V> {
         }
     }
 
-    /// A field whose values few documents share, so that these are sorted without an index.
+    /// Offers a filter by a field whose values few documents share. These are sorted without an
+    /// index.
     pub(crate) const fn selective(field: &'static str) -> Self {
         Self {
             field,
@@ -67,7 +68,7 @@ impl<V> FilterBy<V> {
 }
 
 impl<V> OrderBy<V> {
-    /// A field whose values have an order.
+    /// Offers an order by a field.
     pub(crate) const fn field(field: &'static str) -> Self {
         Self {
             field,
@@ -77,7 +78,7 @@ impl<V> OrderBy<V> {
 }
 
 impl<V: View> List<V> {
-    /// A list of all documents of a view.
+    /// Makes a list of all documents of a view.
     pub(crate) const fn new(
         filters: &'static [FilterBy<V>],
         orders: &'static [OrderBy<V>],
@@ -89,7 +90,7 @@ impl<V: View> List<V> {
         }
     }
 
-    /// A list of the documents that have the same value in this field.
+    /// Makes a list of the documents that have one value in this field.
     pub(crate) const fn within(field: FilterBy<V>, orders: &'static [OrderBy<V>]) -> Self {
         Self {
             within: Some(field),
@@ -254,11 +255,12 @@ pub(crate) struct Listed<V: View> {
 struct Cursor(String, serde_json::Value, Id);
 
 impl Page {
-    /// Returns whether the page is counted from the end, and its size.
+    /// Returns whether the page is at the end of the list, and its size.
     fn size(&self) -> Result<(bool, i64), Error> {
         let (from_end, field, size) = match (self.first, self.last) {
             (Some(_), Some(_)) => {
-                return Err(Error::input("last", "Give first or last, not both."));
+                let message = "last and first exclude each other. Give one of them.";
+                return Err(Error::input("last", message));
             }
             (None, Some(last)) => (true, "last", last),
             (first, None) => (false, "first", first.unwrap_or(DEFAULT_SIZE)),
@@ -266,7 +268,7 @@ impl Page {
         if (0..=LARGEST_SIZE).contains(&size) {
             return Ok((from_end, size));
         }
-        let message = format!("{field} must be 0 to {LARGEST_SIZE}.");
+        let message = format!("{field} must be between 0 and {LARGEST_SIZE}.");
         Err(Error::input(field, message))
     }
 
@@ -336,7 +338,10 @@ fn read_cursor(input: &'static str, sort: Sort, text: &str) -> Result<Position, 
         value,
         id: id.to_string(),
     });
-    position.ok_or_else(|| Error::input(input, format!("{input} must be a cursor of this list.")))
+    position.ok_or_else(|| {
+        let message = format!("{input} must be a cursor of this list, in the same order.");
+        Error::input(input, message)
+    })
 }
 
 #[cfg(test)]
@@ -355,7 +360,7 @@ mod tests {
     const PROJECTS: List<Project> = List::new(&[STATUS], &[BY_CREATION, BY_NAME]);
 
     #[test]
-    fn a_filter_or_order_without_an_index_is_noticed() {
+    fn a_filter_or_order_without_an_index_is_reported() {
         assert!(PROJECTS.check_indexes().is_ok());
         const BY_CREATOR: List<Project> = List::new(&[CREATOR], &[BY_NAME]);
         let needed = [vec!["creator"], vec!["creator", "name"]];

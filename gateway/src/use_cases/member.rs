@@ -1,7 +1,7 @@
 //! Members: invite, accept, change roles, remove.
 //!
-//! The domain decides who may give or take which role. The commands carry what it must know: the
-//! caller's permissions and those of the member.
+//! The domain decides who may grant or revoke which role. The commands carry what it needs: the
+//! permissions of the caller and of the member.
 
 use events_schema::{
     BuiltInRole, ChallengeId, CommandId, EmailAddress, MemberId, Permissions,
@@ -173,7 +173,7 @@ impl Members {
     ) -> Result<(), Error> {
         let membership = caller.membership()?;
         // The domain also decides on a missing member: without the permission to remove members,
-        // the answer must not tell whether one exists.
+        // the answer must not reveal whether one exists.
         let member_holds = permissions_of(membership, member).await?;
         let remove = Command::Remove {
             member_holds: member_holds.unwrap_or_default(),
@@ -202,11 +202,12 @@ impl Members {
 fn wrong_link() -> Error {
     Error::input(
         "token",
-        "The invitation is for another address, or no longer valid.",
+        "The invitation is for another address or no longer valid. Ask for a new one.",
     )
 }
 
-/// Returns what a member holds by all roles; `None` if there is no such member.
+/// Returns the permissions that all roles of a member hold together; `None` if there is no such
+/// member.
 async fn permissions_of(
     membership: &Membership,
     member: MemberId,
@@ -215,7 +216,7 @@ async fn permissions_of(
     Ok(found.map(|found| membership.roles.of_member(&found.view)))
 }
 
-/// Finds another owner, who keeps the tenant from losing its last one.
+/// Finds another owner, since a tenant must not lose its last one.
 async fn other_owner(views: &TenantViews, member: MemberId) -> Result<Option<MemberId>, Error> {
     let owner = Filter::default()
         .is("role", BuiltInRole::Owner)?

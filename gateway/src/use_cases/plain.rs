@@ -1,5 +1,5 @@
-//! Use cases of plain areas: a command is sent, and its view is read back. A new area of a tenant
-//! needs no other code here.
+//! Use cases of plain areas: send a command and read the view back. A new area of a tenant needs no
+//! other code in this room.
 
 use events_schema::{Area, CommandId, View};
 
@@ -13,15 +13,16 @@ use crate::{
     use_cases::list::{Listed, Page, Selection, read},
 };
 
-/// The id, the command and the document of a view's area.
+/// The id of an object of a view's area.
 type IdOf<V> = <<V as View>::Area as Area>::Id;
+/// A command of a view's area.
 type CommandOf<V> = <<V as View>::Area as Area>::Command;
 
 /// A change of one object.
 pub(crate) struct Change<V: View> {
-    /// The command's id.
+    /// The id of the command.
     pub(crate) command: CommandId,
-    /// The object.
+    /// The id of the object.
     pub(crate) id: IdOf<V>,
     /// The revision that the client has seen, if it named one.
     pub(crate) expected: Option<u64>,
@@ -35,15 +36,15 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// Sends the commands of all plain areas.
+    /// Makes the use cases of all plain areas.
     pub(crate) fn new(commands: Commands) -> Self {
         Self { commands }
     }
 
-    /// Creates an object. Its id is the command's.
+    /// Creates an object and reads it back. Its id is that of the command.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn create<V: View>(
         &self,
         caller: &Caller,
@@ -62,7 +63,7 @@ impl Plain {
     /// Changes an object and reads it back.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn change<V: View>(
         &self,
         caller: &Caller,
@@ -73,10 +74,10 @@ impl Plain {
         self.get(caller, id).await
     }
 
-    /// Changes an object of which nothing may be left to read.
+    /// Deletes an object, or changes it without reading it back.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn delete<V: View>(
         &self,
         caller: &Caller,

@@ -24,7 +24,7 @@ pub(crate) struct Roles {
     pub(crate) permissions: PermissionCache,
 }
 
-/// A custom role, with what all roles of the tenant hold now.
+/// A custom role after a change, with the permissions of all roles of the tenant.
 pub(crate) struct ChangedRole {
     pub(crate) id: RoleId,
     pub(crate) role: Role,
@@ -32,7 +32,7 @@ pub(crate) struct ChangedRole {
 }
 
 impl Roles {
-    /// Creates or updates a role. `id` is the role that the command is about.
+    /// Creates or updates the role with this id, and reads it back.
     ///
     /// # Errors
     /// `Rejected` if the name is taken, a limit is reached, or the role would hold permissions that
@@ -46,7 +46,7 @@ impl Roles {
     ) -> Result<ChangedRole, Error> {
         let membership = caller.membership()?;
         self.send(caller, membership, command, payload).await?;
-        // The request may have read the roles before the command.
+        // What the request has read of the roles may be older than the command.
         let (views, tenant) = (&membership.views, membership.tenant.id);
         let found = views.get::<role::View>(tenant).await?;
         let role = found.and_then(|mut found| found.view.roles.remove(&id));

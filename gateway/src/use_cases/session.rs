@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// Sessions that are listed at once: more than anybody has devices.
+/// Maximum sessions that are listed: more than anybody has devices.
 const MAX_LISTED: i64 = 100;
 
-/// The one refusal of a login. An answer of its own for an address that is not verified would tell
-/// a client who has just tried to register with it whether it was free.
+/// The only answer to a refused login. A separate answer for an address that is not verified would
+/// reveal to a client that has just tried to register whether the address was free.
 const LOGIN_REFUSED: Error = Error::Unauthenticated(
     "The e-mail address or the password is wrong, or the address is not verified yet.",
 );
@@ -64,7 +64,8 @@ impl Sessions {
         Ok((account, started))
     }
 
-    /// An unknown address costs the same work and gets the same answer as a wrong password.
+    /// Checks a login. An unknown address costs the same work and gets the same answer as a wrong
+    /// password.
     async fn check_password(
         &self,
         email: &EmailAddress,
@@ -85,10 +86,10 @@ impl Sessions {
         Ok(account)
     }
 
-    /// Starts a session for a client that has just proved to own the account.
+    /// Starts a session for a client that has just proved that it owns the account.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn start(
         &self,
         caller: &Caller,
@@ -107,8 +108,8 @@ impl Sessions {
         Ok(Started { token, session })
     }
 
-    /// A login replaces the session that the request came with. The login stands even if that
-    /// fails.
+    /// Revokes the session that the request of a login came with. An error is only logged, since
+    /// the login stands.
     async fn revoke_previous(&self, caller: &Caller) {
         let revoked = async { self.log_out(caller, new_command_id()?).await };
         if let Err(error) = revoked.await {
@@ -120,7 +121,7 @@ impl Sessions {
     /// Revokes the session that the request came with, if there is one and it is still valid.
     ///
     /// # Errors
-    /// If the command is not known to be decided.
+    /// `Pending` if the outcome of the command is not known in time.
     pub(crate) async fn log_out(&self, caller: &Caller, command: CommandId) -> Result<(), Error> {
         let Some(identity) = &caller.identity else {
             return Ok(());
@@ -131,7 +132,7 @@ impl Sessions {
         let account = identity.account_id();
         let request = request(session, command, Command::End { account });
         match self.send(caller, request).await {
-            // The session has ended before.
+            // The session had ended already.
             Err(Error::Rejected(_)) => Ok(()),
             result => result,
         }
@@ -161,7 +162,7 @@ impl Sessions {
     /// Revokes all of the caller's sessions.
     ///
     /// # Errors
-    /// If the command is rejected or not known to be decided.
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
     pub(crate) async fn revoke_all(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
         let account = caller.person()?.account_id();
         let revoke = account::Command::RevokeSessions;

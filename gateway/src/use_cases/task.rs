@@ -50,7 +50,8 @@ pub(crate) async fn create(
 /// Changes a task.
 ///
 /// # Errors
-/// As [`get`]; `Rejected` if the caller is neither its author nor holds the permission.
+/// `NotFound` if the tenant has no such task, or the task's project is deleted; `Rejected` if the
+/// caller is not its author and lacks the permission.
 pub(crate) async fn change(
     plain: &Plain,
     caller: &Caller,
@@ -63,7 +64,8 @@ pub(crate) async fn change(
 /// Deletes a task.
 ///
 /// # Errors
-/// As [`change`].
+/// `NotFound` if the tenant has no such task, or the task's project is deleted; `Rejected` if the
+/// caller is not its author and lacks the permission.
 pub(crate) async fn delete(
     plain: &Plain,
     caller: &Caller,

@@ -45,11 +45,11 @@ pub(crate) struct NewTenant {
     pub(crate) name: Name,
     pub(crate) slug: Slug,
     pub(crate) plan: Option<Id>,
-    /// Where the creator wants the views to be stored.
+    /// Where the founder wants the views to be stored.
     pub(crate) placement: Option<Placement>,
 }
 
-/// The change of a tenant. What is `None` stays as it is.
+/// The change of a tenant. `None` keeps the current value.
 pub(crate) struct TenantUpdate {
     pub(crate) name: Option<Name>,
     pub(crate) slug: Option<Slug>,
@@ -89,8 +89,8 @@ impl Tenants {
         }
     }
 
-    /// Waits until the founder is a member. A reaction takes care of that, and the client must be
-    /// able to go on at once.
+    /// Waits until the founder is a member. A reaction adds the founder, and the client must be
+    /// able to use the tenant at once.
     async fn founder_is_shown(&self, tenant: &ViewDocument<tenant::View>) -> Result<bool, Error> {
         let (founder, deadline) = (founder_id(tenant.id), self.commands.deadline());
         let (views, platform) = (self.views.of(tenant)?, self.views.platform());
@@ -107,14 +107,14 @@ impl Tenants {
             (Strategy::Database, None) => Ok(Placement::Database { host: None }),
             (Strategy::Shared | Strategy::Database, Some(_)) => Err(Error::input(
                 "database",
-                "The operator decides where tenants are stored; leave database out.",
+                "database must be left out, since the operator decides where tenants are stored.",
             )),
             (Strategy::Hybrid, Some(Placement::Database { host: Some(host) }))
                 if !self.hosts.contains(&host) =>
             {
                 Err(Error::input(
                     "host",
-                    "host must be one of the operator's hosts.",
+                    "host must be the name of one of the operator's MongoDB hosts.",
                 ))
             }
             (Strategy::Hybrid, Some(wanted)) => Ok(wanted),
@@ -234,7 +234,7 @@ impl Tenants {
         let keys = keys.filter_map(|(_, found)| tenant_key(&found.view));
         let tenants = platform.get_all::<tenant::View>(keys).await?;
         let mut tenants: HashMap<_, _> = tenants.into_iter().map(|one| (one.id, one)).collect();
-        // A tenant that was deleted meanwhile is skipped.
+        // A tenant that was deleted in the meantime is skipped.
         let documents = memberships.documents.into_iter();
         let documents = documents.filter_map(|(cursor, found)| {
             Some((cursor, tenants.remove(&tenant_key(&found.view)?)?))

@@ -1,4 +1,5 @@
-//! Two tenants and a caller of every kind; what no answer may hold, and what nobody may change.
+//! Two tenants and callers of every kind: no answer may show the rival's data, and nobody may
+//! change it.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,12 @@ use crate::support::{
     text,
 };
 
-/// In every text of the rival's.
+/// A text in every object of the rival.
 pub const MARKER: &str = "secret-rival";
 
-/// These end or lock out the very caller that the rest of the matrix needs, or hash a password each
-/// time. None takes an id; `sessions.rs`, `passwords.rs` and `hostile.rs` are about them.
+/// Operations that the matrix leaves out: they end the session of a caller that it needs, lock the
+/// address, or hash a password each time. None takes an id. `sessions.rs`, `passwords.rs` and
+/// `hostile.rs` test them.
 const APART: [&str; 6] = [
     "login",
     "logout",
@@ -113,8 +115,8 @@ impl World {
         json!(id.unwrap_or(&self.own["project"]))
     }
 
-    /// Sends a document and checks what no answer may ever hold. `sent` are the ids that the request
-    /// itself holds.
+    /// Sends a document and checks what no answer may ever hold. `sent` are the ids that the
+    /// request itself holds.
     pub async fn ask(
         &self,
         browser: &Browser,
@@ -135,7 +137,8 @@ impl World {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// All that is stored of the rival's: its commits and claims in the log, and its documents.
+    /// Everything that is stored for the rival: its commits and claims in the log, and its
+    /// documents.
     pub async fn stored_of_the_rival(&self) -> (Vec<u64>, Vec<Document>) {
         let mut events = operator(&self.backend)
             .await

@@ -1,4 +1,4 @@
-//! Requests written byte by byte: an ordinary client would mend what is wrong with them.
+//! Requests written byte by byte: an ordinary client would correct what is wrong with them.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What a request holds beside its session and its document.
+/// The target and the headers of a request, besides its session and its document.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub target: String,

@@ -1,5 +1,5 @@
-//! A person's browser and mailbox, or a machine: HTTP in, HTTP out, mail by SMTP. Nothing of the
-//! product is reached from inside.
+//! A person's browser and mailbox, or a machine. It uses HTTP only, and reaches nothing inside the
+//! product.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Browser {
         self.with_header("x-tenant", tenant)
     }
 
-    /// The same browser with its cookies, at another gateway: cookies do not know of ports.
+    /// The same browser with its cookies, at another gateway: cookies are independent of the port.
     pub fn at_gateway(&self, gateway: &Gateway) -> Self {
         let url = format!("http://{}", gateway.address());
         Self {
@@ -106,8 +106,8 @@ impl Browser {
         body["data"].take()
     }
 
-    /// Sends a document that must fail; returns the extensions of its first error. The reason, which
-    /// only rejections have, is left out: `errors.rs` is about it.
+    /// Sends a document that must fail; returns the extensions of its first error. The reason,
+    /// which only rejections have, is left out: `errors.rs` is about it.
     pub async fn error(&self, document: &str, variables: impl Serialize) -> Value {
         let body = self.gql(document, variables).await;
         let error = &body["errors"][0];
@@ -180,7 +180,7 @@ impl Browser {
                 return id;
             }
             assert_eq!(code_of(&answer), "BAD_USER_INPUT", "{answer}");
-            // That was an earlier one; the latest is still to come.
+            // This was an earlier mail. The latest has not arrived yet.
             nth += 1;
         }
     }
@@ -239,15 +239,5 @@ impl Browser {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    // `cargo_dev.rs` uses these two by their former names.
-
-    pub async fn run(&self, document: &str, variables: Value) -> Value {
-        self.gql(document, variables).await
-    }
-
-    pub async fn join(&self, email: &str) {
-        self.sign_up(email).await;
     }
 }

@@ -66,7 +66,7 @@ pub async fn documents(mongo: &Client, database: &str, tenant: &str) -> BTreeMap
     counts
 }
 
-/// How many owners are stored, past the gateway.
+/// How many owners are stored. MongoDB is read directly, without the gateway.
 pub async fn stored_owners(backend: &Local) -> u64 {
     let members = mongo(backend)
         .await

@@ -128,8 +128,8 @@ impl Socket {
         }
     }
 
-    /// Whether the gateway has closed its end, by the kernel's table of connections: a client that
-    /// reads nothing is not told.
+    /// Whether the gateway has closed its end. The kernel's table of connections shows it: a client
+    /// that reads nothing does not learn it.
     pub fn is_cut_off(&self) -> bool {
         let [client, gateway] = self.ends.map(|end| format!("0100007F:{:04X}", end.port()));
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();

@@ -23,7 +23,7 @@ pub(super) const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline';
                                  style-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
                                  frame-src 'self'; base-uri 'none'; form-action 'none'; \
                                  frame-ancestors 'none'";
-/// Longest wait for a mail, in seconds. A mail that is late by so much does not come.
+/// Longest wait for a mail, in seconds. A mail that is later than this does not come at all.
 const MAX_WAIT: u64 = 60;
 
 /// Which mails to answer.
@@ -56,9 +56,10 @@ struct Refusal {
 }
 
 impl Mailbox {
-    /// `GET /` is the page. `GET /messages` lists mails, oldest first; `?to=` and `?containing=`
-    /// select some, and `?wait=` waits up to so many seconds for the first. `DELETE /messages`
-    /// deletes them all. `PUT /refuse` with `{"code": 451}` refuses mail until `DELETE /refuse`.
+    /// Returns the routes. `GET /` is the page. `GET /messages` lists mails, oldest first; `?to=`
+    /// and `?containing=` select some, and `?wait=` waits up to that many seconds for the first.
+    /// `DELETE /messages` deletes them all. `PUT /refuse` with `{"code": 451}` refuses mail until
+    /// `DELETE /refuse`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page))

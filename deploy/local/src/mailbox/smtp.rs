@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mailbox;
 
-/// Most mail servers accept as much; our mails have no attachments.
+/// Maximum bytes of a mail, as at most mail servers. Our mails have no attachments.
 pub(super) const MESSAGE_BYTES: usize = 10 * 1024 * 1024;
-/// RFC 5321 allows 1,000; some programs write a paragraph in one line.
+/// Maximum bytes of a line. RFC 5321 allows 1,000, but some programs write a paragraph in one line.
 pub(super) const LINE_BYTES: u64 = 64 * 1024;
-/// RFC 5321 asks every server to accept so many.
+/// Maximum recipients of a mail: the number that RFC 5321 requires every server to accept.
 pub(super) const RECIPIENTS: usize = 100;
-/// A worker holds a few at a time; more wait.
+/// Maximum connections at once; more wait. A worker opens a few.
 pub(super) const CONNECTIONS: usize = 64;
-/// RFC 5321, 4.5.3.2.7.
+/// How long a connection may be idle (RFC 5321, 4.5.3.2.7).
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Pause after a failed accept: it mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -126,8 +126,7 @@ async fn next(
         }
         let mut response = session.process(line);
         if response.is_error && line == b".\r\n" {
-            // After a refusal the session still waits for data: only a new one reads commands
-            // again.
+            // After a refusal the session still expects data. Only a new one reads commands again.
             response.action = Action::Close;
         }
         if response.action != Action::NoReply {
