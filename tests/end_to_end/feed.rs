@@ -206,7 +206,7 @@ async fn a_socket_carries_subscriptions_only() {
         .await
         .unwrap();
     let deep = format!(
-        "subscription {{ events {{ id }} ...f }} fragment f on Subscription {{ {} }}",
+        "subscription {{ events {{ id }} ...f }} fragment f on SubscriptionRoot {{ {} }}",
         "events { id } ".repeat(600)
     );
     let refused = [

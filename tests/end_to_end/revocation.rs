@@ -298,9 +298,9 @@ async fn assert_refused_soon_while_workers_die(loops: &str) {
             pulls_and_held(&operator).await == (alone, 0)
         })
         .await;
-        let mut rights = Vec::new();
+        let mut grants = Vec::new();
         for (way, member) in members.iter_mut().enumerate() {
-            rights.push(world.grant(way, member).await);
+            grants.push(world.grant(way, member).await);
         }
         let doomed = world.spawn_workers(loops);
         eventually("a second worker", || async {
@@ -320,7 +320,7 @@ async fn assert_refused_soon_while_workers_die(loops: &str) {
             drop(release);
             held
         };
-        let revocations = rights.into_iter().map(|right| right.revoke(&world.second));
+        let revocations = grants.into_iter().map(|grant| grant.revoke(&world.second));
         let (revoked, held_by_it) = tokio::join!(join_all(revocations), die);
         delays.extend(revoked.into_iter().flatten());
         held += held_by_it;

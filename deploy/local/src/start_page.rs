@@ -12,11 +12,15 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// Pages of this repository, served as the text that they are.
-const DOCS: [(&str, &str); 4] = [
+const DOCS: [(&str, &str); 5] = [
     ("/docs/README.md", include_str!("../../../README.md")),
     (
         "/docs/ARCHITECTURE.md",
         include_str!("../../../ARCHITECTURE.md"),
+    ),
+    (
+        "/docs/add-an-area.md",
+        include_str!("../../../docs/add-an-area.md"),
     ),
     (
         "/docs/configuration.md",

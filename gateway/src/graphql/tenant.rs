@@ -67,7 +67,12 @@ impl Tenant {
     }
 
     /// The tenant's short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. No
-    /// other tenant has it.
+    /// other tenant has it. Inputs call it `normalizedName`.
+    async fn slug(&self) -> &str {
+        self.0.view.slug.as_str()
+    }
+
+    /// The same as `slug`.
     async fn normalized_name(&self) -> &str {
         self.0.view.slug.as_str()
     }

@@ -70,7 +70,7 @@ impl Team {
         }
     }
 
-    /// Everything that an attempt to gain rights could change.
+    /// Everything that an attempt to gain permissions could change.
     pub async fn snapshot(&self) -> Value {
         let query = "{
             members { nodes { id email role status revision roles { id } } }

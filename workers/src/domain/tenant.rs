@@ -62,8 +62,9 @@ impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::AlreadyExists | Self::SlugTaken | Self::Moving => RejectionKind::Conflict,
-            Self::SlugDiffers => RejectionKind::invalid("slug"),
+            Self::AlreadyExists | Self::SlugTaken | Self::SlugDiffers | Self::Moving => {
+                RejectionKind::Conflict
+            }
             Self::TooManySettings => RejectionKind::Limit,
         }
     }
