@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::schema::{Operation, Schema, create_everything};
 use crate::support::{
-    Browser, CREATE_PROJECT, PLATFORM, collections, input, mongo, operator, permissions, start,
-    text,
+    Browser, CREATE_PROJECT, PLATFORM, collections, input, mongo, operator, permissions,
+    start_with, text,
 };
 
 /// A text in every object of the rival.
@@ -47,7 +47,7 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
-        let backend = start().await;
+        let backend = start_with(&["--command-timeout-ms", "14000"]).await;
         let mut callers = sign_up_callers(&backend).await;
         let eve = Browser::signed_up(&backend, &format!("{MARKER}-eve@example.com")).await;
         let owner = callers[0].1.clone();

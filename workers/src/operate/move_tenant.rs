@@ -102,6 +102,7 @@ impl Mover {
         let pinged = database.run_command(doc! { "ping": 1 }).await;
         pinged.context("the new place cannot be reached")?;
 
+        self.ensure_all_known(&old).await?;
         progress("writing to both places from now on");
         let begin = tenant::Command::BeginMove { to: to.clone() };
         self.send(begin, |view| view.moving_to.as_ref() == Some(to))
@@ -126,6 +127,26 @@ impl Mover {
         progress("dropping the old place");
         self.drop(&old).await?;
         progress("moved");
+        Ok(())
+    }
+
+    /// Refuses to move a tenant that has documents of a view that this program does not know. An
+    /// older program would leave them behind and then drop them.
+    async fn ensure_all_known(&self, location: &Location) -> anyhow::Result<()> {
+        let database = self.placements.database(location)?;
+        let of_tenant = doc! { "tenant": self.tenant.to_string() };
+        for name in database.list_collection_names().await? {
+            let is_known = self.views.iter().any(|view| view.name() == name);
+            let is_rebuilding = name.contains('.');
+            if is_known || is_rebuilding {
+                continue;
+            }
+            let documents = database.collection::<Document>(&name);
+            ensure!(
+                documents.find_one(of_tenant.clone()).await?.is_none(),
+                "this program does not know the view {name}; use the release that the workers run"
+            );
+        }
         Ok(())
     }
 
