@@ -1,5 +1,7 @@
 //! The log on a real nats-server: pages, reads, searches and guarded appends.
 
+#![allow(clippy::unwrap_used, reason = "a test binary panics when it fails")]
+
 use std::{fs, time::SystemTime};
 
 use async_nats::{
