@@ -30,4 +30,5 @@ mod rights;
 mod roles;
 mod sessions;
 mod support;
+mod tasks;
 mod tenants;
