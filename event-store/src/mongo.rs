@@ -101,3 +101,16 @@ async fn client(url: &str, app_name: &str) -> anyhow::Result<Client> {
     options.selection_criteria = None;
     Client::with_options(options).context("preparing the connection to MongoDB")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reads_are_durable_and_from_the_primary_whatever_the_url_says() {
+        let url = "mongodb://127.0.0.1/?readPreference=secondary&readConcernLevel=local";
+        let client = client(url, "test").await.unwrap();
+        assert_eq!(client.read_concern(), Some(&ReadConcern::majority()));
+        assert_eq!(client.selection_criteria(), None);
+    }
+}

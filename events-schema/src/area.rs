@@ -159,3 +159,20 @@ impl Display for AreaName {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_areas_of_tenants_have_a_feed() {
+        for area in AreaName::ALL {
+            let mut views = area.views().iter();
+            // The commits of a tenant itself are its own, but its view is read before a request's
+            // tenant is known.
+            let is_of_tenants =
+                *area == AreaName::Tenant || views.any(|(_, home)| *home == Home::Tenant);
+            assert_eq!(area.feed().is_some(), is_of_tenants, "{area}");
+        }
+    }
+}

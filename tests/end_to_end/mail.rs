@@ -2,8 +2,11 @@
 
 use async_nats::jetstream;
 use futures_util::{TryStreamExt as _, future::join_all};
+use mongodb::bson::{Document, doc};
 
-use crate::support::{Browser, eventually, operator, start, start_with_mail_attempts};
+use crate::support::{
+    Browser, PLATFORM, eventually, mongo, operator, start, start_with_mail_attempts,
+};
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
 async fn consumers(events: &jetstream::stream::Stream) -> Vec<(String, u64)> {
@@ -96,6 +99,13 @@ async fn a_mail_that_is_always_refused_becomes_a_dead_letter_and_does_not_block_
         headers.get("Ub-Reason").unwrap().as_str().contains("550"),
         "{headers:?}"
     );
+    eventually("the record of the failure", || async {
+        let emails = mongo(&backend).await.database(PLATFORM);
+        let emails = emails.collection::<Document>("email");
+        let failed = doc! { "view.status": "failed", "view.reason": { "$regex": "550" } };
+        emails.count_documents(failed).await.unwrap() == 1
+    })
+    .await;
     backend.mailbox.refuse(None);
     Browser::new(&backend).register("bob@example.com").await;
     ada.mail("bob@example.com", "code", 1).await;

@@ -8,11 +8,11 @@ use std::{
 };
 
 use event_store::{MongoOptions, NatsOptions};
-use events_schema::{HostName, Placement};
-use futures_util::StreamExt;
+use events_schema::{AreaName, HostName, Placement};
+use futures_util::{StreamExt, TryStreamExt};
 use local::Local;
 use mongodb::{
-    Client,
+    Client, Database,
     bson::{Document, doc},
 };
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ use servers::Role;
 use crate::{
     matrix::{Schema, create_everything},
     support::{
-        Browser, CREATE_TENANT, PLATFORM, PROJECTS, bad_input, create_project, documents, input,
-        invite, list, mongo, start, start_with, tenant_views, text,
+        Browser, CREATE_TENANT, PLATFORM, PROJECTS, bad_input, collections, create_project,
+        documents, input, invite, list, mongo, start, start_with, tenant_views, text,
     },
 };
 
@@ -290,6 +290,11 @@ async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
         documents(&mongo, &own_database(&acme), &acme).await,
         movable
     );
+    assert_eq!(
+        collections(&mongo, &own_database(&acme)).await,
+        tenant_views(),
+        "nothing of the platform moves"
+    );
     let left = in_platform(&acme).await;
     assert!(
         left.keys().all(|view| kept.contains_key(view)),
@@ -382,4 +387,52 @@ async fn a_move_of_an_unknown_tenant_is_refused() {
         error.to_string(),
         "there is no tenant nowhere; give its slug or id"
     );
+}
+
+/// The documents of a view in one database, by id.
+async fn stored(database: &Database, view: &str) -> BTreeMap<String, Document> {
+    let found = database.collection::<Document>(view).find(doc! {}).await;
+    let documents: Vec<Document> = found.unwrap().try_collect().await.unwrap();
+    let by_id = documents.into_iter();
+    by_id
+        .map(|document| (text(&json!(document), "/_id"), document))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_restores_every_view_wherever_it_lives() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let schema = Schema::of(&ada).await;
+    create_tenant(&ada, "shared", json!({ "kind": "SHARED" })).await;
+    let own = create_tenant(&ada, "own", json!({ "kind": "OWN" })).await;
+    for slug in ["shared", "own"] {
+        create_everything(&ada.in_tenant(slug), &schema, slug).await;
+    }
+    let mongo = mongo(&backend).await;
+    let platform = mongo.database(PLATFORM);
+    let own = mongo.database(&own_database(&text(&own, "/id")));
+    let mut places: Vec<_> = AreaName::ALL
+        .iter()
+        .flat_map(|area| area.views())
+        // Mails are being sent meanwhile.
+        .filter(|(view, _)| *view != "email")
+        .map(|(view, _)| (&platform, *view))
+        .collect();
+    places.extend(tenant_views().into_iter().map(|view| (&own, view)));
+    let mut before = Vec::new();
+    for (database, view) in &places {
+        let documents = stored(database, view).await;
+        assert!(!documents.is_empty(), "{view} in {}", database.name());
+        before.push(documents);
+        let collection = database.collection::<Document>(view);
+        collection.drop().await.unwrap();
+    }
+    let (nats, mongo) = config(&backend);
+    let rebuilt = workers::rebuild_views(&nats, &mongo, AreaName::ALL, |_, _, _| {});
+    rebuilt.await.unwrap();
+    for ((database, view), before) in places.iter().zip(before) {
+        let after = stored(database, view).await;
+        assert_eq!(after, before, "{view} in {}", database.name());
+    }
 }

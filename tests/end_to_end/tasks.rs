@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::support::{Browser, DELETE_PROJECT, Team, create_project, input, share, text};
+use crate::support::{Browser, DELETE_PROJECT, MISSING, Team, create_project, input, share, text};
 
 const CREATE: &str = "
     mutation($input: CreateTaskInput!) {
@@ -144,6 +144,31 @@ fn the_tasks_of_a_project_are_listed_by_pages_the_oldest_first() {
         let second = world.guest.data(LIST, page).await["tasks"].clone();
         assert_eq!(second["nodes"], json!([{ "title": "Polish it" }]));
         assert_eq!(second["pageInfo"]["hasNextPage"], false);
+    });
+}
+
+#[test]
+fn a_change_at_an_older_revision_of_a_task_is_a_conflict() {
+    with_task(async |world| {
+        world.member.data(UPDATE, world.finish()).await;
+        let mut stale = world.delete();
+        stale["input"]["revision"] = json!(1);
+        assert_eq!(world.member.code(DELETE, stale).await, "CONFLICT");
+    });
+}
+
+#[test]
+fn a_task_needs_a_project_of_its_tenant() {
+    with_task(async |world| {
+        world.owner.create_tenant("other").await;
+        let foreign = create_project(&world.owner.in_tenant("other"), "Probe").await;
+        for project in [MISSING, &foreign] {
+            let task = input(json!({ "project": project, "title": "Oil it" }));
+            let created = world.owner.code(CREATE, task).await;
+            assert_eq!(created, "NOT_FOUND", "{project}");
+            let listed = world.owner.code(LIST, json!({ "project": project })).await;
+            assert_eq!(listed, "NOT_FOUND", "{project}");
+        }
     });
 }
 

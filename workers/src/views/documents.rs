@@ -132,14 +132,17 @@ impl<V: View> Views<V> {
         commits: &Commits<V>,
     ) -> anyhow::Result<Vec<(Key<V>, i64)>> {
         let collection = self.collection_at(location).await?;
+        // Also those that an earlier round has written.
+        let mut written = HashMap::new();
         for _ in 0..MAX_RACES {
             let stored = stored(&collection, commits).await?;
             let writes = self.folded(&stored, commits).await?;
+            let documents = writes.iter().map(|(_, document)| document);
+            written.extend(
+                documents.map(|document| ((document.tenant, document.id), document.revision)),
+            );
             if self.write(location, &writes).await? {
-                let written = writes.into_iter().map(|(_, document)| document);
-                return Ok(written
-                    .map(|document| ((document.tenant, document.id), document.revision))
-                    .collect());
+                return Ok(written.into_iter().collect());
             }
             sleep(RACE_PAUSE).await;
         }

@@ -237,3 +237,16 @@ async fn a_repeated_command_gets_the_same_answer_even_after_a_restart() {
     assert_sound(&commits);
     assert_eq!(commits.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_keeps_an_old_state_decides_on_the_latest_one() {
+    let world = World::start().await;
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    // Each worker soon keeps a name that the other one has changed.
+    for (revision, lastname) in (2..=41).zip(["Byron", "King"].into_iter().cycle()) {
+        let rename = rename(lastname);
+        let outcome = world.send_to(account, CommandId(id()), &rename).await;
+        assert_eq!(outcome.revision(), Ok(revision), "{lastname}");
+    }
+}

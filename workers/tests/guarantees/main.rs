@@ -11,5 +11,6 @@
 mod commands;
 mod garbage;
 mod kills;
+mod loops;
 mod support;
 mod views;

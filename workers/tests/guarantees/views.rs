@@ -1,10 +1,19 @@
 //! Views that are lost, rebuilt and replayed.
 
-use events_schema::{AreaName, CommandId, CommitSummary};
-use futures_util::future::join_all;
-use mongodb::bson::{Document, doc};
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::support::{COMMANDS_AND_VIEWS, WITHOUT_EFFECTS, World, eventually, id, rename};
+use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Subject, TenantId, account};
+use futures_util::{StreamExt, future::join_all};
+use mongodb::bson::{Document, doc};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{
+    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, eventually, id, register, rename,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_rebuilt_from_the_log_equals_the_one_before() {
@@ -92,6 +101,59 @@ async fn a_view_that_lost_its_documents_is_complete_again_after_the_next_commit(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_workers_that_write_one_document_at_once_the_latest_revision_stays() {
+    let world = World::start().await;
+    let _workers = world.workers::<3>(COMMANDS_AND_VIEWS).await;
+    let emails = (0..40).map(|at| format!("user{at}@example.com"));
+    let accounts = join_all(emails.map(async |email| world.register(&email).await)).await;
+    let announced = world.gateway.subscribe("view.platform.account.*").await;
+    let mut announced = announced.unwrap();
+    // Nothing follows that would mend a document that an older state has overwritten.
+    for round in 0..5 {
+        let updates = accounts
+            .iter()
+            .flat_map(|account| (0..4).map(move |at| (*account, at)));
+        join_all(updates.map(async |(account, at)| {
+            let rename = rename(&format!("{round} {at}"));
+            world.send_to(account, CommandId(id()), &rename).await
+        }))
+        .await;
+        world.views_up_to_date(AreaName::Account).await;
+    }
+    // Also a document that was written before another one lost a race is announced.
+    let mut missing: BTreeSet<_> = accounts.iter().map(ToString::to_string).collect();
+    while !missing.is_empty() {
+        let next = timeout(DEADLINE, announced.next()).await;
+        let next = next.unwrap_or_else(|_| panic!("no announcement for {missing:?}"));
+        let next = next.unwrap();
+        if next.payload == "21" {
+            missing.remove(next.subject.rsplit('.').next().unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_written_revision_of_a_document_is_announced() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = id();
+    let subject = Subject::of_view::<account::View>(TenantId::Platform, account);
+    let announced = world.gateway.subscribe(subject.to_string()).await;
+    let mut announced = announced.unwrap();
+    let mut next = async || {
+        let next = timeout(DEADLINE, announced.next()).await;
+        String::from_utf8(next.unwrap().unwrap().payload.to_vec()).unwrap()
+    };
+    let commands = [register("ada@example.com"), rename("Byron"), rename("King")];
+    for (revision, command) in (1..).zip(commands) {
+        world
+            .send_to(AccountId(account), CommandId(id()), &command)
+            .await;
+        assert_eq!(next().await, revision.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_of_the_whole_log_changes_nothing() {
     let world = World::start().await;
     let _worker = world.workers::<2>(WITHOUT_EFFECTS).await;
@@ -157,4 +219,39 @@ async fn a_replay_of_the_whole_log_changes_nothing() {
     );
     assert_eq!(after, before);
     assert_eq!(world.dead().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_rebuilt_while_commits_come_in_misses_none() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let mut registered = 0;
+    for _ in 0..8 {
+        let mut rebuild = world.process(&["rebuild-views", "--areas", "account"]);
+        let mut rebuild = rebuild.kill_on_drop(true).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(rebuild.id().unwrap()).unwrap());
+        // Commits fall between any two steps: the rebuild stands still until one is shown, then runs
+        // on for a different time.
+        for pause_ms in (0..20).cycle() {
+            if let Some(status) = rebuild.try_wait().unwrap() {
+                assert!(status.success());
+                break;
+            }
+            kill(pid, Signal::SIGSTOP).unwrap();
+            registered += 1;
+            let account = world
+                .register(&format!("user{registered}@example.com"))
+                .await;
+            eventually("the account", || async {
+                let shown = doc! { "_id": account.to_string() };
+                let accounts = world.views.collection::<Document>("account");
+                accounts.find_one(shown).await.unwrap().is_some()
+            })
+            .await;
+            kill(pid, Signal::SIGCONT).unwrap();
+            sleep(Duration::from_millis(pause_ms)).await;
+        }
+        // The next rebuild would mend it.
+        world.views_up_to_date(AreaName::Account).await;
+    }
 }

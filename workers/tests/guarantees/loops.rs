@@ -1,0 +1,49 @@
+//! Which loops a worker runs.
+
+use std::collections::BTreeSet;
+
+use events_schema::AreaName;
+use futures_util::TryStreamExt;
+
+use crate::support::{World, eventually};
+
+/// The consumers of both streams; none before a worker has created the streams.
+async fn consumers(world: &World) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for stream in ["COMMANDS", "EVENTS"] {
+        let Ok(stream) = world.operator.get_stream(stream).await else {
+            continue;
+        };
+        names.extend(
+            stream
+                .consumer_names()
+                .try_collect::<Vec<_>>()
+                .await
+                .unwrap(),
+        );
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_runs_the_configured_loops_only() {
+    let world = World::start().await;
+    let areas = AreaName::ALL.iter();
+    let commands = areas.clone().map(|area| format!("commands_{area}"));
+    let views = areas.flat_map(|area| area.views());
+    let views = views.map(|(name, _)| format!("views_{name}"));
+    let mut expected = BTreeSet::new();
+    let mut workers = Vec::new();
+    for (loops, started) in [
+        ("commands", commands.collect::<Vec<_>>()),
+        ("views", views.collect()),
+    ] {
+        workers.push(world.spawn_worker(&["--loops", loops]));
+        expected.extend(started);
+        eventually(loops, || async {
+            consumers(&world).await.is_superset(&expected)
+        })
+        .await;
+        assert_eq!(consumers(&world).await, expected);
+    }
+}
