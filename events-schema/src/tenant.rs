@@ -1,7 +1,7 @@
 //! Tenants: organizations whose data is kept apart. A tenant's commits are in its own log. Its view
 //! belongs to the platform, since it is read before the tenant of a request is known.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +84,9 @@ pub enum Command {
     },
     /// Begin a move: write the views to a second place, too.
     BeginMove { to: Placement },
-    /// Finish the move: read the views from the second place from now on.
+    /// Read the views from the second place from now on, but write both.
+    SwitchMove,
+    /// Finish the move: write the views to the place only from which they are read.
     FinishMove,
     /// Abandon the move: keep the views where they are.
     AbandonMove,
@@ -118,7 +120,9 @@ pub enum Event {
     Deleted,
     /// The views are written to a second place, too.
     MoveBegun { to: Placement },
-    /// The views are read from the second place.
+    /// The views are read from the second place, and still written to both.
+    MoveSwitched,
+    /// The views are read from the second place and written to it only.
     MoveFinished,
     /// The views stay where they were.
     MoveAbandoned,
@@ -141,6 +145,9 @@ pub struct View {
     /// Where the views are also written while they move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<Placement>,
+    /// Where the views are still written after a move, for requests that began before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<Placement>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -184,6 +191,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             settings: Settings::new(),
             placement: placement.clone(),
             moving_to: None,
+            moved_from: None,
             created_at: at,
             updated_at: at,
         });
@@ -202,7 +210,14 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         }
         Event::Deleted => return None,
         Event::MoveBegun { to } => view.moving_to = Some(to.clone()),
+        Event::MoveSwitched => {
+            if let Some(placement) = view.moving_to.take() {
+                view.moved_from = Some(mem::replace(&mut view.placement, placement));
+            }
+        }
         Event::MoveFinished => {
+            view.moved_from = None;
+            // Moves of earlier releases have no switch.
             if let Some(placement) = view.moving_to.take() {
                 view.placement = placement;
             }
@@ -233,9 +248,10 @@ mod tests {
     fn begun() -> (i64, Event) {
         (20, Event::MoveBegun { to: OWN_DATABASE })
     }
-    fn placements(events: Vec<(i64, Event)>) -> (Placement, Option<Placement>) {
+    /// Where the views are read from; where they are moving to; where they have moved from.
+    fn placements(events: Vec<(i64, Event)>) -> (Placement, Option<Placement>, Option<Placement>) {
         let shown: View = fold(events).unwrap();
-        (shown.placement, shown.moving_to)
+        (shown.placement, shown.moving_to, shown.moved_from)
     }
 
     #[test]
@@ -257,6 +273,7 @@ mod tests {
             settings,
             placement: Placement::Shared,
             moving_to: None,
+            moved_from: None,
             created_at: Time(10),
             updated_at: Time(20),
         };
@@ -269,10 +286,16 @@ mod tests {
     fn a_tenant_is_read_in_one_place_while_it_moves_to_another() {
         let shared = Placement::Shared;
         let moving = placements(vec![created(), begun()]);
-        assert_eq!(moving, (shared.clone(), Some(OWN_DATABASE)));
-        let moved = placements(vec![created(), begun(), (30, Event::MoveFinished)]);
-        assert_eq!(moved, (OWN_DATABASE, None));
+        assert_eq!(moving, (shared.clone(), Some(OWN_DATABASE), None));
+        let switched = vec![created(), begun(), (30, Event::MoveSwitched)];
+        let expected = (OWN_DATABASE, None, Some(shared.clone()));
+        assert_eq!(placements(switched.clone()), expected);
+        let earlier = vec![created(), begun()];
+        for before in [switched, earlier] {
+            let finished = [before, vec![(40, Event::MoveFinished)]].concat();
+            assert_eq!(placements(finished), (OWN_DATABASE, None, None));
+        }
         let abandoned = placements(vec![created(), begun(), (30, Event::MoveAbandoned)]);
-        assert_eq!(abandoned, (shared, None));
+        assert_eq!(abandoned, (shared, None, None));
     }
 }

@@ -361,6 +361,48 @@ async fn a_tenant_is_complete_at_every_moment_of_a_move() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_old_place_is_written_while_requests_may_still_read_it() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let acme = text(&ada.create_tenant("acme").await, "/id");
+    let ada = ada.in_tenant(&acme);
+    let dropping = AtomicBool::new(false);
+    let move_it = async {
+        let (nats, mongo) = config(&backend);
+        let to = Placement::Database { host: None };
+        let moved = workers::move_tenant(&nats, &mongo, "acme", to, |step| {
+            dropping.fetch_or(step == "dropping the old place", Ordering::SeqCst);
+        });
+        moved.await.unwrap();
+    };
+    let use_it = async {
+        let platform = mongo(&backend).await.database(PLATFORM);
+        let is_read_there = doc! { "_id": &acme, "view.placement.type": "database" };
+        let tenants = platform.collection::<Document>("tenant");
+        while tenants
+            .find_one(is_read_there.clone())
+            .await
+            .unwrap()
+            .is_none()
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let project = doc! { "_id": create_project(&ada, "Rocket").await };
+        let projects = platform.collection::<Document>("project");
+        while projects.find_one(project.clone()).await.unwrap().is_none() {
+            assert!(
+                !dropping.load(Ordering::SeqCst),
+                "the old place misses a project"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::join!(move_it, use_it);
+    let left = documents(&mongo(&backend).await, PLATFORM, &acme).await;
+    assert!(!left.contains_key("project"), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_move_by_a_program_that_does_not_know_a_view_is_refused() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;

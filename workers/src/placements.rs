@@ -117,8 +117,8 @@ impl Placements {
 
     /// Returns where a tenant's views are written.
     fn written(&self, key: TenantKey, view: &tenant::View) -> Vec<Location> {
-        let placements = [Some(&view.placement), view.moving_to.as_ref()];
-        let placements = placements.into_iter().flatten();
+        let (from, to) = (view.moved_from.as_ref(), view.moving_to.as_ref());
+        let placements = [Some(&view.placement), from, to].into_iter().flatten();
         placements
             .map(|placement| self.location(placement, TenantId::Tenant(key)))
             .collect()

@@ -4,6 +4,8 @@
 //! A slug is a claim. The commit that gives a tenant its slug also takes the claim, and the commit
 //! that replaces the slug releases it.
 
+use std::mem;
+
 use events_schema::{
     Claim, Name, Placement, Reject, RejectionKind, Slug, Time,
     tenant::{Area, Command, Event, MAX_SETTINGS, Settings},
@@ -32,6 +34,7 @@ pub struct Open {
     settings: Settings,
     placement: Placement,
     moving_to: Option<Placement>,
+    moved_from: Option<Placement>,
 }
 
 /// Why a command to a tenant is rejected.
@@ -80,6 +83,7 @@ impl Aggregate for Tenant {
             Command::Update { slug, .. } => slug.iter().map(Claim::slug).collect(),
             Command::Delete { .. }
             | Command::BeginMove { .. }
+            | Command::SwitchMove
             | Command::FinishMove
             | Command::AbandonMove => Vec::new(),
         }
@@ -134,12 +138,22 @@ impl Aggregate for Tenant {
                     settings: Settings::new(),
                     placement: placement.clone(),
                     moving_to: None,
+                    moved_from: None,
                 });
             }
             (_, Event::Deleted) => *self = Self::Deleted,
             (Self::Open(open), event) => open.evolve(event),
             (Self::Absent | Self::Deleted, _) => {}
         }
+    }
+}
+
+/// Returns the event if it changes anything.
+fn when(is_change: bool, event: Event) -> Decision<Event> {
+    if is_change {
+        Decision::events(vec![event])
+    } else {
+        Decision::unchanged()
     }
 }
 
@@ -164,8 +178,12 @@ impl Open {
             } => self.update(name.as_ref(), slug.as_ref(), settings.as_ref(), facts),
             Command::Delete { slug } => self.delete(slug),
             Command::BeginMove { to } => self.begin_move(to).map(Decision::events),
-            Command::FinishMove => Ok(self.end_move(Event::MoveFinished)),
-            Command::AbandonMove => Ok(self.end_move(Event::MoveAbandoned)),
+            Command::SwitchMove => Ok(when(self.moving_to.is_some(), Event::MoveSwitched)),
+            Command::FinishMove => Ok(when(
+                self.moving_to.is_some() || self.moved_from.is_some(),
+                Event::MoveFinished,
+            )),
+            Command::AbandonMove => Ok(when(self.moving_to.is_some(), Event::MoveAbandoned)),
         }
     }
 
@@ -213,15 +231,8 @@ impl Open {
             Some(target) if target != to => Err(Rejection::Moving),
             Some(_) => Ok(Vec::new()),
             None if self.placement == *to => Ok(Vec::new()),
+            None if self.moved_from.is_some() => Err(Rejection::Moving),
             None => Ok(vec![Event::MoveBegun { to: to.clone() }]),
-        }
-    }
-
-    fn end_move(&self, end: Event) -> Decision<Event> {
-        if self.moving_to.is_some() {
-            Decision::events(vec![end])
-        } else {
-            Decision::unchanged()
         }
     }
 
@@ -238,7 +249,14 @@ impl Open {
                 self.settings = settings.clone();
             }
             Event::MoveBegun { to } => self.moving_to = Some(to.clone()),
+            Event::MoveSwitched => {
+                if let Some(placement) = self.moving_to.take() {
+                    self.moved_from = Some(mem::replace(&mut self.placement, placement));
+                }
+            }
             Event::MoveFinished => {
+                self.moved_from = None;
+                // Moves of earlier releases have no switch.
                 if let Some(placement) = self.moving_to.take() {
                     self.placement = placement;
                 }

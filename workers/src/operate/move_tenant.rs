@@ -2,9 +2,9 @@
 //!
 //! Writers come first: after `BeginMove` every view worker writes both places. Once no worker can
 //! believe that the old place is the only one, the new one is filled from the log and compared.
-//! Then readers change with one commit. The old documents are dropped when no request can still
-//! read them. At every moment the place that is read is complete. The next run continues an
-//! interrupted one.
+//! Then readers change with one commit. Writers write both places until no request can still read
+//! the old one; only then it is dropped. At every moment the place that is read is complete. The
+//! next run continues an interrupted one.
 
 use std::time::{Duration, SystemTime};
 
@@ -67,12 +67,18 @@ pub async fn move_tenant(
         tenant: key,
         views,
     };
-    let target = view.moving_to.as_ref();
+    let target = match (&view.moving_to, &view.moved_from) {
+        (None, Some(_)) => Some(&view.placement),
+        (target, _) => target.as_ref(),
+    };
     ensure!(
         target.is_none_or(|target| *target == to),
         "the tenant is moving to another place; finish that move first"
     );
     if view.placement == to {
+        if let Some(from) = &view.moved_from {
+            return mover.finish(from, &progress).await;
+        }
         progress("the tenant is there already");
         return Ok(());
     }
@@ -120,11 +126,25 @@ impl Mover {
         }
 
         progress("reading from the new place from now on");
-        let finish = tenant::Command::FinishMove;
-        self.send(finish, |view| view.placement == *to).await?;
+        let switch = tenant::Command::SwitchMove;
+        self.send(switch, |view| view.placement == *to).await?;
+        self.finish(from, progress).await
+    }
+
+    /// Stops writing to the old place, once no request can still read it, and drops it.
+    async fn finish(
+        &self,
+        from: &Placement,
+        progress: &(impl Fn(&str) + Send + Sync),
+    ) -> anyhow::Result<()> {
         sleep(READERS_DONE).await;
+        progress("writing to the new place only from now on");
+        let finish = tenant::Command::FinishMove;
+        self.send(finish, |view| view.moved_from.is_none()).await?;
+        sleep(WRITERS_DONE).await;
 
         progress("dropping the old place");
+        let old = self.placements.location(from, self.tenant_id());
         self.drop(&old).await?;
         progress("moved");
         Ok(())

@@ -35,6 +35,7 @@ fn founder(commit: &Commit<Area>, event: &Event) -> Option<Consequence<member::A
         Event::Updated { .. }
         | Event::Deleted
         | Event::MoveBegun { .. }
+        | Event::MoveSwitched
         | Event::MoveFinished
         | Event::MoveAbandoned => None,
     }

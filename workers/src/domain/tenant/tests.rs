@@ -88,6 +88,9 @@ fn deleted() -> Given<Tenant> {
 fn moving() -> Given<Tenant> {
     given([created(), move_begun(host("eu"))])
 }
+fn switched() -> Given<Tenant> {
+    moving().and([Event::MoveSwitched])
+}
 
 #[test]
 fn a_tenant_is_created_and_takes_its_slug() {
@@ -177,11 +180,12 @@ fn only_its_present_slug_deletes_a_tenant() {
     renamed.when(delete("acme")).rejects(Rejection::SlugDiffers);
 }
 
-fn commands_to_an_open_tenant() -> [Command; 5] {
+fn commands_to_an_open_tenant() -> [Command; 6] {
     [
         rename("Apex"),
         delete("acme"),
         begin_move(host("eu")),
+        Command::SwitchMove,
         Command::FinishMove,
         Command::AbandonMove,
     ]
@@ -213,8 +217,11 @@ fn beginning_a_move_again_changes_nothing() {
 }
 
 #[test]
-fn a_move_is_finished_or_abandoned() {
+fn a_move_is_switched_and_finished_or_abandoned() {
     moving()
+        .when(Command::SwitchMove)
+        .then([Event::MoveSwitched]);
+    switched()
         .when(Command::FinishMove)
         .then([Event::MoveFinished]);
     moving()
@@ -225,25 +232,48 @@ fn a_move_is_finished_or_abandoned() {
 #[test]
 fn a_moving_tenant_begins_no_other_move() {
     for to in [host("us"), Placement::Shared] {
-        moving().when(begin_move(to)).rejects(Rejection::Moving);
+        let begin = begin_move(to);
+        moving().when(begin.clone()).rejects(Rejection::Moving);
+        switched().when(begin).rejects(Rejection::Moving);
     }
 }
 
 #[test]
 fn a_tenant_does_not_move_to_where_it_is() {
-    let moved = moving().and([Event::MoveFinished]);
+    let moved = switched().and([Event::MoveFinished]);
     let stayed = moving().and([Event::MoveAbandoned]);
-    for (tenant, to) in [(moved, host("eu")), (stayed, Placement::Shared)] {
+    for (tenant, to) in [
+        (switched(), host("eu")),
+        (moved, host("eu")),
+        (stayed, Placement::Shared),
+    ] {
         tenant.when(begin_move(to)).changes_nothing();
     }
 }
 
 #[test]
-fn a_tenant_that_is_not_moving_ends_no_move() {
+fn a_switched_move_is_neither_switched_again_nor_abandoned() {
+    for command in [Command::SwitchMove, Command::AbandonMove] {
+        switched().when(command).changes_nothing();
+    }
+}
+
+#[test]
+fn a_move_of_an_earlier_release_has_no_switch() {
     let moved = moving().and([Event::MoveFinished]);
+    moved.is(switched().and([Event::MoveFinished]).state());
+}
+
+#[test]
+fn a_tenant_that_is_not_moving_ends_no_move() {
+    let moved = switched().and([Event::MoveFinished]);
     let stayed = moving().and([Event::MoveAbandoned]);
     for given in [tenant(), moved, stayed] {
-        for command in [Command::FinishMove, Command::AbandonMove] {
+        for command in [
+            Command::SwitchMove,
+            Command::FinishMove,
+            Command::AbandonMove,
+        ] {
             given.when(command).changes_nothing();
         }
     }
@@ -255,6 +285,7 @@ fn a_later_event_restores_no_tenant() {
         [
             updated("Apex", "apex", settings(1)),
             move_begun(host("eu")),
+            Event::MoveSwitched,
             Event::MoveFinished,
             Event::MoveAbandoned,
         ]
