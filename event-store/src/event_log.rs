@@ -183,9 +183,7 @@ impl EventLog {
         let request = self.client.request(stream_info(EVENTS), Bytes::new());
         let answer = timeout(ANSWER_TIMEOUT, request).await;
         let answer = answer.context("the log does not answer")?;
-        let info: Value = serde_json::from_slice(&answer?.payload)?;
-        let last = info.pointer("/state/last_seq").and_then(Value::as_u64);
-        last.context("the state of the log has no last sequence")
+        last_sequence(&answer?.payload)
     }
 
     /// Returns the last message on a subject, as the leader knows it.
@@ -212,7 +210,18 @@ impl EventLog {
     /// If there is no message, or if it is unknown whether the messages are stored. A caller that
     /// retries finds them in the history.
     pub async fn append(&self, messages: &[Append], trace: &HeaderMap) -> anyhow::Result<Appended> {
-        let (last, before) = messages
+        let traced = messages
+            .iter()
+            .map(|append| (append.clone(), trace.clone()));
+        self.append_traced(&Vec::from_iter(traced)).await
+    }
+
+    /// Appends all messages or none, each within its own trace.
+    pub(crate) async fn append_traced(
+        &self,
+        messages: &[(Append, HeaderMap)],
+    ) -> anyhow::Result<Appended> {
+        let ((last, trace), before) = messages
             .split_last()
             .context("there is nothing to append")?;
         // A new name for each attempt: an unfinished batch would block another one with its name.
@@ -221,7 +230,7 @@ impl EventLog {
         } else {
             Some(random_id()?.to_string())
         };
-        for (position, message) in (1..).zip(before) {
+        for (position, (message, trace)) in (1..).zip(before) {
             let headers = guarded(message, trace, batch.as_deref(), position);
             let (subject, payload) = (message.subject.clone(), message.payload.clone());
             self.client
@@ -281,6 +290,25 @@ impl EventLog {
     }
 }
 
+/// Reads the last sequence in a stream's answer about its state.
+///
+/// # Errors
+/// If the stream does not answer with its state.
+pub fn last_sequence(info: &[u8]) -> anyhow::Result<u64> {
+    let info: Value = serde_json::from_slice(info).context("reading the state of a stream")?;
+    let last = info.pointer("/state/last_seq").and_then(Value::as_u64);
+    last.context("the state of a stream has no last sequence")
+}
+
+/// Reads the sequence of a message that a stream has stored.
+///
+/// # Errors
+/// If the message does not come from a stream.
+pub fn sequence_of(message: &async_nats::Message) -> anyhow::Result<u64> {
+    let sequence = header(message, NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok());
+    sequence.context("a message of a stream has no sequence")
+}
+
 fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: usize) -> HeaderMap {
     let mut headers = trace.clone();
     headers.insert(
@@ -300,10 +328,9 @@ fn header<'m>(message: &'m async_nats::Message, name: &str) -> Option<&'m str> {
 }
 
 fn stored(message: &async_nats::Message) -> anyhow::Result<Stored> {
-    let sequence = header(message, NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok());
     let subject = header(message, NATS_SUBJECT.as_ref());
     Ok(Stored {
-        sequence: sequence.context("a message of the log has no sequence")?,
+        sequence: sequence_of(message)?,
         subject: subject
             .context("a message of the log has no subject")?
             .to_owned(),

@@ -1,19 +1,28 @@
 //! The MongoDB hosts that hold views: the platform's, and those of tenants with a database of their
 //! own. One connection pool per host, however many tenants.
+//!
+//! Every operation runs to its end in a task of its own, also when its caller has gone: a dropped
+//! operation of the driver stays in the queue of its pool, and a few dozen of them stop the pool
+//! for many seconds. A permit for each connection keeps that queue empty.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use events_schema::{HostName, Placement, TenantId};
 use mongodb::{
-    Client, Database,
+    Client,
+    error::Result as MongoResult,
     options::{ClientOptions, ReadConcern},
 };
+use tokio::sync::Semaphore;
 
 use crate::MongoOptions;
 
 /// How long to look for a primary and to connect to it. An election takes less.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Connections to one host, and operations at once, unless the URL sets `maxPoolSize`: a process
+/// of two cores keeps no more of them busy.
+const POOL_SIZE: u32 = 32;
 
 /// A database on a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +36,23 @@ pub struct Location {
 /// All configured MongoDB hosts.
 #[derive(Clone, Debug)]
 pub struct Mongo {
-    platform: Database,
-    hosts: HashMap<HostName, Client>,
+    platform: Host,
+    platform_database: String,
+    hosts: HashMap<HostName, Host>,
+}
+
+/// A host, with a permit for each connection of its pool.
+#[derive(Clone, Debug)]
+struct Host {
+    client: Client,
+    permits: Arc<Semaphore>,
+}
+
+/// A database whose operations run to their end.
+#[derive(Clone, Debug)]
+pub struct Database {
+    database: mongodb::Database,
+    permits: Arc<Semaphore>,
 }
 
 impl Mongo {
@@ -38,36 +62,37 @@ impl Mongo {
     /// # Errors
     /// If a URL is malformed.
     pub async fn connect(options: &MongoOptions, app_name: &str) -> anyhow::Result<Self> {
-        let platform = client(&options.mongo_url, app_name).await;
+        let platform = Host::new(&options.mongo_url, app_name).await;
         let platform = platform.context("UB_MONGO_URL")?;
         let mut hosts = HashMap::new();
         for (name, url) in &options.mongo_hosts {
-            let host = client(url, app_name).await;
+            let host = Host::new(url, app_name).await;
             let host = host.with_context(|| format!("UB_MONGO_HOSTS, {name}"))?;
             hosts.insert(name.clone(), host);
         }
         Ok(Self {
-            platform: platform.database(&options.mongo_database),
+            platform,
+            platform_database: options.mongo_database.clone(),
             hosts,
         })
     }
 
     /// Returns the platform's database.
-    pub fn platform(&self) -> &Database {
-        &self.platform
+    pub fn platform(&self) -> Database {
+        self.platform.database(&self.platform_database)
     }
 
     /// Returns the location of the platform's database.
     pub fn platform_location(&self) -> Location {
         Location {
             host: None,
-            database: self.platform.name().to_owned(),
+            database: self.platform_database.clone(),
         }
     }
 
     /// Returns the location of a tenant's views.
     pub fn location(&self, placement: &Placement, tenant: TenantId) -> Location {
-        let (host, database) = placement.database(self.platform.name(), tenant);
+        let (host, database) = placement.database(&self.platform_database, tenant);
         Location {
             host: host.cloned(),
             database,
@@ -79,27 +104,75 @@ impl Mongo {
     /// # Errors
     /// If the host is not configured here.
     pub fn database(&self, location: &Location) -> anyhow::Result<Database> {
-        let client = match &location.host {
-            None => self.platform.client(),
+        let host = match &location.host {
+            None => &self.platform,
             Some(name) => self.hosts.get(name).with_context(|| {
                 format!("the MongoDB host {name} is not configured; add it to UB_MONGO_HOSTS")
             })?,
         };
-        Ok(client.database(&location.database))
+        Ok(host.database(&location.database))
     }
 }
 
-async fn client(url: &str, app_name: &str) -> anyhow::Result<Client> {
-    let options = ClientOptions::parse(url).await;
-    let mut options = options.context("reading the URL of MongoDB")?;
-    options.app_name = Some(app_name.to_owned());
-    options.server_selection_timeout = Some(SERVER_TIMEOUT);
-    options.connect_timeout = Some(SERVER_TIMEOUT);
-    // An election must not undo what was read.
-    options.read_concern = Some(ReadConcern::majority());
-    // Reads go to the primary, whatever the URL says: a client must see what it has written.
-    options.selection_criteria = None;
-    Client::with_options(options).context("preparing the connection to MongoDB")
+impl Host {
+    async fn new(url: &str, app_name: &str) -> anyhow::Result<Self> {
+        let options = ClientOptions::parse(url).await;
+        let mut options = options.context("reading the URL of MongoDB")?;
+        options.app_name = Some(app_name.to_owned());
+        options.server_selection_timeout = Some(SERVER_TIMEOUT);
+        options.connect_timeout = Some(SERVER_TIMEOUT);
+        // All facts come from the log, so an election can undo nothing that a worker does not
+        // write again.
+        options.read_concern = Some(ReadConcern::local());
+        // Reads go to the primary, whatever the URL says: a client must see what it has written.
+        options.selection_criteria = None;
+        // 0 would mean no limit.
+        let pool = options.max_pool_size.filter(|size| *size > 0);
+        let pool = pool.unwrap_or(POOL_SIZE);
+        options.max_pool_size = Some(pool);
+        let client = Client::with_options(options);
+        Ok(Self {
+            client: client.context("preparing the connection to MongoDB")?,
+            permits: Arc::new(Semaphore::new(usize::try_from(pool)?)),
+        })
+    }
+
+    fn database(&self, name: &str) -> Database {
+        Database {
+            database: self.client.database(name),
+            permits: self.permits.clone(),
+        }
+    }
+}
+
+impl Database {
+    /// Returns the database's name.
+    pub fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    /// Runs an operation when a connection is free. A dropped caller leaves the queue; an operation
+    /// that has begun runs to its end.
+    ///
+    /// # Errors
+    /// If the operation fails or panics.
+    pub async fn run<T, F>(
+        &self,
+        operation: impl FnOnce(mongodb::Database) -> F,
+    ) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = MongoResult<T>> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await?;
+        let operation = operation(self.database.clone());
+        let run = async move {
+            let result = operation.await;
+            drop(permit);
+            result
+        };
+        Ok(tokio::spawn(run).await??)
+    }
 }
 
 #[cfg(test)]
@@ -107,10 +180,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn reads_are_durable_and_from_the_primary_whatever_the_url_says() {
-        let url = "mongodb://127.0.0.1/?readPreference=secondary&readConcernLevel=local";
-        let client = client(url, "test").await.unwrap();
-        assert_eq!(client.read_concern(), Some(&ReadConcern::majority()));
-        assert_eq!(client.selection_criteria(), None);
+    async fn reads_are_local_and_from_the_primary_whatever_the_url_says() {
+        let url = "mongodb://127.0.0.1/?readPreference=secondary&readConcernLevel=majority";
+        let host = Host::new(url, "test").await.unwrap();
+        assert_eq!(host.client.read_concern(), Some(&ReadConcern::local()));
+        assert_eq!(host.client.selection_criteria(), None);
     }
 }

@@ -5,7 +5,8 @@
 //! evt.<tenant>.<area>.<id>        the commits of one aggregate      EVENTS
 //! clm.<tenant>.<kind>.<hash>      the holder of a unique name       EVENTS
 //! dead.<loop>.<tenant>.<area>     messages that were not handled    DEAD
-//! view.<tenant>.<view>.<id>       a view document has changed       core NATS, no stream
+//! view.<tenant>.<view>.<id>       a changed view document           VIEWS
+//! changed.view.…                  the same, once it is stored       –
 //! ```
 
 use std::fmt;
@@ -16,6 +17,10 @@ use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, View};
 pub const COMMANDS: &str = "COMMANDS";
 /// The stream of commits and claims: the record, kept for ever.
 pub const EVENTS: &str = "EVENTS";
+/// The stream of changed view documents, kept for a minute.
+pub const VIEWS: &str = "VIEWS";
+/// What the stream of changed view documents puts before their subjects when it has stored them.
+pub const CHANGED: &str = "changed.";
 /// The stream of messages that could not be handled.
 pub const DEAD: &str = "DEAD";
 
@@ -56,7 +61,7 @@ pub enum Subject {
         /// The hash of the name.
         hash: Id,
     },
-    /// Announces that a view document has reached a revision.
+    /// Announces a view document that has reached a new revision.
     View {
         tenant: TenantId,
         /// [`View::NAME`].
@@ -149,6 +154,16 @@ pub fn of_commands_stream() -> Vec<String> {
     areas.map(commands_of).collect()
 }
 
+/// Returns the subjects of VIEWS.
+pub fn of_views_stream() -> Vec<String> {
+    vec!["view.*.*.*".to_owned()]
+}
+
+/// Returns the filter for all changed view documents, as their stream sends them on.
+pub fn changed_views() -> String {
+    format!("{CHANGED}>")
+}
+
 /// Returns the subjects of DEAD.
 pub fn of_dead_stream() -> Vec<String> {
     vec!["dead.*.*.*".to_owned()]
@@ -182,11 +197,6 @@ pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
 /// Returns the filter for all commits of one tenant.
 pub fn events_of_tenant(tenant: TenantId) -> String {
     format!("evt.{tenant}.*.*")
-}
-
-/// Returns the filter for all announcements of changed views of one tenant.
-pub fn views_of_tenant(tenant: TenantId) -> String {
-    format!("view.{tenant}.>")
 }
 
 /// Returns the subject of requests that read a stream directly, from any replica.

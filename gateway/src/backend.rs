@@ -2,5 +2,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod filter;
+mod follow;
 pub(crate) mod log;
+mod memory;
 pub(crate) mod views;

@@ -10,6 +10,7 @@ mod area_name;
 mod audit;
 mod connection;
 mod cursor;
+mod documents;
 mod enums;
 pub(crate) mod errors;
 mod extension;
@@ -41,6 +42,7 @@ use async_graphql::{
 use futures_util::{Stream, StreamExt};
 
 use self::{
+    documents::Documents,
     enums::Enums,
     extension::{Extensions, FieldErrors},
     feed::SubscriptionRoot,
@@ -106,6 +108,7 @@ type Schema = async_graphql::Schema<Query, Mutation, SubscriptionRoot>;
 #[derive(Clone)]
 pub(crate) struct Api {
     schema: Schema,
+    documents: Arc<Documents>,
     enums: Arc<Enums>,
     use_cases: Arc<UseCases>,
     is_production: bool,
@@ -145,6 +148,7 @@ impl Api {
         };
         Ok(Self {
             schema: schema.finish(),
+            documents: Arc::new(Documents::new()),
             enums: Arc::new(Enums::of(&sdl)?),
             use_cases,
             is_production,
@@ -161,7 +165,7 @@ impl Api {
         operation_name: Option<String>,
         variables: Variables,
     ) -> Result<Prepared, ServerError> {
-        let document = limits::parse(&query)?;
+        let document = self.documents.parse(&query)?;
         self.enums.check(&document, &variables)?;
         let shape = Shape::of(&document, operation_name.as_deref());
         let is_subscription = is_subscription(&document.operations);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use event_store::{EventLog, Mongo, Role};
+use event_store::{CommandSender, EventLog, Mongo, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -85,8 +85,9 @@ async fn app(
 ) -> anyhow::Result<Router> {
     let nats = event_store::connect(&config.nats, Role::Gateway).await?;
     let mongo = Mongo::connect(&config.mongo, "gateway").await?;
-    let views = Views::new(mongo, nats.clone());
-    let commands = Commands::new(nats.clone(), config.command_timeout());
+    let views = Views::start(mongo, nats.clone(), closing.clone());
+    let sender = CommandSender::start(nats.clone()).await?;
+    let commands = Commands::new(sender, config.command_timeout());
     let token_uses = TokenUses::new(jetstream(nats.clone()));
     let uses = Uses::new(commands.clone(), token_uses.clone(), config.secret.clone());
     let permissions = PermissionCache::new();

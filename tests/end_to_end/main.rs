@@ -11,6 +11,7 @@ mod access_tokens;
 mod audit;
 mod cargo_dev;
 mod errors;
+mod faults;
 mod feed;
 mod hostile;
 mod invitations;

@@ -1,21 +1,30 @@
-//! Where views are written. A tenant's placement is read from its view each time, so that a move
-//! takes effect at once.
+//! Where views are written. A tenant's placement is read from its view, and kept for a second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
-use event_store::{Location, Mongo, MongoOptions};
+use event_store::{Database, Location, Mongo, MongoOptions};
 use events_schema::{Document, TenantId, TenantKey, View as _, tenant};
 use futures_util::TryStreamExt;
-use mongodb::{
-    Database,
-    bson::{Bson, doc},
-};
+use lru::LruCache;
+use mongodb::bson::{Bson, doc};
+
+/// How long a placement may be used after it was read. A move waits for it.
+pub const KEPT_FOR: Duration = Duration::from_secs(1);
+/// Placements that are kept.
+const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Finds the databases that hold the views of tenants.
 #[derive(Clone, Debug)]
 pub struct Placements {
     mongo: Mongo,
+    /// Where each tenant's views are written, and when that was read.
+    kept: Arc<Mutex<LruCache<TenantKey, (Instant, Vec<Location>)>>>,
 }
 
 impl Placements {
@@ -25,14 +34,21 @@ impl Placements {
     /// If the platform's host cannot be reached or is not a replica set.
     pub async fn connect(options: &MongoOptions) -> anyhow::Result<Self> {
         let mongo = Mongo::connect(options, "workers").await?;
-        let hello = mongo.platform().run_command(doc! { "hello": 1 }).await;
-        let hello = hello.context("MongoDB cannot be reached; check UB_MONGO_URL")?;
+        let platform = mongo.platform();
+        let hello =
+            platform.run(|platform| async move { platform.run_command(doc! { "hello": 1 }).await });
+        let hello = hello
+            .await
+            .context("MongoDB cannot be reached; check UB_MONGO_URL")?;
         ensure!(
             hello.contains_key("setName"),
             "MongoDB must run as a replica set (one member is enough), or its majority writes are \
              not durable"
         );
-        Ok(Self { mongo })
+        Ok(Self {
+            mongo,
+            kept: Arc::new(Mutex::new(LruCache::new(KEPT))),
+        })
     }
 
     pub fn platform(&self) -> Location {
@@ -53,7 +69,7 @@ impl Placements {
     }
 
     /// Returns where each tenant's views are written: two locations while they move, none after the
-    /// tenant is deleted.
+    /// tenant is deleted. The answer is at most [`KEPT_FOR`] old.
     ///
     /// # Errors
     /// If a tenant's own view is not written yet. A retry finds it.
@@ -61,30 +77,45 @@ impl Placements {
         &self,
         tenants: BTreeSet<TenantId>,
     ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
-        let ids = tenants.iter().filter_map(|tenant| match tenant {
-            TenantId::Platform => None,
-            TenantId::Tenant(key) => Some(key.to_string()),
-        });
-        let ids: Vec<String> = ids.collect();
-        let mut found = HashMap::new();
-        if !ids.is_empty() {
-            found.extend(self.tenants(doc! { "_id": { "$in": ids } }).await?);
-        }
-        let mut locations = BTreeMap::new();
+        let (mut locations, mut unknown) = (BTreeMap::new(), Vec::new());
         for tenant in tenants {
-            let of_tenant = match tenant {
-                TenantId::Platform => vec![self.platform()],
-                TenantId::Tenant(key) => {
-                    let view = found.get(&key);
-                    let view = view.with_context(|| format!("tenant {key} has no view yet"))?;
-                    view.iter()
-                        .flat_map(|view| self.written(key, view))
-                        .collect()
+            match tenant {
+                TenantId::Platform => {
+                    locations.insert(tenant, vec![self.platform()]);
                 }
-            };
-            locations.insert(tenant, of_tenant);
+                TenantId::Tenant(key) => match self.kept(key) {
+                    Some(kept) => {
+                        locations.insert(tenant, kept);
+                    }
+                    None => unknown.push(key),
+                },
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(locations);
+        }
+        let read_at = Instant::now();
+        let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        let found = self.tenants(doc! { "_id": { "$in": ids } }).await?;
+        let mut found = HashMap::<TenantKey, Option<tenant::View>>::from_iter(found);
+        for key in unknown {
+            let view = found.remove(&key);
+            let view = view.with_context(|| format!("tenant {key} has no view yet"))?;
+            let written: Vec<Location> = view
+                .iter()
+                .flat_map(|view| self.written(key, view))
+                .collect();
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.put(key, (read_at, written.clone()));
+            locations.insert(TenantId::Tenant(key), written);
         }
         Ok(locations)
+    }
+
+    fn kept(&self, tenant: TenantKey) -> Option<Vec<Location>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read_at, locations) = kept.get(&tenant)?;
+        (read_at.elapsed() < KEPT_FOR).then(|| locations.clone())
     }
 
     /// Returns every location that holds views.
@@ -109,10 +140,13 @@ impl Placements {
         filter: mongodb::bson::Document,
     ) -> anyhow::Result<Vec<(TenantKey, Option<tenant::View>)>> {
         let platform = self.mongo.platform();
-        let tenants = platform.collection::<Document<tenant::View>>(tenant::View::NAME);
-        let cursor = tenants.find(filter).await.context("reading tenants")?;
-        let found = cursor.map_ok(|document| (document.id, document.view));
-        found.try_collect().await.context("reading tenants")
+        let found = platform.run(|platform| async move {
+            let tenants = platform.collection::<Document<tenant::View>>(tenant::View::NAME);
+            let found = tenants.find(filter).await?;
+            let found = found.map_ok(|document| (document.id, document.view));
+            found.try_collect().await
+        });
+        found.await.context("reading tenants")
     }
 
     /// Returns where a tenant's views are written.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{Client, jetstream};
-use event_store::Role;
+use event_store::{CommandSender, EventLog, GroupCommit, Role};
 use events_schema::View;
 use tokio::{
     task::JoinSet,
@@ -21,6 +21,7 @@ use crate::{
     placements::Placements,
     reaction::Reaction,
     streams,
+    views::Confirmations,
 };
 
 /// How long work in progress may take after the signal to stop: less than the 30 s that containers
@@ -41,10 +42,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let mut start = Start {
         running: JoinSet::new(),
         config: &config,
+        sender: CommandSender::start(client.clone()).await?,
+        commits: GroupCommit::start(EventLog::new(client.clone())),
         client: client.clone(),
+        confirmations: Confirmations::new(placements.clone()),
         placements,
         shutdown: shutdown.clone(),
     };
+    let context = jetstream::new(client.clone());
+    let keep = streams::keep_transport(context, config.replicas, shutdown.clone());
+    let keep = tokio::spawn(keep);
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);
     }
@@ -60,6 +67,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             tracing::warn!("work is left after {DRAIN:?}; other workers will do it");
         }
     }
+    keep.abort();
     // The last acknowledgements must reach the server. While it is away, a flush would wait for
     // ever.
     if timeout(FLUSH, client.flush()).await.is_err() {
@@ -84,7 +92,10 @@ struct Start<'a> {
     running: JoinSet<anyhow::Result<()>>,
     config: &'a Config,
     client: Client,
+    sender: CommandSender,
+    commits: GroupCommit,
     placements: Placements,
+    confirmations: Confirmations,
     shutdown: CancellationToken,
 }
 
@@ -98,33 +109,35 @@ impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
             let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
+            let commits = self.commits.clone();
             self.running
-                .spawn(loops::command::run::<A>(client, shutdown));
+                .spawn(loops::command::run::<A>(client, commits, shutdown));
         }
     }
 
     fn view<V: View>(&mut self) {
         if self.runs(Loop::Views) {
             let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
-            let placements = self.placements.clone();
-            self.running
-                .spawn(loops::view::run::<V>(client, placements, shutdown));
+            let (placements, confirmations) = (self.placements.clone(), self.confirmations.clone());
+            let run = loops::view::run::<V>(client, placements, confirmations, shutdown);
+            self.running.spawn(run);
         }
     }
 
     fn reaction<R: Reaction>(&mut self) {
         if self.runs(Loop::Reactions) {
             let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
+            let sender = self.sender.clone();
             self.running
-                .spawn(loops::reaction::run::<R>(client, shutdown));
+                .spawn(loops::reaction::run::<R>(client, sender, shutdown));
         }
     }
 
     fn effect<E: Effect>(&mut self) {
         if self.runs(Loop::Effects) {
             let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
-            let effect = E::new(self.config);
-            let run = async move { loops::effect::run(effect?, client, shutdown).await };
+            let (effect, sender) = (E::new(self.config), self.sender.clone());
+            let run = async move { loops::effect::run(effect?, client, sender, shutdown).await };
             self.running.spawn(run);
         }
     }

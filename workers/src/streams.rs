@@ -9,15 +9,19 @@ use async_nats::{
     jetstream::{
         Context, ErrorCode,
         context::{GetStreamError, GetStreamErrorKind},
-        stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType},
+        stream::{
+            Config as Stream, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy,
+            StorageType,
+        },
     },
 };
 use events_schema::subject::{
-    self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, TOKEN_USES_BUCKET,
+    self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, TOKEN_USES_BUCKET, VIEWS,
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -29,6 +33,12 @@ const FIRST_SERVER: Duration = Duration::from_secs(5);
 /// How long each further server of a cluster may take after the one before. Each start waits this
 /// long.
 const NEXT_SERVER: Duration = Duration::from_millis(200);
+/// How long an announced document is kept. Gateways read it at once, or not at all.
+const VIEWS_KEPT: Duration = Duration::from_secs(60);
+/// Room for a second of announcements at full load, many times over.
+const VIEWS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// How often a worker looks whether the streams are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a failed login is remembered.
 const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Room for about a million addresses. Beyond it the oldest are forgotten, so that a flood cannot
@@ -38,7 +48,7 @@ const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-fn streams(replicas: usize) -> [Stream; 5] {
+fn streams(replicas: usize) -> [Stream; 6] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -48,6 +58,17 @@ fn streams(replicas: usize) -> [Stream; 5] {
         discard: DiscardPolicy::New,
         num_replicas: replicas,
         ..Stream::default()
+    };
+    // A message of these streams may be lost: its sender keeps it until there is an answer, or its
+    // readers notice the gap. So the server need not sync it. Only one server alone can store
+    // without syncing; several keep it in memory.
+    let transport = |name: &str, subjects: Vec<String>, description: &str| Stream {
+        storage: match replicas {
+            1 => StorageType::File,
+            _ => StorageType::Memory,
+        },
+        persist_mode: (replicas == 1).then_some(PersistenceMode::Async),
+        ..stream(name, subjects, description)
     };
     let bucket = |name: &str, description: &str, kept: Duration| Stream {
         max_messages_per_subject: 1,
@@ -76,11 +97,23 @@ fn streams(replicas: usize) -> [Stream; 5] {
         Stream {
             retention: RetentionPolicy::WorkQueue,
             max_messages: MAX_COMMANDS,
-            ..stream(
+            ..transport(
                 COMMANDS,
                 subject::of_commands_stream(),
                 "Commands that wait for a decision",
             )
+        },
+        Stream {
+            discard: DiscardPolicy::Old,
+            max_age: VIEWS_KEPT,
+            max_bytes: VIEWS_MAX_BYTES,
+            // Gateways read what is sent on, with its sequence in the stream.
+            republish: Some(Republish {
+                source: ">".to_owned(),
+                destination: subject::changed_views(),
+                headers_only: false,
+            }),
+            ..transport(VIEWS, subject::of_views_stream(), "Changed view documents")
         },
         stream(
             DEAD,
@@ -112,6 +145,36 @@ pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Resul
     Ok(())
 }
 
+/// Creates the streams of transport again whenever one is gone, until `shutdown`. A server that
+/// keeps them in memory forgets them when it stops.
+pub async fn keep_transport(context: Context, replicas: usize, shutdown: CancellationToken) {
+    let is_transport = |stream: &Stream| [COMMANDS, VIEWS].contains(&stream.name.as_str());
+    let transport = streams(replicas).into_iter().filter(is_transport);
+    let transport: Vec<Stream> = transport.collect();
+    while shutdown
+        .run_until_cancelled(sleep(LOOK_EVERY))
+        .await
+        .is_some()
+    {
+        for wanted in &transport {
+            let Err(error) = context.get_stream(&wanted.name).await else {
+                continue;
+            };
+            if !is_not_found(&error) {
+                continue;
+            }
+            tracing::warn!(
+                stream = wanted.name,
+                "the stream is gone and is created again"
+            );
+            if let Err(error) = ensure_stream(&context, wanted.clone()).await {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the stream cannot be created");
+            }
+        }
+    }
+}
+
 async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<()> {
     let name = wanted.name.clone();
     match context.get_stream(&name).await {
@@ -129,11 +192,14 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
     ensure_as_wanted(&wanted, &info.config)
 }
 
-/// Keeps the replicas, the servers and the subjects that the stream has: another worker may run
-/// with more replicas or know more areas, and the operator chooses the servers.
+/// Keeps the replicas, the servers, the storage and the subjects that the stream has: another
+/// worker may run with more replicas or know more areas, and the operator chooses the servers.
 fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
+    // Neither can be changed.
+    wanted.storage = present.storage;
+    wanted.persist_mode = present.persist_mode;
     for subject in &present.subjects {
         if !wanted.subjects.contains(subject) {
             wanted.subjects.push(subject.clone());
@@ -164,6 +230,7 @@ fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
             "allow_atomic_publish",
             got.allow_atomic_publish == wanted.allow_atomic_publish,
         ),
+        ("republish", got.republish == wanted.republish),
         ("no_ack", !got.no_ack),
     ];
     for (setting, is_as_wanted) in checks {

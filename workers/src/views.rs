@@ -4,8 +4,10 @@
 //! than one commit behind is folded from the log, so a view heals itself whatever was lost.
 
 mod catch_up;
+mod confirmations;
 mod documents;
 mod rebuild;
 
 pub use catch_up::{BULK, Progress};
-pub use documents::{Commits, Key, MAX_WRITE_TIME, Views};
+pub use confirmations::Confirmations;
+pub use documents::{Applied, Commits, Key, MAX_WRITE_TIME, Views};

@@ -129,11 +129,12 @@ const DESTRUCTION: [&str; 12] = [
     "$SYS.REQ.SERVER.PING.CONNZ",
 ];
 
-const FOREIGN: [&str; 8] = [
+const FOREIGN: [&str; 9] = [
     ">",
     "evt.>",
     "clm.>",
     "cmd.>",
+    "view.>",
     "dead.>",
     "_INBOX_operator.>",
     "_INBOX.>",
@@ -155,6 +156,7 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
         "$JS.API.DIRECT.GET.EVENTS",
         "$JS.API.STREAM.INFO.COMMANDS",
         "$JS.API.STREAM.INFO.EVENTS",
+        "$JS.API.STREAM.INFO.VIEWS",
     ];
     assert_eq!(gateway.unpublishable(&may).await, [""; 0]);
     let may_not = [
@@ -162,8 +164,10 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
         "clm.platform.email.a",
         "dead.command.platform.account",
         "view.platform.account.a",
+        "changed.view.platform.account.a",
         "_INBOX_gateway.a",
         "_INBOX_workers.a",
+        "$JS.API.CONSUMER.CREATE.VIEWS.views",
         "$KV.OTHER.a",
         "$JS.ACK.EVENTS.views.1.1.1.1.0",
         "$JS.API.INFO",
@@ -179,7 +183,7 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
     assert_eq!(gateway.unpublishable(&DESTRUCTION).await, DESTRUCTION);
     assert_eq!(
         gateway
-            .unreadable(&["_INBOX_gateway.>", "view.platform.account.a"])
+            .unreadable(&["_INBOX_gateway.>", "changed.view.platform.account.a"])
             .await,
         [""; 0]
     );
@@ -201,6 +205,7 @@ async fn the_workers_may_write_but_not_delete() {
         "view.platform.account.a",
         "cmd.platform.email.request",
         "_INBOX_gateway.a",
+        "_INBOX_workers.a",
         "$JS.ACK.EVENTS.views.1.1.1.1.0",
         "$JS.API.DIRECT.GET.EVENTS",
         "$JS.API.STREAM.MSG.GET.EVENTS",
@@ -210,6 +215,7 @@ async fn the_workers_may_write_but_not_delete() {
     let may_not = [
         "_INBOX_operator.a",
         "_INBOX.a",
+        "changed.view.platform.account.a",
         "$KV.LOGINS.a",
         "$JS.API.STREAM.LIST",
         "$JS.API.CONSUMER.DURABLE.CREATE.OTHER.a",

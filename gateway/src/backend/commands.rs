@@ -4,22 +4,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use async_nats::{
     Client, HeaderMap,
-    connection::State as Connection,
-    jetstream::{
-        self, ContextBuilder,
-        context::{PublishError, PublishErrorKind},
-    },
+    jetstream::{self, ContextBuilder},
 };
-use bytes::Bytes;
+use event_store::{CommandSender, NoOutcome};
 use events_schema::{
     Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TRACEPARENT, TenantId,
     TenantKey, View,
 };
-use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     backend::views::{TenantViews, ViewDocument},
@@ -28,20 +22,13 @@ use crate::{
     trace::Trace,
 };
 
-/// How long the broker may take to acknowledge a command before it is published again: long
-/// compared with a synced write (1 ms), short compared with the whole wait (5 s).
+/// How long the broker may take to answer: long compared with a synced write (1 ms).
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a command waits until a lost connection is back. A restart of nats-server takes less,
-/// so clients see no error.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a lost connection is checked while a command waits for it.
-const RECONNECT_POLL: Duration = Duration::from_millis(20);
 
 /// Publishes commands and awaits their outcomes.
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
-    nats: Client,
-    jetstream: jetstream::Context,
+    sender: CommandSender,
     timeout: Duration,
 }
 
@@ -68,22 +55,10 @@ pub(crate) struct CommandRequest<A: Area> {
     pub(crate) payload: A::Command,
 }
 
-/// A command as it is published, in its envelope.
-struct Message {
-    subject: String,
-    headers: HeaderMap,
-    payload: Bytes,
-}
-
 impl Commands {
-    /// Publishes over this connection. Each command may take `timeout` until its view shows the
-    /// outcome.
-    pub(crate) fn new(nats: Client, timeout: Duration) -> Self {
-        Self {
-            jetstream: jetstream(nats.clone()),
-            nats,
-            timeout,
-        }
+    /// Sends commands this way. Each may take `timeout` until its view shows the outcome.
+    pub(crate) fn new(sender: CommandSender, timeout: Duration) -> Self {
+        Self { sender, timeout }
     }
 
     /// Returns the deadline of a command that is sent now.
@@ -140,77 +115,33 @@ impl Commands {
         request: CommandRequest<A>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        // While disconnected, the NATS client would buffer the command and publish it later. A
-        // clear error now is better.
-        let reconnected = deadline.min(Instant::now() + RECONNECT_TIMEOUT);
-        let connected = timeout_at(reconnected, self.connected()).await;
-        connected.map_err(|_| anyhow!("not connected to NATS"))?;
         let id = request.id;
-        let outcome = timeout_at(deadline, self.outcome(sender, request)).await;
-        outcome.unwrap_or(Err(Error::Pending(id)))
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, sender.trace.traceparent());
+        let outcome = self
+            .sender
+            .send(command(sender, request), headers, deadline);
+        outcome.await.map_err(|error| match error {
+            NoOutcome::NotKnown => Error::Pending(id),
+            NoOutcome::NotSent(cause) => Error::Internal(cause.context("sending a command")),
+        })
     }
 
-    async fn outcome<A: Area>(
-        &self,
-        sender: &Sender,
-        request: CommandRequest<A>,
-    ) -> Result<Outcome, Error> {
-        let (inbox, id) = (self.nats.new_inbox(), request.id);
-        let message = message(sender, request, Some(inbox.clone()))?;
-        let outcomes = self.nats.subscribe(inbox).await;
-        let mut outcomes = outcomes.context("subscribing to an inbox")?;
-        self.publish(&message).await?;
-        let outcome = outcomes.next().await.ok_or(Error::Pending(id))?;
-        Ok(serde_json::from_slice(&outcome.payload).context("reading an outcome")?)
-    }
-
-    /// Publishes a command without waiting for its outcome. A failure is logged.
+    /// Sends a command without waiting for its outcome. A failure is logged.
     pub(crate) fn send_in_background<A: Area>(&self, sender: Sender, request: CommandRequest<A>) {
-        let commands = self.clone();
+        let (commands, deadline) = (self.clone(), self.deadline());
         tokio::spawn(async move {
             let (request_id, id) = (sender.trace, request.id);
-            let published = match message(&sender, request, None) {
-                Ok(message) => commands.publish(&message).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = published {
-                let (area, error) = (A::NAME, format!("{error:#}"));
-                tracing::warn!(%request_id, %area, command = %id, error, "a command was not sent");
+            if let Err(error) = commands.decide(&sender, request, deadline).await {
+                let (area, error) = (A::NAME, format!("{error:?}"));
+                tracing::warn!(%request_id, %area, command = %id, error, "a command was not decided");
             }
         });
     }
 
-    /// Publishes a message, and once more if that fails. An error means that it is certainly not
-    /// stored.
-    async fn publish(&self, message: &Message) -> anyhow::Result<()> {
-        let Err(error) = self.publish_once(message).await else {
-            return Ok(());
-        };
-        tracing::debug!(subject = message.subject, %error, "publishing a command again");
-        match self.publish_once(message).await {
-            Err(error) if may_be_stored(&error) => Ok(()),
-            result => result.context("publishing a command"),
-        }
-    }
-
-    async fn publish_once(&self, message: &Message) -> Result<(), PublishError> {
-        let (subject, headers) = (message.subject.clone(), message.headers.clone());
-        let payload = message.payload.clone();
-        let published = self
-            .jetstream
-            .publish_with_headers(subject, headers, payload);
-        published.await?.await.map(|_ack| ())
-    }
-
-    async fn connected(&self) {
-        while !self.is_connected() {
-            sleep(RECONNECT_POLL).await;
-        }
-    }
-
     /// Whether there is a connection to NATS.
     pub(crate) fn is_connected(&self) -> bool {
-        self.nats.connection_state() == Connection::Connected
+        self.sender.is_connected()
     }
 }
 
@@ -243,19 +174,7 @@ pub(crate) fn jetstream(nats: Client) -> jetstream::Context {
     ContextBuilder::new().timeout(BROKER_TIMEOUT).build(nats)
 }
 
-/// Whether a message may be stored although publishing it failed. The outcome will show.
-fn may_be_stored(error: &PublishError) -> bool {
-    matches!(
-        error.kind(),
-        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe
-    )
-}
-
-fn message<A: Area>(
-    sender: &Sender,
-    request: CommandRequest<A>,
-    reply: Option<String>,
-) -> anyhow::Result<Message> {
+fn command<A: Area>(sender: &Sender, request: CommandRequest<A>) -> Command<A> {
     let tenant = request.tenant;
     // Permissions of one tenant must not count in another.
     let held = sender.held.as_ref();
@@ -266,7 +185,7 @@ fn message<A: Area>(
         TenantId::Platform => None,
         TenantId::Tenant(_) => sender.origin.clone(),
     };
-    let command = Command::<A> {
+    Command {
         id: request.id,
         tenant,
         area: A::NAME,
@@ -276,18 +195,9 @@ fn message<A: Area>(
         time: now(),
         expected: request.expected,
         origin,
-        reply,
+        reply: None,
         payload: request.payload,
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(TRACEPARENT, sender.trace.traceparent());
-    let subject = command.subject().context("naming a command")?.to_string();
-    let payload = serde_json::to_vec(&command).context("writing a command")?;
-    Ok(Message {
-        subject,
-        headers,
-        payload: payload.into(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -310,7 +220,7 @@ mod tests {
         let delete = project::Command::Delete;
         let request =
             CommandRequest::<project::Area>::new(tenant, id.into(), CommandId(id), delete);
-        serde_json::from_slice(&message(&sender, request, None).unwrap().payload).unwrap()
+        command(&sender, request)
     }
 
     #[test]

@@ -3,38 +3,50 @@
 //!
 //! Only workers write views.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
-use event_store::Mongo;
+use event_store::{Database, Mongo};
 use events_schema::{
-    AccountId, Area, AreaName, Document, Home, Id, Subject, TenantId, TenantKey, View, account,
-    subject, tenant,
+    AccountId, Area, AreaName, Document, Home, Id, TenantId, TenantKey, View, account, tenant,
 };
 use futures_util::{
     StreamExt, TryStreamExt,
-    stream::{BoxStream, select_all},
+    stream::{BoxStream, select_all, unfold},
 };
-use mongodb::{
-    Collection, Database,
-    bson::{self, Bson, doc},
-};
+use lru::LruCache;
+use mongodb::bson::{self, doc};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backend::filter::{Filter, Sort},
+    backend::{
+        filter::{Filter, Sort},
+        follow::follow,
+        memory::{Key, Known, Memory, Topic},
+    },
     error::Error,
 };
 
-/// How often an awaited view is read, in case its announcement was missed.
-const POLL: Duration = Duration::from_millis(50);
+/// How often an awaited view is read while VIEWS is not followed.
+const POLL: Duration = Duration::from_millis(20);
+/// How long an announcement may take before an awaited view is read all the same.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
+/// Names whose documents are remembered, such as the slugs of tenants.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 
 /// The views of the platform and of all tenants.
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
     mongo: Mongo,
-    nats: async_nats::Client,
+    memory: Memory,
+    names: Names,
 }
 
 /// The views of one tenant, or those of the platform.
@@ -42,8 +54,12 @@ pub(crate) struct Views {
 pub(crate) struct TenantViews {
     tenant: TenantId,
     database: Database,
-    nats: async_nats::Client,
+    memory: Memory,
+    names: Names,
 }
+
+/// The documents that were found by a unique name. Each use checks the name again.
+type Names = Arc<Mutex<LruCache<(&'static str, TenantId, String), Id>>>;
 
 /// A view with its id and revision.
 #[derive(Clone, Debug)]
@@ -61,17 +77,29 @@ struct Revision {
 }
 
 impl Views {
-    /// Reads views from these databases. Workers announce written views over NATS.
-    pub(crate) fn new(mongo: Mongo, nats: async_nats::Client) -> Self {
-        Self { mongo, nats }
+    /// Reads views from these databases, and follows their changes over NATS until `closing`.
+    pub(crate) fn start(
+        mongo: Mongo,
+        nats: async_nats::Client,
+        closing: CancellationToken,
+    ) -> Self {
+        let memory = Memory::new();
+        let following = follow(nats, memory.clone());
+        tokio::spawn(closing.run_until_cancelled_owned(following));
+        Self {
+            mongo,
+            memory,
+            names: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
+        }
     }
 
     /// Returns the views that belong to no tenant.
     pub(crate) fn platform(&self) -> TenantViews {
         TenantViews {
             tenant: TenantId::Platform,
-            database: self.mongo.platform().clone(),
-            nats: self.nats.clone(),
+            database: self.mongo.platform(),
+            memory: self.memory.clone(),
+            names: self.names.clone(),
         }
     }
 
@@ -85,7 +113,8 @@ impl Views {
         Ok(TenantViews {
             tenant: id,
             database: self.mongo.database(&location)?,
-            nats: self.nats.clone(),
+            memory: self.memory.clone(),
+            names: self.names.clone(),
         })
     }
 
@@ -94,34 +123,37 @@ impl Views {
     /// # Errors
     /// If it does not.
     pub(crate) async fn ping(&self) -> anyhow::Result<()> {
-        let answer = self.mongo.platform().run_command(doc! { "ping": 1 }).await;
-        answer.map(|_| ()).context("pinging MongoDB")
+        let platform = self.mongo.platform();
+        let ping = |platform: mongodb::Database| async move {
+            platform.run_command(doc! { "ping": 1 }).await
+        };
+        platform.run(ping).await.context("pinging MongoDB")?;
+        Ok(())
     }
 
-    /// Subscribes to the announcements of views that have changed in a tenant, or that may change
+    /// Returns a stream with an item whenever a view has changed in a tenant, or one that may change
     /// what this account may see there.
-    ///
-    /// # Errors
-    /// If the connection to NATS is closed.
-    pub(crate) async fn changes(
+    pub(crate) fn changes(
         &self,
         tenant: TenantKey,
         account: Option<AccountId>,
-    ) -> Result<BoxStream<'static, ()>, Error> {
-        let mut subjects = vec![
-            subject::views_of_tenant(TenantId::Tenant(tenant)),
-            Subject::of_view::<tenant::View>(TenantId::Platform, tenant.0).to_string(),
+    ) -> BoxStream<'static, ()> {
+        let platform = |view, id| Topic::Document((view, TenantId::Platform, id));
+        let mut topics = vec![
+            Topic::Tenant(TenantId::Tenant(tenant)),
+            platform(tenant::View::NAME, tenant.0),
         ];
         // A password change revokes all sessions.
-        let account =
-            account.map(|account| Subject::of_view::<account::View>(TenantId::Platform, account.0));
-        subjects.extend(account.map(|subject| subject.to_string()));
-        let mut all = Vec::new();
-        for subject in subjects {
-            let changes = self.nats.subscribe(subject).await;
-            all.push(changes.context("subscribing to views")?.map(|_| ()));
-        }
-        Ok(select_all(all).boxed())
+        topics.extend(account.map(|account| platform(account::View::NAME, account.0)));
+        let changes = topics.into_iter().map(|topic| {
+            let listener = self.memory.listen(topic);
+            let changed = unfold(listener, |mut listener| async move {
+                listener.changed().await.ok()?;
+                Some(((), listener))
+            });
+            changed.boxed()
+        });
+        select_all(changes).boxed()
     }
 }
 
@@ -139,7 +171,7 @@ impl TenantViews {
         &self,
         id: <V::Area as Area>::Id,
     ) -> Result<Option<ViewDocument<V>>, Error> {
-        self.read_one(doc! { "_id": id.to_string() }).await
+        Ok(self.get_all([id]).await?.pop())
     }
 
     /// Reads those of these views that exist, in any order.
@@ -150,13 +182,41 @@ impl TenantViews {
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
     ) -> Result<Vec<ViewDocument<V>>, Error> {
-        let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
-        let limit = ids.len() as i64;
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        self.ensure_home::<V>()?;
+        let (mut found, mut unknown, mut ticket) = (Vec::new(), Vec::new(), None);
+        for id in ids {
+            match self.memory.get::<V>(self.tenant, id)? {
+                Known::Document(document) => found.extend(shown(&document)),
+                Known::Unknown(issued) => {
+                    // The first ticket permits the least.
+                    ticket = ticket.or(issued);
+                    unknown.push(id);
+                }
+            }
         }
-        self.read_all(doc! { "_id": { "$in": ids } }, doc! {}, limit)
-            .await
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        // Tombstones, too: memory keeps them.
+        let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        let filter = doc! { "_id": { "$in": ids }, "tenant": self.tenant.to_string() };
+        let stored = self.read_all::<V>(filter, doc! {}, 0).await?;
+        found.extend(stored.iter().filter_map(shown));
+        if let Some(ticket) = ticket {
+            let by_id = stored.into_iter().map(|document| (document.id, document));
+            let mut stored: HashMap<_, _> = by_id.collect();
+            for id in unknown {
+                // Also that there is none yet: most tenants have no roles of their own.
+                let document = stored.remove(&id).unwrap_or(Document {
+                    id,
+                    tenant: self.tenant,
+                    revision: 0,
+                    view: None,
+                });
+                self.memory.keep(ticket, Arc::new(document));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads one view that meets a filter.
@@ -167,7 +227,40 @@ impl TenantViews {
         &self,
         filter: Filter,
     ) -> Result<Option<ViewDocument<V>>, Error> {
-        self.read_one(filter.into_document()).await
+        let filter = self.own(filter.into_document());
+        let found = self.read_all::<V>(filter, doc! {}, 1).await?;
+        Ok(found.first().and_then(shown))
+    }
+
+    /// Reads the one view with this name. `is_named` tells whether a view has the name, and
+    /// `filter` finds it.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
+    pub(crate) async fn named<V: View>(
+        &self,
+        name: &str,
+        is_named: impl Fn(&V) -> bool,
+        filter: Filter,
+    ) -> Result<Option<ViewDocument<V>>, Error> {
+        let name = (V::NAME, self.tenant, name.to_owned());
+        let remembered = self.names.lock();
+        let remembered = remembered
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name)
+            .copied();
+        if let Some(id) = remembered
+            && let Some(found) = self.get::<V>(id.into()).await?
+            && is_named(&found.view)
+        {
+            return Ok(Some(found));
+        }
+        let found = self.find::<V>(filter).await?;
+        if let Some(found) = &found {
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.put(name, found.id.into());
+        }
+        Ok(found)
     }
 
     /// Reads the first `limit` views that meet a filter, or the last ones in
@@ -182,8 +275,9 @@ impl TenantViews {
         from_end: bool,
         limit: i64,
     ) -> Result<Vec<ViewDocument<V>>, Error> {
-        let sort = sort.to_document(from_end);
-        self.read_all(filter.into_document(), sort, limit).await
+        let (filter, sort) = (self.own(filter.into_document()), sort.to_document(from_end));
+        let documents = self.read_all(filter, sort, limit).await?;
+        Ok(documents.iter().filter_map(shown).collect())
     }
 
     /// Counts the views that meet a filter.
@@ -191,60 +285,61 @@ impl TenantViews {
     /// # Errors
     /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn count<V: View>(&self, filter: Filter) -> Result<u64, Error> {
+        self.ensure_home::<V>()?;
         let filter = self.own(filter.into_document());
-        let views = self.collection::<V, Document<V>>()?;
-        let count = views.count_documents(filter).await;
-        Ok(count.context("counting views")?)
+        let count = self.database.run(|database| async move {
+            let views = database.collection::<bson::Document>(V::NAME);
+            views.count_documents(filter).await
+        });
+        Ok(count.await.context("counting views")?)
     }
 
     /// Waits until a view or its tombstone has reached a revision; false if it has not by the
     /// deadline.
     ///
     /// # Errors
-    /// If NATS or MongoDB does not answer, or the view is not stored here.
+    /// If MongoDB does not answer, or the view is not stored here.
     pub(crate) async fn wait_for<V: View>(
         &self,
         id: <V::Area as Area>::Id,
         revision: u64,
         deadline: Instant,
     ) -> Result<bool, Error> {
+        self.ensure_home::<V>()?;
         let revision = i64::try_from(revision).context("reading a revision")?;
-        if revision == 0 {
-            return Ok(true);
-        }
-        let reached = timeout_at(deadline, self.reached::<V>(id.into(), revision)).await;
-        reached.map_or(Ok(false), |reached| reached.map(|()| true))
-    }
-
-    async fn reached<V: View>(&self, id: Id, revision: i64) -> Result<(), Error> {
-        let subject = Subject::of_view::<V>(self.tenant, id).to_string();
-        let written = self.nats.subscribe(subject).await;
-        let mut written = written.context("subscribing to a view")?;
-        while self.revision::<V>(id).await? < revision {
-            tokio::select! {
-                Some(_) = written.next() => {}
-                () = sleep(POLL) => {}
+        let key: Key = (V::NAME, self.tenant, id.into());
+        while revision > 0 {
+            match self.memory.wait_for(key, revision) {
+                Some(Ok(())) => break,
+                Some(Err(announced)) => {
+                    let until = deadline.min(Instant::now() + ANNOUNCED_WITHIN);
+                    let announced = timeout_at(until, announced).await;
+                    self.memory.tidy(key);
+                    if matches!(announced, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+                None => sleep(POLL).await,
+            }
+            if self.revision::<V>(key.2).await? >= revision {
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn revision<V: View>(&self, id: Id) -> Result<i64, Error> {
         let filter = doc! { "_id": id.to_string(), "tenant": self.tenant.to_string() };
-        let views = self.collection::<V, Revision>()?;
-        let only_revision = doc! { "revision": 1 };
-        let found = views.find_one(filter).projection(only_revision).await;
-        let found = found.context("awaiting a view")?;
+        let found = self.database.run(|database| async move {
+            let views = database.collection::<Revision>(V::NAME);
+            let only_revision = doc! { "revision": 1 };
+            views.find_one(filter).projection(only_revision).await
+        });
+        let found = found.await.context("awaiting a view")?;
         Ok(found.map_or(0, |document| document.revision))
-    }
-
-    async fn read_one<V: View>(
-        &self,
-        filter: bson::Document,
-    ) -> Result<Option<ViewDocument<V>>, Error> {
-        let views = self.collection::<V, Document<V>>()?;
-        let found = views.find_one(self.own(filter)).await;
-        Ok(found.context("reading a view")?.and_then(shown))
     }
 
     async fn read_all<V: View>(
@@ -252,21 +347,23 @@ impl TenantViews {
         filter: bson::Document,
         sort: bson::Document,
         limit: i64,
-    ) -> Result<Vec<ViewDocument<V>>, Error> {
-        let views = self.collection::<V, Document<V>>()?;
-        let cursor = views.find(self.own(filter)).sort(sort).limit(limit).await;
-        let documents = cursor.context("listing views")?.try_collect().await;
-        let documents: Vec<Document<V>> = documents.context("listing views")?;
-        Ok(documents.into_iter().filter_map(shown).collect())
+    ) -> Result<Vec<Document<V>>, Error> {
+        self.ensure_home::<V>()?;
+        let documents = self.database.run(|database| async move {
+            let views = database.collection::<Document<V>>(V::NAME);
+            let found = views.find(filter).sort(sort).limit(limit).await?;
+            found.try_collect().await
+        });
+        Ok(documents.await.context("reading views")?)
     }
 
-    fn collection<V: View, T: Send + Sync>(&self) -> Result<Collection<T>, Error> {
+    fn ensure_home<V: View>(&self) -> Result<(), Error> {
         let home = match self.tenant {
             TenantId::Platform => Home::Platform,
             TenantId::Tenant(_) => Home::Tenant,
         };
         if V::HOME == home {
-            Ok(self.database.collection(V::NAME))
+            Ok(())
         } else {
             let area: AreaName = V::Area::NAME;
             Err(anyhow!("the view {} of {area} is not stored here", V::NAME).into())
@@ -276,14 +373,17 @@ impl TenantViews {
     /// Restricts a filter to this tenant's documents that show something.
     fn own(&self, mut filter: bson::Document) -> bson::Document {
         filter.insert("tenant", self.tenant.to_string());
-        filter.insert("view", doc! { "$ne": Bson::Null });
+        // The condition of the indexes.
+        filter.insert("view", doc! { "$type": "object" });
         filter
     }
 }
 
-fn shown<V: View>(document: Document<V>) -> Option<ViewDocument<V>> {
-    let Document {
-        id, revision, view, ..
-    } = document;
-    view.map(|view| ViewDocument { id, revision, view })
+fn shown<V: View>(document: &Document<V>) -> Option<ViewDocument<V>> {
+    let view = document.view.clone()?;
+    Some(ViewDocument {
+        id: document.id,
+        revision: document.revision,
+        view,
+    })
 }

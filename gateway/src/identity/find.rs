@@ -1,7 +1,7 @@
 //! Finds the caller of a request.
 //!
-//! Session, account, tenant, member and roles are read with each request, so that a revocation
-//! takes effect at once at every gateway.
+//! Session, account, tenant, member and roles are looked up with each request, in memory or in
+//! MongoDB, so that a revocation takes effect at once at every gateway.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -193,7 +193,11 @@ impl Callers {
         let views = self.views.platform();
         match named {
             NamedTenant::None | NamedTenant::Malformed => Ok(None),
-            NamedTenant::Slug(slug) => views.find(Filter::default().is("slug", slug)?).await,
+            NamedTenant::Slug(slug) => {
+                let filter = Filter::default().is("slug", slug)?;
+                let is_named = |tenant: &tenant::View| tenant.slug == *slug;
+                views.named(slug.as_str(), is_named, filter).await
+            }
             NamedTenant::Id(id) => views.get(*id).await,
         }
     }
@@ -207,8 +211,12 @@ impl Callers {
         let accepted = Filter::default()
             .is("account", account)?
             .is("status", member::Status::Accepted)?;
+        let is_accepted = |member: &member::View| {
+            member.account == Some(account) && member.status == member::Status::Accepted
+        };
+        let name = account.to_string();
         let (member, roles) = tokio::try_join!(
-            views.find::<member::View>(accepted),
+            views.named(&name, is_accepted, accepted),
             self.permissions.of(&views, tenant.id)
         )?;
         Ok(member.map(|member| Membership {

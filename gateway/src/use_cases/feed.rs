@@ -72,7 +72,7 @@ impl Feeds {
         let tenant = membership.tenant.id;
         authorize(caller, tenant, &areas)?;
         let account = membership.member.view.account;
-        let changes = self.views.changes(tenant, account).await?;
+        let changes = self.views.changes(tenant, account);
         let last = match after {
             Some(sequence) => sequence,
             None => self.log.last_sequence().await?,

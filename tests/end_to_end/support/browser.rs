@@ -72,6 +72,11 @@ impl Browser {
         browser
     }
 
+    /// The value of the header with this machine's token.
+    pub fn authorization(&self) -> &str {
+        self.headers["authorization"].to_str().unwrap()
+    }
+
     pub fn with_idempotency_key(&self, key: &str) -> Self {
         self.with_header("idempotency-key", key)
     }

@@ -11,10 +11,10 @@ use async_nats::{
     Client, HeaderMap,
     jetstream::{self, Message},
 };
-use event_store::{Append, Appended, EventLog};
+use event_store::{Append, Appended, EventLog, GroupCommit};
 use events_schema::{
     Area as _, Claim, ClaimHolder, Command, Commit, Id, Outcome, Reject, RejectionKind,
-    subject::GATEWAY_INBOX,
+    subject::{GATEWAY_INBOX, WORKERS_INBOX},
 };
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -38,11 +38,16 @@ const MAX_RACES: usize = 16;
 ///
 /// # Errors
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
-pub async fn run<A: Aggregate>(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run<A: Aggregate>(
+    client: Client,
+    commits: GroupCommit,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let context = jetstream::new(client.clone());
     let consumer = Consumer::commands(A::Area::NAME);
     let decider = Arc::new(Decider::<A> {
         log: EventLog::new(client.clone()),
+        commits,
         histories: Histories::new(),
         client,
     });
@@ -64,6 +69,7 @@ type Holders = HashMap<Claim, (Option<Id>, u64)>;
 struct Decider<A: Aggregate> {
     client: Client,
     log: EventLog,
+    commits: GroupCommit,
     histories: Histories<A>,
 }
 
@@ -75,11 +81,11 @@ impl<A: Aggregate> Decider<A> {
         };
         let trace = trace_of(message.headers.as_ref());
         let outcome = self.decide(&command, &trace).await?;
-        tracing::info!(
+        tracing::debug!(
             subject = %message.subject, command = %command.id, aggregate = %command.aggregate,
             ?outcome, "decided"
         );
-        let reply = command.reply.filter(|reply| is_gateway_inbox(reply));
+        let reply = command.reply.filter(|reply| is_inbox(reply));
         if let Some(reply) = reply {
             let outcome = serde_json::to_vec(&outcome)?;
             let sent = self.client.publish(reply, outcome.into()).await;
@@ -110,7 +116,10 @@ impl<A: Aggregate> Decider<A> {
         trace: &HeaderMap,
     ) -> anyhow::Result<Outcome> {
         let subject = subject_of::<A>(command.tenant, command.aggregate);
-        if history.revision == 0 {
+        // An aggregate that takes its id from this command cannot exist yet, unless the command
+        // comes again. Then the append finds out.
+        let is_new = command.aggregate.into() == command.id.0;
+        if history.revision == 0 && !is_new {
             history.refresh(&self.log, &subject).await?;
         }
         for _ in 0..MAX_RACES {
@@ -175,14 +184,20 @@ impl<A: Aggregate> Decider<A> {
         trace: &HeaderMap,
     ) -> anyhow::Result<Option<Outcome>> {
         let claims = self.claim_appends(command.aggregate, &decision, holders);
-        let mut appends = claims.await?;
+        let claims = claims.await?;
         let commit = commit_of(history.revision + 1, command, decision.events);
-        appends.push(Append {
+        let append = Append {
             subject: commit.subject().to_string(),
             last: history.last_sequence,
             payload: serde_json::to_vec(&commit)?.into(),
-        });
-        match self.log.append(&appends, trace).await? {
+        };
+        let appended = if claims.is_empty() {
+            self.commits.append(append, trace.clone()).await?
+        } else {
+            let all = [claims, vec![append]].concat();
+            self.log.append(&all, trace).await?
+        };
+        match appended {
             Appended::Conflict => Ok(None),
             Appended::At(sequence) => {
                 history.apply(&commit, sequence)?;
@@ -257,10 +272,12 @@ impl<A: Aggregate> Decider<A> {
     }
 }
 
-/// Workers answer gateways only, whatever a command asks for.
-fn is_gateway_inbox(reply: &str) -> bool {
-    let rest = reply.strip_prefix(GATEWAY_INBOX);
-    rest.is_some_and(|rest| rest.starts_with('.'))
+/// Workers answer gateways and workers only, whatever a command asks for.
+fn is_inbox(reply: &str) -> bool {
+    [GATEWAY_INBOX, WORKERS_INBOX].iter().any(|inbox| {
+        let rest = reply.strip_prefix(inbox);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    })
 }
 
 #[derive(Debug, Serialize, thiserror::Error)]

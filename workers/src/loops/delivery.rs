@@ -16,7 +16,7 @@ use async_nats::{
     HeaderMap,
     jetstream::{AckKind, Context, Message, consumer::pull},
 };
-use events_schema::{Area, Command, TRACEPARENT, subject};
+use events_schema::{TRACEPARENT, subject};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -195,7 +195,9 @@ pub async fn settle(
     let delivery = deliveries(message);
     match result {
         Ok(Handled::Done) => {
-            if let Err(error) = message.double_ack().await {
+            // Nobody waits for the server to confirm: a lost acknowledgement is a redelivery, which
+            // changes nothing.
+            if let Err(error) = message.ack().await {
                 tracing::warn!(subject, %error, "not acknowledged; the redelivery changes nothing");
             }
         }
@@ -264,22 +266,6 @@ async fn copy_to_dead(
     }
     let subject = subject::dead(consumer.worker_loop, &message.subject);
     let stored = context.publish_with_headers(subject, headers, message.payload.clone());
-    stored.await?.await?;
-    Ok(())
-}
-
-/// Sends a command within the trace of its cause, and returns when the stream has stored it.
-///
-/// # Errors
-/// If it is not known whether the stream has stored it.
-pub async fn send<A: Area>(
-    context: &Context,
-    cause: Option<&HeaderMap>,
-    command: &Command<A>,
-) -> anyhow::Result<()> {
-    let subject = command.subject()?.to_string();
-    let payload = serde_json::to_vec(command)?;
-    let stored = context.publish_with_headers(subject, trace_of(cause), payload.into());
     stored.await?.await?;
     Ok(())
 }

@@ -4,16 +4,17 @@
 //! repeats nothing. Only a crash between the effect and its record repeats it. Then the destination
 //! recognizes the repetition by the effect's key.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{
     Client,
     jetstream::{self, AckKind, Context, Message},
 };
-use event_store::EventLog;
+use event_store::{CommandSender, EventLog};
 use events_schema::{Area as _, Command, CommandId, Commit, Id, Time, secret::derived_id};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,10 +23,13 @@ use crate::{
     effect::{AreaOf, Effect},
     loops::{
         consumers::Consumer,
-        delivery::{self, Handled},
+        delivery::{self, Handled, trace_of},
         history::{History, subject_of},
     },
 };
+
+/// How long it may take until the result is recorded. Then the effect is tried again.
+const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs one effect until `shutdown`.
 ///
@@ -34,12 +38,14 @@ use crate::{
 pub async fn run<E: Effect>(
     effect: E,
     client: Client,
+    sender: CommandSender,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let effect_loop = &EffectLoop {
         context: jetstream::new(client.clone()),
         consumer: Consumer::effects(E::NAME, AreaOf::<E>::NAME, effect.attempts()),
         log: EventLog::new(client),
+        sender,
         effect,
     };
     let (context, consumer) = (&effect_loop.context, &effect_loop.consumer);
@@ -56,6 +62,7 @@ struct EffectLoop<E> {
     context: Context,
     consumer: Consumer,
     log: EventLog,
+    sender: CommandSender,
     effect: E,
 }
 
@@ -124,7 +131,10 @@ impl<E: Effect> EffectLoop<E> {
             Time::from(SystemTime::now()),
             payload,
         );
-        let sent = delivery::send(&self.context, message.headers.as_ref(), &command).await;
-        sent.context("recording the result")
+        let trace = trace_of(message.headers.as_ref());
+        let deadline = Instant::now() + RECORDED_WITHIN;
+        let outcome = self.sender.send(command, trace, deadline).await;
+        outcome.context("recording the result")?;
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Commits in, documents out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_nats::{
     Client,
@@ -8,7 +8,7 @@ use async_nats::{
 };
 use events_schema::{Area as _, View};
 use futures_util::{StreamExt, future::join_all};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     decode,
@@ -17,11 +17,11 @@ use crate::{
         delivery::{self, Handled},
     },
     placements::Placements,
-    views::{BULK, Commits, Key, Views},
+    views::{Applied, BULK, Commits, Confirmations, Key, Views},
 };
 
-/// Bulks that one process writes at once, per view.
-const BULKS: usize = 4;
+/// Bulks that one process writes at once, per view: while one is written, the next one gathers.
+const BULKS: usize = 2;
 
 /// Keeps one view current until `shutdown`.
 ///
@@ -30,19 +30,23 @@ const BULKS: usize = 4;
 pub async fn run<V: View>(
     client: Client,
     placements: Placements,
+    confirmations: Confirmations,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let view_loop = ViewLoop::<V> {
+    let view_loop = Arc::new(ViewLoop::<V> {
         context: jetstream::new(client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
-        views: Views::new(client, placements),
-    };
+        views: Views::live(client, placements, confirmations),
+        unconfirmed: TaskTracker::new(),
+    });
     view_loop.views.prepare().await?;
     let (context, consumer) = (view_loop.context.clone(), view_loop.consumer.clone());
     delivery::messages(context, consumer, shutdown)
         .ready_chunks(BULK)
         .for_each_concurrent(BULKS, |messages| view_loop.handle(messages))
         .await;
+    view_loop.unconfirmed.close();
+    view_loop.unconfirmed.wait().await;
     Ok(())
 }
 
@@ -50,10 +54,12 @@ struct ViewLoop<V: View> {
     context: Context,
     consumer: Consumer,
     views: Views<V>,
+    /// Bulks that are written but not yet durable.
+    unconfirmed: TaskTracker,
 }
 
 impl<V: View> ViewLoop<V> {
-    async fn handle(&self, messages: Vec<Message>) {
+    async fn handle(self: &Arc<Self>, messages: Vec<Message>) {
         let mut commits = Commits::<V>::new();
         let mut by_document: BTreeMap<Key<V>, Vec<Message>> = BTreeMap::new();
         for message in messages {
@@ -73,27 +79,40 @@ impl<V: View> ViewLoop<V> {
                 }
             }
         }
-        let all_applied = delivery::bounded(&self.consumer, self.views.apply(&commits)).await;
-        let all_applied = all_applied.inspect_err(|error| {
-            let error = format!("{error:#}");
-            tracing::debug!(error, "applying the documents of a bulk one by one");
-        });
-        let settled = by_document.into_iter().map(async |(key, messages)| {
-            let applied = match all_applied {
-                Ok(()) => Ok(()),
-                Err(_) => self.apply_one(key, &commits).await,
-            };
-            self.settle_all(&messages, applied).await;
-        });
-        join_all(settled).await;
+        match delivery::bounded(&self.consumer, self.views.apply(&commits)).await {
+            Ok(applied) => {
+                let messages = by_document.into_values().flatten().collect();
+                self.confirm(messages, applied);
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::debug!(error, "applying the documents of a bulk one by one");
+                let each = by_document
+                    .into_iter()
+                    .map(|(key, messages)| self.apply_one(key, messages, &commits));
+                join_all(each).await;
+            }
+        }
     }
 
     /// Applies the commits of one document alone, so that a document that cannot be written does
     /// not delay the rest of its bulk.
-    async fn apply_one(&self, key: Key<V>, commits: &Commits<V>) -> anyhow::Result<()> {
-        let of_document = commits.get(&key).cloned().unwrap_or_default();
+    async fn apply_one(self: &Arc<Self>, key: Key<V>, messages: Vec<Message>, all: &Commits<V>) {
+        let of_document = all.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);
-        delivery::bounded(&self.consumer, self.views.apply(&alone)).await
+        match delivery::bounded(&self.consumer, self.views.apply(&alone)).await {
+            Ok(applied) => self.confirm(messages, applied),
+            Err(error) => self.settle_all(&messages, Err(error)).await,
+        }
+    }
+
+    /// Acknowledges messages in the background, once their documents are durable.
+    fn confirm(self: &Arc<Self>, messages: Vec<Message>, applied: Applied) {
+        let view_loop = self.clone();
+        self.unconfirmed.spawn(async move {
+            let confirmed = delivery::bounded(&view_loop.consumer, applied.confirm()).await;
+            view_loop.settle_all(&messages, confirmed).await;
+        });
     }
 
     async fn settle_all(&self, messages: &[Message], applied: anyhow::Result<()>) {

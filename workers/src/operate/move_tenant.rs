@@ -9,22 +9,23 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
-use async_nats::{Client, jetstream};
-use event_store::{Location, MongoOptions, NatsOptions, Role, random_id};
+use async_nats::HeaderMap;
+use event_store::{CommandSender, Location, MongoOptions, NatsOptions, Role, random_id};
 use events_schema::{AreaName, Command, CommandId, Home, Placement, TenantId, TenantKey, tenant};
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    loops::delivery,
     operate::any_view::{self, AnyView},
-    placements::Placements,
+    placements::{KEPT_FOR, Placements},
     views::MAX_WRITE_TIME,
 };
 
 /// Every write that began before has ended after this time, with a margin for clocks and
 /// scheduling.
-const WRITERS_DONE: Duration = MAX_WRITE_TIME.saturating_add(Duration::from_secs(1));
+const WRITERS_DONE: Duration = KEPT_FOR
+    .saturating_add(MAX_WRITE_TIME)
+    .saturating_add(Duration::from_secs(1));
 /// Every request that began before has ended after this time: the gateway's own limit is 15 s.
 const READERS_DONE: Duration = Duration::from_secs(17);
 /// How long a command may take to be decided and shown.
@@ -37,7 +38,7 @@ const MAX_COMPARISONS: usize = 20;
 const COMPARISON_PAUSE: Duration = Duration::from_millis(500);
 
 struct Mover {
-    client: Client,
+    sender: CommandSender,
     placements: Placements,
     tenant: TenantKey,
     /// All views that belong to tenants.
@@ -62,7 +63,7 @@ pub async fn move_tenant(
     let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
     views.retain(|view| view.home() == Home::Tenant);
     let mover = Mover {
-        client,
+        sender: CommandSender::start(client).await?,
         placements,
         tenant: key,
         views,
@@ -105,8 +106,8 @@ impl Mover {
         let old = self.placements.location(from, self.tenant_id());
         let new = self.placements.location(to, self.tenant_id());
         let database = self.placements.database(&new)?;
-        let pinged = database.run_command(doc! { "ping": 1 }).await;
-        pinged.context("the new place cannot be reached")?;
+        let pinged = database.run(|new| async move { new.run_command(doc! { "ping": 1 }).await });
+        pinged.await.context("the new place cannot be reached")?;
 
         self.ensure_all_known(&old).await?;
         progress("writing to both places from now on");
@@ -155,15 +156,20 @@ impl Mover {
     async fn ensure_all_known(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.placements.database(location)?;
         let of_tenant = doc! { "tenant": self.tenant.to_string() };
-        for name in database.list_collection_names().await? {
+        let names = database.run(|old| async move { old.list_collection_names().await });
+        for name in names.await? {
             let is_known = self.views.iter().any(|view| view.name() == name);
             let is_rebuilding = name.contains('.');
             if is_known || is_rebuilding {
                 continue;
             }
-            let documents = database.collection::<Document>(&name);
+            let (collection, of_tenant) = (name.clone(), of_tenant.clone());
+            let found = database.run(|old| async move {
+                let documents = old.collection::<Document>(&collection);
+                documents.find_one(of_tenant).await
+            });
             ensure!(
-                documents.find_one(of_tenant.clone()).await?.is_none(),
+                found.await?.is_none(),
                 "this program does not know the view {name}; use the release that the workers run"
             );
         }
@@ -217,10 +223,12 @@ impl Mover {
             SystemTime::now().into(),
             payload,
         );
-        let context = jetstream::new(self.client.clone());
-        let sent = delivery::send(&context, None, &command).await;
-        sent.context("sending a command")?;
         let deadline = Instant::now() + SHOWN_WITHIN;
+        let outcome = self.sender.send(command, HeaderMap::new(), deadline).await;
+        let outcome = outcome.context("sending a command; is a worker running?")?;
+        if let Err(rejection) = outcome.revision() {
+            bail!("the move was refused: {}", rejection.message);
+        }
         while Instant::now() < deadline {
             let filter = doc! { "_id": self.tenant.to_string() };
             let found = self.placements.tenants(filter).await?.pop();
@@ -239,16 +247,17 @@ impl Mover {
     async fn drop(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.placements.database(location)?;
         if *location != self.placements.platform() {
-            return database
-                .drop()
-                .await
-                .context("dropping the tenant's database");
+            let dropped = database.run(|own| async move { own.drop().await });
+            return dropped.await.context("dropping the tenant's database");
         }
         let of_tenant = doc! { "tenant": self.tenant.to_string() };
         for view in &self.views {
-            let documents = database.collection::<Document>(view.name());
-            let dropped = documents.delete_many(of_tenant.clone()).await;
-            dropped.context("dropping the tenant's documents")?;
+            let (name, of_tenant) = (view.name(), of_tenant.clone());
+            let dropped = database.run(|shared| async move {
+                let documents = shared.collection::<Document>(name);
+                documents.delete_many(of_tenant).await
+            });
+            dropped.await.context("dropping the tenant's documents")?;
         }
         Ok(())
     }

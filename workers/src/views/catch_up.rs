@@ -89,9 +89,11 @@ impl<V: View> Views<V> {
                     of_document.push(commit.clone());
                 }
                 match only {
-                    None => self.apply(&by_document).await?,
+                    None => {
+                        self.write_everywhere(&by_document).await?;
+                    }
                     Some(location) => {
-                        self.apply_at(location, &by_document).await?;
+                        self.write_at(location, &by_document).await?;
                     }
                 }
             }
@@ -145,9 +147,15 @@ impl<V: View> Views<V> {
         location: &Location,
     ) -> anyhow::Result<Cursor<Document>> {
         let database = self.placements.database(location)?;
-        let documents = database.collection(&self.collection);
-        let of_tenant = documents.find(doc! { "tenant": tenant.to_string() });
-        Ok(of_tenant.sort(doc! { "_id": 1 }).await?)
+        let (name, of_tenant) = (
+            self.collection.clone(),
+            doc! { "tenant": tenant.to_string() },
+        );
+        let found = database.run(|database| async move {
+            let documents = database.collection(&name);
+            documents.find(of_tenant).sort(doc! { "_id": 1 }).await
+        });
+        found.await
     }
 }
 

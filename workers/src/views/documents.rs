@@ -8,22 +8,34 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use async_nats::Client;
-use event_store::{EventLog, Location};
+use async_nats::{
+    Client,
+    jetstream::{self, Context},
+};
+use event_store::{Database, EventLog, Location};
 use events_schema::{Area, Commit, Document, Home, Index, Subject, TenantId, View};
 use futures_util::{TryStreamExt, future::try_join_all};
 use mongodb::{
-    Collection, IndexModel,
+    IndexModel,
     bson::{self, Bson, doc},
     options::IndexOptions,
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{decode, placements::Placements};
+use crate::{
+    decode,
+    placements::Placements,
+    views::confirmations::{Before, Confirmations},
+};
 
-/// How long one write may take. While a tenant's views move, a worker may believe for this long
-/// that the old place is the only one.
+/// How long one write may take, whatever happens. While a tenant's views move, a worker may believe
+/// for this long that the old place is the only one. It is the sum of the two times below, and of
+/// three seconds to connect.
 pub const MAX_WRITE_TIME: Duration = Duration::from_secs(10);
+/// How long a caller waits. An operation that has begun by then still ends.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long MongoDB may take for one write.
+const SERVER_TIMEOUT_MS: i32 = 3_000;
 
 /// How often a write is repeated at once when other workers were first.
 const MAX_RACES: usize = 5;
@@ -37,11 +49,48 @@ pub type Key<V> = (TenantId, <<V as View>::Area as Area>::Id);
 /// Commits to apply, by document.
 pub type Commits<V> = BTreeMap<Key<V>, Vec<Commit<<V as View>::Area>>>;
 
+/// A document as its commits leave it.
+struct Plan<V: View> {
+    /// The stored revision to write over; `None` if the stored document needs no change.
+    over: Option<u64>,
+    document: Document<V>,
+}
+
+/// Documents as they are written, and where, with the state of each location before.
+pub(super) struct Written<V: View> {
+    documents: Vec<Document<V>>,
+    locations: Vec<(Location, Before)>,
+}
+
+/// Documents that are written and announced, and may not be durable yet.
+pub struct Applied {
+    confirmations: Option<Confirmations>,
+    locations: Vec<(Location, Before)>,
+}
+
+impl Applied {
+    /// Waits until the documents are durable.
+    ///
+    /// # Errors
+    /// If that is not certain.
+    pub async fn confirm(&self) -> anyhow::Result<()> {
+        let Some(confirmations) = &self.confirmations else {
+            return Ok(());
+        };
+        let all = self.locations.iter();
+        let all = all.map(|(location, before)| confirmations.confirm(location, *before));
+        try_join_all(all).await?;
+        Ok(())
+    }
+}
+
 /// The documents of one view, in all databases.
 pub struct Views<V: View> {
-    client: Client,
+    pub(super) context: Context,
     pub(super) log: EventLog,
     pub(super) placements: Placements,
+    /// Confirms that written documents are durable. Without it, each write waits for that itself.
+    confirmations: Option<Confirmations>,
     /// The view's name, except while the view is rebuilt beside the old one.
     pub(super) collection: String,
     /// The locations where the indexes are known to exist.
@@ -50,10 +99,20 @@ pub struct Views<V: View> {
 }
 
 impl<V: View> Views<V> {
+    /// Keeps the view current, in bulks whose durability is confirmed afterwards.
+    pub fn live(client: Client, placements: Placements, confirmations: Confirmations) -> Self {
+        Self {
+            confirmations: Some(confirmations),
+            ..Self::new(client, placements)
+        }
+    }
+
+    /// Writes documents that are durable at once.
     pub fn new(client: Client, placements: Placements) -> Self {
         Self {
+            confirmations: None,
             log: EventLog::new(client.clone()),
-            client,
+            context: jetstream::new(client),
             placements,
             collection: V::NAME.to_owned(),
             indexed: Mutex::default(),
@@ -63,7 +122,7 @@ impl<V: View> Views<V> {
 
     /// Returns the same view in another collection beside the present one.
     pub(super) fn beside(&self, collection: String) -> Self {
-        let beside = Self::new(self.client.clone(), self.placements.clone());
+        let beside = Self::new(self.context.client(), self.placements.clone());
         Self {
             collection,
             ..beside
@@ -75,7 +134,7 @@ impl<V: View> Views<V> {
     /// # Errors
     /// If MongoDB does not answer.
     pub async fn prepare(&self) -> anyhow::Result<()> {
-        self.collection_at(&self.placements.platform()).await?;
+        self.prepared(&self.placements.platform()).await?;
         Ok(())
     }
 
@@ -89,25 +148,28 @@ impl<V: View> Views<V> {
     }
 
     /// Brings each document at least to the latest of its commits, at all its locations, and
-    /// announces the new revisions.
+    /// announces it. The commits may be acknowledged when [`Applied::confirm`] returns.
+    ///
+    /// # Errors
+    /// If it is not certain that every document is written at all its locations and announced.
+    pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<Applied> {
+        let written = self.write_everywhere(commits).await?;
+        self.announce(&written.documents).await?;
+        Ok(Applied {
+            confirmations: self.confirmations.clone(),
+            locations: written.locations,
+        })
+    }
+
+    /// Brings each document at least to the latest of its commits, at all its locations, and
+    /// returns it.
     ///
     /// # Errors
     /// If it is not certain that every document is written at all its locations.
-    pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<()> {
-        let applied = timeout(MAX_WRITE_TIME, self.apply_everywhere(commits)).await;
-        let applied = applied.context("the write takes too long")?;
-        for ((tenant, id), revision) in applied? {
-            let subject = Subject::of_view::<V>(tenant, id.into()).to_string();
-            let revision = revision.to_string();
-            self.client.publish(subject, revision.into()).await?;
-        }
-        Ok(())
-    }
-
-    async fn apply_everywhere(
+    pub(super) async fn write_everywhere(
         &self,
         commits: &Commits<V>,
-    ) -> anyhow::Result<BTreeMap<Key<V>, i64>> {
+    ) -> anyhow::Result<Written<V>> {
         let tenants = commits.keys().map(|(tenant, _)| *tenant).collect();
         let locations = self.placements.of(tenants).await?;
         let mut by_location: BTreeMap<&Location, Commits<V>> = BTreeMap::new();
@@ -117,47 +179,95 @@ impl<V: View> Views<V> {
                 at_location.insert(*key, commits.clone());
             }
         }
+        let mut before = Vec::new();
+        for location in by_location.keys() {
+            if let Some(confirmations) = &self.confirmations {
+                let at_location = confirmations.before(location).await?;
+                before.push(((*location).clone(), at_location));
+            }
+        }
         let writes = by_location
             .iter()
-            .map(|(location, commits)| self.apply_at(location, commits));
-        let written = try_join_all(writes).await?;
-        Ok(written.into_iter().flatten().collect())
+            .map(|(location, commits)| self.write_at(location, commits));
+        let written = timeout(CALLER_TIMEOUT, try_join_all(writes)).await;
+        let written = written.context("the write takes too long")??;
+        let by_key = written.into_iter().flatten();
+        let by_key = by_key.map(|document| ((document.tenant, document.id), document));
+        Ok(Written {
+            documents: BTreeMap::from_iter(by_key).into_values().collect(),
+            locations: before,
+        })
     }
 
-    /// Brings the documents at one location at least to the latest of their commits; returns the
-    /// written documents with their revisions.
-    pub(super) async fn apply_at(
+    /// Announces documents, also those that were announced before: their first announcement may
+    /// have been lost with the worker that wrote them.
+    async fn announce(&self, documents: &[Document<V>]) -> anyhow::Result<()> {
+        let mut stored = Vec::new();
+        for document in documents {
+            let subject = Subject::of_view::<V>(document.tenant, document.id.into()).to_string();
+            let payload = serde_json::to_vec(document).context("encoding a document")?;
+            stored.push(self.context.publish(subject, payload.into()).await?);
+        }
+        for stored in stored {
+            stored.await.context("announcing a document")?;
+        }
+        Ok(())
+    }
+
+    /// Brings the documents at one location at least to the latest of their commits, and returns
+    /// them.
+    pub(super) async fn write_at(
         &self,
         location: &Location,
         commits: &Commits<V>,
-    ) -> anyhow::Result<Vec<(Key<V>, i64)>> {
-        let collection = self.collection_at(location).await?;
-        // Also those that an earlier round has written.
-        let mut written = HashMap::new();
-        for _ in 0..MAX_RACES {
-            let stored = stored(&collection, commits).await?;
-            let writes = self.folded(&stored, commits).await?;
-            let documents = writes.iter().map(|(_, document)| document);
-            written.extend(
-                documents.map(|document| ((document.tenant, document.id), document.revision)),
-            );
-            if self.write(location, &writes).await? {
-                return Ok(written.into_iter().collect());
+    ) -> anyhow::Result<Vec<Document<V>>> {
+        let database = self.prepared(location).await?;
+        for round in 0..MAX_RACES {
+            // The first commit creates the document, so there is nothing to read. If it exists
+            // already, the write fails and the next round reads it.
+            let is_unread = |of_document: &Vec<Commit<V::Area>>| {
+                round == 0 && of_document.iter().any(|commit| commit.revision == 1)
+            };
+            let to_read = commits.iter();
+            let to_read = to_read.filter(|(_, of_document)| !is_unread(of_document));
+            let ids = to_read.map(|((_, id), _)| id.to_string()).collect();
+            let stored = self.stored(&database, ids).await?;
+            let planned = self.planned(stored, commits).await?;
+            if self.write(&database, &planned).await? {
+                return Ok(planned.into_iter().map(|plan| plan.document).collect());
             }
             sleep(RACE_PAUSE).await;
         }
         bail!("other workers were first {MAX_RACES} times in a row")
     }
 
-    /// Returns the documents to write, each with the revision that must be stored.
-    async fn folded(
+    async fn stored(
         &self,
-        stored: &HashMap<Key<V>, Document<V>>,
+        database: &Database,
+        ids: Vec<String>,
+    ) -> anyhow::Result<HashMap<Key<V>, Document<V>>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let name = self.collection.clone();
+        let found = database.run(|database| async move {
+            let documents = database.collection::<Document<V>>(&name);
+            let found = documents.find(doc! { "_id": { "$in": ids } }).await?;
+            let by_key = found.map_ok(|document| ((document.tenant, document.id), document));
+            by_key.try_collect().await
+        });
+        found.await.context("reading documents")
+    }
+
+    /// Returns each document as its commits leave it, and what to write.
+    async fn planned(
+        &self,
+        mut stored: HashMap<Key<V>, Document<V>>,
         commits: &Commits<V>,
-    ) -> anyhow::Result<Vec<(u64, Document<V>)>> {
-        let mut writes = Vec::new();
+    ) -> anyhow::Result<Vec<Plan<V>>> {
+        let mut planned = Vec::new();
         for ((tenant, id), commits) in commits {
-            let before = stored.get(&(*tenant, *id)).cloned().unwrap_or(Document {
+            let before = stored.remove(&(*tenant, *id)).unwrap_or(Document {
                 id: *id,
                 tenant: *tenant,
                 revision: 0,
@@ -165,15 +275,20 @@ impl<V: View> Views<V> {
             });
             let latest = commits.iter().map(|commit| commit.revision).max();
             let (stored, wanted) = (revision(&before), latest.unwrap_or(0));
+            let mut plan = Plan {
+                over: None,
+                document: before,
+            };
             if stored < wanted {
-                let after = self.fold(before, commits).await?;
+                plan.over = Some(stored);
+                plan.document = self.fold(plan.document, commits).await?;
                 // A replica may lag. An acknowledgement now would leave the view behind, too.
-                let has_all = revision(&after) >= wanted;
+                let has_all = revision(&plan.document) >= wanted;
                 ensure!(has_all, "the log does not show revision {wanted} yet");
-                writes.push((stored, after));
             }
+            planned.push(plan);
         }
-        Ok(writes)
+        Ok(planned)
     }
 
     /// Folds the commits into a document. If one is missing in between, reads all of them from the
@@ -209,16 +324,10 @@ impl<V: View> Views<V> {
 
     /// Writes all documents whose stored revision is still the expected one; returns whether it has
     /// written all.
-    async fn write(
-        &self,
-        location: &Location,
-        writes: &[(u64, Document<V>)],
-    ) -> anyhow::Result<bool> {
-        if writes.is_empty() {
-            return Ok(true);
-        }
+    async fn write(&self, database: &Database, planned: &[Plan<V>]) -> anyhow::Result<bool> {
         let mut updates = Vec::new();
-        for (expected, document) in writes {
+        for Plan { over, document } in planned {
+            let Some(expected) = over else { continue };
             updates.push(doc! {
                 "q": {
                     "_id": document.id.to_string(),
@@ -228,16 +337,23 @@ impl<V: View> Views<V> {
                 "upsert": *expected == 0,
             });
         }
+        let expected = updates.len();
+        if expected == 0 {
+            return Ok(true);
+        }
         // One command: a hundred guarded updates cost little more than one.
         let command = doc! {
             "update": &self.collection,
             "updates": updates,
             "ordered": false,
-            "writeConcern": { "w": "majority", "j": true },
+            "writeConcern": match self.confirmations {
+                Some(_) => doc! { "w": 1 },
+                None => doc! { "w": "majority", "j": true },
+            },
+            "maxTimeMS": SERVER_TIMEOUT_MS,
         };
-        let database = self.placements.database(location)?;
-        let answer = database.run_command(command).await;
-        let answer = answer.context("writing documents")?;
+        let answer = database.run(|database| async move { database.run_command(command).await });
+        let answer = answer.await.context("writing documents")?;
         let errors = answer.get_array("writeErrors").map(Vec::as_slice);
         let mut errors = errors.unwrap_or_default().iter();
         if let Some(error) = errors.find(|error| !is_duplicate_key(error)) {
@@ -246,37 +362,34 @@ impl<V: View> Views<V> {
         if let Ok(error) = answer.get_document("writeConcernError") {
             bail!("the write is not durable: {error}");
         }
-        Ok(usize::try_from(answer.get_i32("n")?)? == writes.len())
+        Ok(usize::try_from(answer.get_i32("n")?)? == expected)
     }
 
-    /// Returns the collection at a location. Its indexes exist before anything is written there.
-    pub(super) async fn collection_at(
-        &self,
-        location: &Location,
-    ) -> anyhow::Result<Collection<Document<V>>> {
+    /// Returns the database at a location. The collection's indexes exist before anything is
+    /// written there.
+    pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
         let database = self.placements.database(location)?;
-        let collection = database.collection(&self.collection);
         if !self.indexed().contains(location) {
-            create_indexes::<V>(&collection).await?;
+            self.create_indexes(&database).await?;
             self.indexed().insert(location.clone());
         }
-        Ok(collection)
+        Ok(database)
+    }
+
+    async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
+        let name = self.collection.clone();
+        let created = database.run(|database| async move {
+            let documents = database.collection::<Document<V>>(&name);
+            documents.create_indexes(indexes::<V>()).await
+        });
+        let created = created.await;
+        created.with_context(|| format!("creating the indexes of {}", self.collection))?;
+        Ok(())
     }
 
     fn indexed(&self) -> std::sync::MutexGuard<'_, HashSet<Location>> {
         self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn stored<V: View>(
-    collection: &Collection<Document<V>>,
-    commits: &Commits<V>,
-) -> anyhow::Result<HashMap<Key<V>, Document<V>>> {
-    let ids: Vec<String> = commits.keys().map(|(_, id)| id.to_string()).collect();
-    let found = collection.find(doc! { "_id": { "$in": ids } }).await;
-    let found = found.context("reading documents")?;
-    let by_key = found.map_ok(|document| ((document.tenant, document.id), document));
-    by_key.try_collect().await.context("reading documents")
 }
 
 fn revision<V: View>(document: &Document<V>) -> u64 {
@@ -295,20 +408,26 @@ fn is_duplicate_key(error: &Bson) -> bool {
     code == Some(DUPLICATE_KEY)
 }
 
-async fn create_indexes<V: View>(collection: &Collection<Document<V>>) -> anyhow::Result<()> {
-    for index in [Index::on(&[])].iter().chain(V::INDEXES) {
-        // The tenant comes first, since every read names it; the id last, so that pages have one
-        // order.
-        let mut keys = doc! { "tenant": 1 };
-        for field in index.fields {
-            keys.insert(format!("view.{field}"), 1);
-        }
-        keys.insert("_id", 1);
-        let name = [&["tenant"], index.fields, &["id"]].concat().join("_");
-        let options = IndexOptions::builder().name(name).build();
-        let model = IndexModel::builder().keys(keys).options(options).build();
-        let created = collection.create_index(model).await;
-        created.with_context(|| format!("creating an index on {}", collection.name()))?;
+fn indexes<V: View>() -> Vec<IndexModel> {
+    // A move reads all documents of a tenant; everybody else reads only those that show something.
+    let all = index(&Index::on(&[]), None);
+    let shown = doc! { "view": { "$type": "object" } };
+    let shown = V::INDEXES.iter().map(|on| index(on, Some(shown.clone())));
+    std::iter::once(all).chain(shown).collect()
+}
+
+/// Returns an index of the documents that meet the condition. So deleted objects cost a list
+/// nothing.
+fn index(index: &Index, condition: Option<bson::Document>) -> IndexModel {
+    // The tenant comes first, since every read names it; the id last, so that pages have one order.
+    let mut keys = doc! { "tenant": 1 };
+    for field in index.fields {
+        keys.insert(format!("view.{field}"), 1);
     }
-    Ok(())
+    keys.insert("_id", 1);
+    let mut name = [&["tenant"], index.fields, &["id"]].concat();
+    name.extend(condition.is_some().then_some("shown"));
+    let mut options = IndexOptions::builder().name(name.join("_")).build();
+    options.partial_filter_expression = condition;
+    IndexModel::builder().keys(keys).options(options).build()
 }

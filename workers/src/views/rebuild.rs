@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use event_store::{Location, random_id};
-use events_schema::{Home, View};
+use events_schema::{Home, Id, Subject, TenantId, View};
 use mongodb::bson::{Bson, doc};
 use tokio::time::sleep;
 
@@ -34,6 +35,7 @@ impl<V: View> Views<V> {
         }
         let built = built?;
         let missed = self.catch_up_after(built.next, progress).await?;
+        self.announce_rebuilt().await?;
         Ok(built.read + missed.read)
     }
 
@@ -51,10 +53,19 @@ impl<V: View> Views<V> {
         }
         for location in self.locations().await? {
             // Where the log has nothing to write, an empty collection replaces the old documents.
-            self.collection_at(&location).await?;
+            self.prepared(&location).await?;
             self.rename_at(&location).await?;
         }
         Ok(built)
+    }
+
+    /// Tells the gateways to forget the documents of the view: an announcement without a document.
+    async fn announce_rebuilt(&self) -> anyhow::Result<()> {
+        let nobody = Id::from_bytes([0; 16]);
+        let subject = Subject::of_view::<V>(TenantId::Platform, nobody).to_string();
+        let announced = self.context.publish(subject, Bytes::new()).await?;
+        announced.await.context("announcing the new view")?;
+        Ok(())
     }
 
     async fn rename_at(&self, location: &Location) -> anyhow::Result<()> {
@@ -65,12 +76,13 @@ impl<V: View> Views<V> {
             "to": name(V::NAME),
             "dropTarget": true,
         };
-        let renamed = database
-            .client()
-            .database("admin")
-            .run_command(rename)
-            .await;
-        renamed.context("replacing the old view with the new one")?;
+        let renamed = database.run(|database| async move {
+            let admin = database.client().database("admin");
+            admin.run_command(rename).await
+        });
+        renamed
+            .await
+            .context("replacing the old view with the new one")?;
         Ok(())
     }
 
@@ -97,11 +109,11 @@ impl<V: View> Views<V> {
     async fn drop_unfinished(&self) -> anyhow::Result<()> {
         for location in self.locations().await? {
             let database = self.placements.database(&location)?;
-            let unfinished = database.collection::<Bson>(&self.collection);
-            unfinished
-                .drop()
-                .await
-                .context("dropping an unfinished rebuild")?;
+            let unfinished = self.collection.clone();
+            let dropped = database.run(|database| async move {
+                database.collection::<Bson>(&unfinished).drop().await
+            });
+            dropped.await.context("dropping an unfinished rebuild")?;
         }
         Ok(())
     }

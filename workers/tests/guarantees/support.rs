@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions,
+    Client, ConnectOptions, Subscriber,
     jetstream::{self, Context},
 };
 use bytes::Bytes;
@@ -56,6 +56,12 @@ impl World {
             views,
             worker_nats_url: None,
         }
+    }
+
+    /// Subscribes to announcements of view documents.
+    pub async fn announced(&self, subject: &str) -> Subscriber {
+        let operator = self.operator.client();
+        operator.subscribe(subject.to_owned()).await.unwrap()
     }
 
     /// Starts a worker process, which may not be ready yet.

@@ -1,0 +1,315 @@
+//! Sends commands and waits for their outcomes.
+//!
+//! The stream of commands is transport: a power cut may lose a command before it is decided. So its
+//! sender remembers it, and sends it again after a reconnect and after a long silence, until the
+//! outcome is known. Workers decide each command id once.
+//!
+//! A process has one inbox for all outcomes.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use async_nats::{
+    Client, HeaderMap, StatusCode, Subscriber,
+    connection::State as Connection,
+    jetstream::{self, publish::PublishAck},
+};
+use events_schema::{Area, Command, Outcome};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, sleep, timeout_at},
+};
+
+/// How long a command waits until a lost connection is back. A restart of nats-server takes less.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the connection is looked at.
+const CONNECTION_POLL: Duration = Duration::from_millis(20);
+/// How long a command may stay without an answer before it is sent again. Only a lost command takes
+/// this long, and one behind a long queue.
+const SEND_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// The pause before a command is sent again to a server that has no stream for it yet.
+const NO_STREAM_PAUSE: Duration = Duration::from_millis(100);
+/// Answers to one command that may wait to be read: some for each time that it is sent.
+const MAX_ANSWERS: usize = 16;
+
+/// Sends commands and waits for their outcomes. Clones share one inbox.
+#[derive(Clone, Debug)]
+pub struct CommandSender(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    inbox: String,
+    last: AtomicU64,
+    /// The commands without an outcome.
+    open: Mutex<HashMap<u64, mpsc::Sender<Answer>>>,
+}
+
+/// Why a command has no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOutcome {
+    /// The command may be decided, now or later.
+    #[error("the outcome of the command is not known in time")]
+    NotKnown,
+    /// The command was not stored and never will be.
+    #[error("the command was not sent")]
+    NotSent(#[source] anyhow::Error),
+}
+
+/// What arrives in the inbox for one command.
+#[derive(Debug)]
+enum Answer {
+    Outcome(Outcome),
+    /// The stream has the command.
+    Stored,
+    /// The stream does not take the command.
+    Refused(String),
+    /// There is no stream.
+    NoStream,
+    /// The connection was restored.
+    Reconnected,
+}
+
+impl CommandSender {
+    /// Subscribes to the inbox for outcomes.
+    ///
+    /// # Errors
+    /// If the connection is closed.
+    pub async fn start(client: Client) -> anyhow::Result<Self> {
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await;
+        let inner = Arc::new(Inner {
+            client,
+            inbox,
+            last: AtomicU64::new(0),
+            open: Mutex::default(),
+        });
+        tokio::spawn(dispatch(Arc::downgrade(&inner), answers?));
+        Ok(Self(inner))
+    }
+
+    /// Whether there is a connection to NATS.
+    pub fn is_connected(&self) -> bool {
+        self.0.client.connection_state() == Connection::Connected
+    }
+
+    /// Sends a command and returns its outcome.
+    ///
+    /// # Errors
+    /// If the outcome is not known by the deadline.
+    pub async fn send<A: Area>(
+        &self,
+        mut command: Command<A>,
+        headers: HeaderMap,
+        deadline: Instant,
+    ) -> Result<Outcome, NoOutcome> {
+        let mut open = self.open();
+        command.reply = Some(open.reply.clone());
+        let encoded = command.subject().and_then(|subject| {
+            let payload = serde_json::to_vec(&command)?;
+            Ok((subject.to_string(), payload))
+        });
+        let (subject, payload) = encoded.map_err(|error| NoOutcome::NotSent(error.into()))?;
+        let mut attempt = Attempt {
+            may_be_stored: false,
+            refusal: None,
+        };
+        loop {
+            if !self.connected(deadline).await {
+                let refusal = anyhow!("not connected to NATS");
+                return Err(attempt.ended(refusal));
+            }
+            let reply = open.reply.clone();
+            let published = self.0.client.publish_with_reply_and_headers(
+                subject.clone(),
+                reply,
+                headers.clone(),
+                payload.clone().into(),
+            );
+            if let Err(error) = published.await {
+                return Err(attempt.ended(error.into()));
+            }
+            let until = deadline.min(Instant::now() + SEND_AGAIN_AFTER);
+            if let Some(outcome) = attempt.outcome(&mut open.answers, until).await {
+                return Ok(outcome);
+            }
+            if Instant::now() >= deadline {
+                let refusal = attempt.refusal.take();
+                let refusal = refusal.unwrap_or_else(|| "no answer".to_owned());
+                return Err(attempt.ended(anyhow!(refusal)));
+            }
+        }
+    }
+
+    /// Waits for the connection, until the deadline or for two seconds; returns whether it is
+    /// there. While it is lost, the client would keep the command and send it whenever it is back.
+    async fn connected(&self, deadline: Instant) -> bool {
+        let until = deadline.min(Instant::now() + RECONNECT_TIMEOUT);
+        while !self.is_connected() {
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(CONNECTION_POLL).await;
+        }
+        true
+    }
+
+    fn open(&self) -> Open<'_> {
+        let (sender, answers) = mpsc::channel(MAX_ANSWERS);
+        let number = self.0.last.fetch_add(1, Ordering::Relaxed);
+        self.0.open().insert(number, sender);
+        Open {
+            inner: &self.0,
+            number,
+            reply: format!("{}.{number}", self.0.inbox),
+            answers,
+        }
+    }
+}
+
+/// A command that is being sent. It is forgotten when this is dropped.
+struct Open<'a> {
+    inner: &'a Inner,
+    number: u64,
+    reply: String,
+    answers: mpsc::Receiver<Answer>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.inner.open().remove(&self.number);
+    }
+}
+
+/// What is known about a command that was sent.
+struct Attempt {
+    may_be_stored: bool,
+    refusal: Option<String>,
+}
+
+impl Attempt {
+    /// Returns the outcome if it arrives in time and before a reason to send the command again.
+    async fn outcome(
+        &mut self,
+        answers: &mut mpsc::Receiver<Answer>,
+        until: Instant,
+    ) -> Option<Outcome> {
+        // Until an answer says otherwise.
+        let before = std::mem::replace(&mut self.may_be_stored, true);
+        while let Ok(answer) = timeout_at(until, answers.recv()).await {
+            match answer? {
+                Answer::Outcome(outcome) => return Some(outcome),
+                Answer::Stored => {}
+                Answer::Reconnected => return None,
+                Answer::Refused(reason) => {
+                    self.may_be_stored = before;
+                    self.refusal = Some(reason);
+                    if !before {
+                        sleep(NO_STREAM_PAUSE).await;
+                        return None;
+                    }
+                }
+                Answer::NoStream => {
+                    self.may_be_stored = before;
+                    self.refusal = Some("NATS has no stream for commands yet".to_owned());
+                    sleep(NO_STREAM_PAUSE).await;
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn ended(&self, refusal: anyhow::Error) -> NoOutcome {
+        if self.may_be_stored {
+            NoOutcome::NotKnown
+        } else {
+            NoOutcome::NotSent(refusal)
+        }
+    }
+}
+
+impl Inner {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Answer>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes an answer to the command with this number, unless nobody waits for it any more.
+    fn pass(&self, number: Option<u64>, answer: Answer) {
+        let open = number.and_then(|number| self.open().get(&number).cloned());
+        if let Some(open) = open {
+            // Of more answers than fit, none says anything new.
+            _ = open.try_send(answer);
+        }
+    }
+
+    fn pass_to_all(&self, answer: impl Fn() -> Answer) {
+        for open in self.open().values() {
+            _ = open.try_send(answer());
+        }
+    }
+
+    fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+}
+
+/// Passes the answers in the inbox to the commands, until nobody can send commands any more.
+async fn dispatch(inner: Weak<Inner>, mut answers: Subscriber) {
+    let mut polls = interval(CONNECTION_POLL);
+    let mut connections = inner.upgrade().map(|inner| inner.connections());
+    loop {
+        let message = tokio::select! {
+            message = answers.next() => message,
+            _ = polls.tick() => {
+                let Some(inner) = inner.upgrade() else { return };
+                let now = Some(inner.connections());
+                if std::mem::replace(&mut connections, now) != now {
+                    inner.pass_to_all(|| Answer::Reconnected);
+                }
+                continue;
+            }
+        };
+        let (Some(message), Some(inner)) = (message, inner.upgrade()) else {
+            return;
+        };
+        let number = message.subject.rsplit('.').next();
+        let number = number.and_then(|number| number.parse().ok());
+        match read(&message) {
+            Ok(answer) => inner.pass(number, answer),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "an answer to a command cannot be read");
+            }
+        }
+    }
+}
+
+fn read(message: &async_nats::Message) -> anyhow::Result<Answer> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Body {
+        Outcome(Outcome),
+        Stream(jetstream::response::Response<PublishAck>),
+    }
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Ok(Answer::NoStream);
+    }
+    let body = serde_json::from_slice(&message.payload);
+    Ok(match body.context("reading an outcome")? {
+        Body::Outcome(outcome) => Answer::Outcome(outcome),
+        Body::Stream(jetstream::response::Response::Ok(_)) => Answer::Stored,
+        Body::Stream(jetstream::response::Response::Err { error }) => {
+            Answer::Refused(error.to_string())
+        }
+    })
+}

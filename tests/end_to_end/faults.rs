@@ -1,0 +1,133 @@
+//! Clients that leave, and messages that are lost: nobody else notices.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use mongodb::bson::{Document, doc};
+use serde_json::json;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::support::{
+    Browser, CREATE_PROJECT, PLATFORM, PROJECTS, REGISTER, ada_in_acme, create_project, eventually,
+    input, mongo, operator, start, succeeded, text,
+};
+
+/// Connections that are dropped at once.
+const DROPPED: usize = 200;
+/// How long the next answer may take. It comes within milliseconds, unless the gateway's pool of
+/// connections to MongoDB stalls: then it takes half a minute.
+const NEXT_WITHIN: Duration = Duration::from_secs(2);
+
+const PROJECT: &str = "query($id: ID!) { project(id: $id) { name } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_leave_in_mid_request_delay_nobody_else() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    create_project(&ada, "Loom").await;
+    let (machine, _) = ada.create_machine(&backend, &["read_project"]).await;
+    let token = machine.authorization();
+    let body = json!({ "query": PROJECTS }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         authorization: {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = backend.url().replace("http://", "");
+    for round in 0..10 {
+        let dropped = (0..DROPPED).map(async |at| {
+            let mut client = TcpStream::connect(&address).await.unwrap();
+            client.write_all(request.as_bytes()).await.unwrap();
+            // Some leave before the gateway has read the request, some in the midst of it.
+            sleep(Duration::from_millis(at as u64 % 20)).await;
+        });
+        join_all(dropped).await;
+        let started = Instant::now();
+        let next = timeout(NEXT_WITHIN, ada.data(PROJECTS, ())).await;
+        assert!(next.is_ok(), "round {round}: no answer in {NEXT_WITHIN:?}");
+        println!("round {round}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_loses_the_stream_of_changes_reads_the_database() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let id = create_project(&ada, "Loom").await;
+    let name = async || {
+        let project = ada.data(PROJECT, json!({ "id": id })).await;
+        text(&project, "/project/name")
+    };
+    let database = mongo(&backend).await.database(PLATFORM);
+    let projects = database.collection::<Document>("project");
+    // A change that is never announced.
+    let change = doc! { "$set": { "view.name": "Wheel" } };
+    let changed = projects.update_one(doc! { "_id": &id }, change).await;
+    assert_eq!(changed.unwrap().modified_count, 1);
+    assert_eq!(name().await, "Loom", "objects by id come from memory");
+
+    let operator = operator(&backend).await;
+    operator.delete_stream("VIEWS").await.unwrap();
+    eventually("the change", || async { name().await == "Wheel" }).await;
+    // The workers create the stream again, and changes are announced again.
+    eventually("the stream", || async {
+        operator.get_stream("VIEWS").await.is_ok()
+    })
+    .await;
+    create_project(&ada, "Spindle").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_stream_of_commands_loses_no_command_and_doubles_none() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let operator = operator(&backend).await;
+    let done = AtomicUsize::new(0);
+    let create = async |client: usize| {
+        for at in 0..20 {
+            let project = json!({ "name": format!("{client} {at}") });
+            let answer = ada.gql(CREATE_PROJECT, input(project)).await;
+            assert!(succeeded(&answer), "{answer}");
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let register = async |at: usize| {
+        let person = json!({
+            "firstname": "Bob", "lastname": "Babbage",
+            "email": format!("user{at}@example.com"), "password": "correct horse battery",
+        });
+        let answer = Browser::new(&backend).gql(REGISTER, input(person)).await;
+        assert!(succeeded(&answer), "{answer}");
+    };
+    let lose = async || {
+        for already in [40, 240, 440] {
+            eventually("progress", || async {
+                done.load(Ordering::Relaxed) >= already
+            })
+            .await;
+            operator.delete_stream("COMMANDS").await.unwrap();
+        }
+    };
+    tokio::join!(
+        join_all((0..32).map(create)),
+        join_all((0..10).map(register)),
+        lose()
+    );
+    let projects = ada.data("{ projects { totalCount } }", ()).await;
+    assert_eq!(projects["projects"]["totalCount"], 640);
+    // Each registration leads to a command of a reaction, and to a mail.
+    for at in 0..10 {
+        let email = format!("user{at}@example.com");
+        ada.mail(&email, "code", 1).await;
+        assert_eq!(ada.mails_to(&email, "code").await.len(), 1, "{email}");
+    }
+    let dead = operator.get_stream("DEAD").await.unwrap();
+    assert_eq!(dead.cached_info().state.messages, 0);
+}

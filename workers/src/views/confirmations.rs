@@ -1,0 +1,153 @@
+//! Confirms that written documents are durable.
+//!
+//! A write that waits for the journal takes several times as long, and the journal is written for
+//! each one. So documents are written and announced first. One more write that does wait confirms
+//! all that were written before it, since the journal is written in order. Only then their commits
+//! are acknowledged: a crash of MongoDB may lose documents, but not the commits that bring them
+//! back.
+//!
+//! A new primary may miss what the one before had written. So a confirmation counts only if the
+//! same primary has taken it.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use event_store::Location;
+use mongodb::bson::{doc, oid::ObjectId};
+use tokio::{sync::oneshot, time::sleep};
+
+use crate::placements::Placements;
+
+/// How long confirmations gather, so that one write serves many.
+const GATHER: Duration = Duration::from_millis(5);
+/// The collection of the write that confirms others.
+const COLLECTION: &str = "confirmation";
+
+/// Identifies the election that made a server the primary.
+type Election = ObjectId;
+/// Those who wait for a confirmation at one location.
+type Waiting = Vec<oneshot::Sender<Result<Election, Arc<anyhow::Error>>>>;
+
+/// Confirms that documents are durable. Clones share the confirming writes.
+#[derive(Clone, Debug)]
+pub struct Confirmations {
+    placements: Placements,
+    /// The locations where a confirmation is under way.
+    waiting: Arc<Mutex<HashMap<Location, Waiting>>>,
+    /// The election of the last confirmation at each location.
+    elections: Arc<Mutex<HashMap<Location, Election>>>,
+}
+
+/// The state of a location before documents are read and written there.
+#[derive(Clone, Copy, Debug)]
+pub struct Before(Election);
+
+impl Confirmations {
+    /// Confirms writes to these databases.
+    pub fn new(placements: Placements) -> Self {
+        Self {
+            placements,
+            waiting: Arc::default(),
+            elections: Arc::default(),
+        }
+    }
+
+    /// Returns what [`confirm`](Self::confirm) needs, before documents are read and written.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn before(&self, location: &Location) -> anyhow::Result<Before> {
+        let known = self.elections().get(location).copied();
+        Ok(Before(match known {
+            Some(election) => election,
+            None => self.next(location).await?,
+        }))
+    }
+
+    /// Waits until all documents are durable that were read or written at a location since then.
+    ///
+    /// # Errors
+    /// If that is not certain.
+    pub async fn confirm(&self, location: &Location, before: Before) -> anyhow::Result<()> {
+        let election = self.next(location).await?;
+        ensure!(election == before.0, "MongoDB has another primary");
+        Ok(())
+    }
+
+    /// Waits for the next confirmation; returns its election.
+    async fn next(&self, location: &Location) -> anyhow::Result<Election> {
+        let (sender, confirmed) = oneshot::channel();
+        let is_first = {
+            let mut all = self.waiting();
+            let is_first = !all.contains_key(location);
+            all.entry(location.clone()).or_default().push(sender);
+            is_first
+        };
+        if is_first {
+            tokio::spawn(self.clone().run(location.clone()));
+        }
+        let confirmed = confirmed.await.context("nobody has confirmed the write")?;
+        confirmed.map_err(|error| anyhow!("{error:#}"))
+    }
+
+    /// Confirms writes at a location for as long as somebody waits.
+    async fn run(self, location: Location) {
+        loop {
+            sleep(GATHER).await;
+            let waiting = {
+                let mut all = self.waiting();
+                let waiting = all.get_mut(&location).map(mem::take).unwrap_or_default();
+                if waiting.is_empty() {
+                    all.remove(&location);
+                    return;
+                }
+                waiting
+            };
+            let confirmed = self.write(&location).await.map_err(Arc::new);
+            if let Ok(election) = &confirmed {
+                self.elections().insert(location.clone(), *election);
+            }
+            for waiting in waiting {
+                // Whoever waited may have given up.
+                _ = waiting.send(confirmed.clone());
+            }
+        }
+    }
+
+    async fn write(&self, location: &Location) -> anyhow::Result<Election> {
+        let command = doc! {
+            "update": COLLECTION,
+            "updates": [{
+                "q": { "_id": "views" },
+                "u": { "$inc": { "count": 1_i64 } },
+                "upsert": true,
+            }],
+            "writeConcern": { "w": "majority", "j": true },
+        };
+        let database = self.placements.database(location)?;
+        let answer = database.run(|database| async move { database.run_command(command).await });
+        let answer = answer.await.context("confirming written documents")?;
+        for failed in ["writeErrors", "writeConcernError"] {
+            if let Some(error) = answer.get(failed) {
+                return Err(anyhow!("confirming written documents: {error}"));
+            }
+        }
+        let election = answer.get_object_id("electionId");
+        election.context("a primary did not tell its election")
+    }
+
+    fn elections(&self) -> MutexGuard<'_, HashMap<Location, Election>> {
+        self.elections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Location, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
