@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Browser, PASSWORD, eventually};
+use crate::support::{Browser, PASSWORD, eventually, succeeded};
 use async_nats::{ConnectOptions, ServerAddr, jetstream};
 use clap::{Args as _, FromArgMatches as _};
 use events_schema::AreaName;
@@ -317,8 +317,12 @@ async fn killed_servers_are_started_again_and_every_answered_mutation_is_still_t
                 .is_ok_and(|response| response.status().is_success())
         })
         .await;
-        ada.data(update, json!({ "name": format!("After {round}") }))
-            .await;
+        // While a server starts, the answer may be that the change is not shown yet.
+        eventually("a change", || async {
+            let name = json!({ "name": format!("After {round}") });
+            succeeded(&ada.gql(update, name).await)
+        })
+        .await;
     }
     dev.browser().sign_up("bob@example.com").await;
 }

@@ -7,4 +7,5 @@ pub mod delivery;
 pub mod effect;
 pub mod history;
 pub mod reaction;
+mod slots;
 pub mod view;

@@ -9,10 +9,7 @@ use async_nats::{
     jetstream::{
         Context, ErrorCode,
         context::{GetStreamError, GetStreamErrorKind},
-        stream::{
-            Config as Stream, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy,
-            StorageType,
-        },
+        stream::{Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType},
     },
 };
 use events_schema::subject::{
@@ -35,8 +32,9 @@ const FIRST_SERVER: Duration = Duration::from_secs(5);
 const NEXT_SERVER: Duration = Duration::from_millis(200);
 /// How long an announced document is kept. Gateways read it at once, or not at all.
 const VIEWS_KEPT: Duration = Duration::from_secs(60);
-/// Room for a second of announcements at full load, many times over.
-const VIEWS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// Room for some seconds at full load, many times over. Together they fit into `max_memory_store`
+/// of `nats.conf`.
+const TRANSPORT_MAX_BYTES: i64 = 256 * 1024 * 1024;
 /// How often a worker looks whether the streams are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a failed login is remembered.
@@ -60,14 +58,10 @@ fn streams(replicas: usize) -> [Stream; 6] {
         ..Stream::default()
     };
     // A message of these streams may be lost: its sender keeps it until there is an answer, or its
-    // readers notice the gap. So the server need not sync it. Only one server alone can store
-    // without syncing; several keep it in memory.
+    // readers notice the gap.
     let transport = |name: &str, subjects: Vec<String>, description: &str| Stream {
-        storage: match replicas {
-            1 => StorageType::File,
-            _ => StorageType::Memory,
-        },
-        persist_mode: (replicas == 1).then_some(PersistenceMode::Async),
+        storage: StorageType::Memory,
+        max_bytes: TRANSPORT_MAX_BYTES,
         ..stream(name, subjects, description)
     };
     let bucket = |name: &str, description: &str, kept: Duration| Stream {
@@ -106,7 +100,6 @@ fn streams(replicas: usize) -> [Stream; 6] {
         Stream {
             discard: DiscardPolicy::Old,
             max_age: VIEWS_KEPT,
-            max_bytes: VIEWS_MAX_BYTES,
             // Gateways read what is sent on, with its sequence in the stream.
             republish: Some(Republish {
                 source: ">".to_owned(),
@@ -197,9 +190,8 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
 fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
-    // Neither can be changed.
+    // It cannot be changed.
     wanted.storage = present.storage;
-    wanted.persist_mode = present.persist_mode;
     for subject in &present.subjects {
         if !wanted.subjects.contains(subject) {
             wanted.subjects.push(subject.clone());

@@ -5,7 +5,10 @@
 //! consumer. Whether the latest message has arrived, the stream itself is asked several times a
 //! second.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{Client, Message};
@@ -46,6 +49,10 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
     let mut ticks = interval(ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut follower = Follower::new();
+    // The stream may have lost its last messages with its server, and counts from an earlier one
+    // then.
+    let connections = || client.statistics().connects.load(Ordering::Relaxed);
+    let connected = connections();
     loop {
         tokio::select! {
             change = changes.next() => {
@@ -54,7 +61,7 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
             }
             answer = answers.next() => {
                 let answer = answer.context("the connection is closed")?;
-                follower.answer(last_sequence(&answer.payload)?);
+                follower.answer(last_sequence(&answer.payload)?)?;
             }
             _ = ticks.tick() => {
                 follower.ensure_heard()?;
@@ -64,6 +71,7 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
                 }
             }
         }
+        ensure!(connections() == connected, "the connection was lost");
         if let Some(at) = follower.complete_at() {
             memory.heard(at);
         }
@@ -74,10 +82,12 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
 #[derive(Debug)]
 struct Follower {
     started: Instant,
-    /// The sequence of the last message; `None` before the stream has told its own.
+    /// The last sequence of the stream when it first answered.
+    first: Option<u64>,
+    /// The sequence of the last message since then.
     seen: Option<u64>,
-    /// When the stream was asked, until it answers.
-    asked: Option<Instant>,
+    /// When the stream was asked, and what was seen by then, until it answers.
+    asked: Option<(Instant, Option<u64>)>,
     /// The last sequence of the stream, and when it was asked for it.
     stream: Option<(u64, Instant)>,
     /// Until when all messages are known to have arrived.
@@ -88,6 +98,7 @@ impl Follower {
     fn new() -> Self {
         Self {
             started: Instant::now(),
+            first: None,
             seen: None,
             asked: None,
             stream: None,
@@ -98,18 +109,22 @@ impl Follower {
     /// Takes a changed document.
     ///
     /// # Errors
-    /// If a message is missing before it, or it replaces all documents of a view.
+    /// If it does not follow the message before, or a whole view was replaced.
     fn change(&mut self, change: &Message, memory: &Memory) -> anyhow::Result<()> {
         let sequence = sequence_of(change)?;
         // Documents that were changed before the stream told its last sequence are not kept: what
         // is read from MongoDB from then on has them.
-        let Some(seen) = self.seen else {
+        let Some(first) = self.first else {
             return Ok(());
         };
-        if sequence <= seen {
+        if self.seen.is_none() && sequence <= first {
             return Ok(());
         }
-        ensure!(sequence == seen + 1, "message {} is missing", seen + 1);
+        let next = self.seen.unwrap_or(first) + 1;
+        ensure!(
+            sequence == next,
+            "message {next} is missing before {sequence}"
+        );
         self.seen = Some(sequence);
         ensure!(!change.payload.is_empty(), "a view was rebuilt");
         // A newer worker may announce views that this program does not know.
@@ -122,22 +137,29 @@ impl Follower {
     /// Whether to ask the stream for its last sequence now: not before it has answered.
     fn ask(&mut self) -> bool {
         let is_due = self.asked.is_none();
-        self.asked.get_or_insert_with(Instant::now);
+        self.asked.get_or_insert((Instant::now(), self.seen));
         is_due
     }
 
     /// Takes the stream's answer.
-    fn answer(&mut self, last_sequence: u64) {
-        if let Some(asked) = self.asked.take() {
-            self.seen.get_or_insert(last_sequence);
+    ///
+    /// # Errors
+    /// If the stream has lost messages that were seen.
+    fn answer(&mut self, last_sequence: u64) -> anyhow::Result<()> {
+        if let Some((asked, seen)) = self.asked.take() {
+            let first = *self.first.get_or_insert(last_sequence);
+            let has_all = last_sequence >= seen.unwrap_or(first);
+            ensure!(has_all, "the stream has lost messages");
             self.stream = Some((last_sequence, asked));
         }
+        Ok(())
     }
 
     /// Returns until when all messages have arrived, if that is later than before.
     fn complete_at(&mut self) -> Option<Instant> {
         let (last, asked) = self.stream?;
-        let is_complete = self.seen? >= last && self.complete.is_none_or(|at| at < asked);
+        let seen = self.seen.or(self.first)?;
+        let is_complete = seen >= last && self.complete.is_none_or(|at| at < asked);
         is_complete.then(|| *self.complete.insert(asked))
     }
 
@@ -196,13 +218,13 @@ mod tests {
         assert!(follower.ask() && !follower.ask());
         take(&mut follower, 5).unwrap();
         assert_eq!(follower.complete_at(), None);
-        follower.answer(7);
+        follower.answer(7).unwrap();
         assert!(follower.complete_at().is_some());
         assert_eq!(follower.complete_at(), None);
 
         // The stream has two more, which are under way.
         assert!(follower.ask());
-        follower.answer(9);
+        follower.answer(9).unwrap();
         assert_eq!(follower.complete_at(), None);
         take(&mut follower, 7).unwrap();
         take(&mut follower, 8).unwrap();
@@ -215,17 +237,34 @@ mod tests {
     fn a_missing_message_ends_the_following() {
         let mut follower = Follower::new();
         follower.ask();
-        follower.answer(7);
+        follower.answer(7).unwrap();
         take(&mut follower, 8).unwrap();
         let error = take(&mut follower, 10).unwrap_err();
-        assert_eq!(error, "message 9 is missing");
+        assert_eq!(error, "message 9 is missing before 10");
+    }
+
+    #[test]
+    fn a_stream_that_counts_from_an_earlier_message_ends_the_following() {
+        let following = || {
+            let mut follower = Follower::new();
+            follower.ask();
+            follower.answer(7).unwrap();
+            take(&mut follower, 6).unwrap();
+            take(&mut follower, 8).unwrap();
+            follower
+        };
+        let error = take(&mut following(), 5).unwrap_err();
+        assert_eq!(error, "message 9 is missing before 5");
+        let mut follower = following();
+        follower.ask();
+        assert!(follower.answer(7).is_err());
     }
 
     #[test]
     fn a_rebuilt_view_ends_the_following() {
         let mut follower = Follower::new();
         follower.ask();
-        follower.answer(7);
+        follower.answer(7).unwrap();
         let rebuilt = follower.change(&change(8, ""), &Memory::new());
         assert_eq!(rebuilt.unwrap_err().to_string(), "a view was rebuilt");
     }
@@ -237,7 +276,7 @@ mod tests {
         follower.started = Instant::now().checked_sub(SILENCE).unwrap();
         assert!(follower.ensure_heard().is_err());
         follower.ask();
-        follower.answer(7);
+        follower.answer(7).unwrap();
         follower.complete_at();
         follower.ensure_heard().unwrap();
         follower.complete = Instant::now().checked_sub(SILENCE);

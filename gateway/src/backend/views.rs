@@ -294,11 +294,11 @@ impl TenantViews {
         Ok(count.await.context("counting views")?)
     }
 
-    /// Waits until a view or its tombstone has reached a revision; false if it has not by the
-    /// deadline.
+    /// Waits until a view or its tombstone has reached a revision; false if that is not known by
+    /// the deadline.
     ///
     /// # Errors
-    /// If MongoDB does not answer, or the view is not stored here.
+    /// If the view is not stored here.
     pub(crate) async fn wait_for<V: View>(
         &self,
         id: <V::Area as Area>::Id,
@@ -321,7 +321,9 @@ impl TenantViews {
                 }
                 None => sleep(POLL).await,
             }
-            if self.revision::<V>(key.2).await? >= revision {
+            // While MongoDB is away, the change is not lost: it is only not shown yet.
+            let stored = timeout_at(deadline, self.revision::<V>(key.2)).await;
+            if matches!(stored, Ok(Ok(stored)) if stored >= revision) {
                 break;
             }
             if Instant::now() >= deadline {

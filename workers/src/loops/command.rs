@@ -27,12 +27,17 @@ use crate::{
         consumers::Consumer,
         delivery::{self, Handled, trace_of},
         history::{Histories, History, subject_of},
+        slots::Slots,
     },
 };
 
 /// How often a lost race is retried at once. After that the consumer redelivers the command, which
 /// a thousand racers for one aggregate need.
 const MAX_RACES: usize = 16;
+
+/// Commands that a process has fetched, of which only some have a slot. So many commands for one
+/// aggregate or of one tenant do not hold up the others.
+const MAX_WAITING: usize = 1_000;
 
 /// Decides the commands of one area until `shutdown`, then finishes the ones in progress.
 ///
@@ -49,10 +54,11 @@ pub async fn run<A: Aggregate>(
         log: EventLog::new(client.clone()),
         commits,
         histories: Histories::new(),
+        slots: Slots::new(consumer.concurrency),
         client,
     });
     delivery::messages(context.clone(), consumer.clone(), shutdown)
-        .for_each_concurrent(consumer.concurrency, |message| {
+        .for_each_concurrent(MAX_WAITING, |message| {
             let (decider, context, consumer) = (decider.clone(), context.clone(), consumer.clone());
             async move {
                 let handled = decider.handle(&message);
@@ -71,6 +77,7 @@ struct Decider<A: Aggregate> {
     log: EventLog,
     commits: GroupCommit,
     histories: Histories<A>,
+    slots: Slots,
 }
 
 impl<A: Aggregate> Decider<A> {
@@ -101,11 +108,15 @@ impl<A: Aggregate> Decider<A> {
     ) -> anyhow::Result<Outcome> {
         let kept = self.histories.get(command.tenant, command.aggregate);
         let mut history = kept.lock().await;
+        // Only the first command of an aggregate waits for a slot. The others wait for the first.
+        let _slot = self.slots.take(command.tenant).await?;
         let outcome = self.decide_on(&mut history, command, trace).await;
         if outcome.is_err() {
             // It is unknown what is stored, so the next command loads the aggregate again.
             *history = History::default();
         }
+        self.histories
+            .used(command.tenant, command.aggregate, &history);
         outcome
     }
 
@@ -186,10 +197,12 @@ impl<A: Aggregate> Decider<A> {
         let claims = self.claim_appends(command.aggregate, &decision, holders);
         let claims = claims.await?;
         let commit = commit_of(history.revision + 1, command, decision.events);
+        let payload = serde_json::to_vec(&commit)?;
+        let bytes = payload.len();
         let append = Append {
             subject: commit.subject().to_string(),
             last: history.last_sequence,
-            payload: serde_json::to_vec(&commit)?.into(),
+            payload: payload.into(),
         };
         let appended = if claims.is_empty() {
             self.commits.append(append, trace.clone()).await?
@@ -200,7 +213,7 @@ impl<A: Aggregate> Decider<A> {
         match appended {
             Appended::Conflict => Ok(None),
             Appended::At(sequence) => {
-                history.apply(&commit, sequence)?;
+                history.apply(&commit, bytes, sequence)?;
                 let revision = commit.revision;
                 Ok(Some(Outcome::Committed { revision, sequence }))
             }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{Arc, PoisonError},
 };
 
@@ -21,9 +20,11 @@ use crate::{
     decode,
 };
 
-/// The number of aggregates of one area that a process caches: tens of megabytes at a hundred
-/// commits each.
-const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Bytes of the aggregates of one area that a process caches, measured by their commits. What they
+/// take in memory is of this order.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// What an aggregate takes beside its commits, about.
+const ENTRY_BYTES: usize = 500;
 
 /// An aggregate's state and its place in the log.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct History<A> {
     pub revision: u64,
     /// The sequence of the last commit; 0 if there is none.
     pub last_sequence: u64,
+    /// The bytes of its commits.
+    bytes: usize,
     /// The revision and sequence that each command led to.
     commands: HashMap<CommandId, (u64, u64)>,
 }
@@ -49,16 +52,21 @@ impl<A: Aggregate> History<A> {
                 let sequence = message.sequence;
                 format!("the commit at sequence {sequence} cannot be decoded")
             })?;
-            self.apply(&commit, message.sequence)?;
+            self.apply(&commit, message.payload.len(), message.sequence)?;
         }
         Ok(())
     }
 
-    /// Applies the next commit.
+    /// Applies the next commit, which has this many bytes in the log.
     ///
     /// # Errors
     /// If a revision is missing before it.
-    pub fn apply(&mut self, commit: &Commit<A::Area>, sequence: u64) -> anyhow::Result<()> {
+    pub fn apply(
+        &mut self,
+        commit: &Commit<A::Area>,
+        bytes: usize,
+        sequence: u64,
+    ) -> anyhow::Result<()> {
         let (next, found) = (self.revision + 1, commit.revision);
         ensure!(
             found == next,
@@ -69,6 +77,7 @@ impl<A: Aggregate> History<A> {
         }
         self.revision = commit.revision;
         self.last_sequence = sequence;
+        self.bytes += bytes;
         let reached = (commit.revision, sequence);
         self.commands.insert(commit.command, reached);
         Ok(())
@@ -84,26 +93,68 @@ impl<A: Aggregate> History<A> {
 /// A history that one command at a time may use.
 pub type Shared<A> = Arc<Mutex<History<A>>>;
 
-type Kept<A> = LruCache<(TenantId, IdOf<A>), Shared<A>>;
-
 /// The cached aggregates of one area. The lock of an aggregate orders its commands.
 #[derive(Debug)]
-pub struct Histories<A: Aggregate> {
-    kept: std::sync::Mutex<Kept<A>>,
+pub struct Histories<A: Aggregate>(std::sync::Mutex<Kept<A>>);
+
+#[derive(Debug)]
+struct Kept<A: Aggregate> {
+    aggregates: LruCache<(TenantId, IdOf<A>), Entry<A>>,
+    /// The sum of the bytes of all entries.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<A> {
+    history: Shared<A>,
+    bytes: usize,
 }
 
 impl<A: Aggregate> Histories<A> {
     pub fn new() -> Self {
-        Self {
-            kept: std::sync::Mutex::new(LruCache::new(KEPT)),
-        }
+        Self(std::sync::Mutex::new(Kept {
+            aggregates: LruCache::unbounded(),
+            bytes: 0,
+        }))
     }
 
     /// Returns the history of an aggregate; an empty one if it is not loaded yet.
     pub fn get(&self, tenant: TenantId, id: IdOf<A>) -> Shared<A> {
+        let mut kept = self.kept();
+        if let Some(entry) = kept.aggregates.get(&(tenant, id)) {
+            return entry.history.clone();
+        }
+        let history = Shared::<A>::default();
+        let entry = Entry {
+            history: history.clone(),
+            bytes: ENTRY_BYTES,
+        };
+        kept.aggregates.put((tenant, id), entry);
+        kept.bytes += ENTRY_BYTES;
+        history
+    }
+
+    /// Counts the bytes of an aggregate after its use, and forgets the least recently used ones if
+    /// all together have too many. One that is in use is loaded again by the next command.
+    pub fn used(&self, tenant: TenantId, id: IdOf<A>, history: &History<A>) {
+        let mut kept = self.kept();
+        let Some(entry) = kept.aggregates.get_mut(&(tenant, id)) else {
+            return;
+        };
+        let bytes = history.bytes + ENTRY_BYTES;
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        kept.bytes = kept.bytes + bytes - before;
+        while kept.bytes > MAX_BYTES {
+            let Some((_, oldest)) = kept.aggregates.pop_lru() else {
+                return;
+            };
+            kept.bytes -= oldest.bytes;
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept<A>> {
         // A panic under this lock leaves at worst a missing entry.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get_or_insert((tenant, id), Arc::default).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,4 +166,52 @@ pub fn subject_of<A: Aggregate>(tenant: TenantId, id: IdOf<A>) -> String {
         id: id.into(),
     };
     subject.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::Id;
+
+    use super::*;
+    use crate::domain::project::Project;
+
+    fn id(number: usize) -> Id {
+        let bytes = [[0; 8].as_slice(), &(number as u64).to_be_bytes()].concat();
+        Id::from_bytes(bytes.try_into().unwrap())
+    }
+
+    #[test]
+    fn cached_aggregates_are_bounded_by_their_bytes() {
+        let histories = Histories::<Project>::new();
+        let large = History {
+            bytes: 1024 * 1024,
+            ..History::default()
+        };
+        for number in 0..100 {
+            histories.get(TenantId::Platform, id(number).into());
+            histories.used(TenantId::Platform, id(number).into(), &large);
+        }
+        let kept = histories.kept();
+        let sum: usize = kept.aggregates.iter().map(|(_, entry)| entry.bytes).sum();
+        assert!(kept.bytes == sum && sum <= MAX_BYTES, "{sum}");
+        assert_eq!(kept.aggregates.len(), 15);
+        assert!(
+            kept.aggregates
+                .contains(&(TenantId::Platform, id(99).into()))
+        );
+    }
+
+    #[test]
+    fn an_aggregate_that_grows_is_counted_once() {
+        let histories = Histories::<Project>::new();
+        histories.get(TenantId::Platform, id(1).into());
+        for bytes in [100, 200, 300] {
+            let history = History {
+                bytes,
+                ..History::default()
+            };
+            histories.used(TenantId::Platform, id(1).into(), &history);
+        }
+        assert_eq!(histories.kept().bytes, 300 + ENTRY_BYTES);
+    }
 }

@@ -1,6 +1,6 @@
 //! Commits in, documents out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::{
     Client,
@@ -8,6 +8,7 @@ use async_nats::{
 };
 use events_schema::{Area as _, View};
 use futures_util::{StreamExt, future::join_all};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,8 +21,11 @@ use crate::{
     views::{Applied, BULK, Commits, Confirmations, Key, Views},
 };
 
-/// Bulks that one process writes at once, per view: while one is written, the next one gathers.
-const BULKS: usize = 2;
+/// From how many commits in a bulk on a view counts as busy. Then the next bulk gathers for a
+/// moment: one write of many documents costs little more than one of a single document.
+const BUSY: usize = 3;
+/// The least time from the start of a bulk to the next one, while the view is busy.
+const PACE: Duration = Duration::from_millis(3);
 
 /// Keeps one view current until `shutdown`.
 ///
@@ -43,7 +47,16 @@ pub async fn run<V: View>(
     let (context, consumer) = (view_loop.context.clone(), view_loop.consumer.clone());
     delivery::messages(context, consumer, shutdown)
         .ready_chunks(BULK)
-        .for_each_concurrent(BULKS, |messages| view_loop.handle(messages))
+        .for_each(async |messages| {
+            let pause = if messages.len() < BUSY {
+                Duration::ZERO
+            } else {
+                PACE
+            };
+            let next = Instant::now() + pause;
+            view_loop.handle(messages).await;
+            sleep_until(next).await;
+        })
         .await;
     view_loop.unconfirmed.close();
     view_loop.unconfirmed.wait().await;
