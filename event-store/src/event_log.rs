@@ -3,7 +3,7 @@
 //! Reads use direct get, which may lag on a replica. The guard of an append detects that. A caller
 //! that must be sure without an append asks the leader ([`EventLog::last`]).
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use async_nats::{
@@ -21,7 +21,7 @@ use events_schema::{
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::random_id;
 
@@ -30,6 +30,8 @@ const PAGE: usize = 500;
 /// How long the server may take to answer. After that nobody knows what it has done, and the caller
 /// retries.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the connection is looked at while an append is under way.
+const CONNECTION_POLL: Duration = Duration::from_millis(50);
 /// The server's error codes for "another append was first". The second one comes from a cluster
 /// that does not know the present sequence.
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
@@ -245,10 +247,11 @@ impl EventLog {
             .headers(headers)
             .payload(last.payload.clone())
             .timeout(Some(ANSWER_TIMEOUT));
-        let answer = self
-            .client
-            .send_request(last.subject.clone(), request)
-            .await;
+        let answer = tokio::select! {
+            answer = self.client.send_request(last.subject.clone(), request) => answer,
+            // The answer is lost with the connection.
+            () = self.reconnected() => bail!("the connection was lost while appending to the log"),
+        };
         let answer = answer.context("appending to the log")?;
         let answer: Response<PublishAck> =
             serde_json::from_slice(&answer.payload).context("reading the answer to an append")?;
@@ -258,6 +261,15 @@ impl EventLog {
                 Ok(Appended::Conflict)
             }
             Response::Err { error } => Err(anyhow!("appending to the log: {error}")),
+        }
+    }
+
+    /// Returns when the connection has been lost and restored.
+    async fn reconnected(&self) {
+        let statistics = self.client.statistics();
+        let before = statistics.connects.load(Ordering::Relaxed);
+        while statistics.connects.load(Ordering::Relaxed) == before {
+            sleep(CONNECTION_POLL).await;
         }
     }
 

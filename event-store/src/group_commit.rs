@@ -3,28 +3,18 @@
 //! The server syncs the log once for an atomic batch, however many messages it has. So the busier
 //! the log, the cheaper an append.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, anyhow};
 use async_nats::HeaderMap;
 use futures_util::future::join_all;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{Append, Appended, EventLog};
 
 /// The most messages of one group. Measurements showed no gain beyond it.
 const MAX_GROUP: usize = 200;
 /// The fewest messages that are appended as a batch. A batch has a fixed cost, and fewer messages
-/// are as fast one by one.
-const MIN_BATCH: usize = 5;
-/// From how many messages on the log counts as busy. Then the next group gathers for a moment, so
-/// that it becomes a batch.
-const BUSY: usize = 4;
-/// The least time from the start of a group to the next one, while the log is busy.
-const PACE: Duration = Duration::from_millis(3);
+/// are faster one by one.
+const MIN_BATCH: usize = 16;
 /// Appends that may wait for their group.
 const MAX_WAITING: usize = 1_000;
 
@@ -69,16 +59,11 @@ impl GroupCommit {
 async fn run(log: EventLog, mut gather: mpsc::Receiver<Waiting>) {
     let mut group = Vec::new();
     while gather.recv_many(&mut group, MAX_GROUP).await > 0 {
-        let next = Instant::now()
-            + if group.len() < BUSY {
-                Duration::ZERO
-            } else {
-                PACE
-            };
+        // Whoever has given up retries, and may have decided otherwise by then.
+        group.retain(|waiting| !waiting.appended.is_closed());
         if group.len() < MIN_BATCH || !append_together(&log, &mut group).await {
             append_each(&log, &mut group).await;
         }
-        sleep_until(next).await;
     }
 }
 

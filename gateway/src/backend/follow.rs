@@ -82,7 +82,9 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
 #[derive(Debug)]
 struct Follower {
     started: Instant,
-    /// The last sequence of the stream when it first answered.
+    /// The sequence of the last message before the stream answered.
+    ignored: u64,
+    /// The last sequence of the stream when it first answered, or that of a later message.
     first: Option<u64>,
     /// The sequence of the last message since then.
     seen: Option<u64>,
@@ -98,6 +100,7 @@ impl Follower {
     fn new() -> Self {
         Self {
             started: Instant::now(),
+            ignored: 0,
             first: None,
             seen: None,
             asked: None,
@@ -115,6 +118,7 @@ impl Follower {
         // Documents that were changed before the stream told its last sequence are not kept: what
         // is read from MongoDB from then on has them.
         let Some(first) = self.first else {
+            self.ignored = sequence;
             return Ok(());
         };
         if self.seen.is_none() && sequence <= first {
@@ -147,10 +151,11 @@ impl Follower {
     /// If the stream has lost messages that were seen.
     fn answer(&mut self, last_sequence: u64) -> anyhow::Result<()> {
         if let Some((asked, seen)) = self.asked.take() {
-            let first = *self.first.get_or_insert(last_sequence);
-            let has_all = last_sequence >= seen.unwrap_or(first);
+            self.first.get_or_insert(last_sequence.max(self.ignored));
+            let has_all = seen.is_none_or(|seen| last_sequence >= seen);
             ensure!(has_all, "the stream has lost messages");
-            self.stream = Some((last_sequence, asked));
+            // An earlier answer stays until all that it tells of has arrived.
+            self.stream.get_or_insert((last_sequence, asked));
         }
         Ok(())
     }
@@ -158,9 +163,12 @@ impl Follower {
     /// Returns until when all messages have arrived, if that is later than before.
     fn complete_at(&mut self) -> Option<Instant> {
         let (last, asked) = self.stream?;
-        let seen = self.seen.or(self.first)?;
-        let is_complete = seen >= last && self.complete.is_none_or(|at| at < asked);
-        is_complete.then(|| *self.complete.insert(asked))
+        if self.seen.or(self.first)? < last {
+            return None;
+        }
+        self.stream = None;
+        self.complete = Some(asked);
+        self.complete
     }
 
     /// # Errors

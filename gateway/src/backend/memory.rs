@@ -189,11 +189,14 @@ impl Memory {
         let revision = announced.revision;
         let mut state = self.state();
         state.clock += 1;
-        let is_newer = state.documents.peek(&key);
-        if is_newer.is_none_or(|kept| kept.revision < revision) {
+        let clock = state.clock;
+        let kept = state.documents.peek_mut(&key);
+        if let Some(kept) = kept.filter(|kept| kept.revision >= revision) {
+            kept.announced = clock;
+        } else {
             let kept = Kept {
                 revision,
-                announced: state.clock,
+                announced: clock,
                 bytes: json.len() + ENTRY_BYTES,
                 content: Content::Json(json),
             };
@@ -201,6 +204,19 @@ impl Memory {
         }
         state.tell(key, revision);
         Ok(())
+    }
+
+    /// Forgets a document whose announcement is late: MongoDB has this revision already.
+    pub(super) fn overtaken(&self, key: Key, revision: i64) {
+        let mut state = self.state();
+        let kept = state.documents.peek(&key);
+        if kept.is_some_and(|kept| kept.revision < revision)
+            && let Some(kept) = state.documents.pop(&key)
+        {
+            state.bytes -= kept.bytes;
+            state.clock += 1;
+            state.forgotten = state.clock;
+        }
     }
 
     /// Returns whether a document is known to have reached a revision, or else a receiver that
@@ -429,6 +445,20 @@ mod tests {
         let after = ticket(&memory, 7).unwrap();
         memory.keep(after, Arc::new(document(7, 2)));
         assert_eq!(known(&memory, 7), Some(2));
+    }
+
+    #[test]
+    fn a_document_that_mongodb_has_overtaken_is_forgotten() {
+        let memory = following();
+        memory.announce(key(7), json(&document(7, 1))).unwrap();
+        memory.overtaken(key(7), 1);
+        assert_eq!(known(&memory, 7), Some(1));
+        let before = ticket(&memory, 8).unwrap();
+        memory.overtaken(key(7), 2);
+        assert_eq!(known(&memory, 7), None);
+        // What was read before may be as old.
+        memory.keep(before, Arc::new(document(7, 1)));
+        assert_eq!(known(&memory, 7), None);
     }
 
     #[test]

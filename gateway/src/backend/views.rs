@@ -38,6 +38,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(20);
 /// How long an announcement may take before an awaited view is read all the same.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a read may take, as a request itself. It runs on when its client has gone.
+const MAX_READ_TIME: Duration = Duration::from_secs(15);
 /// Names whose documents are remembered, such as the slugs of tenants.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 
@@ -289,7 +291,7 @@ impl TenantViews {
         let filter = self.own(filter.into_document());
         let count = self.database.run(|database| async move {
             let views = database.collection::<bson::Document>(V::NAME);
-            views.count_documents(filter).await
+            views.count_documents(filter).max_time(MAX_READ_TIME).await
         });
         Ok(count.await.context("counting views")?)
     }
@@ -324,6 +326,7 @@ impl TenantViews {
             // While MongoDB is away, the change is not lost: it is only not shown yet.
             let stored = timeout_at(deadline, self.revision::<V>(key.2)).await;
             if matches!(stored, Ok(Ok(stored)) if stored >= revision) {
+                self.memory.overtaken(key, revision);
                 break;
             }
             if Instant::now() >= deadline {
@@ -353,7 +356,8 @@ impl TenantViews {
         self.ensure_home::<V>()?;
         let documents = self.database.run(|database| async move {
             let views = database.collection::<Document<V>>(V::NAME);
-            let found = views.find(filter).sort(sort).limit(limit).await?;
+            let found = views.find(filter).sort(sort).limit(limit);
+            let found = found.max_time(MAX_READ_TIME).await?;
             found.try_collect().await
         });
         Ok(documents.await.context("reading views")?)

@@ -4,7 +4,12 @@
 //! the guard of the append decides who was first; the loser reloads the aggregate and decides
 //! again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use async_nats::{
@@ -13,10 +18,11 @@ use async_nats::{
 };
 use event_store::{Append, Appended, EventLog, GroupCommit};
 use events_schema::{
-    Area as _, Claim, ClaimHolder, Command, Commit, Id, Outcome, Reject, RejectionKind,
+    Area as _, Claim, ClaimHolder, Command, CommandId, Commit, Id, Outcome, Reject, RejectionKind,
     subject::{GATEWAY_INBOX, WORKERS_INBOX},
 };
 use futures_util::StreamExt;
+use lru::LruCache;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +42,15 @@ use crate::{
 const MAX_RACES: usize = 16;
 
 /// Commands that a process has fetched, of which only some have a slot. So many commands for one
-/// aggregate or of one tenant do not hold up the others.
-const MAX_WAITING: usize = 1_000;
+/// aggregate or of one tenant do not hold up the others. Not more of them, since the ack wait runs
+/// while they wait.
+const MAX_WAITING: usize = 256;
+
+/// Commands that stored nothing whose outcomes are remembered: those of some seconds at full load.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
+/// How long they are remembered: twice as long as a sender usually waits. Later, a repetition is
+/// decided again.
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
 /// Decides the commands of one area until `shutdown`, then finishes the ones in progress.
 ///
@@ -55,6 +68,7 @@ pub async fn run<A: Aggregate>(
         commits,
         histories: Histories::new(),
         slots: Slots::new(consumer.concurrency),
+        not_stored: Mutex::new(LruCache::new(REMEMBERED)),
         client,
     });
     delivery::messages(context.clone(), consumer.clone(), shutdown)
@@ -78,6 +92,9 @@ struct Decider<A: Aggregate> {
     commits: GroupCommit,
     histories: Histories<A>,
     slots: Slots,
+    /// The outcomes of the latest commands that stored nothing. The log answers a repetition of all
+    /// others. A sender may repeat a command whose outcome is under way, and must get the same one.
+    not_stored: Mutex<LruCache<CommandId, (Instant, Outcome)>>,
 }
 
 impl<A: Aggregate> Decider<A> {
@@ -110,14 +127,30 @@ impl<A: Aggregate> Decider<A> {
         let mut history = kept.lock().await;
         // Only the first command of an aggregate waits for a slot. The others wait for the first.
         let _slot = self.slots.take(command.tenant).await?;
+        if let Some((at, outcome)) = self.not_stored().get(&command.id)
+            && at.elapsed() < REMEMBERED_FOR
+        {
+            return Ok(outcome.clone());
+        }
         let outcome = self.decide_on(&mut history, command, trace).await;
-        if outcome.is_err() {
+        match &outcome {
+            Ok(outcome @ (Outcome::Rejected(_) | Outcome::Unchanged { .. })) => {
+                let remembered = (Instant::now(), outcome.clone());
+                self.not_stored().put(command.id, remembered);
+            }
+            Ok(Outcome::Committed { .. } | Outcome::DoneBefore { .. }) => {}
             // It is unknown what is stored, so the next command loads the aggregate again.
-            *history = History::default();
+            Err(_) => *history = History::default(),
         }
         self.histories
             .used(command.tenant, command.aggregate, &history);
         outcome
+    }
+
+    fn not_stored(&self) -> MutexGuard<'_, LruCache<CommandId, (Instant, Outcome)>> {
+        self.not_stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn decide_on(

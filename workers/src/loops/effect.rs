@@ -4,7 +4,11 @@
 //! repeats nothing. Only a crash between the effect and its record repeats it. Then the destination
 //! recognizes the repetition by the effect's key.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{
@@ -12,7 +16,9 @@ use async_nats::{
     jetstream::{self, AckKind, Context, Message},
 };
 use event_store::{CommandSender, EventLog};
-use events_schema::{Area as _, Command, CommandId, Commit, Id, Time, secret::derived_id};
+use events_schema::{
+    Area as _, Command, CommandId, Commit, Id, TenantId, Time, secret::derived_id,
+};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +34,7 @@ use crate::{
     },
 };
 
-/// How long it may take until the result is recorded. Then the effect is tried again.
+/// How long it may take until the result is recorded. Then the record is tried again.
 const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs one effect until `shutdown`.
@@ -47,6 +53,7 @@ pub async fn run<E: Effect>(
         log: EventLog::new(client),
         sender,
         effect,
+        performed: Mutex::default(),
     };
     let (context, consumer) = (&effect_loop.context, &effect_loop.consumer);
     delivery::messages(context.clone(), consumer.clone(), shutdown)
@@ -64,6 +71,8 @@ struct EffectLoop<E> {
     log: EventLog,
     sender: CommandSender,
     effect: E,
+    /// The effects that this process has performed and not recorded yet.
+    performed: Mutex<HashSet<(TenantId, Id)>>,
 }
 
 impl<E: Effect> EffectLoop<E> {
@@ -83,11 +92,20 @@ impl<E: Effect> EffectLoop<E> {
         let Some(task) = self.pending_task(&commit).await? else {
             return Ok(Handled::Done);
         };
-        let result = self.effect.perform(commit.id, task).await;
+        let key = (commit.tenant, commit.id.into());
+        // Only the record of it may be missing.
+        let was_performed = self.performed().contains(&key);
+        let result = if was_performed {
+            Ok(())
+        } else {
+            self.effect.perform(commit.id, task).await
+        };
         match &result {
             Ok(()) => {
+                self.performed().insert(key);
                 self.record(message, &commit, "sent", E::succeeded())
-                    .await?
+                    .await?;
+                self.performed().remove(&key);
             }
             Err(error) if delivery::deliveries(message) >= self.consumer.deliveries => {
                 let failed = E::failed(format!("{error:#}"));
@@ -96,6 +114,12 @@ impl<E: Effect> EffectLoop<E> {
             Err(_) => {}
         }
         result.map(|()| Handled::Done)
+    }
+
+    fn performed(&self) -> MutexGuard<'_, HashSet<(TenantId, Id)>> {
+        self.performed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the task that the record shows as not done yet.

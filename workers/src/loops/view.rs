@@ -1,14 +1,21 @@
 //! Commits in, documents out.
+//!
+//! The commits of each place are written in bulks of their own, one after the other. So a host that
+//! does not answer delays nobody else, and while one bulk is written, the next one gathers.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_nats::{
     Client,
     jetstream::{self, Context, Message},
 };
-use events_schema::{Area as _, View};
+use event_store::Location;
+use events_schema::{Area as _, Commit, TenantId, View};
 use futures_util::{StreamExt, future::join_all};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,12 +27,6 @@ use crate::{
     placements::Placements,
     views::{Applied, BULK, Commits, Confirmations, Key, Views},
 };
-
-/// From how many commits in a bulk on a view counts as busy. Then the next bulk gathers for a
-/// moment: one write of many documents costs little more than one of a single document.
-const BUSY: usize = 3;
-/// The least time from the start of a bulk to the next one, while the view is busy.
-const PACE: Duration = Duration::from_millis(3);
 
 /// Keeps one view current until `shutdown`.
 ///
@@ -40,41 +41,49 @@ pub async fn run<V: View>(
     let view_loop = Arc::new(ViewLoop::<V> {
         context: jetstream::new(client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
-        views: Views::live(client, placements, confirmations),
-        unconfirmed: TaskTracker::new(),
+        views: Views::live(client, placements.clone(), confirmations),
+        placements,
+        queues: Mutex::default(),
+        tasks: TaskTracker::new(),
     });
     view_loop.views.prepare().await?;
     let (context, consumer) = (view_loop.context.clone(), view_loop.consumer.clone());
     delivery::messages(context, consumer, shutdown)
         .ready_chunks(BULK)
-        .for_each(async |messages| {
-            let pause = if messages.len() < BUSY {
-                Duration::ZERO
-            } else {
-                PACE
-            };
-            let next = Instant::now() + pause;
-            view_loop.handle(messages).await;
-            sleep_until(next).await;
-        })
+        .for_each(|messages| view_loop.distribute(messages))
         .await;
-    view_loop.unconfirmed.close();
-    view_loop.unconfirmed.wait().await;
+    view_loop.tasks.close();
+    view_loop.tasks.wait().await;
     Ok(())
+}
+
+/// Where a document is written; the first location is the one that is read. None for a document of
+/// a deleted tenant.
+type Places = Vec<Location>;
+
+/// A commit with its message, which is settled when the commit's document is durable.
+struct Delivered<V: View> {
+    key: Key<V>,
+    commit: Commit<V::Area>,
+    message: Message,
 }
 
 struct ViewLoop<V: View> {
     context: Context,
     consumer: Consumer,
     views: Views<V>,
-    /// Bulks that are written but not yet durable.
-    unconfirmed: TaskTracker,
+    placements: Placements,
+    /// The commits that wait, by their places. A queue exists while somebody writes its commits.
+    /// The consumer bounds what may be under way, and with it all queues together.
+    queues: Mutex<HashMap<Places, mpsc::UnboundedSender<Delivered<V>>>>,
+    /// Everything under way.
+    tasks: TaskTracker,
 }
 
 impl<V: View> ViewLoop<V> {
-    async fn handle(self: &Arc<Self>, messages: Vec<Message>) {
-        let mut commits = Commits::<V>::new();
-        let mut by_document: BTreeMap<Key<V>, Vec<Message>> = BTreeMap::new();
+    /// Puts the commits of messages into the queues of their places.
+    async fn distribute(self: &Arc<Self>, messages: Vec<Message>) {
+        let mut delivered = Vec::new();
         for message in messages {
             match decode::commit::<V::Area>(&message.subject, &message.payload) {
                 Err(reason) => {
@@ -85,14 +94,101 @@ impl<V: View> ViewLoop<V> {
                     let lost = Handled::Dead(delivery::LOST.to_owned());
                     self.settle(&message, Ok(lost)).await;
                 }
-                Ok(commit) => {
-                    let key = Views::<V>::key(&commit);
-                    commits.entry(key).or_default().push(commit);
-                    by_document.entry(key).or_default().push(message);
-                }
+                Ok(commit) => delivered.push(Delivered {
+                    key: Views::<V>::key(&commit),
+                    commit,
+                    message,
+                }),
             }
         }
-        match delivery::bounded(&self.consumer, self.views.apply(&commits)).await {
+        let tenants = delivered.iter().map(|delivered| delivered.key.0).collect();
+        let places = self.places(tenants).await;
+        for delivered in delivered {
+            match places.get(&delivered.key.0) {
+                Some(Ok(places)) => self.queue(places, delivered),
+                Some(Err(error)) => {
+                    let error = anyhow::Error::msg(error.clone());
+                    self.settle(&delivered.message, Err(error)).await;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Finds the places of tenants: of all at once, or else of each one alone.
+    async fn places(
+        &self,
+        tenants: BTreeSet<TenantId>,
+    ) -> BTreeMap<TenantId, Result<Places, String>> {
+        let all = self.placements.of(tenants.clone());
+        if let Ok(all) = delivery::bounded(&self.consumer, all).await {
+            return all
+                .into_iter()
+                .map(|(tenant, at)| (tenant, Ok(at)))
+                .collect();
+        }
+        let each = tenants.into_iter().map(async |tenant| {
+            let places = self.placements.of(BTreeSet::from([tenant]));
+            let places = delivery::bounded(&self.consumer, places).await;
+            let places = places.map(|mut all| all.remove(&tenant).unwrap_or_default());
+            (tenant, places.map_err(|error| format!("{error:#}")))
+        });
+        join_all(each).await.into_iter().collect()
+    }
+
+    fn queue(self: &Arc<Self>, places: &Places, delivered: Delivered<V>) {
+        let mut queues = self.queues();
+        let unsent = match queues.get(places) {
+            Some(queue) => queue.send(delivered).err().map(|unsent| unsent.0),
+            None => Some(delivered),
+        };
+        if let Some(delivered) = unsent {
+            let (queue, waiting) = mpsc::unbounded_channel();
+            // The receiver is not dropped yet.
+            _ = queue.send(delivered);
+            queues.insert(places.clone(), queue);
+            self.tasks
+                .spawn(self.clone().write(places.clone(), waiting));
+        }
+    }
+
+    /// Writes the commits of a queue in bulks, until none waits.
+    async fn write(
+        self: Arc<Self>,
+        places: Places,
+        mut waiting: mpsc::UnboundedReceiver<Delivered<V>>,
+    ) {
+        let mut bulk = Vec::new();
+        loop {
+            {
+                let mut queues = self.queues();
+                while bulk.len() < BULK
+                    && let Ok(delivered) = waiting.try_recv()
+                {
+                    bulk.push(delivered);
+                }
+                if bulk.is_empty() {
+                    queues.remove(&places);
+                    return;
+                }
+            }
+            self.apply(&places, std::mem::take(&mut bulk)).await;
+        }
+    }
+
+    async fn apply(self: &Arc<Self>, places: &Places, bulk: Vec<Delivered<V>>) {
+        let mut commits = Commits::<V>::new();
+        let mut by_document: BTreeMap<Key<V>, Vec<Message>> = BTreeMap::new();
+        for Delivered {
+            key,
+            commit,
+            message,
+        } in bulk
+        {
+            commits.entry(key).or_default().push(commit);
+            by_document.entry(key).or_default().push(message);
+        }
+        match delivery::bounded(&self.consumer, self.views.apply(places, &commits)).await {
             Ok(applied) => {
                 let messages = by_document.into_values().flatten().collect();
                 self.confirm(messages, applied);
@@ -102,7 +198,7 @@ impl<V: View> ViewLoop<V> {
                 tracing::debug!(error, "applying the documents of a bulk one by one");
                 let each = by_document
                     .into_iter()
-                    .map(|(key, messages)| self.apply_one(key, messages, &commits));
+                    .map(|(key, messages)| self.apply_one(places, key, messages, &commits));
                 join_all(each).await;
             }
         }
@@ -110,10 +206,16 @@ impl<V: View> ViewLoop<V> {
 
     /// Applies the commits of one document alone, so that a document that cannot be written does
     /// not delay the rest of its bulk.
-    async fn apply_one(self: &Arc<Self>, key: Key<V>, messages: Vec<Message>, all: &Commits<V>) {
+    async fn apply_one(
+        self: &Arc<Self>,
+        places: &Places,
+        key: Key<V>,
+        messages: Vec<Message>,
+        all: &Commits<V>,
+    ) {
         let of_document = all.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);
-        match delivery::bounded(&self.consumer, self.views.apply(&alone)).await {
+        match delivery::bounded(&self.consumer, self.views.apply(places, &alone)).await {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => self.settle_all(&messages, Err(error)).await,
         }
@@ -122,7 +224,7 @@ impl<V: View> ViewLoop<V> {
     /// Acknowledges messages in the background, once their documents are durable.
     fn confirm(self: &Arc<Self>, messages: Vec<Message>, applied: Applied) {
         let view_loop = self.clone();
-        self.unconfirmed.spawn(async move {
+        self.tasks.spawn(async move {
             let confirmed = delivery::bounded(&view_loop.consumer, applied.confirm()).await;
             view_loop.settle_all(&messages, confirmed).await;
         });
@@ -139,5 +241,9 @@ impl<V: View> ViewLoop<V> {
 
     async fn settle(&self, message: &Message, result: anyhow::Result<Handled>) {
         delivery::settle(&self.context, &self.consumer, message, result).await;
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<Places, mpsc::UnboundedSender<Delivered<V>>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -89,9 +89,7 @@ impl<V: View> Views<V> {
                     of_document.push(commit.clone());
                 }
                 match only {
-                    None => {
-                        self.write_everywhere(&by_document).await?;
-                    }
+                    None => self.write_everywhere(&by_document).await?,
                     Some(location) => {
                         self.write_at(location, &by_document).await?;
                     }

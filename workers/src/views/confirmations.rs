@@ -25,6 +25,8 @@ use crate::placements::Placements;
 
 /// How long confirmations gather, so that one write serves many.
 const GATHER: Duration = Duration::from_millis(5);
+/// How long a confirmation may take. Without a majority it would take for ever.
+const TIMEOUT_MS: i32 = 3_000;
 /// The collection of the write that confirms others.
 const COLLECTION: &str = "confirmation";
 
@@ -85,7 +87,9 @@ impl Confirmations {
         let is_first = {
             let mut all = self.waiting();
             let is_first = !all.contains_key(location);
-            all.entry(location.clone()).or_default().push(sender);
+            let waiting = all.entry(location.clone()).or_default();
+            waiting.retain(|waiting| !waiting.is_closed());
+            waiting.push(sender);
             is_first
         };
         if is_first {
@@ -127,7 +131,8 @@ impl Confirmations {
                 "u": { "$inc": { "count": 1_i64 } },
                 "upsert": true,
             }],
-            "writeConcern": { "w": "majority", "j": true },
+            "writeConcern": { "w": "majority", "j": true, "wtimeout": TIMEOUT_MS },
+            "maxTimeMS": TIMEOUT_MS,
         };
         let database = self.placements.database(location)?;
         let answer = database.run(|database| async move { database.run_command(command).await });

@@ -30,8 +30,8 @@ use crate::{
 
 /// How long one write may take, whatever happens. While a tenant's views move, a worker may believe
 /// for this long that the old place is the only one. It is the sum of the two times below, and of
-/// three seconds to connect.
-pub const MAX_WRITE_TIME: Duration = Duration::from_secs(10);
+/// three seconds each to find the primary and to connect.
+pub const MAX_WRITE_TIME: Duration = Duration::from_secs(13);
 /// How long a caller waits. An operation that has begun by then still ends.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long MongoDB may take for one write.
@@ -54,12 +54,6 @@ struct Plan<V: View> {
     /// The stored revision to write over; `None` if the stored document needs no change.
     over: Option<u64>,
     document: Document<V>,
-}
-
-/// Documents as they are written, and where, with the state of each location before.
-pub(super) struct Written<V: View> {
-    documents: Vec<Document<V>>,
-    locations: Vec<(Location, Before)>,
 }
 
 /// Documents that are written and announced, and may not be durable yet.
@@ -147,56 +141,57 @@ impl<V: View> Views<V> {
         (tenant, commit.id)
     }
 
-    /// Brings each document at least to the latest of its commits, at all its locations, and
-    /// announces it. The commits may be acknowledged when [`Applied::confirm`] returns.
+    /// Brings each document at least to the latest of its commits at these places, and announces
+    /// it. The first place is the one that is read: what is written there is announced even if
+    /// another one does not answer. The commits may be acknowledged when [`Applied::confirm`]
+    /// returns.
     ///
     /// # Errors
-    /// If it is not certain that every document is written at all its locations and announced.
-    pub async fn apply(&self, commits: &Commits<V>) -> anyhow::Result<Applied> {
-        let written = self.write_everywhere(commits).await?;
-        self.announce(&written.documents).await?;
+    /// If it is not certain that every document is written at all places and announced.
+    pub async fn apply(
+        &self,
+        places: &[Location],
+        commits: &Commits<V>,
+    ) -> anyhow::Result<Applied> {
+        let mut locations = Vec::new();
+        for (position, location) in places.iter().enumerate() {
+            if let Some(confirmations) = &self.confirmations {
+                let before = confirmations.before(location).await?;
+                locations.push((location.clone(), before));
+            }
+            let written = self.write_at(location, commits).await?;
+            if position == 0 {
+                self.announce(&written).await?;
+            }
+        }
         Ok(Applied {
             confirmations: self.confirmations.clone(),
-            locations: written.locations,
+            locations,
         })
     }
 
-    /// Brings each document at least to the latest of its commits, at all its locations, and
-    /// returns it.
+    /// Brings each document at least to the latest of its commits, at all its locations.
     ///
     /// # Errors
     /// If it is not certain that every document is written at all its locations.
-    pub(super) async fn write_everywhere(
-        &self,
-        commits: &Commits<V>,
-    ) -> anyhow::Result<Written<V>> {
-        let tenants = commits.keys().map(|(tenant, _)| *tenant).collect();
-        let locations = self.placements.of(tenants).await?;
-        let mut by_location: BTreeMap<&Location, Commits<V>> = BTreeMap::new();
-        for (key, commits) in commits {
-            for location in locations.get(&key.0).into_iter().flatten() {
-                let at_location = by_location.entry(location).or_default();
-                at_location.insert(*key, commits.clone());
+    pub(super) async fn write_everywhere(&self, commits: &Commits<V>) -> anyhow::Result<()> {
+        let written = timeout(CALLER_TIMEOUT, async {
+            let tenants = commits.keys().map(|(tenant, _)| *tenant).collect();
+            let locations = self.placements.of(tenants).await?;
+            let mut by_location: BTreeMap<&Location, Commits<V>> = BTreeMap::new();
+            for (key, commits) in commits {
+                for location in locations.get(&key.0).into_iter().flatten() {
+                    let at_location = by_location.entry(location).or_default();
+                    at_location.insert(*key, commits.clone());
+                }
             }
-        }
-        let mut before = Vec::new();
-        for location in by_location.keys() {
-            if let Some(confirmations) = &self.confirmations {
-                let at_location = confirmations.before(location).await?;
-                before.push(((*location).clone(), at_location));
-            }
-        }
-        let writes = by_location
-            .iter()
-            .map(|(location, commits)| self.write_at(location, commits));
-        let written = timeout(CALLER_TIMEOUT, try_join_all(writes)).await;
-        let written = written.context("the write takes too long")??;
-        let by_key = written.into_iter().flatten();
-        let by_key = by_key.map(|document| ((document.tenant, document.id), document));
-        Ok(Written {
-            documents: BTreeMap::from_iter(by_key).into_values().collect(),
-            locations: before,
-        })
+            let writes = by_location
+                .iter()
+                .map(|(location, commits)| self.write_at(location, commits));
+            try_join_all(writes).await
+        });
+        written.await.context("the write takes too long")??;
+        Ok(())
     }
 
     /// Announces documents, also those that were announced before: their first announcement may
