@@ -2,16 +2,26 @@
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
-use crate::{Local, Options};
-use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use crate::{
+    Local, Options,
+    bench::{self, from_memory},
+};
+use clap::{Parser, Subcommand};
+use futures_util::future::OptionFuture;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Starts the whole backend on this machine: nats-server, mongod, workers, a gateway, and a mailbox
 /// that catches all mail.
 #[derive(Parser)]
-#[command(name = "cargo dev", version)]
+#[command(name = "cargo dev", version, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address of the gateway.
     #[arg(long, default_value = "127.0.0.1:9900")]
     listen: SocketAddr,
@@ -29,6 +39,18 @@ struct Arguments {
     /// mailbox makes it refuse mail.
     #[arg(long, default_value_t = 12)]
     mail_attempts: i64,
+    /// Stop when the standard input ends, so also when the process that started this one dies.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(override_usage = "cargo run --release --bin local -- bench [OPTIONS]")]
+    Bench(bench::Options),
+    /// Answers one GraphQL query from memory. `bench` starts this.
+    #[command(hide = true)]
+    AnswerFromMemory,
 }
 
 /// Runs `cargo dev` until it receives SIGINT or SIGTERM.
@@ -38,21 +60,58 @@ struct Arguments {
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,gateway=info,local=info,servers=info"));
+    let is_child = matches!(arguments.command, Some(Command::AnswerFromMemory));
+    let stop = stop(arguments.until_input_ends || is_child)?;
+    match &arguments.command {
+        None => log("warn,gateway=info,local=info,servers=info"),
+        Some(_) => log("warn"),
+    }
+    match arguments.command {
+        None => dev(arguments, stop).await,
+        Some(Command::Bench(options)) => bench::run(options, stop).await,
+        Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
+    }
+}
+
+/// Logs to standard error. `RUST_LOG` replaces `default`.
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Returns a future that ends with SIGINT or SIGTERM, or when the standard input ends.
+fn stop(until_input_ends: bool) -> anyhow::Result<impl Future<Output = ()> + Send> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
-    let stop = async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    };
-    tokio::pin!(stop);
+    let input_end = until_input_ends.then(input_end);
+    let input_end = async { OptionFuture::from(input_end).await.is_some() };
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            true = input_end => {}
+        }
+    })
+}
 
+/// Returns what comes when the standard input ends.
+fn input_end() -> oneshot::Receiver<()> {
+    let (ended, input_end) = oneshot::channel();
+    // A thread of its own: at its end, the runtime would wait for a reader that it owns.
+    std::thread::spawn(move || {
+        _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        _ = ended.send(());
+    });
+    input_end
+}
+
+async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    tokio::pin!(stop);
     let options = Options {
         listen: arguments.listen,
         mail_listen: arguments.mail_listen,
@@ -65,10 +124,18 @@ pub async fn main() -> anyhow::Result<()> {
         () = &mut stop => return Ok(()),
         started = Local::start(options) => started?,
     };
-    let mut out = std::io::stdout();
-    write!(out, "{}", addresses(&local))?;
-    out.flush()?;
+    print(&addresses(&local))?;
     local.run_until(stop).await
+}
+
+fn print_ready(url: &str) -> anyhow::Result<()> {
+    print(&format!("ready {url}\n"))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    write!(out, "{text}")?;
+    Ok(out.flush()?)
 }
 
 /// Returns the addresses to print. Scripts wait for the last line.

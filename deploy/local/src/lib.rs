@@ -15,6 +15,7 @@ use servers::Servers;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+mod bench;
 mod cli;
 pub mod mailbox;
 mod private_file;
