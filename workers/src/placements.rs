@@ -17,14 +17,16 @@ use mongodb::bson::{Bson, doc};
 /// How long a placement may be used after it was read. A move waits for it.
 pub const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Placements that are kept.
-const KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// Where a tenant's views are written, and when that was read.
+type Kept = (Instant, Vec<Location>);
 
 /// Finds the databases that hold the views of tenants.
 #[derive(Clone, Debug)]
 pub struct Placements {
     mongo: Mongo,
-    /// Where each tenant's views are written, and when that was read.
-    kept: Arc<Mutex<LruCache<TenantKey, (Instant, Vec<Location>)>>>,
+    kept: Arc<Mutex<LruCache<TenantKey, Kept>>>,
 }
 
 impl Placements {
@@ -47,7 +49,7 @@ impl Placements {
         );
         Ok(Self {
             mongo,
-            kept: Arc::new(Mutex::new(LruCache::new(KEPT))),
+            kept: Arc::new(Mutex::new(LruCache::new(MAX_KEPT))),
         })
     }
 

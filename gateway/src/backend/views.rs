@@ -310,15 +310,18 @@ impl TenantViews {
         self.ensure_home::<V>()?;
         let revision = i64::try_from(revision).context("reading a revision")?;
         let key: Key = (V::NAME, self.tenant, id.into());
-        while revision > 0 {
+        if revision == 0 {
+            return Ok(true);
+        }
+        loop {
             match self.memory.wait_for(key, revision) {
-                Some(Ok(())) => break,
+                Some(Ok(())) => return Ok(true),
                 Some(Err(announced)) => {
                     let until = deadline.min(Instant::now() + ANNOUNCED_WITHIN);
                     let announced = timeout_at(until, announced).await;
                     self.memory.tidy(key);
                     if matches!(announced, Ok(Ok(()))) {
-                        break;
+                        return Ok(true);
                     }
                 }
                 None => sleep(POLL).await,
@@ -327,13 +330,12 @@ impl TenantViews {
             let stored = timeout_at(deadline, self.revision::<V>(key.2)).await;
             if matches!(stored, Ok(Ok(stored)) if stored >= revision) {
                 self.memory.overtaken(key, revision);
-                break;
+                return Ok(true);
             }
             if Instant::now() >= deadline {
                 return Ok(false);
             }
         }
-        Ok(true)
     }
 
     async fn revision<V: View>(&self, id: Id) -> Result<i64, Error> {
