@@ -39,7 +39,7 @@ enum Command {
         areas: Vec<AreaName>,
     },
 
-    /// Move the views of a tenant to another place while everything runs. Takes half a minute and
+    /// Move the views of a tenant to another place while everything runs. Takes a minute and
     /// the time to read the tenant's log.
     MoveTenant {
         #[command(flatten)]

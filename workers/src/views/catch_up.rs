@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use event_store::Location;
+use event_store::{Location, Page};
 use events_schema::{Area as _, TenantId, View, subject};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::{
     Cursor,
     bson::{Document, doc},
@@ -15,8 +15,14 @@ use crate::{
     views::documents::{Commits, Views},
 };
 
-/// The most commits that one command to MongoDB applies. Measurements showed no gain beyond it.
+/// The most commits that one command to MongoDB applies while readers wait for them.
 pub const BULK: usize = 100;
+/// Commits that are read from the log at once.
+const PAGE: usize = 2_000;
+/// Documents that one command to MongoDB writes while nobody waits for them.
+const PAGE_BULK: usize = 500;
+/// Bulks that are written at once.
+const BULKS: usize = 4;
 
 /// A callback, called with the number of commits read so far and the sequence to continue from.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
@@ -67,44 +73,59 @@ impl<V: View> Views<V> {
             next: from,
             read: 0,
         };
+        let mut page = self.log.page_of(filter, from, PAGE).await?;
         loop {
-            let page = self.log.page(filter, pass.next).await?;
             let is_last = page.pending == 0 || page.messages.is_empty();
-            let mut commits = Vec::new();
-            for message in &page.messages {
-                match decode::commit::<V::Area>(&message.subject, &message.payload) {
-                    Ok(commit) => commits.push(commit),
-                    // The view's loop has moved it to DEAD. The view is folded from the commits
-                    // that can be read.
-                    Err(reason) => {
-                        let (sequence, reason) = (message.sequence, format!("{reason:#}"));
-                        tracing::error!(sequence, reason, "a commit was skipped");
-                    }
-                }
-            }
-            for bulk in commits.chunks(BULK) {
-                let mut by_document = Commits::<V>::new();
-                for commit in bulk {
-                    let of_document = by_document.entry(Self::key(commit)).or_default();
-                    of_document.push(commit.clone());
-                }
-                match only {
-                    None => self.write_everywhere(&by_document).await?,
-                    Some(location) => {
-                        self.write_at(location, &by_document).await?;
-                    }
-                }
-            }
             pass.read += page.messages.len() as u64;
             pass.next = page
                 .messages
                 .last()
                 .map_or(pass.next, |last| last.sequence + 1);
+            let following = async {
+                if is_last {
+                    Ok(Page::default())
+                } else {
+                    self.log.page_of(filter, pass.next, PAGE).await
+                }
+            };
+            // The next page is read while this one is written.
+            let write = self.write_page(&page, only);
+            let (following, ()) = tokio::try_join!(following, write)?;
             progress(pass.read, pass.next);
             if is_last {
                 return Ok(pass);
             }
+            page = following;
         }
+    }
+
+    /// Writes the documents of a page of the log, some bulks at once. No two bulks have commits of
+    /// the same document.
+    async fn write_page(&self, page: &Page, only: Option<&Location>) -> anyhow::Result<()> {
+        let mut by_document = Commits::<V>::new();
+        for message in &page.messages {
+            match decode::commit::<V::Area>(&message.subject, &message.payload) {
+                Ok(commit) => {
+                    let of_document = by_document.entry(Self::key(&commit)).or_default();
+                    of_document.push(commit);
+                }
+                // The view's loop has moved it to DEAD. The view is folded from the commits that
+                // can be read.
+                Err(reason) => {
+                    let (sequence, reason) = (message.sequence, format!("{reason:#}"));
+                    tracing::error!(sequence, reason, "a commit was skipped");
+                }
+            }
+        }
+        let bulks = stream::iter(by_document).chunks(PAGE_BULK);
+        let written = bulks.map(Ok).try_for_each_concurrent(BULKS, async |bulk| {
+            let bulk = Commits::<V>::from_iter(bulk);
+            match only {
+                None => self.write_everywhere(&bulk).await,
+                Some(location) => self.write_at(location, &bulk).await.map(|_| ()),
+            }
+        });
+        written.await
     }
 
     /// Counts the documents of a tenant that differ between two locations or exist at one only.

@@ -56,6 +56,17 @@ struct Plan<V: View> {
     document: Document<V>,
 }
 
+/// When written documents are durable, and when their indexes exist.
+enum Mode {
+    /// Each write waits until it is durable.
+    Durable,
+    /// These confirm later that what was written is durable.
+    Live(Confirmations),
+    /// In a collection that nobody reads yet. Its indexes are created when all documents are there,
+    /// and its renaming waits until all of them are durable.
+    Beside,
+}
+
 /// Documents that are written and announced, and may not be durable yet.
 pub struct Applied {
     confirmations: Option<Confirmations>,
@@ -83,8 +94,7 @@ pub struct Views<V: View> {
     pub(super) context: Context,
     pub(super) log: EventLog,
     pub(super) placements: Placements,
-    /// Confirms that written documents are durable. Without it, each write waits for that itself.
-    confirmations: Option<Confirmations>,
+    mode: Mode,
     /// The view's name, except while the view is rebuilt beside the old one.
     pub(super) collection: String,
     /// The locations where the indexes are known to exist.
@@ -96,7 +106,7 @@ impl<V: View> Views<V> {
     /// Keeps the view current, in bulks whose durability is confirmed afterwards.
     pub fn live(client: Client, placements: Placements, confirmations: Confirmations) -> Self {
         Self {
-            confirmations: Some(confirmations),
+            mode: Mode::Live(confirmations),
             ..Self::new(client, placements)
         }
     }
@@ -104,7 +114,7 @@ impl<V: View> Views<V> {
     /// Writes documents that are durable at once.
     pub fn new(client: Client, placements: Placements) -> Self {
         Self {
-            confirmations: None,
+            mode: Mode::Durable,
             log: EventLog::new(client.clone()),
             context: jetstream::new(client),
             placements,
@@ -119,6 +129,7 @@ impl<V: View> Views<V> {
         let beside = Self::new(self.context.client(), self.placements.clone());
         Self {
             collection,
+            mode: Mode::Beside,
             ..beside
         }
     }
@@ -155,7 +166,7 @@ impl<V: View> Views<V> {
     ) -> anyhow::Result<Applied> {
         let mut locations = Vec::new();
         for (position, location) in places.iter().enumerate() {
-            if let Some(confirmations) = &self.confirmations {
+            if let Mode::Live(confirmations) = &self.mode {
                 let before = confirmations.before(location).await?;
                 locations.push((location.clone(), before));
             }
@@ -165,7 +176,10 @@ impl<V: View> Views<V> {
             }
         }
         Ok(Applied {
-            confirmations: self.confirmations.clone(),
+            confirmations: match &self.mode {
+                Mode::Live(confirmations) => Some(confirmations.clone()),
+                Mode::Durable | Mode::Beside => None,
+            },
             locations,
         })
     }
@@ -216,7 +230,10 @@ impl<V: View> Views<V> {
         location: &Location,
         commits: &Commits<V>,
     ) -> anyhow::Result<Vec<Document<V>>> {
-        let database = self.prepared(location).await?;
+        let database = match self.mode {
+            Mode::Durable | Mode::Live(_) => self.prepared(location).await?,
+            Mode::Beside => self.placements.database(location)?,
+        };
         for round in 0..MAX_RACES {
             // The first commit creates the document, so there is nothing to read. If it exists
             // already, the write fails and the next round reads it.
@@ -341,9 +358,9 @@ impl<V: View> Views<V> {
             "update": &self.collection,
             "updates": updates,
             "ordered": false,
-            "writeConcern": match self.confirmations {
-                Some(_) => doc! { "w": 1 },
-                None => doc! { "w": "majority", "j": true },
+            "writeConcern": match self.mode {
+                Mode::Durable => doc! { "w": "majority", "j": true },
+                Mode::Live(_) | Mode::Beside => doc! { "w": 1 },
             },
             "maxTimeMS": SERVER_TIMEOUT_MS,
         };

@@ -1,8 +1,16 @@
 //! Views that are lost, rebuilt and replayed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant, SystemTime},
+};
 
-use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Subject, TenantId, account};
+use async_nats::HeaderMap;
+use event_store::CommandSender;
+use events_schema::{
+    AccountId, Area, AreaName, Command, CommandId, CommitSummary, Description, EmailAddress,
+    HostName, Id, Name, Placement, Slug, Subject, TenantId, TenantKey, account, project, tenant,
+};
 use futures_util::{StreamExt, future::join_all};
 use mongodb::bson::{Document, doc};
 use nix::{
@@ -263,4 +271,69 @@ async fn a_view_rebuilt_while_commits_come_in_misses_none() {
         // The next rebuild would mend it.
         world.views_up_to_date(AreaName::Account).await;
     }
+}
+
+/// Sends a command as the gateway does; returns the aggregate.
+async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::Command) -> Id {
+    // A tenant takes its own id, every other aggregate that of its command.
+    let aggregate = if A::NAME == AreaName::Tenant {
+        tenant.0
+    } else {
+        id()
+    };
+    let command = Command::<A>::by_system(
+        CommandId(aggregate),
+        TenantId::Tenant(tenant),
+        aggregate.into(),
+        SystemTime::now().into(),
+        payload,
+    );
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let outcome = sender.send(command, HeaderMap::new(), deadline).await;
+    assert_eq!(outcome.unwrap().revision(), Ok(1));
+    aggregate
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_answer_delays_only_its_own_tenants() {
+    let world = World::start().await;
+    let dead_host = "dead=mongodb://127.0.0.1:9/?directConnection=true";
+    let _worker = world
+        .workers::<1>(&["--loops", "commands,views", "--mongo-hosts", dead_host])
+        .await;
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
+    let create = |placement| tenant::Command::Create {
+        name: Name::parse("Acme").unwrap(),
+        slug: Slug::parse(&format!("acme-{}", id())).unwrap(),
+        owner: AccountId(id()),
+        email: EmailAddress::parse("ada@example.com").unwrap(),
+        plan: None,
+        placement,
+    };
+    let host = Some(HostName::parse("dead").unwrap());
+    let [dead, alive] = [Placement::Database { host }, Placement::Shared].map(async |placement| {
+        let tenant = TenantKey(id());
+        decide::<tenant::Area>(&sender, tenant, create(placement)).await;
+        tenant
+    });
+    let (dead, alive) = (dead.await, alive.await);
+    let project = || project::Command::Create {
+        name: Name::parse("Loom").unwrap(),
+        description: Description::default(),
+        status: project::Status::Active,
+        creator: AccountId(id()),
+    };
+    let started = Instant::now();
+    for _ in 0..15 {
+        decide::<project::Area>(&sender, dead, project()).await;
+        let shown = decide::<project::Area>(&sender, alive, project()).await;
+        eventually("a project", || async {
+            let documents = world.documents(AreaName::Project).await;
+            documents.contains_key(&shown.to_string())
+        })
+        .await;
+    }
+    // Each attempt to reach the host takes two seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
+    assert_eq!(world.documents(AreaName::Project).await.len(), 15);
 }
