@@ -176,6 +176,14 @@ impl TenantViews {
         Ok(self.get_all([id]).await?.pop())
     }
 
+    /// Returns a view if it is in memory and shows something.
+    pub(crate) fn kept<V: View>(&self, id: <V::Area as Area>::Id) -> Option<ViewDocument<V>> {
+        match self.memory.get::<V>(self.tenant, id) {
+            Ok(Known::Document(document)) => shown(&document),
+            Ok(Known::Unknown(_)) | Err(_) => None,
+        }
+    }
+
     /// Reads those of these views that exist, in any order.
     ///
     /// # Errors

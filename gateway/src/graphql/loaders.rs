@@ -71,6 +71,10 @@ impl Loaders {
     /// # Errors
     /// If the accounts cannot be read.
     pub(super) async fn person(&self, account: AccountId) -> Result<Option<Person>, Error> {
+        // The loader waits a millisecond for further keys.
+        if let Some(kept) = self.people.loader().0.accounts.kept(account) {
+            return Ok(Some(person(kept).1));
+        }
         let person = self.people.load_one(account).await;
         person.map_err(|error| anyhow!("reading accounts: {error:?}").into())
     }

@@ -298,6 +298,11 @@ impl Accounts {
         read(&self.views.platform(), selection, page, count).await
     }
 
+    /// Returns an account if it is in memory.
+    pub(crate) fn kept(&self, id: AccountId) -> Option<ViewDocument<account::View>> {
+        self.views.platform().kept(id)
+    }
+
     /// Reads those of these accounts that exist, in any order.
     ///
     /// # Errors
