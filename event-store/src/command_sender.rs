@@ -1,8 +1,8 @@
 //! Sends commands and waits for their outcomes.
 //!
 //! The stream of commands is transport: a power cut may lose a command before it is decided. So its
-//! sender remembers it, and sends it again after a reconnect and after a long silence, until the
-//! outcome is known. Workers decide each command id once.
+//! sender remembers it, and sends it again after a reconnect, and once after a long silence, until
+//! the outcome is known. Workers decide each command id once.
 //!
 //! A process has one inbox for all outcomes.
 
@@ -122,6 +122,7 @@ impl CommandSender {
         let mut attempt = Attempt {
             may_be_stored: false,
             refusal: None,
+            silences: 0,
         };
         loop {
             if !self.connected(deadline).await {
@@ -138,7 +139,11 @@ impl CommandSender {
             if let Err(error) = published.await {
                 return Err(attempt.ended(error.into()));
             }
-            let until = deadline.min(Instant::now() + SEND_AGAIN_AFTER);
+            // Once only: the more commands wait, the fewer copies they need.
+            let until = match attempt.silences {
+                0 => deadline.min(Instant::now() + SEND_AGAIN_AFTER),
+                _ => deadline,
+            };
             if let Some(outcome) = attempt.outcome(&mut open.answers, until).await {
                 return Ok(outcome);
             }
@@ -194,6 +199,8 @@ impl Drop for Open<'_> {
 struct Attempt {
     may_be_stored: bool,
     refusal: Option<String>,
+    /// How often it was sent again because nothing came.
+    silences: u32,
 }
 
 impl Attempt {
@@ -226,6 +233,7 @@ impl Attempt {
                 }
             }
         }
+        self.silences += 1;
         None
     }
 

@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_PROJECT, Gateway, LIST_PROJECTS, PLATFORM, ada_in_acme,
-    bad_input, code_of, collections, create_project, input, list, mongo, project_names, share,
-    start, succeeded,
+    bad_input, code_of, collections, create_project, eventually, input, list, mongo, project_names,
+    share, start, succeeded,
 };
 
 const UPDATE: &str = "
@@ -425,7 +425,10 @@ async fn fifty_projects_by_five_people_cost_as_much_as_one() {
     // A gateway that has served nobody yet has nothing in memory.
     let fresh = Gateway::start(&backend, |_| {}).await;
     let at_fresh = ada.at_gateway(&fresh);
-    at_fresh.data("{ profile { id } }", ()).await;
+    eventually("the use of memory", || async {
+        cost(&database, &at_fresh, 1).await["tenant"] == 0
+    })
+    .await;
     let fifty = cost(&database, &at_fresh, 50).await;
     assert_eq!(fifty["account"], 1, "one query for all creators: {fifty:?}");
     assert_eq!(fifty["project"], 1, "{fifty:?}");

@@ -83,7 +83,7 @@ impl PermissionCache {
         views: &TenantViews,
         tenant: TenantKey,
     ) -> Result<Arc<RolePermissions>, Error> {
-        let found = views.get::<role::View>(tenant).await?;
+        let found = views.get_or_absence::<role::View>(tenant).await?;
         let found = found.map(|found| (found.revision, found.view.roles));
         let (revision, roles) = found.unwrap_or_default();
         if let Some(cached) = self.cached(tenant, revision) {

@@ -83,7 +83,9 @@ impl Commands {
         let outcome = self.decide(sender, request, deadline).await?;
         let revision = outcome.revision();
         let revision = revision.map_err(|rejection| Error::Rejected(rejection.clone()))?;
-        if views.wait_for::<V>(aggregate, revision, deadline).await? {
+        let is_new = matches!(outcome, Outcome::Committed { .. });
+        let shown = views.wait_for::<V>(aggregate, revision, is_new, deadline);
+        if shown.await? {
             Ok(revision)
         } else {
             Err(Error::Pending(id))

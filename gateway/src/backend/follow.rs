@@ -133,7 +133,8 @@ impl Follower {
         ensure!(!change.payload.is_empty(), "a view was rebuilt");
         // A newer worker may announce views that this program does not know.
         if let Some(key) = change.subject.strip_prefix(CHANGED).and_then(key) {
-            memory.announce(key, change.payload.clone())?;
+            // A part of the connection's buffer would keep the whole buffer.
+            memory.announce(key, Bytes::copy_from_slice(&change.payload))?;
         }
         Ok(())
     }

@@ -173,7 +173,19 @@ impl TenantViews {
         &self,
         id: <V::Area as Area>::Id,
     ) -> Result<Option<ViewDocument<V>>, Error> {
-        Ok(self.get_all([id]).await?.pop())
+        Ok(self.read([id], false).await?.pop())
+    }
+
+    /// Reads a view that may be missing for long, by its id; `None` if it does not exist or is a
+    /// tombstone. Memory keeps that it does not exist, too.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
+    pub(crate) async fn get_or_absence<V: View>(
+        &self,
+        id: <V::Area as Area>::Id,
+    ) -> Result<Option<ViewDocument<V>>, Error> {
+        Ok(self.read([id], true).await?.pop())
     }
 
     /// Returns a view if it is in memory and shows something.
@@ -191,6 +203,16 @@ impl TenantViews {
     pub(crate) async fn get_all<V: View>(
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
+    ) -> Result<Vec<ViewDocument<V>>, Error> {
+        self.read(ids, false).await
+    }
+
+    /// Reads those of these views that exist. Absences are kept only where they are common:
+    /// otherwise anybody could fill memory with ids of their own making.
+    async fn read<V: View>(
+        &self,
+        ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
+        keep_absence: bool,
     ) -> Result<Vec<ViewDocument<V>>, Error> {
         self.ensure_home::<V>()?;
         let (mut found, mut unknown, mut ticket) = (Vec::new(), Vec::new(), None);
@@ -216,14 +238,15 @@ impl TenantViews {
             let by_id = stored.into_iter().map(|document| (document.id, document));
             let mut stored: HashMap<_, _> = by_id.collect();
             for id in unknown {
-                // Also that there is none yet: most tenants have no roles of their own.
-                let document = stored.remove(&id).unwrap_or(Document {
+                let absence = keep_absence.then_some(Document {
                     id,
                     tenant: self.tenant,
                     revision: 0,
                     view: None,
                 });
-                self.memory.keep(ticket, Arc::new(document));
+                if let Some(document) = stored.remove(&id).or(absence) {
+                    self.memory.keep(ticket, Arc::new(document));
+                }
             }
         }
         Ok(found)
@@ -305,7 +328,7 @@ impl TenantViews {
     }
 
     /// Waits until a view or its tombstone has reached a revision; false if that is not known by
-    /// the deadline.
+    /// the deadline. A revision that is not new was announced long ago, so it is read at once.
     ///
     /// # Errors
     /// If the view is not stored here.
@@ -313,6 +336,7 @@ impl TenantViews {
         &self,
         id: <V::Area as Area>::Id,
         revision: u64,
+        is_new: bool,
         deadline: Instant,
     ) -> Result<bool, Error> {
         self.ensure_home::<V>()?;
@@ -321,13 +345,19 @@ impl TenantViews {
         if revision == 0 {
             return Ok(true);
         }
+        let stored = async { self.revision::<V>(key.2).await.unwrap_or(0) };
+        if !is_new && stored.await >= revision {
+            self.memory.overtaken(key, revision);
+            return Ok(true);
+        }
+        // Also when the caller has gone.
+        let _tidy = Tidy(&self.memory, key);
         loop {
             match self.memory.wait_for(key, revision) {
                 Some(Ok(())) => return Ok(true),
                 Some(Err(announced)) => {
                     let until = deadline.min(Instant::now() + ANNOUNCED_WITHIN);
                     let announced = timeout_at(until, announced).await;
-                    self.memory.tidy(key);
                     if matches!(announced, Ok(Ok(()))) {
                         return Ok(true);
                     }
@@ -392,6 +422,15 @@ impl TenantViews {
         // The condition of the indexes.
         filter.insert("view", doc! { "$type": "object" });
         filter
+    }
+}
+
+/// Forgets, when it is dropped, those who have given up waiting for a document.
+struct Tidy<'a>(&'a Memory, Key);
+
+impl Drop for Tidy<'_> {
+    fn drop(&mut self) {
+        self.0.tidy(self.1);
     }
 }
 

@@ -7,8 +7,11 @@ use lru::LruCache;
 
 use super::limits;
 
-/// Bytes of queries that are kept. A parsed query takes some ten times as much.
-const MAX_BYTES: usize = 512 * 1024;
+/// Bytes of parsed queries that are kept, about.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// What a parsed query takes for itself, and for each byte of its text, at most.
+const ENTRY_BYTES: usize = 1_000;
+const BYTES_PER_BYTE: usize = 100;
 /// The longest query that is kept. Queries of programs are shorter.
 const MAX_QUERY: usize = 8 * 1024;
 
@@ -19,7 +22,7 @@ pub(super) struct Documents(Mutex<Kept>);
 #[derive(Debug)]
 struct Kept {
     documents: LruCache<String, ExecutableDocument>,
-    /// The sum of the lengths of the queries.
+    /// What all of them take.
     bytes: usize,
 }
 
@@ -40,7 +43,8 @@ impl Documents {
             return Ok(document.clone());
         }
         let document = limits::parse(query)?;
-        if query.len() <= MAX_QUERY {
+        // A text in a query may be a password. Programs send such as variables.
+        if query.len() <= MAX_QUERY && !query.contains('"') {
             self.kept().keep(query, document.clone());
         }
         Ok(document)
@@ -54,15 +58,19 @@ impl Documents {
 impl Kept {
     fn keep(&mut self, query: &str, document: ExecutableDocument) {
         if self.documents.put(query.to_owned(), document).is_none() {
-            self.bytes += query.len();
+            self.bytes += cost(query);
         }
         while self.bytes > MAX_BYTES {
             let Some((oldest, _)) = self.documents.pop_lru() else {
                 return;
             };
-            self.bytes -= oldest.len();
+            self.bytes -= cost(&oldest);
         }
     }
+}
+
+fn cost(query: &str) -> usize {
+    ENTRY_BYTES + BYTES_PER_BYTE * query.len()
 }
 
 #[cfg(test)]
@@ -92,8 +100,17 @@ mod tests {
         let long = format!("{{ profile {{ id }} }}{}", " ".repeat(MAX_QUERY));
         documents.parse(&long).unwrap();
         let kept = documents.kept();
-        let sum: usize = kept.documents.iter().map(|(query, _)| query.len()).sum();
-        assert!(kept.bytes == sum && sum <= MAX_BYTES && sum > MAX_BYTES - 6_000);
+        let sum: usize = kept.documents.iter().map(|(query, _)| cost(query)).sum();
+        assert!(kept.bytes == sum && sum <= MAX_BYTES && sum > MAX_BYTES / 2);
         assert!(!kept.documents.contains(&long));
+    }
+
+    #[test]
+    fn a_query_with_a_text_is_not_kept() {
+        let documents = Documents::new();
+        documents
+            .parse("{ project(id: \"secret\") { id } }")
+            .unwrap();
+        assert!(documents.kept().documents.is_empty());
     }
 }

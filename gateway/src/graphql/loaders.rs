@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -29,6 +30,10 @@ pub(super) struct Person {
     /// Last name, 1 to 100 characters.
     lastname: String,
 }
+
+/// How long the people of a request gather, who are then read at once. Only those who are not in
+/// memory wait for it.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The loaders of one request.
 pub(super) struct Loaders {
@@ -61,7 +66,7 @@ impl Loaders {
     /// Makes the loaders of a request.
     pub(super) fn new(use_cases: Arc<UseCases>) -> Self {
         Self {
-            people: DataLoader::new(People(use_cases), tokio::spawn),
+            people: DataLoader::new(People(use_cases), tokio::spawn).delay(GATHER),
             roles: OnceCell::new(),
         }
     }
@@ -71,7 +76,6 @@ impl Loaders {
     /// # Errors
     /// If the accounts cannot be read.
     pub(super) async fn person(&self, account: AccountId) -> Result<Option<Person>, Error> {
-        // The loader waits a millisecond for further keys.
         if let Some(kept) = self.people.loader().0.accounts.kept(account) {
             return Ok(Some(person(kept).1));
         }

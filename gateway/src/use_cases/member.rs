@@ -82,7 +82,7 @@ impl Members {
         };
         let revision = self.answer(caller, id, &invitation, accept).await?;
         let (platform, deadline) = (self.views.platform(), self.commands.deadline());
-        let shown = platform.wait_for::<member::Membership>(member, revision, deadline);
+        let shown = platform.wait_for::<member::Membership>(member, revision, true, deadline);
         if shown.await? {
             Ok(invitation.tenant)
         } else {

@@ -94,9 +94,11 @@ impl Tenants {
     async fn founder_is_shown(&self, tenant: &ViewDocument<tenant::View>) -> Result<bool, Error> {
         let (founder, deadline) = (founder_id(tenant.id), self.commands.deadline());
         let (views, platform) = (self.views.of(tenant)?, self.views.platform());
-        let member = views.wait_for::<member::View>(founder, 1, deadline).await?;
+        let member = views
+            .wait_for::<member::View>(founder, 1, true, deadline)
+            .await?;
         let membership = platform
-            .wait_for::<Membership>(founder, 1, deadline)
+            .wait_for::<Membership>(founder, 1, true, deadline)
             .await?;
         Ok(member && membership)
     }

@@ -54,9 +54,14 @@ impl Slots {
         if tenants.len() > 1_000 {
             tenants.retain(|_, share| Arc::strong_count(share) > 1);
         }
+        // What belongs to no tenant has nobody to share with.
+        let count = match tenant {
+            TenantId::Platform => Semaphore::MAX_PERMITS,
+            TenantId::Tenant(_) => self.per_tenant,
+        };
         let share = tenants.entry(tenant);
         share
-            .or_insert_with(|| Arc::new(Semaphore::new(self.per_tenant)))
+            .or_insert_with(|| Arc::new(Semaphore::new(count)))
             .clone()
     }
 }
