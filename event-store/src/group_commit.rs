@@ -59,7 +59,7 @@ impl GroupCommit {
 async fn run(log: EventLog, mut gather: mpsc::Receiver<Waiting>) {
     let mut group = Vec::new();
     while gather.recv_many(&mut group, MAX_GROUP).await > 0 {
-        // Whoever has given up retries, and may have decided otherwise by then.
+        // A sender that has given up retries, and may have decided otherwise by then.
         group.retain(|waiting| !waiting.appended.is_closed());
         if group.len() < MIN_BATCH || !append_together(&log, &mut group).await {
             append_each(&log, &mut group).await;
@@ -81,7 +81,7 @@ async fn append_together(log: &EventLog, group: &mut Vec<Waiting>) -> bool {
     // A batch has consecutive sequences.
     for (after, waiting) in (0..).zip(group.drain(..).rev()) {
         let at = last.as_ref().map(|last| Appended::At(last - after));
-        // Whoever asked may have given up.
+        // The sender may have given up.
         _ = waiting
             .appended
             .send(at.map_err(|error| anyhow!(error.clone())));

@@ -45,7 +45,7 @@ struct Right {
     revoker: Browser,
     document: &'static str,
     variables: Value,
-    /// Who has the right, the query that needs it, and the code of the refusal.
+    /// The holder of the right, the query that needs it, and the code of the refusal.
     holder: Browser,
     query: &'static str,
     code: &'static str,

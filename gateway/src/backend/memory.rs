@@ -313,7 +313,7 @@ impl State {
                 .into_iter()
                 .partition(|waiting| waiting.revision <= revision);
             for waiting in reached {
-                // Whoever waited may have given up.
+                // The receiver may have given up.
                 _ = waiting.reached.send(());
             }
             if !later.is_empty() {

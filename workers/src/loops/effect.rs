@@ -89,10 +89,12 @@ impl<E: Effect> EffectLoop<E> {
         let extended = message.ack_with(AckKind::Progress).await;
         let extended = extended.map_err(anyhow::Error::from_boxed);
         extended.context("extending the ack wait")?;
+        let key = (commit.tenant, commit.id.into());
         let Some(task) = self.pending_task(&commit).await? else {
+            // Another process may have recorded it.
+            self.performed().remove(&key);
             return Ok(Handled::Done);
         };
-        let key = (commit.tenant, commit.id.into());
         // Only the record of it may be missing.
         let was_performed = self.performed().contains(&key);
         let result = if was_performed {

@@ -117,7 +117,7 @@ impl Confirmations {
                 self.elections().insert(location.clone(), *election);
             }
             for waiting in waiting {
-                // Whoever waited may have given up.
+                // The receiver may have given up.
                 _ = waiting.send(confirmed.clone());
             }
         }

@@ -62,8 +62,8 @@ enum Mode {
     Durable,
     /// These confirm later that what was written is durable.
     Live(Confirmations),
-    /// In a collection that nobody reads yet. Its indexes are created when all documents are there,
-    /// and its renaming waits until all of them are durable.
+    /// In a collection that nobody reads yet, whose indexes are created when all documents are
+    /// there. Each write waits until it is durable: a new primary may miss what was not.
     Beside,
 }
 
@@ -359,8 +359,8 @@ impl<V: View> Views<V> {
             "updates": updates,
             "ordered": false,
             "writeConcern": match self.mode {
-                Mode::Durable => doc! { "w": "majority", "j": true },
-                Mode::Live(_) | Mode::Beside => doc! { "w": 1 },
+                Mode::Durable | Mode::Beside => doc! { "w": "majority", "j": true },
+                Mode::Live(_) => doc! { "w": 1 },
             },
             "maxTimeMS": SERVER_TIMEOUT_MS,
         };

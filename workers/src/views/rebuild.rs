@@ -75,7 +75,6 @@ impl<V: View> Views<V> {
             "renameCollection": name(&self.collection),
             "to": name(V::NAME),
             "dropTarget": true,
-            // All documents are durable then, too: they were written before.
             "writeConcern": { "w": "majority", "j": true },
         };
         let renamed = database.run(|database| async move {

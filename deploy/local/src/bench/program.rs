@@ -76,7 +76,7 @@ impl Program {
     /// Returns the rest of the line that begins with `name`.
     ///
     /// # Errors
-    /// If there is no such line.
+    /// If the line is missing.
     pub(super) fn line(&self, name: &str) -> anyhow::Result<&str> {
         let rest = self.lines.iter().find_map(|line| line.strip_prefix(name));
         let rest = rest.with_context(|| format!("the backend has printed no line {name}"))?;
