@@ -133,7 +133,7 @@ impl Views {
         Ok(())
     }
 
-    /// Returns a stream with an item whenever a view has changed in a tenant, or one that may change
+    /// Returns a stream with an item whenever a view has changed in a tenant, or a view that decides
     /// what this account may see there.
     pub(crate) fn changes(
         &self,

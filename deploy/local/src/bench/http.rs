@@ -71,8 +71,8 @@ impl Connection {
     /// Sends a request and waits for its answer.
     ///
     /// # Errors
-    /// If the connection breaks, there is no answer within 20 seconds, or it is not HTTP. Do not use
-    /// the connection any more then.
+    /// If the connection breaks, there is no answer within 20 seconds, or it is not HTTP. The
+    /// connection is of no use then.
     pub(super) async fn send(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         let exchange = timeout(ANSWER_LIMIT, self.exchange(request)).await;
         let parts = exchange.with_context(|| format!("no answer within {ANSWER_LIMIT:?}"))??;
