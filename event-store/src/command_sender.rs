@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use async_nats::{
-    Client, HeaderMap, StatusCode, Subscriber,
+    Client, StatusCode, Subscriber,
     connection::State as Connection,
     jetstream::{self, publish::PublishAck},
 };
@@ -27,6 +27,12 @@ use serde::Deserialize;
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, sleep, timeout_at},
+};
+use tracing::{Instrument as _, debug_span, field};
+
+use crate::{
+    Trace,
+    telemetry::{self, KeyValue},
 };
 
 /// How long a command waits until a lost connection is back. A restart of nats-server takes less.
@@ -40,6 +46,13 @@ const SEND_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const NO_STREAM_PAUSE: Duration = Duration::from_millis(100);
 /// Answers to one command that may wait to be read: some for each time that it is sent.
 const MAX_ANSWERS: usize = 16;
+
+static COMMAND_DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time from sending a command to its outcome.";
+    telemetry::seconds("ub.command.duration", description)
+});
+static RESENT: LazyLock<telemetry::Counter<u64>> =
+    LazyLock::new(|| telemetry::counter("ub.command.resent", "Commands that were sent again."));
 
 /// Sends commands and waits for their outcomes. Clones share one inbox.
 #[derive(Clone, Debug)]
@@ -108,20 +121,48 @@ impl CommandSender {
     /// If the outcome is not known by the deadline.
     pub async fn send<A: Area>(
         &self,
-        mut command: Command<A>,
-        headers: HeaderMap,
+        command: Command<A>,
+        trace: Trace,
         deadline: Instant,
     ) -> Result<Outcome, NoOutcome> {
+        let subject = command.subject();
+        let subject = subject.map_err(|error| NoOutcome::NotSent(error.into()))?;
+        let subject = subject.to_string();
+        // Without the tenant.
+        let sent = subject.splitn(3, '.').last().unwrap_or_default();
+        let span = debug_span!(
+            "send", otel.name = format!("send {sent}"), otel.kind = "producer",
+            messaging.system = "nats", command = %command.id, outcome = field::Empty
+        );
+        let began = Instant::now();
+        let outcome = self.send_until(subject, command, trace, deadline);
+        let outcome = outcome.instrument(span.clone()).await;
+        let result = result_of(&outcome);
+        span.record("outcome", result);
+        let labels = [
+            KeyValue::new("area", A::NAME.as_str()),
+            KeyValue::new("outcome", result),
+        ];
+        COMMAND_DURATION.record(began.elapsed().as_secs_f64(), &labels);
+        outcome
+    }
+
+    async fn send_until<A: Area>(
+        &self,
+        subject: String,
+        mut command: Command<A>,
+        trace: Trace,
+        deadline: Instant,
+    ) -> Result<Outcome, NoOutcome> {
+        let headers = trace.headers();
         let mut open = self.open();
         command.reply = Some(open.reply.clone());
-        let encoded = command.subject().and_then(|subject| {
-            let payload = serde_json::to_vec(&command)?;
-            Ok((subject.to_string(), payload))
-        });
-        let (subject, payload) = encoded.map_err(|error| NoOutcome::NotSent(error.into()))?;
+        let payload = serde_json::to_vec(&command);
+        let payload = payload.map_err(|error| NoOutcome::NotSent(error.into()))?;
         let mut attempt = Attempt {
             may_be_stored: false,
             refusal: None,
+            sent: 0,
             silences: 0,
         };
         loop {
@@ -139,6 +180,10 @@ impl CommandSender {
             if let Err(error) = published.await {
                 return Err(attempt.ended(error.into()));
             }
+            if attempt.sent > 0 {
+                RESENT.add(1, &[]);
+            }
+            attempt.sent += 1;
             // Once only: the more commands wait, the fewer copies they need.
             let until = match attempt.silences {
                 0 => deadline.min(Instant::now() + SEND_AGAIN_AFTER),
@@ -181,6 +226,18 @@ impl CommandSender {
     }
 }
 
+/// Returns the name of an outcome in spans and metrics.
+const fn result_of(outcome: &Result<Outcome, NoOutcome>) -> &'static str {
+    match outcome {
+        Ok(Outcome::Committed { .. }) => "committed",
+        Ok(Outcome::DoneBefore { .. }) => "done_before",
+        Ok(Outcome::Unchanged { .. }) => "unchanged",
+        Ok(Outcome::Rejected(_)) => "rejected",
+        Err(NoOutcome::NotKnown) => "not_known",
+        Err(NoOutcome::NotSent(_)) => "not_sent",
+    }
+}
+
 /// A command that is being sent. It is forgotten when this is dropped.
 struct Open<'a> {
     inner: &'a Inner,
@@ -199,6 +256,7 @@ impl Drop for Open<'_> {
 struct Attempt {
     may_be_stored: bool,
     refusal: Option<String>,
+    sent: u32,
     /// How often it was sent again because nothing came.
     silences: u32,
 }

@@ -3,7 +3,10 @@
 //! Reads use direct get, which may lag on a replica. The guard of an append detects that. A caller
 //! that must be sure without an append asks the leader ([`EventLog::last`]).
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{LazyLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use async_nats::{
@@ -22,8 +25,12 @@ use events_schema::{
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+use tracing::{Instrument as _, debug_span};
 
-use crate::random_id;
+use crate::{
+    Trace, random_id,
+    telemetry::{self, KeyValue},
+};
 
 /// Messages of one page: most aggregates fit into one, and it stays far below the client's buffers.
 const PAGE: usize = 500;
@@ -37,6 +44,17 @@ const CONNECTION_POLL: Duration = Duration::from_millis(50);
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 /// The status that ends a page.
 const END_OF_PAGE: u16 = 204;
+
+static APPEND_DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time to append to the log; `result` is stored, conflict or unknown.";
+    telemetry::seconds("ub.append.duration", description)
+});
+static APPEND_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
+    telemetry::sizes(
+        "ub.append.size",
+        "Messages that are appended to the log together.",
+    )
+});
 
 /// The stream EVENTS.
 #[derive(Clone, Debug)]
@@ -211,18 +229,37 @@ impl EventLog {
     /// # Errors
     /// If there is no message, or if it is unknown whether the messages are stored. A caller that
     /// retries finds them in the history.
-    pub async fn append(&self, messages: &[Append], trace: &HeaderMap) -> anyhow::Result<Appended> {
-        let traced = messages
-            .iter()
-            .map(|append| (append.clone(), trace.clone()));
-        self.append_traced(&Vec::from_iter(traced)).await
+    pub async fn append(&self, messages: &[Append], trace: Trace) -> anyhow::Result<Appended> {
+        let span = debug_span!("append", otel.kind = "producer", messages = messages.len());
+        let append = async {
+            let headers = trace.headers();
+            let traced = messages
+                .iter()
+                .map(|append| (append.clone(), headers.clone()));
+            self.append_traced(&Vec::from_iter(traced)).await
+        };
+        append.instrument(span).await
     }
 
-    /// Appends all messages or none, each within its own trace.
+    /// Appends all messages or none, each with its own headers.
     pub(crate) async fn append_traced(
         &self,
         messages: &[(Append, HeaderMap)],
     ) -> anyhow::Result<Appended> {
+        let began = Instant::now();
+        let appended = self.try_append(messages).await;
+        let result = match &appended {
+            Ok(Appended::At(_)) => "stored",
+            Ok(Appended::Conflict) => "conflict",
+            Err(_) => "unknown",
+        };
+        let result = [KeyValue::new("result", result)];
+        APPEND_DURATION.record(began.elapsed().as_secs_f64(), &result);
+        APPEND_SIZE.record(messages.len() as u64, &[]);
+        appended
+    }
+
+    async fn try_append(&self, messages: &[(Append, HeaderMap)]) -> anyhow::Result<Appended> {
         let ((last, trace), before) = messages
             .split_last()
             .context("there is nothing to append")?;
@@ -274,6 +311,11 @@ impl EventLog {
     }
 
     async fn request_page(&self, request: Value) -> anyhow::Result<Page> {
+        let span = debug_span!("read the log", otel.kind = "client");
+        self.try_page(request).instrument(span).await
+    }
+
+    async fn try_page(&self, request: Value) -> anyhow::Result<Page> {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
         let request = request.to_string().into();

@@ -7,8 +7,9 @@ use anyhow::{Context as _, anyhow};
 use async_nats::HeaderMap;
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument as _, debug_span};
 
-use crate::{Append, Appended, EventLog};
+use crate::{Append, Appended, EventLog, Trace};
 
 /// The most messages of one group. Measurements showed no gain beyond it.
 const MAX_GROUP: usize = 200;
@@ -26,7 +27,7 @@ pub struct GroupCommit {
 
 struct Waiting {
     append: Append,
-    trace: HeaderMap,
+    headers: HeaderMap,
     appended: oneshot::Sender<anyhow::Result<Appended>>,
 }
 
@@ -43,11 +44,16 @@ impl GroupCommit {
     /// # Errors
     /// If it is unknown whether the message is stored. A caller that retries finds it in the
     /// history.
-    pub async fn append(&self, append: Append, trace: HeaderMap) -> anyhow::Result<Appended> {
+    pub async fn append(&self, append: Append, trace: Trace) -> anyhow::Result<Appended> {
+        let span = debug_span!("append", otel.kind = "producer");
+        self.append_in_group(append, trace).instrument(span).await
+    }
+
+    async fn append_in_group(&self, append: Append, trace: Trace) -> anyhow::Result<Appended> {
         let (appended, answer) = oneshot::channel();
         let waiting = Waiting {
             append,
-            trace,
+            headers: trace.headers(),
             appended,
         };
         let sent = self.waiting.send(waiting).await;
@@ -72,7 +78,7 @@ async fn run(log: EventLog, mut gather: mpsc::Receiver<Waiting>) {
 async fn append_together(log: &EventLog, group: &mut Vec<Waiting>) -> bool {
     let batch = group
         .iter()
-        .map(|waiting| (waiting.append.clone(), waiting.trace.clone()));
+        .map(|waiting| (waiting.append.clone(), waiting.headers.clone()));
     let last = match log.append_traced(&Vec::from_iter(batch)).await {
         Ok(Appended::Conflict) => return false,
         Ok(Appended::At(last)) => Ok(last),
@@ -91,7 +97,7 @@ async fn append_together(log: &EventLog, group: &mut Vec<Waiting>) -> bool {
 
 async fn append_each(log: &EventLog, group: &mut Vec<Waiting>) {
     let each = group.drain(..).map(async |waiting| {
-        let append = [(waiting.append, waiting.trace)];
+        let append = [(waiting.append, waiting.headers)];
         _ = waiting.appended.send(log.append_traced(&append).await);
     });
     join_all(each).await;

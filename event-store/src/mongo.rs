@@ -5,24 +5,42 @@
 //! operation of the driver stays in the queue of its pool, and a few dozen of them stop the pool
 //! for many seconds. A permit for each connection keeps that queue empty.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use events_schema::{HostName, Placement, TenantId};
 use mongodb::{
     Client,
+    bson::{Document, doc},
     error::Result as MongoResult,
     options::{ClientOptions, ReadConcern},
 };
 use tokio::sync::Semaphore;
+use tracing::{Instrument as _, debug_span};
 
-use crate::MongoOptions;
+use crate::{
+    MongoOptions,
+    telemetry::{self, KeyValue},
+};
 
 /// How long to look for a primary and to connect to it. An election takes less.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections to one host, and operations at once, unless the URL sets `maxPoolSize`: a process
 /// of two cores keeps no more of them busy.
 const POOL_SIZE: u32 = 32;
+
+static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time until a connection to MongoDB was free.";
+    telemetry::seconds("db.client.connection.wait_time", description)
+});
+static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time of an operation of MongoDB, without the wait for a connection.";
+    telemetry::seconds("db.client.operation.duration", description)
+});
 
 /// A database on a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +98,18 @@ impl Mongo {
     /// Returns the platform's database.
     pub fn platform(&self) -> Database {
         self.platform.database(&self.platform_database)
+    }
+
+    /// Checks that the platform's host answers. Returns what it says of itself.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn ping(&self) -> anyhow::Result<Document> {
+        let platform = self.platform();
+        let hello = platform.run("hello", |platform| async move {
+            platform.run_command(doc! { "hello": 1 }).await
+        });
+        hello.await.context("MongoDB does not answer")
     }
 
     /// Returns the location of the platform's database.
@@ -152,26 +182,40 @@ impl Database {
     }
 
     /// Runs an operation when a connection is free. A dropped caller leaves the queue; an operation
-    /// that has begun runs to its end.
+    /// that has begun runs to its end. `name` shows in spans and metrics.
     ///
     /// # Errors
     /// If the operation fails or panics.
     pub async fn run<T, F>(
         &self,
+        name: &'static str,
         operation: impl FnOnce(mongodb::Database) -> F,
     ) -> anyhow::Result<T>
     where
         T: Send + 'static,
         F: Future<Output = MongoResult<T>> + Send + 'static,
     {
+        let called = Instant::now();
         let permit = self.permits.clone().acquire_owned().await?;
+        let labels = [KeyValue::new("db.operation.name", name)];
+        WAIT.record(called.elapsed().as_secs_f64(), &labels);
         let operation = operation(self.database.clone());
         let run = async move {
+            let began = Instant::now();
             let result = operation.await;
             drop(permit);
+            DURATION.record(began.elapsed().as_secs_f64(), &labels);
             result
         };
-        Ok(tokio::spawn(run).await??)
+        let span = debug_span!(
+            "mongodb",
+            otel.name = name,
+            otel.kind = "client",
+            db.system.name = "mongodb",
+            db.operation.name = name,
+            db.namespace = self.name()
+        );
+        Ok(tokio::spawn(run.instrument(span)).await??)
     }
 }
 

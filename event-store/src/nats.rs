@@ -1,15 +1,19 @@
 //! The connection to NATS.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, anyhow, ensure};
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use events_schema::subject::{GATEWAY_INBOX, WORKERS_INBOX};
+use tokio::{sync::watch, time::sleep};
 
 use crate::NatsOptions;
 
 /// A silent server counts as lost after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the connection is looked at.
+const CONNECTION_POLL: Duration = Duration::from_millis(20);
 
 /// Which program connects. Each has its own NATS user and reads only its own inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,21 @@ pub async fn connect(options: &NatsOptions, role: Role) -> anyhow::Result<Client
         .connect(servers)
         .await
         .context("NATS cannot be reached; check UB_NATS_URL")
+}
+
+/// Returns what changes each time that a lost connection is restored. A server that was restarted
+/// has forgotten the streams that it kept in memory, and their consumers.
+pub fn reconnects(client: &Client) -> watch::Receiver<u64> {
+    let statistics = client.statistics();
+    let (sender, receiver) = watch::channel(statistics.connects.load(Ordering::Relaxed));
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            sleep(CONNECTION_POLL).await;
+            let connects = statistics.connects.load(Ordering::Relaxed);
+            sender.send_if_modified(|known| std::mem::replace(known, connects) != connects);
+        }
+    });
+    receiver
 }
 
 fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {

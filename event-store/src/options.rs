@@ -1,5 +1,7 @@
 //! Options that both programs have.
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use events_schema::{HostName, Invalid, Placement};
 
@@ -38,6 +40,15 @@ pub struct MongoOptions {
         value_parser = mongo_host
     )]
     pub mongo_hosts: Vec<(HostName, String)>,
+}
+
+/// Where the supervisors of a process ask how it is.
+#[derive(Args, Clone, Default)]
+pub struct MonitorOptions {
+    /// Address and port that answer `/livez`, `/readyz` and `/metrics` over plain HTTP, such as
+    /// `0.0.0.0:9902`. Keep it from strangers. Without it nothing is answered.
+    #[arg(long, env = "UB_MONITOR_LISTEN")]
+    pub monitor_listen: Option<SocketAddr>,
 }
 
 fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {

@@ -5,10 +5,10 @@
 use std::{fs, time::SystemTime};
 
 use async_nats::{
-    ConnectOptions, HeaderMap,
+    ConnectOptions,
     jetstream::{self, stream},
 };
-use event_store::{Append, Appended, EventLog, NatsOptions, Stored};
+use event_store::{Append, Appended, EventLog, NatsOptions, Stored, Trace};
 use events_schema::{
     Time,
     subject::{EVENTS, of_events_stream},
@@ -65,7 +65,7 @@ impl World {
 
     /// Appends as one message or one batch.
     async fn append(&self, messages: &[Append]) -> Appended {
-        let appended = self.log.append(messages, &HeaderMap::new()).await;
+        let appended = self.log.append(messages, Trace::begin()).await;
         appended.unwrap()
     }
 
@@ -261,7 +261,7 @@ async fn an_append_counts_only_if_its_subject_is_as_expected() {
     let appended = world.append(&[message(&one, first, "second")]).await;
     assert_eq!(appended, Appended::At(3));
     assert_eq!(world.log.last_sequence().await.unwrap(), 3);
-    let nothing = world.log.append(&[], &HeaderMap::new()).await;
+    let nothing = world.log.append(&[], Trace::begin()).await;
     assert!(nothing.is_err());
 }
 

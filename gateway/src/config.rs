@@ -7,7 +7,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use axum::http::HeaderName;
 use clap::{ArgAction, Parser, ValueEnum};
-use event_store::{MongoOptions, NatsOptions};
+use event_store::{MongoOptions, MonitorOptions, NatsOptions};
 use events_schema::{EmailAddress, secret::ServerKey};
 
 /// The GraphQL gateway.
@@ -23,6 +23,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub mongo: MongoOptions,
+
+    #[command(flatten)]
+    pub monitor: MonitorOptions,
 
     /// Where the views of new tenants are stored. `workers move-tenant` moves those of any tenant.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]

@@ -2,6 +2,7 @@
 //! in `sockets.rs`.
 
 mod graphiql;
+mod observe;
 pub(crate) mod pages;
 pub(crate) mod post;
 pub(crate) mod readiness;
@@ -26,17 +27,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use events_schema::{AccountId, TRACEPARENT};
+use event_store::{Trace, Work};
+use events_schema::TRACEPARENT;
 use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::Error,
     graphql::{Api, errors},
-    http::readiness::Readiness,
+    http::{observe::Seen, readiness::Readiness},
     identity::Callers,
-    trace::Trace,
 };
 
 /// Maximum bytes in the body of a request: several times a query of 2,000 tokens with its
@@ -85,13 +86,6 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .with_state(shared)
 }
 
-/// What a handler adds to the log entry of its request.
-#[derive(Clone, Default)]
-struct Logged {
-    operation: Option<String>,
-    account: Option<AccountId>,
-}
-
 /// Gives each request an id and a time limit, logs it once, and adds the common headers to its
 /// answer.
 async fn around(
@@ -99,26 +93,18 @@ async fn around(
     mut request: extract::Request,
     next: Next,
 ) -> Response {
-    let start = Instant::now();
     let traceparent = request.headers().get(TRACEPARENT);
-    let trace = Trace::of(traceparent.and_then(|value| value.to_str().ok()));
+    let trace = Trace::of_request(traceparent.and_then(|value| value.to_str().ok()));
+    let seen = Seen::of(&request);
+    let (work, trace) = Work::serve(trace, &seen);
     request.extensions_mut().insert(trace);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = bounded(next.run(request), trace).await;
-    add_headers(response.headers_mut(), trace, is_https);
-    let Logged { operation, account } = response.extensions_mut().remove().unwrap_or_default();
-    let status = response.status().as_u16();
-    let ms = start.elapsed().as_millis() as u64;
-    let account = account.map(|id| id.to_string());
-    // Probes come every second. They matter only if something else is wrong.
-    if matches!(path.as_str(), "/healthz" | "/readyz") {
-        tracing::debug!(%method, path, status, ms, request_id = %trace, "request");
-    } else {
-        tracing::info!(
-            %method, path, status, ms, request_id = %trace, operation, account, "request"
-        );
-    }
-    response
+    let answer = async {
+        let mut response = bounded(next.run(request), trace).await;
+        add_headers(response.headers_mut(), trace, is_https);
+        seen.answered(&mut response, &work);
+        response
+    };
+    work.run(answer).await
 }
 
 /// Bounds the time of a request, and answers even if its handler panics.

@@ -13,14 +13,13 @@ mod http;
 mod identity;
 #[cfg(test)]
 mod testing;
-mod trace;
 mod use_cases;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use event_store::{CommandSender, EventLog, Mongo, Role};
+use event_store::{CommandSender, EventLog, Mongo, Monitor, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,15 +44,17 @@ use crate::{
 };
 
 /// Serves on `listener` until `shutdown`, then gives open requests a bounded time to finish.
+/// `monitor` answers supervisors meanwhile.
 ///
 /// # Errors
 /// If NATS cannot be reached, or the configuration or the API is wrong.
 pub async fn run(
     config: Config,
     listener: TcpListener,
+    monitor: Monitor,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    run_with_pages(config, listener, Router::new(), shutdown).await
+    run_with_pages(config, listener, monitor, Router::new(), shutdown).await
 }
 
 /// Serves on `listener` until `shutdown`, then gives open requests a bounded time to finish.
@@ -64,12 +65,18 @@ pub async fn run(
 pub async fn run_with_pages(
     config: Config,
     listener: TcpListener,
+    monitor: Monitor,
     development: Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr();
     let address = address.context("reading the listening address")?;
-    let app = app(&config, development, shutdown.clone()).await?;
+    let (app, readiness) = app(&config, development, shutdown.clone()).await?;
+    let check = move || {
+        let readiness = readiness.clone();
+        async move { readiness.check().await }
+    };
+    monitor.start(check, shutdown.clone());
     tracing::info!(%address, public_url = config.public_url, "gateway listening");
     http::serve::serve(listener, app, shutdown).await;
     tracing::info!("gateway stopped");
@@ -77,12 +84,12 @@ pub async fn run_with_pages(
 }
 
 /// Connects to NATS, which must be reachable, and to MongoDB, which may become reachable later.
-/// Returns the routes of the gateway.
+/// Returns the routes of the gateway, and what checks that it can serve.
 async fn app(
     config: &Config,
     development: Router,
     closing: CancellationToken,
-) -> anyhow::Result<Router> {
+) -> anyhow::Result<(Router, Arc<Readiness>)> {
     let nats = event_store::connect(&config.nats, Role::Gateway).await?;
     let mongo = Mongo::connect(&config.mongo, "gateway").await?;
     let views = Views::start(mongo, nats.clone(), closing.clone());
@@ -104,15 +111,16 @@ async fn app(
     };
     let cookies = Cookies::new(config.is_https());
     let api = Api::new(use_cases(config, parts), cookies, config.production)?;
+    let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
         callers,
-        readiness: Arc::new(Readiness::new(commands, views)),
+        readiness: readiness.clone(),
         is_production: config.production,
         is_https: config.is_https(),
         closing,
     };
-    Ok(http::router(shared, development))
+    Ok((http::router(shared, development), readiness))
 }
 
 /// What the use cases share.

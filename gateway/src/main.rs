@@ -2,16 +2,19 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use event_store::program;
+use event_store::{Monitor, Telemetry, program};
 use gateway::Config;
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    program::start_logging(config.production);
+    let telemetry = Telemetry::start("gateway", config.production, "info")?;
     let shutdown = program::stop_on_signal()?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
-    gateway::run(config, listener, shutdown).await
+    let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
+    let result = gateway::run(config, listener, monitor, shutdown).await;
+    telemetry.stop().await;
+    result
 }

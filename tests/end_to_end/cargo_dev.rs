@@ -21,10 +21,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-struct Dev {
+pub struct Dev {
     process: Child,
     url: String,
-    mail_url: String,
+    pub mail_url: String,
+    pub monitor_url: String,
     /// All lines up to the one that says `ready`.
     printed: String,
 }
@@ -34,9 +35,10 @@ impl Dev {
         Self::start_with(arguments, &[]).await
     }
 
-    async fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub async fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_dev"))
             .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
+            .args(["--monitor-listen", "127.0.0.1:0"])
             .args(arguments)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -44,11 +46,14 @@ impl Dev {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (mut url, mut mail_url, mut printed) = (None, None, String::new());
+        let (mut url, mut mail_url, mut monitor_url) = (None, None, None);
+        let mut printed = String::new();
         while let Some(line) = lines.next_line().await.unwrap() {
             printed += &format!("{line}\n");
             if let Some(address) = line.strip_prefix("mailbox ") {
                 mail_url = Some(address.trim().trim_end_matches('/').to_owned());
+            } else if let Some(address) = line.strip_prefix("metrics ") {
+                monitor_url = Some(address.trim().trim_end_matches("/metrics").to_owned());
             } else if let Some(address) = line.strip_prefix("ready ") {
                 url = Some(address.trim_end_matches("/graphql").to_owned());
                 break;
@@ -58,12 +63,13 @@ impl Dev {
             process,
             url: url.expect("it ended before it was ready"),
             mail_url: mail_url.unwrap(),
+            monitor_url: monitor_url.unwrap(),
             printed,
         }
     }
 
     /// An answer to GET that must be a success.
-    async fn get(&self, address: &str) -> reqwest::Response {
+    pub async fn get(&self, address: &str) -> reqwest::Response {
         let url = match address.starts_with('/') {
             true => format!("{}{address}", self.url),
             false => address.to_owned(),
@@ -77,7 +83,7 @@ impl Dev {
         response
     }
 
-    fn browser(&self) -> Browser {
+    pub fn browser(&self) -> Browser {
         Browser::at(&self.url, &self.mail_url)
     }
 
@@ -253,6 +259,7 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
     }
     let second = Command::new(env!("CARGO_BIN_EXE_dev"))
         .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
+        .args(["--monitor-listen", "127.0.0.1:0"])
         .args(arguments)
         .output()
         .await

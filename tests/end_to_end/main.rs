@@ -32,4 +32,5 @@ mod roles;
 mod sessions;
 mod support;
 mod tasks;
+mod telemetry;
 mod tenants;

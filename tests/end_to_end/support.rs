@@ -4,6 +4,7 @@
 //! A backend stops with its test: dropping it kills its two servers and removes their folder.
 
 mod browser;
+mod collector;
 mod operator;
 mod socket;
 mod team;
@@ -22,6 +23,7 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use browser::Browser;
+pub use collector::Collector;
 pub use operator::{
     PLATFORM, collections, documents, mongo, operator, stored_owners, tenant_views,
 };
@@ -66,6 +68,7 @@ fn options() -> Options {
     Options {
         listen: any,
         mail_listen: any,
+        monitor_listen: None,
         data_dir: None,
         mail_attempts: 12,
         gateway: Vec::new(),
@@ -108,7 +111,12 @@ impl Gateway {
         let mut config = backend.gateway().clone();
         change(&mut config);
         // A request that arrives before the gateway serves waits in the listener's queue.
-        tokio::spawn(gateway::run(config, listener, shutdown.clone()));
+        tokio::spawn(gateway::run(
+            config,
+            listener,
+            event_store::Monitor::default(),
+            shutdown.clone(),
+        ));
         Self {
             address,
             _shutdown: shutdown.drop_guard(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum, value_parser};
-use event_store::{MongoOptions, NatsOptions};
+use event_store::{MongoOptions, MonitorOptions, NatsOptions};
 use events_schema::{AreaName, secret::ServerKey};
 use lettre::message::Mailbox;
 
@@ -59,6 +59,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub mail: MailOptions,
+
+    #[command(flatten)]
+    pub monitor: MonitorOptions,
 
     /// Replicas of each stream: 1 on one machine, 3 in production.
     #[arg(long, env = "UB_REPLICAS", default_value_t = 1)]

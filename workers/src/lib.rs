@@ -13,6 +13,7 @@ mod loops;
 mod operate;
 mod placements;
 pub mod reaction;
+mod readiness;
 mod run;
 mod streams;
 mod views;

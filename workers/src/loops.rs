@@ -6,6 +6,19 @@ pub mod consumers;
 pub mod delivery;
 pub mod effect;
 pub mod history;
+mod pulls;
 pub mod reaction;
 mod slots;
 pub mod view;
+
+pub use pulls::Pulls;
+
+/// What every loop of a process gets.
+#[derive(Clone)]
+pub struct Shared {
+    pub client: async_nats::Client,
+    pub pulls: Pulls,
+    /// Changes each time that the connection to NATS is restored.
+    pub reconnects: tokio::sync::watch::Receiver<u64>,
+    pub shutdown: tokio_util::sync::CancellationToken,
+}

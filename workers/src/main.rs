@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
-use event_store::{MongoOptions, NatsOptions, program};
+use event_store::{MongoOptions, NatsOptions, Telemetry, program};
 use events_schema::{AreaName, HostName, Placement};
 use workers::config::Config;
 
@@ -68,8 +68,14 @@ enum Target {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    program::start_logging(options.production);
-    match options.command {
+    let telemetry = Telemetry::start("workers", options.production, "info")?;
+    let result = execute(options.command).await;
+    telemetry.stop().await;
+    result
+}
+
+async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(config) => workers::run(*config, program::stop_on_signal()?).await,
         Command::RebuildViews { nats, mongo, areas } => {
             workers::rebuild_views(

@@ -36,12 +36,7 @@ impl Placements {
     /// If the platform's host cannot be reached or is not a replica set.
     pub async fn connect(options: &MongoOptions) -> anyhow::Result<Self> {
         let mongo = Mongo::connect(options, "workers").await?;
-        let platform = mongo.platform();
-        let hello =
-            platform.run(|platform| async move { platform.run_command(doc! { "hello": 1 }).await });
-        let hello = hello
-            .await
-            .context("MongoDB cannot be reached; check UB_MONGO_URL")?;
+        let hello = mongo.ping().await.context("check UB_MONGO_URL")?;
         ensure!(
             hello.contains_key("setName"),
             "MongoDB must run as a replica set (one member is enough), or its majority writes are \
@@ -51,6 +46,14 @@ impl Placements {
             mongo,
             kept: Arc::new(Mutex::new(LruCache::new(MAX_KEPT))),
         })
+    }
+
+    /// Checks that the platform's host answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn ping(&self) -> anyhow::Result<()> {
+        self.mongo.ping().await.map(|_| ())
     }
 
     pub fn platform(&self) -> Location {
@@ -142,7 +145,7 @@ impl Placements {
         filter: mongodb::bson::Document,
     ) -> anyhow::Result<Vec<(TenantKey, Option<tenant::View>)>> {
         let platform = self.mongo.platform();
-        let found = platform.run(|platform| async move {
+        let found = platform.run("find", |platform| async move {
             let tenants = platform.collection::<Document<tenant::View>>(tenant::View::NAME);
             let found = tenants.find(filter).await?;
             let found = found.map_ok(|document| (document.id, document.view));

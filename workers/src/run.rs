@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use async_nats::{Client, jetstream};
-use event_store::{CommandSender, EventLog, GroupCommit, Role};
-use events_schema::View;
+use async_nats::jetstream;
+use event_store::{CommandSender, EventLog, GroupCommit, Monitor, Role};
+use events_schema::{Area as _, View};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -16,10 +16,11 @@ use crate::{
     aggregate::Aggregate,
     areas::{self, Visitor},
     config::{Config, Loop},
-    effect::Effect,
-    loops,
+    effect::{AreaOf, Effect},
+    loops::{self, Pulls, Shared, consumers::Consumer},
     placements::Placements,
     reaction::Reaction,
+    readiness::Readiness,
     streams,
     views::Confirmations,
 };
@@ -35,27 +36,40 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// # Errors
 /// If a server cannot be reached or has weaker settings than needed, or if a loop ends by itself.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
     let client = event_store::connect(&config.nats, Role::Workers).await?;
     let placements = Placements::connect(&config.mongo).await?;
     streams::ensure_streams(&jetstream::new(client.clone()), config.replicas).await?;
 
+    let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
     let mut start = Start {
         running: JoinSet::new(),
         config: &config,
         sender: CommandSender::start(client.clone()).await?,
         commits: GroupCommit::start(EventLog::new(client.clone())),
-        client: client.clone(),
+        shared: Shared {
+            client: client.clone(),
+            pulls: pulls.clone(),
+            reconnects: reconnects.clone(),
+            shutdown: shutdown.clone(),
+        },
         confirmations: Confirmations::new(placements.clone()),
-        placements,
-        shutdown: shutdown.clone(),
+        placements: placements.clone(),
     };
     let context = jetstream::new(client.clone());
-    let keep = streams::keep_transport(context, config.replicas, shutdown.clone());
+    let keep = streams::keep_transport(context, config.replicas, reconnects);
     let keep = tokio::spawn(keep);
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);
     }
     let mut running = start.running;
+    // From here on, all loops are known.
+    let readiness = Readiness::new(client.clone(), placements, pulls);
+    let check = move || {
+        let readiness = readiness.clone();
+        async move { readiness.check().await }
+    };
+    monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
     let overdue = async {
         shutdown.cancelled().await;
@@ -91,53 +105,59 @@ async fn all_ended(
 struct Start<'a> {
     running: JoinSet<anyhow::Result<()>>,
     config: &'a Config,
-    client: Client,
+    shared: Shared,
     sender: CommandSender,
     commits: GroupCommit,
     placements: Placements,
     confirmations: Confirmations,
-    shutdown: CancellationToken,
 }
 
 impl Start<'_> {
     fn runs(&self, kind: Loop) -> bool {
         self.config.loops.contains(&kind)
     }
+
+    /// Returns what the loop of a consumer gets. The process is not ready before it is read.
+    fn shared(&self, consumer: Consumer) -> Shared {
+        self.shared.pulls.closed(&consumer.name);
+        self.shared.clone()
+    }
 }
 
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
-            let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
+            let shared = self.shared(Consumer::commands(A::Area::NAME));
             let commits = self.commits.clone();
             self.running
-                .spawn(loops::command::run::<A>(client, commits, shutdown));
+                .spawn(loops::command::run::<A>(shared, commits));
         }
     }
 
     fn view<V: View>(&mut self) {
         if self.runs(Loop::Views) {
-            let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
+            let shared = self.shared(Consumer::views(V::NAME, V::Area::NAME));
             let (placements, confirmations) = (self.placements.clone(), self.confirmations.clone());
-            let run = loops::view::run::<V>(client, placements, confirmations, shutdown);
+            let run = loops::view::run::<V>(shared, placements, confirmations);
             self.running.spawn(run);
         }
     }
 
     fn reaction<R: Reaction>(&mut self) {
         if self.runs(Loop::Reactions) {
-            let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
+            let shared = self.shared(Consumer::reactions(R::NAME, R::Source::NAME));
             let sender = self.sender.clone();
             self.running
-                .spawn(loops::reaction::run::<R>(client, sender, shutdown));
+                .spawn(loops::reaction::run::<R>(shared, sender));
         }
     }
 
     fn effect<E: Effect>(&mut self) {
         if self.runs(Loop::Effects) {
-            let (client, shutdown) = (self.client.clone(), self.shutdown.clone());
-            let (effect, sender) = (E::new(self.config), self.sender.clone());
-            let run = async move { loops::effect::run(effect?, client, sender, shutdown).await };
+            let shared = self.shared(Consumer::effects(E::NAME, AreaOf::<E>::NAME, 1));
+            let effect = E::new(self.config);
+            let sender = self.sender.clone();
+            let run = async move { loops::effect::run(effect?, shared, sender).await };
             self.running.spawn(run);
         }
     }

@@ -17,8 +17,7 @@ use events_schema::subject::{
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::watch, time::timeout};
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -138,17 +137,19 @@ pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Resul
     Ok(())
 }
 
-/// Creates the streams of transport again whenever one is gone, until `shutdown`. A server that
-/// keeps them in memory forgets them when it stops.
-pub async fn keep_transport(context: Context, replicas: usize, shutdown: CancellationToken) {
+/// Creates the streams of transport again whenever one is gone, for ever. A server that keeps them
+/// in memory forgets them when it stops, so this looks at once when the connection is restored.
+pub async fn keep_transport(
+    context: Context,
+    replicas: usize,
+    mut reconnects: watch::Receiver<u64>,
+) {
     let is_transport = |stream: &Stream| [COMMANDS, VIEWS].contains(&stream.name.as_str());
     let transport = streams(replicas).into_iter().filter(is_transport);
     let transport: Vec<Stream> = transport.collect();
-    while shutdown
-        .run_until_cancelled(sleep(LOOK_EVERY))
-        .await
-        .is_some()
-    {
+    loop {
+        // Elapsed or reconnected, it is time to look.
+        _ = timeout(LOOK_EVERY, reconnects.changed()).await;
         for wanted in &transport {
             let Err(error) = context.get_stream(&wanted.name).await else {
                 continue;

@@ -7,12 +7,12 @@ use crate::{
     bench::{self, from_memory},
 };
 use clap::{Parser, Subcommand};
+use event_store::Telemetry;
 use futures_util::future::OptionFuture;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
-use tracing_subscriber::EnvFilter;
 
 /// Starts the whole backend on this machine: nats-server, mongod, workers, a gateway, and a mailbox
 /// that catches all mail.
@@ -28,6 +28,9 @@ struct Arguments {
     /// Address of the mailbox page, which shows the mail that the backend sends.
     #[arg(long, default_value = "127.0.0.1:9901")]
     mail_listen: SocketAddr,
+    /// Address that answers `/livez`, `/readyz` and `/metrics`, the metrics as Prometheus text.
+    #[arg(long, default_value = "127.0.0.1:9902")]
+    monitor_listen: SocketAddr,
     /// Folder that keeps data between runs. Each start also writes the file `env` there, for
     /// `workers`, `nats` and `mongosh`.
     #[arg(long, default_value = ".local", conflicts_with = "ephemeral")]
@@ -62,24 +65,18 @@ pub async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let is_child = matches!(arguments.command, Some(Command::AnswerFromMemory));
     let stop = stop(arguments.until_input_ends || is_child)?;
-    match &arguments.command {
-        None => log("warn,gateway=info,local=info,servers=info"),
-        Some(_) => log("warn"),
-    }
-    match arguments.command {
+    let lines = match &arguments.command {
+        None => "warn,gateway=info,local=info,servers=info",
+        Some(_) => "warn",
+    };
+    let telemetry = Telemetry::start("ultimate-backend", false, lines)?;
+    let result = match arguments.command {
         None => dev(arguments, stop).await,
         Some(Command::Bench(options)) => bench::run(options, stop).await,
         Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
-    }
-}
-
-/// Logs to standard error. `RUST_LOG` replaces `default`.
-fn log(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    };
+    telemetry.stop().await;
+    result
 }
 
 /// Returns a future that ends with SIGINT or SIGTERM, or when the standard input ends.
@@ -115,6 +112,7 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
     let options = Options {
         listen: arguments.listen,
         mail_listen: arguments.mail_listen,
+        monitor_listen: Some(arguments.monitor_listen),
         data_dir: (!arguments.ephemeral).then_some(arguments.data_dir),
         mail_attempts: arguments.mail_attempts,
         // Other settings come from the environment: `UB_TENANT_DATABASES=hybrid cargo dev`.
@@ -141,12 +139,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Returns the addresses to print. Scripts wait for the last line.
 fn addresses(local: &Local) -> String {
     let (url, mail_url) = (local.url(), local.mail_url());
-    let env = local.env_file();
+    let (monitor_url, env) = (local.monitor_url().unwrap_or_default(), local.env_file());
     format!(
         "\n\
          start page  {url}/\n\
          GraphiQL    {url}/graphql\n\
          mailbox     {mail_url}/\n\
+         metrics     {monitor_url}/metrics\n\
          operate     . {env} && cargo run --bin workers -- --help\n\
          stop        Ctrl-C\n\
          \n\

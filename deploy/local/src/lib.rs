@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use event_store::Monitor;
 use servers::Servers;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of the mailbox page. Port 0 chooses a free port.
     pub mail_listen: SocketAddr,
+    /// Address that answers probes and shows metrics. Port 0 chooses a free port.
+    pub monitor_listen: Option<SocketAddr>,
     /// Folder that keeps data between runs. `None` uses a temporary folder.
     pub data_dir: Option<PathBuf>,
     /// How often the workers try to send a mail before they give up, 1 to 50.
@@ -62,6 +65,7 @@ pub struct Local {
     pub mailbox: Mailbox,
     address: SocketAddr,
     mail_address: SocketAddr,
+    monitor_address: Option<SocketAddr>,
     gateway: gateway::config::Config,
     parts: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
@@ -78,6 +82,8 @@ impl Local {
         let listener = listen(options.listen, "--listen").await?;
         let mail_listener = listen(options.mail_listen, "--mail-listen").await?;
         let smtp_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "the SMTP port").await?;
+        let monitor = Monitor::bind(options.monitor_listen).await?;
+        let monitor_address = monitor.address();
         let (address, mail_address) = (listener.local_addr()?, mail_listener.local_addr()?);
         let servers = match &options.data_dir {
             Some(folder) => Servers::in_dir(folder).await?,
@@ -98,6 +104,7 @@ impl Local {
         parts.spawn(gateway::run_with_pages(
             gateway.clone(),
             listener,
+            monitor,
             start_page,
             shutdown.clone(),
         ));
@@ -106,6 +113,7 @@ impl Local {
             mailbox,
             address,
             mail_address,
+            monitor_address,
             gateway,
             parts,
             shutdown,
@@ -122,6 +130,12 @@ impl Local {
     /// Returns the URL of the mailbox page, without a slash at the end.
     pub fn mail_url(&self) -> String {
         format!("http://{}", self.mail_address)
+    }
+
+    /// Returns the URL of the monitor, without a slash at the end, if there is one.
+    pub fn monitor_url(&self) -> Option<String> {
+        self.monitor_address
+            .map(|address| format!("http://{address}"))
     }
 
     /// Returns the path of the file with settings for operators' commands, as a word for a shell.

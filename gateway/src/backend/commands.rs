@@ -5,21 +5,20 @@
 use std::time::Duration;
 
 use async_nats::{
-    Client, HeaderMap,
+    Client,
     jetstream::{self, ContextBuilder},
 };
-use event_store::{CommandSender, NoOutcome};
+use event_store::{CommandSender, NoOutcome, Trace};
 use events_schema::{
-    Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TRACEPARENT, TenantId,
-    TenantKey, View,
+    Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TenantId, TenantKey, View,
 };
 use tokio::time::Instant;
+use tracing::{Instrument as _, debug_span};
 
 use crate::{
     backend::views::{TenantViews, ViewDocument},
     clock::now,
     error::Error,
-    trace::Trace,
 };
 
 /// How long the broker may take to answer: long compared with a synced write (1 ms).
@@ -84,8 +83,9 @@ impl Commands {
         let revision = outcome.revision();
         let revision = revision.map_err(|rejection| Error::Rejected(rejection.clone()))?;
         let is_new = matches!(outcome, Outcome::Committed { .. });
+        let span = debug_span!("await view", view = V::NAME, revision);
         let shown = views.wait_for::<V>(aggregate, revision, is_new, deadline);
-        if shown.await? {
+        if shown.instrument(span).await? {
             Ok(revision)
         } else {
             Err(Error::Pending(id))
@@ -118,11 +118,8 @@ impl Commands {
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         let id = request.id;
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, sender.trace.traceparent());
-        let outcome = self
-            .sender
-            .send(command(sender, request), headers, deadline);
+        let trace = sender.trace;
+        let outcome = self.sender.send(command(sender, request), trace, deadline);
         outcome.await.map_err(|error| match error {
             NoOutcome::NotKnown => Error::Pending(id),
             NoOutcome::NotSent(cause) => Error::Internal(cause.context("sending a command")),
@@ -133,10 +130,10 @@ impl Commands {
     pub(crate) fn send_in_background<A: Area>(&self, sender: Sender, request: CommandRequest<A>) {
         let (commands, deadline) = (self.clone(), self.deadline());
         tokio::spawn(async move {
-            let (request_id, id) = (sender.trace, request.id);
+            let (trace_id, id) = (sender.trace, request.id);
             if let Err(error) = commands.decide(&sender, request, deadline).await {
                 let (area, error) = (A::NAME, format!("{error:?}"));
-                tracing::warn!(%request_id, %area, command = %id, error, "a command was not decided");
+                tracing::warn!(%trace_id, %area, command = %id, error, "a command was not decided");
             }
         });
     }
@@ -216,7 +213,7 @@ mod tests {
             actor: Actor::Anonymous,
             held: Some((ACME, Permissions::from([project::READ]))),
             origin: None,
-            trace: Trace::of(None),
+            trace: Trace::begin(),
         };
         let id = Id::from_bytes([3; 16]);
         let delete = project::Command::Delete;

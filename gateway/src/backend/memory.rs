@@ -7,12 +7,16 @@
 use std::{
     any::Any,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use event_store::telemetry::{self, KeyValue};
 use events_schema::{Area, Document, Id, TenantId, View};
 use lru::LruCache;
 use serde::Deserialize;
@@ -24,6 +28,14 @@ pub(super) const SILENCE: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// What an entry takes beside the JSON of its document, about.
 const ENTRY_BYTES: usize = 300;
+
+/// Lookups in the memories of this process.
+static HITS: AtomicU64 = AtomicU64::new(0);
+static MISSES: AtomicU64 = AtomicU64::new(0);
+static FORGOTTEN: LazyLock<telemetry::Counter<u64>> = LazyLock::new(|| {
+    let description = "How often all documents were forgotten, since a change may be missing.";
+    telemetry::counter("ub.memory.forgotten", description)
+});
 
 /// Identifies a document: its view's name, whose data it is, and its aggregate.
 pub(super) type Key = (&'static str, TenantId, Id);
@@ -103,7 +115,7 @@ struct Revision {
 impl Memory {
     /// Makes an empty memory, which keeps nothing before VIEWS is followed.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let memory = Self(Arc::new(Mutex::new(State {
             heard: None,
             documents: LruCache::unbounded(),
             bytes: 0,
@@ -111,7 +123,32 @@ impl Memory {
             forgotten: 0,
             waiting: HashMap::new(),
             listeners: HashMap::new(),
-        })))
+        })));
+        memory.observe();
+        memory
+    }
+
+    /// Makes the metrics of memory.
+    fn observe(&self) {
+        let memory = Arc::downgrade(&self.0);
+        telemetry::observed_gauge(
+            "ub.memory.usage",
+            "By",
+            "What the documents take that the gateway keeps.",
+            move || {
+                memory
+                    .upgrade()
+                    .map_or(0, |state| Self(state).state().bytes as u64)
+            },
+        );
+        for (result, count) in [("hit", &HITS), ("miss", &MISSES)] {
+            telemetry::observed_counter(
+                "ub.memory.lookups",
+                "Documents that were looked up in memory; `result` is hit or miss.",
+                vec![KeyValue::new("result", result)],
+                || count.load(Ordering::Relaxed),
+            );
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,6 +163,7 @@ impl Memory {
 
     /// Forgets everything, since an announcement may have been missed.
     pub(super) fn forget_all(&self) {
+        FORGOTTEN.add(1, &[]);
         let mut state = self.state();
         state.heard = None;
         state.clock += 1;
@@ -144,6 +182,20 @@ impl Memory {
     /// # Errors
     /// If the announced document cannot be decoded.
     pub(super) fn get<V: View>(
+        &self,
+        tenant: TenantId,
+        id: <V::Area as Area>::Id,
+    ) -> anyhow::Result<Known<V>> {
+        let known = self.look_up(tenant, id)?;
+        let count = match known {
+            Known::Document(_) => &HITS,
+            Known::Unknown(_) => &MISSES,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(known)
+    }
+
+    fn look_up<V: View>(
         &self,
         tenant: TenantId,
         id: <V::Area as Area>::Id,

@@ -125,11 +125,7 @@ impl Views {
     /// # Errors
     /// If it does not.
     pub(crate) async fn ping(&self) -> anyhow::Result<()> {
-        let platform = self.mongo.platform();
-        let ping = |platform: mongodb::Database| async move {
-            platform.run_command(doc! { "ping": 1 }).await
-        };
-        platform.run(ping).await.context("pinging MongoDB")?;
+        self.mongo.ping().await?;
         Ok(())
     }
 
@@ -320,7 +316,7 @@ impl TenantViews {
     pub(crate) async fn count<V: View>(&self, filter: Filter) -> Result<u64, Error> {
         self.ensure_home::<V>()?;
         let filter = self.own(filter.into_document());
-        let count = self.database.run(|database| async move {
+        let count = self.database.run("count", |database| async move {
             let views = database.collection::<bson::Document>(V::NAME);
             views.count_documents(filter).max_time(MAX_READ_TIME).await
         });
@@ -378,7 +374,7 @@ impl TenantViews {
 
     async fn revision<V: View>(&self, id: Id) -> Result<i64, Error> {
         let filter = doc! { "_id": id.to_string(), "tenant": self.tenant.to_string() };
-        let found = self.database.run(|database| async move {
+        let found = self.database.run("find_one", |database| async move {
             let views = database.collection::<Revision>(V::NAME);
             let only_revision = doc! { "revision": 1 };
             views.find_one(filter).projection(only_revision).await
@@ -394,7 +390,7 @@ impl TenantViews {
         limit: i64,
     ) -> Result<Vec<Document<V>>, Error> {
         self.ensure_home::<V>()?;
-        let documents = self.database.run(|database| async move {
+        let documents = self.database.run("find", |database| async move {
             let views = database.collection::<Document<V>>(V::NAME);
             let found = views.find(filter).sort(sort).limit(limit);
             let found = found.max_time(MAX_READ_TIME).await?;

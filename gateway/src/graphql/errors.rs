@@ -125,7 +125,7 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: 
             }
         } else if let Some(cause) = cause {
             extensions.set("requestId", request_id);
-            tracing::error!(request_id, path = ?error.path, error = cause, "internal error");
+            tracing::error!(path = ?error.path, error = cause, "internal error");
         }
         if !may_suggest && let Some(end) = error.message.find(" Did you mean") {
             error.message.truncate(end);

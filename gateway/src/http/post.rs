@@ -14,15 +14,16 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use event_store::Trace;
 use events_schema::AccountId;
 use serde::Deserialize;
+use tracing::{Instrument as _, debug_span};
 
 use crate::{
     error::Error,
     graphql::Api,
-    http::{JSON, Logged, Shared, fail, refusal, refuse, serve::Peer},
+    http::{JSON, Shared, fail, observe::Logged, refusal, refuse, serve::Peer},
     identity::{Callers, RequestHead},
-    trace::Trace,
 };
 
 /// Maximum characters of an operation's name that are logged.
@@ -126,13 +127,15 @@ async fn answer(
         Ok(prepared) => prepared,
         Err(error) => return (Answer::from_errors(vec![error]), None),
     };
-    let caller = match callers.identify(head, body).await {
+    let identified = callers.identify(head, body);
+    let caller = match identified.instrument(debug_span!("identify")).await {
         Ok(caller) => caller,
         Err(error) => return (Answer::from_errors(vec![error.into()]), None),
     };
     let identity = caller.identity.as_ref();
     let account = identity.map(|identity| identity.account_id());
-    (api.execute(prepared, caller).await, account)
+    let executed = api.execute(prepared, caller);
+    (executed.instrument(debug_span!("execute")).await, account)
 }
 
 /// Writes an answer: 200 if anything was executed, otherwise 400, or 503 for a fault of the server.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use event_store::{Ready, Trace};
 use events_schema::{AccountId, Actor, Id, Outcome, SessionId, TenantId, session};
 use serde::Serialize;
 use tokio::{
@@ -18,7 +19,6 @@ use crate::{
         views::Views,
     },
     identity::caller::new_command_id,
-    trace::Trace,
 };
 
 /// How long an answer is valid, so that a flood of probes costs one check a second.
@@ -31,25 +31,31 @@ const PART_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Readiness {
     commands: Commands,
     views: Views,
-    last: Mutex<Option<(Instant, Ready)>>,
+    last: Mutex<Option<(Instant, Parts)>>,
 }
 
 /// Which parts answer.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Ready {
+pub(crate) struct Parts {
     nats: bool,
     mongo: bool,
     commands: bool,
 }
 
-impl Ready {
+impl Parts {
     /// Returns the status that probes look at.
-    pub(crate) const fn status(self) -> StatusCode {
-        if self.nats && self.mongo && self.commands {
+    pub(crate) fn status(self) -> StatusCode {
+        if self.is_ready() {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         }
+    }
+}
+
+impl Ready for Parts {
+    fn is_ready(&self) -> bool {
+        self.nats && self.mongo && self.commands
     }
 }
 
@@ -64,7 +70,7 @@ impl Readiness {
     }
 
     /// Checks every part, or repeats the last answer. Simultaneous probes wait for one answer.
-    pub(crate) async fn check(&self) -> Ready {
+    pub(crate) async fn check(&self) -> Parts {
         let mut last = self.last.lock().await;
         match *last {
             Some((at, ready)) if at.elapsed() < VALID_FOR => ready,
@@ -76,10 +82,10 @@ impl Readiness {
         }
     }
 
-    async fn ask(&self) -> Ready {
+    async fn ask(&self) -> Parts {
         let mongo = timeout(PART_TIMEOUT, self.views.ping());
         let (mongo, commands) = tokio::join!(mongo, self.commands_are_decided());
-        Ready {
+        Parts {
             nats: self.commands.is_connected(),
             mongo: matches!(mongo, Ok(Ok(()))),
             commands,
@@ -102,7 +108,7 @@ impl Readiness {
             actor: Actor::Anonymous,
             held: None,
             origin: None,
-            trace: Trace::of(None),
+            trace: Trace::begin(),
         };
         let deadline = Instant::now() + PART_TIMEOUT;
         let outcome = self.commands.decide(&sender, request, deadline).await;

@@ -30,6 +30,7 @@ use axum::{
     },
     response::Response,
 };
+use event_store::Trace;
 use futures_util::{
     SinkExt, Stream, StreamExt, future,
     stream::{self, BoxStream, SplitSink},
@@ -45,7 +46,6 @@ use crate::{
     graphql::Api,
     http::{Shared, refuse, serve::Peer},
     identity::{Callers, RequestHead},
-    trace::Trace,
 };
 
 /// The sub-protocol that clients must speak.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event_store::random_id;
+use event_store::{Trace, random_id};
 use events_schema::{
     AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, SessionId, TenantId, Time,
     account, member, secret::ServerKey, tenant,
@@ -16,7 +16,6 @@ use crate::{
         views::{TenantViews, ViewDocument},
     },
     error::Error,
-    trace::Trace,
 };
 
 /// Who sends a request, and for which tenant.
@@ -217,7 +216,7 @@ mod tests {
                 address: None,
                 device: Device::from_user_agent(""),
             },
-            trace: Trace::of(None),
+            trace: Trace::begin(),
             idempotency: None,
         }
     }

@@ -7,6 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
 use bytes::Bytes;
+use event_store::Trace;
 use events_schema::{
     AccountId, Address, Device, EmailAddress, Origin, SessionId, access_token, account, member,
     secret::ServerKey, session, tenant,
@@ -28,7 +29,6 @@ use crate::{
         cookie::Cookies,
         tenancy::{NamedTenant, TenantResolvers},
     },
-    trace::Trace,
 };
 
 /// The header that identifies a repeated request.

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, LazyLock},
     thread::available_parallelism,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -16,7 +16,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher, PasswordVerifier, phc},
 };
-use event_store::random_bytes;
+use event_store::{random_bytes, telemetry};
 use events_schema::PasswordHash;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -39,6 +39,11 @@ const MAX_WAITING: usize = 64;
 const BUSY: Error = Error::RateLimited {
     retry_after: Duration::from_secs(1),
 };
+
+static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time that a password waited for a processor to be hashed.";
+    telemetry::seconds("ub.password.wait_time", description)
+});
 
 /// The passwords that attackers try first.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
@@ -123,8 +128,10 @@ impl Passwords {
     ) -> Result<T, Error> {
         let admitted = self.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| BUSY)?;
+        let asked = Instant::now();
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| BUSY)?;
+        WAIT.record(asked.elapsed().as_secs_f64(), &[]);
         // The permits go with the work, which goes on even if the request is dropped.
         let bounded = move |_permits: [OwnedSemaphorePermit; 2]| work();
         let done = spawn_blocking(move || bounded([admitted, running])).await;

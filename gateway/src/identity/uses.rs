@@ -1,5 +1,6 @@
 //! Records that a session or access token is in use.
 
+use event_store::Trace;
 use events_schema::{
     AccountId, Actor, CommandId, SessionId, TenantId, Time, secret::ServerKey, session,
 };
@@ -8,7 +9,6 @@ use crate::{
     backend::commands::{CommandRequest, Commands, Sender},
     clock::now,
     identity::{Caller, caller::By, token_uses::TokenUses},
-    trace::Trace,
 };
 
 /// Records uses in the background. A failure is only logged, since it is no reason to refuse a

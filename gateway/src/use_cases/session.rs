@@ -113,8 +113,7 @@ impl Sessions {
     async fn revoke_previous(&self, caller: &Caller) {
         let revoked = async { self.log_out(caller, new_command_id()?).await };
         if let Err(error) = revoked.await {
-            let request_id = caller.trace;
-            tracing::warn!(%request_id, ?error, "the session before a login was not revoked");
+            tracing::warn!(?error, "the session before a login was not revoked");
         }
     }
 

@@ -8,30 +8,29 @@ use std::{
     collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
-use async_nats::{
-    Client, HeaderMap,
-    jetstream::{self, Message},
-};
-use event_store::{Append, Appended, EventLog, GroupCommit};
+use async_nats::{Client, jetstream};
+use event_store::{Append, Appended, EventLog, GroupCommit, Trace};
 use events_schema::{
-    Area as _, Claim, ClaimHolder, Command, CommandId, Commit, Id, Outcome, Reject, RejectionKind,
+    Actor, Area as _, Claim, ClaimHolder, Command, CommandId, Commit, Id, Outcome, Reject,
+    RejectionKind, Time,
     subject::{GATEWAY_INBOX, WORKERS_INBOX},
 };
 use futures_util::StreamExt;
 use lru::LruCache;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use tracing::debug_span;
 
 use crate::{
     aggregate::{Aggregate, Decision, EventOf, Facts, IdOf},
     decode,
     loops::{
+        Shared,
         consumers::Consumer,
-        delivery::{self, Handled, trace_of},
+        delivery::{self, Handled, Received},
         history::{Histories, History, subject_of},
         slots::Slots,
     },
@@ -46,6 +45,8 @@ const MAX_RACES: usize = 16;
 /// while they wait.
 const MAX_WAITING: usize = 256;
 
+/// How old a command may be. Later its sender has given up, and its rights may have changed.
+const EXPIRES_AFTER_MS: i64 = 60_000;
 /// Commands that stored nothing whose outcomes are remembered: those of some seconds at full load.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
 /// How long they are remembered: twice as long as a sender usually waits. Later, a repetition is
@@ -56,11 +57,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
-pub async fn run<A: Aggregate>(
-    client: Client,
-    commits: GroupCommit,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::Result<()> {
+    let client = shared.client.clone();
     let context = jetstream::new(client.clone());
     let consumer = Consumer::commands(A::Area::NAME);
     let decider = Arc::new(Decider::<A> {
@@ -71,12 +69,12 @@ pub async fn run<A: Aggregate>(
         not_stored: Mutex::new(LruCache::new(REMEMBERED)),
         client,
     });
-    delivery::messages(context.clone(), consumer.clone(), shutdown)
-        .for_each_concurrent(MAX_WAITING, |message| {
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(MAX_WAITING, |received| {
             let (decider, context, consumer) = (decider.clone(), context.clone(), consumer.clone());
             async move {
-                let handled = decider.handle(&message);
-                delivery::handle(&context, &consumer, &message, handled).await;
+                let handled = decider.handle(&received);
+                delivery::handle(&context, &consumer, &received, handled).await;
             }
         })
         .await;
@@ -98,13 +96,13 @@ struct Decider<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decider<A> {
-    async fn handle(&self, message: &Message) -> anyhow::Result<Handled> {
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
+        let message = &received.message;
         let command = match decode::command::<A::Area>(&message.subject, &message.payload) {
             Ok(command) => command,
             Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
         };
-        let trace = trace_of(message.headers.as_ref());
-        let outcome = self.decide(&command, &trace).await?;
+        let outcome = self.decide(&command, received.trace).await?;
         tracing::debug!(
             subject = %message.subject, command = %command.id, aggregate = %command.aggregate,
             ?outcome, "decided"
@@ -118,11 +116,7 @@ impl<A: Aggregate> Decider<A> {
         Ok(Handled::Done)
     }
 
-    async fn decide(
-        &self,
-        command: &Command<A::Area>,
-        trace: &HeaderMap,
-    ) -> anyhow::Result<Outcome> {
+    async fn decide(&self, command: &Command<A::Area>, trace: Trace) -> anyhow::Result<Outcome> {
         let kept = self.histories.get(command.tenant, command.aggregate);
         let mut history = kept.lock().await;
         // Only the first command of an aggregate waits for a slot. The others wait for the first.
@@ -157,7 +151,7 @@ impl<A: Aggregate> Decider<A> {
         &self,
         history: &mut History<A>,
         command: &Command<A::Area>,
-        trace: &HeaderMap,
+        trace: Trace,
     ) -> anyhow::Result<Outcome> {
         let subject = subject_of::<A>(command.tenant, command.aggregate);
         // An aggregate that takes its id from this command cannot exist yet, unless the command
@@ -185,7 +179,7 @@ impl<A: Aggregate> Decider<A> {
         history: &mut History<A>,
         command: &Command<A::Area>,
         subject: &str,
-        trace: &HeaderMap,
+        trace: Trace,
     ) -> anyhow::Result<Option<Outcome>> {
         let mut facts = facts_of(command);
         let holders = history.state.claims(&command.payload, &facts);
@@ -194,12 +188,13 @@ impl<A: Aggregate> Decider<A> {
             .iter()
             .filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?)));
         facts.holders = held.collect();
-        let has_seen = command.expected.is_none_or(|seen| seen == history.revision);
-        let decided = if has_seen {
-            let decided = history.state.decide(&command.payload, &facts);
-            decided.map_err(|rejection| rejection.to_rejection())
-        } else {
-            Err(Stale::RevisionConflict.to_rejection())
+        let decided = match stale(command, history.revision) {
+            Some(stale) => Err(stale.to_rejection()),
+            None => {
+                let span = debug_span!("decide");
+                let decided = span.in_scope(|| history.state.decide(&command.payload, &facts));
+                decided.map_err(|rejection| rejection.to_rejection())
+            }
         };
         match decided {
             Err(rejection) => {
@@ -225,7 +220,7 @@ impl<A: Aggregate> Decider<A> {
         command: &Command<A::Area>,
         decision: Decision<EventOf<A>>,
         holders: Holders,
-        trace: &HeaderMap,
+        trace: Trace,
     ) -> anyhow::Result<Option<Outcome>> {
         let claims = self.claim_appends(command.aggregate, &decision, holders);
         let claims = claims.await?;
@@ -238,7 +233,7 @@ impl<A: Aggregate> Decider<A> {
             payload: payload.into(),
         };
         let appended = if claims.is_empty() {
-            self.commits.append(append, trace.clone()).await?
+            self.commits.append(append, trace).await?
         } else {
             let all = [claims, vec![append]].concat();
             self.log.append(&all, trace).await?
@@ -331,12 +326,25 @@ fn is_inbox(reply: &str) -> bool {
 enum Stale {
     #[error("It has changed since you read it. Read it again and repeat the change.")]
     RevisionConflict,
+    #[error("The request waited for too long and was not done. Send it again.")]
+    Expired,
 }
 
 impl Reject for Stale {
     fn kind(&self) -> RejectionKind {
         RejectionKind::Conflict
     }
+}
+
+/// Returns why a command is too late, whatever it asks for.
+fn stale<A: events_schema::Area>(command: &Command<A>, revision: u64) -> Option<Stale> {
+    // Commands of the system follow from the log, and a replay sends them again.
+    let age_ms = Time::from(SystemTime::now()).0 - command.time.0;
+    if command.actor != Actor::System && age_ms > EXPIRES_AFTER_MS {
+        return Some(Stale::Expired);
+    }
+    let has_seen = command.expected.is_none_or(|seen| seen == revision);
+    (!has_seen).then_some(Stale::RevisionConflict)
 }
 
 fn facts_of<A: events_schema::Area>(command: &Command<A>) -> Facts<A> {

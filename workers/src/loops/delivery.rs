@@ -9,19 +9,24 @@
 //! | `Ok(Handled::Dead(reason))` | no retry can help | copied to DEAD, then terminated |
 //! | `Err(_)`, or a panic | try again | redelivered later; after the last attempt as above |
 
-use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime},
+};
 
 use anyhow::{Context as _, anyhow};
-use async_nats::{
-    HeaderMap,
-    jetstream::{AckKind, Context, Message, consumer::pull},
+use async_nats::jetstream::{self, AckKind, Context, Message, consumer::pull};
+use event_store::{
+    Trace, Work,
+    telemetry::{self, KeyValue},
 };
-use events_schema::{TRACEPARENT, subject};
+use events_schema::subject;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::loops::consumers::Consumer;
+use crate::loops::{Shared, consumers::Consumer};
 
 /// After two missed heartbeats, the pull is opened again.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -39,6 +44,19 @@ const RETURNED_FOR: Duration = Duration::from_millis(300);
 /// Characters of a reason that a dead letter keeps.
 const MAX_REASON: usize = 1_000;
 
+/// A message that was stored longer ago is a replay: a trace that old has ended.
+const REPLAYED_AFTER: Duration = Duration::from_secs(60);
+
+static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time from receiving a message to settling it; `result` is done, retry or \
+                       dead.";
+    telemetry::seconds("messaging.process.duration", description)
+});
+static PENDING: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
+    let description = "Messages of a consumer that were not delivered yet, at its last delivery.";
+    telemetry::gauge("ub.consumer.pending", description)
+});
+
 /// The result of a handler that has not failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handled {
@@ -48,22 +66,71 @@ pub enum Handled {
     Dead(String),
 }
 
+/// A message with its work: from here on, its lines in the log and its span belong together.
+#[derive(Debug)]
+pub struct Received {
+    pub message: Message,
+    /// Where to go on in the trace of the message.
+    pub trace: Trace,
+    work: Work,
+    at: Instant,
+}
+
+impl Received {
+    fn new(consumer: &Consumer, message: Message) -> Self {
+        let trace = Trace::of_message(message.headers.as_ref());
+        let name = format_args!("process {}", consumer.name);
+        let (work, trace) = Work::process(trace, name, is_repeated(&message));
+        let received = Self {
+            message,
+            trace,
+            work,
+            at: Instant::now(),
+        };
+        received.describe(consumer);
+        received
+    }
+
+    fn describe(&self, consumer: &Consumer) {
+        if let Ok(info) = self.message.info() {
+            let labels = [KeyValue::new("consumer", consumer.name.clone())];
+            PENDING.record(info.pending, &labels);
+            if self.work.is_exported() {
+                let sequence = info.stream_sequence.to_string();
+                self.work.set("messaging.message.id", sequence);
+                self.work.set("messaging.delivery", info.delivered);
+            }
+        }
+        if self.work.is_exported() {
+            let subject = self.message.subject.to_string();
+            self.work.set("messaging.system", "nats");
+            self.work.set("messaging.operation.type", "process");
+            self.work.set("messaging.destination.name", subject);
+        }
+    }
+}
+
+/// Whether the message is delivered again, or is replayed long after it was stored.
+fn is_repeated(message: &Message) -> bool {
+    message.info().is_ok_and(|info| {
+        let stored = SystemTime::from(info.published);
+        let age = stored.elapsed().unwrap_or_default();
+        info.delivered > 1 || age > REPLAYED_AFTER
+    })
+}
+
 /// Returns the messages of a consumer until `shutdown`. The stream survives a broken pull, a
 /// restarted server and a lost consumer.
-pub fn messages(
-    context: Context,
-    consumer: Consumer,
-    shutdown: CancellationToken,
-) -> impl Stream<Item = Message> + Unpin {
+pub fn messages(consumer: Consumer, shared: Shared) -> impl Stream<Item = Received> + Unpin {
     let source = Source {
-        context,
+        context: jetstream::new(shared.client.clone()),
         consumer,
-        shutdown,
+        shared,
         pull: None,
     };
     Box::pin(stream::unfold(source, |mut source| async move {
         let message = source.next().await?;
-        Some((message, source))
+        Some((Received::new(&source.consumer, message), source))
     }))
 }
 
@@ -71,14 +138,14 @@ pub fn messages(
 struct Source {
     context: Context,
     consumer: Consumer,
-    shutdown: CancellationToken,
+    shared: Shared,
     pull: Option<pull::Stream>,
 }
 
 impl Source {
     /// Returns the next message; `None` after `shutdown`.
     async fn next(&mut self) -> Option<Message> {
-        let shutdown = self.shutdown.clone();
+        let shutdown = self.shared.shutdown.clone();
         loop {
             let next = shutdown.run_until_cancelled(self.pull_once()).await;
             match next {
@@ -91,6 +158,7 @@ impl Source {
                 Some(Err(error)) => {
                     let (consumer, error) = (&self.consumer.name, format!("{error:#}"));
                     tracing::warn!(consumer, error, "the pull broke and is opened again");
+                    self.shared.pulls.closed(consumer);
                     self.pull = None;
                     tokio::time::sleep(REOPEN_AFTER).await;
                 }
@@ -98,16 +166,23 @@ impl Source {
         }
     }
 
-    /// Waits for a message; `None` if the pull has ended or has been silent for too long.
+    /// Waits for a message; `None` if the pull has ended, has been silent for too long, or the
+    /// connection was restored: the server may have forgotten the consumer.
     async fn pull_once(&mut self) -> anyhow::Result<Option<Message>> {
         let pull = match &mut self.pull {
             Some(pull) => pull,
             None => {
                 let opened = open(&self.context, &self.consumer).await?;
+                self.shared.pulls.opened(&self.consumer.name);
                 self.pull.insert(opened)
             }
         };
-        let next = timeout(SILENCE, pull.next()).await.unwrap_or(None);
+        let next = tokio::select! {
+            // What has arrived comes first: a dropped message waits for its redelivery.
+            biased;
+            next = timeout(SILENCE, pull.next()) => next.unwrap_or(None),
+            Ok(()) = self.shared.reconnects.changed() => None,
+        };
         Ok(next.transpose()?)
     }
 
@@ -148,15 +223,15 @@ pub fn deliveries(message: &Message) -> i64 {
 pub async fn handle(
     context: &Context,
     consumer: &Consumer,
-    message: &Message,
+    received: &Received,
     handler: impl Future<Output = anyhow::Result<Handled>>,
 ) {
-    let result = if is_lost(consumer, message) {
+    let result = if is_lost(consumer, &received.message) {
         Ok(Handled::Dead(LOST.to_owned()))
     } else {
-        bounded(consumer, handler).await
+        received.work.run(bounded(consumer, handler)).await
     };
-    settle(context, consumer, message, result).await;
+    settle(context, consumer, received, result).await;
 }
 
 /// The reason in the dead letter of a message that no worker could settle, because each one that
@@ -188,9 +263,26 @@ pub async fn bounded<T>(
 pub async fn settle(
     context: &Context,
     consumer: &Consumer,
-    message: &Message,
+    received: &Received,
     result: anyhow::Result<Handled>,
 ) {
+    let work = &received.work;
+    let settled = work.run(settle_message(context, consumer, received, result));
+    let labels = [
+        KeyValue::new("consumer", consumer.name.clone()),
+        KeyValue::new("result", settled.await),
+    ];
+    DURATION.record(received.at.elapsed().as_secs_f64(), &labels);
+}
+
+/// Settles a message and returns the name of the result for metrics.
+async fn settle_message(
+    context: &Context,
+    consumer: &Consumer,
+    received: &Received,
+    result: anyhow::Result<Handled>,
+) -> &'static str {
+    let (message, work) = (&received.message, &received.work);
     let subject = message.subject.as_str();
     let delivery = deliveries(message);
     match result {
@@ -200,17 +292,26 @@ pub async fn settle(
             if let Err(error) = message.ack().await {
                 tracing::warn!(subject, %error, "not acknowledged; the redelivery changes nothing");
             }
+            "done"
         }
-        Ok(Handled::Dead(reason)) => dead_letter(context, consumer, message, &reason).await,
+        Ok(Handled::Dead(reason)) => {
+            work.fail(&reason);
+            dead_letter(context, consumer, received, &reason).await;
+            "dead"
+        }
         Err(error) if delivery >= consumer.deliveries => {
             let reason = format!("failed {delivery} times, the last time with: {error:#}");
-            dead_letter(context, consumer, message, &reason).await;
+            work.fail(&reason);
+            dead_letter(context, consumer, received, &reason).await;
+            "dead"
         }
         Err(error) => {
             let wait = retry_after(consumer.first_retry, consumer.longest_retry, delivery);
             let error = format!("{error:#}");
+            work.fail(&error);
             tracing::warn!(subject, delivery, ?wait, error, "retrying later");
             retry(message, wait).await;
+            "retry"
         }
     }
 }
@@ -231,10 +332,11 @@ async fn retry(message: &Message, wait: Duration) {
 
 /// Copies a message to DEAD and terminates it. Without a copy it would be lost, so it stays in its
 /// stream until there is one.
-async fn dead_letter(context: &Context, consumer: &Consumer, message: &Message, reason: &str) {
+async fn dead_letter(context: &Context, consumer: &Consumer, received: &Received, reason: &str) {
+    let message = &received.message;
     let subject = message.subject.as_str();
     tracing::error!(subject, reason, "moving to DEAD");
-    match copy_to_dead(context, consumer, message, reason).await {
+    match copy_to_dead(context, consumer, received, reason).await {
         Ok(()) => {
             if let Err(error) = message.double_ack_with(AckKind::Term).await {
                 tracing::warn!(subject, %error, "not terminated; DEAD may get a second copy");
@@ -251,12 +353,13 @@ async fn dead_letter(context: &Context, consumer: &Consumer, message: &Message, 
 async fn copy_to_dead(
     context: &Context,
     consumer: &Consumer,
-    message: &Message,
+    received: &Received,
     reason: &str,
 ) -> anyhow::Result<()> {
+    let message = &received.message;
     // A line break would end the header.
     let printable = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut headers = trace_of(message.headers.as_ref());
+    let mut headers = received.trace.headers();
     headers.insert("Ub-Reason", printable.take(MAX_REASON).collect::<String>());
     headers.insert("Ub-Subject", message.subject.as_str());
     headers.insert("Ub-Stream", consumer.stream);
@@ -268,15 +371,6 @@ async fn copy_to_dead(
     let stored = context.publish_with_headers(subject, headers, message.payload.clone());
     stored.await?.await?;
     Ok(())
-}
-
-/// Returns headers with the trace context of a message. Its other headers are never passed on.
-pub fn trace_of(headers: Option<&HeaderMap>) -> HeaderMap {
-    let mut trace = HeaderMap::new();
-    if let Some(parent) = headers.and_then(|headers| headers.get(TRACEPARENT)) {
-        trace.insert(TRACEPARENT, parent.clone());
-    }
-    trace
 }
 
 #[cfg(test)]

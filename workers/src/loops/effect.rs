@@ -11,25 +11,23 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use async_nats::{
-    Client,
-    jetstream::{self, AckKind, Context, Message},
-};
-use event_store::{CommandSender, EventLog};
+use async_nats::jetstream::{self, AckKind, Context};
+use event_store::{CommandSender, EventLog, Trace};
 use events_schema::{
     Area as _, Command, CommandId, Commit, Id, TenantId, Time, secret::derived_id,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span};
 
 use crate::{
     aggregate::CommandOf,
     decode,
     effect::{AreaOf, Effect},
     loops::{
+        Shared,
         consumers::Consumer,
-        delivery::{self, Handled, trace_of},
+        delivery::{self, Handled, Received},
         history::{History, subject_of},
     },
 };
@@ -43,23 +41,22 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<E: Effect>(
     effect: E,
-    client: Client,
+    shared: Shared,
     sender: CommandSender,
-    shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let effect_loop = &EffectLoop {
-        context: jetstream::new(client.clone()),
+        context: jetstream::new(shared.client.clone()),
         consumer: Consumer::effects(E::NAME, AreaOf::<E>::NAME, effect.attempts()),
-        log: EventLog::new(client),
+        log: EventLog::new(shared.client.clone()),
         sender,
         effect,
         performed: Mutex::default(),
     };
     let (context, consumer) = (&effect_loop.context, &effect_loop.consumer);
-    delivery::messages(context.clone(), consumer.clone(), shutdown)
-        .for_each_concurrent(consumer.concurrency, |message| async move {
-            let handled = effect_loop.act(&message);
-            delivery::handle(context, consumer, &message, handled).await;
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| async move {
+            let handled = effect_loop.act(&received);
+            delivery::handle(context, consumer, &received, handled).await;
         })
         .await;
     Ok(())
@@ -76,7 +73,8 @@ struct EffectLoop<E> {
 }
 
 impl<E: Effect> EffectLoop<E> {
-    async fn act(&self, message: &Message) -> anyhow::Result<Handled> {
+    async fn act(&self, received: &Received) -> anyhow::Result<Handled> {
+        let message = &received.message;
         let commit = match decode::commit::<AreaOf<E>>(&message.subject, &message.payload) {
             Ok(commit) => commit,
             Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
@@ -100,18 +98,20 @@ impl<E: Effect> EffectLoop<E> {
         let result = if was_performed {
             Ok(())
         } else {
-            self.effect.perform(commit.id, task).await
+            let span = debug_span!("perform", otel.kind = "client");
+            self.effect.perform(commit.id, task).instrument(span).await
         };
         match &result {
             Ok(()) => {
                 self.performed().insert(key);
-                self.record(message, &commit, "sent", E::succeeded())
+                self.record(received.trace, &commit, "sent", E::succeeded())
                     .await?;
                 self.performed().remove(&key);
             }
             Err(error) if delivery::deliveries(message) >= self.consumer.deliveries => {
                 let failed = E::failed(format!("{error:#}"));
-                self.record(message, &commit, "failed", failed).await?;
+                self.record(received.trace, &commit, "failed", failed)
+                    .await?;
             }
             Err(_) => {}
         }
@@ -138,7 +138,7 @@ impl<E: Effect> EffectLoop<E> {
 
     async fn record(
         &self,
-        message: &Message,
+        trace: Trace,
         commit: &Commit<AreaOf<E>>,
         result: &str,
         payload: CommandOf<E::Record>,
@@ -157,7 +157,6 @@ impl<E: Effect> EffectLoop<E> {
             Time::from(SystemTime::now()),
             payload,
         );
-        let trace = trace_of(message.headers.as_ref());
         let deadline = Instant::now() + RECORDED_WITHIN;
         let outcome = self.sender.send(command, trace, deadline).await;
         outcome.context("recording the result")?;

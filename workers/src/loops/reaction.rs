@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::{
-    Client,
-    jetstream::{self, Message},
-};
+use async_nats::jetstream;
 use event_store::CommandSender;
 use events_schema::{Area as _, Command, CommandId, Commit, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     decode,
     loops::{
+        Shared,
         consumers::Consumer,
-        delivery::{self, Handled, trace_of},
+        delivery::{self, Handled, Received},
     },
     reaction::{Consequence, Reaction},
 };
@@ -29,18 +26,14 @@ const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
-pub async fn run<R: Reaction>(
-    client: Client,
-    sender: CommandSender,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run<R: Reaction>(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
     let sender = &sender;
-    let context = &jetstream::new(client);
+    let context = &jetstream::new(shared.client.clone());
     let consumer = &Consumer::reactions(R::NAME, R::Source::NAME);
-    delivery::messages(context.clone(), consumer.clone(), shutdown)
-        .for_each_concurrent(consumer.concurrency, |message| async move {
-            let handled = react::<R>(sender, &message);
-            delivery::handle(context, consumer, &message, handled).await;
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| async move {
+            let handled = react::<R>(sender, &received);
+            delivery::handle(context, consumer, &received, handled).await;
         })
         .await;
     Ok(())
@@ -48,15 +41,18 @@ pub async fn run<R: Reaction>(
 
 /// Sends the commands that follow from a commit, and waits for their outcomes: the stream of
 /// commands may lose one, and the commit would not send it again.
-async fn react<R: Reaction>(sender: &CommandSender, message: &Message) -> anyhow::Result<Handled> {
+async fn react<R: Reaction>(
+    sender: &CommandSender,
+    received: &Received,
+) -> anyhow::Result<Handled> {
+    let message = &received.message;
     let commit = match decode::commit::<R::Source>(&message.subject, &message.payload) {
         Ok(commit) => commit,
         Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
     };
     for (position, consequence) in R::react(&commit).into_iter().enumerate() {
         let command = command_of::<R>(&commit, position, consequence);
-        let trace = trace_of(message.headers.as_ref());
-        let outcome = sender.send(command, trace, Instant::now() + OUTCOME_WITHIN);
+        let outcome = sender.send(command, received.trace, Instant::now() + OUTCOME_WITHIN);
         outcome.await.context("sending a command")?;
     }
     Ok(Handled::Done)

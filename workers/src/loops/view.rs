@@ -5,50 +5,54 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use async_nats::{
-    Client,
-    jetstream::{self, Context, Message},
-};
-use event_store::Location;
+use async_nats::jetstream::{self, Context};
+use event_store::{Location, telemetry};
 use events_schema::{Area as _, Commit, TenantId, View};
 use futures_util::{StreamExt, future::join_all};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     decode,
     loops::{
+        Shared,
         consumers::Consumer,
-        delivery::{self, Handled},
+        delivery::{self, Handled, Received},
     },
     placements::Placements,
     views::{Applied, BULK, Commits, Confirmations, Key, Views},
 };
+
+static BULK_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
+    telemetry::sizes(
+        "ub.view.bulk",
+        "Commits that are written to a view together.",
+    )
+});
 
 /// Keeps one view current until `shutdown`.
 ///
 /// # Errors
 /// If the view's indexes cannot be created.
 pub async fn run<V: View>(
-    client: Client,
+    shared: Shared,
     placements: Placements,
     confirmations: Confirmations,
-    shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let view_loop = Arc::new(ViewLoop::<V> {
-        context: jetstream::new(client.clone()),
+        context: jetstream::new(shared.client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
-        views: Views::live(client, placements.clone(), confirmations),
+        views: Views::live(shared.client.clone(), placements.clone(), confirmations),
         placements,
         queues: Mutex::default(),
         tasks: TaskTracker::new(),
     });
     view_loop.views.prepare().await?;
-    let (context, consumer) = (view_loop.context.clone(), view_loop.consumer.clone());
-    delivery::messages(context, consumer, shutdown)
+    let consumer = view_loop.consumer.clone();
+    delivery::messages(consumer, shared)
         .ready_chunks(BULK)
         .for_each(|messages| view_loop.distribute(messages))
         .await;
@@ -65,7 +69,7 @@ type Places = Vec<Location>;
 struct Delivered<V: View> {
     key: Key<V>,
     commit: Commit<V::Area>,
-    message: Message,
+    received: Received,
 }
 
 struct ViewLoop<V: View> {
@@ -82,22 +86,23 @@ struct ViewLoop<V: View> {
 
 impl<V: View> ViewLoop<V> {
     /// Puts the commits of messages into the queues of their places.
-    async fn distribute(self: &Arc<Self>, messages: Vec<Message>) {
+    async fn distribute(self: &Arc<Self>, all: Vec<Received>) {
         let mut delivered = Vec::new();
-        for message in messages {
+        for received in all {
+            let message = &received.message;
             match decode::commit::<V::Area>(&message.subject, &message.payload) {
                 Err(reason) => {
-                    self.settle(&message, Ok(Handled::Dead(format!("{reason:#}"))))
+                    self.settle(&received, Ok(Handled::Dead(format!("{reason:#}"))))
                         .await
                 }
-                Ok(_) if delivery::is_lost(&self.consumer, &message) => {
+                Ok(_) if delivery::is_lost(&self.consumer, message) => {
                     let lost = Handled::Dead(delivery::LOST.to_owned());
-                    self.settle(&message, Ok(lost)).await;
+                    self.settle(&received, Ok(lost)).await;
                 }
                 Ok(commit) => delivered.push(Delivered {
                     key: Views::<V>::key(&commit),
                     commit,
-                    message,
+                    received,
                 }),
             }
         }
@@ -108,7 +113,7 @@ impl<V: View> ViewLoop<V> {
                 Some(Ok(places)) => self.queue(places, delivered),
                 Some(Err(error)) => {
                     let error = anyhow::Error::msg(error.clone());
-                    self.settle(&delivered.message, Err(error)).await;
+                    self.settle(&delivered.received, Err(error)).await;
                 }
                 None => {}
             }
@@ -177,16 +182,17 @@ impl<V: View> ViewLoop<V> {
     }
 
     async fn apply(self: &Arc<Self>, places: &Places, bulk: Vec<Delivered<V>>) {
+        BULK_SIZE.record(bulk.len() as u64, &[]);
         let mut commits = Commits::<V>::new();
-        let mut by_document: BTreeMap<Key<V>, Vec<Message>> = BTreeMap::new();
+        let mut by_document: BTreeMap<Key<V>, Vec<Received>> = BTreeMap::new();
         for Delivered {
             key,
             commit,
-            message,
+            received,
         } in bulk
         {
             commits.entry(key).or_default().push(commit);
-            by_document.entry(key).or_default().push(message);
+            by_document.entry(key).or_default().push(received);
         }
         match delivery::bounded(&self.consumer, self.views.apply(places, &commits)).await {
             Ok(applied) => {
@@ -210,7 +216,7 @@ impl<V: View> ViewLoop<V> {
         self: &Arc<Self>,
         places: &Places,
         key: Key<V>,
-        messages: Vec<Message>,
+        messages: Vec<Received>,
         all: &Commits<V>,
     ) {
         let of_document = all.get(&key).cloned().unwrap_or_default();
@@ -222,7 +228,7 @@ impl<V: View> ViewLoop<V> {
     }
 
     /// Acknowledges messages in the background, once their documents are durable.
-    fn confirm(self: &Arc<Self>, messages: Vec<Message>, applied: Applied) {
+    fn confirm(self: &Arc<Self>, messages: Vec<Received>, applied: Applied) {
         let view_loop = self.clone();
         self.tasks.spawn(async move {
             let confirmed = delivery::bounded(&view_loop.consumer, applied.confirm()).await;
@@ -230,17 +236,17 @@ impl<V: View> ViewLoop<V> {
         });
     }
 
-    async fn settle_all(&self, messages: &[Message], applied: anyhow::Result<()>) {
+    async fn settle_all(&self, messages: &[Received], applied: anyhow::Result<()>) {
         let applied = applied.map_err(|error| format!("{error:#}"));
-        let settled = messages.iter().map(|message| {
+        let settled = messages.iter().map(|received| {
             let result = applied.clone().map(|()| Handled::Done);
-            self.settle(message, result.map_err(anyhow::Error::msg))
+            self.settle(received, result.map_err(anyhow::Error::msg))
         });
         join_all(settled).await;
     }
 
-    async fn settle(&self, message: &Message, result: anyhow::Result<Handled>) {
-        delivery::settle(&self.context, &self.consumer, message, result).await;
+    async fn settle(&self, received: &Received, result: anyhow::Result<Handled>) {
+        delivery::settle(&self.context, &self.consumer, received, result).await;
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Places, mpsc::UnboundedSender<Delivered<V>>>> {

@@ -9,8 +9,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
-use async_nats::HeaderMap;
-use event_store::{CommandSender, Location, MongoOptions, NatsOptions, Role, random_id};
+use event_store::{CommandSender, Location, MongoOptions, NatsOptions, Role, Trace, random_id};
 use events_schema::{AreaName, Command, CommandId, Home, Placement, TenantId, TenantKey, tenant};
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::{Instant, sleep};
@@ -106,7 +105,9 @@ impl Mover {
         let old = self.placements.location(from, self.tenant_id());
         let new = self.placements.location(to, self.tenant_id());
         let database = self.placements.database(&new)?;
-        let pinged = database.run(|new| async move { new.run_command(doc! { "ping": 1 }).await });
+        let pinged = database.run("ping", |new| async move {
+            new.run_command(doc! { "ping": 1 }).await
+        });
         pinged.await.context("the new place cannot be reached")?;
 
         self.ensure_all_known(&old).await?;
@@ -156,7 +157,9 @@ impl Mover {
     async fn ensure_all_known(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.placements.database(location)?;
         let of_tenant = doc! { "tenant": self.tenant.to_string() };
-        let names = database.run(|old| async move { old.list_collection_names().await });
+        let names = database.run("list_collections", |old| async move {
+            old.list_collection_names().await
+        });
         for name in names.await? {
             let is_known = self.views.iter().any(|view| view.name() == name);
             let is_rebuilding = name.contains('.');
@@ -164,7 +167,7 @@ impl Mover {
                 continue;
             }
             let (collection, of_tenant) = (name.clone(), of_tenant.clone());
-            let found = database.run(|old| async move {
+            let found = database.run("find_one", |old| async move {
                 let documents = old.collection::<Document>(&collection);
                 documents.find_one(of_tenant).await
             });
@@ -224,7 +227,7 @@ impl Mover {
             payload,
         );
         let deadline = Instant::now() + SHOWN_WITHIN;
-        let outcome = self.sender.send(command, HeaderMap::new(), deadline).await;
+        let outcome = self.sender.send(command, Trace::begin(), deadline).await;
         let outcome = outcome.context("sending a command; is a worker running?")?;
         if let Err(rejection) = outcome.revision() {
             bail!("the move was refused: {}", rejection.message);
@@ -247,13 +250,13 @@ impl Mover {
     async fn drop(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.placements.database(location)?;
         if *location != self.placements.platform() {
-            let dropped = database.run(|own| async move { own.drop().await });
+            let dropped = database.run("drop_database", |own| async move { own.drop().await });
             return dropped.await.context("dropping the tenant's database");
         }
         let of_tenant = doc! { "tenant": self.tenant.to_string() };
         for view in &self.views {
             let (name, of_tenant) = (view.name(), of_tenant.clone());
-            let dropped = database.run(|shared| async move {
+            let dropped = database.run("delete_many", |shared| async move {
                 let documents = shared.collection::<Document>(name);
                 documents.delete_many(of_tenant).await
             });

@@ -170,7 +170,7 @@ impl<V: View> Views<V> {
             self.collection.clone(),
             doc! { "tenant": tenant.to_string() },
         );
-        let found = database.run(|database| async move {
+        let found = database.run("find", |database| async move {
             let documents = database.collection(&name);
             documents.find(of_tenant).sort(doc! { "_id": 1 }).await
         });

@@ -135,7 +135,9 @@ impl Confirmations {
             "maxTimeMS": TIMEOUT_MS,
         };
         let database = self.placements.database(location)?;
-        let answer = database.run(|database| async move { database.run_command(command).await });
+        let answer = database.run("confirm", |database| async move {
+            database.run_command(command).await
+        });
         let answer = answer.await.context("confirming written documents")?;
         for failed in ["writeErrors", "writeConcernError"] {
             if let Some(error) = answer.get(failed) {

@@ -262,7 +262,7 @@ impl<V: View> Views<V> {
             return Ok(HashMap::new());
         }
         let name = self.collection.clone();
-        let found = database.run(|database| async move {
+        let found = database.run("find", |database| async move {
             let documents = database.collection::<Document<V>>(&name);
             let found = documents.find(doc! { "_id": { "$in": ids } }).await?;
             let by_key = found.map_ok(|document| ((document.tenant, document.id), document));
@@ -364,7 +364,9 @@ impl<V: View> Views<V> {
             },
             "maxTimeMS": SERVER_TIMEOUT_MS,
         };
-        let answer = database.run(|database| async move { database.run_command(command).await });
+        let answer = database.run("update", |database| async move {
+            database.run_command(command).await
+        });
         let answer = answer.await.context("writing documents")?;
         let errors = answer.get_array("writeErrors").map(Vec::as_slice);
         let mut errors = errors.unwrap_or_default().iter();
@@ -390,7 +392,7 @@ impl<V: View> Views<V> {
 
     async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
         let name = self.collection.clone();
-        let created = database.run(|database| async move {
+        let created = database.run("create_indexes", |database| async move {
             let documents = database.collection::<Document<V>>(&name);
             documents.create_indexes(indexes::<V>()).await
         });

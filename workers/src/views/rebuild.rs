@@ -77,7 +77,7 @@ impl<V: View> Views<V> {
             "dropTarget": true,
             "writeConcern": { "w": "majority", "j": true },
         };
-        let renamed = database.run(|database| async move {
+        let renamed = database.run("rename", |database| async move {
             let admin = database.client().database("admin");
             admin.run_command(rename).await
         });
@@ -111,7 +111,7 @@ impl<V: View> Views<V> {
         for location in self.locations().await? {
             let database = self.placements.database(&location)?;
             let unfinished = self.collection.clone();
-            let dropped = database.run(|database| async move {
+            let dropped = database.run("drop", |database| async move {
                 database.collection::<Bson>(&unfinished).drop().await
             });
             dropped.await.context("dropping an unfinished rebuild")?;

@@ -1,6 +1,9 @@
 //! Commands that race or repeat: each is done once, and every sender gets the same answer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::jetstream;
 use events_schema::{
@@ -11,7 +14,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::Bson;
 
 use crate::support::{
-    COMMANDS_AND_VIEWS, World, assert_sound, eventually, id, message, register, rename,
+    COMMANDS_AND_VIEWS, World, assert_sound, eventually, id, message, message_of, register, rename,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,4 +252,44 @@ async fn a_worker_that_keeps_an_old_state_decides_on_the_latest_one() {
         let outcome = world.send_to(account, CommandId(id()), &rename).await;
         assert_eq!(outcome.revision(), Ok(revision), "{lastname}");
     }
+}
+
+/// Sends a command that was made some seconds ago, and returns its outcome.
+async fn send_late(
+    world: &World,
+    seconds: u64,
+    account: AccountId,
+    command: CommandId,
+    payload: &account::Command,
+) -> Outcome {
+    let reply = world.gateway.new_inbox();
+    let mut answers = world.gateway.subscribe(reply.clone()).await.unwrap();
+    let made = SystemTime::now() - Duration::from_secs(seconds);
+    let (subject, body) = message_of(made, account, command, payload, reply);
+    let context = jetstream::new(world.gateway.clone());
+    context.publish(subject, body).await.unwrap().await.unwrap();
+    serde_json::from_slice(&answers.next().await.unwrap().payload).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_older_than_a_minute_is_refused_unless_it_was_done_in_time() {
+    let world = World::start().await;
+    let _workers = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let (in_time, late) = (CommandId(id()), CommandId(id()));
+    let byron = rename("Byron");
+    let committed = send_late(&world, 50, account, in_time, &byron).await;
+    assert_eq!(committed.revision(), Ok(2));
+    assert_eq!(
+        send_late(&world, 70, account, in_time, &byron)
+            .await
+            .revision(),
+        Ok(2)
+    );
+
+    let king = rename("King");
+    let refused = send_late(&world, 70, account, late, &king).await;
+    assert_eq!(refused.revision().unwrap_err().code, "expired");
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
+    assert!(commits.iter().all(|(_, commit)| commit.command != late));
 }

@@ -12,5 +12,6 @@ mod commands;
 mod garbage;
 mod kills;
 mod loops;
+mod monitor;
 mod support;
 mod views;

@@ -255,6 +255,17 @@ pub fn message(
     payload: &account::Command,
     reply: String,
 ) -> (String, Bytes) {
+    message_of(SystemTime::now(), account, command, payload, reply)
+}
+
+/// Returns the subject and the body of a command that was made at this time.
+pub fn message_of(
+    time: SystemTime,
+    account: AccountId,
+    command: CommandId,
+    payload: &account::Command,
+    reply: String,
+) -> (String, Bytes) {
     let command = Command::<account::Area> {
         id: command,
         tenant: TenantId::Platform,
@@ -262,7 +273,7 @@ pub fn message(
         aggregate: account,
         actor: Actor::Anonymous,
         held: Permissions::new(),
-        time: Time::from(SystemTime::now()),
+        time: Time::from(time),
         expected: None,
         origin: None,
         reply: Some(reply),

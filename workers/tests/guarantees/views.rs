@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use async_nats::HeaderMap;
-use event_store::CommandSender;
+use event_store::{CommandSender, Trace};
 use events_schema::{
     AccountId, Area, AreaName, Command, CommandId, CommitSummary, Description, EmailAddress,
     HostName, Id, Name, Placement, Slug, Subject, TenantId, TenantKey, account, project, tenant,
@@ -289,7 +288,7 @@ async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::
         payload,
     );
     let deadline = tokio::time::Instant::now() + DEADLINE;
-    let outcome = sender.send(command, HeaderMap::new(), deadline).await;
+    let outcome = sender.send(command, Trace::begin(), deadline).await;
     assert_eq!(outcome.unwrap().revision(), Ok(1));
     aggregate
 }

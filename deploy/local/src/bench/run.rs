@@ -20,12 +20,14 @@ use super::{
 /// a queue that does not get shorter.
 const SHARE_OF_HIGHEST: f64 = 0.7;
 /// How the backend is started: empty, and on free ports.
-const BACKEND: [&str; 6] = [
+const BACKEND: [&str; 8] = [
     "--until-input-ends",
     "--ephemeral",
     "--listen",
     "127.0.0.1:0",
     "--mail-listen",
+    "127.0.0.1:0",
+    "--monitor-listen",
     "127.0.0.1:0",
 ];
 const STOPPED: &str = "stopped before everything was measured";

@@ -1,0 +1,152 @@
+//! Log lines, traces and metrics of both programs.
+//!
+//! Log lines go to standard error. Spans and metrics go to an OpenTelemetry collector if the
+//! standard variables name one (`OTEL_EXPORTER_OTLP_ENDPOINT` …). Metrics can also be read as
+//! Prometheus text ([`Monitor`](crate::Monitor)).
+
+mod export;
+mod instruments;
+mod sampling;
+mod work;
+
+use std::{io::IsTerminal as _, sync::OnceLock};
+
+use anyhow::Context as _;
+use opentelemetry::global;
+use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use prometheus::{Registry, TextEncoder};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt as _, dynamic_filter_fn, filter_fn},
+    layer::{self, SubscriberExt as _},
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
+
+pub use instruments::{
+    Counter, Gauge, Histogram, KeyValue, counter, gauge, observed_counter, observed_gauge, seconds,
+    sizes,
+};
+pub use work::Work;
+pub(crate) use work::current_span;
+
+/// The name of this product among the libraries that a collector hears of.
+const SCOPE: &str = "ultimate-backend";
+
+/// The metrics of this process, for Prometheus.
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+
+/// What sends spans and metrics.
+#[derive(Debug)]
+#[must_use]
+pub struct Telemetry {
+    tracer: Option<SdkTracerProvider>,
+    meter: SdkMeterProvider,
+}
+
+impl Telemetry {
+    /// Starts log lines, as text or as JSON; `RUST_LOG` replaces `lines`, which says what is logged.
+    /// Starts spans and metrics, as the `OTEL_` variables say; `service` is their `service.name`
+    /// unless these set another. A process can do this once.
+    ///
+    /// # Errors
+    /// If one of the variables is malformed.
+    pub fn start(service: &'static str, json: bool, lines: &str) -> anyhow::Result<Self> {
+        let resource = export::resource(service);
+        let sampler = sampling::sampler()?;
+        let tracer = export::tracer(resource.clone())?;
+        let registry = Registry::new();
+        let meter = export::meter(resource, &registry)?;
+        global::set_meter_provider(meter.clone());
+        // A second start would fail below.
+        _ = REGISTRY.set(registry);
+        start_lines(json, lines, tracer.as_ref())?;
+        if tracer.is_some() {
+            sampling::start(sampler);
+        }
+        instruments::observe_process();
+        Ok(Self { tracer, meter })
+    }
+
+    /// Sends what was not sent yet. A collector that does not answer may delay this by some
+    /// seconds.
+    pub async fn stop(self) {
+        let stopped = tokio::task::spawn_blocking(move || {
+            let traced = self.tracer.map_or(Ok(()), |tracer| tracer.shutdown());
+            (traced, self.meter.shutdown())
+        });
+        if let Ok((traced, measured)) = stopped.await {
+            for error in [traced.err(), measured.err()].into_iter().flatten() {
+                tracing::warn!(%error, "the last spans or metrics may be lost");
+            }
+        }
+    }
+}
+
+/// Returns the metrics of this process as Prometheus text.
+///
+/// # Errors
+/// If two metrics have the same name.
+pub fn prometheus_text() -> anyhow::Result<String> {
+    let families = REGISTRY.get().map(Registry::gather).unwrap_or_default();
+    let text = TextEncoder::new().encode_to_string(&families);
+    text.context("writing metrics")
+}
+
+fn start_lines(json: bool, lines: &str, tracer: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(lines));
+    let filter = filter.and(filter_fn(shows_no_password));
+    let format = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let lines = if json {
+        let format = format.json().flatten_event(true).with_span_list(false);
+        format.with_filter(filter).boxed()
+    } else {
+        format.with_filter(filter).boxed()
+    };
+    let registry = tracing_subscriber::registry().with(lines);
+    let spans = tracer.map(spans);
+    registry
+        .with(spans)
+        .try_init()
+        .context("starting log lines")
+}
+
+/// The layer that exports spans.
+fn spans<S>(tracer: &SdkTracerProvider) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    use opentelemetry::trace::TracerProvider as _;
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer.tracer(SCOPE))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(dynamic_filter_fn(is_exported))
+}
+
+/// Whether a span is exported, or an event as a part of its span: spans of sampled requests and
+/// messages, all that is within them, and warnings.
+fn is_exported<S>(metadata: &Metadata<'_>, context: &layer::Context<'_, S>) -> bool
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let detail = if metadata.is_span() {
+        Level::DEBUG
+    } else {
+        Level::WARN
+    };
+    work::is_first(metadata) || (*metadata.level() <= detail && context.lookup_current().is_some())
+}
+
+/// The debug lines of the NATS client show the password that it connects with.
+fn shows_no_password(line: &Metadata<'_>) -> bool {
+    let is_detailed = *line.level() > Level::INFO;
+    !(is_detailed && line.target().starts_with("async_nats"))
+}
