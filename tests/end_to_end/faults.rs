@@ -1,11 +1,11 @@
 //! Clients that leave, and messages that are lost: nobody else notices.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt as _, future::join_all};
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use tokio::{
@@ -128,6 +128,91 @@ async fn a_lost_stream_of_commands_loses_no_command_and_doubles_none() {
         ada.mail(&email, "code", 1).await;
         assert_eq!(ada.mails_to(&email, "code").await.len(), 1, "{email}");
     }
+    let dead = operator.get_stream("DEAD").await.unwrap();
+    assert_eq!(dead.cached_info().state.messages, 0);
+}
+
+/// Creates projects until `stop`, each again with its key until it succeeds. Returns their names.
+async fn create_until(
+    ada: &Browser,
+    client: usize,
+    stop: &AtomicBool,
+    done: &AtomicUsize,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let name = format!("project {client} {}", names.len());
+        let keyed = ada.with_idempotency_key(&name);
+        while !succeeded(
+            &keyed
+                .gql(CREATE_PROJECT, input(json!({ "name": name })))
+                .await,
+        ) {}
+        names.push(name);
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_server_killed_fifty_times_loses_nothing_and_doubles_nothing() {
+    const KILLS: usize = 50;
+    let mut backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let strangers: Vec<_> = (0..KILLS).map(|_| Browser::new(&backend)).collect();
+    let operator = operator(&backend).await;
+    let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let nats = &mut backend.servers.nats;
+    let kill = async {
+        for (at, stranger) in strangers.iter().enumerate() {
+            let before = done.load(Ordering::Relaxed);
+            eventually("progress", || async {
+                done.load(Ordering::Relaxed) > before + at % 11
+            })
+            .await;
+            let email = format!("user{at}@example.com");
+            // The answer may come before the kill or after the restart.
+            let keyed = stranger.with_idempotency_key(&email);
+            let register = async { while !succeeded(&keyed.register(&email).await) {} };
+            let restart = async {
+                sleep(Duration::from_millis(at as u64 % 7)).await;
+                nats.kill().await.unwrap();
+                nats.restart().await.unwrap();
+            };
+            tokio::join!(register, restart);
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let clients = (0..8).map(|client| create_until(&ada, client, &stop, &done));
+    let (names, ()) = tokio::join!(join_all(clients), kill);
+    let mut names = names.concat();
+
+    let database = mongo(&backend).await.database(PLATFORM);
+    let stored = database.collection::<Document>("project");
+    let stored: Vec<Document> = stored
+        .find(doc! {})
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let name = |project: &Document| {
+        let view = project.get_document("view").unwrap();
+        view.get_str("name").unwrap().to_owned()
+    };
+    let mut stored: Vec<_> = stored.iter().map(name).collect();
+    names.sort();
+    stored.sort();
+    assert_eq!(stored, names);
+    for at in 0..KILLS {
+        let email = format!("user{at}@example.com");
+        ada.mail(&email, "code", 1).await;
+    }
+    assert_eq!(
+        ada.mails().await.len(),
+        KILLS + 1,
+        "one for each registration"
+    );
     let dead = operator.get_stream("DEAD").await.unwrap();
     assert_eq!(dead.cached_info().state.messages, 0);
 }
