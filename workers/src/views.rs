@@ -7,6 +7,7 @@ mod catch_up;
 mod confirmations;
 mod documents;
 mod rebuild;
+mod recent;
 
 pub use catch_up::{BULK, Progress};
 pub use confirmations::Confirmations;

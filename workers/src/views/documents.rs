@@ -25,7 +25,10 @@ use tokio::time::{sleep, timeout};
 use crate::{
     decode,
     placements::Placements,
-    views::confirmations::{Before, Confirmations},
+    views::{
+        confirmations::{Before, Confirmations},
+        recent::Recent,
+    },
 };
 
 /// How long one write may take, whatever happens. While a tenant's views move, a worker may believe
@@ -97,6 +100,8 @@ pub struct Views<V: View> {
     mode: Mode,
     /// The view's name, except while the view is rebuilt beside the old one.
     pub(super) collection: String,
+    /// What was written last, at the place that is read.
+    recent: Recent<V>,
     /// The locations where the indexes are known to exist.
     indexed: Mutex<HashSet<Location>>,
     view: PhantomData<V>,
@@ -119,6 +124,7 @@ impl<V: View> Views<V> {
             context: jetstream::new(client),
             placements,
             collection: V::NAME.to_owned(),
+            recent: Recent::new(),
             indexed: Mutex::default(),
             view: PhantomData,
         }
@@ -172,7 +178,7 @@ impl<V: View> Views<V> {
             }
             let written = self.write_at(location, commits).await?;
             if position == 0 {
-                self.announce(&written).await?;
+                self.announce(location, &written).await?;
             }
         }
         Ok(Applied {
@@ -210,11 +216,12 @@ impl<V: View> Views<V> {
 
     /// Announces documents, also those that were announced before: their first announcement may
     /// have been lost with the worker that wrote them.
-    async fn announce(&self, documents: &[Document<V>]) -> anyhow::Result<()> {
+    async fn announce(&self, location: &Location, documents: &[Document<V>]) -> anyhow::Result<()> {
         let mut stored = Vec::new();
         for document in documents {
             let subject = Subject::of_view::<V>(document.tenant, document.id.into()).to_string();
             let payload = serde_json::to_vec(document).context("encoding a document")?;
+            self.recent.put(location, document, payload.len());
             stored.push(self.context.publish(subject, payload.into()).await?);
         }
         for stored in stored {
@@ -235,15 +242,15 @@ impl<V: View> Views<V> {
             Mode::Beside => self.placements.database(location)?,
         };
         for round in 0..MAX_RACES {
-            // The first commit creates the document, so there is nothing to read. If it exists
-            // already, the write fails and the next round reads it.
-            let is_unread = |of_document: &Vec<Commit<V::Area>>| {
-                round == 0 && of_document.iter().any(|commit| commit.revision == 1)
+            let mut known = if round == 0 {
+                self.known(location, commits)
+            } else {
+                HashMap::new()
             };
-            let to_read = commits.iter();
-            let to_read = to_read.filter(|(_, of_document)| !is_unread(of_document));
-            let ids = to_read.map(|((_, id), _)| id.to_string()).collect();
-            let stored = self.stored(&database, ids).await?;
+            let to_read = commits.keys().filter(|key| !known.contains_key(key));
+            let ids = to_read.map(|(_, id)| id.to_string()).collect();
+            known.extend(self.stored(&database, ids).await?);
+            let stored = known;
             let planned = self.planned(stored, commits).await?;
             if self.write(&database, &planned).await? {
                 return Ok(planned.into_iter().map(|plan| plan.document).collect());
@@ -251,6 +258,27 @@ impl<V: View> Views<V> {
             sleep(RACE_PAUSE).await;
         }
         bail!("other workers were first {MAX_RACES} times in a row")
+    }
+
+    /// Returns the documents that need no read: those that the first commit creates, and those that
+    /// were written just now. If one of them is stored otherwise, the write fails, and the next
+    /// round reads it.
+    fn known(&self, location: &Location, commits: &Commits<V>) -> HashMap<Key<V>, Document<V>> {
+        let recent = self.recent.before(location, commits).into_iter();
+        let created = commits.iter().filter(|(_, of_document)| {
+            let mut commits = of_document.iter();
+            commits.any(|commit| commit.revision == 1)
+        });
+        let nothing = created.map(|((tenant, id), _)| Document {
+            id: *id,
+            tenant: *tenant,
+            revision: 0,
+            view: None,
+        });
+        let known = recent.chain(nothing);
+        known
+            .map(|document| ((document.tenant, document.id), document))
+            .collect()
     }
 
     async fn stored(
