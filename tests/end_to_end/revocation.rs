@@ -8,12 +8,21 @@ use async_nats::jetstream;
 use futures_util::future::join_all;
 use local::Local;
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Browser, CREATE_TOKEN, DEADLINE, DELETE_MEMBER, DELETE_TOKEN, Gateway, PROJECTS, UPDATE_MEMBER,
-    code_of, eventually, member_role, operator, scopes, start, succeeded, text,
+    Browser, CREATE_TOKEN, DEADLINE, DELETE_MEMBER, DELETE_TOKEN, Gateway, PASSWORD, PROJECTS,
+    UPDATE_MEMBER, code_of, eventually, member_role, operator, scopes, start, succeeded, text,
 };
 
 const ROUNDS: usize = 20;
@@ -337,4 +346,68 @@ async fn a_revoked_right_is_refused_within_seconds_while_command_workers_die() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_right_is_refused_within_seconds_while_view_workers_die() {
     assert_refused_soon_while_workers_die("views").await;
+}
+
+/// A wire to a server. While it is frozen, nothing passes and nothing is closed, as in a network
+/// that loses all packets.
+async fn freezable(port: u16) -> (u16, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own_port = listener.local_addr().unwrap().port();
+    let (frozen, is_frozen) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (client, server) = (client.into_split(), server.into_split());
+            tokio::spawn(pass(client.0, server.1, is_frozen.clone()));
+            tokio::spawn(pass(server.0, client.1, is_frozen.clone()));
+        }
+    });
+    (own_port, frozen)
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
+        if !thawed || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_hears_of_no_change_for_a_second_refuses_revoked_sessions() {
+    let backend = start().await;
+    let nats = &backend.servers.nats;
+    let (port, frozen) = freezable(nats.port()).await;
+    let wired = Gateway::start(&backend, |config| {
+        let url = config.nats.nats_url.clone();
+        config.nats.nats_url = url.replace(&format!(":{}", nats.port()), &format!(":{port}"));
+    })
+    .await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let holder = ada.at_gateway(&wired);
+    // From now on, the session is in the memory of both gateways.
+    for _ in 0..20 {
+        holder.data(PROFILE, ()).await;
+    }
+    frozen.send_replace(true);
+    ada.data(REVOKE_ALL, ()).await;
+    let revoked = Instant::now();
+    let mut answer = holder.gql(PROFILE, ()).await;
+    while succeeded(&answer) {
+        assert!(
+            revoked.elapsed() < SOON,
+            "the wired gateway believes its memory"
+        );
+        sleep(POLL).await;
+        answer = holder.gql(PROFILE, ()).await;
+    }
+    assert_eq!(code_of(&answer), "UNAUTHENTICATED");
+    frozen.send_replace(false);
+    eventually("the wired gateway's answers", || async {
+        let ada = Browser::at(&format!("http://{}", wired.address()), &backend.mail_url());
+        succeeded(&ada.login("ada@example.com", PASSWORD).await)
+    })
+    .await;
 }
