@@ -6,10 +6,11 @@
 
 mod export;
 mod instruments;
+mod lines;
 mod sampling;
 mod work;
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use opentelemetry::global;
@@ -17,8 +18,8 @@ use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use prometheus::{Registry, TextEncoder};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt as _, dynamic_filter_fn, filter_fn},
+    Layer,
+    filter::dynamic_filter_fn,
     layer::{self, SubscriberExt as _},
     registry::LookupSpan,
     util::SubscriberInitExt as _,
@@ -56,12 +57,14 @@ impl Telemetry {
         let resource = export::resource(service);
         let sampler = sampling::sampler()?;
         let tracer = export::tracer(resource.clone())?;
-        let registry = Registry::new();
-        let meter = export::meter(resource, &registry)?;
+        let metrics = Registry::new();
+        let meter = export::meter(resource, &metrics)?;
         global::set_meter_provider(meter.clone());
         // A second start would fail below.
-        _ = REGISTRY.set(registry);
-        start_lines(json, lines, tracer.as_ref())?;
+        _ = REGISTRY.set(metrics);
+        let registry = tracing_subscriber::registry().with(lines::lines(json, lines));
+        let registry = registry.with(tracer.as_ref().map(spans));
+        registry.try_init().context("starting log lines")?;
         if tracer.is_some() {
             sampling::start(sampler);
         }
@@ -94,27 +97,6 @@ pub fn prometheus_text() -> anyhow::Result<String> {
     text.context("writing metrics")
 }
 
-fn start_lines(json: bool, lines: &str, tracer: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(lines));
-    let filter = filter.and(filter_fn(shows_no_password));
-    let format = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let lines = if json {
-        let format = format.json().flatten_event(true).with_span_list(false);
-        format.with_filter(filter).boxed()
-    } else {
-        format.with_filter(filter).boxed()
-    };
-    let registry = tracing_subscriber::registry().with(lines);
-    let spans = tracer.map(spans);
-    registry
-        .with(spans)
-        .try_init()
-        .context("starting log lines")
-}
-
 /// The layer that exports spans.
 fn spans<S>(tracer: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
@@ -143,10 +125,4 @@ where
         Level::WARN
     };
     work::is_first(metadata) || (*metadata.level() <= detail && context.lookup_current().is_some())
-}
-
-/// The debug lines of the NATS client show the password that it connects with.
-fn shows_no_password(line: &Metadata<'_>) -> bool {
-    let is_detailed = *line.level() > Level::INFO;
-    !(is_detailed && line.target().starts_with("async_nats"))
 }

@@ -9,13 +9,16 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::{
     Resource,
-    metrics::SdkMeterProvider,
+    metrics::{Instrument, SdkMeterProvider, Stream},
     trace::{Sampler, SdkTracerProvider},
 };
 use prometheus::Registry;
 
 use crate::random_id;
 
+/// Series of one instrument, one for each combination of its labels. The most are of consumers,
+/// three for each.
+const MAX_SERIES: usize = 200;
 /// Variables that name a collector for one kind of data, or for both.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
@@ -105,6 +108,14 @@ pub(super) fn tracer(resource: Resource) -> anyhow::Result<Option<SdkTracerProvi
     Ok(Some(provider.build()))
 }
 
+/// Bounds the series of an instrument: the library takes memory for all of them in advance.
+fn bounded(_: &Instrument) -> Option<Stream> {
+    Stream::builder()
+        .with_cardinality_limit(MAX_SERIES)
+        .build()
+        .ok()
+}
+
 /// Returns what exports metrics: to a registry of Prometheus, and to a collector if one is named.
 ///
 /// # Errors
@@ -116,6 +127,7 @@ pub(super) fn meter(resource: Resource, registry: &Registry) -> anyhow::Result<S
         .build()?;
     let mut provider = SdkMeterProvider::builder()
         .with_resource(resource)
+        .with_view(bounded)
         .with_reader(reader);
     if let Some(endpoint) = Signal::Metrics.endpoint()? {
         let mut exporter = MetricExporter::builder().with_tonic();

@@ -6,10 +6,10 @@ use opentelemetry::{
     Context, Value,
     trace::{SpanContext, Status, TraceContextExt as _},
 };
-use tracing::{Instrument as _, Metadata, Span, debug_span, error_span};
+use tracing::{Instrument as _, Metadata, Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::Trace;
+use crate::{Trace, telemetry::lines::TRACE};
 
 /// The target of the first span of a sampled request or message in this process.
 const FIRST: &str = "first_span";
@@ -18,7 +18,7 @@ const FIRST: &str = "first_span";
 /// trace is sampled, it has a span, which ends when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Work {
-    lines: Span,
+    trace: Trace,
     span: Span,
 }
 
@@ -49,15 +49,13 @@ impl Work {
             }
             trace = trace.after(span.context().span().span_context());
         }
-        // At the highest level, so that every line has the id, whatever is logged.
-        let lines = error_span!(parent: None, "trace", trace_id = %trace);
-        (Self { lines, span }, trace)
+        (Self { trace, span }, trace)
     }
 
     /// Runs a part of the work within its span.
     pub async fn run<T>(&self, part: impl Future<Output = T>) -> T {
         let part = part.instrument(self.span.clone());
-        part.instrument(self.lines.clone()).await
+        TRACE.scope(self.trace, part).await
     }
 
     /// Whether the work has a span that is exported, so that details are of use.
