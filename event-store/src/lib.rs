@@ -9,6 +9,7 @@ mod nats;
 mod options;
 pub mod program;
 mod random;
+mod replay;
 
 pub use command_sender::{CommandSender, NoOutcome};
 pub use event_log::{Append, Appended, EventLog, Page, Stored, last_sequence, sequence_of};
@@ -17,3 +18,4 @@ pub use mongo::{Database, Location, Mongo};
 pub use nats::{Role, connect};
 pub use options::{MongoOptions, NatsOptions};
 pub use random::{random_bytes, random_id};
+pub use replay::Replay;

@@ -55,7 +55,8 @@ pub(crate) async fn rebuild(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let Rebuild { nats, mongo, areas } = options;
-    workers::rebuild_views(&nats, &mongo, &areas, |_, _, _| {}).await?;
+    let memory_mib = workers::REBUILD_MEMORY_MIB;
+    workers::rebuild_views(&nats, &mongo, &areas, memory_mib, |_, _, _| {}).await?;
     ready("rebuilt")?;
     stop.await;
     Ok(())
