@@ -79,6 +79,18 @@ pub struct Page {
     pub pending: u64,
 }
 
+impl Page {
+    /// Whether the log has nothing after this page.
+    pub fn is_last(&self) -> bool {
+        self.pending == 0 || self.messages.is_empty()
+    }
+
+    /// Returns the sequence after the last message; `None` if there is no message.
+    pub fn next(&self) -> Option<u64> {
+        Some(self.messages.last()?.sequence + 1)
+    }
+}
+
 /// A message to append if `last` is still the last sequence on its subject.
 #[derive(Clone, Debug)]
 pub struct Append {

@@ -10,6 +10,7 @@ mod nats;
 mod options;
 pub mod program;
 mod random;
+mod replay;
 pub mod telemetry;
 mod trace;
 
@@ -21,5 +22,6 @@ pub use monitor::{Monitor, Ready};
 pub use nats::{Role, connect, reconnects};
 pub use options::{MongoOptions, MonitorOptions, NatsOptions};
 pub use random::{random_bytes, random_id};
+pub use replay::Replay;
 pub use telemetry::{Telemetry, Work};
 pub use trace::Trace;

@@ -471,7 +471,13 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
         collection.drop().await.unwrap();
     }
     let (nats, mongo) = config(&backend);
-    let rebuilt = workers::rebuild_views(&nats, &mongo, AreaName::ALL, |_, _, _| {});
+    let rebuilt = workers::rebuild_views(
+        &nats,
+        &mongo,
+        AreaName::ALL,
+        workers::REBUILD_MEMORY_MIB,
+        |_, _, _| {},
+    );
     rebuilt.await.unwrap();
     for ((database, view), before) in places.iter().zip(before) {
         let after = stored(database, view).await;

@@ -1,7 +1,7 @@
 //! The program `workers`: a shell around the library.
 
 use anyhow::bail;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use event_store::{MongoOptions, NatsOptions, Telemetry, program};
 use events_schema::{AreaName, HostName, Placement};
 use workers::config::Config;
@@ -37,6 +37,14 @@ enum Command {
             value_parser = AreaName::parse
         )]
         areas: Vec<AreaName>,
+        /// Memory in MiB for documents that are not written yet, measured by their commits: 1 to
+        /// 1000000. What does not fit is written several times, which is slower.
+        #[arg(
+            long,
+            default_value_t = workers::REBUILD_MEMORY_MIB,
+            value_parser = value_parser!(u32).range(1..=1_000_000)
+        )]
+        memory_mib: u32,
     },
 
     /// Move the views of a tenant to another place while everything runs. Takes a minute and
@@ -77,11 +85,17 @@ async fn main() -> anyhow::Result<()> {
 async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(config) => workers::run(*config, program::stop_on_signal()?).await,
-        Command::RebuildViews { nats, mongo, areas } => {
+        Command::RebuildViews {
+            nats,
+            mongo,
+            areas,
+            memory_mib,
+        } => {
             workers::rebuild_views(
                 &nats,
                 &mongo,
                 &areas,
+                memory_mib,
                 |view, commits_read, next_sequence| {
                     tracing::info!(view, commits_read, next_sequence, "rebuilding");
                 },

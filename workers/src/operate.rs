@@ -5,4 +5,4 @@ mod move_tenant;
 mod rebuild;
 
 pub use move_tenant::move_tenant;
-pub use rebuild::rebuild_views;
+pub use rebuild::{REBUILD_MEMORY_MIB, rebuild_views};

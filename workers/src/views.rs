@@ -6,6 +6,9 @@
 mod catch_up;
 mod confirmations;
 mod documents;
+mod held;
+mod indexes;
+mod load;
 mod rebuild;
 mod recent;
 

@@ -2,19 +2,30 @@
 //! alone could do.
 
 mod charts;
+mod chosen;
+mod feed;
+mod fill;
 pub(crate) mod from_memory;
+mod growth;
 mod http;
 mod limits;
+mod listeners;
 mod load;
 mod options;
+pub(crate) mod parts;
 mod percentiles;
 mod point;
 mod processes;
 mod program;
+mod rebuild;
 mod report;
+mod results;
 mod run;
+mod scenarios;
 mod schedule;
 mod script;
+mod stage;
+mod start;
 mod works;
 mod world;
 

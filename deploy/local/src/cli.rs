@@ -4,7 +4,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
 use crate::{
     Local, Options,
-    bench::{self, from_memory},
+    bench::{self, from_memory, parts},
 };
 use clap::{Parser, Subcommand};
 use event_store::Telemetry;
@@ -54,6 +54,28 @@ enum Command {
     /// Answers one GraphQL query from memory. `bench` starts this.
     #[command(hide = true)]
     AnswerFromMemory,
+    /// The program `gateway`. `bench` starts this.
+    #[command(hide = true)]
+    Gateway(Box<gateway::Config>),
+    /// The program `workers run`. `bench` starts this.
+    #[command(hide = true)]
+    Workers(Box<workers::config::Config>),
+    /// The program `workers rebuild-views`, which then waits to be measured. `bench` starts this.
+    #[command(hide = true)]
+    RebuildViews(parts::Rebuild),
+}
+
+impl Command {
+    /// Whether `bench` starts this as a child process.
+    const fn is_child(&self) -> bool {
+        match self {
+            Self::Bench(_) => false,
+            Self::AnswerFromMemory
+            | Self::Gateway(_)
+            | Self::Workers(_)
+            | Self::RebuildViews(_) => true,
+        }
+    }
 }
 
 /// Runs `cargo dev` until it receives SIGINT or SIGTERM.
@@ -63,7 +85,7 @@ enum Command {
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let is_child = matches!(arguments.command, Some(Command::AnswerFromMemory));
+    let is_child = arguments.command.as_ref().is_some_and(Command::is_child);
     let stop = stop(arguments.until_input_ends || is_child)?;
     let lines = match &arguments.command {
         None => "warn,gateway=info,local=info,servers=info",
@@ -74,6 +96,9 @@ pub async fn main() -> anyhow::Result<()> {
         None => dev(arguments, stop).await,
         Some(Command::Bench(options)) => bench::run(options, stop).await,
         Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
+        Some(Command::Gateway(config)) => parts::gateway(*config, print_ready, stop).await,
+        Some(Command::Workers(config)) => parts::workers(*config, print_ready, stop).await,
+        Some(Command::RebuildViews(rebuild)) => parts::rebuild(rebuild, print_ready, stop).await,
     };
     telemetry.stop().await;
     result

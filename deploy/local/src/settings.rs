@@ -81,16 +81,26 @@ impl Settings {
     /// Returns lines for a shell: `workers` reads the variables that begin with `UB_`, `nats` reads
     /// `NATS_URL`, and `mongosh "$UB_MONGO_URL"` is for a person to type.
     pub(crate) fn for_a_shell(&self, servers: &Servers) -> String {
-        let lines = exports(&[
-            ("UB_NATS_URL", &servers.nats.url(Role::Workers)),
-            ("UB_MONGO_URL", &self.mongo_url),
-            ("UB_MONGO_HOSTS", &self.mongo_hosts),
-            ("UB_SMTP_URL", &self.smtp_url),
-            ("UB_PUBLIC_URL", &self.public_url),
-            ("UB_SECRET", &self.secret),
-            ("NATS_URL", &servers.nats.url(Role::Operator)),
-        ]);
+        let operator = servers.nats.url(Role::Operator);
+        let mut variables = Vec::from(self.variables(servers, Role::Workers));
+        variables.push(("NATS_URL", operator));
+        let lines = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let lines = exports(&Vec::from_iter(lines));
         format!("# Written by each start of `cargo dev`.\n{lines}")
+    }
+
+    /// Returns the environment variables that the program of a role reads.
+    pub(crate) fn variables(&self, servers: &Servers, role: Role) -> [(&'static str, String); 6] {
+        [
+            ("UB_NATS_URL", servers.nats.url(role)),
+            ("UB_MONGO_URL", self.mongo_url.clone()),
+            ("UB_MONGO_HOSTS", self.mongo_hosts.clone()),
+            ("UB_SMTP_URL", self.smtp_url.clone()),
+            ("UB_PUBLIC_URL", self.public_url.clone()),
+            ("UB_SECRET", self.secret.clone()),
+        ]
     }
 }
 

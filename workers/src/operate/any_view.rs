@@ -17,8 +17,13 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
-    /// Rebuilds the view from the log; returns the number of commits read.
-    fn rebuild<'a>(&'a self, progress: Progress<'a>) -> BoxFuture<'a, anyhow::Result<u64>>;
+    /// Rebuilds the view from the log, with documents of up to `max_held` bytes in memory; returns
+    /// the number of commits read.
+    fn rebuild<'a>(
+        &'a self,
+        max_held: usize,
+        progress: Progress<'a>,
+    ) -> BoxFuture<'a, anyhow::Result<u64>>;
 
     /// Writes a tenant's documents at one location, from the log alone.
     fn fill<'a>(
@@ -76,8 +81,12 @@ impl<V: View> AnyView for Views<V> {
         V::HOME
     }
 
-    fn rebuild<'a>(&'a self, progress: Progress<'a>) -> BoxFuture<'a, anyhow::Result<u64>> {
-        Box::pin(self.rebuild(progress))
+    fn rebuild<'a>(
+        &'a self,
+        max_held: usize,
+        progress: Progress<'a>,
+    ) -> BoxFuture<'a, anyhow::Result<u64>> {
+        Box::pin(self.rebuild(max_held, progress))
     }
 
     fn fill<'a>(

@@ -75,12 +75,9 @@ impl<V: View> Views<V> {
         };
         let mut page = self.log.page_of(filter, from, PAGE).await?;
         loop {
-            let is_last = page.pending == 0 || page.messages.is_empty();
+            let is_last = page.is_last();
             pass.read += page.messages.len() as u64;
-            pass.next = page
-                .messages
-                .last()
-                .map_or(pass.next, |last| last.sequence + 1);
+            pass.next = page.next().unwrap_or(pass.next);
             let following = async {
                 if is_last {
                     Ok(Page::default())
@@ -89,7 +86,7 @@ impl<V: View> Views<V> {
                 }
             };
             // The next page is read while this one is written.
-            let write = self.write_page(&page, only);
+            let write = self.write_bulks(by_document::<V>(&page), only);
             let (following, ()) = tokio::try_join!(following, write)?;
             progress(pass.read, pass.next);
             if is_last {
@@ -99,25 +96,14 @@ impl<V: View> Views<V> {
         }
     }
 
-    /// Writes the documents of a page of the log, some bulks at once. No two bulks have commits of
-    /// the same document.
-    async fn write_page(&self, page: &Page, only: Option<&Location>) -> anyhow::Result<()> {
-        let mut by_document = Commits::<V>::new();
-        for message in &page.messages {
-            match decode::commit::<V::Area>(&message.subject, &message.payload) {
-                Ok(commit) => {
-                    let of_document = by_document.entry(Self::key(&commit)).or_default();
-                    of_document.push(commit);
-                }
-                // The view's loop has moved it to DEAD. The view is folded from the commits that
-                // can be read.
-                Err(reason) => {
-                    let (sequence, reason) = (message.sequence, format!("{reason:#}"));
-                    tracing::error!(sequence, reason, "a commit was skipped");
-                }
-            }
-        }
-        let bulks = stream::iter(by_document).chunks(PAGE_BULK);
+    /// Brings documents to the latest of their commits, some bulks at once. No two bulks have
+    /// commits of the same document.
+    pub(super) async fn write_bulks(
+        &self,
+        commits: Commits<V>,
+        only: Option<&Location>,
+    ) -> anyhow::Result<()> {
+        let bulks = stream::iter(commits).chunks(PAGE_BULK);
         let written = bulks.map(Ok).try_for_each_concurrent(BULKS, async |bulk| {
             let bulk = Commits::<V>::from_iter(bulk);
             match only {
@@ -176,6 +162,26 @@ impl<V: View> Views<V> {
         });
         found.await
     }
+}
+
+/// Decodes the commits of a page of the log, by their documents.
+pub(super) fn by_document<V: View>(page: &Page) -> Commits<V> {
+    let mut by_document = Commits::<V>::new();
+    for message in &page.messages {
+        match decode::commit::<V::Area>(&message.subject, &message.payload) {
+            Ok(commit) => {
+                let of_document = by_document.entry(Views::<V>::key(&commit)).or_default();
+                of_document.push(commit);
+            }
+            // The view's loop has moved it to DEAD. The view is folded from the commits that can be
+            // read.
+            Err(reason) => {
+                let (sequence, reason) = (message.sequence, format!("{reason:#}"));
+                tracing::error!(sequence, reason, "a commit was skipped");
+            }
+        }
+    }
+    by_document
 }
 
 fn id(document: &Option<Document>) -> Option<&str> {

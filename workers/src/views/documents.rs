@@ -13,13 +13,9 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use event_store::{Database, EventLog, Location};
-use events_schema::{Area, Commit, Document, Home, Index, Subject, TenantId, View};
+use events_schema::{Area, Commit, Document, Home, Subject, TenantId, View};
 use futures_util::{TryStreamExt, future::try_join_all};
-use mongodb::{
-    IndexModel,
-    bson::{self, Bson, doc},
-    options::IndexOptions,
-};
+use mongodb::bson::{self, Bson, doc};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -27,6 +23,7 @@ use crate::{
     placements::Placements,
     views::{
         confirmations::{Before, Confirmations},
+        indexes::indexes,
         recent::Recent,
     },
 };
@@ -44,8 +41,10 @@ const SERVER_TIMEOUT_MS: i32 = 3_000;
 const MAX_RACES: usize = 5;
 /// The pause between these repetitions.
 const RACE_PAUSE: Duration = Duration::from_millis(10);
+/// Commands that create indexes at once. MongoDB uses one core for each, and runs three.
+const INDEX_BUILDS: usize = 3;
 /// MongoDB's code for a duplicate key: another worker has inserted the document.
-const DUPLICATE_KEY: i32 = 11000;
+pub(super) const DUPLICATE_KEY: i32 = 11000;
 
 /// Identifies a document: whose data it is, and the aggregate that feeds it.
 pub type Key<V> = (TenantId, <<V as View>::Area as Area>::Id);
@@ -53,10 +52,10 @@ pub type Key<V> = (TenantId, <<V as View>::Area as Area>::Id);
 pub type Commits<V> = BTreeMap<Key<V>, Vec<Commit<<V as View>::Area>>>;
 
 /// A document as its commits leave it.
-struct Plan<V: View> {
+pub(super) struct Plan<V: View> {
     /// The stored revision to write over; `None` if the stored document needs no change.
-    over: Option<u64>,
-    document: Document<V>,
+    pub(super) over: Option<u64>,
+    pub(super) document: Document<V>,
 }
 
 /// When written documents are durable, and when their indexes exist.
@@ -269,19 +268,15 @@ impl<V: View> Views<V> {
             let mut commits = of_document.iter();
             commits.any(|commit| commit.revision == 1)
         });
-        let nothing = created.map(|((tenant, id), _)| Document {
-            id: *id,
-            tenant: *tenant,
-            revision: 0,
-            view: None,
-        });
+        let nothing = created.map(|(key, _)| Self::nothing(*key));
         let known = recent.chain(nothing);
         known
             .map(|document| ((document.tenant, document.id), document))
             .collect()
     }
 
-    async fn stored(
+    /// Reads the documents with these ids.
+    pub(super) async fn stored(
         &self,
         database: &Database,
         ids: Vec<String>,
@@ -306,29 +301,42 @@ impl<V: View> Views<V> {
         commits: &Commits<V>,
     ) -> anyhow::Result<Vec<Plan<V>>> {
         let mut planned = Vec::new();
-        for ((tenant, id), commits) in commits {
-            let before = stored.remove(&(*tenant, *id)).unwrap_or(Document {
-                id: *id,
-                tenant: *tenant,
-                revision: 0,
-                view: None,
-            });
-            let latest = commits.iter().map(|commit| commit.revision).max();
-            let (stored, wanted) = (revision(&before), latest.unwrap_or(0));
-            let mut plan = Plan {
-                over: None,
-                document: before,
-            };
-            if stored < wanted {
-                plan.over = Some(stored);
-                plan.document = self.fold(plan.document, commits).await?;
-                // A replica may lag. An acknowledgement now would leave the view behind, too.
-                let has_all = revision(&plan.document) >= wanted;
-                ensure!(has_all, "the log does not show revision {wanted} yet");
-            }
-            planned.push(plan);
+        for (key, commits) in commits {
+            let before = stored.remove(key);
+            let before = before.unwrap_or_else(|| Self::nothing(*key));
+            planned.push(self.advanced(before, commits).await?);
         }
         Ok(planned)
+    }
+
+    /// Returns a document before its first commit.
+    pub(super) fn nothing((tenant, id): Key<V>) -> Document<V> {
+        Document {
+            id,
+            tenant,
+            revision: 0,
+            view: None,
+        }
+    }
+
+    /// Returns a document after these commits, and what to write if it was stored as it is.
+    pub(super) async fn advanced(
+        &self,
+        document: Document<V>,
+        commits: &[Commit<V::Area>],
+    ) -> anyhow::Result<Plan<V>> {
+        let latest = commits.iter().map(|commit| commit.revision).max();
+        let (before, wanted) = (revision(&document), latest.unwrap_or(0));
+        if before >= wanted {
+            let over = None;
+            return Ok(Plan { over, document });
+        }
+        let document = self.fold(document, commits).await?;
+        // A replica may lag. An acknowledgement now would leave the view behind, too.
+        let has_all = revision(&document) >= wanted;
+        ensure!(has_all, "the log does not show revision {wanted} yet");
+        let over = Some(before);
+        Ok(Plan { over, document })
     }
 
     /// Folds the commits into a document. If one is missing in between, reads all of them from the
@@ -364,7 +372,11 @@ impl<V: View> Views<V> {
 
     /// Writes all documents whose stored revision is still the expected one; returns whether it has
     /// written all.
-    async fn write(&self, database: &Database, planned: &[Plan<V>]) -> anyhow::Result<bool> {
+    pub(super) async fn write(
+        &self,
+        database: &Database,
+        planned: &[Plan<V>],
+    ) -> anyhow::Result<bool> {
         let mut updates = Vec::new();
         for Plan { over, document } in planned {
             let Some(expected) = over else { continue };
@@ -419,12 +431,17 @@ impl<V: View> Views<V> {
     }
 
     async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
-        let name = self.collection.clone();
-        let created = database.run("create_indexes", |database| async move {
-            let documents = database.collection::<Document<V>>(&name);
-            documents.create_indexes(indexes::<V>()).await
+        let indexes = indexes::<V>();
+        let groups = indexes.chunks(indexes.len().div_ceil(INDEX_BUILDS).max(1));
+        let created = groups.map(async |indexes| {
+            let (name, indexes) = (self.collection.clone(), indexes.to_vec());
+            let created = database.run("create_indexes", |database| async move {
+                let documents = database.collection::<Document<V>>(&name);
+                documents.create_indexes(indexes).await
+            });
+            created.await
         });
-        let created = created.await;
+        let created = try_join_all(created).await;
         created.with_context(|| format!("creating the indexes of {}", self.collection))?;
         Ok(())
     }
@@ -434,7 +451,8 @@ impl<V: View> Views<V> {
     }
 }
 
-fn revision<V: View>(document: &Document<V>) -> u64 {
+/// Returns the revision of a document; 0 if there is none.
+pub(super) fn revision<V: View>(document: &Document<V>) -> u64 {
     u64::try_from(document.revision).unwrap_or(0)
 }
 
@@ -448,28 +466,4 @@ fn is_duplicate_key(error: &Bson) -> bool {
         .as_document()
         .and_then(|error| error.get_i32("code").ok());
     code == Some(DUPLICATE_KEY)
-}
-
-fn indexes<V: View>() -> Vec<IndexModel> {
-    // A move reads all documents of a tenant; everybody else reads only those that show something.
-    let all = index(&Index::on(&[]), None);
-    let shown = doc! { "view": { "$type": "object" } };
-    let shown = V::INDEXES.iter().map(|on| index(on, Some(shown.clone())));
-    std::iter::once(all).chain(shown).collect()
-}
-
-/// Returns an index of the documents that meet the condition. So deleted objects cost a list
-/// nothing.
-fn index(index: &Index, condition: Option<bson::Document>) -> IndexModel {
-    // The tenant comes first, since every read names it; the id last, so that pages have one order.
-    let mut keys = doc! { "tenant": 1 };
-    for field in index.fields {
-        keys.insert(format!("view.{field}"), 1);
-    }
-    keys.insert("_id", 1);
-    let mut name = [&["tenant"], index.fields, &["id"]].concat();
-    name.extend(condition.is_some().then_some("shown"));
-    let mut options = IndexOptions::builder().name(name.join("_")).build();
-    options.partial_filter_expression = condition;
-    IndexModel::builder().keys(keys).options(options).build()
 }

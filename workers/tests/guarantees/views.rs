@@ -7,8 +7,9 @@ use std::{
 
 use event_store::{CommandSender, Trace};
 use events_schema::{
-    AccountId, Area, AreaName, Command, CommandId, CommitSummary, Description, EmailAddress,
-    HostName, Id, Name, Placement, Slug, Subject, TenantId, TenantKey, account, project, tenant,
+    AccountId, Actor, Area, AreaName, Command, CommandId, Commit, CommitSummary, Description,
+    EmailAddress, HostName, Id, Name, Placement, Slug, Subject, TenantId, TenantKey, account,
+    project, tenant,
 };
 use futures_util::{StreamExt, future::join_all};
 use mongodb::bson::{Document, doc};
@@ -270,6 +271,95 @@ async fn a_view_rebuilt_while_commits_come_in_misses_none() {
         // The next rebuild would mend it.
         world.views_up_to_date(AreaName::Account).await;
     }
+}
+
+/// Writes commits of projects to the log, each with a name that only it has.
+async fn write_to_log(world: &World, projects: &[Id], revision: u64) {
+    // The client waits when 5,000 are not acknowledged yet.
+    for some in projects.chunks(1_000) {
+        write_some(world, some, revision).await;
+    }
+}
+
+async fn write_some(world: &World, projects: &[Id], revision: u64) {
+    let mut stored = Vec::new();
+    for id in projects {
+        let (name, description) = (Name::parse(&name_of(*id, revision)), Description::default());
+        let (name, status) = (name.unwrap(), project::Status::Active);
+        let event = match revision {
+            1 => project::Event::Created {
+                name,
+                description,
+                status,
+                creator: AccountId(*id),
+            },
+            _ => project::Event::Updated {
+                name,
+                description,
+                status,
+            },
+        };
+        let commit = Commit::<project::Area> {
+            tenant: TenantId::Platform,
+            area: project::Area::NAME,
+            id: (*id).into(),
+            revision,
+            command: CommandId(*id),
+            actor: Actor::System,
+            time: SystemTime::now().into(),
+            origin: None,
+            events: vec![event],
+        };
+        let payload = serde_json::to_vec(&commit).unwrap();
+        let subject = commit.subject().to_string();
+        let published = world.operator.publish(subject, payload.into());
+        stored.push(published.await.unwrap());
+    }
+    for stored in stored {
+        stored.await.unwrap();
+    }
+}
+
+fn name_of(project: Id, revision: u64) -> String {
+    format!("{project} {revision}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_exceeds_the_memory_of_a_rebuild_is_complete() {
+    let world = World::start().await;
+    // Creates the log, and writes no views.
+    let _worker = world.workers::<1>(&["--loops", "commands"]).await;
+    // A commit has some 400 bytes, so a megabyte holds a quarter of them.
+    let projects = Vec::from_iter((0..6_000).map(|_| id()));
+    write_to_log(&world, &projects, 1).await;
+    write_to_log(&world, &projects, 2).await;
+    write_to_log(&world, &projects[..100], 3).await;
+    let rebuild = ["rebuild-views", "--areas", "project", "--memory-mib", "1"];
+    let status = world.process(&rebuild).status().await;
+    assert!(status.unwrap().success());
+    let documents = world.documents(AreaName::Project).await;
+    assert_eq!(documents.len(), projects.len());
+    for (number, project) in projects.iter().enumerate() {
+        let revision = if number < 100 { 3 } else { 2 };
+        let view = documents[&project.to_string()].get_document("view");
+        let name = view.unwrap().get_str("name").unwrap();
+        assert_eq!(name, name_of(*project, revision));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_first_commit_of_an_object_does_not_stop_a_rebuild() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(&["--loops", "commands"]).await;
+    let projects = Vec::from_iter((0..6_000).map(|_| id()));
+    write_to_log(&world, &projects, 1).await;
+    // The documents of these are written by now, and no memory has them.
+    write_to_log(&world, &projects[..100], 1).await;
+    let rebuild = ["rebuild-views", "--areas", "project", "--memory-mib", "1"];
+    let status = world.process(&rebuild).status().await;
+    assert!(status.unwrap().success());
+    let documents = world.documents(AreaName::Project).await;
+    assert_eq!(documents.len(), projects.len());
 }
 
 /// Sends a command as the gateway does; returns the aggregate.

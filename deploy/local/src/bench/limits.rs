@@ -85,11 +85,7 @@ impl Bare {
     /// # Errors
     /// If a server refuses.
     pub(super) async fn prepare(servers: &ServerUrls) -> anyhow::Result<Self> {
-        let address: ServerAddr = servers.nats.parse().context("the URL of nats-server")?;
-        let user = address.username().zip(address.password());
-        let (user, password) = user.context("the URL of nats-server has no user")?;
-        let options = ConnectOptions::with_user_and_password(user.into(), password.into());
-        let jetstream = jetstream::new(options.connect(address).await?);
+        let jetstream = jetstream_of(&servers.nats).await?;
         for stream in streams() {
             jetstream.create_stream(stream).await?;
         }
@@ -127,6 +123,18 @@ impl Bare {
     }
 }
 
+/// Connects to JetStream at a URL with a user.
+///
+/// # Errors
+/// If the URL has no user, or nobody answers.
+pub(super) async fn jetstream_of(url: &str) -> anyhow::Result<jetstream::Context> {
+    let address: ServerAddr = url.parse().context("the URL of nats-server")?;
+    let user = address.username().zip(address.password());
+    let (user, password) = user.context("the URL of nats-server has no user")?;
+    let options = ConnectOptions::with_user_and_password(user.into(), password.into());
+    Ok(jetstream::new(options.connect(address).await?))
+}
+
 /// Returns streams with the settings of COMMANDS and EVENTS.
 fn streams() -> [Stream; 2] {
     let stream = |name: &str| Stream {
@@ -158,7 +166,8 @@ async fn fill(projects: &Collection<Document>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn document(number: usize) -> Document {
+/// Returns a document like a project.
+pub(super) fn document(number: usize) -> Document {
     doc! {
         "_id": id(number),
         "tenant": id(0),

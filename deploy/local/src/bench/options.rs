@@ -6,6 +6,8 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum as _, value_parser};
 
 use super::{
+    chosen::{Chosen, Scenario},
+    listeners,
     works::{MAX_LOGINS, Work},
     world::Size,
 };
@@ -17,14 +19,14 @@ const MAX_CONCURRENCY: u64 = 512;
 ///
 /// Starts a backend of its own with empty servers, signs up a person, makes tenants and projects,
 /// and does each work at each concurrency: first as fast as answers come, then at 70 % of that
-/// rate. docs/benchmarks.md explains the columns. Needs a release build for figures that mean
+/// rate. `feed`, `rebuild`, `start` and `growth` measure the backend in other ways. docs/benchmarks.md explains the columns. Needs a release build for figures that mean
 /// something. Exits with an error if any answer was wrong.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     /// What clients do, separated by commas. All of it by default.
     #[arg(long, value_delimiter = ',', value_enum, hide_default_value = true)]
-    #[arg(default_values_t = Work::value_variants().to_vec())]
-    pub(super) work: Vec<Work>,
+    #[arg(default_values_t = Chosen::value_variants().to_vec())]
+    work: Vec<Chosen>,
     /// Numbers of connections, separated by commas, 1 to 512 each. A connection has one request in
     /// flight.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
@@ -43,13 +45,21 @@ pub(crate) struct Options {
     /// Projects of the tenant whose projects are listed, 4 to 1000000.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(4..=1_000_000))]
     list_seed: u64,
+    /// Events in the log of `rebuild`, `start` and `growth`, 1000 to 10000000.
+    #[arg(long, default_value_t = 100_000)]
+    #[arg(value_parser = value_parser!(u64).range(1_000..=10_000_000))]
+    events: u64,
+    /// Idle listeners of `feed`, and the most that hear of changes, 1 to 16000.
+    #[arg(long, default_value_t = 5_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=listeners::MOST))]
+    listeners: u64,
     /// Measure only the backend, and not what the servers alone could do.
     #[arg(long)]
     pub(super) no_limits: bool,
     /// Print a line of JSON for each point instead of tables.
     #[arg(long)]
     pub(super) json: bool,
-    /// Draw rate.svg and p99.svg in this folder.
+    /// Draw rate.svg, p99.svg and growth.svg in this folder.
     #[arg(long, value_name = "DIR")]
     pub(super) charts: Option<PathBuf>,
 }
@@ -67,6 +77,39 @@ impl Options {
              projects of its own"
         );
         Ok(())
+    }
+
+    /// Returns the chosen works that are requests.
+    pub(super) fn works(&self) -> Vec<Work> {
+        let works = self.work.iter().filter_map(|chosen| match chosen {
+            Chosen::Requests(work) => Some(*work),
+            Chosen::Scenario(_) => None,
+        });
+        works.collect()
+    }
+
+    /// Returns the chosen scenarios.
+    pub(super) fn scenarios(&self) -> Vec<Scenario> {
+        let scenarios = self.work.iter().filter_map(|chosen| match chosen {
+            Chosen::Requests(_) => None,
+            Chosen::Scenario(scenario) => Some(*scenario),
+        });
+        scenarios.collect()
+    }
+
+    /// Returns the number of events in a long log.
+    pub(super) fn events(&self) -> usize {
+        self.events as usize
+    }
+
+    /// Returns the number of idle listeners.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners as usize
+    }
+
+    /// Returns the number of tenants.
+    pub(super) fn tenants(&self) -> usize {
+        self.tenants as usize
     }
 
     /// Returns the concurrencies in ascending order.
@@ -98,9 +141,9 @@ impl Options {
     /// Returns how much to make.
     pub(super) fn size(&self) -> Size {
         Size {
-            tenants: self.tenants as usize,
+            tenants: self.tenants(),
             projects: self.seed as usize,
-            listed: if self.work.contains(&Work::List) {
+            listed: if self.work.contains(&Chosen::Requests(Work::List)) {
                 self.list_seed as usize
             } else {
                 0

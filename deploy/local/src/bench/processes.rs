@@ -58,16 +58,10 @@ impl Processes {
 
     /// Reads what all of them have used until now.
     pub(super) fn read(&self) -> Used {
-        let used = |id: Option<u32>| {
-            let id = id?;
-            let stat = Stat::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
-            let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-            Some((stat.cpu, resident_kib(&status)?))
-        };
-        let both = self.0.map(used);
+        let all = self.0.map(|id| id.and_then(of_one));
         Used {
-            cpu: both.map(|used| used.map(|(cpu, _)| cpu)),
-            memory_mib: both.map(|used| used.map(|(_, kib)| kib as f64 / 1_024.0)),
+            cpu: all.map(|used| used.map(|used| used.cpu)),
+            memory_mib: all.map(|used| used.map(|used| used.memory_mib)),
         }
     }
 }
@@ -93,6 +87,28 @@ impl Used {
         };
         self
     }
+}
+
+/// CPU time and memory of one process.
+#[derive(Clone, Copy)]
+pub(super) struct UsedByOne {
+    pub(super) cpu: Duration,
+    /// Resident memory in MiB.
+    pub(super) memory_mib: f64,
+    /// The most resident memory until now, in MiB.
+    pub(super) peak_mib: f64,
+}
+
+/// Reads what a process has used until now; `None` if it is not known.
+pub(super) fn of_one(id: u32) -> Option<UsedByOne> {
+    let stat = Stat::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let mib = |name| Some(kib(&status, name)? as f64 / 1_024.0);
+    Some(UsedByOne {
+        cpu: stat.cpu,
+        memory_mib: mib("VmRSS:")?,
+        peak_mib: mib("VmHWM:")?,
+    })
 }
 
 /// A line of `/proc/<id>/stat`.
@@ -138,10 +154,9 @@ fn descends(mut id: u32, ancestor: u32, all: &HashMap<u32, Stat>) -> bool {
     false
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Returns the value of a line in `/proc/<id>/status`, which is in KiB.
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -162,10 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_is_read_from_its_line() {
-        let status = "VmPeak:\t  900 kB\nVmRSS:\t   512 kB\n";
-        assert_eq!(resident_kib(status), Some(512));
-        assert_eq!(resident_kib("Name:\tkthreadd\n"), None);
+    fn memory_is_read_from_its_line() {
+        let status = "VmPeak:\t  900 kB\nVmHWM:\t  700 kB\nVmRSS:\t   512 kB\n";
+        assert_eq!(kib(status, "VmRSS:"), Some(512));
+        assert_eq!(kib(status, "VmHWM:"), Some(700));
+        assert_eq!(kib("Name:\tkthreadd\n", "VmRSS:"), None);
     }
 
     #[test]

@@ -34,15 +34,20 @@ pub(super) struct ServerUrls {
 }
 
 impl Program {
-    /// Starts this program with these arguments, and waits for its line `ready <url>`.
+    /// Starts this program with these arguments and environment variables, and waits for its line
+    /// `ready <url>`.
     ///
     /// # Errors
     /// If it cannot be started or ends before it is ready.
-    pub(super) async fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        arguments: &[&str],
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("could not find this program's own file")?;
         let mut command = Command::new(this);
         command
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C reaches only this process, which then stops the other.

@@ -1,9 +1,26 @@
 //! The measured points, as tables for people and as JSON lines for programs.
 
+use std::io::Write as _;
+
 use super::point::{Open, Point, Subject};
 
 /// Stands between groups of columns.
-const BAR: &str = "|";
+pub(super) const BAR: &str = "|";
+
+/// Shows progress. A closed terminal is no reason to stop.
+pub(super) fn say(text: &str) {
+    _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a result.
+///
+/// # Errors
+/// If standard output is closed.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
 
 /// Returns a point as one line of JSON.
 ///
@@ -132,7 +149,8 @@ pub(super) fn per_second(rate: Option<f64>) -> String {
     )
 }
 
-fn milliseconds(value: Option<f64>) -> String {
+/// Returns milliseconds with three digits.
+pub(super) fn milliseconds(value: Option<f64>) -> String {
     number(
         value,
         if value.is_some_and(|value| value < 10.0) {
@@ -147,12 +165,13 @@ fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{:.0} %", value * 100.0))
 }
 
-fn number(value: Option<f64>, decimals: usize) -> String {
+/// Returns a number with this many decimals; a dash if it is not known.
+pub(super) fn number(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// Aligns rows: the first column to the left, the others to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let widths = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

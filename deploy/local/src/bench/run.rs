@@ -11,7 +11,8 @@ use super::{
     point::{Closed, Open, Point, Subject},
     processes::Processes,
     program::{Program, ServerUrls, address_of},
-    report::{self, per_second},
+    report::{self, per_second, print, say},
+    scenarios,
     works::{Work, Worker, read_back},
     world::World,
 };
@@ -44,9 +45,26 @@ pub(crate) async fn run(options: Options, stop: impl Future<Output = ()>) -> any
         say("this is a debug build: its figures say nothing; use --release");
     }
     tokio::pin!(stop);
+    if !options.works().is_empty() {
+        requests(options.clone(), &mut stop).await?;
+    }
+    if options.scenarios().is_empty() {
+        return Ok(());
+    }
+    tokio::select! {
+        measured = scenarios::measure(&options) => measured,
+        () = &mut stop => bail!(STOPPED),
+    }
+}
+
+/// Measures the works that are requests.
+async fn requests(
+    options: Options,
+    mut stop: impl Future<Output = ()> + Unpin,
+) -> anyhow::Result<()> {
     say("starting the backend …");
     let mut backend = tokio::select! {
-        started = Program::start(&BACKEND) => started?,
+        started = Program::start(&BACKEND, &[]) => started?,
         () = &mut stop => bail!(STOPPED),
     };
     let bench = Bench::new(options, &backend);
@@ -98,7 +116,7 @@ impl Bench {
         if !self.options.no_limits {
             self.measure_limits(&world).await?;
         }
-        for work in self.options.work.clone() {
+        for work in self.options.works() {
             for concurrency in self.options.concurrencies_of(work) {
                 self.measure_work(work, concurrency, &world).await?;
             }
@@ -143,7 +161,7 @@ impl Bench {
             }
         }
         bare.delete().await?;
-        let server = Program::start(&[FROM_MEMORY]).await?;
+        let server = Program::start(&[FROM_MEMORY], &[]).await?;
         let processes = Processes::of(server.id()?);
         for concurrency in self.options.concurrencies() {
             let clients = Worker::all(Work::Read, concurrency, world, server.address()?);
@@ -235,19 +253,8 @@ fn progress(point: &Point, error: Option<&str>) -> String {
     }
 }
 
-/// Shows progress. A closed terminal is no reason to stop.
-fn say(text: &str) {
-    _ = writeln!(std::io::stderr(), "{text}");
-}
-
 /// Shows what is measured now.
 fn begin(subject: Subject, concurrency: usize) {
     let name = subject.name();
     _ = write!(std::io::stderr(), "{name}, {concurrency} at once … ");
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }

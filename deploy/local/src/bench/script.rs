@@ -13,7 +13,7 @@ use super::{
     },
 };
 
-const UPDATE: &str = "mutation($input: UpdateProjectInput!) { \
+pub(super) const UPDATE: &str = "mutation($input: UpdateProjectInput!) { \
      project { update(input: $input) { id name } } }";
 pub(super) const READ: &str = "query($id: ID!) { project(id: $id) { id name description } }";
 const LIST: &str = "query($status: [ProjectStatus!]) { \
@@ -51,7 +51,7 @@ pub(super) struct Script {
 impl Script {
     /// Makes the requests of one of several clients.
     pub(super) fn new(work: Work, client: usize, clients: usize, world: Arc<World>) -> Self {
-        let random = Random(client as u64);
+        let random = Random::seeded(client as u64);
         Self {
             work,
             client,
@@ -153,9 +153,14 @@ impl Script {
 }
 
 /// A small generator of random numbers (SplitMix64): each run makes the same ones.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    /// Makes a generator whose numbers depend on the seed alone.
+    pub(super) const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -164,7 +169,7 @@ impl Random {
     }
 
     /// Returns a number below `end`, which is above 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use events_schema::TenantKey;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -32,6 +33,7 @@ pub(super) struct Size {
 }
 
 /// What was made.
+#[derive(Clone)]
 pub(super) struct World {
     /// Address of the gateway.
     pub(super) address: SocketAddr,
@@ -43,8 +45,10 @@ pub(super) struct World {
     pub(super) listed: usize,
 }
 
-/// The headers of requests in a tenant.
+/// A tenant, and the headers of requests in it.
+#[derive(Clone)]
 pub(super) struct Tenant {
+    pub(super) key: TenantKey,
     /// Session cookie and tenant.
     pub(super) by_session: String,
     /// Access token, which names the tenant.
@@ -131,7 +135,9 @@ impl Person {
         let create =
             "mutation($input: CreateTenantInput!) { tenant { create(input: $input) { id } } }";
         let input = json!({ "name": slug, "normalizedName": slug });
-        self.ask("", create, json!({ "input": input })).await?;
+        let answer = self.ask("", create, json!({ "input": input })).await?;
+        let key = answer["data"]["tenant"]["create"]["id"].as_str();
+        let key = TenantKey::parse(key.context("no id in the answer")?)?;
         let header = format!("x-tenant: {slug}\r\n");
         let create = "mutation($input: CreateAccessTokenInput!) { accessToken { create(input: $input) { token } } }";
         let input = json!({ "name": "bench", "scopes": ["read_project"] });
@@ -139,6 +145,7 @@ impl Person {
         let token = answer["data"]["accessToken"]["create"]["token"].as_str();
         let token = token.context("no token in the answer")?;
         Ok(Tenant {
+            key,
             by_session: format!("{header}{}", self.cookie),
             by_token: format!("authorization: Bearer {token}\r\n"),
         })

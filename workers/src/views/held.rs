@@ -1,0 +1,149 @@
+//! Documents in memory that are not written yet.
+
+use std::collections::HashMap;
+
+use events_schema::{Document, View};
+
+use crate::views::Key;
+
+/// Documents that are still folded.
+pub(super) struct Held<V: View> {
+    documents: HashMap<Key<V>, Entry<V>>,
+    /// The sum of the bytes of all entries.
+    bytes: usize,
+    /// Counts batches of commits.
+    batch: u64,
+}
+
+struct Entry<V: View> {
+    document: Document<V>,
+    /// The bytes of its commits. A document is rarely larger than these.
+    bytes: usize,
+    /// The last batch that changed it.
+    changed: u64,
+}
+
+impl<V: View> Default for Held<V> {
+    fn default() -> Self {
+        Self {
+            documents: HashMap::new(),
+            bytes: 0,
+            batch: 0,
+        }
+    }
+}
+
+impl<V: View> Held<V> {
+    /// Returns what the documents take up, measured by their commits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts the changes that follow as later than those before.
+    pub(super) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Takes a document out, with its bytes.
+    pub(super) fn take(&mut self, key: Key<V>) -> Option<(Document<V>, usize)> {
+        let entry = self.documents.remove(&key)?;
+        self.bytes -= entry.bytes;
+        Some((entry.document, entry.bytes))
+    }
+
+    /// Puts a document in that was changed now, and is not in.
+    pub(super) fn put(&mut self, key: Key<V>, document: Document<V>, bytes: usize) {
+        self.bytes += bytes;
+        let entry = Entry {
+            document,
+            bytes,
+            changed: self.batch,
+        };
+        self.documents.insert(key, entry);
+    }
+
+    /// Takes out the documents that have not changed for longest: at least half of all.
+    pub(super) fn take_oldest(&mut self) -> Vec<Document<V>> {
+        let mut changed: Vec<u64> = self.documents.values().map(|entry| entry.changed).collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let middle = changed.len() / 2;
+        let (_, middle, _) = changed.select_nth_unstable(middle);
+        let middle = *middle;
+        let oldest = self
+            .documents
+            .extract_if(|_, entry| entry.changed <= middle);
+        let oldest: Vec<(Key<V>, Entry<V>)> = oldest.collect();
+        self.bytes -= oldest.iter().map(|(_, entry)| entry.bytes).sum::<usize>();
+        sorted(oldest)
+    }
+
+    /// Takes out all documents.
+    pub(super) fn take_all(&mut self) -> Vec<Document<V>> {
+        self.bytes = 0;
+        sorted(self.documents.drain().collect())
+    }
+}
+
+/// Returns documents by tenant and id, so that an insertion has few locations, and touches few
+/// pages of the index of ids.
+fn sorted<V: View>(mut entries: Vec<(Key<V>, Entry<V>)>) -> Vec<Document<V>> {
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    let documents = entries.into_iter().map(|(_, entry)| entry.document);
+    documents.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{Id, ProjectId, TenantId, project};
+
+    use super::*;
+
+    fn key(number: u8) -> Key<project::View> {
+        (TenantId::Platform, ProjectId(Id::from_bytes([number; 16])))
+    }
+
+    fn held(numbers: impl IntoIterator<Item = u8>) -> Held<project::View> {
+        let mut held = Held::default();
+        for number in numbers {
+            held.begin_batch();
+            change(&mut held, number);
+        }
+        held
+    }
+
+    fn change(held: &mut Held<project::View>, number: u8) {
+        let (tenant, id) = key(number);
+        let bytes = held.take(key(number)).map_or(0, |(_, bytes)| bytes);
+        let document = Document {
+            id,
+            tenant,
+            revision: 1,
+            view: None,
+        };
+        held.put(key(number), document, bytes + 100);
+    }
+
+    fn numbers(documents: &[Document<project::View>]) -> Vec<u8> {
+        let first = |document: &Document<project::View>| document.id.0.bytes()[0];
+        documents.iter().map(first).collect()
+    }
+
+    #[test]
+    fn the_documents_that_have_not_changed_for_longest_are_taken_out() {
+        let mut held = held([1, 2, 3, 4, 1]);
+        assert_eq!(held.bytes(), 500);
+        assert_eq!(numbers(&held.take_oldest()), [2, 3, 4]);
+        assert_eq!(held.bytes(), 200);
+        assert_eq!(numbers(&held.take_oldest()), [1]);
+        assert!(held.bytes() == 0 && held.take_oldest().is_empty());
+    }
+
+    #[test]
+    fn documents_are_taken_out_in_the_order_of_their_ids() {
+        let mut held = held([3, 1, 2]);
+        assert_eq!(numbers(&held.take_all()), [1, 2, 3]);
+        assert_eq!((held.bytes(), held.take(key(1))), (0, None));
+    }
+}
