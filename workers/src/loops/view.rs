@@ -8,11 +8,12 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use anyhow::anyhow;
 use async_nats::jetstream::{self, Context};
 use event_store::{Location, telemetry};
 use events_schema::{Area as _, Commit, TenantId, View};
 use futures_util::{StreamExt, future::join_all};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         Shared,
         consumers::Consumer,
         delivery::{self, Handled, Received},
+        place_queue::{NotQueued, PlaceQueue},
     },
     placements::Placements,
     views::{Applied, BULK, Commits, Confirmations, Key, Views},
@@ -78,8 +80,7 @@ struct ViewLoop<V: View> {
     views: Views<V>,
     placements: Placements,
     /// The commits that wait, by their places. A queue exists while somebody writes its commits.
-    /// The consumer bounds what may be under way, and with it all queues together.
-    queues: Mutex<HashMap<Places, mpsc::UnboundedSender<Delivered<V>>>>,
+    queues: Mutex<HashMap<Places, PlaceQueue<Delivered<V>>>>,
     /// Everything under way.
     tasks: TaskTracker,
 }
@@ -110,7 +111,7 @@ impl<V: View> ViewLoop<V> {
         let places = self.places(tenants).await;
         for delivered in delivered {
             match places.get(&delivered.key.0) {
-                Some(Ok(places)) => self.queue(places, delivered),
+                Some(Ok(places)) => self.queue(places, delivered).await,
                 Some(Err(error)) => {
                     let error = anyhow::Error::msg(error.clone());
                     self.settle(&delivered.received, Err(error)).await;
@@ -141,27 +142,39 @@ impl<V: View> ViewLoop<V> {
         join_all(each).await.into_iter().collect()
     }
 
-    fn queue(self: &Arc<Self>, places: &Places, delivered: Delivered<V>) {
-        let mut queues = self.queues();
-        let unsent = match queues.get(places) {
-            Some(queue) => queue.send(delivered).err().map(|unsent| unsent.0),
-            None => Some(delivered),
-        };
-        if let Some(delivered) = unsent {
-            let (queue, waiting) = mpsc::unbounded_channel();
-            // The receiver is not dropped yet.
-            _ = queue.send(delivered);
-            queues.insert(places.clone(), queue);
-            self.tasks
-                .spawn(self.clone().write(places.clone(), waiting));
+    /// Puts a commit into the queue of its places. If they do not answer, the server gets it back.
+    async fn queue(self: &Arc<Self>, places: &Places, mut delivered: Delivered<V>) {
+        loop {
+            match self.queue_of(places).send(delivered).await {
+                Ok(()) => return,
+                // Its writer has just finished.
+                Err(NotQueued::Closed(unsent)) => delivered = unsent,
+                Err(NotQueued::Stuck(unsent)) => {
+                    let error = anyhow!("the database of the view does not answer");
+                    return self.settle(&unsent.received, Err(error)).await;
+                }
+            }
         }
+    }
+
+    /// Returns the queue of places, with somebody who writes its commits.
+    fn queue_of(self: &Arc<Self>, places: &Places) -> PlaceQueue<Delivered<V>> {
+        let mut queues = self.queues();
+        let queue = queues.entry(places.clone()).or_insert_with(|| {
+            let (queue, waiting) = PlaceQueue::new();
+            let write = self.clone().write(places.clone(), queue.clone(), waiting);
+            self.tasks.spawn(write);
+            queue
+        });
+        queue.clone()
     }
 
     /// Writes the commits of a queue in bulks, until none waits.
     async fn write(
         self: Arc<Self>,
         places: Places,
-        mut waiting: mpsc::UnboundedReceiver<Delivered<V>>,
+        queue: PlaceQueue<Delivered<V>>,
+        mut waiting: Receiver<Delivered<V>>,
     ) {
         let mut bulk = Vec::new();
         loop {
@@ -177,11 +190,14 @@ impl<V: View> ViewLoop<V> {
                     return;
                 }
             }
-            self.apply(&places, std::mem::take(&mut bulk)).await;
+            if self.apply(&places, std::mem::take(&mut bulk)).await {
+                queue.answered();
+            }
         }
     }
 
-    async fn apply(self: &Arc<Self>, places: &Places, bulk: Vec<Delivered<V>>) {
+    /// Applies a bulk; returns whether that has succeeded at once.
+    async fn apply(self: &Arc<Self>, places: &Places, bulk: Vec<Delivered<V>>) -> bool {
         BULK_SIZE.record(bulk.len() as u64, &[]);
         let mut commits = Commits::<V>::new();
         let mut by_document: BTreeMap<Key<V>, Vec<Received>> = BTreeMap::new();
@@ -198,6 +214,7 @@ impl<V: View> ViewLoop<V> {
             Ok(applied) => {
                 let messages = by_document.into_values().flatten().collect();
                 self.confirm(messages, applied);
+                true
             }
             Err(error) => {
                 let error = format!("{error:#}");
@@ -206,6 +223,7 @@ impl<V: View> ViewLoop<V> {
                     .into_iter()
                     .map(|(key, messages)| self.apply_one(places, key, messages, &commits));
                 join_all(each).await;
+                false
             }
         }
     }
@@ -249,7 +267,7 @@ impl<V: View> ViewLoop<V> {
         delivery::settle(&self.context, &self.consumer, received, result).await;
     }
 
-    fn queues(&self) -> MutexGuard<'_, HashMap<Places, mpsc::UnboundedSender<Delivered<V>>>> {
+    fn queues(&self) -> MutexGuard<'_, HashMap<Places, PlaceQueue<Delivered<V>>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

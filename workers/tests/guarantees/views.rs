@@ -362,6 +362,34 @@ async fn a_second_first_commit_of_an_object_does_not_stop_a_rebuild() {
     assert_eq!(documents.len(), projects.len());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_far_behind_get_each_commit_once() {
+    let world = World::start().await;
+    let _deciding = world.workers::<1>(&["--loops", "commands"]).await;
+    let projects = Vec::from_iter((0..10_000).map(|_| id()));
+    for revision in 1..=3 {
+        write_to_log(&world, &projects, revision).await;
+    }
+    let _catching_up = world.spawn_worker(&["--loops", "views"]);
+    let events = world.operator.get_stream("EVENTS").await.unwrap();
+    eventually("the view", || async {
+        let info = events.consumer_info("views_project").await;
+        info.is_ok_and(|info| info.num_pending == 0 && info.num_ack_pending == 0)
+    })
+    .await;
+    let info = events.consumer_info("views_project").await.unwrap();
+    let delivered = info.delivered.consumer_sequence;
+    // A stall of MongoDB may repeat some.
+    assert!(
+        delivered < 31_500,
+        "{delivered} deliveries of 30,000 commits"
+    );
+    assert_eq!(
+        world.documents(AreaName::Project).await.len(),
+        projects.len()
+    );
+}
+
 /// Sends a command as the gateway does; returns the aggregate.
 async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::Command) -> Id {
     // A tenant takes its own id, every other aggregate that of its command.
