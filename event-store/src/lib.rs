@@ -1,5 +1,5 @@
-//! The base of both programs: NATS with the event log, MongoDB with the views, and the start of a
-//! program.
+//! The base of both programs: NATS with the event log, MongoDB with the views, telemetry, the
+//! monitor, and the start of a program.
 
 mod command_sender;
 mod event_log;
@@ -23,5 +23,5 @@ pub use nats::{Role, connect, reconnects};
 pub use options::{MongoOptions, MonitorOptions, NatsOptions};
 pub use random::{random_bytes, random_id};
 pub use replay::Replay;
-pub use telemetry::{Telemetry, Work};
+pub use telemetry::{Handling, Telemetry};
 pub use trace::Trace;

@@ -1,5 +1,5 @@
-//! What the supervisors of a process ask it over HTTP: whether it lives, whether it is ready, and
-//! its metrics. It has an address of its own, which strangers cannot reach.
+//! What a supervisor asks a process over HTTP: whether it runs, whether it is ready, and its
+//! metrics. It listens on an address of its own, which should not be public.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -33,14 +33,14 @@ impl Monitor {
     /// Binds the address, if there is one.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If it cannot listen on the address.
     pub async fn bind(address: Option<SocketAddr>) -> anyhow::Result<Self> {
         let Some(address) = address else {
             return Ok(Self(None));
         };
         let listener = TcpListener::bind(address).await;
         let listener =
-            listener.with_context(|| format!("UB_MONITOR_LISTEN: listening on {address}"))?;
+            listener.with_context(|| format!("the monitor cannot listen on {address}"))?;
         Ok(Self(Some(listener)))
     }
 

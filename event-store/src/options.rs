@@ -46,7 +46,7 @@ pub struct MongoOptions {
 #[derive(Args, Clone, Default)]
 pub struct MonitorOptions {
     /// Address and port that answer `/livez`, `/readyz` and `/metrics` over plain HTTP, such as
-    /// `0.0.0.0:9902`. Keep it from strangers. Without it nothing is answered.
+    /// `0.0.0.0:9902`. Do not make it public. Without it, the program has no monitor.
     #[arg(long, env = "UB_MONITOR_LISTEN")]
     pub monitor_listen: Option<SocketAddr>,
 }

@@ -29,8 +29,8 @@ pub use instruments::{
     Counter, Gauge, Histogram, KeyValue, counter, gauge, observed_counter, observed_gauge, seconds,
     sizes,
 };
-pub use work::Work;
 pub(crate) use work::current_span;
+pub use work::{Handling, in_trace};
 
 /// The name of this product among the libraries that a collector hears of.
 const SCOPE: &str = "ultimate-backend";
@@ -47,26 +47,26 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts log lines, as text or as JSON; `RUST_LOG` replaces `lines`, which says what is logged.
-    /// Starts spans and metrics, as the `OTEL_` variables say; `service` is their `service.name`
-    /// unless these set another. A process can do this once.
+    /// Starts log lines, as text or as JSON. `default_filter` says what is logged, unless
+    /// `RUST_LOG` does. Starts spans and metrics as the `OTEL_` variables say; `service` is their
+    /// `service.name` unless these set another.
     ///
     /// # Errors
-    /// If one of the variables is malformed.
-    pub fn start(service: &'static str, json: bool, lines: &str) -> anyhow::Result<Self> {
+    /// If one of the variables is malformed, or telemetry was started before.
+    pub fn start(service: &'static str, json: bool, default_filter: &str) -> anyhow::Result<Self> {
         let resource = export::resource(service);
-        let sampler = sampling::sampler()?;
+        let sampling = sampling::sampling()?;
         let tracer = export::tracer(resource.clone())?;
         let metrics = Registry::new();
         let meter = export::meter(resource, &metrics)?;
         global::set_meter_provider(meter.clone());
         // A second start would fail below.
         _ = REGISTRY.set(metrics);
-        let registry = tracing_subscriber::registry().with(lines::lines(json, lines));
+        let registry = tracing_subscriber::registry().with(lines::lines(json, default_filter));
         let registry = registry.with(tracer.as_ref().map(spans));
         registry.try_init().context("starting log lines")?;
         if tracer.is_some() {
-            sampling::start(sampler);
+            sampling::start(sampling);
         }
         instruments::observe_process();
         Ok(Self { tracer, meter })
@@ -90,7 +90,7 @@ impl Telemetry {
 /// Returns the metrics of this process as Prometheus text.
 ///
 /// # Errors
-/// If two metrics have the same name.
+/// If a metric cannot be written as text.
 pub fn prometheus_text() -> anyhow::Result<String> {
     let families = REGISTRY.get().map(Registry::gather).unwrap_or_default();
     let text = TextEncoder::new().encode_to_string(&families);

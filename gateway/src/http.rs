@@ -27,7 +27,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use event_store::{Trace, Work};
+use event_store::{Handling, Trace};
 use events_schema::TRACEPARENT;
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -96,7 +96,7 @@ async fn around(
     let traceparent = request.headers().get(TRACEPARENT);
     let trace = Trace::of_request(traceparent.and_then(|value| value.to_str().ok()));
     let seen = Seen::of(&request);
-    let (work, trace) = Work::serve(trace, &seen);
+    let (work, trace) = Handling::serve(trace, &seen);
     request.extensions_mut().insert(trace);
     let answer = async {
         let mut response = bounded(next.run(request), trace).await;

@@ -1,4 +1,4 @@
-//! Clients that leave, and messages that are lost: nobody else notices.
+//! Clients that leave, messages that are lost, and servers that are killed: nobody else notices.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},

@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_nats::jetstream;
+use event_store::Monitor;
 use futures_util::future::join_all;
 use local::Local;
 use mongodb::bson::{Document, doc};
@@ -224,7 +225,11 @@ impl World {
         let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(&matches);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(workers::run(config.unwrap(), CancellationToken::new()));
+        runtime.spawn(workers::run(
+            config.unwrap(),
+            Monitor::default(),
+            CancellationToken::new(),
+        ));
         runtime
     }
 }

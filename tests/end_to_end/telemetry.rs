@@ -27,7 +27,7 @@ async fn exporting(collector: &Collector, variables: &[(&str, &str)]) -> Dev {
     Dev::start_with(&["--ephemeral"], &[&exports, variables].concat()).await
 }
 
-fn ada() -> serde_json::Value {
+fn registration_of_ada() -> serde_json::Value {
     input(json!({
         "firstname": "Ada", "lastname": "Lovelace", "email": "ada@example.com",
         "password": PASSWORD,
@@ -54,7 +54,7 @@ fn path(spans: &[Span], name: &str) -> Vec<String> {
 async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
     let collector = Collector::start().await;
     let dev = exporting(&collector, &[]).await;
-    let answer = dev.browser().post(REGISTER, ada()).await;
+    let answer = dev.browser().post(REGISTER, registration_of_ada()).await;
     let id = answer.headers()["x-request-id"]
         .to_str()
         .unwrap()
@@ -134,7 +134,7 @@ async fn a_delivery_that_is_repeated_begins_a_trace_that_links_to_the_first() {
     let dev = exporting(&collector, &[]).await;
     let mailbox = reqwest::Client::new().put(format!("{}/refuse", dev.mail_url));
     mailbox.json(&json!({ "code": 451 })).send().await.unwrap();
-    let answer = dev.browser().post(REGISTER, ada()).await;
+    let answer = dev.browser().post(REGISTER, registration_of_ada()).await;
     let id = answer.headers()["x-request-id"]
         .to_str()
         .unwrap()
@@ -159,11 +159,11 @@ async fn a_delivery_that_is_repeated_begins_a_trace_that_links_to_the_first() {
 async fn metrics_reach_a_collector_also_if_no_request_is_sampled() {
     let collector = Collector::start().await;
     let dev = exporting(&collector, &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
-    dev.browser().post(REGISTER, ada()).await;
+    dev.browser().post(REGISTER, registration_of_ada()).await;
     for metric in [
         "http.server.request.duration",
         "ub.append.duration",
-        "ub.view.bulk",
+        "ub.view.bulk_size",
     ] {
         eventually(metric, || async { collector.metrics().contains(metric) }).await;
     }
@@ -175,7 +175,7 @@ async fn metrics_reach_a_collector_also_if_no_request_is_sampled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_monitor_shows_metrics_for_prometheus() {
     let dev = Dev::start_with(&["--ephemeral"], &[]).await;
-    dev.browser().post(REGISTER, ada()).await;
+    dev.browser().post(REGISTER, registration_of_ada()).await;
     let monitor = |path: &str| format!("{}{path}", dev.monitor_url);
     dev.get(&monitor("/livez")).await;
     dev.get(&monitor("/readyz")).await;

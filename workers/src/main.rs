@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
-use event_store::{MongoOptions, NatsOptions, Telemetry, program};
+use event_store::{MongoOptions, Monitor, NatsOptions, Telemetry, program};
 use events_schema::{AreaName, HostName, Placement};
 use workers::config::Config;
 
@@ -20,7 +20,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Work until told to stop. Any number of copies may run.
+    /// Handling until told to stop. Any number of copies may run.
     Run(Box<Config>),
 
     /// Rebuild views from the log while everything runs.
@@ -84,7 +84,10 @@ async fn main() -> anyhow::Result<()> {
 
 async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(config) => workers::run(*config, program::stop_on_signal()?).await,
+        Command::Run(config) => {
+            let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
+            workers::run(*config, monitor, program::stop_on_signal()?).await
+        }
         Command::RebuildViews {
             nats,
             mongo,

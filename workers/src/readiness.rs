@@ -25,13 +25,13 @@ pub(crate) struct Readiness {
 pub(crate) struct Parts {
     nats: bool,
     mongo: bool,
-    /// The consumer of each loop, with whether it is being read.
+    /// The consumer of each loop, with whether its pull is open.
     loops: BTreeMap<String, bool>,
 }
 
 impl Ready for Parts {
     fn is_ready(&self) -> bool {
-        self.nats && self.mongo && self.loops.values().all(|is_read| *is_read)
+        self.nats && self.mongo && self.loops.values().all(|is_open| *is_open)
     }
 }
 

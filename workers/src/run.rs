@@ -31,12 +31,16 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long the last messages may take to reach the server.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Runs the configured loops until `shutdown`, then finishes the work in progress.
+/// Runs the configured loops until `shutdown`, then finishes the work in progress. `monitor`
+/// answers supervisors meanwhile.
 ///
 /// # Errors
 /// If a server cannot be reached or has weaker settings than needed, or if a loop ends by itself.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
+pub async fn run(
+    config: Config,
+    monitor: Monitor,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let client = event_store::connect(&config.nats, Role::Workers).await?;
     let placements = Placements::connect(&config.mongo).await?;
     streams::ensure_streams(&jetstream::new(client.clone()), config.replicas).await?;
@@ -71,21 +75,30 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
-    let overdue = async {
-        shutdown.cancelled().await;
-        sleep(DRAIN).await;
-    };
-    tokio::select! {
-        ended = all_ended(&mut running, &shutdown) => ended?,
-        () = overdue => {
-            tracing::warn!("work is left after {DRAIN:?}; other workers will do it");
-        }
-    }
+    drain(&mut running, &shutdown).await?;
     keep.abort();
     // The last acknowledgements must reach the server. While it is away, a flush would wait for
     // ever.
     if timeout(FLUSH, client.flush()).await.is_err() {
         tracing::warn!("NATS is away; returned messages are redelivered after their ack wait");
+    }
+    Ok(())
+}
+
+/// Returns when all loops have ended: after `shutdown`, and at most the time to drain later.
+async fn drain(
+    running: &mut JoinSet<anyhow::Result<()>>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let overdue = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        ended = all_ended(running, shutdown) => ended?,
+        () = overdue => {
+            tracing::warn!("work is left after {DRAIN:?}; other workers will do it");
+        }
     }
     Ok(())
 }
@@ -117,8 +130,8 @@ impl Start<'_> {
         self.config.loops.contains(&kind)
     }
 
-    /// Returns what the loop of a consumer gets. The process is not ready before it is read.
-    fn shared(&self, consumer: Consumer) -> Shared {
+    /// Returns what a loop gets. The process is not ready until the loop's consumer has an open pull.
+    fn expect(&self, consumer: Consumer) -> Shared {
         self.shared.pulls.closed(&consumer.name);
         self.shared.clone()
     }
@@ -127,7 +140,7 @@ impl Start<'_> {
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
-            let shared = self.shared(Consumer::commands(A::Area::NAME));
+            let shared = self.expect(Consumer::commands(A::Area::NAME));
             let commits = self.commits.clone();
             self.running
                 .spawn(loops::command::run::<A>(shared, commits));
@@ -136,7 +149,7 @@ impl Visitor for Start<'_> {
 
     fn view<V: View>(&mut self) {
         if self.runs(Loop::Views) {
-            let shared = self.shared(Consumer::views(V::NAME, V::Area::NAME));
+            let shared = self.expect(Consumer::views(V::NAME, V::Area::NAME));
             let (placements, confirmations) = (self.placements.clone(), self.confirmations.clone());
             let run = loops::view::run::<V>(shared, placements, confirmations);
             self.running.spawn(run);
@@ -145,7 +158,7 @@ impl Visitor for Start<'_> {
 
     fn reaction<R: Reaction>(&mut self) {
         if self.runs(Loop::Reactions) {
-            let shared = self.shared(Consumer::reactions(R::NAME, R::Source::NAME));
+            let shared = self.expect(Consumer::reactions(R::NAME, R::Source::NAME));
             let sender = self.sender.clone();
             self.running
                 .spawn(loops::reaction::run::<R>(shared, sender));
@@ -154,7 +167,7 @@ impl Visitor for Start<'_> {
 
     fn effect<E: Effect>(&mut self) {
         if self.runs(Loop::Effects) {
-            let shared = self.shared(Consumer::effects(E::NAME, AreaOf::<E>::NAME, 1));
+            let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME, 1));
             let effect = E::new(self.config);
             let sender = self.sender.clone();
             let run = async move { loops::effect::run(effect?, shared, sender).await };

@@ -100,7 +100,7 @@ impl Local {
         let mut parts = JoinSet::new();
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
         parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
-        parts.spawn(workers::run(workers, shutdown.clone()));
+        parts.spawn(workers::run(workers, Monitor::default(), shutdown.clone()));
         parts.spawn(gateway::run_with_pages(
             gateway.clone(),
             listener,

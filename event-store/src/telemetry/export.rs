@@ -22,6 +22,9 @@ const MAX_SERIES: usize = 200;
 /// Variables that name a collector for one kind of data, or for both.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// The version of this program, for collectors.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A kind of data that a collector takes.
 #[derive(Clone, Copy)]
 enum Signal {
@@ -54,7 +57,7 @@ impl Signal {
         match protocol.as_deref() {
             None | Some("grpc") => Ok(Some(endpoint)),
             Some(other) => bail!(
-                "OTEL_EXPORTER_OTLP_PROTOCOL is {other}; only grpc is supported, usually on port 4317"
+                "the OTLP protocol for {name} is {other}; only grpc is supported, usually on port 4317"
             ),
         }
     }
@@ -83,7 +86,11 @@ pub(super) fn resource(service: &'static str) -> Resource {
     }
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Returns the TLS of connections to `https://` collectors, with the public root certificates.
+fn tls(endpoint: &str) -> Option<ClientTlsConfig> {
+    let is_https = endpoint.starts_with("https://");
+    is_https.then(|| ClientTlsConfig::new().with_enabled_roots())
+}
 
 /// Returns what exports spans, if a collector is named.
 ///
@@ -94,8 +101,8 @@ pub(super) fn tracer(resource: Resource) -> anyhow::Result<Option<SdkTracerProvi
         return Ok(None);
     };
     let mut exporter = SpanExporter::builder().with_tonic();
-    if endpoint.starts_with("https://") {
-        exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    if let Some(tls) = tls(&endpoint) {
+        exporter = exporter.with_tls_config(tls);
     }
     let exporter = exporter
         .build()
@@ -131,8 +138,8 @@ pub(super) fn meter(resource: Resource, registry: &Registry) -> anyhow::Result<S
         .with_reader(reader);
     if let Some(endpoint) = Signal::Metrics.endpoint()? {
         let mut exporter = MetricExporter::builder().with_tonic();
-        if endpoint.starts_with("https://") {
-            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+        if let Some(tls) = tls(&endpoint) {
+            exporter = exporter.with_tls_config(tls);
         }
         let exporter = exporter.build();
         let exporter = exporter.with_context(|| format!("exporting metrics to {endpoint}"))?;

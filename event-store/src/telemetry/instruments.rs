@@ -94,8 +94,9 @@ pub(super) fn observe_process() {
 
 /// Reads the resident memory; `None` where there is no `/proc`.
 fn resident_bytes() -> Option<u64> {
-    const PAGE: u64 = 4_096;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
-    Some(resident * PAGE)
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let resident = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = resident.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1_024)
 }

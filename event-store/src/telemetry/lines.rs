@@ -20,14 +20,14 @@ tokio::task_local! {
     pub(super) static TRACE: Trace;
 }
 
-/// Returns the layer that writes lines to standard error, as text or as JSON. `RUST_LOG` replaces
-/// `shown`, which says what is logged.
-pub(super) fn lines<S>(json: bool, shown: &str) -> Box<dyn Layer<S> + Send + Sync>
+/// Returns the layer that writes lines to standard error, as text or as JSON. `default_filter`
+/// says what is logged, unless `RUST_LOG` does.
+pub(super) fn lines<S>(json: bool, default_filter: &str) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let filter = EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(shown));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default_filter));
     let filter = filter.and(filter_fn(shows_no_password));
     let lines = Formatted::default().with_writer(std::io::stderr);
     if json {
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Returns what a line within a trace and one outside look like.
+    /// Returns two lines as they are written: one within a trace, one outside.
     fn written<F>(
         fields: F,
         format: impl FormatEvent<Registry, F> + Send + Sync + 'static,

@@ -15,21 +15,29 @@ use crate::Trace;
 const NAME: &str = "OTEL_TRACES_SAMPLER";
 const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-static SAMPLER: OnceLock<Sampler> = OnceLock::new();
+static SAMPLER: OnceLock<Sampling> = OnceLock::new();
+
+/// How requests are sampled.
+#[derive(Debug)]
+pub(super) struct Sampling {
+    sampler: Sampler,
+    /// Whether what the client sends counts.
+    is_parent_based: bool,
+}
 
 /// Reads the sampler from the standard variables. By default a request is sampled, unless its
 /// client says otherwise.
 ///
 /// # Errors
 /// If the variables are malformed.
-pub(super) fn sampler() -> anyhow::Result<Sampler> {
+pub(super) fn sampling() -> anyhow::Result<Sampling> {
     parse(
         env::var(NAME).ok().as_deref(),
         env::var(ARGUMENT).ok().as_deref(),
     )
 }
 
-fn parse(name: Option<&str>, argument: Option<&str>) -> anyhow::Result<Sampler> {
+fn parse(name: Option<&str>, argument: Option<&str>) -> anyhow::Result<Sampling> {
     let name = name.unwrap_or("parentbased_always_on");
     let (base, is_parent_based) = match name.strip_prefix("parentbased_") {
         Some(base) => (base, true),
@@ -44,10 +52,14 @@ fn parse(name: Option<&str>, argument: Option<&str>) -> anyhow::Result<Sampler> 
              after parentbased_"
         ),
     };
-    Ok(if is_parent_based {
+    let sampler = if is_parent_based {
         Sampler::ParentBased(Box::new(base))
     } else {
         base
+    };
+    Ok(Sampling {
+        sampler,
+        is_parent_based,
     })
 }
 
@@ -63,9 +75,9 @@ fn ratio(argument: Option<&str>) -> anyhow::Result<f64> {
 }
 
 /// Samples requests from now on.
-pub(super) fn start(sampler: Sampler) {
+pub(super) fn start(sampling: Sampling) {
     // A process starts once.
-    _ = SAMPLER.set(sampler);
+    _ = SAMPLER.set(sampling);
 }
 
 impl Trace {
@@ -74,19 +86,26 @@ impl Trace {
     pub fn of_request(traceparent: Option<&str>) -> Self {
         let trace = Self::of(traceparent);
         match SAMPLER.get() {
-            Some(sampler) => trace.sampled(is_sampled(sampler, &trace)),
+            Some(sampling) => trace.sampled(is_sampled(sampling, &trace)),
             None => trace,
         }
     }
 }
 
-fn is_sampled(sampler: &Sampler, trace: &Trace) -> bool {
-    let before = trace.context();
+fn is_sampled(sampling: &Sampling, trace: &Trace) -> bool {
+    let before = if sampling.is_parent_based {
+        trace.context()
+    } else {
+        // A client could choose an id that the ratio samples.
+        Trace::begin().context()
+    };
     let parent = before
         .is_valid()
         .then(|| Context::new().with_remote_span_context(before.clone()));
     let (id, kind) = (before.trace_id(), SpanKind::Server);
-    let result = sampler.should_sample(parent.as_ref(), id, "", &kind, &[], &[]);
+    let result = sampling
+        .sampler
+        .should_sample(parent.as_ref(), id, "", &kind, &[], &[]);
     result.decision == SamplingDecision::RecordAndSample
 }
 
@@ -114,11 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_samples_that_share_of_new_traces() {
-        let sampler = parse(Some("traceidratio"), Some("0.25")).unwrap();
-        let sampled = (0..4_000).filter(|_| is_sampled(&sampler, &Trace::begin()));
-        let sampled = sampled.count();
-        assert!((800..1_200).contains(&sampled), "{sampled}");
+    fn a_ratio_samples_that_share_of_requests_whatever_ids_they_have() {
+        let sampling = parse(Some("traceidratio"), Some("0.25")).unwrap();
+        let chosen = Trace::of(Some(
+            "00-00000000000000000000000000000001-00f067aa0ba902b7-01",
+        ));
+        let begun = Trace::begin();
+        for trace in [chosen, begun] {
+            let sampled = (0..4_000).filter(|_| is_sampled(&sampling, &trace));
+            let sampled = sampled.count();
+            assert!((800..1_200).contains(&sampled), "{sampled}");
+        }
     }
 
     #[test]

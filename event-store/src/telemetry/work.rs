@@ -17,12 +17,12 @@ const FIRST: &str = "first_span";
 /// The handling of one request or message. Its lines in the log have the id of its trace. If the
 /// trace is sampled, it has a span, which ends when this is dropped.
 #[derive(Clone, Debug)]
-pub struct Work {
+pub struct Handling {
     trace: Trace,
     span: Span,
 }
 
-impl Work {
+impl Handling {
     /// Begins to serve a request. Returns the place in the trace from which to go on.
     pub fn serve(trace: Trace, name: impl Display) -> (Self, Trace) {
         Self::begin(trace, name, "server", false)
@@ -74,6 +74,12 @@ impl Work {
             self.span.set_status(Status::error(reason.to_owned()));
         }
     }
+}
+
+/// Runs work that outlives its request, such as a socket. Its lines in the log have the id of the
+/// trace.
+pub async fn in_trace<T>(trace: Trace, work: impl Future<Output = T>) -> T {
+    TRACE.scope(trace, work).await
 }
 
 /// Whether this is the first span of a sampled request or message.

@@ -8,7 +8,7 @@ use async_nats::{
     Client,
     jetstream::{self, ContextBuilder},
 };
-use event_store::{CommandSender, NoOutcome, Trace};
+use event_store::{CommandSender, NoOutcome, Trace, telemetry};
 use events_schema::{
     Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TenantId, TenantKey, View,
 };
@@ -129,13 +129,13 @@ impl Commands {
     /// Sends a command without waiting for its outcome. A failure is logged.
     pub(crate) fn send_in_background<A: Area>(&self, sender: Sender, request: CommandRequest<A>) {
         let (commands, deadline) = (self.clone(), self.deadline());
-        tokio::spawn(async move {
-            let (trace_id, id) = (sender.trace, request.id);
+        let (trace, id) = (sender.trace, request.id);
+        tokio::spawn(telemetry::in_trace(trace, async move {
             if let Err(error) = commands.decide(&sender, request, deadline).await {
                 let (area, error) = (A::NAME, format!("{error:?}"));
-                tracing::warn!(%trace_id, %area, command = %id, error, "a command was not decided");
+                tracing::warn!(%area, command = %id, error, "a command was not decided");
             }
-        });
+        }));
     }
 
     /// Whether there is a connection to NATS.

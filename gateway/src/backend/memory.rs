@@ -134,7 +134,7 @@ impl Memory {
         telemetry::observed_gauge(
             "ub.memory.usage",
             "By",
-            "What the documents take that the gateway keeps.",
+            "Bytes of the documents in the gateway's memory.",
             move || {
                 memory
                     .upgrade()

@@ -31,11 +31,11 @@ pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| PROJECTS.check_indexes()];
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum ProjectStatus {
-    /// Work is under way.
+    /// Handling is under way.
     Active,
-    /// Work is paused.
+    /// Handling is paused.
     OnHold,
-    /// Work is done.
+    /// Handling is done.
     Completed,
     /// The project is kept for reference only.
     Archived,

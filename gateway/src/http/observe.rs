@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use event_store::{
-    Work,
+    Handling,
     telemetry::{self, KeyValue},
 };
 use events_schema::AccountId;
@@ -35,7 +35,7 @@ pub(crate) struct Seen {
     route: String,
 }
 
-/// The name of the span.
+/// Shows the name of the request's span: its method and route.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.method_name())?;
@@ -58,11 +58,11 @@ impl Seen {
     }
 
     /// Records the answer.
-    pub(crate) fn answered(&self, response: &mut Response, work: &Work) {
+    pub(crate) fn answered(&self, response: &mut Response, work: &Handling) {
         let logged = response.extensions_mut().remove().unwrap_or_default();
         let status = response.status().as_u16();
         self.log(status, &logged);
-        self.count(status);
+        self.measure(status);
         if work.is_exported() {
             self.describe(status, logged, work);
         }
@@ -80,7 +80,7 @@ impl Seen {
         }
     }
 
-    fn count(&self, status: u16) {
+    fn measure(&self, status: u16) {
         let labels = [
             KeyValue::new("http.request.method", self.method_name()),
             KeyValue::new("http.response.status_code", i64::from(status)),
@@ -89,7 +89,7 @@ impl Seen {
         DURATION.record(self.at.elapsed().as_secs_f64(), &labels);
     }
 
-    fn describe(&self, status: u16, logged: Logged, work: &Work) {
+    fn describe(&self, status: u16, logged: Logged, work: &Handling) {
         work.set("http.request.method", self.method_name());
         work.set("http.response.status_code", i64::from(status));
         work.set("http.route", self.route.clone());

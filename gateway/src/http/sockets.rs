@@ -30,7 +30,7 @@ use axum::{
     },
     response::Response,
 };
-use event_store::Trace;
+use event_store::{Trace, telemetry};
 use futures_util::{
     SinkExt, Stream, StreamExt, future,
     stream::{self, BoxStream, SplitSink},
@@ -110,7 +110,8 @@ pub(super) async fn open(
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE);
     upgrade.on_upgrade(async move |socket| {
-        converse(socket, subscriptions, closing).await;
+        let conversation = converse(socket, subscriptions, closing);
+        telemetry::in_trace(trace, conversation).await;
         drop(permit);
     })
 }

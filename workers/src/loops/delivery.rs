@@ -5,7 +5,7 @@
 //!
 //! | Result | Meaning | The message is |
 //! |---|---|---|
-//! | `Ok(Handled::Done)` | done now or before | acknowledged, and the acknowledgement confirmed |
+//! | `Ok(Handled::Done)` | done now or before | acknowledged |
 //! | `Ok(Handled::Dead(reason))` | no retry can help | copied to DEAD, then terminated |
 //! | `Err(_)`, or a panic | try again | redelivered later; after the last attempt as above |
 
@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{self, AckKind, Context, Message, consumer::pull};
 use event_store::{
-    Trace, Work,
+    Handling, Trace,
     telemetry::{self, KeyValue},
 };
 use events_schema::subject;
@@ -72,7 +72,7 @@ pub struct Received {
     pub message: Message,
     /// Where to go on in the trace of the message.
     pub trace: Trace,
-    work: Work,
+    work: Handling,
     at: Instant,
 }
 
@@ -80,7 +80,7 @@ impl Received {
     fn new(consumer: &Consumer, message: Message) -> Self {
         let trace = Trace::of_message(message.headers.as_ref());
         let name = format_args!("process {}", consumer.name);
-        let (work, trace) = Work::process(trace, name, is_repeated(&message));
+        let (work, trace) = Handling::process(trace, name, is_repeated(&message));
         let received = Self {
             message,
             trace,

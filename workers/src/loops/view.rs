@@ -30,7 +30,7 @@ use crate::{
 
 static BULK_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
     telemetry::sizes(
-        "ub.view.bulk",
+        "ub.view.bulk_size",
         "Commits that are written to a view together.",
     )
 });

@@ -17,11 +17,11 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
-    /// Rebuilds the view from the log, with documents of up to `max_held` bytes in memory; returns
+    /// Rebuilds the view from the log, with documents of up to `max_held_bytes` bytes in memory; returns
     /// the number of commits read.
     fn rebuild<'a>(
         &'a self,
-        max_held: usize,
+        max_held_bytes: usize,
         progress: Progress<'a>,
     ) -> BoxFuture<'a, anyhow::Result<u64>>;
 
@@ -83,10 +83,10 @@ impl<V: View> AnyView for Views<V> {
 
     fn rebuild<'a>(
         &'a self,
-        max_held: usize,
+        max_held_bytes: usize,
         progress: Progress<'a>,
     ) -> BoxFuture<'a, anyhow::Result<u64>> {
-        Box::pin(self.rebuild(max_held, progress))
+        Box::pin(self.rebuild(max_held_bytes, progress))
     }
 
     fn fill<'a>(

@@ -24,13 +24,13 @@ pub async fn rebuild_views(
 ) -> anyhow::Result<()> {
     let client = event_store::connect(nats, Role::Workers).await?;
     let placements = Placements::connect(mongo).await?;
-    let max_held = usize::try_from(memory_mib)? * 1024 * 1024;
+    let max_held_bytes = usize::try_from(memory_mib)? * 1024 * 1024;
     // Tenants first: their view has the placements of all others.
     let (tenants, others): (Vec<AreaName>, Vec<AreaName>) =
         areas.iter().partition(|area| **area == AreaName::Tenant);
     for view in any_view::of(tenants.into_iter().chain(others), &client, &placements) {
         let of_view = |read, next| progress(view.name(), read, next);
-        view.rebuild(max_held, &of_view).await?;
+        view.rebuild(max_held_bytes, &of_view).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -23,7 +23,6 @@ use crate::{
     placements::Placements,
     views::{
         confirmations::{Before, Confirmations},
-        indexes::indexes,
         recent::Recent,
     },
 };
@@ -41,8 +40,6 @@ const SERVER_TIMEOUT_MS: i32 = 3_000;
 const MAX_RACES: usize = 5;
 /// The pause between these repetitions.
 const RACE_PAUSE: Duration = Duration::from_millis(10);
-/// Commands that create indexes at once. MongoDB uses one core for each, and runs three.
-const INDEX_BUILDS: usize = 3;
 /// MongoDB's code for a duplicate key: another worker has inserted the document.
 pub(super) const DUPLICATE_KEY: i32 = 11000;
 
@@ -102,7 +99,7 @@ pub struct Views<V: View> {
     /// What was written last, at the place that is read.
     recent: Recent<V>,
     /// The locations where the indexes are known to exist.
-    indexed: Mutex<HashSet<Location>>,
+    pub(super) indexed: Mutex<HashSet<Location>>,
     view: PhantomData<V>,
 }
 
@@ -249,8 +246,7 @@ impl<V: View> Views<V> {
             let to_read = commits.keys().filter(|key| !known.contains_key(key));
             let ids = to_read.map(|(_, id)| id.to_string()).collect();
             known.extend(self.stored(&database, ids).await?);
-            let stored = known;
-            let planned = self.planned(stored, commits).await?;
+            let planned = self.planned(known, commits).await?;
             if self.write(&database, &planned).await? {
                 return Ok(planned.into_iter().map(|plan| plan.document).collect());
             }
@@ -417,37 +413,6 @@ impl<V: View> Views<V> {
             bail!("the write is not durable: {error}");
         }
         Ok(usize::try_from(answer.get_i32("n")?)? == expected)
-    }
-
-    /// Returns the database at a location. The collection's indexes exist before anything is
-    /// written there.
-    pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
-        let database = self.placements.database(location)?;
-        if !self.indexed().contains(location) {
-            self.create_indexes(&database).await?;
-            self.indexed().insert(location.clone());
-        }
-        Ok(database)
-    }
-
-    async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
-        let indexes = indexes::<V>();
-        let groups = indexes.chunks(indexes.len().div_ceil(INDEX_BUILDS).max(1));
-        let created = groups.map(async |indexes| {
-            let (name, indexes) = (self.collection.clone(), indexes.to_vec());
-            let created = database.run("create_indexes", |database| async move {
-                let documents = database.collection::<Document<V>>(&name);
-                documents.create_indexes(indexes).await
-            });
-            created.await
-        });
-        let created = try_join_all(created).await;
-        created.with_context(|| format!("creating the indexes of {}", self.collection))?;
-        Ok(())
-    }
-
-    fn indexed(&self) -> std::sync::MutexGuard<'_, HashSet<Location>> {
-        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

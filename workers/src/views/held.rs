@@ -6,7 +6,7 @@ use events_schema::{Document, View};
 
 use crate::views::Key;
 
-/// Documents that are still folded.
+/// Documents that may get further commits.
 pub(super) struct Held<V: View> {
     documents: HashMap<Key<V>, Entry<V>>,
     /// The sum of the bytes of all entries.
@@ -39,7 +39,7 @@ impl<V: View> Held<V> {
         self.bytes
     }
 
-    /// Counts the changes that follow as later than those before.
+    /// Begins a batch. Documents that are put from now on count as changed later than all others.
     pub(super) fn begin_batch(&mut self) {
         self.batch += 1;
     }
@@ -51,7 +51,7 @@ impl<V: View> Held<V> {
         Some((entry.document, entry.bytes))
     }
 
-    /// Puts a document in that was changed now, and is not in.
+    /// Adds a document that this batch has changed. It must not be held already.
     pub(super) fn put(&mut self, key: Key<V>, document: Document<V>, bytes: usize) {
         self.bytes += bytes;
         let entry = Entry {

@@ -1,14 +1,60 @@
 //! The indexes of a view's collection.
 
-use events_schema::{Index, View};
+use std::{
+    collections::HashSet,
+    sync::{MutexGuard, PoisonError},
+};
+
+use anyhow::Context as _;
+use event_store::{Database, Location};
+use events_schema::{Document, Index, View};
+use futures_util::future::try_join_all;
 use mongodb::{
     IndexModel,
     bson::{self, doc},
     options::IndexOptions,
 };
 
+use crate::views::Views;
+
+/// Commands that create indexes at once. MongoDB uses one core for each, and runs three.
+const INDEX_BUILDS: usize = 3;
+
+impl<V: View> Views<V> {
+    /// Returns the database at a location. The collection's indexes exist before anything is
+    /// written there.
+    pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
+        let database = self.placements.database(location)?;
+        if !self.indexed().contains(location) {
+            self.create_indexes(&database).await?;
+            self.indexed().insert(location.clone());
+        }
+        Ok(database)
+    }
+
+    async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
+        let indexes = indexes::<V>();
+        let groups = indexes.chunks(indexes.len().div_ceil(INDEX_BUILDS).max(1));
+        let created = groups.map(async |indexes| {
+            let (name, indexes) = (self.collection.clone(), indexes.to_vec());
+            let created = database.run("create_indexes", |database| async move {
+                let documents = database.collection::<Document<V>>(&name);
+                documents.create_indexes(indexes).await
+            });
+            created.await
+        });
+        let created = try_join_all(created).await;
+        created.with_context(|| format!("creating the indexes of {}", self.collection))?;
+        Ok(())
+    }
+
+    fn indexed(&self) -> MutexGuard<'_, HashSet<Location>> {
+        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Returns the indexes that a view's collection needs.
-pub(super) fn indexes<V: View>() -> Vec<IndexModel> {
+fn indexes<V: View>() -> Vec<IndexModel> {
     // A move reads all documents of a tenant; everybody else reads only those that show something.
     let all = index(&Index::on(&[]), None);
     let shown = doc! { "view": { "$type": "object" } };

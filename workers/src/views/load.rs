@@ -59,7 +59,7 @@ impl<V: View> Views<V> {
     /// If a server does not answer.
     pub(super) async fn load(
         &self,
-        max_held: usize,
+        max_held_bytes: usize,
         progress: Progress<'_>,
     ) -> anyhow::Result<Pass> {
         let filter = subject::events_of(V::Area::NAME);
@@ -76,7 +76,7 @@ impl<V: View> Views<V> {
             pass.next = batch.next.unwrap_or(pass.next);
             let is_last = batch.is_last;
             self.hold(&mut held, batch).await?;
-            while held.bytes() > max_held {
+            while held.bytes() > max_held_bytes {
                 self.insert(held.take_oldest()).await?;
             }
             if is_last {
@@ -89,8 +89,8 @@ impl<V: View> Views<V> {
         }
     }
 
-    /// Applies commits to the documents in memory, and those of documents that were inserted
-    /// before, to the collection.
+    /// Applies commits to the documents in memory. Commits of documents that were inserted before
+    /// are applied to the collection.
     async fn hold(&self, held: &mut Held<V>, batch: Batch<V>) -> anyhow::Result<()> {
         let commit_bytes = batch.bytes / usize::try_from(batch.read.max(1))?;
         let mut of_inserted = Commits::<V>::new();
@@ -226,7 +226,8 @@ fn decode<V: View>(page: &Page) -> Batch<V> {
     }
 }
 
-/// A new primary may miss what a majority has not stored.
+/// Returns the write concern of a rebuild: a majority, in its journal. A new primary may miss other
+/// writes.
 fn durable() -> WriteConcern {
     let durable = WriteConcern::builder().w(Acknowledgment::Majority);
     durable.journal(true).build()

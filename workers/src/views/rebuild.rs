@@ -20,17 +20,21 @@ const MAX_CATCH_UPS: usize = 5;
 const CATCH_UP_PAUSE: Duration = Duration::from_secs(1);
 
 impl<V: View> Views<V> {
-    /// Builds the view beside the present one, which it replaces when it is complete. Holds documents
-    /// of up to `max_held` bytes in memory, measured by their commits. Returns the number of commits
-    /// read. Readers see the old documents, then the new ones.
+    /// Builds the view beside the present one, which it replaces when it is complete. Holds
+    /// documents of up to `max_held_bytes` in memory, measured by their commits. Returns the number
+    /// of commits read. Readers see the old documents, then the new ones.
     ///
     /// # Errors
     /// If a server does not answer.
-    pub async fn rebuild(&self, max_held: usize, progress: Progress<'_>) -> anyhow::Result<u64> {
+    pub async fn rebuild(
+        &self,
+        max_held_bytes: usize,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<u64> {
         // A name of its own, so that two rebuilds at once do not mix.
         let collection = format!("{}.rebuilding.{}", V::NAME, random_id()?);
         let beside = self.beside(collection);
-        let built = beside.build(max_held, progress).await;
+        let built = beside.build(max_held_bytes, progress).await;
         if built.is_err() {
             beside.drop_unfinished().await?;
         }
@@ -40,10 +44,10 @@ impl<V: View> Views<V> {
         Ok(built.read + missed.read)
     }
 
-    /// Fills this empty collection from the log, until there is nothing new, and renames it over the
-    /// present one.
-    async fn build(&self, max_held: usize, progress: Progress<'_>) -> anyhow::Result<Pass> {
-        let mut built = self.load(max_held, progress).await?;
+    /// Fills this empty collection from the log, until there is nothing new, and renames it over
+    /// the present one.
+    async fn build(&self, max_held_bytes: usize, progress: Progress<'_>) -> anyhow::Result<Pass> {
+        let mut built = self.load(max_held_bytes, progress).await?;
         loop {
             let more = self.catch_up(built.next, progress).await?;
             built.next = more.next;

@@ -30,7 +30,9 @@ async fn a_worker_is_ready_while_its_servers_answer_and_its_messages_arrive() {
     let [_worker] = world.workers(&monitored).await;
 
     eventually("readiness", || async {
-        ask(port, "/readyz").await.is_some_and(|it| it.0 == 200)
+        ask(port, "/readyz")
+            .await
+            .is_some_and(|(status, _)| status == 200)
     })
     .await;
     let (_, parts) = ask(port, "/readyz").await.unwrap();
@@ -56,7 +58,9 @@ async fn a_worker_is_ready_while_its_servers_answer_and_its_messages_arrive() {
     assert_eq!(ask(port, "/livez").await.unwrap().0, 200);
     world.servers.nats.restart().await.unwrap();
     eventually("readiness after the restart", || async {
-        ask(port, "/readyz").await.is_some_and(|it| it.0 == 200)
+        ask(port, "/readyz")
+            .await
+            .is_some_and(|(status, _)| status == 200)
     })
     .await;
 }

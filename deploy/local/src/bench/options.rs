@@ -19,11 +19,12 @@ const MAX_CONCURRENCY: u64 = 512;
 ///
 /// Starts a backend of its own with empty servers, signs up a person, makes tenants and projects,
 /// and does each work at each concurrency: first as fast as answers come, then at 70 % of that
-/// rate. `feed`, `rebuild`, `start` and `growth` measure the backend in other ways. docs/benchmarks.md explains the columns. Needs a release build for figures that mean
-/// something. Exits with an error if any answer was wrong.
+/// rate. `feed`, `rebuild`, `start` and `growth` measure the backend in other ways.
+/// docs/benchmarks.md explains the columns. Needs a release build for figures that mean something.
+/// Exits with an error if any answer was wrong.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// What clients do, separated by commas. All of it by default.
+    /// Works to measure, separated by commas. All of them by default.
     #[arg(long, value_delimiter = ',', value_enum, hide_default_value = true)]
     #[arg(default_values_t = Chosen::value_variants().to_vec())]
     work: Vec<Chosen>,
@@ -49,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100_000)]
     #[arg(value_parser = value_parser!(u64).range(1_000..=10_000_000))]
     events: u64,
-    /// Idle listeners of `feed`, and the most that hear of changes, 1 to 16000.
+    /// Listeners of `feed`: as many are idle, and at most as many hear of changes. 1 to 16000.
     #[arg(long, default_value_t = 5_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=listeners::MOST))]
     listeners: u64,

@@ -42,7 +42,7 @@ pub(crate) async fn workers(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     ready("workers")?;
-    workers::run(config, cancelled_by(stop)).await
+    workers::run(config, Monitor::default(), cancelled_by(stop)).await
 }
 
 /// Rebuilds views, and then waits for `stop`, so that what it has used can be read.
