@@ -15,14 +15,18 @@ use tokio::time::timeout;
 
 use crate::{Page, Stored, random_id};
 
-/// Messages that are requested at once. They stay below what the server buffers for a connection.
+/// Messages that are requested at once, and their bytes. The server buffers 32 MB for a connection.
 const REQUESTED: usize = 5_000;
+const REQUESTED_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a page, so that pages that are read ahead take little memory.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// How long one request lasts.
 const REQUEST_EXPIRES: Duration = Duration::from_secs(30);
 /// How long the next message may take. The reader may pause meanwhile, but not the server.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server forgets the consumer when nobody has read for this long.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// The server forgets the consumer when nobody has read for this long: longer than the reader may
+/// be busy with a page.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// A part of the log that is being read.
 pub struct Replay {
@@ -52,7 +56,10 @@ impl Replay {
         let created = context.create_consumer_on_stream(config, EVENTS).await;
         let consumer: PullConsumer = created.context("beginning to read the log")?;
         let pending = consumer.cached_info().num_pending;
-        let messages = consumer.stream().max_messages_per_batch(REQUESTED);
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(REQUESTED)
+            .max_bytes_per_batch(REQUESTED_BYTES);
         let messages = messages.expires(REQUEST_EXPIRES).messages().await?;
         Ok(Self {
             messages,
@@ -61,7 +68,7 @@ impl Replay {
         })
     }
 
-    /// Reads the next messages, up to `limit`.
+    /// Reads the next messages, up to `limit`, and not many more bytes than 8 MiB.
     ///
     /// # Errors
     /// If the server does not send them, or the connection was lost meanwhile.
@@ -70,7 +77,8 @@ impl Replay {
             messages: Vec::new(),
             pending: self.pending,
         };
-        while page.pending > 0 && page.messages.len() < limit {
+        let mut bytes = 0;
+        while page.pending > 0 && page.messages.len() < limit && bytes < PAGE_BYTES {
             let message = timeout(MESSAGE_TIMEOUT, self.messages.next()).await;
             let message = message.context("the log does not answer")?;
             let message = message.context("reading the log has ended")??;
@@ -80,6 +88,7 @@ impl Replay {
             let is_next = info.consumer_sequence == self.read;
             ensure!(is_next, "messages of the log were lost while it was read");
             page.pending = info.pending;
+            bytes += message.payload.len();
             page.messages.push(Stored {
                 sequence: info.stream_sequence,
                 subject: message.subject.to_string(),

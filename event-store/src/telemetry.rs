@@ -10,12 +10,13 @@ mod lines;
 mod sampling;
 mod work;
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, thread, time::Duration};
 
 use anyhow::Context as _;
 use opentelemetry::global;
 use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use prometheus::{Registry, TextEncoder};
+use tokio::{sync::oneshot, time::timeout};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
     Layer,
@@ -34,6 +35,9 @@ pub use work::{Handling, in_trace};
 
 /// The name of this product among the libraries that a collector hears of.
 const SCOPE: &str = "ultimate-backend";
+
+/// How long the last export may take. Supervisors kill a program that stops too slowly.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 /// The metrics of this process, for Prometheus.
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -72,17 +76,16 @@ impl Telemetry {
         Ok(Self { tracer, meter })
     }
 
-    /// Sends what was not sent yet. A collector that does not answer may delay this by some
-    /// seconds.
+    /// Sends what was not sent yet. A collector that does not answer delays this by two seconds.
     pub async fn stop(self) {
-        let stopped = tokio::task::spawn_blocking(move || {
+        let (stopped, all_stopped) = oneshot::channel();
+        // A thread of its own: the runtime would wait for one that it owns, however long that takes.
+        thread::spawn(move || {
             let traced = self.tracer.map_or(Ok(()), |tracer| tracer.shutdown());
-            (traced, self.meter.shutdown())
+            _ = stopped.send(traced.and(self.meter.shutdown()));
         });
-        if let Ok((traced, measured)) = stopped.await {
-            for error in [traced.err(), measured.err()].into_iter().flatten() {
-                tracing::warn!(%error, "the last spans or metrics may be lost");
-            }
+        if !matches!(timeout(LAST_EXPORT, all_stopped).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("the last spans or metrics may be lost; does the collector answer?");
         }
     }
 }

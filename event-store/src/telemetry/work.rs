@@ -11,6 +11,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{Trace, telemetry::lines::TRACE};
 
+/// Characters of a reason that are exported.
+const MAX_REASON: usize = 1_000;
 /// The target of the first span of a sampled request or message in this process.
 const FIRST: &str = "first_span";
 
@@ -18,7 +20,8 @@ const FIRST: &str = "first_span";
 /// trace is sampled, it has a span, which ends when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Handling {
-    trace: Trace,
+    /// The trace of the lines.
+    lines: Trace,
     span: Span,
 }
 
@@ -35,7 +38,7 @@ impl Handling {
     }
 
     fn begin(trace: Trace, name: impl Display, kind: &str, is_repeated: bool) -> (Self, Trace) {
-        let (mut span, mut trace) = (Span::none(), trace);
+        let (mut span, given, mut trace) = (Span::none(), trace, trace);
         if trace.is_sampled() {
             span = debug_span!(
                 target: FIRST, parent: None, "work", otel.name = %name, otel.kind = kind
@@ -49,13 +52,15 @@ impl Handling {
             }
             trace = trace.after(span.context().span().span_context());
         }
-        (Self { trace, span }, trace)
+        // The lines of a repetition have the id of the request, too.
+        let lines = if is_repeated { given } else { trace };
+        (Self { lines, span }, trace)
     }
 
     /// Runs a part of the work within its span.
     pub async fn run<T>(&self, part: impl Future<Output = T>) -> T {
         let part = part.instrument(self.span.clone());
-        TRACE.scope(self.trace, part).await
+        TRACE.scope(self.lines, part).await
     }
 
     /// Whether the work has a span that is exported, so that details are of use.
@@ -71,7 +76,8 @@ impl Handling {
     /// Marks the span as failed.
     pub fn fail(&self, reason: &str) {
         if self.is_exported() {
-            self.span.set_status(Status::error(reason.to_owned()));
+            let reason: String = reason.chars().take(MAX_REASON).collect();
+            self.span.set_status(Status::error(reason));
         }
     }
 }

@@ -14,6 +14,9 @@ use event_store::{
 use events_schema::AccountId;
 use tokio::time::Instant;
 
+/// Characters of a path that are logged and exported.
+const MAX_PATH: usize = 200;
+
 static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time to answer a request.";
     telemetry::seconds("http.server.request.duration", description)
@@ -52,7 +55,7 @@ impl Seen {
         Self {
             at: Instant::now(),
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: request.uri().path().chars().take(MAX_PATH).collect(),
             route: route.map_or_else(String::new, |route| route.as_str().to_owned()),
         }
     }

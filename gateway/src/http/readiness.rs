@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use event_store::{Ready, Trace};
-use events_schema::{AccountId, Actor, Id, Outcome, SessionId, TenantId, session};
+use events_schema::{AccountId, Actor, Id, Outcome, RejectionKind, SessionId, TenantId, session};
 use serde::Serialize;
 use tokio::{
     sync::Mutex,
@@ -112,6 +112,7 @@ impl Readiness {
         };
         let deadline = Instant::now() + PART_TIMEOUT;
         let outcome = self.commands.decide(&sender, request, deadline).await;
-        matches!(outcome, Ok(Outcome::Rejected(_)))
+        // Another rejection, such as that of expired commands, would meet all others, too.
+        matches!(outcome, Ok(Outcome::Rejected(rejection)) if rejection.kind == RejectionKind::NotFound)
     }
 }

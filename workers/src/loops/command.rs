@@ -128,6 +128,8 @@ impl<A: Aggregate> Decider<A> {
         }
         let outcome = self.decide_on(&mut history, command, trace).await;
         match &outcome {
+            // A repetition may be newer.
+            Ok(Outcome::Rejected(rejection)) if *rejection == Stale::Expired.to_rejection() => {}
             Ok(outcome @ (Outcome::Rejected(_) | Outcome::Unchanged { .. })) => {
                 let remembered = (Instant::now(), outcome.clone());
                 self.not_stored().put(command.id, remembered);
@@ -339,8 +341,12 @@ impl Reject for Stale {
 /// Returns why a command is too late, whatever it asks for.
 fn stale<A: events_schema::Area>(command: &Command<A>, revision: u64) -> Option<Stale> {
     // Commands of the system follow from the log, and a replay sends them again.
-    let age_ms = Time::from(SystemTime::now()).0 - command.time.0;
-    if command.actor != Actor::System && age_ms > EXPIRES_AFTER_MS {
+    let age_ms = Time::from(SystemTime::now())
+        .0
+        .saturating_sub(command.time.0);
+    // A time in the future would let the command live longer.
+    if command.actor != Actor::System && age_ms.saturating_abs() > EXPIRES_AFTER_MS {
+        tracing::warn!(age_ms, command = %command.id, "a command has expired; do the clocks agree?");
         return Some(Stale::Expired);
     }
     let has_seen = command.expected.is_none_or(|seen| seen == revision);

@@ -154,7 +154,7 @@ impl Source {
                     return None;
                 }
                 Some(Ok(Some(message))) => return Some(message),
-                Some(Ok(None)) => self.pull = None,
+                Some(Ok(None)) => self.return_fetched().await,
                 Some(Err(error)) => {
                     let (consumer, error) = (&self.consumer.name, format!("{error:#}"));
                     tracing::warn!(consumer, error, "the pull broke and is opened again");
@@ -186,8 +186,8 @@ impl Source {
         Ok(next.transpose()?)
     }
 
-    /// Returns messages to the server that were fetched and not begun, so that another worker gets
-    /// them soon.
+    /// Closes the pull. Returns messages to the server that were fetched and not begun, so that a
+    /// worker gets them soon.
     async fn return_fetched(&mut self) {
         let Some(mut pull) = self.pull.take() else {
             return;

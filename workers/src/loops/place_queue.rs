@@ -1,8 +1,8 @@
 //! The commits that wait to be written at one place: a bounded queue.
 //!
-//! A full queue holds up its loop, so that the server keeps the rest. Messages that waited longer
-//! than the ack wait would come again, and a loop far behind would write ever more of them twice.
-//! But a place that does not answer must not hold up the others: its messages are returned.
+//! Messages that waited longer than the ack wait would come again, and a loop far behind would write
+//! ever more of them twice. So a full queue holds up its loop, and the server keeps the rest. But a
+//! slow place must not hold up others: beside them, its messages are returned.
 
 use std::{
     sync::{
@@ -33,8 +33,8 @@ pub(super) struct PlaceQueue<T> {
 
 /// Why something was not queued; it comes back.
 pub(super) enum NotQueued<T> {
-    /// The place does not answer.
-    Stuck(T),
+    /// There is no room.
+    Full(T),
     /// Nobody reads the queue any more.
     Closed(T),
 }
@@ -56,18 +56,19 @@ impl<T> PlaceQueue<T> {
         (Self { sender, is_stuck }, receiver)
     }
 
-    /// Puts something into the queue. Waits while it is full, unless the place is stuck.
+    /// Puts something into the queue. If that is full, waits for room if `may_wait`, unless the
+    /// place is stuck.
     ///
     /// # Errors
-    /// If the place is stuck, or nobody reads the queue any more.
-    pub(super) async fn send(&self, item: T) -> Result<(), NotQueued<T>> {
+    /// If there is no room, or nobody reads the queue any more.
+    pub(super) async fn send(&self, item: T, may_wait: bool) -> Result<(), NotQueued<T>> {
         let item = match self.sender.try_send(item) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(item)) => return Err(NotQueued::Closed(item)),
             Err(TrySendError::Full(item)) => item,
         };
-        if self.is_stuck.load(Ordering::Relaxed) {
-            return Err(NotQueued::Stuck(item));
+        if !may_wait || self.is_stuck.load(Ordering::Relaxed) {
+            return Err(NotQueued::Full(item));
         }
         match timeout(PATIENCE, self.sender.reserve()).await {
             Ok(Ok(place)) => {
@@ -77,9 +78,14 @@ impl<T> PlaceQueue<T> {
             Ok(Err(_)) => Err(NotQueued::Closed(item)),
             Err(_) => {
                 self.is_stuck.store(true, Ordering::Relaxed);
-                Err(NotQueued::Stuck(item))
+                Err(NotQueued::Full(item))
             }
         }
+    }
+
+    /// Whether nobody reads the queue any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Notes that the place has answered.
@@ -96,36 +102,41 @@ mod tests {
     async fn a_full_queue_waits_until_the_place_is_stuck() {
         let (queue, mut waiting) = PlaceQueue::new();
         for item in 0..CAPACITY {
-            assert!(queue.send(item).await.is_ok());
+            assert!(queue.send(item, true).await.is_ok());
         }
         let reader = async {
             tokio::time::sleep(PATIENCE / 2).await;
             waiting.recv().await
         };
-        let (sent, _) = tokio::join!(queue.send(1_000), reader);
+        let (sent, _) = tokio::join!(queue.send(1_000, true), reader);
         assert!(sent.is_ok());
 
         let began = tokio::time::Instant::now();
         assert!(matches!(
-            queue.send(1_001).await,
-            Err(NotQueued::Stuck(1_001))
+            queue.send(1_001, false).await,
+            Err(NotQueued::Full(1_001))
+        ));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(matches!(
+            queue.send(1_001, true).await,
+            Err(NotQueued::Full(1_001))
         ));
         assert_eq!(began.elapsed(), PATIENCE);
         // From now on nothing waits.
         assert!(matches!(
-            queue.send(1_002).await,
-            Err(NotQueued::Stuck(1_002))
+            queue.send(1_002, true).await,
+            Err(NotQueued::Full(1_002))
         ));
         assert_eq!(began.elapsed(), PATIENCE);
         queue.answered();
         assert!(matches!(
-            queue.send(1_003).await,
-            Err(NotQueued::Stuck(1_003))
+            queue.send(1_003, true).await,
+            Err(NotQueued::Full(1_003))
         ));
         assert_eq!(began.elapsed(), 2 * PATIENCE);
         drop(waiting);
         assert!(matches!(
-            queue.send(1_004).await,
+            queue.send(1_004, true).await,
             Err(NotQueued::Closed(1_004))
         ));
     }

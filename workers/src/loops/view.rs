@@ -13,7 +13,7 @@ use async_nats::jetstream::{self, Context};
 use event_store::{Location, telemetry};
 use events_schema::{Area as _, Commit, TenantId, View};
 use futures_util::{StreamExt, future::join_all};
-use tokio::sync::mpsc::Receiver;
+use tokio::{sync::mpsc::Receiver, task::yield_now};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -142,31 +142,38 @@ impl<V: View> ViewLoop<V> {
         join_all(each).await.into_iter().collect()
     }
 
-    /// Puts a commit into the queue of its places. If they do not answer, the server gets it back.
+    /// Puts a commit into the queue of its places. If that has no room, the server gets it back.
     async fn queue(self: &Arc<Self>, places: &Places, mut delivered: Delivered<V>) {
         loop {
-            match self.queue_of(places).send(delivered).await {
+            let (queue, is_only_one) = self.queue_of(places);
+            match queue.send(delivered, is_only_one).await {
                 Ok(()) => return,
                 // Its writer has just finished.
                 Err(NotQueued::Closed(unsent)) => delivered = unsent,
-                Err(NotQueued::Stuck(unsent)) => {
-                    let error = anyhow!("the database of the view does not answer");
+                Err(NotQueued::Full(unsent)) => {
+                    let error = anyhow!("too much waits for this database of the view");
                     return self.settle(&unsent.received, Err(error)).await;
                 }
             }
         }
     }
 
-    /// Returns the queue of places, with somebody who writes its commits.
-    fn queue_of(self: &Arc<Self>, places: &Places) -> PlaceQueue<Delivered<V>> {
+    /// Returns the queue of places, with somebody who writes its commits, and whether no other place
+    /// has a queue.
+    fn queue_of(self: &Arc<Self>, places: &Places) -> (PlaceQueue<Delivered<V>>, bool) {
         let mut queues = self.queues();
+        // Its writer panicked.
+        if queues.get(places).is_some_and(PlaceQueue::is_closed) {
+            queues.remove(places);
+        }
         let queue = queues.entry(places.clone()).or_insert_with(|| {
             let (queue, waiting) = PlaceQueue::new();
             let write = self.clone().write(places.clone(), queue.clone(), waiting);
             self.tasks.spawn(write);
             queue
         });
-        queue.clone()
+        let queue = queue.clone();
+        (queue, queues.len() == 1)
     }
 
     /// Writes the commits of a queue in bulks, until none waits.
@@ -180,15 +187,21 @@ impl<V: View> ViewLoop<V> {
         loop {
             {
                 let mut queues = self.queues();
+                // Those of the table and of this writer. Somebody with another one may be sending.
+                let is_unused = waiting.sender_strong_count() == 2;
                 while bulk.len() < BULK
                     && let Ok(delivered) = waiting.try_recv()
                 {
                     bulk.push(delivered);
                 }
-                if bulk.is_empty() {
+                if bulk.is_empty() && is_unused {
                     queues.remove(&places);
                     return;
                 }
+            }
+            if bulk.is_empty() {
+                yield_now().await;
+                continue;
             }
             if self.apply(&places, std::mem::take(&mut bulk)).await {
                 queue.answered();

@@ -48,6 +48,11 @@ pub type Key<V> = (TenantId, <<V as View>::Area as Area>::Id);
 /// Commits to apply, by document.
 pub type Commits<V> = BTreeMap<Key<V>, Vec<Commit<<V as View>::Area>>>;
 
+/// Documents, by their keys.
+type Documents<V> = HashMap<Key<V>, Document<V>>;
+/// The contents that documents must still have, in the form of MongoDB.
+pub(super) type Contents<V> = HashMap<Key<V>, Bson>;
+
 /// A document as its commits leave it.
 pub(super) struct Plan<V: View> {
     /// The stored revision to write over; `None` if the stored document needs no change.
@@ -238,16 +243,16 @@ impl<V: View> Views<V> {
             Mode::Beside => self.placements.database(location)?,
         };
         for round in 0..MAX_RACES {
-            let mut known = if round == 0 {
-                self.known(location, commits)
+            let (mut known, contents) = if round == 0 {
+                self.known(location, commits)?
             } else {
-                HashMap::new()
+                Default::default()
             };
             let to_read = commits.keys().filter(|key| !known.contains_key(key));
             let ids = to_read.map(|(_, id)| id.to_string()).collect();
             known.extend(self.stored(&database, ids).await?);
             let planned = self.planned(known, commits).await?;
-            if self.write(&database, &planned).await? {
+            if self.write(&database, &planned, &contents).await? {
                 return Ok(planned.into_iter().map(|plan| plan.document).collect());
             }
             sleep(RACE_PAUSE).await;
@@ -256,19 +261,26 @@ impl<V: View> Views<V> {
     }
 
     /// Returns the documents that need no read: those that the first commit creates, and those that
-    /// were written just now. If one of them is stored otherwise, the write fails, and the next
-    /// round reads it.
-    fn known(&self, location: &Location, commits: &Commits<V>) -> HashMap<Key<V>, Document<V>> {
-        let recent = self.recent.before(location, commits).into_iter();
-        let created = commits.iter().filter(|(_, of_document)| {
-            let mut commits = of_document.iter();
-            commits.any(|commit| commit.revision == 1)
-        });
-        let nothing = created.map(|(key, _)| Self::nothing(*key));
-        let known = recent.chain(nothing);
-        known
-            .map(|document| ((document.tenant, document.id), document))
-            .collect()
+    /// were written just now, these also with their contents. If one of them is stored otherwise,
+    /// the write fails, and the next round reads it.
+    fn known(
+        &self,
+        location: &Location,
+        commits: &Commits<V>,
+    ) -> anyhow::Result<(Documents<V>, Contents<V>)> {
+        let (mut known, mut contents) = (HashMap::new(), HashMap::new());
+        for document in self.recent.before(location, commits) {
+            let key = (document.tenant, document.id);
+            let content = bson::serialize_to_bson(&document.view);
+            contents.insert(key, content.context("encoding a document")?);
+            known.insert(key, document);
+        }
+        for (key, of_document) in commits {
+            if of_document.iter().any(|commit| commit.revision == 1) {
+                known.insert(*key, Self::nothing(*key));
+            }
+        }
+        Ok((known, contents))
     }
 
     /// Reads the documents with these ids.
@@ -276,7 +288,7 @@ impl<V: View> Views<V> {
         &self,
         database: &Database,
         ids: Vec<String>,
-    ) -> anyhow::Result<HashMap<Key<V>, Document<V>>> {
+    ) -> anyhow::Result<Documents<V>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -293,7 +305,7 @@ impl<V: View> Views<V> {
     /// Returns each document as its commits leave it, and what to write.
     async fn planned(
         &self,
-        mut stored: HashMap<Key<V>, Document<V>>,
+        mut stored: Documents<V>,
         commits: &Commits<V>,
     ) -> anyhow::Result<Vec<Plan<V>>> {
         let mut planned = Vec::new();
@@ -366,21 +378,27 @@ impl<V: View> Views<V> {
         Ok(document)
     }
 
-    /// Writes all documents whose stored revision is still the expected one; returns whether it has
-    /// written all.
+    /// Writes all documents whose stored revision is still the expected one, and whose stored content
+    /// is the one in `contents`, if it has one. Returns whether it has written all.
     pub(super) async fn write(
         &self,
         database: &Database,
         planned: &[Plan<V>],
+        contents: &Contents<V>,
     ) -> anyhow::Result<bool> {
         let mut updates = Vec::new();
         for Plan { over, document } in planned {
             let Some(expected) = over else { continue };
+            let mut over = doc! {
+                "_id": document.id.to_string(),
+                "revision": i64::try_from(*expected)?,
+            };
+            // A rebuild may have put another content at the same revision.
+            if let Some(content) = contents.get(&(document.tenant, document.id)) {
+                over.insert("view", content);
+            }
             updates.push(doc! {
-                "q": {
-                    "_id": document.id.to_string(),
-                    "revision": i64::try_from(*expected)?,
-                },
+                "q": over,
                 "u": bson::serialize_to_document(document).context("encoding a document")?,
                 "upsert": *expected == 0,
             });

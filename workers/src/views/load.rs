@@ -5,7 +5,11 @@
 //! ones that have not changed for longest are inserted, and their later commits are applied under
 //! the guard, as running workers do.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use event_store::{Location, Page, Replay};
@@ -171,7 +175,7 @@ impl<V: View> Views<V> {
             Plan { over, document }
         });
         let planned: Vec<Plan<V>> = planned.collect();
-        let is_written = self.write(&database, &planned).await?;
+        let is_written = self.write(&database, &planned, &HashMap::new()).await?;
         ensure!(is_written, "somebody else writes the new view");
         Ok(())
     }

@@ -39,15 +39,21 @@ impl<V: View> Views<V> {
             beside.drop_unfinished().await?;
         }
         let built = built?;
-        let missed = self.catch_up_after(built.next, progress).await?;
+        let missed = self.catch_up_after(built.next, progress).await;
         self.announce_rebuilt().await?;
-        Ok(built.read + missed.read)
+        Ok(built.read + missed?.read)
     }
 
     /// Fills this empty collection from the log, until there is nothing new, and renames it over
     /// the present one.
     async fn build(&self, max_held_bytes: usize, progress: Progress<'_>) -> anyhow::Result<Pass> {
         let mut built = self.load(max_held_bytes, progress).await?;
+        let locations = self.locations().await?;
+        for location in &locations {
+            // Where the log has nothing to write, an empty collection replaces the old documents.
+            self.prepared(location).await?;
+        }
+        // The indexes took time, so this comes last.
         loop {
             let more = self.catch_up(built.next, progress).await?;
             built.next = more.next;
@@ -56,10 +62,8 @@ impl<V: View> Views<V> {
                 break;
             }
         }
-        for location in self.locations().await? {
-            // Where the log has nothing to write, an empty collection replaces the old documents.
-            self.prepared(&location).await?;
-            self.rename_at(&location).await?;
+        for location in &locations {
+            self.rename_at(location).await?;
         }
         Ok(built)
     }

@@ -1,8 +1,9 @@
 //! The documents that a worker has written last. So the next commit of an aggregate needs no read.
 //!
 //! A document that is remembered here may no longer be stored: another worker may have changed it,
-//! or MongoDB may have lost it in a crash. So it serves only to write the next revision over it,
-//! where the guard of the write notices that. It never proves that something is stored.
+//! a rebuild may have repaired it, or MongoDB may have lost it in a crash. So it serves only to
+//! write the next revision over it, which fails if revision or content are others. It never proves
+//! that something is stored.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

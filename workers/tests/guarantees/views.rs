@@ -363,6 +363,43 @@ async fn a_second_first_commit_of_an_object_does_not_stop_a_rebuild() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_commit_keeps_what_a_rebuild_has_repaired() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let accounts = world.views.collection::<Document>("account");
+    let change = async |lastname: &str| {
+        let outcome = world
+            .send_to(account, CommandId(id()), &rename(lastname))
+            .await;
+        world.views_up_to_date(AreaName::Account).await;
+        outcome.revision().unwrap()
+    };
+    change("Byron").await;
+    let damage = doc! { "$set": { "view.epoch": 7_i64 } };
+    let damaged = accounts.update_many(doc! {}, damage).await.unwrap();
+    assert_eq!(damaged.modified_count, 1);
+    // The worker folds this one onto the damaged document.
+    change("King").await;
+    let epoch = async || {
+        let stored = accounts.find_one(doc! {}).await.unwrap().unwrap();
+        stored
+            .get_document("view")
+            .unwrap()
+            .get_i64("epoch")
+            .unwrap()
+    };
+    assert_eq!(epoch().await, 7);
+    let rebuild = world
+        .process(&["rebuild-views", "--areas", "account"])
+        .status();
+    assert!(rebuild.await.unwrap().success());
+    assert_eq!(epoch().await, 0);
+    change("Byron").await;
+    assert_eq!(epoch().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_far_behind_get_each_commit_once() {
     let world = World::start().await;
     let _deciding = world.workers::<1>(&["--loops", "commands"]).await;
