@@ -129,6 +129,27 @@ async fn a_request_continues_the_trace_of_its_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_cannot_export_long_texts() {
+    let collector = Collector::start().await;
+    let dev = exporting(&collector, &[]).await;
+    let path = format!("/{}", "a".repeat(20_000));
+    let status = reqwest::get(dev.browser().url(&path))
+        .await
+        .unwrap()
+        .status();
+    assert_eq!(status.as_u16(), 404);
+    let is_unknown = |span: &Span| span.name == "GET";
+    eventually("the span", || async {
+        collector.spans().iter().any(is_unknown)
+    })
+    .await;
+    let spans = collector.spans();
+    let span = spans.iter().find(|span| is_unknown(span)).unwrap();
+    let longest = span.attributes.iter().map(|pair| format!("{pair:?}").len());
+    assert!(longest.max().unwrap() < 500, "{span:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_is_repeated_begins_a_trace_that_links_to_the_first() {
     let collector = Collector::start().await;
     let dev = exporting(&collector, &[]).await;

@@ -94,7 +94,9 @@ impl Local {
         let workers = settings.workers(&servers, options.mail_attempts)?;
         let env_file = servers.dir().join("env");
         private_file::write(&env_file, &settings.for_a_shell(&servers))?;
-        let start_page = start_page::router(&format!("http://{mail_address}"), &shown(&env_file));
+        let (mail_url, monitor_url) = (url(mail_address), monitor_address.map(url));
+        let monitor_url = monitor_url.unwrap_or_default();
+        let start_page = start_page::router(&mail_url, &monitor_url, &shown(&env_file));
 
         let (mailbox, shutdown) = (Mailbox::new(), CancellationToken::new());
         let mut parts = JoinSet::new();
@@ -124,18 +126,17 @@ impl Local {
 
     /// Returns the URL of the gateway, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        url(self.address)
     }
 
     /// Returns the URL of the mailbox page, without a slash at the end.
     pub fn mail_url(&self) -> String {
-        format!("http://{}", self.mail_address)
+        url(self.mail_address)
     }
 
     /// Returns the URL of the monitor, without a slash at the end, if there is one.
     pub fn monitor_url(&self) -> Option<String> {
-        self.monitor_address
-            .map(|address| format!("http://{address}"))
+        self.monitor_address.map(url)
     }
 
     /// Returns the path of the file with settings for operators' commands, as a word for a shell.
@@ -271,4 +272,8 @@ async fn is_ready(address: SocketAddr) -> bool {
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
     private_file::shell_word(path.strip_prefix(current).unwrap_or(path))
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
 }

@@ -32,11 +32,12 @@ const DOCS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Returns the routes of the start page, which links to the mailbox and names `env_file`, and of
-/// the pages about the project.
-pub(crate) fn router(mail_url: &str, env_file: &str) -> Router {
+/// Returns the routes of the start page, which links to the mailbox and the monitor and names
+/// `env_file`, and of the pages about the project.
+pub(crate) fn router(mail_url: &str, monitor_url: &str, env_file: &str) -> Router {
     let page = include_str!("start_page.html")
         .replace("MAILBOX_URL", mail_url)
+        .replace("MONITOR_URL", monitor_url)
         .replace("ENV_FILE", &escaped(env_file));
     let start = get(|| async move { ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)) });
     DOCS.into_iter()

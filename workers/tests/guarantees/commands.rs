@@ -292,4 +292,7 @@ async fn a_command_older_than_a_minute_is_refused_unless_it_was_done_in_time() {
     assert_eq!(refused.revision().unwrap_err().code, "expired");
     let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert!(commits.iter().all(|(_, commit)| commit.command != late));
+    // Its sender repeats it with the same id.
+    let repeated = send_late(&world, 0, account, late, &king).await;
+    assert_eq!(repeated.revision(), Ok(3));
 }
