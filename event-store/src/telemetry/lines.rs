@@ -8,7 +8,7 @@ use tracing_subscriber::{
     filter::{FilterExt as _, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, Layer as Formatted,
-        format::{self, Format, Writer},
+        format::{self, Writer},
     },
     registry::LookupSpan,
 };
@@ -33,11 +33,17 @@ where
     if json {
         let format = format::json().flatten_event(true).with_span_list(false);
         let lines = lines.fmt_fields(format::JsonFields::new());
-        let lines = lines.event_format(Json(format));
+        let lines = lines.event_format(Traced {
+            format,
+            add: as_first_field,
+        });
         lines.with_filter(filter).boxed()
     } else {
         let format = format::format().with_ansi(std::io::stderr().is_terminal());
-        let lines = lines.event_format(Text(format));
+        let lines = lines.event_format(Traced {
+            format,
+            add: at_the_end,
+        });
         lines.with_filter(filter).boxed()
     }
 }
@@ -48,13 +54,18 @@ fn shows_no_password(line: &Metadata<'_>) -> bool {
     !(is_detailed && line.target().starts_with("async_nats"))
 }
 
-/// Lines of text, with the trace at the end.
-struct Text(Format);
+/// Lines in a format, with their trace added.
+struct Traced<F> {
+    format: F,
+    /// Writes a line with its trace.
+    add: fn(&mut Writer<'_>, line: &str, trace: Trace) -> fmt::Result,
+}
 
-impl<S, N> FormatEvent<S, N> for Text
+impl<S, N, F> FormatEvent<S, N> for Traced<F>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
 {
     fn format_event(
         &self,
@@ -63,38 +74,24 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let Ok(trace) = TRACE.try_get() else {
-            return self.0.format_event(context, writer, event);
+            return self.format.format_event(context, writer, event);
         };
         let mut line = String::new();
-        self.0
-            .format_event(context, Writer::new(&mut line), event)?;
-        writeln!(writer, "{} trace_id={trace}", line.trim_end())
+        let line_writer = Writer::new(&mut line);
+        self.format.format_event(context, line_writer, event)?;
+        (self.add)(&mut writer, &line, trace)
     }
 }
 
-/// Lines of JSON, with the trace as their first field.
-struct Json(Format<format::Json>);
+/// Writes a line of text with the trace at its end.
+fn at_the_end(writer: &mut Writer<'_>, line: &str, trace: Trace) -> fmt::Result {
+    writeln!(writer, "{} trace_id={trace}", line.trim_end())
+}
 
-impl<S, N> FormatEvent<S, N> for Json
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let Ok(trace) = TRACE.try_get() else {
-            return self.0.format_event(context, writer, event);
-        };
-        let mut line = String::new();
-        self.0
-            .format_event(context, Writer::new(&mut line), event)?;
-        let fields = line.strip_prefix('{').unwrap_or(&line);
-        write!(writer, "{{\"trace_id\":\"{trace}\",{fields}")
-    }
+/// Writes a line of JSON with the trace as its first field.
+fn as_first_field(writer: &mut Writer<'_>, line: &str, trace: Trace) -> fmt::Result {
+    let fields = line.strip_prefix('{').unwrap_or(line);
+    write!(writer, "{{\"trace_id\":\"{trace}\",{fields}")
 }
 
 #[cfg(test)]
@@ -150,7 +147,10 @@ mod tests {
 
     #[test]
     fn lines_of_text_end_with_their_trace() {
-        let format = Text(format::format().with_ansi(false));
+        let format = Traced {
+            format: format::format().with_ansi(false),
+            add: at_the_end,
+        };
         let text = written(format::DefaultFields::new(), format);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with("inside rows=2 trace_id=4bf92f3577b34da6a3ce929d0e0e4736"));
@@ -160,7 +160,10 @@ mod tests {
 
     #[test]
     fn lines_of_json_have_their_trace_as_a_field() {
-        let format = Json(format::json().flatten_event(true));
+        let format = Traced {
+            format: format::json().flatten_event(true),
+            add: as_first_field,
+        };
         let text = written(format::JsonFields::new(), format);
         let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
         let lines: Vec<_> = text.lines().map(line).collect();

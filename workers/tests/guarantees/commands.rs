@@ -7,8 +7,8 @@ use std::{
 
 use async_nats::jetstream;
 use events_schema::{
-    AccountId, AreaName, ChallengeId, Claim, ClaimHolder, CommandId, Commit, CommitSummary,
-    EmailAddress, Outcome, account, account::Event,
+    AccountId, AreaName, ChallengeId, Claim, ClaimHolder, Command, CommandId, Commit,
+    CommitSummary, EmailAddress, Outcome, TenantId, Time, account, account::Event,
 };
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::Bson;
@@ -295,4 +295,20 @@ async fn a_command_older_than_a_minute_is_refused_unless_it_was_done_in_time() {
     // Its sender repeats it with the same id.
     let repeated = send_late(&world, 0, account, late, &king).await;
     assert_eq!(repeated.revision(), Ok(3));
+
+    // A command of the system follows from the log, and a replay sends it long afterwards.
+    let reply = world.gateway.new_inbox();
+    let mut answers = world.gateway.subscribe(reply.clone()).await.unwrap();
+    let long_ago = Time::from(SystemTime::now() - Duration::from_secs(7_000));
+    let (command, tenant) = (CommandId(id()), TenantId::Platform);
+    let mut command =
+        Command::<account::Area>::by_system(command, tenant, account, long_ago, rename("Byron"));
+    command.reply = Some(reply);
+    let (subject, body) = (command.subject().unwrap(), serde_json::to_vec(&command));
+    let context = jetstream::new(world.gateway.clone());
+    let published = context.publish(subject.to_string(), body.unwrap().into());
+    published.await.unwrap().await.unwrap();
+    let outcome = answers.next().await.unwrap();
+    let outcome: Outcome = serde_json::from_slice(&outcome.payload).unwrap();
+    assert_eq!(outcome.revision(), Ok(4));
 }
