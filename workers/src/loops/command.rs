@@ -338,7 +338,7 @@ impl Reject for Stale {
     }
 }
 
-/// Returns why a command is too late, whatever it asks for.
+/// Returns why a command is too late to be decided.
 fn stale<A: events_schema::Area>(command: &Command<A>, revision: u64) -> Option<Stale> {
     // Commands of the system follow from the log, and a replay sends them again.
     let age_ms = Time::from(SystemTime::now())

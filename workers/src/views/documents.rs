@@ -445,8 +445,6 @@ fn step<V: View>(document: &mut Document<V>, commit: &Commit<V::Area>) {
 }
 
 fn is_duplicate_key(error: &Bson) -> bool {
-    let code = error
-        .as_document()
-        .and_then(|error| error.get_i32("code").ok());
-    code == Some(DUPLICATE_KEY)
+    let error = error.as_document();
+    error.is_some_and(|error| error.get_i32("code").ok() == Some(DUPLICATE_KEY))
 }
