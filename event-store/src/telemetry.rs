@@ -79,7 +79,7 @@ impl Telemetry {
     /// Sends what was not sent yet. A collector that does not answer delays this by two seconds.
     pub async fn stop(self) {
         let (stopped, all_stopped) = oneshot::channel();
-        // A thread of its own: the runtime would wait for one that it owns, however long that takes.
+        // A thread of its own: at its end, the runtime would wait for one that it owns.
         thread::spawn(move || {
             let traced = self.tracer.map_or(Ok(()), |tracer| tracer.shutdown());
             _ = stopped.send(traced.and(self.meter.shutdown()));

@@ -130,7 +130,8 @@ impl Start<'_> {
         self.config.loops.contains(&kind)
     }
 
-    /// Returns what a loop gets. The process is not ready until the loop's consumer has an open pull.
+    /// Returns what a loop gets. The process is not ready until the loop's consumer has an open
+    /// pull.
     fn expect(&self, consumer: Consumer) -> Shared {
         self.shared.pulls.closed(&consumer.name);
         self.shared.clone()

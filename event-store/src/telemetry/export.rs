@@ -57,7 +57,8 @@ impl Signal {
         match protocol.as_deref() {
             None | Some("grpc") => Ok(Some(endpoint)),
             Some(other) => bail!(
-                "the OTLP protocol for {name} is {other}; only grpc is supported, usually on port 4317"
+                "the OTLP protocol for {name} is {other}; only grpc is supported, usually on port \
+                 4317"
             ),
         }
     }

@@ -113,6 +113,9 @@ impl Readiness {
         let deadline = Instant::now() + PART_TIMEOUT;
         let outcome = self.commands.decide(&sender, request, deadline).await;
         // Another rejection, such as that of expired commands, would meet all others, too.
-        matches!(outcome, Ok(Outcome::Rejected(rejection)) if rejection.kind == RejectionKind::NotFound)
+        let Ok(Outcome::Rejected(rejection)) = outcome else {
+            return false;
+        };
+        rejection.kind == RejectionKind::NotFound
     }
 }

@@ -346,7 +346,8 @@ fn stale<A: events_schema::Area>(command: &Command<A>, revision: u64) -> Option<
         .saturating_sub(command.time.0);
     // A time in the future would let the command live longer.
     if command.actor != Actor::System && age_ms.saturating_abs() > EXPIRES_AFTER_MS {
-        tracing::warn!(age_ms, command = %command.id, "a command has expired; do the clocks agree?");
+        let id = command.id;
+        tracing::warn!(age_ms, command = %id, "a command has expired; do the clocks agree?");
         return Some(Stale::Expired);
     }
     let has_seen = command.expected.is_none_or(|seen| seen == revision);

@@ -1,7 +1,7 @@
 //! The commits that wait to be written at one place: a bounded queue.
 //!
-//! Messages that waited longer than the ack wait would come again, and a loop far behind would write
-//! ever more of them twice. So a full queue holds up its loop, and the server keeps the rest. But a
+//! Messages that waited longer than the ack wait would come again, and a loop far behind would
+//! write ever more of them twice. So a full queue holds up its loop, and the server keeps the rest. But a
 //! slow place must not hold up others: beside them, its messages are returned.
 
 use std::{

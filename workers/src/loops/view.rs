@@ -158,8 +158,8 @@ impl<V: View> ViewLoop<V> {
         }
     }
 
-    /// Returns the queue of places, with somebody who writes its commits, and whether no other place
-    /// has a queue.
+    /// Returns the queue of places, with somebody who writes its commits, and whether no other
+    /// place has a queue.
     fn queue_of(self: &Arc<Self>, places: &Places) -> (PlaceQueue<Delivered<V>>, bool) {
         let mut queues = self.queues();
         // Its writer panicked.

@@ -17,7 +17,7 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
-    /// Rebuilds the view from the log, with documents of up to `max_held_bytes` bytes in memory; returns
+    /// Rebuilds the view from the log, with documents of up to `max_held_bytes` in memory; returns
     /// the number of commits read.
     fn rebuild<'a>(
         &'a self,

@@ -378,8 +378,8 @@ impl<V: View> Views<V> {
         Ok(document)
     }
 
-    /// Writes all documents whose stored revision is still the expected one, and whose stored content
-    /// is the one in `contents`, if it has one. Returns whether it has written all.
+    /// Writes all documents whose stored revision is still the expected one, and whose stored
+    /// content is the one in `contents`, if it has one. Returns whether it has written all.
     pub(super) async fn write(
         &self,
         database: &Database,
