@@ -259,6 +259,9 @@ pub struct Document<V: View> {
     pub tenant: TenantId,
     /// The revision of the last commit in the document.
     pub revision: i64,
+    /// The sequence of that commit in the log; 0 if an earlier release wrote the document.
+    #[serde(default)]
+    pub sequence: i64,
     /// The fields; null where there is nothing to show.
     pub view: Option<V>,
 }

@@ -189,6 +189,11 @@ pub fn events_of(area: AreaName) -> String {
     format!("evt.*.{area}.*")
 }
 
+/// Returns the filter for all commits of one aggregate, whatever its tenant is.
+pub fn events_of_aggregate(area: AreaName, id: Id) -> String {
+    format!("evt.*.{area}.{id}")
+}
+
 /// Returns the filter for all commits of one tenant in an area.
 pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
     format!("evt.{tenant}.{area}.*")

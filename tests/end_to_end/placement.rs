@@ -476,7 +476,7 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
         &mongo,
         AreaName::ALL,
         workers::REBUILD_MEMORY_MIB,
-        |_, _, _| {},
+        |_, _| {},
     );
     rebuilt.await.unwrap();
     for ((database, view), before) in places.iter().zip(before) {

@@ -1,9 +1,17 @@
 //! Decodes messages. A message whose subject and body disagree is never handled.
 
 use anyhow::{Context as _, ensure};
+use event_store::Stored;
 use events_schema::{Area, Command, Commit, Subject};
 
 const DISAGREE: &str = "the subject and the body disagree";
+
+/// A commit with its sequence in the log.
+#[derive(Clone, Debug)]
+pub struct Logged<A: Area> {
+    pub sequence: u64,
+    pub commit: Commit<A>,
+}
 
 /// Decodes a command of area `A`.
 ///
@@ -29,6 +37,17 @@ pub fn commit<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<A
     let agree = commit.area == A::NAME && commit.subject() == expected;
     ensure!(agree, DISAGREE);
     Ok(commit)
+}
+
+/// Decodes a commit of area `A` that was read from the log.
+///
+/// # Errors
+/// If the message is malformed, or its subject and body disagree.
+pub fn logged<A: Area>(stored: &Stored) -> anyhow::Result<Logged<A>> {
+    Ok(Logged {
+        sequence: stored.sequence,
+        commit: commit(&stored.subject, &stored.payload)?,
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ enum Command {
     /// Handling until told to stop. Any number of copies may run.
     Run(Box<Config>),
 
-    /// Rebuild views from the log while everything runs.
+    /// Bring views to what the log says, while everything runs. Repairs what differs.
     RebuildViews {
         #[command(flatten)]
         nats: NatsOptions,
@@ -37,8 +37,8 @@ enum Command {
             value_parser = AreaName::parse
         )]
         areas: Vec<AreaName>,
-        /// Memory in MiB for documents that are not written yet, measured by their commits: 1 to
-        /// 1000000. What does not fit is written several times, which is slower.
+        /// Memory in MiB for documents that are not compared yet, measured by their commits: 1 to
+        /// 1000000. What does not fit is compared several times, which is slower.
         #[arg(
             long,
             default_value_t = workers::REBUILD_MEMORY_MIB,
@@ -94,15 +94,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             areas,
             memory_mib,
         } => {
-            workers::rebuild_views(
-                &nats,
-                &mongo,
-                &areas,
-                memory_mib,
-                |view, commits_read, next_sequence| {
-                    tracing::info!(view, commits_read, next_sequence, "rebuilding");
-                },
-            )
+            workers::rebuild_views(&nats, &mongo, &areas, memory_mib, |view, step| {
+                tracing::info!(view, "{step}")
+            })
             .await
         }
         Command::MoveTenant {

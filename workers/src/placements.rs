@@ -1,13 +1,13 @@
 //! Where views are written. A tenant's placement is read from its view, and kept for a second.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use event_store::{Database, Location, Mongo, MongoOptions};
 use events_schema::{Document, TenantId, TenantKey, View as _, tenant};
 use futures_util::TryStreamExt;
@@ -82,6 +82,25 @@ impl Placements {
         &self,
         tenants: BTreeSet<TenantId>,
     ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
+        let locations = self.of_known(tenants.clone()).await?;
+        let unknown = tenants
+            .iter()
+            .find(|tenant| !locations.contains_key(tenant));
+        match unknown {
+            Some(tenant) => bail!("tenant {tenant} has no view yet"),
+            None => Ok(locations),
+        }
+    }
+
+    /// Returns where each tenant's views are written, as [`of`](Self::of) does, without the tenants
+    /// whose own view is not written yet.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn of_known(
+        &self,
+        tenants: BTreeSet<TenantId>,
+    ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
         let (mut locations, mut unknown) = (BTreeMap::new(), Vec::new());
         for tenant in tenants {
             match tenant {
@@ -102,10 +121,7 @@ impl Placements {
         let read_at = Instant::now();
         let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
         let found = self.tenants(doc! { "_id": { "$in": ids } }).await?;
-        let mut found = HashMap::<TenantKey, Option<tenant::View>>::from_iter(found);
-        for key in unknown {
-            let view = found.remove(&key);
-            let view = view.with_context(|| format!("tenant {key} has no view yet"))?;
+        for (key, view) in found {
             let written: Vec<Location> = view
                 .iter()
                 .flat_map(|view| self.written(key, view))

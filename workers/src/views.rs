@@ -3,15 +3,19 @@
 //! Any number of workers may write the same documents, in any order, twice. A document that is more
 //! than one commit behind is folded from the log, so a view heals itself whatever was lost.
 
-mod catch_up;
 mod confirmations;
+mod correct;
+mod differences;
 mod documents;
+mod fold;
 mod held;
 mod indexes;
-mod load;
+mod read_ahead;
 mod rebuild;
 mod recent;
+mod write;
 
-pub use catch_up::{BULK, Progress};
 pub use confirmations::Confirmations;
-pub use documents::{Applied, Commits, Key, MAX_WRITE_TIME, Views};
+pub use documents::{Applied, BULK, Commits, Key, MAX_WRITE_TIME, Views};
+pub use fold::OtherLog;
+pub use rebuild::{Progress, Rebuilt, Scope};

@@ -238,6 +238,7 @@ impl TenantViews {
                     id,
                     tenant: self.tenant,
                     revision: 0,
+                    sequence: 0,
                     view: None,
                 });
                 if let Some(document) = stored.remove(&id).or(absence) {

@@ -214,6 +214,11 @@ async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::St
     stream.messages().await.context("opening the pull")
 }
 
+/// Returns the message's sequence in its stream; 0 if it does not say, which no server does.
+pub fn sequence(message: &Message) -> u64 {
+    message.info().map_or(0, |info| info.stream_sequence)
+}
+
 /// Returns how often the message was delivered, this delivery included.
 pub fn deliveries(message: &Message) -> i64 {
     message.info().map_or(1, |info| info.delivered)

@@ -5,19 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use async_nats::jetstream::{self, Context};
 use event_store::{Location, telemetry};
-use events_schema::{Area as _, Commit, TenantId, View};
+use events_schema::{Area as _, TenantId, View};
 use futures_util::{StreamExt, future::join_all};
 use tokio::{sync::mpsc::Receiver, task::yield_now};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    decode,
+    decode::{self, Logged},
     loops::{
         Shared,
         consumers::Consumer,
@@ -25,7 +25,7 @@ use crate::{
         place_queue::{NotQueued, PlaceQueue},
     },
     placements::Placements,
-    views::{Applied, BULK, Commits, Confirmations, Key, Views},
+    views::{Applied, BULK, Commits, Confirmations, Key, OtherLog, Views},
 };
 
 static BULK_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
@@ -47,20 +47,26 @@ pub async fn run<V: View>(
     let view_loop = Arc::new(ViewLoop::<V> {
         context: jetstream::new(shared.client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
-        views: Views::live(shared.client.clone(), placements.clone(), confirmations),
+        views: Views::new(shared.client.clone(), placements.clone(), confirmations),
         placements,
         queues: Mutex::default(),
         tasks: TaskTracker::new(),
+        stop: shared.shutdown.child_token(),
+        failure: OnceLock::new(),
     });
     view_loop.views.prepare().await?;
     let consumer = view_loop.consumer.clone();
-    delivery::messages(consumer, shared)
+    let shutdown = view_loop.stop.clone();
+    delivery::messages(consumer, Shared { shutdown, ..shared })
         .ready_chunks(BULK)
         .for_each(|messages| view_loop.distribute(messages))
         .await;
     view_loop.tasks.close();
     view_loop.tasks.wait().await;
-    Ok(())
+    match view_loop.failure.get() {
+        Some(failure) => bail!("{failure}"),
+        None => Ok(()),
+    }
 }
 
 /// Where a document is written; the first location is the one that is read. None for a document of
@@ -70,7 +76,7 @@ type Places = Vec<Location>;
 /// A commit with its message, which is settled when the commit's document is durable.
 struct Delivered<V: View> {
     key: Key<V>,
-    commit: Commit<V::Area>,
+    logged: Logged<V::Area>,
     received: Received,
 }
 
@@ -83,6 +89,10 @@ struct ViewLoop<V: View> {
     queues: Mutex<HashMap<Places, PlaceQueue<Delivered<V>>>>,
     /// Everything under way.
     tasks: TaskTracker,
+    /// Ends the loop.
+    stop: CancellationToken,
+    /// Why the loop has ended by itself.
+    failure: OnceLock<String>,
 }
 
 impl<V: View> ViewLoop<V> {
@@ -102,7 +112,10 @@ impl<V: View> ViewLoop<V> {
                 }
                 Ok(commit) => delivered.push(Delivered {
                     key: Views::<V>::key(&commit),
-                    commit,
+                    logged: Logged {
+                        sequence: delivery::sequence(message),
+                        commit,
+                    },
                     received,
                 }),
             }
@@ -216,11 +229,11 @@ impl<V: View> ViewLoop<V> {
         let mut by_document: BTreeMap<Key<V>, Vec<Received>> = BTreeMap::new();
         for Delivered {
             key,
-            commit,
+            logged,
             received,
         } in bulk
         {
-            commits.entry(key).or_default().push(commit);
+            commits.entry(key).or_default().push(logged);
             by_document.entry(key).or_default().push(received);
         }
         match delivery::bounded(&self.consumer, self.views.apply(places, &commits)).await {
@@ -254,7 +267,14 @@ impl<V: View> ViewLoop<V> {
         let alone = Commits::<V>::from([(key, of_document)]);
         match delivery::bounded(&self.consumer, self.views.apply(places, &alone)).await {
             Ok(applied) => self.confirm(messages, applied),
-            Err(error) => self.settle_all(&messages, Err(error)).await,
+            Err(error) => {
+                if error.is::<OtherLog>() {
+                    // Whatever is written now may be wrong.
+                    self.failure.get_or_init(|| format!("{error:#}"));
+                    self.stop.cancel();
+                }
+                self.settle_all(&messages, Err(error)).await;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     areas::{self, Visitor},
     placements::Placements,
-    views::{Progress, Views},
+    views::{Confirmations, Progress, Rebuilt, Scope, Views},
 };
 
 /// A view of any type, so that the views of all areas fit into one list.
@@ -17,21 +17,13 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
-    /// Rebuilds the view from the log, with documents of up to `max_held_bytes` in memory; returns
-    /// the number of commits read.
+    /// Brings documents to what the log says, with up to `max_held_bytes` of them in memory.
     fn rebuild<'a>(
         &'a self,
+        scope: Scope,
         max_held_bytes: usize,
         progress: Progress<'a>,
-    ) -> BoxFuture<'a, anyhow::Result<u64>>;
-
-    /// Writes a tenant's documents at one location, from the log alone.
-    fn fill<'a>(
-        &'a self,
-        tenant: TenantId,
-        location: &'a Location,
-        progress: Progress<'a>,
-    ) -> BoxFuture<'a, anyhow::Result<()>>;
+    ) -> BoxFuture<'a, anyhow::Result<Rebuilt>>;
 
     /// Counts the documents of a tenant that differ between two locations.
     fn differences<'a>(
@@ -67,7 +59,9 @@ struct Collect<'a> {
 
 impl Visitor for Collect<'_> {
     fn view<V: View>(&mut self) {
-        let views = Views::<V>::new(self.client.clone(), self.placements.clone());
+        let (client, placements) = (self.client.clone(), self.placements.clone());
+        let confirmations = Confirmations::new(placements.clone());
+        let views = Views::<V>::new(client, placements, confirmations);
         self.views.push(Box::new(views));
     }
 }
@@ -83,22 +77,11 @@ impl<V: View> AnyView for Views<V> {
 
     fn rebuild<'a>(
         &'a self,
+        scope: Scope,
         max_held_bytes: usize,
         progress: Progress<'a>,
-    ) -> BoxFuture<'a, anyhow::Result<u64>> {
-        Box::pin(self.rebuild(max_held_bytes, progress))
-    }
-
-    fn fill<'a>(
-        &'a self,
-        tenant: TenantId,
-        location: &'a Location,
-        progress: Progress<'a>,
-    ) -> BoxFuture<'a, anyhow::Result<()>> {
-        Box::pin(async move {
-            self.fill(tenant, location, progress).await?;
-            Ok(())
-        })
+    ) -> BoxFuture<'a, anyhow::Result<Rebuilt>> {
+        Box::pin(self.rebuild(scope, max_held_bytes, progress))
     }
 
     fn differences<'a>(

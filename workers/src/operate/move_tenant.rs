@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     operate::any_view::{self, AnyView},
     placements::{KEPT_FOR, Placements},
-    views::MAX_WRITE_TIME,
+    views::{MAX_WRITE_TIME, Scope},
 };
 
 /// Every write that began before has ended after this time, with a margin for clocks and
@@ -33,6 +33,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 /// How often two places are compared before they count as different: documents change meanwhile.
 const MAX_COMPARISONS: usize = 20;
+/// Bytes of documents that are held in memory while the new place is filled.
+const MAX_HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The pause between two comparisons.
 const COMPARISON_PAUSE: Duration = Duration::from_millis(500);
 
@@ -191,7 +193,8 @@ impl Mover {
     ) -> anyhow::Result<()> {
         for view in &self.views {
             let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
-            view.fill(self.tenant_id(), new, &of_view).await?;
+            let scope = Scope::Tenant(self.tenant_id(), new.clone());
+            view.rebuild(scope, MAX_HELD_BYTES, &of_view).await?;
             self.ensure_same(view.as_ref(), old, new).await?;
         }
         Ok(())

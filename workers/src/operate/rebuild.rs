@@ -3,24 +3,28 @@
 use event_store::{MongoOptions, NatsOptions, Role};
 use events_schema::AreaName;
 
-use crate::{operate::any_view, placements::Placements};
+use crate::{
+    operate::any_view,
+    placements::Placements,
+    views::{Rebuilt, Scope},
+};
 
-/// The memory for documents that are not written yet, in MiB, unless the operator says otherwise:
+/// The memory for documents that are not compared yet, in MiB, unless the operator says otherwise:
 /// for all documents of a log of two million commits.
 pub const REBUILD_MEMORY_MIB: u32 = 1_024;
 
-/// Rebuilds the views of these areas. Holds documents of up to `memory_mib` in memory, measured by
-/// their commits, before it writes them. `progress` is called with the view's name, the number of
-/// commits read and the sequence to continue from.
+/// Brings the documents of these areas to what the log says. Holds documents of up to `memory_mib` in
+/// memory, measured by their commits, before it compares them with the stored ones. `progress` is
+/// called with the view's name and a step.
 ///
 /// # Errors
-/// If a server does not answer. The command can be repeated; until then a view may lag.
+/// If a server does not answer. A further run goes on from there.
 pub async fn rebuild_views(
     nats: &NatsOptions,
     mongo: &MongoOptions,
     areas: &[AreaName],
     memory_mib: u32,
-    progress: impl Fn(&str, u64, u64) + Send + Sync,
+    progress: impl Fn(&str, &str) + Send + Sync,
 ) -> anyhow::Result<()> {
     let client = event_store::connect(nats, Role::Workers).await?;
     let placements = Placements::connect(mongo).await?;
@@ -29,8 +33,19 @@ pub async fn rebuild_views(
     let (tenants, others): (Vec<AreaName>, Vec<AreaName>) =
         areas.iter().partition(|area| **area == AreaName::Tenant);
     for view in any_view::of(tenants.into_iter().chain(others), &client, &placements) {
-        let of_view = |read, next| progress(view.name(), read, next);
-        view.rebuild(max_held_bytes, &of_view).await?;
+        let name = view.name();
+        let of_view = |read: u64, next: u64| {
+            progress(name, &format!("{read} commits read, up to sequence {next}"));
+        };
+        let rebuilt = view.rebuild(Scope::All, max_held_bytes, &of_view);
+        let Rebuilt {
+            commits,
+            written,
+            removed,
+        } = rebuilt.await?;
+        let done =
+            format!("done: {commits} commits read, {written} documents written, {removed} removed");
+        progress(name, &done);
     }
     Ok(())
 }

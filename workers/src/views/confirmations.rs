@@ -10,7 +10,7 @@
 //! same primary has taken it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use event_store::Location;
-use mongodb::bson::{doc, oid::ObjectId};
+use mongodb::bson::{Document, doc, oid::ObjectId};
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::placements::Placements;
@@ -29,11 +29,21 @@ const GATHER: Duration = Duration::from_millis(5);
 const TIMEOUT_MS: i32 = 3_000;
 /// The collection of the write that confirms others.
 const COLLECTION: &str = "confirmation";
+/// The id of its only document.
+const ID: &str = "views";
 
 /// Identifies the election that made a server the primary.
 type Election = ObjectId;
+/// A view, and the sequence of a commit that its documents have.
+type Through = (&'static str, u64);
+
 /// Those who wait for a confirmation at one location.
-type Waiting = Vec<oneshot::Sender<Result<Election, Arc<anyhow::Error>>>>;
+#[derive(Debug, Default)]
+struct Waiting {
+    senders: Vec<oneshot::Sender<Result<Election, Arc<anyhow::Error>>>>,
+    /// The highest sequence that each view has there.
+    through: BTreeMap<&'static str, u64>,
+}
 
 /// Confirms that documents are durable. Clones share the confirming writes.
 #[derive(Clone, Debug)]
@@ -67,29 +77,78 @@ impl Confirmations {
         let known = self.elections().get(location).copied();
         Ok(Before(match known {
             Some(election) => election,
-            None => self.next(location).await?,
+            None => self.next(location, None).await?,
         }))
     }
 
     /// Waits until all documents are durable that were read or written at a location since then.
+    /// Records up to where the view has the log, which [`recorded`](Self::recorded) returns.
     ///
     /// # Errors
     /// If that is not certain.
-    pub async fn confirm(&self, location: &Location, before: Before) -> anyhow::Result<()> {
-        let election = self.next(location).await?;
+    pub async fn confirm(
+        &self,
+        location: Location,
+        before: Before,
+        through: Through,
+    ) -> anyhow::Result<()> {
+        let election = self.next(&location, Some(through)).await?;
         ensure!(election == before.0, "MongoDB has another primary");
         Ok(())
     }
 
+    /// Returns the highest sequence that was recorded for a view at a location; 0 if there is none.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn recorded(&self, location: &Location, view: &str) -> anyhow::Result<i64> {
+        let database = self.placements.database(location)?;
+        let found = database.run("find_one", |database| async move {
+            let confirmations = database.collection::<Document>(COLLECTION);
+            confirmations.find_one(doc! { "_id": ID }).await
+        });
+        let found = found.await.context("reading what was confirmed")?;
+        let through = found
+            .as_ref()
+            .and_then(|found| found.get_document("through").ok());
+        Ok(through
+            .and_then(|through| through.get_i64(view).ok())
+            .unwrap_or(0))
+    }
+
+    /// Records up to where a view has the log, also if more was recorded before.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn record(&self, location: &Location, through: Through) -> anyhow::Result<()> {
+        let update = doc! { "$set": field(through)? };
+        let database = self.placements.database(location)?;
+        let recorded = database.run("update_one", |database| async move {
+            let confirmations = database.collection::<Document>(COLLECTION);
+            let recorded = confirmations.update_one(doc! { "_id": ID }, update);
+            recorded.upsert(true).await
+        });
+        recorded.await.context("recording what a view has")?;
+        Ok(())
+    }
+
     /// Waits for the next confirmation; returns its election.
-    async fn next(&self, location: &Location) -> anyhow::Result<Election> {
+    async fn next(
+        &self,
+        location: &Location,
+        through: Option<Through>,
+    ) -> anyhow::Result<Election> {
         let (sender, confirmed) = oneshot::channel();
         let is_first = {
             let mut all = self.waiting();
             let is_first = !all.contains_key(location);
             let waiting = all.entry(location.clone()).or_default();
-            waiting.retain(|waiting| !waiting.is_closed());
-            waiting.push(sender);
+            waiting.senders.retain(|waiting| !waiting.is_closed());
+            waiting.senders.push(sender);
+            if let Some((view, sequence)) = through {
+                let highest = waiting.through.entry(view).or_default();
+                *highest = sequence.max(*highest);
+            }
             is_first
         };
         if is_first {
@@ -106,29 +165,42 @@ impl Confirmations {
             let waiting = {
                 let mut all = self.waiting();
                 let waiting = all.get_mut(&location).map(mem::take).unwrap_or_default();
-                if waiting.is_empty() {
+                if waiting.senders.is_empty() {
                     all.remove(&location);
                     return;
                 }
                 waiting
             };
-            let confirmed = self.write(&location).await.map_err(Arc::new);
+            let confirmed = self.write(&location, waiting.through).await;
+            let confirmed = confirmed.map_err(Arc::new);
             if let Ok(election) = &confirmed {
                 self.elections().insert(location.clone(), *election);
             }
-            for waiting in waiting {
+            for sender in waiting.senders {
                 // The receiver may have given up.
-                _ = waiting.send(confirmed.clone());
+                _ = sender.send(confirmed.clone());
             }
         }
     }
 
-    async fn write(&self, location: &Location) -> anyhow::Result<Election> {
+    async fn write(
+        &self,
+        location: &Location,
+        through: BTreeMap<&'static str, u64>,
+    ) -> anyhow::Result<Election> {
+        let mut update = doc! { "$inc": { "count": 1_i64 } };
+        let mut highest = Document::new();
+        for through in through {
+            highest.extend(field(through)?);
+        }
+        if !highest.is_empty() {
+            update.insert("$max", highest);
+        }
         let command = doc! {
             "update": COLLECTION,
             "updates": [{
-                "q": { "_id": "views" },
-                "u": { "$inc": { "count": 1_i64 } },
+                "q": { "_id": ID },
+                "u": update,
                 "upsert": true,
             }],
             "writeConcern": { "w": "majority", "j": true, "wtimeout": TIMEOUT_MS },
@@ -157,4 +229,9 @@ impl Confirmations {
     fn waiting(&self) -> MutexGuard<'_, HashMap<Location, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the field of the confirming document that says up to where a view has the log.
+fn field((view, sequence): Through) -> anyhow::Result<Document> {
+    Ok(doc! { format!("through.{view}"): i64::try_from(sequence)? })
 }

@@ -2,9 +2,17 @@
 
 use std::collections::HashMap;
 
-use events_schema::{Document, View};
+use events_schema::{Document, TenantId, View};
 
 use crate::views::Key;
+
+/// A document as its commits leave it.
+#[derive(Clone)]
+pub(super) struct Folded<V: View> {
+    pub(super) document: Document<V>,
+    /// The tenant on the subject of its commits.
+    pub(super) source: TenantId,
+}
 
 /// Documents that may get further commits.
 pub(super) struct Held<V: View> {
@@ -16,7 +24,7 @@ pub(super) struct Held<V: View> {
 }
 
 struct Entry<V: View> {
-    document: Document<V>,
+    folded: Folded<V>,
     /// The bytes of its commits. A document is rarely larger than these.
     bytes: usize,
     /// The last batch that changed it.
@@ -45,17 +53,22 @@ impl<V: View> Held<V> {
     }
 
     /// Takes a document out, with its bytes.
-    pub(super) fn take(&mut self, key: Key<V>) -> Option<(Document<V>, usize)> {
-        let entry = self.documents.remove(&key)?;
+    pub(super) fn take(&mut self, key: &Key<V>) -> Option<(Document<V>, usize)> {
+        let entry = self.documents.remove(key)?;
         self.bytes -= entry.bytes;
-        Some((entry.document, entry.bytes))
+        Some((entry.folded.document, entry.bytes))
+    }
+
+    /// Whether a document is held.
+    pub(super) fn has(&self, key: &Key<V>) -> bool {
+        self.documents.contains_key(key)
     }
 
     /// Adds a document that this batch has changed. It must not be held already.
-    pub(super) fn put(&mut self, key: Key<V>, document: Document<V>, bytes: usize) {
+    pub(super) fn put(&mut self, key: Key<V>, folded: Folded<V>, bytes: usize) {
         self.bytes += bytes;
         let entry = Entry {
-            document,
+            folded,
             bytes,
             changed: self.batch,
         };
@@ -63,7 +76,7 @@ impl<V: View> Held<V> {
     }
 
     /// Takes out the documents that have not changed for longest: at least half of all.
-    pub(super) fn take_oldest(&mut self) -> Vec<Document<V>> {
+    pub(super) fn take_oldest(&mut self) -> Vec<Folded<V>> {
         let mut changed: Vec<u64> = self.documents.values().map(|entry| entry.changed).collect();
         if changed.is_empty() {
             return Vec::new();
@@ -80,18 +93,17 @@ impl<V: View> Held<V> {
     }
 
     /// Takes out all documents.
-    pub(super) fn take_all(&mut self) -> Vec<Document<V>> {
+    pub(super) fn take_all(&mut self) -> Vec<Folded<V>> {
         self.bytes = 0;
         sorted(self.documents.drain().collect())
     }
 }
 
-/// Returns documents by tenant and id, so that an insertion has few locations, and touches few
-/// pages of the index of ids.
-fn sorted<V: View>(mut entries: Vec<(Key<V>, Entry<V>)>) -> Vec<Document<V>> {
+/// Returns documents by tenant and id, so that those written together have few locations, and touch
+/// few pages of the index of ids.
+fn sorted<V: View>(mut entries: Vec<(Key<V>, Entry<V>)>) -> Vec<Folded<V>> {
     entries.sort_unstable_by_key(|(key, _)| *key);
-    let documents = entries.into_iter().map(|(_, entry)| entry.document);
-    documents.collect()
+    entries.into_iter().map(|(_, entry)| entry.folded).collect()
 }
 
 #[cfg(test)]
@@ -115,18 +127,23 @@ mod tests {
 
     fn change(held: &mut Held<project::View>, number: u8) {
         let (tenant, id) = key(number);
-        let bytes = held.take(key(number)).map_or(0, |(_, bytes)| bytes);
+        let bytes = held.take(&key(number)).map_or(0, |(_, bytes)| bytes);
         let document = Document {
             id,
             tenant,
             revision: 1,
+            sequence: 1,
             view: None,
         };
-        held.put(key(number), document, bytes + 100);
+        let folded = Folded {
+            document,
+            source: tenant,
+        };
+        held.put(key(number), folded, bytes + 100);
     }
 
-    fn numbers(documents: &[Document<project::View>]) -> Vec<u8> {
-        let first = |document: &Document<project::View>| document.id.0.bytes()[0];
+    fn numbers(documents: &[Folded<project::View>]) -> Vec<u8> {
+        let first = |folded: &Folded<project::View>| folded.document.id.0.bytes()[0];
         documents.iter().map(first).collect()
     }
 
@@ -144,6 +161,9 @@ mod tests {
     fn documents_are_taken_out_in_the_order_of_their_ids() {
         let mut held = held([3, 1, 2]);
         assert_eq!(numbers(&held.take_all()), [1, 2, 3]);
-        assert_eq!((held.bytes(), held.take(key(1))), (0, None));
+        assert_eq!(
+            (held.bytes(), held.take(&key(1)).map(|(_, bytes)| bytes)),
+            (0, None)
+        );
     }
 }

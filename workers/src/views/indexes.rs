@@ -21,30 +21,56 @@ use crate::views::Views;
 const INDEX_BUILDS: usize = 3;
 
 impl<V: View> Views<V> {
-    /// Returns the database at a location. The collection's indexes exist before anything is
-    /// written there.
+    /// Returns the database at a location. Before anything is written there, the collection's
+    /// indexes exist, and its documents were written from this log.
     pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
         let database = self.placements.database(location)?;
         if !self.indexed().contains(location) {
+            let recorded = self.confirmations.recorded(location, V::NAME).await?;
+            self.ensure_within_log(location.database.clone(), recorded)
+                .await?;
             self.create_indexes(&database).await?;
             self.indexed().insert(location.clone());
         }
         Ok(database)
     }
 
-    async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
+    /// Creates those indexes that do not exist yet.
+    pub(super) async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
         let indexes = indexes::<V>();
         let groups = indexes.chunks(indexes.len().div_ceil(INDEX_BUILDS).max(1));
         let created = groups.map(async |indexes| {
-            let (name, indexes) = (self.collection.clone(), indexes.to_vec());
+            let indexes = indexes.to_vec();
             let created = database.run("create_indexes", |database| async move {
-                let documents = database.collection::<Document<V>>(&name);
+                let documents = database.collection::<Document<V>>(V::NAME);
                 documents.create_indexes(indexes).await
             });
             created.await
         });
         let created = try_join_all(created).await;
-        created.with_context(|| format!("creating the indexes of {}", self.collection))?;
+        created.with_context(|| format!("creating the indexes of {}", V::NAME))?;
+        Ok(())
+    }
+
+    /// Drops the indexes that an earlier release has used.
+    pub(super) async fn drop_old_indexes(&self, database: &Database) -> anyhow::Result<()> {
+        let names = database.run("list_indexes", |database| async move {
+            let documents = database.collection::<Document<V>>(V::NAME);
+            documents.list_index_names().await
+        });
+        let mut names = names.await.context("listing the indexes")?;
+        let wanted = indexes::<V>();
+        let wanted = wanted.iter().filter_map(|index| index.options.as_ref());
+        let wanted = wanted.filter_map(|options| options.name.as_deref());
+        let wanted: HashSet<&str> = wanted.chain(["_id_"]).collect();
+        names.retain(|name| !wanted.contains(name.as_str()));
+        for name in names {
+            let dropped = database.run("drop_index", |database| async move {
+                let documents = database.collection::<Document<V>>(V::NAME);
+                documents.drop_index(name).await
+            });
+            dropped.await.context("dropping an old index")?;
+        }
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl<V: View> Recent<V> {
         let mut state = self.state();
         let mut found = Vec::new();
         for (key, commits) in commits {
-            let first = commits.iter().map(|commit| commit.revision).min();
+            let first = commits.iter().map(|logged| logged.commit.revision).min();
             let remembered = state.documents.get(&(location.clone(), *key));
             if let (Some((document, _)), Some(first)) = (remembered, first)
                 && u64::try_from(document.revision).is_ok_and(|revision| revision + 1 == first)
@@ -77,6 +77,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::decode::Logged;
 
     const ID: ProjectId = ProjectId(Id::from_bytes([7; 16]));
     const TENANT: TenantId = TenantId::Tenant(TenantKey(Id::from_bytes([1; 16])));
@@ -93,23 +94,27 @@ mod tests {
             id: ProjectId(Id::from_bytes([number; 16])),
             tenant: TENANT,
             revision,
+            sequence: revision,
             view: None,
         }
     }
 
     fn commits(revisions: &[u64]) -> Commits<project::View> {
-        let commit = |revision: &u64| Commit {
-            tenant: TENANT,
-            area: project::Area::NAME,
-            id: ID,
-            revision: *revision,
-            command: CommandId(Id::from_bytes([3; 16])),
-            actor: Actor::System,
-            time: Time(0),
-            origin: None,
-            events: vec![project::Event::Deleted],
+        let logged = |revision: &u64| Logged {
+            sequence: *revision,
+            commit: Commit {
+                tenant: TENANT,
+                area: project::Area::NAME,
+                id: ID,
+                revision: *revision,
+                command: CommandId(Id::from_bytes([3; 16])),
+                actor: Actor::System,
+                time: Time(0),
+                origin: None,
+                events: vec![project::Event::Deleted],
+            },
         };
-        let commits = revisions.iter().map(commit).collect();
+        let commits = revisions.iter().map(logged).collect();
         Commits::<project::View>::from([((TENANT, ID), commits)])
     }
 

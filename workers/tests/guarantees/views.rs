@@ -1,7 +1,8 @@
 //! Views that are lost, rebuilt and replayed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -273,6 +274,73 @@ async fn a_view_rebuilt_while_commits_come_in_misses_none() {
     }
 }
 
+/// Reads the revisions of a view again and again until `done`. Fails if one goes down.
+async fn no_revision_goes_down(world: &World, area: AreaName, done: &AtomicBool) {
+    let mut highest: BTreeMap<String, i64> = BTreeMap::new();
+    while !done.load(Ordering::SeqCst) {
+        let documents = world.documents(area).await;
+        for (id, highest) in &highest {
+            let shown = documents
+                .get(id)
+                .map(|document| document.get_i64("revision"));
+            assert!(
+                shown
+                    .clone()
+                    .is_some_and(|shown| shown.unwrap() >= *highest),
+                "{id} was shown at revision {highest}, then at {shown:?}"
+            );
+        }
+        highest.extend(
+            documents
+                .into_iter()
+                .map(|(id, document)| (id, document.get_i64("revision").unwrap())),
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_killed_at_any_time_shows_no_older_revision() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let change = async |lastname: &str| {
+        let rename = rename(lastname);
+        let changed = world.send_to(account, CommandId(id()), &rename).await;
+        let revision = i64::try_from(changed.revision().unwrap()).unwrap();
+        let shown = doc! { "_id": account.to_string(), "revision": revision };
+        eventually("the change", || async {
+            let accounts = world.views.collection::<Document>("account");
+            accounts.find_one(shown.clone()).await.unwrap().is_some()
+        })
+        .await;
+    };
+    let done = AtomicBool::new(false);
+    let kill_rebuilds = async {
+        for round in 0..30 {
+            let mut rebuild = world.process(&["rebuild-views", "--areas", "account"]);
+            let mut rebuild = rebuild.kill_on_drop(true).spawn().unwrap();
+            let pid = Pid::from_raw(i32::try_from(rebuild.id().unwrap()).unwrap());
+            // The account changes between any two steps, while the rebuild stands still.
+            let mut stops = 0;
+            while rebuild.try_wait().unwrap().is_none() {
+                kill(pid, Signal::SIGSTOP).unwrap();
+                change(&format!("{round} {stops}")).await;
+                if stops == round {
+                    rebuild.kill().await.unwrap();
+                    break;
+                }
+                kill(pid, Signal::SIGCONT).unwrap();
+                sleep(Duration::from_millis(stops % 8)).await;
+                stops += 1;
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let watch = no_revision_goes_down(&world, AreaName::Account, &done);
+    tokio::join!(kill_rebuilds, watch);
+    world.views_up_to_date(AreaName::Account).await;
+}
+
 /// Writes commits of projects to the log, each with a name that only it has.
 async fn write_to_log(world: &World, projects: &[Id], revision: u64) {
     // The client waits when 5,000 are not acknowledged yet.
@@ -490,4 +558,114 @@ async fn a_host_that_does_not_answer_delays_only_its_own_tenants() {
     // Each attempt to reach the host takes two seconds.
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_eq!(world.documents(AreaName::Project).await.len(), 15);
+}
+
+/// Rebuilds views; returns what the command says at the end.
+async fn rebuild(world: &World, arguments: &[&str]) -> String {
+    let mut rebuild = world.process(&[&["rebuild-views"], arguments].concat());
+    let output = rebuild.env("RUST_LOG", "workers=info").output().await;
+    let output = output.unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_writes_only_what_is_wrong_and_removes_what_the_log_does_not_have() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let emails = (0..30).map(|at| format!("user{at}@example.com"));
+    let accounts = join_all(emails.map(async |email| world.register(&email).await)).await;
+    for account in &accounts {
+        world
+            .send_to(*account, CommandId(id()), &rename("Byron"))
+            .await;
+    }
+    world.views_up_to_date(AreaName::Account).await;
+    let right = world.documents(AreaName::Account).await;
+    let said = rebuild(&world, &["--areas", "account"]).await;
+    assert!(said.contains(" 0 documents written, 0 removed"), "{said}");
+
+    let stored = world.views.collection::<Document>("account");
+    let set = async |account: usize, change: Document| {
+        let which = doc! { "_id": accounts[account].to_string() };
+        let changed = stored.update_one(which, change).await.unwrap();
+        assert_eq!(changed.modified_count, 1);
+    };
+    // Another content, an older one, one of a later revision, no revision, and no document.
+    set(0, doc! { "$set": { "view.epoch": 7_i64 } }).await;
+    set(
+        1,
+        doc! { "$set": { "view.lastname": "King", "revision": 1_i64 } },
+    )
+    .await;
+    set(2, doc! { "$set": { "revision": 9_i64 } }).await;
+    set(3, doc! { "$unset": { "revision": "" } }).await;
+    let missing = doc! { "_id": accounts[4].to_string() };
+    stored.delete_one(missing).await.unwrap();
+    // Nobody has registered these.
+    for sequence in [0_i64, 1, 1_000_000] {
+        let mut stranger = right[&accounts[0].to_string()].clone();
+        stranger.insert("_id", id().to_string());
+        stranger.insert("sequence", sequence);
+        stored.insert_one(stranger).await.unwrap();
+    }
+    let said = rebuild(&world, &["--areas", "account"]).await;
+    assert!(said.contains(" 5 documents written, 3 removed"), "{said}");
+    assert_eq!(world.documents(AreaName::Account).await, right);
+}
+
+/// Starts a worker that must refuse to work; returns what it says.
+async fn refused(world: &World) -> String {
+    let worker = world.process(&["run", "--loops", "views"]).output();
+    let output = timeout(DEADLINE, worker).await.unwrap().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_a_log_that_is_no_more_stop_workers_until_they_are_rebuilt() {
+    let world = World::start().await;
+    let account;
+    {
+        let [mut worker] = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+        account = world.register("ada@example.com").await;
+        world.views_up_to_date(AreaName::Account).await;
+        worker.kill().await.unwrap();
+    }
+    let stored = world.views.collection::<Document>("account");
+    let right = world.documents(AreaName::Account).await;
+    // The end of the log is lost: a view has seen more than there is.
+    let confirmations = world.views.collection::<Document>("confirmation");
+    let beyond = doc! { "$set": { "through.account": 1_000_000_i64 } };
+    let changed = confirmations.update_one(doc! {}, beyond).await.unwrap();
+    assert_eq!(changed.modified_count, 1);
+    let said = refused(&world).await;
+    assert!(said.contains("rebuild-views --areas account"), "{said}");
+    rebuild(&world, &["--areas", "account"]).await;
+
+    // The log has another commit at this revision than the one in the document.
+    let [worker] = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let which = doc! { "_id": account.to_string() };
+    let other = doc! { "$inc": { "sequence": -1_i64 } };
+    stored.update_one(which.clone(), other).await.unwrap();
+    // A replay shows it the commit.
+    drop(worker);
+    let deleted = world
+        .operator
+        .delete_consumer_from_stream("views_account", "EVENTS");
+    deleted.await.unwrap();
+    let said = refused(&world).await;
+    let name = account.to_string();
+    assert!(
+        said.contains(&name) && said.contains("rebuild-views --areas account"),
+        "{said}"
+    );
+    rebuild(&world, &["--areas", "account"]).await;
+    assert_eq!(world.documents(AreaName::Account).await, right);
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    world
+        .send_to(account, CommandId(id()), &rename("Byron"))
+        .await;
+    world.views_up_to_date(AreaName::Account).await;
 }

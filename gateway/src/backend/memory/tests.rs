@@ -25,6 +25,7 @@ fn document(number: u8, revision: i64) -> Document<project::View> {
         id: id(number),
         tenant: ACME,
         revision,
+        sequence: revision,
         view: Some(view),
     }
 }
