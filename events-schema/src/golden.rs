@@ -176,7 +176,7 @@ where
 
 fn assert_view<V: View + PartialEq + Debug + JsonSchema>(examples: &Examples) {
     let of_view = &examples.views[V::NAME];
-    let document = json!({ "_id": ID, "tenant": "platform", "revision": 3 });
+    let document = json!({ "_id": ID, "tenant": "platform", "revision": 3, "sequence": 7 });
     for example in of_view.iter().chain([&Value::Null]) {
         let document = with(&document, "view", example.clone());
         assert_round_trip::<Document<V>>(&document);

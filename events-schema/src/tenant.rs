@@ -82,14 +82,18 @@ pub enum Command {
         /// The tenant's slug, repeated as a confirmation.
         slug: Slug,
     },
-    /// Begin a move: write the views to a second place, too.
-    BeginMove { to: Placement },
+    /// Begin a move: write the views to a second place, too. `run` leads the move.
+    BeginMove { to: Placement, run: Id },
+    /// Lead a move that another run has begun. Only the leader may do the steps that follow.
+    LeadMove { run: Id },
     /// Read the views from the second place from now on, but write both.
-    SwitchMove,
+    SwitchMove { run: Id },
     /// Finish the move: write the views to the place only from which they are read.
-    FinishMove,
+    FinishMove { run: Id },
     /// Abandon the move: keep the views where they are.
-    AbandonMove,
+    AbandonMove { run: Id },
+    /// Record that the views were dropped at the place that is no longer written.
+    RecordDrop { run: Id },
 }
 
 /// A change to a tenant.
@@ -119,13 +123,22 @@ pub enum Event {
     /// The tenant was deleted.
     Deleted,
     /// The views are written to a second place, too.
-    MoveBegun { to: Placement },
+    MoveBegun {
+        to: Placement,
+        /// The run of `workers move-tenant` that leads the move. Earlier releases had none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Id>,
+    },
+    /// Another run leads the move.
+    MoveLed { run: Id },
     /// The views are read from the second place, and still written to both.
     MoveSwitched,
     /// The views are read from the second place and written to it only.
     MoveFinished,
     /// The views stay where they were.
     MoveAbandoned,
+    /// The views were dropped at the place that is no longer written.
+    PlaceDropped,
 }
 
 /// The view of a tenant.
@@ -148,6 +161,12 @@ pub struct View {
     /// Where the views are still written after a move, for requests that began before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<Placement>,
+    /// Where the views are no longer written, and not dropped yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_drop: Option<Placement>,
+    /// The run of `workers move-tenant` that leads the move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_by: Option<Id>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -192,6 +211,8 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             placement: placement.clone(),
             moving_to: None,
             moved_from: None,
+            to_drop: None,
+            led_by: None,
             created_at: at,
             updated_at: at,
         });
@@ -209,20 +230,30 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.settings = settings.clone();
         }
         Event::Deleted => return None,
-        Event::MoveBegun { to } => view.moving_to = Some(to.clone()),
+        Event::MoveBegun { to, run } => {
+            view.moving_to = Some(to.clone());
+            // Earlier releases did not record that they had dropped a place.
+            view.to_drop = None;
+            view.led_by = *run;
+        }
+        Event::MoveLed { run } => view.led_by = Some(*run),
         Event::MoveSwitched => {
             if let Some(placement) = view.moving_to.take() {
                 view.moved_from = Some(mem::replace(&mut view.placement, placement));
             }
         }
         Event::MoveFinished => {
-            view.moved_from = None;
+            view.to_drop = view.moved_from.take();
             // Moves of earlier releases have no switch.
             if let Some(placement) = view.moving_to.take() {
-                view.placement = placement;
+                view.to_drop = Some(mem::replace(&mut view.placement, placement));
             }
         }
-        Event::MoveAbandoned => view.moving_to = None,
+        Event::MoveAbandoned => view.to_drop = view.moving_to.take(),
+        Event::PlaceDropped => {
+            view.to_drop = None;
+            view.led_by = None;
+        }
     }
     Some(view)
 }
@@ -246,12 +277,15 @@ mod tests {
         (10, event)
     }
     fn begun() -> (i64, Event) {
-        (20, Event::MoveBegun { to: OWN_DATABASE })
+        let (to, run) = (OWN_DATABASE, Some(Id::from_bytes([3; 16])));
+        (20, Event::MoveBegun { to, run })
     }
-    /// Where the views are read from; where they are moving to; where they have moved from.
-    fn placements(events: Vec<(i64, Event)>) -> (Placement, Option<Placement>, Option<Placement>) {
-        let shown: View = fold(events).unwrap();
-        (shown.placement, shown.moving_to, shown.moved_from)
+    /// Where the views are read from, and where they are moving to, have moved from, and are to be
+    /// dropped.
+    fn placements(events: &[(i64, Event)]) -> (Placement, [Option<Placement>; 3]) {
+        let shown: View = fold(events.iter().cloned()).unwrap();
+        let others = [shown.moving_to, shown.moved_from, shown.to_drop];
+        (shown.placement, others)
     }
 
     #[test]
@@ -274,6 +308,8 @@ mod tests {
             placement: Placement::Shared,
             moving_to: None,
             moved_from: None,
+            to_drop: None,
+            led_by: None,
             created_at: Time(10),
             updated_at: Time(20),
         };
@@ -285,17 +321,38 @@ mod tests {
     #[test]
     fn a_tenant_is_read_in_one_place_while_it_moves_to_another() {
         let shared = Placement::Shared;
-        let moving = placements(vec![created(), begun()]);
-        assert_eq!(moving, (shared.clone(), Some(OWN_DATABASE), None));
-        let switched = vec![created(), begun(), (30, Event::MoveSwitched)];
-        let expected = (OWN_DATABASE, None, Some(shared.clone()));
-        assert_eq!(placements(switched.clone()), expected);
-        let earlier = vec![created(), begun()];
-        for before in [switched, earlier] {
-            let finished = [before, vec![(40, Event::MoveFinished)]].concat();
-            assert_eq!(placements(finished), (OWN_DATABASE, None, None));
+        let moving = vec![created(), begun()];
+        let own = || Some(OWN_DATABASE);
+        assert_eq!(placements(&moving), (shared.clone(), [own(), None, None]));
+        let switched = [&moving[..], &[(30, Event::MoveSwitched)]].concat();
+        let expected = (OWN_DATABASE, [None, Some(shared.clone()), None]);
+        assert_eq!(placements(&switched), expected);
+        // Moves of earlier releases had no switch.
+        for before in [switched, moving.clone()] {
+            let finished = [&before[..], &[(40, Event::MoveFinished)]].concat();
+            let expected = (OWN_DATABASE, [None, None, Some(shared.clone())]);
+            assert_eq!(placements(&finished), expected);
+            let dropped = [&finished[..], &[(50, Event::PlaceDropped)]].concat();
+            assert_eq!(placements(&dropped), (OWN_DATABASE, [None, None, None]));
         }
-        let abandoned = placements(vec![created(), begun(), (30, Event::MoveAbandoned)]);
-        assert_eq!(abandoned, (shared, None, None));
+        let abandoned = [&moving[..], &[(30, Event::MoveAbandoned)]].concat();
+        let expected = (shared.clone(), [None, None, own()]);
+        assert_eq!(placements(&abandoned), expected);
+        let again = [&abandoned[..], &[begun()]].concat();
+        assert_eq!(placements(&again), (shared, [own(), None, None]));
+    }
+
+    #[test]
+    fn a_tenant_shows_the_run_that_leads_its_move() {
+        let led_by = |events: &[(i64, Event)]| {
+            let shown: View = fold(events.iter().cloned()).unwrap();
+            shown.led_by
+        };
+        let run = Id::from_bytes([4; 16]);
+        let led = vec![created(), begun(), (30, Event::MoveLed { run })];
+        assert_eq!(led_by(&led[..2]), Some(Id::from_bytes([3; 16])));
+        assert_eq!(led_by(&led), Some(run));
+        let dropped = [&led[..], &[(50, Event::PlaceDropped)]].concat();
+        assert_eq!(led_by(&dropped), None);
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use event_store::{CommandSender, EventLog, Mongo, Monitor, Role};
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,21 +49,33 @@ use crate::{
 ///
 /// # Errors
 /// If NATS cannot be reached, or the configuration or the API is wrong.
-pub async fn run(
+pub fn run(
     config: Config,
     listener: TcpListener,
     monitor: Monitor,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    run_with_pages(config, listener, monitor, Router::new(), shutdown).await
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    run_with_pages(config, listener, monitor, Router::new(), shutdown)
 }
 
 /// Serves on `listener` until `shutdown`, then gives open requests a bounded time to finish.
 /// Outside production it also serves the routes of `development`.
 ///
+/// The future is boxed, so that the gateway is compiled once, here, and not in each program again.
+///
 /// # Errors
 /// If NATS cannot be reached, or the configuration or the API is wrong.
-pub async fn run_with_pages(
+pub fn run_with_pages(
+    config: Config,
+    listener: TcpListener,
+    monitor: Monitor,
+    development: Router,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(serve(config, listener, monitor, development, shutdown))
+}
+
+async fn serve(
     config: Config,
     listener: TcpListener,
     monitor: Monitor,

@@ -200,7 +200,7 @@ async fn an_operator_gets_addresses_and_passwords_from_the_file_env() {
         &config.mongo,
         &[AreaName::Project],
         workers::REBUILD_MEMORY_MIB,
-        |_, _| {},
+        &|_, _| {},
     )
     .await
     .unwrap();

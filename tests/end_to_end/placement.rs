@@ -3,13 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use event_store::{MongoOptions, NatsOptions};
 use events_schema::{AreaName, HostName, Placement};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
 use local::Local;
 use mongodb::{
     Client, Database,
@@ -17,6 +20,7 @@ use mongodb::{
 };
 use serde_json::{Value, json};
 use servers::Role;
+use tokio::sync::Notify;
 
 use crate::{
     matrix::{Schema, create_everything},
@@ -244,7 +248,7 @@ fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
 
 async fn move_tenant(backend: &Local, tenant: &str, to: Placement) -> anyhow::Result<()> {
     let (nats, mongo) = config(backend);
-    workers::move_tenant(&nats, &mongo, tenant, to, |_| {}).await
+    workers::move_tenant(&nats, &mongo, tenant, to, &|_| {}).await
 }
 
 fn own_place() -> Placement {
@@ -370,9 +374,10 @@ async fn the_old_place_is_written_while_requests_may_still_read_it() {
     let move_it = async {
         let (nats, mongo) = config(&backend);
         let to = Placement::Database { host: None };
-        let moved = workers::move_tenant(&nats, &mongo, "acme", to, |step| {
-            dropping.fetch_or(step == "dropping the old place", Ordering::SeqCst);
-        });
+        let progress = |step: &str| {
+            dropping.fetch_or(step.starts_with("dropping"), Ordering::SeqCst);
+        };
+        let moved = workers::move_tenant(&nats, &mongo, "acme", to, &progress);
         moved.await.unwrap();
     };
     let use_it = async {
@@ -400,6 +405,146 @@ async fn the_old_place_is_written_while_requests_may_still_read_it() {
     tokio::join!(move_it, use_it);
     let left = documents(&mongo(&backend).await, PLATFORM, &acme).await;
     assert!(!left.contains_key("project"), "{left:?}");
+}
+
+/// Moves a tenant to a database of its own, up to some time after this step.
+async fn move_up_to(backend: &Local, tenant: &str, step: &str, pause: Duration) {
+    let (nats, mongo) = config(backend);
+    let reached = Notify::new();
+    let progress = |said: &str| {
+        if said.starts_with(step) {
+            reached.notify_one();
+        }
+    };
+    let moved = workers::move_tenant(&nats, &mongo, tenant, own_place(), &progress);
+    let killed = async {
+        reached.notified().await;
+        tokio::time::sleep(pause).await;
+    };
+    tokio::select! {
+        biased;
+        () = killed => {}
+        moved = moved => panic!("the move of {tenant} has ended: {moved:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_is_killed_at_any_step_is_completed_by_the_next_run() {
+    let patient = [
+        "--tenant-databases",
+        "hybrid",
+        "--command-timeout-ms",
+        "14000",
+    ];
+    let backend = start_with(&patient).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let steps = [
+        "writing to both",
+        "filling",
+        "project:",
+        "reading from",
+        "writing to the new",
+        "dropping",
+    ];
+    let pauses = [0, 30].map(Duration::from_millis);
+    let cuts = steps
+        .iter()
+        .flat_map(|step| pauses.map(|pause| (*step, pause)));
+    let moves = cuts.enumerate().map(async |(number, (step, pause))| {
+        let slug = format!("tenant-{number}");
+        let tenant = create_tenant(&ada, &slug, json!({ "kind": "SHARED" })).await;
+        let id = text(&tenant, "/id");
+        let owner = ada.in_tenant(&slug);
+        let (moved, created) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let use_it = async {
+            while !moved.load(Ordering::SeqCst) {
+                create_project(&owner, "Rocket").await;
+                let count = created.fetch_add(1, Ordering::SeqCst) + 1;
+                let seen = owner.data("{ projects { totalCount } }", ()).await;
+                assert_eq!(seen["projects"]["totalCount"], count, "{step} {pause:?}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let move_it = async {
+            move_up_to(&backend, &slug, step, pause).await;
+            move_tenant(&backend, &slug, own_place()).await.unwrap();
+            moved.store(true, Ordering::SeqCst);
+        };
+        tokio::join!(use_it, move_it);
+        let mongo = mongo(&backend).await;
+        let stored = documents(&mongo, &own_database(&id), &id).await;
+        assert_eq!(stored["project"], created.load(Ordering::SeqCst) as u64);
+        let left = documents(&mongo, PLATFORM, &id).await;
+        assert!(!left.contains_key("project"), "{step} {pause:?}: {left:?}");
+        let mut collections = collections(&mongo, &own_database(&id)).await;
+        collections.retain(|name| name != "confirmation");
+        assert_eq!(collections, tenant_views(), "{step} {pause:?}");
+    });
+    join_all(moves).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_run_takes_over_a_move_and_the_earlier_one_drops_nothing() {
+    let patient = [
+        "--tenant-databases",
+        "hybrid",
+        "--command-timeout-ms",
+        "14000",
+    ];
+    let backend = start_with(&patient).await;
+    let ada = crate::support::ada_in_acme(&backend).await;
+    create_project(&ada, "Rocket").await;
+    let step = Mutex::new(String::new());
+    let (nats, mongo) = config(&backend);
+    let run = async |to: Placement| {
+        let progress = |said: &str| said.clone_into(&mut step.lock().unwrap());
+        workers::move_tenant(&nats, &mongo, "acme", to, &progress).await
+    };
+    let reached = async |wanted: &str| {
+        while !step.lock().unwrap().starts_with(wanted) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let second = async {
+        reached("reading from").await;
+        run(own_place()).await
+    };
+    let straight_back = async {
+        reached("writing to the new").await;
+        // Until the old place is dropped, there are 15 seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        run(Placement::Shared).await
+    };
+    let (first, second, back) = tokio::join!(run(own_place()), second, straight_back);
+    for taken_over in [first, second] {
+        let error = format!("{:#}", taken_over.unwrap_err());
+        assert!(error.contains("taken over"), "{error}");
+    }
+    back.unwrap();
+    create_project(&ada, "Rocket").await;
+    let shown = ada.data(
+        "{ tenant { database { kind } } projects { totalCount } }",
+        (),
+    );
+    let expected = json!({
+        "tenant": { "database": { "kind": "SHARED" } }, "projects": { "totalCount": 2 },
+    });
+    assert_eq!(shown.await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_to_the_same_server_under_another_name_is_refused() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    create_tenant(&ada, "acme", json!({ "kind": "OWN" })).await;
+    let ada = ada.in_tenant("acme");
+    create_project(&ada, "Rocket").await;
+    // Both names mean the same server here.
+    let error = move_tenant(&backend, "acme", own_place()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("one database"), "{error}");
+    let shown = ada.data("{ projects { totalCount } }", ()).await;
+    assert_eq!(shown["projects"]["totalCount"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,6 +586,21 @@ async fn stored(database: &Database, view: &str) -> BTreeMap<String, Document> {
         .collect()
 }
 
+/// Rebuilds all views; returns what was done to each.
+async fn rebuild(backend: &Local) -> Vec<String> {
+    let (nats, mongo) = config(backend);
+    let done = Mutex::new(Vec::new());
+    let progress = |view: &str, step: &str| {
+        if step.starts_with("done") {
+            done.lock().unwrap().push(format!("{view}: {step}"));
+        }
+    };
+    let memory_mib = workers::REBUILD_MEMORY_MIB;
+    let rebuilt = workers::rebuild_views(&nats, &mongo, AreaName::ALL, memory_mib, &progress);
+    rebuilt.await.unwrap();
+    done.into_inner().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_restores_every_view_wherever_it_lives() {
     let backend = start_with(&["--tenant-databases", "hybrid"]).await;
@@ -470,17 +630,12 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
         let collection = database.collection::<Document>(view);
         collection.drop().await.unwrap();
     }
-    let (nats, mongo) = config(&backend);
-    let rebuilt = workers::rebuild_views(
-        &nats,
-        &mongo,
-        AreaName::ALL,
-        workers::REBUILD_MEMORY_MIB,
-        |_, _| {},
-    );
-    rebuilt.await.unwrap();
+    rebuild(&backend).await;
     for ((database, view), before) in places.iter().zip(before) {
         let after = stored(database, view).await;
         assert_eq!(after, before, "{view} in {}", database.name());
+    }
+    for done in rebuild(&backend).await {
+        assert!(done.ends_with(" 0 documents written, 0 removed"), "{done}");
     }
 }

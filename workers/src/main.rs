@@ -94,7 +94,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             areas,
             memory_mib,
         } => {
-            workers::rebuild_views(&nats, &mongo, &areas, memory_mib, |view, step| {
+            workers::rebuild_views(&nats, &mongo, &areas, memory_mib, &|view, step| {
                 tracing::info!(view, "{step}")
             })
             .await
@@ -108,7 +108,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         } => {
             let to = placement(to, host)?;
             let progress = |step: &str| tracing::info!(tenant, "{step}");
-            workers::move_tenant(&nats, &mongo, &tenant, to, progress).await
+            workers::move_tenant(&nats, &mongo, &tenant, to, &progress).await
         }
     }
 }

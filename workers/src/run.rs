@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, Role};
 use events_schema::{Area as _, View};
+use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -34,9 +35,19 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Runs the configured loops until `shutdown`, then finishes the work in progress. `monitor`
 /// answers supervisors meanwhile.
 ///
+/// The future is boxed, so that the loops are compiled once, here, and not in each program again.
+///
 /// # Errors
 /// If a server cannot be reached or has weaker settings than needed, or if a loop ends by itself.
-pub async fn run(
+pub fn run(
+    config: Config,
+    monitor: Monitor,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(run_loops(config, monitor, shutdown))
+}
+
+async fn run_loops(
     config: Config,
     monitor: Monitor,
     shutdown: CancellationToken,

@@ -7,7 +7,7 @@
 use std::mem;
 
 use events_schema::{
-    Claim, Name, Placement, Reject, RejectionKind, Slug, Time,
+    Claim, Id, Name, Placement, Reject, RejectionKind, Slug, Time,
     tenant::{Area, Command, Event, MAX_SETTINGS, Settings},
 };
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub struct Open {
     placement: Placement,
     moving_to: Option<Placement>,
     moved_from: Option<Placement>,
+    to_drop: Option<Placement>,
+    led_by: Option<Id>,
 }
 
 /// Why a command to a tenant is rejected.
@@ -57,17 +59,22 @@ pub enum Rejection {
     #[error("A tenant has at most {MAX_SETTINGS} settings. Remove some.")]
     TooManySettings,
     /// The tenant's views are moving to another place.
-    #[error("The tenant is being moved. Finish or abandon that move first.")]
+    #[error("The tenant is being moved. Finish that move first.")]
     Moving,
+    /// Another run leads the move.
+    #[error("Another run of `workers move-tenant` has taken over this move.")]
+    OtherRun,
 }
 
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::AlreadyExists | Self::SlugTaken | Self::SlugDiffers | Self::Moving => {
-                RejectionKind::Conflict
-            }
+            Self::AlreadyExists
+            | Self::SlugTaken
+            | Self::SlugDiffers
+            | Self::Moving
+            | Self::OtherRun => RejectionKind::Conflict,
             Self::TooManySettings => RejectionKind::Limit,
         }
     }
@@ -83,9 +90,11 @@ impl Aggregate for Tenant {
             Command::Update { slug, .. } => slug.iter().map(Claim::slug).collect(),
             Command::Delete { .. }
             | Command::BeginMove { .. }
-            | Command::SwitchMove
-            | Command::FinishMove
-            | Command::AbandonMove => Vec::new(),
+            | Command::LeadMove { .. }
+            | Command::SwitchMove { .. }
+            | Command::FinishMove { .. }
+            | Command::AbandonMove { .. }
+            | Command::RecordDrop { .. } => Vec::new(),
         }
     }
 
@@ -139,6 +148,8 @@ impl Aggregate for Tenant {
                     placement: placement.clone(),
                     moving_to: None,
                     moved_from: None,
+                    to_drop: None,
+                    led_by: None,
                 });
             }
             (_, Event::Deleted) => *self = Self::Deleted,
@@ -177,13 +188,23 @@ impl Open {
                 settings,
             } => self.update(name.as_ref(), slug.as_ref(), settings.as_ref(), facts),
             Command::Delete { slug } => self.delete(slug),
-            Command::BeginMove { to } => self.begin_move(to).map(Decision::events),
-            Command::SwitchMove => Ok(when(self.moving_to.is_some(), Event::MoveSwitched)),
-            Command::FinishMove => Ok(when(
-                self.moving_to.is_some() || self.moved_from.is_some(),
-                Event::MoveFinished,
-            )),
-            Command::AbandonMove => Ok(when(self.moving_to.is_some(), Event::MoveAbandoned)),
+            Command::BeginMove { to, run } => self.begin_move(to, *run),
+            Command::LeadMove { run } => {
+                let is_new = self.is_moving() && self.led_by != Some(*run);
+                Ok(when(is_new, Event::MoveLed { run: *run }))
+            }
+            Command::SwitchMove { run } => {
+                self.step(*run, self.moving_to.is_some(), Event::MoveSwitched)
+            }
+            Command::FinishMove { run } => {
+                self.step(*run, self.moved_from.is_some(), Event::MoveFinished)
+            }
+            Command::AbandonMove { run } => {
+                self.step(*run, self.moving_to.is_some(), Event::MoveAbandoned)
+            }
+            Command::RecordDrop { run } => {
+                self.step(*run, self.to_drop.is_some(), Event::PlaceDropped)
+            }
         }
     }
 
@@ -226,14 +247,30 @@ impl Open {
         })
     }
 
-    fn begin_move(&self, to: &Placement) -> Result<Vec<Event>, Rejection> {
-        match &self.moving_to {
-            Some(target) if target != to => Err(Rejection::Moving),
-            Some(_) => Ok(Vec::new()),
-            None if self.placement == *to => Ok(Vec::new()),
-            None if self.moved_from.is_some() => Err(Rejection::Moving),
-            None => Ok(vec![Event::MoveBegun { to: to.clone() }]),
+    /// Whether a move is not over: its last step drops a place.
+    fn is_moving(&self) -> bool {
+        let places = [&self.moving_to, &self.moved_from, &self.to_drop];
+        places.iter().any(|place| place.is_some())
+    }
+
+    fn begin_move(&self, to: &Placement, run: Id) -> Result<Decision<Event>, Rejection> {
+        let begun = Event::MoveBegun {
+            to: to.clone(),
+            run: Some(run),
+        };
+        let is_repeated = self.moving_to.as_ref() == Some(to) && self.led_by == Some(run);
+        if self.is_moving() && !is_repeated {
+            return Err(Rejection::Moving);
         }
+        Ok(when(!is_repeated && self.placement != *to, begun))
+    }
+
+    /// Decides a step of a move, which only the run does that leads it.
+    fn step(&self, run: Id, is_next: bool, event: Event) -> Result<Decision<Event>, Rejection> {
+        if self.is_moving() && self.led_by != Some(run) {
+            return Err(Rejection::OtherRun);
+        }
+        Ok(when(is_next, event))
     }
 
     fn evolve(&mut self, event: &Event) {
@@ -248,20 +285,30 @@ impl Open {
                 self.slug = slug.clone();
                 self.settings = settings.clone();
             }
-            Event::MoveBegun { to } => self.moving_to = Some(to.clone()),
+            Event::MoveBegun { to, run } => {
+                self.moving_to = Some(to.clone());
+                // Earlier releases did not record that they had dropped a place.
+                self.to_drop = None;
+                self.led_by = *run;
+            }
+            Event::MoveLed { run } => self.led_by = Some(*run),
             Event::MoveSwitched => {
                 if let Some(placement) = self.moving_to.take() {
                     self.moved_from = Some(mem::replace(&mut self.placement, placement));
                 }
             }
             Event::MoveFinished => {
-                self.moved_from = None;
+                self.to_drop = self.moved_from.take();
                 // Moves of earlier releases have no switch.
                 if let Some(placement) = self.moving_to.take() {
-                    self.placement = placement;
+                    self.to_drop = Some(mem::replace(&mut self.placement, placement));
                 }
             }
-            Event::MoveAbandoned => self.moving_to = None,
+            Event::MoveAbandoned => self.to_drop = self.moving_to.take(),
+            Event::PlaceDropped => {
+                self.to_drop = None;
+                self.led_by = None;
+            }
         }
     }
 }

@@ -3,18 +3,28 @@
 //! Writers come first: after `BeginMove` every view worker writes both places. Once no worker can
 //! believe that the old place is the only one, the new one is filled from the log and compared.
 //! Then readers change with one commit. Writers write both places until no request can still read
-//! the old one; only then it is dropped. At every moment the place that is read is complete. The
-//! next run continues an interrupted one.
+//! the old one; only then it is dropped. At every moment the place that is read is complete.
+//!
+//! Each step is a commit of the tenant, also that the old place was dropped. So the next run goes on
+//! where an interrupted one has stopped, and no other move begins before. The run that began last
+//! leads the move; the steps of an earlier one are rejected.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
-use event_store::{CommandSender, Location, MongoOptions, NatsOptions, Role, Trace, random_id};
-use events_schema::{AreaName, Command, CommandId, Home, Placement, TenantId, TenantKey, tenant};
+use event_store::{
+    CommandSender, EventLog, Location, MongoOptions, NatsOptions, Role, Trace, random_id,
+};
+use events_schema::{
+    AreaName, Command, CommandId, Home, Id, Placement, Subject, TenantId, TenantKey, View as _,
+    tenant,
+};
+use futures_util::future::BoxFuture;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    decode,
     operate::any_view::{self, AnyView},
     placements::{KEPT_FOR, Placements},
     views::{MAX_WRITE_TIME, Scope},
@@ -38,10 +48,16 @@ const MAX_HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The pause between two comparisons.
 const COMPARISON_PAUSE: Duration = Duration::from_millis(500);
 
+/// A callback, called with each step.
+type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 struct Mover {
+    log: EventLog,
     sender: CommandSender,
     placements: Placements,
     tenant: TenantKey,
+    /// Identifies this run.
+    run: Id,
     /// All views that belong to tenants.
     views: Vec<Box<dyn AnyView>>,
 }
@@ -49,108 +65,164 @@ struct Mover {
 /// Moves the views of the tenant with this slug or id; `progress` is called with each step.
 ///
 /// # Errors
-/// If the tenant or the host does not exist, a server does not answer, or the two places still
-/// differ at the end. Then the tenant stays where it was.
-pub async fn move_tenant(
-    nats: &NatsOptions,
-    mongo: &MongoOptions,
-    tenant: &str,
+/// If the tenant or the host does not exist, a server does not answer, another run has taken over,
+/// or the two places still differ at the end. Then the tenant stays where it was.
+pub fn move_tenant<'a>(
+    nats: &'a NatsOptions,
+    mongo: &'a MongoOptions,
+    tenant: &'a str,
     to: Placement,
-    progress: impl Fn(&str) + Send + Sync,
-) -> anyhow::Result<()> {
-    let client = event_store::connect(nats, Role::Workers).await?;
-    let placements = Placements::connect(mongo).await?;
-    let (key, view) = find(&placements, tenant).await?;
-    let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
-    views.retain(|view| view.home() == Home::Tenant);
-    let mover = Mover {
-        sender: CommandSender::start(client).await?,
-        placements,
-        tenant: key,
-        views,
-    };
-    let target = match (&view.moving_to, &view.moved_from) {
-        (None, Some(_)) => Some(&view.placement),
-        (target, _) => target.as_ref(),
-    };
-    ensure!(
-        target.is_none_or(|target| *target == to),
-        "the tenant is moving to another place; finish that move first"
-    );
-    if view.placement == to {
-        if let Some(from) = &view.moved_from {
-            return mover.finish(from, &progress).await;
-        }
-        progress("the tenant is there already");
-        return Ok(());
-    }
-    mover.run(&view.placement, &to, &progress).await
+    progress: Progress<'a>,
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    Box::pin(async move {
+        let mover = Mover::new(nats, mongo, tenant).await?;
+        mover.run(&to, progress).await
+    })
 }
 
-async fn find(placements: &Placements, tenant: &str) -> anyhow::Result<(TenantKey, tenant::View)> {
+async fn find(placements: &Placements, tenant: &str) -> anyhow::Result<TenantKey> {
     let named = doc! {
         "$or": [{ "_id": tenant }, { "view.slug": tenant }],
         "view": { "$ne": Bson::Null },
     };
-    let mut found = placements.tenants(named).await?.into_iter();
-    let found = found.find_map(|(key, view)| Some((key, view?)));
-    found.with_context(|| format!("there is no tenant {tenant}; give its slug or id"))
+    let found = placements.tenants(named).await?.pop();
+    let found = found.with_context(|| format!("there is no tenant {tenant}; give its slug or id"));
+    Ok(found?.0)
 }
 
 impl Mover {
-    async fn run(
+    async fn new(nats: &NatsOptions, mongo: &MongoOptions, tenant: &str) -> anyhow::Result<Self> {
+        let client = event_store::connect(nats, Role::Workers).await?;
+        let placements = Placements::connect(mongo).await?;
+        let tenant = find(&placements, tenant).await?;
+        let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
+        views.retain(|view| view.home() == Home::Tenant);
+        Ok(Self {
+            log: EventLog::new(client.clone()),
+            sender: CommandSender::start(client).await?,
+            placements,
+            tenant,
+            run: random_id()?,
+            views,
+        })
+    }
+
+    /// Does what is left of the tenant's last move, and then moves it to this place.
+    async fn run(&self, to: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
+        let mut now = self.now().await?;
+        let places = [&now.moving_to, &now.moved_from, &now.to_drop];
+        if places.iter().any(|place| place.is_some()) {
+            progress("going on with a move that was begun before");
+            self.send(tenant::Command::LeadMove { run: self.run }, |_| true)
+                .await?;
+            now = self.now().await?;
+        }
+        if let Some(left) = &now.to_drop {
+            self.drop(left, progress).await?;
+            now = self.now().await?;
+        }
+        let target = match (&now.moving_to, &now.moved_from) {
+            (None, Some(_)) => Some(&now.placement),
+            (target, _) => target.as_ref(),
+        };
+        ensure!(
+            target.is_none_or(|target| target == to),
+            "the tenant is moving to another place; finish that move first"
+        );
+        if let Some(from) = &now.moved_from {
+            return self.finish(from, progress).await;
+        }
+        if now.placement == *to {
+            progress("the tenant is there already");
+            return Ok(());
+        }
+        if now.moving_to.is_none() {
+            self.begin(&now.placement, to, progress).await?;
+        }
+        self.switch(&now.placement, to, progress).await
+    }
+
+    /// Begins to write both places.
+    async fn begin(
         &self,
         from: &Placement,
         to: &Placement,
-        progress: &(impl Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> anyhow::Result<()> {
-        let old = self.placements.location(from, self.tenant_id());
-        let new = self.placements.location(to, self.tenant_id());
-        let database = self.placements.database(&new)?;
-        let pinged = database.run("ping", |new| async move {
-            new.run_command(doc! { "ping": 1 }).await
-        });
-        pinged.await.context("the new place cannot be reached")?;
-
+        let (old, new) = (self.location(from), self.location(to));
+        self.ensure_different(&old, &new).await?;
         self.ensure_all_known(&old).await?;
         progress("writing to both places from now on");
-        let begin = tenant::Command::BeginMove { to: to.clone() };
-        self.send(begin, |view| view.moving_to.as_ref() == Some(to))
-            .await?;
-        sleep(WRITERS_DONE).await;
+        let (to, run) = (to.clone(), self.run);
+        let begin = tenant::Command::BeginMove {
+            to: to.clone(),
+            run,
+        };
+        self.send(begin, |view| view.moving_to.as_ref() == Some(&to))
+            .await
+    }
 
+    /// Fills the new place, and changes readers to it.
+    async fn switch(
+        &self,
+        from: &Placement,
+        to: &Placement,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<()> {
+        sleep(WRITERS_DONE).await;
         progress("filling the new place from the log");
+        let (old, new) = (self.location(from), self.location(to));
         if let Err(error) = self.fill(&old, &new, progress).await {
             progress("returning to the old place");
-            let abandon = tenant::Command::AbandonMove;
+            let abandon = tenant::Command::AbandonMove { run: self.run };
             self.send(abandon, |view| view.moving_to.is_none()).await?;
-            sleep(WRITERS_DONE).await;
-            self.drop(&new).await?;
+            self.drop(to, progress).await?;
             return Err(error);
         }
-
         progress("reading from the new place from now on");
-        let switch = tenant::Command::SwitchMove;
+        let switch = tenant::Command::SwitchMove { run: self.run };
         self.send(switch, |view| view.placement == *to).await?;
         self.finish(from, progress).await
     }
 
     /// Stops writing to the old place, once no request can still read it, and drops it.
-    async fn finish(
-        &self,
-        from: &Placement,
-        progress: &(impl Fn(&str) + Send + Sync),
-    ) -> anyhow::Result<()> {
+    async fn finish(&self, from: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
         sleep(READERS_DONE).await;
         progress("writing to the new place only from now on");
-        let finish = tenant::Command::FinishMove;
+        let finish = tenant::Command::FinishMove { run: self.run };
         self.send(finish, |view| view.moved_from.is_none()).await?;
-        sleep(WRITERS_DONE).await;
-
-        progress("dropping the old place");
-        let old = self.placements.location(from, self.tenant_id());
-        self.drop(&old).await?;
+        self.drop(from, progress).await?;
         progress("moved");
+        Ok(())
+    }
+
+    /// Checks that two locations are not one database under two names. A drop of the old place
+    /// would be one of the new place, too.
+    async fn ensure_different(&self, old: &Location, new: &Location) -> anyhow::Result<()> {
+        let mark = format!("moving_{}", self.tenant);
+        let (old, new) = (
+            self.placements.database(old)?,
+            self.placements.database(new)?,
+        );
+        let (name, value) = (mark.clone(), doc! { "_id": self.run.to_string() });
+        let marked = new.run("insert", |new| async move {
+            new.collection(&name).insert_one(value).await
+        });
+        marked.await.context("the new place cannot be reached")?;
+        let (name, value) = (mark.clone(), doc! { "_id": self.run.to_string() });
+        let found = old.run("find_one", |old| async move {
+            old.collection::<Document>(&name).find_one(value).await
+        });
+        let found = found.await;
+        let unmarked = new.run("drop", |new| async move {
+            new.collection::<Document>(&mark).drop().await
+        });
+        unmarked.await?;
+        let is_same = found.context("reading the old place")?.is_some();
+        ensure!(
+            !is_same,
+            "the two places are one database: two hosts of UB_MONGO_HOSTS are the same server"
+        );
         Ok(())
     }
 
@@ -185,11 +257,46 @@ impl Mover {
         TenantId::Tenant(self.tenant)
     }
 
+    fn location(&self, placement: &Placement) -> Location {
+        self.placements.location(placement, self.tenant_id())
+    }
+
+    /// Returns the tenant as its leader's log has it. Its view may lag.
+    async fn now(&self) -> anyhow::Result<tenant::View> {
+        let subject = Subject::Event {
+            tenant: self.tenant_id(),
+            area: AreaName::Tenant,
+            id: self.tenant.0,
+        };
+        let subject = subject.to_string();
+        let deadline = Instant::now() + SHOWN_WITHIN;
+        loop {
+            let last = self.log.last(&subject).await?;
+            let last = last.map_or(0, |last| last.sequence);
+            let commits = self.log.read(&subject, 0).await?;
+            // A replica may lag.
+            let is_complete = commits.last().is_some_and(|read| read.sequence >= last);
+            if is_complete {
+                let mut now = None;
+                for stored in commits {
+                    let commit = decode::commit(&stored.subject, &stored.payload)?;
+                    now = tenant::View::fold(now, &commit);
+                }
+                return now.context("the tenant was deleted");
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the log does not show the tenant"
+            );
+            sleep(POLL).await;
+        }
+    }
+
     async fn fill(
         &self,
         old: &Location,
         new: &Location,
-        progress: &(impl Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> anyhow::Result<()> {
         for view in &self.views {
             let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
@@ -249,22 +356,40 @@ impl Mover {
         bail!("the tenant's view does not show the change; is a worker running?")
     }
 
-    /// Drops the tenant's documents at a place that is no longer read.
-    async fn drop(&self, location: &Location) -> anyhow::Result<()> {
-        let database = self.placements.database(location)?;
-        if *location != self.placements.platform() {
+    /// Drops the tenant's documents at a place that is neither read nor written any more, and
+    /// records that.
+    async fn drop(&self, place: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
+        sleep(WRITERS_DONE).await;
+        progress("dropping the place that is no longer used");
+        let location = self.location(place);
+        let database = self.placements.database(&location)?;
+        if location != self.placements.platform() {
+            self.ensure_to_drop(place).await?;
             let dropped = database.run("drop_database", |own| async move { own.drop().await });
-            return dropped.await.context("dropping the tenant's database");
+            dropped.await.context("dropping the tenant's database")?;
+        } else {
+            let of_tenant = doc! { "tenant": self.tenant.to_string() };
+            for view in &self.views {
+                self.ensure_to_drop(place).await?;
+                let (name, of_tenant) = (view.name(), of_tenant.clone());
+                let dropped = database.run("delete_many", |shared| async move {
+                    let documents = shared.collection::<Document>(name);
+                    documents.delete_many(of_tenant).await
+                });
+                dropped.await.context("dropping the tenant's documents")?;
+            }
         }
-        let of_tenant = doc! { "tenant": self.tenant.to_string() };
-        for view in &self.views {
-            let (name, of_tenant) = (view.name(), of_tenant.clone());
-            let dropped = database.run("delete_many", |shared| async move {
-                let documents = shared.collection::<Document>(name);
-                documents.delete_many(of_tenant).await
-            });
-            dropped.await.context("dropping the tenant's documents")?;
-        }
+        let record = tenant::Command::RecordDrop { run: self.run };
+        self.send(record, |view| view.to_drop.is_none()).await
+    }
+
+    /// Checks that a place is still to be dropped, by this run.
+    async fn ensure_to_drop(&self, place: &Placement) -> anyhow::Result<()> {
+        let now = self.now().await?;
+        ensure!(
+            now.to_drop.as_ref() == Some(place) && now.led_by == Some(self.run),
+            "another run of `workers move-tenant` has taken over this move"
+        );
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use event_store::{MongoOptions, NatsOptions, Role};
 use events_schema::AreaName;
+use futures_util::future::BoxFuture;
 
 use crate::{
     operate::any_view,
@@ -19,12 +20,22 @@ pub const REBUILD_MEMORY_MIB: u32 = 1_024;
 ///
 /// # Errors
 /// If a server does not answer. A further run goes on from there.
-pub async fn rebuild_views(
+pub fn rebuild_views<'a>(
+    nats: &'a NatsOptions,
+    mongo: &'a MongoOptions,
+    areas: &'a [AreaName],
+    memory_mib: u32,
+    progress: &'a (dyn Fn(&str, &str) + Send + Sync),
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    Box::pin(rebuild_all(nats, mongo, areas, memory_mib, progress))
+}
+
+async fn rebuild_all(
     nats: &NatsOptions,
     mongo: &MongoOptions,
     areas: &[AreaName],
     memory_mib: u32,
-    progress: impl Fn(&str, &str) + Send + Sync,
+    progress: &(dyn Fn(&str, &str) + Send + Sync),
 ) -> anyhow::Result<()> {
     let client = event_store::connect(nats, Role::Workers).await?;
     let placements = Placements::connect(mongo).await?;

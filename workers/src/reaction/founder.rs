@@ -35,9 +35,11 @@ fn founder(commit: &Commit<Area>, event: &Event) -> Option<Consequence<member::A
         Event::Updated { .. }
         | Event::Deleted
         | Event::MoveBegun { .. }
+        | Event::MoveLed { .. }
         | Event::MoveSwitched
         | Event::MoveFinished
-        | Event::MoveAbandoned => None,
+        | Event::MoveAbandoned
+        | Event::PlaceDropped => None,
     }
 }
 
@@ -82,6 +84,6 @@ mod tests {
     #[test]
     fn other_changes_to_a_tenant_add_nobody() {
         let to = Placement::Shared;
-        when::<Founder>([Event::MoveBegun { to }, Event::Deleted]).then([]);
+        when::<Founder>([Event::MoveBegun { to, run: None }, Event::Deleted]).then([]);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) async fn rebuild(
 ) -> anyhow::Result<()> {
     let Rebuild { nats, mongo, areas } = options;
     let memory_mib = workers::REBUILD_MEMORY_MIB;
-    workers::rebuild_views(&nats, &mongo, &areas, memory_mib, |_, _| {}).await?;
+    workers::rebuild_views(&nats, &mongo, &areas, memory_mib, &|_, _| {}).await?;
     ready("rebuilt")?;
     stop.await;
     Ok(())

@@ -70,11 +70,24 @@ fn updated(to: &str, to_slug: &str, settings: Settings) -> Event {
 fn delete(text: &str) -> Command {
     Command::Delete { slug: slug(text) }
 }
+/// The run that leads the moves here, and another one.
+const RUN: Id = Id::from_bytes([8; 16]);
+const OTHER_RUN: Id = Id::from_bytes([9; 16]);
+
 fn begin_move(to: Placement) -> Command {
-    Command::BeginMove { to }
+    Command::BeginMove { to, run: RUN }
 }
 fn move_begun(to: Placement) -> Event {
-    Event::MoveBegun { to }
+    Event::MoveBegun { to, run: Some(RUN) }
+}
+/// The commands of a run that do one step of a move.
+fn steps(run: Id) -> [Command; 4] {
+    [
+        Command::SwitchMove { run },
+        Command::FinishMove { run },
+        Command::AbandonMove { run },
+        Command::RecordDrop { run },
+    ]
 }
 fn absent() -> Given<Tenant> {
     given([])
@@ -90,6 +103,12 @@ fn moving() -> Given<Tenant> {
 }
 fn switched() -> Given<Tenant> {
     moving().and([Event::MoveSwitched])
+}
+fn finished() -> Given<Tenant> {
+    switched().and([Event::MoveFinished])
+}
+fn abandoned() -> Given<Tenant> {
+    moving().and([Event::MoveAbandoned])
 }
 
 #[test]
@@ -180,15 +199,14 @@ fn only_its_present_slug_deletes_a_tenant() {
     renamed.when(delete("acme")).rejects(Rejection::SlugDiffers);
 }
 
-fn commands_to_an_open_tenant() -> [Command; 6] {
-    [
+fn commands_to_an_open_tenant() -> Vec<Command> {
+    let others = [
         rename("Apex"),
         delete("acme"),
         begin_move(host("eu")),
-        Command::SwitchMove,
-        Command::FinishMove,
-        Command::AbandonMove,
-    ]
+        Command::LeadMove { run: RUN },
+    ];
+    others.into_iter().chain(steps(RUN)).collect()
 }
 
 #[test]
@@ -217,63 +235,106 @@ fn beginning_a_move_again_changes_nothing() {
 }
 
 #[test]
-fn a_move_is_switched_and_finished_or_abandoned() {
-    moving()
-        .when(Command::SwitchMove)
-        .then([Event::MoveSwitched]);
-    switched()
-        .when(Command::FinishMove)
-        .then([Event::MoveFinished]);
-    moving()
-        .when(Command::AbandonMove)
-        .then([Event::MoveAbandoned]);
+fn a_move_is_switched_and_finished_or_abandoned_and_then_a_place_is_dropped() {
+    let [switch, finish, abandon, drop] = steps(RUN);
+    moving().when(switch).then([Event::MoveSwitched]);
+    switched().when(finish).then([Event::MoveFinished]);
+    moving().when(abandon).then([Event::MoveAbandoned]);
+    for ended in [finished(), abandoned()] {
+        ended.when(drop.clone()).then([Event::PlaceDropped]);
+    }
 }
 
 #[test]
 fn a_moving_tenant_begins_no_other_move() {
-    for to in [host("us"), Placement::Shared] {
-        let begin = begin_move(to);
-        moving().when(begin.clone()).rejects(Rejection::Moving);
-        switched().when(begin).rejects(Rejection::Moving);
+    for moving in [moving(), switched(), finished(), abandoned()] {
+        for to in [host("us"), Placement::Shared] {
+            moving.when(begin_move(to)).rejects(Rejection::Moving);
+        }
+        let (to, run) = (host("eu"), OTHER_RUN);
+        let begin = Command::BeginMove { to, run };
+        moving.when(begin).rejects(Rejection::Moving);
+    }
+}
+
+#[test]
+fn a_tenant_whose_place_is_dropped_moves_again() {
+    for ended in [finished(), abandoned()] {
+        let begin = begin_move(host("us"));
+        let dropped = ended.and([Event::PlaceDropped]);
+        dropped.when(begin).then([move_begun(host("us"))]);
     }
 }
 
 #[test]
 fn a_tenant_does_not_move_to_where_it_is() {
-    let moved = switched().and([Event::MoveFinished]);
-    let stayed = moving().and([Event::MoveAbandoned]);
-    for (tenant, to) in [
-        (switched(), host("eu")),
-        (moved, host("eu")),
-        (stayed, Placement::Shared),
-    ] {
+    let moved = finished().and([Event::PlaceDropped]);
+    let stayed = abandoned().and([Event::PlaceDropped]);
+    for (tenant, to) in [(moved, host("eu")), (stayed, Placement::Shared)] {
         tenant.when(begin_move(to)).changes_nothing();
     }
 }
 
 #[test]
-fn a_switched_move_is_neither_switched_again_nor_abandoned() {
-    for command in [Command::SwitchMove, Command::AbandonMove] {
-        switched().when(command).changes_nothing();
+fn a_step_that_was_done_changes_nothing() {
+    let [switch, finish, abandon, drop] = steps(RUN);
+    let dropped = finished().and([Event::PlaceDropped]);
+    for (tenant, done) in [
+        (switched(), switch.clone()),
+        (finished(), switch),
+        (finished(), finish.clone()),
+        (abandoned(), abandon.clone()),
+        (dropped, drop),
+        // A move is abandoned before its switch only, and finished after it only.
+        (switched(), abandon),
+        (moving(), finish),
+    ] {
+        tenant.when(done).changes_nothing();
     }
+}
+
+#[test]
+fn only_the_run_that_leads_a_move_does_its_steps() {
+    let lead = Command::LeadMove { run: OTHER_RUN };
+    for moving in [moving(), switched(), finished(), abandoned()] {
+        for step in steps(OTHER_RUN) {
+            moving.when(step).rejects(Rejection::OtherRun);
+        }
+        let led = Event::MoveLed { run: OTHER_RUN };
+        moving.when(lead.clone()).then([led.clone()]);
+        let moving = moving.and([led]);
+        moving.when(lead.clone()).changes_nothing();
+        for step in steps(RUN) {
+            moving.when(step).rejects(Rejection::OtherRun);
+        }
+    }
+}
+
+#[test]
+fn a_move_of_an_earlier_release_is_led_by_a_new_run() {
+    let begun = Event::MoveBegun {
+        to: host("eu"),
+        run: None,
+    };
+    let moving = tenant().and([begun]);
+    let [switch, ..] = steps(RUN);
+    moving.when(switch).rejects(Rejection::OtherRun);
+    let lead = Command::LeadMove { run: RUN };
+    moving.when(lead).then([Event::MoveLed { run: RUN }]);
 }
 
 #[test]
 fn a_move_of_an_earlier_release_has_no_switch() {
     let moved = moving().and([Event::MoveFinished]);
-    moved.is(switched().and([Event::MoveFinished]).state());
+    moved.is(finished().state());
 }
 
 #[test]
 fn a_tenant_that_is_not_moving_ends_no_move() {
-    let moved = switched().and([Event::MoveFinished]);
-    let stayed = moving().and([Event::MoveAbandoned]);
-    for given in [tenant(), moved, stayed] {
-        for command in [
-            Command::SwitchMove,
-            Command::FinishMove,
-            Command::AbandonMove,
-        ] {
+    let dropped = finished().and([Event::PlaceDropped]);
+    for given in [tenant(), dropped] {
+        let lead = [Command::LeadMove { run: OTHER_RUN }];
+        for command in steps(OTHER_RUN).into_iter().chain(lead) {
             given.when(command).changes_nothing();
         }
     }
@@ -285,9 +346,11 @@ fn a_later_event_restores_no_tenant() {
         [
             updated("Apex", "apex", settings(1)),
             move_begun(host("eu")),
+            Event::MoveLed { run: OTHER_RUN },
             Event::MoveSwitched,
             Event::MoveFinished,
             Event::MoveAbandoned,
+            Event::PlaceDropped,
         ]
     };
     absent().and(events()).is(&Tenant::Absent);
