@@ -332,6 +332,7 @@ fn a_permission_is_written_as_its_name() {
     for permission in Permission::all() {
         assert_round_trip::<Permission>(&json!(permission.as_str()));
     }
+    assert_round_trip::<Permission>(&json!("permission_of_a_newer_release"));
 }
 
 #[test]

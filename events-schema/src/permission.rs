@@ -1,6 +1,14 @@
 //! Permissions, and the built-in roles that hold them. Both derive from the areas' access tables.
+//!
+//! A newer release may have stored a permission that this one does not know. It is kept with its
+//! name, and allows nothing here.
 
-use std::{cmp::Ordering, collections::BTreeSet, fmt, sync::LazyLock};
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    fmt,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -32,6 +40,12 @@ static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
     all
 });
 
+/// The names of permissions of newer releases.
+static UNKNOWN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+/// The most such names, and the bytes of one.
+const MAX_UNKNOWN: usize = 1_000;
+const MAX_NAME: usize = 64;
+
 impl Permission {
     /// A permission that this built-in role and all stronger ones hold. The name is the action, `_`
     /// and the resource.
@@ -55,6 +69,33 @@ impl Permission {
         known.copied().ok_or(Invalid(
             "must be a known permission such as read_project; me.permissions lists yours",
         ))
+    }
+
+    /// Returns a permission that was stored, also one that this release does not know; `None` if
+    /// its name is malformed, or there are more than any release could have.
+    pub fn stored(name: &str) -> Option<Self> {
+        let known = Self::parse(name).ok();
+        known.or_else(|| Self::unknown(name))
+    }
+
+    /// Returns a permission of a newer release. Its name is kept for the life of the process.
+    fn unknown(name: &str) -> Option<Self> {
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_name) {
+            return None;
+        }
+        let mut unknown = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = unknown.get(name).copied();
+        let name = match known {
+            Some(name) => name,
+            None if unknown.len() == MAX_UNKNOWN => return None,
+            None => {
+                let name: &'static str = String::leak(name.to_owned());
+                unknown.insert(name);
+                name
+            }
+        };
+        Some(Self::new(name, BuiltInRole::Owner))
     }
 
     /// Returns the name, such as `read_project`.
@@ -107,7 +148,8 @@ impl Serialize for Permission {
 
 impl<'de> Deserialize<'de> for Permission {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+        let stored = Self::stored(&String::deserialize(deserializer)?);
+        stored.ok_or_else(|| D::Error::custom("this is no permission"))
     }
 }
 
@@ -214,6 +256,17 @@ mod tests {
             "create_audit_log",
         ] {
             assert!(Permission::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_permission_of_a_newer_release_is_kept_and_equals_no_other() {
+        let newer = Permission::stored("read_moon").unwrap();
+        assert_eq!(newer.as_str(), "read_moon");
+        assert_eq!(Permission::stored("read_moon"), Some(newer));
+        assert!(!BuiltInRole::Owner.permissions().contains(&newer));
+        for wrong in ["", "Read_moon", "read moon", &"x".repeat(MAX_NAME + 1)] {
+            assert_eq!(Permission::stored(wrong), None, "{wrong}");
         }
     }
 

@@ -135,6 +135,16 @@ async fn a_subscription_to_an_area_beyond_the_tokens_scopes_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_after_an_event_that_the_log_does_not_have_is_refused() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let token = create_token(&ada, &["read_project"]).await;
+    let far = Some("AAABAAAAAAA");
+    let mut socket = Socket::subscribed(&backend, &token, far, Value::Null).await;
+    assert_eq!(socket.refusal().await, "BAD_USER_INPUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_ends_when_its_client_may_no_longer_read_one_of_its_areas() {
     let backend = start().await;
     let (ada, bob) = ada_and_bob(&backend).await;

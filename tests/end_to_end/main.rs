@@ -18,6 +18,7 @@ mod invitations;
 mod mail;
 mod matrix;
 mod members;
+mod moves;
 mod paging;
 mod passwords;
 mod permissions;

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    ASSIGN_ROLE, Browser, CREATE_ROLE, DELETE_PROJECT, DELETE_ROLE, Team, UNASSIGN_ROLE,
-    UPDATE_ROLE, assignment, bad_input, code_of, create_role, guest_permissions, input, role, text,
+    ASSIGN_ROLE, Browser, CREATE_ROLE, DELETE_PROJECT, DELETE_ROLE, MISSING, Team, UNASSIGN_ROLE,
+    UPDATE_ROLE, assignment, bad_input, code_of, create_project, create_role, eventually,
+    guest_permissions, input, list, operator, role, text,
 };
 
 const ROLE: &str = "query($id: ID!) { role(id: $id) { name builtIn inherits } }";
@@ -195,4 +196,59 @@ async fn an_unassigned_or_deleted_role_grants_nothing() {
         .await;
     let expected = json!({ "permissions": guest_permissions(), "member": { "roles": [] } });
     assert_eq!(me["me"], expected);
+}
+
+/// Gives a role further permissions, as a worker of a newer release would.
+async fn store_permissions(team: &Team, role: &str, permissions: &[&str]) {
+    let operator = operator(&team.backend).await;
+    let events = operator.get_stream("EVENTS").await.unwrap();
+    let last = events.get_last_raw_message_by_subject("evt.*.role.*");
+    let last = last.await.unwrap();
+    let mut commit: Value = serde_json::from_slice(&last.payload).unwrap();
+    commit["revision"] = json!(commit["revision"].as_u64().unwrap() + 1);
+    commit["command"] = json!(MISSING);
+    commit["events"] = json!([{
+        "type": "updated", "role": role, "name": "Pilot", "permissions": permissions,
+        "inherits": [],
+    }]);
+    let stored = operator.publish(last.subject.to_string(), commit.to_string().into());
+    stored.await.unwrap().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_of_a_newer_release_is_shown_and_breaks_nothing() {
+    let team = Team::start().await;
+    let role = team.create_role("Pilot", &["read_project"], &[]).await;
+    let me = "{ me { member { id } permissions } }";
+    let guest = text(&team.guest.data(me, ()).await, "/me/member/id");
+    team.owner
+        .data(ASSIGN_ROLE, assignment(&guest, &role))
+        .await;
+    let permissions = ["delete_project", "fly_moon"];
+    store_permissions(&team, &role, &permissions).await;
+    eventually("the permission", || async {
+        let me = team.guest.data(me, ()).await;
+        let held = list(&me["me"]["permissions"]);
+        permissions
+            .iter()
+            .all(|held_by| held.contains(&json!(held_by)))
+    })
+    .await;
+    // An older worker decides about it, too.
+    team.owner
+        .data(UPDATE_ROLE, input(json!({ "id": role, "name": "Captain" })))
+        .await;
+    let shown = team
+        .owner
+        .data(
+            "query($id: ID!) { role(id: $id) { name permissions } }",
+            json!({ "id": role }),
+        )
+        .await;
+    let expected = json!({ "name": "Captain", "permissions": permissions });
+    assert_eq!(shown["role"], expected);
+    let project = create_project(&team.owner, "Rocket").await;
+    team.guest
+        .data(DELETE_PROJECT, json!({ "id": project }))
+        .await;
 }

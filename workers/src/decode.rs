@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use event_store::Stored;
-use events_schema::{Area, Command, Commit, Subject};
+use events_schema::{Area, Command, Commit, CommitSummary, EventName, Subject, TenantId};
+use serde::Deserialize;
 
 const DISAGREE: &str = "the subject and the body disagree";
 
@@ -13,14 +14,41 @@ pub struct Logged<A: Area> {
     pub commit: Commit<A>,
 }
 
+/// A message of a newer release: its envelope is readable, but this program does not know its
+/// content. Another worker may know it.
+#[derive(Debug, thiserror::Error)]
+#[error("this release does not know the content of the message: {0}")]
+pub struct Newer(serde_json::Error);
+
+/// The envelope of a command.
+#[derive(Deserialize)]
+struct CommandEnvelope {
+    tenant: TenantId,
+    area: String,
+    payload: EventName,
+}
+
 /// Decodes a command of area `A`.
 ///
 /// # Errors
-/// If the message is malformed, or its subject and body disagree. No retry can help, so it goes to
-/// DEAD.
+/// [`Newer`] if a newer release has sent it. Else no retry can help: the message is malformed, or
+/// its subject and body disagree.
 pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
-    let command: Command<A> = serde_json::from_slice(payload).context("the body")?;
+    let command: Command<A> = match serde_json::from_slice(payload) {
+        Ok(command) => command,
+        Err(unknown) => {
+            let envelope: CommandEnvelope = serde_json::from_slice(payload).context("the body")?;
+            ensure!(envelope.area == A::NAME.as_str(), DISAGREE);
+            let said = Subject::Command {
+                tenant: envelope.tenant,
+                area: A::NAME,
+                verb: envelope.payload.name,
+            };
+            ensure!(said == expected, DISAGREE);
+            return Err(Newer(unknown).into());
+        }
+    };
     let agree = command.area == A::NAME && command.subject()? == expected;
     ensure!(agree, DISAGREE);
     Ok(command)
@@ -29,11 +57,24 @@ pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command
 /// Decodes a commit of area `A`.
 ///
 /// # Errors
-/// If the message is malformed, or its subject and body disagree. No retry can help, so it goes to
-/// DEAD.
+/// [`Newer`] if a newer release has written it. Else no retry can help: the message is malformed,
+/// or its subject and body disagree.
 pub fn commit<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
-    let commit: Commit<A> = serde_json::from_slice(payload).context("the body")?;
+    let commit: Commit<A> = match serde_json::from_slice(payload) {
+        Ok(commit) => commit,
+        Err(unknown) => {
+            let envelope: CommitSummary = serde_json::from_slice(payload).context("the body")?;
+            ensure!(envelope.area == A::NAME.as_str(), DISAGREE);
+            let said = Subject::Event {
+                tenant: envelope.tenant,
+                area: A::NAME,
+                id: envelope.id,
+            };
+            ensure!(said == expected, DISAGREE);
+            return Err(Newer(unknown).into());
+        }
+    };
     let agree = commit.area == A::NAME && commit.subject() == expected;
     ensure!(agree, DISAGREE);
     Ok(commit)
@@ -76,6 +117,25 @@ mod tests {
         });
         body[field] = value;
         command("cmd.platform.project.delete", body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_readable_envelope_with_unknown_content_comes_from_a_newer_release() {
+        let events = json!([{ "type": "deleted" }, { "type": "flown", "to": "the moon" }]);
+        let error = commit_as("events", events.clone()).unwrap_err();
+        assert!(error.is::<Newer>(), "{error}");
+        let payload = json!({ "type": "fly", "to": "the moon" });
+        let command = json!({
+            "id": ID, "tenant": "platform", "area": "project", "aggregate": ID,
+            "actor": { "kind": "system" }, "time": 0, "payload": payload,
+        });
+        let decoded = |subject: &str| {
+            let body = command.to_string();
+            super::command::<project::Area>(subject, body.as_bytes()).unwrap_err()
+        };
+        assert!(decoded("cmd.platform.project.fly").is::<Newer>());
+        assert!(!decoded("cmd.platform.project.delete").is::<Newer>());
+        assert!(!commit_as("events", json!(7)).unwrap_err().is::<Newer>());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod consumers;
 pub mod delivery;
 pub mod effect;
 pub mod history;
+mod parking;
 mod place_queue;
 mod pulls;
 pub mod reaction;

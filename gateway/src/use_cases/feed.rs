@@ -57,7 +57,8 @@ impl Feeds {
     /// caller may no longer read them.
     ///
     /// # Errors
-    /// `Forbidden` if the caller may not read one of the areas.
+    /// `Forbidden` if the caller may not read one of the areas; `BadUserInput` if the log does not
+    /// have this sequence.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
@@ -73,10 +74,12 @@ impl Feeds {
         authorize(caller, tenant, &areas)?;
         let account = membership.member.view.account;
         let changes = self.views.changes(tenant, account);
-        let last = match after {
-            Some(sequence) => sequence,
-            None => self.log.last_sequence().await?,
-        };
+        let end = self.log.last_sequence().await?;
+        let last = after.unwrap_or(end);
+        if last > end {
+            let message = "after is beyond the end of the events; begin without it.";
+            return Err(Error::input("after", message));
+        }
         let feed = Feed {
             log: self.log.clone(),
             callers: self.callers.clone(),

@@ -100,7 +100,7 @@ impl<A: Aggregate> Decider<A> {
         let message = &received.message;
         let command = match decode::command::<A::Area>(&message.subject, &message.payload) {
             Ok(command) => command,
-            Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
+            Err(reason) => return delivery::undecoded(reason),
         };
         let outcome = self.decide(&command, received.trace).await?;
         tracing::debug!(

@@ -26,7 +26,10 @@ use events_schema::subject;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 
-use crate::loops::{Shared, consumers::Consumer};
+use crate::{
+    decode::Newer,
+    loops::{Shared, consumers::Consumer},
+};
 
 /// After two missed heartbeats, the pull is opened again.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -56,6 +59,12 @@ static PENDING: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
     let description = "Messages of a consumer that were not delivered yet, at its last delivery.";
     telemetry::gauge("ub.consumer.pending", description)
 });
+
+/// How often a message of a newer release is delivered until a worker of that release takes it:
+/// with the waits between, about an hour.
+const NEWER_DELIVERIES: i64 = 24;
+/// The longest of these waits.
+const NEWER_LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// The result of a handler that has not failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -236,7 +245,7 @@ pub async fn handle(
     } else {
         received.work.run(bounded(consumer, handler)).await
     };
-    settle(context, consumer, received, result).await;
+    settle(context, consumer, received, &result).await;
 }
 
 /// The reason in the dead letter of a message that no worker could settle, because each one that
@@ -269,7 +278,7 @@ pub async fn settle(
     context: &Context,
     consumer: &Consumer,
     received: &Received,
-    result: anyhow::Result<Handled>,
+    result: &anyhow::Result<Handled>,
 ) {
     let work = &received.work;
     let settled = work.run(settle_message(context, consumer, received, result));
@@ -285,7 +294,7 @@ async fn settle_message(
     context: &Context,
     consumer: &Consumer,
     received: &Received,
-    result: anyhow::Result<Handled>,
+    result: &anyhow::Result<Handled>,
 ) -> &'static str {
     let (message, work) = (&received.message, &received.work);
     let subject = message.subject.as_str();
@@ -300,24 +309,51 @@ async fn settle_message(
             "done"
         }
         Ok(Handled::Dead(reason)) => {
-            work.fail(&reason);
-            dead_letter(context, consumer, received, &reason).await;
+            work.fail(reason);
+            dead_letter(context, consumer, received, reason).await;
             "dead"
         }
-        Err(error) if delivery >= consumer.deliveries => {
+        Err(error) if is_last(consumer, error, delivery) => {
             let reason = format!("failed {delivery} times, the last time with: {error:#}");
             work.fail(&reason);
             dead_letter(context, consumer, received, &reason).await;
             "dead"
         }
         Err(error) => {
-            let wait = retry_after(consumer.first_retry, consumer.longest_retry, delivery);
+            let longest = if error.is::<Newer>() {
+                NEWER_LONGEST
+            } else {
+                consumer.longest_retry
+            };
+            let wait = retry_after(consumer.first_retry, longest, delivery);
             let error = format!("{error:#}");
             work.fail(&error);
             tracing::warn!(subject, delivery, ?wait, error, "retrying later");
             retry(message, wait).await;
             "retry"
         }
+    }
+}
+
+/// Whether a message that failed is not delivered again.
+fn is_last(consumer: &Consumer, error: &anyhow::Error, delivery: i64) -> bool {
+    let deliveries = if error.is::<Newer>() {
+        NEWER_DELIVERIES
+    } else {
+        consumer.deliveries
+    };
+    delivery >= deliveries
+}
+
+/// Returns the result for a message that cannot be decoded for this reason.
+///
+/// # Errors
+/// If a newer release has written it, so that another worker may know it.
+pub fn undecoded(reason: anyhow::Error) -> anyhow::Result<Handled> {
+    if reason.is::<Newer>() {
+        Err(reason)
+    } else {
+        Ok(Handled::Dead(format!("{reason:#}")))
     }
 }
 
@@ -380,7 +416,39 @@ async fn copy_to_dead(
 
 #[cfg(test)]
 mod tests {
+    use events_schema::{Area as _, project};
+
     use super::*;
+    use crate::decode;
+
+    #[test]
+    fn a_message_of_a_newer_release_waits_an_hour_for_a_worker_that_knows_it() {
+        let newer = decode::commit::<project::Area>(
+            "evt.platform.project.00112233445566778899aabbccddeeff",
+            br#"{
+                "tenant": "platform", "area": "project", "revision": 1, "time": 0,
+                "id": "00112233445566778899aabbccddeeff",
+                "command": "00112233445566778899aabbccddeeff",
+                "actor": { "kind": "system" }, "events": [{ "type": "flown" }]
+            }"#,
+        );
+        let newer = newer.unwrap_err().context("reading the history");
+        for consumer in [
+            Consumer::commands(project::Area::NAME),
+            Consumer::views("project", project::Area::NAME),
+            Consumer::effects("send_mail", project::Area::NAME, 12),
+        ] {
+            let waits = (1..).take_while(|delivery| !is_last(&consumer, &newer, *delivery));
+            let wait = |delivery| retry_after(consumer.first_retry, NEWER_LONGEST, delivery);
+            let waited: Duration = waits.map(wait).sum();
+            let (least, most) = (Duration::from_secs(50 * 60), Duration::from_secs(90 * 60));
+            assert!(
+                (least..most).contains(&waited),
+                "{} {waited:?}",
+                consumer.name
+            );
+        }
+    }
 
     #[test]
     fn the_wait_between_retries_doubles_up_to_the_longest() {

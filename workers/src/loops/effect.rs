@@ -77,7 +77,7 @@ impl<E: Effect> EffectLoop<E> {
         let message = &received.message;
         let commit = match decode::commit::<AreaOf<E>>(&message.subject, &message.payload) {
             Ok(commit) => commit,
-            Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
+            Err(reason) => return delivery::undecoded(reason),
         };
         if !commit.events.iter().any(E::is_requested_by) {
             return Ok(Handled::Done);

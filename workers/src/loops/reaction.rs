@@ -48,7 +48,7 @@ async fn react<R: Reaction>(
     let message = &received.message;
     let commit = match decode::commit::<R::Source>(&message.subject, &message.payload) {
         Ok(commit) => commit,
-        Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
+        Err(reason) => return delivery::undecoded(reason),
     };
     for (position, consequence) in R::react(&commit).into_iter().enumerate() {
         let command = command_of::<R>(&commit, position, consequence);

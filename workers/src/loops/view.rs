@@ -22,6 +22,7 @@ use crate::{
         Shared,
         consumers::Consumer,
         delivery::{self, Handled, Received},
+        parking::Parking,
         place_queue::{NotQueued, PlaceQueue},
     },
     placements::Placements,
@@ -48,6 +49,7 @@ pub async fn run<V: View>(
         context: jetstream::new(shared.client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
         views: Views::new(shared.client.clone(), placements.clone(), confirmations),
+        parking: Parking::new(placements.clone(), V::NAME),
         placements,
         queues: Mutex::default(),
         tasks: TaskTracker::new(),
@@ -55,6 +57,9 @@ pub async fn run<V: View>(
         failure: OnceLock::new(),
     });
     view_loop.views.prepare().await?;
+    for tenant in view_loop.parking.recorded().await? {
+        view_loop.park(tenant);
+    }
     let consumer = view_loop.consumer.clone();
     let shutdown = view_loop.stop.clone();
     delivery::messages(consumer, Shared { shutdown, ..shared })
@@ -87,6 +92,7 @@ struct ViewLoop<V: View> {
     placements: Placements,
     /// The commits that wait, by their places. A queue exists while somebody writes its commits.
     queues: Mutex<HashMap<Places, PlaceQueue<Delivered<V>>>>,
+    parking: Parking,
     /// Everything under way.
     tasks: TaskTracker,
     /// Ends the loop.
@@ -103,12 +109,11 @@ impl<V: View> ViewLoop<V> {
             let message = &received.message;
             match decode::commit::<V::Area>(&message.subject, &message.payload) {
                 Err(reason) => {
-                    self.settle(&received, Ok(Handled::Dead(format!("{reason:#}"))))
-                        .await
+                    self.settle(&received, &delivery::undecoded(reason)).await;
                 }
                 Ok(_) if delivery::is_lost(&self.consumer, message) => {
                     let lost = Handled::Dead(delivery::LOST.to_owned());
-                    self.settle(&received, Ok(lost)).await;
+                    self.settle(&received, &Ok(lost)).await;
                 }
                 Ok(commit) => delivered.push(Delivered {
                     key: Views::<V>::key(&commit),
@@ -120,6 +125,10 @@ impl<V: View> ViewLoop<V> {
                 }),
             }
         }
+        let (parked, delivered): (Vec<_>, Vec<_>) = delivered
+            .into_iter()
+            .partition(|delivered| self.parking.is_parked(delivered.key.0));
+        self.record_parked(parked);
         let tenants = delivered.iter().map(|delivered| delivered.key.0).collect();
         let places = self.places(tenants).await;
         for delivered in delivered {
@@ -127,7 +136,7 @@ impl<V: View> ViewLoop<V> {
                 Some(Ok(places)) => self.queue(places, delivered).await,
                 Some(Err(error)) => {
                     let error = anyhow::Error::msg(error.clone());
-                    self.settle(&delivered.received, Err(error)).await;
+                    self.settle(&delivered.received, &Err(error)).await;
                 }
                 None => {}
             }
@@ -165,7 +174,7 @@ impl<V: View> ViewLoop<V> {
                 Err(NotQueued::Closed(unsent)) => delivered = unsent,
                 Err(NotQueued::Full(unsent)) => {
                     let error = anyhow!("too much waits for this database of the view");
-                    return self.settle(&unsent.received, Err(error)).await;
+                    return self.settle(&unsent.received, &Err(error)).await;
                 }
             }
         }
@@ -218,6 +227,9 @@ impl<V: View> ViewLoop<V> {
             }
             if self.apply(&places, std::mem::take(&mut bulk)).await {
                 queue.answered();
+                for place in &places {
+                    self.parking.answered(place);
+                }
             }
         }
     }
@@ -245,10 +257,17 @@ impl<V: View> ViewLoop<V> {
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::debug!(error, "applying the documents of a bulk one by one");
+                let tenant = commits.first_key_value().map(|((tenant, _), _)| *tenant);
                 let each = by_document
                     .into_iter()
                     .map(|(key, messages)| self.apply_one(places, key, messages, &commits));
                 join_all(each).await;
+                // A moving tenant has two places. The run that moves it deals with the other one.
+                if let ([place], Some(tenant)) = (&places[..], tenant)
+                    && self.parking.failed(place).await
+                {
+                    self.park(tenant);
+                }
                 false
             }
         }
@@ -278,6 +297,41 @@ impl<V: View> ViewLoop<V> {
         }
     }
 
+    /// From here on, records a tenant's commits instead of writing them, until its host answers.
+    fn park(self: &Arc<Self>, tenant: TenantId) {
+        if !self.parking.park(tenant) {
+            return;
+        }
+        tracing::warn!(view = V::NAME, %tenant, "the tenant's host does not answer; its documents lag");
+        let (view_loop, stop) = (self.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let released = view_loop.parking.release(&view_loop.views, tenant);
+            stop.run_until_cancelled(released).await;
+        });
+    }
+
+    /// Records commits of parked tenants, and acknowledges them.
+    fn record_parked(self: &Arc<Self>, delivered: Vec<Delivered<V>>) {
+        let mut by_tenant: BTreeMap<TenantId, Vec<Delivered<V>>> = BTreeMap::new();
+        for delivered in delivered {
+            let of_tenant = by_tenant.entry(delivered.key.0).or_default();
+            of_tenant.push(delivered);
+        }
+        for (tenant, delivered) in by_tenant {
+            let view_loop = self.clone();
+            self.tasks.spawn(async move {
+                let sequences = delivered.iter().map(|delivered| delivered.logged.sequence);
+                let first = sequences.min().unwrap_or(0);
+                let recorded = view_loop.parking.record(tenant, first);
+                let recorded = delivery::bounded(&view_loop.consumer, recorded).await;
+                let messages = delivered.into_iter().map(|delivered| delivered.received);
+                view_loop
+                    .settle_all(&messages.collect::<Vec<_>>(), recorded)
+                    .await;
+            });
+        }
+    }
+
     /// Acknowledges messages in the background, once their documents are durable.
     fn confirm(self: &Arc<Self>, messages: Vec<Received>, applied: Applied) {
         let view_loop = self.clone();
@@ -288,15 +342,14 @@ impl<V: View> ViewLoop<V> {
     }
 
     async fn settle_all(&self, messages: &[Received], applied: anyhow::Result<()>) {
-        let applied = applied.map_err(|error| format!("{error:#}"));
-        let settled = messages.iter().map(|received| {
-            let result = applied.clone().map(|()| Handled::Done);
-            self.settle(received, result.map_err(anyhow::Error::msg))
-        });
+        let result = applied.map(|()| Handled::Done);
+        let settled = messages
+            .iter()
+            .map(|received| self.settle(received, &result));
         join_all(settled).await;
     }
 
-    async fn settle(&self, received: &Received, result: anyhow::Result<Handled>) {
+    async fn settle(&self, received: &Received, result: &anyhow::Result<Handled>) {
         delivery::settle(&self.context, &self.consumer, received, result).await;
     }
 

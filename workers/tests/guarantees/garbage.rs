@@ -1,9 +1,9 @@
 //! Messages that cannot be handled, wrong settings, and passwords in logs.
 
-use events_schema::{AreaName, CommitSummary, Id};
+use events_schema::{AreaName, CommandId, CommitSummary, Id};
 use serde_json::{Value, json};
 
-use crate::support::{WITHOUT_EFFECTS, World, eventually, id, process};
+use crate::support::{WITHOUT_EFFECTS, World, eventually, id, process, rename};
 
 /// A well-formed command with this payload.
 fn command(verb: &str) -> Vec<u8> {
@@ -47,10 +47,6 @@ async fn a_message_that_cannot_be_decoded_goes_to_dead_and_blocks_nothing() {
         (register, Vec::new()),
         (register, vec![0xff; 100]),
         (register, b"{}".to_vec()),
-        (
-            "cmd.platform.account.fly_to_the_moon",
-            command("fly_to_the_moon"),
-        ),
         (register, command("revoke_sessions")),
         ("cmd.no-tenant.account.register", command("revoke_sessions")),
         (
@@ -61,12 +57,12 @@ async fn a_message_that_cannot_be_decoded_goes_to_dead_and_blocks_nothing() {
     ] {
         publish(&world, subject, body).await;
     }
-    // Seven commands; the view and the reaction read accounts, the view alone reads mails.
+    // Six commands; the view and the reaction read accounts, the view alone reads mails.
     eventually("the dead letters", || async {
-        world.dead().await.len() == 10
+        world.dead().await.len() == 9
     })
     .await;
-    assert_eq!(dead_of(&world, "commands").await, 7);
+    assert_eq!(dead_of(&world, "commands").await, 6);
     assert_eq!(dead_of(&world, "views").await, 2);
     assert_eq!(dead_of(&world, "reactions").await, 1);
     let dead = world.dead().await;
@@ -82,6 +78,45 @@ async fn a_message_that_cannot_be_decoded_goes_to_dead_and_blocks_nothing() {
             .contains_key(&account.to_string())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_newer_release_wait_for_its_workers_and_block_nothing() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(WITHOUT_EFFECTS).await;
+    let account = world.register("ada@example.com").await;
+    let mut commit = first_commit(&world, AreaName::Account).await;
+    commit["revision"] = json!(2);
+    commit["command"] = json!(id());
+    commit["events"] = json!([{ "type": "flown", "to": "the moon" }]);
+    let subject = format!("evt.platform.account.{account}");
+    publish(&world, &subject, commit.to_string().into()).await;
+    let verb = "fly_to_the_moon";
+    publish(
+        &world,
+        &format!("cmd.platform.account.{verb}"),
+        command(verb),
+    )
+    .await;
+    // Its history has something that only a newer release knows.
+    let (to_ada, rename) = (CommandId(id()), rename("Byron"));
+    assert_eq!(world.send(account, to_ada, &rename).await, None);
+    for at in 0..20 {
+        let other = world.register(&format!("user{at}@example.com")).await;
+        world.send_to(other, CommandId(id()), &rename).await;
+        eventually("the account", || async {
+            let documents = world.documents(AreaName::Account).await;
+            let document = documents.get(&other.to_string());
+            document.is_some_and(|document| document.get_i64("revision").unwrap() == 2)
+        })
+        .await;
+    }
+    // By now, garbage would be there.
+    assert_eq!(world.dead().await, []);
+    assert_eq!(world.queued_commands().await, 2);
+    // Nothing was shown of what is unknown.
+    let shown = &world.documents(AreaName::Account).await[&account.to_string()];
+    assert_eq!(shown.get_i64("revision").unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,12 @@
 )]
 
 mod commands;
+mod fill;
 mod garbage;
+mod hosts;
 mod kills;
 mod loops;
 mod monitor;
+mod rebuilds;
 mod support;
 mod views;

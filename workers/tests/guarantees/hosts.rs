@@ -1,0 +1,170 @@
+//! Hosts of tenants that do not answer.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use event_store::{CommandSender, Trace};
+use events_schema::{
+    AccountId, Area, AreaName, Command, CommandId, Description, EmailAddress, HostName, Id, Name,
+    Placement, Slug, TenantId, TenantKey, project, tenant,
+};
+use mongodb::bson::{Document, doc};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+
+use crate::fill::write_to_log;
+use crate::support::{DEADLINE, World, eventually, id};
+
+/// Sends a command as the gateway does; returns the aggregate.
+async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::Command) -> Id {
+    // A tenant takes its own id, every other aggregate that of its command.
+    let aggregate = if A::NAME == AreaName::Tenant {
+        tenant.0
+    } else {
+        id()
+    };
+    let command = Command::<A>::by_system(
+        CommandId(aggregate),
+        TenantId::Tenant(tenant),
+        aggregate.into(),
+        SystemTime::now().into(),
+        payload,
+    );
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let outcome = sender.send(command, Trace::begin(), deadline).await;
+    assert_eq!(outcome.unwrap().revision(), Ok(1));
+    aggregate
+}
+
+/// Creates a tenant on the host `dead`, and one in the shared database.
+async fn tenants(sender: &CommandSender) -> [TenantKey; 2] {
+    let host = Some(HostName::parse("dead").unwrap());
+    let mut tenants = Vec::new();
+    for placement in [Placement::Database { host }, Placement::Shared] {
+        let create = tenant::Command::Create {
+            name: Name::parse("Acme").unwrap(),
+            slug: Slug::parse(&format!("acme-{}", id())).unwrap(),
+            owner: AccountId(id()),
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            plan: None,
+            placement,
+        };
+        let tenant = TenantKey(id());
+        decide::<tenant::Area>(sender, tenant, create).await;
+        tenants.push(tenant);
+    }
+    tenants.try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_answer_delays_only_its_own_tenants() {
+    let world = World::start().await;
+    let dead_host = "dead=mongodb://127.0.0.1:9/?directConnection=true";
+    let _worker = world
+        .workers::<1>(&["--loops", "commands,views", "--mongo-hosts", dead_host])
+        .await;
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
+    let [dead, alive] = tenants(&sender).await;
+    let started = Instant::now();
+    for _ in 0..15 {
+        decide::<project::Area>(&sender, dead, project()).await;
+        let shown = decide::<project::Area>(&sender, alive, project()).await;
+        eventually("a project", || async {
+            let documents = world.documents(AreaName::Project).await;
+            documents.contains_key(&shown.to_string())
+        })
+        .await;
+    }
+    // Each attempt to reach the host takes two seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
+    assert_eq!(world.documents(AreaName::Project).await.len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_away_for_long_stops_nobody_else_and_its_tenants_are_complete_when_it_returns()
+ {
+    let world = World::start().await;
+    // Connections hang there for now.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let dead_host = format!("dead=mongodb://{address}/?directConnection=true");
+    let arguments = ["--loops", "commands,views", "--mongo-hosts", &dead_host];
+    let [mut first, _second] = world.workers::<2>(&arguments).await;
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
+    let [dead, alive] = tenants(&sender).await;
+    // More than a consumer of the views may have under way.
+    let of_dead = Vec::from_iter((0..11_000).map(|_| id()));
+    write_to_log(&world, TenantId::Tenant(dead), &of_dead, 1).await;
+    write_to_log(&world, TenantId::Tenant(dead), &of_dead[..500], 2).await;
+    let of_alive = Vec::from_iter((0..100).map(|_| id()));
+    write_to_log(&world, TenantId::Tenant(alive), &of_alive, 1).await;
+    eventually("the projects of the other tenant", || async {
+        world.documents(AreaName::Project).await.len() == of_alive.len()
+    })
+    .await;
+    eventually("an empty consumer", || async {
+        let events = world.operator.get_stream("EVENTS").await.unwrap();
+        let info = events.consumer_info("views_project").await.unwrap();
+        info.num_pending == 0 && info.num_ack_pending == 0
+    })
+    .await;
+    // What was put aside outlasts the worker that has done so.
+    first.kill().await.unwrap();
+    let _third = world.spawn_worker(&arguments);
+    write_to_log(&world, TenantId::Tenant(dead), &of_dead[500..600], 2).await;
+
+    let returned = tokio::spawn(forward(listener, address_of(&world.servers.mongod.uri())));
+    let client = mongodb::Client::with_uri_str(world.servers.mongod.uri());
+    let own = client
+        .await
+        .unwrap()
+        .database(&format!("ultimate_backend_{dead}"));
+    let projects = own.collection::<Document>("project");
+    eventually("all documents", || async {
+        let second = projects.count_documents(doc! { "revision": 2_i64 });
+        second.await.unwrap() == 600
+            && projects.count_documents(doc! {}).await.unwrap() == of_dead.len() as u64
+    })
+    .await;
+    eventually("no record", || async {
+        let records = world.views.collection::<Document>("parked");
+        records.count_documents(doc! {}).await.unwrap() == 0
+    })
+    .await;
+    // From now on, its commits are written at once.
+    let shown = decide::<project::Area>(&sender, dead, project()).await;
+    eventually("a project", || async {
+        let which = doc! { "_id": shown.to_string() };
+        projects.find_one(which).await.unwrap().is_some()
+    })
+    .await;
+    returned.abort();
+}
+
+/// The address in the URL of a server.
+fn address_of(url: &str) -> String {
+    let rest = url.split_once("://").unwrap().1;
+    rest.split_once('/').unwrap().0.to_owned()
+}
+
+/// Forwards connections to another address.
+async fn forward(listener: TcpListener, to: String) {
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let to = to.clone();
+        tokio::spawn(async move {
+            let mut server = TcpStream::connect(to).await.unwrap();
+            _ = copy_bidirectional(&mut client, &mut server).await;
+        });
+    }
+}
+
+fn project() -> project::Command {
+    project::Command::Create {
+        name: Name::parse("Loom").unwrap(),
+        description: Description::default(),
+        status: project::Status::Active,
+        creator: AccountId(id()),
+    }
+}
