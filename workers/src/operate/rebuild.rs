@@ -1,5 +1,6 @@
 //! Rebuilds views from the log while everything runs: `workers rebuild-views`.
 
+use anyhow::ensure;
 use event_store::{MongoOptions, NatsOptions, Role};
 use events_schema::AreaName;
 use futures_util::future::BoxFuture;
@@ -19,7 +20,8 @@ pub const REBUILD_MEMORY_MIB: u32 = 1_024;
 /// called with the view's name and a step.
 ///
 /// # Errors
-/// If a server does not answer. A further run goes on from there.
+/// If a server does not answer; a further run goes on from there. At the end, if the log has
+/// commits that cannot be decoded.
 pub fn rebuild_views<'a>(
     nats: &'a NatsOptions,
     mongo: &'a MongoOptions,
@@ -43,6 +45,7 @@ async fn rebuild_all(
     // Tenants first: their view has the placements of all others.
     let (tenants, others): (Vec<AreaName>, Vec<AreaName>) =
         areas.iter().partition(|area| **area == AreaName::Tenant);
+    let mut left = 0;
     for view in any_view::of(tenants.into_iter().chain(others), &client, &placements) {
         let name = view.name();
         let of_view = |read: u64, next: u64| {
@@ -53,10 +56,17 @@ async fn rebuild_all(
             commits,
             written,
             removed,
+            unreadable,
         } = rebuilt.await?;
         let done =
             format!("done: {commits} commits read, {written} documents written, {removed} removed");
         progress(name, &done);
+        left += unreadable;
     }
+    ensure!(
+        left == 0,
+        "documents that were left as they are, since this release cannot decode a commit of theirs: \
+         {left}; see the errors above"
+    );
     Ok(())
 }

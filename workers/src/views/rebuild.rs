@@ -23,10 +23,13 @@ use events_schema::{Area as _, Document, Home, Id, Subject, TenantId, View, subj
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 
-use crate::views::{
-    documents::{CALLER_TIMEOUT, Key, Views},
-    held::{Folded, Held},
-    read_ahead::{Batch, read_ahead},
+use crate::{
+    decode::{Logged, Newer},
+    views::{
+        documents::{CALLER_TIMEOUT, Key, Views},
+        held::{Folded, Held},
+        read_ahead::{Batch, read_ahead},
+    },
 };
 
 /// Documents that are compared and written together.
@@ -63,6 +66,9 @@ pub struct Rebuilt {
     pub written: u64,
     /// Documents that the log does not have, or that belong elsewhere.
     pub removed: u64,
+    /// Documents that were left as they are, since the log has a commit of theirs that cannot be
+    /// decoded.
+    pub unreadable: u64,
 }
 
 /// A rebuild that is under way.
@@ -75,6 +81,8 @@ pub(super) struct Rebuild<'a, V: View> {
     known: Mutex<HashSet<u64>>,
     /// The places that do not answer, with the error.
     left_out: Mutex<BTreeMap<Location, String>>,
+    /// The documents that cannot be folded.
+    unreadable: Mutex<BTreeSet<Key<V>>>,
     written: AtomicU64,
     removed: AtomicU64,
 }
@@ -98,6 +106,7 @@ impl<V: View> Views<V> {
             end: self.log.last_sequence().await?,
             known: Mutex::default(),
             left_out: Mutex::default(),
+            unreadable: Mutex::default(),
             written: AtomicU64::new(0),
             removed: AtomicU64::new(0),
         };
@@ -117,6 +126,7 @@ impl<V: View> Views<V> {
             commits,
             written: rebuild.written.into_inner(),
             removed: rebuild.removed.into_inner(),
+            unreadable: lock(&rebuild.unreadable).len() as u64,
         })
     }
 
@@ -189,11 +199,41 @@ impl<V: View> Rebuild<'_, V> {
                 let document = written.remove(&key);
                 (document.unwrap_or_else(|| Views::nothing(key)), 0)
             });
-            let document = self.views.folded(before, &commits).await?;
+            let Some(document) = self.folded(key, before, &commits).await else {
+                continue;
+            };
             let folded = Folded { document, source };
             held.put(key, folded, bytes + commits.len() * commit_bytes);
         }
         Ok(())
+    }
+
+    /// Folds commits into a document; `None` if that is not possible, now or before.
+    async fn folded(
+        &self,
+        key: Key<V>,
+        before: Document<V>,
+        commits: &[Logged<V::Area>],
+    ) -> Option<Document<V>> {
+        if lock(&self.unreadable).contains(&key) {
+            return None;
+        }
+        let mut pauses = PAUSES.iter().take(3);
+        loop {
+            let error = match self.views.folded(before.clone(), commits).await {
+                Ok(document) => return Some(document),
+                Err(error) => error,
+            };
+            // The log may not have answered, or a replica may lag.
+            let pause = pauses.next().filter(|_| !error.is::<Newer>());
+            let Some(pause) = pause else {
+                let (id, error) = (key.1.to_string(), format!("{error:#}"));
+                tracing::error!(view = V::NAME, id, error, "a document is left as it is");
+                lock(&self.unreadable).insert(key);
+                return None;
+            };
+            sleep(*pause).await;
+        }
     }
 
     /// Reads documents that were written before. One that cannot be read is folded from its first

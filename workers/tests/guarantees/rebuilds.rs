@@ -305,6 +305,38 @@ async fn a_rebuild_writes_only_what_is_wrong_and_removes_what_the_log_does_not_h
     assert_eq!(world.documents(AreaName::Account).await, right);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_cannot_be_decoded_leaves_its_document_as_it_is_and_rebuilds_the_others() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let broken = world.register("ada@example.com").await;
+    let right = world.register("bob@example.com").await;
+    world.views_up_to_date(AreaName::Account).await;
+    let before = world.documents(AreaName::Account).await;
+    let subject = format!("evt.platform.account.{broken}");
+    for body in ["{", "{}"] {
+        let stored = world.operator.publish(subject.clone(), body.into()).await;
+        stored.unwrap().await.unwrap();
+    }
+    let mut commit = world.commits::<serde_json::Value>(AreaName::Account).await[0]
+        .1
+        .clone();
+    commit["revision"] = 3.into();
+    let stored = world.operator.publish(subject, commit.to_string().into());
+    stored.await.unwrap().await.unwrap();
+    let missing = doc! { "_id": right.to_string() };
+    let stored = world.views.collection::<Document>("account");
+    stored.delete_one(missing).await.unwrap();
+    let output = world
+        .process(&["rebuild-views", "--areas", "account"])
+        .output();
+    let output = output.await.unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("a commit of theirs: 1;"), "{said}");
+    assert_eq!(world.documents(AreaName::Account).await, before);
+}
+
 /// Starts a worker that must refuse to work; returns what it says.
 async fn refused(world: &World) -> String {
     let worker = world.process(&["run", "--loops", "views"]).output();
