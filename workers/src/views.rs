@@ -14,6 +14,7 @@ mod parking;
 mod read_ahead;
 mod rebuild;
 mod recent;
+mod remove;
 mod write;
 
 pub use confirmations::Confirmations;
