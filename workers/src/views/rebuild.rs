@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use event_store::{Location, Replay};
 use events_schema::{Area as _, Document, Home, Id, Subject, TenantId, View, subject};
@@ -272,33 +272,36 @@ impl<V: View> Rebuild<'_, V> {
         written.await
     }
 
-    /// Writes some documents at all their places. Tries again, and leaves a place out that fails
-    /// all the time.
-    async fn write_chunk(&self, chunk: Vec<Folded<V>>) -> anyhow::Result<()> {
-        let mut done = BTreeSet::new();
+    /// Writes some documents at all their places. Tries again, in smaller pieces, and leaves a place
+    /// out that fails all the time.
+    async fn write_chunk(&self, mut left: Vec<Folded<V>>) -> anyhow::Result<()> {
+        let mut size = CHUNK;
         let mut failed = BTreeMap::new();
         for pause in PAUSES {
             failed.clear();
-            // A placement may be used for a second only, so each try asks.
-            for (location, documents) in self.by_place(&chunk).await? {
-                if done.contains(&location) || self.is_left_out(&location) {
-                    continue;
-                }
-                let written = timeout(CALLER_TIMEOUT, self.correct(&location, documents)).await;
-                match written.unwrap_or_else(|_| Err(anyhow!("the write takes too long"))) {
-                    Ok(()) => {
-                        done.insert(location);
+            let mut again = Vec::new();
+            for piece in left.chunks(size) {
+                // A placement may be used for a second only, so each piece asks.
+                for (location, documents) in self.by_place(piece).await? {
+                    if self.is_left_out(&location) {
+                        continue;
                     }
-                    Err(error) => {
+                    let corrected = self.correct(&location, documents.clone());
+                    let corrected = timeout(CALLER_TIMEOUT, corrected).await;
+                    let corrected = corrected.context("the write takes too long").flatten();
+                    if let Err(error) = corrected {
                         let text = format!("{error:#}");
                         tracing::warn!(?location, error = text, ?pause, "trying again");
                         failed.insert(location, error);
+                        again.extend(documents);
                     }
                 }
             }
             if failed.is_empty() {
                 return Ok(());
             }
+            left = again;
+            size = (size / 4).max(1);
             sleep(pause).await;
         }
         for (location, error) in failed {
