@@ -42,6 +42,8 @@ const CONNECTION_POLL: Duration = Duration::from_millis(50);
 /// The server's error codes for "another append was first". The second one comes from a cluster
 /// that does not know the present sequence.
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+/// From here on, the code of a refused append tells of the server: it is full, or has no leader.
+const FAULT_OF_THE_SERVER: usize = 500;
 /// The status that ends a page.
 const END_OF_PAGE: u16 = 204;
 
@@ -99,6 +101,12 @@ pub struct Append {
     pub last: u64,
     pub payload: Bytes,
 }
+
+/// The log does not answer, or takes no message now. Time may help, so this is no fault of the
+/// request.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the log is not available")]
+pub struct Unavailable;
 
 /// The result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,8 +222,8 @@ impl EventLog {
     pub async fn last_sequence(&self) -> anyhow::Result<u64> {
         let request = self.client.request(stream_info(EVENTS), Bytes::new());
         let answer = timeout(ANSWER_TIMEOUT, request).await;
-        let answer = answer.context("the log does not answer")?;
-        last_sequence(&answer?.payload)
+        let answer = answer.context(Unavailable)?.context(Unavailable)?;
+        last_sequence(&answer.payload)
     }
 
     /// Returns the last message on a subject, as the leader knows it.
@@ -224,7 +232,8 @@ impl EventLog {
     /// If the server does not answer.
     pub async fn last(&self, subject: &str) -> anyhow::Result<Option<Stored>> {
         let context = jetstream::new(self.client.clone());
-        let stream = context.get_stream_no_info(EVENTS).await?;
+        let stream = context.get_stream_no_info(EVENTS).await;
+        let stream = stream.context(Unavailable)?;
         match stream.get_last_raw_message_by_subject(subject).await {
             Ok(message) => Ok(Some(Stored {
                 sequence: message.sequence,
@@ -232,7 +241,7 @@ impl EventLog {
                 payload: message.payload,
             })),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(error).context("reading the last message on a subject"),
+            Err(error) => Err(error).context(Unavailable),
         }
     }
 
@@ -299,9 +308,12 @@ impl EventLog {
         let answer = tokio::select! {
             answer = self.client.send_request(last.subject.clone(), request) => answer,
             // The answer is lost with the connection.
-            () = self.reconnected() => bail!("the connection was lost while appending to the log"),
+            () = self.reconnected() => {
+                let lost = anyhow!("the connection was lost while appending");
+                return Err(lost.context(Unavailable));
+            }
         };
-        let answer = answer.context("appending to the log")?;
+        let answer = answer.context(Unavailable)?;
         let answer: Response<PublishAck> =
             serde_json::from_slice(&answer.payload).context("reading the answer to an append")?;
         match answer {
@@ -309,7 +321,15 @@ impl EventLog {
             Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
                 Ok(Appended::Conflict)
             }
-            Response::Err { error } => Err(anyhow!("appending to the log: {error}")),
+            Response::Err { error } => {
+                let is_ours = error.code() < FAULT_OF_THE_SERVER;
+                let error = anyhow!("appending to the log: {error}");
+                Err(if is_ours {
+                    error
+                } else {
+                    error.context(Unavailable)
+                })
+            }
         }
     }
 
@@ -324,7 +344,8 @@ impl EventLog {
 
     async fn request_page(&self, request: Value) -> anyhow::Result<Page> {
         let span = debug_span!("read the log", otel.kind = "client");
-        self.try_page(request).instrument(span).await
+        let page = self.try_page(request).instrument(span).await;
+        page.context(Unavailable)
     }
 
     async fn try_page(&self, request: Value) -> anyhow::Result<Page> {

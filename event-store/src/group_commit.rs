@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument as _, debug_span};
 
-use crate::{Append, Appended, EventLog, Trace};
+use crate::{Append, Appended, EventLog, Trace, Unavailable};
 
 /// The most messages of one group. Measurements showed no gain beyond it.
 const MAX_GROUP: usize = 200;
@@ -82,15 +82,17 @@ async fn append_together(log: &EventLog, group: &mut Vec<Waiting>) -> bool {
     let last = match log.append_traced(&Vec::from_iter(batch)).await {
         Ok(Appended::Conflict) => return false,
         Ok(Appended::At(last)) => Ok(last),
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err((error.is::<Unavailable>(), error.root_cause().to_string())),
     };
     // A batch has consecutive sequences.
     for (after, waiting) in (0..).zip(group.drain(..).rev()) {
-        let at = last.as_ref().map(|last| Appended::At(last - after));
+        let at = match &last {
+            Ok(last) => Ok(Appended::At(last - after)),
+            Err((true, reason)) => Err(anyhow!(reason.clone()).context(Unavailable)),
+            Err((false, reason)) => Err(anyhow!(reason.clone())),
+        };
         // The sender may have given up.
-        _ = waiting
-            .appended
-            .send(at.map_err(|error| anyhow!(error.clone())));
+        _ = waiting.appended.send(at);
     }
     true
 }

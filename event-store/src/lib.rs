@@ -15,7 +15,9 @@ pub mod telemetry;
 mod trace;
 
 pub use command_sender::{CommandSender, NoOutcome};
-pub use event_log::{Append, Appended, EventLog, Page, Stored, last_sequence, sequence_of};
+pub use event_log::{
+    Append, Appended, EventLog, Page, Stored, Unavailable, last_sequence, sequence_of,
+};
 pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};
 pub use monitor::{Monitor, Ready};

@@ -19,10 +19,10 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{self, AckKind, Context, Message, consumer::pull};
 use event_store::{
-    Handling, Trace,
+    Handling, NoOutcome, Trace, Unavailable,
     telemetry::{self, KeyValue},
 };
-use events_schema::subject;
+use events_schema::subject::{self, COMMANDS};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 
@@ -313,6 +313,22 @@ async fn settle_message(
             dead_letter(context, consumer, received, reason).await;
             "dead"
         }
+        Err(error)
+            if consumer.stream == COMMANDS
+                && is_outage(error)
+                && delivery >= consumer.deliveries =>
+        {
+            let error = format!("{error:#}");
+            work.fail(&error);
+            tracing::warn!(
+                subject,
+                delivery,
+                error,
+                "given up; its sender sends it again if it still waits"
+            );
+            terminate(message).await;
+            "given_up"
+        }
         Err(error) if is_last(consumer, error, delivery) => {
             let reason = format!("failed {delivery} times, the last time with: {error:#}");
             work.fail(&reason);
@@ -335,8 +351,16 @@ async fn settle_message(
     }
 }
 
+/// Whether a message failed since a server was away. That is no attempt: time helps.
+fn is_outage(error: &anyhow::Error) -> bool {
+    error.is::<Unavailable>() || error.is::<NoOutcome>()
+}
+
 /// Whether a message that failed is not delivered again.
 fn is_last(consumer: &Consumer, error: &anyhow::Error, delivery: i64) -> bool {
+    if is_outage(error) {
+        return false;
+    }
     let deliveries = if error.is::<Newer>() {
         NEWER_DELIVERIES
     } else {
@@ -378,16 +402,19 @@ async fn dead_letter(context: &Context, consumer: &Consumer, received: &Received
     let subject = message.subject.as_str();
     tracing::error!(subject, reason, "moving to DEAD");
     match copy_to_dead(context, consumer, received, reason).await {
-        Ok(()) => {
-            if let Err(error) = message.double_ack_with(AckKind::Term).await {
-                tracing::warn!(subject, %error, "not terminated; DEAD may get a second copy");
-            }
-        }
+        Ok(()) => terminate(message).await,
         Err(error) => {
             let error = format!("{error:#}");
             tracing::error!(subject, error, "not copied to DEAD; the message is retried");
             retry(message, consumer.longest_retry).await;
         }
+    }
+}
+
+async fn terminate(message: &Message) {
+    if let Err(error) = message.double_ack_with(AckKind::Term).await {
+        let subject = message.subject.as_str();
+        tracing::warn!(subject, %error, "not terminated; it comes again");
     }
 }
 
@@ -448,6 +475,16 @@ mod tests {
                 consumer.name
             );
         }
+    }
+
+    #[test]
+    fn an_outage_is_no_attempt() {
+        let outage = anyhow!("no leader")
+            .context(Unavailable)
+            .context("deciding");
+        let views = Consumer::views("project", project::Area::NAME);
+        assert!(!is_last(&views, &outage, i64::MAX));
+        assert!(is_last(&views, &anyhow!("a fault"), views.deliveries));
     }
 
     #[test]

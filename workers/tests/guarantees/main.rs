@@ -15,6 +15,7 @@ mod hosts;
 mod kills;
 mod loops;
 mod monitor;
+mod outages;
 mod rebuilds;
 mod support;
 mod views;
