@@ -25,7 +25,8 @@ const PAGE_BYTES: usize = 8 * 1024 * 1024;
 const REQUEST_EXPIRES: Duration = Duration::from_secs(30);
 /// How long the next message may take. The reader may pause meanwhile, but not the server.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server forgets the consumer when nobody has read for this long. Then another one goes on.
+/// The server forgets the consumer when nobody has read for this long. Then [`Replay::page`] makes
+/// another one.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The pauses before each further try to read a page.
 const PAUSES: [Duration; 5] = [
@@ -47,7 +48,7 @@ pub struct Replay {
     reading: Option<Reading>,
 }
 
-/// A consumer.
+/// The consumer that sends the messages.
 struct Reading {
     messages: pull::Stream,
     /// The messages that it has sent.
@@ -70,8 +71,8 @@ impl Replay {
         })
     }
 
-    /// Reads the next messages, up to `limit`, and not many more bytes than 8 MiB. Tries again for
-    /// a while if the server does not answer.
+    /// Reads the next messages, up to `limit`, and not many more bytes than 8 MiB. If the server
+    /// does not answer, tries again, with pauses of 18 seconds in all.
     ///
     /// # Errors
     /// If the server does not send them.
@@ -110,7 +111,7 @@ impl Replay {
             let (message, pending) = reading.next().await?;
             next = message.sequence + 1;
             bytes += message.payload.len();
-            // A replica may not have all of them yet.
+            // A replica that lags may report none, although more follow.
             page.pending = if next > self.through {
                 0
             } else {

@@ -42,8 +42,9 @@ static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
 
 /// The names of permissions of newer releases.
 static UNKNOWN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-/// The most such names, and the bytes of one.
+/// The most unknown names. They are never freed.
 const MAX_UNKNOWN: usize = 1_000;
+/// The most bytes of a name.
 const MAX_NAME: usize = 64;
 
 impl Permission {
@@ -73,7 +74,7 @@ impl Permission {
 
     /// Returns a permission that was stored, also one that this release does not know; `None` if
     /// its name is malformed, or there are more than any release could have.
-    pub fn stored(name: &str) -> Option<Self> {
+    pub fn from_stored(name: &str) -> Option<Self> {
         let known = Self::parse(name).ok();
         known.or_else(|| Self::unknown(name))
     }
@@ -85,8 +86,7 @@ impl Permission {
             return None;
         }
         let mut unknown = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = unknown.get(name).copied();
-        let name = match known {
+        let name = match unknown.get(name).copied() {
             Some(name) => name,
             None if unknown.len() == MAX_UNKNOWN => return None,
             None => {
@@ -95,6 +95,7 @@ impl Permission {
                 name
             }
         };
+        // No access table names it, so no built-in role holds it, not even the owner.
         Some(Self::new(name, BuiltInRole::Owner))
     }
 
@@ -148,8 +149,8 @@ impl Serialize for Permission {
 
 impl<'de> Deserialize<'de> for Permission {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Self::stored(&String::deserialize(deserializer)?);
-        stored.ok_or_else(|| D::Error::custom("this is no permission"))
+        let stored = Self::from_stored(&String::deserialize(deserializer)?);
+        stored.ok_or_else(|| D::Error::custom("not the name of a permission"))
     }
 }
 
@@ -261,12 +262,12 @@ mod tests {
 
     #[test]
     fn a_permission_of_a_newer_release_is_kept_and_equals_no_other() {
-        let newer = Permission::stored("read_moon").unwrap();
+        let newer = Permission::from_stored("read_moon").unwrap();
         assert_eq!(newer.as_str(), "read_moon");
-        assert_eq!(Permission::stored("read_moon"), Some(newer));
+        assert_eq!(Permission::from_stored("read_moon"), Some(newer));
         assert!(!BuiltInRole::Owner.permissions().contains(&newer));
         for wrong in ["", "Read_moon", "read moon", &"x".repeat(MAX_NAME + 1)] {
-            assert_eq!(Permission::stored(wrong), None, "{wrong}");
+            assert_eq!(Permission::from_stored(wrong), None, "{wrong}");
         }
     }
 

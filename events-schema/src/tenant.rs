@@ -84,7 +84,7 @@ pub enum Command {
     },
     /// Begin a move: write the views to a second place, too. `run` leads the move.
     BeginMove { to: Placement, run: Id },
-    /// Lead a move that another run has begun. Only the leader may do the steps that follow.
+    /// Lead a move that another run has begun. Only the run that leads may do the next steps.
     LeadMove { run: Id },
     /// Read the views from the second place from now on, but write both.
     SwitchMove { run: Id },
@@ -93,7 +93,7 @@ pub enum Command {
     /// Abandon the move: keep the views where they are.
     AbandonMove { run: Id },
     /// Record that the views were dropped at the place that is no longer written.
-    RecordDrop { run: Id },
+    RecordPlaceDropped { run: Id },
 }
 
 /// A change to a tenant.
@@ -161,7 +161,7 @@ pub struct View {
     /// Where the views are still written after a move, for requests that began before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<Placement>,
-    /// Where the views are no longer written, and not dropped yet.
+    /// A place that is no longer written, and not dropped yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_drop: Option<Placement>,
     /// The run of `workers move-tenant` that leads the move.

@@ -1,4 +1,4 @@
-//! A tenant's views move while they are used, and whatever happens to those who move them.
+//! A tenant's views move while they are used. Moves are killed, repeated and taken over.
 
 use std::{
     collections::BTreeMap,
@@ -186,8 +186,8 @@ async fn the_old_place_is_written_while_requests_may_still_read_it() {
     assert!(!left.contains_key("project"), "{left:?}");
 }
 
-/// Moves a tenant to a database of its own, up to some time after this step.
-async fn move_up_to(backend: &Local, tenant: &str, step: &str, pause: Duration) {
+/// Moves a tenant to a database of its own, and kills the move after a pause at this step.
+async fn kill_move_at(backend: &Local, tenant: &str, step: &str, pause: Duration) {
     let (nats, mongo) = config(backend);
     let reached = Notify::new();
     let progress = |said: &str| {
@@ -245,7 +245,7 @@ async fn a_move_that_is_killed_at_any_step_is_completed_by_the_next_run() {
             }
         };
         let move_it = async {
-            move_up_to(&backend, &slug, step, pause).await;
+            kill_move_at(&backend, &slug, step, pause).await;
             move_tenant(&backend, &slug, own_place()).await.unwrap();
             moved.store(true, Ordering::SeqCst);
         };

@@ -225,7 +225,7 @@ async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
     );
 }
 
-/// The configuration of `workers move-tenant`.
+/// The options of the operator's commands.
 pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     let mongo_url = backend.servers.mongod.uri();
     let mongo = MongoOptions {

@@ -231,11 +231,11 @@ async fn a_permission_of_a_newer_release_is_shown_and_breaks_nothing() {
         let held = list(&me["me"]["permissions"]);
         permissions
             .iter()
-            .all(|held_by| held.contains(&json!(held_by)))
+            .all(|permission| held.contains(&json!(permission)))
     })
     .await;
-    // An older worker decides about the roles, too. Nobody holds the permission here who could
-    // change this one.
+    // This worker still decides about roles. Nobody here holds fly_moon, so nobody may change the
+    // role that grants it.
     team.create_role("Captain", &[], &[]).await;
     let change = input(json!({ "id": role, "name": "Captain" }));
     assert_eq!(team.owner.code(UPDATE_ROLE, change).await, "FORBIDDEN");

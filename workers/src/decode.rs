@@ -1,6 +1,6 @@
 //! Decodes messages. A message whose subject and body disagree is never handled.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use event_store::Stored;
 use events_schema::{Area, Command, Commit, CommitSummary, EventName, Subject, TenantId};
 use serde::Deserialize;
@@ -31,59 +31,71 @@ struct CommandEnvelope {
 /// Decodes a command of area `A`.
 ///
 /// # Errors
-/// [`Newer`] if a newer release has sent it. Else no retry can help: the message is malformed, or
-/// its subject and body disagree.
+/// [`Newer`] if a newer release has sent it. Any other error means that no retry can help: the
+/// message is malformed, or its subject and body disagree.
 pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
-    let command: Command<A> = match serde_json::from_slice(payload) {
-        Ok(command) => command,
-        Err(unknown) => {
-            let envelope: CommandEnvelope = serde_json::from_slice(payload).context("the body")?;
-            ensure!(envelope.area == A::NAME.as_str(), DISAGREE);
-            let said = Subject::Command {
-                tenant: envelope.tenant,
-                area: A::NAME,
-                verb: envelope.payload.name,
-            };
-            ensure!(said == expected, DISAGREE);
-            return Err(Newer(unknown).into());
+    match serde_json::from_slice::<Command<A>>(payload) {
+        Ok(command) => {
+            let agree = command.area == A::NAME && command.subject()? == expected;
+            ensure!(agree, DISAGREE);
+            Ok(command)
         }
-    };
-    let agree = command.area == A::NAME && command.subject()? == expected;
-    ensure!(agree, DISAGREE);
-    Ok(command)
+        Err(unknown) => {
+            let body: CommandEnvelope = serde_json::from_slice(payload).context("the body")?;
+            let of_body = Subject::Command {
+                tenant: body.tenant,
+                area: A::NAME,
+                verb: body.payload.name,
+            };
+            Err(newer::<A>(unknown, &body.area, &of_body, &expected))
+        }
+    }
 }
 
 /// Decodes a commit of area `A`.
 ///
 /// # Errors
-/// [`Newer`] if a newer release has written it. Else no retry can help: the message is malformed,
-/// or its subject and body disagree.
+/// [`Newer`] if a newer release has written it. Any other error means that no retry can help: the
+/// message is malformed, or its subject and body disagree.
 pub fn commit<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Commit<A>> {
     let expected = Subject::parse(subject).context("the subject")?;
-    let commit: Commit<A> = match serde_json::from_slice(payload) {
-        Ok(commit) => commit,
-        Err(unknown) => {
-            let envelope: CommitSummary = serde_json::from_slice(payload).context("the body")?;
-            ensure!(envelope.area == A::NAME.as_str(), DISAGREE);
-            let said = Subject::Event {
-                tenant: envelope.tenant,
-                area: A::NAME,
-                id: envelope.id,
-            };
-            ensure!(said == expected, DISAGREE);
-            return Err(Newer(unknown).into());
+    match serde_json::from_slice::<Commit<A>>(payload) {
+        Ok(commit) => {
+            let agree = commit.area == A::NAME && commit.subject() == expected;
+            ensure!(agree, DISAGREE);
+            Ok(commit)
         }
-    };
-    let agree = commit.area == A::NAME && commit.subject() == expected;
-    ensure!(agree, DISAGREE);
-    Ok(commit)
+        Err(unknown) => {
+            let body: CommitSummary = serde_json::from_slice(payload).context("the body")?;
+            let of_body = Subject::Event {
+                tenant: body.tenant,
+                area: A::NAME,
+                id: body.id,
+            };
+            Err(newer::<A>(unknown, &body.area, &of_body, &expected))
+        }
+    }
+}
+
+/// Returns the error for a message whose envelope is readable and whose content is not.
+fn newer<A: Area>(
+    unknown: serde_json::Error,
+    area: &str,
+    of_body: &Subject,
+    expected: &Subject,
+) -> anyhow::Error {
+    if area == A::NAME.as_str() && of_body == expected {
+        Newer(unknown).into()
+    } else {
+        anyhow!(DISAGREE)
+    }
 }
 
 /// Decodes a commit of area `A` that was read from the log.
 ///
 /// # Errors
-/// If the message is malformed, or its subject and body disagree.
+/// As [`commit`].
 pub fn logged<A: Area>(stored: &Stored) -> anyhow::Result<Logged<A>> {
     Ok(Logged {
         sequence: stored.sequence,

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod consumers;
+mod dead_letter;
 pub mod delivery;
 pub mod effect;
 pub mod history;
@@ -10,6 +11,7 @@ mod parking;
 mod place_queue;
 mod pulls;
 pub mod reaction;
+mod retry;
 mod slots;
 pub mod view;
 

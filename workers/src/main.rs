@@ -23,7 +23,7 @@ enum Command {
     /// Handling until told to stop. Any number of copies may run.
     Run(Box<Config>),
 
-    /// Bring views to what the log says, while everything runs. Repairs what differs.
+    /// Rebuild views from the log while everything runs. Writes only documents that differ.
     RebuildViews {
         #[command(flatten)]
         nats: NatsOptions,

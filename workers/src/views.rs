@@ -4,21 +4,18 @@
 //! than one commit behind is folded from the log, so a view heals itself whatever was lost.
 
 mod confirmations;
-mod correct;
 mod differences;
 mod documents;
 mod fold;
-mod held;
 mod indexes;
-mod parking;
-mod read_ahead;
+mod other_log;
+mod parked;
 mod rebuild;
 mod recent;
-mod remove;
 mod write;
 
 pub use confirmations::Confirmations;
 pub use documents::{Applied, BULK, Commits, Key, MAX_WRITE_TIME, Views};
-pub use fold::OtherLog;
-pub use parking::Records;
+pub use other_log::OtherLog;
+pub use parked::{PARKED, ParkedTenants};
 pub use rebuild::{Progress, Rebuilt, Scope};

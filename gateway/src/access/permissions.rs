@@ -118,7 +118,7 @@ fn implicit_permissions(enforcer: &Enforcer, role: Parent) -> anyhow::Result<Per
     let rules = enforcer.get_implicit_permissions_for_user(&name(role), None);
     let permissions = rules.iter().map(|rule| {
         let name = rule[1..].join("_");
-        Permission::stored(&name).with_context(|| name)
+        Permission::from_stored(&name).with_context(|| name)
     });
     permissions.collect()
 }

@@ -94,7 +94,7 @@ impl Aggregate for Tenant {
             | Command::SwitchMove { .. }
             | Command::FinishMove { .. }
             | Command::AbandonMove { .. }
-            | Command::RecordDrop { .. } => Vec::new(),
+            | Command::RecordPlaceDropped { .. } => Vec::new(),
         }
     }
 
@@ -202,7 +202,7 @@ impl Open {
             Command::AbandonMove { run } => {
                 self.step(*run, self.moving_to.is_some(), Event::MoveAbandoned)
             }
-            Command::RecordDrop { run } => {
+            Command::RecordPlaceDropped { run } => {
                 self.step(*run, self.to_drop.is_some(), Event::PlaceDropped)
             }
         }
@@ -247,7 +247,7 @@ impl Open {
         })
     }
 
-    /// Whether a move is not over: its last step drops a place.
+    /// Whether a move has begun and has not ended. It ends when a place is dropped.
     fn is_moving(&self) -> bool {
         let places = [&self.moving_to, &self.moved_from, &self.to_drop];
         places.iter().any(|place| place.is_some())
@@ -265,7 +265,7 @@ impl Open {
         Ok(when(!is_repeated && self.placement != *to, begun))
     }
 
-    /// Decides a step of a move, which only the run does that leads it.
+    /// Decides a step of a move. Only the run that leads the move may do it.
     fn step(&self, run: Id, is_next: bool, event: Event) -> Result<Decision<Event>, Rejection> {
         if self.is_moving() && self.led_by != Some(run) {
             return Err(Rejection::OtherRun);

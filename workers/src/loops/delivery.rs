@@ -8,6 +8,8 @@
 //! | `Ok(Handled::Done)` | done now or before | acknowledged |
 //! | `Ok(Handled::Dead(reason))` | no retry can help | copied to DEAD, then terminated |
 //! | `Err(_)`, or a panic | try again | redelivered later; after the last attempt as above |
+//! | `Err([Newer])` | another worker may know it | redelivered for about an hour; then as above |
+//! | `Err([Unavailable])` | a server is away | redelivered; a command is terminated at last, since its sender repeats it |
 
 use std::{
     future::Future,
@@ -19,16 +21,21 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{self, AckKind, Context, Message, consumer::pull};
 use event_store::{
-    Handling, NoOutcome, Trace, Unavailable,
+    Handling, Trace,
     telemetry::{self, KeyValue},
 };
-use events_schema::subject::{self, COMMANDS};
+use events_schema::subject::COMMANDS;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::time::timeout;
 
 use crate::{
     decode::Newer,
-    loops::{Shared, consumers::Consumer},
+    loops::{
+        Shared,
+        consumers::Consumer,
+        dead_letter::{LOST, dead_letter, is_lost},
+        retry::{is_outage, wait},
+    },
 };
 
 /// After two missed heartbeats, the pull is opened again.
@@ -44,8 +51,6 @@ const REOPEN_AFTER: Duration = Duration::from_millis(250);
 const MAX_RETURNED: usize = 1_000;
 /// How long a returned message waits. Without a wait the stopping loop would get it again.
 const RETURNED_FOR: Duration = Duration::from_millis(300);
-/// Characters of a reason that a dead letter keeps.
-const MAX_REASON: usize = 1_000;
 
 /// A message that was stored longer ago is a replay: a trace that old has ended.
 const REPLAYED_AFTER: Duration = Duration::from_secs(60);
@@ -59,12 +64,6 @@ static PENDING: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
     let description = "Messages of a consumer that were not delivered yet, at its last delivery.";
     telemetry::gauge("ub.consumer.pending", description)
 });
-
-/// How often a message of a newer release is delivered until a worker of that release takes it:
-/// with the waits between, about an hour.
-const NEWER_DELIVERIES: i64 = 24;
-/// The longest of these waits.
-const NEWER_LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// The result of a handler that has not failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -248,16 +247,6 @@ pub async fn handle(
     settle(context, consumer, received, &result).await;
 }
 
-/// The reason in the dead letter of a message that no worker could settle, because each one that
-/// tried has crashed.
-pub const LOST: &str = "delivered again and again and never settled";
-
-/// Whether the message was delivered so often without being settled that it must have crashed its
-/// workers. The server itself never gives up on a message, since it would do so silently.
-pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
-    deliveries(message) > 2 * consumer.deliveries
-}
-
 /// Runs a handler until its message would be redelivered; a panic becomes an error.
 ///
 /// # Errors
@@ -329,19 +318,13 @@ async fn settle_message(
             terminate(message).await;
             "given_up"
         }
-        Err(error) if is_last(consumer, error, delivery) => {
-            let reason = format!("failed {delivery} times, the last time with: {error:#}");
-            work.fail(&reason);
-            dead_letter(context, consumer, received, &reason).await;
-            "dead"
-        }
         Err(error) => {
-            let longest = if error.is::<Newer>() {
-                NEWER_LONGEST
-            } else {
-                consumer.longest_retry
+            let Some(wait) = wait(consumer, error, delivery) else {
+                let reason = format!("failed {delivery} times, the last time with: {error:#}");
+                work.fail(&reason);
+                dead_letter(context, consumer, received, &reason).await;
+                return "dead";
             };
-            let wait = retry_after(consumer.first_retry, longest, delivery);
             let error = format!("{error:#}");
             work.fail(&error);
             tracing::warn!(subject, delivery, ?wait, error, "retrying later");
@@ -349,24 +332,6 @@ async fn settle_message(
             "retry"
         }
     }
-}
-
-/// Whether a message failed since a server was away. That is no attempt: time helps.
-fn is_outage(error: &anyhow::Error) -> bool {
-    error.is::<Unavailable>() || error.is::<NoOutcome>()
-}
-
-/// Whether a message that failed is not delivered again.
-fn is_last(consumer: &Consumer, error: &anyhow::Error, delivery: i64) -> bool {
-    if is_outage(error) {
-        return false;
-    }
-    let deliveries = if error.is::<Newer>() {
-        NEWER_DELIVERIES
-    } else {
-        consumer.deliveries
-    };
-    delivery >= deliveries
 }
 
 /// Returns the result for a message that cannot be decoded for this reason.
@@ -381,119 +346,16 @@ pub fn undecoded(reason: anyhow::Error) -> anyhow::Result<Handled> {
     }
 }
 
-/// Returns the wait before the next delivery. It doubles with each delivery, from `first` to
-/// `longest`.
-fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
-    let doublings = u32::try_from(delivery - 1).unwrap_or(0).min(16);
-    first.saturating_mul(1 << doublings).min(longest)
-}
-
-async fn retry(message: &Message, wait: Duration) {
+pub(super) async fn retry(message: &Message, wait: Duration) {
     if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
         let subject = message.subject.as_str();
         tracing::warn!(subject, %error, "no retry requested; it comes after the ack wait");
     }
 }
 
-/// Copies a message to DEAD and terminates it. Without a copy it would be lost, so it stays in its
-/// stream until there is one.
-async fn dead_letter(context: &Context, consumer: &Consumer, received: &Received, reason: &str) {
-    let message = &received.message;
-    let subject = message.subject.as_str();
-    tracing::error!(subject, reason, "moving to DEAD");
-    match copy_to_dead(context, consumer, received, reason).await {
-        Ok(()) => terminate(message).await,
-        Err(error) => {
-            let error = format!("{error:#}");
-            tracing::error!(subject, error, "not copied to DEAD; the message is retried");
-            retry(message, consumer.longest_retry).await;
-        }
-    }
-}
-
-async fn terminate(message: &Message) {
+pub(super) async fn terminate(message: &Message) {
     if let Err(error) = message.double_ack_with(AckKind::Term).await {
         let subject = message.subject.as_str();
         tracing::warn!(subject, %error, "not terminated; it comes again");
-    }
-}
-
-async fn copy_to_dead(
-    context: &Context,
-    consumer: &Consumer,
-    received: &Received,
-    reason: &str,
-) -> anyhow::Result<()> {
-    let message = &received.message;
-    // A line break would end the header.
-    let printable = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut headers = received.trace.headers();
-    headers.insert("Ub-Reason", printable.take(MAX_REASON).collect::<String>());
-    headers.insert("Ub-Subject", message.subject.as_str());
-    headers.insert("Ub-Stream", consumer.stream);
-    if let Ok(info) = message.info() {
-        headers.insert("Ub-Sequence", info.stream_sequence.to_string());
-        headers.insert("Ub-Deliveries", info.delivered.to_string());
-    }
-    let subject = subject::dead(consumer.worker_loop, &message.subject);
-    let stored = context.publish_with_headers(subject, headers, message.payload.clone());
-    stored.await?.await?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use events_schema::{Area as _, project};
-
-    use super::*;
-    use crate::decode;
-
-    #[test]
-    fn a_message_of_a_newer_release_waits_an_hour_for_a_worker_that_knows_it() {
-        let newer = decode::commit::<project::Area>(
-            "evt.platform.project.00112233445566778899aabbccddeeff",
-            br#"{
-                "tenant": "platform", "area": "project", "revision": 1, "time": 0,
-                "id": "00112233445566778899aabbccddeeff",
-                "command": "00112233445566778899aabbccddeeff",
-                "actor": { "kind": "system" }, "events": [{ "type": "flown" }]
-            }"#,
-        );
-        let newer = newer.unwrap_err().context("reading the history");
-        for consumer in [
-            Consumer::commands(project::Area::NAME),
-            Consumer::views("project", project::Area::NAME),
-            Consumer::effects("send_mail", project::Area::NAME, 12),
-        ] {
-            let waits = (1..).take_while(|delivery| !is_last(&consumer, &newer, *delivery));
-            let wait = |delivery| retry_after(consumer.first_retry, NEWER_LONGEST, delivery);
-            let waited: Duration = waits.map(wait).sum();
-            let (least, most) = (Duration::from_secs(50 * 60), Duration::from_secs(90 * 60));
-            assert!(
-                (least..most).contains(&waited),
-                "{} {waited:?}",
-                consumer.name
-            );
-        }
-    }
-
-    #[test]
-    fn an_outage_is_no_attempt() {
-        let outage = anyhow!("no leader")
-            .context(Unavailable)
-            .context("deciding");
-        let views = Consumer::views("project", project::Area::NAME);
-        assert!(!is_last(&views, &outage, i64::MAX));
-        assert!(is_last(&views, &anyhow!("a fault"), views.deliveries));
-    }
-
-    #[test]
-    fn the_wait_between_retries_doubles_up_to_the_longest() {
-        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
-        let wait = |delivery| retry_after(first, longest, delivery).as_secs();
-        let waits: Vec<u64> = (1..=7).map(wait).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
-        assert_eq!(wait(10_000), 60);
-        assert_eq!(wait(0), 1);
     }
 }

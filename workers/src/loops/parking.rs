@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     placements::Placements,
-    views::{Records, Scope, Views},
+    views::{ParkedTenants, Scope, Views},
 };
 
 /// How long a host may fail before its tenants are parked: longer than an election.
@@ -28,7 +28,7 @@ const PARKED_AFTER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// How long a host may take to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of documents that are held in memory while a tenant is filled.
+/// Bytes of documents that are held in memory while a tenant is filled, beside all other work.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 static PARKED: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
@@ -39,7 +39,7 @@ static PARKED: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
 /// The tenants of one view that are parked.
 pub(super) struct Parking {
     placements: Placements,
-    records: Records,
+    pub(super) recorded: ParkedTenants,
     state: Mutex<State>,
 }
 
@@ -53,18 +53,10 @@ struct State {
 impl Parking {
     pub(super) fn new(placements: Placements, view: &'static str) -> Self {
         Self {
-            records: Records::new(placements.clone(), view),
+            recorded: ParkedTenants::new(placements.clone(), view),
             placements,
             state: Mutex::default(),
         }
-    }
-
-    /// Returns the tenants that another process has parked, or this one before it was restarted.
-    ///
-    /// # Errors
-    /// If the platform's host does not answer.
-    pub(super) async fn recorded(&self) -> anyhow::Result<Vec<TenantId>> {
-        self.records.tenants().await
     }
 
     /// Whether a tenant's commits are recorded instead of written.
@@ -94,24 +86,15 @@ impl Parking {
     pub(super) fn park(&self, tenant: TenantId) -> bool {
         let mut state = self.state();
         let is_new = state.parked.insert(tenant);
-        self.show(&state);
+        self.measure(&state);
         is_new
     }
 
-    /// Records that a tenant's documents miss commits from this sequence on. They may be
-    /// acknowledged then.
-    ///
-    /// # Errors
-    /// If that is not certain.
-    pub(super) async fn record(&self, tenant: TenantId, sequence: u64) -> anyhow::Result<()> {
-        self.records.add(tenant, sequence).await
-    }
-
     /// Waits until a parked tenant's host answers, and fills its documents from the log.
-    pub(super) async fn release<V: View>(&self, views: &Views<V>, tenant: TenantId) {
+    pub(super) async fn fill_when_back<V: View>(&self, views: &Views<V>, tenant: TenantId) {
         loop {
             sleep(PROBE_EVERY).await;
-            match self.try_release(views, tenant).await {
+            match self.try_fill(views, tenant).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
@@ -124,12 +107,8 @@ impl Parking {
     }
 
     /// Fills a tenant's documents. Returns whether none is missing any more.
-    async fn try_release<V: View>(
-        &self,
-        views: &Views<V>,
-        tenant: TenantId,
-    ) -> anyhow::Result<bool> {
-        let Some(count) = self.records.count(tenant).await? else {
+    async fn try_fill<V: View>(&self, views: &Views<V>, tenant: TenantId) -> anyhow::Result<bool> {
+        let Some(count) = self.recorded.count(tenant).await? else {
             // Another process has filled them.
             self.unpark(tenant);
             return Ok(true);
@@ -147,7 +126,7 @@ impl Parking {
             let scope = Scope::Tenant(tenant, location.clone());
             views.rebuild(scope, MAX_HELD_BYTES, &|_, _| {}).await?;
         }
-        let is_complete = self.records.remove(tenant, count).await?;
+        let is_complete = self.recorded.remove(tenant, count).await?;
         if is_complete {
             tracing::info!(view = V::NAME, %tenant, "the tenant's host answers; its documents are complete");
         }
@@ -157,7 +136,7 @@ impl Parking {
     fn unpark(&self, tenant: TenantId) {
         let mut state = self.state();
         state.parked.remove(&tenant);
-        self.show(&state);
+        self.measure(&state);
     }
 
     async fn answers(&self, location: &Location) -> bool {
@@ -170,8 +149,8 @@ impl Parking {
         matches!(timeout(PING_TIMEOUT, pinged).await, Ok(Ok(_)))
     }
 
-    fn show(&self, state: &State) {
-        let labels = [KeyValue::new("view", self.records.view())];
+    fn measure(&self, state: &State) {
+        let labels = [KeyValue::new("view", self.recorded.view())];
         PARKED.record(state.parked.len() as u64, &labels);
     }
 

@@ -21,6 +21,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
+        dead_letter::{LOST, is_lost},
         delivery::{self, Handled, Received},
         parking::Parking,
         place_queue::{NotQueued, PlaceQueue},
@@ -39,7 +40,7 @@ static BULK_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
 /// Keeps one view current until `shutdown`.
 ///
 /// # Errors
-/// If the view's indexes cannot be created.
+/// If MongoDB does not answer, or the view was written from another log.
 pub async fn run<V: View>(
     shared: Shared,
     placements: Placements,
@@ -57,7 +58,7 @@ pub async fn run<V: View>(
         failure: OnceLock::new(),
     });
     view_loop.views.prepare().await?;
-    for tenant in view_loop.parking.recorded().await? {
+    for tenant in view_loop.parking.recorded.all().await? {
         view_loop.park(tenant);
     }
     let consumer = view_loop.consumer.clone();
@@ -111,8 +112,8 @@ impl<V: View> ViewLoop<V> {
                 Err(reason) => {
                     self.settle(&received, &delivery::undecoded(reason)).await;
                 }
-                Ok(_) if delivery::is_lost(&self.consumer, message) => {
-                    let lost = Handled::Dead(delivery::LOST.to_owned());
+                Ok(_) if is_lost(&self.consumer, message) => {
+                    let lost = Handled::Dead(LOST.to_owned());
                     self.settle(&received, &Ok(lost)).await;
                 }
                 Ok(commit) => delivered.push(Delivered {
@@ -262,12 +263,7 @@ impl<V: View> ViewLoop<V> {
                     .into_iter()
                     .map(|(key, messages)| self.apply_one(places, key, messages, &commits));
                 join_all(each).await;
-                // A moving tenant has two places. The run that moves it deals with the other one.
-                if let ([place], Some(tenant)) = (&places[..], tenant)
-                    && self.parking.failed(place).await
-                {
-                    self.park(tenant);
-                }
+                self.park_if_away(places, tenant).await;
                 false
             }
         }
@@ -288,12 +284,23 @@ impl<V: View> ViewLoop<V> {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => {
                 if error.is::<OtherLog>() {
-                    // Whatever is written now may be wrong.
+                    // Further writes may be wrong.
                     self.failure.get_or_init(|| format!("{error:#}"));
                     self.stop.cancel();
                 }
                 self.settle_all(&messages, Err(error)).await;
             }
+        }
+    }
+
+    /// Parks the tenant of these places if its host has not answered for long.
+    async fn park_if_away(self: &Arc<Self>, places: &Places, tenant: Option<TenantId>) {
+        // A host of its own: all commits of this queue are of one tenant. A moving tenant has two
+        // places; the run that moves it deals with the other one.
+        if let ([place], Some(tenant)) = (&places[..], tenant)
+            && self.parking.failed(place).await
+        {
+            self.park(tenant);
         }
     }
 
@@ -305,8 +312,8 @@ impl<V: View> ViewLoop<V> {
         tracing::warn!(view = V::NAME, %tenant, "the tenant's host does not answer; its documents lag");
         let (view_loop, stop) = (self.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            let released = view_loop.parking.release(&view_loop.views, tenant);
-            stop.run_until_cancelled(released).await;
+            let filled = view_loop.parking.fill_when_back(&view_loop.views, tenant);
+            stop.run_until_cancelled(filled).await;
         });
     }
 
@@ -320,9 +327,7 @@ impl<V: View> ViewLoop<V> {
         for (tenant, delivered) in by_tenant {
             let view_loop = self.clone();
             self.tasks.spawn(async move {
-                let sequences = delivered.iter().map(|delivered| delivered.logged.sequence);
-                let first = sequences.min().unwrap_or(0);
-                let recorded = view_loop.parking.record(tenant, first);
+                let recorded = view_loop.parking.recorded.add(tenant);
                 let recorded = delivery::bounded(&view_loop.consumer, recorded).await;
                 let messages = delivered.into_iter().map(|delivered| delivered.received);
                 view_loop

@@ -17,7 +17,7 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
-    /// Brings documents to what the log says, with up to `max_held_bytes` of them in memory.
+    /// Rebuilds documents, with up to `max_held_bytes` of them in memory.
     fn rebuild<'a>(
         &'a self,
         scope: Scope,

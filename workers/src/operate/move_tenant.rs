@@ -5,7 +5,7 @@
 //! Then readers change with one commit. Writers write both places until no request can still read
 //! the old one; only then it is dropped. At every moment the place that is read is complete.
 //!
-//! Each step is a commit of the tenant, also that the old place was dropped. So the next run goes on
+//! Each step is a commit of the tenant, including the drop of the old place. So the next run goes on
 //! where an interrupted one has stopped, and no other move begins before. The run that began last
 //! leads the move; the steps of an earlier one are rejected.
 
@@ -27,7 +27,7 @@ use crate::{
     decode,
     operate::any_view::{self, AnyView},
     placements::{KEPT_FOR, Placements},
-    views::{MAX_WRITE_TIME, Scope},
+    views::{MAX_WRITE_TIME, PARKED, Scope},
 };
 
 /// Every write that began before has ended after this time, with a margin for clocks and
@@ -43,13 +43,13 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 /// How often two places are compared before they count as different: documents change meanwhile.
 const MAX_COMPARISONS: usize = 20;
-/// Bytes of documents that are held in memory while the new place is filled.
+/// Bytes of documents that are held in memory while the new place is filled: all of a large tenant.
 const MAX_HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The pause between two comparisons.
 const COMPARISON_PAUSE: Duration = Duration::from_millis(500);
 
-/// A callback, called with each step.
-type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+/// Gets the name of each step.
+type StepProgress<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 struct Mover {
     log: EventLog,
@@ -72,7 +72,7 @@ pub fn move_tenant<'a>(
     mongo: &'a MongoOptions,
     tenant: &'a str,
     to: Placement,
-    progress: Progress<'a>,
+    progress: StepProgress<'a>,
 ) -> BoxFuture<'a, anyhow::Result<()>> {
     Box::pin(async move {
         let mover = Mover::new(nats, mongo, tenant).await?;
@@ -80,21 +80,11 @@ pub fn move_tenant<'a>(
     })
 }
 
-async fn find(placements: &Placements, tenant: &str) -> anyhow::Result<TenantKey> {
-    let named = doc! {
-        "$or": [{ "_id": tenant }, { "view.slug": tenant }],
-        "view": { "$ne": Bson::Null },
-    };
-    let found = placements.tenants(named).await?.pop();
-    let found = found.with_context(|| format!("there is no tenant {tenant}; give its slug or id"));
-    Ok(found?.0)
-}
-
 impl Mover {
     async fn new(nats: &NatsOptions, mongo: &MongoOptions, tenant: &str) -> anyhow::Result<Self> {
         let client = event_store::connect(nats, Role::Workers).await?;
         let placements = Placements::connect(mongo).await?;
-        let tenant = find(&placements, tenant).await?;
+        let tenant = find_tenant(&placements, tenant).await?;
         let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
         views.retain(|view| view.home() == Home::Tenant);
         Ok(Self {
@@ -108,7 +98,7 @@ impl Mover {
     }
 
     /// Does what is left of the tenant's last move, and then moves it to this place.
-    async fn run(&self, to: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
+    async fn run(&self, to: &Placement, progress: StepProgress<'_>) -> anyhow::Result<()> {
         let mut now = self.now().await?;
         let places = [&now.moving_to, &now.moved_from, &now.to_drop];
         if places.iter().any(|place| place.is_some()) {
@@ -118,16 +108,17 @@ impl Mover {
             now = self.now().await?;
         }
         if let Some(left) = &now.to_drop {
-            self.drop(left, progress).await?;
+            self.drop_place(left, progress).await?;
             now = self.now().await?;
         }
-        let target = match (&now.moving_to, &now.moved_from) {
-            (None, Some(_)) => Some(&now.placement),
-            (target, _) => target.as_ref(),
+        // After the switch, the views are read from the target already.
+        let target = match &now.moved_from {
+            Some(_) => Some(&now.placement),
+            None => now.moving_to.as_ref(),
         };
         ensure!(
             target.is_none_or(|target| target == to),
-            "the tenant is moving to another place; finish that move first"
+            "the tenant is moving to another place; first run the command with that place"
         );
         if let Some(from) = &now.moved_from {
             return self.finish(from, progress).await;
@@ -147,7 +138,7 @@ impl Mover {
         &self,
         from: &Placement,
         to: &Placement,
-        progress: Progress<'_>,
+        progress: StepProgress<'_>,
     ) -> anyhow::Result<()> {
         let (old, new) = (self.location(from), self.location(to));
         self.ensure_different(&old, &new).await?;
@@ -167,7 +158,7 @@ impl Mover {
         &self,
         from: &Placement,
         to: &Placement,
-        progress: Progress<'_>,
+        progress: StepProgress<'_>,
     ) -> anyhow::Result<()> {
         sleep(WRITERS_DONE).await;
         progress("filling the new place from the log");
@@ -176,7 +167,7 @@ impl Mover {
             progress("returning to the old place");
             let abandon = tenant::Command::AbandonMove { run: self.run };
             self.send(abandon, |view| view.moving_to.is_none()).await?;
-            self.drop(to, progress).await?;
+            self.drop_place(to, progress).await?;
             return Err(error);
         }
         progress("reading from the new place from now on");
@@ -186,12 +177,12 @@ impl Mover {
     }
 
     /// Stops writing to the old place, once no request can still read it, and drops it.
-    async fn finish(&self, from: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
+    async fn finish(&self, from: &Placement, progress: StepProgress<'_>) -> anyhow::Result<()> {
         sleep(READERS_DONE).await;
         progress("writing to the new place only from now on");
         let finish = tenant::Command::FinishMove { run: self.run };
         self.send(finish, |view| view.moved_from.is_none()).await?;
-        self.drop(from, progress).await?;
+        self.drop_place(from, progress).await?;
         progress("moved");
         Ok(())
     }
@@ -204,14 +195,16 @@ impl Mover {
             self.placements.database(old)?,
             self.placements.database(new)?,
         );
-        let (name, value) = (mark.clone(), doc! { "_id": self.run.to_string() });
+        let mark_document = doc! { "_id": self.run.to_string() };
+        let (name, inserted) = (mark.clone(), mark_document.clone());
         let marked = new.run("insert", |new| async move {
-            new.collection(&name).insert_one(value).await
+            new.collection(&name).insert_one(inserted).await
         });
         marked.await.context("the new place cannot be reached")?;
-        let (name, value) = (mark.clone(), doc! { "_id": self.run.to_string() });
+        let name = mark.clone();
         let found = old.run("find_one", |old| async move {
-            old.collection::<Document>(&name).find_one(value).await
+            let documents = old.collection::<Document>(&name);
+            documents.find_one(mark_document).await
         });
         let found = found.await;
         let unmarked = new.run("drop", |new| async move {
@@ -236,8 +229,9 @@ impl Mover {
         });
         for name in names.await? {
             let is_known = self.views.iter().any(|view| view.name() == name);
-            let is_rebuilding = name.contains('.');
-            if is_known || is_rebuilding {
+            // An interrupted rebuild of an earlier release has left this.
+            let is_leftover = name.contains('.');
+            if is_known || is_leftover || name == PARKED {
                 continue;
             }
             let (collection, of_tenant) = (name.clone(), of_tenant.clone());
@@ -261,7 +255,8 @@ impl Mover {
         self.placements.location(placement, self.tenant_id())
     }
 
-    /// Returns the tenant as its leader's log has it. Its view may lag.
+    /// Folds the tenant from the log, up to the last commit that the log's leader has. The tenant's
+    /// view may lag.
     async fn now(&self) -> anyhow::Result<tenant::View> {
         let subject = Subject::Event {
             tenant: self.tenant_id(),
@@ -296,7 +291,7 @@ impl Mover {
         &self,
         old: &Location,
         new: &Location,
-        progress: Progress<'_>,
+        progress: StepProgress<'_>,
     ) -> anyhow::Result<()> {
         for view in &self.views {
             let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
@@ -358,16 +353,16 @@ impl Mover {
 
     /// Drops the tenant's documents at a place that is neither read nor written any more, and
     /// records that.
-    async fn drop(&self, place: &Placement, progress: Progress<'_>) -> anyhow::Result<()> {
+    async fn drop_place(
+        &self,
+        place: &Placement,
+        progress: StepProgress<'_>,
+    ) -> anyhow::Result<()> {
         sleep(WRITERS_DONE).await;
         progress("dropping the place that is no longer used");
         let location = self.location(place);
         let database = self.placements.database(&location)?;
-        if location != self.placements.platform() {
-            self.ensure_to_drop(place).await?;
-            let dropped = database.run("drop_database", |own| async move { own.drop().await });
-            dropped.await.context("dropping the tenant's database")?;
-        } else {
+        if location == self.placements.platform() {
             let of_tenant = doc! { "tenant": self.tenant.to_string() };
             for view in &self.views {
                 self.ensure_to_drop(place).await?;
@@ -378,8 +373,12 @@ impl Mover {
                 });
                 dropped.await.context("dropping the tenant's documents")?;
             }
+        } else {
+            self.ensure_to_drop(place).await?;
+            let dropped = database.run("drop_database", |own| async move { own.drop().await });
+            dropped.await.context("dropping the tenant's database")?;
         }
-        let record = tenant::Command::RecordDrop { run: self.run };
+        let record = tenant::Command::RecordPlaceDropped { run: self.run };
         self.send(record, |view| view.to_drop.is_none()).await
     }
 
@@ -392,4 +391,14 @@ impl Mover {
         );
         Ok(())
     }
+}
+
+async fn find_tenant(placements: &Placements, tenant: &str) -> anyhow::Result<TenantKey> {
+    let named = doc! {
+        "$or": [{ "_id": tenant }, { "view.slug": tenant }],
+        "view": { "$ne": Bson::Null },
+    };
+    let found = placements.tenants(named).await?.pop();
+    let found = found.with_context(|| format!("there is no tenant {tenant}; give its slug or id"));
+    Ok(found?.0)
 }

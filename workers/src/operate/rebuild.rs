@@ -5,23 +5,17 @@ use event_store::{MongoOptions, NatsOptions, Role};
 use events_schema::AreaName;
 use futures_util::future::BoxFuture;
 
-use crate::{
-    operate::any_view,
-    placements::Placements,
-    views::{Rebuilt, Scope},
-};
+use crate::{operate::any_view, placements::Placements, views::Scope};
 
-/// The memory for documents that are not compared yet, in MiB, unless the operator says otherwise:
-/// for all documents of a log of two million commits.
+/// The default of `--memory-mib`: enough for all documents of a log of two million commits.
 pub const REBUILD_MEMORY_MIB: u32 = 1_024;
 
-/// Brings the documents of these areas to what the log says. Holds documents of up to `memory_mib` in
-/// memory, measured by their commits, before it compares them with the stored ones. `progress` is
-/// called with the view's name and a step.
+/// Rebuilds the views of these areas. Holds documents of up to `memory_mib` in memory, measured by
+/// their commits. `progress` is called with the view's name and a step.
 ///
 /// # Errors
-/// If a server does not answer; a further run goes on from there. At the end, if the log has
-/// commits that cannot be decoded.
+/// If a server does not answer; another run goes on from there. If documents were left as they are,
+/// because one of their commits cannot be decoded. The other views are rebuilt all the same.
 pub fn rebuild_views<'a>(
     nats: &'a NatsOptions,
     mongo: &'a MongoOptions,
@@ -45,28 +39,32 @@ async fn rebuild_all(
     // Tenants first: their view has the placements of all others.
     let (tenants, others): (Vec<AreaName>, Vec<AreaName>) =
         areas.iter().partition(|area| **area == AreaName::Tenant);
-    let mut left = 0;
+    let (mut unreadable, mut failures) = (0, Vec::new());
     for view in any_view::of(tenants.into_iter().chain(others), &client, &placements) {
         let name = view.name();
         let of_view = |read: u64, next: u64| {
             progress(name, &format!("{read} commits read, up to sequence {next}"));
         };
-        let rebuilt = view.rebuild(Scope::All, max_held_bytes, &of_view);
-        let Rebuilt {
-            commits,
-            written,
-            removed,
-            unreadable,
-        } = rebuilt.await?;
-        let done =
-            format!("done: {commits} commits read, {written} documents written, {removed} removed");
-        progress(name, &done);
-        left += unreadable;
+        match view.rebuild(Scope::All, max_held_bytes, &of_view).await {
+            Ok(rebuilt) => {
+                unreadable += rebuilt.unreadable;
+                progress(name, &format!("done: {rebuilt}"));
+            }
+            Err(error) => {
+                progress(name, "not done");
+                failures.push(format!("{name}: {error:#}"));
+            }
+        }
     }
     ensure!(
-        left == 0,
-        "documents that were left as they are, since this release cannot decode a commit of theirs: \
-         {left}; see the errors above"
+        failures.is_empty(),
+        "run the command again, these views are not complete:\n{}",
+        failures.join("\n")
+    );
+    ensure!(
+        unreadable == 0,
+        "{unreadable} documents were left as they are, since this release cannot decode one of \
+         their commits; see the errors above"
     );
     Ok(())
 }

@@ -6,6 +6,8 @@
 //! are acknowledged: a crash of MongoDB may lose documents, but not the commits that bring them
 //! back.
 //!
+//! The same write records, per view, up to which sequence the view is written.
+//!
 //! A new primary may miss what the one before had written. So a confirmation counts only if the
 //! same primary has taken it.
 
@@ -21,7 +23,7 @@ use event_store::Location;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use tokio::{sync::oneshot, time::sleep};
 
-use crate::placements::Placements;
+use crate::{placements::Placements, views::write::written};
 
 /// How long confirmations gather, so that one write serves many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -82,7 +84,7 @@ impl Confirmations {
     }
 
     /// Waits until all documents are durable that were read or written at a location since then.
-    /// Records up to where the view has the log, which [`recorded`](Self::recorded) returns.
+    /// Also records the sequence up to which the view is written.
     ///
     /// # Errors
     /// If that is not certain.
@@ -116,7 +118,7 @@ impl Confirmations {
             .unwrap_or(0))
     }
 
-    /// Records up to where a view has the log, also if more was recorded before.
+    /// Sets the sequence up to which a view is written, even to a lower one.
     ///
     /// # Errors
     /// If MongoDB does not answer.
@@ -211,11 +213,8 @@ impl Confirmations {
             database.run_command(command).await
         });
         let answer = answer.await.context("confirming written documents")?;
-        for failed in ["writeErrors", "writeConcernError"] {
-            if let Some(error) = answer.get(failed) {
-                return Err(anyhow!("confirming written documents: {error}"));
-            }
-        }
+        // Of two workers that insert it at once, one is told of a duplicate.
+        ensure!(written(&answer)? == 1, "another worker was first");
         let election = answer.get_object_id("electionId");
         election.context("a primary did not tell its election")
     }

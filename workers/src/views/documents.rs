@@ -73,8 +73,8 @@ pub struct Views<V: View> {
     pub(super) confirmations: Confirmations,
     /// What was written last, at the place that is read.
     pub(super) recent: Recent<V>,
-    /// The locations where the indexes are known to exist.
-    pub(super) indexed: Mutex<HashSet<Location>>,
+    /// The locations that are prepared.
+    pub(super) prepared_at: Mutex<HashSet<Location>>,
     /// A sequence that the log is known to have.
     pub(super) log_end: AtomicU64,
     view: PhantomData<V>,
@@ -89,17 +89,18 @@ impl<V: View> Views<V> {
             context: jetstream::new(client),
             placements,
             recent: Recent::new(),
-            indexed: Mutex::default(),
+            prepared_at: Mutex::default(),
             log_end: AtomicU64::new(0),
             view: PhantomData,
         }
     }
 
-    /// Creates the indexes of the platform's collection.
+    /// Prepares the platform's collection: checks that it was written from this log, and creates its
+    /// indexes.
     ///
     /// # Errors
-    /// [`OtherLog`](super::OtherLog) if its documents were written from another log. Else if a
-    /// server does not answer.
+    /// [`OtherLog`](super::OtherLog) if it was written from another log. Also if a server does not
+    /// answer.
     pub async fn prepare(&self) -> anyhow::Result<()> {
         self.prepared(&self.placements.platform()).await?;
         Ok(())

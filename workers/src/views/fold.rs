@@ -1,34 +1,18 @@
-//! Folds commits into a document, and notices a document that was written from another log.
-
-use std::sync::atomic::Ordering;
+//! Folds commits into a document.
 
 use anyhow::ensure;
-use events_schema::{Area as _, Document, View};
+use events_schema::{Document, View};
 
 use crate::{
     decode::{self, Logged},
     views::documents::{Key, Views},
 };
 
-/// A document as its commits leave it.
+/// What to write for a document.
 pub(super) struct Plan<V: View> {
     /// The stored revision to write over; `None` if the stored document needs no change.
-    pub(super) over: Option<u64>,
+    pub(super) expected: Option<u64>,
     pub(super) document: Document<V>,
-}
-
-/// A document has a commit that the log does not have.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the view {view} was written from another log: {document} has a commit at sequence {sequence} \
-     that this log does not have. Was a backup of the log restored? Rebuild the view: `workers \
-     rebuild-views --areas {area}`"
-)]
-pub struct OtherLog {
-    view: &'static str,
-    area: String,
-    document: String,
-    sequence: i64,
 }
 
 impl<V: View> Views<V> {
@@ -46,8 +30,8 @@ impl<V: View> Views<V> {
     /// Returns a document after these commits, and what to write if it was stored as it is.
     ///
     /// # Errors
-    /// [`OtherLog`] if the document has a commit that the log does not have. Else if a server does
-    /// not answer.
+    /// [`OtherLog`](super::OtherLog) if the document has a commit that the log does not have. Also if a server
+    /// does not answer.
     pub(super) async fn advanced(
         &self,
         document: Document<V>,
@@ -57,12 +41,12 @@ impl<V: View> Views<V> {
         let latest = commits.iter().map(|logged| logged.commit.revision).max();
         let (before, wanted) = (revision(&document), latest.unwrap_or(0));
         if before >= wanted {
-            let over = None;
-            return Ok(Plan { over, document });
+            let expected = None;
+            return Ok(Plan { expected, document });
         }
         let document = self.folded(document, commits).await?;
-        let over = Some(before);
-        Ok(Plan { over, document })
+        let expected = Some(before);
+        Ok(Plan { expected, document })
     }
 
     /// Folds the commits into a document, as far as it does not have them. If one is missing in
@@ -117,63 +101,9 @@ impl<V: View> Views<V> {
         }
         Ok(document)
     }
-
-    /// Checks that the last commit in a document is in the log, as far as these commits show: later
-    /// revisions have later sequences, and none is beyond the log's end.
-    async fn ensure_same_log(
-        &self,
-        document: &Document<V>,
-        commits: &[Logged<V::Area>],
-    ) -> anyhow::Result<()> {
-        let (revision, sequence) = (revision(document), u64::try_from(document.sequence)?);
-        if sequence == 0 {
-            return Ok(());
-        }
-        let is_in_order = commits
-            .iter()
-            .all(|logged| logged.commit.revision.cmp(&revision) == logged.sequence.cmp(&sequence));
-        if !is_in_order {
-            return Err(Self::other_log(document.id.to_string(), document.sequence).into());
-        }
-        let latest = commits.iter().map(|logged| logged.sequence).max();
-        self.log_end
-            .fetch_max(latest.unwrap_or(0), Ordering::Relaxed);
-        self.ensure_within_log(document.id.to_string(), document.sequence)
-            .await
-    }
-
-    /// Checks that a sequence is not beyond the log's end.
-    ///
-    /// # Errors
-    /// [`OtherLog`] if it is, or the log's leader does not answer.
-    pub(super) async fn ensure_within_log(
-        &self,
-        document: String,
-        sequence: i64,
-    ) -> anyhow::Result<()> {
-        let wanted = u64::try_from(sequence)?;
-        if wanted <= self.log_end.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let end = self.log.last_sequence().await?;
-        self.log_end.fetch_max(end, Ordering::Relaxed);
-        if wanted > end {
-            return Err(Self::other_log(document, sequence).into());
-        }
-        Ok(())
-    }
-
-    fn other_log(document: String, sequence: i64) -> OtherLog {
-        OtherLog {
-            view: V::NAME,
-            area: V::Area::NAME.to_string(),
-            document,
-            sequence,
-        }
-    }
 }
 
-/// Returns the revision of a document; 0 if there is none.
+/// Returns the revision of a document; 0 before its first commit.
 pub(super) fn revision<V: View>(document: &Document<V>) -> u64 {
     u64::try_from(document.revision).unwrap_or(0)
 }

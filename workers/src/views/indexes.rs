@@ -21,16 +21,16 @@ use crate::views::Views;
 const INDEX_BUILDS: usize = 3;
 
 impl<V: View> Views<V> {
-    /// Returns the database at a location. Before anything is written there, the collection's
-    /// indexes exist, and its documents were written from this log.
+    /// Returns the database at a location. At the first call, checks that the view was written from
+    /// this log, and creates the indexes.
     pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
         let database = self.placements.database(location)?;
-        if !self.indexed().contains(location) {
+        if !self.prepared_at().contains(location) {
             let recorded = self.confirmations.recorded(location, V::NAME).await?;
-            self.ensure_within_log(location.database.clone(), recorded)
+            self.ensure_within_log(format!("database {}", location.database), recorded)
                 .await?;
             self.create_indexes(&database).await?;
-            self.indexed().insert(location.clone());
+            self.prepared_at().insert(location.clone());
         }
         Ok(database)
     }
@@ -74,8 +74,10 @@ impl<V: View> Views<V> {
         Ok(())
     }
 
-    fn indexed(&self) -> MutexGuard<'_, HashSet<Location>> {
-        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn prepared_at(&self) -> MutexGuard<'_, HashSet<Location>> {
+        self.prepared_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

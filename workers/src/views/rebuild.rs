@@ -1,4 +1,4 @@
-//! Brings stored documents to what the log says, while workers and readers go on.
+//! Rebuilds stored documents from the log, while workers and readers go on.
 //!
 //! Each document is folded from the log, compared with the stored one, and written over it if they
 //! differ, under the same guard that workers use. So every document is right at one moment, and
@@ -6,8 +6,15 @@
 //! killed, everything is at least as good as before, and the next run writes only what is still
 //! wrong. Placements are used as workers use them, so a tenant may move meanwhile.
 
+mod correct;
+mod held;
+mod hold;
+mod read_ahead;
+mod remove;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -19,26 +26,25 @@ use std::{
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use event_store::{Location, Replay};
-use events_schema::{Area as _, Document, Home, Id, Subject, TenantId, View, subject};
+use events_schema::{Area as _, Home, Id, Subject, TenantId, View, subject};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    decode::{Logged, Newer},
-    views::{
-        documents::{CALLER_TIMEOUT, Key, Views},
+use crate::views::{
+    documents::{CALLER_TIMEOUT, Key, Views},
+    rebuild::{
         held::{Folded, Held},
-        read_ahead::{Batch, read_ahead},
+        read_ahead::read_ahead,
     },
 };
 
-/// Documents that are compared and written together. Larger ones make MongoDB faster, but each has
-/// four seconds.
+/// Documents that are compared and written together. MongoDB is faster with more, but a chunk must
+/// be done within four seconds.
 const CHUNK: usize = 4_000;
 /// Chunks at once, so that MongoDB has work while one of them waits for the journal.
 const CHUNKS: usize = 4;
 /// The pauses after each try to write at a place. Then the place is left out.
-const PAUSES: [Duration; 5] = [
+const PLACE_PAUSES: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -46,10 +52,10 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(8),
 ];
 
-/// A callback, called with the number of commits read so far and the sequence to continue from.
+/// Gets the number of commits read so far, and the sequence to continue from.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
-/// Which documents are rebuilt.
+/// The documents to rebuild.
 #[derive(Clone, Debug)]
 pub enum Scope {
     /// All documents of the view, wherever they belong.
@@ -58,7 +64,7 @@ pub enum Scope {
     Tenant(TenantId, Location),
 }
 
-/// What a rebuild has done.
+/// The result of a rebuild.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Commits that were read from the log.
@@ -72,14 +78,29 @@ pub struct Rebuilt {
     pub unreadable: u64,
 }
 
+impl fmt::Display for Rebuilt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            commits,
+            written,
+            removed,
+            unreadable: _,
+        } = self;
+        write!(
+            f,
+            "{commits} commits read, {written} documents written, {removed} removed"
+        )
+    }
+}
+
 /// A rebuild that is under way.
-pub(super) struct Rebuild<'a, V: View> {
-    pub(super) views: &'a Views<V>,
-    pub(super) scope: Scope,
+struct Rebuild<'a, V: View> {
+    views: &'a Views<V>,
+    scope: Scope,
     /// The log's end at the beginning, as its leader knew it.
-    pub(super) end: u64,
+    end: u64,
     /// The digest of each document that the log has.
-    known: Mutex<HashSet<u64>>,
+    in_log: Mutex<HashSet<u64>>,
     /// The places that do not answer, with the error.
     left_out: Mutex<BTreeMap<Location, String>>,
     /// The documents that cannot be folded.
@@ -89,8 +110,8 @@ pub(super) struct Rebuild<'a, V: View> {
 }
 
 impl<V: View> Views<V> {
-    /// Brings the documents of this scope to what the log says. Holds documents of up to
-    /// `max_held_bytes` in memory, measured by their commits, and some bytes for each other one.
+    /// Rebuilds the documents of this scope. Holds up to `max_held_bytes` of them in memory,
+    /// measured by their commits, and about 20 bytes for each other one.
     ///
     /// # Errors
     /// If a server does not answer. What was written until then is right, and another run goes on
@@ -105,7 +126,7 @@ impl<V: View> Views<V> {
             views: self,
             scope,
             end: self.log.last_sequence().await?,
-            known: Mutex::default(),
+            in_log: Mutex::default(),
             left_out: Mutex::default(),
             unreadable: Mutex::default(),
             written: AtomicU64::new(0),
@@ -177,94 +198,6 @@ impl<V: View> Rebuild<'_, V> {
         }
     }
 
-    /// Applies commits to the documents in memory. A document that was written before, to make
-    /// room, is read again.
-    async fn hold(&self, held: &mut Held<V>, batch: Batch<V>) -> anyhow::Result<()> {
-        let commit_bytes = batch.bytes / usize::try_from(batch.read.max(1))?;
-        held.begin_batch();
-        let mut missing = Vec::new();
-        for (key, commits) in &batch.commits {
-            lock(&self.known).insert(digest(&key.0.to_string(), &key.1.to_string()));
-            let is_new = commits.iter().any(|logged| logged.commit.revision == 1);
-            if !is_new && !held.has(key) {
-                missing.push(*key);
-            }
-        }
-        let mut written = self.read_back(&missing).await;
-        for (key, commits) in batch.commits {
-            let Some(first) = commits.first() else {
-                continue;
-            };
-            let source = first.commit.tenant;
-            let (before, bytes) = held.take(&key).unwrap_or_else(|| {
-                let document = written.remove(&key);
-                (document.unwrap_or_else(|| Views::nothing(key)), 0)
-            });
-            let Some(document) = self.folded(key, before, &commits).await else {
-                continue;
-            };
-            let folded = Folded { document, source };
-            held.put(key, folded, bytes + commits.len() * commit_bytes);
-        }
-        Ok(())
-    }
-
-    /// Folds commits into a document; `None` if that is not possible, now or before.
-    async fn folded(
-        &self,
-        key: Key<V>,
-        before: Document<V>,
-        commits: &[Logged<V::Area>],
-    ) -> Option<Document<V>> {
-        if lock(&self.unreadable).contains(&key) {
-            return None;
-        }
-        let mut pauses = PAUSES.iter().take(3);
-        loop {
-            let error = match self.views.folded(before.clone(), commits).await {
-                Ok(document) => return Some(document),
-                Err(error) => error,
-            };
-            // The log may not have answered, or a replica may lag.
-            let pause = pauses.next().filter(|_| !error.is::<Newer>());
-            let Some(pause) = pause else {
-                let (id, error) = (key.1.to_string(), format!("{error:#}"));
-                tracing::error!(view = V::NAME, id, error, "a document is left as it is");
-                lock(&self.unreadable).insert(key);
-                return None;
-            };
-            sleep(*pause).await;
-        }
-    }
-
-    /// Reads documents that were written before. One that cannot be read is folded from its first
-    /// commit on.
-    async fn read_back(&self, keys: &[Key<V>]) -> HashMap<Key<V>, Document<V>> {
-        let mut found = HashMap::new();
-        let tenants = keys.iter().map(|(tenant, _)| *tenant).collect();
-        let Ok(places) = self.places(tenants).await else {
-            return found;
-        };
-        let mut ids_at: BTreeMap<&Location, Vec<String>> = BTreeMap::new();
-        for (tenant, id) in keys {
-            if let Some(location) = places.get(tenant).and_then(|places| places.first()) {
-                ids_at.entry(location).or_default().push(id.to_string());
-            }
-        }
-        for (location, ids) in ids_at {
-            let Ok(database) = self.views.placements.database(location) else {
-                continue;
-            };
-            for ids in ids.chunks(CHUNK) {
-                let stored = self.views.stored(&database, ids.to_vec());
-                if let Ok(Ok(stored)) = timeout(CALLER_TIMEOUT, stored).await {
-                    found.extend(stored);
-                }
-            }
-        }
-        found
-    }
-
     /// Writes documents at all their places, some chunks at once.
     async fn write(&self, documents: Vec<Folded<V>>) -> anyhow::Result<()> {
         let chunks = stream::iter(documents).chunks(CHUNK).map(Ok);
@@ -272,12 +205,12 @@ impl<V: View> Rebuild<'_, V> {
         written.await
     }
 
-    /// Writes some documents at all their places. Tries again, in smaller pieces, and leaves a place
-    /// out that fails all the time.
+    /// Writes some documents at all their places. Tries again in smaller pieces. A place that fails
+    /// every time is left out.
     async fn write_chunk(&self, mut left: Vec<Folded<V>>) -> anyhow::Result<()> {
         let mut size = CHUNK;
         let mut failed = BTreeMap::new();
-        for pause in PAUSES {
+        for pause in PLACE_PAUSES {
             failed.clear();
             let mut again = Vec::new();
             for piece in left.chunks(size) {
@@ -327,7 +260,7 @@ impl<V: View> Rebuild<'_, V> {
     }
 
     /// Returns where these tenants' documents belong. A tenant is missing if its own view is.
-    pub(super) async fn places(
+    async fn places(
         &self,
         tenants: BTreeSet<TenantId>,
     ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
@@ -350,12 +283,12 @@ impl<V: View> Rebuild<'_, V> {
         }
     }
 
-    /// Prepares the indexes of a place, whose documents are all written, and removes the documents
+    /// Completes a place after its documents are written: creates its indexes, and removes documents
     /// that do not belong there.
     async fn finish(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.views.placements.database(location)?;
         self.views.create_indexes(&database).await?;
-        self.remove_unknown(location, &database).await?;
+        self.remove_strays(location, &database).await?;
         if let Scope::All = self.scope {
             self.views.drop_old_indexes(&database).await?;
             let through = (V::NAME, self.end);
@@ -365,15 +298,15 @@ impl<V: View> Rebuild<'_, V> {
     }
 
     /// Whether the log has a document, by its digest.
-    pub(super) fn is_known(&self, digest: u64) -> bool {
-        lock(&self.known).contains(&digest)
+    fn is_in_log(&self, digest: u64) -> bool {
+        lock(&self.in_log).contains(&digest)
     }
 
-    pub(super) fn count_written(&self, count: usize) {
+    fn count_written(&self, count: usize) {
         self.written.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_removed(&self, count: usize) {
+    fn count_removed(&self, count: usize) {
         self.removed.fetch_add(count as u64, Ordering::Relaxed);
     }
 
@@ -397,18 +330,17 @@ impl<V: View> Rebuild<'_, V> {
             Some(host) => format!("the host {host}"),
         };
         bail!(
-            "the view {} was not rebuilt in {} of its databases: run the command again. The first \
-             one is {} on {host}: {error}",
-            V::NAME,
+            "{} databases of the view {} were not rebuilt. The first is {} on {host}: {error}",
             left_out.len(),
+            V::NAME,
             location.database,
         )
     }
 }
 
-/// Returns the digest of a document's tenant and id. That two documents have the same one is as
-/// good as impossible; then one that the log does not have may stay.
-pub(super) fn digest(tenant: &str, id: &str) -> u64 {
+/// Returns a digest of a document's tenant and id. Two documents practically never share one; if
+/// they do, one that the log does not have may stay.
+fn digest(tenant: &str, id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tenant, id).hash(&mut hasher);
     hasher.finish()

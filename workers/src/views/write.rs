@@ -118,18 +118,18 @@ impl<V: View> Views<V> {
         contents: &Contents<V>,
     ) -> anyhow::Result<bool> {
         let mut updates = Vec::new();
-        for Plan { over, document } in planned {
-            let Some(expected) = over else { continue };
-            let mut over = doc! {
+        for Plan { expected, document } in planned {
+            let Some(expected) = expected else { continue };
+            let mut guard = doc! {
                 "_id": document.id.to_string(),
                 "revision": i64::try_from(*expected)?,
             };
             // A rebuild may have put another content at the same revision.
             if let Some(content) = contents.get(&(document.tenant, document.id)) {
-                over.insert("view", content);
+                guard.insert("view", content);
             }
             updates.push(doc! {
-                "q": over,
+                "q": guard,
                 "u": bson::serialize_to_document(document).context("encoding a document")?,
                 "upsert": *expected == 0,
             });

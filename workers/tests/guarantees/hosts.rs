@@ -82,8 +82,7 @@ async fn a_host_that_does_not_answer_delays_only_its_own_tenants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_away_for_long_stops_nobody_else_and_its_tenants_are_complete_when_it_returns()
- {
+async fn a_host_that_is_away_for_long_delays_nobody_else_and_misses_nothing_when_it_returns() {
     let world = World::start().await;
     // Connections hang there for now.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -109,7 +108,7 @@ async fn a_host_that_is_away_for_long_stops_nobody_else_and_its_tenants_are_comp
         info.num_pending == 0 && info.num_ack_pending == 0
     })
     .await;
-    // What was put aside outlasts the worker that has done so.
+    // Parked tenants stay parked after their worker dies.
     first.kill().await.unwrap();
     let _third = world.spawn_worker(&arguments);
     write_to_log(&world, TenantId::Tenant(dead), &of_dead[500..600], 2).await;

@@ -199,7 +199,7 @@ async fn a_view_that_exceeds_the_memory_of_a_rebuild_is_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_first_commit_of_an_object_does_not_stop_a_rebuild() {
+async fn a_repeated_first_commit_does_not_stop_a_rebuild() {
     let world = World::start().await;
     let _worker = world.workers::<1>(&["--loops", "commands"]).await;
     let projects = Vec::from_iter((0..6_000).map(|_| id()));
@@ -250,14 +250,14 @@ async fn the_next_commit_keeps_what_a_rebuild_has_repaired() {
     assert_eq!(epoch().await, 0);
 }
 
-/// Rebuilds views; returns what the command says at the end.
+/// Rebuilds views; returns the output of the command.
 async fn rebuild(world: &World, arguments: &[&str]) -> String {
     let mut rebuild = world.process(&[&["rebuild-views"], arguments].concat());
-    let output = rebuild.env("RUST_LOG", "workers=info").output().await;
-    let output = output.unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success(), "{said}");
-    said
+    let ended = rebuild.env("RUST_LOG", "workers=info").output().await;
+    let ended = ended.unwrap();
+    let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+    assert!(ended.status.success(), "{output}");
+    output
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,8 +273,11 @@ async fn a_rebuild_writes_only_what_is_wrong_and_removes_what_the_log_does_not_h
     }
     world.views_up_to_date(AreaName::Account).await;
     let right = world.documents(AreaName::Account).await;
-    let said = rebuild(&world, &["--areas", "account"]).await;
-    assert!(said.contains(" 0 documents written, 0 removed"), "{said}");
+    let output = rebuild(&world, &["--areas", "account"]).await;
+    assert!(
+        output.contains(" 0 documents written, 0 removed"),
+        "{output}"
+    );
 
     let stored = world.views.collection::<Document>("account");
     let set = async |account: usize, change: Document| {
@@ -300,13 +303,16 @@ async fn a_rebuild_writes_only_what_is_wrong_and_removes_what_the_log_does_not_h
         stranger.insert("sequence", sequence);
         stored.insert_one(stranger).await.unwrap();
     }
-    let said = rebuild(&world, &["--areas", "account"]).await;
-    assert!(said.contains(" 5 documents written, 3 removed"), "{said}");
+    let output = rebuild(&world, &["--areas", "account"]).await;
+    assert!(
+        output.contains(" 5 documents written, 3 removed"),
+        "{output}"
+    );
     assert_eq!(world.documents(AreaName::Account).await, right);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_cannot_be_decoded_leaves_its_document_as_it_is_and_rebuilds_the_others() {
+async fn a_rebuild_leaves_a_document_with_an_undecodable_commit_and_rebuilds_the_others() {
     let world = World::start().await;
     let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
     let broken = world.register("ada@example.com").await;
@@ -330,14 +336,17 @@ async fn a_commit_that_cannot_be_decoded_leaves_its_document_as_it_is_and_rebuil
     let output = world
         .process(&["rebuild-views", "--areas", "account"])
         .output();
-    let output = output.await.unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(!output.status.success());
-    assert!(said.contains("a commit of theirs: 1;"), "{said}");
+    let ended = output.await.unwrap();
+    let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+    assert!(!ended.status.success());
+    assert!(
+        output.contains("1 documents were left as they are"),
+        "{output}"
+    );
     assert_eq!(world.documents(AreaName::Account).await, before);
 }
 
-/// Starts a worker that must refuse to work; returns what it says.
+/// Starts a worker that must stop with an error; returns its output.
 async fn refused(world: &World) -> String {
     let worker = world.process(&["run", "--loops", "views"]).output();
     let output = timeout(DEADLINE, worker).await.unwrap().unwrap();
@@ -346,7 +355,7 @@ async fn refused(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn views_of_a_log_that_is_no_more_stop_workers_until_they_are_rebuilt() {
+async fn a_view_written_from_another_log_stops_workers_until_it_is_rebuilt() {
     let world = World::start().await;
     let account;
     {
@@ -362,8 +371,8 @@ async fn views_of_a_log_that_is_no_more_stop_workers_until_they_are_rebuilt() {
     let beyond = doc! { "$set": { "through.account": 1_000_000_i64 } };
     let changed = confirmations.update_one(doc! {}, beyond).await.unwrap();
     assert_eq!(changed.modified_count, 1);
-    let said = refused(&world).await;
-    assert!(said.contains("rebuild-views --areas account"), "{said}");
+    let output = refused(&world).await;
+    assert!(output.contains("rebuild-views --areas account"), "{output}");
     rebuild(&world, &["--areas", "account"]).await;
 
     // The log has another commit at this revision than the one in the document.
@@ -377,11 +386,11 @@ async fn views_of_a_log_that_is_no_more_stop_workers_until_they_are_rebuilt() {
         .operator
         .delete_consumer_from_stream("views_account", "EVENTS");
     deleted.await.unwrap();
-    let said = refused(&world).await;
+    let output = refused(&world).await;
     let name = account.to_string();
     assert!(
-        said.contains(&name) && said.contains("rebuild-views --areas account"),
-        "{said}"
+        output.contains(&name) && output.contains("rebuild-views --areas account"),
+        "{output}"
     );
     rebuild(&world, &["--areas", "account"]).await;
     assert_eq!(world.documents(AreaName::Account).await, right);

@@ -45,7 +45,7 @@ struct Rebuilt {
     documents: usize,
     seconds: f64,
     events_per_second: f64,
-    /// The same with a view that is right already.
+    /// Events per second of a rebuild that finds every document right.
     checked_per_second: f64,
     /// CPU time of the rebuilding process for an event, in microseconds.
     cpu_us_per_event: Option<f64>,

@@ -86,7 +86,7 @@ fn steps(run: Id) -> [Command; 4] {
         Command::SwitchMove { run },
         Command::FinishMove { run },
         Command::AbandonMove { run },
-        Command::RecordDrop { run },
+        Command::RecordPlaceDropped { run },
     ]
 }
 fn absent() -> Given<Tenant> {

@@ -1,45 +1,47 @@
 //! Records which tenants' documents are not written at the moment, since their host does not
 //! answer. Their commits are acknowledged meanwhile, so that they do not hold up those of others.
 //!
-//! A record is stored before each acknowledgement and counts them. Whoever fills the documents from
-//! the log removes the record if the count has not changed since. So a commit that was acknowledged
-//! without being written is always written later.
+//! A record is stored before each acknowledgement and counts them. A worker that has filled the
+//! documents from the log removes the record, if its count is still the same. So a commit that was
+//! acknowledged without being written is always written later.
 
 use anyhow::{Context as _, ensure};
 use events_schema::TenantId;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
 
-use crate::{placements::Placements, views::documents::SERVER_TIMEOUT_MS};
+use crate::{
+    placements::Placements,
+    views::{documents::SERVER_TIMEOUT_MS, write::written},
+};
 
 /// The collection of the records, in the platform's database.
-const COLLECTION: &str = "parked";
+pub const PARKED: &str = "parked";
 
-/// The records of one view.
+/// The parked tenants of one view.
 #[derive(Clone, Debug)]
-pub struct Records {
+pub struct ParkedTenants {
     placements: Placements,
     view: &'static str,
 }
 
-impl Records {
-    /// Returns the records of a view.
+impl ParkedTenants {
+    /// Returns the parked tenants of a view.
     pub fn new(placements: Placements, view: &'static str) -> Self {
         Self { placements, view }
     }
 
-    /// Records durably that a tenant's documents miss commits from this sequence on.
+    /// Records durably that a tenant's documents miss commits.
     ///
     /// # Errors
     /// If that is not certain.
-    pub async fn add(&self, tenant: TenantId, sequence: u64) -> anyhow::Result<()> {
+    pub async fn add(&self, tenant: TenantId) -> anyhow::Result<()> {
         let update = doc! {
             "$set": { "view": self.view, "tenant": tenant.to_string() },
-            "$min": { "from": i64::try_from(sequence)? },
             "$inc": { "count": 1_i64 },
         };
         let command = doc! {
-            "update": COLLECTION,
+            "update": PARKED,
             "updates": [{ "q": { "_id": self.id(tenant) }, "u": update, "upsert": true }],
             "writeConcern": { "w": "majority", "j": true },
             "maxTimeMS": SERVER_TIMEOUT_MS,
@@ -49,22 +51,20 @@ impl Records {
             platform.run_command(command).await
         });
         let answer = answer.await.context("recording what is missing")?;
-        let is_stored = ["writeErrors", "writeConcernError"]
-            .iter()
-            .all(|error| answer.get(error).is_none());
-        ensure!(is_stored, "recording what is missing: {answer}");
+        // Of two workers that insert it at once, one is told of a duplicate.
+        ensure!(written(&answer)? == 1, "another worker was first");
         Ok(())
     }
 
-    /// Returns the tenants that have a record.
+    /// Returns all parked tenants.
     ///
     /// # Errors
     /// If MongoDB does not answer.
-    pub async fn tenants(&self) -> anyhow::Result<Vec<TenantId>> {
+    pub async fn all(&self) -> anyhow::Result<Vec<TenantId>> {
         let of_view = doc! { "view": self.view };
         let platform = self.placements.database(&self.placements.platform())?;
         let found = platform.run("find", |platform| async move {
-            let records = platform.collection::<Document>(COLLECTION);
+            let records = platform.collection::<Document>(PARKED);
             let found = records.find(of_view).await?;
             found.try_collect::<Vec<_>>().await
         });
@@ -84,7 +84,7 @@ impl Records {
         let id = doc! { "_id": self.id(tenant) };
         let platform = self.placements.database(&self.placements.platform())?;
         let found = platform.run("find_one", |platform| async move {
-            let records = platform.collection::<Document>(COLLECTION);
+            let records = platform.collection::<Document>(PARKED);
             records.find_one(id).await
         });
         let found = found.await.context("reading what is missing")?;
@@ -100,7 +100,7 @@ impl Records {
         let which = doc! { "_id": self.id(tenant), "count": count };
         let platform = self.placements.database(&self.placements.platform())?;
         let removed = platform.run("delete_one", |platform| async move {
-            let records = platform.collection::<Document>(COLLECTION);
+            let records = platform.collection::<Document>(PARKED);
             records.delete_one(which).await
         });
         let removed = removed.await.context("removing a record")?;

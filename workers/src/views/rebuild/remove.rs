@@ -1,9 +1,6 @@
 //! Removes the documents of one place that the log does not have, or that belong elsewhere.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::{mem, time::Instant};
 
 use anyhow::Context as _;
 use event_store::{Database, Location};
@@ -14,23 +11,24 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
+use crate::placements::KEPT_FOR;
 use crate::views::{
-    correct::{DELETE, stored_revision},
     documents::CALLER_TIMEOUT,
-    rebuild::{Rebuild, Scope, digest},
+    rebuild::{
+        Rebuild, Scope,
+        correct::{DELETE, stored_revision},
+        digest,
+    },
 };
 
 /// Documents that are removed at once.
 const REMOVAL: usize = 100;
 /// Documents in one answer of MongoDB.
 const SCAN: u32 = 10_000;
-/// How long the answer whether a tenant belongs to a place is kept. It is asked again before
-/// anything is removed.
-const KEPT_FOR: Duration = Duration::from_secs(1);
 
 impl<V: View> Rebuild<'_, V> {
     /// Removes the documents of a place that the log does not have, or that belong elsewhere.
-    pub(super) async fn remove_unknown(
+    pub(super) async fn remove_strays(
         &self,
         location: &Location,
         database: &Database,
@@ -49,7 +47,7 @@ impl<V: View> Rebuild<'_, V> {
         });
         let mut found = found.await.context("reading the documents of a place")?;
         let mut doubtful = Vec::new();
-        // Documents come by tenant.
+        // Documents come by tenant, so one answer serves many. `remove` asks again.
         let mut last: Option<(String, Instant, bool)> = None;
         while found.advance().await? {
             let document = found.current();
@@ -69,7 +67,7 @@ impl<V: View> Rebuild<'_, V> {
                     belongs
                 }
             };
-            if !belongs || !self.is_known(digest(tenant, id)) {
+            if !belongs || !self.is_in_log(digest(tenant, id)) {
                 doubtful.push(id.to_owned());
             }
             if doubtful.len() == REMOVAL {
@@ -89,10 +87,10 @@ impl<V: View> Rebuild<'_, V> {
     ) -> anyhow::Result<()> {
         let removed = timeout(CALLER_TIMEOUT, async {
             let mut deletions = Vec::new();
-            for (id, document) in self.stored(database, ids).await? {
+            for (id, document) in self.stored_raw(database, ids).await? {
                 let tenant = document.get_str("tenant").unwrap_or_default();
                 let belongs = self.belongs(location, tenant).await?;
-                if !belongs || self.is_lost(tenant, &id, &document).await? {
+                if !belongs || self.is_missing_in_log(tenant, &id, &document).await? {
                     let revision = stored_revision(&document);
                     let which = rawdoc! { "_id": id, "revision": revision };
                     deletions.push(rawdoc! { "q": which, "limit": 1 });
@@ -119,13 +117,13 @@ impl<V: View> Rebuild<'_, V> {
 
     /// Whether the log does not have a document. If its commits were not read, either the first one
     /// came later than this rebuild began, or there are none.
-    async fn is_lost(
+    async fn is_missing_in_log(
         &self,
         tenant: &str,
         id: &str,
         document: &RawDocument,
     ) -> anyhow::Result<bool> {
-        if self.is_known(digest(tenant, id)) {
+        if self.is_in_log(digest(tenant, id)) {
             return Ok(false);
         }
         let sequence = document.get_i64("sequence").unwrap_or(0);

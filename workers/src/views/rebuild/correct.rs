@@ -15,8 +15,7 @@ use tokio::time::sleep;
 use crate::views::{
     documents::SERVER_TIMEOUT_MS,
     fold::revision,
-    held::Folded,
-    rebuild::Rebuild,
+    rebuild::{Rebuild, held::Folded},
     write::{MAX_RACES, RACE_PAUSE, written},
 };
 
@@ -40,7 +39,7 @@ impl<V: View> Rebuild<'_, V> {
             let ids = documents
                 .iter()
                 .map(|folded| folded.document.id.to_string());
-            let mut stored = self.stored(&database, ids.collect()).await?;
+            let mut stored = self.stored_raw(&database, ids.collect()).await?;
             let (mut insertions, mut updates) = (Vec::new(), Vec::new());
             for folded in &mut documents {
                 let id = folded.document.id.to_string();
@@ -51,8 +50,8 @@ impl<V: View> Rebuild<'_, V> {
                 self.reach(folded, &stored).await?;
                 let right = serialize_to_raw_document_buf(&folded.document)?;
                 if right != stored {
-                    let over = rawdoc! { "_id": id, "revision": stored_revision(&stored) };
-                    updates.push(rawdoc! { "q": over, "u": right });
+                    let guard = rawdoc! { "_id": id, "revision": stored_revision(&stored) };
+                    updates.push(rawdoc! { "q": guard, "u": right });
                 }
             }
             let wanted = insertions.len() + updates.len();
@@ -70,7 +69,7 @@ impl<V: View> Rebuild<'_, V> {
     }
 
     /// Reads stored documents, by their ids.
-    pub(super) async fn stored(
+    pub(super) async fn stored_raw(
         &self,
         database: &Database,
         ids: Vec<String>,
@@ -89,7 +88,7 @@ impl<V: View> Rebuild<'_, V> {
     }
 
     /// Folds further commits into a document that workers have brought to a later revision
-    /// meanwhile. It stays as it is if the log does not have that revision.
+    /// meanwhile. If the log does not have that revision, the folded document stays.
     async fn reach(&self, folded: &mut Folded<V>, stored: &RawDocument) -> anyhow::Result<()> {
         let wanted = stored.get_i64("revision").unwrap_or(0);
         if folded.document.revision >= wanted {
@@ -117,7 +116,7 @@ impl<V: View> Rebuild<'_, V> {
             view = V::NAME,
             id = %folded.document.id,
             stored = wanted,
-            log = revision(&folded.document),
+            in_log = revision(&folded.document),
             "a document has a revision that the log does not have"
         );
         Ok(())

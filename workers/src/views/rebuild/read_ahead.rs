@@ -90,8 +90,8 @@ fn by_document<V: View>(page: &Page) -> Commits<V> {
                 let key = Views::<V>::key(&logged.commit);
                 by_document.entry(key).or_default().push(logged);
             }
-            // The view's loop has moved it to DEAD. The view is folded from the commits that can be
-            // read.
+            // The view's loop settles it. If the document has a later commit, the document is left
+            // as it is.
             Err(reason) => {
                 let (sequence, reason) = (message.sequence, format!("{reason:#}"));
                 tracing::error!(sequence, reason, "a commit was skipped");

@@ -1,0 +1,120 @@
+//! Folds the commits of a batch into the documents in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use event_store::Location;
+use events_schema::{Document, View};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    decode::{Logged, Newer},
+    views::{
+        documents::{CALLER_TIMEOUT, Key, Views},
+        rebuild::{
+            CHUNK, Rebuild, digest,
+            held::{Folded, Held},
+            lock,
+            read_ahead::Batch,
+        },
+    },
+};
+
+/// The pauses before a fold is tried again. The log may not have answered, or a replica may lag.
+const FOLD_PAUSES: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+impl<V: View> Rebuild<'_, V> {
+    /// Applies commits to the documents in memory. A document that was written before, to make
+    /// room, is read again.
+    pub(super) async fn hold(&self, held: &mut Held<V>, batch: Batch<V>) -> anyhow::Result<()> {
+        let commit_bytes = batch.bytes / usize::try_from(batch.read.max(1))?;
+        held.begin_batch();
+        let mut missing = Vec::new();
+        for (key, commits) in &batch.commits {
+            lock(&self.in_log).insert(digest(&key.0.to_string(), &key.1.to_string()));
+            let is_new = commits.iter().any(|logged| logged.commit.revision == 1);
+            if !is_new && !held.has(key) {
+                missing.push(*key);
+            }
+        }
+        let mut written = self.read_back(&missing).await;
+        for (key, commits) in batch.commits {
+            let Some(first) = commits.first() else {
+                continue;
+            };
+            let source = first.commit.tenant;
+            let (before, bytes) = held.take(&key).unwrap_or_else(|| {
+                let document = written.remove(&key);
+                (document.unwrap_or_else(|| Views::nothing(key)), 0)
+            });
+            let Some(document) = self.folded(key, before, &commits).await else {
+                continue;
+            };
+            let folded = Folded { document, source };
+            held.put(key, folded, bytes + commits.len() * commit_bytes);
+        }
+        Ok(())
+    }
+
+    /// Folds commits into a document. `None` if one of its commits cannot be decoded, in this batch
+    /// or before.
+    async fn folded(
+        &self,
+        key: Key<V>,
+        before: Document<V>,
+        commits: &[Logged<V::Area>],
+    ) -> Option<Document<V>> {
+        if lock(&self.unreadable).contains(&key) {
+            return None;
+        }
+        let mut pauses = FOLD_PAUSES.iter();
+        loop {
+            let error = match self.views.folded(before.clone(), commits).await {
+                Ok(document) => return Some(document),
+                Err(error) => error,
+            };
+            let pause = pauses.next().filter(|_| !error.is::<Newer>());
+            let Some(pause) = pause else {
+                let (id, error) = (key.1.to_string(), format!("{error:#}"));
+                tracing::error!(view = V::NAME, id, error, "a document is left as it is");
+                lock(&self.unreadable).insert(key);
+                return None;
+            };
+            sleep(*pause).await;
+        }
+    }
+
+    /// Reads documents that were written before. One that cannot be read is folded from its first
+    /// commit on.
+    async fn read_back(&self, keys: &[Key<V>]) -> HashMap<Key<V>, Document<V>> {
+        let mut found = HashMap::new();
+        let tenants = keys.iter().map(|(tenant, _)| *tenant).collect();
+        let Ok(places) = self.places(tenants).await else {
+            return found;
+        };
+        let mut ids_at: BTreeMap<&Location, Vec<String>> = BTreeMap::new();
+        for (tenant, id) in keys {
+            if let Some(location) = places.get(tenant).and_then(|places| places.first()) {
+                ids_at.entry(location).or_default().push(id.to_string());
+            }
+        }
+        for (location, ids) in ids_at {
+            let Ok(database) = self.views.placements.database(location) else {
+                continue;
+            };
+            for ids in ids.chunks(CHUNK) {
+                let stored = self.views.stored(&database, ids.to_vec());
+                if let Ok(Ok(stored)) = timeout(CALLER_TIMEOUT, stored).await {
+                    found.extend(stored);
+                }
+            }
+        }
+        found
+    }
+}
