@@ -15,7 +15,12 @@ use async_nats::{
         NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
         NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SEQUENCE, NATS_SUBJECT,
     },
-    jetstream::{self, publish::PublishAck, response::Response, stream::LastRawMessageErrorKind},
+    jetstream::{
+        self,
+        publish::PublishAck,
+        response::Response,
+        stream::{LastRawMessageErrorKind, RawMessageErrorKind},
+    },
 };
 use bytes::Bytes;
 use events_schema::{
@@ -241,6 +246,25 @@ impl EventLog {
                 payload: message.payload,
             })),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).context(Unavailable),
+        }
+    }
+
+    /// Returns the message with this sequence, as the leader knows it.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn at(&self, sequence: u64) -> anyhow::Result<Option<Stored>> {
+        let context = jetstream::new(self.client.clone());
+        let stream = context.get_stream_no_info(EVENTS).await;
+        let stream = stream.context(Unavailable)?;
+        match stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(Stored {
+                sequence: message.sequence,
+                subject: message.subject.to_string(),
+                payload: message.payload,
+            })),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error).context(Unavailable),
         }
     }

@@ -232,7 +232,6 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         Event::Deleted => return None,
         Event::MoveBegun { to, run } => {
             view.moving_to = Some(to.clone());
-            // Earlier releases did not record that they had dropped a place.
             view.to_drop = None;
             view.led_by = *run;
         }
@@ -243,13 +242,18 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             }
         }
         Event::MoveFinished => {
-            view.to_drop = view.moved_from.take();
+            let mut left = view.moved_from.take();
             // Moves of earlier releases have no switch.
             if let Some(placement) = view.moving_to.take() {
-                view.to_drop = Some(mem::replace(&mut view.placement, placement));
+                left = Some(mem::replace(&mut view.placement, placement));
             }
+            // Runs of earlier releases have dropped it without a record.
+            view.to_drop = left.filter(|_| view.led_by.is_some());
         }
-        Event::MoveAbandoned => view.to_drop = view.moving_to.take(),
+        Event::MoveAbandoned => {
+            let left = view.moving_to.take();
+            view.to_drop = left.filter(|_| view.led_by.is_some());
+        }
         Event::PlaceDropped => {
             view.to_drop = None;
             view.led_by = None;
@@ -327,7 +331,7 @@ mod tests {
         let switched = [&moving[..], &[(30, Event::MoveSwitched)]].concat();
         let expected = (OWN_DATABASE, [None, Some(shared.clone()), None]);
         assert_eq!(placements(&switched), expected);
-        // Moves of earlier releases had no switch.
+        // Moves of earlier releases had no switch, and no run.
         for before in [switched, moving.clone()] {
             let finished = [&before[..], &[(40, Event::MoveFinished)]].concat();
             let expected = (OWN_DATABASE, [None, None, Some(shared.clone())]);

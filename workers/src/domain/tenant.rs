@@ -287,7 +287,6 @@ impl Open {
             }
             Event::MoveBegun { to, run } => {
                 self.moving_to = Some(to.clone());
-                // Earlier releases did not record that they had dropped a place.
                 self.to_drop = None;
                 self.led_by = *run;
             }
@@ -298,13 +297,18 @@ impl Open {
                 }
             }
             Event::MoveFinished => {
-                self.to_drop = self.moved_from.take();
+                let mut left = self.moved_from.take();
                 // Moves of earlier releases have no switch.
                 if let Some(placement) = self.moving_to.take() {
-                    self.to_drop = Some(mem::replace(&mut self.placement, placement));
+                    left = Some(mem::replace(&mut self.placement, placement));
                 }
+                // Runs of earlier releases have dropped it without a record.
+                self.to_drop = left.filter(|_| self.led_by.is_some());
             }
-            Event::MoveAbandoned => self.to_drop = self.moving_to.take(),
+            Event::MoveAbandoned => {
+                let left = self.moving_to.take();
+                self.to_drop = left.filter(|_| self.led_by.is_some());
+            }
             Event::PlaceDropped => {
                 self.to_drop = None;
                 self.led_by = None;

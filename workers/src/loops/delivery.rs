@@ -34,7 +34,7 @@ use crate::{
         Shared,
         consumers::Consumer,
         dead_letter::{LOST, dead_letter, is_lost},
-        retry::{is_outage, wait},
+        retry::{Came, is_outage, wait},
     },
 };
 
@@ -120,10 +120,14 @@ impl Received {
 
 /// Whether the message is delivered again, or is replayed long after it was stored.
 fn is_repeated(message: &Message) -> bool {
-    message.info().is_ok_and(|info| {
+    deliveries(message) > 1 || age(message) > REPLAYED_AFTER
+}
+
+/// Returns the time since the message was stored.
+fn age(message: &Message) -> Duration {
+    message.info().map_or(Duration::ZERO, |info| {
         let stored = SystemTime::from(info.published);
-        let age = stored.elapsed().unwrap_or_default();
-        info.delivered > 1 || age > REPLAYED_AFTER
+        stored.elapsed().unwrap_or_default()
     })
 }
 
@@ -319,7 +323,8 @@ async fn settle_message(
             "given_up"
         }
         Err(error) => {
-            let Some(wait) = wait(consumer, error, delivery) else {
+            let age = age(message);
+            let Some(wait) = wait(consumer, error, Came { delivery, age }) else {
                 let reason = format!("failed {delivery} times, the last time with: {error:#}");
                 work.fail(&reason);
                 dead_letter(context, consumer, received, &reason).await;

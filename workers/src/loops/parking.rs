@@ -1,6 +1,6 @@
-//! Tenants whose host does not answer. Their commits are recorded and acknowledged, so that they
-//! neither fill the slots nor hold up the consumer of all tenants. When the host answers again,
-//! their documents are filled from the log.
+//! Tenants whose host takes no writes. Their commits are recorded and acknowledged, so that they
+//! neither fill the slots nor hold up the consumer of all tenants. When the host works again, their
+//! documents are filled from the log.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,29 +8,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::ensure;
 use event_store::{
     Location,
     telemetry::{self, KeyValue},
 };
 use events_schema::{TenantId, View};
-use mongodb::bson::doc;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use crate::{
     placements::Placements,
-    views::{ParkedTenants, Scope, Views},
+    views::{Confirmations, ParkedTenants, Scope, Views},
 };
 
 /// How long a host may fail before its tenants are parked: longer than an election.
 const PARKED_AFTER: Duration = Duration::from_secs(10);
-/// How often a host is asked whether it answers again.
-const PROBE_EVERY: Duration = Duration::from_secs(3);
-/// How long a host may take to answer.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the other host of a moving tenant may fail. Parking stops the place that is read, too,
+/// so the run that moves the tenant gets the time to abandon the move.
+const MOVING_PARKED_AFTER: Duration = Duration::from_secs(5 * 60);
+/// How often parked tenants are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How long a host may take to write.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Bytes of documents that are held in memory while a tenant is filled, beside all other work.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
+/// Tenants that a process fills at once, of all views. A host may return with hundreds of them.
+static FILLS: Semaphore = Semaphore::const_new(2);
 static PARKED: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
     let description = "Tenants whose documents are not written, since their host does not answer.";
     telemetry::gauge("ub.view.parked", description)
@@ -39,6 +46,7 @@ static PARKED: LazyLock<telemetry::Gauge<u64>> = LazyLock::new(|| {
 /// The tenants of one view that are parked.
 pub(super) struct Parking {
     placements: Placements,
+    confirmations: Confirmations,
     pub(super) recorded: ParkedTenants,
     state: Mutex<State>,
 }
@@ -47,14 +55,20 @@ pub(super) struct Parking {
 struct State {
     /// Since when each place has failed.
     failing: HashMap<Location, Instant>,
+    /// The tenants whose commits this process does not write.
     parked: HashSet<TenantId>,
 }
 
 impl Parking {
-    pub(super) fn new(placements: Placements, view: &'static str) -> Self {
+    pub(super) fn new(
+        placements: Placements,
+        confirmations: Confirmations,
+        view: &'static str,
+    ) -> Self {
         Self {
             recorded: ParkedTenants::new(placements.clone(), view),
             placements,
+            confirmations,
             state: Mutex::default(),
         }
     }
@@ -64,73 +78,98 @@ impl Parking {
         self.state().parked.contains(&tenant)
     }
 
-    /// Notes that a place has answered.
-    pub(super) fn answered(&self, location: &Location) {
-        self.state().failing.remove(location);
-    }
-
-    /// Notes that a write has failed at a place. Returns whether its host has not answered for so
-    /// long that its tenants are to be parked.
-    pub(super) async fn failed(&self, location: &Location) -> bool {
-        // Without the platform's host, nothing could be recorded.
-        if location.host.is_none() || self.answers(location).await {
-            self.answered(location);
-            return false;
+    /// Notes that places have taken a write.
+    pub(super) fn answered(&self, places: &[Location]) {
+        let mut state = self.state();
+        for place in places {
+            state.failing.remove(place);
         }
-        let mut state = self.state();
-        let since = state.failing.entry(location.clone());
-        since.or_insert_with(Instant::now).elapsed() > PARKED_AFTER
     }
 
-    /// Parks a tenant. Returns whether it was not parked before.
-    pub(super) fn park(&self, tenant: TenantId) -> bool {
+    /// Notes that a write has failed at one of a tenant's places. Returns whether a host has taken
+    /// no writes for so long that its tenants are to be parked.
+    pub(super) async fn failed(&self, places: &[Location]) -> bool {
+        let mut is_overdue = false;
+        for (position, place) in places.iter().enumerate() {
+            // Without the platform's host, nothing could be recorded. A host that is not configured
+            // here may be one that other workers reach.
+            if place.host.is_none() || self.placements.database(place).is_err() {
+                continue;
+            }
+            if self.works(place).await {
+                self.state().failing.remove(place);
+                continue;
+            }
+            let allowed = if position == 0 {
+                PARKED_AFTER
+            } else {
+                MOVING_PARKED_AFTER
+            };
+            let mut state = self.state();
+            let since = state.failing.entry(place.clone());
+            is_overdue |= since.or_insert_with(Instant::now).elapsed() > allowed;
+        }
+        is_overdue
+    }
+
+    /// Records a tenant's commits from here on, instead of writing them.
+    pub(super) fn park(&self, tenant: TenantId) {
         let mut state = self.state();
-        let is_new = state.parked.insert(tenant);
+        if state.parked.insert(tenant) {
+            let view = self.recorded.view();
+            tracing::warn!(view, %tenant, "the tenant's host takes no writes; its documents lag");
+        }
         self.measure(&state);
-        is_new
     }
 
-    /// Waits until a parked tenant's host answers, and fills its documents from the log.
-    pub(super) async fn fill_when_back<V: View>(&self, views: &Views<V>, tenant: TenantId) {
+    /// Fills the documents of parked tenants whose hosts work again, for ever. Any worker does so,
+    /// whoever has parked them.
+    pub(super) async fn fill<V: View>(&self, views: &Views<V>) {
         loop {
-            sleep(PROBE_EVERY).await;
-            match self.try_fill(views, tenant).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::debug!(%tenant, error, "the tenant stays parked");
-                    self.park(tenant);
-                }
+            if let Err(error) = self.look(views).await {
+                let (view, error) = (V::NAME, format!("{error:#}"));
+                tracing::warn!(view, error, "looking at parked tenants failed");
             }
+            sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Fills a tenant's documents. Returns whether none is missing any more.
-    async fn try_fill<V: View>(&self, views: &Views<V>, tenant: TenantId) -> anyhow::Result<bool> {
-        let Some(count) = self.recorded.count(tenant).await? else {
-            // Another process has filled them.
-            self.unpark(tenant);
-            return Ok(true);
-        };
-        let places = self.placements.of([tenant].into()).await?;
-        let places = places.get(&tenant).context("a tenant without a place")?;
-        for location in places {
-            if !self.answers(location).await {
-                return Ok(false);
+    async fn look<V: View>(&self, views: &Views<V>) -> anyhow::Result<()> {
+        let recorded = self.recorded.all().await?;
+        let parked: Vec<TenantId> = self.state().parked.iter().copied().collect();
+        for tenant in parked {
+            if self.all_work(tenant).await? {
+                self.unpark(tenant);
             }
         }
-        // From here on, its commits are written again.
-        self.unpark(tenant);
-        for location in places {
-            let scope = Scope::Tenant(tenant, location.clone());
-            views.rebuild(scope, MAX_HELD_BYTES, &|_, _| {}).await?;
+        for tenant in recorded {
+            if self.is_parked(tenant) || !self.all_work(tenant).await? {
+                continue;
+            }
+            if let Err(error) = self.try_fill(views, tenant).await {
+                let (view, error) = (V::NAME, format!("{error:#}"));
+                tracing::warn!(view, %tenant, error, "the tenant's documents are not filled yet");
+            }
         }
-        let is_complete = self.recorded.remove(tenant, count).await?;
-        if is_complete {
-            tracing::info!(view = V::NAME, %tenant, "the tenant's host answers; its documents are complete");
+        Ok(())
+    }
+
+    /// Fills a tenant's documents, unless another worker does.
+    async fn try_fill<V: View>(&self, views: &Views<V>, tenant: TenantId) -> anyhow::Result<()> {
+        let _permit = FILLS.acquire().await?;
+        let Some(claimed) = self.recorded.claim(tenant).await? else {
+            return Ok(());
+        };
+        let filled = views.rebuild(Scope::Tenant(tenant), MAX_HELD_BYTES, &|_, _| {});
+        let newer = filled.await?.newer;
+        ensure!(
+            newer == 0,
+            "a newer release must fill {newer} of its documents"
+        );
+        if self.recorded.remove(tenant, claimed).await? {
+            tracing::info!(view = V::NAME, %tenant, "the tenant's documents are complete again");
         }
-        Ok(is_complete)
+        Ok(())
     }
 
     fn unpark(&self, tenant: TenantId) {
@@ -139,14 +178,21 @@ impl Parking {
         self.measure(&state);
     }
 
-    async fn answers(&self, location: &Location) -> bool {
-        let Ok(database) = self.placements.database(location) else {
-            return false;
-        };
-        let pinged = database.run("ping", |database| async move {
-            database.run_command(doc! { "ping": 1 }).await
-        });
-        matches!(timeout(PING_TIMEOUT, pinged).await, Ok(Ok(_)))
+    /// Whether all places of a tenant take writes.
+    async fn all_work(&self, tenant: TenantId) -> anyhow::Result<bool> {
+        let places = self.placements.of_known([tenant].into()).await?;
+        for place in places.get(&tenant).into_iter().flatten() {
+            if !self.works(place).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a place takes durable writes. A full host answers, but does not.
+    async fn works(&self, place: &Location) -> bool {
+        let probed = timeout(PROBE_TIMEOUT, self.confirmations.probe(place));
+        matches!(probed.await, Ok(Ok(())))
     }
 
     fn measure(&self, state: &State) {

@@ -7,21 +7,32 @@ use event_store::{NoOutcome, Unavailable};
 use crate::{decode::Newer, loops::consumers::Consumer};
 
 /// Deliveries of a message of a newer release before it goes to DEAD. With the waits between, they
-/// leave about an hour for a worker of that release to take it.
+/// leave about an hour for a worker of that release to take it, also when it is replayed.
 const NEWER_DELIVERIES: i64 = 24;
+/// The least age of such a message: other failures may have used up its deliveries.
+const NEWER_AGE: Duration = Duration::from_secs(60 * 60);
 /// The longest wait between two deliveries of such a message.
 const NEWER_LONGEST: Duration = Duration::from_secs(5 * 60);
 
+/// How a message has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    /// Counts its deliveries.
+    pub(super) delivery: i64,
+    /// The time since it was stored.
+    pub(super) age: Duration,
+}
+
 /// Returns the wait before the next delivery of a message that failed with this error; `None` if
 /// there is none.
-pub(super) fn wait(consumer: &Consumer, error: &anyhow::Error, delivery: i64) -> Option<Duration> {
+pub(super) fn wait(consumer: &Consumer, error: &anyhow::Error, came: Came) -> Option<Duration> {
     let longest = if error.is::<Newer>() {
         NEWER_LONGEST
     } else {
         consumer.longest_retry
     };
-    let wait = retry_after(consumer.first_retry, longest, delivery);
-    (!is_last(consumer, error, delivery)).then_some(wait)
+    let wait = retry_after(consumer.first_retry, longest, came.delivery);
+    (!is_last(consumer, error, came)).then_some(wait)
 }
 
 /// Whether a message failed since a server was away. That is no attempt: time helps.
@@ -30,16 +41,14 @@ pub(super) fn is_outage(error: &anyhow::Error) -> bool {
 }
 
 /// Whether a message that failed is not delivered again.
-fn is_last(consumer: &Consumer, error: &anyhow::Error, delivery: i64) -> bool {
+fn is_last(consumer: &Consumer, error: &anyhow::Error, came: Came) -> bool {
     if is_outage(error) {
         return false;
     }
-    let deliveries = if error.is::<Newer>() {
-        NEWER_DELIVERIES
-    } else {
-        consumer.deliveries
-    };
-    delivery >= deliveries
+    if error.is::<Newer>() {
+        return came.delivery >= NEWER_DELIVERIES && came.age >= NEWER_AGE;
+    }
+    came.delivery >= consumer.deliveries
 }
 
 /// Returns the wait before the next delivery. It doubles with each delivery, from `first` to
@@ -74,10 +83,19 @@ mod tests {
             Consumer::views("project", project::Area::NAME),
             Consumer::effects("send_mail", project::Area::NAME, 12),
         ] {
-            let waits = (1..).take_while(|delivery| !is_last(&consumer, &newer, *delivery));
-            let wait = |delivery| retry_after(consumer.first_retry, NEWER_LONGEST, delivery);
-            let waited: Duration = waits.map(wait).sum();
+            // It is replayed, and so as old as it can be.
+            let came = |delivery| Came {
+                delivery,
+                age: Duration::MAX,
+            };
+            let waits = (1..).map_while(|delivery| wait(&consumer, &newer, came(delivery)));
+            let waited: Duration = waits.sum();
             let (least, most) = (Duration::from_secs(50 * 60), Duration::from_secs(90 * 60));
+            let soon = Came {
+                delivery: 1_000,
+                age: least,
+            };
+            assert!(wait(&consumer, &newer, soon).is_some());
             assert!(
                 (least..most).contains(&waited),
                 "{} {waited:?}",
@@ -92,8 +110,12 @@ mod tests {
             .context(Unavailable)
             .context("deciding");
         let views = Consumer::views("project", project::Area::NAME);
-        assert!(!is_last(&views, &outage, i64::MAX));
-        assert!(is_last(&views, &anyhow!("a fault"), views.deliveries));
+        let came = Came {
+            delivery: views.deliveries,
+            age: Duration::MAX,
+        };
+        assert!(!is_last(&views, &outage, came));
+        assert!(is_last(&views, &anyhow!("a fault"), came));
     }
 
     #[test]

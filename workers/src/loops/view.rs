@@ -49,8 +49,8 @@ pub async fn run<V: View>(
     let view_loop = Arc::new(ViewLoop::<V> {
         context: jetstream::new(shared.client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
+        parking: Parking::new(placements.clone(), confirmations.clone(), V::NAME),
         views: Views::new(shared.client.clone(), placements.clone(), confirmations),
-        parking: Parking::new(placements.clone(), V::NAME),
         placements,
         queues: Mutex::default(),
         tasks: TaskTracker::new(),
@@ -58,9 +58,11 @@ pub async fn run<V: View>(
         failure: OnceLock::new(),
     });
     view_loop.views.prepare().await?;
-    for tenant in view_loop.parking.recorded.all().await? {
-        view_loop.park(tenant);
-    }
+    let (filling, stop) = (view_loop.clone(), view_loop.stop.clone());
+    view_loop.tasks.spawn(async move {
+        let filled = filling.parking.fill(&filling.views);
+        stop.run_until_cancelled(filled).await;
+    });
     let consumer = view_loop.consumer.clone();
     let shutdown = view_loop.stop.clone();
     delivery::messages(consumer, Shared { shutdown, ..shared })
@@ -228,9 +230,7 @@ impl<V: View> ViewLoop<V> {
             }
             if self.apply(&places, std::mem::take(&mut bulk)).await {
                 queue.answered();
-                for place in &places {
-                    self.parking.answered(place);
-                }
+                self.parking.answered(&places);
             }
         }
     }
@@ -284,37 +284,39 @@ impl<V: View> ViewLoop<V> {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => {
                 if error.is::<OtherLog>() {
-                    // Further writes may be wrong.
-                    self.failure.get_or_init(|| format!("{error:#}"));
-                    self.stop.cancel();
+                    self.leave_other_log(places, key.0, &error).await;
                 }
                 self.settle_all(&messages, Err(error)).await;
             }
         }
     }
 
-    /// Parks the tenant of these places if its host has not answered for long.
-    async fn park_if_away(self: &Arc<Self>, places: &Places, tenant: Option<TenantId>) {
-        // A host of its own: all commits of this queue are of one tenant. A moving tenant has two
-        // places; the run that moves it deals with the other one.
-        if let ([place], Some(tenant)) = (&places[..], tenant)
-            && self.parking.failed(place).await
-        {
-            self.park(tenant);
+    /// Reacts to a document that was written from another log.
+    async fn leave_other_log(&self, places: &Places, tenant: TenantId, error: &anyhow::Error) {
+        if places.contains(&self.placements.platform()) {
+            // Further writes may be wrong.
+            self.failure.get_or_init(|| format!("{error:#}"));
+            self.stop.cancel();
+            return;
+        }
+        // It is a database of the tenant's own, so nobody else is concerned: it is filled from the
+        // log like that of a host that was away.
+        let (view, text) = (V::NAME, format!("{error:#}"));
+        tracing::error!(view, %tenant, error = text, "the tenant's documents are filled again");
+        if let Err(error) = self.parking.recorded.add(tenant).await {
+            let error = format!("{error:#}");
+            tracing::warn!(view, %tenant, error, "not recorded; the next attempt records it");
         }
     }
 
-    /// From here on, records a tenant's commits instead of writing them, until its host answers.
-    fn park(self: &Arc<Self>, tenant: TenantId) {
-        if !self.parking.park(tenant) {
-            return;
+    /// Parks the tenant of these places if one of its hosts has taken no writes for long.
+    async fn park_if_away(&self, places: &Places, tenant: Option<TenantId>) {
+        // A host of its own: all commits of this queue are of one tenant.
+        if let Some(tenant) = tenant
+            && self.parking.failed(places).await
+        {
+            self.parking.park(tenant);
         }
-        tracing::warn!(view = V::NAME, %tenant, "the tenant's host does not answer; its documents lag");
-        let (view_loop, stop) = (self.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            let filled = view_loop.parking.fill_when_back(&view_loop.views, tenant);
-            stop.run_until_cancelled(filled).await;
-        });
     }
 
     /// Records commits of parked tenants, and acknowledges them.

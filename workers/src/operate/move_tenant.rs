@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use event_store::{
-    CommandSender, EventLog, Location, MongoOptions, NatsOptions, Role, Trace, random_id,
+    CommandSender, Database, EventLog, Location, MongoOptions, NatsOptions, Role, Trace, random_id,
 };
 use events_schema::{
     AreaName, Command, CommandId, Home, Id, Placement, Subject, TenantId, TenantKey, View as _,
@@ -103,8 +103,9 @@ impl Mover {
         let places = [&now.moving_to, &now.moved_from, &now.to_drop];
         if places.iter().any(|place| place.is_some()) {
             progress("going on with a move that was begun before");
-            self.send(tenant::Command::LeadMove { run: self.run }, |_| true)
-                .await?;
+            let lead = tenant::Command::LeadMove { run: self.run };
+            let run = Some(self.run);
+            self.send(lead, |view| view.led_by == run).await?;
             now = self.now().await?;
         }
         if let Some(left) = &now.to_drop {
@@ -187,8 +188,8 @@ impl Mover {
         Ok(())
     }
 
-    /// Checks that two locations are not one database under two names. A drop of the old place
-    /// would be one of the new place, too.
+    /// Checks that two locations are not one database under two names. A drop of one would be a drop
+    /// of the other.
     async fn ensure_different(&self, old: &Location, new: &Location) -> anyhow::Result<()> {
         let mark = format!("moving_{}", self.tenant);
         let (old, new) = (
@@ -200,7 +201,9 @@ impl Mover {
         let marked = new.run("insert", |new| async move {
             new.collection(&name).insert_one(inserted).await
         });
-        marked.await.context("the new place cannot be reached")?;
+        marked
+            .await
+            .context("one of the two places cannot be reached")?;
         let name = mark.clone();
         let found = old.run("find_one", |old| async move {
             let documents = old.collection::<Document>(&name);
@@ -211,7 +214,7 @@ impl Mover {
             new.collection::<Document>(&mark).drop().await
         });
         unmarked.await?;
-        let is_same = found.context("reading the old place")?.is_some();
+        let is_same = found.context("reading the other place")?.is_some();
         ensure!(
             !is_same,
             "the two places are one database: two hosts of UB_MONGO_HOSTS are the same server"
@@ -295,7 +298,7 @@ impl Mover {
     ) -> anyhow::Result<()> {
         for view in &self.views {
             let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
-            let scope = Scope::Tenant(self.tenant_id(), new.clone());
+            let scope = Scope::Fill(self.tenant_id(), new.clone());
             view.rebuild(scope, MAX_HELD_BYTES, &of_view).await?;
             self.ensure_same(view.as_ref(), old, new).await?;
         }
@@ -361,8 +364,24 @@ impl Mover {
         sleep(WRITERS_DONE).await;
         progress("dropping the place that is no longer used");
         let location = self.location(place);
-        let database = self.placements.database(&location)?;
-        if location == self.placements.platform() {
+        match self.placements.database(&location) {
+            Ok(database) => self.drop_at(place, &location, &database).await?,
+            Err(_) => progress("its host is not configured any more: nothing is dropped there"),
+        }
+        let record = tenant::Command::RecordPlaceDropped { run: self.run };
+        self.send(record, |view| view.to_drop.is_none()).await
+    }
+
+    async fn drop_at(
+        &self,
+        place: &Placement,
+        location: &Location,
+        database: &Database,
+    ) -> anyhow::Result<()> {
+        // Its host may have become another name of the present one.
+        let present = self.location(&self.now().await?.placement);
+        self.ensure_different(&present, location).await?;
+        if *location == self.placements.platform() {
             let of_tenant = doc! { "tenant": self.tenant.to_string() };
             for view in &self.views {
                 self.ensure_to_drop(place).await?;
@@ -378,8 +397,7 @@ impl Mover {
             let dropped = database.run("drop_database", |own| async move { own.drop().await });
             dropped.await.context("dropping the tenant's database")?;
         }
-        let record = tenant::Command::RecordPlaceDropped { run: self.run };
-        self.send(record, |view| view.to_drop.is_none()).await
+        Ok(())
     }
 
     /// Checks that a place is still to be dropped, by this run.

@@ -48,6 +48,13 @@ async fn rebuild_all(
         match view.rebuild(Scope::All, max_held_bytes, &of_view).await {
             Ok(rebuilt) => {
                 unreadable += rebuilt.unreadable;
+                if rebuilt.newer > 0 {
+                    let newer = rebuilt.newer;
+                    progress(
+                        name,
+                        &format!("{newer} documents are left to a newer release"),
+                    );
+                }
                 progress(name, &format!("done: {rebuilt}"));
             }
             Err(error) => {

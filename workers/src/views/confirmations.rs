@@ -99,6 +99,14 @@ impl Confirmations {
         Ok(())
     }
 
+    /// Checks that a location takes durable writes.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn probe(&self, location: &Location) -> anyhow::Result<()> {
+        self.next(location, None).await.map(|_| ())
+    }
+
     /// Returns the highest sequence that was recorded for a view at a location; 0 if there is none.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     marker::PhantomData,
     sync::{Mutex, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -12,9 +12,10 @@ use async_nats::{
     Client,
     jetstream::{self, Context},
 };
-use event_store::{EventLog, Location};
+use event_store::{EventLog, Location, Unavailable};
 use events_schema::{Area, Commit, Document, Home, Subject, TenantId, View};
 use futures_util::future::try_join_all;
+use tokio::time::sleep;
 
 use crate::{
     decode::Logged,
@@ -34,6 +35,10 @@ pub const BULK: usize = 100;
 pub const MAX_WRITE_TIME: Duration = Duration::from_secs(13);
 /// How long a caller waits. An operation that has begun by then still ends.
 pub(super) const CALLER_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often the preparation of a view is tried at the start while the log does not answer.
+const MAX_TRIES: usize = 6;
+/// The pause between these tries.
+const TRY_PAUSE: Duration = Duration::from_secs(3);
 /// How long MongoDB may take for one write.
 pub(super) const SERVER_TIMEOUT_MS: i32 = 3_000;
 
@@ -77,6 +82,8 @@ pub struct Views<V: View> {
     pub(super) prepared_at: Mutex<HashSet<Location>>,
     /// A sequence that the log is known to have.
     pub(super) log_end: AtomicU64,
+    /// Since when the log has not shown a commit that a document has.
+    pub(super) suspected: Mutex<Option<Instant>>,
     view: PhantomData<V>,
 }
 
@@ -91,6 +98,7 @@ impl<V: View> Views<V> {
             recent: Recent::new(),
             prepared_at: Mutex::default(),
             log_end: AtomicU64::new(0),
+            suspected: Mutex::default(),
             view: PhantomData,
         }
     }
@@ -102,17 +110,33 @@ impl<V: View> Views<V> {
     /// [`OtherLog`](super::OtherLog) if it was written from another log. Also if a server does not
     /// answer.
     pub async fn prepare(&self) -> anyhow::Result<()> {
-        self.prepared(&self.placements.platform()).await?;
-        Ok(())
+        let platform = self.placements.platform();
+        let mut tries = 1;
+        loop {
+            match self.prepared(&platform).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is::<Unavailable>() && tries < MAX_TRIES => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(view = V::NAME, error, "the view is not prepared yet");
+                }
+                Err(error) => return Err(error),
+            }
+            tries += 1;
+            sleep(TRY_PAUSE).await;
+        }
     }
 
     /// Returns the key of the document that a commit changes.
     pub fn key(commit: &Commit<V::Area>) -> Key<V> {
-        let tenant = match V::HOME {
+        (Self::owner(commit.tenant), commit.id)
+    }
+
+    /// Returns the tenant that documents fed by commits of this tenant belong to.
+    pub(super) fn owner(tenant: TenantId) -> TenantId {
+        match V::HOME {
             Home::Platform => TenantId::Platform,
-            Home::Tenant => commit.tenant,
-        };
-        (tenant, commit.id)
+            Home::Tenant => tenant,
+        }
     }
 
     /// Brings each document at least to the latest of its commits at these places, and announces
@@ -146,7 +170,11 @@ impl<V: View> Views<V> {
 
     /// Announces documents, also those that were announced before: their first announcement may
     /// have been lost with the worker that wrote them.
-    async fn announce(&self, location: &Location, documents: &[Document<V>]) -> anyhow::Result<()> {
+    pub(super) async fn announce(
+        &self,
+        location: &Location,
+        documents: &[Document<V>],
+    ) -> anyhow::Result<()> {
         let mut stored = Vec::new();
         for document in documents {
             let subject = Subject::of_view::<V>(document.tenant, document.id.into()).to_string();

@@ -1,6 +1,7 @@
 //! Folds commits into a document.
 
-use anyhow::ensure;
+use anyhow::anyhow;
+use event_store::Unavailable;
 use events_schema::{Document, View};
 
 use crate::{
@@ -78,8 +79,10 @@ impl<V: View> Views<V> {
         let subject = last.commit.subject().to_string();
         let document = self.read_on(document, &subject).await?;
         // A replica may lag. An acknowledgement now would leave the view behind, too.
-        let has_all = revision(&document) >= wanted;
-        ensure!(has_all, "the log does not show revision {wanted} yet");
+        if revision(&document) < wanted {
+            let missing = anyhow!("the log does not show revision {wanted} yet");
+            return Err(missing.context(Unavailable));
+        }
         Ok(document)
     }
 

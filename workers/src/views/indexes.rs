@@ -17,6 +17,8 @@ use mongodb::{
 
 use crate::views::Views;
 
+/// The names of our indexes begin with their first field.
+const OURS: &str = "tenant";
 /// Commands that create indexes at once. MongoDB uses one core for each, and runs three.
 const INDEX_BUILDS: usize = 3;
 
@@ -63,7 +65,8 @@ impl<V: View> Views<V> {
         let wanted = wanted.iter().filter_map(|index| index.options.as_ref());
         let wanted = wanted.filter_map(|options| options.name.as_deref());
         let wanted: HashSet<&str> = wanted.chain(["_id_"]).collect();
-        names.retain(|name| !wanted.contains(name.as_str()));
+        // An operator may have added others.
+        names.retain(|name| name.starts_with(OURS) && !wanted.contains(name.as_str()));
         for name in names {
             let dropped = database.run("drop_index", |database| async move {
                 let documents = database.collection::<Document<V>>(V::NAME);

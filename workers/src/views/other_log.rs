@@ -1,14 +1,23 @@
 //! Notices documents that were written from another log, such as the one before a backup was
 //! restored.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
-use events_schema::{Area as _, Document, View};
+use anyhow::anyhow;
+use event_store::Unavailable;
+use events_schema::{Area as _, CommitSummary, Document, Subject, View};
 
 use crate::{
     decode::Logged,
     views::{documents::Views, fold::revision},
 };
+
+/// How long the log must miss a commit: a leader that is cut off does not know that it is one no
+/// more.
+const SUSPECTED_FOR: Duration = Duration::from_secs(10);
 
 /// A document has a commit that the log does not have.
 #[derive(Debug, thiserror::Error)]
@@ -25,59 +34,88 @@ pub struct OtherLog {
 }
 
 impl<V: View> Views<V> {
-    /// Checks that the last commit in a document is in the log, as far as these commits show: later
-    /// revisions have later sequences, and none is beyond the log's end.
+    /// Checks that the last commit in a document is in the log. Asks the log only if the commits
+    /// that come next do not fit the document.
+    ///
+    /// # Errors
+    /// [`OtherLog`] if the log has not shown it for some time. Also if the log does not answer.
     pub(super) async fn ensure_same_log(
         &self,
         document: &Document<V>,
         commits: &[Logged<V::Area>],
     ) -> anyhow::Result<()> {
         let (revision, sequence) = (revision(document), u64::try_from(document.sequence)?);
-        if sequence == 0 {
+        let fits = |logged: &Logged<V::Area>| {
+            logged.commit.revision.cmp(&revision) == logged.sequence.cmp(&sequence)
+        };
+        let latest = commits.iter().map(|logged| logged.sequence).max();
+        let latest = latest.unwrap_or(0);
+        let end = self
+            .log_end
+            .fetch_max(latest, Ordering::Relaxed)
+            .max(latest);
+        if sequence == 0 || (commits.iter().all(fits) && sequence <= end) {
             return Ok(());
         }
-        let is_in_order = commits
-            .iter()
-            .all(|logged| logged.commit.revision.cmp(&revision) == logged.sequence.cmp(&sequence));
-        if !is_in_order {
-            return Err(
-                Self::other_log(format!("document {}", document.id), document.sequence).into(),
-            );
+        if self.is_in_log(document).await? {
+            // It is these commits that are odd, or the document is newer than all that was seen.
+            self.log_end.fetch_max(sequence, Ordering::Relaxed);
+            *self
+                .suspected
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
+            return Ok(());
         }
-        let latest = commits.iter().map(|logged| logged.sequence).max();
-        self.log_end
-            .fetch_max(latest.unwrap_or(0), Ordering::Relaxed);
-        self.ensure_within_log(format!("document {}", document.id), document.sequence)
-            .await
+        Err(self.suspect(format!("document {}", document.id), document.sequence))
+    }
+
+    /// Whether the log has the last commit of a document where the document says.
+    async fn is_in_log(&self, document: &Document<V>) -> anyhow::Result<bool> {
+        let Some(stored) = self.log.at(u64::try_from(document.sequence)?).await? else {
+            return Ok(false);
+        };
+        let Ok(Subject::Event { area, id, .. }) = Subject::parse(&stored.subject) else {
+            return Ok(false);
+        };
+        let commit = serde_json::from_slice::<CommitSummary>(&stored.payload);
+        Ok(area == V::Area::NAME
+            && id == document.id.into()
+            && commit.is_ok_and(|commit| commit.revision == revision(document)))
     }
 
     /// Checks that a sequence is not beyond the log's end.
     ///
     /// # Errors
-    /// [`OtherLog`] if it is, or the log's leader does not answer.
+    /// [`OtherLog`] if it has been for some time. Also if the log does not answer.
     pub(super) async fn ensure_within_log(
         &self,
         written_at: String,
         sequence: i64,
     ) -> anyhow::Result<()> {
-        let wanted = u64::try_from(sequence)?;
-        if wanted <= self.log_end.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         let end = self.log.last_sequence().await?;
-        self.log_end.fetch_max(end, Ordering::Relaxed);
-        if wanted > end {
-            return Err(Self::other_log(written_at, sequence).into());
+        if u64::try_from(sequence)? > end {
+            return Err(self.suspect(written_at, sequence));
         }
         Ok(())
     }
 
-    fn other_log(written_at: String, sequence: i64) -> OtherLog {
-        OtherLog {
+    /// Returns the error for a commit that the log does not show: not before it has been missing
+    /// for some time, [`OtherLog`].
+    fn suspect(&self, written_at: String, sequence: i64) -> anyhow::Error {
+        let mut suspected = self
+            .suspected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if suspected.get_or_insert_with(Instant::now).elapsed() < SUSPECTED_FOR {
+            let missing = anyhow!("the log does not show sequence {sequence} yet");
+            return missing.context(Unavailable);
+        }
+        let other = OtherLog {
             view: V::NAME,
             area: V::Area::NAME.to_string(),
             written_at,
             sequence,
-        }
+        };
+        other.into()
     }
 }

@@ -5,10 +5,12 @@
 //! documents from the log removes the record, if its count is still the same. So a commit that was
 //! acknowledged without being written is always written later.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context as _, ensure};
 use events_schema::TenantId;
 use futures_util::TryStreamExt as _;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 
 use crate::{
     placements::Placements,
@@ -17,6 +19,17 @@ use crate::{
 
 /// The collection of the records, in the platform's database.
 pub const PARKED: &str = "parked";
+
+/// How long a worker alone fills the documents of a tenant.
+const CLAIMED_FOR: Duration = Duration::from_secs(60);
+
+/// A record as it was when it was claimed.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed {
+    /// Another one for each record, also of the same tenant.
+    record: ObjectId,
+    count: i64,
+}
 
 /// The parked tenants of one view.
 #[derive(Clone, Debug)]
@@ -38,6 +51,7 @@ impl ParkedTenants {
     pub async fn add(&self, tenant: TenantId) -> anyhow::Result<()> {
         let update = doc! {
             "$set": { "view": self.view, "tenant": tenant.to_string() },
+            "$setOnInsert": { "record": ObjectId::new() },
             "$inc": { "count": 1_i64 },
         };
         let command = doc! {
@@ -76,32 +90,48 @@ impl ParkedTenants {
         tenants.collect()
     }
 
-    /// Returns the count of a tenant's record; `None` if it has none.
+    /// Claims a tenant's record, so that no other worker fills the documents meanwhile. `None` if
+    /// there is no record, or another worker has claimed it.
     ///
     /// # Errors
     /// If MongoDB does not answer.
-    pub async fn count(&self, tenant: TenantId) -> anyhow::Result<Option<i64>> {
-        let id = doc! { "_id": self.id(tenant) };
+    pub async fn claim(&self, tenant: TenantId) -> anyhow::Result<Option<Claimed>> {
+        let now = DateTime::now();
+        let until = DateTime::from_system_time(SystemTime::now() + CLAIMED_FOR);
+        let free = doc! { "$not": { "$gt": now } };
+        let which = doc! { "_id": self.id(tenant), "claimed_until": free };
+        let claim = doc! { "$set": { "claimed_until": until } };
         let platform = self.placements.database(&self.placements.platform())?;
-        let found = platform.run("find_one", |platform| async move {
+        let found = platform.run("claim", |platform| async move {
             let records = platform.collection::<Document>(PARKED);
-            records.find_one(id).await
+            records.find_one_and_update(which, claim).await
         });
-        let found = found.await.context("reading what is missing")?;
-        let count = found.map(|record| record.get_i64("count"));
-        Ok(count.transpose()?)
+        let found = found.await.context("claiming a record")?;
+        let claimed = found.map(|record| {
+            anyhow::Ok(Claimed {
+                record: record.get_object_id("record")?,
+                count: record.get_i64("count")?,
+            })
+        });
+        claimed.transpose()
     }
 
-    /// Removes a tenant's record if it still has this count. Returns whether it had.
+    /// Removes a tenant's record if nobody has changed it since it was claimed, else releases it.
     ///
     /// # Errors
     /// If MongoDB does not answer.
-    pub async fn remove(&self, tenant: TenantId, count: i64) -> anyhow::Result<bool> {
-        let which = doc! { "_id": self.id(tenant), "count": count };
+    pub async fn remove(&self, tenant: TenantId, claimed: Claimed) -> anyhow::Result<bool> {
+        let id = self.id(tenant);
+        let Claimed { record, count } = claimed;
+        let which = doc! { "_id": &id, "record": record, "count": count };
         let platform = self.placements.database(&self.placements.platform())?;
         let removed = platform.run("delete_one", |platform| async move {
             let records = platform.collection::<Document>(PARKED);
-            records.delete_one(which).await
+            let removed = records.delete_one(which).await?;
+            let release = doc! { "$unset": { "claimed_until": "" } };
+            let which = doc! { "_id": id, "record": record };
+            records.update_one(which, release).await?;
+            Ok(removed)
         });
         let removed = removed.await.context("removing a record")?;
         Ok(removed.deleted_count == 1)

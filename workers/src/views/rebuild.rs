@@ -26,15 +26,18 @@ use std::{
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use event_store::{Location, Replay};
-use events_schema::{Area as _, Home, Id, Subject, TenantId, View, subject};
+use events_schema::{Area as _, Document, Home, Id, Subject, TenantId, View, subject};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 
-use crate::views::{
-    documents::{CALLER_TIMEOUT, Key, Views},
-    rebuild::{
-        held::{Folded, Held},
-        read_ahead::read_ahead,
+use crate::{
+    decode::Newer,
+    views::{
+        documents::{CALLER_TIMEOUT, Key, Views},
+        rebuild::{
+            held::{Folded, Held},
+            read_ahead::read_ahead,
+        },
     },
 };
 
@@ -60,8 +63,10 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 pub enum Scope {
     /// All documents of the view, wherever they belong.
     All,
-    /// Those of one tenant, at this place alone.
-    Tenant(TenantId, Location),
+    /// Those of one tenant, wherever they belong.
+    Tenant(TenantId),
+    /// Those of one tenant, at a place that nobody reads yet.
+    Fill(TenantId, Location),
 }
 
 /// The result of a rebuild.
@@ -76,6 +81,8 @@ pub struct Rebuilt {
     /// Documents that were left as they are, since the log has a commit of theirs that cannot be
     /// decoded.
     pub unreadable: u64,
+    /// Documents that were left as they are, since a newer release has written a commit of theirs.
+    pub newer: u64,
 }
 
 impl fmt::Display for Rebuilt {
@@ -85,6 +92,7 @@ impl fmt::Display for Rebuilt {
             written,
             removed,
             unreadable: _,
+            newer: _,
         } = self;
         write!(
             f,
@@ -103,8 +111,8 @@ struct Rebuild<'a, V: View> {
     in_log: Mutex<HashSet<u64>>,
     /// The places that do not answer, with the error.
     left_out: Mutex<BTreeMap<Location, String>>,
-    /// The documents that cannot be folded.
-    unreadable: Mutex<BTreeSet<Key<V>>>,
+    /// The documents that are left as they are, and whether a newer release can fold them.
+    left: Mutex<BTreeMap<Key<V>, bool>>,
     written: AtomicU64,
     removed: AtomicU64,
 }
@@ -128,7 +136,7 @@ impl<V: View> Views<V> {
             end: self.log.last_sequence().await?,
             in_log: Mutex::default(),
             left_out: Mutex::default(),
-            unreadable: Mutex::default(),
+            left: Mutex::default(),
             written: AtomicU64::new(0),
             removed: AtomicU64::new(0),
         };
@@ -141,14 +149,20 @@ impl<V: View> Views<V> {
                 rebuild.leave_out(location, &error);
             }
         }
-        // Documents may have changed without a new revision.
-        self.announce_rebuilt().await?;
+        if let Scope::All = rebuild.scope {
+            // Documents may have changed without a new revision.
+            self.announce_rebuilt().await?;
+        }
         rebuild.ensure_complete()?;
+        let left = rebuild.left.into_inner();
+        let left = left.unwrap_or_else(PoisonError::into_inner);
+        let newer = left.values().filter(|is_newer| **is_newer).count();
         Ok(Rebuilt {
             commits,
             written: rebuild.written.into_inner(),
             removed: rebuild.removed.into_inner(),
-            unreadable: lock(&rebuild.unreadable).len() as u64,
+            unreadable: (left.len() - newer) as u64,
+            newer: newer as u64,
         })
     }
 
@@ -172,7 +186,9 @@ impl<V: View> Rebuild<'_, V> {
     ) -> anyhow::Result<u64> {
         let filter = match &self.scope {
             Scope::All => subject::events_of(V::Area::NAME),
-            Scope::Tenant(tenant, _) => subject::events_of_tenant_in(*tenant, V::Area::NAME),
+            Scope::Tenant(tenant) | Scope::Fill(tenant, _) => {
+                subject::events_of_tenant_in(*tenant, V::Area::NAME)
+            }
         };
         let replay = Replay::begin(&self.views.context, &filter).await?;
         let (_reading, mut batches) = read_ahead::<V>(replay);
@@ -214,19 +230,18 @@ impl<V: View> Rebuild<'_, V> {
             failed.clear();
             let mut again = Vec::new();
             for piece in left.chunks(size) {
-                // A placement may be used for a second only, so each piece asks.
-                for (location, documents) in self.by_place(piece).await? {
-                    if self.is_left_out(&location) {
-                        continue;
+                match self.write_piece(piece).await {
+                    Ok(at_places) => {
+                        for (location, error) in at_places {
+                            let text = format!("{error:#}");
+                            tracing::warn!(?location, error = text, ?pause, "trying again");
+                            failed.insert(location, error);
+                            again.extend_from_slice(piece);
+                        }
                     }
-                    let corrected = self.correct(&location, documents.clone());
-                    let corrected = timeout(CALLER_TIMEOUT, corrected).await;
-                    let corrected = corrected.context("the write takes too long").flatten();
-                    if let Err(error) = corrected {
-                        let text = format!("{error:#}");
-                        tracing::warn!(?location, error = text, ?pause, "trying again");
-                        failed.insert(location, error);
-                        again.extend(documents);
+                    Err(error) => {
+                        failed.insert(self.views.placements.platform(), error);
+                        again.extend_from_slice(piece);
                     }
                 }
             }
@@ -241,6 +256,26 @@ impl<V: View> Rebuild<'_, V> {
             self.leave_out(location, &error);
         }
         Ok(())
+    }
+
+    /// Writes some documents at all their places; returns the errors.
+    async fn write_piece(
+        &self,
+        piece: &[Folded<V>],
+    ) -> anyhow::Result<Vec<(Location, anyhow::Error)>> {
+        let mut failed = Vec::new();
+        let locations: Vec<Location> = self.by_place(piece).await?.into_keys().collect();
+        for location in locations {
+            // A placement may be used for a second only, so it is looked up for each place.
+            let documents = self.by_place(piece).await?.remove(&location);
+            let Some(documents) = documents.filter(|_| !self.is_left_out(&location)) else {
+                continue;
+            };
+            let corrected = timeout(CALLER_TIMEOUT, self.correct(&location, documents)).await;
+            let corrected = corrected.context("the write takes too long").flatten();
+            failed.extend(corrected.err().map(|error| (location, error)));
+        }
+        Ok(failed)
     }
 
     async fn by_place(
@@ -265,8 +300,8 @@ impl<V: View> Rebuild<'_, V> {
         tenants: BTreeSet<TenantId>,
     ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
         match &self.scope {
-            Scope::All => self.views.placements.of_known(tenants).await,
-            Scope::Tenant(tenant, location) => {
+            Scope::All | Scope::Tenant(_) => self.views.placements.of_known(tenants).await,
+            Scope::Fill(tenant, location) => {
                 Ok(BTreeMap::from([(*tenant, vec![location.clone()])]))
             }
         }
@@ -275,7 +310,11 @@ impl<V: View> Rebuild<'_, V> {
     /// Returns every location that may hold documents of this scope.
     async fn locations(&self) -> anyhow::Result<BTreeSet<Location>> {
         match &self.scope {
-            Scope::Tenant(_, location) => Ok(BTreeSet::from([location.clone()])),
+            Scope::Tenant(tenant) => {
+                let places = self.places([*tenant].into()).await?;
+                Ok(places.into_values().flatten().collect())
+            }
+            Scope::Fill(_, location) => Ok(BTreeSet::from([location.clone()])),
             Scope::All => match V::HOME {
                 Home::Platform => Ok(BTreeSet::from([self.views.placements.platform()])),
                 Home::Tenant => self.views.placements.all().await,
@@ -291,10 +330,49 @@ impl<V: View> Rebuild<'_, V> {
         self.remove_strays(location, &database).await?;
         if let Scope::All = self.scope {
             self.views.drop_old_indexes(&database).await?;
+        }
+        // All documents there are in the scope.
+        if matches!(self.scope, Scope::All) || *location != self.views.placements.platform() {
             let through = (V::NAME, self.end);
             self.views.confirmations.record(location, through).await?;
         }
         Ok(())
+    }
+
+    /// Announces corrected documents of a tenant, if its documents are read there.
+    async fn announce(&self, location: &Location, changed: &[Document<V>]) -> anyhow::Result<()> {
+        let Scope::Tenant(tenant) = self.scope else {
+            return Ok(());
+        };
+        let places = self.places([tenant].into()).await?;
+        let place = places.get(&tenant).and_then(|places| places.first());
+        if place == Some(location) {
+            self.views.announce(location, changed).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a document as it is, since one of its commits cannot be decoded.
+    fn leave_unreadable(&self, key: Key<V>, error: &anyhow::Error) {
+        let id = key.1.to_string();
+        let text = format!("{error:#}");
+        tracing::error!(
+            view = V::NAME,
+            id,
+            error = text,
+            "a document is left as it is"
+        );
+        let mut left = lock(&self.left);
+        left.entry(key).or_insert(error.is::<Newer>());
+    }
+
+    /// Leaves a document as it is, since a newer release has written one of its commits.
+    fn leave_newer(&self, key: Key<V>) {
+        lock(&self.left).insert(key, true);
+    }
+
+    fn is_left_as_it_is(&self, key: &Key<V>) -> bool {
+        lock(&self.left).contains_key(key)
     }
 
     /// Whether the log has a document, by its digest.

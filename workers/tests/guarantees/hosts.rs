@@ -167,3 +167,40 @@ fn project() -> project::Command {
         creator: AccountId(id()),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_another_log_at_a_tenants_own_host_concern_this_tenant_alone() {
+    let world = World::start().await;
+    let host = format!("dead={}", world.servers.mongod.uri());
+    let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
+    let [mut worker] = world.workers::<1>(&arguments).await;
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
+    let [own, _] = tenants(&sender).await;
+    let shown = decide::<project::Area>(&sender, own, project()).await;
+    let client = mongodb::Client::with_uri_str(world.servers.mongod.uri());
+    let database = client.await.unwrap();
+    let database = database.database(&format!("ultimate_backend_{own}"));
+    let projects = database.collection::<Document>("project");
+    let which = doc! { "_id": shown.to_string() };
+    eventually("the project", || async {
+        projects.find_one(which.clone()).await.unwrap().is_some()
+    })
+    .await;
+    let right = projects.find_one(which.clone()).await.unwrap();
+    // Somebody else has written there.
+    let foreign = doc! { "$set": { "sequence": 1_000_000_000_000_000_i64, "revision": 7_i64 } };
+    projects.update_one(which.clone(), foreign).await.unwrap();
+    // The commit of the project comes again.
+    let deleted = world
+        .operator
+        .delete_consumer_from_stream("views_project", "EVENTS");
+    deleted.await.unwrap();
+    eventually("the right document", || async {
+        projects.find_one(which.clone()).await.unwrap() == right
+    })
+    .await;
+    assert!(
+        worker.try_wait().unwrap().is_none(),
+        "the worker has stopped"
+    );
+}

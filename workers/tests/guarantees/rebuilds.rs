@@ -346,6 +346,46 @@ async fn a_rebuild_leaves_a_document_with_an_undecodable_commit_and_rebuilds_the
     assert_eq!(world.documents(AreaName::Account).await, before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_leaves_the_documents_of_a_newer_release_as_they_are() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    world.views_up_to_date(AreaName::Account).await;
+    let first = world.commits::<serde_json::Value>(AreaName::Account).await;
+    let mut commit = first[0].1.clone();
+    commit["events"] = serde_json::json!([{ "type": "flown", "to": "the moon" }]);
+    let stored = world.views.collection::<Document>("account");
+    let document = world.documents(AreaName::Account).await[&account.to_string()].clone();
+    // A second commit of a known account, and the first one of another.
+    for (account, revision) in [(account.0, 2), (id(), 1)] {
+        commit["id"] = serde_json::json!(account);
+        commit["revision"] = serde_json::json!(revision);
+        let subject = format!("evt.platform.account.{account}");
+        let published = world.operator.publish(subject, commit.to_string().into());
+        let sequence = published.await.unwrap().await.unwrap().sequence;
+        let mut written = document.clone();
+        written.insert("_id", account.to_string());
+        written.insert("revision", i64::from(revision));
+        written.insert("sequence", i64::try_from(sequence).unwrap());
+        let which = doc! { "_id": account.to_string() };
+        let replaced = stored.replace_one(which, written).upsert(true);
+        replaced.await.unwrap();
+    }
+    let before = world.documents(AreaName::Account).await;
+    assert_eq!(before.len(), 2);
+    let output = rebuild(&world, &["--areas", "account"]).await;
+    assert!(
+        output.contains("2 documents are left to a newer release"),
+        "{output}"
+    );
+    assert!(
+        output.contains(" 0 documents written, 0 removed"),
+        "{output}"
+    );
+    assert_eq!(world.documents(AreaName::Account).await, before);
+}
+
 /// Starts a worker that must stop with an error; returns its output.
 async fn refused(world: &World) -> String {
     let worker = world.process(&["run", "--loops", "views"]).output();

@@ -330,6 +330,19 @@ fn a_move_of_an_earlier_release_has_no_switch() {
 }
 
 #[test]
+fn a_move_that_an_earlier_release_has_finished_leaves_nothing_to_drop() {
+    let begun = Event::MoveBegun {
+        to: host("eu"),
+        run: None,
+    };
+    for end in [Event::MoveFinished, Event::MoveAbandoned] {
+        let moved = tenant().and([begun.clone(), end]);
+        let when = moved.when(begin_move(host("us")));
+        when.then([move_begun(host("us"))]);
+    }
+}
+
+#[test]
 fn a_tenant_that_is_not_moving_ends_no_move() {
     let dropped = finished().and([Event::PlaceDropped]);
     for given in [tenant(), dropped] {

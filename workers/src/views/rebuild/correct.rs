@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, bail, ensure};
-use event_store::{Database, Location};
+use anyhow::{Context as _, anyhow, bail};
+use event_store::{Database, Location, Unavailable};
 use events_schema::{Area as _, Subject, View};
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{
@@ -41,24 +41,39 @@ impl<V: View> Rebuild<'_, V> {
                 .map(|folded| folded.document.id.to_string());
             let mut stored = self.stored_raw(&database, ids.collect()).await?;
             let (mut insertions, mut updates) = (Vec::new(), Vec::new());
-            for folded in &mut documents {
+            let (mut readable, mut changed) = (Vec::new(), Vec::new());
+            for mut folded in documents {
+                let key = (folded.document.tenant, folded.document.id);
                 let id = folded.document.id.to_string();
                 let Some(stored) = stored.remove(&id) else {
                     insertions.push(serialize_to_raw_document_buf(&folded.document)?);
+                    changed.push(folded.document.clone());
+                    readable.push(folded);
                     continue;
                 };
-                self.reach(folded, &stored).await?;
+                match self.reach(&mut folded, &stored).await {
+                    Ok(()) => {}
+                    Err(error) if error.is::<Unavailable>() => return Err(error),
+                    Err(error) => {
+                        self.leave_unreadable(key, &error);
+                        continue;
+                    }
+                }
                 let right = serialize_to_raw_document_buf(&folded.document)?;
                 if right != stored {
                     let guard = rawdoc! { "_id": id, "revision": stored_revision(&stored) };
                     updates.push(rawdoc! { "q": guard, "u": right });
+                    changed.push(folded.document.clone());
                 }
+                readable.push(folded);
             }
+            documents = readable;
             let wanted = insertions.len() + updates.len();
             let inserted = self.run(&database, INSERT, insertions);
             let inserted = inserted.await?;
             let updated = self.run(&database, UPDATE, updates).await?;
             self.count_written(inserted + updated);
+            self.announce(location, &changed).await?;
             if inserted + updated == wanted {
                 return Ok(());
             }
@@ -108,10 +123,10 @@ impl<V: View> Rebuild<'_, V> {
         // A replica may lag, the leader never does.
         let last = self.views.log.last(&subject).await?;
         let last = last.map_or(0, |last| last.sequence);
-        ensure!(
-            i64::try_from(last)? <= folded.document.sequence,
-            "the log does not show revision {wanted} yet"
-        );
+        if i64::try_from(last)? > folded.document.sequence {
+            let missing = anyhow!("the log does not show revision {wanted} yet");
+            return Err(missing.context(Unavailable));
+        }
         tracing::warn!(
             view = V::NAME,
             id = %folded.document.id,

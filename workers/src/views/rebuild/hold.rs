@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use event_store::Location;
+use event_store::{Location, Unavailable};
 use events_schema::{Document, View};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    decode::{Logged, Newer},
+    decode::Logged,
     views::{
         documents::{CALLER_TIMEOUT, Key, Views},
         rebuild::{
@@ -35,9 +35,17 @@ impl<V: View> Rebuild<'_, V> {
     pub(super) async fn hold(&self, held: &mut Held<V>, batch: Batch<V>) -> anyhow::Result<()> {
         let commit_bytes = batch.bytes / usize::try_from(batch.read.max(1))?;
         held.begin_batch();
+        for (key, is_newer) in batch.undecoded {
+            self.note_in_log(&key);
+            if is_newer {
+                // Its workers keep the document; without this commit it would be wrong.
+                held.take(&key);
+                self.leave_newer(key);
+            }
+        }
         let mut missing = Vec::new();
         for (key, commits) in &batch.commits {
-            lock(&self.in_log).insert(digest(&key.0.to_string(), &key.1.to_string()));
+            self.note_in_log(key);
             let is_new = commits.iter().any(|logged| logged.commit.revision == 1);
             if !is_new && !held.has(key) {
                 missing.push(*key);
@@ -50,10 +58,11 @@ impl<V: View> Rebuild<'_, V> {
             };
             let source = first.commit.tenant;
             let (before, bytes) = held.take(&key).unwrap_or_else(|| {
-                let document = written.remove(&key);
-                (document.unwrap_or_else(|| Views::nothing(key)), 0)
+                let document = written.remove(&key).unwrap_or_else(|| Views::nothing(key));
+                let commits = usize::try_from(document.revision).unwrap_or(0);
+                (document, commits * commit_bytes)
             });
-            let Some(document) = self.folded(key, before, &commits).await else {
+            let Some(document) = self.folded(key, before, &commits).await? else {
                 continue;
             };
             let folded = Folded { document, source };
@@ -62,29 +71,36 @@ impl<V: View> Rebuild<'_, V> {
         Ok(())
     }
 
+    fn note_in_log(&self, (tenant, id): &Key<V>) {
+        lock(&self.in_log).insert(digest(&tenant.to_string(), &id.to_string()));
+    }
+
     /// Folds commits into a document. `None` if one of its commits cannot be decoded, in this batch
     /// or before.
+    ///
+    /// # Errors
+    /// If the log does not answer, or does not show a commit.
     async fn folded(
         &self,
         key: Key<V>,
         before: Document<V>,
         commits: &[Logged<V::Area>],
-    ) -> Option<Document<V>> {
-        if lock(&self.unreadable).contains(&key) {
-            return None;
+    ) -> anyhow::Result<Option<Document<V>>> {
+        if self.is_left_as_it_is(&key) {
+            return Ok(None);
         }
         let mut pauses = FOLD_PAUSES.iter();
         loop {
             let error = match self.views.folded(before.clone(), commits).await {
-                Ok(document) => return Some(document),
+                Ok(document) => return Ok(Some(document)),
                 Err(error) => error,
             };
-            let pause = pauses.next().filter(|_| !error.is::<Newer>());
-            let Some(pause) = pause else {
-                let (id, error) = (key.1.to_string(), format!("{error:#}"));
-                tracing::error!(view = V::NAME, id, error, "a document is left as it is");
-                lock(&self.unreadable).insert(key);
-                return None;
+            if !error.is::<Unavailable>() {
+                self.leave_unreadable(key, &error);
+                return Ok(None);
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(error);
             };
             sleep(*pause).await;
         }
@@ -100,7 +116,8 @@ impl<V: View> Rebuild<'_, V> {
         };
         let mut ids_at: BTreeMap<&Location, Vec<String>> = BTreeMap::new();
         for (tenant, id) in keys {
-            if let Some(location) = places.get(tenant).and_then(|places| places.first()) {
+            let place = places.get(tenant).and_then(|places| places.first());
+            if let Some(location) = place.filter(|place| !self.is_left_out(place)) {
                 ids_at.entry(location).or_default().push(id.to_string());
             }
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use event_store::{Page, Replay};
-use events_schema::View;
+use events_schema::{Subject, View};
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
     stream::{self, Stream},
@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    decode,
-    views::documents::{Commits, Views},
+    decode::{self, Newer},
+    views::documents::{Commits, Key, Views},
 };
 
 /// Commits that are decoded at once.
@@ -23,6 +23,8 @@ const AHEAD: usize = 2;
 /// The commits of a page.
 pub(super) struct Batch<V: View> {
     pub(super) commits: Commits<V>,
+    /// The documents of commits that cannot be decoded, and whether a newer release can.
+    pub(super) undecoded: Vec<(Key<V>, bool)>,
     /// The number of commits, also of those that cannot be decoded.
     pub(super) read: u64,
     /// Their bytes in the log.
@@ -72,8 +74,10 @@ async fn next_page(replay: Option<Replay>) -> anyhow::Result<Option<(Page, Optio
 
 fn decoded<V: View>(page: &Page) -> Batch<V> {
     let bytes = page.messages.iter().map(|message| message.payload.len());
+    let (commits, undecoded) = by_document::<V>(page);
     Batch {
-        commits: by_document::<V>(page),
+        commits,
+        undecoded,
         read: page.messages.len() as u64,
         bytes: bytes.sum(),
         next: page.next(),
@@ -81,22 +85,26 @@ fn decoded<V: View>(page: &Page) -> Batch<V> {
     }
 }
 
-/// Decodes the commits of a page, by their documents.
-fn by_document<V: View>(page: &Page) -> Commits<V> {
-    let mut by_document = Commits::<V>::new();
+/// Decodes the commits of a page, by their documents. Also returns the documents of those that
+/// cannot be decoded, and whether a newer release can.
+fn by_document<V: View>(page: &Page) -> (Commits<V>, Vec<(Key<V>, bool)>) {
+    let (mut by_document, mut undecoded) = (Commits::<V>::new(), Vec::new());
     for message in &page.messages {
         match decode::logged::<V::Area>(message) {
             Ok(logged) => {
                 let key = Views::<V>::key(&logged.commit);
                 by_document.entry(key).or_default().push(logged);
             }
-            // The view's loop settles it. If the document has a later commit, the document is left
-            // as it is.
+            // The view's loop settles it.
             Err(reason) => {
+                if let Ok(Subject::Event { tenant, id, .. }) = Subject::parse(&message.subject) {
+                    let key = (Views::<V>::owner(tenant), id.into());
+                    undecoded.push((key, reason.is::<Newer>()));
+                }
                 let (sequence, reason) = (message.sequence, format!("{reason:#}"));
                 tracing::error!(sequence, reason, "a commit was skipped");
             }
         }
     }
-    by_document
+    (by_document, undecoded)
 }

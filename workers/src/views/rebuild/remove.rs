@@ -35,7 +35,7 @@ impl<V: View> Rebuild<'_, V> {
     ) -> anyhow::Result<()> {
         let filter = match &self.scope {
             Scope::All => doc! {},
-            Scope::Tenant(tenant, _) => doc! { "tenant": tenant.to_string() },
+            Scope::Tenant(tenant) | Scope::Fill(tenant, _) => doc! { "tenant": tenant.to_string() },
         };
         // An index has these fields, so that no document is read.
         let shown = doc! { "tenant": 1 };
@@ -85,12 +85,20 @@ impl<V: View> Rebuild<'_, V> {
         database: &Database,
         ids: Vec<String>,
     ) -> anyhow::Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let removed = timeout(CALLER_TIMEOUT, async {
+            let log_end = self.views.log.last_sequence().await?;
             let mut deletions = Vec::new();
             for (id, document) in self.stored_raw(database, ids).await? {
                 let tenant = document.get_str("tenant").unwrap_or_default();
                 let belongs = self.belongs(location, tenant).await?;
-                if !belongs || self.is_missing_in_log(tenant, &id, &document).await? {
+                if !belongs
+                    || self
+                        .is_missing_in_log(tenant, &id, &document, log_end)
+                        .await?
+                {
                     let revision = stored_revision(&document);
                     let which = rawdoc! { "_id": id, "revision": revision };
                     deletions.push(rawdoc! { "q": which, "limit": 1 });
@@ -122,6 +130,7 @@ impl<V: View> Rebuild<'_, V> {
         tenant: &str,
         id: &str,
         document: &RawDocument,
+        log_end: u64,
     ) -> anyhow::Result<bool> {
         if self.is_in_log(digest(tenant, id)) {
             return Ok(false);
@@ -129,7 +138,7 @@ impl<V: View> Rebuild<'_, V> {
         let sequence = document.get_i64("sequence").unwrap_or(0);
         let sequence = u64::try_from(sequence).unwrap_or(0);
         if sequence > self.end {
-            return Ok(sequence > self.views.log.last_sequence().await?);
+            return Ok(sequence > log_end);
         }
         if sequence > 0 {
             return Ok(true);
