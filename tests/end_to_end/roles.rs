@@ -250,6 +250,6 @@ async fn a_permission_of_a_newer_release_is_shown_and_breaks_nothing() {
     assert_eq!(shown["role"], expected);
     let project = create_project(&team.owner, "Rocket").await;
     team.guest
-        .data(DELETE_PROJECT, json!({ "id": project }))
+        .data(DELETE_PROJECT, input(json!({ "id": project })))
         .await;
 }
