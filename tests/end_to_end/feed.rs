@@ -280,3 +280,32 @@ async fn a_socket_from_another_site_is_refused() {
     let foreign = Socket::open(&backend, &[("origin", "https://evil.example")]).await;
     assert!(matches!(foreign, Err(Error::Http(response)) if response.status() == 403));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_too_many_sockets_gets_no_more_and_shuts_out_nobody() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let token = create_token(&ada, &["read_project"]).await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut sockets = Vec::new();
+    for _ in 0..300 {
+        sockets.push(Socket::open(&backend, &headers).await.unwrap());
+    }
+    let Err(Error::Http(refused)) = Socket::open(&backend, &headers).await else {
+        panic!("a socket too many was opened");
+    };
+    assert_eq!(refused.status().as_u16(), 429);
+    create_project(&ada, "Rocket").await;
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    eve.create_tenant("rival").await;
+    let eve = eve.in_tenant("rival");
+    let other = create_token(&eve, &["read_project"]).await;
+    Socket::subscribed(&backend, &other, None, Value::Null).await;
+    // A closed socket makes room.
+    drop(sockets.pop());
+    eventually("room for a socket", || async {
+        Socket::open(&backend, &headers).await.is_ok()
+    })
+    .await;
+}

@@ -36,12 +36,13 @@ struct TenantEvent {
 pub(super) struct SubscriptionRoot;
 
 /// All subscriptions. They use a WebSocket at `/graphql/ws` or `/t/<slug>/graphql/ws`, with the
-/// sub-protocol `graphql-transport-ws`. A socket has at most 20 subscriptions.
+/// sub-protocol `graphql-transport-ws`. A socket has at most 20 subscriptions, and an account at
+/// most 300 sockets at one gateway.
 #[Subscription(name = "SubscriptionRoot")]
 impl SubscriptionRoot {
     /// The tenant's events, in the order of the log. `FORBIDDEN` if the caller may not read one of
-    /// the areas. The subscription ends with an error as soon as the caller may no longer read
-    /// them.
+    /// the areas; `BAD_USER_INPUT` if `after` is not a cursor, or beyond the last event. The
+    /// subscription ends with an error as soon as the caller may no longer read the areas.
     async fn events(
         &self,
         ctx: &Context<'_>,

@@ -6,8 +6,9 @@
 //! disconnected, since nothing is buffered for it.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     sync::{
-        Arc,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -31,6 +32,7 @@ use axum::{
     response::Response,
 };
 use event_store::{Trace, telemetry};
+use events_schema::AccountId;
 use futures_util::{
     SinkExt, Stream, StreamExt, future,
     stream::{self, BoxStream, SplitSink},
@@ -53,6 +55,9 @@ const PROTOCOL: &str = "graphql-transport-ws";
 /// Maximum sockets of one gateway. Each costs a few kilobytes, and a read of the log every two
 /// seconds.
 const MAX_SOCKETS: usize = 5_000;
+/// Maximum sockets of one account at one gateway, and of all strangers together: a third of the
+/// connections that a gateway accepts, so that no account shuts out the others.
+const MAX_SOCKETS_OF_ACCOUNT: usize = 300;
 /// Maximum subscriptions at once on one socket.
 const MAX_SUBSCRIPTIONS: usize = 20;
 /// Maximum bytes in one message of a client: a query and its variables.
@@ -73,6 +78,8 @@ const GOING_AWAY: u16 = 1001;
 const TRY_AGAIN_LATER: u16 = 1013;
 
 static SOCKETS: Semaphore = Semaphore::const_new(MAX_SOCKETS);
+/// The number of sockets of each account; of strangers under `None`.
+static HOLDERS: LazyLock<Mutex<HashMap<Option<AccountId>, usize>>> = LazyLock::new(Mutex::default);
 
 /// Opens a socket.
 pub(super) async fn open(
@@ -99,6 +106,15 @@ pub(super) async fn open(
         closing,
         ..
     } = shared;
+    // Who cannot be identified now may be later, so a socket is opened for strangers, too.
+    let caller = callers.identify(&head, Bytes::new()).await.ok();
+    let account = caller.and_then(|caller| Some(caller.identity.as_ref()?.account_id()));
+    let Some(held) = Held::take(account) else {
+        let error = Error::RateLimited {
+            retry_after: RETRY_AFTER,
+        };
+        return refuse(StatusCode::TOO_MANY_REQUESTS, error);
+    };
     let subscriptions = Subscriptions {
         api,
         callers,
@@ -112,7 +128,7 @@ pub(super) async fn open(
     upgrade.on_upgrade(async move |socket| {
         let conversation = converse(socket, subscriptions, closing);
         telemetry::in_trace(trace, conversation).await;
-        drop(permit);
+        drop((permit, held));
     })
 }
 
@@ -126,6 +142,34 @@ fn admit(headers: &HeaderMap) -> Result<SemaphorePermit<'static>, (StatusCode, E
         let error = Error::RateLimited { retry_after };
         (StatusCode::SERVICE_UNAVAILABLE, error)
     })
+}
+
+/// A socket of an account. It counts until this is dropped.
+struct Held(Option<AccountId>);
+
+impl Held {
+    /// Counts a socket of an account; `None` if that has too many.
+    fn take(account: Option<AccountId>) -> Option<Self> {
+        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = holders.entry(account).or_default();
+        if *count == MAX_SOCKETS_OF_ACCOUNT {
+            return None;
+        }
+        *count += 1;
+        Some(Self(account))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = holders.entry(self.0) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// Programs send no `Origin`; browsers always do.

@@ -1,7 +1,6 @@
 //! Rebuilds of views, while everything runs.
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -17,7 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::fill::{name_of, write_to_log};
 use crate::support::{
-    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, eventually, id, rename,
+    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, eventually, id, no_revision_goes_down,
+    rename,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,30 +105,6 @@ async fn a_view_rebuilt_while_commits_come_in_misses_none() {
         }
         // The next rebuild would mend it.
         world.views_up_to_date(AreaName::Account).await;
-    }
-}
-
-/// Reads the revisions of a view again and again until `done`. Fails if one goes down.
-async fn no_revision_goes_down(world: &World, area: AreaName, done: &AtomicBool) {
-    let mut highest: BTreeMap<String, i64> = BTreeMap::new();
-    while !done.load(Ordering::SeqCst) {
-        let documents = world.documents(area).await;
-        for (id, highest) in &highest {
-            let shown = documents
-                .get(id)
-                .map(|document| document.get_i64("revision"));
-            assert!(
-                shown
-                    .clone()
-                    .is_some_and(|shown| shown.unwrap() >= *highest),
-                "{id} was shown at revision {highest}, then at {shown:?}"
-            );
-        }
-        highest.extend(
-            documents
-                .into_iter()
-                .map(|(id, document)| (id, document.get_i64("revision").unwrap())),
-        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     process::Stdio,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -331,6 +331,30 @@ pub fn assert_sound(commits: &[(u64, CommitSummary)]) {
             commands.insert(commit.command),
             "{} was done twice",
             commit.command
+        );
+    }
+}
+
+/// Reads the revisions of a view again and again until `done`. Fails if one goes down.
+pub async fn no_revision_goes_down(world: &World, area: AreaName, done: &AtomicBool) {
+    let mut highest: BTreeMap<String, i64> = BTreeMap::new();
+    while !done.load(Ordering::SeqCst) {
+        let documents = world.documents(area).await;
+        for (id, highest) in &highest {
+            let shown = documents
+                .get(id)
+                .map(|document| document.get_i64("revision"));
+            assert!(
+                shown
+                    .clone()
+                    .is_some_and(|shown| shown.unwrap() >= *highest),
+                "{id} was shown at revision {highest}, then at {shown:?}"
+            );
+        }
+        highest.extend(
+            documents
+                .into_iter()
+                .map(|(id, document)| (id, document.get_i64("revision").unwrap())),
         );
     }
 }

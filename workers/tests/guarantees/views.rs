@@ -1,15 +1,24 @@
 //! Views that lose documents, fall behind or are replayed.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Subject, TenantId, account};
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::{Document, doc};
-use tokio::time::timeout;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::time::{sleep, timeout};
 
 use crate::fill::write_to_log;
 use crate::support::{
-    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, eventually, id, register, rename,
+    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, assert_sound, eventually, id,
+    no_revision_goes_down, register, rename,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,4 +209,61 @@ async fn workers_that_are_far_behind_get_each_commit_once() {
         world.documents(AreaName::Project).await.len(),
         projects.len()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_that_show_two_thousand_commits_of_one_object_end_at_the_last() {
+    let world = World::start().await;
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    let account = world.register("ada@example.com").await;
+    let changes = (0..2_000).map(|number| rename(&number.to_string()));
+    let changed = stream::iter(changes).for_each_concurrent(64, async |change| {
+        world.send_to(account, CommandId(id()), &change).await;
+    });
+    let done = AtomicBool::new(false);
+    let change = async {
+        changed.await;
+        world.views_up_to_date(AreaName::Account).await;
+        done.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(
+        change,
+        no_revision_goes_down(&world, AreaName::Account, &done)
+    );
+    let commits = world.commits::<CommitSummary>(AreaName::Account).await;
+    assert_sound(&commits);
+    assert_eq!(commits.len(), 2_001);
+    assert_eq!(world.dead().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stands_still_for_seven_seconds_loses_nothing_and_undoes_nothing() {
+    let world = World::start().await;
+    let [stopped, _other] = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    let emails = (0..10).map(|at| format!("user{at}@example.com"));
+    let accounts = join_all(emails.map(async |email| world.register(&email).await)).await;
+    let done = AtomicBool::new(false);
+    let stand_still = async {
+        let pid = Pid::from_raw(i32::try_from(stopped.id().unwrap()).unwrap());
+        for _ in 0..2 {
+            sleep(Duration::from_millis(500)).await;
+            kill(pid, Signal::SIGSTOP).unwrap();
+            sleep(Duration::from_secs(7)).await;
+            kill(pid, Signal::SIGCONT).unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let change = accounts.iter().map(async |account| {
+        let mut number = 0;
+        while !done.load(Ordering::SeqCst) {
+            number += 1;
+            let rename = rename(&number.to_string());
+            world.send_to(*account, CommandId(id()), &rename).await;
+        }
+    });
+    let watch = no_revision_goes_down(&world, AreaName::Account, &done);
+    tokio::join!(stand_still, join_all(change), watch);
+    world.views_up_to_date(AreaName::Account).await;
+    assert_sound(&world.commits::<CommitSummary>(AreaName::Account).await);
+    assert_eq!(world.dead().await, []);
 }

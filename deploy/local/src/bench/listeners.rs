@@ -23,8 +23,8 @@ const EVENTS: &str =
 const PER_SOCKET: usize = 20;
 /// Sockets that are opened before listeners share one. A client of many listeners shares them, too.
 const SOCKETS: usize = 250;
-/// The most listeners of one gateway: it accepts 900 connections, and some are left for requests.
-pub(super) const MOST: u64 = 800 * PER_SOCKET as u64;
+/// The most listeners: a gateway allows an account 300 sockets.
+pub(super) const MOST: u64 = 300 * PER_SOCKET as u64;
 
 /// What a listener has heard.
 pub(super) struct Heard {

@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100_000)]
     #[arg(value_parser = value_parser!(u64).range(1_000..=10_000_000))]
     events: u64,
-    /// Listeners of `feed`: as many are idle, and at most as many hear of changes. 1 to 16000.
+    /// Listeners of `feed`: as many are idle, and at most as many hear of changes. 1 to 6000.
     #[arg(long, default_value_t = 5_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=listeners::MOST))]
     listeners: u64,
