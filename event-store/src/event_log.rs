@@ -17,6 +17,7 @@ use async_nats::{
     },
     jetstream::{
         self,
+        message::StreamMessage,
         publish::PublishAck,
         response::Response,
         stream::{LastRawMessageErrorKind, RawMessageErrorKind},
@@ -240,11 +241,7 @@ impl EventLog {
         let stream = context.get_stream_no_info(EVENTS).await;
         let stream = stream.context(Unavailable)?;
         match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(Stored {
-                sequence: message.sequence,
-                subject: message.subject.to_string(),
-                payload: message.payload,
-            })),
+            Ok(message) => Ok(Some(from_stream(message))),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error).context(Unavailable),
         }
@@ -259,11 +256,7 @@ impl EventLog {
         let stream = context.get_stream_no_info(EVENTS).await;
         let stream = stream.context(Unavailable)?;
         match stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(Stored {
-                sequence: message.sequence,
-                subject: message.subject.to_string(),
-                payload: message.payload,
-            })),
+            Ok(message) => Ok(Some(from_stream(message))),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error).context(Unavailable),
         }
@@ -447,6 +440,14 @@ fn stored(message: &async_nats::Message) -> anyhow::Result<Stored> {
             .to_owned(),
         payload: message.payload.clone(),
     })
+}
+
+fn from_stream(message: StreamMessage) -> Stored {
+    Stored {
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        payload: message.payload,
+    }
 }
 
 fn rfc_3339(time: Time) -> anyhow::Result<String> {

@@ -9,7 +9,7 @@
 //! | `Ok(Handled::Dead(reason))` | no retry can help | copied to DEAD, then terminated |
 //! | `Err(_)`, or a panic | try again | redelivered later; after the last attempt as above |
 //! | `Err([Newer])` | another worker may know it | redelivered for about an hour; then as above |
-//! | `Err([Unavailable])` | a server is away | redelivered; a command is terminated at last, since its sender repeats it |
+//! | `Err([Unavailable])` | a server is away | redelivered; a command ends at last |
 
 use std::{
     future::Future,

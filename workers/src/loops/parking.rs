@@ -123,7 +123,7 @@ impl Parking {
     }
 
     /// Fills the documents of parked tenants whose hosts work again, for ever. Any worker does so,
-    /// whoever has parked them.
+    /// not only the one that has parked them.
     pub(super) async fn fill<V: View>(&self, views: &Views<V>) {
         loop {
             if let Err(error) = self.look(views).await {

@@ -5,9 +5,9 @@
 //! Then readers change with one commit. Writers write both places until no request can still read
 //! the old one; only then it is dropped. At every moment the place that is read is complete.
 //!
-//! Each step is a commit of the tenant, including the drop of the old place. So the next run goes on
-//! where an interrupted one has stopped, and no other move begins before. The run that began last
-//! leads the move; the steps of an earlier one are rejected.
+//! Each step is a commit of the tenant, including the drop of the old place. So the next run goes
+//! on where an interrupted one has stopped, and no other move begins before. The run that began
+//! last leads the move; the steps of an earlier one are rejected.
 
 use std::time::{Duration, SystemTime};
 
@@ -188,8 +188,8 @@ impl Mover {
         Ok(())
     }
 
-    /// Checks that two locations are not one database under two names. A drop of one would be a drop
-    /// of the other.
+    /// Checks that two locations are not one database under two names. A drop of one would be a
+    /// drop of the other.
     async fn ensure_different(&self, old: &Location, new: &Location) -> anyhow::Result<()> {
         let mark = format!("moving_{}", self.tenant);
         let (old, new) = (

@@ -103,8 +103,8 @@ impl<V: View> Views<V> {
         }
     }
 
-    /// Prepares the platform's collection: checks that it was written from this log, and creates its
-    /// indexes.
+    /// Prepares the platform's collection: checks that it was written from this log, and creates
+    /// its indexes.
     ///
     /// # Errors
     /// [`OtherLog`](super::OtherLog) if it was written from another log. Also if a server does not

@@ -31,8 +31,8 @@ impl<V: View> Views<V> {
     /// Returns a document after these commits, and what to write if it was stored as it is.
     ///
     /// # Errors
-    /// [`OtherLog`](super::OtherLog) if the document has a commit that the log does not have. Also if a server
-    /// does not answer.
+    /// [`OtherLog`](super::OtherLog) if the document has a commit that the log does not have. Also
+    /// if a server does not answer.
     pub(super) async fn advanced(
         &self,
         document: Document<V>,

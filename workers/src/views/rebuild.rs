@@ -322,8 +322,8 @@ impl<V: View> Rebuild<'_, V> {
         }
     }
 
-    /// Completes a place after its documents are written: creates its indexes, and removes documents
-    /// that do not belong there.
+    /// Completes a place after its documents are written: creates its indexes, and removes
+    /// documents that do not belong there.
     async fn finish(&self, location: &Location) -> anyhow::Result<()> {
         let database = self.views.placements.database(location)?;
         self.views.create_indexes(&database).await?;

@@ -82,8 +82,8 @@ async fn a_view_rebuilt_while_commits_come_in_misses_none() {
         let mut rebuild = world.process(&["rebuild-views", "--areas", "account"]);
         let mut rebuild = rebuild.kill_on_drop(true).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(rebuild.id().unwrap()).unwrap());
-        // Commits fall between any two steps: the rebuild stands still until one is shown, then runs
-        // on for a different time.
+        // Commits fall between any two steps: the rebuild stands still until one is shown, then
+        // runs on for a different time.
         for pause_ms in (0..20).cycle() {
             if let Some(status) = rebuild.try_wait().unwrap() {
                 assert!(status.success());
