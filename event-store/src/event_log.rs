@@ -34,7 +34,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, debug_span};
 
 use crate::{
-    Trace, random_id,
+    Page, Stored, Trace, random_id,
     telemetry::{self, KeyValue},
 };
 
@@ -68,35 +68,6 @@ static APPEND_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 pub struct EventLog {
     client: Client,
-}
-
-/// A message of the log.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub sequence: u64,
-    pub subject: String,
-    pub payload: Bytes,
-}
-
-/// A part of the log.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The messages, the oldest first.
-    pub messages: Vec<Stored>,
-    /// The number of messages that follow.
-    pub pending: u64,
-}
-
-impl Page {
-    /// Whether the log has nothing after this page.
-    pub fn is_last(&self) -> bool {
-        self.pending == 0 || self.messages.is_empty()
-    }
-
-    /// Returns the sequence after the last message; `None` if there is no message.
-    pub fn next(&self) -> Option<u64> {
-        Some(self.messages.last()?.sequence + 1)
-    }
 }
 
 /// A message to append if `last` is still the last sequence on its subject.

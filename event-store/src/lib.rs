@@ -8,6 +8,7 @@ mod mongo;
 mod monitor;
 mod nats;
 mod options;
+mod page;
 pub mod program;
 mod random;
 mod replay;
@@ -15,14 +16,13 @@ pub mod telemetry;
 mod trace;
 
 pub use command_sender::{CommandSender, NoOutcome};
-pub use event_log::{
-    Append, Appended, EventLog, Page, Stored, Unavailable, last_sequence, sequence_of,
-};
+pub use event_log::{Append, Appended, EventLog, Unavailable, last_sequence, sequence_of};
 pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};
 pub use monitor::{Monitor, Ready};
 pub use nats::{Role, connect, reconnects};
 pub use options::{MongoOptions, MonitorOptions, NatsOptions};
+pub use page::{Page, Stored};
 pub use random::{random_bytes, random_id};
 pub use replay::Replay;
 pub use telemetry::{Handling, Telemetry};
