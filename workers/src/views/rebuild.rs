@@ -232,11 +232,14 @@ impl<V: View> Rebuild<'_, V> {
             for piece in left.chunks(size) {
                 match self.write_piece(piece).await {
                     Ok(at_places) => {
+                        // Once, however many places have failed.
+                        if !at_places.is_empty() {
+                            again.extend_from_slice(piece);
+                        }
                         for (location, error) in at_places {
                             let text = format!("{error:#}");
                             tracing::warn!(?location, error = text, ?pause, "trying again");
                             failed.insert(location, error);
-                            again.extend_from_slice(piece);
                         }
                     }
                     Err(error) => {

@@ -39,22 +39,30 @@ async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::
 
 /// Creates a tenant on the host `dead`, and one in the shared database.
 async fn tenants(sender: &CommandSender) -> [TenantKey; 2] {
-    let host = Some(HostName::parse("dead").unwrap());
-    let mut tenants = Vec::new();
-    for placement in [Placement::Database { host }, Placement::Shared] {
-        let create = tenant::Command::Create {
-            name: Name::parse("Acme").unwrap(),
-            slug: Slug::parse(&format!("acme-{}", id())).unwrap(),
-            owner: AccountId(id()),
-            email: EmailAddress::parse("ada@example.com").unwrap(),
-            plan: None,
-            placement,
-        };
-        let tenant = TenantKey(id());
-        decide::<tenant::Area>(sender, tenant, create).await;
-        tenants.push(tenant);
-    }
-    tenants.try_into().unwrap()
+    [
+        tenant_at(sender, Some("dead")).await,
+        tenant_at(sender, None).await,
+    ]
+}
+
+/// Creates a tenant on a host, or in the shared database.
+async fn tenant_at(sender: &CommandSender, host: Option<&str>) -> TenantKey {
+    let create = tenant::Command::Create {
+        name: Name::parse("Acme").unwrap(),
+        slug: Slug::parse(&format!("acme-{}", id())).unwrap(),
+        owner: AccountId(id()),
+        email: EmailAddress::parse("ada@example.com").unwrap(),
+        plan: None,
+        placement: match host {
+            None => Placement::Shared,
+            Some(host) => Placement::Database {
+                host: Some(HostName::parse(host).unwrap()),
+            },
+        },
+    };
+    let tenant = TenantKey(id());
+    decide::<tenant::Area>(sender, tenant, create).await;
+    tenant
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,4 +211,44 @@ async fn documents_of_another_log_at_a_tenants_own_host_concern_this_tenant_alon
         worker.try_wait().unwrap().is_none(),
         "the worker has stopped"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_completes_the_other_tenants_if_two_hosts_do_not_answer() {
+    let world = World::start().await;
+    let hosts = "dead=mongodb://127.0.0.1:9/?directConnection=true;\
+                 gone=mongodb://127.0.0.1:10/?directConnection=true";
+    let arguments = ["--loops", "commands,views", "--mongo-hosts", hosts];
+    let _worker = world.workers::<1>(&arguments).await;
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
+    let mut expected = Vec::new();
+    for host in [Some("dead"), Some("gone"), None] {
+        let tenant = tenant_at(&sender, host).await;
+        let project = decide::<project::Area>(&sender, tenant, project()).await;
+        if host.is_none() {
+            expected.push(project.to_string());
+        }
+    }
+    let shown = async || {
+        let documents = world.documents(AreaName::Project).await;
+        Vec::from_iter(documents.into_keys())
+    };
+    eventually("the project", || async { shown().await == expected }).await;
+    let projects = world.views.collection::<Document>("project");
+    projects.delete_many(doc! {}).await.unwrap();
+    let rebuild = [
+        "rebuild-views",
+        "--areas",
+        "project",
+        "--mongo-hosts",
+        hosts,
+    ];
+    let ended = world.process(&rebuild).output().await.unwrap();
+    let output = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+    assert!(!ended.status.success());
+    assert!(
+        output.contains("2 databases of the view project"),
+        "{output}"
+    );
+    assert_eq!(shown().await, expected);
 }
