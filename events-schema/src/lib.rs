@@ -63,4 +63,4 @@ pub use text::{
     SettingKey, SettingValue,
 };
 pub use time::Time;
-pub use view::{Home, Index, View};
+pub use view::{Child, Home, Index, View};

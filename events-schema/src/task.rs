@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, ProjectId,
-    Time, id::typed_id,
+    Access, AccountId, AreaName, BuiltInRole, Child, Commit, Home, Index, Name, Permission,
+    ProjectId, Time, id::typed_id, project,
 };
 
 typed_id! {
@@ -122,6 +122,14 @@ impl crate::View for View {
             }),
             Event::Deleted => None,
         })
+    }
+}
+
+impl Child for View {
+    type Parent = project::View;
+
+    fn parent(&self) -> ProjectId {
+        self.project
     }
 }
 

@@ -20,6 +20,16 @@ pub trait View: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     fn fold(view: Option<Self>, commit: &Commit<Self::Area>) -> Option<Self>;
 }
 
+/// A view of objects that belong to a parent in the same tenant, such as the tasks of a project. A
+/// deleted parent hides its children.
+pub trait Child: View {
+    /// The view of the parents.
+    type Parent: View;
+
+    /// Returns the id of the parent.
+    fn parent(&self) -> <<Self::Parent as View>::Area as Area>::Id;
+}
+
 /// The database that holds a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {

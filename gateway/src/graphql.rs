@@ -1,7 +1,7 @@
 //! The GraphQL API: parses requests, calls use cases and shows their answers.
 //!
-//! Each area has a module with its queries, mutations and types. A new area needs a `mod` line and
-//! a word in `assemble!`.
+//! Each area has a module with its queries, mutations and types. `assemble!` takes all areas, so a
+//! new one needs no more than a `mod` line.
 
 mod access_token;
 mod account;
@@ -11,6 +11,7 @@ mod audit;
 mod connection;
 mod cursor;
 mod documents;
+mod email;
 mod enums;
 pub(crate) mod errors;
 mod extension;
@@ -55,9 +56,10 @@ use crate::{
     use_cases::{UseCases, list::IndexCheck},
 };
 
-/// Merges what the modules of the areas export. It is a macro, since no function can define a type.
+/// Merges what the modules of all areas export, and what belongs to no area alone. It is a macro,
+/// since no function can define a type.
 macro_rules! assemble {
-    ($($module:ident)+) => {
+    ($($area:ident: $module:ident $views:tt,)+) => {
         /// All reads. Most need a tenant. A request names it by the header `x-tenant` or the path
         /// `/t/<slug>/graphql`, unless the operator has chosen another way.
         ///
@@ -72,35 +74,25 @@ macro_rules! assemble {
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.
+        /// - `UNAVAILABLE`: the server takes no changes now, and nothing was changed; wait for
+        ///   `retryAfter` seconds.
         /// - `INTERNAL`: the server failed; `requestId` identifies the request.
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
-        struct Query($($module::Queries),+);
+        struct Query($($module::Queries,)+ audit::Queries, platform::Queries, profile::Queries);
 
         /// All changes, grouped by area. The changes of one request, at most ten, are made one
         /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
         /// characters, a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
-        struct Mutation($($module::Mutations),+);
+        struct Mutation($($module::Mutations,)+ profile::Mutations);
 
         /// The index checks of all lists.
         const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];
     };
 }
-assemble! {
-    account
-    session
-    profile
-    tenant
-    member
-    role
-    access_token
-    project
-    task
-    audit
-    platform
-}
+events_schema::areas!(assemble);
 
 type Schema = async_graphql::Schema<Query, Mutation, SubscriptionRoot>;
 

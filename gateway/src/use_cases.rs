@@ -1,18 +1,19 @@
 //! What callers can do, whatever the transport: send commands, wait for their outcomes, and read
 //! views.
 //!
-//! [`plain`] serves every area that needs no more. Other areas have a file of their own.
+//! [`plain`] serves every area that needs no more, and [`child`] those whose objects have a parent.
+//! Other areas have a file of their own.
 
 pub(crate) mod access_token;
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod child;
 pub(crate) mod feed;
 pub(crate) mod list;
 pub(crate) mod member;
 pub(crate) mod plain;
 pub(crate) mod role;
 pub(crate) mod session;
-pub(crate) mod task;
 pub(crate) mod tenant;
 
 /// All use cases.

@@ -15,20 +15,13 @@ use super::{
 use crate::{
     backend::log::Entry,
     error::Error,
-    use_cases::{
-        audit::{AuditFilter, AuditPage},
-        list::IndexCheck,
-    },
+    use_cases::audit::{AuditFilter, AuditPage},
 };
 
 /// Entries on a page if the client gives no size.
 const DEFAULT_SIZE: usize = 50;
 /// Maximum entries on a page.
 const LARGEST_SIZE: i64 = 100;
-
-pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
-
-pub(super) use async_graphql::EmptyMutation as Mutations;
 
 /// A change that was made in the tenant.
 #[derive(SimpleObject)]

@@ -10,14 +10,7 @@ use super::{
     scalars::optional,
     tenant::Tenant,
 };
-use crate::{
-    error::Error,
-    use_cases::list::{IndexCheck, Page},
-};
-
-pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
-
-pub(super) use async_graphql::EmptyMutation as Mutations;
+use crate::{error::Error, use_cases::list::Page};
 
 #[derive(Default)]
 pub(super) struct Queries;

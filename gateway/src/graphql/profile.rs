@@ -7,9 +7,7 @@ use super::{
     field::FieldContext,
     scalars::{DateTime, optional, to_id},
 };
-use crate::{backend::views::ViewDocument, error::Error, use_cases::list::IndexCheck};
-
-pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
+use crate::{backend::views::ViewDocument, error::Error};
 
 pub(super) struct User(pub(super) ViewDocument<account::View>);
 

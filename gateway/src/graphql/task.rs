@@ -13,13 +13,17 @@ use crate::{
     backend::views::ViewDocument,
     error::Error,
     use_cases::{
-        list::{IndexCheck, Page},
+        child,
+        list::{FilterBy, IndexCheck, List, OrderBy, Page, Selection},
         plain::Change,
-        task as use_cases,
     },
 };
 
-pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| use_cases::TASKS.check_indexes()];
+/// The tasks of one project, the oldest first.
+const TASKS: List<task::View> = List::within(PROJECT, &[BY_CREATION]);
+const PROJECT: FilterBy<task::View> = FilterBy::field("project");
+const BY_CREATION: OrderBy<task::View> = OrderBy::field("created_at");
+pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| TASKS.check_indexes()];
 
 struct Task(ViewDocument<task::View>);
 
@@ -95,14 +99,22 @@ impl Queries {
             last,
             before,
         };
-        let listed = use_cases::list(plain, field.caller, project, &page, field.counts());
+        let of_project = Selection::of(&TASKS).is(&PROJECT, Some(project))?;
+        let listed = child::list(
+            plain,
+            field.caller,
+            project,
+            of_project,
+            &page,
+            field.counts(),
+        );
         Ok(Some(connection(listed.await?, Task)))
     }
 
     /// One task. `NOT_FOUND` if the tenant has no such task or its project is deleted.
     async fn task(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Task>, Error> {
         let field = FieldContext::of(ctx);
-        let found = use_cases::get(&field.use_cases.plain, field.caller, id_of(&id)?);
+        let found = child::get(&field.use_cases.plain, field.caller, id_of(&id)?);
         Ok(Some(Task(found.await?)))
     }
 }
@@ -164,19 +176,14 @@ impl TaskMutation {
         input: CreateTaskInput,
     ) -> Result<Option<Task>, Error> {
         let field = FieldContext::of(ctx);
+        let project = id_of(&input.project)?;
         let create = task::Command::Create {
-            project: id_of(&input.project)?,
+            project,
             title: parsed("title", &input.title, Name::parse)?,
             author: field.caller.identity()?.account_id(),
         };
-        let command = field.command_id()?;
-        let change = Change {
-            command,
-            id: command.0.into(),
-            expected: None,
-            payload: create,
-        };
-        let created = use_cases::create(&field.use_cases.plain, field.caller, change);
+        let (plain, command) = (&field.use_cases.plain, field.command_id()?);
+        let created = child::create(plain, field.caller, project, command, create);
         Ok(Some(Task(created.await?)))
     }
 
@@ -198,7 +205,7 @@ impl TaskMutation {
             expected: expected(input.revision)?,
             payload: update,
         };
-        let changed = use_cases::change(&field.use_cases.plain, field.caller, change);
+        let changed = child::change(&field.use_cases.plain, field.caller, change);
         Ok(Some(Task(changed.await?)))
     }
 
@@ -216,7 +223,7 @@ impl TaskMutation {
             expected: expected(input.revision)?,
             payload: task::Command::Delete,
         };
-        use_cases::delete(&field.use_cases.plain, field.caller, change).await?;
+        child::delete::<task::View>(&field.use_cases.plain, field.caller, change).await?;
         Success::yes()
     }
 }

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The id of an object of a view's area.
-type IdOf<V> = <<V as View>::Area as Area>::Id;
+pub(crate) type IdOf<V> = <<V as View>::Area as Area>::Id;
 /// A command of a view's area.
-type CommandOf<V> = <<V as View>::Area as Area>::Command;
+pub(crate) type CommandOf<V> = <<V as View>::Area as Area>::Command;
 
 /// A change of one object.
 pub(crate) struct Change<V: View> {
