@@ -1,8 +1,8 @@
 //! Sends commands and waits for their outcomes.
 //!
 //! The stream of commands is transport: a power cut may lose a command before it is decided. So its
-//! sender remembers it, and sends it again after a reconnect, and once after a long silence, until
-//! the outcome is known. Workers decide each command id once.
+//! sender remembers it, and sends it again after a reconnect, each second until the stream has it,
+//! and once after a longer silence. Workers decide each command id once.
 //!
 //! A process has one inbox for all outcomes.
 
@@ -39,8 +39,11 @@ use crate::{
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the connection is looked at.
 const CONNECTION_POLL: Duration = Duration::from_millis(20);
-/// How long a command may stay without an answer before it is sent again. Only a lost command takes
-/// this long, and one behind a long queue.
+/// How long the stream may take to store a command before it is sent again. A cluster takes longer
+/// only while it elects a leader for the stream, and forgets what it gets meanwhile.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a stored command may stay without an outcome before it is sent again. Only a lost
+/// command takes this long, and one behind a long queue.
 const SEND_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// The pause before a command is sent again to a server that has no stream for it yet.
 const NO_STREAM_PAUSE: Duration = Duration::from_millis(100);
@@ -163,7 +166,8 @@ impl CommandSender {
             may_be_stored: false,
             refusal: None,
             sent: 0,
-            silences: 0,
+            is_stored: false,
+            was_repeated: false,
         };
         loop {
             if !self.connected(deadline).await {
@@ -184,12 +188,7 @@ impl CommandSender {
                 RESENT.add(1, &[]);
             }
             attempt.sent += 1;
-            // Once only: the more commands wait, the fewer copies they need.
-            let until = match attempt.silences {
-                0 => deadline.min(Instant::now() + SEND_AGAIN_AFTER),
-                _ => deadline,
-            };
-            if let Some(outcome) = attempt.outcome(&mut open.answers, until).await {
+            if let Some(outcome) = attempt.outcome(&mut open.answers, deadline).await {
                 return Ok(outcome);
             }
             if Instant::now() >= deadline {
@@ -257,8 +256,10 @@ struct Attempt {
     may_be_stored: bool,
     refusal: Option<String>,
     sent: u32,
-    /// How often it was sent again because nothing came.
-    silences: u32,
+    /// Whether the stream has said that it has the command.
+    is_stored: bool,
+    /// Whether it was sent again after that, because no outcome came.
+    was_repeated: bool,
 }
 
 impl Attempt {
@@ -266,15 +267,19 @@ impl Attempt {
     async fn outcome(
         &mut self,
         answers: &mut mpsc::Receiver<Answer>,
-        until: Instant,
+        deadline: Instant,
     ) -> Option<Outcome> {
+        let began = Instant::now();
         // Until an answer says otherwise.
         let before = std::mem::replace(&mut self.may_be_stored, true);
-        while let Ok(answer) = timeout_at(until, answers.recv()).await {
+        while let Ok(answer) = timeout_at(self.until(began, deadline), answers.recv()).await {
             match answer? {
                 Answer::Outcome(outcome) => return Some(outcome),
-                Answer::Stored => {}
-                Answer::Reconnected => return None,
+                Answer::Stored => self.is_stored = true,
+                Answer::Reconnected => {
+                    self.is_stored = false;
+                    return None;
+                }
                 Answer::Refused(reason) => {
                     self.may_be_stored = before;
                     self.refusal = Some(reason);
@@ -291,8 +296,18 @@ impl Attempt {
                 }
             }
         }
-        self.silences += 1;
+        self.was_repeated = self.is_stored;
         None
+    }
+
+    /// Returns until when to wait for an outcome of a command that was sent at `began`.
+    fn until(&self, began: Instant, deadline: Instant) -> Instant {
+        match (self.is_stored, self.was_repeated) {
+            (false, _) => deadline.min(began + STORED_WITHIN),
+            (true, false) => deadline.min(began + SEND_AGAIN_AFTER),
+            // Once only: the more commands wait, the fewer copies they need.
+            (true, true) => deadline,
+        }
     }
 
     fn ended(&self, refusal: anyhow::Error) -> NoOutcome {

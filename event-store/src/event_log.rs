@@ -1,7 +1,8 @@
 //! The event log: read it by pages, append to it under a guard. A stored message never changes.
 //!
 //! Reads use direct get, which may lag on a replica. The guard of an append detects that. A caller
-//! that must be sure without an append asks the leader ([`EventLog::last`]).
+//! that must be sure without an append asks the leader ([`EventLog::last`],
+//! [`EventLog::read_from_leader`]).
 
 use std::{
     sync::{LazyLock, atomic::Ordering},
@@ -131,6 +132,30 @@ impl EventLog {
                 return Ok(all);
             }
             next = all.last().map_or(from, |last| last.sequence + 1);
+        }
+    }
+
+    /// Reads all messages on a subject from this sequence on, as the leader knows them. Each takes a
+    /// request of its own, so this is for the few that a replica lacks.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn read_from_leader(&self, subject: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
+        let context = jetstream::new(self.client.clone());
+        let stream = context.get_stream_no_info(EVENTS).await;
+        let stream = stream.context(Unavailable)?;
+        let (mut all, mut next) = (Vec::new(), from.max(1));
+        loop {
+            match stream.get_first_raw_message_by_subject(subject, next).await {
+                Ok(message) => {
+                    next = message.sequence + 1;
+                    all.push(from_stream(message));
+                }
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
+                    return Ok(all);
+                }
+                Err(error) => return Err(error).context(Unavailable),
+            }
         }
     }
 

@@ -1,11 +1,19 @@
 //! The connection to NATS.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow, ensure};
-use async_nats::{Client, ConnectOptions, ServerAddr};
-use events_schema::subject::{GATEWAY_INBOX, WORKERS_INBOX};
-use tokio::{sync::watch, time::sleep};
+use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
+use bytes::Bytes;
+use events_schema::subject::{EVENTS, GATEWAY_INBOX, WORKERS_INBOX, stream_info};
+use serde::{Deserialize, de::IgnoredAny};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::NatsOptions;
 
@@ -14,6 +22,16 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the connection is looked at.
 const CONNECTION_POLL: Duration = Duration::from_millis(20);
+
+/// How often [`leave_isolated_server`] asks whether JetStream answers, and how long that may take.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+/// A server where JetStream does not work for this long is left. If the cluster elects a leader
+/// meanwhile, that changes nothing.
+const ISOLATED_AFTER: Duration = Duration::from_secs(1);
+
+/// A leader hears of its replicas each second.
+const HEARD_WITHIN_NS: u64 = 2_500_000_000;
 
 /// Which program connects. Each has its own NATS user and reads only its own inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +91,73 @@ pub fn reconnects(client: &Client) -> watch::Receiver<u64> {
     receiver
 }
 
+/// Leaves a server that accepts this connection while it is cut off from the majority of its
+/// cluster: JetStream does not work there. The client then chooses among all servers again. Runs
+/// for ever.
+pub async fn leave_isolated_server(client: Client) {
+    let (mut works, mut has_others) = (Instant::now(), false);
+    loop {
+        sleep(PROBE_EVERY).await;
+        has_others |= client.server_info().connect_urls.len() > 1;
+        let is_connected = client.connection_state() == State::Connected;
+        if !has_others || !is_connected || jetstream_works(&client).await {
+            works = Instant::now();
+        } else if works.elapsed() > ISOLATED_AFTER {
+            let server = client.server_info().server_name;
+            tracing::warn!(server, "JetStream does not work there; connecting again");
+            // It fails only if the client has ended.
+            _ = client.force_reconnect().await;
+            works = Instant::now();
+        }
+    }
+}
+
+/// Whether the leader of the log answers and hears of a majority.
+async fn jetstream_works(client: &Client) -> bool {
+    let answer = client.request(stream_info(EVENTS), Bytes::new());
+    let answer = timeout(PROBE_WITHIN, answer).await;
+    matches!(answer, Ok(Ok(answer)) if leads_majority(&answer.payload))
+}
+
+/// Whether the state of a stream comes from a leader that has heard of a majority lately. Another
+/// server may answer for a stream without a leader, and a leader that is cut off still takes
+/// itself for the leader for ten seconds.
+fn leads_majority(info: &[u8]) -> bool {
+    let Ok(info) = serde_json::from_slice::<StreamInfo>(info) else {
+        return false;
+    };
+    let heard = |replica: &&Replica| replica.current && replica.active_ns < HEARD_WITHIN_NS;
+    info.cluster.is_none_or(|cluster| {
+        let replicas = cluster.replicas.len();
+        let heard = cluster.replicas.iter().filter(heard).count();
+        cluster.leader.is_some() && 2 * (1 + heard) > 1 + replicas
+    })
+}
+
+/// The part of a stream's state that tells about its leader. An error has no `state`.
+#[derive(Deserialize)]
+struct StreamInfo {
+    #[serde(rename = "state")]
+    _state: IgnoredAny,
+    /// Absent on a server without a cluster.
+    cluster: Option<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    leader: Option<String>,
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+#[derive(Deserialize)]
+struct Replica {
+    current: bool,
+    /// Nanoseconds since the leader has heard of it.
+    #[serde(rename = "active")]
+    active_ns: u64,
+}
+
 fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {
     let servers = urls.split(',').map(|url| url.trim().parse());
     // The client's own error would show the URL with its password.
@@ -98,11 +183,33 @@ fn credentials(servers: &[ServerAddr]) -> anyhow::Result<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn credentials_of(urls: &str) -> Result<(String, String), String> {
         let parsed = parse(urls).and_then(|servers| credentials(&servers));
         parsed.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_leader_without_a_majority_does_not_count() {
+        let replica = |current, seconds: f64| json!({ "name": "n", "current": current, "active": (seconds * 1e9) as u64 });
+        let works = |cluster| {
+            let info = json!({ "state": { "last_seq": 7 }, "cluster": cluster });
+            leads_majority(info.to_string().as_bytes())
+        };
+        let (heard, silent, lost) = (replica(true, 0.4), replica(true, 2.6), replica(false, 0.0));
+        assert!(works(json!({ "leader": "a", "replicas": [heard, heard] })));
+        assert!(works(json!({ "leader": "a", "replicas": [heard, lost] })));
+        assert!(works(json!({ "leader": "a" })));
+        assert!(!works(
+            json!({ "leader": "a", "replicas": [silent, silent] })
+        ));
+        assert!(!works(json!({ "leader": "a", "replicas": [silent, lost] })));
+        assert!(!works(json!({ "replicas": [heard, heard] })));
+        assert!(leads_majority(br#"{ "state": { "last_seq": 7 } }"#));
+        assert!(!leads_majority(br#"{ "error": { "code": 503 } }"#));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Error {
     RateLimited { retry_after: Duration },
     /// The command was published, but its outcome or its view is not known yet.
     Pending(CommandId),
+    /// The command cannot be sent now, so nothing is changed. The cause is logged, never answered.
+    Unavailable(anyhow::Error),
     /// The domain refused the command.
     Rejected(Rejection),
     /// Something failed on our side. The cause is logged, never answered.
@@ -68,6 +70,7 @@ impl Error {
             | Self::BadUserInput { .. }
             | Self::RateLimited { .. }
             | Self::Pending(_)
+            | Self::Unavailable(_)
             | Self::Internal(_)) => other,
         }
     }

@@ -18,11 +18,12 @@ mod use_cases;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_nats::Client;
 use axum::Router;
 use event_store::{CommandSender, EventLog, Mongo, Monitor, Role};
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use config::{Config, Resolver};
 
@@ -84,7 +85,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr();
     let address = address.context("reading the listening address")?;
-    let (app, readiness) = app(&config, development, shutdown.clone()).await?;
+    let nats = event_store::connect(&config.nats, Role::Gateway).await?;
+    let leave = event_store::leave_isolated_server(nats.clone());
+    let leave = AbortOnDropHandle::new(tokio::spawn(leave));
+    let (app, readiness) = app(&config, nats, development, shutdown.clone()).await?;
     let check = move || {
         let readiness = readiness.clone();
         async move { readiness.check().await }
@@ -92,18 +96,19 @@ async fn serve(
     monitor.start(check, shutdown.clone());
     tracing::info!(%address, public_url = config.public_url, "gateway listening");
     http::serve::serve(listener, app, shutdown).await;
+    drop(leave);
     tracing::info!("gateway stopped");
     Ok(())
 }
 
-/// Connects to NATS, which must be reachable, and to MongoDB, which may become reachable later.
-/// Returns the routes of the gateway, and what checks that it can serve.
+/// Prepares the connections to MongoDB, which may become reachable later. Returns the routes of the
+/// gateway, and what checks that it can serve.
 async fn app(
     config: &Config,
+    nats: Client,
     development: Router,
     closing: CancellationToken,
 ) -> anyhow::Result<(Router, Arc<Readiness>)> {
-    let nats = event_store::connect(&config.nats, Role::Gateway).await?;
     let mongo = Mongo::connect(&config.mongo, "gateway").await?;
     let views = Views::start(mongo, nats.clone(), closing.clone());
     let sender = CommandSender::start(nats.clone()).await?;

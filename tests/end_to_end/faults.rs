@@ -162,7 +162,7 @@ async fn nats_server_killed_fifty_times_loses_nothing_and_doubles_nothing() {
     let strangers: Vec<_> = (0..KILLS).map(|_| Browser::new(&backend)).collect();
     let operator = operator(&backend).await;
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let nats = &mut backend.servers.nats;
+    let nats = &mut backend.servers.nats[0];
     let kill = async {
         for (at, stranger) in strangers.iter().enumerate() {
             let before = done.load(Ordering::Relaxed);

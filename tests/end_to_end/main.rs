@@ -31,6 +31,7 @@ mod resolvers;
 mod revocation;
 mod roles;
 mod sessions;
+#[path = "../support/mod.rs"]
 mod support;
 mod tasks;
 mod telemetry;

@@ -227,7 +227,7 @@ async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
 
 /// The options of the operator's commands.
 pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
-    let mongo_url = backend.servers.mongod.uri();
+    let mongo_url = backend.servers.mongo_url();
     let mongo = MongoOptions {
         mongo_hosts: vec![(HostName::parse("other").unwrap(), mongo_url.clone())],
         mongo_database: PLATFORM.to_owned(),
@@ -235,7 +235,7 @@ pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     };
     (
         NatsOptions {
-            nats_url: backend.servers.nats.url(Role::Workers),
+            nats_url: backend.servers.nats_url(Role::Workers),
         },
         mongo,
     )

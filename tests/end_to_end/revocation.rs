@@ -210,7 +210,7 @@ impl World {
 
     /// Further workers that run these loops, in a runtime of their own.
     fn spawn_workers(&self, loops: &str) -> tokio::runtime::Runtime {
-        let nats_url = self.backend.servers.nats.url(servers::Role::Workers);
+        let nats_url = self.backend.servers.nats_url(servers::Role::Workers);
         let secret = "k".repeat(32);
         let arguments = [
             ["--nats-url", &nats_url],
@@ -390,7 +390,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_hears_of_no_change_for_a_second_refuses_revoked_sessions() {
     let backend = start().await;
-    let nats = &backend.servers.nats;
+    let nats = &backend.servers.nats[0];
     let (port, frozen) = freezable(nats.port()).await;
     let wired = Gateway::start(&backend, |config| {
         let url = config.nats.nats_url.clone();

@@ -54,7 +54,7 @@ async fn run_loops(
 ) -> anyhow::Result<()> {
     let client = event_store::connect(&config.nats, Role::Workers).await?;
     let placements = Placements::connect(&config.mongo).await?;
-    streams::ensure_streams(&jetstream::new(client.clone()), config.replicas).await?;
+    streams::ensure_streams(jetstream::new(client.clone()), config.replicas).await?;
 
     let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
     let mut start = Start {
@@ -74,6 +74,7 @@ async fn run_loops(
     let context = jetstream::new(client.clone());
     let keep = streams::keep_transport(context, config.replicas, reconnects);
     let keep = tokio::spawn(keep);
+    let leave = tokio::spawn(event_store::leave_isolated_server(client.clone()));
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);
     }
@@ -88,6 +89,7 @@ async fn run_loops(
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
     drain(&mut running, &shutdown).await?;
     keep.abort();
+    leave.abort();
     // The last acknowledgements must reach the server. While it is away, a flush would wait for
     // ever.
     if timeout(FLUSH, client.flush()).await.is_err() {

@@ -1,23 +1,29 @@
 //! The streams and buckets, as data: created or updated at start-up, never deleted. The workers
 //! refuse a server that runs them with weaker settings.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{
     Client,
     jetstream::{
-        Context, ErrorCode,
-        context::{GetStreamError, GetStreamErrorKind},
+        self, Context, ErrorCode,
+        context::{CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind},
         stream::{Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType},
     },
 };
 use events_schema::subject::{
     self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, TOKEN_USES_BUCKET, VIEWS,
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join_all};
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -29,6 +35,14 @@ const FIRST_SERVER: Duration = Duration::from_secs(5);
 /// How long each further server of a cluster may take after the one before. Each start waits this
 /// long.
 const NEXT_SERVER: Duration = Duration::from_millis(200);
+/// How long a cluster may take to elect its leader after its start.
+const LEADER_WITHIN: Duration = Duration::from_secs(30);
+/// How long an answer may take until then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// The pause between two tries until then.
+const LEADER_POLL: Duration = Duration::from_millis(250);
+/// The code of a JetStream error that says that no server can answer now.
+const UNAVAILABLE: usize = 503;
 /// How long an announced document is kept. Gateways read it at once, or not at all.
 const VIEWS_KEPT: Duration = Duration::from_secs(60);
 /// Room for some seconds at full load, many times over. Together they fit into `max_memory_store`
@@ -124,17 +138,57 @@ fn streams(replicas: usize) -> [Stream; 6] {
     ]
 }
 
-/// Creates or updates all streams.
+/// Creates or updates all streams. A cluster that has just started has no leader yet, so this waits
+/// for one.
 ///
 /// # Errors
-/// If a stream or a server has weaker settings than needed.
-pub async fn ensure_streams(context: &Context, replicas: usize) -> anyhow::Result<()> {
+/// If a stream or a server has weaker settings than needed, or there is no leader within half a
+/// minute.
+pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Result<()> {
     ensure_version(&context.client().server_info().version)?;
     ensure_synced(&context.client()).await?;
-    for wanted in streams(replicas) {
-        ensure_stream(context, wanted).await?;
+    // Nobody answers for a stream that elects its leader.
+    context.set_timeout(ANSWER_WITHIN);
+    // All at once: two workers that start together may both wait in vain for an answer.
+    let streams = streams(replicas).map(|wanted| ensure_with_leader(&context, wanted));
+    try_join_all(streams).await?;
+    Ok(())
+}
+
+/// Creates or updates a stream, as soon as there is a leader.
+async fn ensure_with_leader(context: &Context, wanted: Stream) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while let Err(error) = ensure_stream(context, wanted.clone()).await {
+        if !is_starting(&error) || start.elapsed() > LEADER_WITHIN {
+            return Err(error);
+        }
+        let error = format!("{error:#}");
+        tracing::warn!(error, "JetStream does not answer yet");
+        sleep(LEADER_POLL).await;
     }
     Ok(())
+}
+
+/// Whether JetStream cannot answer yet, since it elects its leader or waits for other servers.
+fn is_starting(error: &anyhow::Error) -> bool {
+    let is_temporary = |error: &jetstream::Error| {
+        error.code() == UNAVAILABLE || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
+    };
+    let asked = error.downcast_ref::<GetStreamError>();
+    let created = error.downcast_ref::<CreateStreamError>();
+    match (
+        asked.map(GetStreamError::kind),
+        created.map(CreateStreamError::kind),
+    ) {
+        (Some(GetStreamErrorKind::Request), _)
+        | (
+            _,
+            Some(CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable),
+        ) => true,
+        (Some(GetStreamErrorKind::JetStream(error)), _)
+        | (_, Some(CreateStreamErrorKind::JetStream(error))) => is_temporary(&error),
+        _ => false,
+    }
 }
 
 /// Creates the streams of transport again whenever one is gone, for ever. A server that keeps them
@@ -171,12 +225,17 @@ pub async fn keep_transport(
 
 async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<()> {
     let name = wanted.name.clone();
-    match context.get_stream(&name).await {
-        Ok(stream) => keep_present(&mut wanted, &stream.cached_info().config),
-        Err(error) if is_not_found(&error) => {}
+    let info = match context.get_stream(&name).await {
+        Ok(stream) => {
+            keep_present(&mut wanted, &stream.cached_info().config);
+            context.update_stream(wanted.clone()).await
+        }
+        Err(error) if is_not_found(&error) => {
+            let created = context.create_stream(wanted.clone()).await;
+            created.map(|stream| stream.cached_info().clone())
+        }
         Err(error) => return Err(error).with_context(|| format!("stream {name}")),
-    }
-    let info = context.create_or_update_stream(wanted.clone()).await;
+    };
     let info = info.with_context(|| {
         format!(
             "stream {name} can be neither created nor updated as needed; compare \

@@ -9,6 +9,7 @@ use crate::{
 use clap::{Parser, Subcommand};
 use event_store::Telemetry;
 use futures_util::future::OptionFuture;
+use servers::Layout;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -38,6 +39,9 @@ struct Arguments {
     /// Keep nothing: use a temporary folder and remove it at the end.
     #[arg(long)]
     ephemeral: bool,
+    /// Run three servers of each kind, as in production. They have data of their own.
+    #[arg(long)]
+    cluster: bool,
     /// How often the workers try to send a mail before they give up, 1 to 50. `PUT /refuse` on the
     /// mailbox makes it refuse mail.
     #[arg(long, default_value_t = 12)]
@@ -139,6 +143,11 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
         mail_listen: arguments.mail_listen,
         monitor_listen: Some(arguments.monitor_listen),
         data_dir: (!arguments.ephemeral).then_some(arguments.data_dir),
+        layout: if arguments.cluster {
+            Layout::Cluster
+        } else {
+            Layout::Single
+        },
         mail_attempts: arguments.mail_attempts,
         // Other settings come from the environment: `UB_TENANT_DATABASES=hybrid cargo dev`.
         gateway: Vec::new(),

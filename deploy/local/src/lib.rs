@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use event_store::Monitor;
-use servers::Servers;
+use servers::{Layout, Server, Servers};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,8 @@ pub struct Options {
     pub monitor_listen: Option<SocketAddr>,
     /// Folder that keeps data between runs. `None` uses a temporary folder.
     pub data_dir: Option<PathBuf>,
+    /// One server of each kind, or a cluster.
+    pub layout: Layout,
     /// How often the workers try to send a mail before they give up, 1 to 50.
     pub mail_attempts: i64,
     /// Further options of the gateway, such as `--tenant-databases` and `hybrid`.
@@ -59,7 +61,7 @@ pub struct Options {
 
 /// A running backend.
 pub struct Local {
-    /// nats-server and mongod.
+    /// nats-server and mongod, or three of each.
     pub servers: Servers,
     /// All mail that the backend has sent.
     pub mailbox: Mailbox,
@@ -86,8 +88,8 @@ impl Local {
         let monitor_address = monitor.address();
         let (address, mail_address) = (listener.local_addr()?, mail_listener.local_addr()?);
         let servers = match &options.data_dir {
-            Some(folder) => Servers::in_dir(folder).await?,
-            None => Servers::ephemeral().await?,
+            Some(folder) => Servers::in_dir(folder, options.layout).await?,
+            None => Servers::ephemeral(options.layout).await?,
         };
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let gateway = settings.gateway(&servers, options.gateway)?;
@@ -187,13 +189,15 @@ impl Local {
         let (mut nats_deaths, mut mongod_deaths) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
-                _ = self.servers.nats.exited() => {
-                    count_death("nats-server", &mut nats_deaths, &self.servers.nats.log_tail())?;
-                    self.servers.nats.restart().await?;
+                dead = Server::first_exit(&mut self.servers.nats) => {
+                    let dead = &mut self.servers.nats[dead];
+                    count_death("nats-server", &mut nats_deaths, &dead.log_tail())?;
+                    dead.restart().await?;
                 }
-                _ = self.servers.mongod.exited() => {
-                    count_death("mongod", &mut mongod_deaths, &self.servers.mongod.log_tail())?;
-                    self.servers.mongod.restart().await?;
+                dead = Server::first_exit(&mut self.servers.mongods) => {
+                    let dead = &mut self.servers.mongods[dead];
+                    count_death("mongod", &mut mongod_deaths, &dead.log_tail())?;
+                    dead.restart().await?;
                 }
                 Some(ended) = self.parts.join_next() => {
                     ended.context("a part panicked")?.context("a part ended")?;

@@ -28,9 +28,9 @@ impl Settings {
         smtp: SocketAddr,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            mongo_url: servers.mongod.uri(),
+            mongo_url: servers.mongo_url(),
             // A second name for the same server, to try tenants with a host of their own.
-            mongo_hosts: format!("other={}", servers.mongod.uri()),
+            mongo_hosts: format!("other={}", servers.mongo_url()),
             public_url: format!("http://{gateway}"),
             secret: kept_secret(servers.dir())?,
             smtp_url: format!("smtp://{smtp}"),
@@ -46,7 +46,7 @@ impl Settings {
         servers: &Servers,
         further: Vec<String>,
     ) -> anyhow::Result<gateway::Config> {
-        let nats_url = servers.nats.url(Role::Gateway);
+        let nats_url = servers.nats_url(Role::Gateway);
         parse([self.shared(&nats_url), further].concat())
     }
 
@@ -59,13 +59,14 @@ impl Settings {
         servers: &Servers,
         mail_attempts: i64,
     ) -> anyhow::Result<workers::config::Config> {
-        let mail = [
+        let own = [
             ("--smtp-url", self.smtp_url.as_str()),
             ("--mail-from", "Ultimate Backend <no-reply@backend.local>"),
             ("--mail-attempts", &mail_attempts.to_string()),
+            ("--replicas", &servers.members().to_string()),
         ];
-        let nats_url = servers.nats.url(Role::Workers);
-        parse([self.shared(&nats_url), words(&mail)].concat())
+        let nats_url = servers.nats_url(Role::Workers);
+        parse([self.shared(&nats_url), words(&own)].concat())
     }
 
     fn shared(&self, nats_url: &str) -> Vec<String> {
@@ -81,7 +82,7 @@ impl Settings {
     /// Returns lines for a shell: `workers` reads the variables that begin with `UB_`, `nats` reads
     /// `NATS_URL`, and `mongosh "$UB_MONGO_URL"` is for a person to type.
     pub(crate) fn for_a_shell(&self, servers: &Servers) -> String {
-        let operator = servers.nats.url(Role::Operator);
+        let operator = servers.nats_url(Role::Operator);
         let mut variables = Vec::from(self.variables(servers, Role::Workers));
         variables.push(("NATS_URL", operator));
         let lines = variables
@@ -94,7 +95,7 @@ impl Settings {
     /// Returns the environment variables that the program of a role reads.
     pub(crate) fn variables(&self, servers: &Servers, role: Role) -> [(&'static str, String); 6] {
         [
-            ("UB_NATS_URL", servers.nats.url(role)),
+            ("UB_NATS_URL", servers.nats_url(role)),
             ("UB_MONGO_URL", self.mongo_url.clone()),
             ("UB_MONGO_HOSTS", self.mongo_hosts.clone()),
             ("UB_SMTP_URL", self.smtp_url.clone()),

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -36,12 +37,33 @@ const LOCK_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Both servers.
+/// How many servers of each kind run, and how the nats-servers reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// One of each kind.
+    #[default]
+    Single,
+    /// Three of each kind.
+    Cluster,
+    /// Three of each kind. The nats-servers reach each other only through a test, which can cut
+    /// their connections.
+    ClusterThrough {
+        /// The port where each nats-server listens for the others.
+        routes: [u16; MEMBERS],
+        /// nats-server `i` reaches nats-server `j` at port `[i][j]`.
+        links: [[u16; MEMBERS]; MEMBERS],
+    },
+}
+
+/// Servers of each kind in a cluster: the fewest of which one may fail.
+pub const MEMBERS: usize = 3;
+
+/// Servers of both kinds: one of each, or a cluster.
 pub struct Servers {
-    /// Holds commands and events.
-    pub nats: NatsServer,
-    /// Holds views.
-    pub mongod: Mongod,
+    /// Hold commands and events.
+    pub nats: Vec<NatsServer>,
+    /// Hold views.
+    pub mongods: Vec<Mongod>,
     /// The passwords of nats-server's users. Each start makes new ones.
     pub passwords: Passwords,
     dir: PathBuf,
@@ -54,7 +76,7 @@ impl Servers {
     ///
     /// # Errors
     /// If a server cannot be found, fetched or started.
-    pub async fn ephemeral() -> Result<Self> {
+    pub async fn ephemeral(layout: Layout) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("ultimate-backend-")
             .tempdir()?;
@@ -62,7 +84,7 @@ impl Servers {
             folder: Some(folder.path().to_owned()),
             lock: None,
         };
-        Self::start(folder.path(), &cleanup)
+        Self::start(folder.path(), layout, &cleanup)
             .await
             .map(|servers| Self {
                 _folder: Some(folder),
@@ -70,47 +92,85 @@ impl Servers {
             })
     }
 
-    /// Starts servers with their data in `dir`, which is created if it is missing.
+    /// Starts servers with their data in `dir`, which is created if it is missing. Each layout has
+    /// data of its own there.
     ///
     /// # Errors
     /// If a server cannot be found, fetched or started, or another process uses the folder.
-    pub async fn in_dir(dir: &Path) -> Result<Self> {
+    pub async fn in_dir(dir: &Path, layout: Layout) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
         let dir = fs::canonicalize(dir)?;
         let cleanup = Cleanup {
             folder: None,
             lock: Some(Arc::new(lock(&dir).await?)),
         };
-        Self::start(&dir, &cleanup).await
+        Self::start(&dir, layout, &cleanup).await
     }
 
-    async fn start(dir: &Path, cleanup: &Cleanup) -> Result<Self> {
+    async fn start(dir: &Path, layout: Layout, cleanup: &Cleanup) -> Result<Self> {
         // One after the other: two progress bars would overwrite each other.
         let (nats_server, mongod) = (NATS_SERVER.find().await?, MONGOD.find().await?);
         let passwords = Passwords::random()?;
-        let nats = NatsServer::start_program(nats_server, dir, &passwords, cleanup);
-        let (nats, mongod) = tokio::try_join!(nats, Mongod::start_program(mongod, dir, cleanup))?;
+        let dirs = layout.folders(dir);
+        for dir in &dirs {
+            fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
+        }
+        let (nats, mongods) = tokio::try_join!(
+            NatsServer::start_all(&nats_server, &dirs, layout, &passwords, cleanup),
+            Mongod::start_all(&mongod, &dirs, cleanup),
+        )?;
         Ok(Self {
             nats,
-            mongod,
+            mongods,
             passwords,
             dir: dir.to_owned(),
             _folder: None,
         })
     }
 
-    /// Returns the folder of both servers, with their data, logs and configuration.
+    /// Returns the URLs of all nats-servers with user and password, separated by commas.
+    pub fn nats_url(&self, role: Role) -> String {
+        let urls = self.nats.iter().map(|server| server.url(role));
+        Vec::from_iter(urls).join(",")
+    }
+
+    /// Returns the URL of the replica set.
+    pub fn mongo_url(&self) -> String {
+        self.mongods.first().map(Mongod::uri).unwrap_or_default()
+    }
+
+    /// Returns how many servers of each kind there are.
+    pub fn members(&self) -> usize {
+        self.nats.len()
+    }
+
+    /// Returns the folder of all servers, with their data, logs and configuration.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Stops both servers. Even after an error, neither runs any more.
+    /// Stops all servers. Even after an error, none runs any more.
     ///
     /// # Errors
     /// If a process cannot be killed.
     pub async fn stop(mut self) -> Result<()> {
-        let (nats, mongod) = tokio::join!(self.nats.stop(), self.mongod.stop());
-        nats.and(mongod)
+        let nats = join_all(self.nats.iter_mut().map(Server::stop));
+        let mongods = join_all(self.mongods.iter_mut().map(Server::stop));
+        let (nats, mongods) = tokio::join!(nats, mongods);
+        nats.into_iter().chain(mongods).collect()
+    }
+}
+
+impl Layout {
+    /// Returns the folder of each member.
+    fn folders(self, dir: &Path) -> Vec<PathBuf> {
+        match self {
+            Self::Single => vec![dir.to_owned()],
+            Self::Cluster | Self::ClusterThrough { .. } => {
+                let member = |number: usize| dir.join(format!("member-{number}"));
+                (1..=MEMBERS).map(member).collect()
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A private mongod, run as a replica set of one member: transactions need a replica set.
+//! Private mongods, run as a replica set of one or three members: transactions need a replica set.
 
 use std::{
     ffi::OsString,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use futures_util::future::try_join_all;
 use mongodb::{
     Client, Database,
     bson::{Document, doc},
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{
     find::MONGOD,
-    process::{Cleanup, Launch, Process, is_free, on_free_port},
+    process::{Cleanup, Launch, Process, is_free, on_free_ports},
     server::{Kind, Server},
 };
 
@@ -31,8 +32,14 @@ const REPLICA_SET: &str = "rs0";
 const NOT_YET_INITIALIZED: i32 = 94;
 /// The server's answer when its data already names its replica set.
 const ALREADY_INITIALIZED: i32 = 23;
+/// The answers while another member does not run yet.
+const MEMBER_MISSING: [i32; 3] = [74, 93, 103];
+/// How long the members of a set wait for a primary that is gone before they elect another one. By
+/// default it is 10 s, and they ask each other only every 2 s.
+const ELECTION_AFTER_MS: i32 = 2_000;
+const HEARTBEAT_MS: i32 = 500;
 /// Time limit of the election. A single member elects itself in milliseconds, but may have a long
-/// journal to replay before.
+/// journal to replay before. Further members copy the data first.
 const ELECTION_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two checks of the election, which takes 100 ms.
 const POLL: Duration = Duration::from_millis(5);
@@ -45,7 +52,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub type Mongod = Server<Mongo>;
 
 /// The parts of a private server that are specific to mongod.
-pub struct Mongo;
+pub struct Mongo {
+    /// The ports of all members of the replica set. The first member forms the set.
+    members: Vec<u16>,
+}
 
 impl Mongod {
     /// Finds or fetches the server, starts it, and makes it a primary that accepts writes. Data and
@@ -55,43 +65,71 @@ impl Mongod {
     /// # Errors
     /// If the server cannot be found or started.
     pub async fn start(dir: &Path) -> Result<Self> {
-        Self::start_program(MONGOD.find().await?, dir, &Cleanup::default()).await
+        let program = MONGOD.find().await?;
+        let (dirs, cleanup) = ([dir.to_owned()], Cleanup::default());
+        let started = Self::start_all(&program, &dirs, &cleanup);
+        started.await?.pop().context("one server was started")
     }
 
-    pub(crate) async fn start_program(
-        program: PathBuf,
+    /// Starts a server in each of these folders; all are members of one replica set.
+    pub(crate) async fn start_all(
+        program: &Path,
+        dirs: &[PathBuf],
+        cleanup: &Cleanup,
+    ) -> Result<Vec<Self>> {
+        let start = async |ports: Vec<u16>| {
+            let start = async |index: usize| {
+                let members = ports.clone();
+                Self::start_one(program, &dirs[index], ports[index], members, cleanup).await
+            };
+            try_join_all((0..dirs.len()).map(start)).await
+        };
+        // The data names the members by address, so the same ports save a slow reconfiguration.
+        let files: Vec<PathBuf> = dirs.iter().map(|dir| dir.join("mongod.port")).collect();
+        let mongods = on_free_ports(dirs.len(), async |drawn| {
+            let ports = files.iter().zip(drawn).map(|(file, drawn)| {
+                let last = last_port(file).filter(|port| is_free(*port));
+                last.unwrap_or(drawn)
+            });
+            start(ports.collect()).await
+        })
+        .await?;
+        for (file, mongod) in files.iter().zip(&mongods) {
+            fs::write(file, mongod.port().to_string())?;
+        }
+        Ok(mongods)
+    }
+
+    async fn start_one(
+        program: &Path,
         dir: &Path,
+        port: u16,
+        members: Vec<u16>,
         cleanup: &Cleanup,
     ) -> Result<Self> {
         let data = dir.join("mongod");
         fs::create_dir_all(&data).with_context(|| format!("could not make {}", data.display()))?;
-        let start = async |port| {
-            let launch = Launch {
-                name: MONGOD.name,
-                program: program.clone(),
-                args: arguments(&data, port),
-                envs: Vec::new(),
-                log: dir.join("mongod.log"),
-                cleanup: cleanup.clone(),
-            };
-            Self::launch(Mongo, port, launch).await
+        let launch = Launch {
+            name: MONGOD.name,
+            program: program.to_owned(),
+            args: arguments(&data, port),
+            envs: Vec::new(),
+            log: dir.join("mongod.log"),
+            cleanup: cleanup.clone(),
         };
-        // The data names its member by address, so the same port saves a slow reconfiguration.
-        let file = dir.join("mongod.port");
-        let mongod = match last_port(&file).filter(|&port| is_free(port)) {
-            Some(port) => start(port).await?,
-            None => on_free_port(start).await?,
-        };
-        fs::write(&file, mongod.port().to_string())?;
-        Ok(mongod)
+        Self::launch(Mongo { members }, port, launch).await
     }
 
-    /// Returns the URL. The connection is direct, since there are no other members to discover.
+    /// Returns the URL of the replica set. The connection to a single member is direct, since there
+    /// are no other members to discover.
     pub fn uri(&self) -> String {
-        format!(
-            "mongodb://127.0.0.1:{}/?directConnection=true&replicaSet={REPLICA_SET}",
-            self.port()
-        )
+        let members = self.kind.members.iter().map(|port| address(*port));
+        let members = Vec::from_iter(members).join(",");
+        let direct = match self.kind.members.len() {
+            1 => "directConnection=true&",
+            _ => "",
+        };
+        format!("mongodb://{members}/?{direct}replicaSet={REPLICA_SET}")
     }
 }
 
@@ -103,7 +141,11 @@ impl Kind for Mongo {
         }
         let client = client(port)?;
         let admin = client.database("admin");
-        let result = timeout(ELECTION_LIMIT, become_primary(&admin, process.pid(), port)).await;
+        let join = timeout(ELECTION_LIMIT, self.join(&admin, process.pid(), port));
+        let result = tokio::select! {
+            joined = join => joined.context("the replica set elected no primary").flatten(),
+            ended = process.exited() => ended.and_then(|status| bail!("mongod ended ({status})")),
+        };
         // Once in some hundred starts, the shutdown never returned. Dropping the client suffices
         // then.
         if timeout(SHUTDOWN_LIMIT, client.shutdown().immediate(true))
@@ -112,10 +154,7 @@ impl Kind for Mongo {
         {
             tracing::debug!("the driver did not shut down in time");
         }
-        result
-            .context("mongod elected no primary")
-            .flatten()
-            .with_context(|| format!("mongod's log ends:\n{}", process.log_tail()))
+        result.with_context(|| format!("mongod's log ends:\n{}", process.log_tail()))
     }
 }
 
@@ -151,53 +190,97 @@ fn last_port(file: &Path) -> Option<u16> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Waits until the server of this process accepts writes.
-async fn become_primary(admin: &Database, pid: Option<u32>, port: u16) -> Result<()> {
-    let status = doc! { "serverStatus": 1, "repl": 0, "metrics": 0 };
-    let answering = admin.run_command(status).await?.get_i64("pid")?;
-    if u32::try_from(answering).ok() != pid {
-        bail!("address already in use: another mongod answers on port {port}");
+impl Mongo {
+    /// Waits until the server of this process is the primary of its set, or follows it.
+    async fn join(&self, admin: &Database, pid: Option<u32>, port: u16) -> Result<()> {
+        let status = doc! { "serverStatus": 1, "repl": 0, "metrics": 0 };
+        let answering = admin.run_command(status).await?.get_i64("pid")?;
+        if u32::try_from(answering).ok() != pid {
+            bail!("address already in use: another mongod answers on port {port}");
+        }
+        while !self.configure(admin, port).await? {
+            sleep(POLL).await;
+        }
+        let hello = async || admin.run_command(doc! { "hello": 1 }).await;
+        while !hello().await.is_ok_and(|hello| is_member(&hello)) {
+            sleep(POLL).await;
+        }
+        Ok(())
     }
-    while !configure(admin, &format!("127.0.0.1:{port}")).await? {
-        sleep(POLL).await;
+
+    /// Makes the servers one replica set; only the first member does so. Returns false while the
+    /// server still reads its old configuration from its data, or waits for other members.
+    async fn configure(&self, admin: &Database, port: u16) -> Result<bool> {
+        let forms_the_set = self.members.first() == Some(&port);
+        match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
+            Ok(answer) => {
+                let config = answer.get_document("config")?;
+                if self.is_named_by(config) {
+                    return Ok(true);
+                }
+                if forms_the_set {
+                    let set = self.set(config.get_i32("version")? + 1);
+                    let reconfigure = doc! { "replSetReconfig": set, "force": true };
+                    admin.run_command(reconfigure).await?;
+                }
+                Ok(forms_the_set)
+            }
+            Err(error) if code(&error) == Some(NOT_YET_INITIALIZED) => {
+                if !forms_the_set {
+                    return Ok(false);
+                }
+                let initiate = doc! { "replSetInitiate": self.set(1) };
+                match admin.run_command(initiate).await {
+                    Err(error) if code(&error) == Some(ALREADY_INITIALIZED) => Ok(false),
+                    Err(error) if code(&error).is_some_and(is_of_a_missing_member) => Ok(false),
+                    result => Ok(result.map(|_| true)?),
+                }
+            }
+            // A new configuration closes connections.
+            Err(error) if code(&error).is_none_or(is_of_a_missing_member) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
-    while !admin
-        .run_command(doc! { "hello": 1 })
-        .await?
-        .get_bool("isWritablePrimary")?
-    {
-        sleep(POLL).await;
+
+    fn set(&self, version: i32) -> Document {
+        let members = (0..).zip(&self.members);
+        let members =
+            members.map(|(id, port): (i32, &u16)| doc! { "_id": id, "host": address(*port) });
+        doc! {
+            "_id": REPLICA_SET,
+            "version": version,
+            "members": Vec::from_iter(members),
+            "settings": {
+                "electionTimeoutMillis": ELECTION_AFTER_MS,
+                "heartbeatIntervalMillis": HEARTBEAT_MS,
+            },
+        }
     }
-    Ok(())
+
+    /// Whether a configuration names exactly these members.
+    fn is_named_by(&self, config: &Document) -> bool {
+        let members = config.get_array("members").map(Vec::as_slice);
+        let members = members.unwrap_or_default().iter().map(|member| {
+            let host = member.as_document().map(|member| member.get_str("host"));
+            host.and_then(Result::ok).unwrap_or_default()
+        });
+        let own = self.members.iter().map(|port| address(*port));
+        members.eq(own)
+    }
 }
 
-/// Makes the server a replica set with itself as the only member. Returns false while the server
-/// still reads its old configuration from its data.
-async fn configure(admin: &Database, host: &str) -> Result<bool> {
-    match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
-        Ok(answer) => {
-            let config = answer.get_document("config")?;
-            if !names(config, host) {
-                let version = config.get_i32("version")? + 1;
-                admin
-                    .run_command(
-                        doc! { "replSetReconfig": set_of_one(host, version), "force": true },
-                    )
-                    .await?;
-            }
-            Ok(true)
-        }
-        Err(error) if code(&error) == Some(NOT_YET_INITIALIZED) => {
-            match admin
-                .run_command(doc! { "replSetInitiate": set_of_one(host, 1) })
-                .await
-            {
-                Err(error) if code(&error) == Some(ALREADY_INITIALIZED) => Ok(false),
-                result => Ok(result.map(|_| true)?),
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
+/// Whether a server knows a primary, and is that or follows it.
+fn is_member(hello: &Document) -> bool {
+    let is = |field| hello.get_bool(field).unwrap_or_default();
+    hello.contains_key("primary") && (is("isWritablePrimary") || is("secondary"))
+}
+
+fn is_of_a_missing_member(code: i32) -> bool {
+    MEMBER_MISSING.contains(&code)
+}
+
+fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 fn client(port: u16) -> Result<Client> {
@@ -211,23 +294,6 @@ fn client(port: u16) -> Result<Client> {
         .server_selection_timeout(ANSWER_LIMIT)
         .build();
     Ok(Client::with_options(options)?)
-}
-
-fn set_of_one(host: &str, version: i32) -> Document {
-    doc! { "_id": REPLICA_SET, "version": version, "members": [{ "_id": 0, "host": host }] }
-}
-
-fn names(config: &Document, host: &str) -> bool {
-    let members = config
-        .get_array("members")
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    members.iter().any(|member| {
-        member
-            .as_document()
-            .and_then(|member| member.get_str("host").ok())
-            == Some(host)
-    })
 }
 
 fn code(error: &mongodb::error::Error) -> Option<i32> {

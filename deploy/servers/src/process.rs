@@ -214,13 +214,14 @@ fn spawn(launch: &Launch) -> Result<(Child, io::PipeWriter)> {
     Ok((child, writer))
 }
 
-/// Starts a server on a free port, and on another one if that was taken in the meantime.
-pub(crate) async fn on_free_port<T, F: Future<Output = Result<T>>>(
-    start: impl Fn(u16) -> F,
+/// Starts servers on this many free ports, and on other ones if one was taken in the meantime.
+pub(crate) async fn on_free_ports<T, F: Future<Output = Result<T>>>(
+    count: usize,
+    start: impl Fn(Vec<u16>) -> F,
 ) -> Result<T> {
     let mut attempt = 1;
     loop {
-        match start(free_port()?).await {
+        match start(free_ports(count)?).await {
             Err(error) if attempt < PORT_ATTEMPTS && was_taken(&error) => attempt += 1,
             result => return result,
         }
@@ -232,14 +233,19 @@ pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-fn free_port() -> Result<u16> {
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let mut found = Vec::new();
     for _ in 0..PORT_DRAWS {
+        if found.len() == count {
+            return Ok(found);
+        }
         let draw = u16::try_from(getrandom::u32()? % u32::from(PORTS.end - PORTS.start))?;
-        if is_free(PORTS.start + draw) {
-            return Ok(PORTS.start + draw);
+        let port = PORTS.start + draw;
+        if !found.contains(&port) && is_free(port) {
+            found.push(port);
         }
     }
-    bail!("found no free port in {PORTS:?}")
+    bail!("found too few free ports in {PORTS:?}")
 }
 
 /// Whether an error says that the port was taken. Both servers log these words, and the error holds
@@ -284,22 +290,23 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_was_taken_meanwhile_is_replaced() {
         let attempts = Cell::new(0);
-        let port = on_free_port(|port| {
+        let ports = on_free_ports(3, |ports| {
             attempts.set(attempts.get() + 1);
             ready(if attempts.get() < PORT_ATTEMPTS {
                 Err(anyhow!("listen: Address already in use"))
             } else {
-                Ok(port)
+                Ok(ports)
             })
         });
-        assert!(PORTS.contains(&port.await.unwrap()));
+        let ports = ports.await.unwrap();
+        assert!(ports.len() == 3 && ports.iter().all(|port| PORTS.contains(port)));
         assert_eq!(attempts.get(), PORT_ATTEMPTS);
     }
 
     #[tokio::test]
     async fn another_reason_to_fail_is_reported_at_once() {
         let attempts = Cell::new(0);
-        let result: Result<()> = on_free_port(|_| {
+        let result: Result<()> = on_free_ports(1, |_| {
             attempts.set(attempts.get() + 1);
             ready(Err(anyhow!("disk full")))
         })

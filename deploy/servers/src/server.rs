@@ -3,6 +3,7 @@
 use std::process::ExitStatus;
 
 use anyhow::Result;
+use futures_util::future::select_all;
 
 use crate::process::{Launch, Process};
 
@@ -70,6 +71,13 @@ impl<K: Kind> Server<K> {
     /// If the process cannot be waited for.
     pub async fn exited(&mut self) -> Result<ExitStatus> {
         self.process.exited().await
+    }
+
+    /// Waits until one of these servers has ended by itself. Returns its index. Can be cancelled and
+    /// called again.
+    pub async fn first_exit(servers: &mut [Self]) -> usize {
+        let exits = servers.iter_mut().map(|server| Box::pin(server.exited()));
+        select_all(exits).await.1
     }
 
     /// Returns the process id; `None` after the server has ended.

@@ -16,7 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use servers::{Mongod, NatsServer, Passwords, Role, Servers};
+use servers::{Layout, Mongod, NatsServer, Passwords, Role, Servers};
 
 /// A loaded machine needs a few seconds for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -96,10 +96,13 @@ async fn documents(mongod: &Mongod) -> u64 {
 async fn ephemeral_servers_answer_and_leave_nothing_behind() {
     let started = Instant::now();
     // Spawned, since callers do that: the future must be `Send`.
-    let servers = tokio::spawn(Servers::ephemeral()).await.unwrap().unwrap();
+    let servers = tokio::spawn(Servers::ephemeral(Layout::Single))
+        .await
+        .unwrap()
+        .unwrap();
     eprintln!("both started in {:?}", started.elapsed());
-    publish_to_new_stream(&servers.nats).await;
-    let client = mongodb::Client::with_uri_str(servers.mongod.uri())
+    publish_to_new_stream(&servers.nats[0]).await;
+    let client = mongodb::Client::with_uri_str(servers.mongods[0].uri())
         .await
         .unwrap();
     let mut session = client.start_session().await.unwrap();
@@ -112,10 +115,10 @@ async fn ephemeral_servers_answer_and_leave_nothing_behind() {
         .await
         .unwrap();
     session.commit_transaction().await.unwrap();
-    assert_eq!(documents(&servers.mongod).await, 1);
+    assert_eq!(documents(&servers.mongods[0]).await, 1);
 
-    let (nats, mongod) = (servers.nats.port(), servers.mongod.port());
-    let folder = folder_of(servers.mongod.pid().unwrap());
+    let (nats, mongod) = (servers.nats[0].port(), servers.mongods[0].port());
+    let folder = folder_of(servers.mongods[0].pid().unwrap());
     let started = Instant::now();
     servers.stop().await.unwrap();
     eprintln!("both stopped in {:?}", started.elapsed());
@@ -228,14 +231,18 @@ async fn a_server_that_ends_by_itself_is_detected() {
 #[tokio::test]
 async fn a_folder_in_use_is_refused_to_a_second_owner() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Servers::in_dir(dir.path()).await.unwrap();
-    let message = Servers::in_dir(dir.path()).await.err().unwrap().to_string();
+    let first = Servers::in_dir(dir.path(), Layout::Single).await.unwrap();
+    let message = Servers::in_dir(dir.path(), Layout::Single)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         message.contains(dir.path().to_str().unwrap()) && message.contains("--data-dir"),
         "{message}"
     );
     first.stop().await.unwrap();
-    Servers::in_dir(dir.path())
+    Servers::in_dir(dir.path(), Layout::Single)
         .await
         .unwrap()
         .stop()
@@ -248,13 +255,15 @@ async fn a_folder_in_use_is_refused_to_a_second_owner() {
 #[ignore = "runs until it is killed"]
 async fn an_owner() {
     let servers = match std::env::var_os("OWNED_DIR") {
-        Some(dir) => Servers::in_dir(Path::new(&dir)).await.unwrap(),
-        None => Servers::ephemeral().await.unwrap(),
+        Some(dir) => Servers::in_dir(Path::new(&dir), Layout::Single)
+            .await
+            .unwrap(),
+        None => Servers::ephemeral(Layout::Single).await.unwrap(),
     };
     println!(
         "owned {} {}",
-        servers.nats.pid().unwrap(),
-        servers.mongod.pid().unwrap()
+        servers.nats[0].pid().unwrap(),
+        servers.mongods[0].pid().unwrap()
     );
     std::future::pending::<()>().await;
 }
@@ -305,7 +314,7 @@ async fn no_server_outlives_an_owner_that_was_killed() {
 async fn the_folder_of_an_owner_that_was_killed_can_be_used_at_once() {
     let dir = tempfile::tempdir().unwrap();
     kill_an_owner(Some(dir.path()), |_| ()).await;
-    Servers::in_dir(dir.path())
+    Servers::in_dir(dir.path(), Layout::Single)
         .await
         .unwrap()
         .stop()
@@ -318,7 +327,10 @@ async fn the_folder_of_an_owner_that_was_killed_can_be_used_at_once() {
 #[tokio::test]
 #[ignore = "needs a variable"]
 async fn an_error() {
-    println!("error: {:#}", Servers::ephemeral().await.err().unwrap());
+    println!(
+        "error: {:#}",
+        Servers::ephemeral(Layout::Single).await.err().unwrap()
+    );
 }
 
 #[test]

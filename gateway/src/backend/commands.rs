@@ -110,7 +110,7 @@ impl Commands {
     /// Sends a command and waits for its outcome, but not for its view.
     ///
     /// # Errors
-    /// `Pending` if the command may be stored; `Internal` if it is certainly not stored.
+    /// `Pending` if the command may be stored; `Unavailable` if it is certainly not stored.
     pub(crate) async fn decide<A: Area>(
         &self,
         sender: &Sender,
@@ -122,7 +122,7 @@ impl Commands {
         let outcome = self.sender.send(command(sender, request), trace, deadline);
         outcome.await.map_err(|error| match error {
             NoOutcome::NotKnown => Error::Pending(id),
-            NoOutcome::NotSent(cause) => Error::Internal(cause.context("sending a command")),
+            NoOutcome::NotSent(cause) => Error::Unavailable(cause.context("sending a command")),
         })
     }
 

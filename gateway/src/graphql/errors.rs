@@ -1,6 +1,6 @@
 //! Turns errors into GraphQL errors: the only place that knows their codes.
 //!
-//! The cause of an internal error is logged once and never answered.
+//! The cause of a failure on our side is logged once and never answered.
 
 use std::sync::Arc;
 
@@ -11,6 +11,9 @@ use super::names::camel_case;
 use crate::error::Error;
 
 const NOT_FOUND: &str = "Not found.";
+/// How long a client waits before it repeats a change that could not be sent: a server restarts, or
+/// a cluster elects a leader, within some seconds.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
@@ -33,6 +36,19 @@ impl From<Error> for async_graphql::Error {
                     "commandId",
                     Some(id.to_string()),
                 )
+            }
+            Error::Unavailable(cause) => {
+                let message = "The server takes no changes now. Nothing was changed. Try again \
+                               in a few seconds.";
+                let error = with(
+                    answer("UNAVAILABLE", message),
+                    "retryAfter",
+                    Some(RETRY_AFTER_SECONDS),
+                );
+                Self {
+                    source: Some(Arc::new(cause)),
+                    ..error
+                }
             }
             Error::Rejected(rejection) => rejected(rejection),
             Error::Internal(cause) => Self {
@@ -111,7 +127,7 @@ fn server_error(error: async_graphql::Error, position: Option<Pos>) -> ServerErr
 }
 
 /// Prepares errors for clients. An error without a code comes from the GraphQL library, which found
-/// the request invalid. The cause of an internal error is logged under the id of the request.
+/// the request invalid. The cause of a failure on our side is logged under the id of the request.
 pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: bool) {
     for error in errors {
         let cause = error.source::<anyhow::Error>();
@@ -125,7 +141,7 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: 
             }
         } else if let Some(cause) = cause {
             extensions.set("requestId", request_id);
-            tracing::error!(path = ?error.path, error = cause, "internal error");
+            tracing::error!(path = ?error.path, error = cause, "a request failed");
         }
         if !may_suggest && let Some(end) = error.message.find(" Did you mean") {
             error.message.truncate(end);
@@ -224,6 +240,10 @@ mod tests {
             (
                 Error::Pending(pending),
                 json!({ "code": "PENDING", "commandId": "ab".repeat(16) }),
+            ),
+            (
+                Error::Unavailable(anyhow::anyhow!("no stream")),
+                json!({ "code": "UNAVAILABLE", "retryAfter": 2, "requestId": "r1" }),
             ),
         ] {
             assert_eq!(answered(error)["extensions"], expected);

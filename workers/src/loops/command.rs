@@ -170,7 +170,8 @@ impl<A: Aggregate> Decider<A> {
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
-            history.refresh(&self.log, &subject).await?;
+            // A replica that lags behind would lead to the same conflict again.
+            history.refresh_from_leader(&self.log, &subject).await?;
         }
         bail!("another decision was first {MAX_RACES} times in a row")
     }

@@ -1,4 +1,4 @@
-//! The consumers, as data: created or updated when a loop opens its pull.
+//! The consumers, as data: looked up when a loop opens its pull, and created if they are missing.
 
 use std::time::Duration;
 
@@ -110,12 +110,34 @@ impl Consumer {
         }
     }
 
-    /// Creates or updates the consumer.
+    /// Returns the consumer. It is created or updated only if it is missing or has other settings:
+    /// each creation is a proposal to the leader of a cluster, and idle loops ask every few
+    /// seconds.
     ///
     /// # Errors
     /// If the server does not answer, or runs the consumer with other settings.
     pub async fn ensure(&self, context: &Context) -> anyhow::Result<PullConsumer> {
-        let wanted = pull::Config {
+        let wanted = self.wanted();
+        let present = context.get_consumer_from_stream(&self.name, self.stream);
+        if let Ok(present) = present.await
+            && is_as_wanted(&wanted, &present)
+        {
+            return Ok(present);
+        }
+        let consumer: PullConsumer = context
+            .create_consumer_on_stream(wanted.clone(), self.stream)
+            .await
+            .with_context(|| format!("consumer {} on stream {}", self.name, self.stream))?;
+        ensure!(
+            is_as_wanted(&wanted, &consumer),
+            "consumer {} has other settings than workers/src/loops/consumers.rs asks for",
+            self.name
+        );
+        Ok(consumer)
+    }
+
+    fn wanted(&self) -> pull::Config {
+        pull::Config {
             durable_name: Some(self.name.clone()),
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
@@ -126,21 +148,15 @@ impl Consumer {
             max_ack_pending: MAX_ACK_PENDING,
             filter_subject: self.filter.clone(),
             ..pull::Config::default()
-        };
-        let consumer: PullConsumer = context
-            .create_consumer_on_stream(wanted.clone(), self.stream)
-            .await
-            .with_context(|| format!("consumer {} on stream {}", self.name, self.stream))?;
-        let got = &consumer.cached_info().config;
-        ensure!(
-            got.ack_policy == wanted.ack_policy
-                && got.ack_wait == wanted.ack_wait
-                && got.max_deliver == wanted.max_deliver
-                && got.max_ack_pending == wanted.max_ack_pending
-                && got.filter_subject == wanted.filter_subject,
-            "consumer {} has other settings than workers/src/loops/consumers.rs asks for",
-            self.name
-        );
-        Ok(consumer)
+        }
     }
+}
+
+fn is_as_wanted(wanted: &pull::Config, consumer: &PullConsumer) -> bool {
+    let got = &consumer.cached_info().config;
+    got.ack_policy == wanted.ack_policy
+        && got.ack_wait == wanted.ack_wait
+        && got.max_deliver == wanted.max_deliver
+        && got.max_ack_pending == wanted.max_ack_pending
+        && got.filter_subject == wanted.filter_subject
 }

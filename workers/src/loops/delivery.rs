@@ -45,6 +45,9 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// A pull without a message for this long is opened again, whatever its heartbeats say. After a
 /// restart of the server a pull may live on that the server no longer serves.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long the server may take to answer about a consumer. While a cluster elects a leader, nobody
+/// answers; the next try follows at once.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The pause before a broken pull is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
 /// The most messages that a stopping loop returns: more than it can have fetched.
@@ -134,8 +137,10 @@ fn age(message: &Message) -> Duration {
 /// Returns the messages of a consumer until `shutdown`. The stream survives a broken pull, a
 /// restarted server and a lost consumer.
 pub fn messages(consumer: Consumer, shared: Shared) -> impl Stream<Item = Received> + Unpin {
+    let mut context = jetstream::new(shared.client.clone());
+    context.set_timeout(ANSWER_WITHIN);
     let source = Source {
-        context: jetstream::new(shared.client.clone()),
+        context,
         consumer,
         shared,
         pull: None,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use async_nats::jetstream::{self, AckKind, Context};
 use event_store::{CommandSender, EventLog, Trace};
 use events_schema::{
@@ -128,11 +128,8 @@ impl<E: Effect> EffectLoop<E> {
     async fn pending_task(&self, commit: &Commit<AreaOf<E>>) -> anyhow::Result<Option<E::Task>> {
         let mut record = History::<E::Record>::default();
         let subject = subject_of::<E::Record>(commit.tenant, commit.id);
-        record.refresh(&self.log, &subject).await?;
-        // A replica may lag. Without the latest commits the effect would seem done or never
-        // requested.
-        let is_current = record.revision >= commit.revision;
-        ensure!(is_current, "the log does not show the delivered commit yet");
+        // A replica may lag behind and lack the record of what was done.
+        record.refresh_from_leader(&self.log, &subject).await?;
         Ok(E::pending(&record.state))
     }
 

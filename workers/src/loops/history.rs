@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use event_store::EventLog;
+use event_store::{EventLog, Stored};
 use events_schema::{Area as _, CommandId, Commit, Outcome, Subject, TenantId};
 use lru::LruCache;
 use tokio::sync::Mutex;
@@ -42,12 +42,37 @@ pub struct History<A> {
 }
 
 impl<A: Aggregate> History<A> {
-    /// Applies the commits that the log has after the last known one.
+    /// Applies the commits that the log has after the last known one. A replica may lack the latest
+    /// ones.
     ///
     /// # Errors
     /// If the log does not answer, or has a commit that cannot be decoded.
     pub async fn refresh(&mut self, log: &EventLog, subject: &str) -> anyhow::Result<()> {
-        for message in log.read(subject, self.last_sequence + 1).await? {
+        self.apply_all(log.read(subject, self.last_sequence + 1).await?)
+    }
+
+    /// Applies the commits that the leader of the log has after the last known one.
+    ///
+    /// # Errors
+    /// If the leader does not answer, or has a commit that cannot be decoded.
+    pub async fn refresh_from_leader(
+        &mut self,
+        log: &EventLog,
+        subject: &str,
+    ) -> anyhow::Result<()> {
+        self.refresh(log, subject).await?;
+        let last = log.last(subject).await?;
+        if last.is_some_and(|last| last.sequence > self.last_sequence) {
+            let missing = log
+                .read_from_leader(subject, self.last_sequence + 1)
+                .await?;
+            self.apply_all(missing)?;
+        }
+        Ok(())
+    }
+
+    fn apply_all(&mut self, messages: Vec<Stored>) -> anyhow::Result<()> {
+        for message in messages {
             let commit = decode::commit(&message.subject, &message.payload).with_context(|| {
                 let sequence = message.sequence;
                 format!("the commit at sequence {sequence} cannot be decoded")

@@ -227,8 +227,8 @@ async fn a_repeated_command_gets_the_same_answer_even_after_a_restart() {
     );
 
     worker.kill().await.unwrap();
-    world.servers.nats.kill().await.unwrap();
-    world.servers.nats.restart().await.unwrap();
+    world.servers.nats[0].kill().await.unwrap();
+    world.servers.nats[0].restart().await.unwrap();
     let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
     for _ in 0..5 {
         assert_eq!(

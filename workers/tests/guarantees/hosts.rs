@@ -121,8 +121,8 @@ async fn a_host_that_is_away_for_long_delays_nobody_else_and_misses_nothing_when
     let _third = world.spawn_worker(&arguments);
     write_to_log(&world, TenantId::Tenant(dead), &of_dead[500..600], 2).await;
 
-    let returned = tokio::spawn(forward(listener, address_of(&world.servers.mongod.uri())));
-    let client = mongodb::Client::with_uri_str(world.servers.mongod.uri());
+    let returned = tokio::spawn(forward(listener, address_of(&world.servers.mongo_url())));
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
     let own = client
         .await
         .unwrap()
@@ -179,13 +179,13 @@ fn project() -> project::Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_of_another_log_at_a_tenants_own_host_concern_this_tenant_alone() {
     let world = World::start().await;
-    let host = format!("dead={}", world.servers.mongod.uri());
+    let host = format!("dead={}", world.servers.mongo_url());
     let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
     let [mut worker] = world.workers::<1>(&arguments).await;
     let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
     let [own, _] = tenants(&sender).await;
     let shown = decide::<project::Area>(&sender, own, project()).await;
-    let client = mongodb::Client::with_uri_str(world.servers.mongod.uri());
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
     let database = client.await.unwrap();
     let database = database.database(&format!("ultimate_backend_{own}"));
     let projects = database.collection::<Document>("project");

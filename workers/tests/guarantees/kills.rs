@@ -1,11 +1,8 @@
 //! Kills of workers and servers: no answered command is lost, and none is done twice.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Outcome};
@@ -25,7 +22,8 @@ use tokio::{
 };
 
 use crate::support::{
-    COMMANDS_AND_VIEWS, DEADLINE, WITHOUT_EFFECTS, World, assert_sound, eventually, id, rename,
+    COMMANDS_AND_VIEWS, DEADLINE, Load, WITHOUT_EFFECTS, World, assert_sound, assert_stored,
+    eventually, id, rename,
 };
 
 /// A wire between a worker and NATS. Once armed, it is cut when the worker acknowledges a command.
@@ -40,8 +38,8 @@ impl Wire {
     async fn to(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own_port = listener.local_addr().unwrap().port();
-        let port = world.servers.nats.port();
-        let url = world.servers.nats.url(Role::Workers);
+        let port = world.servers.nats[0].port();
+        let url = world.servers.nats_url(Role::Workers);
         let wire = Self {
             url: url.replace(&format!(":{port}"), &format!(":{own_port}")),
             armed: Arc::default(),
@@ -134,66 +132,6 @@ async fn a_worker_killed_between_append_and_ack_loses_nothing_and_does_nothing_t
     world.views_up_to_date(AreaName::Account).await;
 }
 
-/// Asserts that every answered command is in the log as it was answered.
-fn assert_stored(commits: &[(u64, CommitSummary)], answered: &[(CommandId, u64)]) {
-    let stored: BTreeMap<CommandId, u64> = commits
-        .iter()
-        .map(|(_, commit)| (commit.command, commit.revision))
-        .collect();
-    for (command, revision) in answered {
-        assert_eq!(stored.get(command), Some(revision));
-    }
-}
-
-/// Clients that update accounts until they are stopped.
-#[derive(Clone, Default)]
-struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
-}
-
-impl Load {
-    /// Repeats each command until it is answered; returns all of them.
-    async fn run(self, world: Arc<World>, account: AccountId) -> Vec<(CommandId, u64)> {
-        let mut answered = Vec::new();
-        while !self.stop.load(Ordering::SeqCst) {
-            let command = CommandId(id());
-            let update = rename(&command.to_string());
-            let outcome = world.send_to(account, command, &update).await;
-            answered.push((command, outcome.revision().unwrap()));
-            self.done.fetch_add(1, Ordering::SeqCst);
-        }
-        answered
-    }
-
-    /// Sends each command once; returns those that were answered.
-    async fn run_without_repeats(
-        &self,
-        world: &World,
-        account: AccountId,
-    ) -> Vec<(CommandId, u64)> {
-        let mut answered = Vec::new();
-        while !self.stop.load(Ordering::SeqCst) {
-            let command = CommandId(id());
-            let update = rename(&command.to_string());
-            let outcome = world.send(account, command, &update).await;
-            if let Some(outcome) = outcome {
-                answered.push((command, outcome.revision().unwrap()));
-                self.done.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        answered
-    }
-
-    /// Returns when this many commands are answered.
-    async fn reaches(&self, wanted: u64) {
-        eventually("progress under load", || async {
-            self.done.load(Ordering::SeqCst) >= wanted
-        })
-        .await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twice() {
     let world = Arc::new(World::start().await);
@@ -237,7 +175,7 @@ async fn servers_that_are_killed_keep_every_answered_command() {
     let mut answered = Vec::new();
     for round in 0..6 {
         let kills_nats = round % 2 == 0;
-        let (nats, mongod) = (&world.servers.nats, &world.servers.mongod);
+        let (nats, mongod) = (&world.servers.nats[0], &world.servers.mongods[0]);
         let pid = if kills_nats { nats.pid() } else { mongod.pid() };
         let load = Load::default();
         let kill = async {
@@ -249,9 +187,9 @@ async fn servers_that_are_killed_keep_every_answered_command() {
         let (more, ()) = tokio::join!(load.run_without_repeats(&world, account), kill);
         answered.extend(more);
         if kills_nats {
-            world.servers.nats.restart().await.unwrap();
+            world.servers.nats[0].restart().await.unwrap();
         } else {
-            world.servers.mongod.restart().await.unwrap();
+            world.servers.mongods[0].restart().await.unwrap();
         }
         world.answering().await;
         world.views_up_to_date(AreaName::Account).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use events_schema::AreaName;
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::support::{World, eventually};
 
@@ -46,4 +46,24 @@ async fn a_worker_runs_the_configured_loops_only() {
         .await;
         assert_eq!(consumers(&world).await, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_creates_no_consumer_twice() {
+    let world = World::start().await;
+    let _worker = world.spawn_worker(&["--loops", "views,reactions"]);
+    let views: usize = AreaName::ALL.iter().map(|area| area.views().len()).sum();
+    eventually("a consumer for each view and reaction", || async {
+        consumers(&world).await.len() == views + 3
+    })
+    .await;
+    let operator = world.operator.client();
+    let looked = operator.subscribe("$JS.API.CONSUMER.INFO.EVENTS.>").await;
+    let created = operator.subscribe("$JS.API.CONSUMER.CREATE.>").await;
+    let (mut looked, mut created) = (looked.unwrap(), created.unwrap());
+    // The pull of each consumer is opened again after ten seconds without a message.
+    for _ in 0..20 {
+        looked.next().await.unwrap();
+    }
+    assert!(created.next().now_or_never().is_none());
 }

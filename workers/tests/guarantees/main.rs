@@ -8,6 +8,7 @@
     reason = "a test binary: it has no readers but its own, and panics when it fails"
 )]
 
+mod cluster;
 mod commands;
 mod fill;
 mod garbage;

@@ -48,7 +48,7 @@ async fn a_worker_is_ready_while_its_servers_answer_and_its_messages_arrive() {
     let decided = r#"messaging_process_duration_seconds_count{consumer="commands_account""#;
     assert!(metrics.contains(decided), "{metrics}");
 
-    world.servers.nats.kill().await.unwrap();
+    world.servers.nats[0].kill().await.unwrap();
     eventually("the loss of NATS", || async {
         ask(port, "/readyz")
             .await
@@ -56,7 +56,7 @@ async fn a_worker_is_ready_while_its_servers_answer_and_its_messages_arrive() {
     })
     .await;
     assert_eq!(ask(port, "/livez").await.unwrap().0, 200);
-    world.servers.nats.restart().await.unwrap();
+    world.servers.nats[0].restart().await.unwrap();
     eventually("readiness after the restart", || async {
         ask(port, "/readyz")
             .await

@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     process::Stdio,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,7 +24,7 @@ use events_schema::{
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
 use serde::de::DeserializeOwned;
-use servers::{Role, Servers};
+use servers::{Layout, Role, Servers};
 use tokio::process::{Child, Command as Process};
 
 /// Far more than any step here takes: only a broken one reaches it.
@@ -31,8 +34,12 @@ pub const COMMANDS_AND_VIEWS: &[&str] = &["--loops", "commands,views"];
 pub const WITHOUT_EFFECTS: &[&str] = &["--loops", "commands,views,reactions"];
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-pub struct World {
-    pub servers: Servers,
+/// The servers, and what talks to them. `S` is [`Servers`], unless the test holds them apart.
+pub struct World<S = Servers> {
+    pub servers: S,
+    nats_url: String,
+    mongo_url: String,
+    replicas: usize,
     pub gateway: Client,
     pub operator: Context,
     pub views: mongodb::Database,
@@ -41,15 +48,24 @@ pub struct World {
 }
 
 impl World {
+    /// Starts one server of each kind.
     pub async fn start() -> Self {
-        let servers = Servers::ephemeral().await.unwrap();
+        Self::start_as(Layout::Single).await
+    }
+
+    /// Starts servers in this layout.
+    pub async fn start_as(layout: Layout) -> Self {
+        let servers = Servers::ephemeral(layout).await.unwrap();
         let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;
         let operator = jetstream::new(connect(&servers, Role::Operator, "_INBOX_operator").await);
-        let views = mongodb::Client::with_uri_str(servers.mongod.uri())
+        let views = mongodb::Client::with_uri_str(servers.mongo_url())
             .await
             .unwrap()
             .database("ultimate_backend");
         Self {
+            nats_url: servers.nats_url(Role::Workers),
+            mongo_url: servers.mongo_url(),
+            replicas: servers.members(),
             servers,
             gateway,
             operator,
@@ -58,6 +74,23 @@ impl World {
         }
     }
 
+    /// Returns the servers apart, to restart them while clients run.
+    pub fn split(self) -> (World<()>, Servers) {
+        let world = World {
+            servers: (),
+            nats_url: self.nats_url,
+            mongo_url: self.mongo_url,
+            replicas: self.replicas,
+            gateway: self.gateway,
+            operator: self.operator,
+            views: self.views,
+            worker_nats_url: self.worker_nats_url,
+        };
+        (world, self.servers)
+    }
+}
+
+impl<S> World<S> {
     /// Subscribes to announcements of view documents.
     pub async fn announced(&self, subject: &str) -> Subscriber {
         let operator = self.operator.client();
@@ -74,9 +107,9 @@ impl World {
 
     /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let own = self.servers.nats.url(Role::Workers);
-        let nats_url = self.worker_nats_url.as_deref().unwrap_or(&own);
-        let mut process = process(nats_url, &self.servers.mongod.uri());
+        let nats_url = self.worker_nats_url.as_ref().unwrap_or(&self.nats_url);
+        let mut process = process(nats_url, &self.mongo_url);
+        process.env("UB_REPLICAS", self.replicas.to_string());
         process.args(arguments);
         process
     }
@@ -241,11 +274,10 @@ pub async fn connect(servers: &Servers, role: Role, inbox: &str) -> Client {
         inbox.trim_start_matches("_INBOX_").to_owned(),
         servers.passwords.of(role).to_owned(),
     );
-    options
-        .custom_inbox_prefix(inbox)
-        .connect(servers.nats.url(role))
-        .await
-        .unwrap()
+    let urls = servers.nats_url(role);
+    let urls: Vec<&str> = urls.split(',').collect();
+    let options = options.custom_inbox_prefix(inbox);
+    options.connect(urls).await.unwrap()
 }
 
 /// Returns the subject and the body of a command to an account.
@@ -316,6 +348,66 @@ pub fn rename(lastname: &str) -> account::Command {
     account::Command::UpdateProfile {
         firstname: None,
         lastname: Some(PersonName::parse(lastname).unwrap()),
+    }
+}
+
+/// Asserts that every answered command is in the log as it was answered.
+pub fn assert_stored(commits: &[(u64, CommitSummary)], answered: &[(CommandId, u64)]) {
+    let stored: BTreeMap<CommandId, u64> = commits
+        .iter()
+        .map(|(_, commit)| (commit.command, commit.revision))
+        .collect();
+    for (command, revision) in answered {
+        assert_eq!(stored.get(command), Some(revision));
+    }
+}
+
+/// Clients that update accounts until they are stopped.
+#[derive(Clone, Default)]
+pub struct Load {
+    pub stop: Arc<AtomicBool>,
+    pub done: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Repeats each command until it is answered; returns all of them.
+    pub async fn run<S>(self, world: Arc<World<S>>, account: AccountId) -> Vec<(CommandId, u64)> {
+        let mut answered = Vec::new();
+        while !self.stop.load(Ordering::SeqCst) {
+            let command = CommandId(id());
+            let update = rename(&command.to_string());
+            let outcome = world.send_to(account, command, &update).await;
+            answered.push((command, outcome.revision().unwrap()));
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+        answered
+    }
+
+    /// Sends each command once; returns those that were answered.
+    pub async fn run_without_repeats(
+        &self,
+        world: &World,
+        account: AccountId,
+    ) -> Vec<(CommandId, u64)> {
+        let mut answered = Vec::new();
+        while !self.stop.load(Ordering::SeqCst) {
+            let command = CommandId(id());
+            let update = rename(&command.to_string());
+            let outcome = world.send(account, command, &update).await;
+            if let Some(outcome) = outcome {
+                answered.push((command, outcome.revision().unwrap()));
+                self.done.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        answered
+    }
+
+    /// Returns when this many commands are answered.
+    pub async fn reaches(&self, wanted: u64) {
+        eventually("progress under load", || async {
+            self.done.load(Ordering::SeqCst) >= wanted
+        })
+        .await;
     }
 }
 

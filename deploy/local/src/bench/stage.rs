@@ -12,7 +12,7 @@ use events_schema::{AreaName, View as _, project, subject::EVENTS};
 use futures_util::{StreamExt as _, future::OptionFuture};
 use mongodb::{Client as Mongo, Collection, bson::Document};
 use serde::Serialize;
-use servers::{Role, Servers};
+use servers::{Layout, Role, Servers};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,7 @@ impl Stage {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let smtp = listen(any, "a mail port").await?;
         let pages = listen(any, "a mailbox port").await?;
-        let servers = Servers::ephemeral().await?;
+        let servers = Servers::ephemeral(Layout::Single).await?;
         let settings = Settings::new(&servers, LINKS, smtp.local_addr()?)?;
         let mailbox = pages.local_addr()?;
         let (received, mut mail) = (Mailbox::new(), JoinSet::new());
@@ -204,8 +204,8 @@ impl Stage {
         Parts {
             gateway: of_program(&self.gateway),
             workers: of_program(&self.workers),
-            nats_server: self.servers.nats.pid().and_then(of_one),
-            mongod: self.servers.mongod.pid().and_then(of_one),
+            nats_server: self.servers.nats[0].pid().and_then(of_one),
+            mongod: self.servers.mongods[0].pid().and_then(of_one),
         }
     }
 
@@ -214,7 +214,7 @@ impl Stage {
     /// # Errors
     /// If nats-server does not answer.
     pub(super) async fn jetstream(&self) -> anyhow::Result<async_nats::jetstream::Context> {
-        jetstream_of(&self.servers.nats.url(Role::Operator)).await
+        jetstream_of(&self.servers.nats_url(Role::Operator)).await
     }
 
     /// Returns a collection of the database that holds the views.
@@ -222,7 +222,7 @@ impl Stage {
     /// # Errors
     /// If the URL of mongod is wrong.
     pub(super) async fn collection(&self, name: &str) -> anyhow::Result<Collection<Document>> {
-        let mongo = Mongo::with_uri_str(self.servers.mongod.uri()).await?;
+        let mongo = Mongo::with_uri_str(self.servers.mongo_url()).await?;
         Ok(mongo.database(DATABASE).collection(name))
     }
 

@@ -138,9 +138,9 @@ async fn start(stage: &mut Stage, started: Started) -> anyhow::Result<Duration> 
         Started::Programs => stage.start().await,
         Started::Servers => {
             let servers = &mut stage.servers;
-            tokio::try_join!(servers.nats.stop(), servers.mongod.stop())?;
+            tokio::try_join!(servers.nats[0].stop(), servers.mongods[0].stop())?;
             let begun = Instant::now();
-            tokio::try_join!(servers.nats.restart(), servers.mongod.restart())?;
+            tokio::try_join!(servers.nats[0].restart(), servers.mongods[0].restart())?;
             stage.start().await?;
             Ok(begun.elapsed())
         }

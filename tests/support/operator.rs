@@ -19,14 +19,13 @@ pub async fn operator(backend: &Local) -> jetstream::Context {
     let password = backend.servers.passwords.of(Role::Operator).to_owned();
     let options = ConnectOptions::with_user_and_password("operator".to_owned(), password)
         .custom_inbox_prefix("_INBOX_operator");
-    let client = options
-        .connect(backend.servers.nats.url(Role::Operator))
-        .await;
-    jetstream::new(client.unwrap())
+    let urls = backend.servers.nats_url(Role::Operator);
+    let urls: Vec<&str> = urls.split(',').collect();
+    jetstream::new(options.connect(urls).await.unwrap())
 }
 
 pub async fn mongo(backend: &Local) -> Client {
-    Client::with_uri_str(backend.servers.mongod.uri())
+    Client::with_uri_str(backend.servers.mongo_url())
         .await
         .unwrap()
 }

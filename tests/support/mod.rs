@@ -19,6 +19,7 @@ use events_schema::{BuiltInRole, Permission};
 use local::{Local, Options};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use servers::Layout;
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -42,7 +43,16 @@ pub const MISSING: &str = "0123456789abcdef0123456789abcdef";
 
 /// A backend on free ports, in a temporary folder.
 pub async fn start() -> Local {
-    Local::start(options()).await.unwrap()
+    start_as(Layout::Single).await
+}
+
+/// A backend on servers in this layout.
+pub async fn start_as(layout: Layout) -> Local {
+    let options = Options {
+        layout,
+        ..options()
+    };
+    Local::start(options).await.unwrap()
 }
 
 pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
@@ -70,6 +80,7 @@ fn options() -> Options {
         mail_listen: any,
         monitor_listen: None,
         data_dir: None,
+        layout: Layout::Single,
         mail_attempts: 12,
         gateway: Vec::new(),
     }
