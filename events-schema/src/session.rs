@@ -18,8 +18,8 @@ typed_id! {
 pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 /// A session expires this long after its start, however much it is used.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// A session's use is recorded at most this often, so that reading costs no write. The recorded
-/// time of the last use may lag by as much.
+/// A gateway records a session's use at most this often, so that reading costs no write. The
+/// recorded time of the last use may lag by as much.
 pub const USE_RECORDED_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// The area of sessions.
@@ -47,7 +47,8 @@ pub enum Command {
         epoch: i64,
         device: Device,
     },
-    /// Record that the session is in use.
+    /// Record that the session is in use. Gateways of earlier releases send it; now uses are in a
+    /// bucket.
     Touch,
     /// Revoke the session.
     End {
@@ -67,7 +68,7 @@ pub enum Event {
         epoch: i64,
         device: Device,
     },
-    /// The session was used.
+    /// The session was used. Only earlier releases have recorded it here.
     Used,
     /// The session was revoked.
     Ended,
@@ -82,16 +83,16 @@ pub struct View {
     pub epoch: i64,
     pub device: Device,
     pub started_at: Time,
-    /// Lags by up to [`USE_RECORDED_EVERY`].
+    /// The last use that is in the log: the start, unless an earlier release has recorded a later
+    /// one.
     pub last_used_at: Time,
 }
 
 impl View {
-    /// Whether the session is valid at `now`, for an account at `epoch`.
+    /// Whether the session may be used at `now`, for an account at `epoch`, if it was used within
+    /// [`IDLE`].
     pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
-        self.epoch == epoch
-            && now.since(self.last_used_at) < IDLE
-            && now.since(self.started_at) < LIFETIME
+        self.epoch == epoch && now.since(self.started_at) < LIFETIME
     }
 }
 
@@ -143,20 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_session_expires_after_12_hours() {
-        assert!(session().is_valid(Time(12 * HOUR - 1), 3));
-        assert!(!session().is_valid(Time(12 * HOUR), 3));
-    }
-
-    #[test]
-    fn a_session_expires_after_30_days_however_much_it_is_used() {
-        let used_at = |now| View {
-            last_used_at: Time(now),
-            ..session()
-        };
+    fn a_session_expires_after_30_days() {
         let end = 30 * 24 * HOUR;
-        assert!(used_at(end - 1).is_valid(Time(end - 1), 3));
-        assert!(!used_at(end).is_valid(Time(end), 3));
+        assert!(session().is_valid(Time(end - 1), 3));
+        assert!(!session().is_valid(Time(end), 3));
     }
 
     #[test]

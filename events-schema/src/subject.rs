@@ -28,6 +28,8 @@ pub const DEAD: &str = "DEAD";
 pub const LOGINS_BUCKET: &str = "LOGINS";
 /// The key-value bucket that has the last use of each access token.
 pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
+/// The bucket with the last use of each session.
+pub const SESSION_USES_BUCKET: &str = "SESSION_USES";
 
 /// The prefix of the gateways' inboxes. Workers send outcomes nowhere else.
 pub const GATEWAY_INBOX: &str = "_INBOX_gateway";

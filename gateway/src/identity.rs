@@ -4,10 +4,10 @@ pub(crate) mod bearer;
 pub(crate) mod caller;
 pub(crate) mod cookie;
 pub(crate) mod find;
+mod last_uses;
 pub(crate) mod login_throttle;
 pub(crate) mod passwords;
 pub(crate) mod tenancy;
-pub(crate) mod token_uses;
 mod uses;
 
 pub(crate) use caller::{Caller, Identity, Membership};

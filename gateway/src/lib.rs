@@ -37,7 +37,6 @@ use crate::{
     http::{Shared, readiness::Readiness},
     identity::{
         Callers, Uses, cookie::Cookies, login_throttle::LoginThrottle, passwords::Passwords,
-        token_uses::TokenUses,
     },
     use_cases::{
         UseCases, access_token::AccessTokens, account::Accounts, audit::AuditLog, feed::Feeds,
@@ -113,10 +112,9 @@ async fn app(
     let views = Views::start(mongo, nats.clone(), closing.clone());
     let sender = CommandSender::start(nats.clone()).await?;
     let commands = Commands::new(sender, config.command_timeout());
-    let token_uses = TokenUses::new(jetstream(nats.clone()));
-    let uses = Uses::new(commands.clone(), token_uses.clone(), config.secret.clone());
+    let uses = Uses::new(jetstream(nats.clone()));
     let permissions = PermissionCache::new();
-    let callers = Callers::new(config, views.clone(), permissions.clone(), uses);
+    let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
         logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
@@ -125,7 +123,7 @@ async fn app(
         views: views.clone(),
         callers: callers.clone(),
         permissions,
-        token_uses,
+        uses,
     };
     let cookies = Cookies::new(config.is_https());
     let api = Api::new(use_cases(config, parts), cookies, config.production)?;
@@ -150,7 +148,7 @@ struct Parts {
     permissions: PermissionCache,
     passwords: Passwords,
     logins: LoginThrottle,
-    token_uses: TokenUses,
+    uses: Uses,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -162,7 +160,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         permissions,
         passwords,
         logins,
-        token_uses,
+        uses,
     } = parts;
     let secret = config.secret.clone();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -171,12 +169,13 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         views: views.clone(),
         passwords: passwords.clone(),
         logins: logins.clone(),
+        uses: uses.clone(),
     };
     UseCases {
         plain: Plain::new(commands.clone()),
         access_tokens: AccessTokens {
             commands: commands.clone(),
-            uses: token_uses,
+            uses,
         },
         accounts: Accounts {
             commands: commands.clone(),

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream;
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, credentials, eventually, input, list, start,
-    succeeded, text,
+    Browser, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, PLATFORM, credentials, eventually, input,
+    list, mongo, operator, start, succeeded, text,
 };
 
 const SESSIONS: &str = "{ sessions { id device startedAt lastUsedAt current } }";
@@ -130,4 +133,54 @@ async fn a_login_revokes_the_previous_session_of_the_browser() {
     ada.log_in("ada@example.com").await;
     let sessions: Value = ada.data(SESSIONS, ()).await;
     assert_eq!(list(&sessions["sessions"]).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_expires_after_twelve_hours_without_use_at_any_gateway() {
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let id = text(&ada.data(SESSIONS, ()).await, "/sessions/0/id");
+    let operator = operator(&backend).await;
+    let uses = operator.get_key_value("SESSION_USES").await.unwrap();
+    assert_eq!(
+        uses.get(&id).await.unwrap(),
+        None,
+        "the start is its first use"
+    );
+
+    // As if it had been started 13 hours ago. The memory of a new gateway does not have it yet.
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let long_ago = now_ms - 13 * HOUR_MS;
+    let sessions = mongo(&backend)
+        .await
+        .database(PLATFORM)
+        .collection::<Document>("session");
+    let change = doc! { "$set": { "view.started_at": long_ago, "view.last_used_at": long_ago } };
+    sessions.update_many(doc! {}, change).await.unwrap();
+    let gateway = Gateway::start(&backend, |_| {}).await;
+    let ada = ada.at_gateway(&gateway);
+    assert_eq!(ada.code(SESSIONS, ()).await, "UNAUTHENTICATED");
+
+    // As another gateway would have recorded it.
+    let an_hour_ago = now_ms - HOUR_MS;
+    uses.put(&id, an_hour_ago.to_string().into()).await.unwrap();
+    let shown = ada.data(SESSIONS, ()).await;
+    let last_used_at: jiff::Timestamp = text(&shown, "/sessions/0/lastUsedAt").parse().unwrap();
+    assert!(last_used_at.as_millisecond() >= an_hour_ago);
+    eventually("the record of this use", || async {
+        let recorded = uses.get(&id).await.unwrap().unwrap();
+        let recorded: i64 = str::from_utf8(&recorded).unwrap().parse().unwrap();
+        recorded > now_ms - HOUR_MS / 4
+    })
+    .await;
+    let commits = commits_of_sessions(&operator).await;
+    assert_eq!(commits, 1, "uses are not in the log");
+}
+
+async fn commits_of_sessions(operator: &jetstream::Context) -> usize {
+    let events = operator.get_stream("EVENTS").await.unwrap();
+    let subjects = events.info_with_subjects("evt.platform.session.*").await;
+    let subjects: Vec<(String, usize)> = subjects.unwrap().try_collect().await.unwrap();
+    subjects.iter().map(|(_, count)| count).sum()
 }

@@ -15,8 +15,12 @@ use async_nats::{
         stream::{Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType},
     },
 };
-use events_schema::subject::{
-    self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, TOKEN_USES_BUCKET, VIEWS,
+use events_schema::{
+    session,
+    subject::{
+        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, SESSION_USES_BUCKET,
+        TOKEN_USES_BUCKET, VIEWS,
+    },
 };
 use futures_util::{StreamExt, future::try_join_all};
 use serde_json::{Value, json};
@@ -59,7 +63,7 @@ const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-fn streams(replicas: usize) -> [Stream; 6] {
+fn streams(replicas: usize) -> [Stream; 7] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -134,6 +138,11 @@ fn streams(replicas: usize) -> [Stream; 6] {
             TOKEN_USES_BUCKET,
             "The last use of each access token",
             TOKEN_USES_KEPT,
+        ),
+        bucket(
+            SESSION_USES_BUCKET,
+            "The last use of each session",
+            session::IDLE,
         ),
     ]
 }

@@ -1,7 +1,7 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use events_schema::{EmailAddress, SessionId, session};
+use events_schema::{EmailAddress, SessionId, Time, session};
 
 use super::{
     field::FieldContext,
@@ -52,6 +52,7 @@ struct Login {
 
 pub(super) struct Session {
     document: ViewDocument<session::View>,
+    last_used_at: Time,
     current: Option<SessionId>,
 }
 
@@ -76,7 +77,7 @@ impl Session {
     /// When the session was last used, up to ten minutes behind. The session expires after 12 hours
     /// without use.
     async fn last_used_at(&self) -> DateTime {
-        DateTime(self.document.view.last_used_at)
+        DateTime(self.last_used_at)
     }
 
     /// Whether this request belongs to the session.
@@ -95,12 +96,12 @@ impl Queries {
         let field = FieldContext::of(ctx);
         let current = field.caller.person()?.session();
         let sessions = field.use_cases.sessions.list(field.caller).await?;
-        let sessions = sessions.into_iter();
-        Ok(Some(
-            sessions
-                .map(|document| Session { document, current })
-                .collect(),
-        ))
+        let shown = sessions.into_iter().map(|found| Session {
+            document: found.session,
+            last_used_at: found.last_used_at,
+            current,
+        });
+        Ok(Some(shown.collect()))
     }
 }
 
@@ -127,6 +128,7 @@ impl SessionMutation {
         Ok(Some(Login {
             user: User(account),
             session: Session {
+                last_used_at: started.session.view.last_used_at,
                 document: started.session,
                 current,
             },

@@ -43,7 +43,7 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// A session: the caller is a person.
-    Session { id: SessionId, last_used_at: Time },
+    Session { id: SessionId, started_at: Time },
     /// An access token: the caller is a machine.
     AccessToken(AccessTokenId),
 }

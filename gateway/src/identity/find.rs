@@ -140,12 +140,20 @@ impl Callers {
             return Ok(None);
         };
         let account = views.get::<account::View>(session.view.account).await?;
-        let valid = account.filter(|account| session.view.is_valid(now(), account.view.epoch));
+        let Some(account) = account.filter(|account| {
+            let epoch = account.view.epoch;
+            session.view.is_valid(now(), epoch)
+        }) else {
+            return Ok(None);
+        };
+        if !self.uses.is_in_use(&session).await? {
+            return Ok(None);
+        }
         let by = By::Session {
             id,
-            last_used_at: session.view.last_used_at,
+            started_at: session.view.started_at,
         };
-        Ok(valid.map(|account| self.identity(by, account)))
+        Ok(Some(self.identity(by, account)))
     }
 
     /// Finds the caller behind an access token. It works in its own tenant only, and holds those of

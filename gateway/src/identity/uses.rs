@@ -1,33 +1,41 @@
-//! Records that a session or access token is in use.
+//! The uses of sessions and access tokens.
 
-use event_store::Trace;
+use std::time::Duration;
+
+use async_nats::jetstream;
 use events_schema::{
-    AccountId, Actor, CommandId, SessionId, TenantId, Time, secret::ServerKey, session,
+    AccessTokenId, SessionId, Time,
+    session::{self, IDLE, USE_RECORDED_EVERY},
+    subject::{SESSION_USES_BUCKET, TOKEN_USES_BUCKET},
 };
 
 use crate::{
-    backend::commands::{CommandRequest, Commands, Sender},
+    backend::views::ViewDocument,
     clock::now,
-    identity::{Caller, caller::By, token_uses::TokenUses},
+    error::Error,
+    identity::{Caller, caller::By, last_uses::LastUses},
 };
 
-/// Records uses in the background. A failure is only logged, since it is no reason to refuse a
-/// request.
+/// How often the use of an access token is recorded.
+const TOKEN_USE_RECORDED_EVERY: Duration = Duration::from_secs(60);
+
+/// Records and reads when sessions and access tokens were last used.
 #[derive(Clone, Debug)]
 pub(crate) struct Uses {
-    commands: Commands,
-    tokens: TokenUses,
-    secret: ServerKey,
+    tokens: LastUses<AccessTokenId>,
+    sessions: LastUses<SessionId>,
 }
 
 impl Uses {
-    /// Records the uses of sessions by commands, and those of access tokens in their bucket.
-    pub(crate) fn new(commands: Commands, tokens: TokenUses, secret: ServerKey) -> Self {
-        Self {
-            commands,
-            tokens,
-            secret,
-        }
+    /// Keeps the uses in their buckets.
+    pub(crate) fn new(jetstream: jetstream::Context) -> Self {
+        let tokens = LastUses::new(
+            jetstream.clone(),
+            TOKEN_USES_BUCKET,
+            TOKEN_USE_RECORDED_EVERY,
+        );
+        let sessions = LastUses::new(jetstream, SESSION_USES_BUCKET, USE_RECORDED_EVERY);
+        Self { tokens, sessions }
     }
 
     /// Records that the caller's session or access token is in use now.
@@ -37,28 +45,48 @@ impl Uses {
         };
         match identity.by {
             By::AccessToken(id) => self.tokens.record(id),
-            By::Session { id, last_used_at }
-                if now().since(last_used_at) > session::USE_RECORDED_EVERY =>
-            {
-                self.touch(id, last_used_at, identity.account_id(), caller.trace);
+            // The start of a session is its first use.
+            By::Session { id, started_at } if now().since(started_at) > USE_RECORDED_EVERY => {
+                self.sessions.record(id);
             }
             By::Session { .. } => {}
         }
     }
 
-    /// Simultaneous requests send the same command, so the use is recorded once.
-    fn touch(&self, id: SessionId, last_used_at: Time, account: AccountId, trace: Trace) {
-        let last_use = last_used_at.0.to_be_bytes();
-        let command = self.secret.id(&[b"touch", id.0.bytes(), &last_use]);
-        let touch = session::Command::Touch;
-        let request = CommandRequest::new(TenantId::Platform, id, CommandId(command), touch);
-        let sender = Sender {
-            actor: Actor::Account(account),
-            held: None,
-            origin: None,
-            trace,
-        };
-        self.commands
-            .send_in_background::<session::Area>(sender, request);
+    /// Returns when an access token was last used; `None` if never.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
+    pub(crate) async fn of_token(&self, id: AccessTokenId) -> Result<Option<Time>, Error> {
+        Ok(self.tokens.last(id).await?)
+    }
+
+    /// Returns when a session was last used. Its start is its first use.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
+    pub(crate) async fn of_session(
+        &self,
+        session: &ViewDocument<session::View>,
+    ) -> Result<Time, Error> {
+        let recorded = self.sessions.last(session.id).await?;
+        let in_view = session.view.last_used_at;
+        Ok(recorded.map_or(in_view, |recorded| recorded.max(in_view)))
+    }
+
+    /// Whether a session was used lately enough.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
+    pub(crate) async fn is_in_use(
+        &self,
+        session: &ViewDocument<session::View>,
+    ) -> Result<bool, Error> {
+        if now().since(session.view.last_used_at) < IDLE {
+            return Ok(true);
+        }
+        let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX);
+        let oldest = Time(now().0.saturating_sub(idle_ms));
+        Ok(self.sessions.is_after(session.id, oldest).await?)
     }
 }

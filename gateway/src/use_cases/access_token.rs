@@ -14,7 +14,7 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, bearer::AccessToken, caller::new_command_id, token_uses::TokenUses},
+    identity::{Caller, Uses, bearer::AccessToken, caller::new_command_id},
 };
 
 /// How long a token is valid if the client gives no expiry: 90 days.
@@ -24,7 +24,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct AccessTokens {
     pub(crate) commands: Commands,
-    pub(crate) uses: TokenUses,
+    pub(crate) uses: Uses,
 }
 
 impl AccessTokens {
@@ -60,7 +60,7 @@ impl AccessTokens {
     /// # Errors
     /// If the record of uses cannot be read.
     pub(crate) async fn last_use(&self, id: AccessTokenId) -> Result<Option<Time>, Error> {
-        self.uses.last(id).await
+        self.uses.of_token(id).await
     }
 }
 

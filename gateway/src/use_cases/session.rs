@@ -1,11 +1,12 @@
 //! Logging in and out, and the sessions of the caller.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use events_schema::{
-    CommandId, EmailAddress, SessionId, TenantId, account,
+    CommandId, EmailAddress, SessionId, TenantId, Time, account,
     session::{self, Command},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     backend::{
@@ -16,13 +17,17 @@ use crate::{
     clock::now,
     error::Error,
     identity::{
-        Caller, caller::new_command_id, cookie::SessionToken, login_throttle::LoginThrottle,
+        Caller, Uses, caller::new_command_id, cookie::SessionToken, login_throttle::LoginThrottle,
         passwords::Passwords,
     },
 };
 
 /// Maximum sessions that are listed: more than anybody has devices.
-const MAX_LISTED: i64 = 100;
+const MAX_LISTED: usize = 100;
+/// Maximum sessions that are read for that, since idle ones are not listed.
+const MAX_READ: i64 = 1_000;
+/// Sessions whose last use is looked up at once.
+const LOOKUPS: usize = 16;
 
 /// The only answer to a refused login. A separate answer for an address that is not verified would
 /// reveal to a client that has just tried to register whether the address was free.
@@ -37,6 +42,13 @@ pub(crate) struct Sessions {
     pub(crate) views: Views,
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
+    pub(crate) uses: Uses,
+}
+
+/// A valid session, and when it was last used.
+pub(crate) struct InUse {
+    pub(crate) session: ViewDocument<session::View>,
+    pub(crate) last_used_at: Time,
 }
 
 /// A session that was just started.
@@ -177,27 +189,34 @@ impl Sessions {
     ///
     /// # Errors
     /// If the views cannot be read.
-    pub(crate) async fn list(
-        &self,
-        caller: &Caller,
-    ) -> Result<Vec<ViewDocument<session::View>>, Error> {
+    pub(crate) async fn list(&self, caller: &Caller) -> Result<Vec<InUse>, Error> {
         let identity = caller.person()?;
         let (epoch, now) = (identity.account.view.epoch, now());
-        // Expired sessions must not use up the limit.
-        let oldest_use = now.0 - millis(session::IDLE);
         let filter = Filter::default()
             .is("account", identity.account_id())?
             .is("epoch", epoch)?
-            .greater_than("last_used_at", oldest_use);
+            .greater_than("started_at", now.0 - millis(session::LIFETIME));
         let sort = Sort {
             field: "started_at",
             descending: true,
         };
         let platform = self.views.platform();
-        let found = platform.list::<session::View>(filter, sort, false, MAX_LISTED);
-        let mut sessions = found.await?;
-        sessions.retain(|session| session.view.is_valid(now, epoch));
-        Ok(sessions)
+        let found = platform.list::<session::View>(filter, sort, false, MAX_READ);
+        let last_use = async |session: ViewDocument<session::View>| {
+            let last_used_at = self.uses.of_session(&session).await?;
+            Ok::<_, Error>(InUse {
+                session,
+                last_used_at,
+            })
+        };
+        let in_use = |found: &InUse| ready(now.since(found.last_used_at) < session::IDLE);
+        stream::iter(found.await?)
+            .map(last_use)
+            .buffered(LOOKUPS)
+            .try_filter(in_use)
+            .take(MAX_LISTED)
+            .try_collect()
+            .await
     }
 
     async fn send(
