@@ -129,7 +129,7 @@ impl crate::View for View {
     type Area = Area;
     const NAME: &'static str = "email";
     const HOME: Home = Home::Platform;
-    const INDEXES: &'static [Index] = &[Index::on(&["to"])];
+    const INDEXES: &'static [Index] = &[Index::on(&["to"]), Index::on(&["status", "requested_at"])];
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
         let at = commit.time;

@@ -201,6 +201,11 @@ pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
     format!("evt.{tenant}.{area}.*")
 }
 
+/// Returns the filter for the commits of one object of a tenant, whatever its area.
+pub fn events_of_tenant_on(tenant: TenantId, id: Id) -> String {
+    format!("evt.{tenant}.*.{id}")
+}
+
 /// Returns the filter for all commits of one tenant.
 pub fn events_of_tenant(tenant: TenantId) -> String {
     format!("evt.{tenant}.*.*")

@@ -7,7 +7,7 @@ use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, ada_and_bob, bad_input, create_project, eventually, list, start, text,
+    Browser, ada_and_bob, bad_input, create_project, eventually, list, operator, start, text,
 };
 
 const AUDIT: &str = "
@@ -166,4 +166,40 @@ async fn a_wrong_cursor_or_size_is_refused_by_name() {
     assert_eq!(after, bad_input("after"));
     let first = world.ada.error(AUDIT, json!({ "first": 101 })).await;
     assert_eq!(first, bad_input("first"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_is_found_by_its_own_time_whatever_the_clock_of_the_log_says() {
+    let world = World::start().await;
+    let id = create_project(&world.ada, "Loom").await;
+    let operator = operator(&world.backend).await;
+    let events = operator.get_stream("EVENTS").await.unwrap();
+    let subject = format!("evt.{}.project.{id}", world.tenant);
+    let stored = events
+        .get_last_raw_message_by_subject(&subject)
+        .await
+        .unwrap();
+    let mut commit: Value = serde_json::from_slice(&stored.payload).unwrap();
+    // The clock of its gateway was half a minute behind that of the log.
+    let time = commit["time"].as_i64().unwrap() - 30_000;
+    let other = "0123456789abcdef0123456789abcdef";
+    commit["time"] = time.into();
+    commit["id"] = other.into();
+    commit["command"] = other.into();
+    let subject = subject.replace(&id, other);
+    let sent = operator.publish(subject, commit.to_string().into()).await;
+    sent.unwrap().await.unwrap();
+
+    let at = |time_ms| {
+        jiff::Timestamp::from_millisecond(time_ms)
+            .unwrap()
+            .to_string()
+    };
+    let until = json!({ "where": { "area": ["PROJECT"], "until": at(time + 1) } });
+    let until = world.entries(until).await;
+    assert!(until.len() == 1 && until[0]["id"] == other, "{until:?}");
+    let since = json!({ "where": { "id": other, "since": at(time) } });
+    assert_eq!(world.entries(since).await.len(), 1);
+    let since = json!({ "where": { "id": other, "since": at(time + 1) } });
+    assert_eq!(world.entries(since).await.len(), 0);
 }

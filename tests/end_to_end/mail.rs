@@ -1,11 +1,16 @@
 //! Mail that is refused, repeated and replayed.
 
+use std::time::{Duration, Instant};
+
 use async_nats::jetstream;
 use futures_util::{TryStreamExt as _, future::join_all};
+use local::Local;
 use mongodb::bson::{Document, doc};
+use serde_json::Value;
 
 use crate::support::{
-    Browser, PLATFORM, eventually, mongo, operator, start, start_with_mail_attempts,
+    Browser, INVITE, PLATFORM, ada_in_acme, eventually, invite, mongo, operator, start,
+    start_with_mail_attempts,
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -62,50 +67,57 @@ async fn a_full_replay_of_the_log_sends_no_mail_again() {
     assert_eq!(ada.mails().await.len(), 12);
 }
 
+/// The entries of the outbox.
+async fn outbox(backend: &Local) -> Vec<Document> {
+    let platform = mongo(backend).await.database(PLATFORM);
+    let outbox = platform.collection::<Document>("outbox");
+    let found = outbox.find(doc! {}).await.unwrap();
+    found.try_collect().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_mail_is_sent_again_until_the_server_accepts_it() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     backend.mailbox.refuse(Some(451));
     ada.register("ada@example.com").await;
-    let events = operator(&backend).await.get_stream("EVENTS").await.unwrap();
     eventually("a second attempt", || async {
-        let info = events.consumer_info("effects_send_mail").await.unwrap();
-        info.num_redelivered > 0
+        let mut attempts = outbox(&backend).await.into_iter();
+        attempts.any(|entry| entry.get_i64("attempts").unwrap() > 1)
     })
     .await;
     assert_eq!(ada.mails().await.len(), 0);
     backend.mailbox.refuse(None);
     ada.mail("ada@example.com", "code", 1).await;
     assert_eq!(ada.mails().await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_is_always_refused_becomes_a_dead_letter_and_does_not_block_the_next() {
-    let backend = start_with_mail_attempts(2).await;
-    let ada = Browser::new(&backend);
-    backend.mailbox.refuse(Some(550));
-    ada.register("ada@example.com").await;
-    let dead = operator(&backend).await.get_stream("DEAD").await.unwrap();
-    eventually("a dead letter", || async {
-        dead.get_info().await.unwrap().state.messages == 1
+    eventually("an empty outbox", || async {
+        outbox(&backend).await.is_empty()
     })
     .await;
-    let letter = dead
-        .get_last_raw_message_by_subject("dead.effects.platform.email")
-        .await;
-    let headers = letter.unwrap().headers;
-    assert!(
-        headers.get("Ub-Reason").unwrap().as_str().contains("550"),
-        "{headers:?}"
-    );
+}
+
+/// Waits for the record that a mail has failed with this code.
+async fn failed_with(backend: &Local, code: &str) {
+    let emails = mongo(backend).await.database(PLATFORM);
+    let emails = emails.collection::<Document>("email");
     eventually("the record of the failure", || async {
-        let emails = mongo(&backend).await.database(PLATFORM);
-        let emails = emails.collection::<Document>("email");
-        let failed = doc! { "view.status": "failed", "view.reason": { "$regex": "550" } };
+        let failed = doc! { "view.status": "failed", "view.reason": { "$regex": code } };
         emails.count_documents(failed).await.unwrap() == 1
     })
     .await;
+    eventually("an empty outbox", || async {
+        outbox(backend).await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_refused_again_and_again_is_recorded_as_failed() {
+    let backend = start_with_mail_attempts(2).await;
+    let ada = Browser::new(&backend);
+    backend.mailbox.refuse(Some(451));
+    ada.register("ada@example.com").await;
+    failed_with(&backend, "451").await;
     backend.mailbox.refuse(None);
     Browser::new(&backend).register("bob@example.com").await;
     ada.mail("bob@example.com", "code", 1).await;
@@ -114,4 +126,72 @@ async fn a_mail_that_is_always_refused_becomes_a_dead_letter_and_does_not_block_
         1,
         "the mail that was given up is not sent later"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_refused_for_good_is_not_tried_again() {
+    let backend = start().await;
+    backend.mailbox.refuse(Some(550));
+    Browser::new(&backend).register("ada@example.com").await;
+    // Twelve attempts would take more than an hour.
+    failed_with(&backend, "550").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_does_not_answer_holds_up_no_mail_to_another() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    backend.mailbox.stall(Some("@slow.example"));
+    let slow = (0..24).map(|at| {
+        let browser = Browser::new(&backend);
+        async move { browser.register(&format!("user{at}@slow.example")).await }
+    });
+    join_all(slow).await;
+    eventually("the outbox", || async {
+        outbox(&backend).await.len() == 24
+    })
+    .await;
+    let registered = Instant::now();
+    ada.register("ada@example.com").await;
+    ada.mail("ada@example.com", "code", 1).await;
+    // The workers wait for an answer of the mail server for ten seconds.
+    assert!(
+        registered.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        registered.elapsed()
+    );
+    backend.mailbox.stall(None);
+    eventually("all mails", || async { ada.mails().await.len() == 25 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_mail_comes_before_invitations_that_wait() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let before = ada.mails().await.len();
+    // No domain answers, so all attempts of the worker wait.
+    backend.mailbox.stall(Some(""));
+    for at in 0..30 {
+        let guest = format!("guest@domain{at}.example");
+        ada.data(INVITE, invite(&guest, "GUEST")).await;
+    }
+    eventually("the outbox", || async {
+        outbox(&backend).await.len() == 30
+    })
+    .await;
+    Browser::new(&backend).register("bob@example.com").await;
+    eventually("the outbox", || async {
+        outbox(&backend).await.len() == 31
+    })
+    .await;
+    backend.mailbox.stall(None);
+    eventually("all mails", || async {
+        ada.mails().await.len() == before + 31
+    })
+    .await;
+    let mails = ada.mails().await;
+    let to_bob = |mail: &Value| mail["to"][0] == "bob@example.com";
+    let place = mails.iter().position(to_bob).unwrap() - before;
+    // Eight invitations were on their way, and may have ended in any order.
+    assert!(place < 16, "it was number {place} of 31");
 }

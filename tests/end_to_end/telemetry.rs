@@ -67,6 +67,7 @@ async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
         "process reactions_account_mail",
         "process commands_email",
         "process effects_send_mail",
+        "attempt send_mail",
     ];
     eventually("all spans", || async {
         let spans = collector.trace(&id);
@@ -99,7 +100,7 @@ async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
     let mailed = path(&spans, "perform");
     assert_eq!(
         mailed.last_chunk().unwrap(),
-        &["process effects_send_mail", "perform"]
+        &["process effects_send_mail", "attempt send_mail", "perform"]
     );
     assert_eq!(mailed[0], request);
 
@@ -155,7 +156,7 @@ async fn a_stranger_cannot_export_long_texts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_is_repeated_begins_a_trace_that_links_to_the_first() {
+async fn an_attempt_that_is_repeated_begins_a_trace_that_links_to_the_first() {
     let collector = Collector::start().await;
     let dev = exporting(&collector, &[]).await;
     let mailbox = reqwest::Client::new().put(format!("{}/refuse", dev.mail_url));
@@ -167,13 +168,13 @@ async fn a_delivery_that_is_repeated_begins_a_trace_that_links_to_the_first() {
         .to_owned();
     eventually("a second attempt", || async {
         let mut spans = collector.spans();
-        spans.retain(|span| span.name == "process effects_send_mail");
+        spans.retain(|span| span.name == "attempt send_mail");
         let mut links = spans.iter().flat_map(|span| &span.links);
         links.any(|link| HEXLOWER.encode(&link.trace_id) == id)
     })
     .await;
     let mut failed = collector.trace(&id);
-    failed.retain(|span| span.name == "process effects_send_mail");
+    failed.retain(|span| span.name == "attempt send_mail");
     let status = failed[0].status.clone().unwrap();
     assert!(
         failed.len() == 1 && status.message.contains("451"),

@@ -131,6 +131,9 @@ async fn a_deleted_tenant_is_gone_for_everybody_and_its_slug_is_free() {
     ada.data(DELETE_ACME, ()).await;
     assert_eq!(ada.code(PROJECTS, ()).await, "NOT_FOUND");
     assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+    let own = "{ tenants { totalCount nodes { id } } }";
+    let none = json!({ "tenants": { "totalCount": 0, "nodes": [] } });
+    assert_eq!(ada.data(own, ()).await, none);
     assert_eq!(eve.create_tenant("acme").await["normalizedName"], "acme");
 }
 

@@ -19,8 +19,10 @@ pub trait Effect: Sized + Send + Sync + 'static {
     type Record: Aggregate;
     /// The input of [`perform`](Self::perform).
     type Task: Send;
-    /// The name of the effect and of its consumer.
+    /// The name of the effect, of its consumer and in its outbox.
     const NAME: &'static str;
+    /// How a view shows that an effect was requested and has no result.
+    const UNDONE: Undone;
 
     /// Prepares the effect.
     ///
@@ -37,6 +39,9 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// Returns the task that the record shows as not done yet; `None` if there is none.
     fn pending(record: &Self::Record) -> Option<Self::Task>;
 
+    /// Returns the lane in which a task waits.
+    fn lane(task: &Self::Task) -> Lane;
+
     /// Performs the task. `id` is the key by which the destination recognizes a repetition.
     ///
     /// # Errors
@@ -45,11 +50,48 @@ pub trait Effect: Sized + Send + Sync + 'static {
         &self,
         id: IdOf<Self::Record>,
         task: Self::Task,
-    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Returns the command that records success.
     fn succeeded() -> CommandOf<Self::Record>;
 
-    /// Returns the command that records that all attempts have failed.
+    /// Returns the command that records that the effect has failed for good.
     fn failed(reason: String) -> CommandOf<Self::Record>;
+}
+
+/// Where a task waits, so that it holds up as few others as possible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// What may be slow or away, such as the domain of a recipient. It gets a share of the attempts
+    /// at once.
+    pub destination: String,
+    /// Whether somebody waits for the effect. It is attempted before those that are not urgent.
+    pub is_urgent: bool,
+}
+
+/// Why an attempt has failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// No further attempt can succeed.
+    Permanent(anyhow::Error),
+    /// A later attempt may succeed.
+    Temporary(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Temporary(error)
+    }
+}
+
+/// How a view of the platform shows effects without a result.
+#[derive(Clone, Copy, Debug)]
+pub struct Undone {
+    /// The view.
+    pub view: &'static str,
+    /// The field that shows it, and its value then.
+    pub field: &'static str,
+    pub value: &'static str,
+    /// The field with the time of the request. An index has both fields.
+    pub since: &'static str,
 }

@@ -181,10 +181,10 @@ impl Visitor for Start<'_> {
 
     fn effect<E: Effect>(&mut self) {
         if self.runs(Loop::Effects) {
-            let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME, 1));
+            let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME));
             let effect = E::new(self.config);
-            let sender = self.sender.clone();
-            let run = async move { loops::effect::run(effect?, shared, sender).await };
+            let (sender, placements) = (self.sender.clone(), self.placements.clone());
+            let run = async move { loops::effect::run(effect?, shared, sender, placements).await };
             self.running.spawn(run);
         }
     }

@@ -20,7 +20,7 @@ use std::{
 use mail_parser::{MessageParser, MessagePart, PartType};
 use serde::Serialize;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, timeout_at},
 };
 
@@ -42,6 +42,8 @@ struct Shared {
     arrived: Notify,
     /// The SMTP code to refuse with; 0 for none.
     refusal: AtomicU16,
+    /// Recipients whose address ends like this get no answer.
+    stalled: watch::Sender<Option<String>>,
 }
 
 #[derive(Default)]
@@ -82,6 +84,26 @@ impl Mailbox {
         self.shared
             .refusal
             .store(code.filter(is_refusal).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Does not answer about recipients whose address ends like this, until this is called again:
+    /// for `None`, all are answered.
+    pub fn stall(&self, ending: Option<&str>) {
+        self.shared.stalled.send_replace(ending.map(str::to_owned));
+    }
+
+    /// Returns when the recipient that a line may name is answered.
+    async fn answers(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+        let is_answered = |stalled: &Option<String>| {
+            let recipient = line
+                .strip_prefix("rcpt to:<")
+                .and_then(|rest| rest.split_once('>'));
+            let stalled = stalled.as_deref().zip(recipient);
+            stalled.is_none_or(|(ending, (recipient, _))| !recipient.ends_with(ending))
+        };
+        // It fails only if the mailbox is gone.
+        _ = self.shared.stalled.subscribe().wait_for(is_answered).await;
     }
 
     fn refusal(&self) -> Option<u16> {

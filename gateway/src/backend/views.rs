@@ -249,7 +249,8 @@ impl TenantViews {
         Ok(found)
     }
 
-    /// Reads one view that meets a filter.
+    /// Reads one view that meets a filter, the one that has changed last. So a name that one object
+    /// has given to another is found at the other, even if the view of the first is late.
     ///
     /// # Errors
     /// If MongoDB does not answer, or the view is not stored here.
@@ -258,7 +259,8 @@ impl TenantViews {
         filter: Filter,
     ) -> Result<Option<ViewDocument<V>>, Error> {
         let filter = self.own(filter.into_document());
-        let found = self.read_all::<V>(filter, doc! {}, 1).await?;
+        let last = doc! { "sequence": -1 };
+        let found = self.read_all::<V>(filter, last, 1).await?;
         Ok(found.first().and_then(shown))
     }
 

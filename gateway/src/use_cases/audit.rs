@@ -3,7 +3,8 @@
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Actor, AreaName, TenantId, Time, subject::events_of_tenant,
+    AccessTokenId, AccountId, Actor, AreaName, Id, TenantId, Time,
+    subject::{events_of_tenant, events_of_tenant_in, events_of_tenant_on},
 };
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 const CHUNK: usize = 200;
 /// Maximum reads of the log for one request: ten thousand commits.
 const MAX_CHUNKS: usize = 50;
+/// How far the time of a commit, which its gateway has set, may be from the time when the log has
+/// stored it. Workers refuse commands that are more than a minute off; deciding takes seconds.
+const CLOCKS_DIFFER_BY_MS: i64 = 2 * 60 * 1000;
 
 /// Reads the audit logs of tenants.
 #[derive(Clone, Debug)]
@@ -48,8 +52,8 @@ impl AuditLog {
         Self { log }
     }
 
-    /// Returns up to `size` of a tenant's latest entries before this sequence. It searches at most
-    /// ten thousand commits.
+    /// Returns up to `size` of a tenant's latest entries before this sequence. The server finds the
+    /// commits of an object or an area. Among them, this searches at most ten thousand.
     ///
     /// # Errors
     /// `BadUserInput` if none of them match; `Internal` if the log cannot be read.
@@ -60,8 +64,10 @@ impl AuditLog {
         before: Option<u64>,
         size: usize,
     ) -> Result<AuditPage, Error> {
-        let subjects = events_of_tenant(tenant);
-        let mut end = self.end(tenant, filter, before).await?;
+        let Some(subjects) = filter.subjects(tenant) else {
+            return Ok(AuditPage::default());
+        };
+        let mut end = self.end(&subjects, filter, before).await?;
         let mut found = Vec::new();
         for _ in 0..MAX_CHUNKS {
             let stored = self.log.page_before(&subjects, end, CHUNK);
@@ -70,7 +76,7 @@ impl AuditLog {
                 return Ok(page(found, size, false));
             };
             let chunk = entries(tenant, &stored)?;
-            let is_past = chunk.first().is_some_and(|first| filter.is_past(first));
+            let is_past = chunk.first().is_some_and(|first| filter.ends_at(first));
             let wanted = chunk.into_iter().rev();
             found.extend(wanted.filter(|entry| filter.matches(entry)));
             if found.len() > size || is_past {
@@ -90,18 +96,16 @@ impl AuditLog {
     /// Returns the sequence before which the search begins.
     async fn end(
         &self,
-        tenant: TenantId,
+        subjects: &str,
         filter: &AuditFilter,
         before: Option<u64>,
     ) -> Result<u64, Error> {
         let end = before.unwrap_or(u64::MAX);
-        let Some(until) = filter.until else {
+        let Some(Time(until)) = filter.until else {
             return Ok(end);
         };
-        let first = self
-            .log
-            .first_since(&events_of_tenant(tenant), until)
-            .await?;
+        let stored_until = Time(until.saturating_add(CLOCKS_DIFFER_BY_MS));
+        let first = self.log.first_since(subjects, stored_until).await?;
         Ok(first.map_or(end, |first| end.min(first)))
     }
 }
@@ -114,9 +118,20 @@ fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
 }
 
 impl AuditFilter {
-    /// Whether this entry and all earlier ones are too old.
-    fn is_past(&self, entry: &Entry) -> bool {
-        self.since.is_some_and(|since| entry.commit.time < since)
+    /// Returns the narrowest subjects that have all matching commits; `None` if there can be none.
+    fn subjects(&self, tenant: TenantId) -> Option<String> {
+        match (&self.id, self.areas.as_deref()) {
+            (Some(id), _) => Some(events_of_tenant_on(tenant, Id::parse(id).ok()?)),
+            (None, Some([area])) => Some(events_of_tenant_in(tenant, *area)),
+            (None, _) => Some(events_of_tenant(tenant)),
+        }
+    }
+
+    /// Whether all entries before this one are too old. Its own time may be off, and theirs too.
+    fn ends_at(&self, entry: &Entry) -> bool {
+        let Time(time) = entry.commit.time;
+        self.since
+            .is_some_and(|Time(since)| time < since.saturating_sub(2 * CLOCKS_DIFFER_BY_MS))
     }
 
     fn matches(&self, entry: &Entry) -> bool {
@@ -125,7 +140,7 @@ impl AuditFilter {
         let is_asked_for =
             |asked: &Option<String>, id: Option<String>| asked.is_none() || *asked == id;
         area.feed().is_some()
-            && !self.is_past(entry)
+            && self.since.is_none_or(|since| commit.time >= since)
             && self.until.is_none_or(|until| commit.time < until)
             && self.areas.as_ref().is_none_or(|areas| areas.contains(area))
             && is_asked_for(&self.actor, actor)

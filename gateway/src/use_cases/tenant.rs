@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    CommandId, HostName, Id, Name, Placement, Slug, TenantId, TenantKey,
+    AccountId, CommandId, HostName, Id, Name, Placement, Slug, TenantId, TenantKey,
     member::{self, Membership},
     tenant::{self, Command, Settings, founder_id},
 };
@@ -11,7 +11,7 @@ use events_schema::{
 use crate::{
     backend::{
         commands::{CommandRequest, Commands},
-        filter::Filter,
+        filter::{Filter, Sort},
         views::{ViewDocument, Views},
     },
     config::Strategy,
@@ -19,6 +19,9 @@ use crate::{
     identity::Caller,
     use_cases::list::{FilterBy, List, Listed, OrderBy, Page, Selection, read},
 };
+
+/// Maximum memberships of an account that are counted.
+const MAX_COUNTED: i64 = 10_000;
 
 /// All tenants.
 pub(crate) const TENANTS: List<tenant::View> = List::new(&[], &[BY_CREATION]);
@@ -231,7 +234,11 @@ impl Tenants {
         let account = caller.person()?.account_id();
         let platform = self.views.platform();
         let selection = Selection::of(&MEMBERSHIPS).is(&ACCOUNT, Some(account))?;
-        let memberships = read(&platform, selection, page, count).await?;
+        let memberships = read(&platform, selection, page, false).await?;
+        let total = match count {
+            true => Some(self.count_own(account).await?),
+            false => None,
+        };
         let keys = memberships.documents.iter();
         let keys = keys.filter_map(|(_, found)| tenant_key(&found.view));
         let tenants = platform.get_all::<tenant::View>(keys).await?;
@@ -245,8 +252,25 @@ impl Tenants {
             documents: documents.collect(),
             has_previous: memberships.has_previous,
             has_next: memberships.has_next,
-            total: memberships.total,
+            total,
         })
+    }
+
+    /// Counts the tenants of an account. A deleted tenant leaves its memberships behind.
+    async fn count_own(&self, account: AccountId) -> Result<u64, Error> {
+        let platform = self.views.platform();
+        let own = Filter::default().is("account", account)?;
+        let sort = Sort {
+            field: "since",
+            descending: false,
+        };
+        let memberships = platform.list::<Membership>(own, sort, false, MAX_COUNTED);
+        let memberships = memberships.await?;
+        let keys = memberships
+            .iter()
+            .filter_map(|found| tenant_key(&found.view));
+        let tenants = platform.get_all::<tenant::View>(keys).await?;
+        Ok(tenants.len() as u64)
     }
 
     /// Lists all tenants, the latest first.

@@ -93,20 +93,20 @@ impl Consumer {
         }
     }
 
-    /// Returns the consumer of the commits that request an effect. Its ack wait of a minute is
-    /// longer than the slowest destination may take.
-    pub fn effects(name: &str, source: AreaName, deliveries: i64) -> Self {
+    /// Returns the consumer of the commits that request an effect. An attempt has as much time as
+    /// its ack wait: a minute is longer than the slowest destination may take.
+    pub fn effects(name: &str, source: AreaName) -> Self {
         Self {
             worker_loop: "effects",
             stream: EVENTS,
             name: format!("effects_{name}"),
             filter: subject::events_of(source),
             ack_wait: Duration::from_secs(60),
-            deliveries,
+            deliveries: 10_000,
             first_retry: Duration::from_secs(1),
             longest_retry: Duration::from_secs(60 * 60),
-            concurrency: 8,
-            prefetch: 1,
+            concurrency: 64,
+            prefetch: 32,
         }
     }
 

@@ -1,97 +1,247 @@
 //! Commits in, effects on the outside world out. The effects are in `effect/`.
 //!
-//! The loop looks at the record of the effect, acts, and records the result. So a replay of the log
+//! A commit that requests an effect adds it to the outbox. From there, each worker claims what is
+//! due, looks at the record of the effect, acts, and records the result. So a replay of the log
 //! repeats nothing. Only a crash between the effect and its record repeats it. Then the destination
 //! recognizes the repetition by the effect's key.
 
+mod outbox;
+
 use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
-use async_nats::jetstream::{self, AckKind, Context};
-use event_store::{CommandSender, EventLog, Trace};
-use events_schema::{
-    Area as _, Command, CommandId, Commit, Id, TenantId, Time, secret::derived_id,
+use async_nats::jetstream;
+use event_store::{
+    CommandSender, EventLog, Handling, Trace,
+    telemetry::{self, KeyValue},
 };
+use events_schema::{Area as _, Command, CommandId, Id, TenantId, Time, secret::derived_id};
 use futures_util::StreamExt;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span};
 
+use self::outbox::{Claimed, Entry, Outbox};
 use crate::{
-    aggregate::CommandOf,
+    aggregate::{CommandOf, IdOf},
     decode,
-    effect::{AreaOf, Effect},
+    effect::{AreaOf, Effect, Failure},
     loops::{
         Shared,
         consumers::Consumer,
         delivery::{self, Handled, Received},
         history::{History, subject_of},
+        retry::{is_outage, retry_after},
     },
+    placements::Placements,
 };
 
 /// How long it may take until the result is recorded. Then the record is tried again.
 const RECORDED_WITHIN: Duration = Duration::from_secs(20);
+/// Effects that a process attempts at once, and how many of them may go to one destination.
+const ATTEMPTS_AT_ONCE: usize = 8;
+const PER_DESTINATION: usize = 4;
+/// How often the outbox is looked at. What this process adds is attempted at once.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The wait after an attempt during which a server of ours was away. It does not count.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
+/// How often a worker looks for effects that the outbox has lost, and how old they are by then.
+/// Usually an effect is in the outbox within a second.
+const LOST_LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
+const LOST_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Runs one effect until `shutdown`.
+static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
+    let description = "Time of an attempt to perform an effect; `result` is done, retry, failed or \
+                       outage.";
+    telemetry::seconds("ub.effect.duration", description)
+});
+
+/// Runs one effect until `shutdown`, then finishes the attempts in progress.
 ///
 /// # Errors
-/// Never: failures are retried or end in DEAD. The result fits the other loops.
+/// Never: failures are retried. The result fits the other loops.
 pub async fn run<E: Effect>(
     effect: E,
     shared: Shared,
     sender: CommandSender,
+    placements: Placements,
 ) -> anyhow::Result<()> {
-    let effect_loop = &EffectLoop {
-        context: jetstream::new(shared.client.clone()),
-        consumer: Consumer::effects(E::NAME, AreaOf::<E>::NAME, effect.attempts()),
+    let shutdown = shared.shutdown.clone();
+    let effects = Arc::new(Effects {
+        consumer: Consumer::effects(E::NAME, AreaOf::<E>::NAME),
         log: EventLog::new(shared.client.clone()),
+        outbox: Outbox::new(placements, E::NAME),
         sender,
         effect,
+        added: Notify::new(),
         performed: Mutex::default(),
-    };
-    let (context, consumer) = (&effect_loop.context, &effect_loop.consumer);
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| async move {
-            let handled = effect_loop.act(&received);
-            delivery::handle(context, consumer, &received, handled).await;
-        })
-        .await;
+        busy: Mutex::default(),
+    });
+    let watch = tokio::spawn(find_lost(effects.clone()));
+    tokio::join!(
+        collect(effects.clone(), shared),
+        attempt_all(effects, shutdown)
+    );
+    watch.abort();
     Ok(())
 }
 
-struct EffectLoop<E> {
-    context: Context,
-    consumer: Consumer,
-    log: EventLog,
-    sender: CommandSender,
-    effect: E,
-    /// The effects that this process has performed and not recorded yet.
-    performed: Mutex<HashSet<(TenantId, Id)>>,
+/// Adds what commits request to the outbox.
+async fn collect<E: Effect>(effects: Arc<Effects<E>>, shared: Shared) {
+    let context = &jetstream::new(shared.client.clone());
+    let (effects, consumer) = (&effects, &effects.consumer);
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| async move {
+            let handled = effects.collect(&received);
+            delivery::handle(context, consumer, &received, handled).await;
+        })
+        .await;
 }
 
-impl<E: Effect> EffectLoop<E> {
-    async fn act(&self, received: &Received) -> anyhow::Result<Handled> {
+/// Attempts what is due in the outbox.
+async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(ATTEMPTS_AT_ONCE));
+    let mut attempts = JoinSet::new();
+    let mut is_prepared = false;
+    while !shutdown.is_cancelled() {
+        while attempts.try_join_next().is_some() {}
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            break;
+        };
+        if !is_prepared {
+            is_prepared = effects.outbox.prepare().await.is_ok();
+        }
+        match effects.outbox.claim(effects.busy()).await {
+            Ok(Some(claimed)) => {
+                let effects = effects.clone();
+                attempts.spawn(async move {
+                    effects.attempt(claimed).await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => {
+                let wait = timeout(LOOK_EVERY, effects.added.notified());
+                _ = shutdown.run_until_cancelled(wait).await;
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(effect = E::NAME, error, "the outbox cannot be read");
+                _ = shutdown.run_until_cancelled(sleep(LOOK_EVERY)).await;
+            }
+        }
+    }
+    while attempts.join_next().await.is_some() {}
+}
+
+/// Adds what the outbox has lost, again and again.
+async fn find_lost<E: Effect>(effects: Arc<Effects<E>>) {
+    loop {
+        if let Err(error) = effects.add_lost().await {
+            let error = format!("{error:#}");
+            tracing::warn!(effect = E::NAME, error, "lost effects cannot be looked for");
+        }
+        sleep(LOST_LOOK_EVERY).await;
+    }
+}
+
+struct Effects<E> {
+    consumer: Consumer,
+    log: EventLog,
+    outbox: Outbox,
+    sender: CommandSender,
+    effect: E,
+    /// Tells that this process has added something.
+    added: Notify,
+    /// The effects that this process has performed and not recorded yet.
+    performed: Mutex<HashSet<(TenantId, Id)>>,
+    /// How many attempts go to each destination.
+    busy: Mutex<HashMap<String, usize>>,
+}
+
+/// What comes after an attempt.
+enum Next {
+    /// Nothing: the result is recorded.
+    Done,
+    /// Nothing: it is recorded that the effect has failed for good.
+    Failed,
+    /// Another attempt.
+    Retry(anyhow::Error),
+}
+
+impl<E: Effect> Effects<E> {
+    async fn collect(&self, received: &Received) -> anyhow::Result<Handled> {
         let message = &received.message;
         let commit = match decode::commit::<AreaOf<E>>(&message.subject, &message.payload) {
             Ok(commit) => commit,
             Err(reason) => return delivery::undecoded(reason),
         };
-        if !commit.events.iter().any(E::is_requested_by) {
-            return Ok(Handled::Done);
+        if commit.events.iter().any(E::is_requested_by) {
+            let entry = Entry {
+                tenant: commit.tenant,
+                id: commit.id.into(),
+                trace: received.trace,
+            };
+            self.add(&entry).await?;
         }
-        // The message may have waited since it was fetched. From here on, it has the whole ack
-        // wait.
-        let extended = message.ack_with(AckKind::Progress).await;
-        let extended = extended.map_err(anyhow::Error::from_boxed);
-        extended.context("extending the ack wait")?;
-        let key = (commit.tenant, commit.id.into());
-        let Some(task) = self.pending_task(&commit).await? else {
+        Ok(Handled::Done)
+    }
+
+    /// Adds an effect to the outbox, unless its record shows a result: the log is replayed.
+    async fn add(&self, entry: &Entry) -> anyhow::Result<()> {
+        if let Some(task) = self.pending_task(entry).await? {
+            self.outbox.add(entry, E::lane(&task)).await?;
+            self.added.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn add_lost(&self) -> anyhow::Result<()> {
+        let before = SystemTime::now() - LOST_AFTER;
+        for id in self.outbox.missing(E::UNDONE, before).await? {
+            let entry = Entry {
+                tenant: TenantId::Platform,
+                id,
+                trace: Trace::begin(),
+            };
+            tracing::warn!(effect = E::NAME, %id, "an effect is added to the outbox again");
+            self.add(&entry).await?;
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, claimed: Claimed) {
+        let began = Instant::now();
+        let trace = claimed.entry.trace;
+        let name = format!("attempt {}", E::NAME);
+        let (work, trace) = Handling::process(trace, name, claimed.attempts > 1);
+        self.change_busy(&claimed.destination, 1);
+        let next = delivery::bounded(&self.consumer, self.try_attempt(&claimed, trace));
+        let next = work.run(next).await;
+        self.change_busy(&claimed.destination, -1);
+        let result = work.run(self.settle(&claimed, next, &work)).await;
+        let labels = [
+            KeyValue::new("effect", E::NAME),
+            KeyValue::new("result", result),
+        ];
+        DURATION.record(began.elapsed().as_secs_f64(), &labels);
+        self.added.notify_one();
+    }
+
+    async fn try_attempt(&self, claimed: &Claimed, trace: Trace) -> anyhow::Result<Next> {
+        let entry = &claimed.entry;
+        let key = (entry.tenant, entry.id);
+        let Some(task) = self.pending_task(entry).await? else {
             // Another process may have recorded it.
             self.performed().remove(&key);
-            return Ok(Handled::Done);
+            return Ok(Next::Done);
         };
         // Only the record of it may be missing.
         let was_performed = self.performed().contains(&key);
@@ -99,23 +249,82 @@ impl<E: Effect> EffectLoop<E> {
             Ok(())
         } else {
             let span = debug_span!("perform", otel.kind = "client");
-            self.effect.perform(commit.id, task).instrument(span).await
+            let id: IdOf<E::Record> = entry.id.into();
+            self.effect.perform(id, task).instrument(span).await
         };
-        match &result {
+        match result {
             Ok(()) => {
                 self.performed().insert(key);
-                self.record(received.trace, &commit, "sent", E::succeeded())
-                    .await?;
+                self.record(trace, entry, "sent", E::succeeded()).await?;
                 self.performed().remove(&key);
+                Ok(Next::Done)
             }
-            Err(error) if delivery::deliveries(message) >= self.consumer.deliveries => {
+            Err(Failure::Temporary(error)) if claimed.attempts < self.effect.attempts() => {
+                Ok(Next::Retry(error))
+            }
+            Err(Failure::Temporary(error) | Failure::Permanent(error)) => {
                 let failed = E::failed(format!("{error:#}"));
-                self.record(received.trace, &commit, "failed", failed)
-                    .await?;
+                self.record(trace, entry, "failed", failed).await?;
+                Ok(Next::Failed)
             }
-            Err(_) => {}
         }
-        result.map(|()| Handled::Done)
+    }
+
+    /// Brings the outbox up to date after an attempt. Returns the name of the result for metrics.
+    async fn settle(
+        &self,
+        claimed: &Claimed,
+        next: anyhow::Result<Next>,
+        work: &Handling,
+    ) -> &'static str {
+        let attempts = claimed.attempts;
+        let (settled, result) = match next {
+            Ok(Next::Done) => (self.outbox.remove(&claimed.entry).await, "done"),
+            Ok(Next::Failed) => (self.outbox.remove(&claimed.entry).await, "failed"),
+            Ok(Next::Retry(error)) => (self.retry(claimed, attempts, &error, work).await, "retry"),
+            Err(error) if is_outage(&error) => {
+                let (attempts, reason) = (attempts - 1, format!("{error:#}"));
+                let pause = self.outbox.retry(claimed, attempts, OUTAGE_PAUSE, &reason);
+                (pause.await, "outage")
+            }
+            Err(error) => (self.retry(claimed, attempts, &error, work).await, "retry"),
+        };
+        if let Err(error) = settled {
+            let (id, error) = (claimed.entry.id, format!("{error:#}"));
+            tracing::warn!(effect = E::NAME, %id, error, "the outbox is changed later");
+        }
+        result
+    }
+
+    async fn retry(
+        &self,
+        claimed: &Claimed,
+        attempts: i64,
+        error: &anyhow::Error,
+        work: &Handling,
+    ) -> anyhow::Result<()> {
+        let (first, longest) = (self.consumer.first_retry, self.consumer.longest_retry);
+        let (wait, error) = (retry_after(first, longest, attempts), format!("{error:#}"));
+        work.fail(&error);
+        let id = claimed.entry.id;
+        tracing::warn!(effect = E::NAME, %id, attempts, ?wait, error, "attempting it again later");
+        self.outbox.retry(claimed, attempts, wait, &error).await
+    }
+
+    /// Returns the destinations that have their share of the attempts.
+    fn busy(&self) -> Vec<String> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = busy.iter().filter(|(_, count)| **count >= PER_DESTINATION);
+        full.map(|(destination, _)| destination.clone()).collect()
+    }
+
+    fn change_busy(&self, destination: &str, by: isize) {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = busy.entry(destination.to_owned()).or_default();
+        *count = count.saturating_add_signed(by);
+        if *count == 0 {
+            busy.remove(destination);
+        }
     }
 
     fn performed(&self) -> MutexGuard<'_, HashSet<(TenantId, Id)>> {
@@ -125,9 +334,9 @@ impl<E: Effect> EffectLoop<E> {
     }
 
     /// Returns the task that the record shows as not done yet.
-    async fn pending_task(&self, commit: &Commit<AreaOf<E>>) -> anyhow::Result<Option<E::Task>> {
+    async fn pending_task(&self, entry: &Entry) -> anyhow::Result<Option<E::Task>> {
         let mut record = History::<E::Record>::default();
-        let subject = subject_of::<E::Record>(commit.tenant, commit.id);
+        let subject = subject_of::<E::Record>(entry.tenant, entry.id.into());
         // A replica may lag behind and lack the record of what was done.
         record.refresh_from_leader(&self.log, &subject).await?;
         Ok(E::pending(&record.state))
@@ -136,11 +345,11 @@ impl<E: Effect> EffectLoop<E> {
     async fn record(
         &self,
         trace: Trace,
-        commit: &Commit<AreaOf<E>>,
+        entry: &Entry,
         result: &str,
         payload: CommandOf<E::Record>,
     ) -> anyhow::Result<()> {
-        let (tenant, id): (String, Id) = (commit.tenant.to_string(), commit.id.into());
+        let (tenant, id) = (entry.tenant.to_string(), entry.id);
         let cause = [
             E::NAME.as_bytes(),
             tenant.as_bytes(),
@@ -149,8 +358,8 @@ impl<E: Effect> EffectLoop<E> {
         ];
         let command = Command::<AreaOf<E>>::by_system(
             CommandId(derived_id(&cause)),
-            commit.tenant,
-            commit.id,
+            entry.tenant,
+            id.into(),
             Time::from(SystemTime::now()),
             payload,
         );

@@ -53,7 +53,7 @@ fn is_last(consumer: &Consumer, error: &anyhow::Error, came: Came) -> bool {
 
 /// Returns the wait before the next delivery. It doubles with each delivery, from `first` to
 /// `longest`.
-fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
+pub(super) fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
     let doublings = u32::try_from(delivery - 1).unwrap_or(0).min(16);
     first.saturating_mul(1 << doublings).min(longest)
 }
@@ -81,7 +81,7 @@ mod tests {
         for consumer in [
             Consumer::commands(project::Area::NAME),
             Consumer::views("project", project::Area::NAME),
-            Consumer::effects("send_mail", project::Area::NAME, 12),
+            Consumer::effects("send_mail", project::Area::NAME),
         ] {
             // It is replayed, and so as old as it can be.
             let came = |delivery| Came {

@@ -10,6 +10,7 @@
 
 mod cluster;
 mod commands;
+mod effects;
 mod fill;
 mod garbage;
 mod hosts;

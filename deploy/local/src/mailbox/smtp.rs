@@ -61,6 +61,7 @@ impl Mailbox {
 
     async fn converse(self, stream: TcpStream, ip: IpAddr) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
+        let mailbox = self.clone();
         let delivery = Delivery {
             mailbox: self,
             from: String::new(),
@@ -79,6 +80,7 @@ impl Mailbox {
                 return Ok(());
             }
             response = next(&mut session, &mut stream, &mut line).await?;
+            mailbox.answers(&line).await;
         }
     }
 }
