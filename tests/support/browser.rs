@@ -59,9 +59,13 @@ impl Browser {
 
     /// The same browser with its cookies, at another gateway: cookies are independent of the port.
     pub fn at_gateway(&self, gateway: &Gateway) -> Self {
-        let url = format!("http://{}", gateway.address());
+        self.at_url(&format!("http://{}", gateway.address()))
+    }
+
+    /// The same browser with its cookies, at the gateway with this URL.
+    pub fn at_url(&self, url: &str) -> Self {
         Self {
-            url,
+            url: url.to_owned(),
             ..self.clone()
         }
     }
