@@ -1,8 +1,9 @@
 //! Two releases that run together on the same servers: an upgrade, and its rollback.
 //!
 //! This program is the next release. `PREVIOUS_RELEASE` names a folder with the programs `gateway`
-//! and `workers` of the one before. `tests/upgrade/next-release` turns a checkout into a next
-//! release: it has an area, permissions and an event that the previous one does not know.
+//! and `workers` of the one before. `deploy/new-area comment` and `tests/upgrade/next-release` turn
+//! a checkout into a next release: it has an area, permissions and an event that the previous one
+//! does not know.
 
 #![allow(
     dead_code,
@@ -199,5 +200,6 @@ async fn two_releases_run_together_and_the_next_one_can_be_rolled_back() {
     let shown = shown.map(|project| (text(project, "/id"), project["revision"].as_u64().unwrap()));
     assert_eq!(shown.collect::<BTreeMap<_, _>>(), stored);
     platform.nothing_is_dead().await;
+    assert!(platform.has_event("noted").await, "this is no next release");
     next.stop().await;
 }

@@ -95,19 +95,34 @@ impl Platform {
 
     /// Returns the last revision of each object of an area, in the log.
     pub async fn revisions(&self, area: &str) -> BTreeMap<String, u64> {
+        let commits = self.commits(area).await.into_iter();
+        commits
+            .map(|commit| (commit.id.to_string(), commit.revision))
+            .collect()
+    }
+
+    /// Whether a commit of a project has this event.
+    pub async fn has_event(&self, name: &str) -> bool {
+        let commits = self.commits("project").await;
+        let mut events = commits.iter().flat_map(|commit| &commit.events);
+        events.any(|event| event.name == name)
+    }
+
+    /// Returns all commits of an area, in order.
+    async fn commits(&self, area: &str) -> Vec<CommitSummary> {
         let operator = self.operator().await;
         let mut events = operator.get_stream("EVENTS").await.unwrap();
         let last = events.info().await.unwrap().state.last_sequence;
-        let mut revisions = BTreeMap::new();
+        let mut commits = Vec::new();
         for sequence in 1..=last {
             let message = events.get_raw_message(sequence).await.unwrap();
             if message.subject.contains(&format!(".{area}.")) && message.subject.starts_with("evt.")
             {
                 let commit: CommitSummary = serde_json::from_slice(&message.payload).unwrap();
-                revisions.insert(commit.id.to_string(), commit.revision);
+                commits.push(commit);
             }
         }
-        revisions
+        commits
     }
 
     pub async fn nothing_is_dead(&self) {
