@@ -1,8 +1,8 @@
 //! Sends commands and waits for their outcomes.
 //!
 //! The stream of commands is transport: a power cut may lose a command before it is decided. So its
-//! sender remembers it, and sends it again after a reconnect, each second until the stream has it,
-//! and once after a longer silence. Workers decide each command id once.
+//! sender remembers it, and sends it again after a reconnect, every one to three seconds until the
+//! stream has it, and once after a longer silence. Workers decide each command id once.
 //!
 //! A process has one inbox for all outcomes.
 
@@ -40,8 +40,10 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the connection is looked at.
 const CONNECTION_POLL: Duration = Duration::from_millis(20);
 /// How long the stream may take to store a command before it is sent again. A cluster takes longer
-/// only while it elects a leader for the stream, and forgets what it gets meanwhile.
+/// only while it elects a leader for the stream, and forgets what it gets meanwhile. The time grows
+/// with each repetition: a server that is only slow must not get more work.
 const STORED_WITHIN: Duration = Duration::from_secs(1);
+const LONGEST_FACTOR: u32 = 3;
 /// How long a stored command may stay without an outcome before it is sent again. Only a lost
 /// command takes this long, and one behind a long queue.
 const SEND_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -303,7 +305,7 @@ impl Attempt {
     /// Returns until when to wait for an outcome of a command that was sent at `began`.
     fn until(&self, began: Instant, deadline: Instant) -> Instant {
         match (self.is_stored, self.was_repeated) {
-            (false, _) => deadline.min(began + STORED_WITHIN),
+            (false, _) => deadline.min(began + STORED_WITHIN * self.sent.min(LONGEST_FACTOR)),
             (true, false) => deadline.min(began + SEND_AGAIN_AFTER),
             // Once only: the more commands wait, the fewer copies they need.
             (true, true) => deadline,

@@ -172,6 +172,18 @@ impl EventLog {
         end: u64,
         limit: usize,
     ) -> anyhow::Result<Vec<Stored>> {
+        let start = self.start_before(filter, end, limit).await?;
+        let mut messages = self.page_of(filter, start, limit).await?.messages;
+        messages.retain(|message| message.sequence < end);
+        Ok(messages)
+    }
+
+    /// Returns the sequence from which on there are at most `limit` messages on `filter` before
+    /// `end`; 1 if there are no more.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn start_before(&self, filter: &str, end: u64, limit: usize) -> anyhow::Result<u64> {
         let end = end.min(self.last_sequence().await? + 1);
         let after = self.count(filter, end).await?;
         let fits = |count: u64| count.saturating_sub(after) <= limit as u64;
@@ -188,9 +200,7 @@ impl EventLog {
                 low = middle;
             }
         }
-        let mut messages = self.page_of(filter, high, limit).await?.messages;
-        messages.retain(|message| message.sequence < end);
-        Ok(messages)
+        Ok(high)
     }
 
     /// Counts the messages on `filter` from this sequence on.

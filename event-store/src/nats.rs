@@ -10,6 +10,7 @@ use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
 use bytes::Bytes;
 use events_schema::subject::{EVENTS, GATEWAY_INBOX, WORKERS_INBOX, stream_info};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -26,9 +27,12 @@ const CONNECTION_POLL: Duration = Duration::from_millis(20);
 /// How often [`leave_isolated_server`] asks whether JetStream answers, and how long that may take.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
-/// A server where JetStream does not work for this long is left. If the cluster elects a leader
-/// meanwhile, that changes nothing.
-const ISOLATED_AFTER: Duration = Duration::from_secs(1);
+/// A server where JetStream does not work for this long, and in so many probes, is left. If the
+/// whole cluster elects a leader meanwhile, the new connection changes nothing. So the time doubles
+/// each time that leaving has not helped.
+const ISOLATED_AFTER: Duration = Duration::from_secs(2);
+const ISOLATED_PROBES: u32 = 3;
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A leader hears of its replicas each second.
 const HEARD_WITHIN_NS: u64 = 2_500_000_000;
@@ -94,20 +98,30 @@ pub fn reconnects(client: &Client) -> watch::Receiver<u64> {
 /// Leaves a server that accepts this connection while it is cut off from the majority of its
 /// cluster: JetStream does not work there. The client then chooses among all servers again. Runs
 /// for ever.
-pub async fn leave_isolated_server(client: Client) {
-    let (mut works, mut has_others) = (Instant::now(), false);
+pub async fn leave_isolated_server(client: Client, options: &NatsOptions) {
+    let mut has_others = options.nats_url.contains(',');
+    let (mut works, mut failures) = (Instant::now(), 0);
+    let mut patience = ISOLATED_AFTER;
     loop {
         sleep(PROBE_EVERY).await;
         has_others |= client.server_info().connect_urls.len() > 1;
         let is_connected = client.connection_state() == State::Connected;
-        if !has_others || !is_connected || jetstream_works(&client).await {
-            works = Instant::now();
-        } else if works.elapsed() > ISOLATED_AFTER {
+        if !has_others || !is_connected {
+            (works, failures) = (Instant::now(), 0);
+        } else if jetstream_works(&client).await {
+            (works, failures, patience) = (Instant::now(), 0, ISOLATED_AFTER);
+        } else {
+            failures += 1;
+            if failures < ISOLATED_PROBES || works.elapsed() < patience {
+                continue;
+            }
             let server = client.server_info().server_name;
             tracing::warn!(server, "JetStream does not work there; connecting again");
             // It fails only if the client has ended.
             _ = client.force_reconnect().await;
-            works = Instant::now();
+            // If that does not help, the cluster has no majority, and must not be flooded.
+            patience = (2 * patience).min(LONGEST_PATIENCE);
+            (works, failures) = (Instant::now(), 0);
         }
     }
 }
@@ -121,10 +135,11 @@ async fn jetstream_works(client: &Client) -> bool {
 
 /// Whether the state of a stream comes from a leader that has heard of a majority lately. Another
 /// server may answer for a stream without a leader, and a leader that is cut off still takes
-/// itself for the leader for ten seconds.
-fn leads_majority(info: &[u8]) -> bool {
+/// itself for the leader for ten seconds. A state in another form than expected counts.
+pub fn leads_majority(info: &[u8]) -> bool {
     let Ok(info) = serde_json::from_slice::<StreamInfo>(info) else {
-        return false;
+        let info = serde_json::from_slice::<Value>(info);
+        return info.is_ok_and(|info| info.get("state").is_some());
     };
     let heard = |replica: &&Replica| replica.current && replica.active_ns < HEARD_WITHIN_NS;
     info.cluster.is_none_or(|cluster| {
@@ -209,6 +224,9 @@ mod tests {
         assert!(!works(json!({ "leader": "a", "replicas": [silent, lost] })));
         assert!(!works(json!({ "replicas": [heard, heard] })));
         assert!(leads_majority(br#"{ "state": { "last_seq": 7 } }"#));
+        assert!(leads_majority(
+            br#"{ "state": {}, "cluster": { "replicas": 3 } }"#
+        ));
         assert!(!leads_majority(br#"{ "error": { "code": 503 } }"#));
     }
 

@@ -219,7 +219,7 @@ async fn nats_server_killed_fifty_times_loses_nothing_and_doubles_nothing() {
 }
 
 /// Lets a stream take no message, or as many as before.
-async fn close(backend: &Local, stream: &str, is_closed: bool) {
+pub async fn close(backend: &Local, stream: &str, is_closed: bool) {
     let operator = operator(backend).await;
     let mut config = operator
         .get_stream(stream)

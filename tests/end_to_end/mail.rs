@@ -8,9 +8,12 @@ use local::Local;
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
 
-use crate::support::{
-    Browser, INVITE, PLATFORM, ada_in_acme, eventually, invite, mongo, operator, start,
-    start_with_mail_attempts,
+use crate::{
+    faults::close,
+    support::{
+        Browser, INVITE, PLATFORM, ada_in_acme, eventually, invite, mongo, operator, start,
+        start_with_mail_attempts,
+    },
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -162,6 +165,28 @@ async fn a_domain_that_does_not_answer_holds_up_no_mail_to_another() {
     );
     backend.mailbox.stall(None);
     eventually("all mails", || async { ada.mails().await.len() == 25 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_record_cannot_be_stored_is_sent_by_nobody_again() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    backend.mailbox.stall(Some(""));
+    ada.register("ada@example.com").await;
+    eventually("the outbox", || async { outbox(&backend).await.len() == 1 }).await;
+    close(&backend, "COMMANDS", true).await;
+    backend.mailbox.stall(None);
+    eventually("the note that it was sent", || async {
+        let mut entries = outbox(&backend).await.into_iter();
+        entries.any(|entry| entry.get_bool("performed").unwrap_or_default())
+    })
+    .await;
+    close(&backend, "COMMANDS", false).await;
+    eventually("an empty outbox", || async {
+        outbox(&backend).await.is_empty()
+    })
+    .await;
+    assert_eq!(ada.mails().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

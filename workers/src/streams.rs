@@ -243,7 +243,11 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
             let created = context.create_stream(wanted.clone()).await;
             created.map(|stream| stream.cached_info().clone())
         }
-        Err(error) => return Err(error).with_context(|| format!("stream {name}")),
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("stream {name}; do the servers run with the nats.conf of this release?")
+            });
+        }
     };
     let info = info.with_context(|| {
         format!(

@@ -269,10 +269,12 @@ impl Mongo {
     }
 }
 
-/// Whether a server knows a primary, and is that or follows it.
+/// Whether a server is a primary that accepts writes, or follows another one. For a moment, a new
+/// primary still takes itself for a secondary.
 fn is_member(hello: &Document) -> bool {
     let is = |field| hello.get_bool(field).unwrap_or_default();
-    hello.contains_key("primary") && (is("isWritablePrimary") || is("secondary"))
+    let [own, primary] = ["me", "primary"].map(|field| hello.get_str(field).ok());
+    is("isWritablePrimary") || is("secondary") && primary.is_some() && primary != own
 }
 
 fn is_of_a_missing_member(code: i32) -> bool {

@@ -326,6 +326,24 @@ impl TenantViews {
         Ok(count.await.context("counting views")?)
     }
 
+    /// Counts those of these views that exist.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
+    pub(crate) async fn count_of<V: View>(
+        &self,
+        ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
+    ) -> Result<u64, Error> {
+        self.ensure_home::<V>()?;
+        let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+        let filter = self.own(doc! { "_id": { "$in": ids } });
+        let count = self.database.run("count", |database| async move {
+            let views = database.collection::<bson::Document>(V::NAME);
+            views.count_documents(filter).max_time(MAX_READ_TIME).await
+        });
+        Ok(count.await.context("counting views")?)
+    }
+
     /// Waits until a view or its tombstone has reached a revision; false if that is not known by
     /// the deadline. A revision that is not new was announced long ago, so it is read at once.
     ///

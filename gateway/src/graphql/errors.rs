@@ -38,8 +38,7 @@ impl From<Error> for async_graphql::Error {
                 )
             }
             Error::Unavailable(cause) => {
-                let message = "The server takes no changes now. Nothing was changed. Try again \
-                               in a few seconds.";
+                let message = "The server cannot do this now. Try again in a few seconds.";
                 let error = with(
                     answer("UNAVAILABLE", message),
                     "retryAfter",

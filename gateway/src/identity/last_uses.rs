@@ -6,7 +6,7 @@
 
 use std::{
     fmt::Display,
-    hash::Hash,
+    hash::{DefaultHasher, Hash, Hasher as _},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,13 +16,15 @@ use anyhow::Context as _;
 use async_nats::jetstream::{self, kv::Store};
 use events_schema::Time;
 use lru::LruCache;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::clock::now;
 
 /// Credentials whose last recorded use is remembered. The use of a forgotten one is recorded once
 /// more.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+/// How long a request may wait for the time of a last use.
+const LOOKED_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Records and reads when credentials of one kind were last used. `I` is their id.
 #[derive(Debug)]
@@ -64,14 +66,14 @@ impl<I: Copy + Display + Eq + Hash + Send + Sync + 'static> LastUses<I> {
     /// Records in the background that these credentials are in use now. A failure is logged, since
     /// it is no reason to refuse a request.
     pub(crate) fn record(&self, id: I) {
-        let interval_ms = self.0.interval_ms;
-        let begun = Time(now().0.div_euclid(interval_ms) * interval_ms);
+        let begun = self.0.begun(&id, now());
         if self.0.known().put(id, begun) == Some(begun) {
             return;
         }
         let inner = self.0.clone();
         tokio::spawn(async move {
             if let Err(error) = inner.put(id, begun).await {
+                inner.known().pop(&id);
                 let (bucket, error) = (inner.name, format!("{error:#}"));
                 tracing::warn!(%id, bucket, error, "a use was not recorded");
             }
@@ -88,7 +90,12 @@ impl<I: Copy + Display + Eq + Hash + Send + Sync + 'static> LastUses<I> {
         if known.is_some_and(|known| known > time) {
             return Ok(true);
         }
-        let last = self.last(id).await?;
+        let last = timeout(LOOKED_UP_WITHIN, self.last(id)).await;
+        let last =
+            last.with_context(|| format!("the bucket {} does not answer", self.0.name))??;
+        if let Some(last) = last {
+            self.0.known().put(id, last);
+        }
         Ok(last.is_some_and(|last| last > time))
     }
 
@@ -101,11 +108,7 @@ impl<I: Copy + Display + Eq + Hash + Send + Sync + 'static> LastUses<I> {
         let value = bucket.get(id.to_string()).await;
         let value = value.with_context(|| format!("reading the bucket {}", self.0.name))?;
         let time = value.and_then(|value| str::from_utf8(&value).ok()?.parse().ok());
-        let time = time.map(Time);
-        if let Some(time) = time {
-            self.0.known().put(id, time);
-        }
-        Ok(time)
+        Ok(time.map(Time))
     }
 }
 
@@ -122,6 +125,15 @@ impl<I: Copy + Display + Eq + Hash> Inner<I> {
             bucket.with_context(|| format!("opening the bucket {}", self.name))
         };
         self.bucket.get_or_try_init(open).await
+    }
+
+    /// Returns the begin of the interval of these credentials. Each has intervals of its own, so
+    /// that not all are recorded at the same moment.
+    fn begun(&self, id: &I, now: Time) -> Time {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let shift = i64::from(hasher.finish() as u32) % self.interval_ms;
+        Time((now.0 - shift).div_euclid(self.interval_ms) * self.interval_ms + shift)
     }
 
     fn known(&self) -> MutexGuard<'_, LruCache<I, Time>> {

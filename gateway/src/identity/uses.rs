@@ -87,6 +87,7 @@ impl Uses {
         }
         let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX);
         let oldest = Time(now().0.saturating_sub(idle_ms));
-        Ok(self.sessions.is_after(session.id, oldest).await?)
+        let is_recent = self.sessions.is_after(session.id, oldest).await;
+        is_recent.map_err(Error::Unavailable)
     }
 }

@@ -173,7 +173,7 @@ impl Accounts {
         payload: Command,
     ) -> Result<(), Error> {
         if !self.commands.is_connected() {
-            return Err(anyhow!("not connected to NATS").into());
+            return Err(Error::Unavailable(anyhow!("not connected to NATS")));
         }
         with_min_answer_time(async {
             if let Some(account) = self.by_email(email).await? {
@@ -209,7 +209,8 @@ impl Accounts {
         };
         let sent = self.send(caller, account, id, reset).await;
         sent.map_err(|error| error.if_rejected(wrong_link))?;
-        self.start_session(caller, account, &password_hash).await
+        let started = self.start_session(caller, account, &password_hash);
+        started.await.map_err(after_the_change)
     }
 
     /// Sets a new password, revokes all sessions and starts a new one.
@@ -240,7 +241,8 @@ impl Accounts {
             password_hash: password_hash.clone(),
         };
         self.send(caller, *account, id, change).await?;
-        self.start_session(caller, *account, &password_hash).await
+        let started = self.start_session(caller, *account, &password_hash);
+        started.await.map_err(after_the_change)
     }
 
     /// Starts a session under the password that was just set. If the account has another one by
@@ -359,4 +361,18 @@ fn wrong_link() -> Error {
 /// Returns the answer, but not before [`MIN_ANSWER_TIME`] has passed.
 async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
     tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
+}
+
+/// The error of a session that could not be started after the password was changed. A client that
+/// repeated the change would be told that its link or old password is wrong.
+fn after_the_change(error: Error) -> Error {
+    let Error::Unavailable(cause) = error else {
+        return error;
+    };
+    let cause = format!("{cause:#}");
+    tracing::warn!(
+        cause,
+        "no session was started after a change of the password"
+    );
+    Error::Unauthenticated("The password was changed. Log in with the new one.")
 }

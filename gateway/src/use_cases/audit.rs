@@ -9,13 +9,14 @@ use events_schema::{
 
 use crate::{
     backend::log::{Entry, entries},
+    clock::now,
     error::Error,
 };
 
-/// Commits that one read of the log returns at most.
-const CHUNK: usize = 200;
-/// Maximum reads of the log for one request: ten thousand commits.
-const MAX_CHUNKS: usize = 50;
+/// Commits that are read first. They mostly suffice.
+const FIRST_READ: usize = 200;
+/// Commits that are searched at most before these.
+const MAX_SEARCHED: usize = 10_000;
 /// How far the time of a commit, which its gateway has set, may be from the time when the log has
 /// stored it. Workers refuse commands that are more than a minute off; deciding takes seconds.
 const CLOCKS_DIFFER_BY_MS: i64 = 2 * 60 * 1000;
@@ -67,30 +68,55 @@ impl AuditLog {
         let Some(subjects) = filter.subjects(tenant) else {
             return Ok(AuditPage::default());
         };
-        let mut end = self.end(&subjects, filter, before).await?;
-        let mut found = Vec::new();
-        for _ in 0..MAX_CHUNKS {
-            let stored = self.log.page_before(&subjects, end, CHUNK);
-            let stored = stored.await?;
-            let Some(oldest) = stored.first().map(|oldest| oldest.sequence) else {
-                return Ok(page(found, size, false));
-            };
-            let chunk = entries(tenant, &stored)?;
-            let is_past = chunk.first().is_some_and(|first| filter.ends_at(first));
-            let wanted = chunk.into_iter().rev();
-            found.extend(wanted.filter(|entry| filter.matches(entry)));
-            if found.len() > size || is_past {
-                return Ok(page(found, size, false));
-            }
-            end = oldest;
-        }
-        if found.is_empty() {
+        let end = self.end(&subjects, filter, before).await?;
+        let stored = self.log.page_before(&subjects, end, FIRST_READ).await?;
+        let first = entries(tenant, &stored)?;
+        let is_past = first.first().is_some_and(|first| filter.ends_at(first));
+        let mut found = Vec::from_iter(first.into_iter().rev());
+        found.retain(|entry| filter.matches(entry));
+        let oldest = match stored.first() {
+            Some(oldest) if found.len() <= size && !is_past => oldest.sequence,
+            _ => return Ok(page(found, size, false)),
+        };
+        // The log can be searched forward only, so the beginning is found first.
+        let start = self
+            .log
+            .start_before(&subjects, oldest, MAX_SEARCHED)
+            .await?;
+        let older = self.between(tenant, &subjects, start, oldest).await?;
+        let is_past = older.first().is_some_and(|first| filter.ends_at(first));
+        found.extend(
+            older
+                .into_iter()
+                .rev()
+                .filter(|entry| filter.matches(entry)),
+        );
+        let stopped = start > 1 && !is_past;
+        if found.is_empty() && stopped {
             return Err(Error::input(
                 "where",
                 "where matches none of the latest 10000 changes. Set until to an earlier time.",
             ));
         }
-        Ok(page(found, size, true))
+        Ok(page(found, size, stopped))
+    }
+
+    /// Returns a tenant's entries from one sequence until before another one, in their order.
+    async fn between(
+        &self,
+        tenant: TenantId,
+        subjects: &str,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        let (mut all, mut next) = (Vec::new(), Some(start));
+        while let Some(from) = next.filter(|from| *from < end) {
+            let mut page = self.log.page(subjects, from).await?;
+            next = page.next().filter(|_| !page.is_last());
+            page.messages.retain(|message| message.sequence < end);
+            all.extend(entries(tenant, &page.messages)?);
+        }
+        Ok(all)
     }
 
     /// Returns the sequence before which the search begins.
@@ -105,6 +131,9 @@ impl AuditLog {
             return Ok(end);
         };
         let stored_until = Time(until.saturating_add(CLOCKS_DIFFER_BY_MS));
+        if stored_until > now() {
+            return Ok(end);
+        }
         let first = self.log.first_since(subjects, stored_until).await?;
         Ok(first.map_or(end, |first| end.min(first)))
     }

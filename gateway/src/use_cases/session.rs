@@ -25,7 +25,7 @@ use crate::{
 /// Maximum sessions that are listed: more than anybody has devices.
 const MAX_LISTED: usize = 100;
 /// Maximum sessions that are read for that, since idle ones are not listed.
-const MAX_READ: i64 = 1_000;
+const MAX_READ: i64 = 200;
 /// Sessions whose last use is looked up at once.
 const LOOKUPS: usize = 16;
 

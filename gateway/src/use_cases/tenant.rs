@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Maximum memberships of an account that are counted.
-const MAX_COUNTED: i64 = 10_000;
+const MAX_COUNTED: i64 = 1_000;
 
 /// All tenants.
 pub(crate) const TENANTS: List<tenant::View> = List::new(&[], &[BY_CREATION]);
@@ -269,8 +269,7 @@ impl Tenants {
         let keys = memberships
             .iter()
             .filter_map(|found| tenant_key(&found.view));
-        let tenants = platform.get_all::<tenant::View>(keys).await?;
-        Ok(tenants.len() as u64)
+        platform.count_of::<tenant::View>(keys).await
     }
 
     /// Lists all tenants, the latest first.

@@ -10,10 +10,7 @@ use events_schema::{
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
     message::{Mailbox, MultiPart},
-    transport::smtp::{
-        self,
-        response::{Category, Severity},
-    },
+    transport::smtp,
 };
 use tokio::time::timeout;
 
@@ -95,9 +92,11 @@ impl Effect for SendMail {
     /// Mails wait by the domain of their recipient. Nobody waits for an invitation, and many of them
     /// may be sent at once.
     fn lane(task: &Task) -> Lane {
-        let domain = task.to.as_str().rsplit('@').next();
+        let domain = task.to.as_str().rsplit('@').next().unwrap_or_default();
+        // Anybody may have any number of subdomains.
+        let labels = domain.rsplitn(3, '.').take(2);
         Lane {
-            destination: domain.unwrap_or_default().to_owned(),
+            destination: Vec::from_iter(labels).join("."),
             is_urgent: match task.template {
                 Template::Verification { .. }
                 | Template::AlreadyRegistered
@@ -135,17 +134,68 @@ impl Effect for SendMail {
     }
 }
 
-/// Returns whether the mail server has refused the mail for good: with 55x. Other codes, such as
-/// 535 for a wrong password, tell of a fault that the operator can mend.
+/// Returns whether the mail server has refused the recipient for good. Other codes, such as 535 for
+/// a wrong password or 554 for a relay that is not allowed, tell of a fault that the operator can
+/// mend, or of a limit.
 fn failure(error: smtp::Error) -> Failure {
-    let refuses_mail = error.status().is_some_and(|code| {
-        let is_permanent = code.severity == Severity::PermanentNegativeCompletion;
-        is_permanent && code.category == Category::MailSystem
-    });
+    let code = error.status().map(|code| code.to_string());
     let error = anyhow::Error::from(error).context("the mail server");
-    if refuses_mail {
+    if code.is_some_and(|code| refuses_recipient(&code, &format!("{error:#}"))) {
         Failure::Permanent(error)
     } else {
         Failure::Temporary(error)
+    }
+}
+
+/// Whether an answer with this code and text says that the recipient does not exist or takes no
+/// mail: 550, 551 or 553, with an enhanced code (RFC 3463) about addresses or mailboxes, or with
+/// none. 5.2.2 is a full mailbox.
+fn refuses_recipient(code: &str, text: &str) -> bool {
+    let mut words = text.split([' ', ':', '(', ')']);
+    let enhanced = words.find(|word| {
+        let mut parts = word.split('.');
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+        parts.next() == Some("5") && word.matches('.').count() == 2 && parts.all(is_number)
+    });
+    let is_about_recipient = enhanced.is_none_or(|enhanced| {
+        let is_full = enhanced == "5.2.2";
+        (enhanced.starts_with("5.1.") || enhanced.starts_with("5.2.")) && !is_full
+    });
+    ["550", "551", "553"].contains(&code) && is_about_recipient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_is_given_up_only_if_its_recipient_is_refused() {
+        for (expected, code, text) in [
+            (true, "550", "permanent error (550): No such user"),
+            (true, "550", "permanent error (550): 5.1.1 User unknown"),
+            (true, "553", "permanent error (553): 5.1.3 Bad address"),
+            (true, "550", "permanent error (550): 5.2.1 Mailbox disabled"),
+            (
+                false,
+                "550",
+                "permanent error (550): 5.4.5 Daily limit exceeded",
+            ),
+            (
+                false,
+                "550",
+                "permanent error (550): 5.7.1 Not allowed to send",
+            ),
+            (false, "552", "permanent error (552): 5.2.2 Mailbox full"),
+            (false, "550", "permanent error (550): 5.2.2 Mailbox full"),
+            (
+                false,
+                "554",
+                "permanent error (554): 5.7.1 Relay access denied",
+            ),
+            (false, "535", "permanent error (535): 5.7.8 Wrong password"),
+            (false, "451", "transient error (451): 4.7.1 Later"),
+        ] {
+            assert_eq!(refuses_recipient(code, text), expected, "{text}");
+        }
     }
 }

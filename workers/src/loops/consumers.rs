@@ -103,8 +103,8 @@ impl Consumer {
             filter: subject::events_of(source),
             ack_wait: Duration::from_secs(60),
             deliveries: 10_000,
-            first_retry: Duration::from_secs(1),
-            longest_retry: Duration::from_secs(60 * 60),
+            first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
         }

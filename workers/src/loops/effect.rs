@@ -8,8 +8,8 @@
 mod outbox;
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +19,7 @@ use event_store::{
     CommandSender, EventLog, Handling, Trace,
     telemetry::{self, KeyValue},
 };
-use events_schema::{Area as _, Command, CommandId, Id, TenantId, Time, secret::derived_id};
+use events_schema::{Area as _, Command, CommandId, TenantId, Time, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -32,7 +32,7 @@ use tracing::{Instrument as _, debug_span};
 use self::outbox::{Claimed, Entry, Outbox};
 use crate::{
     aggregate::{CommandOf, IdOf},
-    decode,
+    decode::{self, Newer},
     effect::{AreaOf, Effect, Failure},
     loops::{
         Shared,
@@ -49,6 +49,9 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 /// Effects that a process attempts at once, and how many of them may go to one destination.
 const ATTEMPTS_AT_ONCE: usize = 8;
 const PER_DESTINATION: usize = 4;
+/// The wait after the first attempt. It doubles with each further one, up to the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
 /// How often the outbox is looked at. What this process adds is attempted at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The wait after an attempt during which a server of ours was away. It does not count.
@@ -82,7 +85,6 @@ pub async fn run<E: Effect>(
         sender,
         effect,
         added: Notify::new(),
-        performed: Mutex::default(),
         busy: Mutex::default(),
     });
     let watch = tokio::spawn(find_lost(effects.clone()));
@@ -113,7 +115,8 @@ async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: Cancellation
     let mut is_prepared = false;
     while !shutdown.is_cancelled() {
         while attempts.try_join_next().is_some() {}
-        let Ok(slot) = slots.clone().acquire_owned().await else {
+        let slot = shutdown.run_until_cancelled(slots.clone().acquire_owned());
+        let Some(Ok(slot)) = slot.await else {
             break;
         };
         if !is_prepared {
@@ -160,8 +163,6 @@ struct Effects<E> {
     effect: E,
     /// Tells that this process has added something.
     added: Notify,
-    /// The effects that this process has performed and not recorded yet.
-    performed: Mutex<HashSet<(TenantId, Id)>>,
     /// How many attempts go to each destination.
     busy: Mutex<HashMap<String, usize>>,
 }
@@ -224,7 +225,14 @@ impl<E: Effect> Effects<E> {
         let (work, trace) = Handling::process(trace, name, claimed.attempts > 1);
         self.change_busy(&claimed.destination, 1);
         let next = delivery::bounded(&self.consumer, self.try_attempt(&claimed, trace));
-        let next = work.run(next).await;
+        let next = match work.run(next).await {
+            Err(error) if self.is_last(&claimed, &error) => {
+                let failed = E::failed(format!("{error:#}"));
+                let recorded = self.record(trace, &claimed.entry, "failed", failed).await;
+                recorded.map(|()| Next::Failed)
+            }
+            next => next,
+        };
         self.change_busy(&claimed.destination, -1);
         let result = work.run(self.settle(&claimed, next, &work)).await;
         let labels = [
@@ -235,17 +243,18 @@ impl<E: Effect> Effects<E> {
         self.added.notify_one();
     }
 
+    /// Whether an attempt that could not be finished was the last one.
+    fn is_last(&self, claimed: &Claimed, error: &anyhow::Error) -> bool {
+        let counts = !is_outage(error) && !error.is::<Newer>();
+        counts && claimed.attempts >= self.effect.attempts()
+    }
+
     async fn try_attempt(&self, claimed: &Claimed, trace: Trace) -> anyhow::Result<Next> {
         let entry = &claimed.entry;
-        let key = (entry.tenant, entry.id);
         let Some(task) = self.pending_task(entry).await? else {
-            // Another process may have recorded it.
-            self.performed().remove(&key);
             return Ok(Next::Done);
         };
-        // Only the record of it may be missing.
-        let was_performed = self.performed().contains(&key);
-        let result = if was_performed {
+        let result = if claimed.is_performed {
             Ok(())
         } else {
             let span = debug_span!("perform", otel.kind = "client");
@@ -254,10 +263,11 @@ impl<E: Effect> Effects<E> {
         };
         match result {
             Ok(()) => {
-                self.performed().insert(key);
-                self.record(trace, entry, "sent", E::succeeded()).await?;
-                self.performed().remove(&key);
-                Ok(Next::Done)
+                let recorded = self.record(trace, entry, "sent", E::succeeded()).await;
+                if recorded.is_err() && !claimed.is_performed {
+                    self.outbox.performed(claimed).await?;
+                }
+                recorded.map(|()| Next::Done)
             }
             Err(Failure::Temporary(error)) if claimed.attempts < self.effect.attempts() => {
                 Ok(Next::Retry(error))
@@ -279,8 +289,8 @@ impl<E: Effect> Effects<E> {
     ) -> &'static str {
         let attempts = claimed.attempts;
         let (settled, result) = match next {
-            Ok(Next::Done) => (self.outbox.remove(&claimed.entry).await, "done"),
-            Ok(Next::Failed) => (self.outbox.remove(&claimed.entry).await, "failed"),
+            Ok(Next::Done) => (self.outbox.remove(claimed).await, "done"),
+            Ok(Next::Failed) => (self.outbox.remove(claimed).await, "failed"),
             Ok(Next::Retry(error)) => (self.retry(claimed, attempts, &error, work).await, "retry"),
             Err(error) if is_outage(&error) => {
                 let (attempts, reason) = (attempts - 1, format!("{error:#}"));
@@ -303,8 +313,8 @@ impl<E: Effect> Effects<E> {
         error: &anyhow::Error,
         work: &Handling,
     ) -> anyhow::Result<()> {
-        let (first, longest) = (self.consumer.first_retry, self.consumer.longest_retry);
-        let (wait, error) = (retry_after(first, longest, attempts), format!("{error:#}"));
+        let wait = retry_after(FIRST_RETRY, LONGEST_RETRY, attempts);
+        let error = format!("{error:#}");
         work.fail(&error);
         let id = claimed.entry.id;
         tracing::warn!(effect = E::NAME, %id, attempts, ?wait, error, "attempting it again later");
@@ -325,12 +335,6 @@ impl<E: Effect> Effects<E> {
         if *count == 0 {
             busy.remove(destination);
         }
-    }
-
-    fn performed(&self) -> MutexGuard<'_, HashSet<(TenantId, Id)>> {
-        self.performed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the task that the record shows as not done yet.

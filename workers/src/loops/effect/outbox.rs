@@ -18,6 +18,7 @@ use mongodb::{
     error::Result as MongoResult,
     options::{Acknowledgment, WriteConcern},
 };
+use tokio::time::timeout;
 
 use crate::{
     effect::{Lane, Undone},
@@ -29,6 +30,11 @@ pub const OUTBOX: &str = "outbox";
 
 /// How long an attempt may take. Then another worker may begin the next one.
 const CLAIMED_FOR: Duration = Duration::from_secs(90);
+/// How long the claim itself may take, so that most of its time is left for the attempt. A claim
+/// that comes later is lost: the effect is attempted when it ends.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long MongoDB may search.
+const MAX_READ_TIME: Duration = Duration::from_secs(10);
 /// Characters of the reason of a failed attempt that are kept.
 const MAX_REASON: usize = 500;
 /// Effects that are looked up in the views at once.
@@ -51,6 +57,10 @@ pub struct Claimed {
     pub destination: String,
     /// The number of attempts, this one included.
     pub attempts: i64,
+    /// Whether it was performed, and only the record of that is missing.
+    pub is_performed: bool,
+    /// The end of the claim. Later, another worker may have claimed it.
+    until: DateTime,
 }
 
 /// The outbox of one effect.
@@ -130,8 +140,10 @@ impl Outbox {
                 let claimed = outbox.find_one_and_update(which, claim);
                 claimed.sort(doc! { "due_at": 1 }).await
             });
-            if let Some(found) = found.await.context("reading the outbox")? {
-                return Ok(Some(claimed(&found)?));
+            let found = timeout(CLAIM_TIMEOUT, found).await;
+            let found = found.context("the outbox does not answer")?;
+            if let Some(found) = found.context("reading the outbox")? {
+                return Ok(Some(claimed(&found, until)?));
             }
         }
         Ok(None)
@@ -148,10 +160,25 @@ impl Outbox {
         after: Duration,
         reason: &str,
     ) -> anyhow::Result<()> {
-        let which = doc! { "_id": self.key(claimed.entry.tenant, claimed.entry.id) };
+        let which = self.own(claimed);
         let due_at = DateTime::from_system_time(SystemTime::now() + after);
         let reason: String = reason.chars().take(MAX_REASON).collect();
         let change = doc! { "$set": { "due_at": due_at, "attempts": attempts, "reason": reason } };
+        let changed = self.run("update_one", |platform| async move {
+            let outbox = platform.collection::<Document>(OUTBOX);
+            outbox.update_one(which, change).await
+        });
+        changed.await.context("changing the outbox")?;
+        Ok(())
+    }
+
+    /// Notes that an effect was performed, so that no worker performs it again.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer.
+    pub async fn performed(&self, claimed: &Claimed) -> anyhow::Result<()> {
+        let which = doc! { "_id": self.key(claimed.entry.tenant, claimed.entry.id) };
+        let change = doc! { "$set": { "performed": true } };
         let changed = self.run("update_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.update_one(which, change).await
@@ -164,8 +191,8 @@ impl Outbox {
     ///
     /// # Errors
     /// If MongoDB does not answer. Then the next attempt finds the record.
-    pub async fn remove(&self, entry: &Entry) -> anyhow::Result<()> {
-        let which = doc! { "_id": self.key(entry.tenant, entry.id) };
+    pub async fn remove(&self, claimed: &Claimed) -> anyhow::Result<()> {
+        let which = self.own(claimed);
         let removed = self.run("delete_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.delete_one(which).await
@@ -190,6 +217,8 @@ impl Outbox {
         let before = DateTime::from_system_time(before).timestamp_millis();
         let which = doc! {
             "tenant": TenantId::Platform.to_string(),
+            // As in the indexes, which leave out tombstones.
+            "view": { "$type": "object" },
             format!("view.{field}"): value,
             &requested_at: { "$lt": before },
         };
@@ -199,7 +228,10 @@ impl Outbox {
                 .find(which)
                 .sort(doc! { requested_at: 1 })
                 .limit(MAX_UNDONE);
-            let found = found.projection(doc! { "_id": 1 }).await?;
+            let found = found
+                .max_time(MAX_READ_TIME)
+                .projection(doc! { "_id": 1 })
+                .await?;
             found.try_collect::<Vec<_>>().await
         });
         let undone = undone.await.context("looking for lost effects")?;
@@ -238,12 +270,18 @@ impl Outbox {
         platform.run(name, operation).await
     }
 
+    /// Returns the filter of an entry while nobody else has claimed it.
+    fn own(&self, claimed: &Claimed) -> Document {
+        let key = self.key(claimed.entry.tenant, claimed.entry.id);
+        doc! { "_id": key, "due_at": claimed.until }
+    }
+
     fn key(&self, tenant: TenantId, id: Id) -> String {
         format!("{}:{tenant}:{id}", self.effect)
     }
 }
 
-fn claimed(found: &Document) -> anyhow::Result<Claimed> {
+fn claimed(found: &Document, until: DateTime) -> anyhow::Result<Claimed> {
     Ok(Claimed {
         entry: Entry {
             tenant: TenantId::parse(found.get_str("tenant")?)?,
@@ -253,5 +291,7 @@ fn claimed(found: &Document) -> anyhow::Result<Claimed> {
         destination: found.get_str("destination")?.to_owned(),
         // As it was before the claim.
         attempts: found.get_i64("attempts")? + 1,
+        is_performed: found.get_bool("performed").unwrap_or_default(),
+        until,
     })
 }
