@@ -1,12 +1,15 @@
 //! The connection to NATS.
 
 use std::{
-    sync::atomic::Ordering,
+    future::{Ready, ready},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
+use async_nats::{
+    Client, ConnectOptions, ReconnectToServer, Server, ServerAddr, ServerInfo, connection::State,
+};
 use bytes::Bytes;
 use events_schema::subject::{EVENTS, GATEWAY_INBOX, WORKERS_INBOX, stream_info};
 use serde::{Deserialize, de::IgnoredAny};
@@ -16,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::NatsOptions;
+use crate::{NatsOptions, random_bytes};
 
 /// A silent server counts as lost after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -75,9 +78,40 @@ pub async fn connect(options: &NatsOptions, role: Role) -> anyhow::Result<Client
         .custom_inbox_prefix(role.inbox())
         .max_reconnects(None)
         .ping_interval(PING_INTERVAL)
+        .reconnect_to_server_callback(another_server())
         .connect(servers)
         .await
         .context("NATS cannot be reached; check UB_NATS_URL")
+}
+
+/// Returns a function that chooses the server to reconnect to: a random one of those that have
+/// failed least, and not the one that was left, if there are others.
+fn another_server() -> impl Fn(Vec<Server>, ServerInfo) -> Ready<Option<ReconnectToServer>> {
+    let left = Mutex::new(None);
+    move |servers, last| {
+        if last.server_id.is_empty() {
+            // The first connection: the client tries one after the other.
+            return ready(None);
+        }
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |server: &Server| (server.addr.host().to_owned(), server.addr.port());
+        let draw = usize::from(random_bytes::<1>().map_or(0, |[byte]| byte));
+        let mut others: Vec<&Server> = servers.iter().collect();
+        let by = draw % others.len().max(1);
+        others.rotate_left(by);
+        others.sort_by_key(|server| {
+            (
+                left.as_ref() == Some(&place(server)),
+                server.failed_attempts,
+            )
+        });
+        let chosen = others.first();
+        *left = chosen.map(|server| place(server));
+        ready(chosen.map(|server| ReconnectToServer {
+            addr: server.addr.clone(),
+            delay: None,
+        }))
+    }
 }
 
 /// Returns what changes each time that a lost connection is restored. A server that was restarted
@@ -205,6 +239,36 @@ mod tests {
     fn credentials_of(urls: &str) -> Result<(String, String), String> {
         let parsed = parse(urls).and_then(|servers| credentials(&servers));
         parsed.map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_left_is_not_chosen_next() {
+        let server = |port: u16| Server {
+            addr: format!("nats://127.0.0.1:{port}").parse().unwrap(),
+            failed_attempts: 0,
+            did_connect: true,
+            is_discovered: false,
+            last_error: None,
+        };
+        let connected = ServerInfo {
+            server_id: "N".to_owned(),
+            ..ServerInfo::default()
+        };
+        let choose = another_server();
+        let choose = async |ports: &[u16], info: &ServerInfo| {
+            let servers = ports.iter().map(|port| server(*port)).collect();
+            let chosen = choose(servers, info.clone()).await;
+            chosen.map(|chosen| chosen.addr.port())
+        };
+        assert_eq!(choose(&[1, 2, 3], &ServerInfo::default()).await, None);
+        let mut left = choose(&[1, 2, 3], &connected).await;
+        for _ in 0..50 {
+            let next = choose(&[1, 2, 3], &connected).await;
+            assert!(next.is_some() && next != left);
+            left = next;
+        }
+        assert_eq!(choose(&[4], &connected).await, Some(4));
+        assert_eq!(choose(&[4], &connected).await, Some(4));
     }
 
     #[test]
