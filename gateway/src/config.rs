@@ -31,6 +31,16 @@ pub struct Config {
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
     pub tenant_databases: Strategy,
 
+    /// Databases of new tenants that a MongoDB host may hold, 1 to 10000. Each has a dozen
+    /// collections, and a server slows down with tens of thousands of files.
+    #[arg(
+        long,
+        env = "UB_DATABASES_PER_HOST",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u64).range(1..=10_000)
+    )]
+    pub databases_per_host: u64,
+
     /// Where a request may name its tenant, tried in this order.
     #[arg(
         long,
@@ -177,6 +187,7 @@ impl fmt::Debug for Config {
             .field("mongo_database", &self.mongo.mongo_database)
             .field("mongo_hosts", &hosts)
             .field("tenant_databases", &self.tenant_databases)
+            .field("databases_per_host", &self.databases_per_host)
             .field("tenant_resolvers", &self.tenant_resolvers)
             .field("platform_admins", &self.platform_admins)
             .field("client_address_header", &self.client_address_header)

@@ -206,6 +206,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands,
             views,
             strategy: config.tenant_databases,
+            databases_per_host: config.databases_per_host,
             hosts: hosts.map(|(name, _)| name.clone()).collect(),
         },
     }

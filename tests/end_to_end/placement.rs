@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
+    time::Duration,
 };
 
 use event_store::{MongoOptions, NatsOptions};
-use events_schema::{AreaName, HostName};
+use events_schema::{AreaName, HostName, TenantKey};
 use futures_util::{StreamExt, TryStreamExt};
 use local::Local;
 use mongodb::{
@@ -118,6 +119,31 @@ async fn tenants_get_the_same_answers_wherever_their_views_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_takes_a_bounded_number_of_databases() {
+    let options = ["--tenant-databases", "hybrid", "--databases-per-host", "2"];
+    let backend = start_with(&options).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    for slug in ["first", "second"] {
+        create_tenant(&ada, slug, json!({ "kind": "OWN" })).await;
+    }
+    let create = async |slug: &str, database: Value| {
+        let tenant = json!({ "name": slug, "normalizedName": slug, "database": database });
+        ada.gql(CREATE_TENANT, input(tenant)).await
+    };
+    let refused = create("third", json!({ "kind": "OWN" })).await;
+    let extensions = &refused["errors"][0]["extensions"];
+    let expected = json!({ "code": "LIMIT_REACHED", "reason": "too_many_databases" });
+    assert_eq!(*extensions, expected);
+    for (slug, database) in [
+        ("fourth", json!({ "kind": "OWN", "host": "other" })),
+        ("fifth", json!({ "kind": "SHARED" })),
+    ] {
+        let answer = create(slug, database).await;
+        assert!(answer["errors"].is_null(), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_view_of_a_tenant_lives_in_its_own_database_with_all_its_indexes() {
     let backend = start_with(&["--tenant-databases", "hybrid"]).await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
@@ -223,6 +249,57 @@ async fn forty_tenants_with_databases_of_their_own_share_a_few_connections() {
         after <= before + 10,
         "{before} connections for {few} tenants, {after} for 40"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_of_a_deleted_tenant_are_dropped_after_the_grace_period() {
+    let backend = start_with(&["--tenant-databases", "hybrid"]).await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let mut ids = BTreeMap::new();
+    for (slug, kind) in [("own", "OWN"), ("shared", "SHARED"), ("stays", "OWN")] {
+        let tenant = create_tenant(&ada, slug, json!({ "kind": kind })).await;
+        create_project(&ada.in_tenant(slug), "Loom").await;
+        ids.insert(slug, text(&tenant, "/id"));
+    }
+    for slug in ["own", "shared"] {
+        let delete = "mutation($input: DeleteTenantInput!) {
+            tenant { delete(input: $input) { success } }
+        }";
+        let input = input(json!({ "normalizedName": slug }));
+        ada.in_tenant(slug).data(delete, input).await;
+    }
+    let mongo = mongo(&backend).await;
+    let there = async |slug: &str, database: &str| {
+        !documents(&mongo, database, &ids[slug]).await.is_empty()
+    };
+    let (own, stays) = (own_database(&ids["own"]), own_database(&ids["stays"]));
+    let (nats, options) = config(&backend);
+    let drop_after = async |grace: Duration| {
+        let dropped = Mutex::new(BTreeSet::new());
+        let progress = |tenant: TenantKey, _: &str| {
+            dropped.lock().unwrap().insert(tenant.to_string());
+        };
+        let done = workers::drop_deleted(&nats, &options, grace, &progress).await;
+        done.unwrap();
+        dropped.into_inner().unwrap()
+    };
+
+    assert_eq!(
+        drop_after(Duration::from_secs(60 * 60)).await,
+        BTreeSet::new()
+    );
+    assert!(there("own", &own).await && there("shared", PLATFORM).await);
+
+    let both = BTreeSet::from(["own", "shared"].map(|slug| ids[slug].clone()));
+    assert_eq!(drop_after(Duration::ZERO).await, both);
+    assert!(!there("own", &own).await && !there("shared", PLATFORM).await);
+    assert!(there("stays", &stays).await);
+    // A rebuild brings nothing back.
+    let areas = AreaName::ALL.to_vec();
+    let rebuilt = workers::rebuild_views(&nats, &options, &areas, 64, &|_, _| ());
+    rebuilt.await.unwrap();
+    assert!(!there("own", &own).await && !there("shared", PLATFORM).await);
+    assert_eq!(drop_after(Duration::ZERO).await, BTreeSet::new());
 }
 
 /// The options of the operator's commands.

@@ -18,5 +18,5 @@ mod run;
 mod streams;
 mod views;
 
-pub use operate::{REBUILD_MEMORY_MIB, move_tenant, rebuild_views};
+pub use operate::{REBUILD_MEMORY_MIB, drop_deleted, move_tenant, rebuild_views};
 pub use run::run;

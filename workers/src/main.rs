@@ -1,5 +1,7 @@
 //! The program `workers`: a shell around the library.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use event_store::{MongoOptions, Monitor, NatsOptions, Telemetry, program};
@@ -20,7 +22,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Handling until told to stop. Any number of copies may run.
+    /// Run until told to stop. Any number of copies may run.
     Run(Box<Config>),
 
     /// Rebuild views from the log while everything runs. Writes only documents that differ.
@@ -62,6 +64,18 @@ enum Command {
         /// One of UB_MONGO_HOSTS; by default the platform's host.
         #[arg(long, value_parser = HostName::parse)]
         host: Option<HostName>,
+    },
+
+    /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
+    /// Run it regularly, such as once a day.
+    DropDeleted {
+        #[command(flatten)]
+        nats: NatsOptions,
+        #[command(flatten)]
+        mongo: MongoOptions,
+        /// Days since the deletion, 0 to 3650.
+        #[arg(long, default_value_t = 30, value_parser = value_parser!(u16).range(0..=3650))]
+        after_days: u16,
     },
 }
 
@@ -109,6 +123,15 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             let to = placement(to, host)?;
             let progress = |step: &str| tracing::info!(tenant, "{step}");
             workers::move_tenant(&nats, &mongo, &tenant, to, &progress).await
+        }
+        Command::DropDeleted {
+            nats,
+            mongo,
+            after_days,
+        } => {
+            let grace = Duration::from_secs(u64::from(after_days) * 24 * 60 * 60);
+            let progress = |tenant, step: &str| tracing::info!(%tenant, "{step}");
+            workers::drop_deleted(&nats, &mongo, grace, &progress).await
         }
     }
 }

@@ -31,11 +31,11 @@ pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| PROJECTS.check_indexes()];
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum ProjectStatus {
-    /// Handling is under way.
+    /// Work is under way.
     Active,
-    /// Handling is paused.
+    /// Work is paused.
     OnHold,
-    /// Handling is done.
+    /// Work is done.
     Completed,
     /// The project is kept for reference only.
     Archived,

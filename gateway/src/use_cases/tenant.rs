@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    AccountId, CommandId, HostName, Id, Name, Placement, Slug, TenantId, TenantKey,
+    AccountId, CommandId, HostName, Id, Name, Placement, Rejection, RejectionKind, Slug, TenantId,
+    TenantKey,
     member::{self, Membership},
     tenant::{self, Command, Settings, founder_id},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Tenants {
     pub(crate) views: Views,
     /// Where the views of new tenants are stored.
     pub(crate) strategy: Strategy,
+    /// How many of them may have a database on the same host.
+    pub(crate) databases_per_host: u64,
     /// The MongoDB hosts that a new tenant may choose.
     pub(crate) hosts: Vec<HostName>,
 }
@@ -65,7 +68,8 @@ impl Tenants {
     /// Creates a tenant. The caller becomes its first owner.
     ///
     /// # Errors
-    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken.
+    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken,
+    /// or the host has no room for another database.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -73,13 +77,15 @@ impl Tenants {
         new: NewTenant,
     ) -> Result<ViewDocument<tenant::View>, Error> {
         let identity = caller.person()?;
+        let placement = self.placement(new.placement)?;
+        self.ensure_room(&placement).await?;
         let create = Command::Create {
             name: new.name,
             slug: new.slug,
             owner: identity.account_id(),
             email: identity.account.view.email.clone(),
             plan: new.plan,
-            placement: self.placement(new.placement)?,
+            placement,
         };
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = request(TenantKey(id.0), id, create);
@@ -104,6 +110,24 @@ impl Tenants {
             .wait_for::<Membership>(founder, 1, true, deadline)
             .await?;
         Ok(member && membership)
+    }
+
+    /// Two tenants that are created at once may both take the last place.
+    async fn ensure_room(&self, placement: &Placement) -> Result<(), Error> {
+        match placement {
+            Placement::Shared => return Ok(()),
+            Placement::Database { .. } => {}
+        }
+        let beside = Filter::default().is("placement", placement)?;
+        let count = self.views.platform().count::<tenant::View>(beside).await?;
+        if count < self.databases_per_host {
+            return Ok(());
+        }
+        Err(Error::Rejected(Rejection {
+            kind: RejectionKind::Limit,
+            code: "too_many_databases".to_owned(),
+            message: "The database host has no room for another tenant.".to_owned(),
+        }))
     }
 
     fn placement(&self, wanted: Option<Placement>) -> Result<Placement, Error> {
