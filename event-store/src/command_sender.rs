@@ -40,9 +40,10 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the connection is looked at.
 const CONNECTION_POLL: Duration = Duration::from_millis(20);
 /// How long the stream may take to store a command before it is sent again. A cluster takes longer
-/// only while it elects a leader for the stream, and forgets what it gets meanwhile. The time grows
-/// with each repetition: a server that is only slow must not get more work.
+/// only while it elects a leader for the stream, and loses commands sent meanwhile. A slow
+/// server must not get more work, so the time grows with each repetition.
 const STORED_WITHIN: Duration = Duration::from_secs(1);
+/// The wait for the stream grows up to this many times [`STORED_WITHIN`].
 const LONGEST_FACTOR: u32 = 3;
 /// How long a stored command may stay without an outcome before it is sent again. Only a lost
 /// command takes this long, and one behind a long queue.
@@ -274,7 +275,7 @@ impl Attempt {
         let began = Instant::now();
         // Until an answer says otherwise.
         let before = std::mem::replace(&mut self.may_be_stored, true);
-        while let Ok(answer) = timeout_at(self.until(began, deadline), answers.recv()).await {
+        while let Ok(answer) = timeout_at(self.wait_until(began, deadline), answers.recv()).await {
             match answer? {
                 Answer::Outcome(outcome) => return Some(outcome),
                 Answer::Stored => self.is_stored = true,
@@ -302,8 +303,8 @@ impl Attempt {
         None
     }
 
-    /// Returns until when to wait for an outcome of a command that was sent at `began`.
-    fn until(&self, began: Instant, deadline: Instant) -> Instant {
+    /// Returns the time until which to wait for an outcome of a command that was sent at `began`.
+    fn wait_until(&self, began: Instant, deadline: Instant) -> Instant {
         match (self.is_stored, self.was_repeated) {
             (false, _) => deadline.min(began + STORED_WITHIN * self.sent.min(LONGEST_FACTOR)),
             (true, false) => deadline.min(began + SEND_AGAIN_AFTER),

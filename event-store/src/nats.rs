@@ -35,6 +35,7 @@ const PROBE_WITHIN: Duration = Duration::from_secs(1);
 /// each time that leaving has not helped.
 const ISOLATED_AFTER: Duration = Duration::from_secs(2);
 const ISOLATED_PROBES: u32 = 3;
+/// The longest time before the next server is left.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A leader hears of its replicas each second.
@@ -84,29 +85,33 @@ pub async fn connect(options: &NatsOptions, role: Role) -> anyhow::Result<Client
         .context("NATS cannot be reached; check UB_NATS_URL")
 }
 
-/// Returns a function that chooses the server to reconnect to: a random one of those that have
-/// failed least, and not the one that was left, if there are others.
+/// Returns a function that chooses the server to reconnect to: not the one that was used or tried
+/// last, if there are others; of these, a random one of those that failed least.
 fn another_server() -> impl Fn(Vec<Server>, ServerInfo) -> Ready<Option<ReconnectToServer>> {
-    let left = Mutex::new(None);
+    let last_chosen = Mutex::new(None);
     move |servers, last| {
         if last.server_id.is_empty() {
             // The first connection: the client tries one after the other.
             return ready(None);
         }
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_chosen = last_chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let place = |server: &Server| (server.addr.host().to_owned(), server.addr.port());
+        if last_chosen.is_none() {
+            // The client itself has chosen the first one.
+            *last_chosen = servers.iter().find(|server| server.did_connect).map(place);
+        }
         let draw = usize::from(random_bytes::<1>().map_or(0, |[byte]| byte));
         let mut others: Vec<&Server> = servers.iter().collect();
         let by = draw % others.len().max(1);
         others.rotate_left(by);
         others.sort_by_key(|server| {
             (
-                left.as_ref() == Some(&place(server)),
+                last_chosen.as_ref() == Some(&place(server)),
                 server.failed_attempts,
             )
         });
         let chosen = others.first();
-        *left = chosen.map(|server| place(server));
+        *last_chosen = chosen.map(|server| place(server));
         ready(chosen.map(|server| ReconnectToServer {
             addr: server.addr.clone(),
             delay: None,
@@ -132,7 +137,7 @@ pub fn reconnects(client: &Client) -> watch::Receiver<u64> {
 /// Leaves a server that accepts this connection while it is cut off from the majority of its
 /// cluster: JetStream does not work there. The client then chooses among all servers again. Runs
 /// for ever.
-pub async fn leave_isolated_server(client: Client, options: &NatsOptions) {
+pub async fn leave_isolated_server(client: Client, options: NatsOptions) {
     let mut has_others = options.nats_url.contains(',');
     let (mut works, mut failures) = (Instant::now(), 0);
     let mut patience = ISOLATED_AFTER;
@@ -150,7 +155,10 @@ pub async fn leave_isolated_server(client: Client, options: &NatsOptions) {
                 continue;
             }
             let server = client.server_info().server_name;
-            tracing::warn!(server, "JetStream does not work there; connecting again");
+            tracing::warn!(
+                server,
+                "JetStream does not work on this server; reconnecting"
+            );
             // It fails only if the client has ended.
             _ = client.force_reconnect().await;
             // If that does not help, the cluster has no majority, and must not be flooded.
@@ -164,13 +172,13 @@ pub async fn leave_isolated_server(client: Client, options: &NatsOptions) {
 async fn jetstream_works(client: &Client) -> bool {
     let answer = client.request(stream_info(EVENTS), Bytes::new());
     let answer = timeout(PROBE_WITHIN, answer).await;
-    matches!(answer, Ok(Ok(answer)) if leads_majority(&answer.payload))
+    matches!(answer, Ok(Ok(answer)) if has_majority(&answer.payload))
 }
 
-/// Whether the state of a stream comes from a leader that has heard of a majority lately. Another
-/// server may answer for a stream without a leader, and a leader that is cut off still takes
-/// itself for the leader for ten seconds. A state in another form than expected counts.
-pub fn leads_majority(info: &[u8]) -> bool {
+/// Whether a stream's state comes from a leader that has heard from a majority recently. Another
+/// server may answer for a stream without a leader, and a leader that is cut off still considers
+/// itself the leader for ten seconds. An answer in an unexpected form counts if it has a state.
+pub fn has_majority(info: &[u8]) -> bool {
     let Ok(info) = serde_json::from_slice::<StreamInfo>(info) else {
         let info = serde_json::from_slice::<Value>(info);
         return info.is_ok_and(|info| info.get("state").is_some());
@@ -246,7 +254,7 @@ mod tests {
         let server = |port: u16| Server {
             addr: format!("nats://127.0.0.1:{port}").parse().unwrap(),
             failed_attempts: 0,
-            did_connect: true,
+            did_connect: port == 2,
             is_discovered: false,
             last_error: None,
         };
@@ -261,7 +269,7 @@ mod tests {
             chosen.map(|chosen| chosen.addr.port())
         };
         assert_eq!(choose(&[1, 2, 3], &ServerInfo::default()).await, None);
-        let mut left = choose(&[1, 2, 3], &connected).await;
+        let mut left = Some(2);
         for _ in 0..50 {
             let next = choose(&[1, 2, 3], &connected).await;
             assert!(next.is_some() && next != left);
@@ -276,7 +284,7 @@ mod tests {
         let replica = |current, seconds: f64| json!({ "name": "n", "current": current, "active": (seconds * 1e9) as u64 });
         let works = |cluster| {
             let info = json!({ "state": { "last_seq": 7 }, "cluster": cluster });
-            leads_majority(info.to_string().as_bytes())
+            has_majority(info.to_string().as_bytes())
         };
         let (heard, silent, lost) = (replica(true, 0.4), replica(true, 2.6), replica(false, 0.0));
         assert!(works(json!({ "leader": "a", "replicas": [heard, heard] })));
@@ -287,11 +295,11 @@ mod tests {
         ));
         assert!(!works(json!({ "leader": "a", "replicas": [silent, lost] })));
         assert!(!works(json!({ "replicas": [heard, heard] })));
-        assert!(leads_majority(br#"{ "state": { "last_seq": 7 } }"#));
-        assert!(leads_majority(
+        assert!(has_majority(br#"{ "state": { "last_seq": 7 } }"#));
+        assert!(has_majority(
             br#"{ "state": {}, "cluster": { "replicas": 3 } }"#
         ));
-        assert!(!leads_majority(br#"{ "error": { "code": 503 } }"#));
+        assert!(!has_majority(br#"{ "error": { "code": 503 } }"#));
     }
 
     #[test]

@@ -202,7 +202,7 @@ pub fn events_of_tenant_in(tenant: TenantId, area: AreaName) -> String {
 }
 
 /// Returns the filter for the commits of one object of a tenant, whatever its area.
-pub fn events_of_tenant_on(tenant: TenantId, id: Id) -> String {
+pub fn events_of_object(tenant: TenantId, id: Id) -> String {
     format!("evt.{tenant}.*.{id}")
 }
 

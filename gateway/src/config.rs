@@ -31,8 +31,9 @@ pub struct Config {
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
     pub tenant_databases: Strategy,
 
-    /// Databases of new tenants that a MongoDB host may hold, 1 to 10000. Each has a dozen
-    /// collections, and a server slows down with tens of thousands of files.
+    /// Maximum tenants with a database of their own on one MongoDB host, 1 to 10000; checked when a
+    /// tenant is created. Each database has a dozen collections, and a server slows down with tens of
+    /// thousands of files.
     #[arg(
         long,
         env = "UB_DATABASES_PER_HOST",

@@ -23,8 +23,8 @@ pub(crate) enum Error {
     RateLimited { retry_after: Duration },
     /// The command was published, but its outcome or its view is not known yet.
     Pending(CommandId),
-    /// A server of ours is away for the moment, so nothing is changed. The cause is logged, never
-    /// answered.
+    /// A server of ours does not answer now, so this operation has changed nothing. The cause is
+    /// logged, never answered.
     Unavailable(anyhow::Error),
     /// The domain refused the command.
     Rejected(Rejection),

@@ -85,8 +85,7 @@ async fn serve(
     let address = listener.local_addr();
     let address = address.context("reading the listening address")?;
     let nats = event_store::connect(&config.nats, Role::Gateway).await?;
-    let (isolated, options) = (nats.clone(), config.nats.clone());
-    let leave = async move { event_store::leave_isolated_server(isolated, &options).await };
+    let leave = event_store::leave_isolated_server(nats.clone(), config.nats.clone());
     let leave = AbortOnDropHandle::new(tokio::spawn(leave));
     let (app, readiness) = app(&config, nats, development, shutdown.clone()).await?;
     let check = move || {

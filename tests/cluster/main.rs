@@ -69,7 +69,7 @@ impl Cluster {
             names: AtomicUsize::new(0),
             _alone: alone,
         };
-        cluster.is_redundant().await;
+        cluster.until_redundant().await;
         cluster.every_gateway_answers("at the start").await;
         cluster
     }
@@ -99,7 +99,7 @@ impl Cluster {
 
     /// Returns when every replica of every stream and consumer has caught up. Before that, another
     /// failure may leave no majority.
-    async fn is_redundant(&self) {
+    async fn until_redundant(&self) {
         let operator = operator(&self.backend).await;
         eventually("full redundancy", || async {
             let streams = replicas(&operator, "STREAM.LIST").await;
@@ -157,7 +157,7 @@ async fn every_gateway_answers_soon_after_any_one_server_died() {
             .restart()
             .await
             .unwrap();
-        cluster.is_redundant().await;
+        cluster.until_redundant().await;
         cluster.backend.servers.mongods[member]
             .kill()
             .await
@@ -168,7 +168,7 @@ async fn every_gateway_answers_soon_after_any_one_server_died() {
             .restart()
             .await
             .unwrap();
-        cluster.is_redundant().await;
+        cluster.until_redundant().await;
         cluster.every_gateway_answers("with all servers").await;
     }
     cluster.assert_nothing_lost_or_done_twice().await;
@@ -183,7 +183,7 @@ async fn every_gateway_answers_soon_after_a_server_was_cut_off_from_the_others()
     cluster.every_gateway_answers(when).await;
     cluster.every_gateway_answers(when).await;
     links.heal();
-    cluster.is_redundant().await;
+    cluster.until_redundant().await;
     cluster.every_gateway_answers("with all connections").await;
     cluster.assert_nothing_lost_or_done_twice().await;
 }

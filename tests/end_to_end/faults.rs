@@ -6,7 +6,6 @@ use std::{
 };
 
 use futures_util::{TryStreamExt as _, future::join_all};
-use local::Local;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use tokio::{
@@ -16,8 +15,9 @@ use tokio::{
 };
 
 use crate::support::{
-    Browser, CREATE_PROJECT, PLATFORM, PROJECTS, REGISTER, ada_in_acme, create_project, eventually,
-    input, mongo, operator, project_names, start, succeeded, text,
+    Browser, CREATE_PROJECT, PLATFORM, PROJECTS, REGISTER, ada_in_acme, close_stream,
+    create_project, eventually, input, mongo, open_stream, operator, project_names, start,
+    succeeded, text,
 };
 
 /// Connections that are dropped at once.
@@ -218,32 +218,18 @@ async fn nats_server_killed_fifty_times_loses_nothing_and_doubles_nothing() {
     assert_eq!(dead.cached_info().state.messages, 0);
 }
 
-/// Lets a stream take no message, or as many as before.
-pub async fn close(backend: &Local, stream: &str, is_closed: bool) {
-    let operator = operator(backend).await;
-    let mut config = operator
-        .get_stream(stream)
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .clone();
-    config.max_message_size = if is_closed { 1 } else { -1 };
-    operator.update_stream(config).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_unavailable_while_no_command_can_be_sent() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     create_project(&ada, "before").await;
-    close(&backend, "COMMANDS", true).await;
+    close_stream(&backend, "COMMANDS").await;
     let refused = ada
         .error(CREATE_PROJECT, input(json!({ "name": "meanwhile" })))
         .await;
     assert_eq!(refused["code"], "UNAVAILABLE");
     assert_eq!(refused["retryAfter"], 2);
-    close(&backend, "COMMANDS", false).await;
+    open_stream(&backend, "COMMANDS").await;
     create_project(&ada, "after").await;
     assert_eq!(project_names(&ada, json!({})).await, ["before", "after"]);
 }
@@ -252,11 +238,11 @@ async fn a_change_is_unavailable_while_no_command_can_be_sent() {
 async fn a_change_is_pending_while_the_log_takes_no_commit_and_is_made_later() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await.with_idempotency_key("one");
-    close(&backend, "EVENTS", true).await;
+    close_stream(&backend, "EVENTS").await;
     let project = input(json!({ "name": "Loom" }));
     let pending = ada.error(CREATE_PROJECT, &project).await;
     assert_eq!(pending["code"], "PENDING");
-    close(&backend, "EVENTS", false).await;
+    open_stream(&backend, "EVENTS").await;
     eventually("the project", || async {
         project_names(&ada, json!({})).await == ["Loom"]
     })

@@ -8,12 +8,9 @@ use local::Local;
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
 
-use crate::{
-    faults::close,
-    support::{
-        Browser, INVITE, PLATFORM, ada_in_acme, eventually, invite, mongo, operator, start,
-        start_with_mail_attempts,
-    },
+use crate::support::{
+    Browser, INVITE, PLATFORM, ada_in_acme, close_stream, eventually, invite, mongo, open_stream,
+    operator, start, start_with_mail_attempts,
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -168,20 +165,20 @@ async fn a_domain_that_does_not_answer_holds_up_no_mail_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_whose_record_cannot_be_stored_is_sent_by_nobody_again() {
+async fn a_mail_whose_record_cannot_be_stored_is_not_sent_again() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     backend.mailbox.stall(Some(""));
     ada.register("ada@example.com").await;
     eventually("the outbox", || async { outbox(&backend).await.len() == 1 }).await;
-    close(&backend, "COMMANDS", true).await;
+    close_stream(&backend, "COMMANDS").await;
     backend.mailbox.stall(None);
     eventually("the note that it was sent", || async {
         let mut entries = outbox(&backend).await.into_iter();
         entries.any(|entry| entry.get_bool("performed").unwrap_or_default())
     })
     .await;
-    close(&backend, "COMMANDS", false).await;
+    open_stream(&backend, "COMMANDS").await;
     eventually("an empty outbox", || async {
         outbox(&backend).await.is_empty()
     })

@@ -26,7 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use browser::Browser;
 pub use collector::Collector;
 pub use operator::{
-    PLATFORM, collections, documents, mongo, operator, stored_owners, tenant_views,
+    PLATFORM, close_stream, collections, documents, mongo, open_stream, operator, stored_owners,
+    tenant_views,
 };
 pub use socket::{EVENTS, Socket};
 pub use team::{

@@ -24,6 +24,24 @@ pub async fn operator(backend: &Local) -> jetstream::Context {
     jetstream::new(options.connect(urls).await.unwrap())
 }
 
+/// Makes a stream refuse every message.
+pub async fn close_stream(backend: &Local, stream: &str) {
+    limit_messages(backend, stream, 1).await;
+}
+
+/// Lets a stream accept messages again.
+pub async fn open_stream(backend: &Local, stream: &str) {
+    limit_messages(backend, stream, -1).await;
+}
+
+async fn limit_messages(backend: &Local, stream: &str, max_bytes: i32) {
+    let operator = operator(backend).await;
+    let stream = operator.get_stream(stream).await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_message_size = max_bytes;
+    operator.update_stream(config).await.unwrap();
+}
+
 pub async fn mongo(backend: &Local) -> Client {
     Client::with_uri_str(backend.servers.mongo_url())
         .await

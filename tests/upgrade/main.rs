@@ -59,7 +59,7 @@ const READS: &[&str] = &[
 /// How long both releases are under load together.
 const TOGETHER: Duration = Duration::from_secs(20);
 
-/// What clients have done so far, and what may not happen to them.
+/// Clients that change and read projects until they are stopped.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
@@ -163,7 +163,7 @@ async fn two_releases_run_together_and_the_next_one_can_be_rolled_back() {
     previous.stop().await;
     load.at(std::slice::from_ref(&ada_next), Duration::from_secs(3))
         .await;
-    platform.is_settled().await;
+    platform.until_settled().await;
 
     println!("the next release is rolled back");
     next.stop().await;
@@ -186,7 +186,7 @@ async fn two_releases_run_together_and_the_next_one_can_be_rolled_back() {
     load.at(&[ada.clone(), ada_next.clone()], TOGETHER / 2)
         .await;
     previous.stop().await;
-    platform.is_settled().await;
+    platform.until_settled().await;
 
     let mut comments = bob_next.gql(COMMENTS, json!({ "project": project })).await;
     assert_eq!(

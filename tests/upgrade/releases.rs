@@ -75,7 +75,7 @@ impl Platform {
     }
 
     /// Returns when no consumer has anything left to do.
-    pub async fn is_settled(&self) {
+    pub async fn until_settled(&self) {
         let operator = self.operator().await;
         eventually("idle consumers", || async {
             for stream in ["COMMANDS", "EVENTS"] {
@@ -136,7 +136,7 @@ async fn listen() -> TcpListener {
 }
 
 /// Returns when the gateway at this URL is ready.
-async fn is_ready(url: &str) {
+async fn until_ready(url: &str) {
     let start = Instant::now();
     loop {
         let answer = reqwest::get(format!("{url}/readyz")).await;
@@ -158,7 +158,7 @@ impl Previous {
     pub async fn start(platform: &Platform) -> Self {
         let folder = std::env::var_os("PREVIOUS_RELEASE").expect("PREVIOUS_RELEASE is not set");
         let folder = PathBuf::from(folder);
-        // Its own listener would do better, but it takes an address only.
+        // The program takes an address, not a listener, so the port is free for a moment.
         let address = listen().await.local_addr().unwrap();
         let process = |program: &str, role, further: &[&str]| {
             let options = platform.options(role).into_iter();
@@ -184,7 +184,7 @@ impl Previous {
             url: format!("http://{address}"),
             processes: [workers, gateway],
         };
-        is_ready(&previous.url).await;
+        until_ready(&previous.url).await;
         previous
     }
 
@@ -219,7 +219,7 @@ impl Next {
             shutdown,
             parts: [tokio::spawn(workers), tokio::spawn(gateway)],
         };
-        is_ready(&next.url).await;
+        until_ready(&next.url).await;
         next
     }
 

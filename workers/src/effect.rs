@@ -62,8 +62,8 @@ pub trait Effect: Sized + Send + Sync + 'static {
 /// Where a task waits, so that it holds up as few others as possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    /// What may be slow or away, such as the domain of a recipient. It gets a share of the attempts
-    /// at once.
+    /// The part of the outside world that may be slow, such as the recipient's domain. At most half
+    /// of a worker's attempts go to it at once.
     pub destination: String,
     /// Whether somebody waits for the effect. It is attempted before those that are not urgent.
     pub is_urgent: bool,
@@ -89,8 +89,9 @@ impl From<anyhow::Error> for Failure {
 pub struct Undone {
     /// The view.
     pub view: &'static str,
-    /// The field that shows it, and its value then.
+    /// The field that shows the state.
     pub field: &'static str,
+    /// Its value while there is no result.
     pub value: &'static str,
     /// The field with the time of the request. An index has both fields.
     pub since: &'static str,

@@ -74,8 +74,7 @@ async fn run_loops(
     let context = jetstream::new(client.clone());
     let keep = streams::keep_transport(context, config.replicas, reconnects);
     let keep = tokio::spawn(keep);
-    let (isolated, options) = (client.clone(), config.nats.clone());
-    let leave = async move { event_store::leave_isolated_server(isolated, &options).await };
+    let leave = event_store::leave_isolated_server(client.clone(), config.nats.clone());
     let leave = tokio::spawn(leave);
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);

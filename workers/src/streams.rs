@@ -41,9 +41,9 @@ const FIRST_SERVER: Duration = Duration::from_secs(5);
 const NEXT_SERVER: Duration = Duration::from_millis(200);
 /// How long a cluster may take to elect its leader after its start.
 const LEADER_WITHIN: Duration = Duration::from_secs(30);
-/// How long an answer may take until then.
+/// How long JetStream may take to answer a request at start-up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// The pause between two tries until then.
+/// The pause before the next try.
 const LEADER_POLL: Duration = Duration::from_millis(250);
 /// The code of a JetStream error that says that no server can answer now.
 const UNAVAILABLE: usize = 503;
@@ -158,7 +158,8 @@ pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Re
     ensure_synced(&context.client()).await?;
     // Nobody answers for a stream that elects its leader.
     context.set_timeout(ANSWER_WITHIN);
-    // All at once: two workers that start together may both wait in vain for an answer.
+    // All at once, so that waits for lost answers do not add up: two workers that create a stream
+    // together may both get none.
     let streams = streams(replicas).map(|wanted| ensure_with_leader(&context, wanted));
     try_join_all(streams).await?;
     Ok(())

@@ -86,14 +86,14 @@ impl Mailbox {
             .store(code.filter(is_refusal).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Does not answer about recipients whose address ends like this, until this is called again:
-    /// for `None`, all are answered.
+    /// Leaves recipients whose address has this ending without an answer until the next call. `None`
+    /// answers all.
     pub fn stall(&self, ending: Option<&str>) {
         self.shared.stalled.send_replace(ending.map(str::to_owned));
     }
 
-    /// Returns when the recipient that a line may name is answered.
-    async fn answers(&self, line: &[u8]) {
+    /// Waits while the recipient that this line names is stalled.
+    async fn wait_while_stalled(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line).to_ascii_lowercase();
         let is_answered = |stalled: &Option<String>| {
             let recipient = line

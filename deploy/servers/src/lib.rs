@@ -38,10 +38,9 @@ const LOCK_LIMIT: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// How many servers of each kind run, and how the nats-servers reach each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One of each kind.
-    #[default]
     Single,
     /// Three of each kind.
     Cluster,
@@ -55,7 +54,7 @@ pub enum Layout {
     },
 }
 
-/// Servers of each kind in a cluster: the fewest of which one may fail.
+/// Servers of each kind in a cluster: the smallest number that survives the loss of one.
 pub const MEMBERS: usize = 3;
 
 /// Servers of both kinds: one of each, or a cluster.

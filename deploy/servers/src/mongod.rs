@@ -270,7 +270,7 @@ impl Mongo {
 }
 
 /// Whether a server is a primary that accepts writes, or follows another one. For a moment, a new
-/// primary still takes itself for a secondary.
+/// primary still reports itself as a secondary.
 fn is_member(hello: &Document) -> bool {
     let is = |field| hello.get_bool(field).unwrap_or_default();
     let [own, primary] = ["me", "primary"].map(|field| hello.get_str(field).ok());

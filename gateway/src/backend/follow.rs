@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use async_nats::{Client, Message};
 use bytes::Bytes;
-use event_store::{last_sequence, leads_majority, sequence_of};
+use event_store::{has_majority, last_sequence, sequence_of};
 use events_schema::{
     AreaName, Subject,
     subject::{CHANGED, VIEWS, changed_views, stream_info},
@@ -62,7 +62,7 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
             answer = answers.next() => {
                 let answer = answer.context("the connection is closed")?;
                 // A leader that is cut off does not know what has changed.
-                ensure!(leads_majority(&answer.payload), "the stream has no leader");
+                ensure!(has_majority(&answer.payload), "VIEWS has no leader that hears from a majority");
                 follower.answer(last_sequence(&answer.payload)?)?;
             }
             _ = ticks.tick() => {

@@ -3,6 +3,8 @@
 //!
 //! Only workers write views.
 
+mod wait;
+
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
@@ -21,23 +23,17 @@ use futures_util::{
 };
 use lru::LruCache;
 use mongodb::bson::{self, doc};
-use serde::Deserialize;
-use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::{
         filter::{Filter, Sort},
         follow::follow,
-        memory::{Key, Known, Memory, Topic},
+        memory::{Known, Memory, Topic},
     },
     error::Error,
 };
 
-/// How often an awaited view is read while VIEWS is not followed.
-const POLL: Duration = Duration::from_millis(20);
-/// How long an announcement may take before an awaited view is read all the same.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a read may take, as a request itself. It runs on when its client has gone.
 const MAX_READ_TIME: Duration = Duration::from_secs(15);
 /// Names whose documents are remembered, such as the slugs of tenants.
@@ -70,12 +66,6 @@ pub(crate) struct ViewDocument<V: View> {
     /// The revision of the last commit in the view.
     pub(crate) revision: i64,
     pub(crate) view: V,
-}
-
-/// The part of a document that is read while the document is awaited.
-#[derive(Deserialize)]
-struct Revision {
-    revision: i64,
 }
 
 impl Views {
@@ -249,8 +239,8 @@ impl TenantViews {
         Ok(found)
     }
 
-    /// Reads one view that meets a filter, the one that has changed last. So a name that one object
-    /// has given to another is found at the other, even if the view of the first is late.
+    /// Reads the view that meets a filter; of several, the one that changed last. A name may have
+    /// passed to another object while the view of the first is late.
     ///
     /// # Errors
     /// If MongoDB does not answer, or the view is not stored here.
@@ -326,11 +316,11 @@ impl TenantViews {
         Ok(count.await.context("counting views")?)
     }
 
-    /// Counts those of these views that exist.
+    /// Counts how many of these objects have a view.
     ///
     /// # Errors
     /// If MongoDB does not answer, or the view is not stored here.
-    pub(crate) async fn count_of<V: View>(
+    pub(crate) async fn count_existing<V: View>(
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
     ) -> Result<u64, Error> {
@@ -342,66 +332,6 @@ impl TenantViews {
             views.count_documents(filter).max_time(MAX_READ_TIME).await
         });
         Ok(count.await.context("counting views")?)
-    }
-
-    /// Waits until a view or its tombstone has reached a revision; false if that is not known by
-    /// the deadline. A revision that is not new was announced long ago, so it is read at once.
-    ///
-    /// # Errors
-    /// If the view is not stored here.
-    pub(crate) async fn wait_for<V: View>(
-        &self,
-        id: <V::Area as Area>::Id,
-        revision: u64,
-        is_new: bool,
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        self.ensure_home::<V>()?;
-        let revision = i64::try_from(revision).context("reading a revision")?;
-        let key: Key = (V::NAME, self.tenant, id.into());
-        if revision == 0 {
-            return Ok(true);
-        }
-        let stored = async { self.revision::<V>(key.2).await.unwrap_or(0) };
-        if !is_new && stored.await >= revision {
-            self.memory.overtaken(key, revision);
-            return Ok(true);
-        }
-        // Also when the caller has gone.
-        let _tidy = Tidy(&self.memory, key);
-        loop {
-            match self.memory.wait_for(key, revision) {
-                Some(Ok(())) => return Ok(true),
-                Some(Err(announced)) => {
-                    let until = deadline.min(Instant::now() + ANNOUNCED_WITHIN);
-                    let announced = timeout_at(until, announced).await;
-                    if matches!(announced, Ok(Ok(()))) {
-                        return Ok(true);
-                    }
-                }
-                None => sleep(POLL).await,
-            }
-            // While MongoDB is away, the change is not lost: it is only not shown yet.
-            let stored = timeout_at(deadline, self.revision::<V>(key.2)).await;
-            if matches!(stored, Ok(Ok(stored)) if stored >= revision) {
-                self.memory.overtaken(key, revision);
-                return Ok(true);
-            }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-        }
-    }
-
-    async fn revision<V: View>(&self, id: Id) -> Result<i64, Error> {
-        let filter = doc! { "_id": id.to_string(), "tenant": self.tenant.to_string() };
-        let found = self.database.run("find_one", |database| async move {
-            let views = database.collection::<Revision>(V::NAME);
-            let only_revision = doc! { "revision": 1 };
-            views.find_one(filter).projection(only_revision).await
-        });
-        let found = found.await.context("awaiting a view")?;
-        Ok(found.map_or(0, |document| document.revision))
     }
 
     async fn read_all<V: View>(
@@ -439,15 +369,6 @@ impl TenantViews {
         // The condition of the indexes.
         filter.insert("view", doc! { "$type": "object" });
         filter
-    }
-}
-
-/// Forgets, when it is dropped, those who have given up waiting for a document.
-struct Tidy<'a>(&'a Memory, Key);
-
-impl Drop for Tidy<'_> {
-    fn drop(&mut self) {
-        self.0.tidy(self.1);
     }
 }
 

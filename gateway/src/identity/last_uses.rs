@@ -36,7 +36,7 @@ struct Inner<I: Hash + Eq> {
     name: &'static str,
     interval_ms: i64,
     bucket: OnceCell<Store>,
-    /// The last recorded use of each, by this gateway or, where it was read, by any.
+    /// The last use of each that this gateway has recorded or read.
     known: Mutex<LruCache<I, Time>>,
 }
 
@@ -66,7 +66,7 @@ impl<I: Copy + Display + Eq + Hash + Send + Sync + 'static> LastUses<I> {
     /// Records in the background that these credentials are in use now. A failure is logged, since
     /// it is no reason to refuse a request.
     pub(crate) fn record(&self, id: I) {
-        let begun = self.0.begun(&id, now());
+        let begun = self.0.interval_start(&id, now());
         if self.0.known().put(id, begun) == Some(begun) {
             return;
         }
@@ -84,7 +84,7 @@ impl<I: Copy + Display + Eq + Hash + Send + Sync + 'static> LastUses<I> {
     ///
     /// # Errors
     /// If the bucket cannot be read.
-    pub(crate) async fn is_after(&self, id: I, time: Time) -> anyhow::Result<bool> {
+    pub(crate) async fn was_used_after(&self, id: I, time: Time) -> anyhow::Result<bool> {
         // Another gateway may have recorded a later use, but none that is earlier.
         let known = self.0.known().get(&id).copied();
         if known.is_some_and(|known| known > time) {
@@ -127,9 +127,9 @@ impl<I: Copy + Display + Eq + Hash> Inner<I> {
         self.bucket.get_or_try_init(open).await
     }
 
-    /// Returns the begin of the interval of these credentials. Each has intervals of its own, so
-    /// that not all are recorded at the same moment.
-    fn begun(&self, id: &I, now: Time) -> Time {
+    /// Returns the start of the current interval of these credentials. Each has intervals of its own,
+    /// so that not all are recorded at the same moment.
+    fn interval_start(&self, id: &I, now: Time) -> Time {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let shift = i64::from(hasher.finish() as u32) % self.interval_ms;

@@ -1,4 +1,4 @@
-//! The uses of sessions and access tokens.
+//! Records and reads when sessions and access tokens were last used.
 
 use std::time::Duration;
 
@@ -74,10 +74,10 @@ impl Uses {
         Ok(recorded.map_or(in_view, |recorded| recorded.max(in_view)))
     }
 
-    /// Whether a session was used lately enough.
+    /// Whether a session was used within [`IDLE`].
     ///
     /// # Errors
-    /// If the bucket cannot be read.
+    /// `Unavailable` if the bucket cannot be read.
     pub(crate) async fn is_in_use(
         &self,
         session: &ViewDocument<session::View>,
@@ -87,7 +87,7 @@ impl Uses {
         }
         let idle_ms = i64::try_from(IDLE.as_millis()).unwrap_or(i64::MAX);
         let oldest = Time(now().0.saturating_sub(idle_ms));
-        let is_recent = self.sessions.is_after(session.id, oldest).await;
+        let is_recent = self.sessions.was_used_after(session.id, oldest).await;
         is_recent.map_err(Error::Unavailable)
     }
 }

@@ -191,7 +191,8 @@ impl Accounts {
     /// an owner needs no login after a guesser has locked the address.
     ///
     /// # Errors
-    /// `BadUserInput` if the link is wrong or no longer valid, or the password is not acceptable.
+    /// `BadUserInput` if the link is wrong or no longer valid, or the password is not acceptable;
+    /// `Unauthenticated` if the password was changed but no session could be started.
     pub(crate) async fn reset_password(
         &self,
         caller: &Caller,
@@ -217,7 +218,8 @@ impl Accounts {
     ///
     /// # Errors
     /// `BadUserInput` if the old password is wrong or the new one is not acceptable; `RateLimited`
-    /// after too many failures.
+    /// after too many failures; `Unauthenticated` if the password was changed but no session could
+    /// be started.
     pub(crate) async fn change_password(
         &self,
         caller: &Caller,
@@ -363,8 +365,8 @@ async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
     tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
 }
 
-/// The error of a session that could not be started after the password was changed. A client that
-/// repeated the change would be told that its link or old password is wrong.
+/// Turns `Unavailable` into a request to log in: the password is changed, and a repeated change would
+/// be refused.
 fn after_the_change(error: Error) -> Error {
     let Error::Unavailable(cause) = error else {
         return error;

@@ -4,7 +4,7 @@
 use event_store::EventLog;
 use events_schema::{
     AccessTokenId, AccountId, Actor, AreaName, Id, TenantId, Time,
-    subject::{events_of_tenant, events_of_tenant_in, events_of_tenant_on},
+    subject::{events_of_object, events_of_tenant, events_of_tenant_in},
 };
 
 use crate::{
@@ -13,12 +13,13 @@ use crate::{
     error::Error,
 };
 
-/// Commits that are read first. They mostly suffice.
+/// Commits of the first read, which usually suffices.
 const FIRST_READ: usize = 200;
-/// Commits that are searched at most before these.
+/// Maximum older commits that are searched after the first read.
 const MAX_SEARCHED: usize = 10_000;
 /// How far the time of a commit, which its gateway has set, may be from the time when the log has
 /// stored it. Workers refuse commands that are more than a minute off; deciding takes seconds.
+/// Commits of the system may be further off: they carry the time of their cause.
 const CLOCKS_DIFFER_BY_MS: i64 = 2 * 60 * 1000;
 
 /// Reads the audit logs of tenants.
@@ -65,17 +66,19 @@ impl AuditLog {
         before: Option<u64>,
         size: usize,
     ) -> Result<AuditPage, Error> {
-        let Some(subjects) = filter.subjects(tenant) else {
+        let Some(subjects) = filter.subject_filter(tenant) else {
             return Ok(AuditPage::default());
         };
         let end = self.end(&subjects, filter, before).await?;
         let stored = self.log.page_before(&subjects, end, FIRST_READ).await?;
         let first = entries(tenant, &stored)?;
-        let is_past = first.first().is_some_and(|first| filter.ends_at(first));
+        let is_complete = first
+            .first()
+            .is_some_and(|first| filter.excludes_all_before(first));
         let mut found = Vec::from_iter(first.into_iter().rev());
         found.retain(|entry| filter.matches(entry));
         let oldest = match stored.first() {
-            Some(oldest) if found.len() <= size && !is_past => oldest.sequence,
+            Some(oldest) if found.len() <= size && !is_complete => oldest.sequence,
             _ => return Ok(page(found, size, false)),
         };
         // The log can be searched forward only, so the beginning is found first.
@@ -84,14 +87,16 @@ impl AuditLog {
             .start_before(&subjects, oldest, MAX_SEARCHED)
             .await?;
         let older = self.between(tenant, &subjects, start, oldest).await?;
-        let is_past = older.first().is_some_and(|first| filter.ends_at(first));
+        let is_complete = older
+            .first()
+            .is_some_and(|first| filter.excludes_all_before(first));
         found.extend(
             older
                 .into_iter()
                 .rev()
                 .filter(|entry| filter.matches(entry)),
         );
-        let stopped = start > 1 && !is_past;
+        let stopped = start > 1 && !is_complete;
         if found.is_empty() && stopped {
             return Err(Error::input(
                 "where",
@@ -148,16 +153,16 @@ fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
 
 impl AuditFilter {
     /// Returns the narrowest subjects that have all matching commits; `None` if there can be none.
-    fn subjects(&self, tenant: TenantId) -> Option<String> {
+    fn subject_filter(&self, tenant: TenantId) -> Option<String> {
         match (&self.id, self.areas.as_deref()) {
-            (Some(id), _) => Some(events_of_tenant_on(tenant, Id::parse(id).ok()?)),
+            (Some(id), _) => Some(events_of_object(tenant, Id::parse(id).ok()?)),
             (None, Some([area])) => Some(events_of_tenant_in(tenant, *area)),
             (None, _) => Some(events_of_tenant(tenant)),
         }
     }
 
-    /// Whether all entries before this one are too old. Its own time may be off, and theirs too.
-    fn ends_at(&self, entry: &Entry) -> bool {
+    /// Whether every entry before this one is too old, however the clocks differ.
+    fn excludes_all_before(&self, entry: &Entry) -> bool {
         let Time(time) = entry.commit.time;
         self.since
             .is_some_and(|Time(since)| time < since.saturating_sub(2 * CLOCKS_DIFFER_BY_MS))

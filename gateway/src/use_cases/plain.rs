@@ -1,5 +1,5 @@
-//! Use cases of plain areas: send a command and read the view back. A new area of a tenant needs no
-//! other code in this room.
+//! Use cases of plain areas: send a command and read the view back. An area whose
+//! objects have no parent needs no other code in this room.
 
 use events_schema::{Area, CommandId, View};
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    AccountId, CommandId, HostName, Id, Name, Placement, Rejection, RejectionKind, Slug, TenantId,
+    AccountId, CommandId, HostName, Id, Name, Placement, Reject, RejectionKind, Slug, TenantId,
     TenantKey,
     member::{self, Membership},
     tenant::{self, Command, Settings, founder_id},
 };
+use serde::Serialize;
 
 use crate::{
     backend::{
@@ -40,7 +41,7 @@ pub(crate) struct Tenants {
     pub(crate) views: Views,
     /// Where the views of new tenants are stored.
     pub(crate) strategy: Strategy,
-    /// How many of them may have a database on the same host.
+    /// Maximum tenants with a database of their own on one host.
     pub(crate) databases_per_host: u64,
     /// The MongoDB hosts that a new tenant may choose.
     pub(crate) hosts: Vec<HostName>,
@@ -64,6 +65,20 @@ pub(crate) struct TenantUpdate {
     pub(crate) expected: Option<u64>,
 }
 
+/// Why a tenant cannot be created now. This rule is here, since it is about the operator's hosts.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+enum Full {
+    #[error("The database host has no room for another tenant.")]
+    TooManyDatabases,
+}
+
+impl Reject for Full {
+    fn kind(&self) -> RejectionKind {
+        RejectionKind::Limit
+    }
+}
+
 impl Tenants {
     /// Creates a tenant. The caller becomes its first owner.
     ///
@@ -78,7 +93,7 @@ impl Tenants {
     ) -> Result<ViewDocument<tenant::View>, Error> {
         let identity = caller.person()?;
         let placement = self.placement(new.placement)?;
-        self.ensure_room(&placement).await?;
+        self.ensure_room(TenantKey(id.0), &placement).await?;
         let create = Command::Create {
             name: new.name,
             slug: new.slug,
@@ -112,22 +127,23 @@ impl Tenants {
         Ok(member && membership)
     }
 
-    /// Two tenants that are created at once may both take the last place.
-    async fn ensure_room(&self, placement: &Placement) -> Result<(), Error> {
-        match placement {
-            Placement::Shared => return Ok(()),
-            Placement::Database { .. } => {}
-        }
-        let beside = Filter::default().is("placement", placement)?;
-        let count = self.views.platform().count::<tenant::View>(beside).await?;
-        if count < self.databases_per_host {
+    /// Ensures that the host has room for another database. Two tenants that are created at once may
+    /// both take the last place.
+    ///
+    /// # Errors
+    /// `Rejected` if the host is full.
+    async fn ensure_room(&self, new: TenantKey, placement: &Placement) -> Result<(), Error> {
+        if *placement == Placement::Shared {
             return Ok(());
         }
-        Err(Error::Rejected(Rejection {
-            kind: RejectionKind::Limit,
-            code: "too_many_databases".to_owned(),
-            message: "The database host has no room for another tenant.".to_owned(),
-        }))
+        let platform = self.views.platform();
+        let same_place = Filter::default().is("placement", placement)?;
+        let is_full = platform.count::<tenant::View>(same_place).await? >= self.databases_per_host;
+        // A repeated request is answered as the first one.
+        if is_full && platform.get::<tenant::View>(new).await?.is_none() {
+            return Err(Error::Rejected(Full::TooManyDatabases.to_rejection()));
+        }
+        Ok(())
     }
 
     fn placement(&self, wanted: Option<Placement>) -> Result<Placement, Error> {
@@ -259,9 +275,10 @@ impl Tenants {
         let platform = self.views.platform();
         let selection = Selection::of(&MEMBERSHIPS).is(&ACCOUNT, Some(account))?;
         let memberships = read(&platform, selection, page, false).await?;
-        let total = match count {
-            true => Some(self.count_own(account).await?),
-            false => None,
+        let total = if count {
+            Some(self.count_own(account).await?)
+        } else {
+            None
         };
         let keys = memberships.documents.iter();
         let keys = keys.filter_map(|(_, found)| tenant_key(&found.view));
@@ -293,7 +310,7 @@ impl Tenants {
         let keys = memberships
             .iter()
             .filter_map(|found| tenant_key(&found.view));
-        platform.count_of::<tenant::View>(keys).await
+        platform.count_existing::<tenant::View>(keys).await
     }
 
     /// Lists all tenants, the latest first.

@@ -25,8 +25,8 @@ use crate::{
 
 /// How long a mail server may take for one step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take for all steps: half the consumer's ack wait, so that no other worker begins
-/// meanwhile.
+/// How long it may take for all steps: half an attempt's limit, so that time is left to record the
+/// result.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends mail.
@@ -93,10 +93,11 @@ impl Effect for SendMail {
     /// may be sent at once.
     fn lane(task: &Task) -> Lane {
         let domain = task.to.as_str().rsplit('@').next().unwrap_or_default();
-        // Anybody may have any number of subdomains.
-        let labels = domain.rsplitn(3, '.').take(2);
+        // The owner of a domain may have any number of subdomains, so they share a lane.
+        let second_dot = domain.rmatch_indices('.').nth(1);
+        let start = second_dot.map_or(0, |(dot, _)| dot + 1);
         Lane {
-            destination: Vec::from_iter(labels).join("."),
+            destination: domain[start..].to_owned(),
             is_urgent: match task.template {
                 Template::Verification { .. }
                 | Template::AlreadyRegistered
@@ -134,9 +135,9 @@ impl Effect for SendMail {
     }
 }
 
-/// Returns whether the mail server has refused the recipient for good. Other codes, such as 535 for
-/// a wrong password or 554 for a relay that is not allowed, tell of a fault that the operator can
-/// mend, or of a limit.
+/// Returns a permanent failure if the server refuses the recipient for good. Other codes, such as
+/// 535 (wrong password) or 554 (relay denied), report a fault that the operator can fix, or a
+/// limit.
 fn failure(error: smtp::Error) -> Failure {
     let code = error.status().map(|code| code.to_string());
     let error = anyhow::Error::from(error).context("the mail server");

@@ -93,8 +93,8 @@ impl Consumer {
         }
     }
 
-    /// Returns the consumer of the commits that request an effect. An attempt has as much time as
-    /// its ack wait: a minute is longer than the slowest destination may take.
+    /// Returns the consumer of the commits that request an effect. The loop only adds them to the
+    /// outbox.
     pub fn effects(name: &str, source: AreaName) -> Self {
         Self {
             worker_loop: "effects",

@@ -251,22 +251,23 @@ pub async fn handle(
     let result = if is_lost(consumer, &received.message) {
         Ok(Handled::Dead(LOST.to_owned()))
     } else {
-        received.work.run(bounded(consumer, handler)).await
+        received.work.run(bounded(consumer.ack_wait, handler)).await
     };
     settle(context, consumer, received, &result).await;
 }
 
-/// Runs a handler until its message would be redelivered; a panic becomes an error.
+/// Runs a handler for at most this long: until its message would be redelivered. A panic becomes an
+/// error.
 ///
 /// # Errors
 /// If the handler fails, panics or takes too long.
 pub async fn bounded<T>(
-    consumer: &Consumer,
+    limit: Duration,
     handler: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
     let caught = AssertUnwindSafe(handler).catch_unwind();
-    let result = timeout(consumer.ack_wait, caught).await;
-    let result = result.context("not done within the ack wait")?;
+    let result = timeout(limit, caught).await;
+    let result = result.with_context(|| format!("not done within {limit:?}"))?;
     result.unwrap_or_else(|_| Err(anyhow!("the handler panicked")))
 }
 

@@ -49,6 +49,8 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 /// Effects that a process attempts at once, and how many of them may go to one destination.
 const ATTEMPTS_AT_ONCE: usize = 8;
 const PER_DESTINATION: usize = 4;
+/// How long an attempt may take: less than its claim, and more than the slowest destination.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
 /// The wait after the first attempt. It doubles with each further one, up to the longest.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
@@ -84,7 +86,7 @@ pub async fn run<E: Effect>(
         outbox: Outbox::new(placements, E::NAME),
         sender,
         effect,
-        added: Notify::new(),
+        wake: Notify::new(),
         busy: Mutex::default(),
     });
     let watch = tokio::spawn(find_lost(effects.clone()));
@@ -120,7 +122,12 @@ async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: Cancellation
             break;
         };
         if !is_prepared {
-            is_prepared = effects.outbox.prepare().await.is_ok();
+            let prepared = effects.outbox.prepare().await;
+            is_prepared = prepared.is_ok();
+            if let Err(error) = prepared {
+                let error = format!("{error:#}");
+                tracing::warn!(effect = E::NAME, error, "the outbox has no index yet");
+            }
         }
         match effects.outbox.claim(effects.busy()).await {
             Ok(Some(claimed)) => {
@@ -131,7 +138,7 @@ async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: Cancellation
                 });
             }
             Ok(None) => {
-                let wait = timeout(LOOK_EVERY, effects.added.notified());
+                let wait = timeout(LOOK_EVERY, effects.wake.notified());
                 _ = shutdown.run_until_cancelled(wait).await;
             }
             Err(error) => {
@@ -144,12 +151,12 @@ async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: Cancellation
     while attempts.join_next().await.is_some() {}
 }
 
-/// Adds what the outbox has lost, again and again.
+/// Adds lost effects to the outbox every ten minutes.
 async fn find_lost<E: Effect>(effects: Arc<Effects<E>>) {
     loop {
         if let Err(error) = effects.add_lost().await {
             let error = format!("{error:#}");
-            tracing::warn!(effect = E::NAME, error, "lost effects cannot be looked for");
+            tracing::warn!(effect = E::NAME, error, "looking for lost effects failed");
         }
         sleep(LOST_LOOK_EVERY).await;
     }
@@ -161,8 +168,8 @@ struct Effects<E> {
     outbox: Outbox,
     sender: CommandSender,
     effect: E,
-    /// Tells that this process has added something.
-    added: Notify,
+    /// Wakes the loop: an effect was added, or an attempt has ended.
+    wake: Notify,
     /// How many attempts go to each destination.
     busy: Mutex<HashMap<String, usize>>,
 }
@@ -199,7 +206,7 @@ impl<E: Effect> Effects<E> {
     async fn add(&self, entry: &Entry) -> anyhow::Result<()> {
         if let Some(task) = self.pending_task(entry).await? {
             self.outbox.add(entry, E::lane(&task)).await?;
-            self.added.notify_one();
+            self.wake.notify_one();
         }
         Ok(())
     }
@@ -224,7 +231,7 @@ impl<E: Effect> Effects<E> {
         let name = format!("attempt {}", E::NAME);
         let (work, trace) = Handling::process(trace, name, claimed.attempts > 1);
         self.change_busy(&claimed.destination, 1);
-        let next = delivery::bounded(&self.consumer, self.try_attempt(&claimed, trace));
+        let next = delivery::bounded(ATTEMPT_LIMIT, self.try_attempt(&claimed, trace));
         let next = match work.run(next).await {
             Err(error) if self.is_last(&claimed, &error) => {
                 let failed = E::failed(format!("{error:#}"));
@@ -240,7 +247,7 @@ impl<E: Effect> Effects<E> {
             KeyValue::new("result", result),
         ];
         DURATION.record(began.elapsed().as_secs_f64(), &labels);
-        self.added.notify_one();
+        self.wake.notify_one();
     }
 
     /// Whether an attempt that could not be finished was the last one.
@@ -265,7 +272,7 @@ impl<E: Effect> Effects<E> {
             Ok(()) => {
                 let recorded = self.record(trace, entry, "sent", E::succeeded()).await;
                 if recorded.is_err() && !claimed.is_performed {
-                    self.outbox.performed(claimed).await?;
+                    self.outbox.note_performed(claimed).await?;
                 }
                 recorded.map(|()| Next::Done)
             }
@@ -291,17 +298,20 @@ impl<E: Effect> Effects<E> {
         let (settled, result) = match next {
             Ok(Next::Done) => (self.outbox.remove(claimed).await, "done"),
             Ok(Next::Failed) => (self.outbox.remove(claimed).await, "failed"),
-            Ok(Next::Retry(error)) => (self.retry(claimed, attempts, &error, work).await, "retry"),
             Err(error) if is_outage(&error) => {
                 let (attempts, reason) = (attempts - 1, format!("{error:#}"));
-                let pause = self.outbox.retry(claimed, attempts, OUTAGE_PAUSE, &reason);
+                let pause = self
+                    .outbox
+                    .postpone(claimed, attempts, OUTAGE_PAUSE, &reason);
                 (pause.await, "outage")
             }
-            Err(error) => (self.retry(claimed, attempts, &error, work).await, "retry"),
+            Ok(Next::Retry(error)) | Err(error) => {
+                (self.retry(claimed, &error, work).await, "retry")
+            }
         };
         if let Err(error) = settled {
             let (id, error) = (claimed.entry.id, format!("{error:#}"));
-            tracing::warn!(effect = E::NAME, %id, error, "the outbox is changed later");
+            tracing::warn!(effect = E::NAME, %id, error, "the outbox was not changed; the effect is attempted again when its claim ends");
         }
         result
     }
@@ -309,16 +319,16 @@ impl<E: Effect> Effects<E> {
     async fn retry(
         &self,
         claimed: &Claimed,
-        attempts: i64,
         error: &anyhow::Error,
         work: &Handling,
     ) -> anyhow::Result<()> {
+        let attempts = claimed.attempts;
         let wait = retry_after(FIRST_RETRY, LONGEST_RETRY, attempts);
         let error = format!("{error:#}");
         work.fail(&error);
         let id = claimed.entry.id;
         tracing::warn!(effect = E::NAME, %id, attempts, ?wait, error, "attempting it again later");
-        self.outbox.retry(claimed, attempts, wait, &error).await
+        self.outbox.postpone(claimed, attempts, wait, &error).await
     }
 
     /// Returns the destinations that have their share of the attempts.

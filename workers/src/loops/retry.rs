@@ -51,10 +51,9 @@ fn is_last(consumer: &Consumer, error: &anyhow::Error, came: Came) -> bool {
     came.delivery >= consumer.deliveries
 }
 
-/// Returns the wait before the next delivery. It doubles with each delivery, from `first` to
-/// `longest`.
-pub(super) fn retry_after(first: Duration, longest: Duration, delivery: i64) -> Duration {
-    let doublings = u32::try_from(delivery - 1).unwrap_or(0).min(16);
+/// Returns the wait after an attempt. It doubles with each one, from `first` to `longest`.
+pub(super) fn retry_after(first: Duration, longest: Duration, attempt: i64) -> Duration {
+    let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(16);
     first.saturating_mul(1 << doublings).min(longest)
 }
 

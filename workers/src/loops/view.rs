@@ -152,7 +152,7 @@ impl<V: View> ViewLoop<V> {
         tenants: BTreeSet<TenantId>,
     ) -> BTreeMap<TenantId, Result<Places, String>> {
         let all = self.placements.of(tenants.clone());
-        if let Ok(all) = delivery::bounded(&self.consumer, all).await {
+        if let Ok(all) = delivery::bounded(self.consumer.ack_wait, all).await {
             return all
                 .into_iter()
                 .map(|(tenant, at)| (tenant, Ok(at)))
@@ -160,7 +160,7 @@ impl<V: View> ViewLoop<V> {
         }
         let each = tenants.into_iter().map(async |tenant| {
             let places = self.placements.of(BTreeSet::from([tenant]));
-            let places = delivery::bounded(&self.consumer, places).await;
+            let places = delivery::bounded(self.consumer.ack_wait, places).await;
             let places = places.map(|mut all| all.remove(&tenant).unwrap_or_default());
             (tenant, places.map_err(|error| format!("{error:#}")))
         });
@@ -249,7 +249,7 @@ impl<V: View> ViewLoop<V> {
             commits.entry(key).or_default().push(logged);
             by_document.entry(key).or_default().push(received);
         }
-        match delivery::bounded(&self.consumer, self.views.apply(places, &commits)).await {
+        match delivery::bounded(self.consumer.ack_wait, self.views.apply(places, &commits)).await {
             Ok(applied) => {
                 let messages = by_document.into_values().flatten().collect();
                 self.confirm(messages, applied);
@@ -280,7 +280,7 @@ impl<V: View> ViewLoop<V> {
     ) {
         let of_document = all.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);
-        match delivery::bounded(&self.consumer, self.views.apply(places, &alone)).await {
+        match delivery::bounded(self.consumer.ack_wait, self.views.apply(places, &alone)).await {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => {
                 if error.is::<OtherLog>() {
@@ -330,7 +330,7 @@ impl<V: View> ViewLoop<V> {
             let view_loop = self.clone();
             self.tasks.spawn(async move {
                 let recorded = view_loop.parking.recorded.add(tenant);
-                let recorded = delivery::bounded(&view_loop.consumer, recorded).await;
+                let recorded = delivery::bounded(view_loop.consumer.ack_wait, recorded).await;
                 let messages = delivered.into_iter().map(|delivered| delivered.received);
                 view_loop
                     .settle_all(&messages.collect::<Vec<_>>(), recorded)
@@ -343,7 +343,7 @@ impl<V: View> ViewLoop<V> {
     fn confirm(self: &Arc<Self>, messages: Vec<Received>, applied: Applied) {
         let view_loop = self.clone();
         self.tasks.spawn(async move {
-            let confirmed = delivery::bounded(&view_loop.consumer, applied.confirm()).await;
+            let confirmed = delivery::bounded(view_loop.consumer.ack_wait, applied.confirm()).await;
             view_loop.settle_all(&messages, confirmed).await;
         });
     }

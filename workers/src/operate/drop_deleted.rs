@@ -60,7 +60,7 @@ async fn drop_all(
     }
     ensure!(
         failures.is_empty(),
-        "run the command again, these tenants are not dropped:\n{}",
+        "these tenants were not dropped; run the command again:\n{}",
         failures.join("\n")
     );
     Ok(())

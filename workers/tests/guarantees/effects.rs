@@ -5,7 +5,7 @@ use mongodb::bson::{Document, doc};
 use crate::support::{World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_outbox_has_lost_is_added_again() {
+async fn lost_effects_are_added_to_the_outbox_again() {
     let world = World::start().await;
     // The mail server does not answer, so the mail stays in the outbox.
     let _first = world.workers::<1>(&[]).await;

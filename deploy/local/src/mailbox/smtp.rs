@@ -80,7 +80,7 @@ impl Mailbox {
                 return Ok(());
             }
             response = next(&mut session, &mut stream, &mut line).await?;
-            mailbox.answers(&line).await;
+            mailbox.wait_while_stalled(&line).await;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The outbox: effects that are requested and not done yet, each with the time of its next attempt,
-//! in the platform's database. So what cannot be done now holds up nothing else.
+//! in the platform's database. So an effect that cannot be done now delays no other.
 //!
-//! It can be lost: what the log shows as requested and not done is added again.
+//! It can be lost: effects that their view shows without a result for an hour are added again.
 
 use std::{
     collections::HashSet,
@@ -26,12 +26,12 @@ use crate::{
 };
 
 /// The name of the collection.
-pub const OUTBOX: &str = "outbox";
+const OUTBOX: &str = "outbox";
 
 /// How long an attempt may take. Then another worker may begin the next one.
 const CLAIMED_FOR: Duration = Duration::from_secs(90);
-/// How long the claim itself may take, so that most of its time is left for the attempt. A claim
-/// that comes later is lost: the effect is attempted when it ends.
+/// How long claiming may take, so that most of the claim is left for the attempt. If the answer
+/// comes later, the effect is attempted when the claim ends.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long MongoDB may search.
 const MAX_READ_TIME: Duration = Duration::from_secs(10);
@@ -149,11 +149,11 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Attempts an effect again after this time.
+    /// Sets the time of the next attempt, which ends the claim.
     ///
     /// # Errors
     /// If MongoDB does not answer. Then the next attempt comes when the claim ends.
-    pub async fn retry(
+    pub async fn postpone(
         &self,
         claimed: &Claimed,
         attempts: i64,
@@ -176,7 +176,7 @@ impl Outbox {
     ///
     /// # Errors
     /// If MongoDB does not answer.
-    pub async fn performed(&self, claimed: &Claimed) -> anyhow::Result<()> {
+    pub async fn note_performed(&self, claimed: &Claimed) -> anyhow::Result<()> {
         let which = doc! { "_id": self.key(claimed.entry.tenant, claimed.entry.id) };
         let change = doc! { "$set": { "performed": true } };
         let changed = self.run("update_one", |platform| async move {
