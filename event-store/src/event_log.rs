@@ -132,8 +132,8 @@ impl EventLog {
         }
     }
 
-    /// Reads all messages on a subject from this sequence on, as the leader knows them. Each takes a
-    /// request of its own, so this is for the few that a replica lacks.
+    /// Reads all messages on a subject from this sequence on, as the leader knows them. Each takes
+    /// a request of its own, so this is for the few that a replica lacks.
     ///
     /// # Errors
     /// If the server does not answer.

@@ -25,8 +25,8 @@ impl EventLog {
         Ok(messages)
     }
 
-    /// Returns the lowest sequence from which at most `limit` messages on `filter` come before `end`;
-    /// 1 if that includes all of them.
+    /// Returns the lowest sequence from which at most `limit` messages on `filter` come before
+    /// `end`; 1 if that includes all of them.
     ///
     /// # Errors
     /// If the server does not answer.

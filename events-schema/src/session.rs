@@ -89,8 +89,8 @@ pub struct View {
 }
 
 impl View {
-    /// Whether the session is younger than [`LIFETIME`] at `now` and of the account's current `epoch`.
-    /// The gateway checks [`IDLE`], since it knows the last use.
+    /// Whether the session is younger than [`LIFETIME`] at `now` and of the account's current
+    /// `epoch`. The gateway checks [`IDLE`], since it knows the last use.
     pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
         self.epoch == epoch && now.since(self.started_at) < LIFETIME
     }

@@ -32,8 +32,8 @@ pub struct Config {
     pub tenant_databases: Strategy,
 
     /// Maximum tenants with a database of their own on one MongoDB host, 1 to 10000; checked when a
-    /// tenant is created. Each database has a dozen collections, and a server slows down with tens of
-    /// thousands of files.
+    /// tenant is created. Each database has a dozen collections, and a server slows down with tens
+    /// of thousands of files.
     #[arg(
         long,
         env = "UB_DATABASES_PER_HOST",

@@ -74,8 +74,8 @@ macro_rules! assemble {
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.
-        /// - `UNAVAILABLE`: the server cannot do this now, and this field has changed nothing; wait for
-        ///   `retryAfter` seconds. `requestId` identifies the request.
+        /// - `UNAVAILABLE`: the server cannot do this now, and this field has changed nothing; wait
+        ///   for `retryAfter` seconds. `requestId` identifies the request.
         /// - `INTERNAL`: the server failed; `requestId` identifies the request.
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.

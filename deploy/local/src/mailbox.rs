@@ -86,8 +86,8 @@ impl Mailbox {
             .store(code.filter(is_refusal).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Leaves recipients whose address has this ending without an answer until the next call. `None`
-    /// answers all.
+    /// Leaves recipients whose address has this ending without an answer until the next call.
+    /// `None` answers all.
     pub fn stall(&self, ending: Option<&str>) {
         self.shared.stalled.send_replace(ending.map(str::to_owned));
     }

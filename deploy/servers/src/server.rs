@@ -73,8 +73,8 @@ impl<K: Kind> Server<K> {
         self.process.exited().await
     }
 
-    /// Waits until one of these servers has ended by itself. Returns its index. Can be cancelled and
-    /// called again.
+    /// Waits until one of these servers has ended by itself. Returns its index. Can be cancelled
+    /// and called again.
     pub async fn first_exit(servers: &mut [Self]) -> usize {
         let exits = servers.iter_mut().map(|server| Box::pin(server.exited()));
         select_all(exits).await.1

@@ -62,7 +62,8 @@ async fn follow_once(client: &Client, memory: &Memory) -> anyhow::Result<()> {
             answer = answers.next() => {
                 let answer = answer.context("the connection is closed")?;
                 // A leader that is cut off does not know what has changed.
-                ensure!(has_majority(&answer.payload), "VIEWS has no leader that hears from a majority");
+                let has_majority = has_majority(&answer.payload);
+                ensure!(has_majority, "VIEWS has no leader with a majority");
                 follower.answer(last_sequence(&answer.payload)?)?;
             }
             _ = ticks.tick() => {

@@ -119,8 +119,8 @@ impl Views {
         Ok(())
     }
 
-    /// Returns a stream with an item whenever a view has changed in a tenant, or a view that decides
-    /// what this account may see there.
+    /// Returns a stream with an item whenever a view has changed in a tenant, or a view that
+    /// decides what this account may see there.
     pub(crate) fn changes(
         &self,
         tenant: TenantKey,

@@ -127,8 +127,8 @@ impl<I: Copy + Display + Eq + Hash> Inner<I> {
         self.bucket.get_or_try_init(open).await
     }
 
-    /// Returns the start of the current interval of these credentials. Each has intervals of its own,
-    /// so that not all are recorded at the same moment.
+    /// Returns the start of the current interval of these credentials. Each has intervals of its
+    /// own, so that not all are recorded at the same moment.
     fn interval_start(&self, id: &I, now: Time) -> Time {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);

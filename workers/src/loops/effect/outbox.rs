@@ -163,13 +163,8 @@ impl Outbox {
         let which = self.own(claimed);
         let due_at = DateTime::from_system_time(SystemTime::now() + after);
         let reason: String = reason.chars().take(MAX_REASON).collect();
-        let change = doc! { "$set": { "due_at": due_at, "attempts": attempts, "reason": reason } };
-        let changed = self.run("update_one", |platform| async move {
-            let outbox = platform.collection::<Document>(OUTBOX);
-            outbox.update_one(which, change).await
-        });
-        changed.await.context("changing the outbox")?;
-        Ok(())
+        let values = doc! { "due_at": due_at, "attempts": attempts, "reason": reason };
+        self.set(which, values).await
     }
 
     /// Notes that an effect was performed, so that no worker performs it again.
@@ -178,7 +173,11 @@ impl Outbox {
     /// If MongoDB does not answer.
     pub async fn note_performed(&self, claimed: &Claimed) -> anyhow::Result<()> {
         let which = doc! { "_id": self.key(claimed.entry.tenant, claimed.entry.id) };
-        let change = doc! { "$set": { "performed": true } };
+        self.set(which, doc! { "performed": true }).await
+    }
+
+    async fn set(&self, which: Document, values: Document) -> anyhow::Result<()> {
+        let change = doc! { "$set": values };
         let changed = self.run("update_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.update_one(which, change).await
