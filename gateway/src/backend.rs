@@ -5,4 +5,5 @@ pub(crate) mod filter;
 mod follow;
 pub(crate) mod log;
 mod memory;
+pub(crate) mod tail;
 pub(crate) mod views;

@@ -31,6 +31,7 @@ use crate::{
     access::PermissionCache,
     backend::{
         commands::{Commands, jetstream},
+        tail::Tails,
         views::Views,
     },
     graphql::Api,
@@ -187,8 +188,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         },
         audit: AuditLog::new(log.clone()),
         feeds: Feeds {
-            log,
-            views: views.clone(),
+            tails: Tails::new(log, views.clone()),
             callers,
         },
         members: Members {

@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use events_schema::subject::{self, direct_get};
+use futures_util::{StreamExt, future::join_all};
 use local::Local;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{
     Browser, CREATE_TOKEN, EVENTS, PROJECTS, Socket, UPDATE_MEMBER, ada_and_bob, ada_in_acme,
-    create_project, eventually, input, start, text,
+    create_project, eventually, input, operator, start, text,
 };
 
 /// A cursor before the first event.
@@ -123,6 +124,36 @@ async fn an_event_arrives_within_two_seconds() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listeners_of_a_tenant_share_one_reader_of_the_log() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let token = create_token(&ada, &["read_project"]).await;
+    let subscribed = (0..40).map(|_| Socket::subscribed(&backend, &token, None, Value::Null));
+    let mut sockets = join_all(subscribed).await;
+    for socket in &mut sockets {
+        begun(&ada, socket).await;
+    }
+    let client = operator(&backend).await.client();
+    let log = direct_get(subject::EVENTS);
+    let mut reads = client.subscribe(log.clone()).await.unwrap();
+    client.flush().await.unwrap();
+    let last = create_project(&ada, "Last").await;
+    for socket in &mut sockets {
+        while socket.event().await["id"] != last.as_str() {}
+    }
+    // The operator hears of every read before it hears of this message.
+    client.publish(log, "".into()).await.unwrap();
+    let mut reads_of_acme = 0;
+    while let read = reads.next().await.unwrap()
+        && !read.payload.is_empty()
+    {
+        let read: Value = serde_json::from_slice(&read.payload).unwrap();
+        reads_of_acme += usize::from(text(&read, "/next_by_subj").ends_with(".*.*"));
+    }
+    assert!((1..20).contains(&reads_of_acme), "{reads_of_acme} reads");
 }
 
 #[tokio::test(flavor = "multi_thread")]

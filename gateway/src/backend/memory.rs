@@ -28,6 +28,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// What an entry takes beside the JSON of its document, about.
 const ENTRY_BYTES: usize = 300;
+/// Listeners that may be kept although they have gone.
+const TIDY_FROM: usize = 100;
 
 /// Lookups in the memories of this process.
 static HITS: AtomicU64 = AtomicU64::new(0);
@@ -59,6 +61,8 @@ struct State {
     waiting: HashMap<Key, Vec<Waiting>>,
     /// Those who are told that something has changed.
     listeners: HashMap<Topic, watch::Sender<()>>,
+    /// With so many listeners, those that have gone are removed.
+    tidy_at: usize,
 }
 
 #[derive(Debug)]
@@ -123,6 +127,7 @@ impl Memory {
             forgotten: 0,
             waiting: HashMap::new(),
             listeners: HashMap::new(),
+            tidy_at: TIDY_FROM,
         })));
         memory.observe();
         memory
@@ -332,7 +337,11 @@ impl Memory {
     /// have changed.
     pub(super) fn listen(&self, topic: Topic) -> watch::Receiver<()> {
         let mut state = self.state();
-        state.listeners.retain(|_, listener| !listener.is_closed());
+        // Not each time, which would cost the square of the listeners.
+        if state.listeners.len() >= state.tidy_at {
+            state.listeners.retain(|_, listener| !listener.is_closed());
+            state.tidy_at = 2 * state.listeners.len() + TIDY_FROM;
+        }
         let listener = state.listeners.entry(topic);
         listener
             .or_insert_with(|| watch::Sender::new(()))

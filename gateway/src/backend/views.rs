@@ -14,15 +14,14 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use event_store::{Database, Mongo};
-use events_schema::{
-    AccountId, Area, AreaName, Document, Home, Id, TenantId, TenantKey, View, account, tenant,
-};
+use events_schema::{Area, AreaName, Document, Home, Id, TenantId, TenantKey, View, tenant};
 use futures_util::{
     StreamExt, TryStreamExt,
-    stream::{BoxStream, select_all, unfold},
+    stream::{BoxStream, select, unfold},
 };
 use lru::LruCache;
 use mongodb::bson::{self, doc};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -119,29 +118,11 @@ impl Views {
         Ok(())
     }
 
-    /// Returns a stream with an item whenever a view has changed in a tenant, or a view that
-    /// decides what this account may see there.
-    pub(crate) fn changes(
-        &self,
-        tenant: TenantKey,
-        account: Option<AccountId>,
-    ) -> BoxStream<'static, ()> {
-        let platform = |view, id| Topic::Document((view, TenantId::Platform, id));
-        let mut topics = vec![
-            Topic::Tenant(TenantId::Tenant(tenant)),
-            platform(tenant::View::NAME, tenant.0),
-        ];
-        // A password change revokes all sessions.
-        topics.extend(account.map(|account| platform(account::View::NAME, account.0)));
-        let changes = topics.into_iter().map(|topic| {
-            let listener = self.memory.listen(topic);
-            let changed = unfold(listener, |mut listener| async move {
-                listener.changed().await.ok()?;
-                Some(((), listener))
-            });
-            changed.boxed()
-        });
-        select_all(changes).boxed()
+    /// Returns a stream with an item whenever a view has changed in a tenant, or may have.
+    pub(crate) fn changes_in(&self, tenant: TenantKey) -> BoxStream<'static, ()> {
+        let own = self.memory.listen(Topic::Tenant(TenantId::Tenant(tenant)));
+        let tenant = self.platform().changes_of::<tenant::View>(tenant);
+        select(changes(own), tenant).boxed()
     }
 }
 
@@ -149,6 +130,12 @@ impl TenantViews {
     /// Returns the tenant that the views belong to, or the platform.
     pub(crate) const fn tenant(&self) -> TenantId {
         self.tenant
+    }
+
+    /// Returns a stream with an item whenever this view has changed, or may have.
+    pub(crate) fn changes_of<V: View>(&self, id: <V::Area as Area>::Id) -> BoxStream<'static, ()> {
+        let key = (V::NAME, self.tenant, id.into());
+        changes(self.memory.listen(Topic::Document(key)))
     }
 
     /// Reads a view by its id; `None` if it does not exist or is a tombstone.
@@ -370,6 +357,14 @@ impl TenantViews {
         filter.insert("view", doc! { "$type": "object" });
         filter
     }
+}
+
+fn changes(listener: watch::Receiver<()>) -> BoxStream<'static, ()> {
+    let changed = unfold(listener, |mut listener| async move {
+        listener.changed().await.ok()?;
+        Some(((), listener))
+    });
+    changed.boxed()
 }
 
 fn shown<V: View>(document: &Document<V>) -> Option<ViewDocument<V>> {

@@ -10,7 +10,12 @@ use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
     AccountId, Address, Device, EmailAddress, Origin, SessionId, access_token, account, member,
-    secret::ServerKey, session, tenant,
+    role, secret::ServerKey, session, tenant,
+};
+
+use futures_util::{
+    StreamExt,
+    stream::{BoxStream, select_all},
 };
 
 use crate::{
@@ -95,6 +100,34 @@ impl Callers {
         let caller = self.find(head, body).await?;
         self.uses.record(&caller);
         Ok(caller)
+    }
+
+    /// Returns a stream with an item whenever something has changed that decides what this caller
+    /// may do, or may have changed. Time alone also ends a session or an access token.
+    pub(crate) fn changes(&self, caller: &Caller) -> BoxStream<'static, ()> {
+        let platform = self.views.platform();
+        let mut changes = Vec::new();
+        if let Some(identity) = &caller.identity {
+            changes.push(platform.changes_of::<account::View>(identity.account.id));
+            let session = identity.session();
+            changes.extend(session.map(|id| platform.changes_of::<session::View>(id)));
+        }
+        if let Ok(Membership {
+            tenant,
+            member,
+            views,
+            ..
+        }) = &caller.membership
+        {
+            changes.push(platform.changes_of::<tenant::View>(tenant.id));
+            changes.push(views.changes_of::<member::View>(member.id));
+            changes.push(views.changes_of::<role::View>(tenant.id));
+            if let Some(By::AccessToken(id)) = caller.identity.as_ref().map(|identity| identity.by)
+            {
+                changes.push(views.changes_of::<access_token::View>(id));
+            }
+        }
+        select_all(changes).boxed()
     }
 
     async fn find(&self, head: &RequestHead, body: Bytes) -> Result<Caller, Error> {

@@ -1,52 +1,49 @@
 //! The feed: the tenant's events as they happen, in order, from where the client left off.
 //!
-//! It is read from the log, page by page, as fast as the client reads: at most one page is
-//! buffered. Announcements of written views only wake it up. Before each page, it checks whether
-//! the caller may still read the events.
+//! Before each page it shows, the feed checks whether the caller may still read the events.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use event_store::EventLog;
-use events_schema::{AreaName, TenantId, TenantKey, subject::events_of_tenant};
-use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
+use events_schema::{AreaName, TenantKey};
+use futures_util::{
+    Stream, StreamExt,
+    future::ready,
+    stream::{self, BoxStream, once},
+};
 use tokio::time::sleep;
 
 use crate::{
     access::allows,
     backend::{
-        log::{Entry, entries},
-        views::Views,
+        log::Entry,
+        tail::{Follower, Tails},
     },
     error::Error,
     identity::{Caller, Callers, Membership, RequestHead},
 };
 
-/// Maximum commits on a page.
-const PAGE: usize = 100;
-/// How often the log and the permissions are read without an announcement.
-const POLL: Duration = Duration::from_secs(2);
+/// How often the permissions are checked without a change: time ends sessions and access tokens.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// Opens feeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Feeds {
-    pub(crate) log: EventLog,
-    pub(crate) views: Views,
+    pub(crate) tails: Tails,
     pub(crate) callers: Callers,
 }
 
 /// An open feed.
 struct Feed {
-    log: EventLog,
     callers: Callers,
     /// The request that opened the feed. Its caller is identified again before each page.
     head: Arc<RequestHead>,
     tenant: TenantKey,
     areas: Vec<AreaName>,
-    /// The sequence at which the next page begins.
-    next: u64,
+    log: Follower,
     /// Entries that the client has not read yet; at most a page.
     waiting: VecDeque<Entry>,
+    /// Has an item when the permissions of the caller may have changed.
     changes: BoxStream<'static, ()>,
     has_ended: bool,
 }
@@ -72,23 +69,15 @@ impl Feeds {
         let areas = areas.unwrap_or_else(|| readable.collect());
         let tenant = membership.tenant.id;
         authorize(caller, tenant, &areas)?;
-        let account = membership.member.view.account;
-        let changes = self.views.changes(tenant, account);
-        let end = self.log.last_sequence().await?;
-        let last = after.unwrap_or(end);
-        if last > end {
-            let message = "after is beyond the end of the events; begin without it.";
-            return Err(Error::input("after", message));
-        }
         let feed = Feed {
-            log: self.log.clone(),
             callers: self.callers.clone(),
             head,
             tenant,
             areas,
-            next: last + 1,
+            log: self.tails.follow(tenant, after).await?,
             waiting: VecDeque::new(),
-            changes,
+            // Checked at once, too: something may have changed since the caller was identified.
+            changes: once(ready(())).chain(self.callers.changes(caller)).boxed(),
             has_ended: false,
         };
         Ok(stream::unfold(feed, |mut feed| async move {
@@ -113,32 +102,18 @@ impl Feed {
             if let Some(entry) = self.waiting.pop_front() {
                 return Ok(entry);
             }
-            // Checked before each page, so that no page is shown that was read after the
-            // permissions were revoked.
+            let page = tokio::select! {
+                page = self.log.next() => page?,
+                Some(()) = self.changes.next() => Vec::new(),
+                () = sleep(RECHECK) => Vec::new(),
+            };
             let caller = self.callers.identify(&self.head, Bytes::new()).await?;
             authorize(&caller, self.tenant, &self.areas)?;
-            let pending = self.read_page().await?;
-            if self.waiting.is_empty() && pending == 0 {
-                tokio::select! {
-                    Some(()) = self.changes.next() => {}
-                    () = sleep(POLL) => {}
-                }
-            }
+            let entries = page.into_iter();
+            self.waiting = entries
+                .filter(|entry| self.areas.contains(&entry.area))
+                .collect();
         }
-    }
-
-    /// Reads the next page. Returns how many commits follow.
-    async fn read_page(&mut self) -> Result<u64, Error> {
-        let tenant = TenantId::Tenant(self.tenant);
-        let filter = events_of_tenant(tenant);
-        let page = self.log.page_of(&filter, self.next, PAGE).await?;
-        let last = page.messages.last().map(|last| last.sequence);
-        self.next = last.map_or(self.next, |last| last + 1);
-        let entries = entries(tenant, &page.messages)?.into_iter();
-        self.waiting = entries
-            .filter(|entry| self.areas.contains(&entry.area))
-            .collect();
-        Ok(page.pending)
     }
 }
 
