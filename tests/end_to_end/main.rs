@@ -10,6 +10,7 @@
 mod access_tokens;
 mod audit;
 mod cargo_dev;
+mod dying_workers;
 mod errors;
 mod faults;
 mod feed;

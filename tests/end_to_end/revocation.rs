@@ -1,4 +1,4 @@
-//! How soon a revoked right is refused, at every gateway and while workers die.
+//! How soon a revoked right is refused, at every gateway.
 //!
 //! Each delay is measured from the answer to the revocation.
 
@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream;
-use event_store::Monitor;
 use futures_util::future::join_all;
 use local::Local;
 use mongodb::bson::{Document, doc};
@@ -23,31 +21,25 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     Browser, CREATE_TOKEN, DEADLINE, DELETE_MEMBER, DELETE_TOKEN, Gateway, PASSWORD, PLATFORM,
-    PROJECTS, UPDATE_MEMBER, code_of, eventually, member_role, mongo, operator, scopes, start,
-    succeeded, text,
+    PROJECTS, UPDATE_MEMBER, code_of, eventually, member_role, mongo, scopes, start, succeeded,
+    text,
 };
 
 const ROUNDS: usize = 20;
-/// Deaths of a worker while it holds four messages. Each costs an ack wait of 5 or 10 seconds.
-const DEATHS: usize = 5;
 /// 99 of 100 refusals come within this, and all within [`LATEST`].
 const SOON: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_secs(5);
 /// How often a right is used while it is revoked; short beside the delays that are allowed.
 const POLL: Duration = Duration::from_millis(5);
-/// Longer than a worker's pull stays silent before the worker opens another, and so stands behind
-/// the pulls of other workers. Nothing at the broker shows when that has happened.
-const PULL_SILENCE: Duration = Duration::from_secs(12);
 
 const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
 const MEMBERS: &str = "{ members { totalCount } }";
 const PROFILE: &str = "{ profile { id firstname } }";
 
-const WAYS: [&str; 4] = [
+pub const WAYS: [&str; 4] = [
     "a member is removed",
     "a role is changed",
     "a token is deleted",
@@ -55,7 +47,7 @@ const WAYS: [&str; 4] = [
 ];
 
 /// A right that is about to be revoked.
-struct Right {
+pub struct Right {
     /// Who revokes the right, and how.
     revoker: Browser,
     document: &'static str,
@@ -88,7 +80,7 @@ impl Right {
     }
 
     /// Revokes the right while it is used at both gateways; returns both delays.
-    async fn revoke(self, second: &Gateway) -> [Duration; 2] {
+    pub async fn revoke(self, second: &Gateway) -> [Duration; 2] {
         let holders = [self.holder.clone(), self.holder.at_gateway(second)];
         for holder in &holders {
             holder.data(self.query, ()).await;
@@ -113,9 +105,9 @@ impl Right {
 }
 
 /// A backend with two gateways, an owner, and a person for each way to lose a right.
-struct World {
-    backend: Local,
-    second: Gateway,
+pub struct World {
+    pub backend: Local,
+    pub second: Gateway,
     owner: Browser,
     people: Vec<Browser>,
 }
@@ -125,7 +117,7 @@ fn email(way: usize) -> String {
 }
 
 impl World {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let backend = start().await;
         let second = Gateway::start(&backend, |_| {}).await;
         let owner = Browser::signed_up(&backend, "ada@example.com").await;
@@ -145,7 +137,7 @@ impl World {
 
     /// Grants the right that is revoked in the n-th way. `member` is the person's id; a removed
     /// person is added again.
-    async fn grant(&self, way: usize, member: &mut Option<String>) -> Right {
+    pub async fn grant(&self, way: usize, member: &mut Option<String>) -> Right {
         let person = &self.people[way];
         if member.is_none() {
             *member = Some(
@@ -207,34 +199,9 @@ impl World {
             }
         }
     }
-
-    /// Further workers that run these loops, in a runtime of their own.
-    fn spawn_workers(&self, loops: &str) -> tokio::runtime::Runtime {
-        let nats_url = self.backend.servers.nats_url(servers::Role::Workers);
-        let secret = "k".repeat(32);
-        let arguments = [
-            ["--nats-url", &nats_url],
-            ["--mongo-url", &self.backend.gateway().mongo.mongo_url],
-            ["--smtp-url", "smtp://127.0.0.1:1"],
-            ["--secret", &secret],
-            ["--loops", loops],
-        ];
-        let command = clap::Command::new("workers").no_binary_name(true);
-        let command = <workers::config::Config as clap::Args>::augment_args(command);
-        let matches = command.get_matches_from(arguments.as_flattened());
-        let config = <workers::config::Config as clap::FromArgMatches>::from_arg_matches(&matches);
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(workers::run(
-            config.unwrap(),
-            Monitor::default(),
-            CancellationToken::new(),
-        ));
-        runtime
-    }
 }
 
-fn assert_soon(what: &str, mut delays: Vec<Duration>) {
+pub fn assert_soon(what: &str, mut delays: Vec<Duration>) {
     delays.sort();
     let at_99 = delays[(delays.len() * 99).div_ceil(100) - 1];
     let (median, latest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
@@ -278,84 +245,6 @@ async fn a_deleted_token_is_refused_by_every_gateway_within_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_session_is_refused_by_every_gateway_within_seconds() {
     assert_refused_soon(3).await;
-}
-
-/// The consumers that these mutations pass.
-const CONSUMERS: [(&str, &str); 6] = [
-    ("COMMANDS", "commands_member"),
-    ("COMMANDS", "commands_access_token"),
-    ("COMMANDS", "commands_account"),
-    ("EVENTS", "views_member"),
-    ("EVENTS", "views_access_token"),
-    ("EVENTS", "views_account"),
-];
-
-/// How many pulls wait for messages at these consumers, and how many messages are held.
-async fn pulls_and_held(operator: &jetstream::Context) -> (usize, usize) {
-    let (mut pulls, mut held) = (0, 0);
-    for (stream, consumer) in CONSUMERS {
-        let stream = operator.get_stream(stream).await.unwrap();
-        let info = stream.consumer_info(consumer).await.unwrap();
-        pulls += info.num_waiting;
-        held += info.num_ack_pending;
-    }
-    (pulls, held)
-}
-
-/// A worker dies while it holds messages: it stands still, the broker gives it the next messages,
-/// then its runtime goes with all its tasks. Nothing is finished, acknowledged or given back, as by
-/// SIGSTOP and SIGKILL; the difference is that we close its connections and not the kernel. One
-/// worker lives on, and must do the work of the dead one.
-async fn assert_refused_soon_while_workers_die(loops: &str) {
-    let world = World::start().await;
-    let operator = operator(&world.backend).await;
-    let alone = pulls_and_held(&operator).await.0;
-    let (mut delays, mut members, mut held) = (Vec::new(), [const { None }; WAYS.len()], 0);
-    for _ in 0..DEATHS {
-        // The messages of the death before are done, so that only those that follow meet a death.
-        eventually("the end of a death", || async {
-            pulls_and_held(&operator).await == (alone, 0)
-        })
-        .await;
-        let mut grants = Vec::new();
-        for (way, member) in members.iter_mut().enumerate() {
-            grants.push(world.grant(way, member).await);
-        }
-        let doomed = world.spawn_workers(loops);
-        eventually("a second worker", || async {
-            pulls_and_held(&operator).await == (alone + CONSUMERS.len() / 2, 0)
-        })
-        .await;
-        let (release, stand_still) = std::sync::mpsc::channel::<()>();
-        doomed.spawn(async move { stand_still.recv() });
-        sleep(PULL_SILENCE).await;
-        let die = async {
-            // Each of the four messages is held by it, or has gone elsewhere.
-            let (start, mut held) = (Instant::now(), 0);
-            while held < 3 && start.elapsed() < Duration::from_secs(1) {
-                held = pulls_and_held(&operator).await.1;
-            }
-            doomed.shutdown_background();
-            drop(release);
-            held
-        };
-        let revocations = grants.into_iter().map(|grant| grant.revoke(&world.second));
-        let (revoked, held_by_it) = tokio::join!(join_all(revocations), die);
-        delays.extend(revoked.into_iter().flatten());
-        held += held_by_it;
-    }
-    assert!(held > 0, "no worker died while it held a message");
-    assert_soon(&format!("while workers for {loops} die"), delays);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_right_is_refused_within_seconds_while_command_workers_die() {
-    assert_refused_soon_while_workers_die("commands").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_right_is_refused_within_seconds_while_view_workers_die() {
-    assert_refused_soon_while_workers_die("views").await;
 }
 
 /// A wire to a server. While it is frozen, nothing passes and nothing is closed, as in a network
