@@ -14,7 +14,7 @@ use async_nats::{
     Client, HeaderMap, Request, StatusCode,
     header::{
         NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
-        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SEQUENCE, NATS_SUBJECT,
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_SEQUENCE, NATS_SUBJECT,
     },
     jetstream::{
         self,
@@ -74,6 +74,8 @@ pub struct Append {
     pub subject: String,
     /// The expected last sequence on the subject; 0 if there is none.
     pub last: u64,
+    /// How long the log keeps the message; for ever if `None`. Whole seconds, at least one.
+    pub kept: Option<Duration>,
     pub payload: Bytes,
 }
 
@@ -153,6 +155,22 @@ impl EventLog {
                 }
                 Err(error) => return Err(error).context(Unavailable),
             }
+        }
+    }
+
+    /// Returns the sequence of the first message on `filter` (wildcards are allowed), as the leader
+    /// knows it; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn first_sequence(&self, filter: &str) -> anyhow::Result<Option<u64>> {
+        let context = jetstream::new(self.client.clone());
+        let stream = context.get_stream_no_info(EVENTS).await;
+        let stream = stream.context(Unavailable)?;
+        match stream.get_first_raw_message_by_subject(filter, 1).await {
+            Ok(message) => Ok(Some(message.sequence)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).context(Unavailable),
         }
     }
 
@@ -354,6 +372,9 @@ fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: u
         NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
         message.last.to_string(),
     );
+    if let Some(kept) = message.kept {
+        headers.insert(NATS_MESSAGE_TTL, format!("{}s", kept.as_secs()));
+    }
     if let Some(batch) = batch {
         headers.insert(NATS_BATCH_ID, batch);
         headers.insert(NATS_BATCH_SEQUENCE, position.to_string());

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test binary panics when it fails")]
 
-use std::{fs, time::SystemTime};
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
 
 use async_nats::{
     ConnectOptions,
@@ -15,6 +18,7 @@ use events_schema::{
 };
 use servers::{NatsServer, Passwords, Role};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 /// The commits that the tests read, and those of another tenant between them.
 const OWN: &str = "evt.platform.*.*";
@@ -48,6 +52,7 @@ impl World {
             deny_purge: true,
             allow_direct: true,
             allow_atomic_publish: true,
+            allow_message_ttl: true,
             ..stream::Config::default()
         };
         let created = jetstream::new(operator).create_stream(events).await;
@@ -110,6 +115,7 @@ fn subject(tenant: &str, id: usize) -> String {
 
 fn message(subject: &str, last: u64, payload: &str) -> Append {
     Append {
+        kept: None,
         subject: subject.to_owned(),
         last,
         payload: payload.to_owned().into(),
@@ -291,4 +297,32 @@ async fn of_a_batch_all_messages_are_stored_or_none() {
     let batch = [message(claim, 1, "moved"), message(&other, 0, "commit")];
     assert_eq!(world.append(&batch).await, Appended::At(4));
     assert_eq!(stored(claim).await, Some((3, "moved".into())));
+}
+
+#[tokio::test]
+async fn a_message_that_is_kept_for_a_time_leaves_the_log_alone() {
+    let world = World::start().await;
+    let kept = |id, last| Append {
+        kept: Some(Duration::from_secs(2)),
+        ..message(&subject("platform", id), last, "kept for a time")
+    };
+    // Alone, and in a batch.
+    world.append(&[kept(1, 0)]).await;
+    let forever = world.add(&subject("platform", 2), 0, "for ever").await;
+    world.append(&[kept(3, 0), kept(4, 0)]).await;
+    let all = world.log.page(OWN, 1).await.unwrap();
+    assert_eq!(all.messages.len(), 4);
+    let first = async || world.log.first_sequence(OWN).await.unwrap();
+    assert_eq!(first().await, Some(all.messages[0].sequence));
+    let start = Instant::now();
+    while world.log.page(OWN, 1).await.unwrap().messages.len() > 1 {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(first().await, Some(forever));
+    let gone = world.log.first_sequence(&subject("platform", 1)).await;
+    assert_eq!(gone.unwrap(), None);
+    // The guard knows no message on the subject any more, and sequences go on.
+    let next = world.add(&subject("platform", 3), 0, "again").await;
+    assert!(next > all.messages[3].sequence, "{next}");
 }

@@ -1,6 +1,9 @@
 //! The areas: parts of the business, each with its own commands, events and views.
 
-use std::fmt::{self, Debug, Display};
+use std::{
+    fmt::{self, Debug, Display},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -16,6 +19,10 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     /// The permission that a member needs to follow the area's events in the tenant's feed. `None`
     /// for areas of the platform, whose commits belong to no tenant.
     const FEED: Option<Permission>;
+    /// How long the log keeps a commit; for ever if `None`. An aggregate ends with its first commit,
+    /// whatever is left of it. Only for areas whose views belong to the platform, and whose objects
+    /// nobody needs or changes after this time: the log grows by nothing else that is useless.
+    const KEPT: Option<Duration> = None;
     /// Identifies one aggregate.
     type Id: AggregateId;
     /// A request to change an aggregate.
@@ -127,6 +134,13 @@ macro_rules! declare_area_name {
                 }
             }
 
+            /// Returns how long the log keeps a commit of the area; for ever if `None`.
+            pub const fn kept(self) -> Option<Duration> {
+                match self {
+                    $(Self::$name => <$crate::$module::Area as Area>::KEPT),+
+                }
+            }
+
             /// Returns the names and homes of the area's views.
             pub const fn views(self) -> &'static [(&'static str, Home)] {
                 match self {
@@ -163,6 +177,14 @@ impl Display for AreaName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_area_whose_commits_are_dropped_has_no_view_in_a_tenants_database() {
+        for area in AreaName::ALL.iter().filter(|area| area.kept().is_some()) {
+            let mut views = area.views().iter();
+            assert!(views.all(|(_, home)| *home == Home::Platform), "{area}");
+        }
+    }
 
     #[test]
     fn exactly_the_areas_of_tenants_have_a_feed() {

@@ -3,6 +3,8 @@
 //! The text of a mail is not stored. It is rendered when the mail is sent, so that no code or link
 //! is in the log.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,6 +18,9 @@ typed_id! {
     EmailId
 }
 
+/// How long the log shows that a mail was sent: more than a year, for an investigation.
+pub const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// The area of mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -24,6 +29,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Email;
     const ACCESS: &'static [Access] = &[];
     const FEED: Option<Permission> = None;
+    const KEPT: Option<Duration> = Some(KEPT);
     type Id = EmailId;
     type Command = Command;
     type Event = Event;

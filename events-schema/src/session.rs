@@ -22,6 +22,9 @@ pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// recorded time of the last use may lag by as much.
 pub const USE_RECORDED_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// How long the log shows that there was a session: more than a year, for an investigation.
+pub const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// The area of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -30,6 +33,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Session;
     const ACCESS: &'static [Access] = &[Access::signed_in("read")];
     const FEED: Option<Permission> = None;
+    const KEPT: Option<Duration> = Some(KEPT);
     type Id = SessionId;
     type Command = Command;
     type Event = Event;

@@ -99,10 +99,12 @@ fn streams(replicas: usize) -> [Stream; 7] {
             deny_purge: true,
             allow_direct: true,
             allow_atomic_publish: true,
+            // The commits of some areas are kept for a time.
+            allow_message_ttl: true,
             ..stream(
                 EVENTS,
                 subject::of_events_stream(),
-                "Commits and claims: the record, kept for ever",
+                "Commits and claims: the record",
             )
         },
         Stream {
@@ -295,6 +297,10 @@ fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
         (
             "allow_atomic_publish",
             got.allow_atomic_publish == wanted.allow_atomic_publish,
+        ),
+        (
+            "allow_message_ttl",
+            got.allow_message_ttl == wanted.allow_message_ttl,
         ),
         ("republish", got.republish == wanted.republish),
         ("no_ack", !got.no_ack),

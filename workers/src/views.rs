@@ -6,6 +6,7 @@
 mod confirmations;
 mod differences;
 mod documents;
+mod expired;
 mod fold;
 mod indexes;
 mod other_log;

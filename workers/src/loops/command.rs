@@ -233,6 +233,7 @@ impl<A: Aggregate> Decider<A> {
         let append = Append {
             subject: commit.subject().to_string(),
             last: history.last_sequence,
+            kept: A::Area::KEPT,
             payload: payload.into(),
         };
         let appended = if claims.is_empty() {
@@ -309,6 +310,7 @@ impl<A: Aggregate> Decider<A> {
             appends.push(Append {
                 subject: claim.to_string(),
                 last,
+                kept: None,
                 payload: serde_json::to_vec(&ClaimHolder { holder })?.into(),
             });
         }

@@ -1,11 +1,11 @@
 //! Commits in, commands out. The reactions are in `reaction/`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::CommandSender;
-use events_schema::{Area as _, Command, CommandId, Commit, secret::derived_id};
+use events_schema::{Area as _, Command, CommandId, Commit, Time, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -50,12 +50,21 @@ async fn react<R: Reaction>(
         Ok(commit) => commit,
         Err(reason) => return delivery::undecoded(reason),
     };
+    if is_too_old::<R>(&commit) {
+        return Ok(Handled::Done);
+    }
     for (position, consequence) in R::react(&commit).into_iter().enumerate() {
         let command = command_of::<R>(&commit, position, consequence);
         let outcome = sender.send(command, received.trace, Instant::now() + OUTCOME_WITHIN);
         outcome.await.context("sending a command")?;
     }
     Ok(Handled::Done)
+}
+
+/// Whether the log may have dropped what followed from a commit. A replay would do it again.
+fn is_too_old<R: Reaction>(commit: &Commit<R::Source>) -> bool {
+    let age = Time::from(SystemTime::now()).since(commit.time);
+    R::Target::KEPT.is_some_and(|kept| age >= kept)
 }
 
 /// The same commit leads to the same commands with the same ids. So a replay is answered from the
@@ -75,4 +84,41 @@ fn command_of<R: Reaction>(
         commit.time,
         consequence.command,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{Actor, Id, TenantId, account};
+
+    use super::*;
+    use crate::reaction::{account_mail::AccountMail, founder::Founder};
+
+    fn commit<A: events_schema::Area>(age: Duration) -> Commit<A> {
+        let id = Id::from_bytes([7; 16]);
+        Commit {
+            tenant: TenantId::Platform,
+            area: A::NAME,
+            id: id.into(),
+            revision: 1,
+            command: CommandId(id),
+            actor: Actor::System,
+            time: (SystemTime::now() - age).into(),
+            origin: None,
+            events: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_replay_requests_no_mail_whose_commits_have_left_the_log() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let is_too_old = |age| is_too_old::<AccountMail>(&commit::<account::Area>(age));
+        assert!(!is_too_old(399 * day));
+        assert!(is_too_old(401 * day));
+    }
+
+    #[test]
+    fn a_replay_does_everything_again_that_is_kept_for_ever() {
+        let commit = commit(Duration::from_secs(10_000 * 24 * 60 * 60));
+        assert!(!is_too_old::<Founder>(&commit));
+    }
 }

@@ -63,6 +63,11 @@ pub async fn run<V: View>(
         let filled = filling.parking.fill(&filling.views);
         stop.run_until_cancelled(filled).await;
     });
+    let (removing, stop) = (view_loop.clone(), view_loop.stop.clone());
+    view_loop.tasks.spawn(async move {
+        let removed = removing.views.keep_removing_expired();
+        stop.run_until_cancelled(removed).await;
+    });
     let consumer = view_loop.consumer.clone();
     let shutdown = view_loop.stop.clone();
     delivery::messages(consumer, Shared { shutdown, ..shared })

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use event_store::Unavailable;
-use events_schema::{Document, View};
+use events_schema::{Area as _, Document, View};
 
 use crate::{
     decode::{self, Logged},
@@ -100,6 +100,9 @@ impl<V: View> Views<V> {
             let logged = decode::logged::<V::Area>(&message)?;
             if logged.commit.revision == revision(&document) + 1 {
                 step(&mut document, &logged);
+            } else if V::Area::KEPT.is_some() && document.view.is_none() {
+                // The log has dropped its first commit.
+                reach(&mut document, &logged);
             }
         }
         Ok(document)
@@ -113,6 +116,10 @@ pub(super) fn revision<V: View>(document: &Document<V>) -> u64 {
 
 fn step<V: View>(document: &mut Document<V>, logged: &Logged<V::Area>) {
     document.view = V::fold(document.view.take(), &logged.commit);
+    reach(document, logged);
+}
+
+fn reach<V: View>(document: &mut Document<V>, logged: &Logged<V::Area>) {
     document.revision = i64::try_from(logged.commit.revision).unwrap_or(i64::MAX);
     document.sequence = i64::try_from(logged.sequence).unwrap_or(i64::MAX);
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use event_store::{Database, Location};
-use events_schema::{Document, Index, View};
+use events_schema::{Area as _, Document, Index, View};
 use futures_util::future::try_join_all;
 use mongodb::{
     IndexModel,
@@ -90,7 +90,14 @@ fn indexes<V: View>() -> Vec<IndexModel> {
     let all = index(&Index::on(&[]), None);
     let shown = doc! { "view": { "$type": "object" } };
     let shown = V::INDEXES.iter().map(|on| index(on, Some(shown.clone())));
-    std::iter::once(all).chain(shown).collect()
+    let mut indexes: Vec<_> = std::iter::once(all).chain(shown).collect();
+    if V::Area::KEPT.is_some() {
+        let keys = doc! { "tenant": 1, "sequence": 1 };
+        let options = IndexOptions::builder().name("tenant_sequence".to_owned());
+        let by_sequence = IndexModel::builder().keys(keys).options(options.build());
+        indexes.push(by_sequence.build());
+    }
+    indexes
 }
 
 /// Returns an index of the documents that meet the condition. So deleted objects cost a list

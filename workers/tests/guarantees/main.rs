@@ -19,5 +19,6 @@ mod loops;
 mod monitor;
 mod outages;
 mod rebuilds;
+mod retention;
 mod support;
 mod views;
