@@ -21,8 +21,10 @@ use tokio::{
     process::{Child, Command},
 };
 
+const DEV: &str = env!("CARGO_BIN_EXE_dev");
+
 pub struct Dev {
-    process: Child,
+    pub process: Child,
     url: String,
     pub mail_url: String,
     pub monitor_url: String,
@@ -36,11 +38,34 @@ impl Dev {
     }
 
     pub async fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_dev"))
+        let mut program = Command::new(DEV);
+        program.envs(variables.iter().copied());
+        Self::start_as(program, arguments).await
+    }
+
+    /// Starts on a disk of its own, whose size is in the form of `mount`. The disk is where `dir`
+    /// is, for these processes only; others find it below `/proc/<id>/root`.
+    pub async fn start_on_disk(dir: &str, size: &str) -> Self {
+        let script = r#"mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$0" "$@""#;
+        let mut program = Command::new("unshare");
+        program.args([
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            DEV,
+            size,
+            dir,
+        ]);
+        Self::start_as(program, &["--data-dir", dir]).await
+    }
+
+    async fn start_as(mut program: Command, arguments: &[&str]) -> Self {
+        let mut process = program
             .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
             .args(["--monitor-listen", "127.0.0.1:0"])
             .args(arguments)
-            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -223,7 +248,7 @@ fn processes_of(folder: &Path) -> Vec<(i32, String)> {
 }
 
 /// The process of this folder whose program's file name begins so.
-fn server(folder: &Path, name: &str) -> i32 {
+pub fn server(folder: &Path, name: &str) -> i32 {
     let of_folder = processes_of(folder);
     let is_it = |command: &str| {
         let program = command.split_whitespace().next().map(Path::new);
@@ -258,7 +283,7 @@ async fn data_is_kept_between_runs_and_a_stop_takes_less_than_five_seconds() {
         dev = Dev::start(&arguments).await;
         assert!(dev.browser().login("ada@example.com", PASSWORD).await["errors"].is_null());
     }
-    let second = Command::new(env!("CARGO_BIN_EXE_dev"))
+    let second = Command::new(DEV)
         .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
         .args(["--monitor-listen", "127.0.0.1:0"])
         .args(arguments)

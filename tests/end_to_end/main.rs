@@ -14,6 +14,7 @@ mod dying_workers;
 mod errors;
 mod faults;
 mod feed;
+mod full_disk;
 mod hostile;
 mod invitations;
 mod mail;

@@ -203,7 +203,8 @@ impl Follower {
     pub(crate) async fn next(&mut self) -> anyhow::Result<Vec<Entry>> {
         loop {
             let is_behind = self.next < *self.end.borrow_and_update();
-            if is_behind && let Some(entries) = self.read().await? {
+            // In a box, so that an idle follower has no room for it.
+            if is_behind && let Some(entries) = Box::pin(self.read()).await? {
                 return Ok(entries);
             }
             // An error would mean that there is no tail, but the follower holds it.
