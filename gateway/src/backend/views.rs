@@ -161,10 +161,14 @@ impl TenantViews {
         Ok(self.read([id], true).await?.pop())
     }
 
-    /// Returns a view if it is in memory and shows something.
-    pub(crate) fn kept<V: View>(&self, id: <V::Area as Area>::Id) -> Option<ViewDocument<V>> {
+    /// Returns a part of a view if the view is in memory and shows something.
+    pub(crate) fn kept<V: View, T>(
+        &self,
+        id: <V::Area as Area>::Id,
+        part: impl FnOnce(&V) -> T,
+    ) -> Option<T> {
         match self.memory.get::<V>(self.tenant, id) {
-            Ok(Known::Document(document)) => shown(&document),
+            Ok(Known::Document(document)) => document.view.as_ref().map(part),
             Ok(Known::Unknown(_)) | Err(_) => None,
         }
     }
@@ -285,8 +289,15 @@ impl TenantViews {
         limit: i64,
     ) -> Result<Vec<ViewDocument<V>>, Error> {
         let (filter, sort) = (self.own(filter.into_document()), sort.to_document(from_end));
-        let documents = self.read_all(filter, sort, limit).await?;
-        Ok(documents.iter().filter_map(shown).collect())
+        let documents = self.read_all::<V>(filter, sort, limit).await?;
+        let shown = documents.into_iter().filter_map(|document| {
+            Some(ViewDocument {
+                id: document.id,
+                revision: document.revision,
+                view: document.view?,
+            })
+        });
+        Ok(shown.collect())
     }
 
     /// Counts the views that meet a filter.

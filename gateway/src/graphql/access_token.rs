@@ -103,7 +103,7 @@ impl Queries {
             before,
         };
         let plain = &field.use_cases.plain;
-        let listed = plain.list(field.caller, selection, &page, field.counts());
+        let listed = plain.list(field.caller, selection, &page, field.wanted());
         Ok(Some(connection(listed.await?, AccessToken)))
     }
 

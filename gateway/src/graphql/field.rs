@@ -13,7 +13,7 @@ use crate::{
         Caller, Membership,
         cookie::{Cookies, SessionToken},
     },
-    use_cases::UseCases,
+    use_cases::{UseCases, list::Wanted},
 };
 
 /// A field that is being resolved.
@@ -55,9 +55,20 @@ impl<'a> FieldContext<'a> {
         self.caller.command_id(&path.unwrap_or_default())
     }
 
-    /// Whether a connection's `totalCount` is asked for.
-    pub(super) fn counts(&self) -> bool {
-        self.ctx.look_ahead().field("totalCount").exists()
+    /// Returns what the client asks for of a connection, besides its nodes.
+    pub(super) fn wanted(&self) -> Wanted {
+        let asks_for = |path: &[&str]| {
+            let fields = path
+                .iter()
+                .fold(self.ctx.look_ahead(), |at, name| at.field(name));
+            fields.exists()
+        };
+        Wanted {
+            total: asks_for(&["totalCount"]),
+            cursors: asks_for(&["edges", "cursor"])
+                || asks_for(&["pageInfo", "startCursor"])
+                || asks_for(&["pageInfo", "endCursor"]),
+        }
     }
 
     /// Sets the client's session cookie.

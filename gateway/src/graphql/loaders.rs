@@ -16,9 +16,7 @@ use events_schema::{AccountId, RoleId, account, role};
 use tokio::sync::OnceCell;
 
 use super::scalars::to_id;
-use crate::{
-    backend::views::ViewDocument, error::Error, identity::Membership, use_cases::UseCases,
-};
+use crate::{error::Error, identity::Membership, use_cases::UseCases};
 
 /// A person with an account, as other members of a tenant see them.
 #[derive(Clone, SimpleObject)]
@@ -49,17 +47,19 @@ impl Loader<AccountId> for People {
 
     async fn load(&self, keys: &[AccountId]) -> Result<HashMap<AccountId, Person>, Arc<Error>> {
         let found = self.0.accounts.get_all(keys).await.map_err(Arc::new)?;
-        Ok(found.into_iter().map(person).collect())
+        let people = found.iter();
+        Ok(people
+            .map(|found| (found.id, person(found.id, &found.view)))
+            .collect())
     }
 }
 
-fn person(found: ViewDocument<account::View>) -> (AccountId, Person) {
-    let person = Person {
-        id: to_id(found.id),
-        firstname: found.view.firstname.into(),
-        lastname: found.view.lastname.into(),
-    };
-    (found.id, person)
+fn person(id: AccountId, account: &account::View) -> Person {
+    Person {
+        id: to_id(id),
+        firstname: account.firstname.as_str().to_owned(),
+        lastname: account.lastname.as_str().to_owned(),
+    }
 }
 
 impl Loaders {
@@ -76,8 +76,9 @@ impl Loaders {
     /// # Errors
     /// If the accounts cannot be read.
     pub(super) async fn person(&self, account: AccountId) -> Result<Option<Person>, Error> {
-        if let Some(kept) = self.people.loader().0.accounts.kept(account) {
-            return Ok(Some(person(kept).1));
+        let accounts = &self.people.loader().0.accounts;
+        if let Some(kept) = accounts.kept(account, |view| person(account, view)) {
+            return Ok(Some(kept));
         }
         let person = self.people.load_one(account).await;
         person.map_err(|error| anyhow!("reading accounts: {error:?}").into())

@@ -48,7 +48,7 @@ impl PlatformQuery {
             before,
         };
         let tenants = &field.use_cases.tenants;
-        let listed = tenants.list_all(&page, field.counts()).await?;
+        let listed = tenants.list_all(&page, field.wanted()).await?;
         Ok(Some(connection(listed, Tenant)))
     }
 
@@ -72,7 +72,7 @@ impl PlatformQuery {
             before,
         };
         let accounts = &field.use_cases.accounts;
-        let listed = accounts.list(email, &page, field.counts()).await?;
+        let listed = accounts.list(email, &page, field.wanted()).await?;
         Ok(Some(connection(listed, User)))
     }
 }

@@ -106,7 +106,7 @@ impl Queries {
             project,
             of_project,
             &page,
-            field.counts(),
+            field.wanted(),
         );
         Ok(Some(connection(listed.await?, Task)))
     }

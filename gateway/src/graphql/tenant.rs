@@ -153,7 +153,7 @@ impl Queries {
             before,
         };
         let tenants = &field.use_cases.tenants;
-        let listed = tenants.list_own(field.caller, &page, field.counts());
+        let listed = tenants.list_own(field.caller, &page, field.wanted());
         Ok(Some(connection(listed.await?, Tenant)))
     }
 

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     identity::{Caller, login_throttle::LoginThrottle, passwords::Passwords},
     use_cases::{
-        list::{FilterBy, List, Listed, OrderBy, Page, Selection, read},
+        list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
         session::{Sessions, Started},
     },
 };
@@ -295,16 +295,20 @@ impl Accounts {
         &self,
         email: Option<EmailAddress>,
         page: &Page,
-        count: bool,
+        wanted: Wanted,
     ) -> Result<Listed<account::View>, Error> {
         let selection = Selection::of(&ACCOUNTS).is(&EMAIL, email)?;
         let selection = selection.sorted_by(&BY_CREATION, true)?;
-        read(&self.views.platform(), selection, page, count).await
+        read(&self.views.platform(), selection, page, wanted).await
     }
 
-    /// Returns an account if it is in memory.
-    pub(crate) fn kept(&self, id: AccountId) -> Option<ViewDocument<account::View>> {
-        self.views.platform().kept(id)
+    /// Returns a part of an account if the account is in memory.
+    pub(crate) fn kept<T>(
+        &self,
+        id: AccountId,
+        part: impl FnOnce(&account::View) -> T,
+    ) -> Option<T> {
+        self.views.platform().kept(id, part)
     }
 
     /// Reads those of these accounts that exist, in any order.

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     identity::Caller,
     use_cases::{
-        list::{Listed, Page, Selection},
+        list::{Listed, Page, Selection, Wanted},
         plain::{Change, CommandOf, IdOf, Plain},
     },
 };
@@ -84,10 +84,10 @@ pub(crate) async fn list<V: Child>(
     parent: ParentOf<V>,
     selection: Selection<V>,
     page: &Page,
-    count: bool,
+    wanted: Wanted,
 ) -> Result<Listed<V>, Error> {
     ensure_parent::<V>(plain, caller, parent).await?;
-    plain.list(caller, selection, page, count).await
+    plain.list(caller, selection, page, wanted).await
 }
 
 async fn ensure_parent<V: Child>(

@@ -239,10 +239,18 @@ pub(crate) struct Page {
     pub(crate) before: Option<String>,
 }
 
+/// The parts of a page that take time, and that a client does not always ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// The number of documents on all pages.
+    pub(crate) total: bool,
+    pub(crate) cursors: bool,
+}
+
 /// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Listed<V: View> {
-    /// The documents, each with its cursor.
+    /// The documents, each with its cursor, which is empty if it was not asked for.
     pub(crate) documents: Vec<(String, ViewDocument<V>)>,
     pub(crate) has_previous: bool,
     pub(crate) has_next: bool,
@@ -283,7 +291,7 @@ impl Page {
     }
 }
 
-/// Reads one page of a list, and counts the whole list if asked to.
+/// Reads one page of a list.
 ///
 /// # Errors
 /// `BadUserInput` if there is no such page.
@@ -291,13 +299,13 @@ pub(crate) async fn read<V: View>(
     views: &TenantViews,
     selection: Selection<V>,
     page: &Page,
-    count: bool,
+    wanted: Wanted,
 ) -> Result<Listed<V>, Error> {
     let (from_end, size) = page.size()?;
     let Selection { filter, sort, .. } = selection;
     let bounded = page.bounded(filter.clone(), sort)?;
     let mut documents = views.list::<V>(bounded, sort, from_end, size + 1).await?;
-    let total = if count {
+    let total = if wanted.total {
         Some(views.count::<V>(filter).await?)
     } else {
         None
@@ -310,10 +318,15 @@ pub(crate) async fn read<V: View>(
     } else {
         (page.after.is_some(), has_more)
     };
-    let cursors = documents.iter().map(|found| write_cursor(found, sort));
-    let cursors: Vec<String> = cursors.collect::<Result<_, _>>()?;
+    let documents = documents.into_iter().map(|found| {
+        let cursor = match wanted.cursors {
+            true => write_cursor(&found, sort)?,
+            false => String::new(),
+        };
+        anyhow::Ok((cursor, found))
+    });
     Ok(Listed {
-        documents: cursors.into_iter().zip(documents).collect(),
+        documents: documents.collect::<Result<_, _>>()?,
         has_previous,
         has_next,
         total,

@@ -10,7 +10,7 @@ use crate::{
     },
     error::Error,
     identity::Caller,
-    use_cases::list::{Listed, Page, Selection, read},
+    use_cases::list::{Listed, Page, Selection, Wanted, read},
 };
 
 /// The id of an object of a view's area.
@@ -119,8 +119,8 @@ impl Plain {
         caller: &Caller,
         selection: Selection<V>,
         page: &Page,
-        count: bool,
+        wanted: Wanted,
     ) -> Result<Listed<V>, Error> {
-        read(&caller.membership()?.views, selection, page, count).await
+        read(&caller.membership()?.views, selection, page, wanted).await
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     config::Strategy,
     error::Error,
     identity::Caller,
-    use_cases::list::{FilterBy, List, Listed, OrderBy, Page, Selection, read},
+    use_cases::list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
 };
 
 /// Maximum memberships of an account that are counted.
@@ -269,13 +269,17 @@ impl Tenants {
         &self,
         caller: &Caller,
         page: &Page,
-        count: bool,
+        wanted: Wanted,
     ) -> Result<Listed<tenant::View>, Error> {
         let account = caller.person()?.account_id();
         let platform = self.views.platform();
         let selection = Selection::of(&MEMBERSHIPS).is(&ACCOUNT, Some(account))?;
-        let memberships = read(&platform, selection, page, false).await?;
-        let total = if count {
+        let only_cursors = Wanted {
+            total: false,
+            ..wanted
+        };
+        let memberships = read(&platform, selection, page, only_cursors).await?;
+        let total = if wanted.total {
             Some(self.count_own(account).await?)
         } else {
             None
@@ -320,10 +324,10 @@ impl Tenants {
     pub(crate) async fn list_all(
         &self,
         page: &Page,
-        count: bool,
+        wanted: Wanted,
     ) -> Result<Listed<tenant::View>, Error> {
         let selection = Selection::of(&TENANTS).sorted_by(&BY_CREATION, true)?;
-        read(&self.views.platform(), selection, page, count).await
+        read(&self.views.platform(), selection, page, wanted).await
     }
 }
 
