@@ -208,6 +208,11 @@ impl Address {
             .map_err(|_| Invalid("must be an IP address"))?;
         Ok(Self(parsed.to_string()))
     }
+
+    /// Returns the address in its parts; `None` never happens to an address that was checked.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        self.0.parse().ok()
+    }
 }
 
 const UNPRINTABLE: Invalid = Invalid("must not contain control or direction-changing characters");

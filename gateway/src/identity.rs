@@ -1,5 +1,6 @@
 //! Who sends a request, and for which tenant.
 
+pub(crate) mod admission;
 pub(crate) mod bearer;
 pub(crate) mod caller;
 pub(crate) mod cookie;

@@ -1,12 +1,17 @@
 //! Passwords: how guessing is slowed down, and how an owner regains access.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
+use local::Local;
 use serde_json::json;
 
 use crate::support::{
-    Browser, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, input, start, succeeded, token,
+    Browser, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, input, start, start_with,
+    succeeded, token,
 };
 
 const SEND_RESET: &str = r#"
@@ -116,4 +121,61 @@ async fn a_flood_of_logins_does_not_starve_readers() {
     let (codes, ()) = tokio::join!(flood, reads);
     let expected = |code: &serde_json::Value| *code == "UNAUTHENTICATED" || *code == "RATE_LIMITED";
     assert!(codes.iter().all(expected), "{codes:?}");
+}
+
+/// Does some work while a client tries a hundred logins at once, each with another address.
+async fn during_a_flood(eve: &Browser, work: impl Future<Output = ()>) {
+    let (stop, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let flood = join_all((0..100).map(|_| async {
+        while !stop.load(Ordering::Relaxed) {
+            let at = sent.fetch_add(1, Ordering::Relaxed);
+            eve.login(&format!("user{at}@example.com"), OTHER_PASSWORD)
+                .await;
+        }
+    }));
+    let work = async {
+        work.await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(flood, work);
+}
+
+/// A client of a gateway that learns clients' addresses from the header `x-client`.
+fn client(backend: &Local, address: &str) -> Browser {
+    Browser::new(backend).with_header("x-client", address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_logins_from_one_client_keeps_nobody_else_out() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    let (ada, eve) = (client(&backend, "7.7.7.7"), client(&backend, "6.6.6.6"));
+    ada.sign_up("ada@example.com").await;
+    let logins = async {
+        for _ in 0..10 {
+            ada.log_in("ada@example.com").await;
+        }
+    };
+    during_a_flood(&eve, logins).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_is_refused_for_the_load_counts_as_no_failure() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    let (ada, eve) = (client(&backend, "7.7.7.7"), client(&backend, "6.6.6.6"));
+    let guess = async {
+        for round in 0.. {
+            let email = format!("ada{round}@example.com");
+            let guesses = join_all((0..12).map(|_| eve.login(&email, OTHER_PASSWORD))).await;
+            let checked = guesses
+                .iter()
+                .filter(|answer| code_of(answer) == "UNAUTHENTICATED");
+            // Ten that were checked would lock the address.
+            if checked.count() < 10 {
+                let login = ada.login(&email, PASSWORD).await;
+                assert_eq!(code_of(&login), "UNAUTHENTICATED", "{login}");
+                break;
+            }
+        }
+    };
+    during_a_flood(&eve, guess).await;
 }

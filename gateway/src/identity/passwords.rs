@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, LazyLock},
     thread::available_parallelism,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -17,13 +17,16 @@ use argon2::{
     password_hash::{self, PasswordHasher, PasswordVerifier, phc},
 };
 use event_store::{random_bytes, telemetry};
-use events_schema::PasswordHash;
+use events_schema::{Origin, PasswordHash};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
 };
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    identity::admission::{Admission, Gate},
+};
 
 /// Memory of one hash, in KiB. With two passes and one lane it is the minimum that OWASP recommends
 /// (2023), and takes 20 to 50 ms.
@@ -32,13 +35,8 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 /// Maximum characters in a password. Hashing longer texts would cost too much.
 const MAX_LENGTH: usize = 128;
-/// Maximum hashes that wait for a processor: about one second of work on two processors. Further
-/// ones would finish too late to be of use.
+/// Maximum hashes that wait for a processor: about one second of work on two processors.
 const MAX_WAITING: usize = 64;
-/// The answer to a client while too many hashes wait for a processor.
-const BUSY: Error = Error::RateLimited {
-    retry_after: Duration::from_secs(1),
-};
 
 static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time that a password waited for a processor to be hashed.";
@@ -56,7 +54,7 @@ static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
 pub(crate) struct Passwords {
     min_length: usize,
     running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    gate: Gate,
     /// What a password is checked against if there is no account, so that the check takes as long.
     decoy: PasswordHash,
 }
@@ -72,7 +70,7 @@ impl Passwords {
         Ok(Self {
             min_length: min_length.into(),
             running: Arc::new(Semaphore::new(processors)),
-            admitted: Arc::new(Semaphore::new(processors + MAX_WAITING)),
+            gate: Gate::new(processors + MAX_WAITING),
             decoy,
         })
     }
@@ -95,21 +93,34 @@ impl Passwords {
         Err(Error::input(field, obstacle))
     }
 
+    /// Waits until the client that sends this request may have a password hashed or checked.
+    ///
+    /// # Errors
+    /// `RateLimited` if it has too many in progress, or waits for more than ten seconds.
+    pub(crate) async fn admit(&self, origin: &Origin) -> Result<Admission, Error> {
+        self.gate.admit(origin).await
+    }
+
     /// Hashes an acceptable password.
     ///
     /// # Errors
-    /// `RateLimited` if too many hashes wait.
-    pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Error> {
-        Ok(self.run(move || hash(&password)).await??)
+    /// If hashing fails.
+    pub(crate) async fn hash(
+        &self,
+        admission: &Admission,
+        password: String,
+    ) -> Result<PasswordHash, Error> {
+        Ok(self.run(admission, move || hash(&password)).await??)
     }
 
     /// Whether the password has this hash. Without a hash the answer is no after the same time,
     /// which does not reveal that there is no account.
     ///
     /// # Errors
-    /// `RateLimited` if too many hashes wait.
+    /// If the stored hash cannot be read.
     pub(crate) async fn matches(
         &self,
+        admission: &Admission,
         mut password: String,
         stored: Option<&PasswordHash>,
     ) -> Result<bool, Error> {
@@ -119,22 +130,23 @@ impl Passwords {
         }
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).clone();
-        Ok(self.run(move || verify(&password, &stored)).await?? && known)
+        let verified = self.run(admission, move || verify(&password, &stored));
+        Ok(verified.await?? && known)
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        admission: &Admission,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let admitted = self.admitted.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| BUSY)?;
         let asked = Instant::now();
         let running = self.running.clone().acquire_owned().await;
-        let running = running.map_err(|_| BUSY)?;
+        let running = running.context("hashing a password")?;
         WAIT.record(asked.elapsed().as_secs_f64(), &[]);
         // The permits go with the work, which goes on even if the request is dropped.
-        let bounded = move |_permits: [OwnedSemaphorePermit; 2]| work();
-        let done = spawn_blocking(move || bounded([admitted, running])).await;
+        let bounded = move |_permits: (Admission, OwnedSemaphorePermit)| work();
+        let permits = (admission.clone(), running);
+        let done = spawn_blocking(move || bounded(permits)).await;
         Ok(done.context("hashing a password")?)
     }
 }
@@ -164,13 +176,24 @@ fn verify(password: &str, stored: &PasswordHash) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::Device;
+
     use super::*;
+
+    async fn admission(passwords: &Passwords) -> Admission {
+        let origin = Origin {
+            address: None,
+            device: Device::from_user_agent(""),
+        };
+        passwords.admit(&origin).await.unwrap()
+    }
 
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
         let passwords = Passwords::new(15).await.unwrap();
+        let admission = &admission(&passwords).await;
         let hash = passwords
-            .hash("correct horse battery".to_owned())
+            .hash(admission, "correct horse battery".to_owned())
             .await
             .unwrap();
         assert!(
@@ -180,20 +203,20 @@ mod tests {
         );
         assert!(
             passwords
-                .matches("correct horse battery".to_owned(), Some(&hash))
+                .matches(admission, "correct horse battery".to_owned(), Some(&hash))
                 .await
                 .unwrap()
         );
         assert!(
             !passwords
-                .matches("correct horse batterx".to_owned(), Some(&hash))
+                .matches(admission, "correct horse batterx".to_owned(), Some(&hash))
                 .await
                 .unwrap()
         );
         assert_ne!(
             hash,
             passwords
-                .hash("correct horse battery".to_owned())
+                .hash(admission, "correct horse battery".to_owned())
                 .await
                 .unwrap()
         );
@@ -202,9 +225,10 @@ mod tests {
     #[tokio::test]
     async fn without_an_account_no_password_matches() {
         let passwords = Passwords::new(15).await.unwrap();
+        let admission = &admission(&passwords).await;
         assert!(
             !passwords
-                .matches("nobody has this password".to_owned(), None)
+                .matches(admission, "nobody has this password".to_owned(), None)
                 .await
                 .unwrap()
         );
@@ -228,17 +252,5 @@ mod tests {
         ] {
             assert!(!acceptable(wrong), "{wrong}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_client_is_refused_while_too_many_hashes_wait() {
-        let passwords = Passwords {
-            admitted: Arc::new(Semaphore::new(0)),
-            ..Passwords::new(15).await.unwrap()
-        };
-        assert!(matches!(
-            passwords.hash("x".to_owned()).await,
-            Err(Error::RateLimited { .. })
-        ));
     }
 }

@@ -74,12 +74,14 @@ impl Accounts {
         } = registration;
         self.passwords.check("password", &password)?;
         with_min_answer_time(async {
+            let admission = self.passwords.admit(&caller.origin).await?;
             let register = Command::Register {
                 email,
                 firstname,
                 lastname,
-                password_hash: self.passwords.hash(password).await?,
+                password_hash: self.passwords.hash(&admission, password).await?,
             };
+            drop(admission);
             self.send(caller, AccountId(id.0), id, register).await
         })
         .await
@@ -203,7 +205,9 @@ impl Accounts {
         let opened = self.secret.open_link_token(Purpose::PasswordReset, token);
         let (account, challenge) = opened.ok_or_else(wrong_link)?;
         self.passwords.check("password", &password)?;
-        let password_hash = self.passwords.hash(password).await?;
+        let admission = self.passwords.admit(&caller.origin).await?;
+        let password_hash = self.passwords.hash(&admission, password).await?;
+        drop(admission);
         let reset = Command::ResetPassword {
             challenge,
             password_hash: password_hash.clone(),
@@ -232,12 +236,15 @@ impl Accounts {
         } = &caller.person()?.account;
         let old_hash = &view.password_hash;
         self.passwords.check("newPassword", &new)?;
+        let admission = self.passwords.admit(&caller.origin).await?;
         self.logins.begin(&view.email).await?;
-        if !self.passwords.matches(old, Some(old_hash)).await? {
+        let matches = self.passwords.matches(&admission, old, Some(old_hash));
+        if !matches.await? {
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
         self.logins.clear(&view.email).await;
-        let password_hash = self.passwords.hash(new).await?;
+        let password_hash = self.passwords.hash(&admission, new).await?;
+        drop(admission);
         let change = Command::ChangePassword {
             old_hash: old_hash.clone(),
             password_hash: password_hash.clone(),

@@ -17,8 +17,8 @@ use crate::{
     clock::now,
     error::Error,
     identity::{
-        Caller, Uses, caller::new_command_id, cookie::SessionToken, login_throttle::LoginThrottle,
-        passwords::Passwords,
+        Caller, Uses, admission::Admission, caller::new_command_id, cookie::SessionToken,
+        login_throttle::LoginThrottle, passwords::Passwords,
     },
 };
 
@@ -70,7 +70,10 @@ impl Sessions {
         email: &EmailAddress,
         password: String,
     ) -> Result<(ViewDocument<account::View>, Started), Error> {
-        let account = self.check_password(email, password).await?;
+        // Before the attempt is counted: one that is refused here was no guess.
+        let admission = self.passwords.admit(&caller.origin).await?;
+        let account = self.check_password(&admission, email, password).await?;
+        drop(admission);
         let started = self.start(caller, &account).await?;
         self.revoke_previous(caller).await;
         Ok((account, started))
@@ -80,6 +83,7 @@ impl Sessions {
     /// password.
     async fn check_password(
         &self,
+        admission: &Admission,
         email: &EmailAddress,
         password: String,
     ) -> Result<ViewDocument<account::View>, Error> {
@@ -91,7 +95,7 @@ impl Sessions {
             .find::<account::View>(by_email)
             .await?;
         let hash = account.as_ref().map(|account| &account.view.password_hash);
-        let matches = self.passwords.matches(password, hash).await?;
+        let matches = self.passwords.matches(admission, password, hash).await?;
         let account = account.filter(|account| matches && account.view.verified);
         let account = account.ok_or(LOGIN_REFUSED)?;
         self.logins.clear(email).await;
