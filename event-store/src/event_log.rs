@@ -75,7 +75,7 @@ pub struct Append {
     /// The expected last sequence on the subject; 0 if there is none.
     pub last: u64,
     /// How long the log keeps the message; for ever if `None`. Whole seconds, at least one.
-    pub kept: Option<Duration>,
+    pub expires_after: Option<Duration>,
     pub payload: Bytes,
 }
 
@@ -155,22 +155,6 @@ impl EventLog {
                 }
                 Err(error) => return Err(error).context(Unavailable),
             }
-        }
-    }
-
-    /// Returns the sequence of the first message on `filter` (wildcards are allowed), as the leader
-    /// knows it; `None` if there is none.
-    ///
-    /// # Errors
-    /// If the server does not answer.
-    pub async fn first_sequence(&self, filter: &str) -> anyhow::Result<Option<u64>> {
-        let context = jetstream::new(self.client.clone());
-        let stream = context.get_stream_no_info(EVENTS).await;
-        let stream = stream.context(Unavailable)?;
-        match stream.get_first_raw_message_by_subject(filter, 1).await {
-            Ok(message) => Ok(Some(message.sequence)),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(error).context(Unavailable),
         }
     }
 
@@ -372,7 +356,7 @@ fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: u
         NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
         message.last.to_string(),
     );
-    if let Some(kept) = message.kept {
+    if let Some(kept) = message.expires_after {
         headers.insert(NATS_MESSAGE_TTL, format!("{}s", kept.as_secs()));
     }
     if let Some(batch) = batch {

@@ -19,10 +19,10 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     /// The permission that a member needs to follow the area's events in the tenant's feed. `None`
     /// for areas of the platform, whose commits belong to no tenant.
     const FEED: Option<Permission>;
-    /// How long the log keeps a commit; for ever if `None`. An aggregate ends with its first commit,
-    /// whatever is left of it. Only for areas whose views belong to the platform, and whose objects
-    /// nobody needs or changes after this time: the log grows by nothing else that is useless.
-    const KEPT: Option<Duration> = None;
+    /// How long the log keeps a commit; for ever if `None`. Older ones count as if they were gone,
+    /// and an aggregate ends with its first commit. Only for areas whose views belong to the
+    /// platform, and whose objects nobody needs or changes after this time.
+    const RETENTION: Option<Duration> = None;
     /// Identifies one aggregate.
     type Id: AggregateId;
     /// A request to change an aggregate.
@@ -30,6 +30,9 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     /// A change to an aggregate.
     type Event: Payload;
 }
+
+/// More than a year: so long the log shows what an investigation may need.
+pub(crate) const FOR_INVESTIGATIONS: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// The content of a command or event: an enum whose `type` field names the variant.
 pub trait Payload:
@@ -134,13 +137,6 @@ macro_rules! declare_area_name {
                 }
             }
 
-            /// Returns how long the log keeps a commit of the area; for ever if `None`.
-            pub const fn kept(self) -> Option<Duration> {
-                match self {
-                    $(Self::$name => <$crate::$module::Area as Area>::KEPT),+
-                }
-            }
-
             /// Returns the names and homes of the area's views.
             pub const fn views(self) -> &'static [(&'static str, Home)] {
                 match self {
@@ -180,10 +176,16 @@ mod tests {
 
     #[test]
     fn an_area_whose_commits_are_dropped_has_no_view_in_a_tenants_database() {
-        for area in AreaName::ALL.iter().filter(|area| area.kept().is_some()) {
-            let mut views = area.views().iter();
-            assert!(views.all(|(_, home)| *home == Home::Platform), "{area}");
+        macro_rules! check {
+            ($($name:ident: $module:ident [$($view:ident)+],)+) => {
+                $(if <crate::$module::Area as Area>::RETENTION.is_some() {
+                    let mut views = AreaName::$name.views().iter();
+                    let is_of_platform = views.all(|(_, home)| *home == Home::Platform);
+                    assert!(is_of_platform, "{}", AreaName::$name);
+                })+
+            };
         }
+        areas!(check);
     }
 
     #[test]

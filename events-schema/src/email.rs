@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, MemberId, Name,
-    Permission, PersonName, TenantId, Time, id::typed_id,
+    Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
 };
 
 typed_id! {
@@ -17,9 +17,6 @@ typed_id! {
     /// second one.
     EmailId
 }
-
-/// How long the log shows that a mail was sent: more than a year, for an investigation.
-pub const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// The area of mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Email;
     const ACCESS: &'static [Access] = &[];
     const FEED: Option<Permission> = None;
-    const KEPT: Option<Duration> = Some(KEPT);
+    const RETENTION: Option<Duration> = Some(FOR_INVESTIGATIONS);
     type Id = EmailId;
     type Command = Command;
     type Event = Event;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Time, id::typed_id,
+    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Time,
+    area::FOR_INVESTIGATIONS, id::typed_id,
 };
 
 typed_id! {
@@ -22,9 +23,6 @@ pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// recorded time of the last use may lag by as much.
 pub const USE_RECORDED_EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// How long the log shows that there was a session: more than a year, for an investigation.
-pub const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
 /// The area of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -33,7 +31,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Session;
     const ACCESS: &'static [Access] = &[Access::signed_in("read")];
     const FEED: Option<Permission> = None;
-    const KEPT: Option<Duration> = Some(KEPT);
+    const RETENTION: Option<Duration> = Some(FOR_INVESTIGATIONS);
     type Id = SessionId;
     type Command = Command;
     type Event = Event;

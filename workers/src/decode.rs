@@ -1,8 +1,10 @@
 //! Decodes messages. A message whose subject and body disagree is never handled.
 
+use std::time::SystemTime;
+
 use anyhow::{Context as _, anyhow, ensure};
 use event_store::Stored;
-use events_schema::{Area, Command, Commit, CommitSummary, EventName, Subject, TenantId};
+use events_schema::{Area, Command, Commit, CommitSummary, EventName, Subject, TenantId, Time};
 use serde::Deserialize;
 
 const DISAGREE: &str = "the subject and the body disagree";
@@ -101,6 +103,13 @@ pub fn logged<A: Area>(stored: &Stored) -> anyhow::Result<Logged<A>> {
         sequence: stored.sequence,
         commit: commit(&stored.subject, &stored.payload)?,
     })
+}
+
+/// Whether a commit is so old that it counts as gone, even if the log still has it: an earlier
+/// release has stored it for ever, or the server is about to remove it.
+pub fn has_expired<A: Area>(commit: &Commit<A>) -> bool {
+    let age = Time::from(SystemTime::now()).since(commit.time);
+    A::RETENTION.is_some_and(|retention| age >= retention)
 }
 
 #[cfg(test)]

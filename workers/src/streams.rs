@@ -266,6 +266,8 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
 fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
+    // It cannot be switched off again.
+    wanted.allow_message_ttl |= present.allow_message_ttl;
     // It cannot be changed.
     wanted.storage = present.storage;
     for subject in &present.subjects {

@@ -1,8 +1,8 @@
-//! The end of a tenant's log, read once for all who follow it.
+//! The end of a tenant's log, read once for all its followers.
 //!
 //! As long as anybody follows a tenant, a task reads its new commits: when one of its views has
-//! changed, and every two seconds. It keeps the latest pages. A follower that is further behind
-//! reads the log itself.
+//! changed, and every two seconds. It keeps the latest ones for a moment. A follower that is further
+//! behind reads the log itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,20 +28,30 @@ use crate::{
 
 /// Maximum commits on a page.
 const PAGE: usize = 100;
-/// Pages that are kept for followers. At a full rate, they cover a second.
-const KEPT: usize = 16;
+/// Commits that are kept for followers: some tenths of a second of a very busy tenant.
+const RECENT: usize = 500;
 /// How often the log is read without a changed view: a view may be late, or VIEWS away.
 const POLL: Duration = Duration::from_secs(2);
-/// How often a follower reads the log itself where it can only find what it has missed: a replica
-/// that it has read may have lagged behind.
-const RECHECK: Duration = Duration::from_secs(10);
+/// A follower that seems to be behind and finds nothing reads the log again after this time: the
+/// replica that has answered may lag. The time doubles with each further read.
+const FIRST_RECHECK: Duration = Duration::from_secs(10);
+const LONGEST_RECHECK: Duration = Duration::from_secs(5 * 60);
+/// Tenants that may be kept although nobody follows them any more.
+const TIDY_FROM: usize = 100;
 
 /// The ends of the logs of all tenants that are followed.
 #[derive(Clone, Debug)]
 pub(crate) struct Tails {
     log: EventLog,
     views: Views,
-    followed: Arc<Mutex<HashMap<TenantKey, Weak<Tail>>>>,
+    followed: Arc<Mutex<Followed>>,
+}
+
+#[derive(Debug, Default)]
+struct Followed {
+    tails: HashMap<TenantKey, Weak<Tail>>,
+    /// With so many tails, those that have ended are removed.
+    tidy_at: usize,
 }
 
 /// The latest commits of a tenant.
@@ -67,8 +77,11 @@ pub(crate) struct Follower {
     log: EventLog,
     tenant: TenantId,
     tail: Arc<Tail>,
-    end: watch::Receiver<u64>,
+    /// Tells where the tail has read to.
+    tail_next: watch::Receiver<u64>,
+    /// The sequence at which this follower goes on.
     next: u64,
+    recheck: Duration,
 }
 
 impl Tails {
@@ -99,31 +112,38 @@ impl Tails {
         Ok(Follower {
             log: self.log.clone(),
             tenant: TenantId::Tenant(tenant),
-            end: tail.next.subscribe(),
+            tail_next: tail.next.subscribe(),
             tail,
             next: last + 1,
+            recheck: FIRST_RECHECK,
         })
     }
 
-    /// Returns the tail of a tenant. If nobody follows the tenant yet, it begins at this sequence.
+    /// Returns the tail of a tenant. If nobody follows the tenant yet, it begins at this sequence,
+    /// which is behind the log's end. A tail that is beyond has read another log: this one was
+    /// restored since.
     fn tail(&self, tenant: TenantKey, next: u64) -> Arc<Tail> {
         let mut followed = self.followed();
-        if let Some(tail) = followed.get(&tenant).and_then(Weak::upgrade) {
+        let tail = followed.tails.get(&tenant).and_then(Weak::upgrade);
+        if let Some(tail) = tail.filter(|tail| *tail.next.borrow() <= next) {
             return tail;
         }
-        followed.retain(|_, tail| tail.strong_count() > 0);
+        if followed.tails.len() >= followed.tidy_at {
+            followed.tails.retain(|_, tail| tail.strong_count() > 0);
+            followed.tidy_at = 2 * followed.tails.len() + TIDY_FROM;
+        }
         let tail = Arc::new(Tail {
             pages: Mutex::default(),
             next: watch::Sender::new(next),
         });
-        followed.insert(tenant, Arc::downgrade(&tail));
+        followed.tails.insert(tenant, Arc::downgrade(&tail));
         let changes = self.views.changes_in(tenant);
         let reading = read(Arc::downgrade(&tail), self.log.clone(), tenant, changes);
         tokio::spawn(reading);
         tail
     }
 
-    fn followed(&self) -> MutexGuard<'_, HashMap<TenantKey, Weak<Tail>>> {
+    fn followed(&self) -> MutexGuard<'_, Followed> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,8 +155,12 @@ async fn read(
     tenant: TenantKey,
     mut changes: BoxStream<'static, ()>,
 ) {
+    let mut is_idle = false;
     while let Some(tail) = tail.upgrade() {
         let more = tail.read_page(&log, TenantId::Tenant(tenant)).await;
+        if is_idle && matches!(more, Ok(false)) {
+            tail.pages().clear();
+        }
         drop(tail);
         match more {
             Ok(true) => continue,
@@ -147,8 +171,8 @@ async fn read(
             }
         }
         tokio::select! {
-            Some(()) = changes.next() => {}
-            () = sleep(POLL) => {}
+            Some(()) = changes.next() => is_idle = false,
+            () = sleep(POLL) => is_idle = true,
         }
     }
 }
@@ -173,8 +197,13 @@ impl Tail {
                 // Each follower reads this page itself, and gets the error.
                 Err(_) => pages.clear(),
             }
-            if pages.len() > KEPT {
-                pages.pop_front();
+            // An empty page counts, too: its commits are of areas that this program does not know.
+            let size = |page: &Page| page.entries.len().max(1);
+            let mut commits: usize = pages.iter().map(size).sum();
+            while commits > RECENT
+                && let Some(oldest) = pages.pop_front()
+            {
+                commits -= size(&oldest);
             }
         }
         self.next.send_replace(next);
@@ -184,7 +213,7 @@ impl Tail {
     /// Returns the page with this sequence, if it is kept.
     fn page(&self, sequence: u64) -> Option<Page> {
         let pages = self.pages();
-        let page = pages.iter().find(|page| sequence < page.next)?;
+        let page = pages.get(pages.partition_point(|page| page.next <= sequence))?;
         (page.from <= sequence).then(|| page.clone())
     }
 
@@ -202,13 +231,17 @@ impl Follower {
     /// behind.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Vec<Entry>> {
         loop {
-            let is_behind = self.next < *self.end.borrow_and_update();
-            // In a box, so that an idle follower has no room for it.
+            let is_behind = self.next < *self.tail_next.borrow_and_update();
+            // In a box, so that an idle follower reserves no memory for it.
             if is_behind && let Some(entries) = Box::pin(self.read()).await? {
                 return Ok(entries);
             }
             // An error would mean that there is no tail, but the follower holds it.
-            _ = timeout(RECHECK, self.end.changed()).await;
+            let changed = timeout(self.recheck, self.tail_next.changed()).await;
+            self.recheck = match changed {
+                Ok(_) => FIRST_RECHECK,
+                Err(_) => (2 * self.recheck).min(LONGEST_RECHECK),
+            };
         }
     }
 

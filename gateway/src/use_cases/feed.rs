@@ -107,7 +107,7 @@ impl Feed {
                 Some(()) = self.changes.next() => Vec::new(),
                 () = sleep(RECHECK) => Vec::new(),
             };
-            // In a box, so that an idle feed has no room for it.
+            // In a box, so that an idle feed reserves no memory for it.
             let caller = Box::pin(self.callers.identify(&self.head, Bytes::new())).await?;
             authorize(&caller, self.tenant, &self.areas)?;
             let entries = page.into_iter();

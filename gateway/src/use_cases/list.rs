@@ -319,9 +319,10 @@ pub(crate) async fn read<V: View>(
         (page.after.is_some(), has_more)
     };
     let documents = documents.into_iter().map(|found| {
-        let cursor = match wanted.cursors {
-            true => write_cursor(&found, sort)?,
-            false => String::new(),
+        let cursor = if wanted.cursors {
+            write_cursor(&found, sort)?
+        } else {
+            String::new()
         };
         anyhow::Ok((cursor, found))
     });

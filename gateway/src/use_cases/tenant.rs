@@ -274,11 +274,11 @@ impl Tenants {
         let account = caller.person()?.account_id();
         let platform = self.views.platform();
         let selection = Selection::of(&MEMBERSHIPS).is(&ACCOUNT, Some(account))?;
-        let only_cursors = Wanted {
+        let without_total = Wanted {
             total: false,
             ..wanted
         };
-        let memberships = read(&platform, selection, page, only_cursors).await?;
+        let memberships = read(&platform, selection, page, without_total).await?;
         let total = if wanted.total {
             Some(self.count_own(account).await?)
         } else {

@@ -233,7 +233,7 @@ impl<A: Aggregate> Decider<A> {
         let append = Append {
             subject: commit.subject().to_string(),
             last: history.last_sequence,
-            kept: A::Area::KEPT,
+            expires_after: A::Area::RETENTION,
             payload: payload.into(),
         };
         let appended = if claims.is_empty() {
@@ -310,7 +310,7 @@ impl<A: Aggregate> Decider<A> {
             appends.push(Append {
                 subject: claim.to_string(),
                 last,
-                kept: None,
+                expires_after: None,
                 payload: serde_json::to_vec(&ClaimHolder { holder })?.into(),
             });
         }

@@ -80,8 +80,9 @@ impl<A: Aggregate> History<A> {
                 let sequence = message.sequence;
                 format!("the commit at sequence {sequence} cannot be decoded")
             })?;
-            if self.revision == 0 && commit.revision > 1 && A::Area::KEPT.is_some() {
-                // The log has dropped its first commit, and will drop this one.
+            let is_left_over = commit.revision > 1 && A::Area::RETENTION.is_some();
+            if self.revision == 0 && (is_left_over || decode::has_expired(&commit)) {
+                // Its first commit has expired, and this one counts no more.
                 self.last_sequence = message.sequence;
             } else {
                 self.apply(&commit, message.payload.len(), message.sequence)?;

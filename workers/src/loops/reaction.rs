@@ -22,6 +22,9 @@ use crate::{
 /// How long the outcome of a command may take. Then its cause is redelivered.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
 
+/// More than the clocks of two servers differ.
+const MARGIN: Duration = Duration::from_secs(60 * 60);
+
 /// Runs one reaction until `shutdown`.
 ///
 /// # Errors
@@ -61,10 +64,10 @@ async fn react<R: Reaction>(
     Ok(Handled::Done)
 }
 
-/// Whether the log may have dropped what followed from a commit. A replay would do it again.
+/// Whether what followed from a commit may have expired. A replay would do it again.
 fn is_too_old<R: Reaction>(commit: &Commit<R::Source>) -> bool {
     let age = Time::from(SystemTime::now()).since(commit.time);
-    R::Target::KEPT.is_some_and(|kept| age >= kept)
+    R::Target::RETENTION.is_some_and(|retention| age + MARGIN >= retention)
 }
 
 /// The same commit leads to the same commands with the same ids. So a replay is answered from the

@@ -1,12 +1,15 @@
-//! Removes documents whose commits the log has dropped, since it keeps those of their area for a
-//! time only.
+//! Removes documents of areas whose commits the log keeps for a time only.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use events_schema::{Area as _, TenantId, View, subject};
+use events_schema::{Area as _, TenantId, Time, View};
 use futures_util::TryStreamExt;
-use mongodb::bson::{self, Bson, doc};
+use mongodb::{
+    IndexModel,
+    bson::{self, Bson, doc},
+    options::IndexOptions,
+};
 use tokio::time::sleep;
 
 use crate::views::Views;
@@ -15,15 +18,19 @@ use crate::views::Views;
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents that one command removes.
 const REMOVAL: i64 = 1_000;
+/// The pause between two commands, so that the others get their turn.
+const PAUSE: Duration = Duration::from_millis(50);
+/// All messages of the log.
+const ALL: &str = ">";
 
 impl<V: View> Views<V> {
     /// Removes expired documents now and once an hour, for ever. Any number of workers may do so.
     pub async fn keep_removing_expired(&self) {
-        if V::Area::KEPT.is_none() {
+        if V::Area::RETENTION.is_none() {
             return;
         }
         loop {
-            match self.remove_expired().await {
+            match self.remove_expired(SystemTime::now().into()).await {
                 Ok(0) => {}
                 Ok(removed) => tracing::info!(view = V::NAME, removed, "removed expired documents"),
                 Err(error) => {
@@ -35,27 +42,31 @@ impl<V: View> Views<V> {
         }
     }
 
-    /// Removes the documents whose last commit the log has dropped; returns how many. Documents of
+    /// Removes the documents whose last commit has expired by `now`; returns how many. Documents of
     /// areas that are kept for ever stay.
     ///
     /// # Errors
     /// If a server does not answer.
-    pub async fn remove_expired(&self) -> anyhow::Result<u64> {
-        if V::Area::KEPT.is_none() {
+    async fn remove_expired(&self, now: Time) -> anyhow::Result<u64> {
+        let Some(retention) = V::Area::RETENTION else {
             return Ok(0);
-        }
-        // Commits of an area are dropped in the order of the log. Without any, those that come next
-        // are behind its present end.
-        let end = self.log.last_sequence().await?;
-        let commits = subject::events_of(V::Area::NAME);
-        let first = self.log.first_sequence(&commits).await?;
-        let first = i64::try_from(first.unwrap_or(end + 1))?;
+        };
+        let since = Time(now.0 - i64::try_from(retention.as_millis())?);
+        // Every commit before it is older.
+        let Some(first) = self.log.first_since(ALL, since).await? else {
+            return Ok(0);
+        };
         // An earlier release has written documents without a sequence.
         let expired = doc! {
             "tenant": TenantId::Platform.to_string(),
-            "sequence": { "$gt": 0, "$lt": first },
+            "sequence": { "$gt": 0, "$lt": i64::try_from(first)? },
         };
         let database = self.prepared(&self.placements.platform()).await?;
+        let indexed = database.run("create_indexes", |database| async move {
+            let documents = database.collection::<bson::Document>(V::NAME);
+            documents.create_index(by_sequence()).await
+        });
+        indexed.await.context("creating the index of sequences")?;
         let mut removed = 0;
         loop {
             let which = expired.clone();
@@ -80,6 +91,82 @@ impl<V: View> Views<V> {
             });
             let deleted = deleted.await.context("removing expired documents")?;
             removed += deleted.deleted_count;
+            sleep(PAUSE).await;
         }
+    }
+}
+
+/// Returns the index that finds expired documents. It is created with the first removal, so that a
+/// start with millions of documents does not wait for it.
+pub(super) fn by_sequence() -> IndexModel {
+    let keys = doc! { "tenant": 1, "sequence": 1 };
+    let options = IndexOptions::builder().name("tenant_sequence".to_owned());
+    IndexModel::builder()
+        .keys(keys)
+        .options(options.build())
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{ConnectOptions, jetstream};
+    use event_store::{Mongo, MongoOptions};
+    use events_schema::{project, session};
+    use servers::{Layout, Role, Servers};
+
+    use super::*;
+    use crate::{placements::Placements, streams::ensure_streams, views::Confirmations};
+
+    #[tokio::test]
+    async fn documents_are_removed_whose_last_commit_is_older_than_the_retention() {
+        let servers = Servers::ephemeral(Layout::Single).await.unwrap();
+        let password = servers.passwords.of(Role::Operator).to_owned();
+        let options = ConnectOptions::with_user_and_password("operator".to_owned(), password);
+        let options = options.custom_inbox_prefix("_INBOX_operator");
+        let client = options
+            .connect(servers.nats_url(Role::Operator))
+            .await
+            .unwrap();
+        let context = jetstream::new(client.clone());
+        ensure_streams(context.clone(), 1).await.unwrap();
+        let mut times = Vec::new();
+        for _ in 0..2 {
+            sleep(Duration::from_millis(100)).await;
+            times.push(Time::from(SystemTime::now()));
+            let stored = context.publish("evt.platform.project.x", "{}".into());
+            stored.await.unwrap().await.unwrap();
+        }
+        let options = MongoOptions {
+            mongo_url: servers.mongo_url(),
+            mongo_database: "ultimate_backend".to_owned(),
+            mongo_hosts: Vec::new(),
+        };
+        let mongo = Mongo::connect(&options, "test").await.unwrap();
+        let placements = Placements::connect(&options).await.unwrap();
+        let platform = mongo.platform();
+        for view in ["session", "project"] {
+            let documents = [1_i64, 2, 3].map(|at| {
+                doc! { "_id": at.to_string(), "tenant": "platform", "revision": 1_i64, "sequence": at }
+            });
+            let inserted = platform.run("insert", |database| async move {
+                let collection = database.collection::<bson::Document>(view);
+                collection.insert_many(documents).await
+            });
+            inserted.await.unwrap();
+        }
+        let confirmations = Confirmations::new(placements.clone());
+        let sessions =
+            Views::<session::View>::new(client.clone(), placements.clone(), confirmations.clone());
+        let projects = Views::<project::View>::new(client, placements, confirmations);
+        let day_ms = 24 * 60 * 60 * 1000;
+        let after = |time: Time, days: i64| Time(time.0 + days * day_ms);
+        assert_eq!(sessions.remove_expired(times[1]).await.unwrap(), 0);
+        // Nothing tells how old they are.
+        let far = after(times[1], 500);
+        assert_eq!(sessions.remove_expired(far).await.unwrap(), 0);
+        let between = after(times[1], 400);
+        assert_eq!(projects.remove_expired(between).await.unwrap(), 0);
+        assert_eq!(sessions.remove_expired(between).await.unwrap(), 1);
+        assert_eq!(sessions.remove_expired(between).await.unwrap(), 0);
     }
 }

@@ -100,8 +100,8 @@ impl<V: View> Views<V> {
             let logged = decode::logged::<V::Area>(&message)?;
             if logged.commit.revision == revision(&document) + 1 {
                 step(&mut document, &logged);
-            } else if V::Area::KEPT.is_some() && document.view.is_none() {
-                // The log has dropped its first commit.
+            } else if V::Area::RETENTION.is_some() && revision(&document) == 0 {
+                // Its first commit has expired.
                 reach(&mut document, &logged);
             }
         }
@@ -115,7 +115,10 @@ pub(super) fn revision<V: View>(document: &Document<V>) -> u64 {
 }
 
 fn step<V: View>(document: &mut Document<V>, logged: &Logged<V::Area>) {
-    document.view = V::fold(document.view.take(), &logged.commit);
+    let before = document.view.take();
+    if !decode::has_expired(&logged.commit) {
+        document.view = V::fold(before, &logged.commit);
+    }
     reach(document, logged);
 }
 

@@ -15,7 +15,7 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use crate::views::Views;
+use crate::views::{Views, expired::by_sequence};
 
 /// The names of our indexes begin with their first field.
 const OURS: &str = "tenant";
@@ -61,7 +61,8 @@ impl<V: View> Views<V> {
             documents.list_index_names().await
         });
         let mut names = names.await.context("listing the indexes")?;
-        let wanted = indexes::<V>();
+        let mut wanted = indexes::<V>();
+        wanted.extend(V::Area::RETENTION.map(|_| by_sequence()));
         let wanted = wanted.iter().filter_map(|index| index.options.as_ref());
         let wanted = wanted.filter_map(|options| options.name.as_deref());
         let wanted: HashSet<&str> = wanted.chain(["_id_"]).collect();
@@ -90,14 +91,7 @@ fn indexes<V: View>() -> Vec<IndexModel> {
     let all = index(&Index::on(&[]), None);
     let shown = doc! { "view": { "$type": "object" } };
     let shown = V::INDEXES.iter().map(|on| index(on, Some(shown.clone())));
-    let mut indexes: Vec<_> = std::iter::once(all).chain(shown).collect();
-    if V::Area::KEPT.is_some() {
-        let keys = doc! { "tenant": 1, "sequence": 1 };
-        let options = IndexOptions::builder().name("tenant_sequence".to_owned());
-        let by_sequence = IndexModel::builder().keys(keys).options(options.build());
-        indexes.push(by_sequence.build());
-    }
-    indexes
+    std::iter::once(all).chain(shown).collect()
 }
 
 /// Returns an index of the documents that meet the condition. So deleted objects cost a list

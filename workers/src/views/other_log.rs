@@ -71,8 +71,11 @@ impl<V: View> Views<V> {
 
     /// Whether the log has the last commit of a document where the document says.
     async fn is_in_log(&self, document: &Document<V>) -> anyhow::Result<bool> {
-        let Some(stored) = self.log.at(u64::try_from(document.sequence)?).await? else {
-            return Ok(false);
+        let sequence = u64::try_from(document.sequence)?;
+        let Some(stored) = self.log.at(sequence).await? else {
+            // It may have expired.
+            let may_expire = V::Area::RETENTION.is_some();
+            return Ok(may_expire && sequence <= self.log.last_sequence().await?);
         };
         let Ok(Subject::Event { area, id, .. }) = Subject::parse(&stored.subject) else {
             return Ok(false);

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt::Display,
     time::Duration,
 };
 
 use event_store::{Location, Unavailable};
-use events_schema::{Document, View};
+use events_schema::{Document, TenantId, View};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -29,6 +30,10 @@ const FOLD_PAUSES: [Duration; 3] = [
     Duration::from_secs(2),
 ];
 
+fn key_digest<I: Display>((tenant, id): &(TenantId, I)) -> u64 {
+    digest(&tenant.to_string(), &id.to_string())
+}
+
 impl<V: View> Rebuild<'_, V> {
     /// Applies commits to the documents in memory. A document that was written before, to make
     /// room, is read again.
@@ -45,9 +50,11 @@ impl<V: View> Rebuild<'_, V> {
         }
         let mut missing = Vec::new();
         for (key, commits) in &batch.commits {
+            let was_read = self.is_in_log(key_digest(key));
             self.note_in_log(key);
             let is_new = commits.iter().any(|logged| logged.commit.revision == 1);
-            if !is_new && !held.has(key) {
+            // Only what this rebuild has written is right.
+            if was_read && !is_new && !held.has(key) {
                 missing.push(*key);
             }
         }
@@ -71,8 +78,8 @@ impl<V: View> Rebuild<'_, V> {
         Ok(())
     }
 
-    fn note_in_log(&self, (tenant, id): &Key<V>) {
-        lock(&self.in_log).insert(digest(&tenant.to_string(), &id.to_string()));
+    fn note_in_log(&self, key: &Key<V>) {
+        lock(&self.in_log).insert(key_digest(key));
     }
 
     /// Folds commits into a document. `None` if one of its commits cannot be decoded, in this batch
