@@ -66,6 +66,8 @@ static APPEND_SIZE: LazyLock<telemetry::Histogram<u64>> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 pub struct EventLog {
     client: Client,
+    /// Whether the stream takes messages that expire.
+    may_expire: bool,
 }
 
 /// A message to append if `last` is still the last sequence on its subject.
@@ -74,7 +76,8 @@ pub struct Append {
     pub subject: String,
     /// The expected last sequence on the subject; 0 if there is none.
     pub last: u64,
-    /// How long the log keeps the message; for ever if `None`. Whole seconds, at least one.
+    /// How long the log keeps the message; for ever if `None`, or if the stream keeps everything.
+    /// Whole seconds, at least one.
     pub expires_after: Option<Duration>,
     pub payload: Bytes,
 }
@@ -97,7 +100,16 @@ pub enum Appended {
 impl EventLog {
     /// Makes a log that is read and appended to over this connection.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            may_expire: false,
+        }
+    }
+
+    /// Lets messages expire, if the stream allows that. Otherwise it keeps all for ever.
+    #[must_use]
+    pub fn with_expiry(self, may_expire: bool) -> Self {
+        Self { may_expire, ..self }
     }
 
     /// Reads up to 500 messages on `filter` (wildcards are allowed) from this sequence on.
@@ -245,13 +257,13 @@ impl EventLog {
             Some(random_id()?.to_string())
         };
         for (position, (message, trace)) in (1..).zip(before) {
-            let headers = guarded(message, trace, batch.as_deref(), position);
+            let headers = self.headers(message, trace, batch.as_deref(), position);
             let (subject, payload) = (message.subject.clone(), message.payload.clone());
             self.client
                 .publish_with_headers(subject, headers, payload)
                 .await?;
         }
-        let mut headers = guarded(last, trace, batch.as_deref(), messages.len());
+        let mut headers = self.headers(last, trace, batch.as_deref(), messages.len());
         if batch.is_some() {
             headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
         }
@@ -285,6 +297,29 @@ impl EventLog {
                 })
             }
         }
+    }
+
+    /// Returns the headers of a message: its guard, its end, and its place in a batch.
+    fn headers(
+        &self,
+        message: &Append,
+        trace: &HeaderMap,
+        batch: Option<&str>,
+        position: usize,
+    ) -> HeaderMap {
+        let mut headers = trace.clone();
+        headers.insert(
+            NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+            message.last.to_string(),
+        );
+        if let Some(after) = message.expires_after.filter(|_| self.may_expire) {
+            headers.insert(NATS_MESSAGE_TTL, format!("{}s", after.as_secs()));
+        }
+        if let Some(batch) = batch {
+            headers.insert(NATS_BATCH_ID, batch);
+            headers.insert(NATS_BATCH_SEQUENCE, position.to_string());
+        }
+        headers
     }
 
     /// Returns when the connection has been lost and restored.
@@ -348,22 +383,6 @@ pub fn last_sequence(info: &[u8]) -> anyhow::Result<u64> {
 pub fn sequence_of(message: &async_nats::Message) -> anyhow::Result<u64> {
     let sequence = header(message, NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok());
     sequence.context("a message of a stream has no sequence")
-}
-
-fn guarded(message: &Append, trace: &HeaderMap, batch: Option<&str>, position: usize) -> HeaderMap {
-    let mut headers = trace.clone();
-    headers.insert(
-        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-        message.last.to_string(),
-    );
-    if let Some(kept) = message.expires_after {
-        headers.insert(NATS_MESSAGE_TTL, format!("{}s", kept.as_secs()));
-    }
-    if let Some(batch) = batch {
-        headers.insert(NATS_BATCH_ID, batch);
-        headers.insert(NATS_BATCH_SEQUENCE, position.to_string());
-    }
-    headers
 }
 
 fn header<'m>(message: &'m async_nats::Message, name: &str) -> Option<&'m str> {

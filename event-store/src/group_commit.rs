@@ -22,6 +22,7 @@ const MAX_WAITING: usize = 1_000;
 /// Appends single messages in groups. Clones share the groups.
 #[derive(Clone, Debug)]
 pub struct GroupCommit {
+    log: EventLog,
     waiting: mpsc::Sender<Waiting>,
 }
 
@@ -35,8 +36,13 @@ impl GroupCommit {
     /// Appends to this log, until the last clone is dropped.
     pub fn start(log: EventLog) -> Self {
         let (waiting, gather) = mpsc::channel(MAX_WAITING);
-        tokio::spawn(run(log, gather));
-        Self { waiting }
+        tokio::spawn(run(log.clone(), gather));
+        Self { log, waiting }
+    }
+
+    /// Returns the log that it appends to.
+    pub fn log(&self) -> &EventLog {
+        &self.log
     }
 
     /// Appends a message under its guard.

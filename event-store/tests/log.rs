@@ -62,7 +62,7 @@ impl World {
         };
         let workers = event_store::connect(&options, event_store::Role::Workers).await;
         Self {
-            log: EventLog::new(workers.unwrap()),
+            log: EventLog::new(workers.unwrap()).with_expiry(true),
             _nats: nats,
             _folder: folder,
         }

@@ -54,14 +54,16 @@ async fn run_loops(
 ) -> anyhow::Result<()> {
     let client = event_store::connect(&config.nats, Role::Workers).await?;
     let placements = Placements::connect(&config.mongo).await?;
-    streams::ensure_streams(jetstream::new(client.clone()), config.replicas).await?;
+    let context = jetstream::new(client.clone());
+    let log_may_expire = streams::ensure_streams(context, config.replicas).await?;
+    let log = EventLog::new(client.clone()).with_expiry(log_may_expire);
 
     let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
     let mut start = Start {
         running: JoinSet::new(),
         config: &config,
         sender: CommandSender::start(client.clone()).await?,
-        commits: GroupCommit::start(EventLog::new(client.clone())),
+        commits: GroupCommit::start(log),
         shared: Shared {
             client: client.clone(),
             pulls: pulls.clone(),

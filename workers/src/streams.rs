@@ -150,12 +150,12 @@ fn streams(replicas: usize) -> [Stream; 7] {
 }
 
 /// Creates or updates all streams. A cluster that has just started has no leader yet, so this waits
-/// for one.
+/// for one. Returns whether the log takes messages that expire.
 ///
 /// # Errors
 /// If a stream or a server has weaker settings than needed, or there is no leader within half a
 /// minute.
-pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Result<()> {
+pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Result<bool> {
     ensure_version(&context.client().server_info().version)?;
     ensure_synced(&context.client()).await?;
     // Nobody answers for a stream that elects its leader.
@@ -163,14 +163,19 @@ pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Re
     // All at once, so that waits for lost answers do not add up: two workers that create a stream
     // together may both get none.
     let streams = streams(replicas).map(|wanted| ensure_with_leader(&context, wanted));
-    try_join_all(streams).await?;
-    Ok(())
+    let streams = try_join_all(streams).await?;
+    let mut logs = streams.iter().filter(|stream| stream.name == EVENTS);
+    Ok(logs.any(|log| log.allow_message_ttl))
 }
 
 /// Creates or updates a stream, as soon as there is a leader.
-async fn ensure_with_leader(context: &Context, wanted: Stream) -> anyhow::Result<()> {
+async fn ensure_with_leader(context: &Context, wanted: Stream) -> anyhow::Result<Stream> {
     let start = Instant::now();
-    while let Err(error) = ensure_stream(context, wanted.clone()).await {
+    loop {
+        let error = match ensure_stream(context, wanted.clone()).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
         if !is_starting(&error) || start.elapsed() > LEADER_WITHIN {
             return Err(error);
         }
@@ -178,7 +183,6 @@ async fn ensure_with_leader(context: &Context, wanted: Stream) -> anyhow::Result
         tracing::warn!(error, "JetStream does not answer yet");
         sleep(LEADER_POLL).await;
     }
-    Ok(())
 }
 
 /// Whether JetStream cannot answer yet, since it elects its leader or waits for other servers.
@@ -235,7 +239,8 @@ pub async fn keep_transport(
     }
 }
 
-async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<()> {
+/// Creates or updates a stream; returns its settings.
+async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<Stream> {
     let name = wanted.name.clone();
     let info = match context.get_stream(&name).await {
         Ok(stream) => {
@@ -258,16 +263,18 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
              `nats stream info {name}` with workers/src/streams.rs"
         )
     })?;
-    ensure_as_wanted(&wanted, &info.config)
+    ensure_as_wanted(&wanted, &info.config)?;
+    Ok(info.config)
 }
 
 /// Keeps the replicas, the servers, the storage and the subjects that the stream has: another
-/// worker may run with more replicas or know more areas, and the operator chooses the servers.
+/// worker may run with more replicas or know more areas, and the operator chooses the servers. The
+/// operator also decides when an existing log drops messages: workers of an earlier release cannot
+/// start on such a log.
 fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
-    // It cannot be switched off again.
-    wanted.allow_message_ttl |= present.allow_message_ttl;
+    wanted.allow_message_ttl = present.allow_message_ttl;
     // It cannot be changed.
     wanted.storage = present.storage;
     for subject in &present.subjects {

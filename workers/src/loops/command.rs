@@ -62,7 +62,7 @@ pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::
     let context = jetstream::new(client.clone());
     let consumer = Consumer::commands(A::Area::NAME);
     let decider = Arc::new(Decider::<A> {
-        log: EventLog::new(client.clone()),
+        log: commits.log().clone(),
         commits,
         histories: Histories::new(),
         slots: Slots::new(consumer.concurrency),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use async_nats::{HeaderMap, header::NATS_MESSAGE_TTL, jetstream::stream};
+use async_nats::{HeaderValue, header::NATS_MESSAGE_TTL, jetstream::stream};
 use events_schema::{
     Actor, Area, AreaName, Command, CommandId, Commit, CommitSummary, Device, EmailAddress, Id,
     Outcome, SessionId, TenantId, email, session,
@@ -14,14 +14,7 @@ use mongodb::bson::{Document, doc};
 use crate::support::{COMMANDS_AND_VIEWS, World, id};
 
 /// Writes a commit of this age to the log.
-async fn write<A: Area>(
-    world: &World,
-    id: Id,
-    revision: u64,
-    event: A::Event,
-    age: Duration,
-    headers: HeaderMap,
-) {
+async fn write<A: Area>(world: &World, id: Id, revision: u64, event: A::Event, age: Duration) {
     let commit = Commit::<A> {
         tenant: TenantId::Platform,
         area: A::NAME,
@@ -35,9 +28,7 @@ async fn write<A: Area>(
     };
     let payload = serde_json::to_vec(&commit).unwrap();
     let subject = commit.subject().to_string();
-    let published = world
-        .operator
-        .publish_with_headers(subject, headers, payload.into());
+    let published = world.operator.publish(subject, payload.into());
     published.await.unwrap().await.unwrap();
 }
 
@@ -59,10 +50,51 @@ fn started() -> session::Event {
     }
 }
 
+async fn outcome_of(world: &World, session: SessionId, payload: session::Command) -> Outcome {
+    let reply = world.gateway.new_inbox();
+    let mut answers = world.gateway.subscribe(reply.clone()).await.unwrap();
+    let now = SystemTime::now().into();
+    let command = Command::<session::Area> {
+        reply: Some(reply),
+        ..Command::by_system(CommandId(id()), TenantId::Platform, session, now, payload)
+    };
+    let subject = command.subject().unwrap().to_string();
+    let payload = serde_json::to_vec(&command).unwrap();
+    let sent = world.gateway.publish(subject, payload.into());
+    sent.await.unwrap();
+    let outcome = answers.next().await.unwrap().payload;
+    serde_json::from_slice(&outcome).unwrap()
+}
+
+/// The header that says when a commit of a session leaves the log.
+async fn end_of_a_session(world: &World) -> Option<HeaderValue> {
+    let (session, account) = (SessionId(id()), id().into());
+    let start = session::Command::Start {
+        account,
+        epoch: 0,
+        device: Device::from_user_agent("curl"),
+    };
+    let outcome = outcome_of(world, session, start).await;
+    let Outcome::Committed { sequence, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let events = world.operator.get_stream("EVENTS").await.unwrap();
+    let stored = events.get_raw_message(sequence).await.unwrap();
+    stored.headers.get(NATS_MESSAGE_TTL).cloned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_of_an_earlier_release_may_drop_commits_after_an_upgrade() {
+async fn a_commit_of_a_session_leaves_the_log_after_400_days() {
     let world = World::start().await;
-    let earlier = stream::Config {
+    let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let end = end_of_a_session(&world).await.unwrap();
+    assert_eq!(end.as_str(), "34560000s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_an_earlier_release_keeps_everything_until_its_operator_says_otherwise() {
+    let world = World::start().await;
+    let mut log = stream::Config {
         name: EVENTS.to_owned(),
         subjects: of_events_stream(),
         discard: stream::DiscardPolicy::New,
@@ -72,11 +104,19 @@ async fn a_log_of_an_earlier_release_may_drop_commits_after_an_upgrade() {
         allow_atomic_publish: true,
         ..stream::Config::default()
     };
-    world.operator.create_stream(earlier).await.unwrap();
+    world.operator.create_stream(log.clone()).await.unwrap();
+    {
+        let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+        assert_eq!(end_of_a_session(&world).await, None);
+    }
+    // Workers of the earlier release may start again.
+    let present = world.operator.get_stream(EVENTS).await.unwrap();
+    assert!(!present.cached_info().config.allow_message_ttl);
+    log.subjects = present.cached_info().config.subjects.clone();
+    log.allow_message_ttl = true;
+    world.operator.update_stream(log).await.unwrap();
     let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
-    // Without the new setting, the server refuses a message with an end.
-    let headers = HeaderMap::from_iter([(NATS_MESSAGE_TTL, "60s".into())]);
-    write::<session::Area>(&world, id(), 1, started(), NEW, headers).await;
+    assert!(end_of_a_session(&world).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,12 +124,11 @@ async fn an_object_whose_first_commit_has_expired_does_not_exist() {
     let world = World::start().await;
     let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
     let (ended, sent) = (id(), id());
-    let none = HeaderMap::new;
-    write::<session::Area>(&world, ended, 2, session::Event::Ended, NEW, none()).await;
-    write::<email::Area>(&world, sent, 2, email::Event::Sent, NEW, none()).await;
+    write::<session::Area>(&world, ended, 2, session::Event::Ended, NEW).await;
+    write::<email::Area>(&world, sent, 2, email::Event::Sent, NEW).await;
     // An earlier release has stored them for ever.
-    write::<session::Area>(&world, id(), 1, started(), OLD, none()).await;
-    write::<email::Area>(&world, id(), 1, requested(), OLD, none()).await;
+    write::<session::Area>(&world, id(), 1, started(), OLD).await;
+    write::<email::Area>(&world, id(), 1, requested(), OLD).await;
     for area in [AreaName::Session, AreaName::Email] {
         // As tombstones.
         world.views_up_to_date(area).await;
@@ -102,26 +141,10 @@ async fn an_object_whose_first_commit_has_expired_does_not_exist() {
         assert!(rebuild.status().await.unwrap().success());
         assert_eq!(world.documents(area).await, before);
     }
-    let reply = world.gateway.new_inbox();
-    let mut answers = world.gateway.subscribe(reply.clone()).await.unwrap();
-    let command = Command::<session::Area> {
-        reply: Some(reply),
-        ..Command::by_system(
-            CommandId(id()),
-            TenantId::Platform,
-            SessionId(ended),
-            SystemTime::now().into(),
-            session::Command::End {
-                account: id().into(),
-            },
-        )
+    let end = session::Command::End {
+        account: id().into(),
     };
-    let subject = command.subject().unwrap().to_string();
-    let payload = serde_json::to_vec(&command).unwrap();
-    let sent = world.gateway.publish(subject, payload.into());
-    sent.await.unwrap();
-    let outcome = answers.next().await.unwrap().payload;
-    let outcome: Outcome = serde_json::from_slice(&outcome).unwrap();
+    let outcome = outcome_of(&world, SessionId(ended), end).await;
     assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
     let sessions = world.commits::<CommitSummary>(AreaName::Session).await;
     assert_eq!(sessions.len(), 2, "nothing was added");
