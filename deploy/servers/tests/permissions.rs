@@ -147,6 +147,8 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
     let mut gateway = broker.connect(Role::Gateway).await;
     let may = [
         "cmd.platform.account.register",
+        "cmd.a.tenant.create",
+        "cmd.a.member.invite",
         "$KV.LOGINS.a",
         "$JS.API.DIRECT.GET.KV_LOGINS.$KV.LOGINS.a",
         "$JS.API.STREAM.INFO.KV_LOGINS",
@@ -183,6 +185,20 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
         "$SYS.REQ.SERVER.PING.JSZ",
     ];
     assert_eq!(gateway.unpublishable(&may_not).await, may_not);
+    // They would send mail to anybody, and make anybody an owner.
+    let of_workers = [
+        "cmd.platform.email.request",
+        "cmd.platform.email.record_sent",
+        "cmd.platform.email.record_failed",
+        "cmd.a.member.add_founder",
+        "cmd.a.tenant.begin_move",
+        "cmd.a.tenant.lead_move",
+        "cmd.a.tenant.switch_move",
+        "cmd.a.tenant.finish_move",
+        "cmd.a.tenant.abandon_move",
+        "cmd.a.tenant.record_place_dropped",
+    ];
+    assert_eq!(gateway.unpublishable(&of_workers).await, of_workers);
     assert_eq!(gateway.unpublishable(&DESTRUCTION).await, DESTRUCTION);
     assert_eq!(
         gateway
