@@ -157,6 +157,22 @@ async fn listeners_of_a_tenant_share_one_reader_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_is_not_initialized_in_time_is_closed() {
+    let backend = start().await;
+    let mut socket = Socket::connect(&backend, &[], None).await.unwrap();
+    assert_eq!(socket.close_code().await, 4408);
+    // One that is in time stays open for longer.
+    let ada = ada_in_acme(&backend).await;
+    let token = create_token(&ada, &["read_project"]).await;
+    let mut socket = Socket::subscribed(&backend, &token, None, Value::Null).await;
+    begun(&ada, &mut socket).await;
+    let mut late = Socket::connect(&backend, &[], None).await.unwrap();
+    assert_eq!(late.close_code().await, 4408);
+    let last = create_project(&ada, "Last").await;
+    while socket.event().await["id"] != last.as_str() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_to_an_area_beyond_the_tokens_scopes_is_refused() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;

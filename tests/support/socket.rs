@@ -37,6 +37,19 @@ impl Socket {
         headers: &[(&str, &str)],
         receive_buffer: Option<u32>,
     ) -> Result<Self, Error> {
+        let mut socket = Self::connect(backend, headers, receive_buffer).await?;
+        socket.send(json!({ "type": "connection_init" })).await;
+        let answer = socket.receive().await.unwrap();
+        assert_eq!(answer["type"], "connection_ack", "{answer}");
+        Ok(socket)
+    }
+
+    /// Opens a socket and sends nothing over it.
+    pub async fn connect(
+        backend: &Local,
+        headers: &[(&str, &str)],
+        receive_buffer: Option<u32>,
+    ) -> Result<Self, Error> {
         let host = backend.url().trim_start_matches("http://").to_owned();
         let mut request = format!("ws://{host}/graphql/ws").into_client_request()?;
         let protocol = [("sec-websocket-protocol", "graphql-transport-ws")];
@@ -51,11 +64,7 @@ impl Socket {
         let stream = socket.connect(host.parse().unwrap()).await.unwrap();
         let ends = [stream.local_addr().unwrap(), stream.peer_addr().unwrap()];
         let stream = client_async(request, stream).await?.0;
-        let mut socket = Self { stream, ends };
-        socket.send(json!({ "type": "connection_init" })).await;
-        let answer = socket.receive().await.unwrap();
-        assert_eq!(answer["type"], "connection_ack", "{answer}");
-        Ok(socket)
+        Ok(Self { stream, ends })
     }
 
     /// Opens a socket with an access token and subscribes to the events behind a cursor.
@@ -102,6 +111,19 @@ impl Socket {
         tokio::time::timeout(DEADLINE, message)
             .await
             .expect("no message came")
+    }
+
+    /// The code with which the gateway closes the socket.
+    pub async fn close_code(&mut self) -> u16 {
+        let closed = async {
+            loop {
+                if let Message::Close(frame) = self.stream.next().await.unwrap().unwrap() {
+                    return frame.unwrap().code.into();
+                }
+            }
+        };
+        let closed = tokio::time::timeout(DEADLINE, closed).await;
+        closed.expect("the socket stays open")
     }
 
     /// The next event.

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    pin::pin,
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -39,7 +40,7 @@ use futures_util::{
 };
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,8 @@ const MAX_SUBSCRIPTIONS: usize = 20;
 const MAX_MESSAGE: usize = 64 * 1024;
 /// How long a client may take to receive a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send `connection_init`. A socket without it is of no use.
+const INIT_WITHIN: Duration = Duration::from_secs(5);
 /// How often a client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Maximum pings in a row without any message from the client before it counts as gone.
@@ -72,6 +75,8 @@ const MAX_SILENT_PINGS: usize = 2;
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Close code of `graphql-transport-ws`: the sub-protocol is not acceptable.
 const UNACCEPTABLE_PROTOCOL: u16 = 4406;
+/// Close code of `graphql-transport-ws`: `connection_init` did not come in time.
+const INIT_TIMEOUT: u16 = 4408;
 /// Close code of WebSocket: the server stops, or the client is gone.
 const GOING_AWAY: u16 = 1001;
 /// Close code of WebSocket: the client should try again later.
@@ -203,13 +208,22 @@ async fn converse(mut socket: WebSocket, subscriptions: Subscriptions, closing: 
     let mut answers = Protocol::new(subscriptions, messages, WebSocketProtocols::GraphQLWS);
     let mut ping = interval(PING_INTERVAL);
     let mut silence = Silence::default();
+    let mut init = pin!(sleep(INIT_WITHIN));
+    let mut is_acknowledged = false;
     loop {
         let message = tokio::select! {
             answer = answers.next() => match answer {
-                Some(WsMessage::Text(text)) => Message::Text(text.into()),
+                Some(WsMessage::Text(text)) => {
+                    // The first answer is `connection_ack`.
+                    is_acknowledged = true;
+                    Message::Text(text.into())
+                }
                 Some(WsMessage::Close(code, reason)) => closed(code, &reason),
                 None => return,
             },
+            () = &mut init, if !is_acknowledged => {
+                closed(INIT_TIMEOUT, "connection_init must come within 5 seconds")
+            }
             _ = ping.tick() => silence.next_message(received.load(Ordering::Relaxed)),
             () = closing.cancelled() => closed(GOING_AWAY, "the gateway is stopping; connect again"),
         };
