@@ -1,8 +1,8 @@
 //! The end of a tenant's log, read once for all its followers.
 //!
 //! As long as anybody follows a tenant, a task reads its new commits: when one of its views has
-//! changed, and every two seconds. It keeps the latest ones for a moment. A follower that is further
-//! behind reads the log itself.
+//! changed, and every two seconds. It keeps the latest ones for a moment. A follower that is
+//! further behind reads the log itself.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -53,8 +53,8 @@ use crate::{
 
 /// The sub-protocol that clients must speak.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Maximum sockets of one gateway. Each costs some ten kilobytes, and each tenant that is followed a
-/// read of the log every two seconds.
+/// Maximum sockets of one gateway. Each costs some ten kilobytes, and each tenant that is followed
+/// a read of the log every two seconds.
 const MAX_SOCKETS: usize = 5_000;
 /// Maximum sockets of one account at one gateway, and of all strangers together: a third of the
 /// connections that a gateway accepts, so that no account shuts out the others.

@@ -146,7 +146,8 @@ mod tests {
         let platform = mongo.platform();
         for view in ["session", "project"] {
             let documents = [1_i64, 2, 3].map(|at| {
-                doc! { "_id": at.to_string(), "tenant": "platform", "revision": 1_i64, "sequence": at }
+                let id = at.to_string();
+                doc! { "_id": id, "tenant": "platform", "revision": 1_i64, "sequence": at }
             });
             let inserted = platform.run("insert", |database| async move {
                 let collection = database.collection::<bson::Document>(view);
