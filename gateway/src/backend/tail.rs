@@ -15,7 +15,7 @@ use events_schema::{TenantId, TenantKey, subject::events_of_tenant};
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
@@ -81,7 +81,18 @@ pub(crate) struct Follower {
     tail_next: watch::Receiver<u64>,
     /// The sequence at which this follower goes on.
     next: u64,
-    recheck: Duration,
+    /// The last read of the log, if it has found nothing.
+    nothing: Option<Nothing>,
+}
+
+/// A read of the log that has found nothing.
+#[derive(Clone, Copy)]
+struct Nothing {
+    /// Where the tail was.
+    tail_next: u64,
+    wait: Duration,
+    /// When the log is read again.
+    until: Instant,
 }
 
 impl Tails {
@@ -115,7 +126,7 @@ impl Tails {
             tail_next: tail.next.subscribe(),
             tail,
             next: last + 1,
-            recheck: FIRST_RECHECK,
+            nothing: None,
         })
     }
 
@@ -231,17 +242,29 @@ impl Follower {
     /// behind.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Vec<Entry>> {
         loop {
-            let is_behind = self.next < *self.tail_next.borrow_and_update();
-            // In a box, so that an idle follower reserves no memory for it.
-            if is_behind && let Some(entries) = Box::pin(self.read()).await? {
-                return Ok(entries);
+            let tail_next = *self.tail_next.borrow_and_update();
+            // Kept between calls: the caller drops this future and calls again every few seconds.
+            let before = self.nothing.filter(|before| before.tail_next == tail_next);
+            let is_due = before.is_none_or(|before| before.until <= Instant::now());
+            if self.next < tail_next && is_due {
+                // In a box, so that an idle follower reserves no memory for it.
+                if let Some(entries) = Box::pin(self.read()).await? {
+                    self.nothing = None;
+                    return Ok(entries);
+                }
+                let wait = before.map_or(FIRST_RECHECK, |before| 2 * before.wait);
+                let wait = wait.min(LONGEST_RECHECK);
+                let until = Instant::now() + wait;
+                self.nothing = Some(Nothing {
+                    tail_next,
+                    wait,
+                    until,
+                });
             }
+            let until = self.nothing.map(|nothing| nothing.until);
+            let until = until.unwrap_or_else(|| Instant::now() + LONGEST_RECHECK);
             // An error would mean that there is no tail, but the follower holds it.
-            let changed = timeout(self.recheck, self.tail_next.changed()).await;
-            self.recheck = match changed {
-                Ok(_) => FIRST_RECHECK,
-                Err(_) => (2 * self.recheck).min(LONGEST_RECHECK),
-            };
+            _ = timeout_at(until, self.tail_next.changed()).await;
         }
     }
 

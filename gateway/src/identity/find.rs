@@ -12,7 +12,6 @@ use events_schema::{
     AccountId, Address, Device, EmailAddress, Origin, SessionId, access_token, account, member,
     role, secret::ServerKey, session, tenant,
 };
-
 use futures_util::{
     StreamExt,
     stream::{BoxStream, select_all},
