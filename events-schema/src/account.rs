@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, Challenge, ChallengeId, Commit, EmailAddress, Home, Index, PasswordHash,
-    Permission, PersonName, Time, id::typed_id,
+    Access, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, PasswordHash, Permission,
+    PersonName, Time, id::typed_id,
 };
 
 typed_id! {
@@ -33,6 +33,9 @@ impl crate::Area for Area {
         Access::signed_in("profile"),
         Access::signed_in("profile_update"),
         Access::platform("platform_accounts"),
+        Access::platform("platform_disable_account"),
+        Access::platform("platform_enable_account"),
+        Access::platform("platform_end_sessions"),
     ];
     const FEED: Option<Permission> = None;
     type Id = AccountId;
@@ -45,21 +48,14 @@ impl crate::Area for Area {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Register an account, if no other has the address.
-    Register {
+    /// Register an account whose owner has proved that the address is theirs. Until then, the
+    /// gateways keep the registration outside the log. An account of an earlier release that never
+    /// proved its address is replaced.
+    CompleteRegistration {
         email: EmailAddress,
         firstname: PersonName,
         lastname: PersonName,
         password_hash: PasswordHash,
-    },
-    /// Send a new verification mail.
-    RequestVerification,
-    /// Answer the verification mail, by code or link.
-    AnswerVerification {
-        challenge: ChallengeId,
-        /// Whether the answer is right. The gateway compares, so that no code is sent; the account
-        /// counts.
-        correct: bool,
     },
     /// Send a mail with a link to set a new password.
     RequestPasswordReset,
@@ -77,6 +73,14 @@ pub enum Command {
     },
     /// Revoke all sessions.
     RevokeSessions,
+    /// Make the account one of the platform's administrators. Only an operator sends this.
+    GrantPlatformAdmin,
+    /// Make the account an ordinary one again. Only an operator sends this.
+    RevokePlatformAdmin,
+    /// Refuse the account's logins, and revoke its sessions and access tokens until it is enabled.
+    Disable,
+    /// Accept the account again.
+    Enable,
     /// Change the given names. An absent name keeps its value.
     UpdateProfile {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,27 +95,27 @@ pub enum Command {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// The account was registered. Its address is not verified yet.
+    /// The account was registered. Its address is verified by the next event.
     Registered {
         email: EmailAddress,
         firstname: PersonName,
         lastname: PersonName,
         password_hash: PasswordHash,
     },
-    /// The registration was refused, since another account has the address. The owner of that
-    /// account gets a mail; the client gets the usual answer.
+    /// The registration was refused, since another account has the address. Only an earlier release
+    /// has stored this.
     RegistrationRefused {
         email: EmailAddress,
         /// The account that has the address.
         holder: AccountId,
     },
-    /// A verification mail was requested. It replaces the one before.
+    /// A verification mail was requested. Only an earlier release has stored this.
     VerificationRequested {
         challenge: ChallengeId,
         email: EmailAddress,
         firstname: PersonName,
     },
-    /// A wrong code was given.
+    /// A wrong code was given. Only an earlier release has stored this.
     VerificationFailed { challenge: ChallengeId },
     /// The address was verified.
     Verified,
@@ -129,6 +133,14 @@ pub enum Event {
     },
     /// All sessions so far were revoked.
     SessionsRevoked,
+    /// The account became one of the platform's administrators.
+    PlatformAdminGranted,
+    /// The account is no longer one of the platform's administrators.
+    PlatformAdminRevoked,
+    /// The account was disabled. All sessions so far were revoked.
+    Disabled,
+    /// The account was enabled again.
+    Enabled,
     /// The profile was changed. Both names are given, changed or not.
     ProfileUpdated {
         firstname: PersonName,
@@ -148,8 +160,15 @@ pub struct View {
     pub password_hash: PasswordHash,
     /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
     pub epoch: i64,
-    /// The latest verification mail, answered or not.
-    pub verification: Option<Challenge>,
+    /// When the epoch last began. Access tokens that were created before are not valid.
+    #[serde(default)]
+    pub epoch_began_at: Time,
+    /// Whether the account is one of the platform's administrators.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_platform_admin: bool,
+    /// Whether the account is disabled: it has no session and no access token, and gets none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_disabled: bool,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -174,6 +193,17 @@ impl crate::View for View {
     }
 }
 
+impl View {
+    fn begin_epoch(&mut self, at: Time) {
+        self.epoch += 1;
+        self.epoch_began_at = at;
+    }
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     if let Event::Registered {
         email,
@@ -189,36 +219,33 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             verified: false,
             password_hash: password_hash.clone(),
             epoch: 0,
-            verification: None,
+            epoch_began_at: at,
+            is_platform_admin: false,
+            is_disabled: false,
             created_at: at,
             updated_at: at,
         });
     }
     let mut view = view?;
     match event {
-        Event::Registered { .. } | Event::PasswordResetRequested { .. } => {}
+        Event::Registered { .. }
+        | Event::VerificationRequested { .. }
+        | Event::VerificationFailed { .. }
+        | Event::PasswordResetRequested { .. } => {}
         Event::RegistrationRefused { .. } => return None,
-        Event::VerificationRequested { challenge, .. } => {
-            view.verification = Some(Challenge {
-                id: *challenge,
-                requested_at: at,
-                failures: 0,
-            });
-        }
-        Event::VerificationFailed { challenge } => {
-            let open = view.verification.as_mut();
-            if let Some(open) = open.filter(|open| open.id == *challenge) {
-                open.failures += 1;
-            }
-        }
-        // The mail stays, so that a repeated answer is accepted.
         Event::Verified => view.verified = true,
         Event::PasswordChanged { password_hash, .. } => {
             view.password_hash = password_hash.clone();
-            view.verification = None;
-            view.epoch += 1;
+            view.begin_epoch(at);
         }
-        Event::SessionsRevoked => view.epoch += 1,
+        Event::SessionsRevoked => view.begin_epoch(at),
+        Event::PlatformAdminGranted => view.is_platform_admin = true,
+        Event::PlatformAdminRevoked => view.is_platform_admin = false,
+        Event::Disabled => {
+            view.is_disabled = true;
+            view.begin_epoch(at);
+        }
+        Event::Enabled => view.is_disabled = false,
         Event::ProfileUpdated {
             firstname,
             lastname,
@@ -271,24 +298,25 @@ mod tests {
     }
 
     #[test]
-    fn an_account_shows_its_verification_mail_before_and_after_the_answer() {
-        let failed = Event::VerificationFailed {
-            challenge: CHALLENGE,
-        };
-        let open = [registered(), mailed(), (20, failed)];
-        let shown: View = fold(open.clone()).unwrap();
-        let challenge = Challenge {
-            id: CHALLENGE,
-            requested_at: Time(10),
-            failures: 1,
-        };
-        assert_eq!(shown.verification, Some(challenge));
-
-        let verified = open.into_iter().chain([(30, Event::Verified)]);
-        let shown: View = fold(verified).unwrap();
+    fn an_account_is_verified_by_an_event_of_its_own() {
+        let shown: View = fold([registered(), mailed()]).unwrap();
+        assert!(!shown.verified);
+        let shown: View = fold([registered(), mailed(), (30, Event::Verified)]).unwrap();
         assert!(shown.verified);
-        assert_eq!(shown.verification, Some(challenge));
         assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(30)));
+    }
+
+    #[test]
+    fn an_account_shows_whether_it_is_disabled_and_an_administrator() {
+        let granted = [registered(), (20, Event::PlatformAdminGranted)];
+        let disabled = granted.clone().into_iter().chain([(30, Event::Disabled)]);
+        let shown: View = fold(disabled.clone()).unwrap();
+        assert!(shown.is_platform_admin && shown.is_disabled);
+        assert_eq!((shown.epoch, shown.epoch_began_at), (1, Time(30)));
+        let later = [(40, Event::Enabled), (50, Event::PlatformAdminRevoked)];
+        let shown: View = fold(disabled.chain(later)).unwrap();
+        assert!(!shown.is_platform_admin && !shown.is_disabled);
+        assert_eq!((shown.epoch, shown.epoch_began_at), (1, Time(30)));
     }
 
     #[test]
@@ -306,9 +334,8 @@ mod tests {
             (30, Event::SessionsRevoked),
         ];
         let shown: View = fold(events).unwrap();
-        assert_eq!(shown.epoch, 2);
+        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(30)));
         assert_eq!(shown.password_hash, password_hash);
-        assert_eq!(shown.verification, None);
     }
 
     #[test]

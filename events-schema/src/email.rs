@@ -45,6 +45,8 @@ pub enum Template {
     },
     /// Tells the owner of an account that somebody tried to register with its address.
     AlreadyRegistered,
+    /// Tells the owner of an account that many logins have failed.
+    LoginsFailed,
     /// Contains a link to set a new password.
     PasswordReset {
         account: AccountId,
@@ -72,6 +74,18 @@ pub enum Command {
         to: EmailAddress,
         template: Template,
     },
+    /// Send a mail that asks to verify an address. A gateway sends this for a registration that is
+    /// not in the log yet.
+    AskToVerify {
+        to: EmailAddress,
+        account: AccountId,
+        challenge: ChallengeId,
+        firstname: PersonName,
+    },
+    /// Tell the owner of an account that somebody tried to register with its address.
+    WarnOfRegistration { to: EmailAddress },
+    /// Tell the owner of an account that many logins have failed.
+    WarnOfFailedLogins { to: EmailAddress },
     /// Record that the mail server accepted the mail.
     RecordSent,
     /// Record that all attempts to send the mail have failed.

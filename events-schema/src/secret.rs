@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, TenantKey};
+use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, TenantKey};
 
 /// The key of the deployment (`UB_SECRET`). Its holder can forge codes and links.
 #[derive(Clone)]
@@ -23,6 +23,10 @@ pub enum Purpose {
     PasswordReset,
     /// The mailbox was invited to a tenant.
     Invitation,
+    /// The browser has sent this registration.
+    Registration,
+    /// Somebody has logged in to this account on the device.
+    Device,
 }
 
 impl Purpose {
@@ -31,6 +35,8 @@ impl Purpose {
             Self::Verification => b"verification",
             Self::PasswordReset => b"password-reset",
             Self::Invitation => b"invitation",
+            Self::Registration => b"registration",
+            Self::Device => b"device",
         }
     }
 }
@@ -107,6 +113,32 @@ impl ServerKey {
     pub fn open_invitation_token(&self, token: &str) -> Option<(TenantKey, MemberId, ChallengeId)> {
         let [tenant, member, challenge] = self.open(Purpose::Invitation, token)?;
         Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
+    }
+
+    /// Returns the token that a browser keeps which has sent a registration.
+    pub fn registration_token(&self, challenge: ChallengeId) -> String {
+        self.token(Purpose::Registration, [challenge.0])
+    }
+
+    /// Reads the token of a registration; `None` if this key did not make it.
+    pub fn open_registration_token(&self, token: &str) -> Option<ChallengeId> {
+        let [challenge] = self.open(Purpose::Registration, token)?;
+        Some(ChallengeId(challenge))
+    }
+
+    /// Returns the token that a device keeps on which the owner of this address has logged in.
+    pub fn device_token(&self, device: Id, email: &EmailAddress) -> String {
+        self.token(Purpose::Device, [device, self.address_id(email)])
+    }
+
+    /// Returns the device of a token; `None` if this key did not make it for this address.
+    pub fn open_device_token(&self, token: &str, email: &EmailAddress) -> Option<Id> {
+        let [device, address] = self.open(Purpose::Device, token)?;
+        (address == self.address_id(email)).then_some(device)
+    }
+
+    fn address_id(&self, email: &EmailAddress) -> Id {
+        self.id(&[b"address", email.as_str().as_bytes()])
     }
 
     fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
@@ -229,6 +261,18 @@ mod tests {
                 "{garbage}"
             );
         }
+    }
+
+    #[test]
+    fn the_token_of_a_device_belongs_to_one_address() {
+        let email = |text| EmailAddress::parse(text).unwrap();
+        let (ada, bob) = (email("ada@example.com"), email("bob@example.com"));
+        let device = Id::from_bytes([7; 16]);
+        let token = key("a").device_token(device, &ada);
+        assert_eq!(key("a").open_device_token(&token, &ada), Some(device));
+        assert_eq!(key("a").open_device_token(&token, &bob), None);
+        assert_eq!(key("b").open_device_token(&token, &ada), None);
+        assert_eq!(key("a").open_registration_token(&token), None);
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl EmailAddress {
             Err(WRONG)
         }
     }
+
+    /// Returns the host, such as `example.com`.
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, host)| host)
+    }
 }
 
 impl fmt::Display for EmailAddress {

@@ -5,10 +5,11 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use crate::identity::limits::LimitOptions;
 use axum::http::HeaderName;
 use clap::{ArgAction, Parser, ValueEnum};
 use event_store::{MongoOptions, MonitorOptions, NatsOptions};
-use events_schema::{EmailAddress, secret::ServerKey};
+use events_schema::secret::ServerKey;
 
 /// The GraphQL gateway.
 #[derive(Clone, Parser)]
@@ -26,6 +27,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub monitor: MonitorOptions,
+
+    #[command(flatten)]
+    pub limits: LimitOptions,
 
     /// Where the views of new tenants are stored. `workers move-tenant` moves those of any tenant.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
@@ -50,15 +54,6 @@ pub struct Config {
         default_values_t = [Resolver::Header, Resolver::Path]
     )]
     pub tenant_resolvers: Vec<Resolver>,
-
-    /// E-mail addresses of the platform's administrators.
-    #[arg(
-        long,
-        env = "UB_PLATFORM_ADMINS",
-        value_delimiter = ',',
-        value_parser = EmailAddress::parse
-    )]
-    pub platform_admins: Vec<EmailAddress>,
 
     /// Header in which the proxy in front passes the client's address, such as `x-forwarded-for`.
     /// By default, the address of the connection is used.
@@ -187,10 +182,10 @@ impl fmt::Debug for Config {
             .field("mongo_url", &redacted(&self.mongo.mongo_url))
             .field("mongo_database", &self.mongo.mongo_database)
             .field("mongo_hosts", &hosts)
+            .field("limits", &self.limits)
             .field("tenant_databases", &self.tenant_databases)
             .field("databases_per_host", &self.databases_per_host)
             .field("tenant_resolvers", &self.tenant_resolvers)
-            .field("platform_admins", &self.platform_admins)
             .field("client_address_header", &self.client_address_header)
             .field("secret", &self.secret)
             .field("public_url", &self.public_url)

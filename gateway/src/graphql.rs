@@ -40,19 +40,24 @@ use async_graphql::{
     MergedObject, Request, Response, ServerError, Variables,
     parser::types::{DocumentOperations, OperationType},
 };
+use axum::http::{HeaderMap, HeaderName};
 use futures_util::{Stream, StreamExt};
 
 use self::{
     documents::Documents,
     enums::Enums,
-    extension::{Extensions, FieldErrors},
+    extension::{Extensions, Noted, Notes},
     feed::SubscriptionRoot,
     loaders::Loaders,
     operations::Operations,
     order::Shape,
 };
 use crate::{
-    identity::{Caller, RequestHead, cookie::Cookies},
+    identity::{
+        Caller, RequestHead,
+        cookie::Cookies,
+        limits::{Budget, Limits},
+    },
     use_cases::{UseCases, list::IndexCheck},
 };
 
@@ -86,7 +91,7 @@ macro_rules! assemble {
         /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
         /// characters, a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
-        struct Mutation($($module::Mutations,)+ profile::Mutations);
+        struct Mutation($($module::Mutations,)+ platform::Mutations, profile::Mutations);
 
         /// The index checks of all lists.
         const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];
@@ -123,6 +128,7 @@ impl Api {
     pub(crate) fn new(
         use_cases: UseCases,
         cookies: Cookies,
+        limits: Limits,
         is_production: bool,
     ) -> anyhow::Result<Self> {
         let sdl = sdl();
@@ -132,6 +138,7 @@ impl Api {
         let builder = builder()
             .data(use_cases.clone())
             .data(cookies)
+            .data(limits)
             .extension(Extensions(Arc::new(operations)));
         let schema = if is_production {
             builder.disable_introspection().disable_suggestions()
@@ -173,9 +180,9 @@ impl Api {
 
     /// Executes a query or mutation.
     pub(crate) async fn execute(&self, prepared: Prepared, caller: Caller) -> Response {
-        let (request, errors) = self.with_data(prepared.request, caller);
+        let (request, notes) = self.with_data(prepared.request, caller);
         let response = self.schema.execute(request).await;
-        complete(response, &errors, &prepared.shape)
+        complete(response, &notes, &prepared.shape)
     }
 
     /// Executes a subscription. `head` is the request that opened the connection.
@@ -185,16 +192,16 @@ impl Api {
         caller: Caller,
         head: Arc<RequestHead>,
     ) -> impl Stream<Item = Response> + Send + use<> {
-        let (request, errors) = self.with_data(prepared.request, caller);
+        let (request, notes) = self.with_data(prepared.request, caller);
         let responses = self.schema.execute_stream(request.data(head));
-        responses.map(move |response| complete(response, &errors, &prepared.shape))
+        responses.map(move |response| complete(response, &notes, &prepared.shape))
     }
 
-    fn with_data(&self, request: Request, caller: Caller) -> (Request, Arc<FieldErrors>) {
-        let errors = Arc::new(FieldErrors::default());
+    fn with_data(&self, request: Request, caller: Caller) -> (Request, Arc<Notes>) {
+        let notes = Arc::new(Notes::default());
         let loaders = Loaders::new(self.use_cases.clone());
-        let request = request.data(caller).data(loaders).data(errors.clone());
-        (request, errors)
+        let request = request.data(caller).data(loaders).data(notes.clone());
+        (request, notes)
     }
 
     /// Gives each error a code, and logs the cause of an internal one under the request's id.
@@ -224,11 +231,25 @@ fn is_subscription(operations: &DocumentOperations) -> bool {
     all.all(|(_, operation)| operation.node.ty == OperationType::Subscription)
 }
 
-/// Adds the errors of fields that were answered as null, and sorts fields as they were asked for.
-fn complete(mut response: Response, errors: &FieldErrors, shape: &Shape) -> Response {
-    response.errors.extend(errors.take());
+/// Adds what was noted about a request, and sorts fields as they were asked for.
+fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> Response {
+    let Noted { errors, budget } = notes.take();
+    response.errors.extend(errors);
+    if let Some(budget) = budget {
+        add_budget(&mut response.http_headers, budget);
+    }
     shape.sort(&mut response.data);
     response
+}
+
+fn add_budget(headers: &mut HeaderMap, budget: Budget) {
+    for (name, value) in [
+        ("ratelimit-limit", u64::from(budget.limit)),
+        ("ratelimit-remaining", u64::from(budget.remaining)),
+        ("ratelimit-reset", budget.reset_secs),
+    ] {
+        headers.insert(HeaderName::from_static(name), value.into());
+    }
 }
 
 fn check_indexes() -> anyhow::Result<()> {

@@ -20,7 +20,7 @@ use axum::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
             ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-            STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            RETRY_AFTER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::{Next, from_fn_with_state},
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::Error,
     graphql::{Api, errors},
-    http::{observe::Seen, readiness::Readiness},
+    http::{observe::Seen, readiness::Readiness, sockets::Sockets},
     identity::Callers,
 };
 
@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) callers: Callers,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) sockets: Sockets,
     pub(crate) is_production: bool,
     pub(crate) is_https: bool,
     /// Cancelled when the gateway stops.
@@ -167,7 +168,16 @@ fn fail(status: StatusCode, cause: anyhow::Error, trace: Trace) -> Response {
 /// Answers with errors only. Without an execution there is no `data`, not even null.
 fn refusal(status: StatusCode, content_type: &'static str, errors: &[ServerError]) -> Response {
     let body = serde_json::json!({ "errors": errors }).to_string();
-    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+    let mut response = (status, [(CONTENT_TYPE, content_type)], body).into_response();
+    add_retry_after(&mut response, errors);
+    response
+}
+
+/// Tells HTTP clients how long to wait, if an error says so.
+fn add_retry_after(response: &mut Response, errors: &[ServerError]) {
+    if let Some(seconds) = errors.iter().filter_map(errors::retry_after).max() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
 }
 
 async fn ready(extract::State(shared): extract::State<Shared>) -> impl IntoResponse {

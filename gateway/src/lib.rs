@@ -11,6 +11,7 @@ mod error;
 mod graphql;
 mod http;
 mod identity;
+mod shares;
 #[cfg(test)]
 mod testing;
 mod use_cases;
@@ -35,13 +36,29 @@ use crate::{
         views::Views,
     },
     graphql::Api,
-    http::{Shared, readiness::Readiness},
-    identity::{
-        Callers, Uses, cookie::Cookies, login_throttle::LoginThrottle, passwords::Passwords,
+    http::{
+        Shared,
+        readiness::Readiness,
+        serve::{self, max_connections},
+        sockets::Sockets,
     },
+    identity::{
+        Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
+        passwords::Passwords,
+    },
+    shares::Shares,
     use_cases::{
-        UseCases, access_token::AccessTokens, account::Accounts, audit::AuditLog, feed::Feeds,
-        member::Members, plain::Plain, role::Roles, session::Sessions, tenant::Tenants,
+        UseCases,
+        access_token::AccessTokens,
+        account::Accounts,
+        audit::AuditLog,
+        feed::Feeds,
+        member::Members,
+        plain::Plain,
+        registration::{PendingRegistrations, Registrations},
+        role::Roles,
+        session::Sessions,
+        tenant::Tenants,
     },
 };
 
@@ -73,10 +90,10 @@ pub fn run_with_pages(
     development: Router,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    Box::pin(serve(config, listener, monitor, development, shutdown))
+    Box::pin(serve_all(config, listener, monitor, development, shutdown))
 }
 
-async fn serve(
+async fn serve_all(
     config: Config,
     listener: TcpListener,
     monitor: Monitor,
@@ -88,14 +105,16 @@ async fn serve(
     let nats = event_store::connect(&config.nats, Role::Gateway).await?;
     let leave = event_store::leave_isolated_server(nats.clone(), config.nats.clone());
     let leave = AbortOnDropHandle::new(tokio::spawn(leave));
-    let (app, readiness) = app(&config, nats, development, shutdown.clone()).await?;
+    let max_connections = max_connections();
+    let sockets = Sockets::new(max_connections, config.limits.sockets_per_client);
+    let (app, readiness) = app(&config, nats, sockets, development, shutdown.clone()).await?;
     let check = move || {
         let readiness = readiness.clone();
         async move { readiness.check().await }
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(%address, public_url = config.public_url, "gateway listening");
-    http::serve::serve(listener, app, shutdown).await;
+    serve::serve(listener, max_connections, app, shutdown).await;
     drop(leave);
     tracing::info!("gateway stopped");
     Ok(())
@@ -106,6 +125,7 @@ async fn serve(
 async fn app(
     config: &Config,
     nats: Client,
+    sockets: Sockets,
     development: Router,
     closing: CancellationToken,
 ) -> anyhow::Result<(Router, Arc<Readiness>)> {
@@ -115,9 +135,11 @@ async fn app(
     let commands = Commands::new(sender, config.command_timeout());
     let uses = Uses::new(jetstream(nats.clone()));
     let permissions = PermissionCache::new();
+    let limits = Limits::new(&config.limits);
     let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
+        pending: PendingRegistrations::new(jetstream(nats.clone()), config.secret.clone()),
         logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
         passwords: Passwords::new(config.password_min_length).await?,
         commands: commands.clone(),
@@ -125,14 +147,16 @@ async fn app(
         callers: callers.clone(),
         permissions,
         uses,
+        limits: limits.clone(),
     };
     let cookies = Cookies::new(config.is_https());
-    let api = Api::new(use_cases(config, parts), cookies, config.production)?;
+    let api = Api::new(use_cases(config, parts), cookies, limits, config.production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
         callers,
         readiness: readiness.clone(),
+        sockets,
         is_production: config.production,
         is_https: config.is_https(),
         closing,
@@ -150,6 +174,8 @@ struct Parts {
     passwords: Passwords,
     logins: LoginThrottle,
     uses: Uses,
+    limits: Limits,
+    pending: PendingRegistrations,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -162,6 +188,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         passwords,
         logins,
         uses,
+        limits,
+        pending,
     } = parts;
     let secret = config.secret.clone();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -171,6 +199,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         passwords: passwords.clone(),
         logins: logins.clone(),
         uses: uses.clone(),
+        limits: limits.clone(),
+        secret: secret.clone(),
     };
     UseCases {
         plain: Plain::new(commands.clone()),
@@ -181,8 +211,9 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         accounts: Accounts {
             commands: commands.clone(),
             views: views.clone(),
-            passwords,
+            passwords: passwords.clone(),
             logins,
+            limits: limits.clone(),
             sessions: sessions.clone(),
             secret: secret.clone(),
         },
@@ -190,10 +221,20 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         feeds: Feeds {
             tails: Tails::new(log, views.clone()),
             callers,
+            of_accounts: Shares::new(config.limits.feeds_per_account),
+            of_tenants: Shares::new(config.limits.feeds_per_tenant),
         },
         members: Members {
             commands: commands.clone(),
             views: views.clone(),
+            secret: secret.clone(),
+        },
+        registrations: Registrations {
+            commands: commands.clone(),
+            views: views.clone(),
+            pending,
+            passwords,
+            limits,
             secret,
         },
         roles: Roles {

@@ -12,6 +12,7 @@ pub(crate) mod feed;
 pub(crate) mod list;
 pub(crate) mod member;
 pub(crate) mod plain;
+pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod tenant;
@@ -20,6 +21,7 @@ pub(crate) mod tenant;
 #[derive(Debug)]
 pub(crate) struct UseCases {
     pub(crate) plain: plain::Plain,
+    pub(crate) registrations: registration::Registrations,
     pub(crate) access_tokens: access_token::AccessTokens,
     pub(crate) accounts: account::Accounts,
     pub(crate) audit: audit::AuditLog,

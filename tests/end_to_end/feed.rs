@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{
     Browser, CREATE_TOKEN, EVENTS, PROJECTS, Socket, UPDATE_MEMBER, ada_and_bob, ada_in_acme,
-    create_project, eventually, input, operator, start, text,
+    create_project, eventually, input, operator, start, start_with, text,
 };
 
 /// A cursor before the first event.
@@ -159,14 +159,14 @@ async fn listeners_of_a_tenant_share_one_reader_of_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_is_not_initialized_in_time_is_closed() {
     let backend = start().await;
-    let mut socket = Socket::connect(&backend, &[], None).await.unwrap();
-    assert_eq!(socket.close_code().await, 4408);
-    // One that is in time stays open for longer.
     let ada = ada_in_acme(&backend).await;
     let token = create_token(&ada, &["read_project"]).await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    // One that is in time stays open for longer.
     let mut socket = Socket::subscribed(&backend, &token, None, Value::Null).await;
     begun(&ada, &mut socket).await;
-    let mut late = Socket::connect(&backend, &[], None).await.unwrap();
+    let mut late = Socket::connect(&backend, &headers, None).await.unwrap();
     assert_eq!(late.close_code().await, 4408);
     let last = create_project(&ada, "Last").await;
     while socket.event().await["id"] != last.as_str() {}
@@ -299,11 +299,74 @@ async fn a_socket_carries_twenty_subscriptions_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_without_a_session_is_refused() {
+async fn a_stranger_gets_no_socket() {
     let backend = start().await;
-    let mut socket = Socket::open(&backend, &[]).await.unwrap();
-    socket.subscribe("1", EVENTS, ()).await;
-    assert_eq!(socket.refusal().await, "UNAUTHENTICATED");
+    for headers in [&[][..], &[("authorization", "Bearer ub_unknown")]] {
+        let refused = Socket::connect(&backend, headers, None).await;
+        assert!(matches!(refused, Err(Error::Http(response)) if response.status() == 401));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_has_one_field() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let bearer = format!("Bearer {}", create_token(&ada, &["read_project"]).await);
+    let headers = [("authorization", bearer.as_str())];
+    let mut socket = Socket::open(&backend, &headers).await.unwrap();
+    for (id, query) in [
+        "subscription { a: events { id } b: events { id } }",
+        "subscription { events { id } ...f } fragment f on SubscriptionRoot { b: events { id } }",
+    ]
+    .iter()
+    .enumerate()
+    {
+        socket.subscribe(&id.to_string(), query, ()).await;
+        assert_eq!(socket.refusal().await, "BAD_USER_INPUT", "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_a_client_and_feeds_of_an_account_and_a_tenant_are_limited() {
+    let limits = [
+        "--sockets-per-client=4",
+        "--feeds-per-account=2",
+        "--feeds-per-tenant=3",
+    ];
+    let backend = start_with(&limits).await;
+    let (ada, bob) = ada_and_bob(&backend).await;
+    ada.create_tenant("acme").await;
+    let (ada, bob) = (ada.in_tenant("acme"), bob.in_tenant("acme"));
+    ada.add_member(&bob, "bob@example.com", "DEVELOPER").await;
+    let scopes = ["read_project"];
+    let (of_ada, of_bob) = (create_token(&ada, &scopes), create_token(&bob, &scopes));
+    let (of_ada, of_bob) = (of_ada.await, of_bob.await);
+    let mut sockets = Vec::new();
+    for token in [&of_ada, &of_ada, &of_bob] {
+        let mut socket = Socket::subscribed(&backend, token, None, Value::Null).await;
+        begun(&ada, &mut socket).await;
+        sockets.push(socket);
+    }
+    for socket in [0, 2] {
+        sockets[socket].subscribe("more", EVENTS, ()).await;
+        assert_eq!(sockets[socket].refusal().await, "RATE_LIMITED");
+    }
+    let bearer = format!("Bearer {of_bob}");
+    let headers = [("authorization", bearer.as_str())];
+    let fourth = Socket::open(&backend, &headers).await.unwrap();
+    let Err(Error::Http(refused)) = Socket::open(&backend, &headers).await else {
+        panic!("a socket too many was opened");
+    };
+    assert_eq!(refused.status().as_u16(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    // What is closed makes room.
+    drop((fourth, sockets.pop()));
+    eventually("room for a socket", || async {
+        Socket::open(&backend, &headers).await.is_ok()
+    })
+    .await;
+    let mut socket = Socket::subscribed(&backend, &of_bob, None, Value::Null).await;
+    begun(&ada, &mut socket).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ mod feed;
 mod full_disk;
 mod hostile;
 mod invitations;
+mod limits;
 mod mail;
 mod matrix;
 mod members;

@@ -10,8 +10,8 @@ use local::Local;
 use serde_json::json;
 
 use crate::support::{
-    Browser, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, input, start, start_with,
-    succeeded, token,
+    Browser, CHANGE_PASSWORD, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, input, start,
+    start_with, succeeded, token,
 };
 
 const SEND_RESET: &str = r#"
@@ -47,6 +47,51 @@ async fn ten_wrong_passwords_lock_an_address_with_or_without_an_account() {
             "{error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guesser_locks_out_neither_other_clients_nor_known_devices_nor_sessions() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    let (ada, eve) = (client(&backend, "7.7.7.7"), client(&backend, "6.6.6.6"));
+    ada.sign_up("ada@example.com").await;
+    lock(&eve, "ada@example.com").await;
+    let locked = eve.login("ada@example.com", PASSWORD).await;
+    assert_eq!(code_of(&locked), "RATE_LIMITED", "{locked}");
+    client(&backend, "8.8.8.8").log_in("ada@example.com").await;
+    // Even on the network of the guesser.
+    let beside_eve = ada.with_header("x-client", "6.6.6.6");
+    beside_eve.log_in("ada@example.com").await;
+    let change = |old: &str| input(json!({ "oldPassword": old, "newPassword": OTHER_PASSWORD }));
+    for _ in 0..10 {
+        let error = beside_eve
+            .error(CHANGE_PASSWORD, change("a wrong old password"))
+            .await;
+        assert_eq!(error["field"], "oldPassword");
+    }
+    let code = beside_eve.code(CHANGE_PASSWORD, change(PASSWORD)).await;
+    assert_eq!(code, "RATE_LIMITED", "a session has a count of its own");
+    beside_eve.log_in("ada@example.com").await;
+    beside_eve.data(CHANGE_PASSWORD, change(PASSWORD)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_failures_of_strangers_lock_an_address_and_its_owner_gets_a_mail() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    let ada = client(&backend, "7.7.7.7");
+    ada.sign_up("ada@example.com").await;
+    for number in 0..10 {
+        lock(
+            &client(&backend, &format!("6.6.6.{number}")),
+            "ada@example.com",
+        )
+        .await;
+    }
+    let refused = client(&backend, "8.8.8.8")
+        .login("ada@example.com", PASSWORD)
+        .await;
+    assert_eq!(code_of(&refused), "RATE_LIMITED", "{refused}");
+    ada.mail("ada@example.com", "failed", 1).await;
+    ada.log_in("ada@example.com").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

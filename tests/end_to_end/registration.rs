@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt as _, future::join_all};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, OTHER_PASSWORD, PASSWORD, REGISTER, VERIFY, code, code_of, input, start, token,
+    Browser, OTHER_PASSWORD, PASSWORD, REGISTER, VERIFY, code, code_of, input, operator, start,
+    start_with, succeeded, token,
 };
 
 const UPDATE: &str = "
@@ -14,9 +15,11 @@ const UPDATE: &str = "
         profile { update(input: $input) { firstname lastname revision } }
     }";
 const VERIFY_LINK: &str = "
-    mutation($token: String!) {
-        account { verifyActivationLink(input: { token: $token }) { success } }
+    mutation($token: String!, $password: String) {
+        account { verifyActivationLink(input: { token: $token, password: $password }) { success } }
     }";
+/// A gateway that learns clients' addresses from the header `x-client`.
+const BEHIND_PROXY: &[&str] = &["--client-address-header", "x-client"];
 const SEND_VERIFICATION: &str = "
     mutation($email: String!) {
         account { sendVerificationEmail(input: { email: $email }) { success } }
@@ -84,79 +87,161 @@ async fn a_profile_shows_what_was_written_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_known_address_gets_the_answer_of_a_new_one_and_its_owner_gets_one_mail_an_hour() {
-    let backend = start().await;
+    let backend = start_with(BEHIND_PROXY).await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
-    let eve = Browser::new(&backend);
-    let known = eve.register("ADA@example.com").await;
-    assert_eq!(known, eve.register("new@example.com").await);
+    let client =
+        |number: u8| Browser::new(&backend).with_header("x-client", &format!("6.6.6.{number}"));
+    let known = client(1).register("ADA@example.com").await;
+    assert_eq!(known, client(1).register("new@example.com").await);
     ada.mail("ada@example.com", "register", 1).await;
-    for _ in 0..3 {
-        eve.register("ada@example.com").await;
+    for number in 2..5 {
+        assert_eq!(client(number).register("ada@example.com").await, known);
     }
-    eve.register("last@example.com").await;
-    eve.mail("last@example.com", "code", 1).await;
+    client(5).register("last@example.com").await;
+    ada.mail("last@example.com", "code", 1).await;
     let mails = ada.mails_to("ada@example.com", "").await.len();
     assert!(
         mails <= 3,
         "one to verify, one to warn, two at the turn of an hour; not {mails}"
     );
     assert!(ada.is_logged_in().await);
-    let answer = eve.login("ada@example.com", OTHER_PASSWORD).await;
+    let answer = client(6).login("ada@example.com", OTHER_PASSWORD).await;
     assert_eq!(code_of(&answer), "UNAUTHENTICATED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_concurrent_registrations_of_one_address_create_one_account() {
-    let backend = start().await;
-    let register = async |browser: Browser| {
-        loop {
-            let answer = browser.register("ada@example.com").await;
-            if code_of(&answer) != "RATE_LIMITED" {
-                return answer;
-            }
-            // As a client does that was told to wait.
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    };
-    let answers = join_all((0..100).map(|_| register(Browser::new(&backend)))).await;
-    let different: BTreeSet<_> = answers.iter().map(Value::to_string).collect();
-    assert_eq!(different.len(), 1, "{different:?}");
-    let ada = Browser::new(&backend);
-    let code = code(&ada.mail("ada@example.com", "code", 1).await);
-    ada.data(VERIFY, verification("ada@example.com", &code))
-        .await;
-    ada.log_in("ada@example.com").await;
-    assert_eq!(ada.mails_to("ada@example.com", "code").await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_wrong_codes_invalidate_the_code_and_the_link_of_a_mail() {
+async fn a_registration_is_in_the_log_only_when_its_address_is_proved() {
     let backend = start().await;
     let ada = Browser::new(&backend);
     ada.register("ada@example.com").await;
     let mail = ada.mail("ada@example.com", "code", 1).await;
-    let wrong = other_than(&code(&mail));
-    let unknown = ada
-        .error(VERIFY, verification("nobody@example.com", wrong))
+    let commits = async || {
+        let log = operator(&backend).await.get_stream("EVENTS").await.unwrap();
+        let subjects = log
+            .info_with_subjects("evt.platform.account.>")
+            .await
+            .unwrap();
+        subjects.try_collect::<Vec<_>>().await.unwrap().len()
+    };
+    assert_eq!(commits().await, 0);
+    ada.data(VERIFY, verification("ada@example.com", &code(&mail)))
         .await;
-    for _ in 0..5 {
-        let error = ada
-            .error(VERIFY, verification("ada@example.com", wrong))
+    assert_eq!(commits().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_registers_an_address_once_and_then_must_wait() {
+    let backend = start().await;
+    let register = async |browser: Browser| browser.register("ada@example.com").await;
+    let answers = join_all((0..20).map(|_| register(Browser::new(&backend)))).await;
+    let accepted = answers.iter().filter(|answer| succeeded(answer)).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| code_of(answer) == "RATE_LIMITED");
+    assert_eq!((accepted, refused.count()), (1, 19), "{answers:?}");
+    let ada = Browser::new(&backend);
+    ada.register("last@example.com").await;
+    ada.mail("last@example.com", "code", 1).await;
+    assert_eq!(ada.mails_to("ada@example.com", "code").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_of_one_address_wait_side_by_side_and_one_becomes_the_account() {
+    let backend = start_with(BEHIND_PROXY).await;
+    let client = |address: &str| Browser::new(&backend).with_header("x-client", address);
+    let (eve, ada) = (client("6.6.6.6"), client("7.7.7.7"));
+    let password = |password: &str| {
+        input(json!({
+            "firstname": "Eve", "lastname": "Evil", "email": "ada@example.com", "password": password,
+        }))
+    };
+    // Eve is first, so that Ada confirms Eve's password if she opens the first mail.
+    eve.data(REGISTER, password(OTHER_PASSWORD)).await;
+    let first = ada.mail("ada@example.com", "code", 1).await;
+    ada.data(REGISTER, password(PASSWORD)).await;
+    let second = ada.mail("ada@example.com", "code", 2).await;
+    let (of_eve, of_ada) = if code(&first) == code(&second) {
+        panic!("two registrations have one code");
+    } else {
+        (first, second)
+    };
+
+    let link = |mail: &Value, password: Option<&str>| json!({ "token": token(mail), "password": password });
+    let elsewhere = client("7.7.7.8");
+    for browser in [&ada, &elsewhere] {
+        let error = browser.error(VERIFY_LINK, link(&of_eve, None)).await;
+        assert_eq!(error["field"], "password", "this browser proves nothing");
+        let error = browser
+            .error(VERIFY_LINK, link(&of_eve, Some(PASSWORD)))
             .await;
-        assert_eq!(error, unknown, "as for an unknown address");
+        assert_eq!(
+            error["field"], "password",
+            "Ada does not know this password"
+        );
     }
-    let error = ada
-        .error(VERIFY, verification("ada@example.com", &code(&mail)))
+    let error = ada.error(VERIFY, verification("ada@example.com", &code(&of_eve)));
+    assert_eq!(error.await["field"], "code");
+    // Eve has no mail. She knows her password, but not the code.
+    let guess = input(json!({
+        "email": "ada@example.com", "code": other_than(&code(&of_eve)), "password": OTHER_PASSWORD,
+    }));
+    assert_eq!(eve.error(VERIFY, guess).await["field"], "code");
+
+    // On her phone, Ada knows her password.
+    elsewhere
+        .data(VERIFY_LINK, link(&of_ada, Some(PASSWORD)))
         .await;
+    ada.log_in("ada@example.com").await;
+    let error = eve.error(VERIFY_LINK, link(&of_eve, None)).await;
+    assert_eq!(error["field"], "token", "the address has an account now");
+    ada.log_in("ada@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_wrong_codes_invalidate_the_code_of_a_mail_and_the_link_remains() {
+    let backend = start().await;
+    let ada = Browser::new(&backend);
+    ada.register("ada@example.com").await;
+    let mail = ada.mail("ada@example.com", "code", 1).await;
+    let (code, wrong) = (code(&mail), other_than(&code(&mail)));
+    for _ in 0..5 {
+        let error = ada.error(VERIFY, verification("ada@example.com", wrong));
+        assert_eq!(error.await["field"], "code");
+    }
+    let error = ada.error(VERIFY, verification("ada@example.com", &code));
     assert_eq!(
-        error["code"], "BAD_USER_INPUT",
+        error.await["field"],
+        "code",
         "the right code comes too late"
     );
-    assert_eq!(error["field"], "code");
-    let error = ada
-        .error(VERIFY_LINK, json!({ "token": token(&mail) }))
+    ada.data(VERIFY_LINK, json!({ "token": token(&mail) }))
         .await;
-    assert_eq!(error["field"], "token", "the link ended with the code");
+    ada.log_in("ada@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_guesses_no_code_and_uses_up_none_of_the_guesses() {
+    let backend = start().await;
+    let (ada, eve) = (Browser::new(&backend), Browser::new(&backend));
+    ada.register("ada@example.com").await;
+    let code = code(&ada.mail("ada@example.com", "code", 1).await);
+    let guess = |email: &str, password: Option<&str>| {
+        input(json!({ "email": email, "code": code, "password": password }))
+    };
+    let error = eve.error(VERIFY, guess("ada@example.com", None)).await;
+    assert_eq!(error["field"], "password");
+    assert_eq!(
+        error,
+        eve.error(VERIFY, guess("nobody@example.com", None)).await
+    );
+    for _ in 0..6 {
+        let known = eve.error(VERIFY, guess("ada@example.com", Some(OTHER_PASSWORD)));
+        let unknown = eve.error(VERIFY, guess("nobody@example.com", Some(OTHER_PASSWORD)));
+        let (known, unknown) = (known.await, unknown.await);
+        assert_eq!((&known, &known["field"]), (&unknown, &json!("code")));
+    }
+    ada.data(VERIFY, verification("ada@example.com", &code))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     cargo_dev::Dev,
-    support::{Collector, PASSWORD, REGISTER, eventually, input},
+    support::{CHANGE_PASSWORD, Collector, OTHER_PASSWORD, PASSWORD, REGISTER, eventually, input},
 };
 
 const CLIENT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -54,7 +54,10 @@ fn path(spans: &[Span], name: &str) -> Vec<String> {
 async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
     let collector = Collector::start().await;
     let dev = exporting(&collector, &[]).await;
-    let answer = dev.browser().post(REGISTER, registration_of_ada()).await;
+    let ada = dev.browser();
+    ada.sign_up("ada@example.com").await;
+    let change = input(json!({ "oldPassword": PASSWORD, "newPassword": OTHER_PASSWORD }));
+    let answer = ada.post(CHANGE_PASSWORD, change).await;
     let id = answer.headers()["x-request-id"]
         .to_str()
         .unwrap()
@@ -80,7 +83,7 @@ async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
     let decided = [
         request,
         "execute",
-        "send account.register",
+        "send account.change_password",
         "process commands_account",
     ];
     assert_eq!(path(&spans, "decide"), [&decided[..], &["decide"]].concat());
@@ -202,13 +205,13 @@ async fn metrics_reach_a_collector_also_if_no_request_is_sampled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_monitor_shows_metrics_for_prometheus() {
     let dev = Dev::start_with(&["--ephemeral"], &[]).await;
-    dev.browser().post(REGISTER, registration_of_ada()).await;
+    dev.browser().sign_up("ada@example.com").await;
     let monitor = |path: &str| format!("{}{path}", dev.monitor_url);
     dev.get(&monitor("/livez")).await;
     dev.get(&monitor("/readyz")).await;
     for line in [
         "http_server_request_duration_seconds_bucket{http_request_method=\"POST\",\
-         http_response_status_code=\"200\",http_route=\"/graphql\",le=\"15\"} 1",
+         http_response_status_code=\"200\",http_route=\"/graphql\",le=\"15\"} 3",
         "ub_command_duration_seconds_count{area=\"account\",outcome=\"committed\"} 1",
         "messaging_process_duration_seconds_count{consumer=\"views_account\",result=\"done\"} 1",
         "ub_consumer_pending{consumer=\"commands_account\"} 0",

@@ -1,10 +1,12 @@
 //! A tenant and the people, machines and projects in it.
 
+use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CREATE_PROJECT, DELETE_ACME, PERMISSIONS, PROJECTS, ada_and_bob, ada_in_acme, code_of,
-    input, list, permissions, start, start_with, text,
+    Browser, CREATE_PROJECT, DELETE_ACME, PASSWORD, PERMISSIONS, PROJECTS, ada_and_bob,
+    ada_in_acme, code_of, eventually, input, list, permissions, set_platform_admin, start,
+    succeeded, text,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,10 +146,23 @@ const PLATFORM: &str = r#"{
     }
 }"#;
 
+/// Makes the account of `root@example.com` an administrator of the platform.
+async fn grant(backend: &Local, root: &Browser) {
+    set_platform_admin(backend, "root@example.com", true)
+        .await
+        .unwrap();
+    eventually("an administrator", || async {
+        succeeded(&root.gql(PLATFORM, ()).await)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_configured_administrators_see_the_platform() {
-    let backend = start_with(&["--platform-admins", "root@example.com,other@example.com"]).await;
+async fn only_administrators_see_the_platform() {
+    let backend = start().await;
     let root = Browser::signed_up(&backend, "root@example.com").await;
+    assert_eq!(root.code(PLATFORM, ()).await, "FORBIDDEN");
+    grant(&backend, &root).await;
     let ada = ada_in_acme(&backend).await;
     let seen: Value = root.data(PLATFORM, ()).await["platform"].clone();
     let tenants = json!({ "totalCount": 1, "nodes": [{ "normalizedName": "acme" }] });
@@ -161,12 +176,70 @@ async fn only_the_configured_administrators_see_the_platform() {
         Browser::new(&backend).code(PLATFORM, ()).await,
         "UNAUTHENTICATED"
     );
+    set_platform_admin(&backend, "root@example.com", false)
+        .await
+        .unwrap();
+    eventually("an ordinary account", || async {
+        code_of(&root.gql(PLATFORM, ()).await) == "FORBIDDEN"
+    })
+    .await;
+    let unknown = set_platform_admin(&backend, "nobody@example.com", true).await;
+    assert!(
+        unknown
+            .unwrap_err()
+            .to_string()
+            .contains("register it first")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_of_the_platform_sees_nothing_inside_a_tenant() {
-    let backend = start_with(&["--platform-admins", "root@example.com"]).await;
+    let backend = start().await;
     let root = Browser::signed_up(&backend, "root@example.com").await;
+    grant(&backend, &root).await;
     ada_in_acme(&backend).await;
     assert_eq!(root.in_tenant("acme").code(PROJECTS, ()).await, "NOT_FOUND");
+}
+
+const ADMINISTER: [&str; 3] = ["disableAccount", "enableAccount", "endSessions"];
+
+fn administer(change: &str) -> String {
+    format!("mutation($id: ID!) {{ platform {{ {change}(id: $id) {{ email disabled }} }} }}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_disables_and_enables_an_account_and_ends_its_sessions() {
+    let backend = start().await;
+    let root = Browser::signed_up(&backend, "root@example.com").await;
+    grant(&backend, &root).await;
+    let ada = ada_in_acme(&backend).await;
+    let (machine, _) = ada.create_machine(&backend, &["read_project"]).await;
+    let profile = ada.data("{ profile { id } }", ()).await;
+    let id = json!({ "id": text(&profile, "/profile/id") });
+
+    let disabled = root.data(&administer("disableAccount"), &id).await;
+    let expected = json!({ "email": "ada@example.com", "disabled": true });
+    assert_eq!(disabled["platform"]["disableAccount"], expected);
+    assert!(!ada.is_logged_in().await);
+    assert_eq!(machine.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+    let refused = ada.login("ada@example.com", PASSWORD).await;
+    assert_eq!(code_of(&refused), "UNAUTHENTICATED", "{refused}");
+
+    root.data(&administer("enableAccount"), &id).await;
+    ada.log_in("ada@example.com").await;
+    assert_eq!(
+        machine.code(PROJECTS, ()).await,
+        "UNAUTHENTICATED",
+        "a token from before is not restored"
+    );
+    root.data(&administer("endSessions"), &id).await;
+    assert!(!ada.is_logged_in().await);
+    ada.log_in("ada@example.com").await;
+
+    let own = root.data("{ profile { id } }", ()).await;
+    let own = json!({ "id": text(&own, "/profile/id") });
+    for change in ADMINISTER {
+        assert_eq!(ada.code(&administer(change), &own).await, "FORBIDDEN");
+        assert_eq!(root.code(&administer(change), &own).await, "FORBIDDEN");
+    }
 }

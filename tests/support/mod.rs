@@ -26,8 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use browser::Browser;
 pub use collector::Collector;
 pub use operator::{
-    PLATFORM, close_stream, collections, documents, mongo, open_stream, operator, stored_owners,
-    tenant_views,
+    PLATFORM, close_stream, collections, documents, mongo, open_stream, operator,
+    set_platform_admin, stored_owners, tenant_views,
 };
 pub use socket::{EVENTS, Socket};
 pub use team::{
@@ -66,15 +66,31 @@ pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
 
 /// A backend whose gateway has further options.
 pub async fn start_with(gateway: &[&str]) -> Local {
-    let gateway = gateway.iter().map(|word| (*word).to_owned()).collect();
+    // An option may be given once.
+    let limits = UNLIMITED
+        .into_iter()
+        .filter(|(name, _)| !gateway.contains(name));
+    let limits = limits.flat_map(|(name, value)| [name, value]);
+    let words = limits.chain(gateway.iter().copied()).map(str::to_owned);
     let options = Options {
-        gateway,
+        gateway: words.collect(),
         ..options()
     };
     Local::start(options).await.unwrap()
 }
 
+/// All people of a test come from one address. `limits.rs` is about the limits.
+const UNLIMITED: [(&str, &str); 4] = [
+    ("--stranger-limit", "1000000/second"),
+    ("--address-limit", "1000000/second"),
+    ("--registration-limit", "1000000/second"),
+    ("--registration-domain-limit", "1000000/second"),
+];
+
 fn options() -> Options {
+    let limits = UNLIMITED
+        .into_iter()
+        .flat_map(|(name, value)| [name, value]);
     let any = "127.0.0.1:0".parse().unwrap();
     Options {
         listen: any,
@@ -83,7 +99,7 @@ fn options() -> Options {
         data_dir: None,
         layout: Layout::Single,
         mail_attempts: 12,
-        gateway: Vec::new(),
+        gateway: limits.map(str::to_owned).collect(),
     }
 }
 
@@ -152,6 +168,10 @@ pub const LOGIN: &str = "
                 session { id device current }
             }
         }
+    }";
+pub const CHANGE_PASSWORD: &str = "
+    mutation($input: ChangePasswordInput!) {
+        account { changePassword(input: $input) { success } }
     }";
 pub const VERIFY: &str = "
     mutation($input: VerifyAccountInput!) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_nats::{ConnectOptions, jetstream};
-use events_schema::{AreaName, Home};
+use event_store::{MongoOptions, NatsOptions};
+use events_schema::{AreaName, EmailAddress, Home};
 use local::Local;
 use mongodb::{
     Client,
@@ -22,6 +23,24 @@ pub async fn operator(backend: &Local) -> jetstream::Context {
     let urls = backend.servers.nats_url(Role::Operator);
     let urls: Vec<&str> = urls.split(',').collect();
     jetstream::new(options.connect(urls).await.unwrap())
+}
+
+/// Makes an account an administrator of the platform, or an ordinary one again.
+pub async fn set_platform_admin(
+    backend: &Local,
+    email: &str,
+    is_granted: bool,
+) -> anyhow::Result<()> {
+    let nats = NatsOptions {
+        nats_url: backend.servers.nats_url(Role::Workers),
+    };
+    let mongo = MongoOptions {
+        mongo_url: backend.servers.mongo_url(),
+        mongo_database: PLATFORM.to_owned(),
+        mongo_hosts: Vec::new(),
+    };
+    let email = EmailAddress::parse(email).unwrap();
+    workers::set_platform_admin(&nats, &mongo, &email, is_granted).await
 }
 
 /// Makes a stream refuse every message.

@@ -18,5 +18,7 @@ mod run;
 mod streams;
 mod views;
 
-pub use operate::{REBUILD_MEMORY_MIB, drop_deleted, move_tenant, rebuild_views};
+pub use operate::{
+    REBUILD_MEMORY_MIB, drop_deleted, move_tenant, rebuild_views, set_platform_admin,
+};
 pub use run::run;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use event_store::{MongoOptions, Monitor, NatsOptions, Telemetry, program};
-use events_schema::{AreaName, HostName, Placement};
+use events_schema::{AreaName, EmailAddress, HostName, Placement};
 use workers::config::Config;
 
 /// Stateless workers: decide commands, keep views, react to events, send mail.
@@ -66,6 +66,20 @@ enum Command {
         host: Option<HostName>,
     },
 
+    /// Make an account one of the platform's administrators, who see all tenants and accounts and
+    /// can disable accounts; or make it an ordinary account again.
+    PlatformAdmin {
+        #[command(flatten)]
+        nats: NatsOptions,
+        #[command(flatten)]
+        mongo: MongoOptions,
+        /// What to do.
+        change: Change,
+        /// The verified e-mail address of the account.
+        #[arg(value_parser = EmailAddress::parse)]
+        email: EmailAddress,
+    },
+
     /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
     /// Run it regularly, such as once a day.
     DropDeleted {
@@ -77,6 +91,14 @@ enum Command {
         #[arg(long, default_value_t = 30, value_parser = value_parser!(u16).range(0..=3650))]
         after_days: u16,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Change {
+    /// Make it an administrator.
+    Grant,
+    /// Make it an ordinary account.
+    Revoke,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -123,6 +145,17 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             let to = placement(to, host)?;
             let progress = |step: &str| tracing::info!(tenant, "{step}");
             workers::move_tenant(&nats, &mongo, &tenant, to, &progress).await
+        }
+        Command::PlatformAdmin {
+            nats,
+            mongo,
+            change,
+            email,
+        } => {
+            let is_granted = change == Change::Grant;
+            workers::set_platform_admin(&nats, &mongo, &email, is_granted).await?;
+            tracing::info!(%email, is_granted, "the account was changed");
+            Ok(())
         }
         Command::DropDeleted {
             nats,

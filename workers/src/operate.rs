@@ -3,8 +3,10 @@
 mod any_view;
 mod drop_deleted;
 mod move_tenant;
+mod platform_admin;
 mod rebuild;
 
 pub use drop_deleted::drop_deleted;
 pub use move_tenant::move_tenant;
+pub use platform_admin::set_platform_admin;
 pub use rebuild::{REBUILD_MEMORY_MIB, rebuild_views};

@@ -18,8 +18,8 @@ use async_nats::{
 use events_schema::{
     session,
     subject::{
-        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, SERVER_SETTINGS, SESSION_USES_BUCKET,
-        TOKEN_USES_BUCKET, VIEWS,
+        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SERVER_SETTINGS,
+        SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS,
     },
 };
 use futures_util::{StreamExt, future::try_join_all};
@@ -59,11 +59,15 @@ const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Room for about a million addresses. Beyond it the oldest are forgotten, so that a flood cannot
 /// stop logins.
 const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// How long a registration waits for its proof. The mails of a day are counted with it.
+const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Some 100,000 registrations that wait.
+const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-fn streams(replicas: usize) -> [Stream; 7] {
+fn streams(replicas: usize) -> [Stream; 8] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -135,6 +139,16 @@ fn streams(replicas: usize) -> [Stream; 7] {
         Stream {
             max_bytes: LOGINS_MAX_BYTES,
             ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
+        },
+        Stream {
+            max_bytes: REGISTRATIONS_MAX_BYTES,
+            // A flood must not push out what others wait for.
+            discard: DiscardPolicy::New,
+            ..bucket(
+                REGISTRATIONS_BUCKET,
+                "Registrations whose address is not proved yet",
+                REGISTRATIONS_KEPT,
+            )
         },
         bucket(
             TOKEN_USES_BUCKET,

@@ -146,7 +146,13 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
     let broker = Broker::start().await;
     let mut gateway = broker.connect(Role::Gateway).await;
     let may = [
-        "cmd.platform.account.register",
+        "cmd.platform.account.complete_registration",
+        "cmd.platform.email.ask_to_verify",
+        "cmd.platform.email.warn_of_registration",
+        "cmd.platform.email.warn_of_failed_logins",
+        "$KV.REGISTRATIONS.a",
+        "$JS.API.DIRECT.GET.KV_REGISTRATIONS.$KV.REGISTRATIONS.a",
+        "$JS.API.STREAM.INFO.KV_REGISTRATIONS",
         "cmd.a.tenant.create",
         "cmd.a.member.invite",
         "$KV.LOGINS.a",
@@ -190,6 +196,8 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
         "cmd.platform.email.request",
         "cmd.platform.email.record_sent",
         "cmd.platform.email.record_failed",
+        "cmd.platform.account.grant_platform_admin",
+        "cmd.platform.account.revoke_platform_admin",
         "cmd.a.member.add_founder",
         "cmd.a.tenant.begin_move",
         "cmd.a.tenant.lead_move",

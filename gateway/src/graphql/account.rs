@@ -10,10 +10,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    use_cases::{
-        account::{ACCOUNTS, Registration},
-        list::IndexCheck,
-    },
+    identity::cookie::Kind,
+    use_cases::{account::ACCOUNTS, list::IndexCheck, registration::Registration},
 };
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| ACCOUNTS.check_indexes()];
@@ -44,6 +42,9 @@ struct VerifyAccountInput {
     /// The six digits in the mail.
     #[graphql(secret)]
     code: String,
+    /// The password of the registration. Not needed in the browser that has sent it.
+    #[graphql(secret)]
+    password: Option<String>,
 }
 
 /// The link of a verification mail.
@@ -52,6 +53,9 @@ struct VerifyActivationLinkInput {
     /// The token in the link of the mail.
     #[graphql(secret)]
     token: String,
+    /// The password of the registration. Not needed in the browser that has sent it.
+    #[graphql(secret)]
+    password: Option<String>,
 }
 
 /// The address to send a mail to.
@@ -104,9 +108,11 @@ struct RegistrationMutation;
 
 #[Object(serial)]
 impl RegistrationMutation {
-    /// Registers an account and sends a mail to verify its address. If the address already has an
-    /// account, its owner gets a mail that says so, and the answer is the same. `RATE_LIMITED` if
-    /// the server is busy.
+    /// Begins a registration, sends a mail to verify its address, and sets a cookie that proves
+    /// which browser has sent it. The account exists when the address is verified. If it already
+    /// has an account, its owner gets a mail that says so, and the answer is the same. Each
+    /// registration waits for its own mail, for a day. `RATE_LIMITED` after too many registrations:
+    /// the wait for one address is a minute at first, and doubles up to half an hour.
     async fn register(
         &self,
         ctx: &Context<'_>,
@@ -119,15 +125,19 @@ impl RegistrationMutation {
             email: parsed("email", &input.email, EmailAddress::parse)?,
             password: input.password,
         };
-        let accounts = &field.use_cases.accounts;
+        let registrations = &field.use_cases.registrations;
         let id = field.command_id()?;
-        accounts.register(field.caller, id, registration).await?;
+        let token = registrations
+            .register(field.caller, id, registration)
+            .await?;
+        field.hand_over(Kind::Registration, &token);
         Success::yes()
     }
 
-    /// Verifies an address by the code in the mail. The mail is valid for 30 minutes. After five
-    /// wrong codes, neither its code nor its link is valid. `BAD_USER_INPUT` if the code is wrong
-    /// or no longer valid.
+    /// Completes a registration by the code in its mail, together with its browser or its password.
+    /// The code is valid for ten minutes and for five attempts, and a registration takes 20 wrong
+    /// ones at most; the link remains. `BAD_USER_INPUT` if the code or password is wrong or no
+    /// longer valid.
     async fn verify_account(
         &self,
         ctx: &Context<'_>,
@@ -135,27 +145,30 @@ impl RegistrationMutation {
     ) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let email = parsed("email", &input.email, EmailAddress::parse)?;
-        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
-        let verified = accounts.verify_by_code(field.caller, id, &email, &input.code);
-        verified.await?;
+        let registrations = &field.use_cases.registrations;
+        let (code, password) = (&input.code, input.password);
+        let completed = registrations.complete_by_code(field.caller, &email, code, password);
+        completed.await?;
         Success::yes()
     }
 
-    /// Verifies an address by the link in the mail, which is valid for 30 minutes. `BAD_USER_INPUT`
-    /// if the link is wrong or no longer valid.
+    /// Completes a registration by the link in its mail, together with its browser or its password.
+    /// The link is valid for ten minutes. `BAD_USER_INPUT` if the link or the password is wrong or
+    /// no longer valid.
     async fn verify_activation_link(
         &self,
         ctx: &Context<'_>,
         input: VerifyActivationLinkInput,
     ) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
-        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
-        let verified = accounts.verify_by_link(field.caller, id, &input.token);
-        verified.await?;
+        let registrations = &field.use_cases.registrations;
+        let VerifyActivationLinkInput { token, password } = input;
+        let completed = registrations.complete_by_link(field.caller, &token, password);
+        completed.await?;
         Success::yes()
     }
 
-    /// Sends the verification mail again, if the address has an account that needs it. A request
+    /// Sends the verification mail again, if a registration of the address waits for it. A request
     /// within a minute of the last mail sends none; the wait doubles with each mail, up to 30
     /// minutes. The answer is always the same.
     async fn send_verification_email(
@@ -165,9 +178,8 @@ impl RegistrationMutation {
     ) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let email = parsed("email", &input.email, EmailAddress::parse)?;
-        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
-        let requested = accounts.request_verification(field.caller, id, &email);
-        requested.await?;
+        let registrations = &field.use_cases.registrations;
+        registrations.send_again(field.caller, &email).await?;
         Success::yes()
     }
 }
@@ -193,7 +205,7 @@ impl PasswordMutation {
         Success::yes()
     }
 
-    /// Sets a new password by the link in the mail, which is valid for 30 minutes. Revokes all
+    /// Sets a new password by the link in the mail, which is valid for ten minutes. Revokes all
     /// sessions, logs this client in and sets the session cookie. `BAD_USER_INPUT` if the link is
     /// wrong or no longer valid.
     async fn reset_password(
@@ -205,7 +217,7 @@ impl PasswordMutation {
         let ResetPasswordInput { token, password } = input;
         let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
         let reset = accounts.reset_password(field.caller, id, &token, password);
-        field.set_cookie(&reset.await?.token);
+        field.start_session(&reset.await?);
         Success::yes()
     }
 
@@ -224,7 +236,7 @@ impl PasswordMutation {
         } = input;
         let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
         let changed = accounts.change_password(field.caller, id, old, new);
-        field.set_cookie(&changed.await?.token);
+        field.start_session(&changed.await?);
         Success::yes()
     }
 }

@@ -87,6 +87,20 @@ fn answer(code: &str, message: impl Into<String>) -> async_graphql::Error {
     }
 }
 
+/// Returns how many seconds a client is told to wait.
+pub(crate) fn retry_after(error: &ServerError) -> Option<u64> {
+    match error.extensions.as_ref()?.get("retryAfter")? {
+        Value::Number(seconds) => seconds.as_u64(),
+        Value::Null
+        | Value::String(_)
+        | Value::Boolean(_)
+        | Value::Binary(_)
+        | Value::Enum(_)
+        | Value::List(_)
+        | Value::Object(_) => None,
+    }
+}
+
 fn with(
     mut error: async_graphql::Error,
     key: &str,

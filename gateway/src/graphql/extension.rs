@@ -1,30 +1,47 @@
 //! What happens around every field: its operation is checked before it is resolved, and a field
 //! that fails is null.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::{
     PathSegment, QueryPathSegment, ServerError, ServerResult, Value, async_trait,
     extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo},
 };
 
+use events_schema::Who;
+
 use super::operations::{Operation, Operations};
-use crate::{access::allows, error::Error, identity::Caller};
+use crate::{
+    access::allows,
+    error::Error,
+    identity::{
+        Caller,
+        limits::{Budget, Limits},
+    },
+};
 
-/// The errors of those fields of one request that were answered as null. The GraphQL library itself
-/// would leave such fields out.
+/// What is noted about one request while its fields are resolved.
 #[derive(Debug, Default)]
-pub(super) struct FieldErrors(Mutex<Vec<ServerError>>);
+pub(super) struct Notes(Mutex<Noted>);
 
-impl FieldErrors {
-    fn push(&self, error: ServerError) {
-        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        errors.push(error);
+/// The notes about one request.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// The errors of those fields that were answered as null. The GraphQL library itself would
+    /// leave such fields out.
+    pub(super) errors: Vec<ServerError>,
+    /// What the client has left of its limit, if the request counts.
+    pub(super) budget: Option<Budget>,
+}
+
+impl Notes {
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes and returns the errors so far.
-    pub(super) fn take(&self) -> Vec<ServerError> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Removes and returns the notes so far.
+    pub(super) fn take(&self) -> Noted {
+        std::mem::take(&mut self.lock())
     }
 }
 
@@ -52,7 +69,7 @@ impl Extension for Extensions {
         };
         match result {
             Err(error) if is_nullable => {
-                ctx.data_unchecked::<Arc<FieldErrors>>().push(error);
+                ctx.data_unchecked::<Arc<Notes>>().lock().errors.push(error);
                 Ok(Some(Value::Null))
             }
             result => result,
@@ -72,10 +89,27 @@ fn authorize(
     match operations.find(info.parent_type, info.name) {
         Some(Operation::Group) => Ok(()),
         Some(Operation::Access(_, access)) => {
-            allows(access, ctx.data_unchecked::<Caller>().standing())
+            let caller = ctx.data_unchecked::<Caller>();
+            allows(access, caller.standing())?;
+            if access.who == Who::Anyone {
+                count_stranger(ctx, caller)?;
+            }
+            Ok(())
         }
         None => Err(Error::Forbidden),
     }
+}
+
+/// Counts an operation that needs no session. A session does not exempt from it: it would help
+/// nobody but a guesser with an account.
+fn count_stranger(ctx: &ExtensionContext<'_>, caller: &Caller) -> Result<(), Error> {
+    let counted = ctx.data_unchecked::<Limits>().count_stranger(caller);
+    let (result, budget) = match counted {
+        Ok(budget) => (Ok(()), budget),
+        Err((error, budget)) => (Err(error), budget),
+    };
+    ctx.data_unchecked::<Arc<Notes>>().lock().budget = Some(budget);
+    result
 }
 
 fn located(mut error: ServerError, info: &ResolveInfo<'_>) -> ServerError {
@@ -133,10 +167,10 @@ mod tests {
         let schema = async_graphql::Schema::build(Root, EmptyMutation, EmptySubscription)
             .extension(Extensions(Arc::default()))
             .finish();
-        let errors = Arc::new(FieldErrors::default());
+        let errors = Arc::new(Notes::default());
         let request = Request::new(query).data(errors.clone());
         let response = schema.execute(request).await;
-        let count = response.errors.len() + errors.take().len();
+        let count = response.errors.len() + errors.take().errors.len();
         (serde_json::to_string(&response.data).unwrap(), count)
     }
 

@@ -36,8 +36,9 @@ struct TenantEvent {
 pub(super) struct SubscriptionRoot;
 
 /// All subscriptions. They use a WebSocket at `/graphql/ws` or `/t/<slug>/graphql/ws`, with the
-/// sub-protocol `graphql-transport-ws`. A socket has at most 20 subscriptions, and an account at
-/// most 300 sockets at one gateway.
+/// sub-protocol `graphql-transport-ws`, and the socket needs a session or an access token. A socket
+/// has at most 20 subscriptions, each with one field, and an account at most 300 sockets at one
+/// gateway. `RATE_LIMITED` if the account or the tenant has too many subscriptions.
 #[Subscription(name = "SubscriptionRoot")]
 impl SubscriptionRoot {
     /// The tenant's events, in the order of the log. `FORBIDDEN` if the caller may not read one of

@@ -11,9 +11,9 @@ use crate::{
     error::Error,
     identity::{
         Caller, Membership,
-        cookie::{Cookies, SessionToken},
+        cookie::{Cookies, Kind},
     },
-    use_cases::{UseCases, list::Wanted},
+    use_cases::{UseCases, list::Wanted, session::Started},
 };
 
 /// A field that is being resolved.
@@ -71,10 +71,19 @@ impl<'a> FieldContext<'a> {
         }
     }
 
-    /// Sets the client's session cookie.
-    pub(super) fn set_cookie(&self, token: &SessionToken) {
+    /// Hands a new session to the client, with the proof that this device has one.
+    pub(super) fn start_session(&self, started: &Started) {
         let cookies = self.ctx.data_unchecked::<Cookies>();
-        self.ctx.append_http_header(SET_COOKIE, cookies.set(token));
+        self.ctx
+            .append_http_header(SET_COOKIE, cookies.set(&started.token));
+        self.hand_over(Kind::Device, &started.device);
+    }
+
+    /// Hands a cookie of this kind to the client.
+    pub(super) fn hand_over(&self, kind: Kind, value: &str) {
+        let cookies = self.ctx.data_unchecked::<Cookies>();
+        self.ctx
+            .append_http_header(SET_COOKIE, cookies.hand_over(kind, value));
     }
 
     /// Deletes the client's session cookie.

@@ -172,6 +172,8 @@ impl<'a> Walk<'a> {
         let mut cost = self.selection_set(&operation.selection_set.node)?;
         if operation.ty == OperationType::Mutation {
             within("mutations", cost.fields.max(cost.subfields), MAX_MUTATIONS)?;
+        } else if operation.ty == OperationType::Subscription {
+            within("root fields of a subscription", cost.fields, 1)?;
         } else {
             within("root fields", cost.fields, MAX_ROOT_FIELDS)?;
         }

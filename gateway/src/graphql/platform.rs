@@ -1,13 +1,13 @@
-//! What the platform's administrators see: tenants and accounts.
+//! What the platform's administrators see and do: tenants and accounts.
 
-use async_graphql::{Context, Object};
-use events_schema::EmailAddress;
+use async_graphql::{Context, ID, Object};
+use events_schema::{EmailAddress, account::Command};
 
 use super::{
     connection::{Connection, connection},
     field::FieldContext,
     profile::User,
-    scalars::optional,
+    scalars::{id_of, optional},
     tenant::Tenant,
 };
 use crate::{error::Error, use_cases::list::Page};
@@ -22,6 +22,47 @@ impl Queries {
     async fn platform(&self) -> Option<PlatformQuery> {
         Some(PlatformQuery)
     }
+}
+
+#[derive(Default)]
+pub(super) struct Mutations;
+
+#[Object(name = "PlatformMutations")]
+impl Mutations {
+    /// For the platform's administrators; others get `FORBIDDEN`.
+    async fn platform(&self) -> Option<PlatformMutation> {
+        Some(PlatformMutation)
+    }
+}
+
+pub(super) struct PlatformMutation;
+
+/// For the platform's administrators; others get `FORBIDDEN`. So do they for their own account.
+#[Object(serial)]
+impl PlatformMutation {
+    /// Disables an account: its sessions end, its access tokens are not valid, and it cannot log
+    /// in. Its tenants and what it has made stay.
+    async fn disable_account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
+        administer(ctx, &id, Command::Disable).await
+    }
+
+    /// Enables an account again. Sessions that have ended, and access tokens from before, are not
+    /// restored.
+    async fn enable_account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
+        administer(ctx, &id, Command::Enable).await
+    }
+
+    /// Ends all sessions of an account, and its access tokens.
+    async fn end_sessions(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
+        administer(ctx, &id, Command::RevokeSessions).await
+    }
+}
+
+async fn administer(ctx: &Context<'_>, id: &ID, command: Command) -> Result<Option<User>, Error> {
+    let field = FieldContext::of(ctx);
+    let (accounts, account) = (&field.use_cases.accounts, id_of(id)?);
+    let done = accounts.administer(field.caller, field.command_id()?, account, command);
+    Ok(Some(User(done.await?)))
 }
 
 pub(super) struct PlatformQuery;

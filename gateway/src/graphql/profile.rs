@@ -39,6 +39,11 @@ impl User {
         self.0.view.verified
     }
 
+    /// Whether a platform administrator has disabled the account: it cannot log in.
+    async fn disabled(&self) -> bool {
+        self.0.view.is_disabled
+    }
+
     /// When the account was registered.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.view.created_at)

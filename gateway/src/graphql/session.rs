@@ -123,7 +123,7 @@ impl SessionMutation {
         let sessions = &field.use_cases.sessions;
         let logged_in = sessions.log_in(field.caller, &email, params.password);
         let (account, started) = logged_in.await?;
-        field.set_cookie(&started.token);
+        field.start_session(&started);
         let current = Some(started.session.id);
         Ok(Some(Login {
             user: User(account),

@@ -22,7 +22,7 @@ use tracing::{Instrument as _, debug_span};
 use crate::{
     error::Error,
     graphql::Api,
-    http::{JSON, Shared, fail, observe::Logged, refusal, refuse, serve::Peer},
+    http::{JSON, Shared, add_retry_after, fail, observe::Logged, refusal, refuse, serve::Peer},
     identity::{Callers, RequestHead},
 };
 
@@ -152,6 +152,7 @@ fn write(api: &Api, headers: &HeaderMap, mut answer: Answer, trace: Trace) -> Re
     };
     let mut response = (status, [(CONTENT_TYPE, content_type)], body).into_response();
     response.headers_mut().extend(answer.http_headers);
+    add_retry_after(&mut response, &answer.errors);
     response
 }
 

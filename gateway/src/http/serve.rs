@@ -1,9 +1,15 @@
-//! The HTTP/1.1 server: accepts connections, bounds them, and drains them at the end.
+//! The HTTP/1.1 server: accepts connections, bounds them, and drains them at the end. A connection
+//! that becomes a socket still counts.
 //!
 //! `axum::serve` does not suffice: it never gives up on a client that sends its headers slowly, and
 //! its draining has no end.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -11,8 +17,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -22,9 +30,11 @@ use tokio_util::sync::CancellationToken;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum bytes that are read ahead from a connection. This bounds its headers.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Maximum connections at once, below the usual limit of 1,024 open files. More of them wait in the
+/// Files that a gateway needs beside its connections, with a margin: those to NATS and MongoDB.
+const OTHER_FILES: u64 = 124;
+/// Maximum connections at once, if the limit of open files allows them. More of them wait in the
 /// kernel's queue.
-const MAX_CONNECTIONS: usize = 900;
+const MAX_CONNECTIONS: u64 = 20_000;
 /// How long open requests may take at the end, within the 10 s that containers commonly get.
 const DRAIN: Duration = Duration::from_secs(4);
 /// The pause after a failed accept, which mostly means that file descriptors have run out.
@@ -34,18 +44,50 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Serves until `shutdown`. Then it accepts no more connections, and gives the open ones four
-/// seconds to finish.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+/// The place that a connection takes. It is free again when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(
+    #[allow(dead_code, reason = "it is held, not read")] Arc<OwnedSemaphorePermit>,
+);
+
+/// Raises this process's limit of open files as far as it may. Returns how many connections it may
+/// have then.
+pub(crate) fn max_connections() -> usize {
+    let files = raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        1_024
+    });
+    let connections = files.saturating_sub(OTHER_FILES).min(MAX_CONNECTIONS);
+    usize::try_from(connections).unwrap_or(1).max(1)
+}
+
+fn raise_open_files() -> nix::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
+/// Serves at most so many connections at once, until `shutdown`. Then it accepts no more of them, and
+/// gives the open ones four seconds to finish.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    max_connections: usize,
+    router: Router,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(max_connections));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, peer)) => {
+            accepted = accept(&listener, &places) => match accepted {
+                Ok((stream, peer, place)) => {
                     let router = router.clone().layer(Extension(Peer(peer.ip())));
-                    connections.spawn(converse(stream, router, shutdown.clone()));
+                    let router = router.layer(Extension(place.clone()));
+                    connections.spawn(converse(stream, place, router, shutdown.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -64,7 +106,18 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+/// Accepts a connection as soon as there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    let place = places.clone().acquire_owned().await;
+    let place = Place(Arc::new(place.map_err(io::Error::other)?));
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+async fn converse(stream: TcpStream, _place: Place, router: Router, shutdown: CancellationToken) {
     // Answers are small and written whole: waiting to fill a packet only delays them.
     stream.set_nodelay(true).unwrap_or_default();
     let mut http = http1::Builder::new();

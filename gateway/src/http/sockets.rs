@@ -6,10 +6,9 @@
 //! disconnected, since nothing is buffered for it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     pin::pin,
     sync::{
-        Arc, LazyLock, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -39,7 +38,7 @@ use futures_util::{
     stream::{self, BoxStream, SplitSink},
 };
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,17 +46,20 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::Error,
     graphql::Api,
-    http::{Shared, refuse, serve::Peer},
-    identity::{Callers, RequestHead},
+    http::{
+        Shared, refuse,
+        serve::{Peer, Place},
+    },
+    identity::{Callers, RequestHead, network::Network},
+    shares::{Share, Shares},
 };
 
 /// The sub-protocol that clients must speak.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Maximum sockets of one gateway. Each costs some ten kilobytes, and each tenant that is followed
-/// a read of the log every two seconds.
+/// Maximum sockets of one gateway, if the limit of open files allows them. Each costs some ten
+/// kilobytes, and each tenant that is followed a read of the log every two seconds.
 const MAX_SOCKETS: usize = 5_000;
-/// Maximum sockets of one account at one gateway, and of all strangers together: a third of the
-/// connections that a gateway accepts, so that no account shuts out the others.
+/// Maximum sockets of one account at one gateway, so that no account shuts out the others.
 const MAX_SOCKETS_OF_ACCOUNT: usize = 300;
 /// Maximum subscriptions at once on one socket.
 const MAX_SUBSCRIPTIONS: usize = 20;
@@ -82,23 +84,55 @@ const GOING_AWAY: u16 = 1001;
 /// Close code of WebSocket: the client should try again later.
 const TRY_AGAIN_LATER: u16 = 1013;
 
-static SOCKETS: Semaphore = Semaphore::const_new(MAX_SOCKETS);
-/// The number of sockets of each account; of strangers under `None`.
-static HOLDERS: LazyLock<Mutex<HashMap<Option<AccountId>, usize>>> = LazyLock::new(Mutex::default);
+/// The sockets that are open.
+#[derive(Clone, Debug)]
+pub(crate) struct Sockets {
+    places: Arc<Semaphore>,
+    of_accounts: Shares<AccountId>,
+    of_clients: Shares<Network>,
+}
+
+/// The places that a socket takes until it is closed.
+struct Held {
+    _place: OwnedSemaphorePermit,
+    _of_account: Share<AccountId>,
+    _of_client: Share<Network>,
+}
+
+impl Sockets {
+    /// Allows sockets half of all connections, so that requests always have the other half.
+    pub(crate) fn new(max_connections: usize, per_client: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(max_connections.div_ceil(2).min(MAX_SOCKETS))),
+            of_accounts: Shares::new(MAX_SOCKETS_OF_ACCOUNT),
+            of_clients: Shares::new(per_client),
+        }
+    }
+
+    /// Counts one more socket; `None` if there are too many.
+    fn take(&self, account: AccountId, client: Network) -> Option<Held> {
+        Some(Held {
+            _of_account: self.of_accounts.take(account)?,
+            _of_client: self.of_clients.take(client)?,
+            _place: self.places.clone().try_acquire_owned().ok()?,
+        })
+    }
+}
 
 /// Opens a socket.
 pub(super) async fn open(
     extract::State(shared): extract::State<Shared>,
     Extension(trace): Extension<Trace>,
     peer: Option<Extension<Peer>>,
+    place: Option<Extension<Place>>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let permit = match admit(&headers) {
-        Ok(permit) => permit,
-        Err((status, error)) => return refuse(status, error),
-    };
+    if !is_same_origin(&headers) {
+        let error = Error::request("Pages of other sites may not send requests.");
+        return refuse(StatusCode::FORBIDDEN, error);
+    }
     let head = RequestHead {
         headers,
         uri,
@@ -109,16 +143,12 @@ pub(super) async fn open(
         api,
         callers,
         closing,
+        sockets,
         ..
     } = shared;
-    // Who cannot be identified now may be later, so a socket is opened for strangers, too.
-    let caller = callers.identify(&head, Bytes::new()).await.ok();
-    let account = caller.and_then(|caller| Some(caller.identity.as_ref()?.account_id()));
-    let Some(held) = Held::take(account) else {
-        let error = Error::RateLimited {
-            retry_after: RETRY_AFTER,
-        };
-        return refuse(StatusCode::TOO_MANY_REQUESTS, error);
+    let held = match admit(&sockets, &callers, &head).await {
+        Ok(held) => held,
+        Err((status, error)) => return refuse(status, error),
     };
     let subscriptions = Subscriptions {
         api,
@@ -133,48 +163,32 @@ pub(super) async fn open(
     upgrade.on_upgrade(async move |socket| {
         let conversation = converse(socket, subscriptions, closing);
         telemetry::in_trace(trace, conversation).await;
-        drop((permit, held));
+        drop((place, held));
     })
 }
 
-fn admit(headers: &HeaderMap) -> Result<SemaphorePermit<'static>, (StatusCode, Error)> {
-    if !is_same_origin(headers) {
-        let error = Error::request("Pages of other sites may not send requests.");
-        return Err((StatusCode::FORBIDDEN, error));
-    }
-    SOCKETS.try_acquire().map_err(|_| {
-        let retry_after = RETRY_AFTER;
-        let error = Error::RateLimited { retry_after };
-        (StatusCode::SERVICE_UNAVAILABLE, error)
-    })
-}
-
-/// A socket of an account. It counts until this is dropped.
-struct Held(Option<AccountId>);
-
-impl Held {
-    /// Counts a socket of an account; `None` if that has too many.
-    fn take(account: Option<AccountId>) -> Option<Self> {
-        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = holders.entry(account).or_default();
-        if *count == MAX_SOCKETS_OF_ACCOUNT {
-            return None;
-        }
-        *count += 1;
-        Some(Self(account))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = holders.entry(self.0) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
+/// Finds the account that opens a socket, and counts the socket. All subscriptions need an account,
+/// so a stranger gets no socket.
+async fn admit(
+    sockets: &Sockets,
+    callers: &Callers,
+    head: &RequestHead,
+) -> Result<Held, (StatusCode, Error)> {
+    let caller = match callers.identify(head, Bytes::new()).await {
+        Ok(caller) => caller,
+        Err(error @ Error::BadUserInput { .. }) => return Err((StatusCode::BAD_REQUEST, error)),
+        Err(error) => return Err((StatusCode::SERVICE_UNAVAILABLE, error)),
+    };
+    let Some(identity) = &caller.identity else {
+        return Err((StatusCode::UNAUTHORIZED, Error::not_logged_in()));
+    };
+    let held = sockets.take(identity.account_id(), Network::of(&caller.origin));
+    held.ok_or((
+        StatusCode::TOO_MANY_REQUESTS,
+        Error::RateLimited {
+            retry_after: RETRY_AFTER,
+        },
+    ))
 }
 
 /// Programs send no `Origin`; browsers always do.

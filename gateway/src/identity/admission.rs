@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -14,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::error::Error;
+use crate::{error::Error, identity::network::Network};
 
 /// Checks of one client that are in the pool. An office behind one address has no more logins at
 /// once.
@@ -29,10 +28,6 @@ const TIDY_FROM: usize = 1_000;
 const BUSY: Error = Error::RateLimited {
     retry_after: Duration::from_secs(1),
 };
-
-/// The network that a request comes from: its address, or the first 64 bits of an IPv6 address,
-/// since a client has all those addresses. `None` if it is not known.
-type Network = Option<IpAddr>;
 
 /// Admits checks.
 #[derive(Clone, Debug)]
@@ -75,7 +70,7 @@ impl Gate {
     /// # Errors
     /// `RateLimited` if it has too many, or waits for more than ten seconds.
     pub(crate) async fn admit(&self, origin: &Origin) -> Result<Admission, Error> {
-        let client = self.client(network(origin));
+        let client = self.client(Network::of(origin));
         let waiting = client.waiting.clone().try_acquire_owned();
         let _waiting = waiting.map_err(|_| BUSY)?;
         let permits = async {
@@ -110,14 +105,6 @@ impl Gate {
         clients.insert(network, Arc::downgrade(&client));
         client
     }
-}
-
-fn network(origin: &Origin) -> Network {
-    let address = origin.address.as_ref()?.ip()?;
-    Some(match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    })
 }
 
 #[cfg(test)]
@@ -157,14 +144,5 @@ mod tests {
         let attempts = Vec::from_iter(attempts);
         let (first, _) = futures_util::future::select_ok(attempts).await.unwrap();
         assert!(first && start.elapsed() < MAX_WAIT, "{:?}", start.elapsed());
-    }
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_are_one_client() {
-        let network = |address| network(&from(address));
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_ne!(network("6.6.6.6"), network("6.6.6.7"));
-        assert_eq!(network("::ffff:6.6.6.6"), network("6.6.6.6"));
     }
 }

@@ -26,8 +26,19 @@ pub(crate) struct Caller {
     /// The tenant that the request names, if the caller is a member of it.
     pub(crate) membership: Result<Membership, NoTenant>,
     pub(crate) origin: Origin,
+    /// The proofs that the client keeps in cookies. They may be forged.
+    pub(crate) kept: Kept,
     pub(crate) trace: Trace,
     pub(crate) idempotency: Option<Idempotency>,
+}
+
+/// What a client keeps beside its session.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// The token of a device.
+    pub(crate) device: Option<String>,
+    /// The token of a registration.
+    pub(crate) registration: Option<String>,
 }
 
 /// A person or machine with valid credentials.
@@ -36,7 +47,6 @@ pub(crate) struct Identity {
     pub(crate) by: By,
     /// The person's account. For an access token, the account of its creator.
     pub(crate) account: ViewDocument<account::View>,
-    pub(crate) is_platform_admin: bool,
 }
 
 /// The credentials of a caller.
@@ -121,7 +131,7 @@ impl Caller {
             Some(identity) => match identity.by {
                 By::AccessToken(_) => Credentials::AccessToken,
                 By::Session { .. } => Credentials::Session {
-                    is_platform_admin: identity.is_platform_admin,
+                    is_platform_admin: identity.account.view.is_platform_admin,
                 },
             },
         };
@@ -216,6 +226,7 @@ mod tests {
                 address: None,
                 device: Device::from_user_agent(""),
             },
+            kept: Kept::default(),
             trace: Trace::begin(),
             idempotency: None,
         }
@@ -229,7 +240,9 @@ mod tests {
             verified: true,
             password_hash: PasswordHash::parse("$x").unwrap(),
             epoch: 0,
-            verification: None,
+            epoch_began_at: Time(0),
+            is_platform_admin: false,
+            is_disabled: false,
             created_at: Time(0),
             updated_at: Time(0),
         };
@@ -241,7 +254,6 @@ mod tests {
                 revision: 1,
                 view,
             },
-            is_platform_admin: false,
         }
     }
 

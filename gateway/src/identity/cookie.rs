@@ -1,7 +1,10 @@
-//! The session cookie, and the token in it.
+//! Cookies: that of the session, that of a device on which somebody has logged in before, and that
+//! of a browser that has sent a registration.
 //!
-//! Only the client knows the token. What is stored is the session's id: the first half of the
-//! token's SHA-256.
+//! Only the client knows the token of a session. What is stored is the session's id: the first half
+//! of the token's SHA-256.
+
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header::COOKIE};
 use data_encoding::BASE64URL_NOPAD;
@@ -36,7 +39,29 @@ impl SessionToken {
     }
 }
 
-/// Reads and writes session cookies.
+/// What a cookie is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The session.
+    Session,
+    /// Proves that somebody has logged in to an account on this device.
+    Device,
+    /// Proves that a registration was sent from this browser.
+    Registration,
+}
+
+impl Kind {
+    const fn max_age(self) -> Duration {
+        match self {
+            Self::Session => session::LIFETIME,
+            // Browsers keep no cookie longer.
+            Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
+            Self::Registration => Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+/// Reads and writes cookies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cookies {
     https: bool,
@@ -50,40 +75,58 @@ impl Cookies {
 
     /// Returns the `Set-Cookie` that hands a token to the client.
     pub(crate) fn set(self, token: &SessionToken) -> String {
-        let value = BASE64URL_NOPAD.encode(&token.0);
-        self.header(&value, session::LIFETIME.as_secs())
+        self.hand_over(Kind::Session, &BASE64URL_NOPAD.encode(&token.0))
     }
 
-    /// Returns the `Set-Cookie` that deletes the cookie.
+    /// Returns the `Set-Cookie` that hands a value of this kind to the client.
+    pub(crate) fn hand_over(self, kind: Kind, value: &str) -> String {
+        self.header(kind, value, kind.max_age().as_secs())
+    }
+
+    /// Returns the `Set-Cookie` that deletes the session's cookie.
     pub(crate) fn clear(self) -> String {
-        self.header("", 0)
+        self.header(Kind::Session, "", 0)
     }
 
     /// Reads the id of the session that a request's cookie names; `None` without a well-formed
     /// cookie.
     pub(crate) fn session_id(self, headers: &HeaderMap) -> Option<SessionId> {
+        let mut tokens = self.values(headers, Kind::Session);
+        tokens
+            .find_map(SessionToken::parse)
+            .map(|token| token.session_id())
+    }
+
+    /// Reads the value of a request's cookie of this kind.
+    pub(crate) fn value(self, headers: &HeaderMap, kind: Kind) -> Option<String> {
+        self.values(headers, kind).next().map(str::to_owned)
+    }
+
+    fn values(self, headers: &HeaderMap, kind: Kind) -> impl Iterator<Item = &str> {
         let values = headers.get_all(COOKIE).iter();
         let pairs = values
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='));
-        let mut tokens = pairs
-            .filter(|(key, _)| *key == self.name())
-            .filter_map(|(_, token)| SessionToken::parse(token));
-        tokens.next().map(|token| token.session_id())
+        pairs
+            .filter(move |(key, _)| *key == self.name(kind))
+            .map(|(_, value)| value)
     }
 
     /// `__Host-` keeps sub-domains from planting a cookie, but browsers accept it over TLS only.
-    const fn name(self) -> &'static str {
-        if self.https {
-            "__Host-session"
-        } else {
-            "session"
+    const fn name(self, kind: Kind) -> &'static str {
+        match (kind, self.https) {
+            (Kind::Session, true) => "__Host-session",
+            (Kind::Session, false) => "session",
+            (Kind::Device, true) => "__Host-device",
+            (Kind::Device, false) => "device",
+            (Kind::Registration, true) => "__Host-registration",
+            (Kind::Registration, false) => "registration",
         }
     }
 
-    fn header(self, value: &str, max_age_secs: u64) -> String {
-        let name = self.name();
+    fn header(self, kind: Kind, value: &str, max_age_secs: u64) -> String {
+        let name = self.name(kind);
         let secure = if self.https { "; Secure" } else { "" };
         format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}")
     }

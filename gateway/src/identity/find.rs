@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
 use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
-    AccountId, Address, Device, EmailAddress, Origin, SessionId, access_token, account, member,
-    role, secret::ServerKey, session, tenant,
+    AccountId, Address, Device, Origin, SessionId, access_token, account, member, role,
+    secret::ServerKey, session, tenant,
 };
 use futures_util::{
     StreamExt,
@@ -29,8 +29,8 @@ use crate::{
     identity::{
         Caller, Identity, Membership, Uses,
         bearer::{AccessToken, Bearer, bearer},
-        caller::{By, Idempotency, NoTenant},
-        cookie::Cookies,
+        caller::{By, Idempotency, Kept, NoTenant},
+        cookie::{Cookies, Kind},
         tenancy::{NamedTenant, TenantResolvers},
     },
 };
@@ -56,7 +56,6 @@ pub(crate) struct Callers {
     uses: Uses,
     cookies: Cookies,
     resolvers: TenantResolvers,
-    platform_admins: Arc<[EmailAddress]>,
     client_address_header: Option<HeaderName>,
     secret: ServerKey,
     /// The sentence that tells a client how to name a tenant.
@@ -82,7 +81,6 @@ impl Callers {
             cookies: Cookies::new(config.is_https()),
             advice: resolvers.advice().into(),
             resolvers,
-            platform_admins: config.platform_admins.clone().into(),
             client_address_header: config.client_address_header.clone(),
             secret: config.secret.clone(),
         }
@@ -147,6 +145,10 @@ impl Callers {
             identity,
             membership,
             origin: self.origin(head),
+            kept: Kept {
+                device: self.cookies.value(&head.headers, Kind::Device),
+                registration: self.cookies.value(&head.headers, Kind::Registration),
+            },
             trace: head.trace,
             idempotency,
         })
@@ -174,7 +176,7 @@ impl Callers {
         let account = views.get::<account::View>(session.view.account).await?;
         let Some(account) = account.filter(|account| {
             let epoch = account.view.epoch;
-            session.view.is_valid(now(), epoch)
+            session.view.is_valid(now(), epoch) && !account.view.is_disabled
         }) else {
             return Ok(None);
         };
@@ -185,7 +187,7 @@ impl Callers {
             id,
             started_at: session.view.started_at,
         };
-        Ok(Some(self.identity(by, account)))
+        Ok(Some(Identity { by, account }))
     }
 
     /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
@@ -207,23 +209,21 @@ impl Callers {
         let (Some(account), Some(mut membership)) = (account, membership) else {
             return Ok((None, None));
         };
-        if now() >= found.view.expires_at {
+        // A token outlives neither the epoch of its creator's account nor their membership.
+        let began_at = account
+            .view
+            .epoch_began_at
+            .max(membership.member.view.created_at);
+        let is_valid = now() < found.view.expires_at && found.view.created_at >= began_at;
+        if !is_valid || account.view.is_disabled {
             return Ok((None, None));
         }
         membership
             .permissions
             .retain(|permission| found.view.scopes.contains(permission));
-        let identity = self.identity(By::AccessToken(token.id()), account);
+        let by = By::AccessToken(token.id());
+        let identity = Identity { by, account };
         Ok((Some(identity), is_own.then_some(membership)))
-    }
-
-    fn identity(&self, by: By, account: ViewDocument<account::View>) -> Identity {
-        let is_listed = self.platform_admins.contains(&account.view.email);
-        Identity {
-            by,
-            is_platform_admin: account.view.verified && is_listed,
-            account,
-        }
     }
 
     async fn tenant(

@@ -1,40 +1,56 @@
-//! Slows down password guessing: counts failed logins per address in a key-value bucket that all
-//! gateways share.
+//! Slows down password guessing: counts failed logins in a bucket that all gateways share.
 //!
-//! Addresses without an account are counted, too. The workers create the bucket and limit the age
-//! of its entries.
+//! A stranger is counted by address and network, so that nobody locks out the owner from elsewhere.
+//! All strangers together have a higher limit per address. A device on which the owner has logged
+//! in before has a count of its own, and so has a session that changes its password. Addresses
+//! without an account are counted, too.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use async_nats::jetstream::{
-    self,
-    kv::{Entry, Operation, Store, UpdateErrorKind},
-};
-use events_schema::{EmailAddress, Time, secret::ServerKey, subject::LOGINS_BUCKET};
+use async_nats::jetstream;
+use events_schema::{EmailAddress, Id, SessionId, Time, secret::ServerKey, subject::LOGINS_BUCKET};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
 
-use crate::{clock::now, error::Error};
+use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::network::Network};
 
-/// Failures in a row without a wait: as many as an honest user may need.
+/// Failures in a row of one guesser without a wait: as many as an honest user may need.
 const FREE_FAILURES: u32 = 10;
+/// Failures of all strangers with one address without a wait. They end with the age of the count,
+/// or with a reset of the password.
+const FREE_FAILURES_OF_STRANGERS: u32 = 100;
 /// The wait after the next failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait: 24 guesses a day. An owner who is locked out can reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// Maximum lost races before an attempt is refused. No user makes so many attempts at once.
-const MAX_RACES: usize = 8;
 
 /// Counts failed logins.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginThrottle {
-    jetstream: jetstream::Context,
+    counts: Bucket<Count>,
     secret: ServerKey,
-    bucket: Arc<OnceCell<Store>>,
 }
 
-/// What is stored for an address.
+/// Who tries a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guesser {
+    /// A client that never logged in to this account, or has lost its cookies.
+    Stranger(Network),
+    /// A device on which the owner of the account has logged in before.
+    Device(Id),
+    /// A valid session of the account.
+    Session(SessionId),
+}
+
+/// An attempt that is counted as failed until it is cleared.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    key: String,
+    key_of_strangers: Option<String>,
+    /// Whether the owner should hear of the failures, if this one fails, too.
+    pub(crate) warns: bool,
+}
+
+/// What is stored for a guesser, or for all strangers with an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Count {
     failures: u32,
@@ -42,9 +58,19 @@ struct Count {
 }
 
 impl Count {
+    /// Checks whether the next attempt may be made now.
+    fn check(self, free: u32, now: Time) -> Result<(), Error> {
+        let retry_after = self.wait(free, now);
+        if retry_after.is_zero() {
+            Ok(())
+        } else {
+            Err(Error::RateLimited { retry_after })
+        }
+    }
+
     /// Returns how long the next attempt must wait.
-    fn wait(self, now: Time) -> Duration {
-        let Some(excess) = self.failures.checked_sub(FREE_FAILURES) else {
+    fn wait(self, free: u32, now: Time) -> Duration {
+        let Some(excess) = self.failures.checked_sub(free) else {
             return Duration::ZERO;
         };
         let wait = FIRST_WAIT
@@ -59,95 +85,118 @@ impl Count {
             last_ms: now.0,
         }
     }
-
-    /// Reads an entry. One that is deleted or cannot be read counts as no failures.
-    fn of(entry: &Entry) -> Self {
-        match entry.operation {
-            Operation::Put => serde_json::from_slice(&entry.value).unwrap_or_default(),
-            Operation::Delete | Operation::Purge => Self::default(),
-        }
-    }
 }
 
 impl LoginThrottle {
     /// Makes a throttle. Addresses are stored under ids that nobody can guess without `secret`.
     pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
         Self {
-            jetstream,
+            counts: Bucket::new(jetstream, LOGINS_BUCKET),
             secret,
-            bucket: Arc::default(),
         }
     }
 
     /// Counts an attempt as failed before it is made, so that each of several simultaneous guesses
-    /// counts. [`clear`](Self::clear) removes the count.
+    /// counts. [`succeeded`](Self::succeeded) clears the count.
     ///
     /// # Errors
     /// `RateLimited` if the attempt must wait; `Internal` if the bucket cannot be read or written.
-    pub(crate) async fn begin(&self, email: &EmailAddress) -> Result<(), Error> {
-        let key = self.key(email);
-        for _ in 0..MAX_RACES {
-            let entry = self.bucket().await?.entry(&key).await;
-            let entry = entry.context("reading a login count")?;
-            let count = entry.as_ref().map_or_else(Count::default, Count::of);
-            let now = now();
-            let retry_after = count.wait(now);
-            if !retry_after.is_zero() {
-                return Err(Error::RateLimited { retry_after });
-            }
-            let revision = entry.map_or(0, |entry| entry.revision);
-            if self.replace(&key, revision, count.one_more(now)).await? {
-                return Ok(());
-            }
-        }
-        let retry_after = Duration::from_secs(1);
-        Err(Error::RateLimited { retry_after })
-    }
-
-    /// Writes a count; false if another attempt was first.
-    async fn replace(&self, key: &str, revision: u64, count: Count) -> Result<bool, Error> {
-        let value = serde_json::to_vec(&count).context("writing a login count")?;
-        let bucket = self.bucket().await?;
-        let Err(error) = bucket.update(key, value.into(), revision).await else {
-            return Ok(true);
+    pub(crate) async fn begin(
+        &self,
+        email: &EmailAddress,
+        guesser: Guesser,
+    ) -> Result<Attempt, Error> {
+        let (key, now) = (self.key(email, guesser), now());
+        let strangers = match guesser {
+            Guesser::Stranger(_) => Some(self.key_of_strangers(email)),
+            Guesser::Device(_) | Guesser::Session(_) => None,
         };
-        // The NATS client reports a race that the server detects late (code 10164) as `Other`. The
-        // number of tries is bounded.
-        if matches!(
-            error.kind(),
-            UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
-        ) {
-            tracing::debug!(%error, "another attempt changed the login count first");
-            return Ok(false);
+        // Before the guesser's own count: an attempt that is refused here is no failure.
+        if let Some(strangers) = &strangers {
+            let count = self.counts.get(strangers).await?.unwrap_or_default();
+            count.check(FREE_FAILURES_OF_STRANGERS, now)?;
         }
-        Err(anyhow!(error).context("writing a login count").into())
+        self.count(&key, FREE_FAILURES, now).await?;
+        let warns = match &strangers {
+            Some(strangers) => {
+                let failures = self.count(strangers, FREE_FAILURES_OF_STRANGERS, now);
+                failures.await? == FREE_FAILURES_OF_STRANGERS
+            }
+            None => false,
+        };
+        Ok(Attempt {
+            key,
+            key_of_strangers: strangers,
+            warns,
+        })
     }
 
-    /// Clears the count of an address after its owner has logged in. An error is only logged, since
-    /// the login stands.
-    pub(crate) async fn clear(&self, email: &EmailAddress) {
-        if let Err(error) = self.delete(email).await {
+    /// Counts one more failure, and returns how many there are.
+    async fn count(&self, key: &str, free: u32, now: Time) -> Result<u32, Error> {
+        let count_one = |count: Option<Count>| {
+            let count = count.unwrap_or_default();
+            count.check(free, now)?;
+            let count = count.one_more(now);
+            Ok((count, count.failures))
+        };
+        self.counts.change(key, count_one).await
+    }
+
+    /// Clears the count of a guesser that knew the password, and takes this attempt back from that
+    /// of all strangers. An error is only logged, since the login stands.
+    pub(crate) async fn succeeded(&self, attempt: Attempt) {
+        self.delete(&attempt.key).await;
+        let Some(key) = attempt.key_of_strangers else {
+            return;
+        };
+        let one_less = |count: Option<Count>| {
+            let count = count.unwrap_or_default();
+            let failures = count.failures.saturating_sub(1);
+            Ok((Count { failures, ..count }, ()))
+        };
+        if let Err(error) = self.counts.change(&key, one_less).await {
+            tracing::warn!(?error, "a login was counted as a failure");
+        }
+    }
+
+    /// Clears the counts of an address whose owner has set a new password: that of all strangers,
+    /// and that of this network.
+    pub(crate) async fn clear(&self, email: &EmailAddress, network: Network) {
+        let own = self.key(email, Guesser::Stranger(network));
+        self.delete(&self.key_of_strangers(email)).await;
+        self.delete(&own).await;
+    }
+
+    async fn delete(&self, key: &str) {
+        if let Err(error) = self.counts.delete(key).await {
             let error = format!("{error:#}");
             tracing::warn!(error, "a login count was not cleared");
         }
     }
 
-    async fn delete(&self, email: &EmailAddress) -> anyhow::Result<()> {
-        let deleted = self.bucket().await?.delete(self.key(email)).await;
-        deleted.context("deleting a login count")
+    fn key(&self, email: &EmailAddress, guesser: Guesser) -> String {
+        let email = email.as_str().as_bytes();
+        let id = match guesser {
+            Guesser::Stranger(network) => {
+                let network = network.text();
+                self.secret
+                    .id(&[b"login", b"stranger", email, network.as_bytes()])
+            }
+            Guesser::Device(device) => {
+                self.secret
+                    .id(&[b"login", b"device", email, device.bytes()])
+            }
+            Guesser::Session(session) => {
+                self.secret
+                    .id(&[b"login", b"session", email, session.0.bytes()])
+            }
+        };
+        id.to_string()
     }
 
-    fn key(&self, email: &EmailAddress) -> String {
+    fn key_of_strangers(&self, email: &EmailAddress) -> String {
         let parts: [&[u8]; 2] = [b"login", email.as_str().as_bytes()];
         self.secret.id(&parts).to_string()
-    }
-
-    async fn bucket(&self) -> anyhow::Result<&Store> {
-        let open = || async {
-            let bucket = self.jetstream.get_key_value(LOGINS_BUCKET).await;
-            bucket.context("opening the bucket of login counts")
-        };
-        self.bucket.get_or_try_init(open).await
     }
 }
 
@@ -158,12 +207,11 @@ mod tests {
     #[test]
     fn the_wait_begins_after_ten_failures_and_doubles_up_to_an_hour() {
         let wait = |failures| {
-            Count {
+            let count = Count {
                 failures,
                 last_ms: 0,
-            }
-            .wait(Time(0))
-            .as_secs()
+            };
+            count.wait(FREE_FAILURES, Time(0)).as_secs()
         };
         for (failures, seconds) in [
             (0, 0),
@@ -187,7 +235,7 @@ mod tests {
             failures: 10,
             last_ms: 1_000,
         };
-        assert_eq!(count.wait(Time(11_000)), Duration::from_secs(20));
-        assert_eq!(count.wait(Time(31_000)), Duration::ZERO);
+        assert_eq!(count.wait(10, Time(11_000)), Duration::from_secs(20));
+        assert_eq!(count.wait(10, Time(31_000)), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Registering, verifying an address, passwords and the profile.
+//! Passwords and the profile.
 //!
 //! Neither an answer nor its timing reveals whether an address has an account. Only its owner
 //! learns, by mail.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use events_schema::{
-    AccountId, ChallengeId, CommandId, EmailAddress, PasswordHash, PersonName, TenantId,
+    AccountId, CommandId, EmailAddress, PasswordHash, PersonName, TenantId,
     account::{self, Command},
     secret::{Purpose, ServerKey},
 };
@@ -19,7 +19,13 @@ use crate::{
         views::{ViewDocument, Views},
     },
     error::Error,
-    identity::{Caller, login_throttle::LoginThrottle, passwords::Passwords},
+    identity::{
+        Caller,
+        limits::Limits,
+        login_throttle::{Guesser, LoginThrottle},
+        network::Network,
+        passwords::Passwords,
+    },
     use_cases::{
         list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
         session::{Sessions, Started},
@@ -42,117 +48,12 @@ pub(crate) struct Accounts {
     pub(crate) views: Views,
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
+    pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
     pub(crate) secret: ServerKey,
 }
 
-/// The data of a new account.
-pub(crate) struct Registration {
-    pub(crate) email: EmailAddress,
-    pub(crate) firstname: PersonName,
-    pub(crate) lastname: PersonName,
-    pub(crate) password: String,
-}
-
 impl Accounts {
-    /// Registers an account. If the address has one already, its owner gets a mail and the answer
-    /// is the same.
-    ///
-    /// # Errors
-    /// `BadUserInput` if the password is not acceptable.
-    pub(crate) async fn register(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        registration: Registration,
-    ) -> Result<(), Error> {
-        let Registration {
-            email,
-            firstname,
-            lastname,
-            password,
-        } = registration;
-        self.passwords.check("password", &password)?;
-        with_min_answer_time(async {
-            let admission = self.passwords.admit(&caller.origin).await?;
-            let register = Command::Register {
-                email,
-                firstname,
-                lastname,
-                password_hash: self.passwords.hash(&admission, password).await?,
-            };
-            drop(admission);
-            self.send(caller, AccountId(id.0), id, register).await
-        })
-        .await
-    }
-
-    /// Verifies an address by the code in the mail.
-    ///
-    /// # Errors
-    /// `BadUserInput` if the code is wrong or no longer valid.
-    pub(crate) async fn verify_by_code(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        email: &EmailAddress,
-        code: &str,
-    ) -> Result<(), Error> {
-        with_min_answer_time(async {
-            let account = self.by_email(email).await?;
-            let open =
-                account.and_then(|account| Some((account.id, account.view.verification?.id)));
-            // Without an open verification, the command goes to an account that does not exist, so
-            // that the answer takes as long.
-            let decoy = self.secret.id(&[b"nobody", email.as_str().as_bytes()]);
-            let (account, challenge) = open.unwrap_or((AccountId(decoy), ChallengeId(decoy)));
-            let matches = self
-                .secret
-                .code_matches(Purpose::Verification, challenge, code);
-            let correct = open.is_some() && matches;
-            // A wrong answer is sent, too: the account counts every one, even simultaneous ones.
-            let answer = Command::AnswerVerification { challenge, correct };
-            let sent = self.send(caller, account, id, answer).await;
-            sent.map_err(|error| error.if_rejected(wrong_code))?;
-            if correct { Ok(()) } else { Err(wrong_code()) }
-        })
-        .await
-    }
-
-    /// Verifies an address by the link in the mail.
-    ///
-    /// # Errors
-    /// `BadUserInput` if the link is wrong or no longer valid.
-    pub(crate) async fn verify_by_link(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        token: &str,
-    ) -> Result<(), Error> {
-        let opened = self.secret.open_link_token(Purpose::Verification, token);
-        let (account, challenge) = opened.ok_or_else(wrong_link)?;
-        let answer = Command::AnswerVerification {
-            challenge,
-            correct: true,
-        };
-        let sent = self.send(caller, account, id, answer).await;
-        sent.map_err(|error| error.if_rejected(wrong_link))
-    }
-
-    /// Sends the verification mail again, if the address has an account that needs it.
-    ///
-    /// # Errors
-    /// If there is no connection to NATS.
-    pub(crate) async fn request_verification(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        email: &EmailAddress,
-    ) -> Result<(), Error> {
-        let request = Command::RequestVerification;
-        self.request_mail(caller, id, email, request).await
-    }
-
     /// Sends a mail with a link to set a new password, if the address has an account.
     ///
     /// # Errors
@@ -163,25 +64,15 @@ impl Accounts {
         id: CommandId,
         email: &EmailAddress,
     ) -> Result<(), Error> {
-        let request = Command::RequestPasswordReset;
-        self.request_mail(caller, id, email, request).await
-    }
-
-    async fn request_mail(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        email: &EmailAddress,
-        payload: Command,
-    ) -> Result<(), Error> {
+        self.limits.count_address(email)?;
         if !self.commands.is_connected() {
             return Err(Error::Unavailable(anyhow!("not connected to NATS")));
         }
         with_min_answer_time(async {
-            if let Some(account) = self.by_email(email).await? {
+            if let Some(account) = by_email(&self.views, email).await? {
                 // The outcome is not awaited: a refusal or a delay would reveal that there is an
                 // account.
-                let request = request(account.id, id, payload);
+                let request = request(account.id, id, Command::RequestPasswordReset);
                 self.commands.send_in_background(caller.sender(), request);
             }
             Ok(())
@@ -231,18 +122,23 @@ impl Accounts {
         old: String,
         new: String,
     ) -> Result<Started, Error> {
+        let identity = caller.person()?;
         let ViewDocument {
             id: account, view, ..
-        } = &caller.person()?.account;
+        } = &identity.account;
         let old_hash = &view.password_hash;
         self.passwords.check("newPassword", &new)?;
         let admission = self.passwords.admit(&caller.origin).await?;
-        self.logins.begin(&view.email).await?;
+        let guesser = identity.session().map_or_else(
+            || Guesser::Stranger(Network::of(&caller.origin)),
+            Guesser::Session,
+        );
+        let attempt = self.logins.begin(&view.email, guesser).await?;
         let matches = self.passwords.matches(&admission, old, Some(old_hash));
         if !matches.await? {
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
-        self.logins.clear(&view.email).await;
+        self.logins.succeeded(attempt).await;
         let password_hash = self.passwords.hash(&admission, new).await?;
         drop(admission);
         let change = Command::ChangePassword {
@@ -267,7 +163,8 @@ impl Accounts {
         if *password != account.view.password_hash {
             return Err(Error::not_logged_in());
         }
-        self.logins.clear(&account.view.email).await;
+        let network = Network::of(&caller.origin);
+        self.logins.clear(&account.view.email, network).await;
         self.sessions.start(caller, &account).await
     }
 
@@ -289,6 +186,27 @@ impl Accounts {
         };
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = request(account, id, update);
+        self.commands
+            .send_and_get(&sender, &platform, request)
+            .await
+    }
+
+    /// Disables an account, enables it again, or ends its sessions.
+    ///
+    /// # Errors
+    /// `Rejected` if there is no such account; `Forbidden` if it is the caller's own.
+    pub(crate) async fn administer(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        account: AccountId,
+        command: Command,
+    ) -> Result<ViewDocument<account::View>, Error> {
+        if caller.person()?.account_id() == account {
+            return Err(Error::Forbidden);
+        }
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = request(account, id, command);
         self.commands
             .send_and_get(&sender, &platform, request)
             .await
@@ -329,14 +247,6 @@ impl Accounts {
         self.views.platform().get_all(ids.iter().copied()).await
     }
 
-    async fn by_email(
-        &self,
-        email: &EmailAddress,
-    ) -> Result<Option<ViewDocument<account::View>>, Error> {
-        let filter = Filter::default().is("email", email)?;
-        self.views.platform().find(filter).await
-    }
-
     async fn send(
         &self,
         caller: &Caller,
@@ -357,14 +267,20 @@ fn request(account: AccountId, id: CommandId, payload: Command) -> CommandReques
     CommandRequest::new(TenantId::Platform, account, id, payload)
 }
 
-fn wrong_code() -> Error {
-    Error::input(
-        "code",
-        "The code is wrong or no longer valid. Request a new mail.",
-    )
+/// Finds the account with this address.
+///
+/// # Errors
+/// If the views cannot be read.
+pub(crate) async fn by_email(
+    views: &Views,
+    email: &EmailAddress,
+) -> Result<Option<ViewDocument<account::View>>, Error> {
+    let filter = Filter::default().is("email", email)?;
+    views.platform().find(filter).await
 }
 
-fn wrong_link() -> Error {
+/// The answer to a link that leads nowhere.
+pub(crate) fn wrong_link() -> Error {
     Error::input(
         "token",
         "The link is wrong or no longer valid. Request a new mail.",
@@ -372,7 +288,7 @@ fn wrong_link() -> Error {
 }
 
 /// Returns the answer, but not before [`MIN_ANSWER_TIME`] has passed.
-async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
+pub(crate) async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> T {
     tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
 }
 

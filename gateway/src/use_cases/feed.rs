@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use events_schema::{AreaName, TenantKey};
+use events_schema::{AccountId, AreaName, TenantKey};
 use futures_util::{
     Stream, StreamExt,
     future::ready,
@@ -21,16 +21,26 @@ use crate::{
     },
     error::Error,
     identity::{Caller, Callers, Membership, RequestHead},
+    shares::{Share, Shares},
 };
 
 /// How often the permissions are checked without a change: time ends sessions and access tokens.
 const RECHECK: Duration = Duration::from_secs(10);
+
+/// The answer to an account or a tenant with too many feeds.
+const TOO_MANY: Error = Error::RateLimited {
+    retry_after: Duration::from_secs(10),
+};
 
 /// Opens feeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Feeds {
     pub(crate) tails: Tails,
     pub(crate) callers: Callers,
+    /// The open feeds of each account.
+    pub(crate) of_accounts: Shares<AccountId>,
+    /// The open feeds of each tenant.
+    pub(crate) of_tenants: Shares<TenantKey>,
 }
 
 /// An open feed.
@@ -46,6 +56,7 @@ struct Feed {
     /// Has an item when the permissions of the caller may have changed.
     changes: BoxStream<'static, ()>,
     has_ended: bool,
+    _shares: (Share<AccountId>, Share<TenantKey>),
 }
 
 impl Feeds {
@@ -55,7 +66,7 @@ impl Feeds {
     ///
     /// # Errors
     /// `Forbidden` if the caller may not read one of the areas; `BadUserInput` if the log does not
-    /// have this sequence.
+    /// have this sequence; `RateLimited` if the account or the tenant has too many feeds.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
@@ -69,6 +80,12 @@ impl Feeds {
         let areas = areas.unwrap_or_else(|| readable.collect());
         let tenant = membership.tenant.id;
         authorize(caller, tenant, &areas)?;
+        let account = caller.identity()?.account_id();
+        let shares = self
+            .of_accounts
+            .take(account)
+            .zip(self.of_tenants.take(tenant));
+        let shares = shares.ok_or(TOO_MANY)?;
         let feed = Feed {
             callers: self.callers.clone(),
             head,
@@ -78,6 +95,7 @@ impl Feeds {
             waiting: VecDeque::new(),
             // Checked at once, too: something may have changed since the caller was identified.
             changes: once(ready(())).chain(self.callers.changes(caller)).boxed(),
+            _shares: shares,
             has_ended: false,
         };
         Ok(stream::unfold(feed, |mut feed| async move {

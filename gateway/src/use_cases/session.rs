@@ -2,8 +2,10 @@
 
 use std::{future::ready, time::Duration};
 
+use event_store::random_id;
 use events_schema::{
-    CommandId, EmailAddress, SessionId, TenantId, Time, account,
+    CommandId, EmailAddress, EmailId, Id, SessionId, TenantId, Time, account, email,
+    secret::{ServerKey, derived_id},
     session::{self, Command},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,8 +19,14 @@ use crate::{
     clock::now,
     error::Error,
     identity::{
-        Caller, Uses, admission::Admission, caller::new_command_id, cookie::SessionToken,
-        login_throttle::LoginThrottle, passwords::Passwords,
+        Caller, Uses,
+        admission::Admission,
+        caller::new_command_id,
+        cookie::SessionToken,
+        limits::Limits,
+        login_throttle::{Guesser, LoginThrottle},
+        network::Network,
+        passwords::Passwords,
     },
 };
 
@@ -28,6 +36,8 @@ const MAX_LISTED: usize = 100;
 const MAX_READ: i64 = 200;
 /// Sessions whose last use is looked up at once.
 const LOOKUPS: usize = 16;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The only answer to a refused login. A separate answer for an address that is not verified would
 /// reveal to a client that has just tried to register whether the address was free.
@@ -43,6 +53,8 @@ pub(crate) struct Sessions {
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
     pub(crate) uses: Uses,
+    pub(crate) limits: Limits,
+    pub(crate) secret: ServerKey,
 }
 
 /// A valid session, and when it was last used.
@@ -55,6 +67,8 @@ pub(crate) struct InUse {
 pub(crate) struct Started {
     /// The secret that only the client keeps.
     pub(crate) token: SessionToken,
+    /// Proves at the next login that somebody has logged in on this device.
+    pub(crate) device: String,
     pub(crate) session: ViewDocument<session::View>,
 }
 
@@ -70,9 +84,18 @@ impl Sessions {
         email: &EmailAddress,
         password: String,
     ) -> Result<(ViewDocument<account::View>, Started), Error> {
+        let device = self.device(caller, email);
+        if device.is_none() {
+            self.limits.count_address(email)?;
+        }
+        let guesser = device.map_or_else(
+            || Guesser::Stranger(Network::of(&caller.origin)),
+            Guesser::Device,
+        );
         // Before the attempt is counted: one that is refused here was no guess.
         let admission = self.passwords.admit(&caller.origin).await?;
-        let account = self.check_password(&admission, email, password).await?;
+        let account = self.check_password(caller, &admission, email, guesser, password);
+        let account = account.await?;
         drop(admission);
         let started = self.start(caller, &account).await?;
         self.revoke_previous(caller).await;
@@ -83,11 +106,13 @@ impl Sessions {
     /// password.
     async fn check_password(
         &self,
+        caller: &Caller,
         admission: &Admission,
         email: &EmailAddress,
+        guesser: Guesser,
         password: String,
     ) -> Result<ViewDocument<account::View>, Error> {
-        self.logins.begin(email).await?;
+        let attempt = self.logins.begin(email, guesser).await?;
         let by_email = Filter::default().is("email", email)?;
         let account = self
             .views
@@ -96,10 +121,38 @@ impl Sessions {
             .await?;
         let hash = account.as_ref().map(|account| &account.view.password_hash);
         let matches = self.passwords.matches(admission, password, hash).await?;
-        let account = account.filter(|account| matches && account.view.verified);
+        if let Some(account) = account.as_ref().filter(|_| !matches && attempt.warns) {
+            self.warn_of_failed_logins(caller, account);
+        }
+        let is_accepted = |view: &account::View| matches && view.verified && !view.is_disabled;
+        let account = account.filter(|account| is_accepted(&account.view));
         let account = account.ok_or(LOGIN_REFUSED)?;
-        self.logins.clear(email).await;
+        self.logins.succeeded(attempt).await;
         Ok(account)
+    }
+
+    /// Returns the device that the request comes from, if somebody has logged in to this account on
+    /// it before.
+    fn device(&self, caller: &Caller, email: &EmailAddress) -> Option<Id> {
+        let token = caller.kept.device.as_ref()?;
+        self.secret.open_device_token(token, email)
+    }
+
+    /// Tells the owner of an account by mail, at most once a day. The answer does not wait for it:
+    /// that would reveal that there is an account.
+    fn warn_of_failed_logins(&self, caller: &Caller, account: &ViewDocument<account::View>) {
+        let day = now().0.div_euclid(DAY_MS).to_be_bytes();
+        let id = derived_id(&[b"email", b"logins_failed", account.id.0.bytes(), &day]);
+        let warn = email::Command::WarnOfFailedLogins {
+            to: account.view.email.clone(),
+        };
+        let request = CommandRequest::<email::Area>::new(
+            TenantId::Platform,
+            EmailId(id),
+            CommandId(id),
+            warn,
+        );
+        self.commands.send_in_background(caller.sender(), request);
     }
 
     /// Starts a session for a client that has just proved that it owns the account.
@@ -121,7 +174,17 @@ impl Sessions {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let session = self.commands.send_and_get(&sender, &platform, request);
         let session = session.await?;
-        Ok(Started { token, session })
+        let email = &account.view.email;
+        // The same device with each login, so that its count of failures stays.
+        let device = match self.device(caller, email) {
+            Some(device) => device,
+            None => random_id()?,
+        };
+        Ok(Started {
+            token,
+            device: self.secret.device_token(device, email),
+            session,
+        })
     }
 
     /// Revokes the session that the request of a login came with. An error is only logged, since

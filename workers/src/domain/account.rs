@@ -1,8 +1,7 @@
 //! Accounts: registration, proofs by mail, password and profile.
 
 use events_schema::{
-    AccountId, ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Reject, RejectionKind,
-    Time,
+    ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Reject, RejectionKind, Time,
     account::{Area, Command, Event},
 };
 use serde::Serialize;
@@ -32,7 +31,8 @@ pub struct Open {
     lastname: PersonName,
     password_hash: PasswordHash,
     verified: bool,
-    verifications: Challenges,
+    is_platform_admin: bool,
+    is_disabled: bool,
     resets: Challenges,
 }
 
@@ -46,9 +46,14 @@ pub enum Rejection {
     /// The id is in use.
     #[error("This account already exists.")]
     AlreadyExists,
-    /// The mail was answered before, was answered wrongly too often, is replaced by a newer one or
-    /// has expired.
-    #[error("The code or link is no longer valid. Request a new mail.")]
+    /// Another account has the address.
+    #[error("This e-mail address has an account already.")]
+    EmailTaken,
+    /// The address of the account is not verified.
+    #[error("The e-mail address of this account is not verified.")]
+    NotVerified,
+    /// The link was used before, is replaced by a newer one or has expired.
+    #[error("The link is no longer valid. Request a new mail.")]
     ChallengeEnded,
     /// The password was changed after the old one was checked.
     #[error("The password has been changed in the meantime. Log in again.")]
@@ -59,7 +64,10 @@ impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::AlreadyExists | Self::PasswordChangedMeanwhile => RejectionKind::Conflict,
+            Self::AlreadyExists
+            | Self::EmailTaken
+            | Self::NotVerified
+            | Self::PasswordChangedMeanwhile => RejectionKind::Conflict,
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
         }
     }
@@ -71,37 +79,26 @@ impl Aggregate for Account {
 
     fn claims(&self, command: &Command, _facts: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::Register { email, .. } => vec![Claim::email(email)],
-            Command::RequestVerification
-            | Command::AnswerVerification { .. }
-            | Command::RequestPasswordReset
+            Command::CompleteRegistration { email, .. } => vec![Claim::email(email)],
+            Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RevokeSessions
+            | Command::GrantPlatformAdmin
+            | Command::RevokePlatformAdmin
+            | Command::Disable
+            | Command::Enable
             | Command::UpdateProfile { .. } => Vec::new(),
         }
     }
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
-            (
-                Self::Absent,
-                Command::Register {
-                    email,
-                    firstname,
-                    lastname,
-                    password_hash,
-                },
-            ) => {
-                let registered = Event::Registered {
-                    email: email.clone(),
-                    firstname: firstname.clone(),
-                    lastname: lastname.clone(),
-                    password_hash: password_hash.clone(),
-                };
-                Ok(register(registered, email, firstname, facts))
+            (Self::Absent, Command::CompleteRegistration { .. }) => register(command, facts),
+            (Self::Open(open), Command::CompleteRegistration { .. }) if !open.verified => {
+                register(command, facts)
             }
-            (Self::Refused | Self::Open(_), Command::Register { .. }) => {
+            (Self::Refused | Self::Open(_), Command::CompleteRegistration { .. }) => {
                 Err(Rejection::AlreadyExists)
             }
             (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
@@ -126,7 +123,8 @@ impl Aggregate for Account {
                     lastname: lastname.clone(),
                     password_hash: password_hash.clone(),
                     verified: false,
-                    verifications: Challenges::default(),
+                    is_platform_admin: false,
+                    is_disabled: false,
                     resets: Challenges::default(),
                 }));
             }
@@ -137,40 +135,38 @@ impl Aggregate for Account {
     }
 }
 
-/// Registers an account and requests the first mail, unless another account has the address.
-fn register(
-    registered: Event,
-    email: &EmailAddress,
-    firstname: &PersonName,
-    facts: &Facts<Area>,
-) -> Decision<Event> {
+/// Registers an account, unless another one has the address.
+fn register(command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+    let Command::CompleteRegistration {
+        email,
+        firstname,
+        lastname,
+        password_hash,
+    } = command
+    else {
+        return Err(Rejection::NotFound);
+    };
     let claim = Claim::email(email);
-    if let Some(holder) = facts.holders.get(&claim) {
-        return Decision::events(vec![Event::RegistrationRefused {
-            email: email.clone(),
-            holder: AccountId(*holder),
-        }]);
+    if facts.is_taken(&claim) {
+        return Err(Rejection::EmailTaken);
     }
-    let mail = Event::VerificationRequested {
-        challenge: ChallengeId(facts.command.0),
+    let registered = Event::Registered {
         email: email.clone(),
         firstname: firstname.clone(),
+        lastname: lastname.clone(),
+        password_hash: password_hash.clone(),
     };
-    Decision {
+    Ok(Decision {
         take: vec![claim],
-        ..Decision::events(vec![registered, mail])
-    }
+        ..Decision::events(vec![registered, Event::Verified])
+    })
 }
 
 impl Open {
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Vec<Event>, Rejection> {
         let (new, now) = (ChallengeId(facts.command.0), facts.now);
         match command {
-            Command::Register { .. } => Err(Rejection::AlreadyExists),
-            Command::RequestVerification => Ok(self.request_verification(new, now)),
-            Command::AnswerVerification { challenge, correct } => {
-                self.answer_verification(*challenge, *correct, now)
-            }
+            Command::CompleteRegistration { .. } => Err(Rejection::AlreadyExists),
             Command::RequestPasswordReset => Ok(self.request_password_reset(new, now)),
             Command::ResetPassword {
                 challenge,
@@ -181,6 +177,22 @@ impl Open {
                 password_hash,
             } => self.change_password(old_hash, password_hash),
             Command::RevokeSessions => Ok(vec![Event::SessionsRevoked]),
+            Command::GrantPlatformAdmin => self.grant_platform_admin(),
+            Command::RevokePlatformAdmin => Ok(if self.is_platform_admin {
+                vec![Event::PlatformAdminRevoked]
+            } else {
+                Vec::new()
+            }),
+            Command::Disable => Ok(if self.is_disabled {
+                Vec::new()
+            } else {
+                vec![Event::Disabled]
+            }),
+            Command::Enable => Ok(if self.is_disabled {
+                vec![Event::Enabled]
+            } else {
+                Vec::new()
+            }),
             Command::UpdateProfile {
                 firstname,
                 lastname,
@@ -188,42 +200,21 @@ impl Open {
         }
     }
 
-    /// Sends nothing if the address is verified or the latest mail is too recent. The sender must
-    /// not learn which.
-    fn request_verification(&self, challenge: ChallengeId, now: Time) -> Vec<Event> {
-        if self.verified || !self.verifications.may_request(now) {
-            return Vec::new();
+    fn grant_platform_admin(&self) -> Result<Vec<Event>, Rejection> {
+        if !self.verified {
+            return Err(Rejection::NotVerified);
         }
-        vec![Event::VerificationRequested {
-            challenge,
-            email: self.email.clone(),
-            firstname: self.firstname.clone(),
-        }]
-    }
-
-    fn answer_verification(
-        &self,
-        challenge: ChallengeId,
-        correct: bool,
-        now: Time,
-    ) -> Result<Vec<Event>, Rejection> {
-        // A link that is opened twice, or a code that is entered twice, is still accepted.
-        if correct && self.verified && self.verifications.is_latest(challenge) {
-            return Ok(Vec::new());
-        }
-        // Checked before the answer, so that the sixth of many concurrent guesses is refused even
-        // if it is right.
-        self.verifications.check_open(challenge, now)?;
-        Ok(vec![if correct {
-            Event::Verified
+        Ok(if self.is_platform_admin {
+            Vec::new()
         } else {
-            Event::VerificationFailed { challenge }
-        }])
+            vec![Event::PlatformAdminGranted]
+        })
     }
 
-    /// Sends nothing if the latest mail is too recent. The sender must not learn it.
+    /// Sends nothing if the latest mail is too recent, or the account is disabled. The sender must
+    /// not learn it.
     fn request_password_reset(&self, challenge: ChallengeId, now: Time) -> Vec<Event> {
-        if !self.resets.may_request(now) {
+        if self.is_disabled || !self.resets.may_request(now) {
             return Vec::new();
         }
         vec![Event::PasswordResetRequested {
@@ -288,17 +279,14 @@ impl Open {
         match event {
             Event::Registered { .. }
             | Event::RegistrationRefused { .. }
+            | Event::VerificationRequested { .. }
+            | Event::VerificationFailed { .. }
             | Event::SessionsRevoked => {}
-            Event::VerificationRequested { challenge, .. } => {
-                self.verifications.record_request(*challenge, at);
-            }
-            Event::VerificationFailed { challenge } => {
-                self.verifications.record_failure(*challenge);
-            }
-            Event::Verified => {
-                self.verified = true;
-                self.verifications.close();
-            }
+            Event::Verified => self.verified = true,
+            Event::PlatformAdminGranted => self.is_platform_admin = true,
+            Event::PlatformAdminRevoked => self.is_platform_admin = false,
+            Event::Disabled => self.is_disabled = true,
+            Event::Enabled => self.is_disabled = false,
             Event::PasswordResetRequested { challenge, .. } => {
                 self.resets.record_request(*challenge, at);
             }
@@ -306,7 +294,6 @@ impl Open {
                 self.password_hash = password_hash.clone();
                 // Mails that were requested under the old password are no longer valid.
                 self.resets.close();
-                self.verifications.close();
             }
             Event::ProfileUpdated {
                 firstname,

@@ -62,12 +62,39 @@ impl Aggregate for Email {
 
     fn decide(&self, command: &Command, _: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let events = match (self, command) {
-            (Self::Absent, Command::Request { to, template }) => vec![Event::Requested {
-                to: to.clone(),
-                template: template.clone(),
-            }],
+            (Self::Absent, Command::Request { to, template }) => {
+                vec![requested(to, template.clone())]
+            }
+            (
+                Self::Absent,
+                Command::AskToVerify {
+                    to,
+                    account,
+                    challenge,
+                    firstname,
+                },
+            ) => {
+                let template = Template::Verification {
+                    account: *account,
+                    challenge: *challenge,
+                    firstname: firstname.clone(),
+                };
+                vec![requested(to, template)]
+            }
+            (Self::Absent, Command::WarnOfRegistration { to }) => {
+                vec![requested(to, Template::AlreadyRegistered)]
+            }
+            (Self::Absent, Command::WarnOfFailedLogins { to }) => {
+                vec![requested(to, Template::LoginsFailed)]
+            }
             // An id stands for one occasion, so a second request changes nothing.
-            (Self::Pending { .. } | Self::Sent | Self::Failed, Command::Request { .. }) => vec![],
+            (
+                Self::Pending { .. } | Self::Sent | Self::Failed,
+                Command::Request { .. }
+                | Command::AskToVerify { .. }
+                | Command::WarnOfRegistration { .. }
+                | Command::WarnOfFailedLogins { .. },
+            ) => vec![],
             (Self::Absent, Command::RecordSent | Command::RecordFailed { .. }) => {
                 return Err(Rejection::NotFound);
             }
@@ -90,6 +117,13 @@ impl Aggregate for Email {
             Event::Sent => Self::Sent,
             Event::Failed { .. } => Self::Failed,
         };
+    }
+}
+
+fn requested(to: &EmailAddress, template: Template) -> Event {
+    Event::Requested {
+        to: to.clone(),
+        template,
     }
 }
 
@@ -139,6 +173,41 @@ mod tests {
     }
     fn failed() -> Given<Email> {
         given([requested(), failure("x")])
+    }
+
+    #[test]
+    fn a_gateway_requests_no_other_mail_than_these() {
+        let account = events_schema::AccountId(events_schema::Id::from_bytes([1; 16]));
+        let challenge = events_schema::ChallengeId(account.0);
+        let firstname = events_schema::PersonName::parse("Ada").unwrap();
+        let ask = Command::AskToVerify {
+            to: to(),
+            account,
+            challenge,
+            firstname: firstname.clone(),
+        };
+        let verification = Template::Verification {
+            account,
+            challenge,
+            firstname,
+        };
+        for (command, template) in [
+            (ask, verification),
+            (
+                Command::WarnOfRegistration { to: to() },
+                Template::AlreadyRegistered,
+            ),
+            (
+                Command::WarnOfFailedLogins { to: to() },
+                Template::LoginsFailed,
+            ),
+        ] {
+            absent()
+                .when(command.clone())
+                .then([super::requested(&to(), template)]);
+            pending().when(command.clone()).changes_nothing();
+            sent().when(command).changes_nothing();
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub struct Links {
 impl Links {
     fn account(&self, page: &str, purpose: Purpose, id: AccountId, mail: ChallengeId) -> String {
         let token = self.key.link_token(purpose, id, mail);
-        format!("{}/account/{page}?token={token}", self.public_url)
+        // Behind the #, so that no server logs it.
+        format!("{}/account/{page}#token={token}", self.public_url)
     }
 }
 
@@ -65,6 +66,7 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
             firstname: _,
         } => password_reset(*account, *challenge, links),
         Template::AlreadyRegistered => already_registered(links),
+        Template::LoginsFailed => logins_failed(links),
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::Invitation {
             tenant,
@@ -109,6 +111,16 @@ fn already_registered(links: &Links) -> anyhow::Result<MailText> {
     MailText::new(subject, &AlreadyRegisteredText { link }, &html)
 }
 
+fn logins_failed(links: &Links) -> anyhow::Result<MailText> {
+    let link = links.public_url.as_str();
+    let subject = "Many logins to your account have failed";
+    MailText::new(
+        subject,
+        &LoginsFailedText { link },
+        &LoginsFailedHtml { link },
+    )
+}
+
 fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
     let (firstname, link) = (firstname.as_str(), links.public_url.as_str());
     let html = PasswordChangedHtml { firstname, link };
@@ -127,7 +139,7 @@ fn invitation(
         bail!("an invitation to the platform, which has no members")
     };
     let token = links.key.invitation_token(tenant, member, challenge);
-    let link = &format!("{}/invitation?token={token}", links.public_url);
+    let link = &format!("{}/invitation#token={token}", links.public_url);
     let tenant_name = tenant_name.as_str();
     // A name has no line breaks, so it cannot end the header.
     let subject = format!("You are invited to join {tenant_name}");
@@ -158,6 +170,18 @@ struct AlreadyRegisteredText<'a> {
 #[derive(askama::Template)]
 #[template(path = "already_registered.html")]
 struct AlreadyRegisteredHtml<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "logins_failed.txt")]
+struct LoginsFailedText<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "logins_failed.html")]
+struct LoginsFailedHtml<'a> {
     link: &'a str,
 }
 
@@ -253,7 +277,7 @@ mod tests {
     }
     /// Finds the token of the link to this page.
     fn token<'a>(body: &'a str, page: &str) -> &'a str {
-        let start = format!("https://example.com/{page}?token=");
+        let start = format!("https://example.com/{page}#token=");
         let (_, rest) = body.split_once(&start).unwrap();
         let is_end = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
         rest.split(is_end).next().unwrap()

@@ -101,6 +101,7 @@ impl Effect for SendMail {
             is_urgent: match task.template {
                 Template::Verification { .. }
                 | Template::AlreadyRegistered
+                | Template::LoginsFailed
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. } => true,
                 Template::Invitation { .. } => false,

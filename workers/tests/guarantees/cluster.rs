@@ -97,9 +97,20 @@ async fn race_for_an_address(world: &World<()>, email: &str) {
             .send_to(account, CommandId(command), &register(email))
             .await
     });
-    for outcome in join_all(racers).await {
-        assert_eq!(outcome.revision(), Ok(1));
-    }
+    let outcomes = join_all(racers).await;
+    let winners = outcomes
+        .iter()
+        .filter(|outcome| outcome.revision() == Ok(1));
+    assert_eq!(winners.count(), 1);
+    let losers = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.revision().err());
+    assert!(
+        losers
+            .clone()
+            .all(|rejection| rejection.code == "email_taken")
+    );
+    assert_eq!(losers.count(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

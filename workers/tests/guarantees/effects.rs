@@ -9,7 +9,7 @@ async fn lost_effects_are_added_to_the_outbox_again() {
     let world = World::start().await;
     // The mail server does not answer, so the mail stays in the outbox.
     let _first = world.workers::<1>(&[]).await;
-    world.register("ada@example.com").await;
+    world.register_and_mail("ada@example.com").await;
     let outbox = world.views.collection::<Document>("outbox");
     let has_one = || async { outbox.count_documents(doc! {}).await.unwrap() == 1 };
     eventually("the mail in the outbox", has_one).await;

@@ -170,14 +170,14 @@ async fn publish_mismatches(world: &World, area: AreaName, other: AreaName) {
 async fn a_commit_whose_subject_and_body_disagree_leads_to_no_reaction() {
     let world = World::start().await;
     let _worker = world.workers::<1>(WITHOUT_EFFECTS).await;
-    world.register("ada@example.com").await;
+    world.register_and_mail("ada@example.com").await;
     publish_mismatches(&world, AreaName::Account, AreaName::Session).await;
     eventually("the dead letters", || async {
         dead_of(&world, "reactions").await == 4
     })
     .await;
     // The mail of a later registration comes after them in the log.
-    world.register("bob@example.com").await;
+    world.register_and_mail("bob@example.com").await;
     eventually("a mail", || async {
         world.commits::<CommitSummary>(AreaName::Email).await.len() >= 2
     })
@@ -192,7 +192,7 @@ async fn a_commit_whose_subject_and_body_disagree_leads_to_no_reaction() {
 async fn a_commit_whose_subject_and_body_disagree_sends_no_mail() {
     let world = World::start().await;
     let _worker = world.workers::<1>(&[]).await;
-    world.register("ada@example.com").await;
+    world.register_and_mail("ada@example.com").await;
     publish_mismatches(&world, AreaName::Email, AreaName::Account).await;
     eventually("the dead letters", || async {
         dead_of(&world, "effects").await == 4

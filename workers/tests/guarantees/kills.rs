@@ -137,7 +137,7 @@ async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twic
     let world = Arc::new(World::start().await);
     let mut workers = world.workers::<2>(WITHOUT_EFFECTS).await;
     let emails: Vec<_> = (0..8).map(|at| format!("user{at}@example.com")).collect();
-    let accounts = join_all(emails.iter().map(|email| world.register(email))).await;
+    let accounts = join_all(emails.iter().map(|email| world.register_and_mail(email))).await;
     let load = Load::default();
     let run = |account: &AccountId| tokio::spawn(load.clone().run(world.clone(), *account));
     let clients: Vec<_> = accounts.iter().map(run).collect();
@@ -156,10 +156,10 @@ async fn workers_killed_twenty_times_under_load_lose_nothing_and_do_nothing_twic
     let commits = world.commits::<CommitSummary>(AreaName::Account).await;
     assert_sound(&commits);
     assert_stored(&commits, &answered);
-    let sent = answered.len() + accounts.len();
+    let sent = answered.len() + 2 * accounts.len();
     assert_eq!(commits.len(), sent, "nothing that was not sent");
     world.views_up_to_date(AreaName::Account).await;
-    eventually("one mail for each registration", || async {
+    eventually("one mail for each account", || async {
         world.commits::<CommitSummary>(AreaName::Email).await.len() == accounts.len()
     })
     .await;

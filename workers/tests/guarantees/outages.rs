@@ -21,9 +21,9 @@ async fn limit_log(world: &World, further: Option<u64>) {
 async fn while_the_log_takes_no_commit_nothing_goes_to_dead_and_nothing_is_lost() {
     let world = World::start().await;
     let _worker = world.workers::<1>(WITHOUT_EFFECTS).await;
-    // Room for the registration and its claim, and none for the mail that follows.
-    limit_log(&world, Some(2)).await;
-    let account = world.register("ada@example.com").await;
+    // Room for the registration, its claim and a request, and none for the mail that follows.
+    limit_log(&world, Some(3)).await;
+    let account = world.register_and_mail("ada@example.com").await;
     let refused = world.send(account, CommandId(id()), &rename("Byron")).await;
     assert_eq!(refused, None);
     // Twenty attempts of a command take 76 seconds.

@@ -185,6 +185,15 @@ impl<S> World<S> {
         AccountId(command)
     }
 
+    /// Registers an account, and asks for a mail to set a new password.
+    pub async fn register_and_mail(&self, email: &str) -> AccountId {
+        let account = self.register(email).await;
+        let reset = account::Command::RequestPasswordReset;
+        let outcome = self.send_to(account, CommandId(id()), &reset).await;
+        assert_eq!(outcome.revision(), Ok(2));
+        account
+    }
+
     /// Returns all commits of an area, in order, with their sequences.
     pub async fn commits<C: DeserializeOwned>(&self, area: AreaName) -> Vec<(u64, C)> {
         let mut stream = self.operator.get_stream("EVENTS").await.unwrap();
@@ -336,7 +345,7 @@ pub fn id() -> Id {
 }
 
 pub fn register(email: &str) -> account::Command {
-    account::Command::Register {
+    account::Command::CompleteRegistration {
         email: EmailAddress::parse(email).unwrap(),
         firstname: PersonName::parse("Ada").unwrap(),
         lastname: PersonName::parse("Lovelace").unwrap(),

@@ -121,7 +121,11 @@ async fn a_replay_of_the_whole_log_changes_nothing() {
     let _worker = world.workers::<2>(WITHOUT_EFFECTS).await;
     join_all((0..20).map(|at| {
         let world = &world;
-        async move { world.register(&format!("user{at}@example.com")).await }
+        async move {
+            world
+                .register_and_mail(&format!("user{at}@example.com"))
+                .await
+        }
     }))
     .await;
     eventually("the mails", || async {

@@ -33,6 +33,17 @@ pub(super) struct ServerUrls {
     pub(super) mongo: String,
 }
 
+/// Limits for a load that comes from one address and one account.
+const LIMITS: [(&str, &str); 7] = [
+    ("UB_STRANGER_LIMIT", "1000000/second"),
+    ("UB_ADDRESS_LIMIT", "1000000/second"),
+    ("UB_REGISTRATION_LIMIT", "1000000/second"),
+    ("UB_REGISTRATION_DOMAIN_LIMIT", "1000000/second"),
+    ("UB_SOCKETS_PER_CLIENT", "100000"),
+    ("UB_FEEDS_PER_ACCOUNT", "100000"),
+    ("UB_FEEDS_PER_TENANT", "100000"),
+];
+
 impl Program {
     /// Starts this program with these arguments and environment variables, and waits for its line
     /// `ready <url>`.
@@ -53,6 +64,7 @@ impl Program {
             // Ctrl-C reaches only this process, which then stops the other.
             .process_group(0)
             .kill_on_drop(true);
+        command.envs(LIMITS);
         if std::env::var_os("RUST_LOG").is_none() {
             command.env("RUST_LOG", "warn");
         }

@@ -1,7 +1,8 @@
 "use strict";
 // Sends a form's mutation with the token of the link, and shows the result.
 const status = document.querySelector("[role=status]");
-const token = new URLSearchParams(location.search).get("token") ?? "";
+// Mails of an earlier release have the token in the query.
+const token = new URLSearchParams(location.hash.slice(1) || location.search).get("token") ?? "";
 // The token is a secret: it should not stay in the address bar or the history.
 history.replaceState(null, "", location.pathname);
 
@@ -18,6 +19,13 @@ document.addEventListener("submit", async (event) => {
       body: JSON.stringify({ query: form.dataset.mutation, variables: { token, ...Object.fromEntries(new FormData(form)) } }),
     });
     const { errors } = await response.json();
+    // Another browser than that of the registration has to prove who it is.
+    const wanted = errors && form.elements[errors[0].extensions.field];
+    if (wanted?.disabled) {
+      wanted.disabled = false;
+      wanted.parentElement.hidden = false;
+      wanted.focus();
+    }
     status.textContent = errors ? errors[0].message : form.dataset.done;
     form.hidden = !errors;
   } catch {

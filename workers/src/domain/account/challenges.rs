@@ -1,29 +1,26 @@
-//! Mails that ask for a proof: how often they are sent, and which of them may be answered.
+//! Mails with a link to set a new password: how often they are sent, and which of them may be
+//! answered.
 
 use std::time::Duration;
 
-use events_schema::{Challenge, ChallengeId, Time};
+use events_schema::{ChallengeId, Time};
 
 use super::Rejection;
 
-/// A mail may be answered for this long: enough to find it on another device, and short enough for
-/// a lost phone.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// A mail is no longer valid after this many wrong codes. With a million codes, a guesser succeeds
-/// once in 200,000 mails.
-const MAX_FAILURES: u32 = 5;
-/// The shortest time between two mails of a kind, so that a button that is pressed twice sends one.
-/// It doubles with each mail within a day, up to [`LIFETIME`] and never beyond. So requests alone
-/// never leave an owner without a valid mail.
+/// A mail may be answered for this long: enough to open it, and short enough for a lost phone.
+const LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// The shortest time between two mails, so that a button that is pressed twice sends one. It
+/// doubles with each mail within a day.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest time between two mails: 48 a day. A stranger who asks for each of them leaves the
+/// owner without a valid mail for 20 minutes at most.
+const MAX_INTERVAL: Duration = Duration::from_secs(30 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The mails of one kind: the one that may be answered, the latest one, and the times of those
-/// within a day.
+/// The one that may be answered, and the times of those within a day.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Challenges {
-    open: Option<Challenge>,
-    latest: Option<ChallengeId>,
+    open: Option<(ChallengeId, Time)>,
     requested_at: Vec<Time>,
 }
 
@@ -34,7 +31,7 @@ impl Challenges {
         let doublings = within_a_day.count().saturating_sub(1);
         let doublings = u32::try_from(doublings).unwrap_or(u32::MAX);
         let interval = MIN_INTERVAL.saturating_mul(2_u32.saturating_pow(doublings));
-        let wait = interval.min(LIFETIME);
+        let wait = interval.min(MAX_INTERVAL);
         let latest = self.requested_at.last();
         latest.is_none_or(|at| now.since(*at) >= wait)
     }
@@ -42,41 +39,21 @@ impl Challenges {
     /// Checks whether a mail may be answered.
     ///
     /// # Errors
-    /// If it was answered before, was answered wrongly too often, is replaced or has expired.
+    /// If it was answered before, is replaced or has expired.
     pub(super) fn check_open(&self, id: ChallengeId, now: Time) -> Result<(), Rejection> {
-        let is_valid = |open: &Challenge| {
-            open.id == id && open.failures < MAX_FAILURES && now.since(open.requested_at) < LIFETIME
-        };
-        if self.open.as_ref().is_some_and(is_valid) {
+        let is_valid = |(open, at): (ChallengeId, Time)| open == id && now.since(at) < LIFETIME;
+        if self.open.is_some_and(is_valid) {
             Ok(())
         } else {
             Err(Rejection::ChallengeEnded)
         }
     }
 
-    /// Whether this is the latest mail, answered or not.
-    pub(super) fn is_latest(&self, id: ChallengeId) -> bool {
-        self.latest == Some(id)
-    }
-
     /// Records a mail. It replaces the one before.
     pub(super) fn record_request(&mut self, id: ChallengeId, at: Time) {
         self.requested_at.retain(|earlier| at.since(*earlier) < DAY);
         self.requested_at.push(at);
-        self.latest = Some(id);
-        self.open = Some(Challenge {
-            id,
-            requested_at: at,
-            failures: 0,
-        });
-    }
-
-    /// Records a wrong answer.
-    pub(super) fn record_failure(&mut self, id: ChallengeId) {
-        let open = self.open.as_mut();
-        if let Some(open) = open.filter(|open| open.id == id) {
-            open.failures += 1;
-        }
+        self.open = Some((id, at));
     }
 
     /// Ends all mails so far: none of them may be answered.

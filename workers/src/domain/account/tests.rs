@@ -1,7 +1,7 @@
-use events_schema::Id;
+use events_schema::{AccountId, Id};
 
 use super::*;
-use crate::domain::testing::{COMMAND, Given, given};
+use crate::domain::testing::{COMMAND, Given, OWN, given};
 
 const MINUTE: i64 = 60 * 1000;
 const FIRST: ChallengeId = ChallengeId(Id::from_bytes([1; 16]));
@@ -19,7 +19,7 @@ fn hash(text: &str) -> PasswordHash {
     PasswordHash::parse(&format!("${text}")).unwrap()
 }
 fn register() -> Command {
-    Command::Register {
+    Command::CompleteRegistration {
         email: email(),
         firstname: name("Ada"),
         lastname: name("Lovelace"),
@@ -40,6 +40,7 @@ fn refusal() -> Event {
         holder: HOLDER,
     }
 }
+/// Of an earlier release.
 fn mailed(challenge: ChallengeId) -> Event {
     Event::VerificationRequested {
         challenge,
@@ -53,12 +54,6 @@ fn reset_mailed(challenge: ChallengeId) -> Event {
         email: email(),
         firstname: name("Ada"),
     }
-}
-fn answer(challenge: ChallengeId, correct: bool) -> Command {
-    Command::AnswerVerification { challenge, correct }
-}
-fn failed() -> Event {
-    Event::VerificationFailed { challenge: FIRST }
 }
 fn reset(challenge: ChallengeId) -> Command {
     Command::ResetPassword {
@@ -95,6 +90,10 @@ fn absent() -> Given<Account> {
     given([])
 }
 fn account() -> Given<Account> {
+    given([registered(), Event::Verified])
+}
+/// An account of an earlier release whose address was never proved.
+fn unverified() -> Given<Account> {
     given([registered(), mailed(FIRST)])
 }
 fn refused() -> Given<Account> {
@@ -104,31 +103,40 @@ fn refused() -> Given<Account> {
 fn resetting() -> Given<Account> {
     account().and([reset_mailed(FIRST), reset_mailed(SECOND)])
 }
-fn commands_to_an_account() -> [Command; 7] {
+fn commands_to_an_account() -> [Command; 9] {
     [
-        Command::RequestVerification,
-        answer(FIRST, true),
         Command::RequestPasswordReset,
         reset(FIRST),
         Command::RevokeSessions,
+        Command::GrantPlatformAdmin,
+        Command::RevokePlatformAdmin,
+        Command::Disable,
+        Command::Enable,
         change_password(),
         update(None, Some("Byron")),
     ]
 }
 
 #[test]
-fn a_registration_takes_its_address_and_requests_a_mail() {
-    absent().when(register()).decides(Decision {
+fn a_completed_registration_takes_its_address() {
+    let decision = Decision {
         take: vec![Claim::email(&email())],
-        ..Decision::events(vec![registered(), mailed(NEW)])
-    });
+        ..Decision::events(vec![registered(), Event::Verified])
+    };
+    absent().when(register()).decides(decision.clone());
+    // Nobody has proved the address of this account.
+    let own = unverified().when(register());
+    own.while_held(Claim::email(&email()), AccountId(OWN))
+        .decides(decision);
 }
 
 #[test]
-fn a_registration_with_the_address_of_another_account_is_refused() {
-    let when = absent().when(register());
-    let when = when.while_held(Claim::email(&email()), HOLDER);
-    when.decides(Decision::events(vec![refusal()]));
+fn a_registration_with_the_address_of_another_account_is_rejected() {
+    for account in [absent(), unverified()] {
+        let when = account.when(register());
+        let when = when.while_held(Claim::email(&email()), HOLDER);
+        when.rejects(Rejection::EmailTaken);
+    }
 }
 
 #[test]
@@ -147,71 +155,51 @@ fn an_account_that_does_not_exist_is_not_changed() {
 }
 
 #[test]
-fn a_right_answer_verifies_the_address() {
-    account().when(answer(FIRST, true)).then([Event::Verified]);
+fn an_operator_makes_an_account_an_administrator_and_an_ordinary_one_again() {
+    let grant = Command::GrantPlatformAdmin;
+    let revoke = Command::RevokePlatformAdmin;
+    account()
+        .when(grant.clone())
+        .then([Event::PlatformAdminGranted]);
+    account().when(revoke.clone()).changes_nothing();
+    let admin = account().and([Event::PlatformAdminGranted]);
+    admin.when(grant.clone()).changes_nothing();
+    admin.when(revoke).then([Event::PlatformAdminRevoked]);
+    unverified().when(grant).rejects(Rejection::NotVerified);
 }
 
 #[test]
-fn a_repeated_right_answer_changes_nothing() {
-    let verified = account().and([Event::Verified]);
-    verified.when(answer(FIRST, true)).changes_nothing();
+fn an_account_is_disabled_and_enabled() {
+    account().when(Command::Disable).then([Event::Disabled]);
+    account().when(Command::Enable).changes_nothing();
+    let disabled = account().and([Event::Disabled]);
+    disabled.when(Command::Disable).changes_nothing();
+    disabled.when(Command::Enable).then([Event::Enabled]);
+    disabled
+        .when(Command::RequestPasswordReset)
+        .changes_nothing();
+    let enabled = disabled.and([Event::Enabled]);
+    enabled
+        .when(Command::RequestPasswordReset)
+        .then([reset_mailed(NEW)]);
 }
 
 #[test]
-fn only_the_answer_that_verified_an_address_may_be_repeated() {
-    let verified = account().and([Event::Verified]);
-    for (challenge, correct) in [(SECOND, true), (FIRST, false)] {
-        let when = verified.when(answer(challenge, correct));
-        when.rejects(Rejection::ChallengeEnded);
-    }
-}
-
-#[test]
-fn a_wrong_answer_is_counted() {
-    account().when(answer(FIRST, false)).then([failed()]);
-}
-
-#[test]
-fn five_wrong_answers_end_a_mail_even_for_the_right_one() {
-    let four = account().and(vec![failed(); 4]);
-    four.when(answer(FIRST, false)).then([failed()]);
-    four.when(answer(FIRST, true)).then([Event::Verified]);
-    let five = four.and([failed()]);
-    for correct in [true, false] {
-        let when = five.when(answer(FIRST, correct));
-        when.rejects(Rejection::ChallengeEnded);
-    }
-}
-
-#[test]
-fn a_verification_mail_expires_after_30_minutes() {
-    let when = |now| account().when(answer(FIRST, true)).at(now);
-    when(30 * MINUTE - 1).then([Event::Verified]);
-    when(30 * MINUTE).rejects(Rejection::ChallengeEnded);
-}
-
-#[test]
-fn a_reset_mail_expires_after_30_minutes() {
+fn a_reset_mail_expires_after_ten_minutes() {
     let when = |now| resetting().when(reset(SECOND)).at(now);
-    when(30 * MINUTE - 1).then([changed("new"), Event::Verified]);
-    when(30 * MINUTE).rejects(Rejection::ChallengeEnded);
+    when(10 * MINUTE - 1).then([changed("new")]);
+    when(10 * MINUTE).rejects(Rejection::ChallengeEnded);
 }
 
 #[test]
 fn a_newer_mail_replaces_the_one_before() {
-    let twice = account().and([failed(), mailed(SECOND)]);
-    let old = twice.when(answer(FIRST, true));
-    old.rejects(Rejection::ChallengeEnded);
-    twice.when(answer(SECOND, true)).then([Event::Verified]);
     let old = resetting().when(reset(FIRST));
     old.rejects(Rejection::ChallengeEnded);
+    resetting().when(reset(SECOND)).then([changed("new")]);
 }
 
 #[test]
-fn mails_of_a_kind_are_at_least_a_minute_apart() {
-    let when = |now| account().when(Command::RequestVerification).at(now);
-    when(MINUTE - 1).changes_nothing();
-    when(MINUTE).then([mailed(NEW)]);
+fn reset_mails_are_at_least_a_minute_apart() {
     let mailed_once = account().and([reset_mailed(FIRST)]);
     let when = |now| mailed_once.when(Command::RequestPasswordReset).at(now);
     when(MINUTE - 1).changes_nothing();
@@ -219,56 +207,37 @@ fn mails_of_a_kind_are_at_least_a_minute_apart() {
 }
 
 #[test]
-fn the_wait_between_mails_doubles_up_to_their_lifetime() {
+fn the_wait_between_mails_doubles_up_to_half_an_hour() {
     for (before, wait) in [(2, 2), (3, 4), (5, 16), (6, 30), (40, 30)] {
-        let account = account().and(vec![mailed(SECOND); before - 1]);
-        let when = |now| account.when(Command::RequestVerification).at(now);
+        let account = account().and(vec![reset_mailed(SECOND); before]);
+        let when = |now| account.when(Command::RequestPasswordReset).at(now);
         when(wait * MINUTE - 1).changes_nothing();
-        when(wait * MINUTE).then([mailed(NEW)]);
+        when(wait * MINUTE).then([reset_mailed(NEW)]);
     }
 }
 
 #[test]
 fn mails_of_the_day_before_do_not_lengthen_the_wait() {
     let day = 24 * 60 * MINUTE;
-    let account = account().and(vec![mailed(FIRST); 9]);
-    let account = account.and_at(day - MINUTE, mailed(SECOND));
-    let when = |now| account.when(Command::RequestVerification).at(now);
+    let account = account().and(vec![reset_mailed(FIRST); 10]);
+    let account = account.and_at(day - MINUTE, reset_mailed(SECOND));
+    let when = |now| account.when(Command::RequestPasswordReset).at(now);
     when(day - 1).changes_nothing();
-    when(day).then([mailed(NEW)]);
-}
-
-#[test]
-fn a_verified_address_gets_no_verification_mail() {
-    let verified = account().and([Event::Verified]);
-    let when = verified.when(Command::RequestVerification).at(MINUTE);
-    when.changes_nothing();
-}
-
-#[test]
-fn verification_mails_delay_no_reset_mail() {
-    let when = account().when(Command::RequestPasswordReset);
-    when.then([reset_mailed(NEW)]);
+    when(day).then([reset_mailed(NEW)]);
 }
 
 #[test]
 fn a_reset_changes_the_password_and_verifies_the_address() {
-    let when = resetting().when(reset(SECOND));
+    let asked = unverified().and([reset_mailed(SECOND)]);
+    let when = asked.when(reset(SECOND));
     when.then([changed("new"), Event::Verified]);
-    let verified = account().and([Event::Verified, reset_mailed(SECOND)]);
-    verified.when(reset(SECOND)).then([changed("new")]);
+    resetting().when(reset(SECOND)).then([changed("new")]);
 }
 
 #[test]
 fn a_reset_mail_works_once() {
-    let done = resetting().and([changed("new"), Event::Verified]);
+    let done = resetting().and([changed("new")]);
     done.when(reset(SECOND)).rejects(Rejection::ChallengeEnded);
-}
-
-#[test]
-fn a_verification_mail_resets_no_password() {
-    let asked = account().and([reset_mailed(SECOND)]);
-    asked.when(reset(FIRST)).rejects(Rejection::ChallengeEnded);
 }
 
 #[test]
@@ -286,9 +255,9 @@ fn a_password_is_changed_only_if_the_checked_one_is_still_current() {
 #[test]
 fn a_changed_password_ends_all_mails_before_it() {
     let changed = resetting().and([changed("new")]);
-    for command in [reset(SECOND), answer(FIRST, true)] {
-        changed.when(command).rejects(Rejection::ChallengeEnded);
-    }
+    changed
+        .when(reset(SECOND))
+        .rejects(Rejection::ChallengeEnded);
 }
 
 #[test]

@@ -1,0 +1,329 @@
+//! Limits that an operator sets. Clients without an account have token buckets in the memory of each
+//! gateway: a bucket is full at first, and refills evenly.
+
+use std::{
+    fmt,
+    hash::Hash,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::Args;
+use event_store::telemetry::{self, KeyValue};
+use events_schema::EmailAddress;
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
+    state::keyed::HashMapStateStore,
+};
+
+use crate::{
+    error::Error,
+    identity::{Caller, network::Network},
+};
+
+/// Full buckets are forgotten each time after so many checks.
+const TIDY_EVERY: u32 = 1_000;
+
+static REFUSED: LazyLock<telemetry::Counter<u64>> = LazyLock::new(|| {
+    telemetry::counter(
+        "ub.limit.refused",
+        "Requests that exceeded a limit, by the limit.",
+    )
+});
+
+/// How often something may happen: `60/minute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: NonZeroU32,
+    period: Period,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Period {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+/// What clients, accounts and tenants may do at one gateway. Behind a proxy, set
+/// `UB_CLIENT_ADDRESS_HEADER`: otherwise all clients are one.
+#[derive(Args, Clone, Debug)]
+pub struct LimitOptions {
+    /// Operations that need no session, such as `login`, of one client: an IPv4 address or an IPv6
+    /// network of 64 bits. NUMBER/second, /minute, /hour or /day.
+    #[arg(long, env = "UB_STRANGER_LIMIT", default_value = "60/minute")]
+    pub stranger_limit: Rate,
+
+    /// Operations of all strangers that ask for one e-mail address. A device that has logged in
+    /// before is no stranger.
+    #[arg(long, env = "UB_ADDRESS_LIMIT", default_value = "30/minute")]
+    pub address_limit: Rate,
+
+    /// Registrations of one client.
+    #[arg(long, env = "UB_REGISTRATION_LIMIT", default_value = "20/hour")]
+    pub registration_limit: Rate,
+
+    /// Registrations of all clients with e-mail addresses of one domain.
+    #[arg(long, env = "UB_REGISTRATION_DOMAIN_LIMIT", default_value = "200/hour")]
+    pub registration_domain_limit: Rate,
+
+    /// Sockets that one client may have open at one gateway.
+    #[arg(long, env = "UB_SOCKETS_PER_CLIENT", default_value_t = 1_000)]
+    pub sockets_per_client: usize,
+
+    /// Subscriptions that one account, with its access tokens, may have open at one gateway.
+    #[arg(long, env = "UB_FEEDS_PER_ACCOUNT", default_value_t = 500)]
+    pub feeds_per_account: usize,
+
+    /// Subscriptions that the members of one tenant may have open at one gateway.
+    #[arg(long, env = "UB_FEEDS_PER_TENANT", default_value_t = 2_000)]
+    pub feeds_per_tenant: usize,
+}
+
+/// The limits of clients without an account.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits(Arc<Buckets>);
+
+#[derive(Debug)]
+struct Buckets {
+    strangers: Bucket<Network>,
+    addresses: Bucket<EmailAddress>,
+    registrations: Bucket<Network>,
+    domains: Bucket<String>,
+}
+
+/// What is left of a bucket, as the headers `RateLimit-…` tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// The size of the bucket.
+    pub(crate) limit: u32,
+    pub(crate) remaining: u32,
+    /// Seconds until the bucket is full.
+    pub(crate) reset_secs: u64,
+}
+
+impl Limits {
+    /// Makes buckets of these sizes.
+    pub(crate) fn new(options: &LimitOptions) -> Self {
+        Self(Arc::new(Buckets {
+            strangers: Bucket::new("stranger", options.stranger_limit),
+            addresses: Bucket::new("address", options.address_limit),
+            registrations: Bucket::new("registration", options.registration_limit),
+            domains: Bucket::new("registration_domain", options.registration_domain_limit),
+        }))
+    }
+
+    /// Counts an operation that needs no session. Returns what its client has left.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client has too many.
+    pub(crate) fn count_stranger(&self, caller: &Caller) -> Result<Budget, (Error, Budget)> {
+        self.0.strangers.take(&Network::of(&caller.origin))
+    }
+
+    /// Counts an operation of a stranger that asks for this address.
+    ///
+    /// # Errors
+    /// `RateLimited` if there are too many.
+    pub(crate) fn count_address(&self, email: &EmailAddress) -> Result<(), Error> {
+        without_budget(self.0.addresses.take(email))
+    }
+
+    /// Counts a registration.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client has too many, or all clients with this domain.
+    pub(crate) fn count_registration(
+        &self,
+        caller: &Caller,
+        email: &EmailAddress,
+    ) -> Result<(), Error> {
+        without_budget(self.0.registrations.take(&Network::of(&caller.origin)))?;
+        without_budget(self.0.domains.take(&email.domain().to_owned()))
+    }
+}
+
+fn without_budget(taken: Result<Budget, (Error, Budget)>) -> Result<(), Error> {
+    taken.map(|_budget| ()).map_err(|(error, _budget)| error)
+}
+
+type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock, StateInformationMiddleware>;
+
+/// A token bucket for each key.
+#[derive(Debug)]
+struct Bucket<K: Hash + Eq + Clone> {
+    name: &'static str,
+    rate: Rate,
+    limiter: Limiter<K>,
+    clock: DefaultClock,
+    checks: AtomicU32,
+}
+
+impl<K: Hash + Eq + Clone> Bucket<K> {
+    fn new(name: &'static str, rate: Rate) -> Self {
+        let limiter = RateLimiter::hashmap(rate.quota());
+        Self {
+            name,
+            rate,
+            limiter: limiter.with_middleware(),
+            clock: DefaultClock::default(),
+            checks: AtomicU32::new(0),
+        }
+    }
+
+    fn take(&self, key: &K) -> Result<Budget, (Error, Budget)> {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        let taken = self.limiter.check_key(key);
+        let remaining = taken
+            .as_ref()
+            .map_or(0, |state| state.remaining_burst_capacity());
+        let budget = self.rate.budget(remaining);
+        taken
+            .map(|_state| budget)
+            .map_err(|refusal| (self.refused(&refusal), budget))
+    }
+
+    fn refused(&self, refusal: &NotUntil<<DefaultClock as Clock>::Instant>) -> Error {
+        REFUSED.add(1, &[KeyValue::new("limit", self.name)]);
+        let retry_after = refusal.wait_time_from(self.clock.now());
+        Error::RateLimited { retry_after }
+    }
+}
+
+impl Rate {
+    fn quota(self) -> Quota {
+        let quota = Quota::with_period(self.interval()).unwrap_or(Quota::per_second(self.count));
+        quota.allow_burst(self.count)
+    }
+
+    /// Returns the time after which one more is allowed.
+    fn interval(self) -> Duration {
+        self.period.length() / self.count.get()
+    }
+
+    fn budget(self, remaining: u32) -> Budget {
+        let limit = self.count.get();
+        let missing = limit.saturating_sub(remaining);
+        let reset = self.interval().saturating_mul(missing);
+        Budget {
+            limit,
+            remaining,
+            reset_secs: reset.as_secs_f64().ceil() as u64,
+        }
+    }
+}
+
+impl Period {
+    const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    const fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 60 * 60,
+            Self::Day => 24 * 60 * 60,
+        })
+    }
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rate = text.split_once('/').and_then(|(count, period)| {
+            let mut periods = Period::ALL.into_iter();
+            Some(Self {
+                count: count
+                    .parse()
+                    .ok()
+                    .filter(|count: &NonZeroU32| count.get() <= 1_000_000)?,
+                period: periods.find(|known| known.name() == period)?,
+            })
+        });
+        rate.ok_or("must be NUMBER/second, /minute, /hour or /day, with a number of 1 to 1000000")
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.period.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(text: &str) -> Rate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_period() {
+        for text in ["1/second", "60/minute", "20/hour", "1000000/day"] {
+            assert_eq!(rate(text).to_string(), text);
+        }
+        for wrong in [
+            "",
+            "60",
+            "0/minute",
+            "-1/day",
+            "60/week",
+            "1000001/day",
+            "60 /minute",
+        ] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_full_at_first_and_each_key_has_its_own() {
+        let bucket = Bucket::new("test", rate("3/hour"));
+        for remaining in [2, 1, 0] {
+            let budget = bucket.take(&"a").unwrap();
+            assert_eq!((budget.limit, budget.remaining), (3, remaining));
+        }
+        let (error, budget) = bucket.take(&"a").unwrap_err();
+        let Error::RateLimited { retry_after } = error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            retry_after <= Duration::from_secs(20 * 60),
+            "{retry_after:?}"
+        );
+        assert!(
+            retry_after > Duration::from_secs(19 * 60),
+            "{retry_after:?}"
+        );
+        assert_eq!((budget.remaining, budget.reset_secs), (0, 60 * 60));
+        assert!(bucket.take(&"b").is_ok());
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let bucket = Bucket::new("test", rate("1000000/second"));
+        for key in 0..3 * TIDY_EVERY {
+            bucket.take(&key).unwrap();
+        }
+        assert!(bucket.limiter.len() < 2 * TIDY_EVERY as usize);
+    }
+}

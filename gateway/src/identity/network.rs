@@ -1,0 +1,50 @@
+//! The network of a client: the unit in which clients are counted.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use events_schema::Origin;
+
+/// The network that a request comes from: its address, or the first 64 bits of an IPv6 address,
+/// since a client has all those addresses. `None` if it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network(Option<IpAddr>);
+
+impl Network {
+    /// Returns the network of this origin.
+    pub(crate) fn of(origin: &Origin) -> Self {
+        let address = origin.address.as_ref().and_then(events_schema::Address::ip);
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        }))
+    }
+
+    /// Returns the network as text, such as `192.0.2.1`; empty if it is not known.
+    pub(crate) fn text(self) -> String {
+        self.0
+            .map(|address| address.to_string())
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{Address, Device};
+
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_client() {
+        let network = |address| {
+            Network::of(&Origin {
+                address: Address::parse(address).ok(),
+                device: Device::from_user_agent(""),
+            })
+        };
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_ne!(network("6.6.6.6"), network("6.6.6.7"));
+        assert_eq!(network("::ffff:6.6.6.6"), network("6.6.6.6"));
+        assert_eq!(network("6.6.6.6").text(), "6.6.6.6");
+    }
+}
