@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, Permissions,
-    Time, id::typed_id,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Name, Permission,
+    Permissions, Time, id::typed_id,
 };
 
 typed_id! {
@@ -28,7 +28,8 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::AccessToken;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("create", CREATE),
+        // A token that creates tokens would outlive its own end.
+        Access::permission("create", CREATE).without_access_tokens(),
         Access::permission("delete", DELETE),
     ];
     const FEED: Option<Permission> = Some(READ);
@@ -50,6 +51,12 @@ pub enum Command {
         expires_at: Time,
         /// The token may never do more than its creator may at the time of a request.
         creator: AccountId,
+        /// The creator's address, which gets a mail. Earlier releases sent none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<EmailAddress>,
+        /// The epoch of the creator's account. Earlier releases sent none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<i64>,
     },
     /// Revoke the token.
     Delete,
@@ -66,6 +73,13 @@ pub enum Event {
         scopes: Permissions,
         expires_at: Time,
         creator: AccountId,
+        /// The creator's address. Commits of earlier releases have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<EmailAddress>,
+        /// The epoch of the creator's account, with which the token ends. Commits of earlier releases
+        /// have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<i64>,
     },
     /// The token was revoked.
     Deleted,
@@ -80,6 +94,10 @@ pub struct View {
     pub scopes: Permissions,
     pub expires_at: Time,
     pub creator: AccountId,
+    /// The epoch of the creator's account, with which the token ends. A token of an earlier release
+    /// has none: it ends if an epoch begins after its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
     pub created_at: Time,
 }
 
@@ -99,11 +117,14 @@ impl crate::View for View {
                 scopes,
                 expires_at,
                 creator,
+                email: _,
+                epoch,
             } => Some(Self {
                 name: name.clone(),
                 scopes: scopes.clone(),
                 expires_at: *expires_at,
                 creator: *creator,
+                epoch: *epoch,
                 created_at: commit.time,
             }),
             Event::Deleted => None,
@@ -123,6 +144,7 @@ mod tests {
             scopes: BuiltInRole::Guest.permissions(),
             expires_at: Time(99),
             creator: AccountId(Id::from_bytes([1; 16])),
+            epoch: Some(2),
             created_at: Time(10),
         };
         let created = Event::Created {
@@ -130,6 +152,8 @@ mod tests {
             scopes: shown.scopes.clone(),
             expires_at: shown.expires_at,
             creator: shown.creator,
+            email: None,
+            epoch: Some(2),
         };
         assert_eq!(fold([(10, created.clone())]), Some(shown));
         let revoked = [(10, created), (20, Event::Deleted)];

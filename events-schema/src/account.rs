@@ -8,7 +8,7 @@ use crate::{
 };
 
 typed_id! {
-    /// Identifies an account: the id of the command that registered it.
+    /// Identifies an account: the id of the registration that it came from.
     AccountId
 }
 
@@ -139,7 +139,7 @@ pub enum Event {
     PlatformAdminRevoked,
     /// The account was disabled. All sessions so far were revoked.
     Disabled,
-    /// The account was enabled again.
+    /// The account was enabled again. All sessions so far were revoked once more.
     Enabled,
     /// The profile was changed. Both names are given, changed or not.
     ProfileUpdated {
@@ -245,7 +245,10 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.is_disabled = true;
             view.begin_epoch(at);
         }
-        Event::Enabled => view.is_disabled = false,
+        Event::Enabled => {
+            view.is_disabled = false;
+            view.begin_epoch(at);
+        }
         Event::ProfileUpdated {
             firstname,
             lastname,
@@ -316,7 +319,7 @@ mod tests {
         let later = [(40, Event::Enabled), (50, Event::PlatformAdminRevoked)];
         let shown: View = fold(disabled.chain(later)).unwrap();
         assert!(!shown.is_platform_admin && !shown.is_disabled);
-        assert_eq!((shown.epoch, shown.epoch_began_at), (1, Time(30)));
+        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(40)));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! aggregate that holds it. The subject contains a hash of the name, so any text can be claimed and
 //! no subject shows it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, secret::derived_id,
+    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, Time,
+    secret::derived_id,
 };
 
 /// The kind of name that is claimed.
@@ -24,17 +25,34 @@ pub enum ClaimKind {
     /// The fact that a member is an owner. A decision that relies on it touches the claim; see
     /// `workers/src/domain/member/removal.rs`.
     Owner,
+    /// One of the tenants that an account may found: the account and a number.
+    TenantPlace,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
         Self::MemberAccount,
         Self::Owner,
+        Self::TenantPlace,
     ];
+
+    /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
+    /// released it may take it again.
+    pub const fn rest(self) -> Duration {
+        match self {
+            // Whoever takes a slug gets the links and bookmarks of the tenant before.
+            Self::Slug => Duration::from_secs(90 * 24 * 60 * 60),
+            Self::Email
+            | Self::MemberEmail
+            | Self::MemberAccount
+            | Self::Owner
+            | Self::TenantPlace => Duration::ZERO,
+        }
+    }
 
     /// Returns the kind as it is written in subjects, such as `slug`.
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +62,7 @@ impl ClaimKind {
             Self::MemberEmail => "member_email",
             Self::MemberAccount => "member_account",
             Self::Owner => "owner",
+            Self::TenantPlace => "tenant_place",
         }
     }
 
@@ -101,6 +120,16 @@ impl Claim {
         }
     }
 
+    /// Returns the claim of a tenant to a place among those that an account may found. Places are
+    /// numbered from zero.
+    pub fn tenant_place(founder: AccountId, number: u16) -> Self {
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::TenantPlace,
+            hash: derived_id(&[founder.0.bytes(), &number.to_be_bytes()]),
+        }
+    }
+
     /// Returns the subject whose last message names the holder.
     pub fn subject(&self) -> Subject {
         Subject::Claim {
@@ -131,4 +160,67 @@ impl fmt::Display for Claim {
 pub struct ClaimHolder {
     /// The aggregate that holds the name; null after its release.
     pub holder: Option<Id>,
+    /// Who has released the name, while it rests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting: Option<Resting>,
+}
+
+/// A name that was released and is not free yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Resting {
+    /// The aggregate that has released the name.
+    pub by: Id,
+    /// When the name becomes free.
+    pub until: Time,
+}
+
+impl ClaimHolder {
+    /// Makes the message of a holder.
+    pub fn held_by(holder: Id) -> Self {
+        Self {
+            holder: Some(holder),
+            resting: None,
+        }
+    }
+
+    /// Makes the message of a release.
+    pub fn released(claim: Claim, by: Id, now: Time) -> Self {
+        let rest = i64::try_from(claim.kind.rest().as_millis()).unwrap_or(i64::MAX);
+        let resting = Resting {
+            by,
+            until: Time(now.0.saturating_add(rest)),
+        };
+        Self {
+            holder: None,
+            resting: Some(resting).filter(|_| rest > 0),
+        }
+    }
+
+    /// Returns the aggregate that keeps others from the name.
+    pub fn kept_by(&self, now: Time) -> Option<Id> {
+        let resting = self.resting.filter(|resting| now < resting.until);
+        self.holder.or(resting.map(|resting| resting.by))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_rests_for_90_days_and_an_address_is_free_at_once() {
+        const DAY: i64 = 24 * 60 * 60 * 1000;
+        let by = Id::from_bytes([1; 16]);
+        let slug = Claim::slug(&Slug::parse("acme").unwrap());
+        let email = Claim::email(&EmailAddress::parse("ada@example.com").unwrap());
+        let released = ClaimHolder::released(slug, by, Time(5));
+        assert_eq!(released.kept_by(Time(5 + 90 * DAY - 1)), Some(by));
+        assert_eq!(released.kept_by(Time(5 + 90 * DAY)), None);
+        assert_eq!(
+            ClaimHolder::released(email, by, Time(5)).kept_by(Time(5)),
+            None
+        );
+        assert_eq!(ClaimHolder::held_by(by).kept_by(Time(0)), Some(by));
+    }
 }

@@ -59,7 +59,12 @@ pub enum Template {
         tenant_name: Name,
         member: MemberId,
         challenge: ChallengeId,
+        /// The name of the person who invited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inviter: Option<PersonName>,
     },
+    /// Tells the owner of an account that an access token was created.
+    AccessTokenCreated { name: Name },
     /// Tells the owner of an account that the password was changed.
     PasswordChanged { firstname: PersonName },
 }

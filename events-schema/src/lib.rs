@@ -60,7 +60,7 @@ pub use slug::Slug;
 pub use subject::Subject;
 pub use text::{
     Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
-    SettingKey, SettingValue,
+    SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
 pub use view::{Child, Home, Index, View};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
-    Index, Name, Permission, Permissions, RoleId, TenantId, Time, id::typed_id,
+    Index, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time, id::typed_id,
 };
 
 typed_id! {
@@ -61,6 +61,9 @@ pub enum Command {
         role: BuiltInRole,
         /// The tenant's name in the mail.
         tenant_name: Name,
+        /// The name of the person who invites, in the mail. A machine has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inviter: Option<PersonName>,
     },
     /// Accept the invitation. The gateway has checked the link.
     Accept {
@@ -124,6 +127,9 @@ pub enum Event {
         challenge: ChallengeId,
         /// The tenant's name in the mail.
         tenant_name: Name,
+        /// The name of the person who invited, in the mail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inviter: Option<PersonName>,
     },
     /// The invitation was accepted.
     Accepted { account: AccountId },
@@ -214,6 +220,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             role,
             challenge,
             tenant_name: _,
+            inviter: _,
         } => {
             let before = view.map(|view| (view.created_at, view.roles));
             let (created_at, roles) = before.unwrap_or((at, BTreeSet::new()));
@@ -322,6 +329,7 @@ mod tests {
             role: BuiltInRole::Guest,
             challenge: CHALLENGE,
             tenant_name: Name::parse("Acme").unwrap(),
+            inviter: None,
         };
         (at, event)
     }

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, TenantKey};
+use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, TenantKey};
 
 /// The key of the deployment (`UB_SECRET`). Its holder can forge codes and links.
 #[derive(Clone)]
@@ -126,19 +126,21 @@ impl ServerKey {
         Some(ChallengeId(challenge))
     }
 
-    /// Returns the token that a device keeps on which the owner of this address has logged in.
-    pub fn device_token(&self, device: Id, email: &EmailAddress) -> String {
-        self.token(Purpose::Device, [device, self.address_id(email)])
+    /// Returns the token that a device keeps on which the owner of this account has logged in. It
+    /// ends with the epoch of the account.
+    pub fn device_token(&self, device: Id, account: AccountId, epoch: i64) -> String {
+        self.token(Purpose::Device, [device, self.epoch_id(account, epoch)])
     }
 
-    /// Returns the device of a token; `None` if this key did not make it for this address.
-    pub fn open_device_token(&self, token: &str, email: &EmailAddress) -> Option<Id> {
-        let [device, address] = self.open(Purpose::Device, token)?;
-        (address == self.address_id(email)).then_some(device)
+    /// Returns the device of a token; `None` if this key did not make it for this epoch of the
+    /// account.
+    pub fn open_device_token(&self, token: &str, account: AccountId, epoch: i64) -> Option<Id> {
+        let [device, of] = self.open(Purpose::Device, token)?;
+        (of == self.epoch_id(account, epoch)).then_some(device)
     }
 
-    fn address_id(&self, email: &EmailAddress) -> Id {
-        self.id(&[b"address", email.as_str().as_bytes()])
+    fn epoch_id(&self, account: AccountId, epoch: i64) -> Id {
+        self.id(&[b"epoch", account.0.bytes(), &epoch.to_be_bytes()])
     }
 
     fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
@@ -264,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_device_belongs_to_one_address() {
-        let email = |text| EmailAddress::parse(text).unwrap();
-        let (ada, bob) = (email("ada@example.com"), email("bob@example.com"));
-        let device = Id::from_bytes([7; 16]);
-        let token = key("a").device_token(device, &ada);
-        assert_eq!(key("a").open_device_token(&token, &ada), Some(device));
-        assert_eq!(key("a").open_device_token(&token, &bob), None);
-        assert_eq!(key("b").open_device_token(&token, &ada), None);
+    fn the_token_of_a_device_belongs_to_one_epoch_of_one_account() {
+        let (device, bob) = (Id::from_bytes([7; 16]), AccountId(Id::from_bytes([3; 16])));
+        let token = key("a").device_token(device, ACCOUNT, 1);
+        let opened = key("a").open_device_token(&token, ACCOUNT, 1);
+        assert_eq!(opened, Some(device));
+        assert_eq!(key("a").open_device_token(&token, ACCOUNT, 2), None);
+        assert_eq!(key("a").open_device_token(&token, bob, 1), None);
+        assert_eq!(key("b").open_device_token(&token, ACCOUNT, 1), None);
         assert_eq!(key("a").open_registration_token(&token), None);
     }
 

@@ -65,19 +65,22 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Id>,
         placement: Placement,
+        /// How many tenants the founder may have at once. Without it, any number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        places: Option<u16>,
     },
     /// Change the given fields. An absent field keeps its value.
     Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// The new slug. The old one becomes free.
+        /// The new slug. The old one becomes free after 90 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slug: Option<Slug>,
         /// Replaces all settings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         settings: Option<Settings>,
     },
-    /// Delete the tenant. Its slug becomes free.
+    /// Delete the tenant. Its slug becomes free after 90 days.
     Delete {
         /// The tenant's slug, repeated as a confirmation.
         slug: Slug,
@@ -113,6 +116,9 @@ pub enum Event {
         plan: Option<Id>,
         #[serde(alias = "place")]
         placement: Placement,
+        /// Which of the tenants of its founder this one is, if their number is limited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u16>,
     },
     /// The tenant was changed. All fields are given, changed or not.
     Updated {
@@ -200,6 +206,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         email: _,
         plan,
         placement,
+        number: _,
     } = event
     {
         return Some(View {
@@ -277,6 +284,7 @@ mod tests {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             plan: Some(Id::from_bytes([2; 16])),
             placement: Placement::Shared,
+            number: None,
         };
         (10, event)
     }

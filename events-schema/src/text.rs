@@ -95,6 +95,21 @@ impl fmt::Display for EmailAddress {
     }
 }
 
+/// Whether a text has something in it that a mail client may turn into a link: a scheme, or a host
+/// name such as `evil.example`.
+pub fn has_link(text: &str) -> bool {
+    let is_host = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let word = word.split(['/', ':', '?', '#']).next().unwrap_or_default();
+        let mut labels = word.rsplit('.');
+        let top = labels.next().unwrap_or_default();
+        let is_top = top.chars().count() >= 2 && top.chars().all(char::is_alphabetic);
+        is_top && labels.next().is_some_and(|label| !label.is_empty())
+    };
+    let words = text.split(|c: char| c.is_whitespace() || "@,;()<>[]|\"'".contains(c));
+    text.contains("://") || words.into_iter().any(is_host)
+}
+
 /// A first or last name: 1 to 100 characters, no control characters, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -315,6 +330,32 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_or_host_in_a_text_is_found() {
+        for link in [
+            "Win at evil.example",
+            "https://localhost",
+            "evil.example/login",
+            "(www.evil.example)",
+            "evil.example.",
+            "a@evil.example",
+            "Acme,evil.example",
+        ] {
+            assert!(has_link(link), "{link}");
+        }
+        for name in [
+            "Acme Inc.",
+            "Dr. Ada",
+            "A.B. & Co.",
+            "3.14",
+            "St.",
+            "J. R. R. Tolkien",
+            "…",
+        ] {
+            assert!(!has_link(name), "{name}");
+        }
+    }
 
     #[test]
     fn an_address_is_lower_cased_and_trimmed() {

@@ -234,6 +234,9 @@ fn is_subscription(operations: &DocumentOperations) -> bool {
 /// Adds what was noted about a request, and sorts fields as they were asked for.
 fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> Response {
     let Noted { errors, budget } = notes.take();
+    if let Some(error) = notes.too_large() {
+        return Response::from_errors(vec![error.into()]);
+    }
     response.errors.extend(errors);
     if let Some(budget) = budget {
         add_budget(&mut response.http_headers, budget);

@@ -8,6 +8,7 @@ pub(crate) mod find;
 mod last_uses;
 pub mod limits;
 pub(crate) mod login_throttle;
+pub(crate) mod mail_quota;
 pub(crate) mod network;
 pub(crate) mod passwords;
 pub(crate) mod tenancy;

@@ -11,6 +11,7 @@ mod error;
 mod graphql;
 mod http;
 mod identity;
+mod security;
 mod shares;
 #[cfg(test)]
 mod testing;
@@ -44,7 +45,7 @@ use crate::{
     },
     identity::{
         Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
-        passwords::Passwords,
+        mail_quota::MailQuota, passwords::Passwords,
     },
     shares::Shares,
     use_cases::{
@@ -139,7 +140,12 @@ async fn app(
     let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
-        pending: PendingRegistrations::new(jetstream(nats.clone()), config.secret.clone()),
+        pending: PendingRegistrations::new(jetstream(nats.clone())),
+        mails: MailQuota::new(
+            jetstream(nats.clone()),
+            config.secret.clone(),
+            &config.limits,
+        ),
         logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
         passwords: Passwords::new(config.password_min_length).await?,
         commands: commands.clone(),
@@ -176,6 +182,7 @@ struct Parts {
     uses: Uses,
     limits: Limits,
     pending: PendingRegistrations,
+    mails: MailQuota,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -190,6 +197,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         uses,
         limits,
         pending,
+        mails,
     } = parts;
     let secret = config.secret.clone();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -213,13 +221,12 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             views: views.clone(),
             passwords: passwords.clone(),
             logins,
-            limits: limits.clone(),
             sessions: sessions.clone(),
             secret: secret.clone(),
         },
         audit: AuditLog::new(log.clone()),
         feeds: Feeds {
-            tails: Tails::new(log, views.clone()),
+            tails: Tails::new(log.clone(), views.clone()),
             callers,
             of_accounts: Shares::new(config.limits.feeds_per_account),
             of_tenants: Shares::new(config.limits.feeds_per_tenant),
@@ -227,12 +234,14 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         members: Members {
             commands: commands.clone(),
             views: views.clone(),
+            mails: mails.clone(),
             secret: secret.clone(),
         },
         registrations: Registrations {
             commands: commands.clone(),
             views: views.clone(),
             pending,
+            mails,
             passwords,
             limits,
             secret,
@@ -245,8 +254,10 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         tenants: Tenants {
             commands,
             views,
+            log: log.clone(),
             strategy: config.tenant_databases,
             databases_per_host: config.databases_per_host,
+            places: Some(config.limits.tenants_per_account).filter(|places| *places > 0),
             hosts: hosts.map(|(name, _)| name.clone()).collect(),
         },
     }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     ACCEPT_INVITATION, Browser, DELETE_MEMBER, INVITE, MEMBERS, PASSWORD, PERMISSIONS, ada_and_bob,
-    bad_input, emails, input, invite, start, stored_owners, text, token,
+    ada_in_acme, bad_input, code_of, emails, input, invite, start, start_with, stored_owners,
+    succeeded, text, token,
 };
 
 const REJECT: &str = "
@@ -43,7 +44,7 @@ impl World {
     /// Invites Bob for the n-th time; returns the invitation's id and the token of its mail.
     async fn invite_bob(&self, role: &str, nth: usize) -> (String, String) {
         let invited = self.ada.data(INVITE, invite("bob@example.com", role)).await;
-        let mail = self.ada.mail("bob@example.com", "invited", nth).await;
+        let mail = self.ada.mail("bob@example.com", "invites", nth).await;
         (text(&invited, "/member/invite/id"), token(&mail))
     }
 
@@ -73,7 +74,7 @@ async fn an_invitation_is_pending_until_it_is_accepted() {
     assert_eq!(invited, expected);
     world.bob_is_no_member().await;
 
-    let link = token(&world.ada.mail("bob@example.com", "invited", 1).await);
+    let link = token(&world.ada.mail("bob@example.com", "invites", 1).await);
     let accepted = world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
     let tenant = json!({ "id": world.acme["id"], "normalizedName": "acme" });
     assert_eq!(accepted["member"]["acceptInvitation"], tenant);
@@ -188,7 +189,7 @@ async fn a_repeated_invitation_invalidates_the_earlier_link() {
         "id": id, "email": "bob@example.com", "role": "GUEST", "status": "PENDING", "revision": 3,
     });
     assert_eq!(again["member"]["invite"], expected);
-    let second = token(&world.ada.mail("bob@example.com", "invited", 2).await);
+    let second = token(&world.ada.mail("bob@example.com", "invites", 2).await);
     world
         .assert_invalid(&first, ACCEPT_INVITATION, "a second one was sent")
         .await;
@@ -226,7 +227,7 @@ async fn an_invitation_after_a_withdrawn_one_is_for_a_new_member() {
     world.bob.data(ACCEPT_INVITATION, by_token(&link)).await;
     assert_eq!(world.bob.in_tenant("acme").member_id().await, id);
     assert_eq!(
-        world.ada.mails_to("bob@example.com", "invited").await.len(),
+        world.ada.mails_to("bob@example.com", "invites").await.len(),
         2
     );
 }
@@ -239,11 +240,51 @@ async fn an_unverified_account_cannot_accept_an_invitation_to_its_address() {
     let eve = Browser::new(&backend);
     eve.register("bob@example.com").await;
     ada.data(INVITE, invite("bob@example.com", "OWNER")).await;
-    let link = token(&ada.mail("bob@example.com", "invited", 1).await);
+    let link = token(&ada.mail("bob@example.com", "invites", 1).await);
     eve.login("bob@example.com", PASSWORD).await;
     assert_eq!(
         eve.code(ACCEPT_INVITATION, by_token(&link)).await,
         "UNAUTHENTICATED"
     );
     assert_eq!(stored_owners(&backend).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invitations_to_one_address_are_spaced_whatever_the_role() {
+    let backend = start_with(&["--invitations-per-address", "5"]).await;
+    let ada = ada_in_acme(&backend).await;
+    let invite_as = async |role: &str| ada.gql(INVITE, invite("bob@example.com", role)).await;
+    for role in ["GUEST", "MEMBER"] {
+        let invited = invite_as(role).await;
+        assert!(succeeded(&invited), "{invited}");
+    }
+    let mail = ada.mail("bob@example.com", "invites", 1).await;
+    let text_of_mail = text(&mail, "/text");
+    assert!(
+        text_of_mail.contains("Ada Lovelace invites you to join acme"),
+        "{text_of_mail}"
+    );
+    // Withdrawn and sent again.
+    let invited = invite_as("GUEST").await;
+    let id = json!({ "id": text(&invited, "/data/member/invite/id") });
+    ada.data(DELETE_MEMBER, id).await;
+    let refused = invite_as("DEVELOPER").await;
+    assert_eq!(code_of(&refused), "RATE_LIMITED", "{refused}");
+    let other = ada.gql(INVITE, invite("eve@example.com", "GUEST")).await;
+    assert!(succeeded(&other), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_sends_a_limited_number_of_invitations_a_day() {
+    let backend = start_with(&["--invitations-per-tenant", "2"]).await;
+    let ada = ada_in_acme(&backend).await;
+    let invite_to = async |email: &str| ada.gql(INVITE, invite(email, "GUEST")).await;
+    for email in ["a@example.com", "b@example.com"] {
+        let invited = invite_to(email).await;
+        assert!(succeeded(&invited), "{invited}");
+    }
+    let refused = invite_to("c@example.com").await;
+    assert_eq!(code_of(&refused), "RATE_LIMITED", "{refused}");
+    let wait = refused["errors"][0]["extensions"]["retryAfter"].as_u64();
+    assert!(wait.is_some_and(|seconds| seconds <= 24 * 60 * 60));
 }

@@ -167,6 +167,7 @@ fn expected_codes(row: &str, who: &str, role: &str) -> &'static [&'static str] {
         ("logged in", "MACHINE") | ("platform administrators", _) => &["FORBIDDEN"],
         ("logged in", _) => &[],
         (_, "STRANGER") => &["NOT_FOUND"],
+        (_, "MACHINE") if who.ends_with("no access tokens") => &["FORBIDDEN"],
         ("every member", _) | (_, "MACHINE") => &[],
         _ => match roles.strip_prefix("own, or ") {
             Some(roles) if is_listed(roles) => &[],

@@ -11,11 +11,13 @@ use crate::support::{
     text, token,
 };
 
-/// Returns the answers that succeeded. All others must be conflicts.
+/// Returns the answers that succeeded. All others must be conflicts, or lost too many races for the
+/// count of mails to the address.
 fn winners(answers: &[Value]) -> Vec<&Value> {
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| succeeded(answer));
     for answer in lost {
-        assert_eq!(code_of(answer), "CONFLICT", "{answer}");
+        let code = code_of(answer);
+        assert!(code == "CONFLICT" || code == "RATE_LIMITED", "{answer}");
     }
     won
 }
@@ -62,7 +64,7 @@ async fn a_hundred_concurrent_invitations_and_acceptances_create_one_member() {
     let pending = count_and_revision(json!({ "status": "PENDING" })).await;
     assert_eq!(pending, (json!(1), json!(1)));
 
-    let link = token(&ada.mail("bob@example.com", "invited", 1).await);
+    let link = token(&ada.mail("bob@example.com", "invites", 1).await);
     let accept = |_| bob.gql(ACCEPT_INVITATION, input(json!({ "token": link })));
     let answers = join_all((0..100).map(accept)).await;
     for answer in &answers {

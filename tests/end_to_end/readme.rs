@@ -1,7 +1,10 @@
 //! The documentation matches the product: a shell runs the commands of the README, and the table of
 //! settings is compared with the programs.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use clap::{Args, Command};
 use serde_json::Value;
@@ -125,5 +128,43 @@ fn the_table_of_settings_matches_the_programs() {
             settings.contains_key(name),
             "no program has the setting {name}"
         );
+    }
+}
+
+/// The names of all test functions in a folder.
+fn tests_in(folder: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names.extend(tests_in(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            let functions = source.split("fn ").skip(1);
+            names.extend(functions.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names: BTreeSet<String> = ["tests/end_to_end", "gateway/src"]
+        .iter()
+        .flat_map(|folder| tests_in(&root.join(folder)))
+        .collect();
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let (_, table) = page.split_once("## OWASP ASVS").unwrap();
+    let is_test = |word: &&str| word.contains('_') && !word.contains(char::is_whitespace);
+    let named: Vec<&str> = table
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(is_test)
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(names.contains(name), "there is no test {name}");
     }
 }

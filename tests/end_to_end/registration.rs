@@ -220,6 +220,23 @@ async fn five_wrong_codes_invalidate_the_code_of_a_mail_and_the_link_remains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_tries_passwords_leaves_the_link_to_the_owner() {
+    let backend = start().await;
+    let (ada, eve) = (Browser::new(&backend), Browser::new(&backend));
+    ada.register("ada@example.com").await;
+    let mail = ada.mail("ada@example.com", "code", 1).await;
+    let guess = input(json!({
+        "email": "ada@example.com", "code": "000000", "password": OTHER_PASSWORD,
+    }));
+    for _ in 0..25 {
+        eve.error(VERIFY, guess.clone()).await;
+    }
+    let phone = Browser::new(&backend);
+    let link = json!({ "token": token(&mail), "password": PASSWORD });
+    phone.data(VERIFY_LINK, link).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_guesses_no_code_and_uses_up_none_of_the_guesses() {
     let backend = start().await;
     let (ada, eve) = (Browser::new(&backend), Browser::new(&backend));

@@ -206,13 +206,15 @@ async fn metrics_reach_a_collector_also_if_no_request_is_sampled() {
 async fn the_monitor_shows_metrics_for_prometheus() {
     let dev = Dev::start_with(&["--ephemeral"], &[]).await;
     dev.browser().sign_up("ada@example.com").await;
+    dev.browser().login("ada@example.com", OTHER_PASSWORD).await;
     let monitor = |path: &str| format!("{}{path}", dev.monitor_url);
     dev.get(&monitor("/livez")).await;
     dev.get(&monitor("/readyz")).await;
     for line in [
         "http_server_request_duration_seconds_bucket{http_request_method=\"POST\",\
-         http_response_status_code=\"200\",http_route=\"/graphql\",le=\"15\"} 3",
+         http_response_status_code=\"200\",http_route=\"/graphql\",le=\"15\"} 4",
         "ub_command_duration_seconds_count{area=\"account\",outcome=\"committed\"} 1",
+        "ub_security_events_total{event=\"login_failed\"} 1",
         "messaging_process_duration_seconds_count{consumer=\"views_account\",result=\"done\"} 1",
         "ub_consumer_pending{consumer=\"commands_account\"} 0",
     ] {

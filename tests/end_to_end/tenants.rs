@@ -4,9 +4,9 @@ use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CREATE_PROJECT, DELETE_ACME, PASSWORD, PERMISSIONS, PROJECTS, ada_and_bob,
-    ada_in_acme, code_of, eventually, input, list, permissions, set_platform_admin, start,
-    succeeded, text,
+    Browser, CREATE_PROJECT, CREATE_TENANT, DELETE_ACME, PASSWORD, PERMISSIONS, PROJECTS,
+    ada_and_bob, ada_in_acme, code_of, eventually, input, list, permissions, set_platform_admin,
+    start, start_with, succeeded, text,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn a_machine_may_do_what_its_scopes_name_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_tenant_is_gone_for_everybody_and_its_slug_is_free() {
+async fn a_deleted_tenant_is_gone_for_everybody_and_its_slug_rests() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
     let (robot, _) = ada.create_machine(&backend, &["read_project"]).await;
@@ -136,9 +136,52 @@ async fn a_deleted_tenant_is_gone_for_everybody_and_its_slug_is_free() {
     let own = "{ tenants { totalCount nodes { id } } }";
     let none = json!({ "tenants": { "totalCount": 0, "nodes": [] } });
     assert_eq!(ada.data(own, ()).await, none);
-    assert_eq!(eve.create_tenant("acme").await["normalizedName"], "acme");
+    let available = r#"{ tenantAvailable(identifier: "acme") }"#;
+    assert_eq!(eve.data(available, ()).await["tenantAvailable"], false);
+    let again = input(json!({ "name": "Acme", "normalizedName": "acme" }));
+    assert_eq!(eve.code(CREATE_TENANT, again).await, "CONFLICT");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_takes_back_the_slug_that_it_gave_up() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let rename = |slug: &str| input(json!({ "normalizedName": slug }));
+    ada.data(RENAME, rename("apex")).await;
+    let ada = ada.in_tenant("apex");
+    ada.data(RENAME, rename("acme")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_founds_a_limited_number_of_tenants() {
+    let backend = start_with(&["--tenants-per-account", "2"]).await;
+    let ada = ada_in_acme(&backend).await;
+    let tenant = |slug: &str| input(json!({ "name": slug, "normalizedName": slug }));
+    // At once: one of them takes the last place.
+    let create = async |slug: &str| ada.gql(CREATE_TENANT, tenant(slug)).await;
+    let (first, second) = tokio::join!(create("first"), create("second"));
+    let refused = if succeeded(&first) { &second } else { &first };
+    assert!(succeeded(&first) != succeeded(&second), "{first} {second}");
+    assert_eq!(code_of(refused), "LIMIT_REACHED", "{refused}");
+    ada.data(DELETE_ACME, ()).await;
+    ada.create_tenant("third").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_no_link_for_a_name() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let name = "Win at evil.example";
+    let create = input(json!({ "name": name, "normalizedName": "apex" }));
+    assert_eq!(ada.error(CREATE_TENANT, create).await["field"], "name");
+    let update = input(json!({ "name": name }));
+    assert_eq!(ada.error(RENAME, update).await["field"], "name");
+}
+
+const RENAME: &str = "
+    mutation($input: UpdateTenantInput!) {
+        tenant { update(input: $input) { name normalizedName } }
+    }";
 const PLATFORM: &str = r#"{
     platform {
         tenants { totalCount nodes { normalizedName } }

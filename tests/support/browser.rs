@@ -179,9 +179,9 @@ impl Browser {
             .await;
         let id = text(&invited, "/member/invite/id");
         // An address may have been invited before; the latest mail counts.
-        let mut nth = guest.mails_to(email, "invited").await.len().max(1);
+        let mut nth = guest.mails_to(email, "invites").await.len().max(1);
         loop {
-            let token = token(&guest.mail(email, "invited", nth).await);
+            let token = token(&guest.mail(email, "invites", nth).await);
             let answer = guest
                 .gql(ACCEPT_INVITATION, input(json!({ "token": token })))
                 .await;

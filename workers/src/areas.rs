@@ -7,7 +7,10 @@ use crate::{
     aggregate::Aggregate,
     domain,
     effect::{Effect, send_mail::SendMail},
-    reaction::{Reaction, account_mail::AccountMail, founder::Founder, member_mail::MemberMail},
+    reaction::{
+        Reaction, access_token_mail::AccessTokenMail, account_mail::AccountMail, founder::Founder,
+        member_mail::MemberMail,
+    },
 };
 
 /// Visits the parts that run an area: its commands, views, reactions and effects.
@@ -24,6 +27,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
     match area {
         AreaName::AccessToken => {
             plain::<domain::access_token::AccessToken, schema::access_token::View>(to);
+            to.reaction::<AccessTokenMail>();
         }
         AreaName::Account => {
             plain::<domain::account::Account, schema::account::View>(to);

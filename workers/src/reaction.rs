@@ -7,6 +7,7 @@ use events_schema::{
     secret::derived_id,
 };
 
+pub mod access_token_mail;
 pub mod account_mail;
 pub mod founder;
 pub mod member_mail;

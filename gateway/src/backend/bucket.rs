@@ -6,7 +6,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{
     self,
-    kv::{Entry, Operation, Store, UpdateErrorKind},
+    kv::{Entry, Operation, Store, UpdateError, UpdateErrorKind},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
@@ -51,8 +51,8 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
     /// is called again if another change was first.
     ///
     /// # Errors
-    /// The error of `change`; `RateLimited` after too many lost races; `Internal` if the bucket
-    /// cannot be read or written.
+    /// The error of `change`; `RateLimited` after too many lost races; `Unavailable` if the bucket is
+    /// full; `Internal` if it cannot be read.
     pub(crate) async fn change<R>(
         &self,
         key: &str,
@@ -86,8 +86,8 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
     }
 
     /// Writes a record; false if another change was first.
-    async fn replace(&self, key: &str, revision: u64, record: &T) -> anyhow::Result<bool> {
-        let value = serde_json::to_vec(record)?;
+    async fn replace(&self, key: &str, revision: u64, record: &T) -> Result<bool, Error> {
+        let value = serde_json::to_vec(record).context("writing a record")?;
         let Err(error) = self
             .store()
             .await?
@@ -96,16 +96,13 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
         else {
             return Ok(true);
         };
-        // The NATS client reports a race that the server detects late (code 10164) as `Other`. The
-        // number of tries is bounded.
-        if matches!(
-            error.kind(),
-            UpdateErrorKind::WrongLastRevision | UpdateErrorKind::Other
-        ) {
+        if is_race(&error) {
             tracing::debug!(%error, bucket = self.name, "another change was first");
             return Ok(false);
         }
-        Err(anyhow!(error).context(format!("writing a record of {}", self.name)))
+        // Mostly a full bucket.
+        let cause = anyhow!(error).context(format!("writing a record of {}", self.name));
+        Err(Error::Unavailable(cause))
     }
 
     async fn store(&self) -> anyhow::Result<&Store> {
@@ -114,6 +111,17 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
             store.with_context(|| format!("opening the bucket {}", self.name))
         };
         self.store.get_or_try_init(open).await
+    }
+}
+
+/// Whether another change was first. The NATS client has no name for a race that the server detects
+/// late.
+fn is_race(error: &UpdateError) -> bool {
+    const DETECTED_LATE: &str = "10164";
+    match error.kind() {
+        UpdateErrorKind::WrongLastRevision => true,
+        UpdateErrorKind::Other => format!("{error:?}").contains(DETECTED_LATE),
+        UpdateErrorKind::InvalidKey | UpdateErrorKind::TimedOut => false,
     }
 }
 

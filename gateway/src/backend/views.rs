@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How long a read may take, as a request itself. It runs on when its client has gone.
-const MAX_READ_TIME: Duration = Duration::from_secs(15);
+pub(super) const MAX_READ_TIME: Duration = Duration::from_secs(15);
 /// Names whose documents are remembered, such as the slugs of tenants.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 

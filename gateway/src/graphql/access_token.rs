@@ -143,8 +143,9 @@ pub(super) struct AccessTokenMutation;
 /// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Creates an access token. Each call creates a new one, even with an `Idempotency-Key`, since
-    /// its text is random and shown once.
+    /// Creates an access token, and tells the caller by mail. Each call creates a new one, even with
+    /// an `Idempotency-Key`, since its text is random and shown once. A token is no longer valid
+    /// when its creator leaves the tenant, sets a new password or ends all sessions.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -163,7 +164,8 @@ impl AccessTokenMutation {
         }))
     }
 
-    /// Revokes an access token at once. `NOT_FOUND` if the tenant has no such token.
+    /// Revokes an access token at once. `NOT_FOUND` if the tenant has no such token; `FORBIDDEN` if
+    /// it holds permissions that the caller lacks, and somebody else has created it.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let change = Change::<access_token::View> {

@@ -1,7 +1,10 @@
 //! What happens around every field: its operation is checked before it is resolved, and a field
 //! that fails is null.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_graphql::{
     PathSegment, QueryPathSegment, ServerError, ServerResult, Value, async_trait,
@@ -18,11 +21,20 @@ use crate::{
         Caller,
         limits::{Budget, Limits},
     },
+    security::SecurityEvent,
 };
 
 /// What is noted about one request while its fields are resolved.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Mutex<Noted>);
+pub(super) struct Notes {
+    noted: Mutex<Noted>,
+    /// Bytes of texts in the answer so far.
+    bytes: AtomicUsize,
+}
+
+/// Maximum bytes of texts in an answer: a page of 100 objects may show 40 KiB of each. Beyond it,
+/// nothing more is read, and the answer is an error.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// The notes about one request.
 #[derive(Debug, Default)]
@@ -36,7 +48,24 @@ pub(super) struct Noted {
 
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the text of a field.
+    fn count(&self, value: Option<&Value>) {
+        let bytes = match value {
+            Some(Value::String(text)) => text.len(),
+            // Fields of objects are counted one by one, and other values are short.
+            Some(_) | None => return,
+        };
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the error of an answer that is too large.
+    pub(super) fn too_large(&self) -> Option<Error> {
+        (self.bytes.load(Ordering::Relaxed) > MAX_ANSWER).then(|| {
+            Error::request("The answer is larger than 4 MiB. Ask for fewer objects or fields.")
+        })
     }
 
     /// Removes and returns the notes so far.
@@ -63,13 +92,24 @@ impl Extension for Extensions {
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
         let is_nullable = !info.return_type.ends_with('!');
-        let result = match authorize(&self.0, ctx, &info) {
+        let notes = ctx.data_unchecked::<Arc<Notes>>();
+        let allowed = match notes.too_large() {
+            Some(error) => Err(error),
+            None => authorize(&self.0, ctx, &info),
+        };
+        let result = match allowed {
             Ok(()) => next.run(ctx, info).await,
             Err(error) => Err(located(error.into(), &info)),
         };
+        if let Ok(value) = &result {
+            notes.count(value.as_ref());
+        }
         match result {
             Err(error) if is_nullable => {
-                ctx.data_unchecked::<Arc<Notes>>().lock().errors.push(error);
+                // One error is enough, instead of one for each field that is left.
+                if notes.too_large().is_none() {
+                    notes.lock().errors.push(error);
+                }
                 Ok(Some(Value::Null))
             }
             result => result,
@@ -88,9 +128,13 @@ fn authorize(
     }
     match operations.find(info.parent_type, info.name) {
         Some(Operation::Group) => Ok(()),
-        Some(Operation::Access(_, access)) => {
+        Some(Operation::Access(area, access)) => {
             let caller = ctx.data_unchecked::<Caller>();
-            allows(access, caller.standing())?;
+            let allowed = allows(access, caller.standing());
+            if matches!(allowed, Err(Error::Forbidden)) {
+                SecurityEvent::AccessRefused(area, access.verb).record(caller, None);
+            }
+            allowed?;
             if access.who == Who::Anyone {
                 count_stranger(ctx, caller)?;
             }
@@ -106,7 +150,10 @@ fn count_stranger(ctx: &ExtensionContext<'_>, caller: &Caller) -> Result<(), Err
     let counted = ctx.data_unchecked::<Limits>().count_stranger(caller);
     let (result, budget) = match counted {
         Ok(budget) => (Ok(()), budget),
-        Err((error, budget)) => (Err(error), budget),
+        Err((error, budget)) => {
+            SecurityEvent::StrangerLimited.record(caller, None);
+            (Err(error), budget)
+        }
     };
     ctx.data_unchecked::<Arc<Notes>>().lock().budget = Some(budget);
     result

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use async_graphql::{
-    Name, Positioned, ServerError,
+    Name, Positioned, ServerError, Value,
     parser::{
         parse_query,
         types::{
@@ -34,6 +34,13 @@ const MAX_ROOT_FIELDS: u64 = 10;
 /// Maximum mutations in one request, however they are grouped. They are executed one after the
 /// other, within one time limit.
 const MAX_MUTATIONS: u64 = 10;
+/// Maximum values in an answer, if all pages are full: a page of 100 objects may show 200 values
+/// of each, those of related objects included.
+const MAX_VALUES: u64 = 20_000;
+/// The size of a page whose size the document does not say: that of the largest one.
+const UNKNOWN_PAGE: u64 = 100;
+/// The size of a page if the document asks for none.
+const DEFAULT_PAGE: u64 = 50;
 /// The directives of the specification for requests.
 const DIRECTIVES: [&str; 2] = ["include", "skip"];
 
@@ -59,6 +66,10 @@ struct Cost {
     selections: u64,
     aliases: u64,
     directives: u64,
+    /// Values in the answer, if all pages are full.
+    values: u64,
+    /// Whether these are the fields of a page.
+    is_page: bool,
     /// Fields on the first level.
     fields: u64,
     /// Fields on the second level.
@@ -73,6 +84,8 @@ impl Cost {
             selections: self.selections.saturating_add(other.selections),
             aliases: self.aliases.saturating_add(other.aliases),
             directives: self.directives.saturating_add(other.directives),
+            values: self.values.saturating_add(other.values),
+            is_page: self.is_page || other.is_page,
             fields: self.fields.saturating_add(other.fields),
             subfields: self.subfields.saturating_add(other.subfields),
         }
@@ -109,9 +122,12 @@ impl Cost {
         } else {
             (self.depth + 1, self.introspection_depth)
         };
+        let pages = if self.is_page { page_size(field) } else { 1 };
         Ok(Self {
             depth,
             introspection_depth,
+            values: self.values.saturating_mul(pages).saturating_add(1),
+            is_page: matches!(field.name.node.as_str(), "nodes" | "edges"),
             selections: self.selections.saturating_add(1),
             aliases: self.aliases.saturating_add(field.alias.is_some().into()),
             directives: self.directives.saturating_add(directives),
@@ -131,10 +147,25 @@ impl Cost {
             ("fields", self.selections, MAX_SELECTIONS),
             ("aliases", self.aliases, MAX_ALIASES),
             ("directives", self.directives, MAX_DIRECTIVES),
+            ("values in its answer", self.values, MAX_VALUES),
         ] {
             within(name, value, limit)?;
         }
         Ok(())
+    }
+}
+
+/// Returns how many objects a field may show that shows a page of them.
+fn page_size(field: &Field) -> u64 {
+    let sizes = ["first", "last"].map(|name| field.get_argument(name));
+    let Some(size) = sizes.into_iter().flatten().next() else {
+        return DEFAULT_PAGE;
+    };
+    match size.node.clone().into_const() {
+        Some(Value::Number(size)) => size.as_u64().unwrap_or(UNKNOWN_PAGE),
+        Some(Value::Null) => DEFAULT_PAGE,
+        // A variable, whose value is not known here.
+        Some(_) | None => UNKNOWN_PAGE,
     }
 }
 
@@ -249,6 +280,25 @@ mod tests {
         ] {
             assert!(parse(query).is_ok(), "{query}");
         }
+    }
+
+    #[test]
+    fn pages_within_pages_are_refused_if_they_may_have_too_many_values() {
+        let page = |size: &str, inner: &str| format!("p{size} {{ nodes {{ id {inner} }} }}");
+        let document =
+            |outer: &str, inner: &str| format!("{{ {} }}", page(outer, &page(inner, "name")));
+        assert!(parse(&document("(first: 100)", "(first: 60)")).is_ok());
+        for (outer, inner) in [
+            ("(first: 100)", "(last: 100)"),
+            ("(first: $size)", "(first: 100)"),
+            ("(first: 1000000)", "(first: 1)"),
+        ] {
+            let refusal = refusal(&document(outer, inner));
+            assert!(refusal.contains("values in its answer"), "{refusal}");
+        }
+        let with_fragment = "{ p(first: 100) { ...P } } \
+             fragment P on C { edges { node { q(first: 100) { edges { node { id name } } } } } }";
+        assert!(refusal(with_fragment).contains("values in its answer"));
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Queries {
     }
 
     /// Whether a tenant can be created with this normalized name now. False if the name is
-    /// malformed, reserved or taken.
+    /// malformed, reserved, taken, or was given up within 90 days.
     async fn tenant_available(
         &self,
         ctx: &Context<'_>,
@@ -238,7 +238,8 @@ struct UpdateTenantInput {
     /// New name, 1 to 100 characters.
     name: Option<String>,
     /// New short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. The old one
-    /// becomes free. `CONFLICT` if another tenant has it; `BAD_USER_INPUT` if it is reserved.
+    /// becomes free after 90 days. `CONFLICT` if another tenant has it, or had it within 90 days;
+    /// `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
     /// Replaces all settings. `LIMIT_REACHED` if there are more than 50.
     settings: Option<Vec<SettingInput>>,
@@ -311,7 +312,7 @@ impl TenantMutation {
     }
 
     /// Deletes the tenant that the request is for, permanently. Its data can no longer be read, and
-    /// its normalized name becomes free.
+    /// its normalized name becomes free after 90 days.
     async fn delete(
         &self,
         ctx: &Context<'_>,

@@ -24,10 +24,13 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to send its headers, or stay idle between two requests.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may accept no byte of an answer, which takes memory meanwhile.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum bytes that are read ahead from a connection. This bounds its headers.
 const MAX_BUFFER: usize = 64 * 1024;
 /// Files that a gateway needs beside its connections, with a margin: those to NATS and MongoDB.
@@ -124,9 +127,14 @@ async fn converse(stream: TcpStream, _place: Place, router: Router, shutdown: Ca
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_buf_size(MAX_BUFFER);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let mut connection = std::pin::pin!(
-        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            .with_upgrades()
+        http.serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router)
+        )
+        .with_upgrades()
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -33,6 +33,7 @@ use crate::{
         cookie::{Cookies, Kind},
         tenancy::{NamedTenant, TenantResolvers},
     },
+    security::SecurityEvent,
 };
 
 /// The header that identifies a repeated request.
@@ -130,11 +131,15 @@ impl Callers {
     async fn find(&self, head: &RequestHead, body: Bytes) -> Result<Caller, Error> {
         let idempotency = self.idempotency(&head.headers, body)?;
         let named = self.resolvers.named(&head.headers, &head.uri);
-        let (identity, membership) = match bearer(&head.headers) {
+        let credentials = bearer(&head.headers);
+        let (identity, membership) = match &credentials {
             Bearer::Absent => self.by_cookie(&head.headers, &named).await?,
             Bearer::Malformed => (None, None),
-            Bearer::Token(token) => self.by_token(&token, &named).await?,
+            Bearer::Token(token) => self.by_token(token, &named).await?,
         };
+        if identity.is_none() && !matches!(credentials, Bearer::Absent) {
+            SecurityEvent::TokenRefused.record_origin(&self.origin(head));
+        }
         let membership = membership.ok_or_else(|| match named {
             NamedTenant::None => NoTenant::Unnamed(self.advice.clone()),
             NamedTenant::Slug(_) | NamedTenant::Id(_) | NamedTenant::Malformed => {
@@ -209,13 +214,7 @@ impl Callers {
         let (Some(account), Some(mut membership)) = (account, membership) else {
             return Ok((None, None));
         };
-        // A token outlives neither the epoch of its creator's account nor their membership.
-        let began_at = account
-            .view
-            .epoch_began_at
-            .max(membership.member.view.created_at);
-        let is_valid = now() < found.view.expires_at && found.view.created_at >= began_at;
-        if !is_valid || account.view.is_disabled {
+        if !is_valid(&found.view, &account.view, &membership.member.view) {
             return Ok((None, None));
         }
         membership
@@ -293,6 +292,17 @@ impl Callers {
             device: Device::from_user_agent(&agent.unwrap_or_default()),
         }
     }
+}
+
+/// Whether a token has not ended. It outlives neither the epoch of its creator's account nor their
+/// membership.
+fn is_valid(token: &access_token::View, creator: &account::View, member: &member::View) -> bool {
+    let is_of_epoch = match token.epoch {
+        Some(epoch) => epoch == creator.epoch,
+        None => token.created_at >= creator.epoch_began_at,
+    };
+    let is_of_membership = token.created_at >= member.created_at;
+    now() < token.expires_at && is_of_epoch && is_of_membership && !creator.is_disabled
 }
 
 fn last_address(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -28,6 +28,8 @@ use crate::{
     identity::{Caller, network::Network},
 };
 
+/// How many times more all clients may ask for an address than one of them.
+const ALL_CLIENTS: u32 = 10;
 /// Full buckets are forgotten each time after so many checks.
 const TIDY_EVERY: u32 = 1_000;
 
@@ -62,9 +64,9 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_STRANGER_LIMIT", default_value = "60/minute")]
     pub stranger_limit: Rate,
 
-    /// Operations of all strangers that ask for one e-mail address. A device that has logged in
-    /// before is no stranger.
-    #[arg(long, env = "UB_ADDRESS_LIMIT", default_value = "30/minute")]
+    /// Such operations of one client for one e-mail address, and ten times as many of all clients.
+    /// A device that has logged in to the account before is not counted.
+    #[arg(long, env = "UB_ADDRESS_LIMIT", default_value = "20/minute")]
     pub address_limit: Rate,
 
     /// Registrations of one client.
@@ -72,8 +74,35 @@ pub struct LimitOptions {
     pub registration_limit: Rate,
 
     /// Registrations of all clients with e-mail addresses of one domain.
-    #[arg(long, env = "UB_REGISTRATION_DOMAIN_LIMIT", default_value = "200/hour")]
+    #[arg(long, env = "UB_REGISTRATION_DOMAIN_LIMIT", default_value = "500/hour")]
     pub registration_domain_limit: Rate,
+
+    /// Registrations of all clients. The bucket that keeps them has room for some 100,000 a day.
+    #[arg(long, env = "UB_REGISTRATION_TOTAL_LIMIT", default_value = "2000/hour")]
+    pub registration_total_limit: Rate,
+
+    /// Tenants that one account may have founded at once, 0 to 1000. With 0, any number.
+    #[arg(
+        long,
+        env = "UB_TENANTS_PER_ACCOUNT",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(0..=1_000)
+    )]
+    pub tenants_per_account: u16,
+
+    /// Invitations that one tenant may send within a day, in UTC.
+    #[arg(long, env = "UB_INVITATIONS_PER_TENANT", default_value_t = 200)]
+    pub invitations_per_tenant: u32,
+
+    /// Invitations that one tenant may send to one address within a day, 1 to 60000. The last two
+    /// have to wait for a minute and for two. All tenants may send four times as many.
+    #[arg(
+        long,
+        env = "UB_INVITATIONS_PER_ADDRESS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u16).range(1..=60_000)
+    )]
+    pub invitations_per_address: u16,
 
     /// Sockets that one client may have open at one gateway.
     #[arg(long, env = "UB_SOCKETS_PER_CLIENT", default_value_t = 1_000)]
@@ -95,9 +124,12 @@ pub(crate) struct Limits(Arc<Buckets>);
 #[derive(Debug)]
 struct Buckets {
     strangers: Bucket<Network>,
+    /// Of one client, so that it cannot use up what all clients have.
+    own_addresses: Bucket<(Network, EmailAddress)>,
     addresses: Bucket<EmailAddress>,
     registrations: Bucket<Network>,
     domains: Bucket<String>,
+    all_registrations: Bucket<()>,
 }
 
 /// What is left of a bucket, as the headers `RateLimit-…` tell it.
@@ -115,9 +147,11 @@ impl Limits {
     pub(crate) fn new(options: &LimitOptions) -> Self {
         Self(Arc::new(Buckets {
             strangers: Bucket::new("stranger", options.stranger_limit),
-            addresses: Bucket::new("address", options.address_limit),
+            own_addresses: Bucket::new("own_address", options.address_limit),
+            addresses: Bucket::new("address", options.address_limit.times(ALL_CLIENTS)),
             registrations: Bucket::new("registration", options.registration_limit),
             domains: Bucket::new("registration_domain", options.registration_domain_limit),
+            all_registrations: Bucket::new("registration_total", options.registration_total_limit),
         }))
     }
 
@@ -132,22 +166,28 @@ impl Limits {
     /// Counts an operation of a stranger that asks for this address.
     ///
     /// # Errors
-    /// `RateLimited` if there are too many.
-    pub(crate) fn count_address(&self, email: &EmailAddress) -> Result<(), Error> {
+    /// `RateLimited` if the client has too many, or all clients with this address.
+    pub(crate) fn count_address(&self, caller: &Caller, email: &EmailAddress) -> Result<(), Error> {
+        let own = (Network::of(&caller.origin), email.clone());
+        without_budget(self.0.own_addresses.take(&own))?;
         without_budget(self.0.addresses.take(email))
     }
 
-    /// Counts a registration.
+    /// Counts a registration of this client.
     ///
     /// # Errors
-    /// `RateLimited` if the client has too many, or all clients with this domain.
-    pub(crate) fn count_registration(
-        &self,
-        caller: &Caller,
-        email: &EmailAddress,
-    ) -> Result<(), Error> {
-        without_budget(self.0.registrations.take(&Network::of(&caller.origin)))?;
-        without_budget(self.0.domains.take(&email.domain().to_owned()))
+    /// `RateLimited` if the client has too many.
+    pub(crate) fn count_registration(&self, caller: &Caller) -> Result<(), Error> {
+        without_budget(self.0.registrations.take(&Network::of(&caller.origin)))
+    }
+
+    /// Counts a registration that leads to a mail.
+    ///
+    /// # Errors
+    /// `RateLimited` if all clients have too many, or too many with this domain.
+    pub(crate) fn count_registration_mail(&self, email: &EmailAddress) -> Result<(), Error> {
+        without_budget(self.0.domains.take(&email.domain().to_owned()))?;
+        without_budget(self.0.all_registrations.take(&()))
     }
 }
 
@@ -204,6 +244,12 @@ impl Rate {
     fn quota(self) -> Quota {
         let quota = Quota::with_period(self.interval()).unwrap_or(Quota::per_second(self.count));
         quota.allow_burst(self.count)
+    }
+
+    fn times(self, factor: u32) -> Self {
+        let factor = NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN);
+        let count = self.count.saturating_mul(factor);
+        Self { count, ..self }
     }
 
     /// Returns the time after which one more is allowed.

@@ -22,6 +22,7 @@ const FREE_FAILURES_OF_STRANGERS: u32 = 100;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait: 24 guesses a day. An owner who is locked out can reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Counts failed logins.
 #[derive(Clone, Debug)]
@@ -55,6 +56,9 @@ pub(crate) struct Attempt {
 struct Count {
     failures: u32,
     last_ms: i64,
+    /// When the first of them was. After a day, counting begins again.
+    #[serde(default)]
+    first_ms: i64,
 }
 
 impl Count {
@@ -79,10 +83,25 @@ impl Count {
         wait.saturating_sub(now.since(Time(self.last_ms)))
     }
 
+    /// Returns the count that is still valid: none if it began a day ago.
+    fn within_a_day(self, now: Time) -> Self {
+        if now.since(Time(self.first_ms)) < DAY {
+            self
+        } else {
+            Self::default()
+        }
+    }
+
     fn one_more(self, now: Time) -> Self {
+        let first_ms = if self.failures == 0 {
+            now.0
+        } else {
+            self.first_ms
+        };
         Self {
             failures: self.failures.saturating_add(1),
             last_ms: now.0,
+            first_ms,
         }
     }
 }
@@ -114,6 +133,7 @@ impl LoginThrottle {
         // Before the guesser's own count: an attempt that is refused here is no failure.
         if let Some(strangers) = &strangers {
             let count = self.counts.get(strangers).await?.unwrap_or_default();
+            let count = count.within_a_day(now);
             count.check(FREE_FAILURES_OF_STRANGERS, now)?;
         }
         self.count(&key, FREE_FAILURES, now).await?;
@@ -134,7 +154,7 @@ impl LoginThrottle {
     /// Counts one more failure, and returns how many there are.
     async fn count(&self, key: &str, free: u32, now: Time) -> Result<u32, Error> {
         let count_one = |count: Option<Count>| {
-            let count = count.unwrap_or_default();
+            let count = count.unwrap_or_default().within_a_day(now);
             count.check(free, now)?;
             let count = count.one_more(now);
             Ok((count, count.failures))
@@ -209,7 +229,7 @@ mod tests {
         let wait = |failures| {
             let count = Count {
                 failures,
-                last_ms: 0,
+                ..Count::default()
             };
             count.wait(FREE_FAILURES, Time(0)).as_secs()
         };
@@ -234,8 +254,20 @@ mod tests {
         let count = Count {
             failures: 10,
             last_ms: 1_000,
+            first_ms: 0,
         };
         assert_eq!(count.wait(10, Time(11_000)), Duration::from_secs(20));
         assert_eq!(count.wait(10, Time(31_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn counting_begins_again_after_a_day() {
+        let day = 24 * 60 * 60 * 1000;
+        let mut count = Count::default();
+        for hour in 0..23 {
+            count = count.one_more(Time(5 + hour * day / 24));
+        }
+        assert_eq!(count.within_a_day(Time(5 + day - 1)).failures, 23);
+        assert_eq!(count.within_a_day(Time(5 + day)).failures, 0);
     }
 }

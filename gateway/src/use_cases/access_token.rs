@@ -41,12 +41,15 @@ impl AccessTokens {
         expires_at: Option<Time>,
     ) -> Result<(AccessToken, ViewDocument<access_token::View>), Error> {
         let membership = caller.membership()?;
+        let creator = &caller.person()?.account;
         let token = AccessToken::mint(membership.tenant.id)?;
         let create = Command::Create {
             name,
             scopes,
             expires_at: expires_at.unwrap_or_else(default_expiry),
-            creator: caller.identity()?.account_id(),
+            creator: creator.id,
+            email: Some(creator.view.email.clone()),
+            epoch: Some(creator.view.epoch),
         };
         let command = new_command_id()?;
         let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);

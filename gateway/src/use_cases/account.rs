@@ -21,11 +21,11 @@ use crate::{
     error::Error,
     identity::{
         Caller,
-        limits::Limits,
         login_throttle::{Guesser, LoginThrottle},
         network::Network,
         passwords::Passwords,
     },
+    security::SecurityEvent,
     use_cases::{
         list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
         session::{Sessions, Started},
@@ -48,7 +48,6 @@ pub(crate) struct Accounts {
     pub(crate) views: Views,
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
-    pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
     pub(crate) secret: ServerKey,
 }
@@ -64,10 +63,10 @@ impl Accounts {
         id: CommandId,
         email: &EmailAddress,
     ) -> Result<(), Error> {
-        self.limits.count_address(email)?;
         if !self.commands.is_connected() {
             return Err(Error::Unavailable(anyhow!("not connected to NATS")));
         }
+        SecurityEvent::ResetRequested.record(caller, None);
         with_min_answer_time(async {
             if let Some(account) = by_email(&self.views, email).await? {
                 // The outcome is not awaited: a refusal or a delay would reveal that there is an

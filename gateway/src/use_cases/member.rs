@@ -4,7 +4,7 @@
 //! permissions of the caller and of the member.
 
 use events_schema::{
-    BuiltInRole, ChallengeId, CommandId, EmailAddress, MemberId, Permissions,
+    BuiltInRole, ChallengeId, CommandId, EmailAddress, MemberId, Permissions, PersonName, has_link,
     member::{self, Command, Status, View},
     secret::ServerKey,
     tenant,
@@ -17,7 +17,10 @@ use crate::{
         views::{TenantViews, ViewDocument, Views},
     },
     error::Error,
-    identity::{Caller, Membership},
+    identity::{
+        Caller, Membership,
+        mail_quota::{MailKind, MailQuota},
+    },
 };
 
 /// Invites, changes and removes members.
@@ -25,6 +28,7 @@ use crate::{
 pub(crate) struct Members {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
+    pub(crate) mails: MailQuota,
     pub(crate) secret: ServerKey,
 }
 
@@ -41,7 +45,7 @@ impl Members {
     ///
     /// # Errors
     /// `Rejected` if the address belongs to a member, or the role has permissions that the caller
-    /// lacks.
+    /// lacks; `RateLimited` after too many invitations of the tenant or to the address.
     pub(crate) async fn invite(
         &self,
         caller: &Caller,
@@ -50,6 +54,12 @@ impl Members {
         role: BuiltInRole,
     ) -> Result<ViewDocument<View>, Error> {
         let membership = caller.membership()?;
+        let tenant = membership.tenant.id;
+        let counted = self
+            .mails
+            .count(MailKind::Invitation, &email, tenant.0, id.0);
+        counted.await?;
+        self.mails.count_invitation(tenant).await?;
         let by_email = Filter::default().is("email", &email)?;
         let known = membership.views.find::<View>(by_email).await?;
         let member = known.map_or(MemberId(id.0), |known| known.id);
@@ -57,6 +67,7 @@ impl Members {
             email,
             role,
             tenant_name: membership.tenant.view.name.clone(),
+            inviter: inviter(caller),
         };
         let request = CommandRequest::new(membership.tenant_id(), member, id, invite);
         self.send_and_get(caller, membership, request).await
@@ -197,6 +208,19 @@ impl Members {
             .send_and_get(&sender, &membership.views, request);
         sent.await
     }
+}
+
+/// Returns the name of the person who invites; `None` for a machine, or if the name could be taken
+/// for a link.
+fn inviter(caller: &Caller) -> Option<PersonName> {
+    let account = &caller.person().ok()?.account.view;
+    let name = format!(
+        "{} {}",
+        account.firstname.as_str(),
+        account.lastname.as_str()
+    );
+    let name = Some(name).filter(|name| !has_link(name))?;
+    PersonName::parse(&name).ok()
 }
 
 fn wrong_link() -> Error {

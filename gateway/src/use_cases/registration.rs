@@ -10,18 +10,15 @@
 
 mod pending;
 
-use std::sync::LazyLock;
-
-use event_store::telemetry;
 use events_schema::{
-    AccountId, ChallengeId, CommandId, EmailAddress, EmailId, PersonName, TenantId,
+    AccountId, ChallengeId, CommandId, EmailAddress, EmailId, Id, PersonName, TenantId,
     account::{self, Command},
     email,
     secret::{Purpose, ServerKey, derived_id},
 };
 
-use self::pending::Pending;
 pub(crate) use self::pending::PendingRegistrations;
+use self::pending::{Means, Pending};
 use super::account::{by_email, with_min_answer_time, wrong_link};
 use crate::{
     backend::{
@@ -30,17 +27,20 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, limits::Limits, network::Network, passwords::Passwords},
+    identity::{
+        Caller,
+        limits::Limits,
+        mail_quota::{MailKind, MailQuota},
+        network::Network,
+        passwords::Passwords,
+    },
+    security::SecurityEvent,
 };
 
 /// In each hour of the clock, the owner of an account gets at most one warning that somebody tries
 /// to register with its address.
 const WARN_INTERVAL_MS: i64 = 60 * 60 * 1000;
-
-static REFUSED: LazyLock<telemetry::Counter<u64>> = LazyLock::new(|| {
-    let description = "Registrations whose address has an account already.";
-    telemetry::counter("ub.registration.refused", description)
-});
+const KIND: MailKind = MailKind::Registration;
 
 /// Registers accounts.
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ pub(crate) struct Registrations {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
     pub(crate) pending: PendingRegistrations,
+    pub(crate) mails: MailQuota,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) secret: ServerKey,
@@ -82,15 +83,18 @@ impl Registrations {
             password,
         } = registration;
         self.passwords.check("password", &password)?;
-        self.limits.count_registration(caller, &email)?;
-        self.limits.count_address(&email)?;
+        self.limits.count_registration(caller)?;
+        self.limits.count_address(caller, &email)?;
         let challenge = ChallengeId(id.0);
         with_min_answer_time(async {
-            let network = Network::of(&caller.origin);
-            self.pending.count_mail(&email, network, challenge).await?;
             let admission = self.passwords.admit(&caller.origin).await?;
             let password_hash = self.passwords.hash(&admission, password).await?;
             drop(admission);
+            // Not before: a registration that is refused for the load has no mail.
+            let sender = self.sender(caller);
+            let counted = self.mails.count(KIND, &email, sender, challenge.0);
+            counted.await?;
+            self.limits.count_registration_mail(&email)?;
             let pending = Pending::new(email, firstname, lastname, password_hash);
             self.pending.add(challenge, pending.clone()).await?;
             self.send_mail(caller, challenge, &pending).await
@@ -109,17 +113,14 @@ impl Registrations {
         caller: &Caller,
         email: &EmailAddress,
     ) -> Result<(), Error> {
-        self.limits.count_address(email)?;
+        self.limits.count_address(caller, email)?;
         with_min_answer_time(async {
             let Some((challenge, _)) = self.find(caller, email).await? else {
                 return Ok(());
             };
-            let network = Network::of(&caller.origin);
-            match self
-                .pending
-                .count_mail_again(email, network, challenge)
-                .await
-            {
+            let sender = self.sender(caller);
+            let counted = self.mails.count_again(KIND, email, sender, challenge.0);
+            match counted.await {
                 Ok(()) => {}
                 // A wait would reveal that there is a registration.
                 Err(Error::RateLimited { .. }) => return Ok(()),
@@ -148,17 +149,20 @@ impl Registrations {
         if !self.is_from_browser(caller) && password.is_none() {
             return Err(proof_is_missing());
         }
-        self.limits.count_address(email)?;
+        self.limits.count_address(caller, email)?;
         with_min_answer_time(async {
             let found = self.find(caller, email).await?;
+            let password = password.map(|password| (password, Means::Code));
             let is_sender = self.is_sender(caller, found.as_ref(), password).await?;
             let Some((challenge, _)) = found.filter(|_| is_sender) else {
+                SecurityEvent::CodeWrong.record(caller, None);
                 return Err(wrong_code());
             };
             // Counted before it is compared, so that each of several simultaneous guesses counts.
             let pending = self.pending.count_guess(challenge).await?;
             let purpose = Purpose::Verification;
             if !self.secret.code_matches(purpose, challenge, code) {
+                SecurityEvent::CodeWrong.record(caller, None);
                 return Err(wrong_code());
             }
             let pending = pending.ok_or_else(wrong_code)?;
@@ -188,6 +192,7 @@ impl Registrations {
         if !self.is_browser_of(caller, challenge) && password.is_none() {
             return Err(proof_is_missing());
         }
+        let password = password.map(|password| (password, Means::Link));
         if !self.is_sender(caller, Some(&found), password).await? {
             let message =
                 "This is not the password of the registration, or it was wrong too often.";
@@ -207,10 +212,8 @@ impl Registrations {
     ) -> Result<Option<(ChallengeId, Pending)>, Error> {
         let token = caller.kept.registration.as_ref();
         let own = token.and_then(|token| self.secret.open_registration_token(token));
-        for challenge in [own, self.pending.latest(email).await?]
-            .into_iter()
-            .flatten()
-        {
+        let latest = self.mails.latest(KIND, email).await?;
+        for challenge in own.into_iter().chain(latest.into_iter().map(ChallengeId)) {
             let pending = self.pending.get(challenge).await?;
             if let Some(pending) = pending.filter(|pending| pending.email == *email) {
                 return Ok(Some((challenge, pending)));
@@ -225,24 +228,30 @@ impl Registrations {
         &self,
         caller: &Caller,
         found: Option<&(ChallengeId, Pending)>,
-        password: Option<String>,
+        proof: Option<(String, Means)>,
     ) -> Result<bool, Error> {
         if let Some((challenge, _)) = found
             && self.is_browser_of(caller, *challenge)
         {
             return Ok(true);
         }
-        let Some(password) = password else {
+        let Some((password, means)) = proof else {
             return Ok(false);
         };
         let is_counted = match found {
-            Some((challenge, _)) => self.pending.count_password(*challenge).await?,
+            Some((challenge, _)) => self.pending.count_password(*challenge, means).await?,
             None => true,
         };
         let admission = self.passwords.admit(&caller.origin).await?;
         let hash = found.map(|(_, pending)| &pending.password_hash);
         let matches = self.passwords.matches(&admission, password, hash).await?;
         Ok(matches && is_counted)
+    }
+
+    /// Returns the network of the client, under an id that nobody can guess.
+    fn sender(&self, caller: &Caller) -> Id {
+        let network = Network::of(&caller.origin).text();
+        self.secret.id(&[b"network", network.as_bytes()])
     }
 
     fn is_from_browser(&self, caller: &Caller) -> bool {
@@ -295,7 +304,7 @@ impl Registrations {
         let account = by_email(&self.views, &to).await?;
         let account = account.filter(|account| account.view.verified);
         let (id, command) = if let Some(account) = account {
-            REFUSED.add(1, &[]);
+            SecurityEvent::RegistrationRefused.record(caller, Some(account.id));
             warning(&account, to)
         } else {
             let mail = pending.mails.to_be_bytes();

@@ -24,10 +24,12 @@ use crate::{
         caller::new_command_id,
         cookie::SessionToken,
         limits::Limits,
-        login_throttle::{Guesser, LoginThrottle},
+        login_throttle::{Attempt, Guesser, LoginThrottle},
         network::Network,
         passwords::Passwords,
     },
+    security::SecurityEvent,
+    use_cases::account::by_email,
 };
 
 /// Maximum sessions that are listed: more than anybody has devices.
@@ -84,9 +86,12 @@ impl Sessions {
         email: &EmailAddress,
         password: String,
     ) -> Result<(ViewDocument<account::View>, Started), Error> {
-        let device = self.device(caller, email);
+        let account = by_email(&self.views, email).await?;
+        let device = account
+            .as_ref()
+            .and_then(|account| self.device(caller, account));
         if device.is_none() {
-            self.limits.count_address(email)?;
+            self.limits.count_address(caller, email)?;
         }
         let guesser = device.map_or_else(
             || Guesser::Stranger(Network::of(&caller.origin)),
@@ -94,7 +99,17 @@ impl Sessions {
         );
         // Before the attempt is counted: one that is refused here was no guess.
         let admission = self.passwords.admit(&caller.origin).await?;
-        let account = self.check_password(caller, &admission, email, guesser, password);
+        let id = account.as_ref().map(|account| account.id);
+        let attempt = self
+            .logins
+            .begin(email, guesser)
+            .await
+            .inspect_err(|error| {
+                if matches!(error, Error::RateLimited { .. }) {
+                    SecurityEvent::LoginLimited.record(caller, id);
+                }
+            })?;
+        let account = self.check_password(caller, &admission, attempt, account, password);
         let account = account.await?;
         drop(admission);
         let started = self.start(caller, &account).await?;
@@ -108,17 +123,11 @@ impl Sessions {
         &self,
         caller: &Caller,
         admission: &Admission,
-        email: &EmailAddress,
-        guesser: Guesser,
+        attempt: Attempt,
+        account: Option<ViewDocument<account::View>>,
         password: String,
     ) -> Result<ViewDocument<account::View>, Error> {
-        let attempt = self.logins.begin(email, guesser).await?;
-        let by_email = Filter::default().is("email", email)?;
-        let account = self
-            .views
-            .platform()
-            .find::<account::View>(by_email)
-            .await?;
+        let id = account.as_ref().map(|account| account.id);
         let hash = account.as_ref().map(|account| &account.view.password_hash);
         let matches = self.passwords.matches(admission, password, hash).await?;
         if let Some(account) = account.as_ref().filter(|_| !matches && attempt.warns) {
@@ -126,16 +135,20 @@ impl Sessions {
         }
         let is_accepted = |view: &account::View| matches && view.verified && !view.is_disabled;
         let account = account.filter(|account| is_accepted(&account.view));
-        let account = account.ok_or(LOGIN_REFUSED)?;
+        let Some(account) = account else {
+            SecurityEvent::LoginFailed.record(caller, id);
+            return Err(LOGIN_REFUSED);
+        };
         self.logins.succeeded(attempt).await;
         Ok(account)
     }
 
     /// Returns the device that the request comes from, if somebody has logged in to this account on
-    /// it before.
-    fn device(&self, caller: &Caller, email: &EmailAddress) -> Option<Id> {
+    /// it in the same epoch.
+    fn device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> Option<Id> {
         let token = caller.kept.device.as_ref()?;
-        self.secret.open_device_token(token, email)
+        let epoch = account.view.epoch;
+        self.secret.open_device_token(token, account.id, epoch)
     }
 
     /// Tells the owner of an account by mail, at most once a day. The answer does not wait for it:
@@ -174,15 +187,16 @@ impl Sessions {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let session = self.commands.send_and_get(&sender, &platform, request);
         let session = session.await?;
-        let email = &account.view.email;
         // The same device with each login, so that its count of failures stays.
-        let device = match self.device(caller, email) {
+        let device = match self.device(caller, account) {
             Some(device) => device,
             None => random_id()?,
         };
         Ok(Started {
             token,
-            device: self.secret.device_token(device, email),
+            device: self
+                .secret
+                .device_token(device, account.id, account.view.epoch),
             session,
         })
     }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context as _;
+use event_store::EventLog;
 use events_schema::{
-    AccountId, CommandId, HostName, Id, Name, Placement, Reject, RejectionKind, Slug, TenantId,
-    TenantKey,
+    AccountId, Claim, ClaimHolder, CommandId, HostName, Id, Name, Placement, Reject, RejectionKind,
+    Slug, TenantId, TenantKey,
     member::{self, Membership},
     tenant::{self, Command, Settings, founder_id},
 };
@@ -16,6 +18,7 @@ use crate::{
         filter::{Filter, Sort},
         views::{ViewDocument, Views},
     },
+    clock::now,
     config::Strategy,
     error::Error,
     identity::Caller,
@@ -39,10 +42,13 @@ const BY_START: OrderBy<Membership> = OrderBy::field("since");
 pub(crate) struct Tenants {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
+    pub(crate) log: EventLog,
     /// Where the views of new tenants are stored.
     pub(crate) strategy: Strategy,
     /// Maximum tenants with a database of their own on one host.
     pub(crate) databases_per_host: u64,
+    /// How many tenants an account may have founded at once; `None` for any number.
+    pub(crate) places: Option<u16>,
     /// The MongoDB hosts that a new tenant may choose.
     pub(crate) hosts: Vec<HostName>,
 }
@@ -83,8 +89,9 @@ impl Tenants {
     /// Creates a tenant. The caller becomes its first owner.
     ///
     /// # Errors
-    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken,
-    /// or the host has no room for another database.
+    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken or
+    /// rests, the account has founded too many tenants, or the host has no room for another
+    /// database.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -101,6 +108,7 @@ impl Tenants {
             email: identity.account.view.email.clone(),
             plan: new.plan,
             placement,
+            places: self.places,
         };
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = request(TenantKey(id.0), id, create);
@@ -251,9 +259,16 @@ impl Tenants {
     /// Whether no tenant has this slug now.
     ///
     /// # Errors
-    /// If the views cannot be read.
+    /// If the log cannot be read.
     pub(crate) async fn is_available(&self, slug: &Slug) -> Result<bool, Error> {
-        Ok(self.by_slug(slug).await?.is_none())
+        // The claim also says whether the slug rests after a release.
+        let claim = self.log.read(&Claim::slug(slug).to_string(), 1).await?;
+        let Some(last) = claim.last() else {
+            return Ok(true);
+        };
+        let holder: ClaimHolder =
+            serde_json::from_slice(&last.payload).context("reading the claim to a slug")?;
+        Ok(holder.kept_by(now()).is_none())
     }
 
     async fn by_slug(&self, slug: &Slug) -> Result<Option<ViewDocument<tenant::View>>, Error> {

@@ -1,10 +1,10 @@
-//! Access tokens: creation and revocation. Nobody grants a token more than they hold. At each
-//! request, the gateway limits a token to its scopes and to its creator's permissions.
+//! Access tokens: creation and revocation. Nobody grants a token more than they hold, and nobody but
+//! its creator revokes one that holds more. At each request, the gateway limits a token to its scopes and to its creator's permissions.
 
 use std::time::Duration;
 
 use events_schema::{
-    Permissions, Reject, RejectionKind, Time,
+    AccountId, Actor, Permissions, Reject, RejectionKind, Time,
     access_token::{Area, Command, Event},
 };
 use serde::Serialize;
@@ -16,13 +16,16 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 pub const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// One access token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessToken {
     /// Not created yet.
     #[default]
     Absent,
     /// Created and not revoked. It may have expired; readers check that by the clock.
-    Live,
+    Live {
+        scopes: Permissions,
+        creator: AccountId,
+    },
     /// Revoked for ever.
     Revoked,
 }
@@ -43,6 +46,9 @@ pub enum Rejection {
     /// The token would hold a permission that its creator lacks.
     #[error("You cannot grant permissions that you do not have. Remove them from the scopes.")]
     BeyondOwnPermissions,
+    /// The token holds a permission that the actor lacks, and somebody else has created it.
+    #[error("This token may do more than you. Ask its creator or an owner to revoke it.")]
+    TokenHoldsMore,
     /// The token would expire in the past, or later than [`MAX_LIFETIME`] from now.
     #[error("An access token must expire within the next 366 days. Choose another date.")]
     ExpiryOutOfBounds,
@@ -54,7 +60,7 @@ impl Reject for Rejection {
             Self::NotFound => RejectionKind::NotFound,
             Self::AlreadyExists => RejectionKind::Conflict,
             Self::ScopesMissing => RejectionKind::invalid("scopes"),
-            Self::BeyondOwnPermissions => RejectionKind::Forbidden,
+            Self::BeyondOwnPermissions | Self::TokenHoldsMore => RejectionKind::Forbidden,
             Self::ExpiryOutOfBounds => RejectionKind::invalid("expires_at"),
         }
     }
@@ -73,6 +79,8 @@ impl Aggregate for AccessToken {
                     scopes,
                     expires_at,
                     creator,
+                    email,
+                    epoch,
                 },
             ) => {
                 check_scopes(scopes, &facts.held)?;
@@ -82,10 +90,18 @@ impl Aggregate for AccessToken {
                     scopes: scopes.clone(),
                     expires_at: *expires_at,
                     creator: *creator,
+                    email: email.clone(),
+                    epoch: *epoch,
                 }
             }
-            (Self::Live, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
-            (Self::Live, Command::Delete) => Event::Deleted,
+            (Self::Live { .. }, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
+            (Self::Live { scopes, creator }, Command::Delete) => {
+                let is_own = facts.actor == Actor::Account(*creator);
+                if !is_own && !scopes.is_subset(&facts.held) {
+                    return Err(Rejection::TokenHoldsMore);
+                }
+                Event::Deleted
+            }
             (Self::Absent | Self::Revoked, _) => return Err(Rejection::NotFound),
         };
         Ok(Decision::events(vec![event]))
@@ -93,7 +109,12 @@ impl Aggregate for AccessToken {
 
     fn evolve(&mut self, event: &Event, _at: Time) {
         *self = match event {
-            Event::Created { .. } => Self::Live,
+            Event::Created {
+                scopes, creator, ..
+            } => Self::Live {
+                scopes: scopes.clone(),
+                creator: *creator,
+            },
             Event::Deleted => Self::Revoked,
         };
     }
@@ -120,9 +141,8 @@ fn check_expiry(expires_at: Time, now: Time) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        AccountId,
-        BuiltInRole::{Admin, Developer, Guest},
-        Id, Name,
+        BuiltInRole::{Admin, Developer, Guest, Owner},
+        EmailAddress, Id, Name,
     };
 
     use super::*;
@@ -138,6 +158,8 @@ mod tests {
             scopes,
             expires_at: Time(expires_at),
             creator: ADA,
+            email: EmailAddress::parse("ada@example.com").ok(),
+            epoch: Some(2),
         }
     }
     fn created(scopes: Permissions, expires_at: i64) -> Event {
@@ -146,6 +168,8 @@ mod tests {
             scopes,
             expires_at: Time(expires_at),
             creator: ADA,
+            email: EmailAddress::parse("ada@example.com").ok(),
+            epoch: Some(2),
         }
     }
     fn absent() -> Given<AccessToken> {
@@ -203,7 +227,18 @@ mod tests {
     #[test]
     fn a_token_is_revoked_even_after_it_has_expired() {
         let when = live().when(Command::Delete).at(NOW + LONGEST);
-        when.then([Event::Deleted]);
+        when.holding(Guest).then([Event::Deleted]);
+    }
+
+    #[test]
+    fn a_token_that_holds_more_than_the_actor_is_revoked_by_its_creator_only() {
+        let token: Given<AccessToken> = given([created(Admin.permissions(), NOW + 1)]);
+        let when = |actor| token.when(Command::Delete).by(actor).holding(Developer);
+        let other = AccountId(Id::from_bytes([2; 16]));
+        when(Actor::Account(other)).rejects(Rejection::TokenHoldsMore);
+        when(Actor::Account(ADA)).then([Event::Deleted]);
+        let by_owner = token.when(Command::Delete).by(Actor::Account(other));
+        by_owner.holding(Owner).then([Event::Deleted]);
     }
 
     #[test]

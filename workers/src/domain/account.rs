@@ -95,7 +95,9 @@ impl Aggregate for Account {
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
             (Self::Absent, Command::CompleteRegistration { .. }) => register(command, facts),
-            (Self::Open(open), Command::CompleteRegistration { .. }) if !open.verified => {
+            (Self::Open(open), Command::CompleteRegistration { .. })
+                if !open.verified && !open.is_disabled =>
+            {
                 register(command, facts)
             }
             (Self::Refused | Self::Open(_), Command::CompleteRegistration { .. }) => {
@@ -231,6 +233,9 @@ impl Open {
         now: Time,
     ) -> Result<Vec<Event>, Rejection> {
         self.resets.check_open(challenge, now)?;
+        if self.is_disabled {
+            return Err(Rejection::ChallengeEnded);
+        }
         let mut events = vec![self.password_changed(new)];
         // A person who reads the mailbox has proved that it is theirs.
         if !self.verified {

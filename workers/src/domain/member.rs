@@ -107,7 +107,8 @@ impl Aggregate for Member {
                 email,
                 role,
                 tenant_name,
-            } => self.invite(email, *role, tenant_name, facts),
+                inviter,
+            } => self.invite(email, *role, tenant_name, inviter.as_ref(), facts),
             Command::Accept {
                 challenge,
                 account,

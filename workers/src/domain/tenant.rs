@@ -2,12 +2,13 @@
 //! `reaction/founder.rs` adds the first one.
 //!
 //! A slug is a claim. The commit that gives a tenant its slug also takes the claim, and the commit
-//! that replaces the slug releases it.
+//! that replaces the slug releases it. Then the slug rests for 90 days. The places of an account for
+//! tenants are claims, too, so that two tenants that are created at once do not take the same.
 
 use std::mem;
 
 use events_schema::{
-    Claim, Id, Name, Placement, Reject, RejectionKind, Slug, Time,
+    AccountId, Claim, Id, Name, Placement, Reject, RejectionKind, Slug, Time, has_link,
     tenant::{Area, Command, Event, MAX_SETTINGS, Settings},
 };
 use serde::Serialize;
@@ -37,6 +38,8 @@ pub struct Open {
     moved_from: Option<Placement>,
     to_drop: Option<Placement>,
     led_by: Option<Id>,
+    /// The place that the tenant takes among those of its founder.
+    place: Option<Claim>,
 }
 
 /// Why a command to a tenant is rejected.
@@ -52,6 +55,12 @@ pub enum Rejection {
     /// Another tenant has the slug.
     #[error("This slug is taken. Choose another one.")]
     SlugTaken,
+    /// The founder has as many tenants as an account may have.
+    #[error("You have founded as many tenants as an account may have. Delete one first.")]
+    TooManyTenants,
+    /// The name could be taken for a link in a mail.
+    #[error("The name of a tenant must not contain a link or a host name.")]
+    NameHasLink,
     /// The confirmation of a deletion names another slug.
     #[error("The slug does not match. Enter the tenant's slug to delete the tenant.")]
     SlugDiffers,
@@ -75,7 +84,8 @@ impl Reject for Rejection {
             | Self::SlugDiffers
             | Self::Moving
             | Self::OtherRun => RejectionKind::Conflict,
-            Self::TooManySettings => RejectionKind::Limit,
+            Self::TooManySettings | Self::TooManyTenants => RejectionKind::Limit,
+            Self::NameHasLink => RejectionKind::invalid("name"),
         }
     }
 }
@@ -86,7 +96,16 @@ impl Aggregate for Tenant {
 
     fn claims(&self, command: &Command, _facts: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::Create { slug, .. } => vec![Claim::slug(slug)],
+            Command::Create {
+                slug,
+                owner,
+                places,
+                ..
+            } => {
+                let places = 0..places.unwrap_or_default();
+                let places = places.map(|number| Claim::tenant_place(*owner, number));
+                places.chain([Claim::slug(slug)]).collect()
+            }
             Command::Update { slug, .. } => slug.iter().map(Claim::slug).collect(),
             Command::Delete { .. }
             | Command::BeginMove { .. }
@@ -109,9 +128,14 @@ impl Aggregate for Tenant {
                     email,
                     plan,
                     placement,
+                    places,
                 },
             ) => {
-                let take = vec![free(slug, facts)?];
+                check_name(name)?;
+                let mut take = vec![free(slug, facts)?];
+                let number = places.map(|places| free_place(*owner, places, facts));
+                let number = number.transpose()?;
+                take.extend(number.map(|number| Claim::tenant_place(*owner, number)));
                 let created = Event::Created {
                     name: name.clone(),
                     slug: slug.clone(),
@@ -119,6 +143,7 @@ impl Aggregate for Tenant {
                     email: email.clone(),
                     plan: *plan,
                     placement: placement.clone(),
+                    number,
                 };
                 Ok(Decision {
                     take,
@@ -137,7 +162,9 @@ impl Aggregate for Tenant {
                 Event::Created {
                     name,
                     slug,
+                    owner,
                     placement,
+                    number,
                     ..
                 },
             ) => {
@@ -150,6 +177,7 @@ impl Aggregate for Tenant {
                     moved_from: None,
                     to_drop: None,
                     led_by: None,
+                    place: number.map(|number| Claim::tenant_place(*owner, number)),
                 });
             }
             (_, Event::Deleted) => *self = Self::Deleted,
@@ -175,6 +203,21 @@ fn free(slug: &Slug, facts: &Facts<Area>) -> Result<Claim, Rejection> {
         Err(Rejection::SlugTaken)
     } else {
         Ok(claim)
+    }
+}
+
+/// Returns the number of a place that no tenant of the founder takes.
+fn free_place(founder: AccountId, places: u16, facts: &Facts<Area>) -> Result<u16, Rejection> {
+    let is_free = |number: &u16| !facts.is_taken(&Claim::tenant_place(founder, *number));
+    (0..places).find(is_free).ok_or(Rejection::TooManyTenants)
+}
+
+/// Invitations show the name to people who do not know the tenant.
+fn check_name(name: &Name) -> Result<(), Rejection> {
+    if has_link(name.as_str()) {
+        Err(Rejection::NameHasLink)
+    } else {
+        Ok(())
     }
 }
 
@@ -219,6 +262,9 @@ impl Open {
         if settings.is_some_and(|settings| settings.len() > MAX_SETTINGS) {
             return Err(Rejection::TooManySettings);
         }
+        if let Some(name) = name.filter(|name| **name != self.name) {
+            check_name(name)?;
+        }
         let name = name.unwrap_or(&self.name);
         let slug = slug.unwrap_or(&self.slug);
         let settings = settings.unwrap_or(&self.settings);
@@ -242,7 +288,10 @@ impl Open {
             return Err(Rejection::SlugDiffers);
         }
         Ok(Decision {
-            release: vec![Claim::slug(&self.slug)],
+            release: [Claim::slug(&self.slug)]
+                .into_iter()
+                .chain(self.place)
+                .collect(),
             ..Decision::events(vec![Event::Deleted])
         })
     }

@@ -6,6 +6,7 @@ use askama::Template as Render;
 use events_schema::{
     AccountId, ChallengeId, MemberId, Name, PersonName, TenantId,
     email::Template,
+    has_link,
     secret::{Purpose, ServerKey},
 };
 
@@ -67,13 +68,18 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
         } => password_reset(*account, *challenge, links),
         Template::AlreadyRegistered => already_registered(links),
         Template::LoginsFailed => logins_failed(links),
+        Template::AccessTokenCreated { name } => access_token_created(name, links),
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::Invitation {
             tenant,
             tenant_name,
             member,
             challenge,
-        } => invitation(*tenant, tenant_name, *member, *challenge, links),
+            inviter,
+        } => {
+            let token = invitation_token(*tenant, *member, *challenge, links)?;
+            invitation(tenant_name, inviter.as_ref(), &token, links)
+        }
     }
 }
 
@@ -121,6 +127,13 @@ fn logins_failed(links: &Links) -> anyhow::Result<MailText> {
     )
 }
 
+fn access_token_created(name: &Name, links: &Links) -> anyhow::Result<MailText> {
+    let (name, link) = (name.as_str(), links.public_url.as_str());
+    let html = AccessTokenCreatedHtml { name, link };
+    let text = AccessTokenCreatedText { name, link };
+    MailText::new("An access token was created", &text, &html)
+}
+
 fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
     let (firstname, link) = (firstname.as_str(), links.public_url.as_str());
     let html = PasswordChangedHtml { firstname, link };
@@ -128,23 +141,42 @@ fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<Mai
     MailText::new("Your password has been changed", &text, &html)
 }
 
-fn invitation(
+fn invitation_token(
     tenant: TenantId,
-    tenant_name: &Name,
     member: MemberId,
     challenge: ChallengeId,
     links: &Links,
-) -> anyhow::Result<MailText> {
+) -> anyhow::Result<String> {
     let TenantId::Tenant(tenant) = tenant else {
         bail!("an invitation to the platform, which has no members")
     };
-    let token = links.key.invitation_token(tenant, member, challenge);
+    Ok(links.key.invitation_token(tenant, member, challenge))
+}
+
+fn invitation(
+    tenant_name: &Name,
+    inviter: Option<&PersonName>,
+    token: &str,
+    links: &Links,
+) -> anyhow::Result<MailText> {
     let link = &format!("{}/invitation#token={token}", links.public_url);
-    let tenant_name = tenant_name.as_str();
+    // A name of an earlier release may have a link in it.
+    let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));
+    let tenant_name = tenant_name.unwrap_or("a team");
+    let inviter = inviter.map_or("Somebody", PersonName::as_str);
     // A name has no line breaks, so it cannot end the header.
     let subject = format!("You are invited to join {tenant_name}");
-    let html = InvitationHtml { tenant_name, link };
-    MailText::new(&subject, &InvitationText { tenant_name, link }, &html)
+    let html = InvitationHtml {
+        tenant_name,
+        inviter,
+        link,
+    };
+    let text = InvitationText {
+        tenant_name,
+        inviter,
+        link,
+    };
+    MailText::new(&subject, &text, &html)
 }
 
 #[derive(askama::Template)]
@@ -198,6 +230,20 @@ struct PasswordResetHtml<'a> {
 }
 
 #[derive(askama::Template)]
+#[template(path = "access_token_created.txt")]
+struct AccessTokenCreatedText<'a> {
+    name: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "access_token_created.html")]
+struct AccessTokenCreatedHtml<'a> {
+    name: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
 #[template(path = "password_changed.txt")]
 struct PasswordChangedText<'a> {
     firstname: &'a str,
@@ -215,6 +261,7 @@ struct PasswordChangedHtml<'a> {
 #[template(path = "invitation.txt")]
 struct InvitationText<'a> {
     tenant_name: &'a str,
+    inviter: &'a str,
     link: &'a str,
 }
 
@@ -222,6 +269,7 @@ struct InvitationText<'a> {
 #[template(path = "invitation.html")]
 struct InvitationHtml<'a> {
     tenant_name: &'a str,
+    inviter: &'a str,
     link: &'a str,
 }
 
@@ -270,6 +318,7 @@ mod tests {
             tenant_name: Name::parse(tenant_name).unwrap(),
             member: MEMBER,
             challenge: CHALLENGE,
+            inviter: Some(name("Ada Lovelace")),
         }
     }
     fn rendered(template: &Template) -> MailText {
@@ -322,9 +371,20 @@ mod tests {
         let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
         assert_eq!(mail.subject, "You are invited to join Acme");
         for body in [&mail.text, &mail.html] {
-            assert!(body.contains("Acme"), "{body}");
+            assert!(
+                body.contains("Ada Lovelace invites you to join Acme"),
+                "{body}"
+            );
             let opened = links().key.open_invitation_token(token(body, "invitation"));
             assert_eq!(opened, Some((TENANT, MEMBER, CHALLENGE)));
+        }
+    }
+
+    #[test]
+    fn an_invitation_shows_no_name_with_a_link() {
+        let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Win at evil.example"));
+        for text in [&mail.subject, &mail.text, &mail.html] {
+            assert!(!text.contains("evil"), "{text}");
         }
     }
 

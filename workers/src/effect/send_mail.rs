@@ -103,7 +103,8 @@ impl Effect for SendMail {
                 | Template::AlreadyRegistered
                 | Template::LoginsFailed
                 | Template::PasswordReset { .. }
-                | Template::PasswordChanged { .. } => true,
+                | Template::PasswordChanged { .. }
+                | Template::AccessTokenCreated { .. } => true,
                 Template::Invitation { .. } => false,
             },
         }

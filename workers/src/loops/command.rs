@@ -25,7 +25,7 @@ use serde::Serialize;
 use tracing::debug_span;
 
 use crate::{
-    aggregate::{Aggregate, Decision, EventOf, Facts, IdOf},
+    aggregate::{Aggregate, Decision, EventOf, Facts},
     decode,
     loops::{
         Shared,
@@ -186,7 +186,7 @@ impl<A: Aggregate> Decider<A> {
     ) -> anyhow::Result<Option<Outcome>> {
         let mut facts = facts_of(command);
         let holders = history.state.claims(&command.payload, &facts);
-        let holders = self.holders(holders).await?;
+        let holders = self.holders(holders, facts.now).await?;
         let held = holders
             .iter()
             .filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?)));
@@ -225,7 +225,7 @@ impl<A: Aggregate> Decider<A> {
         holders: Holders,
         trace: Trace,
     ) -> anyhow::Result<Option<Outcome>> {
-        let claims = self.claim_appends(command.aggregate, &decision, holders);
+        let claims = self.claim_appends(command, &decision, holders);
         let claims = claims.await?;
         let commit = commit_of(history.revision + 1, command, decision.events);
         let payload = serde_json::to_vec(&commit)?;
@@ -265,13 +265,13 @@ impl<A: Aggregate> Decider<A> {
         Ok((last == history.last_sequence).then_some(outcome))
     }
 
-    async fn holders(&self, claims: Vec<Claim>) -> anyhow::Result<Holders> {
+    async fn holders(&self, claims: Vec<Claim>, now: Time) -> anyhow::Result<Holders> {
         let mut holders = HashMap::new();
         for claim in claims {
             let holder = match self.log.last(&claim.to_string()).await? {
                 Some(message) => {
                     let stored: ClaimHolder = serde_json::from_slice(&message.payload)?;
-                    (stored.holder, message.sequence)
+                    (stored.kept_by(now), message.sequence)
                 }
                 None => (None, 0),
             };
@@ -284,34 +284,35 @@ impl<A: Aggregate> Decider<A> {
     /// guard.
     async fn claim_appends(
         &self,
-        own: IdOf<A>,
+        command: &Command<A::Area>,
         decision: &Decision<EventOf<A>>,
         mut holders: Holders,
     ) -> anyhow::Result<Vec<Append>> {
+        let (own, now) = (command.aggregate.into(), command.time);
         let changed = || {
             let own = decision.take.iter().chain(&decision.release);
             own.chain(&decision.touch)
         };
         let unknown = changed().filter(|claim| !holders.contains_key(claim));
-        holders.extend(self.holders(unknown.copied().collect()).await?);
+        holders.extend(self.holders(unknown.copied().collect(), now).await?);
         let mut appends = Vec::new();
         for claim in changed() {
             let (current, last) = holders.get(claim).copied().unwrap_or_default();
             let is_touched = decision.touch.contains(claim);
-            let expected = if is_touched {
-                current
-            } else {
-                Some(own.into())
-            };
+            let expected = if is_touched { current } else { Some(own) };
             if current.is_some() && current != expected {
                 bail!("{claim} is held by {current:?}, which the decision overlooked");
             }
             let holder = expected.filter(|_| !decision.release.contains(claim));
+            let held = match holder {
+                Some(holder) => ClaimHolder::held_by(holder),
+                None => ClaimHolder::released(*claim, own, now),
+            };
             appends.push(Append {
                 subject: claim.to_string(),
                 last,
                 expires_after: None,
-                payload: serde_json::to_vec(&ClaimHolder { holder })?.into(),
+                payload: serde_json::to_vec(&held)?.into(),
             });
         }
         Ok(appends)

@@ -63,6 +63,7 @@ mod tests {
             email: email(),
             plan: None,
             placement: Placement::Shared,
+            number: None,
         }
     }
     fn add_founder() -> Consequence<member::Area> {

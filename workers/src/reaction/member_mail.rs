@@ -31,6 +31,7 @@ fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email:
             email,
             challenge,
             tenant_name,
+            inviter,
             role: _,
         } => {
             let template = Template::Invitation {
@@ -38,6 +39,7 @@ fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email:
                 tenant_name: tenant_name.clone(),
                 member: commit.id,
                 challenge: *challenge,
+                inviter: inviter.clone(),
             };
             Some(mail(&[b"invitation", challenge.0.bytes()], email, template))
         }
@@ -75,6 +77,7 @@ mod tests {
             role: BuiltInRole::Guest,
             challenge,
             tenant_name: acme(),
+            inviter: None,
         }
     }
     fn invitation(challenge: ChallengeId) -> Consequence<email::Area> {
@@ -84,6 +87,7 @@ mod tests {
             tenant_name: acme(),
             member: MemberId(ID),
             challenge,
+            inviter: None,
         };
         requested(id, ada(), template)
     }

@@ -59,6 +59,7 @@ async fn tenant_at(sender: &CommandSender, host: Option<&str>) -> TenantKey {
                 host: Some(HostName::parse(host).unwrap()),
             },
         },
+        places: None,
     };
     let tenant = TenantKey(id());
     decide::<tenant::Area>(sender, tenant, create).await;

@@ -34,7 +34,9 @@ pub(super) struct ServerUrls {
 }
 
 /// Limits for a load that comes from one address and one account.
-const LIMITS: [(&str, &str); 7] = [
+const LIMITS: [(&str, &str); 9] = [
+    ("UB_REGISTRATION_TOTAL_LIMIT", "1000000/second"),
+    ("UB_TENANTS_PER_ACCOUNT", "0"),
     ("UB_STRANGER_LIMIT", "1000000/second"),
     ("UB_ADDRESS_LIMIT", "1000000/second"),
     ("UB_REGISTRATION_LIMIT", "1000000/second"),

@@ -8,7 +8,7 @@ use mongodb::bson::doc;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::TenantViews;
+use super::{MAX_READ_TIME, TenantViews};
 use crate::{
     backend::memory::{Key, Memory},
     error::Error,
@@ -80,7 +80,8 @@ impl TenantViews {
         let found = self.database.run("find_one", |database| async move {
             let views = database.collection::<Revision>(V::NAME);
             let only_revision = doc! { "revision": 1 };
-            views.find_one(filter).projection(only_revision).await
+            let found = views.find_one(filter).projection(only_revision);
+            found.max_time(MAX_READ_TIME).await
         });
         let found = found.await.context("awaiting a view")?;
         Ok(found.map_or(0, |document| document.revision))

@@ -178,6 +178,11 @@ fn an_account_is_disabled_and_enabled() {
     disabled
         .when(Command::RequestPasswordReset)
         .changes_nothing();
+    let resetting = resetting().and([Event::Disabled]);
+    let when = resetting.when(reset(SECOND));
+    when.rejects(Rejection::ChallengeEnded);
+    let unproved = unverified().and([Event::Disabled]);
+    unproved.when(register()).rejects(Rejection::AlreadyExists);
     let enabled = disabled.and([Event::Enabled]);
     enabled
         .when(Command::RequestPasswordReset)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccountId, BuiltInRole, ChallengeId, Claim, EmailAddress, Name, Time,
+    AccountId, BuiltInRole, ChallengeId, Claim, EmailAddress, Name, PersonName, Time,
     member::{Area, Event},
 };
 
@@ -87,6 +87,7 @@ impl Member {
         email: &EmailAddress,
         role: BuiltInRole,
         tenant_name: &Name,
+        inviter: Option<&PersonName>,
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         let invited = Event::Invited {
@@ -94,6 +95,7 @@ impl Member {
             role,
             challenge: ChallengeId(facts.command.0),
             tenant_name: tenant_name.clone(),
+            inviter: inviter.cloned(),
         };
         match self {
             Self::Absent => invite_first(email, role, invited, facts),
@@ -232,6 +234,7 @@ mod tests {
             email: email("eve"),
             role: Guest,
             tenant_name: acme(),
+            inviter: None,
         };
         let when = pending(Guest).when(to_eve).holding(Admin).at(WEEK);
         when.rejects(Rejection::NotFound);

@@ -42,6 +42,7 @@ pub(super) fn invite(role: BuiltInRole) -> Command {
         email: email("ada"),
         role,
         tenant_name: acme(),
+        inviter: None,
     }
 }
 pub(super) fn invited(role: BuiltInRole, challenge: ChallengeId) -> Event {
@@ -50,6 +51,7 @@ pub(super) fn invited(role: BuiltInRole, challenge: ChallengeId) -> Event {
         role,
         challenge,
         tenant_name: acme(),
+        inviter: None,
     }
 }
 pub(super) fn accept(challenge: ChallengeId, account: AccountId) -> Command {

@@ -35,6 +35,7 @@ fn create() -> Command {
         email: ada(),
         plan: Some(OTHER),
         placement: Placement::Shared,
+        places: None,
     }
 }
 fn created() -> Event {
@@ -45,6 +46,7 @@ fn created() -> Event {
         email: ada(),
         plan: Some(OTHER),
         placement: Placement::Shared,
+        number: None,
     }
 }
 fn update(name: Option<&str>, slug: Option<&str>, settings: Option<Settings>) -> Command {
@@ -374,4 +376,51 @@ fn a_later_event_restores_no_tenant() {
 fn a_finished_move_that_never_began_changes_no_placement() {
     let ended = tenant().and([Event::MoveFinished]);
     ended.is(tenant().state());
+}
+
+#[test]
+fn a_tenant_takes_the_first_free_place_of_its_founder_and_gives_it_back() {
+    let place = |number| Claim::tenant_place(AccountId(OTHER), number);
+    let with = |limit: Option<u16>| {
+        let Command::Create {
+            name,
+            slug,
+            owner,
+            email,
+            plan,
+            placement,
+            ..
+        } = create()
+        else {
+            unreachable!()
+        };
+        Command::Create {
+            name,
+            slug,
+            owner,
+            email,
+            plan,
+            placement,
+            places: limit,
+        }
+    };
+    let when = absent().when(with(Some(2)));
+    let decision = when.while_held(place(0), OTHER).decide().unwrap();
+    assert_eq!(decision.take, [claim("acme"), place(1)]);
+    let tenant = given::<Tenant>(decision.events);
+    let deleted = tenant.when(delete("acme")).decide().unwrap();
+    assert_eq!(deleted.release, [claim("acme"), place(1)]);
+
+    let when = absent().when(with(Some(2))).while_held(place(0), OTHER);
+    let when = when.while_held(place(1), OTHER);
+    when.rejects(Rejection::TooManyTenants);
+}
+
+#[test]
+fn a_name_that_mails_would_show_as_a_link_is_refused_and_an_old_one_stays() {
+    let link = "Win at evil.example";
+    tenant().when(rename(link)).rejects(Rejection::NameHasLink);
+    let named = tenant().and([updated(link, "acme", Settings::new())]);
+    let when = named.when(update(Some(link), Some("apex"), None));
+    assert!(when.decide().is_ok());
 }

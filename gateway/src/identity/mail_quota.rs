@@ -1,0 +1,299 @@
+//! How many mails others can send to an address: registrations with it, and invitations. Counted in
+//! a bucket that all gateways share, for a day.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use events_schema::{
+    EmailAddress, Id, TenantKey, Time, secret::ServerKey, subject::REGISTRATIONS_BUCKET,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits::LimitOptions};
+
+/// The wait before the first mail that has to wait. It doubles with each further mail of the same
+/// sender within a day.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait between two of these mails.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
+/// Senders that can each send as many mails to an address as one may.
+const SENDERS: usize = 4;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A kind of mail that others send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MailKind {
+    /// Asks to verify an address; the sender is the network of a client.
+    Registration,
+    /// Invites to a tenant, which is the sender.
+    Invitation,
+}
+
+impl MailKind {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Registration => b"registration",
+            Self::Invitation => b"invitation",
+        }
+    }
+}
+
+/// How many mails of one kind an address gets within a day.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// Those of one sender.
+    of_sender: usize,
+    /// Those of one sender that need not wait.
+    free: usize,
+}
+
+impl Limit {
+    /// A registration is repeated by its client, which waits for the mail before.
+    const REGISTRATIONS: Self = Self {
+        of_sender: 5,
+        free: 1,
+    };
+
+    /// An invitation may be withdrawn and sent again with another role.
+    const fn of_invitations(of_sender: usize) -> Self {
+        Self {
+            of_sender,
+            free: of_sender.saturating_sub(2),
+        }
+    }
+
+    /// Returns how many of all senders an address gets.
+    const fn of_all(self) -> usize {
+        self.of_sender.saturating_mul(SENDERS)
+    }
+}
+
+/// Counts mails.
+#[derive(Clone, Debug)]
+pub(crate) struct MailQuota {
+    mails: Bucket<Mails>,
+    days: Bucket<DayCount>,
+    invitations_per_tenant: u32,
+    invitations: Limit,
+    secret: ServerKey,
+}
+
+/// The mails of one kind to an address within a day, the latest last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Mails {
+    sent: Vec<Mail>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Mail {
+    at: Time,
+    /// The registration or the command that the mail is about.
+    about: Id,
+    sender: Id,
+}
+
+/// What was sent within a day of the clock.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct DayCount {
+    day: i64,
+    count: u32,
+}
+
+impl Mails {
+    /// Adds a mail, unless its sender or all senders have sent too many.
+    fn add(&mut self, limit: Limit, mail: Mail) -> Result<(), Error> {
+        let now = mail.at;
+        self.sent.retain(|sent| now.since(sent.at) < DAY);
+        let retry_after = self.wait(limit, mail.sender, now);
+        if !retry_after.is_zero() {
+            return Err(Error::RateLimited { retry_after });
+        }
+        self.sent.push(mail);
+        Ok(())
+    }
+
+    fn wait(&self, limit: Limit, sender: Id, now: Time) -> Duration {
+        let mut own = self.sent.iter().filter(|sent| sent.sender == sender);
+        let until_older = |oldest: Option<&Mail>| {
+            let oldest = oldest.map_or(now, |oldest| oldest.at);
+            DAY.saturating_sub(now.since(oldest))
+        };
+        if self.sent.len() >= limit.of_all() {
+            return until_older(self.sent.first());
+        }
+        if own.clone().count() >= limit.of_sender {
+            return until_older(own.next());
+        }
+        let Some(doublings) = own.clone().count().checked_sub(limit.free) else {
+            return Duration::ZERO;
+        };
+        let doublings = u32::try_from(doublings).unwrap_or(u32::MAX);
+        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
+        own.next_back().map_or(Duration::ZERO, |last| {
+            wait.min(LONGEST_WAIT).saturating_sub(now.since(last.at))
+        })
+    }
+}
+
+impl MailQuota {
+    /// Counts in a bucket. Addresses are stored under ids that nobody can guess without `secret`.
+    pub(crate) fn new(
+        jetstream: jetstream::Context,
+        secret: ServerKey,
+        options: &LimitOptions,
+    ) -> Self {
+        Self {
+            mails: Bucket::new(jetstream.clone(), REGISTRATIONS_BUCKET),
+            days: Bucket::new(jetstream, REGISTRATIONS_BUCKET),
+            invitations_per_tenant: options.invitations_per_tenant,
+            invitations: Limit::of_invitations(options.invitations_per_address.into()),
+            secret,
+        }
+    }
+
+    /// Counts a mail. One about the same thing is counted once, so that a repeated request is not
+    /// refused.
+    ///
+    /// # Errors
+    /// `RateLimited` if the sender or all senders have sent too many to the address.
+    pub(crate) async fn count(
+        &self,
+        kind: MailKind,
+        to: &EmailAddress,
+        sender: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        let limit = self.limit(kind);
+        let add = |mails: Option<Mails>| {
+            let mut mails = mails.unwrap_or_default();
+            if mails.sent.iter().all(|sent| sent.about != about) {
+                let at = now();
+                mails.add(limit, Mail { at, about, sender })?;
+            }
+            Ok((mails, ()))
+        };
+        self.mails.change(&self.key(kind, to), add).await
+    }
+
+    /// Counts a further mail about the same thing.
+    ///
+    /// # Errors
+    /// `RateLimited` if the sender or all senders have sent too many to the address.
+    pub(crate) async fn count_again(
+        &self,
+        kind: MailKind,
+        to: &EmailAddress,
+        sender: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        let limit = self.limit(kind);
+        let add = |mails: Option<Mails>| {
+            let (mut mails, at) = (mails.unwrap_or_default(), now());
+            mails.add(limit, Mail { at, about, sender })?;
+            Ok((mails, ()))
+        };
+        self.mails.change(&self.key(kind, to), add).await
+    }
+
+    /// Counts an invitation of a tenant, to whatever address.
+    ///
+    /// # Errors
+    /// `RateLimited` if the tenant has sent as many as it may within a day.
+    pub(crate) async fn count_invitation(&self, tenant: TenantKey) -> Result<(), Error> {
+        let key = self
+            .secret
+            .id(&[b"invitations", tenant.0.bytes()])
+            .to_string();
+        let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
+        let (day, of_day) = (now().0.div_euclid(day_ms), now().0.rem_euclid(day_ms));
+        let count_one = |known: Option<DayCount>| {
+            let known = known.filter(|known| known.day == day).unwrap_or_default();
+            if known.count >= self.invitations_per_tenant {
+                let retry_after = Duration::from_millis((day_ms - of_day).unsigned_abs());
+                return Err(Error::RateLimited { retry_after });
+            }
+            let count = known.count + 1;
+            Ok((DayCount { day, count }, ()))
+        };
+        self.days.change(&key, count_one).await
+    }
+
+    /// Returns what the mails of a kind to this address were about, the latest first.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub(crate) async fn latest(&self, kind: MailKind, to: &EmailAddress) -> Result<Vec<Id>, Error> {
+        let mails = self.mails.get(&self.key(kind, to)).await?;
+        let sent = mails.unwrap_or_default().sent.into_iter().rev();
+        Ok(sent.map(|mail| mail.about).collect())
+    }
+
+    const fn limit(&self, kind: MailKind) -> Limit {
+        match kind {
+            MailKind::Registration => Limit::REGISTRATIONS,
+            MailKind::Invitation => self.invitations,
+        }
+    }
+
+    fn key(&self, kind: MailKind, to: &EmailAddress) -> String {
+        let parts = [kind.label(), to.as_str().as_bytes()];
+        self.secret.id(&parts).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(sender: u8, minute: i64) -> Mail {
+        Mail {
+            at: Time(minute * 60_000),
+            about: Id::from_bytes([sender; 16]),
+            sender: Id::from_bytes([sender; 16]),
+        }
+    }
+
+    #[test]
+    fn the_mails_of_one_sender_are_ever_further_apart_and_five_a_day() {
+        for (limit, waits) in [
+            (Limit::REGISTRATIONS, &[1, 2, 4, 8, 24 * 60 - 15][..]),
+            (Limit::of_invitations(5), &[1, 2, 24 * 60 - 3]),
+        ] {
+            let mut mails = Mails::default();
+            for _ in 0..limit.free {
+                mails.add(limit, mail(1, 0)).unwrap();
+            }
+            let mut minute = 0;
+            for wait in waits {
+                assert!(
+                    mails.add(limit, mail(1, minute + wait - 1)).is_err(),
+                    "{wait}"
+                );
+                minute += wait;
+                mails.add(limit, mail(1, minute)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_sender_does_not_keep_another_from_sending() {
+        let mut mails = Mails::default();
+        mails.add(Limit::REGISTRATIONS, mail(1, 0)).unwrap();
+        mails.add(Limit::REGISTRATIONS, mail(2, 0)).unwrap();
+    }
+
+    #[test]
+    fn an_address_gets_twenty_mails_a_day() {
+        let mut mails = Mails::default();
+        let limit = Limit::REGISTRATIONS;
+        for sender in 0..20 {
+            mails.add(limit, mail(sender, sender.into())).unwrap();
+        }
+        let refused = mails.add(limit, mail(20, 20));
+        let Err(Error::RateLimited { retry_after }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(retry_after, Duration::from_secs((24 * 60 - 20) * 60));
+        mails.add(limit, mail(20, 24 * 60)).unwrap();
+    }
+}

@@ -1,0 +1,69 @@
+//! Mails that follow from changes to an access token.
+
+use events_schema::{
+    Commit,
+    access_token::{Area, Event},
+    email::{self, Template},
+};
+
+use super::{Consequence, Reaction, mail};
+
+/// Tells the creator of an access token about it, in case somebody else has created it with a
+/// stolen session.
+#[derive(Debug)]
+pub struct AccessTokenMail;
+
+impl Reaction for AccessTokenMail {
+    type Source = Area;
+    type Target = email::Area;
+    const NAME: &'static str = "access_token_mail";
+
+    fn react(commit: &Commit<Area>) -> Vec<Consequence<email::Area>> {
+        let events = commit.events.iter();
+        events.filter_map(|event| created(commit, event)).collect()
+    }
+}
+
+fn created(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Area>> {
+    match event {
+        Event::Created { name, email, .. } => {
+            let template = Template::AccessTokenCreated { name: name.clone() };
+            let occasion = [b"access_token_created", commit.id.0.bytes().as_slice()];
+            Some(mail(&occasion, email.as_ref()?, template))
+        }
+        Event::Deleted => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{AccountId, EmailAddress, Id, Name, Permissions, Time, secret::derived_id};
+
+    use super::*;
+    use crate::reaction::testing::{ID, requested, when};
+
+    fn created(email: Option<EmailAddress>) -> Event {
+        Event::Created {
+            name: Name::parse("CI").unwrap(),
+            scopes: Permissions::new(),
+            expires_at: Time(9),
+            creator: AccountId(Id::from_bytes([2; 16])),
+            email,
+            epoch: None,
+        }
+    }
+
+    #[test]
+    fn the_creator_of_a_token_gets_a_mail() {
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let id = derived_id(&[b"email", b"access_token_created", ID.bytes()]);
+        let name = Name::parse("CI").unwrap();
+        let mail = requested(id, email.clone(), Template::AccessTokenCreated { name });
+        when::<AccessTokenMail>([created(Some(email))]).then([mail]);
+    }
+
+    #[test]
+    fn other_changes_are_not_mailed() {
+        when::<AccessTokenMail>([created(None), Event::Deleted]).then([]);
+    }
+}
