@@ -22,7 +22,7 @@ pub enum Tenant {
     #[default]
     Absent,
     /// The tenant exists.
-    Open(Open),
+    Open(Box<Open>),
     /// Deleted for ever.
     Deleted,
 }
@@ -168,7 +168,7 @@ impl Aggregate for Tenant {
                     ..
                 },
             ) => {
-                *self = Self::Open(Open {
+                *self = Self::Open(Box::new(Open {
                     name: name.clone(),
                     slug: slug.clone(),
                     settings: Settings::new(),
@@ -178,7 +178,7 @@ impl Aggregate for Tenant {
                     to_drop: None,
                     led_by: None,
                     place: number.map(|number| Claim::tenant_place(*owner, number)),
-                });
+                }));
             }
             (_, Event::Deleted) => *self = Self::Deleted,
             (Self::Open(open), event) => open.evolve(event),
