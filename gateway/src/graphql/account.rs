@@ -29,7 +29,7 @@ struct RegisterInput {
     /// The e-mail address, such as `ada@example.com`.
     email: String,
     /// Password, 15 to 128 characters. The operator may have set another minimum. `BAD_USER_INPUT`
-    /// if it is one of the passwords that attackers try first.
+    /// if it is easy to guess.
     #[graphql(secret)]
     password: String,
 }

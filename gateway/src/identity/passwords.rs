@@ -1,11 +1,10 @@
 //! Passwords: which are acceptable, and hashing them with argon2id in a bounded pool. No other part
 //! of the system sees a password.
 //!
-//! The rules follow NIST SP 800-63B-4: a minimum length, and no well-known passwords. There is no
-//! other rule.
+//! The rules follow NIST SP 800-63B-4: a minimum length, and nothing that is easy to guess. There is
+//! no rule about kinds of characters.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, LazyLock},
     thread::available_parallelism,
     time::Instant,
@@ -22,6 +21,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
 };
+
+use zxcvbn::{Score, zxcvbn};
 
 use crate::{
     error::Error,
@@ -43,11 +44,8 @@ static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     telemetry::seconds("ub.password.wait_time", description)
 });
 
-/// The passwords that attackers try first.
-static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    let lines = include_str!("common_passwords.txt").lines();
-    lines.filter(|line| !line.starts_with('#')).collect()
-});
+/// The least score of a new password, of 0 to 4: an attacker needs a hundred million guesses.
+const MIN_SCORE: Score = Score::Three;
 
 /// Hashes and checks passwords, as many at once as there are processors.
 #[derive(Clone, Debug)]
@@ -75,18 +73,16 @@ impl Passwords {
         })
     }
 
-    /// Checks that a new password is acceptable. `field` is the input that it came in.
+    /// Checks the length of a new password. `field` is the input that it came in.
     ///
     /// # Errors
-    /// `BadUserInput` if it is not.
-    pub(crate) fn check(&self, field: &'static str, password: &str) -> Result<(), Error> {
+    /// `BadUserInput` if it is too short or too long.
+    pub(crate) fn check_length(&self, field: &'static str, password: &str) -> Result<(), Error> {
         let (length, min) = (password.chars().count(), self.min_length);
         let obstacle = if length < min {
             format!("The password must have at least {min} characters.")
         } else if length > MAX_LENGTH {
             format!("The password must have at most {MAX_LENGTH} characters.")
-        } else if COMMON.contains(password.to_lowercase().as_str()) {
-            "This password is one of those that attackers try first. Choose another.".to_owned()
         } else {
             return Ok(());
         };
@@ -101,16 +97,25 @@ impl Passwords {
         self.gate.admit(origin).await
     }
 
-    /// Hashes an acceptable password.
+    /// Hashes a new password, unless it is easy to guess. `field` is the input that it came in, and
+    /// `known` is what everybody may know about its owner.
     ///
     /// # Errors
-    /// If hashing fails.
+    /// `BadUserInput` if it is easy to guess.
     pub(crate) async fn hash(
         &self,
         admission: &Admission,
+        field: &'static str,
         password: String,
+        known: Vec<String>,
     ) -> Result<PasswordHash, Error> {
-        Ok(self.run(admission, move || hash(&password)).await??)
+        let work = move || {
+            if let Some(obstacle) = weakness(&password, &known) {
+                return Err(Error::input(field, obstacle));
+            }
+            Ok(hash(&password)?)
+        };
+        self.run(admission, work).await?
     }
 
     /// Whether the password has this hash. Without a hash the answer is no after the same time,
@@ -149,6 +154,27 @@ impl Passwords {
         let done = spawn_blocking(move || bounded(permits)).await;
         Ok(done.context("hashing a password")?)
     }
+}
+
+/// Says why a password is easy to guess; `None` if it is not. The estimate costs up to some ten
+/// milliseconds.
+fn weakness(password: &str, known: &[String]) -> Option<String> {
+    // A part of an address or a name is known, too. The estimate looks for lower case.
+    let known: Vec<String> = known.iter().map(|text| text.to_lowercase()).collect();
+    let parts = known
+        .iter()
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
+    let parts = parts.filter(|part| part.chars().count() > 2);
+    let words: Vec<&str> = parts.chain(known.iter().map(String::as_str)).collect();
+    let estimate = zxcvbn(password, &words);
+    if estimate.score() >= MIN_SCORE {
+        return None;
+    }
+    let warning = estimate.feedback().and_then(|feedback| feedback.warning());
+    let reason = warning.map_or_else(String::new, |warning| format!(" {warning}"));
+    Some(format!(
+        "This password is easy to guess.{reason} Choose another one, such as four random words."
+    ))
 }
 
 fn hash(password: &str) -> anyhow::Result<PasswordHash> {
@@ -193,7 +219,12 @@ mod tests {
         let passwords = Passwords::new(15).await.unwrap();
         let admission = &admission(&passwords).await;
         let hash = passwords
-            .hash(admission, "correct horse battery".to_owned())
+            .hash(
+                admission,
+                "password",
+                "correct horse battery".to_owned(),
+                Vec::new(),
+            )
             .await
             .unwrap();
         assert!(
@@ -216,7 +247,12 @@ mod tests {
         assert_ne!(
             hash,
             passwords
-                .hash(admission, "correct horse battery".to_owned())
+                .hash(
+                    admission,
+                    "password",
+                    "correct horse battery".to_owned(),
+                    Vec::new()
+                )
                 .await
                 .unwrap()
         );
@@ -235,22 +271,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_that_is_short_long_or_well_known_is_refused() {
+    async fn a_password_that_is_short_or_long_is_refused() {
         let passwords = Passwords::new(8).await.unwrap();
-        let acceptable = |password: &str| passwords.check("password", password).is_ok();
+        let acceptable = |password: &str| passwords.check_length("password", password).is_ok();
         assert!(acceptable("日本語のパスワード"));
         assert!(acceptable(&"x".repeat(128)));
-        assert!(acceptable("with\ttab and \u{1F600}"));
-        for wrong in [
-            "",
-            "short77",
-            "日本語",
+        for wrong in ["", "short77", "日本語", &"x".repeat(129)] {
+            assert!(!acceptable(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_easy_to_guess_is_refused() {
+        let known = ["ada.lovelace@example.com", "Ada", "Lovelace"].map(str::to_owned);
+        for good in [
+            "correct horse battery staple",
+            "日本語のパスワード",
+            "with\ttab and \u{1F600}",
+            "xK3$mQ9!vTp2",
+        ] {
+            assert_eq!(weakness(good, &known), None, "{good}");
+        }
+        for weak in [
             "password1",
             "PassWord1",
             "1q2w3e4r5t6y7u8i",
-            &"x".repeat(129),
+            "aaaaaaaaaaaaaaaaaaaa",
+            "abcabcabcabcabcabc",
+            "qwertyuiopasdfghjkl",
+            "12345678901234567890",
+            "abcdefghijklmnopqrstuvwxyz",
+            "passwordpassword",
+            "ada.lovelace@example.com",
+            "LovelaceLovelace",
         ] {
-            assert!(!acceptable(wrong), "{wrong}");
+            assert!(weakness(weak, &known).is_some(), "{weak}");
         }
     }
 }

@@ -94,9 +94,14 @@ impl Accounts {
     ) -> Result<Started, Error> {
         let opened = self.secret.open_link_token(Purpose::PasswordReset, token);
         let (account, challenge) = opened.ok_or_else(wrong_link)?;
-        self.passwords.check("password", &password)?;
+        self.passwords.check_length("password", &password)?;
+        let known = self.views.platform().get::<account::View>(account).await?;
+        let known = known.map(|account| known_about(&account.view));
         let admission = self.passwords.admit(&caller.origin).await?;
-        let password_hash = self.passwords.hash(&admission, password).await?;
+        let hashed =
+            self.passwords
+                .hash(&admission, "password", password, known.unwrap_or_default());
+        let password_hash = hashed.await?;
         drop(admission);
         let reset = Command::ResetPassword {
             challenge,
@@ -126,7 +131,7 @@ impl Accounts {
             id: account, view, ..
         } = &identity.account;
         let old_hash = &view.password_hash;
-        self.passwords.check("newPassword", &new)?;
+        self.passwords.check_length("newPassword", &new)?;
         let admission = self.passwords.admit(&caller.origin).await?;
         let guesser = identity.session().map_or_else(
             || Guesser::Stranger(Network::of(&caller.origin)),
@@ -138,7 +143,10 @@ impl Accounts {
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
         self.logins.succeeded(attempt).await;
-        let password_hash = self.passwords.hash(&admission, new).await?;
+        let hashed = self
+            .passwords
+            .hash(&admission, "newPassword", new, known_about(view));
+        let password_hash = hashed.await?;
         drop(admission);
         let change = Command::ChangePassword {
             old_hash: old_hash.clone(),
@@ -260,6 +268,16 @@ impl Accounts {
             .send::<account::View>(&sender, &platform, request);
         sent.await.map(|_revision| ())
     }
+}
+
+/// Returns what everybody may know about the owner of an account.
+fn known_about(account: &account::View) -> Vec<String> {
+    let known = [
+        account.email.as_str(),
+        account.firstname.as_str(),
+        account.lastname.as_str(),
+    ];
+    known.map(str::to_owned).to_vec()
 }
 
 fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {

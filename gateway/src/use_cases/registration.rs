@@ -82,13 +82,16 @@ impl Registrations {
             lastname,
             password,
         } = registration;
-        self.passwords.check("password", &password)?;
+        self.passwords.check_length("password", &password)?;
         self.limits.count_registration(caller)?;
         self.limits.count_address(caller, &email)?;
         let challenge = ChallengeId(id.0);
         with_min_answer_time(async {
             let admission = self.passwords.admit(&caller.origin).await?;
-            let password_hash = self.passwords.hash(&admission, password).await?;
+            let known = [email.as_str(), firstname.as_str(), lastname.as_str()];
+            let known = known.map(str::to_owned).to_vec();
+            let hashed = self.passwords.hash(&admission, "password", password, known);
+            let password_hash = hashed.await?;
             drop(admission);
             // Not before: a registration that is refused for the load has no mail.
             let sender = self.sender(caller);
