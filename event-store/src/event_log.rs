@@ -129,6 +129,15 @@ impl EventLog {
         self.request_page(request).await
     }
 
+    /// Reads the last message on a subject, from any replica.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn last_from_any(&self, subject: &str) -> anyhow::Result<Option<Stored>> {
+        let request = json!({ "multi_last": [subject], "batch": 1 });
+        Ok(self.request_page(request).await?.messages.pop())
+    }
+
     /// Reads all messages on a subject from this sequence on.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ use crate::{
     secret::derived_id,
 };
 
+/// The shortest rest of a name whose kind rests.
+const SHORTEST_REST: Duration = Duration::from_secs(60);
+
 /// The kind of name that is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimKind {
@@ -160,6 +163,9 @@ impl fmt::Display for Claim {
 pub struct ClaimHolder {
     /// The aggregate that holds the name; null after its release.
     pub holder: Option<Id>,
+    /// When the holder has taken the name. Claims of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
     /// Who has released the name, while it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resting: Option<Resting>,
@@ -177,22 +183,28 @@ pub struct Resting {
 
 impl ClaimHolder {
     /// Makes the message of a holder.
-    pub fn held_by(holder: Id) -> Self {
+    pub fn held_by(holder: Id, since: Option<Time>) -> Self {
         Self {
             holder: Some(holder),
+            since,
             resting: None,
         }
     }
 
-    /// Makes the message of a release.
-    pub fn released(claim: Claim, by: Id, now: Time) -> Self {
-        let rest = i64::try_from(claim.kind.rest().as_millis()).unwrap_or(i64::MAX);
+    /// Makes the message of a release. A name rests no longer than it was held, or a minute, so that
+    /// nobody reserves many names by taking them in turn.
+    pub fn released(claim: Claim, by: Id, since: Option<Time>, now: Time) -> Self {
+        let rest = claim.kind.rest();
+        let held = since.map_or(rest, |since| now.since(since).max(SHORTEST_REST));
+        let rest = rest.min(held);
+        let rest = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
         let resting = Resting {
             by,
             until: Time(now.0.saturating_add(rest)),
         };
         Self {
             holder: None,
+            since: None,
             resting: Some(resting).filter(|_| rest > 0),
         }
     }
@@ -214,13 +226,25 @@ mod tests {
         let by = Id::from_bytes([1; 16]);
         let slug = Claim::slug(&Slug::parse("acme").unwrap());
         let email = Claim::email(&EmailAddress::parse("ada@example.com").unwrap());
-        let released = ClaimHolder::released(slug, by, Time(5));
+        let released = ClaimHolder::released(slug, by, None, Time(5));
         assert_eq!(released.kept_by(Time(5 + 90 * DAY - 1)), Some(by));
         assert_eq!(released.kept_by(Time(5 + 90 * DAY)), None);
         assert_eq!(
-            ClaimHolder::released(email, by, Time(5)).kept_by(Time(5)),
+            ClaimHolder::released(email, by, None, Time(5)).kept_by(Time(5)),
             None
         );
-        assert_eq!(ClaimHolder::held_by(by).kept_by(Time(0)), Some(by));
+        assert_eq!(ClaimHolder::held_by(by, None).kept_by(Time(0)), Some(by));
+    }
+
+    #[test]
+    fn a_slug_rests_no_longer_than_it_was_held_or_a_minute() {
+        let by = Id::from_bytes([1; 16]);
+        let slug = Claim::slug(&Slug::parse("acme").unwrap());
+        const HOUR: i64 = 60 * 60 * 1000;
+        for (held, rest) in [(HOUR, HOUR), (0, 60_000)] {
+            let released = ClaimHolder::released(slug, by, Some(Time(10)), Time(10 + held));
+            assert_eq!(released.kept_by(Time(10 + held + rest - 1)), Some(by));
+            assert_eq!(released.kept_by(Time(10 + held + rest)), None);
+        }
     }
 }

@@ -73,14 +73,14 @@ pub enum Command {
     Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// The new slug. The old one becomes free after 90 days.
+        /// The new slug. The old one rests before another tenant may take it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slug: Option<Slug>,
         /// Replaces all settings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         settings: Option<Settings>,
     },
-    /// Delete the tenant. Its slug becomes free after 90 days.
+    /// Delete the tenant. Its slug rests before another tenant may take it.
     Delete {
         /// The tenant's slug, repeated as a confirmation.
         slug: Slug,

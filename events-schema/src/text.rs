@@ -96,18 +96,15 @@ impl fmt::Display for EmailAddress {
 }
 
 /// Whether a text has something in it that a mail client may turn into a link: a scheme, or a host
-/// name such as `evil.example`.
+/// name such as `evil.example`. It also finds names such as `Node.js`, which look like one.
 pub fn has_link(text: &str) -> bool {
+    let is_separator = |c: char| c.is_whitespace() || "@,;()<>[]|\"':/?#&=_-".contains(c);
     let is_host = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-        let word = word.split(['/', ':', '?', '#']).next().unwrap_or_default();
-        let mut labels = word.rsplit('.');
-        let top = labels.next().unwrap_or_default();
-        let is_top = top.chars().count() >= 2 && top.chars().all(char::is_alphabetic);
-        is_top && labels.next().is_some_and(|label| !label.is_empty())
+        let (names, top) = word.rsplit_once('.').unwrap_or_default();
+        !names.is_empty() && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
     };
-    let words = text.split(|c: char| c.is_whitespace() || "@,;()<>[]|\"'".contains(c));
-    text.contains("://") || words.into_iter().any(is_host)
+    text.contains("://") || text.split(is_separator).any(is_host)
 }
 
 /// A first or last name: 1 to 100 characters, no control characters, trimmed.
@@ -341,6 +338,10 @@ mod tests {
             "evil.example.",
             "a@evil.example",
             "Acme,evil.example",
+            "Prize:evil.example",
+            "Prize/evil.example",
+            "evil.xn--p1ai",
+            "www.evil.com-now",
         ] {
             assert!(has_link(link), "{link}");
         }

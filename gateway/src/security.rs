@@ -62,10 +62,10 @@ impl SecurityEvent {
 
     /// Records the event about a caller, and about an account if it is known.
     pub(crate) fn record(self, caller: &Caller, about: Option<AccountId>) {
-        let own = caller
-            .identity
-            .as_ref()
-            .map(|identity| identity.account_id());
+        // A login at an unknown address is not about the account of the session beside it.
+        let is_own = matches!(self, Self::AccessRefused(..));
+        let identity = caller.identity.as_ref().filter(|_| is_own);
+        let own = identity.map(|identity| identity.account_id());
         let tenant = caller.membership.as_ref().ok();
         let tenant = tenant.map(|membership| membership.tenant.id.to_string());
         self.write(&caller.origin, about.or(own), tenant);

@@ -276,7 +276,7 @@ async fn invitations_to_one_address_are_spaced_whatever_the_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_sends_a_limited_number_of_invitations_a_day() {
-    let backend = start_with(&["--invitations-per-tenant", "2"]).await;
+    let backend = start_with(&["--invitations-per-day", "2"]).await;
     let ada = ada_in_acme(&backend).await;
     let invite_to = async |email: &str| ada.gql(INVITE, invite(email, "GUEST")).await;
     for email in ["a@example.com", "b@example.com"] {

@@ -140,8 +140,14 @@ fn tests_in(folder: &Path) -> BTreeSet<String> {
             names.extend(tests_in(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = std::fs::read_to_string(&path).unwrap();
-            let functions = source.split("fn ").skip(1);
-            names.extend(functions.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+            for attribute in ["#[test]\n", "test]\n", "test(flavor = \"multi_thread\")]\n"] {
+                let tests = source.split(attribute).skip(1);
+                let names_of = tests.filter_map(|test| {
+                    let (_, function) = test.split_once("fn ")?;
+                    Some(function.split_once('(')?.0.to_owned())
+                });
+                names.extend(names_of);
+            }
         }
     }
     names

@@ -81,10 +81,10 @@ pub async fn start_with(gateway: &[&str]) -> Local {
 
 /// All people of a test come from one address. `limits.rs` is about the limits.
 const UNLIMITED: [(&str, &str); 8] = [
-    ("--invitations-per-address", "60000"),
+    ("--invitations-per-address", "500"),
     ("--registration-total-limit", "1000000/second"),
     ("--tenants-per-account", "0"),
-    ("--invitations-per-tenant", "1000000"),
+    ("--invitations-per-day", "1000000"),
     ("--stranger-limit", "1000000/second"),
     ("--address-limit", "1000000/second"),
     ("--registration-limit", "1000000/second"),

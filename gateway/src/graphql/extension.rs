@@ -68,8 +68,9 @@ impl Notes {
         })
     }
 
-    /// Removes and returns the notes so far.
+    /// Removes and returns the notes so far. A subscription has many answers, and notes on each.
     pub(super) fn take(&self) -> Noted {
+        self.bytes.store(0, Ordering::Relaxed);
         std::mem::take(&mut self.lock())
     }
 }
@@ -230,5 +231,19 @@ mod tests {
         let (data, errors) = answer("{ all { fails } }").await;
         let expected = r#"{"all":[{"fails":null},{"fails":null}]}"#;
         assert_eq!((data.as_str(), errors), (expected, 2));
+    }
+
+    #[test]
+    fn each_answer_of_a_subscription_may_be_as_large() {
+        let notes = Notes::default();
+        let text = Value::String("x".repeat(MAX_ANSWER));
+        for _ in 0..3 {
+            notes.count(Some(&text));
+            assert!(notes.too_large().is_none());
+            notes.take();
+        }
+        notes.count(Some(&text));
+        notes.count(Some(&Value::String("x".to_owned())));
+        assert!(notes.too_large().is_some());
     }
 }

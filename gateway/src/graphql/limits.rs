@@ -27,6 +27,8 @@ const MAX_INTROSPECTION_DEPTH: u64 = 20;
 const MAX_SELECTIONS: u64 = 500;
 /// Maximum aliases, since they let a query ask for one field many times.
 const MAX_ALIASES: u64 = 30;
+/// Maximum bytes of an alias, which an answer repeats for each object.
+const MAX_ALIAS_LENGTH: u64 = 64;
 /// Maximum directives. Each costs work, and no client needs many.
 const MAX_DIRECTIVES: u64 = 20;
 /// Maximum fields of an operation's root. Each costs work, even if the same one occurs twice.
@@ -115,6 +117,10 @@ impl Cost {
     /// Returns the cost of a field with this selection set.
     fn of_field(self, field: &Field) -> Result<Self, ServerError> {
         let directives = Self::of_directives(&field.directives)?.directives;
+        if let Some(alias) = &field.alias {
+            let length = alias.node.len() as u64;
+            within("bytes of an alias", length, MAX_ALIAS_LENGTH)?;
+        }
         let is_introspection = matches!(field.name.node.as_str(), "__schema" | "__type");
         let below = self.depth.max(self.introspection_depth);
         let (depth, introspection_depth) = if is_introspection {
@@ -157,16 +163,16 @@ impl Cost {
 
 /// Returns how many objects a field may show that shows a page of them.
 fn page_size(field: &Field) -> u64 {
-    let sizes = ["first", "last"].map(|name| field.get_argument(name));
-    let Some(size) = sizes.into_iter().flatten().next() else {
-        return DEFAULT_PAGE;
-    };
-    match size.node.clone().into_const() {
-        Some(Value::Number(size)) => size.as_u64().unwrap_or(UNKNOWN_PAGE),
-        Some(Value::Null) => DEFAULT_PAGE,
-        // A variable, whose value is not known here.
-        Some(_) | None => UNKNOWN_PAGE,
-    }
+    let given = ["first", "last"].map(|name| field.get_argument(name));
+    let sizes = given.into_iter().flatten().filter_map(|size| {
+        match size.node.clone().into_const() {
+            Some(Value::Number(size)) => Some(size.as_u64().unwrap_or(UNKNOWN_PAGE)),
+            Some(Value::Null) => None,
+            // A variable, whose value is not known here.
+            Some(_) | None => Some(UNKNOWN_PAGE),
+        }
+    });
+    sizes.max().unwrap_or(DEFAULT_PAGE)
 }
 
 /// Costs selection sets, and each fragment once; `None` marks one that is being costed.
@@ -292,10 +298,13 @@ mod tests {
             ("(first: 100)", "(last: 100)"),
             ("(first: $size)", "(first: 100)"),
             ("(first: 1000000)", "(first: 1)"),
+            ("(first: null, last: 100)", "(first: 100)"),
         ] {
             let refusal = refusal(&document(outer, inner));
             assert!(refusal.contains("values in its answer"), "{refusal}");
         }
+        let alias = format!("{{ {}: a }}", "x".repeat(65));
+        assert!(refusal(&alias).contains("bytes of an alias"));
         let with_fragment = "{ p(first: 100) { ...P } } \
              fragment P on C { edges { node { q(first: 100) { edges { node { id name } } } } } }";
         assert!(refusal(with_fragment).contains("values in its answer"));

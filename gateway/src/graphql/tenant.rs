@@ -184,7 +184,7 @@ impl Queries {
     }
 
     /// Whether a tenant can be created with this normalized name now. False if the name is
-    /// malformed, reserved, taken, or was given up within 90 days.
+    /// malformed, reserved, taken, or rests.
     async fn tenant_available(
         &self,
         ctx: &Context<'_>,
@@ -214,7 +214,8 @@ struct CreateTenantInput {
     /// Name of the tenant, 1 to 100 characters.
     name: String,
     /// Short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. Derived from the
-    /// name by default. `CONFLICT` if another tenant has it; `BAD_USER_INPUT` if it is reserved.
+    /// name by default. `CONFLICT` if another tenant has it, or if it rests;
+    /// `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
     /// Id of the plan that the tenant is billed by: 32 lower-case hex digits. None by default.
     plan: Option<ID>,
@@ -238,8 +239,8 @@ struct UpdateTenantInput {
     /// New name, 1 to 100 characters.
     name: Option<String>,
     /// New short name in URLs: 3 to 40 of `a-z`, `0-9` and single dashes between them. The old one
-    /// becomes free after 90 days. `CONFLICT` if another tenant has it, or had it within 90 days;
-    /// `BAD_USER_INPUT` if it is reserved.
+    /// rests as long as the tenant had it, at most 90 days. `CONFLICT` if another tenant has it, or
+    /// if it rests; `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
     /// Replaces all settings. `LIMIT_REACHED` if there are more than 50.
     settings: Option<Vec<SettingInput>>,
@@ -312,7 +313,7 @@ impl TenantMutation {
     }
 
     /// Deletes the tenant that the request is for, permanently. Its data can no longer be read, and
-    /// its normalized name becomes free after 90 days.
+    /// its normalized name rests as long as the tenant had it, at most 90 days.
     async fn delete(
         &self,
         ctx: &Context<'_>,

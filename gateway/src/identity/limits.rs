@@ -64,8 +64,9 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_STRANGER_LIMIT", default_value = "60/minute")]
     pub stranger_limit: Rate,
 
-    /// Such operations of one client for one e-mail address, and ten times as many of all clients.
-    /// A device that has logged in to the account before is not counted.
+    /// Such operations of one client for one e-mail address, and ten times as many of all clients. A
+    /// device that has logged in to the account before is not counted, and neither are requests for
+    /// reset mails, which the account itself spaces.
     #[arg(long, env = "UB_ADDRESS_LIMIT", default_value = "20/minute")]
     pub address_limit: Rate,
 
@@ -90,17 +91,24 @@ pub struct LimitOptions {
     )]
     pub tenants_per_account: u16,
 
-    /// Invitations that one tenant may send within a day, in UTC.
-    #[arg(long, env = "UB_INVITATIONS_PER_TENANT", default_value_t = 200)]
-    pub invitations_per_tenant: u32,
+    /// Invitations that one tenant may send within a day, in UTC, and that one account may; at least
+    /// 1.
+    #[arg(
+        long,
+        env = "UB_INVITATIONS_PER_DAY",
+        default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub invitations_per_day: u32,
 
-    /// Invitations that one tenant may send to one address within a day, 1 to 60000. The last two
-    /// have to wait for a minute and for two. All tenants may send four times as many.
+    /// Invitations that one account may send to one address within a day, 1 to 500. If they are more
+    /// than two, the last two have to wait for a minute and for two. All accounts may send four
+    /// times as many.
     #[arg(
         long,
         env = "UB_INVITATIONS_PER_ADDRESS",
         default_value_t = 5,
-        value_parser = clap::value_parser!(u16).range(1..=60_000)
+        value_parser = clap::value_parser!(u16).range(1..=500)
     )]
     pub invitations_per_address: u16,
 

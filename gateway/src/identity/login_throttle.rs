@@ -20,7 +20,7 @@ const FREE_FAILURES: u32 = 10;
 const FREE_FAILURES_OF_STRANGERS: u32 = 100;
 /// The wait after the next failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait: 24 guesses a day. An owner who is locked out can reset the password by mail.
+/// The longest wait: some 40 guesses a day, the free ones included. An owner who is locked out can reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

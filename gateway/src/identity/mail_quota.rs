@@ -1,11 +1,13 @@
 //! How many mails others can send to an address: registrations with it, and invitations. Counted in
-//! a bucket that all gateways share, for a day.
+//! buckets that all gateways share, for a day.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use events_schema::{
-    EmailAddress, Id, TenantKey, Time, secret::ServerKey, subject::REGISTRATIONS_BUCKET,
+    AccountId, EmailAddress, Id, TenantKey, Time,
+    secret::ServerKey,
+    subject::{LOGINS_BUCKET, REGISTRATIONS_BUCKET},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,18 +16,16 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits:
 /// The wait before the first mail that has to wait. It doubles with each further mail of the same
 /// sender within a day.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait between two of these mails.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 /// Senders that can each send as many mails to an address as one may.
 const SENDERS: usize = 4;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A kind of mail that others send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MailKind {
+enum MailKind {
     /// Asks to verify an address; the sender is the network of a client.
     Registration,
-    /// Invites to a tenant, which is the sender.
+    /// Invites to a tenant; the sender is the account of the person who invites.
     Invitation,
 }
 
@@ -71,9 +71,11 @@ impl Limit {
 /// Counts mails.
 #[derive(Clone, Debug)]
 pub(crate) struct MailQuota {
-    mails: Bucket<Mails>,
+    registrations: Bucket<Mails>,
+    /// Old records give way to new ones here, so that nobody can fill the bucket.
+    invitations_to: Bucket<Mails>,
     days: Bucket<DayCount>,
-    invitations_per_tenant: u32,
+    invitations_per_day: u32,
     invitations: Limit,
     secret: ServerKey,
 }
@@ -130,7 +132,7 @@ impl Mails {
         let doublings = u32::try_from(doublings).unwrap_or(u32::MAX);
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
         own.next_back().map_or(Duration::ZERO, |last| {
-            wait.min(LONGEST_WAIT).saturating_sub(now.since(last.at))
+            wait.saturating_sub(now.since(last.at))
         })
     }
 }
@@ -143,20 +145,72 @@ impl MailQuota {
         options: &LimitOptions,
     ) -> Self {
         Self {
-            mails: Bucket::new(jetstream.clone(), REGISTRATIONS_BUCKET),
-            days: Bucket::new(jetstream, REGISTRATIONS_BUCKET),
-            invitations_per_tenant: options.invitations_per_tenant,
+            registrations: Bucket::new(jetstream.clone(), REGISTRATIONS_BUCKET),
+            invitations_to: Bucket::new(jetstream.clone(), LOGINS_BUCKET),
+            days: Bucket::new(jetstream, LOGINS_BUCKET),
+            invitations_per_day: options.invitations_per_day,
             invitations: Limit::of_invitations(options.invitations_per_address.into()),
             secret,
         }
     }
 
-    /// Counts a mail. One about the same thing is counted once, so that a repeated request is not
-    /// refused.
+    /// Counts a mail of a registration. One about the same registration is counted once, so that a
+    /// repeated request is not refused.
     ///
     /// # Errors
-    /// `RateLimited` if the sender or all senders have sent too many to the address.
-    pub(crate) async fn count(
+    /// `RateLimited` if the client or all clients have sent too many to the address.
+    pub(crate) async fn count_registration(
+        &self,
+        to: &EmailAddress,
+        client: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        self.add(MailKind::Registration, to, client, about).await
+    }
+
+    /// Counts a further mail of the same registration.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client or all clients have sent too many to the address.
+    pub(crate) async fn count_again(
+        &self,
+        to: &EmailAddress,
+        client: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        let add = |mails: Option<Mails>| {
+            let (mut mails, at) = (mails.unwrap_or_default(), now());
+            let sender = client;
+            mails.add(Limit::REGISTRATIONS, Mail { at, about, sender })?;
+            Ok((mails, ()))
+        };
+        let key = self.key(MailKind::Registration, to);
+        self.registrations.change(&key, add).await
+    }
+
+    /// Counts an invitation that an account sends in a tenant. A repeated command counts once.
+    ///
+    /// # Errors
+    /// `RateLimited` if the tenant or the account has sent as many as it may within a day, or the
+    /// address gets too many.
+    pub(crate) async fn count_invitation(
+        &self,
+        tenant: TenantKey,
+        account: AccountId,
+        to: &EmailAddress,
+        about: Id,
+    ) -> Result<(), Error> {
+        let kind = MailKind::Invitation;
+        if self.about(kind, to).await?.contains(&about) {
+            return Ok(());
+        }
+        // The day first: what it refuses must not use up what the address gets.
+        self.count_day(b"invitations_of_tenant", tenant.0).await?;
+        self.count_day(b"invitations_of_account", account.0).await?;
+        self.add(kind, to, account.0, about).await
+    }
+
+    async fn add(
         &self,
         kind: MailKind,
         to: &EmailAddress,
@@ -172,43 +226,18 @@ impl MailQuota {
             }
             Ok((mails, ()))
         };
-        self.mails.change(&self.key(kind, to), add).await
+        self.bucket(kind).change(&self.key(kind, to), add).await
     }
 
-    /// Counts a further mail about the same thing.
-    ///
-    /// # Errors
-    /// `RateLimited` if the sender or all senders have sent too many to the address.
-    pub(crate) async fn count_again(
-        &self,
-        kind: MailKind,
-        to: &EmailAddress,
-        sender: Id,
-        about: Id,
-    ) -> Result<(), Error> {
-        let limit = self.limit(kind);
-        let add = |mails: Option<Mails>| {
-            let (mut mails, at) = (mails.unwrap_or_default(), now());
-            mails.add(limit, Mail { at, about, sender })?;
-            Ok((mails, ()))
-        };
-        self.mails.change(&self.key(kind, to), add).await
-    }
-
-    /// Counts an invitation of a tenant, to whatever address.
-    ///
-    /// # Errors
-    /// `RateLimited` if the tenant has sent as many as it may within a day.
-    pub(crate) async fn count_invitation(&self, tenant: TenantKey) -> Result<(), Error> {
-        let key = self
-            .secret
-            .id(&[b"invitations", tenant.0.bytes()])
-            .to_string();
+    /// Counts what a tenant or an account sends within a day of the clock, in UTC.
+    async fn count_day(&self, what: &[u8], of: Id) -> Result<(), Error> {
+        let key = self.secret.id(&[what, of.bytes()]).to_string();
         let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
         let (day, of_day) = (now().0.div_euclid(day_ms), now().0.rem_euclid(day_ms));
         let count_one = |known: Option<DayCount>| {
-            let known = known.filter(|known| known.day == day).unwrap_or_default();
-            if known.count >= self.invitations_per_tenant {
+            let known = known.filter(|known| known.day == day);
+            let known = known.unwrap_or_default();
+            if known.count >= self.invitations_per_day {
                 let retry_after = Duration::from_millis((day_ms - of_day).unsigned_abs());
                 return Err(Error::RateLimited { retry_after });
             }
@@ -218,14 +247,25 @@ impl MailQuota {
         self.days.change(&key, count_one).await
     }
 
-    /// Returns what the mails of a kind to this address were about, the latest first.
+    /// Returns the registrations that mails to this address were about, the latest first.
     ///
     /// # Errors
     /// If the bucket does not answer.
-    pub(crate) async fn latest(&self, kind: MailKind, to: &EmailAddress) -> Result<Vec<Id>, Error> {
-        let mails = self.mails.get(&self.key(kind, to)).await?;
+    pub(crate) async fn registrations(&self, to: &EmailAddress) -> Result<Vec<Id>, Error> {
+        self.about(MailKind::Registration, to).await
+    }
+
+    async fn about(&self, kind: MailKind, to: &EmailAddress) -> Result<Vec<Id>, Error> {
+        let mails = self.bucket(kind).get(&self.key(kind, to)).await?;
         let sent = mails.unwrap_or_default().sent.into_iter().rev();
         Ok(sent.map(|mail| mail.about).collect())
+    }
+
+    const fn bucket(&self, kind: MailKind) -> &Bucket<Mails> {
+        match kind {
+            MailKind::Registration => &self.registrations,
+            MailKind::Invitation => &self.invitations_to,
+        }
     }
 
     const fn limit(&self, kind: MailKind) -> Limit {

@@ -140,6 +140,7 @@ impl Accounts {
         let attempt = self.logins.begin(&view.email, guesser).await?;
         let matches = self.passwords.matches(&admission, old, Some(old_hash));
         if !matches.await? {
+            SecurityEvent::LoginFailed.record(caller, Some(*account));
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
         self.logins.succeeded(attempt).await;

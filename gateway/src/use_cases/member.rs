@@ -17,10 +17,7 @@ use crate::{
         views::{TenantViews, ViewDocument, Views},
     },
     error::Error,
-    identity::{
-        Caller, Membership,
-        mail_quota::{MailKind, MailQuota},
-    },
+    identity::{Caller, Membership, mail_quota::MailQuota},
 };
 
 /// Invites, changes and removes members.
@@ -55,11 +52,9 @@ impl Members {
     ) -> Result<ViewDocument<View>, Error> {
         let membership = caller.membership()?;
         let tenant = membership.tenant.id;
-        let counted = self
-            .mails
-            .count(MailKind::Invitation, &email, tenant.0, id.0);
+        let account = caller.identity()?.account_id();
+        let counted = self.mails.count_invitation(tenant, account, &email, id.0);
         counted.await?;
-        self.mails.count_invitation(tenant).await?;
         let by_email = Filter::default().is("email", &email)?;
         let known = membership.views.find::<View>(by_email).await?;
         let member = known.map_or(MemberId(id.0), |known| known.id);

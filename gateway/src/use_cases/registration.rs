@@ -28,11 +28,7 @@ use crate::{
     clock::now,
     error::Error,
     identity::{
-        Caller,
-        limits::Limits,
-        mail_quota::{MailKind, MailQuota},
-        network::Network,
-        passwords::Passwords,
+        Caller, limits::Limits, mail_quota::MailQuota, network::Network, passwords::Passwords,
     },
     security::SecurityEvent,
 };
@@ -40,7 +36,6 @@ use crate::{
 /// In each hour of the clock, the owner of an account gets at most one warning that somebody tries
 /// to register with its address.
 const WARN_INTERVAL_MS: i64 = 60 * 60 * 1000;
-const KIND: MailKind = MailKind::Registration;
 
 /// Registers accounts.
 #[derive(Clone, Debug)]
@@ -94,10 +89,11 @@ impl Registrations {
             let password_hash = hashed.await?;
             drop(admission);
             // Not before: a registration that is refused for the load has no mail.
-            let sender = self.sender(caller);
-            let counted = self.mails.count(KIND, &email, sender, challenge.0);
-            counted.await?;
+            // The totals first: what they refuse must not be stored.
             self.limits.count_registration_mail(&email)?;
+            let sender = self.sender(caller);
+            let counted = self.mails.count_registration(&email, sender, challenge.0);
+            counted.await?;
             let pending = Pending::new(email, firstname, lastname, password_hash);
             self.pending.add(challenge, pending.clone()).await?;
             self.send_mail(caller, challenge, &pending).await
@@ -122,7 +118,7 @@ impl Registrations {
                 return Ok(());
             };
             let sender = self.sender(caller);
-            let counted = self.mails.count_again(KIND, email, sender, challenge.0);
+            let counted = self.mails.count_again(email, sender, challenge.0);
             match counted.await {
                 Ok(()) => {}
                 // A wait would reveal that there is a registration.
@@ -197,6 +193,7 @@ impl Registrations {
         }
         let password = password.map(|password| (password, Means::Link));
         if !self.is_sender(caller, Some(&found), password).await? {
+            SecurityEvent::CodeWrong.record(caller, None);
             let message =
                 "This is not the password of the registration, or it was wrong too often.";
             return Err(Error::input("password", message));
@@ -215,7 +212,7 @@ impl Registrations {
     ) -> Result<Option<(ChallengeId, Pending)>, Error> {
         let token = caller.kept.registration.as_ref();
         let own = token.and_then(|token| self.secret.open_registration_token(token));
-        let latest = self.mails.latest(KIND, email).await?;
+        let latest = self.mails.registrations(email).await?;
         for challenge in own.into_iter().chain(latest.into_iter().map(ChallengeId)) {
             let pending = self.pending.get(challenge).await?;
             if let Some(pending) = pending.filter(|pending| pending.email == *email) {

@@ -262,8 +262,8 @@ impl Tenants {
     /// If the log cannot be read.
     pub(crate) async fn is_available(&self, slug: &Slug) -> Result<bool, Error> {
         // The claim also says whether the slug rests after a release.
-        let claim = self.log.read(&Claim::slug(slug).to_string(), 1).await?;
-        let Some(last) = claim.last() else {
+        let claim = Claim::slug(slug).to_string();
+        let Some(last) = self.log.last_from_any(&claim).await? else {
             return Ok(true);
         };
         let holder: ClaimHolder =

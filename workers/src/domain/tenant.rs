@@ -2,7 +2,7 @@
 //! `reaction/founder.rs` adds the first one.
 //!
 //! A slug is a claim. The commit that gives a tenant its slug also takes the claim, and the commit
-//! that replaces the slug releases it. Then the slug rests for 90 days. The places of an account for
+//! that replaces the slug releases it. Then the slug rests. The places of an account for
 //! tenants are claims, too, so that two tenants that are created at once do not take the same.
 
 use std::mem;
@@ -53,7 +53,7 @@ pub enum Rejection {
     #[error("This tenant already exists.")]
     AlreadyExists,
     /// Another tenant has the slug.
-    #[error("This slug is taken. Choose another one.")]
+    #[error("This slug is taken, or was given up recently. Choose another one.")]
     SlugTaken,
     /// The founder has as many tenants as an account may have.
     #[error("You have founded as many tenants as an account may have. Delete one first.")]

@@ -81,8 +81,16 @@ pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::
     Ok(())
 }
 
-/// The holder of each claim, with the sequence that guards it.
-type Holders = HashMap<Claim, (Option<Id>, u64)>;
+/// Who keeps others from each claim, and since when, with the sequence that guards it.
+type Holders = HashMap<Claim, Held>;
+
+/// What is known about a claim.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    by: Option<Id>,
+    since: Option<Time>,
+    sequence: u64,
+}
 
 struct Decider<A: Aggregate> {
     client: Client,
@@ -189,7 +197,7 @@ impl<A: Aggregate> Decider<A> {
         let holders = self.holders(holders, facts.now).await?;
         let held = holders
             .iter()
-            .filter_map(|(claim, (holder, _))| Some((*claim, (*holder)?)));
+            .filter_map(|(claim, held)| Some((*claim, held.by?)));
         facts.holders = held.collect();
         let decided = match stale(command, history.revision) {
             Some(stale) => Err(stale.to_rejection()),
@@ -271,9 +279,13 @@ impl<A: Aggregate> Decider<A> {
             let holder = match self.log.last(&claim.to_string()).await? {
                 Some(message) => {
                     let stored: ClaimHolder = serde_json::from_slice(&message.payload)?;
-                    (stored.kept_by(now), message.sequence)
+                    Held {
+                        by: stored.kept_by(now),
+                        since: stored.since,
+                        sequence: message.sequence,
+                    }
                 }
-                None => (None, 0),
+                None => Held::default(),
             };
             holders.insert(claim, holder);
         }
@@ -297,22 +309,24 @@ impl<A: Aggregate> Decider<A> {
         holders.extend(self.holders(unknown.copied().collect(), now).await?);
         let mut appends = Vec::new();
         for claim in changed() {
-            let (current, last) = holders.get(claim).copied().unwrap_or_default();
+            let held = holders.get(claim).copied().unwrap_or_default();
+            let current = held.by;
             let is_touched = decision.touch.contains(claim);
             let expected = if is_touched { current } else { Some(own) };
             if current.is_some() && current != expected {
                 bail!("{claim} is held by {current:?}, which the decision overlooked");
             }
             let holder = expected.filter(|_| !decision.release.contains(claim));
-            let held = match holder {
-                Some(holder) => ClaimHolder::held_by(holder),
-                None => ClaimHolder::released(*claim, own, now),
+            let written = match holder {
+                Some(holder) if is_touched => ClaimHolder::held_by(holder, held.since),
+                Some(holder) => ClaimHolder::held_by(holder, Some(now)),
+                None => ClaimHolder::released(*claim, own, held.since, now),
             };
             appends.push(Append {
                 subject: claim.to_string(),
-                last,
+                last: held.sequence,
                 expires_after: None,
-                payload: serde_json::to_vec(&held)?.into(),
+                payload: serde_json::to_vec(&written)?.into(),
             });
         }
         Ok(appends)
