@@ -47,7 +47,7 @@ impl ClaimKind {
     /// released it may take it again.
     pub const fn rest(self) -> Duration {
         match self {
-            // Whoever takes a slug gets the links and bookmarks of the tenant before.
+            // The next tenant gets the links and bookmarks of the one before.
             Self::Slug => Duration::from_secs(90 * 24 * 60 * 60),
             Self::Email
             | Self::MemberEmail

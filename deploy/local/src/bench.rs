@@ -1,6 +1,7 @@
 //! `bench`: measures the whole backend on this machine, as its clients see it, and what the servers
 //! alone could do.
 
+pub(crate) mod attack;
 mod charts;
 mod chosen;
 mod feed;

@@ -55,6 +55,8 @@ struct Arguments {
 enum Command {
     #[command(override_usage = "cargo run --release --bin local -- bench [OPTIONS]")]
     Bench(bench::Options),
+    #[command(override_usage = "cargo run --release --bin local -- attack [OPTIONS]")]
+    Attack(bench::attack::Options),
     /// Answers one GraphQL query from memory. `bench` starts this.
     #[command(hide = true)]
     AnswerFromMemory,
@@ -73,7 +75,7 @@ impl Command {
     /// Whether `bench` starts this as a child process.
     const fn is_child(&self) -> bool {
         match self {
-            Self::Bench(_) => false,
+            Self::Bench(_) | Self::Attack(_) => false,
             Self::AnswerFromMemory
             | Self::Gateway(_)
             | Self::Workers(_)
@@ -99,6 +101,7 @@ pub async fn main() -> anyhow::Result<()> {
     let result = match arguments.command {
         None => dev(arguments, stop).await,
         Some(Command::Bench(options)) => bench::run(options, stop).await,
+        Some(Command::Attack(options)) => bench::attack::run(options, stop).await,
         Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
         Some(Command::Gateway(config)) => parts::gateway(*config, print_ready, stop).await,
         Some(Command::Workers(config)) => parts::workers(*config, print_ready, stop).await,

@@ -128,7 +128,7 @@ fn logins_failed(links: &Links) -> anyhow::Result<MailText> {
 }
 
 fn access_token_created(name: &Name, links: &Links) -> anyhow::Result<MailText> {
-    // Whoever has created it, perhaps a thief, has chosen the name.
+    // A thief may have created it, and so chosen the name.
     let name = Some(name.as_str()).filter(|name| !has_link(name));
     let (name, link) = (name.unwrap_or("…"), links.public_url.as_str());
     let html = AccessTokenCreatedHtml { name, link };
