@@ -71,6 +71,14 @@ pub enum Command {
         old_hash: PasswordHash,
         password_hash: PasswordHash,
     },
+    /// Replace the hash of the same password by one with present parameters. The gateway has checked
+    /// the password.
+    RenewPasswordHash {
+        /// The hash that the password was checked against. If the account has another one now, the
+        /// command changes nothing.
+        old_hash: PasswordHash,
+        password_hash: PasswordHash,
+    },
     /// Revoke all sessions.
     RevokeSessions,
     /// Make the account one of the platform's administrators. Only an operator sends this.
@@ -131,6 +139,8 @@ pub enum Event {
         email: EmailAddress,
         firstname: PersonName,
     },
+    /// The hash of the password was replaced; the password is the same, and no session ends.
+    PasswordHashRenewed { password_hash: PasswordHash },
     /// All sessions so far were revoked.
     SessionsRevoked,
     /// The account became one of the platform's administrators.
@@ -237,6 +247,9 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         Event::PasswordChanged { password_hash, .. } => {
             view.password_hash = password_hash.clone();
             view.begin_epoch(at);
+        }
+        Event::PasswordHashRenewed { password_hash } => {
+            view.password_hash = password_hash.clone();
         }
         Event::SessionsRevoked => view.begin_epoch(at),
         Event::PlatformAdminGranted => view.is_platform_admin = true,

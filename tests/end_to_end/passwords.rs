@@ -10,8 +10,8 @@ use local::Local;
 use serde_json::json;
 
 use crate::support::{
-    Browser, CHANGE_PASSWORD, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, input, start,
-    start_with, succeeded, token,
+    Browser, CHANGE_PASSWORD, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, documents_of,
+    eventually, input, start, start_with, store_account, succeeded, token,
 };
 
 const SEND_RESET: &str = r#"
@@ -223,4 +223,28 @@ async fn an_attempt_that_is_refused_for_the_load_counts_as_no_failure() {
         }
     };
     during_a_flood(&eve, guess).await;
+}
+
+/// `PASSWORD`, hashed with the parameters of a release that never was.
+const OLD_HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
+                        TUhCoV6YH8thtZpQqRp0JvQQ5ZYgiLA0LYApKDG6qtM";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_renews_a_hash_with_parameters_of_an_earlier_release() {
+    let backend = start().await;
+    store_account(&backend, "ada@example.com", OLD_HASH).await;
+    let (ada, phone) = (Browser::new(&backend), Browser::new(&backend));
+    let stored = async || {
+        let accounts = documents_of(&backend, "account").await;
+        accounts[0]["view"]["password_hash"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(stored().await, OLD_HASH);
+    ada.log_in("ada@example.com").await;
+    eventually("a new hash", || async { stored().await != OLD_HASH }).await;
+    assert!(stored().await.contains("m=19456,t=2,p=1"));
+    assert!(ada.is_logged_in().await, "no session has ended");
+    phone.log_in("ada@example.com").await;
 }

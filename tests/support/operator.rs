@@ -1,16 +1,22 @@
 //! The backend from inside, as its operator sees it: streams, consumers and databases.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use async_nats::{ConnectOptions, jetstream};
-use event_store::{MongoOptions, NatsOptions};
-use events_schema::{AreaName, EmailAddress, Home};
+use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
+use events_schema::{
+    AccountId, AreaName, Command, CommandId, EmailAddress, Home, PasswordHash, PersonName,
+    TenantId, account,
+};
+use futures_util::TryStreamExt as _;
 use local::Local;
 use mongodb::{
     Client,
     bson::{Document, doc},
 };
 use servers::Role;
+
+use super::{DEADLINE, eventually};
 
 /// The database of the platform.
 pub const PLATFORM: &str = "ultimate_backend";
@@ -41,6 +47,53 @@ pub async fn set_platform_admin(
     };
     let email = EmailAddress::parse(email).unwrap();
     workers::set_platform_admin(&nats, &mongo, &email, is_granted).await
+}
+
+/// Stores an account, as a registration does that was completed with this hash of a password.
+pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
+    let nats = NatsOptions {
+        nats_url: backend.servers.nats_url(Role::Workers),
+    };
+    let client = event_store::connect(&nats, event_store::Role::Workers)
+        .await
+        .unwrap();
+    let sender = CommandSender::start(client).await.unwrap();
+    let id = event_store::random_id().unwrap();
+    let name = |text: &str| PersonName::parse(text).unwrap();
+    let complete = account::Command::CompleteRegistration {
+        email: EmailAddress::parse(email).unwrap(),
+        firstname: name("Ada"),
+        lastname: name("Lovelace"),
+        password_hash: PasswordHash::parse(password_hash).unwrap(),
+    };
+    let command = Command::<account::Area>::by_system(
+        CommandId(id),
+        TenantId::Platform,
+        AccountId(id),
+        SystemTime::now().into(),
+        complete,
+    );
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let outcome = sender
+        .send(command, Trace::begin(), deadline)
+        .await
+        .unwrap();
+    assert_eq!(outcome.revision(), Ok(1));
+    eventually("the account in its view", || async {
+        !documents_of(backend, "account").await.is_empty()
+    })
+    .await;
+}
+
+/// The documents of a view of the platform.
+pub async fn documents_of(backend: &Local, view: &str) -> Vec<serde_json::Value> {
+    let database = mongo(backend).await.database(PLATFORM);
+    let found = database.collection::<Document>(view).find(doc! {}).await;
+    let found: Vec<Document> = found.unwrap().try_collect().await.unwrap();
+    found
+        .into_iter()
+        .map(|document| serde_json::json!(document))
+        .collect()
 }
 
 /// Makes a stream refuse every message.

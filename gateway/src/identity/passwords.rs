@@ -139,6 +139,29 @@ impl Passwords {
         Ok(verified.await?? && known)
     }
 
+    /// Whether a hash has other parameters than a new one would have.
+    pub(crate) fn is_outdated(stored: &PasswordHash) -> bool {
+        let Ok(stored) = phc::PasswordHash::new(stored.as_str()) else {
+            return false;
+        };
+        let params = Params::try_from(&stored).map(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, 1)
+        });
+        !params.unwrap_or(false)
+    }
+
+    /// Hashes a password once more that was accepted before.
+    ///
+    /// # Errors
+    /// If hashing fails.
+    pub(crate) async fn rehash(
+        &self,
+        admission: &Admission,
+        password: String,
+    ) -> Result<PasswordHash, Error> {
+        Ok(self.run(admission, move || hash(&password)).await??)
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         admission: &Admission,
@@ -278,6 +301,21 @@ mod tests {
         assert!(acceptable(&"x".repeat(128)));
         for wrong in ["", "short77", "日本語", &"x".repeat(129)] {
             assert!(!acceptable(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hash_with_other_parameters_is_outdated() {
+        let is_outdated = |text: &str| Passwords::is_outdated(&PasswordHash::parse(text).unwrap());
+        let tail = "$c2FsdHNhbHRzYWx0c2FsdA$26jTw/w9+9OPFeLQJBuqa/KdvQ6nr7oAl2hFQNmEzeA";
+        assert!(!is_outdated(&format!(
+            "$argon2id$v=19$m=19456,t=2,p=1{tail}"
+        )));
+        for params in ["m=64,t=1,p=1", "m=19456,t=3,p=1", "m=65536,t=2,p=1"] {
+            assert!(
+                is_outdated(&format!("$argon2id$v=19${params}{tail}")),
+                "{params}"
+            );
         }
     }
 

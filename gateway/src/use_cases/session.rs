@@ -109,8 +109,19 @@ impl Sessions {
                     SecurityEvent::LoginLimited.record(caller, id);
                 }
             })?;
+        let is_outdated = |account: &ViewDocument<account::View>| {
+            Passwords::is_outdated(&account.view.password_hash)
+        };
+        let to_renew = account
+            .as_ref()
+            .is_some_and(is_outdated)
+            .then(|| password.clone());
         let account = self.check_password(caller, &admission, attempt, account, password);
         let account = account.await?;
+        if let Some(password) = to_renew {
+            self.renew_hash(caller, &admission, &account, password)
+                .await;
+        }
         drop(admission);
         let started = self.start(caller, &account).await?;
         self.revoke_previous(caller).await;
@@ -141,6 +152,31 @@ impl Sessions {
         };
         self.logins.succeeded(attempt).await;
         Ok(account)
+    }
+
+    /// Replaces a hash with parameters of an earlier release, now that the password is known. An
+    /// error is only logged, since the login stands.
+    async fn renew_hash(
+        &self,
+        caller: &Caller,
+        admission: &Admission,
+        account: &ViewDocument<account::View>,
+        password: String,
+    ) {
+        let renewed = async {
+            let renew = account::Command::RenewPasswordHash {
+                old_hash: account.view.password_hash.clone(),
+                password_hash: self.passwords.rehash(admission, password).await?,
+            };
+            let id = new_command_id()?;
+            let platform = TenantId::Platform;
+            let request = CommandRequest::<account::Area>::new(platform, account.id, id, renew);
+            self.commands.send_in_background(caller.sender(), request);
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(?error, "the hash of a password was not renewed");
+        }
     }
 
     /// Returns the device that the request comes from, if somebody has logged in to this account on

@@ -83,6 +83,7 @@ impl Aggregate for Account {
             Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
+            | Command::RenewPasswordHash { .. }
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin
@@ -178,6 +179,16 @@ impl Open {
                 old_hash,
                 password_hash,
             } => self.change_password(old_hash, password_hash),
+            Command::RenewPasswordHash {
+                old_hash,
+                password_hash,
+            } => Ok(if *old_hash == self.password_hash {
+                vec![Event::PasswordHashRenewed {
+                    password_hash: password_hash.clone(),
+                }]
+            } else {
+                Vec::new()
+            }),
             Command::RevokeSessions => Ok(vec![Event::SessionsRevoked]),
             Command::GrantPlatformAdmin => self.grant_platform_admin(),
             Command::RevokePlatformAdmin => Ok(if self.is_platform_admin {
@@ -299,6 +310,9 @@ impl Open {
                 self.password_hash = password_hash.clone();
                 // Mails that were requested under the old password are no longer valid.
                 self.resets.close();
+            }
+            Event::PasswordHashRenewed { password_hash } => {
+                self.password_hash = password_hash.clone();
             }
             Event::ProfileUpdated {
                 firstname,

@@ -49,6 +49,7 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
         | Event::Verified
+        | Event::PasswordHashRenewed { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked

@@ -67,6 +67,12 @@ fn change_password() -> Command {
         password_hash: hash("new"),
     }
 }
+fn renew_hash() -> Command {
+    Command::RenewPasswordHash {
+        old_hash: hash("old"),
+        password_hash: hash("new"),
+    }
+}
 fn changed(to: &str) -> Event {
     Event::PasswordChanged {
         password_hash: hash(to),
@@ -103,8 +109,9 @@ fn refused() -> Given<Account> {
 fn resetting() -> Given<Account> {
     account().and([reset_mailed(FIRST), reset_mailed(SECOND)])
 }
-fn commands_to_an_account() -> [Command; 9] {
+fn commands_to_an_account() -> [Command; 10] {
     [
+        renew_hash(),
         Command::RequestPasswordReset,
         reset(FIRST),
         Command::RevokeSessions,
@@ -255,6 +262,18 @@ fn a_password_is_changed_only_if_the_checked_one_is_still_current() {
     let changed = account().and([changed("other")]);
     let when = changed.when(change_password());
     when.rejects(Rejection::PasswordChangedMeanwhile);
+}
+
+#[test]
+fn a_hash_is_renewed_only_if_it_is_still_current_and_ends_no_mail() {
+    let renewed = Event::PasswordHashRenewed {
+        password_hash: hash("new"),
+    };
+    resetting().when(renew_hash()).then([renewed.clone()]);
+    let changed = account().and([changed("other")]);
+    changed.when(renew_hash()).changes_nothing();
+    let resetting = resetting().and([renewed]);
+    assert!(resetting.when(reset(SECOND)).decide().is_ok());
 }
 
 #[test]
