@@ -36,6 +36,8 @@ impl crate::Area for Area {
         Access::signed_in("accept_invitation"),
         Access::signed_in("reject_invitation"),
         Access::permission("update", UPDATE),
+        Access::permission("suspend", UPDATE),
+        Access::permission("restore", UPDATE),
         Access::own_or("delete", DELETE),
         Access::member("me"),
     ];
@@ -99,6 +101,16 @@ pub enum Command {
         /// The permissions that the role grants now, inherited ones included.
         grants: Permissions,
     },
+    /// Suspend the member: they keep their roles and lose access until they are restored.
+    Suspend {
+        /// All permissions that the member holds now, by any role.
+        member_holds: Permissions,
+    },
+    /// Give a suspended member access again.
+    Restore {
+        /// All permissions that the member's roles hold now.
+        member_holds: Permissions,
+    },
     /// Remove the member, or withdraw the invitation. A member may remove themselves.
     Remove {
         /// All permissions that the member holds now, by any role.
@@ -141,6 +153,10 @@ pub enum Event {
     RoleAssigned { role: RoleId },
     /// A custom role was unassigned.
     RoleUnassigned { role: RoleId },
+    /// The member was suspended.
+    Suspended,
+    /// The member has access again.
+    Restored { account: AccountId },
     /// The member was removed, or the invitation withdrawn.
     Removed,
 }
@@ -156,6 +172,8 @@ pub enum Status {
     Accepted,
     /// The invitation was rejected.
     Rejected,
+    /// The member has no access until they are restored.
+    Suspended,
 }
 
 /// The view of a member.
@@ -263,6 +281,14 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.roles.remove(role);
             view
         }),
+        Event::Suspended => view.map(|view| View {
+            status: Status::Suspended,
+            ..view
+        }),
+        Event::Restored { .. } => view.map(|view| View {
+            status: Status::Accepted,
+            ..view
+        }),
         Event::Removed => None,
     }
 }
@@ -274,7 +300,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
 pub struct Membership {
     pub account: AccountId,
     pub tenant: TenantId,
-    /// When the account became a member.
+    /// When the account became a member, or was last restored.
     pub since: Time,
 }
 
@@ -286,12 +312,14 @@ impl crate::View for Membership {
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
         commit.events.iter().fold(view, |view, event| match event {
-            Event::FounderAdded { account, .. } | Event::Accepted { account } => Some(Self {
+            Event::FounderAdded { account, .. }
+            | Event::Accepted { account }
+            | Event::Restored { account } => Some(Self {
                 account: *account,
                 tenant: commit.tenant,
                 since: commit.time,
             }),
-            Event::Removed => None,
+            Event::Removed | Event::Suspended => None,
             Event::Invited { .. }
             | Event::Rejected
             | Event::RoleChanged { .. }

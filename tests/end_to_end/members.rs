@@ -4,8 +4,8 @@ use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, DELETE_MEMBER, INVITE, MEMBERS, PERMISSIONS, UPDATE_MEMBER, ada_and_bob, bad_input,
-    emails, eventually, input, invite, start, stored_owners,
+    Browser, DELETE_MEMBER, INVITE, MEMBERS, PERMISSIONS, PROJECTS, UPDATE_MEMBER, ada_and_bob,
+    bad_input, emails, eventually, input, invite, start, stored_owners,
 };
 
 fn role(id: &str, role: &str) -> Value {
@@ -214,4 +214,39 @@ async fn a_wrong_address_is_refused_by_name() {
             bad_input("email")
         );
     }
+}
+
+const SUSPEND: &str = "mutation($id: ID!) { member { suspend(id: $id) { status role } } }";
+const RESTORE: &str = "mutation($id: ID!) { member { restore(id: $id) { status role } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_member_has_no_access_until_they_are_restored() {
+    let backend = start().await;
+    let (ada, bob) = ada_and_bob(&backend).await;
+    ada.create_tenant("acme").await;
+    let (ada, bob) = (ada.in_tenant("acme"), bob.in_tenant("acme"));
+    let id = ada.add_member(&bob, "bob@example.com", "DEVELOPER").await;
+    let (robot, _) = bob.create_machine(&backend, &["read_project"]).await;
+    let id = json!({ "id": id });
+    let suspended = ada.data(SUSPEND, &id).await;
+    let expected = json!({ "status": "SUSPENDED", "role": "DEVELOPER" });
+    assert_eq!(suspended["member"]["suspend"], expected);
+    assert_eq!(bob.code(PROJECTS, ()).await, "NOT_FOUND");
+    assert_eq!(robot.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+    let tenants = "{ tenants { totalCount } }";
+    eventually("no tenant", || async {
+        bob.data(tenants, ()).await["tenants"]["totalCount"] == 0
+    })
+    .await;
+
+    ada.data(RESTORE, &id).await;
+    bob.data(PROJECTS, ()).await;
+    robot.data(PROJECTS, ()).await;
+    eventually("the tenant", || async {
+        bob.data(tenants, ()).await["tenants"]["totalCount"] == 1
+    })
+    .await;
+    let own = json!({ "id": ada.member_id().await });
+    assert_eq!(ada.code(SUSPEND, &own).await, "CONFLICT", "an owner");
+    assert_eq!(bob.code(SUSPEND, &own).await, "FORBIDDEN");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, Role};
 use events_schema::{Area as _, View};
@@ -59,8 +59,11 @@ async fn run_loops(
     let log = EventLog::new(client.clone()).with_expiry(log_may_expire);
 
     let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
+    let stop_deciding = CancellationToken::new();
     let mut start = Start {
         running: JoinSet::new(),
+        deciding: JoinSet::new(),
+        stop_deciding: stop_deciding.clone(),
         config: &config,
         sender: CommandSender::start(client.clone()).await?,
         commits: GroupCommit::start(log),
@@ -81,7 +84,7 @@ async fn run_loops(
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);
     }
-    let mut running = start.running;
+    let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
     let check = move || {
@@ -90,7 +93,7 @@ async fn run_loops(
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
-    drain(&mut running, &shutdown).await?;
+    drain(running, deciding, &shutdown, &stop_deciding).await?;
     keep.abort();
     leave.abort();
     // The last acknowledgements must reach the server. While it is away, a flush would wait for
@@ -101,17 +104,37 @@ async fn run_loops(
     Ok(())
 }
 
-/// Returns when all loops have ended: after `shutdown`, and at most the time to drain later.
+/// Returns when all loops have ended: after `shutdown`, and at most the time to drain later. The
+/// loops that decide commands end last: the others wait for the outcomes of commands that they have
+/// sent, and this may be the only worker.
 async fn drain(
-    running: &mut JoinSet<anyhow::Result<()>>,
+    mut running: JoinSet<anyhow::Result<()>>,
+    mut deciding: JoinSet<anyhow::Result<()>>,
     shutdown: &CancellationToken,
+    stop_deciding: &CancellationToken,
 ) -> anyhow::Result<()> {
     let overdue = async {
         shutdown.cancelled().await;
         sleep(DRAIN).await;
     };
+    let in_order = async {
+        let others = async {
+            all_ended(&mut running, shutdown).await?;
+            shutdown.cancelled().await;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = others => ended?,
+            Some(ended) = deciding.join_next() => {
+                ended.context("a loop panicked")??;
+                bail!("a loop ended by itself");
+            }
+        }
+        stop_deciding.cancel();
+        all_ended(&mut deciding, stop_deciding).await
+    };
     tokio::select! {
-        ended = all_ended(running, shutdown) => ended?,
+        ended = in_order => ended?,
         () = overdue => {
             tracing::warn!("work is left after {DRAIN:?}; other workers will do it");
         }
@@ -133,6 +156,9 @@ async fn all_ended(
 /// Starts the loops of the areas that it visits.
 struct Start<'a> {
     running: JoinSet<anyhow::Result<()>>,
+    /// The loops that decide commands.
+    deciding: JoinSet<anyhow::Result<()>>,
+    stop_deciding: CancellationToken,
     config: &'a Config,
     shared: Shared,
     sender: CommandSender,
@@ -157,9 +183,12 @@ impl Start<'_> {
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
-            let shared = self.expect(Consumer::commands(A::Area::NAME));
+            let shared = Shared {
+                shutdown: self.stop_deciding.clone(),
+                ..self.expect(Consumer::commands(A::Area::NAME))
+            };
             let commits = self.commits.clone();
-            self.running
+            self.deciding
                 .spawn(loops::command::run::<A>(shared, commits));
         }
     }

@@ -57,6 +57,8 @@ enum MemberStatus {
     Accepted,
     /// The invitation was rejected.
     Rejected,
+    /// The member has no access until they are restored.
+    Suspended,
 }
 
 pub(super) struct Member(pub(super) ViewDocument<member::View>);
@@ -338,6 +340,19 @@ impl MemberMutation {
         Ok(Some(Member(changed.await?)))
     }
 
+    /// Suspends a member: they keep their roles, and lose access until they are restored; so do
+    /// their access tokens. `FORBIDDEN` if the member has permissions that the caller lacks;
+    /// `CONFLICT` if the member is an owner.
+    async fn suspend(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Member>, Error> {
+        suspend(ctx, &id, true).await
+    }
+
+    /// Gives a suspended member access again. `FORBIDDEN` if the member's roles have permissions
+    /// that the caller lacks.
+    async fn restore(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Member>, Error> {
+        suspend(ctx, &id, false).await
+    }
+
     /// Removes a member, or withdraws an invitation. All members may remove themselves. `FORBIDDEN`
     /// if the member has permissions that the caller lacks; `CONFLICT` if the tenant would lose its
     /// last owner.
@@ -348,4 +363,12 @@ impl MemberMutation {
         members.remove(field.caller, command, member).await?;
         Success::yes()
     }
+}
+
+async fn suspend(ctx: &Context<'_>, id: &ID, is_suspended: bool) -> Result<Option<Member>, Error> {
+    let field = FieldContext::of(ctx);
+    let (members, member) = (&field.use_cases.members, id_of(id)?);
+    let command = field.command_id()?;
+    let changed = members.suspend(field.caller, command, member, is_suspended);
+    Ok(Some(Member(changed.await?)))
 }

@@ -166,6 +166,30 @@ impl Members {
             .await
     }
 
+    /// Suspends a member, or restores one.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such member; `Rejected` if it is an owner, or has permissions that
+    /// the caller lacks.
+    pub(crate) async fn suspend(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        member: MemberId,
+        is_suspended: bool,
+    ) -> Result<ViewDocument<View>, Error> {
+        let membership = caller.membership()?;
+        let member_holds = permissions_of(membership, member).await?;
+        let member_holds = member_holds.ok_or(Error::NotFound)?;
+        let change = if is_suspended {
+            Command::Suspend { member_holds }
+        } else {
+            Command::Restore { member_holds }
+        };
+        let request = CommandRequest::new(membership.tenant_id(), member, id, change);
+        self.send_and_get(caller, membership, request).await
+    }
+
     /// Removes a member, or withdraws an invitation.
     ///
     /// # Errors

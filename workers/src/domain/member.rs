@@ -14,6 +14,7 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 mod invitation;
 mod removal;
 mod roles;
+mod suspension;
 
 use invitation::Invitation;
 
@@ -39,6 +40,7 @@ pub struct Present {
     role: BuiltInRole,
     roles: BTreeSet<RoleId>,
     invitation: Invitation,
+    is_suspended: bool,
 }
 
 /// Why a command to a member is rejected.
@@ -62,6 +64,12 @@ pub enum Rejection {
     /// No other owner is known.
     #[error("A tenant needs an owner. Make another member an owner first.")]
     LastOwner,
+    /// The member is an owner.
+    #[error("An owner cannot be suspended. Change the role first.")]
+    OwnerSuspended,
+    /// The member is suspended, and so cannot become an owner.
+    #[error("A suspended member cannot become an owner. Restore the member first.")]
+    Suspended,
     /// The member would have more than [`MAX_CUSTOM_ROLES`] custom roles.
     #[error("A member has at most {MAX_CUSTOM_ROLES} custom roles. Unassign one first.")]
     TooManyRoles,
@@ -71,7 +79,9 @@ impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::AlreadyMember | Self::LastOwner => RejectionKind::Conflict,
+            Self::AlreadyMember | Self::LastOwner | Self::OwnerSuspended | Self::Suspended => {
+                RejectionKind::Conflict
+            }
             Self::BeyondOwnPermissions => RejectionKind::Forbidden,
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
             Self::TooManyRoles => RejectionKind::Limit,
@@ -96,7 +106,9 @@ impl Aggregate for Member {
             Command::AddFounder { .. }
             | Command::Reject { .. }
             | Command::AssignRole { .. }
-            | Command::UnassignRole { .. } => Vec::new(),
+            | Command::UnassignRole { .. }
+            | Command::Suspend { .. }
+            | Command::Restore { .. } => Vec::new(),
         }
     }
 
@@ -131,6 +143,8 @@ impl Aggregate for Member {
             Command::UnassignRole { role, grants } => {
                 self.present()?.unassign_role(*role, grants, &facts.held)
             }
+            Command::Suspend { member_holds } => self.present()?.suspend(member_holds, facts),
+            Command::Restore { member_holds } => self.present()?.restore(member_holds, facts),
             Command::Remove {
                 member_holds,
                 other_owner,
@@ -205,6 +219,7 @@ impl Present {
             role,
             roles: BTreeSet::new(),
             invitation,
+            is_suspended: false,
         }
     }
 
@@ -235,6 +250,8 @@ impl Present {
                 self.roles.clear();
             }
             Event::RoleChanged { role } => self.role = *role,
+            Event::Suspended => self.is_suspended = true,
+            Event::Restored { .. } => self.is_suspended = false,
             Event::RoleAssigned { role } => {
                 self.roles.insert(*role);
             }

@@ -22,6 +22,7 @@ impl Present {
         self.check_has_roles()?;
         self.check_holds_no_more(member_holds, &facts.held)?;
         check_within(&role.permissions(), &facts.held)?;
+        self.check_not_suspended(role)?;
         if role == self.role {
             return Ok(Decision::unchanged());
         }
