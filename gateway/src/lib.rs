@@ -140,7 +140,7 @@ async fn app(
     let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
-        pending: PendingRegistrations::new(jetstream(nats.clone())),
+        pending: PendingRegistrations::new(jetstream(nats.clone()), config.secret.clone()),
         mails: MailQuota::new(
             jetstream(nats.clone()),
             config.secret.clone(),

@@ -220,6 +220,30 @@ async fn five_wrong_codes_invalidate_the_code_of_a_mail_and_the_link_remains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn twenty_wrong_codes_for_an_address_leave_its_registrations_only_the_link() {
+    let backend = start_with(BEHIND_PROXY).await;
+    let client =
+        |number: usize| Browser::new(&backend).with_header("x-client", &format!("6.6.6.{number}"));
+    let wrong = json!("not a code");
+    let guess = |code: &Value| input(json!({ "email": "ada@example.com", "code": code }));
+    for number in 0..4 {
+        let eve = client(number);
+        eve.register("ada@example.com").await;
+        for _ in 0..5 {
+            assert_eq!(eve.error(VERIFY, guess(&wrong)).await["field"], "code");
+        }
+    }
+    let ada = client(9);
+    ada.register("ada@example.com").await;
+    let mail = ada.mail("ada@example.com", "code", 5).await;
+    let right = json!(code(&mail));
+    assert_eq!(ada.error(VERIFY, guess(&right)).await["field"], "code");
+    ada.data(VERIFY_LINK, json!({ "token": token(&mail) }))
+        .await;
+    ada.log_in("ada@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_tries_passwords_leaves_the_link_to_the_owner() {
     let backend = start().await;
     let (ada, eve) = (Browser::new(&backend), Browser::new(&backend));

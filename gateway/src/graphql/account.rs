@@ -135,8 +135,8 @@ impl RegistrationMutation {
     }
 
     /// Completes a registration by the code in its mail, together with its browser or its password.
-    /// The code is valid for ten minutes and for five attempts, and a registration takes 20 wrong
-    /// ones at most; the link remains. `BAD_USER_INPUT` if the code or password is wrong or no
+    /// The code is valid for ten minutes and for five attempts, and an address takes 20 wrong ones
+    /// a day; the link remains. `BAD_USER_INPUT` if the code or password is wrong or no
     /// longer valid.
     async fn verify_account(
         &self,

@@ -158,14 +158,14 @@ impl Registrations {
                 return Err(wrong_code());
             };
             // Counted before it is compared, so that each of several simultaneous guesses counts.
-            let pending = self.pending.count_guess(challenge).await?;
+            let pending = self.pending.count_guess(challenge, email).await?;
             let purpose = Purpose::Verification;
             if !self.secret.code_matches(purpose, challenge, code) {
                 SecurityEvent::CodeWrong.record(caller, None);
                 return Err(wrong_code());
             }
             let pending = pending.ok_or_else(wrong_code)?;
-            self.pending.forgive_guess(challenge).await?;
+            self.pending.forgive_guess(challenge, email).await?;
             let completed = self.complete(caller, challenge, pending).await;
             completed.map_err(|error| error.if_rejected(wrong_code))
         })

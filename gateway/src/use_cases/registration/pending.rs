@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use events_schema::{
-    ChallengeId, EmailAddress, PasswordHash, PersonName, Time, subject::REGISTRATIONS_BUCKET,
+    ChallengeId, EmailAddress, PasswordHash, PersonName, Time,
+    secret::ServerKey,
+    subject::{LOGINS_BUCKET, REGISTRATIONS_BUCKET},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +17,10 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error};
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// Wrong codes after which the code of a mail is no longer valid.
 const MAX_FAILURES_OF_MAIL: u32 = 5;
-/// Wrong codes after which a registration takes only the link: with a million codes, a guesser
-/// succeeds once in 50,000 registrations.
+/// Wrong codes for all registrations of an address within a day after which these take only the
+/// link: with a million codes, a guesser succeeds once in 50,000 days.
 const MAX_FAILURES: u32 = 20;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Passwords that may be tried for a registration, beside codes and beside the link.
 const MAX_PASSWORDS: u32 = 20;
 /// A registration that waits for a proof of its address.
@@ -33,7 +36,6 @@ pub(super) struct Pending {
     pub(super) mails: u32,
     /// Wrong codes since the latest mail.
     failures_of_mail: u32,
-    failures: u32,
     /// Passwords that were tried beside a code. Anybody can do that.
     passwords: u32,
     /// Passwords that were tried beside the link.
@@ -47,9 +49,35 @@ pub(super) enum Means {
     Link,
 }
 
+/// The wrong codes for all registrations of an address.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Failures {
+    count: u32,
+    /// When the first of them was. After a day, counting begins again.
+    first_ms: i64,
+}
+
+impl Failures {
+    /// Returns the count that is still valid: none if it began a day ago.
+    fn within_a_day(self, now: Time) -> Self {
+        if now.since(Time(self.first_ms)) < DAY {
+            self
+        } else {
+            Self {
+                count: 0,
+                first_ms: now.0,
+            }
+        }
+    }
+}
+
 /// The registrations that wait.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingRegistrations(Bucket<Pending>);
+pub(crate) struct PendingRegistrations {
+    registrations: Bucket<Pending>,
+    failures: Bucket<Failures>,
+    secret: ServerKey,
+}
 
 impl Pending {
     /// Makes a registration whose first mail is requested now.
@@ -67,7 +95,6 @@ impl Pending {
             mailed_at: now(),
             mails: 1,
             failures_of_mail: 0,
-            failures: 0,
             passwords: 0,
             passwords_of_link: 0,
         }
@@ -86,27 +113,31 @@ impl Pending {
     }
 
     fn takes_codes(&self, now: Time) -> bool {
-        self.is_fresh(now)
-            && self.failures_of_mail < MAX_FAILURES_OF_MAIL
-            && self.failures < MAX_FAILURES
+        self.is_fresh(now) && self.failures_of_mail < MAX_FAILURES_OF_MAIL
     }
 }
 
 impl PendingRegistrations {
-    /// Keeps registrations in their bucket.
-    pub(crate) fn new(jetstream: jetstream::Context) -> Self {
-        Self(Bucket::new(jetstream, REGISTRATIONS_BUCKET))
+    /// Keeps registrations in their bucket. Addresses are stored under ids that nobody can guess
+    /// without `secret`.
+    pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
+        Self {
+            registrations: Bucket::new(jetstream.clone(), REGISTRATIONS_BUCKET),
+            // Old records give way to new ones here, so that nobody can fill the bucket.
+            failures: Bucket::new(jetstream, LOGINS_BUCKET),
+            secret,
+        }
     }
 
     /// Adds a registration, unless it is there.
     pub(super) async fn add(&self, id: ChallengeId, pending: Pending) -> Result<(), Error> {
         let add = |present: Option<Pending>| Ok((present.unwrap_or_else(|| pending.clone()), ()));
-        self.0.change(&id.0.to_string(), add).await
+        self.registrations.change(&id.0.to_string(), add).await
     }
 
     /// Reads a registration.
     pub(super) async fn get(&self, id: ChallengeId) -> Result<Option<Pending>, Error> {
-        self.0.get(&id.0.to_string()).await
+        self.registrations.get(&id.0.to_string()).await
     }
 
     /// Renews a registration for a further mail, and returns it.
@@ -121,26 +152,52 @@ impl PendingRegistrations {
 
     /// Counts a code as wrong before it is compared. Returns the registration if it still takes a
     /// code.
-    pub(super) async fn count_guess(&self, id: ChallengeId) -> Result<Option<Pending>, Error> {
+    pub(super) async fn count_guess(
+        &self,
+        id: ChallengeId,
+        email: &EmailAddress,
+    ) -> Result<Option<Pending>, Error> {
+        let before = self.change_failures(email, |count| count.saturating_add(1));
+        if before.await? >= MAX_FAILURES {
+            return Ok(None);
+        }
         let pending = self.update(id, |pending| {
             pending.failures_of_mail = pending.failures_of_mail.saturating_add(1);
-            pending.failures = pending.failures.saturating_add(1);
         });
         let counted = pending.await?.map(|pending| Pending {
             failures_of_mail: pending.failures_of_mail.saturating_sub(1),
-            failures: pending.failures.saturating_sub(1),
             ..pending
         });
         Ok(counted.filter(|before| before.takes_codes(now())))
     }
 
     /// Takes back the count of a code that was right.
-    pub(super) async fn forgive_guess(&self, id: ChallengeId) -> Result<(), Error> {
+    pub(super) async fn forgive_guess(
+        &self,
+        id: ChallengeId,
+        email: &EmailAddress,
+    ) -> Result<(), Error> {
+        self.change_failures(email, |count| count.saturating_sub(1))
+            .await?;
         let forgiven = self.update(id, |pending| {
             pending.failures_of_mail = pending.failures_of_mail.saturating_sub(1);
-            pending.failures = pending.failures.saturating_sub(1);
         });
         forgiven.await.map(|_pending| ())
+    }
+
+    /// Changes the count of wrong codes of an address; returns what it was.
+    async fn change_failures(
+        &self,
+        email: &EmailAddress,
+        change: impl Fn(u32) -> u32,
+    ) -> Result<u32, Error> {
+        let key = self.secret.id(&[b"codes", email.as_str().as_bytes()]);
+        let change = |known: Option<Failures>| {
+            let known = known.unwrap_or_default().within_a_day(now());
+            let count = change(known.count);
+            Ok((Failures { count, ..known }, known.count))
+        };
+        self.failures.change(&key.to_string(), change).await
     }
 
     /// Counts a password that is tried. Returns whether it may be. Those beside a code, which
@@ -169,7 +226,7 @@ impl PendingRegistrations {
             change(&mut pending);
             Ok((pending.clone(), pending))
         };
-        match self.0.change(&id.0.to_string(), update).await {
+        match self.registrations.change(&id.0.to_string(), update).await {
             Ok(pending) => Ok(Some(pending)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -184,22 +241,32 @@ mod tests {
     const MINUTE: i64 = 60_000;
 
     #[test]
-    fn a_registration_takes_five_codes_per_mail_and_twenty_in_all() {
+    fn a_mail_takes_five_codes_for_ten_minutes() {
         let email = EmailAddress::parse("ada@example.com").unwrap();
         let name = PersonName::parse("Ada").unwrap();
         let hash = PasswordHash::parse("$x").unwrap();
         let new = Pending::new(email, name.clone(), name, hash);
         let (at, later) = (new.mailed_at, Time(new.mailed_at.0 + 10 * MINUTE));
-        let takes = |of_mail, all, at| {
+        let takes = |failures_of_mail, at| {
             let pending = Pending {
-                failures_of_mail: of_mail,
-                failures: all,
+                failures_of_mail,
                 ..new.clone()
             };
             pending.takes_codes(at)
         };
-        assert!(takes(4, 4, at) && takes(4, 19, at));
-        assert!(!takes(5, 5, at) && !takes(0, 20, at) && !takes(0, 0, later));
+        assert!(takes(4, at) && !takes(5, at) && !takes(0, later));
         assert!(new.is_fresh(at) && !new.is_fresh(later));
+    }
+
+    #[test]
+    fn wrong_codes_are_forgotten_after_a_day() {
+        let failures = Failures {
+            count: 7,
+            first_ms: 5,
+        };
+        let day = 24 * 60 * MINUTE;
+        assert_eq!(failures.within_a_day(Time(5 + day - 1)).count, 7);
+        let begun = failures.within_a_day(Time(5 + day));
+        assert_eq!((begun.count, begun.first_ms), (0, 5 + day));
     }
 }
