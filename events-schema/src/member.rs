@@ -161,7 +161,7 @@ pub enum Event {
     Removed,
 }
 
-/// The state of an invitation.
+/// The state of an invitation or a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -29,6 +29,8 @@ use crate::{
 /// How long work in progress may take after the signal to stop: less than the 30 s that containers
 /// usually get.
 const DRAIN: Duration = Duration::from_secs(20);
+/// The part of [`DRAIN`] that is left to the loops that decide commands.
+const DECIDING: Duration = Duration::from_secs(5);
 /// How long the last messages may take to reach the server.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -119,7 +121,15 @@ async fn drain(
     };
     let in_order = async {
         let others = async {
-            all_ended(&mut running, shutdown).await?;
+            let overdue = async {
+                shutdown.cancelled().await;
+                sleep(DRAIN - DECIDING).await;
+            };
+            tokio::select! {
+                ended = all_ended(&mut running, shutdown) => ended?,
+                // A slow mail must not keep commands from being returned in time.
+                () = overdue => {}
+            }
             shutdown.cancelled().await;
             anyhow::Ok(())
         };

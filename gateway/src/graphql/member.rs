@@ -47,7 +47,7 @@ pub(super) enum MemberRole {
     Guest,
 }
 
-/// The state of an invitation.
+/// The state of an invitation or a member.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Status")]
 enum MemberStatus {

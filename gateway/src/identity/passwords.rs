@@ -139,15 +139,17 @@ impl Passwords {
         Ok(verified.await?? && known)
     }
 
-    /// Whether a hash has other parameters than a new one would have.
+    /// Whether a hash is weaker than a new one would be. One that is stronger stays: a gateway of a
+    /// newer release has made it.
     pub(crate) fn is_outdated(stored: &PasswordHash) -> bool {
         let Ok(stored) = phc::PasswordHash::new(stored.as_str()) else {
             return false;
         };
+        let is_argon2id = stored.algorithm.as_str() == Algorithm::Argon2id.as_str();
         let params = Params::try_from(&stored).map(|params| {
-            (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, 1)
+            params.m_cost() >= MEMORY_KIB && params.t_cost() >= PASSES && params.p_cost() >= 1
         });
-        !params.unwrap_or(false)
+        !is_argon2id || !params.unwrap_or(false)
     }
 
     /// Hashes a password once more that was accepted before.
@@ -305,17 +307,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_with_other_parameters_is_outdated() {
+    fn a_weaker_hash_is_outdated() {
         let is_outdated = |text: &str| Passwords::is_outdated(&PasswordHash::parse(text).unwrap());
         let tail = "$c2FsdHNhbHRzYWx0c2FsdA$26jTw/w9+9OPFeLQJBuqa/KdvQ6nr7oAl2hFQNmEzeA";
-        assert!(!is_outdated(&format!(
-            "$argon2id$v=19$m=19456,t=2,p=1{tail}"
-        )));
-        for params in ["m=64,t=1,p=1", "m=19456,t=3,p=1", "m=65536,t=2,p=1"] {
-            assert!(
-                is_outdated(&format!("$argon2id$v=19${params}{tail}")),
-                "{params}"
-            );
+        for params in ["m=19456,t=2,p=1", "m=19456,t=3,p=1", "m=65536,t=2,p=1"] {
+            let hash = format!("$argon2id$v=19${params}{tail}");
+            assert!(!is_outdated(&hash), "{params}");
+        }
+        assert!(is_outdated(&format!("$argon2i$v=19$m=19456,t=2,p=1{tail}")));
+        for params in ["m=64,t=1,p=1", "m=19456,t=1,p=1", "m=19455,t=2,p=1"] {
+            let hash = format!("$argon2id$v=19${params}{tail}");
+            assert!(is_outdated(&hash), "{params}");
         }
     }
 

@@ -25,8 +25,19 @@ use crate::{Local, Options as LocalOptions};
 
 /// Addresses that the flood comes from.
 const STRANGERS: usize = 4;
-/// How many times slower people may be served during the flood, at the 99th percentile.
+/// How many times slower people may be served during the flood, at the 50th and 99th percentile.
 const MAX_SLOWDOWN: f64 = 2.0;
+/// Milliseconds that are always allowed: nobody notices them.
+const UNNOTICED_MS: f64 = 20.0;
+/// Milliseconds that no answer may take.
+const MAX_MS: f64 = 5_000.0;
+/// The least share of the requests of a quiet time that people get through.
+const MIN_SHARE: f64 = 0.9;
+/// The largest share of requests of people that may be refused.
+const MAX_LIMITED: f64 = 0.01;
+/// The least share of their requests that strangers get an answer to. A flood that does not arrive
+/// shows nothing.
+const MIN_FLOOD: f64 = 0.5;
 /// Messages in the log that strangers may cause, for each person and each of their own addresses:
 /// registrations, resets and the mails of both.
 const MAX_MESSAGES_EACH: u64 = 100;
@@ -36,9 +47,10 @@ const MAX_GROWTH_MIB: u64 = 200;
 /// Floods a backend of its own from four addresses, while honest people sign in, write and listen.
 ///
 /// Strangers guess passwords and codes, register, ask for mails, open sockets and send queries that
-/// are refused. Exits with an error if people are served less than half as fast as before the flood
-/// (99th percentile), get any error but RATE_LIMITED, miss an event, or if the log or the memory
-/// grows too much. Needs a release build for figures that mean something.
+/// are refused. Exits with an error if logins, writes, reads or events take people more than twice as
+/// long as before the flood (50th and 99th percentile), if people get an error, miss an event or get
+/// fewer requests through, or if the log or the memory grows too much. Needs a release build for
+/// figures that mean something.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
     /// Minutes of the flood, 1 to 60.
@@ -112,20 +124,19 @@ async fn attack(options: &Options, local: &Local) -> anyhow::Result<()> {
     }
     let (_people, during) = live(people, Duration::from_secs(options.minutes * 60)).await?;
     flood.cancel();
-    let mut sent = 0;
+    let mut answered = 0;
     while let Some(stranger) = strangers.join_next().await {
-        sent += stranger?;
+        answered += stranger?;
     }
     let log = log_size(local).await?.saturating_sub(log);
     let growth = memory_mib()?.saturating_sub(memory);
     Report {
         before,
         during,
-        sent,
+        answered,
         messages: log,
         growth,
-        people: options.people,
-        ignore_latency: options.ignore_latency,
+        options: options.clone(),
     }
     .check()
 }
@@ -150,14 +161,13 @@ async fn live(people: Vec<Person>, time: Duration) -> anyhow::Result<(Vec<Person
 struct Report {
     before: Seen,
     during: Seen,
-    /// Requests of strangers.
-    sent: u64,
+    /// Requests of strangers that were answered.
+    answered: u64,
     /// Messages that the log has got meanwhile.
     messages: u64,
     /// MiB.
     growth: u64,
-    people: u64,
-    ignore_latency: bool,
+    options: Options,
 }
 
 impl Report {
@@ -166,43 +176,45 @@ impl Report {
     /// # Errors
     /// If people have noticed too much.
     fn check(self) -> anyhow::Result<()> {
+        let Options {
+            minutes,
+            quiet_seconds,
+            people,
+            rate,
+            ignore_latency,
+        } = self.options;
         let by_strangers = self.messages.saturating_sub(self.during.commits);
-        let (before, during) = (self.before.percentiles()?, self.during.percentiles()?);
-        let lines = [
-            format!("requests of strangers                  {}", self.sent),
-            format!(
-                "requests of people                     {}",
-                self.during.requests()
-            ),
-            format!(
-                "p50 and p99 in ms before               {:.1} {:.1}",
-                before.0, before.1
-            ),
-            format!(
-                "p50 and p99 in ms during               {:.1} {:.1}",
-                during.0, during.1
-            ),
-            format!(
-                "people were told RATE_LIMITED          {}",
-                self.during.limited
-            ),
-            format!(
-                "events that people heard of            {}",
-                self.during.heard
-            ),
-            format!("messages in the log by strangers       {by_strangers}"),
-            format!("memory that the flood cost, in MiB     {}", self.growth),
-        ];
-        print(&(lines.join("\n") + "\n"))?;
+        let requests = self.during.requests();
+        print(&format!(
+            "requests of strangers that were answered  {}\n\
+             requests of people                        {requests}\n\
+             people were told RATE_LIMITED             {}\n\
+             messages in the log by strangers          {by_strangers}\n\
+             memory that the flood cost, in MiB        {}\n\n\
+             ms            before: p50 p99 | during: p50 p99 max\n",
+            self.answered, self.during.limited, self.growth
+        ))?;
+        let mut slow = Vec::new();
+        for (act, during) in &self.during.micros {
+            let before = self
+                .before
+                .micros
+                .get(act)
+                .context("nobody did this before")?;
+            let (before, during) = (percentiles(before)?, percentiles(during)?);
+            let figures = [before[0], before[1], during[0], during[1], during[2]];
+            let figures = figures.map(|figure| format!("{figure:>8.1}")).join(" ");
+            print(&format!("{:<8} {figures}\n", format!("{act:?}")))?;
+            let is_slow = |at: usize| during[at] > (MAX_SLOWDOWN * before[at]).max(UNNOTICED_MS);
+            if is_slow(0) || is_slow(1) || during[2] > MAX_MS {
+                slow.push(*act);
+            }
+        }
         let errors = &self.during.errors;
         ensure!(errors.is_empty(), "people got errors: {errors:?}");
-        ensure!(
-            self.ignore_latency || during.1 <= MAX_SLOWDOWN * before.1,
-            "people waited {:.1} ms instead of {:.1} ms, more than twice as long",
-            during.1,
-            before.1
-        );
-        let allowed = MAX_MESSAGES_EACH * (self.people + STRANGERS as u64);
+        let limited = self.during.limited as f64 / requests as f64;
+        ensure!(limited <= MAX_LIMITED, "people were refused too often");
+        let allowed = MAX_MESSAGES_EACH * (people + STRANGERS as u64);
         ensure!(
             by_strangers <= allowed,
             "strangers caused more than {allowed} messages in the log"
@@ -211,17 +223,30 @@ impl Report {
             self.growth <= MAX_GROWTH_MIB,
             "the flood cost more than {MAX_GROWTH_MIB} MiB"
         );
+        if ignore_latency {
+            return Ok(());
+        }
+        let flood = (STRANGERS as u64 * rate * minutes * 60) as f64;
+        ensure!(
+            self.answered as f64 >= MIN_FLOOD * flood,
+            "the flood did not arrive"
+        );
+        ensure!(slow.is_empty(), "these took people too long: {slow:?}");
+        let longer = (minutes * 60) as f64 / quiet_seconds as f64;
+        let expected = self.before.requests() as f64 * longer;
+        ensure!(
+            requests as f64 >= MIN_SHARE * expected,
+            "people got too few requests through"
+        );
         Ok(())
     }
 }
 
-impl Seen {
-    /// Returns the 50th and the 99th percentile, in milliseconds.
-    fn percentiles(&self) -> anyhow::Result<(f64, f64)> {
-        let latencies = Latencies::of(self.micros.clone());
-        let at = |per_cent| latencies.at(per_cent).context("nobody got an answer");
-        Ok((at(50.0)?, at(99.0)?))
-    }
+/// Returns the 50th and the 99th percentile and the maximum, in milliseconds.
+fn percentiles(micros: &[u32]) -> anyhow::Result<[f64; 3]> {
+    let latencies = Latencies::of(micros.to_vec());
+    let at = |per_cent| latencies.at(per_cent).context("nobody got an answer");
+    Ok([at(50.0)?, at(99.0)?, at(100.0)?])
 }
 
 async fn log_size(local: &Local) -> anyhow::Result<u64> {

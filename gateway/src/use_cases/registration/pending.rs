@@ -157,10 +157,6 @@ impl PendingRegistrations {
         id: ChallengeId,
         email: &EmailAddress,
     ) -> Result<Option<Pending>, Error> {
-        let before = self.change_failures(email, |count| count.saturating_add(1));
-        if before.await? >= MAX_FAILURES {
-            return Ok(None);
-        }
         let pending = self.update(id, |pending| {
             pending.failures_of_mail = pending.failures_of_mail.saturating_add(1);
         });
@@ -168,7 +164,12 @@ impl PendingRegistrations {
             failures_of_mail: pending.failures_of_mail.saturating_sub(1),
             ..pending
         });
-        Ok(counted.filter(|before| before.takes_codes(now())))
+        let Some(before) = counted.filter(|before| before.takes_codes(now())) else {
+            return Ok(None);
+        };
+        // Only what is compared counts for the address, too.
+        let failures = self.change_failures(email, |count| count.saturating_add(1));
+        Ok((failures.await? < MAX_FAILURES).then_some(before))
     }
 
     /// Takes back the count of a code that was right.

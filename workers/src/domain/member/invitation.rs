@@ -154,6 +154,10 @@ impl Present {
             account,
             challenge: Some(challenge),
         };
+        // Also not again: the answer would show the tenant.
+        if self.is_suspended {
+            return Err(Rejection::ChallengeEnded);
+        }
         if self.invitation == accepted {
             return Ok(Decision::unchanged());
         }

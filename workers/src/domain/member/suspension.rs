@@ -5,7 +5,7 @@ use events_schema::{
     member::{Area, Event},
 };
 
-use super::{Present, Rejection, check_within};
+use super::{Present, Rejection};
 use crate::aggregate::{Decision, Facts};
 
 impl Present {
@@ -16,7 +16,7 @@ impl Present {
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         self.invitation.account().ok_or(Rejection::NotFound)?;
-        check_within(member_holds, &facts.held)?;
+        self.check_holds_no_more(member_holds, &facts.held)?;
         if self.is_owner() {
             return Err(Rejection::OwnerSuspended);
         }
@@ -33,7 +33,7 @@ impl Present {
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         let account = self.invitation.account().ok_or(Rejection::NotFound)?;
-        check_within(member_holds, &facts.held)?;
+        self.check_holds_no_more(member_holds, &facts.held)?;
         Ok(if self.is_suspended {
             Decision::events(vec![Event::Restored { account }])
         } else {
@@ -109,6 +109,17 @@ mod tests {
         };
         let when = suspended().when(promote).holding(Owner);
         when.rejects(Rejection::Suspended);
+    }
+
+    #[test]
+    fn a_suspended_member_cannot_use_the_invitation_again() {
+        let member = pending(Guest).and([accepted()]);
+        let accept_again = || accept(FIRST, ADA);
+        let when = member.when(accept_again());
+        when.by(person(ADA)).changes_nothing();
+        let suspended = member.and([Event::Suspended]);
+        let when = suspended.when(accept_again());
+        when.by(person(ADA)).rejects(Rejection::ChallengeEnded);
     }
 
     #[test]

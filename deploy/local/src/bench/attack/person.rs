@@ -1,7 +1,7 @@
 //! An honest person: signs in, writes, reads and listens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -42,32 +42,49 @@ pub(super) struct Person {
     listeners: Option<Listeners>,
 }
 
+/// What people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Act {
+    Login,
+    Write,
+    Read,
+    /// Hear of a project of their own, from its answer on.
+    Hear,
+}
+
 /// What people have seen.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// The time of each answer, in microseconds.
-    pub(super) micros: Vec<u32>,
+    /// How long each act took, in microseconds.
+    pub(super) micros: BTreeMap<Act, Vec<u32>>,
     /// Answers that told a person to wait.
     pub(super) limited: u64,
     /// Other errors.
     pub(super) errors: Vec<String>,
     /// Commits that people have caused.
     pub(super) commits: u64,
-    /// Events that people have heard of.
-    pub(super) heard: u64,
 }
 
 impl Seen {
     pub(super) fn add(&mut self, other: Self) {
-        self.micros.extend(other.micros);
+        for (act, micros) in other.micros {
+            self.micros.entry(act).or_default().extend(micros);
+        }
         self.errors.extend(other.errors);
         self.limited += other.limited;
         self.commits += other.commits;
-        self.heard += other.heard;
     }
 
+    /// Returns how many requests of people were answered without an error.
     pub(super) fn requests(&self) -> usize {
-        self.micros.len()
+        let of_act =
+            |(act, micros): (&Act, &Vec<u32>)| if *act == Act::Hear { 0 } else { micros.len() };
+        self.micros.iter().map(of_act).sum()
+    }
+
+    fn note(&mut self, act: Act, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.micros.entry(act).or_default().push(micros);
     }
 }
 
@@ -117,37 +134,39 @@ impl Person {
             Some(listeners) => listeners,
             None => Listeners::open(self.gateway, &self.headers(), 1, BEGINNING).await?,
         };
-        let mut created = Vec::new();
+        let mut created: HashMap<String, Instant> = HashMap::new();
         while Instant::now() < until {
             self.requests += 1;
             if self.requests.is_multiple_of(LOGIN_EVERY) {
                 // Beside the session that listens: a login ends the session that it is sent with.
                 let session = self.cookies.remove(SESSION);
-                if self.timed(LOGIN, self.login(), &mut seen).await?.is_some() {
+                if self
+                    .timed(Act::Login, LOGIN, self.login(), &mut seen)
+                    .await?
+                    .is_some()
+                {
                     seen.commits += 1;
                 }
                 self.cookies
                     .extend(session.map(|value| (SESSION.to_owned(), value)));
             } else if self.requests.is_multiple_of(2) {
                 let input = json!({ "input": { "name": format!("Project {}", self.requests) } });
-                if let Some(answer) = self.timed(CREATE, input, &mut seen).await? {
+                if let Some(answer) = self.timed(Act::Write, CREATE, input, &mut seen).await? {
                     seen.commits += 1;
-                    created.extend(
-                        answer["data"]["project"]["create"]["id"]
-                            .as_str()
-                            .map(str::to_owned),
-                    );
+                    let id = answer["data"]["project"]["create"]["id"].as_str();
+                    created.extend(id.map(|id| (id.to_owned(), Instant::now())));
                 }
             } else {
-                self.timed(LIST, Value::Null, &mut seen).await?;
+                self.timed(Act::Read, LIST, Value::Null, &mut seen).await?;
             }
             sleep(PAUSE).await;
         }
         while !created.is_empty() {
             let heard = timeout(HEARD_WITHIN, listeners.next()).await;
             let heard = heard.context("a person has not heard of a project of their own")??;
-            seen.heard += 1;
-            created.retain(|id| *id != heard.id);
+            if let Some(answered) = created.remove(&heard.id) {
+                seen.note(Act::Hear, heard.at.saturating_duration_since(answered));
+            }
         }
         self.listeners = Some(listeners);
         Ok((self, seen))
@@ -156,16 +175,16 @@ impl Person {
     /// Sends a request and notes its answer; `None` if it was refused.
     async fn timed(
         &mut self,
+        act: Act,
         query: &str,
         variables: Value,
         seen: &mut Seen,
     ) -> anyhow::Result<Option<Value>> {
         let begun = Instant::now();
         let answer = self.ask(query, variables).await?;
-        let micros = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         match answer["errors"][0]["extensions"]["code"].as_str() {
             None if answer["errors"].is_null() => {
-                seen.micros.push(micros);
+                seen.note(act, begun.elapsed());
                 return Ok(Some(answer));
             }
             Some("RATE_LIMITED") => seen.limited += 1,

@@ -35,7 +35,7 @@ impl Stranger {
         }
     }
 
-    /// Sends requests until then; returns how many.
+    /// Sends requests until then; returns how many were answered.
     pub(super) async fn flood(self, until: CancellationToken) -> u64 {
         let this = Arc::new(self);
         let connections = (0..CONNECTIONS).map(|number| {
@@ -53,7 +53,7 @@ impl Stranger {
         let mut pace =
             interval(Duration::from_secs(1).mul_f64(CONNECTIONS as f64 / self.rate as f64));
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut connection, mut sent) = (None, 0_u64);
+        let (mut connection, mut sent, mut answered) = (None, 0_u64, 0);
         while !until.is_cancelled() {
             pace.tick().await;
             if connection.is_none() {
@@ -63,49 +63,67 @@ impl Stranger {
                 continue;
             };
             let at = sent * CONNECTIONS + number;
-            let (query, variables) = self.request(at);
-            let request = post(self.gateway, &self.client, query, &variables);
+            let request = self.request(at);
             sent += 1;
-            // The gateway may end the connection. That is no success.
-            if open.send(&request).await.is_err() {
-                connection = None;
+            // The gateway may end the connection.
+            match open.send(&request).await {
+                Ok(_) => answered += 1,
+                Err(_) => connection = None,
             }
         }
-        sent
+        answered
     }
 
     /// Returns one of the requests that strangers send, in turn.
-    fn request(&self, at: u64) -> (&'static str, Value) {
+    fn request(&self, at: u64) -> Vec<u8> {
         let index = usize::try_from(at).unwrap_or_default() % self.emails.len().max(1);
         let known = self
             .emails
             .get(index)
             .map_or("nobody@people.example", String::as_str);
-        let unknown = format!("user{at}@strangers{}.example", at % 1_000);
-        let input = |value: Value| json!({ "input": value });
+        let unknown = format!("user{}@strangers{}.example", at / 8, at / 8 % 1_000);
         let login = |email: &str| {
             let params = json!({ "email": email, "password": "not the password at all" });
-            input(json!({ "service": "Password", "params": params }))
+            json!({ "service": "Password", "params": params })
         };
-        match at % 7 {
+        let code = json!({ "email": unknown, "code": "000000", "password": PASSWORD });
+        let (query, input) = match at % 8 {
             0 => (LOGIN, login(known)),
             1 => (LOGIN, login(&unknown)),
-            2 => (REGISTER, input(registration(&unknown))),
-            3 => (REGISTER, input(registration(known))),
-            4 => (RESET, input(json!({ "email": known }))),
-            5 => (
-                VERIFY,
-                input(json!({ "email": known, "code": "000000", "password": "guess" })),
-            ),
-            _ => (DEEP, Value::Null),
-        }
+            2 => (REGISTER, registration(&unknown)),
+            3 => (REGISTER, registration(known)),
+            4 => (RESET, json!({ "email": known })),
+            5 => (VERIFY, code),
+            6 => (DEEP, Value::Null),
+            _ => return self.socket(),
+        };
+        post(
+            self.gateway,
+            &self.client,
+            query,
+            &json!({ "input": input }),
+        )
+    }
+
+    /// Returns a request for a socket.
+    fn socket(&self) -> Vec<u8> {
+        let (host, client) = (self.gateway, &self.client);
+        format!(
+            "GET /graphql/ws HTTP/1.1\r\nhost: {host}\r\n{client}connection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+             sec-websocket-protocol: graphql-transport-ws\r\n\r\n"
+        )
+        .into_bytes()
     }
 }
+
+const PASSWORD: &str = "four words nobody guesses";
 
 fn registration(email: &str) -> Value {
     json!({
         "firstname": "Win", "lastname": "A Prize", "email": email,
-        "password": "four words nobody guesses",
+        "password": PASSWORD,
     })
 }
 
