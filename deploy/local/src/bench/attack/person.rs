@@ -20,7 +20,7 @@ const PASSWORD: &str = "correct horse battery";
 const LIST: &str = "{ projects(first: 10) { nodes { id name } } }";
 /// The pause between two requests of a person.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Every so many requests, a person logs in again.
+/// Of so many requests, the first one is a login.
 const LOGIN_EVERY: u64 = 20;
 /// The cookie of a session over plain HTTP.
 const SESSION: &str = "session";
@@ -137,7 +137,7 @@ impl Person {
         let mut created: HashMap<String, Instant> = HashMap::new();
         while Instant::now() < until {
             self.requests += 1;
-            if self.requests.is_multiple_of(LOGIN_EVERY) {
+            if self.requests % LOGIN_EVERY == 1 {
                 // Beside the session that listens: a login ends the session that it is sent with.
                 let session = self.cookies.remove(SESSION);
                 if self
