@@ -166,7 +166,7 @@ pub struct ClaimHolder {
     /// When the holder has taken the name. Claims of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// Who has released the name, while it rests.
+    /// The release of the name, while it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resting: Option<Resting>,
 }

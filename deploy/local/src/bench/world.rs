@@ -124,7 +124,7 @@ impl Person {
         });
         person.ask("", register, json!({ "input": input })).await?;
         let verify = "mutation($input: VerifyAccountInput!) { account { verifyAccount(input: $input) { success } } }";
-        let input = json!({ "email": EMAIL, "code": mailed_code(mailbox).await? });
+        let input = json!({ "email": EMAIL, "code": mailed_code(mailbox, EMAIL).await? });
         person.ask("", verify, json!({ "input": input })).await?;
         person.ask("", LOGIN, login_variables()).await?;
         Ok(person)
@@ -174,9 +174,10 @@ pub(super) fn login_variables() -> Value {
     json!({ "input": { "service": "Password", "params": params } })
 }
 
-async fn mailed_code(mailbox: SocketAddr) -> anyhow::Result<String> {
+/// Waits for the mail with a code to this address, and returns the code.
+pub(super) async fn mailed_code(mailbox: SocketAddr, email: &str) -> anyhow::Result<String> {
     let mut connection = Connection::open(mailbox).await?;
-    let path = format!("/messages?to={EMAIL}&containing=code&wait=10");
+    let path = format!("/messages?to={email}&containing=code&wait=10");
     let answer = connection.send(&get(mailbox, &path)).await?;
     let mails: Value = serde_json::from_slice(answer.body)?;
     let text = mails[0]["text"].as_str();

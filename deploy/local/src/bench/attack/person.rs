@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::bench::{
-    http::{Connection, get, post},
+    http::{Connection, post},
     listeners::Listeners,
-    world::{CREATE, LOGIN},
+    world::{CREATE, LOGIN, mailed_code},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -226,19 +226,4 @@ impl Person {
         let params = json!({ "email": self.email, "password": PASSWORD });
         json!({ "input": { "service": "Password", "params": params } })
     }
-}
-
-async fn mailed_code(mailbox: SocketAddr, email: &str) -> anyhow::Result<String> {
-    let mut connection = Connection::open(mailbox).await?;
-    let path = format!("/messages?to={email}&containing=code&wait=10");
-    let answer = connection.send(&get(mailbox, &path)).await?;
-    let mails: Value = serde_json::from_slice(answer.body)?;
-    let text = mails[0]["text"].as_str();
-    let text = text.context("the mail with the code has not arrived")?;
-    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let is_code = |word: &&str| word.len() == 6 && word.bytes().all(|b| b.is_ascii_digit());
-    Ok(words
-        .rfind(is_code)
-        .context("the mail has no code")?
-        .to_owned())
 }
