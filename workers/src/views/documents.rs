@@ -15,7 +15,7 @@ use async_nats::{
 use event_store::{EventLog, Location, Unavailable};
 use events_schema::{Area, Commit, Document, Home, Subject, TenantId, View};
 use futures_util::future::try_join_all;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     decode::Logged,
@@ -35,6 +35,8 @@ pub const BULK: usize = 100;
 pub const MAX_WRITE_TIME: Duration = Duration::from_secs(13);
 /// How long a caller waits. An operation that has begun by then still ends.
 pub(super) const CALLER_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a place that is not read may delay the one that is read, of the two seconds for both.
+const ELSEWHERE_WITHIN: Duration = Duration::from_secs(1);
 /// How often the preparation of a view is tried at the start while the log does not answer.
 const MAX_TRIES: usize = 6;
 /// The pause between these tries.
@@ -140,9 +142,10 @@ impl<V: View> Views<V> {
     }
 
     /// Brings each document at least to the latest of its commits at these places, and announces
-    /// it. The first place is the one that is read: what is written there is announced even if
-    /// another one does not answer. The commits may be acknowledged when [`Applied::confirm`]
-    /// returns.
+    /// it. The first place is the one that is read. It is written last: a reader who has seen a
+    /// change still sees it after readers have changed to another place. If another place does
+    /// not answer, the first one is written and announced all the same. The commits may be
+    /// acknowledged when [`Applied::confirm`] returns.
     ///
     /// # Errors
     /// If it is not certain that every document is written at all places and announced.
@@ -152,20 +155,31 @@ impl<V: View> Views<V> {
         commits: &Commits<V>,
     ) -> anyhow::Result<Applied> {
         let mut locations = Vec::new();
-        for (position, location) in places.iter().enumerate() {
-            let before = self.confirmations.before(location).await?;
-            locations.push((location.clone(), before));
-            let written = self.write_at(location, commits).await?;
-            if position == 0 {
-                self.announce(location, &written).await?;
+        let Some((read, others)) = places.split_first() else {
+            return Ok(self.applied(locations, commits));
+        };
+        let written_elsewhere = timeout(ELSEWHERE_WITHIN, async {
+            for other in others {
+                locations.push((other.clone(), self.confirmations.before(other).await?));
+                self.write_at(other, commits).await?;
             }
-        }
+            anyhow::Ok(())
+        });
+        let written_elsewhere = written_elsewhere.await;
+        locations.push((read.clone(), self.confirmations.before(read).await?));
+        let written = self.write_at(read, commits).await?;
+        self.announce(read, &written).await?;
+        written_elsewhere.context("another place of the tenant does not answer")??;
+        Ok(self.applied(locations, commits))
+    }
+
+    fn applied(&self, locations: Vec<(Location, Before)>, commits: &Commits<V>) -> Applied {
         let sequences = commits.values().flatten().map(|logged| logged.sequence);
-        Ok(Applied {
+        Applied {
             confirmations: self.confirmations.clone(),
             locations,
             through: (V::NAME, sequences.max().unwrap_or(0)),
-        })
+        }
     }
 
     /// Announces documents, also those that were announced before: their first announcement may

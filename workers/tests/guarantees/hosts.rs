@@ -8,24 +8,26 @@ use events_schema::{
     Placement, Slug, TenantId, TenantKey, project, tenant,
 };
 use mongodb::bson::{Document, doc};
+use servers::Role;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
 };
 
 use crate::fill::write_to_log;
-use crate::support::{DEADLINE, World, eventually, id};
+use crate::support::{DEADLINE, World, connect, eventually, id};
 
 /// Sends a command as the gateway does; returns the aggregate.
 async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::Command) -> Id {
+    let command = id();
     // A tenant takes its own id, every other aggregate that of its command.
     let aggregate = if A::NAME == AreaName::Tenant {
         tenant.0
     } else {
-        id()
+        command
     };
     let command = Command::<A>::by_system(
-        CommandId(aggregate),
+        CommandId(command),
         TenantId::Tenant(tenant),
         aggregate.into(),
         SystemTime::now().into(),
@@ -33,7 +35,8 @@ async fn decide<A: Area>(sender: &CommandSender, tenant: TenantKey, payload: A::
     );
     let deadline = tokio::time::Instant::now() + DEADLINE;
     let outcome = sender.send(command, Trace::begin(), deadline).await;
-    assert_eq!(outcome.unwrap().revision(), Ok(1));
+    let begun = matches!(outcome.unwrap().revision(), Ok(1 | 2));
+    assert!(begun, "the command was refused");
     aggregate
 }
 
@@ -158,12 +161,25 @@ fn address_of(url: &str) -> String {
 
 /// Forwards connections to another address.
 async fn forward(listener: TcpListener, to: String) {
+    forward_late(listener, to, Duration::ZERO).await;
+}
+
+/// Forwards connections to another address, each request after a pause.
+async fn forward_late(listener: TcpListener, to: String, pause: Duration) {
     loop {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let to = to.clone();
+        let (client, _) = listener.accept().await.unwrap();
+        let server = TcpStream::connect(&to).await.unwrap();
         tokio::spawn(async move {
-            let mut server = TcpStream::connect(to).await.unwrap();
-            _ = copy_bidirectional(&mut client, &mut server).await;
+            let (mut requests, mut answers) = client.into_split();
+            let (mut answered, mut asked) = server.into_split();
+            let ask = async {
+                let mut request = vec![0; 64 * 1024];
+                while let Ok(length @ 1..) = requests.read(&mut request).await {
+                    tokio::time::sleep(pause).await;
+                    asked.write_all(&request[..length]).await.unwrap();
+                }
+            };
+            tokio::join!(ask, async { _ = copy(&mut answered, &mut answers).await });
         });
     }
 }
@@ -175,6 +191,47 @@ fn project() -> project::Command {
         status: project::Status::Active,
         creator: AccountId(id()),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
+    let world = World::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = address_of(&world.servers.mongo_url());
+    let slow = tokio::spawn(forward_late(listener, server, Duration::from_millis(50)));
+    let host = format!("slow=mongodb://{address}/?directConnection=true");
+    let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
+    let _worker = world.workers::<1>(&arguments).await;
+    let workers = connect(&world.servers, Role::Workers, "_INBOX_workers").await;
+    let sender = CommandSender::start(workers).await.unwrap();
+    let moving = tenant_at(&sender, None).await;
+    let begin = tenant::Command::BeginMove {
+        to: Placement::Database {
+            host: Some(HostName::parse("slow").unwrap()),
+        },
+        run: id(),
+    };
+    decide::<tenant::Area>(&sender, moving, begin).await;
+    eventually("the place of the move", || async {
+        let tenant = doc! { "_id": moving.to_string(), "view.moving_to": { "$exists": true } };
+        let tenants = world.views.collection::<Document>("tenant");
+        tenants.find_one(tenant).await.unwrap().is_some()
+    })
+    .await;
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
+    let client = client.await.unwrap();
+    let new = client.database(&format!("ultimate_backend_{moving}"));
+    let new = new.collection::<Document>("project");
+    let old = world.views.collection::<Document>("project");
+    for _ in 0..10 {
+        let project = decide::<project::Area>(&sender, moving, project()).await;
+        let project = doc! { "_id": project.to_string() };
+        while old.find_one(project.clone()).await.unwrap().is_none() {}
+        let is_there = new.find_one(project.clone()).await.unwrap().is_some();
+        assert!(is_there, "the place that will be read misses a project");
+    }
+    slow.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
