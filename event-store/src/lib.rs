@@ -21,7 +21,7 @@ pub use event_log::{Append, Appended, EventLog, Unavailable, last_sequence, sequ
 pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};
 pub use monitor::{Monitor, Ready};
-pub use nats::{Role, connect, has_majority, leave_isolated_server, reconnects};
+pub use nats::{connect, has_majority, leave_isolated_server, reconnects};
 pub use options::{MongoOptions, MonitorOptions, NatsOptions};
 pub use page::{Page, Stored};
 pub use random::{random_bytes, random_id};

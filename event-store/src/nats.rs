@@ -11,7 +11,7 @@ use async_nats::{
     Client, ConnectOptions, ReconnectToServer, Server, ServerAddr, ServerInfo, connection::State,
 };
 use bytes::Bytes;
-use events_schema::subject::{EVENTS, GATEWAY_INBOX, WORKERS_INBOX, stream_info};
+use events_schema::subject::{EVENTS, inbox_of, stream_info};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use tokio::{
@@ -41,42 +41,19 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 /// A leader hears of its replicas each second.
 const HEARD_WITHIN_NS: u64 = 2_500_000_000;
 
-/// Which program connects. Each has its own NATS user and reads only its own inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The GraphQL gateway.
-    Gateway,
-    /// The workers and their operator commands.
-    Workers,
-}
-
-impl Role {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Workers => "workers",
-        }
-    }
-
-    const fn inbox(self) -> &'static str {
-        match self {
-            Self::Gateway => GATEWAY_INBOX,
-            Self::Workers => WORKERS_INBOX,
-        }
-    }
-}
-
-/// Connects to NATS. A connection that is lost later is restored, however long that takes.
+/// Connects to NATS for this program. A connection that is lost later is restored, however long
+/// that takes. The inbox is the one that `nats.conf` gives to the user in the URL.
 ///
 /// # Errors
 /// If a URL is malformed, the URLs have no user or different ones, or no server can be reached. No
 /// error shows a password.
-pub async fn connect(options: &NatsOptions, role: Role) -> anyhow::Result<Client> {
+pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Client> {
     let servers = parse(&options.nats_url)?;
     let (user, password) = credentials(&servers)?;
+    let inbox = inbox_of(&user);
     ConnectOptions::with_user_and_password(user, password)
-        .name(role.name())
-        .custom_inbox_prefix(role.inbox())
+        .name(program)
+        .custom_inbox_prefix(inbox)
         .max_reconnects(None)
         .ping_interval(PING_INTERVAL)
         .reconnect_to_server_callback(another_server())

@@ -60,7 +60,7 @@ impl World {
         let options = NatsOptions {
             nats_url: nats.url(Role::Workers),
         };
-        let workers = event_store::connect(&options, event_store::Role::Workers).await;
+        let workers = event_store::connect(&options, "workers").await;
         Self {
             log: EventLog::new(workers.unwrap()).with_expiry(true),
             _nats: nats,

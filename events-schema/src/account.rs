@@ -37,6 +37,7 @@ impl crate::Area for Area {
         Access::platform("platform_enable_account"),
         Access::platform("platform_end_sessions"),
     ];
+    const INTERNAL: &'static [&'static str] = &["grant_platform_admin", "revoke_platform_admin"];
     const FEED: Option<Permission> = None;
     type Id = AccountId;
     type Command = Command;

@@ -16,6 +16,9 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     const NAME: AreaName;
     /// Who may use which operation of the area. Everything else about permissions derives from it.
     const ACCESS: &'static [Access];
+    /// The verbs of the commands that only workers and operators send. The broker keeps gateways
+    /// from sending them.
+    const INTERNAL: &'static [&'static str] = &[];
     /// The permission that a member needs to follow the area's events in the tenant's feed. `None`
     /// for areas of the platform, whose commits belong to no tenant.
     const FEED: Option<Permission>;
@@ -126,6 +129,13 @@ macro_rules! declare_area_name {
             pub const fn access(self) -> &'static [Access] {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::ACCESS),+
+                }
+            }
+
+            /// Returns the verbs of the commands that only workers and operators send.
+            pub const fn internal(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$name => <$crate::$module::Area as Area>::INTERNAL),+
                 }
             }
 

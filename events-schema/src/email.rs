@@ -25,6 +25,7 @@ pub struct Area;
 impl crate::Area for Area {
     const NAME: AreaName = AreaName::Email;
     const ACCESS: &'static [Access] = &[];
+    const INTERNAL: &'static [&'static str] = &["request", "record_sent", "record_failed"];
     const FEED: Option<Permission> = None;
     const RETENTION: Option<Duration> = Some(FOR_INVESTIGATIONS);
     type Id = EmailId;

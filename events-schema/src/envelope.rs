@@ -109,6 +109,7 @@ impl<A: Area> Command<A> {
         Ok(Subject::Command {
             tenant: self.tenant,
             area: self.area,
+            internal: A::INTERNAL.contains(&verb.as_str()),
             verb,
         })
     }

@@ -166,6 +166,11 @@ where
         let decode = |value: &Value| serde_json::from_value::<A::Event>(value.clone()).unwrap();
         assert_eq!(decode(old), decode(present));
     }
+    for verb in A::INTERNAL {
+        let mut commands = examples.commands.iter();
+        let is_known = commands.any(|command| command["type"] == *verb);
+        assert!(is_known, "{} has no command {verb}", A::NAME);
+    }
     let views: Vec<&str> = examples.views.keys().map(String::as_str).collect();
     let known = A::NAME.views().iter().map(|(name, _)| *name);
     let mut known: Vec<&str> = known.collect();
@@ -299,6 +304,10 @@ fn a_command_with_and_without_optional_fields_decodes_and_encodes_to_the_same() 
         let decoded: Command<account::Area> = assert_round_trip(example);
         assert_eq!(decoded.subject().unwrap().to_string(), subject);
     }
+    let internal = with(&least, "payload", json!({ "type": "grant_platform_admin" }));
+    let decoded: Command<account::Area> = assert_round_trip(&internal);
+    let subject = decoded.subject().unwrap().to_string();
+    assert_eq!(subject, "int.platform.account.grant_platform_admin");
 }
 
 #[test]

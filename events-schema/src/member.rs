@@ -41,6 +41,7 @@ impl crate::Area for Area {
         Access::own_or("delete", DELETE),
         Access::member("me"),
     ];
+    const INTERNAL: &'static [&'static str] = &["add_founder"];
     const FEED: Option<Permission> = Some(READ);
     type Id = MemberId;
     type Command = Command;

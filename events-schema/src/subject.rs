@@ -1,7 +1,8 @@
 //! Every subject, filter, stream and bucket: the only place that spells their names.
 //!
 //! ```text
-//! cmd.<tenant>.<area>.<verb>      a command                         COMMANDS
+//! cmd.<tenant>.<area>.<verb>      a command of a client             COMMANDS
+//! int.<tenant>.<area>.<verb>      a command of a worker or operator COMMANDS
 //! evt.<tenant>.<area>.<id>        the commits of one aggregate      EVENTS
 //! clm.<tenant>.<kind>.<hash>      the holder of a unique name       EVENTS
 //! dead.<loop>.<tenant>.<area>     messages that were not handled    DEAD
@@ -33,10 +34,8 @@ pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 /// The bucket with the last use of each session.
 pub const SESSION_USES_BUCKET: &str = "SESSION_USES";
 
-/// The prefix of the gateways' inboxes. Workers send outcomes nowhere else.
-pub const GATEWAY_INBOX: &str = "_INBOX_gateway";
-/// The prefix of the workers' inboxes.
-pub const WORKERS_INBOX: &str = "_INBOX_workers";
+/// The users of `nats.conf` that send commands. Workers send outcomes to nobody else.
+pub const SENDERS: [&str; 5] = ["gateway", "workers", "reactions", "effects", "migrator"];
 
 /// Asks every nats-server of a cluster for its JetStream settings.
 pub const SERVER_SETTINGS: &str = "$SYS.REQ.SERVER.PING.JSZ";
@@ -50,6 +49,8 @@ pub enum Subject {
         area: AreaName,
         /// The name of the command's variant.
         verb: String,
+        /// Whether only workers and operators send the command.
+        internal: bool,
     },
     /// The commits of one aggregate.
     Event {
@@ -96,10 +97,11 @@ impl Subject {
         };
         let tenant = TenantId::parse(tenant)?;
         match kind {
-            "cmd" => Ok(Self::Command {
+            "cmd" | "int" => Ok(Self::Command {
                 tenant,
                 area: AreaName::parse(group)?,
                 verb: name(last)?,
+                internal: kind == "int",
             }),
             "evt" => Ok(Self::Event {
                 tenant,
@@ -116,7 +118,7 @@ impl Subject {
                 name: name(group)?,
                 id: Id::parse(last)?,
             }),
-            _ => Err(Invalid("must begin with cmd, evt, clm or view")),
+            _ => Err(Invalid("must begin with cmd, int, evt, clm or view")),
         }
     }
 }
@@ -136,7 +138,15 @@ fn name(token: &str) -> Result<String, Invalid> {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command { tenant, area, verb } => write!(f, "cmd.{tenant}.{area}.{verb}"),
+            Self::Command {
+                tenant,
+                area,
+                verb,
+                internal,
+            } => {
+                let kind = if *internal { "int" } else { "cmd" };
+                write!(f, "{kind}.{tenant}.{area}.{verb}")
+            }
             Self::Event { tenant, area, id } => write!(f, "evt.{tenant}.{area}.{id}"),
             Self::Claim { tenant, kind, hash } => {
                 write!(f, "clm.{tenant}.{}.{hash}", kind.as_str())
@@ -144,6 +154,11 @@ impl fmt::Display for Subject {
             Self::View { tenant, name, id } => write!(f, "view.{tenant}.{name}.{id}"),
         }
     }
+}
+
+/// Returns the prefix of the inboxes of a user of `nats.conf`.
+pub fn inbox_of(user: &str) -> String {
+    format!("_INBOX_{user}")
 }
 
 /// Returns the subjects of EVENTS.
@@ -155,7 +170,9 @@ pub fn of_events_stream() -> Vec<String> {
 /// decide is refused at once.
 pub fn of_commands_stream() -> Vec<String> {
     let areas = AreaName::ALL.iter().copied();
-    areas.map(commands_of).collect()
+    areas
+        .flat_map(|area| [commands_of(area), internal_commands_of(area)])
+        .collect()
 }
 
 /// Returns the subjects of VIEWS.
@@ -183,9 +200,14 @@ pub fn of_bucket(bucket: &str) -> Vec<String> {
     vec![format!("$KV.{bucket}.>")]
 }
 
-/// Returns the filter for all commands of an area.
+/// Returns the filter for the commands of an area that clients send.
 pub fn commands_of(area: AreaName) -> String {
     format!("cmd.*.{area}.*")
+}
+
+/// Returns the filter for the commands of an area that only workers and operators send.
+pub fn internal_commands_of(area: AreaName) -> String {
+    format!("int.*.{area}.*")
 }
 
 /// Returns the filter for all commits of an area.
@@ -239,6 +261,15 @@ mod tests {
     use super::*;
     use crate::TenantKey;
 
+    fn command(tenant: TenantId, area: AreaName, internal: bool) -> Subject {
+        Subject::Command {
+            tenant,
+            area,
+            verb: "request_mail".to_owned(),
+            internal,
+        }
+    }
+
     #[test]
     fn a_subject_parses_back_from_its_text() {
         let id = Id::from_bytes([7; 16]);
@@ -246,11 +277,8 @@ mod tests {
         for tenant in [TenantId::Platform, acme] {
             for area in AreaName::ALL.iter().copied() {
                 for subject in [
-                    Subject::Command {
-                        tenant,
-                        area,
-                        verb: "request_mail".to_owned(),
-                    },
+                    command(tenant, area, false),
+                    command(tenant, area, true),
                     Subject::Event { tenant, area, id },
                     Subject::View {
                         tenant,

@@ -43,6 +43,14 @@ impl crate::Area for Area {
         Access::member("events"),
         Access::platform("platform_tenants"),
     ];
+    const INTERNAL: &'static [&'static str] = &[
+        "begin_move",
+        "lead_move",
+        "switch_move",
+        "finish_move",
+        "abandon_move",
+        "record_place_dropped",
+    ];
     const FEED: Option<Permission> = Some(READ);
     type Id = TenantKey;
     type Command = Command;

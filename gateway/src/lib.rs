@@ -22,7 +22,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_nats::Client;
 use axum::Router;
-use event_store::{CommandSender, EventLog, Mongo, Monitor, Role};
+use event_store::{CommandSender, EventLog, Mongo, Monitor};
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -103,7 +103,7 @@ async fn serve_all(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr();
     let address = address.context("reading the listening address")?;
-    let nats = event_store::connect(&config.nats, Role::Gateway).await?;
+    let nats = event_store::connect(&config.nats, "gateway").await?;
     let leave = event_store::leave_isolated_server(nats.clone(), config.nats.clone());
     let leave = AbortOnDropHandle::new(tokio::spawn(leave));
     let max_connections = max_connections();

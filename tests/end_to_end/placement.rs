@@ -312,7 +312,7 @@ pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     };
     (
         NatsOptions {
-            nats_url: backend.servers.nats_url(Role::Workers),
+            nats_url: backend.servers.nats_url(Role::Migrator),
         },
         mongo,
     )

@@ -38,7 +38,7 @@ pub async fn set_platform_admin(
     is_granted: bool,
 ) -> anyhow::Result<()> {
     let nats = NatsOptions {
-        nats_url: backend.servers.nats_url(Role::Workers),
+        nats_url: backend.servers.nats_url(Role::Migrator),
     };
     let mongo = MongoOptions {
         mongo_url: backend.servers.mongo_url(),
@@ -54,9 +54,7 @@ pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
     let nats = NatsOptions {
         nats_url: backend.servers.nats_url(Role::Workers),
     };
-    let client = event_store::connect(&nats, event_store::Role::Workers)
-        .await
-        .unwrap();
+    let client = event_store::connect(&nats, "workers").await.unwrap();
     let sender = CommandSender::start(client).await.unwrap();
     let id = event_store::random_id().unwrap();
     let name = |text: &str| PersonName::parse(text).unwrap();

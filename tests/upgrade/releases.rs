@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::{ConnectOptions, jetstream};
 use clap::{Args, Command as Arguments, FromArgMatches};
-use event_store::Monitor;
+use event_store::{Monitor, NatsOptions};
 use events_schema::CommitSummary;
 use futures_util::TryStreamExt as _;
 use local::mailbox::Mailbox;
@@ -160,6 +160,11 @@ impl Previous {
         let folder = PathBuf::from(folder);
         // The program takes an address, not a listener, so the port is free for a moment.
         let address = listen().await.local_addr().unwrap();
+        let migrated = Command::new(folder.join("workers"))
+            .arg("migrate")
+            .env("UB_NATS_URL", platform.servers.nats_url(Role::Migrator))
+            .status();
+        assert!(migrated.await.unwrap().success());
         let process = |program: &str, role, further: &[&str]| {
             let options = platform.options(role).into_iter();
             let options = options.flat_map(|(name, value)| [name.to_owned(), value]);
@@ -207,6 +212,10 @@ pub struct Next {
 
 impl Next {
     pub async fn start(platform: &Platform) -> Self {
+        let migrator = NatsOptions {
+            nats_url: platform.servers.nats_url(Role::Migrator),
+        };
+        workers::migrate(&migrator, 1).await.unwrap();
         let shutdown = CancellationToken::new();
         let listener = listen().await;
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -48,6 +48,14 @@ pub struct MailOptions {
     pub secret: ServerKey,
 }
 
+/// How the streams are kept.
+#[derive(Args, Clone, Copy)]
+pub struct StreamOptions {
+    /// Replicas of each stream: 1 on one machine, 3 in production.
+    #[arg(long, env = "UB_REPLICAS", default_value_t = 1)]
+    pub replicas: usize,
+}
+
 /// The options of `workers run`.
 #[derive(Args, Clone)]
 pub struct Config {
@@ -63,9 +71,8 @@ pub struct Config {
     #[command(flatten)]
     pub monitor: MonitorOptions,
 
-    /// Replicas of each stream: 1 on one machine, 3 in production.
-    #[arg(long, env = "UB_REPLICAS", default_value_t = 1)]
-    pub replicas: usize,
+    #[command(flatten)]
+    pub streams: StreamOptions,
 
     /// Areas to work for.
     #[arg(

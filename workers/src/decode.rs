@@ -49,6 +49,8 @@ pub fn command<A: Area>(subject: &str, payload: &[u8]) -> anyhow::Result<Command
                 tenant: body.tenant,
                 area: A::NAME,
                 verb: body.payload.name,
+                // Only the newer release knows.
+                internal: matches!(expected, Subject::Command { internal: true, .. }),
             };
             Err(newer::<A>(unknown, &body.area, &of_body, &expected))
         }

@@ -19,6 +19,6 @@ mod streams;
 mod views;
 
 pub use operate::{
-    REBUILD_MEMORY_MIB, drop_deleted, move_tenant, rebuild_views, set_platform_admin,
+    REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant, rebuild_views, set_platform_admin,
 };
 pub use run::run;

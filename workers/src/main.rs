@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use event_store::{MongoOptions, Monitor, NatsOptions, Telemetry, program};
 use events_schema::{AreaName, EmailAddress, HostName, Placement};
-use workers::config::Config;
+use workers::config::{Config, StreamOptions};
 
 /// Stateless workers: decide commands, keep views, react to events, send mail.
 #[derive(Parser)]
@@ -24,6 +24,15 @@ struct Options {
 enum Command {
     /// Run until told to stop. Any number of copies may run.
     Run(Box<Config>),
+
+    /// Create or update the streams that this release needs. Run it before the workers start, and
+    /// at each upgrade. It deletes nothing.
+    Migrate {
+        #[command(flatten)]
+        nats: NatsOptions,
+        #[command(flatten)]
+        streams: StreamOptions,
+    },
 
     /// Rebuild views from the log while everything runs. Writes only documents that differ.
     RebuildViews {
@@ -123,6 +132,11 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(config) => {
             let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
             workers::run(*config, monitor, program::stop_on_signal()?).await
+        }
+        Command::Migrate { nats, streams } => {
+            workers::migrate(&nats, streams.replicas).await?;
+            tracing::info!("the streams are as this release needs them");
+            Ok(())
         }
         Command::RebuildViews {
             nats,

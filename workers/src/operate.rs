@@ -2,11 +2,13 @@
 
 mod any_view;
 mod drop_deleted;
+mod migrate;
 mod move_tenant;
 mod platform_admin;
 mod rebuild;
 
 pub use drop_deleted::drop_deleted;
+pub use migrate::migrate;
 pub use move_tenant::move_tenant;
 pub use platform_admin::set_platform_admin;
 pub use rebuild::{REBUILD_MEMORY_MIB, rebuild_views};

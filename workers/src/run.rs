@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
-use event_store::{CommandSender, EventLog, GroupCommit, Monitor, Role};
+use event_store::{CommandSender, EventLog, GroupCommit, Monitor};
 use events_schema::{Area as _, View};
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -54,10 +54,10 @@ async fn run_loops(
     monitor: Monitor,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let client = event_store::connect(&config.nats, Role::Workers).await?;
+    let client = event_store::connect(&config.nats, "workers").await?;
     let placements = Placements::connect(&config.mongo).await?;
     let context = jetstream::new(client.clone());
-    let log_may_expire = streams::ensure_streams(context, config.replicas).await?;
+    let log_may_expire = streams::check(context, config.streams.replicas).await?;
     let log = EventLog::new(client.clone()).with_expiry(log_may_expire);
 
     let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
@@ -79,7 +79,7 @@ async fn run_loops(
         placements: placements.clone(),
     };
     let context = jetstream::new(client.clone());
-    let keep = streams::keep_transport(context, config.replicas, reconnects);
+    let keep = streams::keep_transport(context, config.streams.replicas, reconnects);
     let keep = tokio::spawn(keep);
     let leave = event_store::leave_isolated_server(client.clone(), config.nats.clone());
     let leave = tokio::spawn(leave);
@@ -193,6 +193,9 @@ impl Start<'_> {
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
+            if let Some(internal) = Consumer::internal_commands(A::Area::NAME) {
+                self.expect(internal);
+            }
             let shared = Shared {
                 shutdown: self.stop_deciding.clone(),
                 ..self.expect(Consumer::commands(A::Area::NAME))

@@ -1,5 +1,6 @@
-//! The streams and buckets, as data: created or updated at start-up, never deleted. The workers
-//! refuse a server that runs them with weaker settings.
+//! The streams and buckets, as data: created or updated by `workers migrate`, never deleted. The
+//! workers refuse a server that runs them with weaker settings. They create and update only the
+//! streams of transport, which a server keeps in memory and forgets when it stops.
 
 use std::{
     collections::BTreeSet,
@@ -164,29 +165,67 @@ fn streams(replicas: usize) -> [Stream; 8] {
 }
 
 /// Creates or updates all streams. A cluster that has just started has no leader yet, so this waits
-/// for one. Returns whether the log takes messages that expire.
+/// for one.
 ///
 /// # Errors
 /// If a stream or a server has weaker settings than needed, or there is no leader within half a
 /// minute.
-pub async fn ensure_streams(mut context: Context, replicas: usize) -> anyhow::Result<bool> {
+pub async fn migrate(context: Context, replicas: usize) -> anyhow::Result<()> {
+    ensure_streams(context, replicas, |_| true).await?;
+    Ok(())
+}
+
+/// Checks the streams, and creates or updates those of transport. Waits for a leader, as
+/// [`migrate`] does. Returns whether the log takes messages that expire.
+///
+/// # Errors
+/// If a stream is missing, a stream or a server has weaker settings than needed, or there is no
+/// leader within half a minute.
+pub async fn check(context: Context, replicas: usize) -> anyhow::Result<bool> {
+    let streams = ensure_streams(context, replicas, is_transport).await?;
+    let mut logs = streams.iter().filter(|stream| stream.name == EVENTS);
+    Ok(logs.any(|log| log.allow_message_ttl))
+}
+
+/// Whether the messages of a stream may be lost.
+fn is_transport(stream: &Stream) -> bool {
+    [COMMANDS, VIEWS].contains(&stream.name.as_str())
+}
+
+/// Creates or updates the streams that may be changed, and checks the others. Returns their
+/// settings.
+async fn ensure_streams(
+    mut context: Context,
+    replicas: usize,
+    may_change: fn(&Stream) -> bool,
+) -> anyhow::Result<Vec<Stream>> {
     ensure_version(&context.client().server_info().version)?;
     ensure_synced(&context.client()).await?;
     // Nobody answers for a stream that elects its leader.
     context.set_timeout(ANSWER_WITHIN);
     // All at once, so that waits for lost answers do not add up: two workers that create a stream
     // together may both get none.
-    let streams = streams(replicas).map(|wanted| ensure_with_leader(&context, wanted));
-    let streams = try_join_all(streams).await?;
-    let mut logs = streams.iter().filter(|stream| stream.name == EVENTS);
-    Ok(logs.any(|log| log.allow_message_ttl))
+    let streams = streams(replicas).map(|wanted| {
+        let may_change = may_change(&wanted);
+        ensure_with_leader(&context, wanted, may_change)
+    });
+    try_join_all(streams).await
 }
 
-/// Creates or updates a stream, as soon as there is a leader.
-async fn ensure_with_leader(context: &Context, wanted: Stream) -> anyhow::Result<Stream> {
+/// Creates, updates or checks a stream, as soon as there is a leader.
+async fn ensure_with_leader(
+    context: &Context,
+    wanted: Stream,
+    may_change: bool,
+) -> anyhow::Result<Stream> {
     let start = Instant::now();
     loop {
-        let error = match ensure_stream(context, wanted.clone()).await {
+        let ensured = if may_change {
+            ensure_stream(context, wanted.clone()).await
+        } else {
+            check_stream(context, wanted.clone()).await
+        };
+        let error = match ensured {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
@@ -228,7 +267,6 @@ pub async fn keep_transport(
     replicas: usize,
     mut reconnects: watch::Receiver<u64>,
 ) {
-    let is_transport = |stream: &Stream| [COMMANDS, VIEWS].contains(&stream.name.as_str());
     let transport = streams(replicas).into_iter().filter(is_transport);
     let transport: Vec<Stream> = transport.collect();
     loop {
@@ -281,6 +319,17 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
     Ok(info.config)
 }
 
+/// Checks that a stream is there, with the settings that are needed; returns its settings.
+async fn check_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<Stream> {
+    const REMEDY: &str = "run `workers migrate` of this release";
+    let stream = context.get_stream(&wanted.name).await;
+    let stream = stream.with_context(|| format!("stream {}; {REMEDY}", wanted.name))?;
+    let present = &stream.cached_info().config;
+    keep_present(&mut wanted, present);
+    ensure_as_wanted(&wanted, present).context(REMEDY)?;
+    Ok(present.clone())
+}
+
 /// Keeps the replicas, the servers, the storage and the subjects that the stream has: another
 /// worker may run with more replicas or know more areas, and the operator chooses the servers. The
 /// operator also decides when an existing log drops messages: workers of an earlier release cannot
@@ -289,8 +338,10 @@ fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
     wanted.allow_message_ttl = present.allow_message_ttl;
-    // It cannot be changed.
-    wanted.storage = present.storage;
+    if is_transport(wanted) {
+        // An earlier release has kept commands in files, and that cannot be changed.
+        wanted.storage = present.storage;
+    }
     for subject in &present.subjects {
         if !wanted.subjects.contains(subject) {
             wanted.subjects.push(subject.clone());
@@ -393,6 +444,17 @@ mod tests {
         for old in ["2.13.9", "1.99.0", "", "x"] {
             assert!(ensure_version(old).is_err(), "{old}");
         }
+    }
+
+    #[test]
+    fn a_log_that_is_kept_in_memory_is_refused() {
+        let [mut wanted, ..] = streams(1);
+        let mut present = wanted.clone();
+        keep_present(&mut wanted, &present);
+        assert!(ensure_as_wanted(&wanted, &present).is_ok());
+        present.storage = StorageType::Memory;
+        keep_present(&mut wanted, &present);
+        assert!(ensure_as_wanted(&wanted, &present).is_err());
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use event_store::Monitor;
-use servers::{Layout, Server, Servers};
+use event_store::{Monitor, NatsOptions};
+use servers::{Layout, Role, Server, Servers};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,8 @@ impl Local {
             Some(folder) => Servers::in_dir(folder, options.layout).await?,
             None => Servers::ephemeral(options.layout).await?,
         };
+        let replicas = servers.members();
+        workers::migrate(&migrator(&servers), replicas).await?;
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let gateway = settings.gateway(&servers, options.gateway)?;
         let workers = settings.workers(&servers, options.mail_attempts)?;
@@ -227,6 +229,13 @@ impl Local {
             self.parts.abort_all();
         }
         self.servers.stop().await
+    }
+}
+
+/// Returns how the commands of an operator reach nats-server.
+fn migrator(servers: &Servers) -> NatsOptions {
+    NatsOptions {
+        nats_url: servers.nats_url(Role::Migrator),
     }
 }
 

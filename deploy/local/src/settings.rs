@@ -83,7 +83,7 @@ impl Settings {
     /// `NATS_URL`, and `mongosh "$UB_MONGO_URL"` is for a person to type.
     pub(crate) fn for_a_shell(&self, servers: &Servers) -> String {
         let operator = servers.nats_url(Role::Operator);
-        let mut variables = Vec::from(self.variables(servers, Role::Workers));
+        let mut variables = Vec::from(self.variables(servers, Role::Migrator));
         variables.push(("NATS_URL", operator));
         let lines = variables
             .iter()

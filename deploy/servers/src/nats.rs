@@ -1,6 +1,7 @@
 //! A private nats-server, run as in production: with the repository's `nats.conf`.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -33,25 +34,49 @@ const NOWHERE: &str = "127.0.0.1:1";
 const GREETING_LIMIT: Duration = Duration::from_secs(1);
 
 /// A user of `nats.conf`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Publishes commands and reads.
+    /// Publishes commands of clients and reads.
     Gateway,
-    /// Writes the log.
+    /// Runs all loops of the workers.
     Workers,
+    /// Runs the loop that decides commands and writes the log.
+    Commands,
+    /// Runs the loop that keeps views.
+    Views,
+    /// Runs the loop that reacts to events.
+    Reactions,
+    /// Runs the loop that acts on the outside world.
+    Effects,
+    /// Runs the commands of an operator, such as `workers migrate`.
+    Migrator,
     /// May do everything; for a person.
     Operator,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 3] = [Self::Gateway, Self::Workers, Self::Operator];
+    pub const ALL: [Self; 8] = [
+        Self::Gateway,
+        Self::Workers,
+        Self::Commands,
+        Self::Views,
+        Self::Reactions,
+        Self::Effects,
+        Self::Migrator,
+        Self::Operator,
+    ];
 
     /// Returns the user name. The user's inbox prefix is `_INBOX_`, followed by this name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Workers => "workers",
+            Self::Commands => "commands",
+            Self::Views => "views",
+            Self::Reactions => "reactions",
+            Self::Effects => "effects",
+            Self::Migrator => "migrator",
             Self::Operator => "operator",
         }
     }
@@ -59,14 +84,7 @@ impl Role {
 
 /// The password of each role.
 #[derive(Clone)]
-pub struct Passwords {
-    /// The password of the user `gateway`.
-    pub gateway: String,
-    /// The password of the user `workers`.
-    pub workers: String,
-    /// The password of the user `operator`.
-    pub operator: String,
-}
+pub struct Passwords(HashMap<Role, String>);
 
 impl Passwords {
     /// Makes random passwords of 128 bits each, in the form that `nats.conf` requires.
@@ -74,20 +92,22 @@ impl Passwords {
     /// # Errors
     /// If the operating system has no random bytes.
     pub fn random() -> Result<Self> {
-        Ok(Self {
-            gateway: random_name('p')?,
-            workers: random_name('p')?,
-            operator: random_name('p')?,
-        })
+        let passwords = Role::ALL.map(|role| Ok((role, random_name('p')?)));
+        passwords.into_iter().collect::<Result<_>>().map(Self)
     }
 
     /// Returns the password of a role.
     pub fn of(&self, role: Role) -> &str {
-        match role {
-            Role::Gateway => &self.gateway,
-            Role::Workers => &self.workers,
-            Role::Operator => &self.operator,
-        }
+        self.0.get(&role).map_or("", String::as_str)
+    }
+
+    /// Returns the environment variables that `nats.conf` reads.
+    fn variables(&self) -> Vec<(String, String)> {
+        let variable = |(role, password): (&Role, &String)| {
+            let name = role.as_str().to_uppercase();
+            (format!("UB_NATS_{name}_PASSWORD"), password.clone())
+        };
+        self.0.iter().map(variable).collect()
     }
 }
 
@@ -161,16 +181,11 @@ impl NatsServer {
         let config = dir.join("nats.conf");
         fs::write(&config, CONFIG)
             .with_context(|| format!("could not write {}", config.display()))?;
-        let passwords = &kind.passwords;
         let launch = Launch {
             name: NATS_SERVER.name,
             program: program.to_owned(),
             args: arguments(&config, dir, &kind, port),
-            envs: vec![
-                ("UB_NATS_GATEWAY_PASSWORD", passwords.gateway.clone()),
-                ("UB_NATS_WORKERS_PASSWORD", passwords.workers.clone()),
-                ("UB_NATS_OPERATOR_PASSWORD", passwords.operator.clone()),
-            ],
+            envs: kind.passwords.variables(),
             log: dir.join("nats-server.log"),
             cleanup: cleanup.clone(),
         };

@@ -75,7 +75,7 @@ pub(crate) struct Launch {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
-    pub(crate) envs: Vec<(&'static str, String)>,
+    pub(crate) envs: Vec<(String, String)>,
     pub(crate) log: PathBuf,
     pub(crate) cleanup: Cleanup,
 }

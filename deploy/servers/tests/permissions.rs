@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, jetstream,
+    Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError, jetstream,
 };
-use futures_util::StreamExt;
 use serde_json::Value;
 use servers::{NatsServer, Passwords, Role};
 use tempfile::TempDir;
@@ -113,239 +112,160 @@ impl User {
     }
 }
 
-/// Requests that neither the gateway nor the workers may send, such as those that delete a stream.
-const DESTRUCTION: [&str; 12] = [
-    "$JS.API.STREAM.DELETE.EVENTS",
-    "$JS.API.STREAM.DELETE.COMMANDS",
-    "$JS.API.STREAM.PURGE.EVENTS",
-    "$JS.API.STREAM.PURGE.COMMANDS",
-    "$JS.API.STREAM.MSG.DELETE.EVENTS",
-    "$JS.API.STREAM.SNAPSHOT.EVENTS",
-    "$JS.API.STREAM.RESTORE.EVENTS",
-    "$JS.API.STREAM.CREATE.OTHER",
-    "$JS.API.STREAM.UPDATE.OTHER",
-    "$JS.API.CONSUMER.DELETE.EVENTS.views",
-    "$JS.API.CONSUMER.PAUSE.EVENTS.views",
-    "$SYS.REQ.SERVER.PING.CONNZ",
+use Role::{Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Workers};
+
+/// Every user but the one that may do everything.
+const LIMITED: [Role; 7] = [
+    Gateway, Workers, Commands, Views, Reactions, Effects, Migrator,
+];
+const LOOPS: &[Role] = &[Workers, Commands, Views, Reactions, Effects];
+const LOOPS_AND_MIGRATOR: &[Role] = &[Workers, Commands, Views, Reactions, Effects, Migrator];
+const DECIDERS: &[Role] = &[Workers, Commands];
+const READERS_OF_THE_LOG: &[Role] = &[Workers, Commands, Views, Effects, Migrator];
+const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
+const NOBODY: &[Role] = &[];
+
+/// Who may publish on each subject, beside the operator.
+const PUBLISHERS: &[(&str, &[Role])] = &[
+    ("cmd.a.tenant.create", &[Gateway, Workers, Reactions]),
+    // They would send mail to anybody, make anybody an owner or an administrator, and move tenants.
+    (
+        "int.platform.email.request",
+        &[Workers, Reactions, Effects, Migrator],
+    ),
+    ("int.a.member.add_founder", &[Workers, Reactions, Migrator]),
+    (
+        "int.platform.account.grant_platform_admin",
+        &[Workers, Reactions, Migrator],
+    ),
+    ("int.a.tenant.begin_move", &[Workers, Reactions, Migrator]),
+    ("evt.platform.account.a", DECIDERS),
+    ("clm.platform.email.a", DECIDERS),
+    ("view.platform.account.a", &[Workers, Views, Migrator]),
+    ("changed.view.platform.account.a", NOBODY),
+    ("dead.commands.platform.account", LOOPS),
+    ("_INBOX_gateway.a", DECIDERS),
+    ("_INBOX_reactions.a", DECIDERS),
+    ("_INBOX_effects.a", DECIDERS),
+    ("_INBOX_migrator.a", DECIDERS),
+    ("_INBOX_commands.a", NOBODY),
+    ("_INBOX_operator.a", NOBODY),
+    ("_INBOX.a", NOBODY),
+    ("$KV.LOGINS.a", &[Gateway]),
+    ("$KV.REGISTRATIONS.a", &[Gateway]),
+    ("$KV.TOKEN_USES.a", &[Gateway]),
+    ("$KV.SESSION_USES.a", &[Gateway]),
+    ("$KV.OTHER.a", NOBODY),
+    ("$JS.API.DIRECT.GET.KV_LOGINS.$KV.LOGINS.a", &[Gateway]),
+    (
+        "$JS.API.DIRECT.GET.KV_REGISTRATIONS.$KV.REGISTRATIONS.a",
+        &[Gateway],
+    ),
+    (
+        "$JS.API.DIRECT.GET.KV_TOKEN_USES.$KV.TOKEN_USES.a",
+        &[Gateway],
+    ),
+    (
+        "$JS.API.DIRECT.GET.KV_SESSION_USES.$KV.SESSION_USES.a",
+        &[Gateway],
+    ),
+    (
+        "$JS.API.DIRECT.GET.EVENTS",
+        &[Gateway, Workers, Commands, Views, Effects, Migrator],
+    ),
+    ("$JS.API.DIRECT.GET.EVENTS.evt.platform.account.a", NOBODY),
+    ("$JS.API.STREAM.MSG.GET.EVENTS", READERS_OF_THE_LOG),
+    ("$JS.API.STREAM.MSG.GET.COMMANDS", NOBODY),
+    ("$JS.API.STREAM.INFO.EVENTS", &LIMITED),
+    ("$JS.API.STREAM.INFO.COMMANDS", &LIMITED),
+    ("$JS.API.STREAM.INFO.VIEWS", &LIMITED),
+    ("$JS.API.STREAM.INFO.KV_LOGINS", &LIMITED),
+    ("$JS.API.STREAM.INFO.DEAD", LOOPS_AND_MIGRATOR),
+    ("$JS.API.STREAM.CREATE.COMMANDS", LOOPS_AND_MIGRATOR),
+    ("$JS.API.STREAM.UPDATE.COMMANDS", LOOPS_AND_MIGRATOR),
+    ("$JS.API.STREAM.CREATE.VIEWS", LOOPS_AND_MIGRATOR),
+    ("$JS.API.STREAM.UPDATE.VIEWS", LOOPS_AND_MIGRATOR),
+    // Whoever updates the log's stream can truncate it.
+    ("$JS.API.STREAM.CREATE.EVENTS", &[Migrator]),
+    ("$JS.API.STREAM.UPDATE.EVENTS", &[Migrator]),
+    ("$JS.API.STREAM.UPDATE.DEAD", &[Migrator]),
+    ("$JS.API.STREAM.UPDATE.KV_LOGINS", &[Migrator]),
+    ("$JS.API.STREAM.CREATE.OTHER", NOBODY),
+    ("$JS.API.STREAM.UPDATE.OTHER", NOBODY),
+    ("$JS.API.STREAM.LIST", NOBODY),
+    ("$JS.API.INFO", NOBODY),
+    ("$JS.API.STREAM.DELETE.EVENTS", NOBODY),
+    ("$JS.API.STREAM.DELETE.COMMANDS", NOBODY),
+    ("$JS.API.STREAM.PURGE.EVENTS", NOBODY),
+    ("$JS.API.STREAM.PURGE.COMMANDS", NOBODY),
+    ("$JS.API.STREAM.MSG.DELETE.EVENTS", NOBODY),
+    ("$JS.API.STREAM.SNAPSHOT.EVENTS", NOBODY),
+    ("$JS.API.STREAM.RESTORE.EVENTS", NOBODY),
+    (
+        "$JS.API.CONSUMER.CREATE.EVENTS.a.evt.>",
+        CONSUMERS_OF_THE_LOG,
+    ),
+    ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.a", CONSUMERS_OF_THE_LOG),
+    ("$JS.ACK.EVENTS.a.1.1.1.1.0", CONSUMERS_OF_THE_LOG),
+    ("$JS.API.CONSUMER.CREATE.COMMANDS.a.cmd.>", DECIDERS),
+    ("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.a", DECIDERS),
+    ("$JS.ACK.COMMANDS.a.1.1.1.1.0", DECIDERS),
+    ("$JS.API.CONSUMER.CREATE.VIEWS.a", NOBODY),
+    ("$JS.API.CONSUMER.DURABLE.CREATE.OTHER.a", NOBODY),
+    ("$JS.API.CONSUMER.DELETE.EVENTS.a", NOBODY),
+    ("$JS.API.CONSUMER.PAUSE.EVENTS.a", NOBODY),
+    ("$SYS.REQ.SERVER.PING.JSZ", LOOPS_AND_MIGRATOR),
+    ("$SYS.REQ.SERVER.PING.CONNZ", NOBODY),
 ];
 
+/// Only the operator may read these.
 const FOREIGN: [&str; 9] = [
     ">",
     "evt.>",
     "clm.>",
     "cmd.>",
+    "int.>",
     "view.>",
     "dead.>",
-    "_INBOX_operator.>",
     "_INBOX.>",
     "$JS.API.>",
 ];
 
 #[tokio::test]
-async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
+async fn each_user_may_publish_what_the_table_says_and_nothing_else() {
     let broker = Broker::start().await;
-    let mut gateway = broker.connect(Role::Gateway).await;
-    let may = [
-        "cmd.platform.account.complete_registration",
-        "cmd.platform.email.ask_to_verify",
-        "cmd.platform.email.warn_of_registration",
-        "cmd.platform.email.warn_of_failed_logins",
-        "$KV.REGISTRATIONS.a",
-        "$JS.API.DIRECT.GET.KV_REGISTRATIONS.$KV.REGISTRATIONS.a",
-        "$JS.API.STREAM.INFO.KV_REGISTRATIONS",
-        "cmd.a.tenant.create",
-        "cmd.a.member.invite",
-        "$KV.LOGINS.a",
-        "$JS.API.DIRECT.GET.KV_LOGINS.$KV.LOGINS.a",
-        "$JS.API.STREAM.INFO.KV_LOGINS",
-        "$KV.TOKEN_USES.a",
-        "$JS.API.DIRECT.GET.KV_TOKEN_USES.$KV.TOKEN_USES.a",
-        "$JS.API.STREAM.INFO.KV_TOKEN_USES",
-        "$KV.SESSION_USES.a",
-        "$JS.API.DIRECT.GET.KV_SESSION_USES.$KV.SESSION_USES.a",
-        "$JS.API.STREAM.INFO.KV_SESSION_USES",
-        "$JS.API.DIRECT.GET.EVENTS",
-        "$JS.API.STREAM.INFO.COMMANDS",
-        "$JS.API.STREAM.INFO.EVENTS",
-        "$JS.API.STREAM.INFO.VIEWS",
-    ];
-    assert_eq!(gateway.unpublishable(&may).await, [""; 0]);
-    let may_not = [
-        "evt.platform.account.a",
-        "clm.platform.email.a",
-        "dead.command.platform.account",
-        "view.platform.account.a",
-        "changed.view.platform.account.a",
-        "_INBOX_gateway.a",
-        "_INBOX_workers.a",
-        "$JS.API.CONSUMER.CREATE.VIEWS.views",
-        "$KV.OTHER.a",
-        "$JS.ACK.EVENTS.views.1.1.1.1.0",
-        "$JS.API.INFO",
-        "$JS.API.STREAM.CREATE.EVENTS",
-        "$JS.API.STREAM.UPDATE.EVENTS",
-        "$JS.API.STREAM.MSG.GET.EVENTS",
-        "$JS.API.DIRECT.GET.EVENTS.evt.platform.account.a",
-        "$JS.API.CONSUMER.CREATE.EVENTS.views",
-        "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.commands",
-        "$SYS.REQ.SERVER.PING.JSZ",
-    ];
-    assert_eq!(gateway.unpublishable(&may_not).await, may_not);
-    // They would send mail to anybody, and make anybody an owner.
-    let of_workers = [
-        "cmd.platform.email.request",
-        "cmd.platform.email.record_sent",
-        "cmd.platform.email.record_failed",
-        "cmd.platform.account.grant_platform_admin",
-        "cmd.platform.account.revoke_platform_admin",
-        "cmd.a.member.add_founder",
-        "cmd.a.tenant.begin_move",
-        "cmd.a.tenant.lead_move",
-        "cmd.a.tenant.switch_move",
-        "cmd.a.tenant.finish_move",
-        "cmd.a.tenant.abandon_move",
-        "cmd.a.tenant.record_place_dropped",
-    ];
-    assert_eq!(gateway.unpublishable(&of_workers).await, of_workers);
-    assert_eq!(gateway.unpublishable(&DESTRUCTION).await, DESTRUCTION);
-    assert_eq!(
-        gateway
-            .unreadable(&["_INBOX_gateway.>", "changed.view.platform.account.a"])
-            .await,
-        [""; 0]
-    );
-    assert_eq!(
-        gateway.unreadable(&["_INBOX_workers.>"]).await,
-        ["_INBOX_workers.>"]
-    );
-    assert_eq!(gateway.unreadable(&FOREIGN).await, FOREIGN);
-}
-
-#[tokio::test]
-async fn the_workers_may_write_but_not_delete() {
-    let broker = Broker::start().await;
-    let mut workers = broker.connect(Role::Workers).await;
-    let may = [
-        "evt.platform.account.a",
-        "clm.platform.email.a",
-        "dead.command.platform.account",
-        "view.platform.account.a",
-        "cmd.platform.email.request",
-        "_INBOX_gateway.a",
-        "_INBOX_workers.a",
-        "$JS.ACK.EVENTS.views.1.1.1.1.0",
-        "$JS.API.DIRECT.GET.EVENTS",
-        "$JS.API.STREAM.MSG.GET.EVENTS",
-        "$SYS.REQ.SERVER.PING.JSZ",
-    ];
-    assert_eq!(workers.unpublishable(&may).await, [""; 0]);
-    let may_not = [
-        "_INBOX_operator.a",
-        "_INBOX.a",
-        "changed.view.platform.account.a",
-        "$KV.LOGINS.a",
-        "$JS.API.STREAM.LIST",
-        "$JS.API.CONSUMER.DURABLE.CREATE.OTHER.a",
-    ];
-    assert_eq!(workers.unpublishable(&may_not).await, may_not);
-    assert_eq!(workers.unpublishable(&DESTRUCTION).await, DESTRUCTION);
-    assert_eq!(workers.unreadable(&["_INBOX_workers.>"]).await, [""; 0]);
-    assert_eq!(
-        workers.unreadable(&["_INBOX_gateway.>"]).await,
-        ["_INBOX_gateway.>"]
-    );
-    assert_eq!(workers.unreadable(&FOREIGN).await, FOREIGN);
-}
-
-#[tokio::test]
-async fn gateway_and_workers_may_do_all_that_they_need() {
-    let broker = Broker::start().await;
-    let workers = broker.jetstream(Role::Workers).await;
-    for (name, subjects) in [
-        ("COMMANDS", vec!["cmd.>"]),
-        ("EVENTS", vec!["evt.>", "clm.>"]),
-        ("DEAD", vec!["dead.>"]),
-    ] {
-        let subjects = subjects.into_iter().map(str::to_owned).collect();
-        let config = jetstream::stream::Config {
-            name: name.into(),
-            subjects,
-            allow_direct: true,
-            ..Default::default()
-        };
-        workers.create_or_update_stream(config).await.unwrap();
+    let subjects: Vec<_> = PUBLISHERS.iter().map(|(subject, _)| *subject).collect();
+    for role in LIMITED {
+        let others = PUBLISHERS
+            .iter()
+            .filter(|(_, roles)| !roles.contains(&role));
+        let others: Vec<_> = others.map(|(subject, _)| *subject).collect();
+        let mut user = broker.connect(role).await;
+        assert_eq!(user.unpublishable(&subjects).await, others, "{role:?}");
     }
-    workers
-        .create_key_value(jetstream::kv::Config {
-            bucket: "LOGINS".into(),
-            ..Default::default()
-        })
-        .await
-        .unwrap();
-    let commands = workers.get_stream("COMMANDS").await.unwrap();
-    let config = jetstream::consumer::pull::Config {
-        durable_name: Some("commands".into()),
-        ..Default::default()
-    };
-    let consumer = commands.create_consumer(config).await.unwrap();
+}
 
-    let gateway = broker.connect(Role::Gateway).await.client;
-    let mut inbox = gateway.subscribe("_INBOX_gateway.a").await.unwrap();
-    let mut headers = HeaderMap::new();
-    headers.insert("reply", "_INBOX_gateway.a");
-    jetstream::new(gateway.clone())
-        .publish_with_headers("cmd.a.b.c", headers, "x".into())
-        .await
-        .unwrap()
-        .await
-        .unwrap();
-    let logins = jetstream::new(gateway)
-        .get_key_value("LOGINS")
-        .await
-        .unwrap();
-    logins.put("a", "1".into()).await.unwrap();
-    assert_eq!(logins.get("a").await.unwrap().unwrap(), "1");
-    logins.purge("a").await.unwrap();
+#[tokio::test]
+async fn each_user_reads_its_own_inbox_and_the_gateway_changed_documents() {
+    let broker = Broker::start().await;
+    let inboxes = Role::ALL.map(|role| (role, format!("_INBOX_{}.>", role.as_str())));
+    let inboxes = inboxes.map(|(role, inbox)| (role, &*inbox.leak()));
+    for role in LIMITED {
+        let mut user = broker.connect(role).await;
+        let (own, others): (Vec<_>, Vec<_>) = inboxes.iter().partition(|(of, _)| *of == role);
+        let others: Vec<_> = others.into_iter().map(|(_, inbox)| inbox).collect();
+        assert_eq!(user.unreadable(&[own[0].1]).await, [""; 0], "{role:?}");
+        assert_eq!(user.unreadable(&others).await, others, "{role:?}");
+        assert_eq!(user.unreadable(&FOREIGN).await, FOREIGN, "{role:?}");
+        let changed = user.unreadable(&["changed.>"]).await;
+        assert_eq!(changed.is_empty(), role == Gateway, "{role:?}");
+    }
+}
 
-    let command = consumer
-        .messages()
-        .await
-        .unwrap()
-        .next()
-        .await
-        .unwrap()
-        .unwrap();
-    let reply = command
-        .headers
-        .as_ref()
-        .unwrap()
-        .get("reply")
-        .unwrap()
-        .to_string();
-    workers
-        .publish("evt.a.b.c", "y".into())
-        .await
-        .unwrap()
-        .await
-        .unwrap();
-    let events = workers.get_stream("EVENTS").await.unwrap();
-    assert_eq!(
-        events
-            .direct_get_last_for_subject("evt.a.b.c")
-            .await
-            .unwrap()
-            .payload,
-        "y"
-    );
-    assert_eq!(events.get_raw_message(1).await.unwrap().payload, "y");
-    let client = broker.connect(Role::Workers).await.client;
-    client.publish(reply, "done".into()).await.unwrap();
-    client.flush().await.unwrap();
-    command.double_ack().await.unwrap();
-    assert_eq!(
-        timeout(LIMIT, inbox.next()).await.unwrap().unwrap().payload,
-        "done"
-    );
+#[test]
+fn the_table_has_every_user() {
+    let all = LIMITED.iter().chain([&Operator]);
+    assert!(all.eq(&Role::ALL));
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use event_store::{Append, Appended, EventLog, GroupCommit, Trace};
 use events_schema::{
     Actor, Area as _, Claim, ClaimHolder, Command, CommandId, Commit, Id, Outcome, Reject,
     RejectionKind, Time,
-    subject::{GATEWAY_INBOX, WORKERS_INBOX},
+    subject::{SENDERS, inbox_of},
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::select_all};
 use lru::LruCache;
 use serde::Serialize;
 use tracing::debug_span;
@@ -69,9 +69,14 @@ pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::
         not_stored: Mutex::new(LruCache::new(REMEMBERED)),
         client,
     });
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(MAX_WAITING, |received| {
-            let (decider, context, consumer) = (decider.clone(), context.clone(), consumer.clone());
+    let internal = Consumer::internal_commands(A::Area::NAME);
+    let messages = [consumer].into_iter().chain(internal).map(|consumer| {
+        let messages = delivery::messages(consumer.clone(), shared.clone());
+        messages.map(move |received| (consumer.clone(), received))
+    });
+    select_all(messages)
+        .for_each_concurrent(MAX_WAITING, |(consumer, received)| {
+            let (decider, context) = (decider.clone(), context.clone());
             async move {
                 let handled = decider.handle(&received);
                 delivery::handle(&context, &consumer, &received, handled).await;
@@ -333,10 +338,10 @@ impl<A: Aggregate> Decider<A> {
     }
 }
 
-/// Workers answer gateways and workers only, whatever a command asks for.
+/// Workers answer those who send commands only, whatever a command asks for.
 fn is_inbox(reply: &str) -> bool {
-    [GATEWAY_INBOX, WORKERS_INBOX].iter().any(|inbox| {
-        let rest = reply.strip_prefix(inbox);
+    SENDERS.iter().any(|user| {
+        let rest = reply.strip_prefix(&inbox_of(user));
         rest.is_some_and(|rest| rest.starts_with('.'))
     })
 }

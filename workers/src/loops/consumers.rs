@@ -40,9 +40,9 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Returns the consumer of the commands of an area. Its ack wait of five seconds is a thousand
-    /// times what a command takes, and short enough that another worker soon gets the commands of a
-    /// killed one.
+    /// Returns the consumer of the commands of an area that clients send. Its ack wait of five
+    /// seconds is a thousand times what a command takes, and short enough that another worker soon
+    /// gets the commands of a killed one.
     pub fn commands(area: AreaName) -> Self {
         Self {
             worker_loop: "commands",
@@ -56,6 +56,16 @@ impl Consumer {
             concurrency: 128,
             prefetch: 64,
         }
+    }
+
+    /// Returns the consumer of the commands of an area that only workers and operators send; `None`
+    /// if it has none.
+    pub fn internal_commands(area: AreaName) -> Option<Self> {
+        (!area.internal().is_empty()).then(|| Self {
+            name: format!("internal_commands_{area}"),
+            filter: subject::internal_commands_of(area),
+            ..Self::commands(area)
+        })
     }
 
     /// Returns the consumer of the commits that a view is folded from. Its deliveries outlast hours

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
-use event_store::{Database, EventLog, Location, MongoOptions, NatsOptions, Role};
+use event_store::{Database, EventLog, Location, MongoOptions, NatsOptions};
 use events_schema::{
     AreaName, Commit, Placement, TenantId, TenantKey, Time, View as _,
     subject::events_of_tenant_in,
@@ -38,7 +38,7 @@ async fn drop_all(
     grace: Duration,
     progress: &(dyn Fn(TenantKey, &str) + Send + Sync),
 ) -> anyhow::Result<()> {
-    let client = event_store::connect(nats, Role::Workers).await?;
+    let client = event_store::connect(nats, "workers").await?;
     let placements = Placements::connect(mongo).await?;
     let views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
     let of_tenants = views

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use event_store::{
-    CommandSender, Database, EventLog, Location, MongoOptions, NatsOptions, Role, Trace, random_id,
+    CommandSender, Database, EventLog, Location, MongoOptions, NatsOptions, Trace, random_id,
 };
 use events_schema::{
     AreaName, Command, CommandId, Home, Id, Placement, Subject, TenantId, TenantKey, View as _,
@@ -82,7 +82,7 @@ pub fn move_tenant<'a>(
 
 impl Mover {
     async fn new(nats: &NatsOptions, mongo: &MongoOptions, tenant: &str) -> anyhow::Result<Self> {
-        let client = event_store::connect(nats, Role::Workers).await?;
+        let client = event_store::connect(nats, "workers").await?;
         let placements = Placements::connect(mongo).await?;
         let tenant = find_tenant(&placements, tenant).await?;
         let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);

@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use event_store::{CommandSender, Database, MongoOptions, NatsOptions, Role, Trace, random_id};
+use event_store::{CommandSender, Database, MongoOptions, NatsOptions, Trace, random_id};
 use events_schema::{
     AccountId, Command, CommandId, EmailAddress, Id, TenantId, View as _,
     account::{self, View},
@@ -55,7 +55,7 @@ pub fn set_platform_admin<'a>(
             SystemTime::now().into(),
             payload,
         );
-        let client = event_store::connect(nats, Role::Workers).await?;
+        let client = event_store::connect(nats, "workers").await?;
         let sender = CommandSender::start(client).await?;
         let deadline = Instant::now() + SHOWN_WITHIN;
         let outcome = sender.send(command, Trace::begin(), deadline).await;

@@ -1,7 +1,7 @@
 //! Rebuilds views from the log while everything runs: `workers rebuild-views`.
 
 use anyhow::ensure;
-use event_store::{MongoOptions, NatsOptions, Role};
+use event_store::{MongoOptions, NatsOptions};
 use events_schema::AreaName;
 use futures_util::future::BoxFuture;
 
@@ -33,7 +33,7 @@ async fn rebuild_all(
     memory_mib: u32,
     progress: &(dyn Fn(&str, &str) + Send + Sync),
 ) -> anyhow::Result<()> {
-    let client = event_store::connect(nats, Role::Workers).await?;
+    let client = event_store::connect(nats, "workers").await?;
     let placements = Placements::connect(mongo).await?;
     let max_held_bytes = usize::try_from(memory_mib)? * 1024 * 1024;
     // Tenants first: their view has the placements of all others.

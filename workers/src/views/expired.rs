@@ -115,7 +115,7 @@ mod tests {
     use servers::{Layout, Role, Servers};
 
     use super::*;
-    use crate::{placements::Placements, streams::ensure_streams, views::Confirmations};
+    use crate::{placements::Placements, streams, views::Confirmations};
 
     #[tokio::test]
     async fn documents_are_removed_whose_last_commit_is_older_than_the_retention() {
@@ -128,7 +128,7 @@ mod tests {
             .await
             .unwrap();
         let context = jetstream::new(client.clone());
-        ensure_streams(context.clone(), 1).await.unwrap();
+        streams::migrate(context.clone(), 1).await.unwrap();
         let mut times = Vec::new();
         for _ in 0..2 {
             sleep(Duration::from_millis(100)).await;

@@ -1,5 +1,7 @@
 //! Messages that cannot be handled, wrong settings, and passwords in logs.
 
+use std::{process::Output, time::Duration};
+
 use events_schema::{AreaName, CommandId, CommitSummary, Id};
 use serde_json::{Value, json};
 
@@ -49,6 +51,11 @@ async fn a_message_that_cannot_be_decoded_goes_to_dead_and_blocks_nothing() {
         (register, b"{}".to_vec()),
         (register, command("revoke_sessions")),
         ("cmd.no-tenant.account.register", command("revoke_sessions")),
+        // Where gateways may publish, a command of operators counts for nothing.
+        (
+            "cmd.platform.account.grant_platform_admin",
+            command("grant_platform_admin"),
+        ),
         (
             &format!("evt.platform.account.{}", id()),
             b"not json".to_vec(),
@@ -57,12 +64,12 @@ async fn a_message_that_cannot_be_decoded_goes_to_dead_and_blocks_nothing() {
     ] {
         publish(&world, subject, body).await;
     }
-    // Six commands; the view and the reaction read accounts, the view alone reads mails.
+    // Seven commands; the view and the reaction read accounts, the view alone reads mails.
     eventually("the dead letters", || async {
-        world.dead().await.len() == 9
+        world.dead().await.len() == 10
     })
     .await;
-    assert_eq!(dead_of(&world, "commands").await, 6);
+    assert_eq!(dead_of(&world, "commands").await, 7);
     assert_eq!(dead_of(&world, "views").await, 2);
     assert_eq!(dead_of(&world, "reactions").await, 1);
     let dead = world.dead().await;
@@ -203,19 +210,28 @@ async fn a_commit_whose_subject_and_body_disagree_sends_no_mail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_refuse_a_stream_that_is_weaker_than_needed() {
     let world = World::start().await;
-    let weaker = async_nats::jetstream::stream::Config {
-        name: "EVENTS".to_owned(),
-        subjects: vec!["evt.>".to_owned()],
-        storage: async_nats::jetstream::stream::StorageType::Memory,
-        ..Default::default()
-    };
-    world.operator.create_stream(weaker).await.unwrap();
-    let output = world.process(&["run"]).output().await.unwrap();
+    let run = async || world.process(&["run"]).output().await.unwrap();
+    let log = world.operator.get_stream("EVENTS").await.unwrap();
+    let mut weaker = log.cached_info().config.clone();
+    weaker.max_age = Duration::from_secs(60 * 60);
+    weaker.duplicate_window = Duration::from_secs(60);
+    world.operator.update_stream(weaker).await.unwrap();
+    assert_refused(&run().await, "max_age");
+    world.operator.delete_stream("EVENTS").await.unwrap();
+    assert_refused(&run().await, "EVENTS");
+    // The workers' user may not create the log, and says who may.
+    assert!(world.operator.get_stream("EVENTS").await.is_err());
+    let migrated = world.process(&["migrate"]).output().await.unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    assert!(world.operator.get_stream("EVENTS").await.is_ok());
+}
+
+/// Asserts that workers have ended with an error that names the cause and the remedy.
+fn assert_refused(output: &Output, cause: &str) {
     assert!(!output.status.success());
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("EVENTS"),
-        "{output:?}"
-    );
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains(cause), "{printed}");
+    assert!(printed.contains("workers migrate"), "{printed}");
 }
 
 /// Asserts that a worker that cannot connect prints an error without the password.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use events_schema::{AreaName, View};
+use events_schema::{Area as _, AreaName, CommitSummary, View, subject::internal_commands_of};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
+use servers::Role;
 use workers::{
     areas::{Visitor, visit},
+    effect::{AreaOf, Effect},
     reaction::Reaction,
 };
 
@@ -34,13 +36,15 @@ async fn consumers(world: &World) -> BTreeSet<String> {
 async fn a_worker_runs_the_configured_loops_only() {
     let world = World::start().await;
     let areas = AreaName::ALL.iter();
+    let internal = areas.clone().filter(|area| !area.internal().is_empty());
+    let internal = internal.map(|area| format!("internal_commands_{area}"));
     let commands = areas.clone().map(|area| format!("commands_{area}"));
     let views = areas.flat_map(|area| area.views());
     let views = views.map(|(name, _)| format!("views_{name}"));
     let mut expected = BTreeSet::new();
     let mut workers = Vec::new();
     for (loops, started) in [
-        ("commands", commands.collect::<Vec<_>>()),
+        ("commands", commands.chain(internal).collect::<Vec<_>>()),
         ("views", views.collect()),
     ] {
         workers.push(world.spawn_worker(&["--loops", loops]));
@@ -86,4 +90,50 @@ async fn an_idle_worker_creates_no_consumer_twice() {
         looked.next().await.unwrap();
     }
     assert!(created.next().now_or_never().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_loop_works_with_a_user_of_its_own() {
+    let world = World::start().await;
+    let roles = [Role::Commands, Role::Views, Role::Reactions, Role::Effects];
+    let loops = roles.map(|role| {
+        // No mail server answers, so the mail fails at once, and its failure is recorded.
+        let arguments = ["run", "--loops", role.as_str(), "--mail-attempts", "1"];
+        let mut process = world.process(&arguments);
+        process.env("UB_NATS_URL", world.servers.nats_url(role));
+        process.kill_on_drop(true).spawn().unwrap()
+    });
+    world.answering().await;
+    world.register_and_mail("ada@example.com").await;
+    eventually("a recorded failure", || async {
+        let commits = world.commits::<CommitSummary>(AreaName::Email).await;
+        let mut events = commits.iter().flat_map(|(_, commit)| &commit.events);
+        events.any(|event| event.name == "failed")
+    })
+    .await;
+    world.views_up_to_date(AreaName::Email).await;
+    assert!(world.dead().await.is_empty());
+    drop(loops);
+}
+
+/// The areas that effects record their results in.
+struct Recorded(BTreeSet<AreaName>);
+
+impl Visitor for Recorded {
+    fn effect<E: Effect>(&mut self) {
+        self.0.insert(AreaOf::<E>::NAME);
+    }
+}
+
+#[test]
+fn the_user_of_the_effects_may_record_their_results() {
+    let nats_conf = include_str!("../../../nats.conf");
+    let mut recorded = Recorded(BTreeSet::new());
+    for area in AreaName::ALL {
+        visit(*area, &mut recorded);
+    }
+    for area in recorded.0 {
+        let allowed = format!("\"{}\"", internal_commands_of(area));
+        assert!(nats_conf.contains(&allowed), "nats.conf lacks {allowed}");
+    }
 }

@@ -104,7 +104,10 @@ async fn a_log_of_an_earlier_release_keeps_everything_until_its_operator_says_ot
         allow_atomic_publish: true,
         ..stream::Config::default()
     };
+    world.operator.delete_stream(EVENTS).await.unwrap();
     world.operator.create_stream(log.clone()).await.unwrap();
+    let migrated = world.process(&["migrate"]).status().await.unwrap();
+    assert!(migrated.success());
     {
         let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
         assert_eq!(end_of_a_session(&world).await, None);

@@ -17,6 +17,7 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use bytes::Bytes;
+use event_store::NatsOptions;
 use events_schema::{
     AccountId, Actor, AreaName, Command, CommandId, CommitSummary, EmailAddress, Id, Outcome,
     PasswordHash, Permissions, PersonName, TenantId, Time, account,
@@ -38,6 +39,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub struct World<S = Servers> {
     pub servers: S,
     nats_url: String,
+    migrator_url: String,
     mongo_url: String,
     replicas: usize,
     pub gateway: Client,
@@ -56,6 +58,12 @@ impl World {
     /// Starts servers in this layout.
     pub async fn start_as(layout: Layout) -> Self {
         let servers = Servers::ephemeral(layout).await.unwrap();
+        let migrator = NatsOptions {
+            nats_url: servers.nats_url(Role::Migrator),
+        };
+        workers::migrate(&migrator, servers.members())
+            .await
+            .unwrap();
         let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;
         let operator = jetstream::new(connect(&servers, Role::Operator, "_INBOX_operator").await);
         let views = mongodb::Client::with_uri_str(servers.mongo_url())
@@ -64,6 +72,7 @@ impl World {
             .database("ultimate_backend");
         Self {
             nats_url: servers.nats_url(Role::Workers),
+            migrator_url: migrator.nats_url,
             mongo_url: servers.mongo_url(),
             replicas: servers.members(),
             servers,
@@ -79,6 +88,7 @@ impl World {
         let world = World {
             servers: (),
             nats_url: self.nats_url,
+            migrator_url: self.migrator_url,
             mongo_url: self.mongo_url,
             replicas: self.replicas,
             gateway: self.gateway,
@@ -107,7 +117,12 @@ impl<S> World<S> {
 
     /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let nats_url = self.worker_nats_url.as_ref().unwrap_or(&self.nats_url);
+        let own = if arguments.first() == Some(&"run") {
+            &self.nats_url
+        } else {
+            &self.migrator_url
+        };
+        let nats_url = self.worker_nats_url.as_ref().unwrap_or(own);
         let mut process = process(nats_url, &self.mongo_url);
         process.env("UB_REPLICAS", self.replicas.to_string());
         process.args(arguments);
