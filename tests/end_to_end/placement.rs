@@ -304,7 +304,7 @@ async fn the_documents_of_a_deleted_tenant_are_dropped_after_the_grace_period() 
 
 /// The options of the operator's commands.
 pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
-    let mongo_url = backend.servers.mongo_url();
+    let mongo_url = backend.servers.mongo_url(Role::Migrator);
     let mongo = MongoOptions {
         mongo_hosts: vec![(HostName::parse("other").unwrap(), mongo_url.clone())],
         mongo_database: PLATFORM.to_owned(),

@@ -41,7 +41,7 @@ pub async fn set_platform_admin(
         nats_url: backend.servers.nats_url(Role::Migrator),
     };
     let mongo = MongoOptions {
-        mongo_url: backend.servers.mongo_url(),
+        mongo_url: backend.servers.mongo_url(Role::Migrator),
         mongo_database: PLATFORM.to_owned(),
         mongo_hosts: Vec::new(),
     };
@@ -113,7 +113,7 @@ async fn limit_messages(backend: &Local, stream: &str, max_bytes: i32) {
 }
 
 pub async fn mongo(backend: &Local) -> Client {
-    Client::with_uri_str(backend.servers.mongo_url())
+    Client::with_uri_str(backend.servers.mongo_url(Role::Operator))
         .await
         .unwrap()
 }

@@ -57,7 +57,7 @@ impl Platform {
     fn options(&self, role: Role) -> Vec<(&'static str, String)> {
         let mut options = vec![
             ("--nats-url", self.servers.nats_url(role)),
-            ("--mongo-url", self.servers.mongo_url()),
+            ("--mongo-url", self.servers.mongo_url(role)),
             ("--secret", SECRET.to_owned()),
         ];
         if role == Role::Workers {

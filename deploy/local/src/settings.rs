@@ -10,8 +10,6 @@ use crate::private_file::{self, exports};
 
 /// Addresses and keys that gateway and workers share.
 pub(crate) struct Settings {
-    mongo_url: String,
-    mongo_hosts: String,
     public_url: String,
     secret: String,
     smtp_url: String,
@@ -28,9 +26,6 @@ impl Settings {
         smtp: SocketAddr,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            mongo_url: servers.mongo_url(),
-            // A second name for the same server, to try tenants with a host of their own.
-            mongo_hosts: format!("other={}", servers.mongo_url()),
             public_url: format!("http://{gateway}"),
             secret: kept_secret(servers.dir())?,
             smtp_url: format!("smtp://{smtp}"),
@@ -46,8 +41,7 @@ impl Settings {
         servers: &Servers,
         further: Vec<String>,
     ) -> anyhow::Result<gateway::Config> {
-        let nats_url = servers.nats_url(Role::Gateway);
-        parse([self.shared(&nats_url), further].concat())
+        parse([self.shared(servers, Role::Gateway), further].concat())
     }
 
     /// Returns the configuration of the workers.
@@ -65,15 +59,14 @@ impl Settings {
             ("--mail-attempts", &mail_attempts.to_string()),
             ("--replicas", &servers.members().to_string()),
         ];
-        let nats_url = servers.nats_url(Role::Workers);
-        parse([self.shared(&nats_url), words(&own)].concat())
+        parse([self.shared(servers, Role::Workers), words(&own)].concat())
     }
 
-    fn shared(&self, nats_url: &str) -> Vec<String> {
+    fn shared(&self, servers: &Servers, role: Role) -> Vec<String> {
         words(&[
-            ("--nats-url", nats_url),
-            ("--mongo-url", &self.mongo_url),
-            ("--mongo-hosts", &self.mongo_hosts),
+            ("--nats-url", &servers.nats_url(role)),
+            ("--mongo-url", &servers.mongo_url(role)),
+            ("--mongo-hosts", &mongo_hosts(servers, role)),
             ("--public-url", &self.public_url),
             ("--secret", &self.secret),
         ])
@@ -96,13 +89,18 @@ impl Settings {
     pub(crate) fn variables(&self, servers: &Servers, role: Role) -> [(&'static str, String); 6] {
         [
             ("UB_NATS_URL", servers.nats_url(role)),
-            ("UB_MONGO_URL", self.mongo_url.clone()),
-            ("UB_MONGO_HOSTS", self.mongo_hosts.clone()),
+            ("UB_MONGO_URL", servers.mongo_url(role)),
+            ("UB_MONGO_HOSTS", mongo_hosts(servers, role)),
             ("UB_SMTP_URL", self.smtp_url.clone()),
             ("UB_PUBLIC_URL", self.public_url.clone()),
             ("UB_SECRET", self.secret.clone()),
         ]
     }
+}
+
+/// Returns a second name for the same server, to try tenants with a host of their own.
+fn mongo_hosts(servers: &Servers, role: Role) -> String {
+    format!("other={}", servers.mongo_url(role))
 }
 
 fn words(pairs: &[(&str, &str)]) -> Vec<String> {

@@ -4,9 +4,11 @@
 //! Not here: streams, consumers, collections and indexes, which the workers create.
 
 mod find;
+mod mongo_users;
 mod mongod;
 mod nats;
 mod process;
+mod roles;
 mod server;
 
 use std::{
@@ -27,7 +29,8 @@ use crate::{
 };
 pub use crate::{
     mongod::{Mongo, Mongod},
-    nats::{Nats, NatsServer, Passwords, Role},
+    nats::{Nats, NatsServer},
+    roles::{Passwords, Role},
     server::Server,
 };
 
@@ -63,7 +66,7 @@ pub struct Servers {
     pub nats: Vec<NatsServer>,
     /// Hold views.
     pub mongods: Vec<Mongod>,
-    /// The passwords of nats-server's users. Each start makes new ones.
+    /// The passwords of the servers' users. Each start makes new ones.
     pub passwords: Passwords,
     dir: PathBuf,
     /// Removes the folder of ephemeral servers. Declared last, as fields are dropped in order.
@@ -116,7 +119,7 @@ impl Servers {
         }
         let (nats, mongods) = tokio::try_join!(
             NatsServer::start_all(&nats_server, &dirs, layout, &passwords, cleanup),
-            Mongod::start_all(&mongod, &dirs, cleanup),
+            Mongod::start_all(&mongod, &dirs, &passwords, cleanup),
         )?;
         Ok(Self {
             nats,
@@ -133,9 +136,10 @@ impl Servers {
         Vec::from_iter(urls).join(",")
     }
 
-    /// Returns the URL of the replica set.
-    pub fn mongo_url(&self) -> String {
-        self.mongods.first().map(Mongod::uri).unwrap_or_default()
+    /// Returns the URL of the replica set with user and password.
+    pub fn mongo_url(&self, role: Role) -> String {
+        let first = self.mongods.first();
+        first.map(|mongod| mongod.uri(role)).unwrap_or_default()
     }
 
     /// Returns how many servers of each kind there are.

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +24,9 @@ use tokio::{
 
 use crate::{
     find::MONGOD,
+    mongo_users::{SYSTEM, SYSTEM_SOURCE, by_key, set_users, user_of},
     process::{Cleanup, Launch, Process, is_free, on_free_ports},
+    roles::{Passwords, Role, random_name},
     server::{Kind, Server},
 };
 
@@ -55,6 +59,9 @@ pub type Mongod = Server<Mongo>;
 pub struct Mongo {
     /// The ports of all members of the replica set. The first member forms the set.
     members: Vec<u16>,
+    /// The members know each other by this key, and this process configures them with it.
+    key: String,
+    passwords: Passwords,
 }
 
 impl Mongod {
@@ -64,10 +71,10 @@ impl Mongod {
     ///
     /// # Errors
     /// If the server cannot be found or started.
-    pub async fn start(dir: &Path) -> Result<Self> {
+    pub async fn start(dir: &Path, passwords: &Passwords) -> Result<Self> {
         let program = MONGOD.find().await?;
         let (dirs, cleanup) = ([dir.to_owned()], Cleanup::default());
-        let started = Self::start_all(&program, &dirs, &cleanup);
+        let started = Self::start_all(&program, &dirs, passwords, &cleanup);
         started.await?.pop().context("one server was started")
     }
 
@@ -75,12 +82,18 @@ impl Mongod {
     pub(crate) async fn start_all(
         program: &Path,
         dirs: &[PathBuf],
+        passwords: &Passwords,
         cleanup: &Cleanup,
     ) -> Result<Vec<Self>> {
+        let key = random_name('k')?;
         let start = async |ports: Vec<u16>| {
             let start = async |index: usize| {
-                let members = ports.clone();
-                Self::start_one(program, &dirs[index], ports[index], members, cleanup).await
+                let kind = Mongo {
+                    members: ports.clone(),
+                    key: key.clone(),
+                    passwords: passwords.clone(),
+                };
+                Self::start_one(program, &dirs[index], ports[index], kind, cleanup).await
             };
             try_join_all((0..dirs.len()).map(start)).await
         };
@@ -97,6 +110,9 @@ impl Mongod {
         for (file, mongod) in files.iter().zip(&mongods) {
             fs::write(file, mongod.port().to_string())?;
         }
+        if let Some(first) = mongods.first() {
+            first.kind.set_users().await.context("creating users")?;
+        }
         Ok(mongods)
     }
 
@@ -104,32 +120,30 @@ impl Mongod {
         program: &Path,
         dir: &Path,
         port: u16,
-        members: Vec<u16>,
+        kind: Mongo,
         cleanup: &Cleanup,
     ) -> Result<Self> {
         let data = dir.join("mongod");
         fs::create_dir_all(&data).with_context(|| format!("could not make {}", data.display()))?;
+        let key = dir.join("mongod.key");
+        write_private(&key, &kind.key)
+            .with_context(|| format!("could not write {}", key.display()))?;
         let launch = Launch {
             name: MONGOD.name,
             program: program.to_owned(),
-            args: arguments(&data, port),
+            args: arguments(&data, &key, port),
             envs: Vec::new(),
             log: dir.join("mongod.log"),
             cleanup: cleanup.clone(),
         };
-        Self::launch(Mongo { members }, port, launch).await
+        Self::launch(kind, port, launch).await
     }
 
-    /// Returns the URL of the replica set. The connection to a single member is direct, since there
-    /// are no other members to discover.
-    pub fn uri(&self) -> String {
-        let members = self.kind.members.iter().map(|port| address(*port));
-        let members = Vec::from_iter(members).join(",");
-        let direct = match self.kind.members.len() {
-            1 => "directConnection=true&",
-            _ => "",
-        };
-        format!("mongodb://{members}/?{direct}replicaSet={REPLICA_SET}")
+    /// Returns the URL of the replica set with user and password.
+    pub fn uri(&self, role: Role) -> String {
+        let user = user_of(role);
+        let password = self.kind.passwords.of(user);
+        self.kind.uri(user.as_str(), password, "admin")
     }
 }
 
@@ -139,7 +153,7 @@ impl Kind for Mongo {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             process.pause_while_it_starts(started).await?;
         }
-        let client = client(port)?;
+        let client = client(port, &self.key)?;
         let admin = client.database("admin");
         let join = timeout(ELECTION_LIMIT, self.join(&admin, process.pid(), port));
         let result = tokio::select! {
@@ -158,7 +172,7 @@ impl Kind for Mongo {
     }
 }
 
-fn arguments(data: &Path, port: u16) -> Vec<OsString> {
+fn arguments(data: &Path, key: &Path, port: u16) -> Vec<OsString> {
     let port = port.to_string();
     let words = [
         "--bind_ip",
@@ -179,9 +193,13 @@ fn arguments(data: &Path, port: u16) -> Vec<OsString> {
         "shutdownTimeoutMillisForSignaledShutdown=0",
         "--setParameter",
         "diagnosticDataCollectionEnabled=false",
+        // The passwords are random, so slow hashes would protect nothing. This is the lowest number.
+        "--setParameter",
+        "scramSHA256IterationCount=5000",
     ];
     let mut arguments: Vec<OsString> = words.map(Into::into).into();
     arguments.extend(["--dbpath".into(), data.into()]);
+    arguments.extend(["--keyFile".into(), key.into()]);
     arguments
 }
 
@@ -190,12 +208,57 @@ fn last_port(file: &Path) -> Option<u16> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// Writes a file that only its owner may read.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
 impl Mongo {
+    /// Returns the URL of the replica set. The connection to a single member is direct, since there
+    /// are no other members to discover.
+    fn uri(&self, user: &str, password: &str, source: &str) -> String {
+        let members = self.members.iter().map(|port| address(*port));
+        let members = Vec::from_iter(members).join(",");
+        let direct = match self.members.len() {
+            1 => "directConnection=true&",
+            _ => "",
+        };
+        format!(
+            "mongodb://{user}:{password}@{members}/?{direct}replicaSet={REPLICA_SET}\
+             &authSource={source}"
+        )
+    }
+
+    /// Creates the users, or gives them the passwords of this start.
+    async fn set_users(&self) -> Result<()> {
+        let set = self.uri(SYSTEM, &self.key, SYSTEM_SOURCE);
+        let client = Client::with_uri_str(set).await?;
+        set_users(&client.database("admin"), &self.passwords).await
+    }
+
     /// Waits until the server of this process is the primary of its set, or follows it.
     async fn join(&self, admin: &Database, pid: Option<u32>, port: u16) -> Result<()> {
-        let status = doc! { "serverStatus": 1, "repl": 0, "metrics": 0 };
-        let answering = admin.run_command(status).await?.get_i64("pid")?;
-        if u32::try_from(answering).ok() != pid {
+        let answering = loop {
+            let status = doc! { "serverStatus": 1, "repl": 0, "metrics": 0 };
+            match admin.run_command(status).await {
+                Ok(status) => break u32::try_from(status.get_i64("pid")?).ok(),
+                // It does not know the key.
+                Err(error) if matches!(&*error.kind, ErrorKind::Authentication { .. }) => {
+                    break None;
+                }
+                // A server that reads its configuration closes connections.
+                Err(error) if code(&error).is_none() => sleep(POLL).await,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if answering != pid {
             bail!("address already in use: another mongod answers on port {port}");
         }
         while !self.configure(admin, port).await? {
@@ -221,7 +284,11 @@ impl Mongo {
                 if forms_the_set {
                     let set = self.set(config.get_i32("version")? + 1);
                     let reconfigure = doc! { "replSetReconfig": set, "force": true };
-                    admin.run_command(reconfigure).await?;
+                    match admin.run_command(reconfigure).await {
+                        // The connection may be closed before the answer.
+                        Err(error) if code(&error).is_none() => return Ok(false),
+                        result => result?,
+                    };
                 }
                 Ok(forms_the_set)
             }
@@ -285,7 +352,7 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-fn client(port: u16) -> Result<Client> {
+fn client(port: u16, key: &str) -> Result<Client> {
     let address = ServerAddress::Tcp {
         host: "127.0.0.1".to_owned(),
         port: Some(port),
@@ -293,6 +360,7 @@ fn client(port: u16) -> Result<Client> {
     let options = ClientOptions::builder()
         .hosts(vec![address])
         .direct_connection(true)
+        .credential(by_key(key))
         .server_selection_timeout(ANSWER_LIMIT)
         .build();
     Ok(Client::with_options(options)?)

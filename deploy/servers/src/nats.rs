@@ -1,7 +1,6 @@
 //! A private nats-server, run as in production: with the repository's `nats.conf`.
 
 use std::{
-    collections::HashMap,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -9,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use data_encoding::HEXLOWER;
 use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -21,6 +19,7 @@ use crate::{
     Layout,
     find::NATS_SERVER,
     process::{Cleanup, Launch, Process, on_free_ports},
+    roles::{Passwords, Role, random_name},
     server::{Kind, Server},
 };
 
@@ -32,84 +31,6 @@ const CLUSTER: &str = "ultimate-backend";
 const NOWHERE: &str = "127.0.0.1:1";
 /// Time limit of the greeting. A running server greets within a millisecond.
 const GREETING_LIMIT: Duration = Duration::from_secs(1);
-
-/// A user of `nats.conf`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Publishes commands of clients and reads.
-    Gateway,
-    /// Runs all loops of the workers.
-    Workers,
-    /// Runs the loop that decides commands and writes the log.
-    Commands,
-    /// Runs the loop that keeps views.
-    Views,
-    /// Runs the loop that reacts to events.
-    Reactions,
-    /// Runs the loop that acts on the outside world.
-    Effects,
-    /// Runs the commands of an operator, such as `workers migrate`.
-    Migrator,
-    /// May do everything; for a person.
-    Operator,
-}
-
-impl Role {
-    /// All roles.
-    pub const ALL: [Self; 8] = [
-        Self::Gateway,
-        Self::Workers,
-        Self::Commands,
-        Self::Views,
-        Self::Reactions,
-        Self::Effects,
-        Self::Migrator,
-        Self::Operator,
-    ];
-
-    /// Returns the user name. The user's inbox prefix is `_INBOX_`, followed by this name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Workers => "workers",
-            Self::Commands => "commands",
-            Self::Views => "views",
-            Self::Reactions => "reactions",
-            Self::Effects => "effects",
-            Self::Migrator => "migrator",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-/// The password of each role.
-#[derive(Clone)]
-pub struct Passwords(HashMap<Role, String>);
-
-impl Passwords {
-    /// Makes random passwords of 128 bits each, in the form that `nats.conf` requires.
-    ///
-    /// # Errors
-    /// If the operating system has no random bytes.
-    pub fn random() -> Result<Self> {
-        let passwords = Role::ALL.map(|role| Ok((role, random_name('p')?)));
-        passwords.into_iter().collect::<Result<_>>().map(Self)
-    }
-
-    /// Returns the password of a role.
-    pub fn of(&self, role: Role) -> &str {
-        self.0.get(&role).map_or("", String::as_str)
-    }
-
-    /// Returns the environment variables that `nats.conf` reads.
-    fn variables(&self) -> Vec<(String, String)> {
-        let variable = |(role, password): (&Role, &String)| {
-            let name = role.as_str().to_uppercase();
-            (format!("UB_NATS_{name}_PASSWORD"), password.clone())
-        };
-        self.0.iter().map(variable).collect()
-    }
-}
 
 /// A private nats-server.
 pub type NatsServer = Server<Nats>;
@@ -283,10 +204,4 @@ async fn greeting(port: u16) -> Option<String> {
         Some(line)
     };
     timeout(GREETING_LIMIT, greet).await.ok().flatten()
-}
-
-fn random_name(letter: char) -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(format!("{letter}{}", HEXLOWER.encode(&bytes)))
 }

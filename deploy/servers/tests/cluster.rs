@@ -53,7 +53,9 @@ async fn publish(jetstream: &jetstream::Context) -> u64 {
 }
 
 async fn collection(servers: &Servers) -> Collection<Document> {
-    let client = Client::with_uri_str(servers.mongo_url()).await.unwrap();
+    let client = Client::with_uri_str(servers.mongo_url(Role::Operator))
+        .await
+        .unwrap();
     client.database("test").collection("kept")
 }
 

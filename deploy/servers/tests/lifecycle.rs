@@ -76,8 +76,12 @@ async fn messages(nats: &NatsServer) -> u64 {
         .messages
 }
 
+fn passwords() -> Passwords {
+    Passwords::random().unwrap()
+}
+
 async fn collection(mongod: &Mongod) -> mongodb::Collection<Document> {
-    mongodb::Client::with_uri_str(mongod.uri())
+    mongodb::Client::with_uri_str(mongod.uri(Role::Operator))
         .await
         .unwrap()
         .database("test")
@@ -102,7 +106,7 @@ async fn ephemeral_servers_answer_and_leave_nothing_behind() {
         .unwrap();
     eprintln!("both started in {:?}", started.elapsed());
     publish_to_new_stream(&servers.nats[0]).await;
-    let client = mongodb::Client::with_uri_str(servers.mongods[0].uri())
+    let client = mongodb::Client::with_uri_str(servers.mongods[0].uri(Role::Operator))
         .await
         .unwrap();
     let mut session = client.start_session().await.unwrap();
@@ -137,9 +141,7 @@ fn folder_of(pid: u32) -> PathBuf {
 #[tokio::test]
 async fn a_killed_nats_server_comes_back_with_its_port_and_data() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap())
-        .await
-        .unwrap();
+    let mut nats = NatsServer::start(dir.path(), &passwords()).await.unwrap();
     publish_to_new_stream(&nats).await;
     let (port, pid) = (nats.port(), nats.pid());
     nats.kill().await.unwrap();
@@ -150,9 +152,7 @@ async fn a_killed_nats_server_comes_back_with_its_port_and_data() {
     assert!(nats.log_tail().contains("Server is ready"));
     nats.stop().await.unwrap();
 
-    let again = NatsServer::start(dir.path(), &Passwords::random().unwrap())
-        .await
-        .unwrap();
+    let again = NatsServer::start(dir.path(), &passwords()).await.unwrap();
     assert_eq!(messages(&again).await, 1);
 }
 
@@ -160,7 +160,7 @@ async fn a_killed_nats_server_comes_back_with_its_port_and_data() {
 async fn a_killed_mongod_comes_back_with_its_port_and_data() {
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();
-    let mut mongod = Mongod::start(dir.path()).await.unwrap();
+    let mut mongod = Mongod::start(dir.path(), &passwords()).await.unwrap();
     eprintln!("fresh mongod in {:?}", started.elapsed());
     collection(&mongod)
         .await
@@ -177,7 +177,7 @@ async fn a_killed_mongod_comes_back_with_its_port_and_data() {
     eprintln!("mongod stopped in {:?}", started.elapsed());
 
     let started = Instant::now();
-    let again = Mongod::start(dir.path()).await.unwrap();
+    let again = Mongod::start(dir.path(), &passwords()).await.unwrap();
     eprintln!("mongod on its data in {:?}", started.elapsed());
     assert_eq!((again.port(), documents(&again).await), (port, 1));
 }
@@ -185,7 +185,7 @@ async fn a_killed_mongod_comes_back_with_its_port_and_data() {
 #[tokio::test]
 async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mongod = Mongod::start(dir.path()).await.unwrap();
+    let mut mongod = Mongod::start(dir.path(), &passwords()).await.unwrap();
     collection(&mongod)
         .await
         .insert_one(doc! { "_id": 1 })
@@ -196,7 +196,7 @@ async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
     // Closes every connection: mongod opens one to find itself.
     std::thread::spawn(move || taken.incoming().for_each(drop));
     let started = Instant::now();
-    let moved = Mongod::start(dir.path()).await.unwrap();
+    let moved = Mongod::start(dir.path(), &passwords()).await.unwrap();
     eprintln!("mongod moved in {:?}", started.elapsed());
     assert_ne!(moved.port(), mongod.port());
     assert_eq!(documents(&moved).await, 1);
@@ -210,9 +210,7 @@ async fn a_mongod_whose_port_was_taken_moves_to_another_with_its_data() {
 #[tokio::test]
 async fn a_server_that_ends_by_itself_is_detected() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nats = NatsServer::start(dir.path(), &Passwords::random().unwrap())
-        .await
-        .unwrap();
+    let mut nats = NatsServer::start(dir.path(), &passwords()).await.unwrap();
     let cancelled = tokio::time::timeout(Duration::from_millis(10), nats.exited()).await;
     assert!(cancelled.is_err());
     kill(

@@ -1,4 +1,4 @@
-//! What each user of `nats.conf` may and may not do, tried on a real server.
+//! What each user of nats-server and mongod may and may not do, tried on real servers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -7,8 +7,13 @@ use std::time::Duration;
 use async_nats::{
     Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError, jetstream,
 };
+use mongodb::{
+    IndexModel,
+    bson::{Document, doc},
+    error::ErrorKind,
+};
 use serde_json::Value;
-use servers::{NatsServer, Passwords, Role};
+use servers::{Mongod, NatsServer, Passwords, Role};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 
@@ -17,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Only the operator may publish or subscribe here. When this is refused, everything sent before
 /// has been checked.
 const SENTINEL: &str = "sentinel";
+
+/// MongoDB's code for an operation that the user may not do.
+const UNAUTHORIZED: i32 = 13;
 
 struct Broker {
     server: NatsServer,
@@ -335,4 +343,51 @@ async fn nobody_connects_without_a_valid_password() {
             "{user}"
         );
     }
+}
+
+/// Whether each of some operations is allowed to a role: read, write, create an index, drop a
+/// database, create a user.
+async fn allowed(mongod: &Mongod, role: Role) -> [bool; 5] {
+    let client = mongodb::Client::with_uri_str(mongod.uri(role))
+        .await
+        .unwrap();
+    let own = client.database("ultimate_backend_acme");
+    let documents = own.collection::<Document>("project");
+    let index = IndexModel::builder().keys(doc! { "a": 1 }).build();
+    let user = doc! { "createUser": format!("{role:?}"), "pwd": "x", "roles": [] };
+    let results = [
+        documents.find_one(doc! {}).await.err(),
+        documents.insert_one(doc! {}).await.err(),
+        documents.create_index(index).await.err(),
+        own.drop().await.err(),
+        client.database("admin").run_command(user).await.err(),
+    ];
+    results.map(|error| match error.map(|error| *error.kind) {
+        None => true,
+        Some(ErrorKind::Command(error)) if error.code == UNAUTHORIZED => false,
+        Some(error) => panic!("{error}"),
+    })
+}
+
+#[tokio::test]
+async fn at_mongod_the_gateway_reads_workers_write_and_only_operators_drop_databases() {
+    let dir = tempfile::tempdir().unwrap();
+    let passwords = Passwords::random().unwrap();
+    let mongod = Mongod::start(dir.path(), &passwords).await.unwrap();
+    let allowed = async |role| allowed(&mongod, role).await;
+    assert_eq!(allowed(Gateway).await, [true, false, false, false, false]);
+    for role in LOOPS {
+        assert_eq!(allowed(*role).await, [true, true, true, false, false]);
+    }
+    assert_eq!(allowed(Migrator).await, [true, true, true, true, false]);
+    assert_eq!(allowed(Operator).await, [true; 5]);
+    let stranger = format!(
+        "mongodb://127.0.0.1:{}/?directConnection=true",
+        mongod.port()
+    );
+    let stranger = mongodb::Client::with_uri_str(stranger).await.unwrap();
+    let documents = stranger
+        .database("ultimate_backend")
+        .collection::<Document>("account");
+    documents.find_one(doc! {}).await.unwrap_err();
 }

@@ -137,7 +137,7 @@ mod tests {
             stored.await.unwrap().await.unwrap();
         }
         let options = MongoOptions {
-            mongo_url: servers.mongo_url(),
+            mongo_url: servers.mongo_url(Role::Workers),
             mongo_database: "ultimate_backend".to_owned(),
             mongo_hosts: Vec::new(),
         };

@@ -1,6 +1,9 @@
 //! Hosts of tenants that do not answer.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
 
 use event_store::{CommandSender, Trace};
 use events_schema::{
@@ -99,7 +102,7 @@ async fn a_host_that_is_away_for_long_delays_nobody_else_and_misses_nothing_when
     // Connections hang there for now.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let dead_host = format!("dead=mongodb://{address}/?directConnection=true");
+    let dead_host = format!("dead={}", through(&world, address));
     let arguments = ["--loops", "commands,views", "--mongo-hosts", &dead_host];
     let [mut first, _second] = world.workers::<2>(&arguments).await;
     let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
@@ -125,8 +128,8 @@ async fn a_host_that_is_away_for_long_delays_nobody_else_and_misses_nothing_when
     let _third = world.spawn_worker(&arguments);
     write_to_log(&world, TenantId::Tenant(dead), &of_dead[500..600], 2).await;
 
-    let returned = tokio::spawn(forward(listener, address_of(&world.servers.mongo_url())));
-    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
+    let returned = tokio::spawn(forward(listener, address_of_mongod(&world)));
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url(Role::Operator));
     let own = client
         .await
         .unwrap()
@@ -153,10 +156,14 @@ async fn a_host_that_is_away_for_long_delays_nobody_else_and_misses_nothing_when
     returned.abort();
 }
 
-/// The address in the URL of a server.
-fn address_of(url: &str) -> String {
-    let rest = url.split_once("://").unwrap().1;
-    rest.split_once('/').unwrap().0.to_owned()
+fn address_of_mongod(world: &World) -> String {
+    format!("127.0.0.1:{}", world.servers.mongods[0].port())
+}
+
+/// The URL of mongod for workers, by way of another address.
+fn through(world: &World, address: SocketAddr) -> String {
+    let url = world.servers.mongo_url(Role::Workers);
+    url.replace(&address_of_mongod(world), &address.to_string())
 }
 
 /// Forwards connections to another address.
@@ -198,9 +205,9 @@ async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
     let world = World::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = address_of(&world.servers.mongo_url());
+    let server = address_of_mongod(&world);
     let slow = tokio::spawn(forward_late(listener, server, Duration::from_millis(50)));
-    let host = format!("slow=mongodb://{address}/?directConnection=true");
+    let host = format!("slow={}", through(&world, address));
     let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
     let _worker = world.workers::<1>(&arguments).await;
     let workers = connect(&world.servers, Role::Workers, "_INBOX_workers").await;
@@ -219,7 +226,7 @@ async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
         tenants.find_one(tenant).await.unwrap().is_some()
     })
     .await;
-    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url(Role::Operator));
     let client = client.await.unwrap();
     let new = client.database(&format!("ultimate_backend_{moving}"));
     let new = new.collection::<Document>("project");
@@ -237,13 +244,13 @@ async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_of_another_log_at_a_tenants_own_host_concern_this_tenant_alone() {
     let world = World::start().await;
-    let host = format!("dead={}", world.servers.mongo_url());
+    let host = format!("dead={}", world.servers.mongo_url(Role::Workers));
     let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
     let [mut worker] = world.workers::<1>(&arguments).await;
     let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
     let [own, _] = tenants(&sender).await;
     let shown = decide::<project::Area>(&sender, own, project()).await;
-    let client = mongodb::Client::with_uri_str(world.servers.mongo_url());
+    let client = mongodb::Client::with_uri_str(world.servers.mongo_url(Role::Operator));
     let database = client.await.unwrap();
     let database = database.database(&format!("ultimate_backend_{own}"));
     let projects = database.collection::<Document>("project");

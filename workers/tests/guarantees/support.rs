@@ -41,6 +41,7 @@ pub struct World<S = Servers> {
     nats_url: String,
     migrator_url: String,
     mongo_url: String,
+    migrator_mongo_url: String,
     replicas: usize,
     pub gateway: Client,
     pub operator: Context,
@@ -66,14 +67,15 @@ impl World {
             .unwrap();
         let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;
         let operator = jetstream::new(connect(&servers, Role::Operator, "_INBOX_operator").await);
-        let views = mongodb::Client::with_uri_str(servers.mongo_url())
+        let views = mongodb::Client::with_uri_str(servers.mongo_url(Role::Operator))
             .await
             .unwrap()
             .database("ultimate_backend");
         Self {
             nats_url: servers.nats_url(Role::Workers),
             migrator_url: migrator.nats_url,
-            mongo_url: servers.mongo_url(),
+            mongo_url: servers.mongo_url(Role::Workers),
+            migrator_mongo_url: servers.mongo_url(Role::Migrator),
             replicas: servers.members(),
             servers,
             gateway,
@@ -90,6 +92,7 @@ impl World {
             nats_url: self.nats_url,
             migrator_url: self.migrator_url,
             mongo_url: self.mongo_url,
+            migrator_mongo_url: self.migrator_mongo_url,
             replicas: self.replicas,
             gateway: self.gateway,
             operator: self.operator,
@@ -117,13 +120,13 @@ impl<S> World<S> {
 
     /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let own = if arguments.first() == Some(&"run") {
-            &self.nats_url
+        let (nats_url, mongo_url) = if arguments.first() == Some(&"run") {
+            (&self.nats_url, &self.mongo_url)
         } else {
-            &self.migrator_url
+            (&self.migrator_url, &self.migrator_mongo_url)
         };
-        let nats_url = self.worker_nats_url.as_ref().unwrap_or(own);
-        let mut process = process(nats_url, &self.mongo_url);
+        let nats_url = self.worker_nats_url.as_ref().unwrap_or(nats_url);
+        let mut process = process(nats_url, mongo_url);
         process.env("UB_REPLICAS", self.replicas.to_string());
         process.args(arguments);
         process

@@ -223,7 +223,7 @@ impl Stage {
     /// # Errors
     /// If the URL of mongod is wrong.
     pub(super) async fn collection(&self, name: &str) -> anyhow::Result<Collection<Document>> {
-        let mongo = Mongo::with_uri_str(self.servers.mongo_url()).await?;
+        let mongo = Mongo::with_uri_str(self.servers.mongo_url(Role::Operator)).await?;
         Ok(mongo.database(DATABASE).collection(name))
     }
 
