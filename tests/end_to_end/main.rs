@@ -10,6 +10,7 @@
 mod access_tokens;
 mod audit;
 mod cargo_dev;
+mod cursors;
 mod dying_workers;
 mod errors;
 mod faults;

@@ -6,7 +6,7 @@ use async_graphql::Context;
 use axum::http::header::SET_COOKIE;
 use events_schema::CommandId;
 
-use super::loaders::Loaders;
+use super::{cursor::Cursors, loaders::Loaders};
 use crate::{
     error::Error,
     identity::{
@@ -43,6 +43,11 @@ impl<'a> FieldContext<'a> {
     /// Returns the loaders, which read related objects once for all fields of the request.
     pub(super) fn loaders(&self) -> &'a Loaders {
         self.ctx.data_unchecked::<Loaders>()
+    }
+
+    /// Returns what writes and reads the cursors of the feed and the audit log.
+    pub(super) fn cursors(&self) -> &'a Cursors {
+        self.ctx.data_unchecked::<Cursors>()
     }
 
     /// Returns the id of the command that the field sends: a new one with each call, or the same
