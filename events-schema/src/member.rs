@@ -41,6 +41,8 @@ impl crate::Area for Area {
         Access::own_or("delete", DELETE),
         Access::member("me"),
     ];
+    // An access token finds its creator by `me`, and is not its creator.
+    const FIELDS: &'static [Access] = &[Access::own_or("email", READ)];
     const FEED: Option<Permission> = Some(READ);
     type Id = MemberId;
     type Command = Command;

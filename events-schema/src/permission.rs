@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{AreaName, Invalid, Who};
+use crate::{AreaName, Invalid};
 
 /// Allows an action on a resource of one tenant. Its stored form is a name such as `read_project`.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,9 @@ pub struct Permission {
 /// All permissions, in the order of the areas and of their tables.
 static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
     let in_tables = AreaName::ALL.iter().flat_map(|area| {
-        let of_operations = area.access().iter().filter_map(|access| match access.who {
-            Who::Permission(permission) | Who::OwnOr(permission) => Some(permission),
-            Who::Anyone | Who::SignedIn | Who::Member | Who::Platform => None,
-        });
-        of_operations.chain(area.feed())
+        let rows = area.access().iter().chain(area.fields());
+        let in_rows = rows.filter_map(|access| access.who.permission());
+        in_rows.chain(area.feed())
     });
     let mut all = Vec::new();
     for permission in in_tables {
@@ -274,8 +272,8 @@ mod tests {
     #[test]
     fn tables_that_name_a_permission_agree_on_its_weakest_role() {
         for area in AreaName::ALL {
-            for access in area.access() {
-                if let Who::Permission(permission) | Who::OwnOr(permission) = access.who {
+            for access in area.access().iter().chain(area.fields()) {
+                if let Some(permission) = access.who.permission() {
                     let known = Permission::parse(permission.as_str()).unwrap();
                     assert_eq!(permission.weakest_role(), known.weakest_role(), "{area}");
                 }

@@ -229,7 +229,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         audit: AuditLog::new(log.clone()),
         feeds: Feeds {
             tails: Tails::new(log.clone(), views.clone()),
-            callers,
+            callers: callers.clone(),
             of_accounts: Shares::new(config.limits.feeds_per_account),
             of_tenants: Shares::new(config.limits.feeds_per_tenant),
         },
@@ -256,6 +256,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         tenants: Tenants {
             commands,
             views,
+            callers,
             log: log.clone(),
             strategy: config.tenant_databases,
             databases_per_host: config.databases_per_host,

@@ -15,6 +15,7 @@ mod dying_workers;
 mod errors;
 mod faults;
 mod feed;
+mod fields;
 mod full_disk;
 mod hostile;
 mod invitations;
