@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{AreaName, Invalid};
+use crate::{AreaName, Invalid, Permissions};
 
 /// Allows an action on a resource of one tenant. Its stored form is a name such as `read_project`.
 #[derive(Clone, Copy, Debug)]
@@ -22,20 +22,15 @@ pub struct Permission {
     role: BuiltInRole,
 }
 
-/// All permissions, in the order of the areas and of their tables.
+/// All permissions, in the order of their names.
 static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
     let in_tables = AreaName::ALL.iter().flat_map(|area| {
         let rows = area.access().iter().chain(area.fields());
         let in_rows = rows.filter_map(|access| access.who.permission());
         in_rows.chain(area.feed())
     });
-    let mut all = Vec::new();
-    for permission in in_tables {
-        if !all.contains(&permission) {
-            all.push(permission);
-        }
-    }
-    all
+    let all: BTreeSet<Permission> = in_tables.collect();
+    all.into_iter().collect()
 });
 
 /// The names of permissions of newer releases.
@@ -52,7 +47,8 @@ impl Permission {
         Self { name, role }
     }
 
-    /// Returns all permissions that an access table names. No other can be granted.
+    /// Returns all permissions that an access table names, in the order of their names. No other
+    /// can be granted.
     pub fn all() -> &'static [Self] {
         &ALL
     }
@@ -151,9 +147,6 @@ impl<'de> Deserialize<'de> for Permission {
         stored.ok_or_else(|| D::Error::custom("not the name of a permission"))
     }
 }
-
-/// A set of permissions.
-pub type Permissions = BTreeSet<Permission>;
 
 /// The roles that every tenant has. Each holds all permissions of the weaker ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

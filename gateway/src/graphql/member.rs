@@ -239,7 +239,7 @@ impl Queries {
         Ok(Some(Me {
             tenant: Tenant(membership.tenant.clone()),
             member: Member(membership.member.clone()),
-            permissions: permissions.map(ToString::to_string).collect(),
+            permissions: permissions.map(|held| held.to_string()).collect(),
         }))
     }
 }

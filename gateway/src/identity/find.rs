@@ -217,9 +217,7 @@ impl Callers {
         if !is_valid(&found.view, &account.view, &membership.member.view) {
             return Ok((None, None));
         }
-        membership
-            .permissions
-            .retain(|permission| found.view.scopes.contains(permission));
+        membership.permissions.keep_only(&found.view.scopes);
         let by = By::AccessToken(token.id());
         let identity = Identity { by, account };
         Ok((Some(identity), is_own.then_some(membership)))
