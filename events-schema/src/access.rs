@@ -1,14 +1,14 @@
-//! Who may use an operation. Each area lists its operations in
-//! [`Area::ACCESS`](crate::Area::ACCESS); the check of every transport, the permissions and the
-//! built-in roles derive from these lists.
+//! Who may use an operation, or read a field of an object. Each area lists its operations in
+//! [`Area::ACCESS`](crate::Area::ACCESS) and such fields in [`Area::FIELDS`](crate::Area::FIELDS);
+//! the check of every transport, the permissions and the built-in roles derive from these lists.
 
 use crate::{AreaName, Permission};
 
-/// One operation and who may use it.
+/// One operation and who may use it, or one field and who may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// The operation's name within its area, in snake case, such as `create`. `read` covers one
-    /// object and the list of them.
+    /// The name of the operation or field within its area, in snake case, such as `create`. `read`
+    /// covers one object and the list of them.
     pub verb: &'static str,
     /// Who may use it.
     pub who: Who,
@@ -30,8 +30,22 @@ pub enum Who {
     /// A member for whom the object is their own, or who holds this permission. The domain decides,
     /// since it knows the object.
     OwnOr(Permission),
+    /// A platform administrator with a session, or a member of the tenant who holds this permission.
+    PlatformOr(Permission),
     /// A platform administrator with a session.
     Platform,
+}
+
+impl Who {
+    /// Returns the permission that is named, if any.
+    pub const fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Permission(permission)
+            | Self::OwnOr(permission)
+            | Self::PlatformOr(permission) => Some(permission),
+            Self::Anyone | Self::SignedIn | Self::Member | Self::Platform => None,
+        }
+    }
 }
 
 impl Access {
@@ -61,6 +75,12 @@ impl Access {
         Self::new(verb, Who::OwnOr(permission), true)
     }
 
+    /// Platform administrators and holders of this permission may read the field; by access token,
+    /// too.
+    pub const fn platform_or(verb: &'static str, permission: Permission) -> Self {
+        Self::new(verb, Who::PlatformOr(permission), true)
+    }
+
     /// Platform administrators may use the operation.
     pub const fn platform(verb: &'static str) -> Self {
         Self::new(verb, Who::Platform, false)
@@ -85,6 +105,11 @@ impl AreaName {
     pub fn operation(self, verb: &str) -> Option<&'static Access> {
         self.access().iter().find(|access| access.verb == verb)
     }
+
+    /// Finds a field that not everybody may read who may read the area's objects.
+    pub fn field(self, name: &str) -> Option<&'static Access> {
+        self.fields().iter().find(|access| access.verb == name)
+    }
 }
 
 #[cfg(test)]
@@ -96,8 +121,10 @@ mod tests {
     #[test]
     fn a_verb_is_listed_once_per_area() {
         for area in AreaName::ALL {
-            let verbs: BTreeSet<_> = area.access().iter().map(|access| access.verb).collect();
-            assert_eq!(verbs.len(), area.access().len(), "{area}");
+            for rows in [area.access(), area.fields()] {
+                let verbs: BTreeSet<_> = rows.iter().map(|access| access.verb).collect();
+                assert_eq!(verbs.len(), rows.len(), "{area}");
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     const NAME: AreaName;
     /// Who may use which operation of the area. Everything else about permissions derives from it.
     const ACCESS: &'static [Access];
+    /// The fields of the area's objects that need more than the right to read the object.
+    const FIELDS: &'static [Access] = &[];
     /// The verbs of the commands that only workers and operators send. The broker keeps gateways
     /// from sending them.
     const INTERNAL: &'static [&'static str] = &[];
@@ -136,6 +138,13 @@ macro_rules! declare_area_name {
             pub const fn internal(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::INTERNAL),+
+                }
+            }
+
+            /// Returns the fields that need more than the right to read the object.
+            pub const fn fields(self) -> &'static [Access] {
+                match self {
+                    $(Self::$name => <$crate::$module::Area as Area>::FIELDS),+
                 }
             }
 

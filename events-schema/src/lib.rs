@@ -20,6 +20,7 @@ mod envelope;
 mod id;
 pub mod member;
 mod permission;
+mod permissions;
 mod placement;
 pub mod project;
 mod rejection;
@@ -50,7 +51,8 @@ pub use envelope::{
 };
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
 pub use member::MemberId;
-pub use permission::{BuiltInRole, Permission, Permissions};
+pub use permission::{BuiltInRole, Permission};
+pub use permissions::Permissions;
 pub use placement::{HostName, Placement};
 pub use project::ProjectId;
 pub use rejection::{Reject, Rejection, RejectionKind};

@@ -42,6 +42,8 @@ impl crate::Area for Area {
         Access::member("me"),
     ];
     const INTERNAL: &'static [&'static str] = &["add_founder"];
+    // An access token finds its creator by `me`, and is not its creator.
+    const FIELDS: &'static [Access] = &[Access::own_or("email", READ)];
     const FEED: Option<Permission> = Some(READ);
     type Id = MemberId;
     type Command = Command;

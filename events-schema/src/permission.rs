@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{AreaName, Invalid, Who};
+use crate::{AreaName, Invalid, Permissions};
 
 /// Allows an action on a resource of one tenant. Its stored form is a name such as `read_project`.
 #[derive(Clone, Copy, Debug)]
@@ -22,22 +22,15 @@ pub struct Permission {
     role: BuiltInRole,
 }
 
-/// All permissions, in the order of the areas and of their tables.
+/// All permissions, in the order of their names.
 static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
     let in_tables = AreaName::ALL.iter().flat_map(|area| {
-        let of_operations = area.access().iter().filter_map(|access| match access.who {
-            Who::Permission(permission) | Who::OwnOr(permission) => Some(permission),
-            Who::Anyone | Who::SignedIn | Who::Member | Who::Platform => None,
-        });
-        of_operations.chain(area.feed())
+        let rows = area.access().iter().chain(area.fields());
+        let in_rows = rows.filter_map(|access| access.who.permission());
+        in_rows.chain(area.feed())
     });
-    let mut all = Vec::new();
-    for permission in in_tables {
-        if !all.contains(&permission) {
-            all.push(permission);
-        }
-    }
-    all
+    let all: BTreeSet<Permission> = in_tables.collect();
+    all.into_iter().collect()
 });
 
 /// The names of permissions of newer releases.
@@ -54,7 +47,8 @@ impl Permission {
         Self { name, role }
     }
 
-    /// Returns all permissions that an access table names. No other can be granted.
+    /// Returns all permissions that an access table names, in the order of their names. No other
+    /// can be granted.
     pub fn all() -> &'static [Self] {
         &ALL
     }
@@ -153,9 +147,6 @@ impl<'de> Deserialize<'de> for Permission {
         stored.ok_or_else(|| D::Error::custom("not the name of a permission"))
     }
 }
-
-/// A set of permissions.
-pub type Permissions = BTreeSet<Permission>;
 
 /// The roles that every tenant has. Each holds all permissions of the weaker ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -274,8 +265,8 @@ mod tests {
     #[test]
     fn tables_that_name_a_permission_agree_on_its_weakest_role() {
         for area in AreaName::ALL {
-            for access in area.access() {
-                if let Who::Permission(permission) | Who::OwnOr(permission) = access.who {
+            for access in area.access().iter().chain(area.fields()) {
+                if let Some(permission) = access.who.permission() {
                     let known = Permission::parse(permission.as_str()).unwrap();
                     assert_eq!(permission.weakest_role(), known.weakest_role(), "{area}");
                 }

@@ -18,6 +18,10 @@ typed_id! {
 /// A tenant has at most this many custom roles.
 pub const MAX_ROLES: usize = 100;
 
+/// A role inherits from at most this many custom roles, directly or through others. So what the
+/// roles of a tenant hold is computed quickly, and people can still see why a role holds it.
+pub const MAX_INHERITED: usize = 20;
+
 /// The permission to read roles.
 pub const READ: Permission = Permission::new("read_role", BuiltInRole::Member);
 /// The permission to create roles.
@@ -195,10 +199,10 @@ pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> 
     let mut open: Vec<Parent> = parents.iter().copied().collect();
     while let Some(parent) = open.pop() {
         match parent {
-            Parent::BuiltIn(role) => held.extend(role.permissions()),
+            Parent::BuiltIn(role) => held.add_all(&role.permissions()),
             Parent::Custom(id) if seen.insert(id) => {
                 if let Some(role) = roles.get(&id) {
-                    held.extend(role.permissions.iter().copied());
+                    held.add_all(&role.permissions);
                     open.extend(role.inherits.iter().copied());
                 }
             }

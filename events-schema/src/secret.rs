@@ -168,6 +168,12 @@ impl ServerKey {
         head(&self.mac(parts))
     }
 
+    /// Returns a key for one purpose. It tells nothing about this key or about those of other
+    /// purposes.
+    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.mac(&[b"key", purpose.as_bytes()])
+    }
+
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         // HMAC accepts a key of any length.
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0)

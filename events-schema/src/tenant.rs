@@ -51,6 +51,11 @@ impl crate::Area for Area {
         "abandon_move",
         "record_place_dropped",
     ];
+    const FIELDS: &'static [Access] = &[
+        Access::permission("settings", UPDATE),
+        // Administrators of the platform have to know where data is.
+        Access::platform_or("database", UPDATE),
+    ];
     const FEED: Option<Permission> = Some(READ);
     type Id = TenantKey;
     type Command = Command;

@@ -9,7 +9,7 @@ mod actor;
 mod area_name;
 mod audit;
 mod connection;
-mod cursor;
+pub(crate) mod cursor;
 mod documents;
 mod email;
 mod enums;
@@ -44,6 +44,7 @@ use axum::http::{HeaderMap, HeaderName};
 use futures_util::{Stream, StreamExt};
 
 use self::{
+    cursor::Cursors,
     documents::Documents,
     enums::Enums,
     extension::{Extensions, Noted, Notes},
@@ -128,6 +129,7 @@ impl Api {
     pub(crate) fn new(
         use_cases: UseCases,
         cookies: Cookies,
+        cursors: Cursors,
         limits: Limits,
         is_production: bool,
     ) -> anyhow::Result<Self> {
@@ -138,6 +140,7 @@ impl Api {
         let builder = builder()
             .data(use_cases.clone())
             .data(cookies)
+            .data(cursors)
             .data(limits)
             .extension(Extensions(Arc::new(operations)));
         let schema = if is_production {

@@ -36,7 +36,7 @@ use crate::{
         tail::Tails,
         views::Views,
     },
-    graphql::Api,
+    graphql::{Api, cursor::Cursors},
     http::{
         Shared,
         readiness::Readiness,
@@ -156,7 +156,9 @@ async fn app(
         limits: limits.clone(),
     };
     let cookies = Cookies::new(config.is_https());
-    let api = Api::new(use_cases(config, parts), cookies, limits, config.production)?;
+    let cursors = Cursors::new(&config.secret);
+    let use_cases = use_cases(config, parts);
+    let api = Api::new(use_cases, cookies, cursors, limits, config.production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
@@ -227,7 +229,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         audit: AuditLog::new(log.clone()),
         feeds: Feeds {
             tails: Tails::new(log.clone(), views.clone()),
-            callers,
+            callers: callers.clone(),
             of_accounts: Shares::new(config.limits.feeds_per_account),
             of_tenants: Shares::new(config.limits.feeds_per_tenant),
         },
@@ -254,6 +256,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         tenants: Tenants {
             commands,
             views,
+            callers,
             log: log.clone(),
             strategy: config.tenant_databases,
             databases_per_host: config.databases_per_host,

@@ -10,10 +10,12 @@
 mod access_tokens;
 mod audit;
 mod cargo_dev;
+mod cursors;
 mod dying_workers;
 mod errors;
 mod faults;
 mod feed;
+mod fields;
 mod full_disk;
 mod hostile;
 mod invitations;

@@ -319,7 +319,7 @@ pub fn guest_permissions() -> Vec<String> {
     BuiltInRole::Guest
         .permissions()
         .iter()
-        .map(ToString::to_string)
+        .map(|held| held.to_string())
         .collect()
 }
 

@@ -19,6 +19,11 @@ pub const EVENTS: &str = "
         events(after: $after, areas: $areas) { cursor area id revision events }
     }";
 
+const ALL_EVENTS: &str = "
+    subscription($after: String, $areas: [AreaName!]) {
+        events(after: $after, fromBeginning: true, areas: $areas) { cursor area id revision events }
+    }";
+
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
     /// The client's end and the gateway's end.
@@ -67,8 +72,29 @@ impl Socket {
         Ok(Self { stream, ends })
     }
 
-    /// Opens a socket with an access token and subscribes to the events behind a cursor.
+    /// Opens a socket with an access token and subscribes to the events behind a cursor, or to new
+    /// ones.
     pub async fn subscribed(
+        backend: &Local,
+        token: &str,
+        after: Option<&str>,
+        areas: Value,
+    ) -> Self {
+        Self::subscribed_by(EVENTS, backend, token, after, areas).await
+    }
+
+    /// Opens a socket with an access token and subscribes to the events behind a cursor, or to all.
+    pub async fn subscribed_to_all(
+        backend: &Local,
+        token: &str,
+        after: Option<&str>,
+        areas: Value,
+    ) -> Self {
+        Self::subscribed_by(ALL_EVENTS, backend, token, after, areas).await
+    }
+
+    async fn subscribed_by(
+        query: &str,
         backend: &Local,
         token: &str,
         after: Option<&str>,
@@ -79,7 +105,7 @@ impl Socket {
             .await
             .unwrap();
         socket
-            .subscribe("1", EVENTS, json!({ "after": after, "areas": areas }))
+            .subscribe("1", query, json!({ "after": after, "areas": areas }))
             .await;
         socket
     }

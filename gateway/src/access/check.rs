@@ -1,5 +1,7 @@
-//! The check of an operation against the area's access table. Every transport runs it before an
-//! operation; the rules themselves are in [`Area::ACCESS`](events_schema::Area::ACCESS).
+//! The check of an operation or a field against the area's access tables. Every transport runs it
+//! before an operation, and before it shows a field that has a row; the rules themselves are in
+//! [`Area::ACCESS`](events_schema::Area::ACCESS) and
+//! [`Area::FIELDS`](events_schema::Area::FIELDS).
 
 use events_schema::{Access, Permissions, Who};
 
@@ -44,11 +46,35 @@ pub(crate) fn allows(access: &Access, standing: Standing<'_>) -> Result<(), Erro
         Who::Member | Who::OwnOr(_) => standing.held.map(|_| true)?,
         Who::Permission(permission) => standing.held?.contains(&permission),
         Who::Platform => is_platform_admin(standing.credentials),
+        Who::PlatformOr(permission) => {
+            is_platform_admin(standing.credentials) || standing.held?.contains(&permission)
+        }
     };
     if allowed {
         Ok(())
     } else {
         Err(Error::Forbidden)
+    }
+}
+
+/// Checks that a caller may read a field of an object. `is_own` says whether the object is the
+/// caller's own.
+///
+/// # Errors
+/// Those of [`allows`].
+pub(crate) fn shows(access: &Access, is_own: bool, standing: Standing<'_>) -> Result<(), Error> {
+    match access.who {
+        Who::OwnOr(permission) if !is_own => {
+            let who = Who::Permission(permission);
+            allows(&Access { who, ..*access }, standing)
+        }
+        Who::Anyone
+        | Who::SignedIn
+        | Who::Member
+        | Who::Permission(_)
+        | Who::OwnOr(_)
+        | Who::PlatformOr(_)
+        | Who::Platform => allows(access, standing),
     }
 }
 
@@ -112,6 +138,11 @@ mod tests {
             (Access::platform("x"), PERSON, true, forbidden),
             (Access::platform("x"), AccessToken, true, forbidden),
             (Access::platform("x"), ADMIN, false, allowed),
+            (Access::platform_or("x", delete), ADMIN, false, allowed),
+            (Access::platform_or("x", read), PERSON, true, allowed),
+            (Access::platform_or("x", read), AccessToken, true, allowed),
+            (Access::platform_or("x", delete), PERSON, true, forbidden),
+            (Access::platform_or("x", read), None, false, unknown),
         ] {
             let actual = answer(access, credentials, is_member);
             assert_eq!(actual, expected, "{access:?} {credentials:?} {is_member}");
@@ -123,6 +154,21 @@ mod tests {
         let access = Access::permission("x", project::READ).without_access_tokens();
         assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
         assert_eq!(answer(access, PERSON, true), "allowed");
+    }
+
+    #[test]
+    fn a_field_of_an_object_of_others_needs_the_permission() {
+        let shown = |permission, is_own| {
+            let held = Permissions::from([project::READ]);
+            let standing = Standing {
+                credentials: PERSON,
+                held: Ok(&held),
+            };
+            shows(&Access::own_or("x", permission), is_own, standing).is_ok()
+        };
+        assert!(shown(project::DELETE, true));
+        assert!(shown(project::READ, false));
+        assert!(!shown(project::DELETE, false));
     }
 
     fn holders(permission: Permission) -> String {
@@ -139,10 +185,15 @@ mod tests {
             Who::Member => "every member".to_owned(),
             Who::Permission(permission) => holders(permission),
             Who::OwnOr(permission) => format!("own, or {}", holders(permission)),
+            Who::PlatformOr(permission) => {
+                format!("platform administrators, or {}", holders(permission))
+            }
             Who::Platform => "platform administrators".to_owned(),
         };
         let people_only = match access.who {
-            Who::Member | Who::Permission(_) | Who::OwnOr(_) => !access.access_tokens,
+            Who::Member | Who::Permission(_) | Who::OwnOr(_) | Who::PlatformOr(_) => {
+                !access.access_tokens
+            }
             Who::Anyone | Who::SignedIn | Who::Platform => false,
         };
         who + if people_only {
@@ -153,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reviewed_list_of_operations_matches_the_access_tables() {
+    fn the_reviewed_list_of_operations_and_fields_matches_the_access_tables() {
         let mut text = String::from(
             "# Who may use which operation. Generated from the access tables in \
              events-schema/src/; review every change.\n",
@@ -161,6 +212,13 @@ mod tests {
         for area in AreaName::ALL {
             for access in area.access() {
                 text += &format!("{area}.{}: {}\n", access.verb, describe(access));
+            }
+        }
+        text +=
+            "# Who may read which field, of those that not every reader of the object may read.\n";
+        for area in AreaName::ALL {
+            for access in area.fields() {
+                text += &format!("{area} {{ {} }}: {}\n", access.verb, describe(access));
             }
         }
         assert_generated("src/access/operations.txt", &text);

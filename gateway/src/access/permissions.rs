@@ -2,8 +2,8 @@
 //! from roles, inheritance, actions and resources.
 //!
 //! A tenant's roles are read with each request, so that a change takes effect at once at every
-//! gateway, and a failed read denies the request. The result is cached by the revision of the
-//! roles.
+//! gateway, and a failed read denies the request. The result is kept by the revision of the roles.
+//! The first request that needs a revision has it computed, and the others wait for that.
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +18,7 @@ use events_schema::{
     role::{self, Parent},
 };
 use lru::LruCache;
+use tokio::{runtime::Handle, sync::OnceCell, task::spawn_blocking};
 
 use crate::{backend::views::TenantViews, error::Error};
 
@@ -57,16 +58,20 @@ impl RolePermissions {
     pub(crate) fn of_member(&self, member: &member::View) -> Permissions {
         let custom = member.roles.iter().map(|role| Parent::Custom(*role));
         let roles = [Parent::BuiltIn(member.role)].into_iter().chain(custom);
-        roles.flat_map(|role| self.of(role)).collect()
+        let mut held = Permissions::new();
+        roles
+            .filter_map(|role| self.get(role))
+            .for_each(|role| held.add_all(role));
+        held
     }
 }
 
-/// Permissions, with the revision of the roles that they were computed from.
-type Cached = (i64, Arc<RolePermissions>);
+/// The permissions of one revision of a tenant's roles, as soon as they are computed.
+type Computed = Arc<OnceCell<Arc<RolePermissions>>>;
 
-/// The permissions of the roles of recently active tenants.
+/// The permissions of the roles of recently active tenants, each with the revision of the roles.
 #[derive(Clone, Debug)]
-pub(crate) struct PermissionCache(Arc<Mutex<LruCache<TenantKey, Cached>>>);
+pub(crate) struct PermissionCache(Arc<Mutex<LruCache<TenantKey, (i64, Computed)>>>);
 
 impl PermissionCache {
     /// Makes an empty cache.
@@ -86,41 +91,76 @@ impl PermissionCache {
         let found = views.get_or_absence::<role::View>(tenant).await?;
         let found = found.map(|found| (found.revision, found.view.roles));
         let (revision, roles) = found.unwrap_or_default();
-        if let Some(cached) = self.cached(tenant, revision) {
-            return Ok(cached);
-        }
-        let decided = Arc::new(decide(&roles).await.context("computing permissions")?);
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.put(tenant, (revision, decided.clone()));
-        Ok(decided)
+        let computed = compute(self.computed(tenant, revision), roles).await;
+        Ok(computed.context("computing permissions")?)
     }
 
-    fn cached(&self, tenant: TenantKey, revision: i64) -> Option<Arc<RolePermissions>> {
+    fn computed(&self, tenant: TenantKey, revision: i64) -> Computed {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let cached = cache.get(&tenant).filter(|(at, _)| *at == revision);
-        cached.map(|(_, permissions)| permissions.clone())
+        match cache.get(&tenant) {
+            Some((at, computed)) if *at == revision => computed.clone(),
+            Some(_) | None => {
+                let computed = Computed::default();
+                cache.put(tenant, (revision, computed.clone()));
+                computed
+            }
+        }
     }
+}
+
+/// Computes the permissions of these roles, unless that is done, or waits while it is being done.
+///
+/// It takes milliseconds for many roles, so it has a thread of its own. It also has a task of its
+/// own: a request that is given up must not waste what the next one needs.
+async fn compute(
+    computed: Computed,
+    roles: BTreeMap<RoleId, role::Role>,
+) -> anyhow::Result<Arc<RolePermissions>> {
+    if let Some(done) = computed.get() {
+        return Ok(done.clone());
+    }
+    let computing = tokio::spawn(async move {
+        let decided = computed.get_or_try_init(|| decide_apart(roles)).await;
+        decided.cloned()
+    });
+    computing.await?
+}
+
+async fn decide_apart(roles: BTreeMap<RoleId, role::Role>) -> anyhow::Result<Arc<RolePermissions>> {
+    let runtime = Handle::current();
+    let decided = spawn_blocking(move || runtime.block_on(decide(&roles)));
+    Ok(Arc::new(decided.await??))
 }
 
 async fn decide(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<RolePermissions> {
     let enforcer = enforcer(roles).await?;
+    let own = own_permissions(&enforcer)?;
     let custom = roles.keys().map(|id| Parent::Custom(*id));
     let all = BuiltInRole::ALL.into_iter().map(Parent::BuiltIn);
-    let decided = all
-        .chain(custom)
-        .map(|role| Ok((role, implicit_permissions(&enforcer, role)?)));
-    Ok(RolePermissions(decided.collect::<anyhow::Result<_>>()?))
+    let decided = all.chain(custom).map(|role| {
+        let mut names = enforcer.get_implicit_roles_for_user(&name(role), None);
+        names.push(name(role));
+        let mut held = Permissions::new();
+        let own = names.iter().filter_map(|name| own.get(name));
+        own.for_each(|own| held.add_all(own));
+        (role, held)
+    });
+    Ok(RolePermissions(decided.collect()))
 }
 
-/// Returns all permissions of a role in one query. One query for each permission of each role would
-/// take seconds for a tenant with many roles.
-fn implicit_permissions(enforcer: &Enforcer, role: Parent) -> anyhow::Result<Permissions> {
-    let rules = enforcer.get_implicit_permissions_for_user(&name(role), None);
-    let permissions = rules.iter().map(|rule| {
-        let name = rule[1..].join("_");
-        Permission::from_stored(&name).with_context(|| name)
-    });
-    permissions.collect()
+/// Returns the permissions of the policies by the name of their role. Each query of casbin scans all
+/// policies, and a tenant may have thousands, so they are read at once.
+fn own_permissions(enforcer: &Enforcer) -> anyhow::Result<BTreeMap<String, Permissions>> {
+    let mut own: BTreeMap<String, Permissions> = BTreeMap::new();
+    for policy in enforcer.get_policy() {
+        let [role, permission @ ..] = &policy[..] else {
+            continue;
+        };
+        let name = permission.join("_");
+        let permission = Permission::from_stored(&name).with_context(|| name)?;
+        own.entry(role.clone()).or_default().insert(permission);
+    }
+    Ok(own)
 }
 
 async fn enforcer(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<Enforcer> {
@@ -144,7 +184,7 @@ async fn enforcer(roles: &BTreeMap<RoleId, role::Role>) -> anyhow::Result<Enforc
     Ok(enforcer)
 }
 
-fn policy(role: Parent, permission: &Permission) -> Vec<String> {
+fn policy(role: Parent, permission: Permission) -> Vec<String> {
     let (action, resource) = permission.action_and_resource();
     vec![name(role), action.to_owned(), resource.to_owned()]
 }
@@ -160,9 +200,11 @@ fn name(role: Parent) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, time::Duration};
 
     use events_schema::{EmailAddress, Id, Name, Time, project, tenant};
+    use futures_util::{FutureExt as _, future::join_all};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -217,7 +259,7 @@ mod tests {
         let decided = decide(&roles).await.unwrap();
         for (id, role) in &roles {
             let mut expected = role::inherited(&roles, &role.inherits);
-            expected.extend(role.permissions.iter().copied());
+            expected.add_all(&role.permissions);
             assert_eq!(decided.of(Parent::Custom(*id)), expected, "{id}");
         }
     }
@@ -258,5 +300,56 @@ mod tests {
         expected.extend([tenant::READ_AUDIT_LOG, project::DELETE]);
         let decided = decide(&roles()).await.unwrap();
         assert_eq!(decided.of_member(&member), expected);
+    }
+
+    fn many_roles() -> BTreeMap<RoleId, role::Role> {
+        let all = Permission::all();
+        let parents = |at| Vec::from_iter((1..at).map(|one| Parent::Custom(custom(one))));
+        let roles = (1..=30).map(|at| (custom(at), role(all, &parents(at))));
+        roles.collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn requests_at_once_compute_a_revision_once() {
+        let cache = PermissionCache::new();
+        let tenant = TenantKey(Id::from_bytes([9; 16]));
+        let at = |revision| {
+            let requests = (0..50).map(|_| compute(cache.computed(tenant, revision), many_roles()));
+            join_all(requests)
+        };
+        let (first, second) = (at(1).await, at(2).await);
+        let one = first[0].as_ref().unwrap();
+        assert!(
+            first
+                .iter()
+                .all(|other| Arc::ptr_eq(one, other.as_ref().unwrap()))
+        );
+        let two = second[0].as_ref().unwrap();
+        assert!(!Arc::ptr_eq(one, two), "another revision is computed again");
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_for_a_request_that_is_given_up_is_kept() {
+        let computed = Computed::default();
+        let request = compute(computed.clone(), many_roles());
+        assert!(request.now_or_never().is_none());
+        let finished = async {
+            while !computed.initialized() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let finished = timeout(Duration::from_secs(60), finished).await;
+        finished.expect("nothing was computed");
+    }
+
+    #[tokio::test]
+    async fn other_requests_go_on_while_permissions_are_computed() {
+        let computing = tokio::spawn(compute(Computed::default(), many_roles()));
+        let mut turns = 0;
+        while !computing.is_finished() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert!(turns > 100, "{turns}");
     }
 }

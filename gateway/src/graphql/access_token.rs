@@ -43,7 +43,7 @@ impl AccessToken {
     /// holds those of them that its creator holds then.
     async fn scopes(&self) -> Vec<String> {
         let scopes = self.0.view.scopes.iter();
-        scopes.map(ToString::to_string).collect()
+        scopes.map(|scope| scope.to_string()).collect()
     }
 
     /// When the token expires.

@@ -4,11 +4,11 @@ use async_graphql::{
     Context, ID, InputObject, Object, SimpleObject,
     connection::{self, Edge, EmptyFields},
 };
+use events_schema::TenantId;
 
 use super::{
     actor::ActorView,
     area_name::TenantArea,
-    cursor,
     field::FieldContext,
     scalars::{DateTime, to_id},
 };
@@ -114,18 +114,21 @@ impl Queries {
         #[graphql(desc = "Cursor of the last entry of the previous page.")] after: Option<String>,
     ) -> Result<Option<Connection>, Error> {
         let field = FieldContext::of(ctx);
-        let (tenant, size) = (field.membership()?.tenant_id(), page_size(first)?);
-        let before = after
-            .map(|after| cursor::read("after", &after))
-            .transpose()?;
+        let (tenant, size) = (field.membership()?.tenant.id, page_size(first)?);
+        let cursors = field.cursors();
+        let before = after.map(|after| cursors.read(tenant, "after", &after));
+        let before = before.transpose()?;
         let filter = AuditFilter::from(filter.unwrap_or_default());
         let audit = &field.use_cases.audit;
-        let AuditPage { entries, has_more } = audit.latest(tenant, &filter, before, size).await?;
+        let latest = audit.latest(TenantId::Tenant(tenant), &filter, before, size);
+        let AuditPage { entries, has_more } = latest.await?;
         let mut connection = Connection::new(before.is_some(), has_more);
-        let edges = entries
-            .into_iter()
-            .map(|entry| Edge::new(cursor::write(entry.sequence), AuditEntry::of(entry)));
-        connection.edges.extend(edges);
+        for entry in entries {
+            let cursor = cursors.write(tenant, entry.sequence)?;
+            connection
+                .edges
+                .push(Edge::new(cursor, AuditEntry::of(entry)));
+        }
         Ok(Some(connection))
     }
 }

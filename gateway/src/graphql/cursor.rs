@@ -1,42 +1,138 @@
-//! Cursors of the feed and the audit log: sequences of the log.
+//! Cursors of the feed and the audit log: sequences of the log, encrypted for one tenant.
+//!
+//! A sequence counts the changes of all tenants, so no client may learn it. A client that could
+//! choose one would find out those of its own changes by asking what comes after it. That is why
+//! the plain cursors of earlier releases are refused.
 
+use aes_siv::{KeyInit, siv::Aes128Siv};
+use anyhow::anyhow;
 use data_encoding::BASE64URL_NOPAD;
+use events_schema::{TenantKey, secret::ServerKey};
 
 use crate::error::Error;
 
 /// Sequences are below this bound: no log has so many messages. The feed can add one to a cursor
 /// without an overflow.
 const MAX_SEQUENCE: u64 = 1 << 62;
+/// The bytes of a sequence, which were the whole cursor in earlier releases.
+const SEQUENCE_BYTES: usize = size_of::<u64>();
 
-/// Writes a sequence as a cursor.
-pub(super) fn write(sequence: u64) -> String {
-    BASE64URL_NOPAD.encode(&sequence.to_be_bytes())
-}
+/// Writes and reads cursors. All gateways have the same key, so each reads the cursors of the
+/// others.
+#[derive(Clone)]
+pub(crate) struct Cursors([u8; 32]);
 
-/// Reads the cursor in this input.
-///
-/// # Errors
-/// `BadUserInput` if the text is not a cursor.
-pub(super) fn read(input: &'static str, text: &str) -> Result<u64, Error> {
-    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    let sequence = bytes.map(u64::from_be_bytes);
-    let sequence = sequence.filter(|sequence| *sequence < MAX_SEQUENCE);
-    sequence.ok_or_else(|| {
-        let message = format!("{input} must be a cursor of the feed or the audit log.");
-        Error::input(input, message)
-    })
+impl Cursors {
+    /// Derives the key of cursors from the key of the deployment.
+    pub(crate) fn new(secret: &ServerKey) -> Self {
+        Self(secret.derived_key("cursors"))
+    }
+
+    /// Writes a sequence as a cursor of this tenant. The same sequence always has the same cursor.
+    ///
+    /// # Errors
+    /// If the cipher fails, which it does for much longer texts only.
+    pub(super) fn write(&self, tenant: TenantKey, sequence: u64) -> Result<String, Error> {
+        let bytes = sequence.to_be_bytes();
+        let sealed = self.cipher().encrypt([tenant.0.bytes()], &bytes);
+        let sealed = sealed.map_err(|_| anyhow!("encrypting a cursor"))?;
+        Ok(BASE64URL_NOPAD.encode(&sealed))
+    }
+
+    /// Reads the cursor of this tenant in this input.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the text is no cursor of this tenant.
+    pub(super) fn read(
+        &self,
+        tenant: TenantKey,
+        input: &'static str,
+        text: &str,
+    ) -> Result<u64, Error> {
+        let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).unwrap_or_default();
+        if sealed.len() == SEQUENCE_BYTES {
+            let message = format!(
+                "{input} is a cursor of an earlier release, which no longer counts. Begin without it."
+            );
+            return Err(Error::input(input, message));
+        }
+        let bytes = self.cipher().decrypt([tenant.0.bytes()], &sealed).ok();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        let sequence = bytes.map(u64::from_be_bytes);
+        let sequence = sequence.filter(|sequence| *sequence < MAX_SEQUENCE);
+        sequence.ok_or_else(|| {
+            let message = format!("{input} must be a cursor of the tenant's feed or audit log.");
+            Error::input(input, message)
+        })
+    }
+
+    fn cipher(&self) -> Aes128Siv {
+        Aes128Siv::new(&self.0.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use events_schema::Id;
+
     use super::*;
 
+    const ACME: TenantKey = TenantKey(Id::from_bytes([1; 16]));
+    const RIVAL: TenantKey = TenantKey(Id::from_bytes([2; 16]));
+
+    fn cursors(secret: &str) -> Cursors {
+        Cursors::new(&ServerKey::parse(&secret.repeat(32)).unwrap())
+    }
+
     #[test]
-    fn a_cursor_reads_back_and_anything_else_is_refused() {
-        assert_eq!(read("after", &write(7)).unwrap(), 7);
-        for wrong in ["", "!", "AAAA", &write(u64::MAX)] {
-            assert!(read("after", wrong).is_err(), "{wrong}");
+    fn a_cursor_reads_back_at_every_gateway_and_is_always_the_same() {
+        let cursor = cursors("a").write(ACME, 7).unwrap();
+        assert_eq!(cursors("a").read(ACME, "after", &cursor).unwrap(), 7);
+        assert_eq!(cursors("a").write(ACME, 7).unwrap(), cursor);
+    }
+
+    #[test]
+    fn a_cursor_of_another_tenant_or_key_is_refused() {
+        let cursor = cursors("a").write(ACME, 7).unwrap();
+        assert!(cursors("a").read(RIVAL, "after", &cursor).is_err());
+        assert!(cursors("b").read(ACME, "after", &cursor).is_err());
+    }
+
+    #[test]
+    fn a_changed_or_malformed_cursor_is_refused() {
+        let cursor = cursors("a").write(ACME, 7).unwrap();
+        for at in 0..cursor.len() {
+            let mut forged = cursor.clone();
+            let other = if &cursor[at..=at] == "A" { "B" } else { "A" };
+            forged.replace_range(at..=at, other);
+            assert!(
+                cursors("a").read(ACME, "after", &forged).is_err(),
+                "{forged}"
+            );
         }
+        let beyond = cursors("a").write(ACME, u64::MAX).unwrap();
+        for wrong in ["", "!", "AAAA", &cursor[1..], &beyond] {
+            assert!(cursors("a").read(ACME, "after", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn cursors_do_not_tell_which_sequence_is_the_higher_one() {
+        let cursors = cursors("a");
+        let all = (0..100).map(|sequence| cursors.write(ACME, sequence).unwrap());
+        assert!(!all.is_sorted());
+        assert!(!(0..100).any(|sequence: u64| {
+            let plain = BASE64URL_NOPAD.encode(&sequence.to_be_bytes());
+            cursors.write(ACME, sequence).unwrap().contains(&plain)
+        }));
+    }
+
+    #[test]
+    fn a_plain_cursor_of_an_earlier_release_is_refused_by_a_sentence_of_its_own() {
+        let refused = cursors("a").read(ACME, "after", "AAAAAAAAAAc").unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("an earlier release"),
+            "{refused:?}"
+        );
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, SimpleObject, Subscription};
+use events_schema::TenantKey;
 use futures_util::{Stream, StreamExt};
 
 use super::{
     actor::ActorView,
     area_name::TenantArea,
-    cursor,
+    cursor::Cursors,
     field::FieldContext,
     scalars::{DateTime, to_id},
 };
@@ -48,34 +49,41 @@ impl SubscriptionRoot {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Cursor to resume after; by default, new events.")] after: Option<String>,
+        #[graphql(
+            default,
+            desc = "Without `after`, begin with the tenant's first event."
+        )]
+        from_beginning: bool,
         #[graphql(desc = "Areas to follow; by default, all that the caller may read.")]
         areas: Option<Vec<TenantArea>>,
     ) -> Result<impl Stream<Item = async_graphql::Result<TenantEvent>> + use<>, Error> {
         let field = FieldContext::of(ctx);
-        let after = after
-            .map(|after| cursor::read("after", &after))
-            .transpose()?;
+        let (tenant, cursors) = (field.membership()?.tenant.id, field.cursors().clone());
+        let after = match after {
+            Some(after) => Some(cursors.read(tenant, "after", &after)?),
+            None => from_beginning.then_some(0),
+        };
         let areas = areas.map(|areas| areas.into_iter().map(|area| area.0).collect());
         let head = ctx.data_unchecked::<Arc<RequestHead>>().clone();
         let feeds = &field.use_cases.feeds;
         let feed = feeds.open(field.caller, head, after, areas).await?;
-        Ok(feed.map(|entry| Ok(event(entry?))))
+        Ok(feed.map(move |entry| Ok(event(&cursors, tenant, entry?)?)))
     }
 }
 
-fn event(entry: Entry) -> TenantEvent {
+fn event(cursors: &Cursors, tenant: TenantKey, entry: Entry) -> Result<TenantEvent, Error> {
     let Entry {
         sequence,
         area,
         commit,
     } = entry;
-    TenantEvent {
-        cursor: cursor::write(sequence),
+    Ok(TenantEvent {
+        cursor: cursors.write(tenant, sequence)?,
         at: DateTime(commit.time),
         actor: ActorView(commit.actor),
         area: TenantArea(area),
         id: to_id(commit.id),
         revision: commit.revision,
         events: commit.events.into_iter().map(|event| event.name).collect(),
-    }
+    })
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use async_graphql::Context;
 use axum::http::header::SET_COOKIE;
-use events_schema::CommandId;
+use events_schema::{AreaName, CommandId, Permissions};
 
-use super::loaders::Loaders;
+use super::{cursor::Cursors, loaders::Loaders};
 use crate::{
+    access::{Standing, shows},
     error::Error,
     identity::{
         Caller, Membership,
         cookie::{Cookies, Kind},
     },
+    security::SecurityEvent,
     use_cases::{UseCases, list::Wanted, session::Started},
 };
 
@@ -43,6 +45,39 @@ impl<'a> FieldContext<'a> {
     /// Returns the loaders, which read related objects once for all fields of the request.
     pub(super) fn loaders(&self) -> &'a Loaders {
         self.ctx.data_unchecked::<Loaders>()
+    }
+
+    /// Returns what writes and reads the cursors of the feed and the audit log.
+    pub(super) fn cursors(&self) -> &'a Cursors {
+        self.ctx.data_unchecked::<Cursors>()
+    }
+
+    /// Checks that the caller may read a field that the area lists in `FIELDS`. `held` is what they
+    /// may do in the object's tenant, and `is_own` whether the object is their own.
+    ///
+    /// # Errors
+    /// `Forbidden` if they may not.
+    pub(super) fn ensure_shown(
+        &self,
+        area: AreaName,
+        name: &'static str,
+        held: &Permissions,
+        is_own: bool,
+    ) -> Result<(), Error> {
+        let row = area.field(name).ok_or(Error::Forbidden)?;
+        let held = Ok(held);
+        let shown = shows(
+            row,
+            is_own,
+            Standing {
+                held,
+                ..self.caller.standing()
+            },
+        );
+        if matches!(shown, Err(Error::Forbidden)) {
+            SecurityEvent::AccessRefused(area, name).record(self.caller, None);
+        }
+        shown
     }
 
     /// Returns the id of the command that the field sends: a new one with each call, or the same

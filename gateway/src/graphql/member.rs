@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use events_schema::{
-    BuiltInRole, EmailAddress,
+    AreaName, BuiltInRole, EmailAddress,
     member::{self, Status},
 };
 
@@ -72,8 +72,14 @@ impl Member {
     }
 
     /// The e-mail address that was invited. For the founder, the address of the account.
-    async fn email(&self) -> &str {
-        self.0.view.email.as_str()
+    /// `FORBIDDEN` without the permission `read_member`, except to the person themselves.
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>, Error> {
+        let field = FieldContext::of(ctx);
+        let person = field.caller.person().ok();
+        let is_own = person.is_some_and(|one| Some(one.account_id()) == self.0.view.account);
+        let held = &field.membership()?.permissions;
+        field.ensure_shown(AreaName::Member, "email", held, is_own)?;
+        Ok(Some(self.0.view.email.as_str()))
     }
 
     /// The person. Null until the invitation is accepted, or if the account no longer exists.
@@ -233,7 +239,7 @@ impl Queries {
         Ok(Some(Me {
             tenant: Tenant(membership.tenant.clone()),
             member: Member(membership.member.clone()),
-            permissions: permissions.map(ToString::to_string).collect(),
+            permissions: permissions.map(|held| held.to_string()).collect(),
         }))
     }
 }

@@ -7,6 +7,9 @@
 //! 3. Any other field is the operation that is named like its path, in the one area that has it:
 //!    `auditLog` is `audit_log`, `profile { update }` is `profile_update`.
 //!
+//! Rows of [`Area::FIELDS`](events_schema::Area::FIELDS) name fields of the type that is named like
+//! the area: `settings` of `Tenant`.
+//!
 //! A group is a root field without arguments whose type is named after it, such as
 //! `ProjectMutation`.
 
@@ -21,7 +24,7 @@ use async_graphql::parser::{
 };
 use events_schema::{Access, AreaName};
 
-use super::names::{capitalized, snake_case};
+use super::names::{camel_case, capitalized, snake_case};
 
 /// The operations of a schema, by type and field.
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ impl Operations {
             }
         }
         operations.ensure_all_rows_are_used()?;
+        ensure_guarded_fields_exist(&types)?;
         Ok(operations)
     }
 
@@ -113,6 +117,27 @@ impl Operations {
         }
         Ok(())
     }
+}
+
+/// Ensures that each row of a field has a field, which can be null for those who may not read it.
+fn ensure_guarded_fields_exist(types: &HashMap<&str, &ObjectType>) -> anyhow::Result<()> {
+    for area in AreaName::ALL.iter().copied() {
+        let object = capitalized(&camel_case(area.as_str()));
+        for access in area.fields() {
+            let name = camel_case(access.verb);
+            let mut fields = types
+                .get(object.as_str())
+                .into_iter()
+                .flat_map(|of| &of.fields);
+            let field = fields.find(|field| field.node.name.node.as_str() == name);
+            ensure!(
+                field.is_some_and(|field| field.node.ty.node.nullable),
+                "FIELDS of events-schema/src/{area}.rs has a row for {name}, but the API has no \
+                 field of this name in {object} that can be null: add it, or delete the row"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn row(operation: &Operation) -> Option<(AreaName, &'static str)> {
@@ -290,6 +315,16 @@ mod tests {
         assert_ne!(less, *SDL);
         let refusal = refusal(&less);
         assert!(refusal.contains("tenant_available of tenant"), "{refusal}");
+    }
+
+    #[test]
+    fn a_row_of_a_field_that_does_not_exist_or_cannot_be_null_is_refused() {
+        for wrong in ["\tchoices: [Setting!]\n", "\tsettings: [Setting!]!\n"] {
+            let less = SDL.replace("\tsettings: [Setting!]\n", wrong);
+            assert_ne!(less, *SDL);
+            let refusal = refusal(&less);
+            assert!(refusal.contains("a row for settings"), "{refusal}");
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ struct CreateRoleInput {
     /// is unknown.
     permissions: Vec<String>,
     /// Ids of the roles to inherit permissions from. None by default. `CONFLICT` if one does not
-    /// exist.
+    /// exist; `LIMIT_REACHED` if the role would inherit from more than 20 custom roles, directly or
+    /// through others.
     inherits: Option<Vec<ID>>,
 }
 

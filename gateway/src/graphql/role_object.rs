@@ -55,7 +55,7 @@ impl Role {
 }
 
 fn texts(permissions: &Permissions) -> Vec<String> {
-    permissions.iter().map(ToString::to_string).collect()
+    permissions.iter().map(|held| held.to_string()).collect()
 }
 
 fn parent_id(parent: &Parent) -> ID {

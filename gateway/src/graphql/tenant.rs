@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use events_schema::{
-    HostName, Id, Name, Placement, SettingKey, SettingValue, Slug,
+    AreaName, HostName, Id, Name, Placement, SettingKey, SettingValue, Slug,
     tenant::{self, Settings},
 };
 
@@ -88,19 +88,23 @@ impl Tenant {
         self.0.view.plan.map(to_id)
     }
 
-    /// The tenant's settings, in the order of their names; at most 50.
-    async fn settings(&self) -> Vec<Setting> {
+    /// The tenant's settings, in the order of their names; at most 50. `FORBIDDEN` without the
+    /// permission `update_tenant` in the tenant.
+    async fn settings(&self, ctx: &Context<'_>) -> Result<Option<Vec<Setting>>, Error> {
+        self.ensure_shown(ctx, "settings").await?;
         let settings = self.0.view.settings.iter();
         let settings = settings.map(|(key, value)| Setting {
             key: key.as_str().to_owned(),
             value: value.as_str().to_owned(),
         });
-        settings.collect()
+        Ok(Some(settings.collect()))
     }
 
-    /// Where the tenant's data is stored for reading.
-    async fn database(&self) -> Database {
-        match &self.0.view.placement {
+    /// Where the tenant's data is stored for reading. `FORBIDDEN` without the permission
+    /// `update_tenant` in the tenant, except to the platform's administrators.
+    async fn database(&self, ctx: &Context<'_>) -> Result<Option<Database>, Error> {
+        self.ensure_shown(ctx, "database").await?;
+        Ok(Some(match &self.0.view.placement {
             Placement::Shared => Database {
                 kind: DatabaseKind::Shared,
                 host: None,
@@ -109,7 +113,7 @@ impl Tenant {
                 kind: DatabaseKind::Own,
                 host: host.as_ref().map(ToString::to_string),
             },
-        }
+        }))
     }
 
     /// When the tenant was created.
@@ -126,6 +130,17 @@ impl Tenant {
     /// `update` to detect a change that another client has made in the meantime.
     async fn revision(&self) -> i64 {
         self.0.revision
+    }
+}
+
+impl Tenant {
+    /// Checks that the caller may read a field of this tenant, which need not be the one that the
+    /// request names.
+    async fn ensure_shown(&self, ctx: &Context<'_>, name: &'static str) -> Result<(), Error> {
+        let field = FieldContext::of(ctx);
+        let callers = &field.use_cases.tenants.callers;
+        let held = callers.permissions_in(&self.0, field.caller).await?;
+        field.ensure_shown(AreaName::Tenant, name, &held, false)
     }
 }
 

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
 use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
-    AccountId, Address, Device, Origin, SessionId, access_token, account, member, role,
-    secret::ServerKey, session, tenant,
+    AccountId, Address, Device, Origin, Permissions, SessionId, access_token, account, member,
+    role, secret::ServerKey, session, tenant,
 };
 use futures_util::{
     StreamExt,
@@ -217,9 +217,7 @@ impl Callers {
         if !is_valid(&found.view, &account.view, &membership.member.view) {
             return Ok((None, None));
         }
-        membership
-            .permissions
-            .retain(|permission| found.view.scopes.contains(permission));
+        membership.permissions.keep_only(&found.view.scopes);
         let by = By::AccessToken(token.id());
         let identity = Identity { by, account };
         Ok((Some(identity), is_own.then_some(membership)))
@@ -265,6 +263,28 @@ impl Callers {
             roles,
             views,
         }))
+    }
+
+    /// Returns what a caller may do in a tenant, whichever tenant the request names.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(crate) async fn permissions_in(
+        &self,
+        tenant: &ViewDocument<tenant::View>,
+        caller: &Caller,
+    ) -> Result<Permissions, Error> {
+        if let Ok(named) = &caller.membership
+            && named.tenant.id == tenant.id
+        {
+            return Ok(named.permissions.clone());
+        }
+        // An access token is valid in its own tenant only.
+        let Ok(person) = caller.person() else {
+            return Ok(Permissions::new());
+        };
+        let membership = self.membership(tenant.clone(), person.account_id()).await?;
+        Ok(membership.map_or_else(Permissions::new, |membership| membership.permissions))
     }
 
     fn idempotency(&self, headers: &HeaderMap, body: Bytes) -> Result<Option<Idempotency>, Error> {

@@ -21,7 +21,7 @@ use crate::{
     clock::now,
     config::Strategy,
     error::Error,
-    identity::Caller,
+    identity::{Caller, Callers},
     use_cases::list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
 };
 
@@ -42,6 +42,7 @@ const BY_START: OrderBy<Membership> = OrderBy::field("since");
 pub(crate) struct Tenants {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
+    pub(crate) callers: Callers,
     pub(crate) log: EventLog,
     /// Where the views of new tenants are stored.
     pub(crate) strategy: Strategy,

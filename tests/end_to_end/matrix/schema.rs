@@ -223,6 +223,19 @@ impl Operation {
         (document, Value::Object(variables))
     }
 
+    /// The code of the operation's own error, not of a field within its answer.
+    pub fn code<'a>(&self, answer: &'a Value) -> &'a str {
+        let mut path: Vec<&str> = self.group.iter().map(String::as_str).collect();
+        path.push(&self.field);
+        let errors = answer["errors"].as_array().into_iter().flatten();
+        let mut own = errors.filter(|error| {
+            // A request that is refused as a whole has no path.
+            error["path"].is_null() || error["path"] == json!(path)
+        });
+        let code = own.next().map(|error| &error["extensions"]["code"]);
+        code.and_then(Value::as_str).unwrap_or("none")
+    }
+
     /// How many ids it takes.
     pub fn ids(&self, schema: &Schema) -> usize {
         let mut count = 0;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     BuiltInRole, Name, Permissions, Reject, RejectionKind, RoleId, Time,
-    role::{Area, Command, Event, MAX_ROLES, Parent, Role, apply, inherited},
+    role::{Area, Command, Event, MAX_INHERITED, MAX_ROLES, Parent, Role, apply, inherited},
 };
 use serde::Serialize;
 
@@ -37,6 +37,13 @@ pub enum Rejection {
     /// The tenant would have more than [`MAX_ROLES`] custom roles.
     #[error("A tenant has at most {MAX_ROLES} custom roles. Delete one first.")]
     TooManyRoles,
+    /// The role, or one that inherits from it, would inherit from more than [`MAX_INHERITED`] custom
+    /// roles.
+    #[error(
+        "A role inherits from at most {MAX_INHERITED} custom roles, directly or through others. \
+         Remove some from the list."
+    )]
+    TooManyInherited,
 }
 
 impl Reject for Rejection {
@@ -45,7 +52,7 @@ impl Reject for Rejection {
             Self::NotFound => RejectionKind::NotFound,
             Self::NameTaken | Self::ParentNotFound | Self::Cycle => RejectionKind::Conflict,
             Self::BeyondOwnPermissions => RejectionKind::Forbidden,
-            Self::TooManyRoles => RejectionKind::Limit,
+            Self::TooManyRoles | Self::TooManyInherited => RejectionKind::Limit,
         }
     }
 }
@@ -169,8 +176,16 @@ impl Roles {
         if custom(new.inherits).any(|parent| !self.0.contains_key(&parent)) {
             return Err(Rejection::ParentNotFound);
         }
-        if self.ancestors(new.inherits).contains(&id) {
+        let proposed = Inheritance {
+            roles: &self.0,
+            of: id,
+            parents: new.inherits,
+        };
+        if proposed.ancestors(id).contains(&id) {
             return Err(Rejection::Cycle);
+        }
+        if proposed.is_too_long() {
+            return Err(Rejection::TooManyInherited);
         }
         self.check_within(new, held)
     }
@@ -193,18 +208,50 @@ impl Roles {
             Err(Rejection::BeyondOwnPermissions)
         }
     }
+}
 
-    /// Returns the custom roles among these parents and above them.
-    fn ancestors(&self, parents: &BTreeSet<Parent>) -> BTreeSet<RoleId> {
+/// The custom roles of a tenant, one of which has proposed parents.
+struct Inheritance<'a> {
+    roles: &'a BTreeMap<RoleId, Role>,
+    of: RoleId,
+    parents: &'a BTreeSet<Parent>,
+}
+
+impl Inheritance<'_> {
+    /// Whether a role would inherit from more roles than allowed, and from more than now. Roles of
+    /// earlier releases may be beyond the limit; whatever does not add to it is allowed.
+    fn is_too_long(&self) -> bool {
+        let none = BTreeSet::new();
+        let now = self.roles.get(&self.of).map(|role| &role.inherits);
+        let now = Inheritance {
+            parents: now.unwrap_or(&none),
+            ..*self
+        };
+        let mut all = self.roles.keys().copied().chain([self.of]);
+        all.any(|role| {
+            let count = self.ancestors(role).len();
+            count > MAX_INHERITED && count > now.ancestors(role).len()
+        })
+    }
+
+    /// Returns the custom roles that a role inherits from, directly or through others.
+    fn ancestors(&self, role: RoleId) -> BTreeSet<RoleId> {
         let mut seen = BTreeSet::new();
-        let mut open: Vec<RoleId> = custom(parents).collect();
+        let mut open = vec![role];
         while let Some(id) = open.pop() {
-            if seen.insert(id) {
-                let role = self.0.get(&id).into_iter();
-                open.extend(role.flat_map(|role| custom(&role.inherits)));
-            }
+            let new = self.parents(id).filter(|parent| seen.insert(*parent));
+            open.extend(new);
         }
         seen
+    }
+
+    fn parents(&self, role: RoleId) -> impl Iterator<Item = RoleId> {
+        let parents = if role == self.of {
+            Some(self.parents)
+        } else {
+            self.roles.get(&role).map(|role| &role.inherits)
+        };
+        parents.into_iter().flat_map(custom)
     }
 }
 

@@ -7,9 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use data_encoding::BASE64URL_NOPAD;
-use events_schema::subject::EVENTS;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -27,6 +26,8 @@ use super::{
 
 /// Numbers of listeners that are measured, if `--listeners` allows as many.
 const LISTENERS: [usize; 3] = [1, 100, 1_000];
+/// The cursor of the last change in a tenant.
+const LAST_CHANGE: &str = "{ auditLog(first: 1) { pageInfo { endCursor } } }";
 /// Time limit until all listeners have heard of a change. Opening thousands of subscriptions takes
 /// seconds.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
@@ -129,10 +130,10 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
     let most = options.listeners();
     let counts = LISTENERS.map(|count| count.min(most));
     for count in BTreeSet::from(counts) {
-        let listeners = open(&stage, &world, count).await?;
+        let listeners = open(&world, count).await?;
         results.add(&changes(&world, listeners, counted).await?)?;
     }
-    let listeners = open(&stage, &world, most).await?;
+    let listeners = open(&world, most).await?;
     let mut rounds = Rounds::new(&world, listeners).await?;
     // All of them have heard this, so all of them are open.
     rounds.change().await?;
@@ -144,12 +145,18 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
 }
 
 /// Opens listeners that hear everything from now on.
-async fn open(stage: &Stage, world: &World, count: usize) -> anyhow::Result<Listeners> {
-    let jetstream = stage.jetstream().await?;
-    let log = jetstream.get_stream(EVENTS).await?;
-    let after = BASE64URL_NOPAD.encode(&log.cached_info().state.last_sequence.to_be_bytes());
-    let headers = &tenant(world)?.by_token;
-    let opened = Listeners::open(world.address, headers, count, &after).await;
+async fn open(world: &World, count: usize) -> anyhow::Result<Listeners> {
+    let Tenant {
+        by_session,
+        by_token,
+        ..
+    } = tenant(world)?;
+    let last = post(world.address, by_session, LAST_CHANGE, &json!({}));
+    let mut connection = Connection::open(world.address).await?;
+    let last: Value = serde_json::from_slice(connection.send(&last).await?.body)?;
+    let after = last["data"]["auditLog"]["pageInfo"]["endCursor"].as_str();
+    let after = after.context("the tenant has no change")?;
+    let opened = Listeners::open(world.address, by_token, count, Some(after)).await;
     opened.with_context(|| format!("could not open {count} listeners"))
 }
 

@@ -17,8 +17,8 @@ use tokio_tungstenite::{
 };
 
 /// What a listener subscribes to.
-const EVENTS: &str =
-    "subscription($after: String) { events(after: $after) { cursor area id events } }";
+const EVENTS: &str = "subscription($after: String) { \
+     events(after: $after, fromBeginning: true) { cursor area id events } }";
 /// The most subscriptions that the gateway allows on one socket.
 const PER_SOCKET: usize = 20;
 /// Sockets that are opened before listeners share one. A client of many listeners shares them, too.
@@ -43,7 +43,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens listeners, which begin after this cursor.
+    /// Opens listeners, which begin after this cursor, or with the first event.
     ///
     /// # Errors
     /// If the gateway refuses a socket.
@@ -51,7 +51,7 @@ impl Listeners {
         address: SocketAddr,
         headers: &str,
         count: usize,
-        after: &str,
+        after: Option<&str>,
     ) -> anyhow::Result<Self> {
         let per_socket = count.div_ceil(SOCKETS).clamp(1, PER_SOCKET);
         let (hear, heard) = mpsc::unbounded_channel();
@@ -110,7 +110,7 @@ impl Socket {
         Ok(socket)
     }
 
-    async fn subscribe(&mut self, index: usize, after: &str) -> anyhow::Result<()> {
+    async fn subscribe(&mut self, index: usize, after: Option<&str>) -> anyhow::Result<()> {
         let payload = json!({ "query": EVENTS, "variables": { "after": after } });
         let id = index.to_string();
         let subscribe = json!({ "type": "subscribe", "id": id, "payload": payload });

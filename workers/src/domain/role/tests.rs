@@ -257,6 +257,63 @@ fn a_tenant_has_at_most_100_roles() {
     one_too_many.rejects(Rejection::TooManyRoles);
 }
 
+/// Roles from 101 on, each of which inherits from the one before.
+fn line(count: u8) -> Given<Roles> {
+    let role = |at| {
+        created(
+            id(at),
+            &format!("Role {at}"),
+            none(),
+            parents((101..at).last()),
+        )
+    };
+    given((101..=100 + count).map(role))
+}
+
+#[test]
+fn a_role_inherits_from_at_most_20_custom_roles() {
+    let more = |parent| create("More", none(), parents([parent]));
+    let twenty = line(20).when(more(120)).holding(Admin);
+    twenty.then([created(NEW, "More", none(), parents([120]))]);
+    let one_too_many = line(21).when(more(121)).holding(Admin);
+    one_too_many.rejects(Rejection::TooManyInherited);
+}
+
+#[test]
+fn the_roles_of_a_parent_count_for_those_that_inherit_from_it() {
+    let more = created(id(1), "More", none(), parents([]));
+    let roles = line(21).and_at(0, more);
+    // The last role of the line would inherit from one more.
+    let when = roles.when(inherit(101, parents([1]))).holding(Admin);
+    when.rejects(Rejection::TooManyInherited);
+    let when = roles.when(inherit(121, parents([1]))).holding(Admin);
+    when.then([updated(121, "Role 121", none(), parents([1]))]);
+}
+
+#[test]
+fn roles_of_earlier_releases_that_inherit_from_more_are_changed_but_inherit_from_no_more() {
+    let more = created(id(1), "More", none(), parents([]));
+    let long = line(40).and_at(0, more);
+    for (command, expected) in [
+        (
+            rename(140, "Mine"),
+            updated(140, "Mine", none(), parents([139])),
+        ),
+        (
+            inherit(140, parents([130])),
+            updated(140, "Role 140", none(), parents([130])),
+        ),
+        (
+            inherit(130, parents([128, 129])),
+            updated(130, "Role 130", none(), parents([128, 129])),
+        ),
+    ] {
+        long.when(command).holding(Admin).then([expected]);
+    }
+    let when = long.when(inherit(101, parents([1]))).holding(Admin);
+    when.rejects(Rejection::TooManyInherited);
+}
+
 #[test]
 fn an_event_of_a_role_that_does_not_exist_changes_nothing() {
     let update = updated(1, "One", none(), parents([1]));

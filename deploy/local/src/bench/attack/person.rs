@@ -24,8 +24,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LOGIN_EVERY: u64 = 20;
 /// The cookie of a session over plain HTTP.
 const SESSION: &str = "session";
-/// A cursor before all events.
-const BEGINNING: &str = "AAAAAAAAAAA";
 /// How long the last event may take to arrive.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
@@ -132,7 +130,7 @@ impl Person {
         let mut seen = Seen::default();
         let mut listeners = match self.listeners.take() {
             Some(listeners) => listeners,
-            None => Listeners::open(self.gateway, &self.headers(), 1, BEGINNING).await?,
+            None => Listeners::open(self.gateway, &self.headers(), 1, None).await?,
         };
         let mut created: HashMap<String, Instant> = HashMap::new();
         while Instant::now() < until {
