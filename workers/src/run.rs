@@ -57,7 +57,8 @@ async fn run_loops(
     let client = event_store::connect(&config.nats, "workers").await?;
     let placements = Placements::connect(&config.mongo).await?;
     let context = jetstream::new(client.clone());
-    let log_may_expire = streams::check(context, config.streams.replicas).await?;
+    let keeps_transport = config.loops.contains(&Loop::Commands);
+    let log_may_expire = streams::check(context, config.streams.replicas, keeps_transport).await?;
     let log = EventLog::new(client.clone()).with_expiry(log_may_expire);
 
     let (pulls, reconnects) = (Pulls::default(), event_store::reconnects(&client));
@@ -79,8 +80,10 @@ async fn run_loops(
         placements: placements.clone(),
     };
     let context = jetstream::new(client.clone());
-    let keep = streams::keep_transport(context, config.streams.replicas, reconnects);
-    let keep = tokio::spawn(keep);
+    let keep = keeps_transport.then(|| {
+        let keep = streams::keep_transport(context, config.streams.replicas, reconnects);
+        tokio::spawn(keep)
+    });
     let leave = event_store::leave_isolated_server(client.clone(), config.nats.clone());
     let leave = tokio::spawn(leave);
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
@@ -96,7 +99,9 @@ async fn run_loops(
     monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
     drain(running, deciding, &shutdown, &stop_deciding).await?;
-    keep.abort();
+    if let Some(keep) = keep {
+        keep.abort();
+    }
     leave.abort();
     // The last acknowledgements must reach the server. While it is away, a flush would wait for
     // ever.

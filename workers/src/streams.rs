@@ -1,6 +1,7 @@
 //! The streams and buckets, as data: created or updated by `workers migrate`, never deleted. The
-//! workers refuse a server that runs them with weaker settings. They create and update only the
-//! streams of transport, which a server keeps in memory and forgets when it stops.
+//! workers refuse a server that runs them with weaker settings. Those that decide commands create
+//! and update the streams of transport, which a server keeps in memory and forgets when it stops.
+//! Nobody else may: a stream can send its messages on to any subject, also to those of the log.
 
 use std::{
     collections::BTreeSet,
@@ -175,14 +176,23 @@ pub async fn migrate(context: Context, replicas: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks the streams, and creates or updates those of transport. Waits for a leader, as
-/// [`migrate`] does. Returns whether the log takes messages that expire.
+/// Checks the streams. Creates or updates those of transport, if this process keeps them. Waits for
+/// a leader, as [`migrate`] does. Returns whether the log takes messages that expire.
 ///
 /// # Errors
 /// If a stream is missing, a stream or a server has weaker settings than needed, or there is no
 /// leader within half a minute.
-pub async fn check(context: Context, replicas: usize) -> anyhow::Result<bool> {
-    let streams = ensure_streams(context, replicas, is_transport).await?;
+pub async fn check(
+    context: Context,
+    replicas: usize,
+    keeps_transport: bool,
+) -> anyhow::Result<bool> {
+    let may_change = if keeps_transport {
+        is_transport
+    } else {
+        |_: &Stream| false
+    };
+    let streams = ensure_streams(context, replicas, may_change).await?;
     let mut logs = streams.iter().filter(|stream| stream.name == EVENTS);
     Ok(logs.any(|log| log.allow_message_ttl))
 }
@@ -229,7 +239,9 @@ async fn ensure_with_leader(
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        if !is_starting(&error) || start.elapsed() > LEADER_WITHIN {
+        // Another process creates it.
+        let is_awaited = is_transport(&wanted) && error.downcast_ref().is_some_and(is_not_found);
+        if !is_awaited && !is_starting(&error) || start.elapsed() > LEADER_WITHIN {
             return Err(error);
         }
         let error = format!("{error:#}");

@@ -129,6 +129,8 @@ const LIMITED: [Role; 7] = [
 const LOOPS: &[Role] = &[Workers, Commands, Views, Reactions, Effects];
 const LOOPS_AND_MIGRATOR: &[Role] = &[Workers, Commands, Views, Reactions, Effects, Migrator];
 const DECIDERS: &[Role] = &[Workers, Commands];
+/// A stream can send its messages on to any subject, also to those of the log.
+const KEEPERS: &[Role] = &[Workers, Commands, Migrator];
 const READERS_OF_THE_LOG: &[Role] = &[Workers, Commands, Views, Effects, Migrator];
 const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
 const NOBODY: &[Role] = &[];
@@ -189,10 +191,10 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.INFO.VIEWS", &LIMITED),
     ("$JS.API.STREAM.INFO.KV_LOGINS", &LIMITED),
     ("$JS.API.STREAM.INFO.DEAD", LOOPS_AND_MIGRATOR),
-    ("$JS.API.STREAM.CREATE.COMMANDS", LOOPS_AND_MIGRATOR),
-    ("$JS.API.STREAM.UPDATE.COMMANDS", LOOPS_AND_MIGRATOR),
-    ("$JS.API.STREAM.CREATE.VIEWS", LOOPS_AND_MIGRATOR),
-    ("$JS.API.STREAM.UPDATE.VIEWS", LOOPS_AND_MIGRATOR),
+    ("$JS.API.STREAM.CREATE.COMMANDS", KEEPERS),
+    ("$JS.API.STREAM.UPDATE.COMMANDS", KEEPERS),
+    ("$JS.API.STREAM.CREATE.VIEWS", KEEPERS),
+    ("$JS.API.STREAM.UPDATE.VIEWS", KEEPERS),
     // Whoever updates the log's stream can truncate it.
     ("$JS.API.STREAM.CREATE.EVENTS", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.EVENTS", &[Migrator]),
