@@ -18,6 +18,7 @@ mod claim;
 pub mod email;
 mod envelope;
 mod id;
+mod ip_network;
 pub mod member;
 mod permission;
 mod placement;
@@ -49,6 +50,7 @@ pub use envelope::{
     variant_name,
 };
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
+pub use ip_network::IpNetwork;
 pub use member::MemberId;
 pub use permission::{BuiltInRole, Permission, Permissions};
 pub use placement::{HostName, Placement};

@@ -26,31 +26,35 @@ impl Reaction for AccessTokenMail {
 
 fn created(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Area>> {
     match event {
-        Event::Created { name, email, .. } => {
-            let template = Template::AccessTokenCreated { name: name.clone() };
+        Event::Created(token) => {
+            let name = token.name.clone();
+            let template = Template::AccessTokenCreated { name };
             let occasion = [b"access_token_created", commit.id.0.bytes().as_slice()];
-            Some(mail(&occasion, email.as_ref()?, template))
+            Some(mail(&occasion, token.email.as_ref()?, template))
         }
-        Event::Deleted => None,
+        Event::Restricted { .. } | Event::Deleted => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, EmailAddress, Id, Name, Permissions, Time, secret::derived_id};
+    use events_schema::{
+        AccountId, EmailAddress, Id, Name, Permissions, Time, access_token::NewToken,
+        secret::derived_id,
+    };
 
     use super::*;
     use crate::reaction::testing::{ID, requested, when};
 
     fn created(email: Option<EmailAddress>) -> Event {
-        Event::Created {
+        Event::Created(NewToken {
             name: Name::parse("CI").unwrap(),
             scopes: Permissions::new(),
             expires_at: Time(9),
             creator: AccountId(Id::from_bytes([2; 16])),
             email,
             epoch: None,
-        }
+        })
     }
 
     #[test]
