@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, IpNetwork, Name,
-    Permission, Permissions, Time, id::typed_id,
+    Permission, Permissions, Time, account, id::typed_id, member,
 };
 
 typed_id! {
@@ -103,6 +103,20 @@ pub struct View {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<IpNetwork>>,
     pub created_at: Time,
+}
+
+impl View {
+    /// Whether the token has not ended. It outlives neither the epoch of its creator's account nor
+    /// their membership.
+    pub fn is_valid(&self, now: Time, creator: &account::View, member: &member::View) -> bool {
+        let is_of_epoch = match self.epoch {
+            Some(epoch) => epoch == creator.epoch,
+            None => self.created_at >= creator.epoch_began_at,
+        };
+        let is_of_membership =
+            member.status == member::Status::Accepted && self.created_at >= member.created_at;
+        now < self.expires_at && is_of_epoch && is_of_membership && !creator.is_disabled
+    }
 }
 
 impl crate::View for View {

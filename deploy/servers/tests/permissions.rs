@@ -196,6 +196,7 @@ async fn the_gateway_may_publish_commands_and_read_and_nothing_else() {
         "cmd.platform.email.request",
         "cmd.platform.email.record_sent",
         "cmd.platform.email.record_failed",
+        "cmd.platform.email.record_withdrawn",
         "cmd.platform.account.grant_platform_admin",
         "cmd.platform.account.revoke_platform_admin",
         "cmd.a.member.add_founder",

@@ -223,7 +223,8 @@ impl Callers {
         let (Some(account), Some(mut membership)) = (account, membership) else {
             return Ok((None, None));
         };
-        if !is_valid(&found.view, &account.view, &membership.member.view) {
+        let member = &membership.member.view;
+        if !found.view.is_valid(now(), &account.view, member) {
             return Ok((None, None));
         }
         membership
@@ -301,17 +302,6 @@ impl Callers {
             device: Device::from_user_agent(&agent.unwrap_or_default()),
         }
     }
-}
-
-/// Whether a token has not ended. It outlives neither the epoch of its creator's account nor their
-/// membership.
-fn is_valid(token: &access_token::View, creator: &account::View, member: &member::View) -> bool {
-    let is_of_epoch = match token.epoch {
-        Some(epoch) => epoch == creator.epoch,
-        None => token.created_at >= creator.epoch_began_at,
-    };
-    let is_of_membership = token.created_at >= member.created_at;
-    now() < token.expires_at && is_of_epoch && is_of_membership && !creator.is_disabled
 }
 
 /// Whether the token is valid at the place that a request comes from. An unknown place is in no
