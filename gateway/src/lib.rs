@@ -56,6 +56,7 @@ use crate::{
         feed::Feeds,
         member::Members,
         plain::Plain,
+        recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
         session::Sessions,
@@ -235,6 +236,11 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             views: views.clone(),
             mails: mails.clone(),
+            secret: secret.clone(),
+        },
+        recipients: Recipients {
+            commands: commands.clone(),
+            views: views.clone(),
             secret: secret.clone(),
         },
         registrations: Registrations {

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
 use events_schema::{
-    AccountId, ChallengeId, MemberId, Name, PersonName, TenantId, Time,
+    AccountId, ChallengeId, EmailAddress, MemberId, Name, PersonName, TenantId, Time,
     email::Template,
     has_link,
     secret::{Purpose, ServerKey},
@@ -48,11 +48,11 @@ impl MailText {
     }
 }
 
-/// Renders a mail.
+/// Renders a mail to this address.
 ///
 /// # Errors
 /// If the mail invites to the platform, which has no members. A retry does not help.
-pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
+pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::Result<MailText> {
     match template {
         // This mail and the next have no name in them. The client that sent the request may have
         // chosen the name, and the mail may go to somebody else.
@@ -81,7 +81,7 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
             inviter,
         } => {
             let token = invitation_token(*tenant, *member, *challenge, links)?;
-            invitation(tenant_name, inviter.as_ref(), &token, links)
+            invitation(tenant_name, inviter.as_ref(), &token, to, links)
         }
     }
 }
@@ -173,9 +173,12 @@ fn invitation(
     tenant_name: &Name,
     inviter: Option<&PersonName>,
     token: &str,
+    to: &EmailAddress,
     links: &Links,
 ) -> anyhow::Result<MailText> {
     let link = &format!("{}/invitation#token={token}", links.public_url);
+    let token = links.key.stop_token(links.key.recipient(to));
+    let stop_link = &format!("{}/invitation/stop#token={token}", links.public_url);
     // A name of an earlier release may have a link in it.
     let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));
     let tenant_name = tenant_name.unwrap_or("a team");
@@ -186,11 +189,13 @@ fn invitation(
         tenant_name,
         inviter,
         link,
+        stop_link,
     };
     let text = InvitationText {
         tenant_name,
         inviter,
         link,
+        stop_link,
     };
     MailText::new(&subject, &text, &html)
 }
@@ -295,6 +300,7 @@ struct InvitationText<'a> {
     tenant_name: &'a str,
     inviter: &'a str,
     link: &'a str,
+    stop_link: &'a str,
 }
 
 #[derive(askama::Template)]
@@ -303,6 +309,7 @@ struct InvitationHtml<'a> {
     tenant_name: &'a str,
     inviter: &'a str,
     link: &'a str,
+    stop_link: &'a str,
 }
 
 #[cfg(test)]

@@ -116,12 +116,12 @@ impl Effect for SendMail {
     }
 
     async fn is_wanted(&self, log: &EventLog, task: &Task) -> anyhow::Result<bool> {
-        wanted_mail::is_wanted(log, &task.template).await
+        wanted_mail::is_wanted(log, &self.links.key, &task.to, &task.template).await
     }
 
     /// The `Message-ID` derives from the mail's id, so that mail clients show a repetition once.
     async fn perform(&self, id: EmailId, task: Task) -> Result<(), Failure> {
-        let text = render(&task.template, &self.links)?;
+        let text = render(&task.template, &task.to, &self.links)?;
         let to = task.to.as_str().parse().context("the recipient");
         let to = to.map_err(Failure::Permanent)?;
         let mail = lettre::Message::builder()

@@ -4,28 +4,38 @@ use std::time::SystemTime;
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Area, Claim, ClaimHolder, MemberId, Subject, TenantId, Time, View,
-    access_token, account, email::Template, member, tenant,
+    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, Subject, TenantId,
+    Time, View, access_token, account, email::Template, member, recipient, secret::ServerKey,
+    tenant,
 };
 
 use crate::decode;
 
-/// Whether a mail is still wanted.
+/// Whether a mail to this address is still wanted.
 ///
 /// # Errors
 /// If the log does not answer, or has a commit that cannot be decoded.
-pub(super) async fn is_wanted(log: &EventLog, template: &Template) -> anyhow::Result<bool> {
+pub(super) async fn is_wanted(
+    log: &EventLog,
+    key: &ServerKey,
+    to: &EmailAddress,
+    template: &Template,
+) -> anyhow::Result<bool> {
     match template {
         Template::AccessTokenExpires { tenant, token, .. } => {
             is_valid_token(log, *tenant, *token).await
+        }
+        Template::Invitation { .. } => {
+            let recipient = key.recipient(to);
+            let found = current::<recipient::View>(log, TenantId::Platform, recipient).await?;
+            Ok(found.is_none_or(|found| found.wants_invitations))
         }
         Template::Verification { .. }
         | Template::AlreadyRegistered
         | Template::LoginsFailed
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
-        | Template::AccessTokenCreated { .. }
-        | Template::Invitation { .. } => Ok(true),
+        | Template::AccessTokenCreated { .. } => Ok(true),
     }
 }
 

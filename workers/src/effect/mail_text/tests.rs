@@ -52,8 +52,11 @@ fn expiry(name: &str) -> Template {
         expires_at: Time(1_700_000_000_000),
     }
 }
+fn to() -> EmailAddress {
+    EmailAddress::parse("bob@example.com").unwrap()
+}
 fn rendered(template: &Template) -> MailText {
-    render(template, &links()).unwrap()
+    render(template, &to(), &links()).unwrap()
 }
 /// Finds the token of the link to this page.
 fn token<'a>(body: &'a str, page: &str) -> &'a str {
@@ -112,6 +115,15 @@ fn both_bodies_of_an_invitation_name_the_tenant_and_have_the_link() {
 }
 
 #[test]
+fn both_bodies_of_an_invitation_have_a_link_that_stops_invitations_to_their_recipient() {
+    let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
+    for body in [&mail.text, &mail.html] {
+        let opened = links().key.open_stop_token(token(body, "invitation/stop"));
+        assert_eq!(opened, Some(links().key.recipient(&to())));
+    }
+}
+
+#[test]
 fn no_mail_shows_a_name_with_a_link() {
     let link = "Win at evil.example";
     for template in [
@@ -140,7 +152,7 @@ fn a_reminder_names_the_token_and_its_end() {
 
 #[test]
 fn nobody_is_invited_to_the_platform() {
-    render(&invitation(TenantId::Platform, "Acme"), &links()).unwrap_err();
+    render(&invitation(TenantId::Platform, "Acme"), &to(), &links()).unwrap_err();
 }
 
 #[test]
