@@ -148,7 +148,7 @@ async fn app(
             &config.limits,
         ),
         logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
-        passwords: Passwords::new(config.password_min_length).await?,
+        passwords: Passwords::new(config).await?,
         commands: commands.clone(),
         views: views.clone(),
         callers: callers.clone(),
