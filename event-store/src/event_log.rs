@@ -155,6 +155,21 @@ impl EventLog {
         }
     }
 
+    /// Reads all messages on a subject from this sequence on. None is missing, even if a replica
+    /// lags behind.
+    ///
+    /// # Errors
+    /// If the leader does not answer.
+    pub async fn read_all(&self, subject: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
+        let mut all = self.read(subject, from).await?;
+        let next = all.last().map_or(from, |message| message.sequence + 1);
+        let last = self.last(subject).await?;
+        if last.is_some_and(|last| last.sequence >= next) {
+            all.extend(self.read_from_leader(subject, next).await?);
+        }
+        Ok(all)
+    }
+
     /// Reads all messages on a subject from this sequence on, as the leader knows them. Each takes
     /// a request of its own, so this is for the few that a replica lacks.
     ///

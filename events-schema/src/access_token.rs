@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Name, Permission,
-    Permissions, Time, id::typed_id,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, IpNetwork, Name,
+    Permission, Permissions, Time, account, id::typed_id, member,
 };
 
 typed_id! {
@@ -44,22 +44,33 @@ impl crate::Area for Area {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
     /// Create a token. The aggregate's id is the head of the token's hash.
-    Create {
-        name: Name,
-        /// The most that the token may do.
-        scopes: Permissions,
-        expires_at: Time,
-        /// The token may never do more than its creator may at the time of a request.
-        creator: AccountId,
-        /// The creator's address, which gets a mail. Earlier releases sent none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        email: Option<EmailAddress>,
-        /// The epoch of the creator's account. Earlier releases sent none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        epoch: Option<i64>,
+    Create(NewToken),
+    /// Create a token that is valid in these networks only. A variant of its own: a worker of an
+    /// earlier release would ignore a new field, and create a token that is valid everywhere.
+    CreateInNetworks {
+        token: NewToken,
+        networks: Vec<IpNetwork>,
     },
     /// Revoke the token.
     Delete,
+}
+
+/// What a new token is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NewToken {
+    pub name: Name,
+    /// The most that the token may do.
+    pub scopes: Permissions,
+    pub expires_at: Time,
+    /// The token may never do more than its creator may at the time of a request.
+    pub creator: AccountId,
+    /// The creator's address, which gets a mail. Earlier releases sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailAddress>,
+    /// The epoch of the creator's account, with which the token ends. Earlier releases sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
 }
 
 /// A change to an access token.
@@ -68,19 +79,9 @@ pub enum Command {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
     /// The token was created.
-    Created {
-        name: Name,
-        scopes: Permissions,
-        expires_at: Time,
-        creator: AccountId,
-        /// The creator's address. Commits of earlier releases have none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        email: Option<EmailAddress>,
-        /// The epoch of the creator's account, with which the token ends. Commits of earlier releases
-        /// have none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        epoch: Option<i64>,
-    },
+    Created(NewToken),
+    /// From now on, the token is valid in these networks only.
+    Restricted { networks: Vec<IpNetwork> },
     /// The token was revoked.
     Deleted,
 }
@@ -98,7 +99,24 @@ pub struct View {
     /// has none: it ends if an epoch begins after its creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// The networks in which the token is valid. `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<IpNetwork>>,
     pub created_at: Time,
+}
+
+impl View {
+    /// Whether the token has not ended. It outlives neither the epoch of its creator's account nor
+    /// their membership.
+    pub fn is_valid(&self, now: Time, creator: &account::View, member: &member::View) -> bool {
+        let is_of_epoch = match self.epoch {
+            Some(epoch) => epoch == creator.epoch,
+            None => self.created_at >= creator.epoch_began_at,
+        };
+        let is_of_membership =
+            member.status == member::Status::Accepted && self.created_at >= member.created_at;
+        now < self.expires_at && is_of_epoch && is_of_membership && !creator.is_disabled
+    }
 }
 
 impl crate::View for View {
@@ -111,21 +129,19 @@ impl crate::View for View {
     ];
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
-        commit.events.iter().fold(view, |_, event| match event {
-            Event::Created {
-                name,
-                scopes,
-                expires_at,
-                creator,
-                email: _,
-                epoch,
-            } => Some(Self {
-                name: name.clone(),
-                scopes: scopes.clone(),
-                expires_at: *expires_at,
-                creator: *creator,
-                epoch: *epoch,
+        commit.events.iter().fold(view, |view, event| match event {
+            Event::Created(token) => Some(Self {
+                name: token.name.clone(),
+                scopes: token.scopes.clone(),
+                expires_at: token.expires_at,
+                creator: token.creator,
+                epoch: token.epoch,
+                networks: None,
                 created_at: commit.time,
+            }),
+            Event::Restricted { networks } => view.map(|view| Self {
+                networks: Some(networks.clone()),
+                ..view
             }),
             Event::Deleted => None,
         })
@@ -145,17 +161,30 @@ mod tests {
             expires_at: Time(99),
             creator: AccountId(Id::from_bytes([1; 16])),
             epoch: Some(2),
+            networks: None,
             created_at: Time(10),
         };
-        let created = Event::Created {
+        let created = Event::Created(NewToken {
             name: shown.name.clone(),
             scopes: shown.scopes.clone(),
             expires_at: shown.expires_at,
             creator: shown.creator,
             email: None,
             epoch: Some(2),
+        });
+        assert_eq!(fold([(10, created.clone())]), Some(shown.clone()));
+        let networks = vec![IpNetwork::parse("192.0.2.0/24").unwrap()];
+        let restricted = Event::Restricted {
+            networks: networks.clone(),
         };
-        assert_eq!(fold([(10, created.clone())]), Some(shown));
+        let expected = View {
+            networks: Some(networks),
+            ..shown
+        };
+        assert_eq!(
+            fold([(10, created.clone()), (10, restricted)]),
+            Some(expected)
+        );
         let revoked = [(10, created), (20, Event::Deleted)];
         assert_eq!(fold::<View>(revoked), None);
     }

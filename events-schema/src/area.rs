@@ -96,6 +96,7 @@ macro_rules! areas {
             Email: email [View],
             Member: member [View Membership],
             Project: project [View],
+            Recipient: recipient [View],
             Role: role [View],
             Session: session [View],
             Task: task [View],

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, MemberId, Name,
-    Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
+    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
+    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
 };
 
 typed_id! {
@@ -25,7 +25,12 @@ pub struct Area;
 impl crate::Area for Area {
     const NAME: AreaName = AreaName::Email;
     const ACCESS: &'static [Access] = &[];
-    const INTERNAL: &'static [&'static str] = &["request", "record_sent", "record_failed"];
+    const INTERNAL: &'static [&'static str] = &[
+        "request",
+        "record_sent",
+        "record_failed",
+        "record_withdrawn",
+    ];
     const FEED: Option<Permission> = None;
     const RETENTION: Option<Duration> = Some(FOR_INVESTIGATIONS);
     type Id = EmailId;
@@ -66,6 +71,13 @@ pub enum Template {
     },
     /// Tells the owner of an account that an access token was created.
     AccessTokenCreated { name: Name },
+    /// Reminds the creator of an access token that it expires.
+    AccessTokenExpires {
+        tenant: TenantId,
+        token: AccessTokenId,
+        name: Name,
+        expires_at: Time,
+    },
     /// Tells the owner of an account that the password was changed.
     PasswordChanged { firstname: PersonName },
 }
@@ -79,6 +91,9 @@ pub enum Command {
     Request {
         to: EmailAddress,
         template: Template,
+        /// Not before this time. `None` for now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Time>,
     },
     /// Send a mail that asks to verify an address. A gateway sends this for a registration that is
     /// not in the log yet.
@@ -99,6 +114,8 @@ pub enum Command {
         /// The last answer of the mail server.
         reason: String,
     },
+    /// Record that nobody wants the mail any more, and that it was not sent.
+    RecordWithdrawn,
 }
 
 /// A change to a mail.
@@ -110,6 +127,9 @@ pub enum Event {
     Requested {
         to: EmailAddress,
         template: Template,
+        /// It is not sent before this time. `None` for at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Time>,
     },
     /// The mail server accepted the mail.
     Sent,
@@ -118,6 +138,8 @@ pub enum Event {
         /// The last answer of the mail server.
         reason: String,
     },
+    /// Nobody wanted the mail any more when it was to be sent.
+    Withdrawn,
 }
 
 /// The state of a mail.
@@ -131,6 +153,8 @@ pub enum Status {
     Sent,
     /// All attempts have failed.
     Failed,
+    /// Nobody wanted the mail any more when it was to be sent.
+    Withdrawn,
 }
 
 /// The view of a mail.
@@ -143,6 +167,7 @@ pub struct View {
     /// The last answer of the mail server, if all attempts have failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When the mail was requested, or the later time before which it is not sent.
     pub requested_at: Time,
     /// When the status last changed.
     pub updated_at: Time,
@@ -157,12 +182,16 @@ impl crate::View for View {
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
         let at = commit.time;
         commit.events.iter().fold(view, |view, event| match event {
-            Event::Requested { to, template } => Some(Self {
+            Event::Requested {
+                to,
+                template,
+                not_before,
+            } => Some(Self {
                 to: to.clone(),
                 template: template.clone(),
                 status: Status::Requested,
                 reason: None,
-                requested_at: at,
+                requested_at: not_before.unwrap_or(at),
                 updated_at: at,
             }),
             Event::Sent => view.map(|view| Self {
@@ -174,6 +203,12 @@ impl crate::View for View {
             Event::Failed { reason } => view.map(|view| Self {
                 status: Status::Failed,
                 reason: Some(reason.clone()),
+                updated_at: at,
+                ..view
+            }),
+            Event::Withdrawn => view.map(|view| Self {
+                status: Status::Withdrawn,
+                reason: None,
                 updated_at: at,
                 ..view
             }),
@@ -191,6 +226,7 @@ mod tests {
         let requested = Event::Requested {
             to: EmailAddress::parse("ada@example.com").unwrap(),
             template: Template::AlreadyRegistered,
+            not_before: None,
         };
         let failed = Event::Failed {
             reason: "550 no".to_owned(),
@@ -199,7 +235,24 @@ mod tests {
         assert_eq!(shown.status, Status::Failed);
         assert_eq!(shown.reason.as_deref(), Some("550 no"));
         assert_eq!((shown.requested_at, shown.updated_at), (Time(10), Time(20)));
-        let shown: View = fold([(10, requested), (20, failed), (30, Event::Sent)]).unwrap();
-        assert_eq!((shown.status, shown.reason), (Status::Sent, None));
+        for (last, status) in [
+            (Event::Sent, Status::Sent),
+            (Event::Withdrawn, Status::Withdrawn),
+        ] {
+            let events = [(10, requested.clone()), (20, failed.clone()), (30, last)];
+            let shown: View = fold(events).unwrap();
+            assert_eq!((shown.status, shown.reason), (status, None));
+        }
+    }
+
+    #[test]
+    fn a_mail_that_is_to_be_sent_later_counts_as_requested_then() {
+        let requested = Event::Requested {
+            to: EmailAddress::parse("ada@example.com").unwrap(),
+            template: Template::AlreadyRegistered,
+            not_before: Some(Time(50)),
+        };
+        let shown: View = fold([(10, requested)]).unwrap();
+        assert_eq!((shown.requested_at, shown.updated_at), (Time(50), Time(10)));
     }
 }

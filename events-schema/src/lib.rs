@@ -18,11 +18,13 @@ mod claim;
 pub mod email;
 mod envelope;
 mod id;
+mod ip_network;
 pub mod member;
 mod permission;
 mod permissions;
 mod placement;
 pub mod project;
+pub mod recipient;
 mod rejection;
 pub mod role;
 pub mod secret;
@@ -50,11 +52,13 @@ pub use envelope::{
     variant_name,
 };
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
+pub use ip_network::IpNetwork;
 pub use member::MemberId;
 pub use permission::{BuiltInRole, Permission};
 pub use permissions::Permissions;
 pub use placement::{HostName, Placement};
 pub use project::ProjectId;
+pub use recipient::RecipientId;
 pub use rejection::{Reject, Rejection, RejectionKind};
 pub use role::RoleId;
 pub use session::SessionId;

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, TenantKey};
+use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, RecipientId, TenantKey};
 
 /// The key of the deployment (`UB_SECRET`). Its holder can forge codes and links.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub enum Purpose {
     PasswordReset,
     /// The mailbox was invited to a tenant.
     Invitation,
+    /// The mailbox wants no invitations.
+    StopInvitations,
     /// The browser has sent this registration.
     Registration,
     /// Somebody has logged in to this account on the device.
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Verification => b"verification",
             Self::PasswordReset => b"password-reset",
             Self::Invitation => b"invitation",
+            Self::StopInvitations => b"stop-invitations",
             Self::Registration => b"registration",
             Self::Device => b"device",
         }
@@ -113,6 +116,22 @@ impl ServerKey {
     pub fn open_invitation_token(&self, token: &str) -> Option<(TenantKey, MemberId, ChallengeId)> {
         let [tenant, member, challenge] = self.open(Purpose::Invitation, token)?;
         Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
+    }
+
+    /// Returns the recipient with this address. Without the key, nobody can tell the address.
+    pub fn recipient(&self, email: &EmailAddress) -> RecipientId {
+        RecipientId(self.id(&[b"recipient", email.as_str().as_bytes()]))
+    }
+
+    /// Returns the token of the link that stops invitations to this recipient. It never ends.
+    pub fn stop_token(&self, recipient: RecipientId) -> String {
+        self.token(Purpose::StopInvitations, [recipient.0])
+    }
+
+    /// Reads the token of a link that stops invitations; `None` if this key did not make it.
+    pub fn open_stop_token(&self, token: &str) -> Option<RecipientId> {
+        let [recipient] = self.open(Purpose::StopInvitations, token)?;
+        Some(RecipientId(recipient))
     }
 
     /// Returns the token that a browser keeps which has sent a registration.
@@ -280,6 +299,19 @@ mod tests {
         assert_eq!(key("a").open_device_token(&token, ACCOUNT, 2), None);
         assert_eq!(key("a").open_device_token(&token, bob, 1), None);
         assert_eq!(key("b").open_device_token(&token, ACCOUNT, 1), None);
+        assert_eq!(key("a").open_registration_token(&token), None);
+    }
+
+    #[test]
+    fn a_recipient_and_its_link_belong_to_one_address_and_key() {
+        let recipient = |c, email| key(c).recipient(&EmailAddress::parse(email).unwrap());
+        let ada = recipient("a", "ada@example.com");
+        assert_eq!(ada, recipient("a", "Ada@Example.com"));
+        assert_ne!(ada, recipient("a", "bob@example.com"));
+        assert_ne!(ada, recipient("b", "ada@example.com"));
+        let token = key("a").stop_token(ada);
+        assert_eq!(key("a").open_stop_token(&token), Some(ada));
+        assert_eq!(key("b").open_stop_token(&token), None);
         assert_eq!(key("a").open_registration_token(&token), None);
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Limits that protect the gateway itself are constants beside the code that they bound.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::identity::limits::LimitOptions;
 use axum::http::HeaderName;
@@ -100,6 +100,12 @@ pub struct Config {
     )]
     pub password_min_length: u8,
 
+    /// File of breached passwords, which nobody may choose: lines of a SHA-1 hash, a colon and a
+    /// count, ordered by hash, as "Pwned Passwords" offers them. Read while it is used; after a new
+    /// download, restart the gateway.
+    #[arg(long, env = "UB_BREACHED_PASSWORDS")]
+    pub breached_passwords: Option<PathBuf>,
+
     /// How long a command may take, in milliseconds, before it is answered as `PENDING`: 100 to
     /// 14000.
     #[arg(
@@ -191,6 +197,7 @@ impl fmt::Debug for Config {
             .field("public_url", &self.public_url)
             .field("production", &self.production)
             .field("password_min_length", &self.password_min_length)
+            .field("breached_passwords", &self.breached_passwords)
             .field("command_timeout_ms", &self.command_timeout_ms)
             .finish()
     }

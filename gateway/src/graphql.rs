@@ -26,6 +26,7 @@ mod order;
 mod platform;
 mod profile;
 mod project;
+mod recipient;
 mod role;
 mod role_object;
 mod scalars;

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod bearer;
+pub(crate) mod breached;
 pub(crate) mod caller;
 pub(crate) mod cookie;
 pub(crate) mod find;

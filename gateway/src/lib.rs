@@ -56,6 +56,7 @@ use crate::{
         feed::Feeds,
         member::Members,
         plain::Plain,
+        recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
         session::Sessions,
@@ -147,7 +148,7 @@ async fn app(
             &config.limits,
         ),
         logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
-        passwords: Passwords::new(config.password_min_length).await?,
+        passwords: Passwords::new(config).await?,
         commands: commands.clone(),
         views: views.clone(),
         callers: callers.clone(),
@@ -237,6 +238,11 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             views: views.clone(),
             mails: mails.clone(),
+            secret: secret.clone(),
+        },
+        recipients: Recipients {
+            commands: commands.clone(),
+            views: views.clone(),
             secret: secret.clone(),
         },
         registrations: Registrations {

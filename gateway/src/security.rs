@@ -27,7 +27,7 @@ pub(crate) enum SecurityEvent {
     RegistrationRefused,
     /// The caller lacks a permission.
     AccessRefused(AreaName, &'static str),
-    /// An access token is malformed, unknown, expired or revoked.
+    /// An access token is malformed, unknown, expired or revoked, or not valid in the network of the client.
     TokenRefused,
     /// A client without an account has too many operations.
     StrangerLimited,

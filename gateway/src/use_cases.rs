@@ -12,6 +12,7 @@ pub(crate) mod feed;
 pub(crate) mod list;
 pub(crate) mod member;
 pub(crate) mod plain;
+pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod session;
@@ -27,6 +28,7 @@ pub(crate) struct UseCases {
     pub(crate) audit: audit::AuditLog,
     pub(crate) feeds: feed::Feeds,
     pub(crate) members: member::Members,
+    pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
     pub(crate) sessions: session::Sessions,
     pub(crate) tenants: tenant::Tenants,

@@ -5,9 +5,9 @@ use tokio::sync::OnceCell;
 
 use crate::support::{
     Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TOKEN, DELETE_ACME, DELETE_MEMBER,
-    DELETE_PROJECT, DELETE_TOKEN, INVITE, OTHER_PASSWORD, PASSWORD, PROJECTS, Team, UPDATE_MEMBER,
-    ada_in_acme, code_of, eventually, input, invite, member_role, scopes, share, start, succeeded,
-    text,
+    DELETE_PROJECT, DELETE_TOKEN, INVITE, OTHER_PASSWORD, PASSWORD, PROJECTS, Socket, Team,
+    UPDATE_MEMBER, ada_in_acme, code_of, eventually, input, invite, member_role, scopes, share,
+    start, start_with, succeeded, text,
 };
 
 /// Runs a test in the one team of this file. Its people and their roles stay as they are.
@@ -254,5 +254,53 @@ fn a_token_is_refused_once_it_expires_and_not_before() {
         .await;
         let end: jiff::Timestamp = end.parse().unwrap();
         assert!(jiff::Timestamp::now() >= end.round(jiff::Unit::Millisecond).unwrap());
+    });
+}
+
+/// The variables of [`CREATE_TOKEN`] for a token that is valid in these networks.
+fn in_networks(networks: &[&str]) -> Value {
+    input(json!({ "name": "Robot", "scopes": ["read_project"], "networks": networks }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_refused_outside_its_networks_by_request_and_by_socket() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    let ada = ada_in_acme(&backend).await;
+    let networks = ["192.0.2.0/24", "2001:db8::/32"];
+    let created = ada.data(CREATE_TOKEN, in_networks(&networks)).await;
+    let token = text(&created, "/accessToken/create/token");
+    let listed = ada
+        .data("{ accessTokens { nodes { networks } } }", ())
+        .await;
+    assert_eq!(
+        listed["accessTokens"]["nodes"][0]["networks"],
+        json!(networks)
+    );
+    let robot = Browser::machine(&backend, &token);
+    let bearer = format!("Bearer {token}");
+    for inside in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1"] {
+        assert!(reads_projects(&robot.with_header("x-client", inside)).await);
+        let headers = [("authorization", bearer.as_str()), ("x-client", inside)];
+        assert!(Socket::open(&backend, &headers).await.is_ok(), "{inside}");
+    }
+    for outside in ["192.0.3.7", "2001:db9::1", "not an address"] {
+        let refused = robot.with_header("x-client", outside);
+        assert_eq!(refused.code(PROJECTS, ()).await, "UNAUTHENTICATED");
+        let headers = [("authorization", bearer.as_str()), ("x-client", outside)];
+        assert!(Socket::open(&backend, &headers).await.is_err(), "{outside}");
+    }
+    let unknown = robot.code(PROJECTS, ()).await;
+    assert_eq!(unknown, "UNAUTHENTICATED", "the address is not known");
+}
+
+#[test]
+fn the_networks_of_a_token_are_checked() {
+    in_team(async |team| {
+        let many: Vec<String> = (0..21).map(|at| format!("10.{at}.0.0/16")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for wrong in [&[][..], &many, &["10.0.0.1/8"], &["example.com"]] {
+            let error = team.owner.error(CREATE_TOKEN, in_networks(wrong)).await;
+            assert_eq!(error["field"], "networks", "{wrong:?}");
+        }
     });
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     ACCEPT_INVITATION, Browser, DELETE_MEMBER, INVITE, MEMBERS, PASSWORD, PERMISSIONS, ada_and_bob,
-    ada_in_acme, bad_input, code_of, emails, input, invite, start, start_with, stored_owners,
-    succeeded, text, token,
+    ada_in_acme, bad_input, code_of, documents_of, emails, eventually, input, invite, start,
+    start_with, stored_owners, succeeded, text, token,
 };
 
 const REJECT: &str = "
@@ -287,4 +287,86 @@ async fn a_tenant_sends_a_limited_number_of_invitations_a_day() {
     assert_eq!(code_of(&refused), "RATE_LIMITED", "{refused}");
     let wait = refused["errors"][0]["extensions"]["retryAfter"].as_u64();
     assert!(wait.is_some_and(|seconds| seconds <= 24 * 60 * 60));
+}
+
+const STOP_INVITATIONS: &str = "
+    mutation($input: StopInvitationsInput!) {
+        recipient { stopInvitations(input: $input) { success } }
+    }";
+
+/// Ada invites Bob, who has no account and stops invitations by the link in the mail.
+async fn stop_invitations_to_bob(backend: &Local, ada: &Browser) {
+    ada.data(INVITE, invite("bob@example.com", "GUEST")).await;
+    let mail = text(&ada.mail("bob@example.com", "invites", 1).await, "/text");
+    let (_, link) = mail.split_once("/invitation/stop#token=").unwrap();
+    let link = link.split_whitespace().next().unwrap();
+    let bob = Browser::new(backend);
+    let page = bob.http().get(bob.url("/invitation/stop")).send().await;
+    let page = page.unwrap().text().await.unwrap();
+    assert!(page.contains("stopInvitations"), "{page}");
+    let other_link = token(&json!({ "text": mail }));
+    for wrong in [&other_link, &link[1..], ""] {
+        let error = bob.error(STOP_INVITATIONS, by_token(wrong)).await;
+        assert_eq!(error, bad_input("token"), "{wrong}");
+    }
+    for _ in ["once", "again"] {
+        bob.data(STOP_INVITATIONS, by_token(link)).await;
+    }
+}
+
+/// Waits until so many mails were withdrawn.
+async fn withdrawn(backend: &Local, count: usize) {
+    eventually("the withdrawn mails", || async {
+        let mails = documents_of(backend, "email").await.into_iter();
+        let withdrawn = mails.filter(|mail| mail["view"]["status"] == "withdrawn");
+        withdrawn.count() == count
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_without_an_account_stops_the_invitations_of_all_tenants() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    stop_invitations_to_bob(&backend, &ada).await;
+    ada.create_tenant("apex").await;
+    for (nth, tenant) in ["acme", "apex"].into_iter().enumerate() {
+        let ada = ada.in_tenant(tenant);
+        let answers = ["bob@example.com", "eve@example.com"].map(|email| {
+            let ada = &ada;
+            async move {
+                let answer = ada.data(INVITE, invite(email, "MEMBER")).await;
+                answer["member"]["invite"]["status"].clone()
+            }
+        });
+        for answer in answers {
+            assert_eq!(answer.await, "PENDING", "who invites learns nothing");
+        }
+        ada.mail("eve@example.com", "invites", nth + 1).await;
+        withdrawn(&backend, nth + 1).await;
+    }
+    assert_eq!(ada.mails_to("bob@example.com", "invites").await.len(), 1);
+    let stored = documents_of(&backend, "recipient").await;
+    assert_eq!(stored.len(), 1);
+    assert!(!stored[0].to_string().contains("bob"), "{stored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_proves_the_address_resumes_invitations() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    stop_invitations_to_bob(&backend, &ada).await;
+    let bob = Browser::signed_up(&backend, "bob@example.com").await;
+    let wants = async || {
+        let answer = bob.data("{ recipient { wantsInvitations } }", ()).await;
+        answer["recipient"]["wantsInvitations"].clone()
+    };
+    assert_eq!(wants().await, false);
+    let resume = "mutation { recipient { resumeInvitations { success } } }";
+    bob.data(resume, ()).await;
+    assert_eq!(wants().await, true);
+    ada.data(INVITE, invite("bob@example.com", "MEMBER")).await;
+    ada.mail("bob@example.com", "invites", 2).await;
+    let nobody = Browser::new(&backend);
+    assert_eq!(nobody.code(resume, ()).await, "UNAUTHENTICATED");
 }

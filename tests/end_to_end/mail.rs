@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use futures_util::{TryStreamExt as _, future::join_all};
 use local::Local;
-use mongodb::bson::{Document, doc};
-use serde_json::Value;
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, INVITE, PLATFORM, ada_in_acme, close_stream, eventually, invite, mongo, open_stream,
-    operator, start, start_with_mail_attempts,
+    Browser, DELETE_TOKEN, INVITE, PLATFORM, ada_in_acme, close_stream, documents_of, eventually,
+    invite, mongo, open_stream, operator, start, start_with_mail_attempts,
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -92,6 +92,58 @@ async fn a_refused_mail_is_sent_again_until_the_server_accepts_it() {
     assert_eq!(ada.mails().await.len(), 1);
     eventually("an empty outbox", || async {
         outbox(&backend).await.is_empty()
+    })
+    .await;
+}
+
+/// Makes everything in the outbox due, as time does.
+async fn let_time_pass(backend: &Local) {
+    let platform = mongo(backend).await.database(PLATFORM);
+    let outbox = platform.collection::<Document>("outbox");
+    let due = doc! { "$set": { "due_at": DateTime::now() } };
+    outbox.update_many(doc! {}, due).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_creator_of_a_token_is_reminded_once_unless_the_token_has_ended() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let bob = Browser::signed_up(&backend, "bob@example.com").await;
+    let bob = bob.in_tenant("acme");
+    ada.add_member(&bob, "bob@example.com", "DEVELOPER").await;
+    let read = ["read_project"];
+    ada.create_machine(&backend, &read).await;
+    let (_, revoked) = ada.create_machine(&backend, &read).await;
+    bob.create_machine(&backend, &read).await;
+    eventually("only the reminders in the outbox", || async {
+        let waiting = outbox(&backend).await;
+        // A token expires in 90 days by default.
+        let due_at = |entry: &Document| entry.get_datetime("due_at").unwrap().timestamp_millis();
+        let wait = |entry| due_at(entry) - DateTime::now().timestamp_millis();
+        let days = |entry| wait(entry) as f64 / (24. * 60. * 60. * 1000.);
+        waiting.len() == 3
+            && waiting
+                .iter()
+                .map(days)
+                .all(|days| (82.9..83.).contains(&days))
+    })
+    .await;
+    ada.data(DELETE_TOKEN, json!({ "id": revoked })).await;
+    bob.data("mutation { account { revokeAllSessions { success } } }", ())
+        .await;
+    let_time_pass(&backend).await;
+    ada.mail("ada@example.com", "expires on", 1).await;
+    eventually("an empty outbox", || async {
+        outbox(&backend).await.is_empty()
+    })
+    .await;
+    let mails = ada.mails().await.into_iter();
+    let reminders = mails.filter(|mail| mail["text"].as_str().unwrap().contains("expires on"));
+    assert_eq!(reminders.count(), 1);
+    eventually("the record of the two others", || async {
+        let mails = documents_of(&backend, "email").await.into_iter();
+        let withdrawn = mails.filter(|mail| mail["view"]["status"] == "withdrawn");
+        withdrawn.count() == 2
     })
     .await;
 }

@@ -10,8 +10,9 @@ use local::Local;
 use serde_json::json;
 
 use crate::support::{
-    Browser, CHANGE_PASSWORD, LOGIN, OTHER_PASSWORD, PASSWORD, code_of, credentials, documents_of,
-    eventually, input, start, start_with, store_account, succeeded, token,
+    Browser, CHANGE_PASSWORD, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, REGISTER, ada_in_acme,
+    code_of, credentials, documents_of, eventually, input, start, start_with, store_account,
+    succeeded, text, token,
 };
 
 const SEND_RESET: &str = r#"
@@ -247,4 +248,60 @@ async fn a_login_renews_a_hash_with_parameters_of_an_earlier_release() {
     assert!(stored().await.contains("m=19456,t=2,p=1"));
     assert!(ada.is_logged_in().await, "no session has ended");
     phone.log_in("ada@example.com").await;
+}
+
+/// A file as "Pwned Passwords" offers it, with [`PASSWORD`] and [`OTHER_PASSWORD`].
+const BREACHED: &str = "\
+    000000005AD76BD555C1D6D771DE417A4B87E4B4:10\r\n\
+    66FBBC3E64592B1646C9A42F0AE8C783C2503E9D:7\r\n\
+    ABF7AAD6438836DBE526AA231ABDE2D0EEF74D42:123\r\n\
+    FFFFFFFEE791CBAC0F6305CAF0CEE06BBE131160:2\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breached_password_is_refused_except_at_a_login() {
+    let backend = start().await;
+    Browser::signed_up(&backend, "ada@example.com").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("breached.txt");
+    std::fs::write(&file, BREACHED).unwrap();
+    let gateway = Gateway::start(&backend, |config| {
+        config.breached_passwords = Some(file);
+    })
+    .await;
+    let ada = Browser::new(&backend).at_gateway(&gateway);
+    ada.log_in("ada@example.com").await;
+    ada.gql(SEND_RESET, ()).await;
+    let link = token(&ada.mail("ada@example.com", "new password", 1).await);
+    let person = json!({
+        "firstname": "Bob", "lastname": "Byte", "email": "bob@example.com", "password": PASSWORD,
+    });
+    let change = json!({ "oldPassword": PASSWORD, "newPassword": OTHER_PASSWORD });
+    let reset = json!({ "token": link, "password": OTHER_PASSWORD });
+    for (document, variables) in [
+        (REGISTER, input(person)),
+        (CHANGE_PASSWORD, input(change)),
+        (RESET, input(reset)),
+    ] {
+        let answer = ada.gql(document, variables).await;
+        let message = text(&answer, "/errors/0/message");
+        assert!(message.contains("data leak"), "{document}: {answer}");
+        assert_eq!(code_of(&answer), "BAD_USER_INPUT");
+    }
+    let other = json!({ "oldPassword": PASSWORD, "newPassword": "nobody has leaked this one" });
+    ada.data(CHANGE_PASSWORD, input(other)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_a_persons_tenants_make_a_password_weak() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    ada.create_tenant("quetzalcoatlus").await;
+    let weak = "Quetzalcoatlus2026";
+    let change = json!({ "oldPassword": PASSWORD, "newPassword": weak });
+    let answer = ada.gql(CHANGE_PASSWORD, input(change)).await;
+    let message = text(&answer, "/errors/0/message");
+    assert!(message.contains("easy to guess"), "{answer}");
+    let bob = Browser::signed_up(&backend, "bob@example.com").await;
+    let change = json!({ "oldPassword": PASSWORD, "newPassword": weak });
+    bob.data(CHANGE_PASSWORD, input(change)).await;
 }

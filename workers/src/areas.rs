@@ -43,6 +43,9 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             to.reaction::<MemberMail>();
         }
         AreaName::Project => plain::<domain::project::Project, schema::project::View>(to),
+        AreaName::Recipient => {
+            plain::<domain::recipient::Recipient, schema::recipient::View>(to);
+        }
         AreaName::Role => plain::<domain::role::Roles, schema::role::View>(to),
         AreaName::Session => plain::<domain::session::Session, schema::session::View>(to),
         AreaName::Task => plain::<domain::task::Task, schema::task::View>(to),

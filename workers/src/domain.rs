@@ -5,6 +5,7 @@ pub mod account;
 pub mod email;
 pub mod member;
 pub mod project;
+pub mod recipient;
 pub mod role;
 pub mod session;
 pub mod task;

@@ -2,6 +2,9 @@
 
 use std::future::Future;
 
+use event_store::EventLog;
+use events_schema::Time;
+
 use crate::{
     aggregate::{Aggregate, CommandOf, EventOf, IdOf},
     config::Config,
@@ -9,6 +12,7 @@ use crate::{
 
 mod mail_text;
 pub mod send_mail;
+mod wanted_mail;
 
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;
@@ -42,6 +46,16 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// Returns the lane in which a task waits.
     fn lane(task: &Self::Task) -> Lane;
 
+    /// Whether the task is still wanted, as the log shows it now.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    fn is_wanted(
+        &self,
+        log: &EventLog,
+        task: &Self::Task,
+    ) -> impl Future<Output = anyhow::Result<bool>> + Send;
+
     /// Performs the task. `id` is the key by which the destination recognizes a repetition.
     ///
     /// # Errors
@@ -55,6 +69,9 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// Returns the command that records success.
     fn succeeded() -> CommandOf<Self::Record>;
 
+    /// Returns the command that records that the effect was not wanted any more.
+    fn withdrawn() -> CommandOf<Self::Record>;
+
     /// Returns the command that records that the effect has failed for good.
     fn failed(reason: String) -> CommandOf<Self::Record>;
 }
@@ -67,6 +84,8 @@ pub struct Lane {
     pub destination: String,
     /// Whether somebody waits for the effect. It is attempted before those that are not urgent.
     pub is_urgent: bool,
+    /// The time before which it is not attempted. `None` for now.
+    pub not_before: Option<Time>,
 }
 
 /// Why an attempt has failed.

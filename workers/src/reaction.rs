@@ -2,7 +2,7 @@
 //! the events and sends the commands.
 
 use events_schema::{
-    Area, Commit, EmailAddress, TenantId,
+    Area, Commit, EmailAddress, TenantId, Time,
     email::{self, Command, Template},
     secret::derived_id,
 };
@@ -38,12 +38,26 @@ pub trait Reaction: Send + Sync + 'static {
 /// Returns the command that requests a mail. The id of the mail derives from the occasion, so that
 /// one occasion leads to one mail.
 fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequence<email::Area> {
+    mail_later(occasion, to, template, None)
+}
+
+/// Returns the command that requests a mail, as [`mail`] does, not to be sent before this time.
+fn mail_later(
+    occasion: &[&[u8]],
+    to: &EmailAddress,
+    template: Template,
+    not_before: Option<Time>,
+) -> Consequence<email::Area> {
     let id = derived_id(&[&[b"email".as_slice()], occasion].concat());
     let to = to.clone();
     Consequence {
         tenant: TenantId::Platform,
         aggregate: id.into(),
-        command: Command::Request { to, template },
+        command: Command::Request {
+            to,
+            template,
+            not_before,
+        },
     }
 }
 

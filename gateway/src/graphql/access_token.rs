@@ -1,7 +1,7 @@
 //! Access tokens: credentials for machines.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use events_schema::{Name, access_token};
+use events_schema::{IpNetwork, Name, access_token};
 
 use super::{
     connection::{Connection, connection},
@@ -14,6 +14,7 @@ use crate::{
     backend::views::ViewDocument,
     error::Error,
     use_cases::{
+        access_token::Wanted,
         list::{IndexCheck, List, OrderBy, Page, Selection},
         plain::Change,
     },
@@ -49,6 +50,13 @@ impl AccessToken {
     /// When the token expires.
     async fn expires_at(&self) -> DateTime {
         DateTime(self.0.view.expires_at)
+    }
+
+    /// The networks in which the token is valid, such as `192.0.2.0/24`. Null if it is valid
+    /// everywhere.
+    async fn networks(&self) -> Option<Vec<String>> {
+        let networks = self.0.view.networks.as_ref()?.iter();
+        Some(networks.map(ToString::to_string).collect())
     }
 
     /// The person who created the token. Null if the account no longer exists.
@@ -125,6 +133,10 @@ struct CreateAccessTokenInput {
     scopes: Vec<String>,
     /// When the token expires: in the future, at most 366 days ahead. In 90 days by default.
     expires_at: Option<DateTime>,
+    /// The networks in which the token is valid, 1 to 20, such as `192.0.2.0/24`, `2001:db8::/32` or
+    /// an address. A request from elsewhere is `UNAUTHENTICATED`. By default, the token is valid
+    /// everywhere.
+    networks: Option<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -152,12 +164,14 @@ impl AccessTokenMutation {
         input: CreateAccessTokenInput,
     ) -> Result<Option<CreatedAccessToken>, Error> {
         let field = FieldContext::of(ctx);
-        let name = parsed("name", &input.name, Name::parse)?;
-        let scopes = parse_permissions("scopes", &input.scopes)?;
-        let expires_at = input.expires_at.map(|DateTime(time)| time);
+        let wanted = Wanted {
+            name: parsed("name", &input.name, Name::parse)?,
+            scopes: parse_permissions("scopes", &input.scopes)?,
+            expires_at: input.expires_at.map(|DateTime(time)| time),
+            networks: input.networks.map(parse_networks).transpose()?,
+        };
         let tokens = &field.use_cases.access_tokens;
-        let created = tokens.create(field.caller, name, scopes, expires_at);
-        let (token, view) = created.await?;
+        let (token, view) = tokens.create(field.caller, wanted).await?;
         Ok(Some(CreatedAccessToken {
             access_token: AccessToken(view),
             token: token.text().to_owned(),
@@ -177,4 +191,11 @@ impl AccessTokenMutation {
         field.use_cases.plain.delete(field.caller, change).await?;
         Success::yes()
     }
+}
+
+fn parse_networks(texts: Vec<String>) -> Result<Vec<IpNetwork>, Error> {
+    let networks = texts.iter();
+    networks
+        .map(|text| parsed("networks", text, IpNetwork::parse))
+        .collect()
 }

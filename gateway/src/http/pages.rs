@@ -32,6 +32,10 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
             file(HTML, include_str!("pages/invitation.html")),
         )
         .route(
+            "/invitation/stop",
+            file(HTML, include_str!("pages/stop-invitations.html")),
+        )
+        .route(
             "/account/page.js",
             file(SCRIPT, include_str!("pages/page.js")),
         )

@@ -132,13 +132,14 @@ impl Callers {
         let idempotency = self.idempotency(&head.headers, body)?;
         let named = self.resolvers.named(&head.headers, &head.uri);
         let credentials = bearer(&head.headers);
+        let origin = self.origin(head);
         let (identity, membership) = match &credentials {
             Bearer::Absent => self.by_cookie(&head.headers, &named).await?,
             Bearer::Malformed => (None, None),
-            Bearer::Token(token) => self.by_token(token, &named).await?,
+            Bearer::Token(token) => self.by_token(token, &named, &origin).await?,
         };
         if identity.is_none() && !matches!(credentials, Bearer::Absent) {
-            SecurityEvent::TokenRefused.record_origin(&self.origin(head));
+            SecurityEvent::TokenRefused.record_origin(&origin);
         }
         let membership = membership.ok_or_else(|| match named {
             NamedTenant::None => NoTenant::Unnamed(self.advice.clone()),
@@ -149,7 +150,7 @@ impl Callers {
         Ok(Caller {
             identity,
             membership,
-            origin: self.origin(head),
+            origin,
             kept: Kept {
                 device: self.cookies.value(&head.headers, Kind::Device),
                 registration: self.cookies.value(&head.headers, Kind::Registration),
@@ -196,9 +197,14 @@ impl Callers {
     }
 
     /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
-    /// its scopes that its creator holds there now. If the creator is no longer a member, the token
-    /// is not valid.
-    async fn by_token(&self, token: &AccessToken, named: &NamedTenant) -> Result<Found, Error> {
+    /// its scopes that its creator holds there now. If the creator is no longer a member, or the
+    /// request comes from a network that the token does not name, the token is not valid.
+    async fn by_token(
+        &self,
+        token: &AccessToken,
+        named: &NamedTenant,
+        origin: &Origin,
+    ) -> Result<Found, Error> {
         let own = NamedTenant::Id(token.tenant());
         let Some(tenant) = self.tenant(&own).await? else {
             return Ok((None, None));
@@ -207,6 +213,9 @@ impl Callers {
         let Some(found) = views.get::<access_token::View>(token.id()).await? else {
             return Ok((None, None));
         };
+        if !is_allowed_from(&found.view, origin) {
+            return Ok((None, None));
+        }
         let creator = found.view.creator;
         let account = self.views.platform().get::<account::View>(creator).await?;
         let is_own = named.is_none_or(&tenant);
@@ -214,7 +223,8 @@ impl Callers {
         let (Some(account), Some(mut membership)) = (account, membership) else {
             return Ok((None, None));
         };
-        if !is_valid(&found.view, &account.view, &membership.member.view) {
+        let member = &membership.member.view;
+        if !found.view.is_valid(now(), &account.view, member) {
             return Ok((None, None));
         }
         membership.permissions.keep_only(&found.view.scopes);
@@ -314,15 +324,13 @@ impl Callers {
     }
 }
 
-/// Whether a token has not ended. It outlives neither the epoch of its creator's account nor their
-/// membership.
-fn is_valid(token: &access_token::View, creator: &account::View, member: &member::View) -> bool {
-    let is_of_epoch = match token.epoch {
-        Some(epoch) => epoch == creator.epoch,
-        None => token.created_at >= creator.epoch_began_at,
-    };
-    let is_of_membership = token.created_at >= member.created_at;
-    now() < token.expires_at && is_of_epoch && is_of_membership && !creator.is_disabled
+/// Whether the token is valid at the place that a request comes from. An unknown place is in no
+/// network.
+fn is_allowed_from(token: &access_token::View, origin: &Origin) -> bool {
+    let address = origin.address.as_ref().and_then(Address::ip);
+    token.networks.as_ref().is_none_or(|networks| {
+        address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
+    })
 }
 
 fn last_address(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -5,6 +5,7 @@
 //! no rule about kinds of characters.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, LazyLock},
     thread::available_parallelism,
     time::Instant,
@@ -25,8 +26,12 @@ use tokio::{
 use zxcvbn::{Score, zxcvbn};
 
 use crate::{
+    config::Config,
     error::Error,
-    identity::admission::{Admission, Gate},
+    identity::{
+        admission::{Admission, Gate},
+        breached::Breached,
+    },
 };
 
 /// Memory of one hash, in KiB. With two passes and one lane it is the minimum that OWASP recommends
@@ -39,6 +44,9 @@ const MAX_LENGTH: usize = 128;
 /// Maximum hashes that wait for a processor: about one second of work on two processors.
 const MAX_WAITING: usize = 64;
 
+/// The name of the product, which anybody would try first.
+const PRODUCT: &str = "Ultimate Backend";
+
 static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time that a password waited for a processor to be hashed.";
     telemetry::seconds("ub.password.wait_time", description)
@@ -46,6 +54,10 @@ static WAIT: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
 
 /// The least score of a new password, of 0 to 4: an attacker needs a hundred million guesses.
 const MIN_SCORE: Score = Score::Three;
+
+/// The answer to a breached password.
+const BREACHED: &str = "This password was found in a data leak, so attackers try it. Choose another \
+                        one, such as four random words.";
 
 /// Hashes and checks passwords, as many at once as there are processors.
 #[derive(Clone, Debug)]
@@ -55,17 +67,33 @@ pub(crate) struct Passwords {
     gate: Gate,
     /// What a password is checked against if there is no account, so that the check takes as long.
     decoy: PasswordHash,
+    /// What everybody knows about the product.
+    product: Vec<String>,
+    breached: Option<Breached>,
 }
 
 impl Passwords {
-    /// Makes the pool. A new password needs at least `min_length` characters.
+    /// Makes the pool and opens the file of breached passwords, as the configuration says.
     ///
     /// # Errors
-    /// If hashing fails.
-    pub(crate) async fn new(min_length: u8) -> anyhow::Result<Self> {
+    /// If hashing fails, or there is a file of breached passwords that cannot serve.
+    pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
+        let file = config.breached_passwords.clone();
+        let breached = spawn_blocking(|| file.map(open_breached).transpose()).await??;
+        let product = vec![PRODUCT.to_owned(), config.public_url.clone()];
+        Self::with(config.password_min_length, product, breached).await
+    }
+
+    async fn with(
+        min_length: u8,
+        product: Vec<String>,
+        breached: Option<Breached>,
+    ) -> anyhow::Result<Self> {
         let processors = available_parallelism().map_or(1, Into::into);
         let decoy = spawn_blocking(|| hash("nobody has this password")).await??;
         Ok(Self {
+            product,
+            breached,
             min_length: min_length.into(),
             running: Arc::new(Semaphore::new(processors)),
             gate: Gate::new(processors + MAX_WAITING),
@@ -97,19 +125,26 @@ impl Passwords {
         self.gate.admit(origin).await
     }
 
-    /// Hashes a new password, unless it is easy to guess. `field` is the input that it came in, and
-    /// `known` is what everybody may know about its owner.
+    /// Hashes a new password, unless it is breached or easy to guess. `field` is the input that it
+    /// came in, and `known` is what everybody may know about its owner.
     ///
     /// # Errors
-    /// `BadUserInput` if it is easy to guess.
+    /// `BadUserInput` if it is breached or easy to guess. Also if the file of breached passwords
+    /// cannot be read.
     pub(crate) async fn hash(
         &self,
         admission: &Admission,
         field: &'static str,
         password: String,
-        known: Vec<String>,
+        mut known: Vec<String>,
     ) -> Result<PasswordHash, Error> {
+        known.extend(self.product.iter().cloned());
+        let breached = self.breached.clone();
         let work = move || {
+            let is_breached = breached.map(|breached| breached.contains(&password));
+            if is_breached.transpose()?.unwrap_or(false) {
+                return Err(Error::input(field, BREACHED));
+            }
             if let Some(obstacle) = weakness(&password, &known) {
                 return Err(Error::input(field, obstacle));
             }
@@ -181,6 +216,11 @@ impl Passwords {
     }
 }
 
+fn open_breached(path: PathBuf) -> anyhow::Result<Breached> {
+    let opened = Breached::open(&path);
+    opened.with_context(|| format!("UB_BREACHED_PASSWORDS {}", path.display()))
+}
+
 /// Says why a password is easy to guess; `None` if it is not. The estimate costs up to some ten
 /// milliseconds.
 fn weakness(password: &str, known: &[String]) -> Option<String> {
@@ -241,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
-        let passwords = Passwords::new(15).await.unwrap();
+        let passwords = Passwords::with(15, Vec::new(), None).await.unwrap();
         let admission = &admission(&passwords).await;
         let hash = passwords
             .hash(
@@ -285,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_account_no_password_matches() {
-        let passwords = Passwords::new(15).await.unwrap();
+        let passwords = Passwords::with(15, Vec::new(), None).await.unwrap();
         let admission = &admission(&passwords).await;
         assert!(
             !passwords
@@ -297,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_that_is_short_or_long_is_refused() {
-        let passwords = Passwords::new(8).await.unwrap();
+        let passwords = Passwords::with(8, Vec::new(), None).await.unwrap();
         let acceptable = |password: &str| passwords.check_length("password", password).is_ok();
         assert!(acceptable("日本語のパスワード"));
         assert!(acceptable(&"x".repeat(128)));
@@ -319,6 +359,18 @@ mod tests {
             let hash = format!("$argon2id$v=19${params}{tail}");
             assert!(is_outdated(&hash), "{params}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_of_the_name_of_the_product_is_refused() {
+        let product = ["Ultimate Backend", "https://weave.example"].map(str::to_owned);
+        let passwords = Passwords::with(8, product.to_vec(), None).await.unwrap();
+        let admission = &admission(&passwords).await;
+        let hash = |text: &str| passwords.hash(admission, "x", text.to_owned(), Vec::new());
+        for weak in ["ultimatebackend", "ultimate backend 1", "weaveweaveweave"] {
+            assert!(hash(weak).await.is_err(), "{weak}");
+        }
+        assert!(hash("horse battery staple").await.is_ok());
     }
 
     #[test]

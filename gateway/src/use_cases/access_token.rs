@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccessTokenId, Name, Permissions, Time,
-    access_token::{self, Command},
+    AccessTokenId, IpNetwork, Name, Permissions, Time,
+    access_token::{self, Command, NewToken},
 };
 
 use crate::{
@@ -20,6 +20,15 @@ use crate::{
 /// How long a token is valid if the client gives no expiry: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
+/// What a client chooses for a new token.
+pub(crate) struct Wanted {
+    pub(crate) name: Name,
+    pub(crate) scopes: Permissions,
+    pub(crate) expires_at: Option<Time>,
+    /// The networks in which the token is valid; `None` for all.
+    pub(crate) networks: Option<Vec<IpNetwork>>,
+}
+
 /// Creates access tokens and reads when they were last used.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessTokens {
@@ -31,25 +40,30 @@ impl AccessTokens {
     /// Creates a token. Each call creates a new one, since the token is random and shown once.
     ///
     /// # Errors
-    /// `Rejected` if the scopes are empty or more than the caller holds, or the expiry is out of
-    /// bounds.
+    /// `Rejected` if the scopes are empty or more than the caller holds, or the expiry or the number
+    /// of networks is out of bounds.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
-        name: Name,
-        scopes: Permissions,
-        expires_at: Option<Time>,
+        wanted: Wanted,
     ) -> Result<(AccessToken, ViewDocument<access_token::View>), Error> {
         let membership = caller.membership()?;
         let creator = &caller.person()?.account;
         let token = AccessToken::mint(membership.tenant.id)?;
-        let create = Command::Create {
-            name,
-            scopes,
-            expires_at: expires_at.unwrap_or_else(default_expiry),
+        let new = NewToken {
+            name: wanted.name,
+            scopes: wanted.scopes,
+            expires_at: wanted.expires_at.unwrap_or_else(default_expiry),
             creator: creator.id,
             email: Some(creator.view.email.clone()),
             epoch: Some(creator.view.epoch),
+        };
+        let create = match wanted.networks {
+            None => Command::Create(new),
+            Some(networks) => Command::CreateInNetworks {
+                token: new,
+                networks,
+            },
         };
         let command = new_command_id()?;
         let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);

@@ -29,12 +29,17 @@ use crate::{
     use_cases::{
         list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
         session::{Sessions, Started},
+        tenant::first_tenants,
     },
 };
 
 /// Minimum time of answers that must not reveal whether an address has an account. It is longer
 /// than hashing a password and deciding a command take together, unless the machine is overloaded.
 const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
+
+/// Tenants of a person whose names are no part of a password. The estimate of a password takes
+/// longer with each word.
+const MAX_KNOWN_TENANTS: i64 = 20;
 
 /// All accounts.
 pub(crate) const ACCOUNTS: List<account::View> = List::new(&[EMAIL], &[BY_CREATION]);
@@ -95,12 +100,9 @@ impl Accounts {
         let opened = self.secret.open_link_token(Purpose::PasswordReset, token);
         let (account, challenge) = opened.ok_or_else(wrong_link)?;
         self.passwords.check_length("password", &password)?;
-        let known = self.views.platform().get::<account::View>(account).await?;
-        let known = known.map(|account| known_about(&account.view));
+        let known = self.known_about(account).await?;
         let admission = self.passwords.admit(&caller.origin).await?;
-        let hashed =
-            self.passwords
-                .hash(&admission, "password", password, known.unwrap_or_default());
+        let hashed = self.passwords.hash(&admission, "password", password, known);
         let password_hash = hashed.await?;
         drop(admission);
         let reset = Command::ResetPassword {
@@ -144,9 +146,8 @@ impl Accounts {
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
         self.logins.succeeded(attempt).await;
-        let hashed = self
-            .passwords
-            .hash(&admission, "newPassword", new, known_about(view));
+        let known = self.known_about(*account).await?;
+        let hashed = self.passwords.hash(&admission, "newPassword", new, known);
         let password_hash = hashed.await?;
         drop(admission);
         let change = Command::ChangePassword {
@@ -156,6 +157,22 @@ impl Accounts {
         self.send(caller, *account, id, change).await?;
         let started = self.start_session(caller, *account, &password_hash);
         started.await.map_err(after_the_change)
+    }
+
+    /// Returns what others may know about the owner of an account: names, address and tenants.
+    async fn known_about(&self, account: AccountId) -> Result<Vec<String>, Error> {
+        let found = self.views.platform().get::<account::View>(account).await?;
+        let Some(ViewDocument { view, .. }) = found else {
+            return Ok(Vec::new());
+        };
+        let tenants = first_tenants(&self.views, account, MAX_KNOWN_TENANTS).await?;
+        let tenants = tenants.iter().flat_map(|found| {
+            let tenant = &found.view;
+            [tenant.name.as_str(), tenant.slug.as_str()]
+        });
+        let names = [&view.firstname, &view.lastname].map(PersonName::as_str);
+        let known = [view.email.as_str()].into_iter().chain(names);
+        Ok(known.chain(tenants).map(str::to_owned).collect())
     }
 
     /// Starts a session under the password that was just set. If the account has another one by
@@ -269,16 +286,6 @@ impl Accounts {
             .send::<account::View>(&sender, &platform, request);
         sent.await.map(|_revision| ())
     }
-}
-
-/// Returns what everybody may know about the owner of an account.
-fn known_about(account: &account::View) -> Vec<String> {
-    let known = [
-        account.email.as_str(),
-        account.firstname.as_str(),
-        account.lastname.as_str(),
-    ];
-    known.map(str::to_owned).to_vec()
 }
 
 fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {

@@ -37,6 +37,11 @@ pub(crate) const MEMBERSHIPS: List<Membership> = List::within(ACCOUNT, &[BY_STAR
 const ACCOUNT: FilterBy<Membership> = FilterBy::field("account");
 const BY_START: OrderBy<Membership> = OrderBy::field("since");
 
+const BY_START_FIRST: Sort = Sort {
+    field: "since",
+    descending: false,
+};
+
 /// Creates, changes and finds tenants.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenants {
@@ -321,11 +326,7 @@ impl Tenants {
     async fn count_own(&self, account: AccountId) -> Result<u64, Error> {
         let platform = self.views.platform();
         let own = Filter::default().is("account", account)?;
-        let sort = Sort {
-            field: "since",
-            descending: false,
-        };
-        let memberships = platform.list::<Membership>(own, sort, false, MAX_COUNTED);
+        let memberships = platform.list::<Membership>(own, BY_START_FIRST, false, MAX_COUNTED);
         let memberships = memberships.await?;
         let keys = memberships
             .iter()
@@ -345,6 +346,25 @@ impl Tenants {
         let selection = Selection::of(&TENANTS).sorted_by(&BY_CREATION, true)?;
         read(&self.views.platform(), selection, page, wanted).await
     }
+}
+
+/// Returns the tenants that an account has joined first, this many at most.
+///
+/// # Errors
+/// If the views cannot be read.
+pub(crate) async fn first_tenants(
+    views: &Views,
+    account: AccountId,
+    limit: i64,
+) -> Result<Vec<ViewDocument<tenant::View>>, Error> {
+    let platform = views.platform();
+    let own = Filter::default().is("account", account)?;
+    let memberships = platform.list::<Membership>(own, BY_START_FIRST, false, limit);
+    let memberships = memberships.await?;
+    let keys = memberships
+        .iter()
+        .filter_map(|found| tenant_key(&found.view));
+    platform.get_all(keys).await
 }
 
 /// A tenant's commits are in its own log, though its view belongs to the platform.

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccountId, Actor, Permissions, Reject, RejectionKind, Time,
-    access_token::{Area, Command, Event},
+    AccountId, Actor, IpNetwork, Permissions, Reject, RejectionKind, Time,
+    access_token::{Area, Command, Event, NewToken},
 };
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 /// A token expires at most this long after its creation: 366 days, so that the same date of the
 /// next year is allowed. A token that is never replaced leaks some day, unnoticed.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// More networks than a company has offices and a program has servers. Each request compares all.
+const MAX_NETWORKS: usize = 20;
 
 /// One access token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,9 @@ pub enum Rejection {
     /// The token would expire in the past, or later than [`MAX_LIFETIME`] from now.
     #[error("An access token must expire within the next 366 days. Choose another date.")]
     ExpiryOutOfBounds,
+    /// The token would be valid nowhere, or in more than [`MAX_NETWORKS`] networks.
+    #[error("Name 1 to 20 networks, or leave them out.")]
+    NetworksOutOfBounds,
 }
 
 impl Reject for Rejection {
@@ -62,6 +67,7 @@ impl Reject for Rejection {
             Self::ScopesMissing => RejectionKind::invalid("scopes"),
             Self::BeyondOwnPermissions | Self::TokenHoldsMore => RejectionKind::Forbidden,
             Self::ExpiryOutOfBounds => RejectionKind::invalid("expires_at"),
+            Self::NetworksOutOfBounds => RejectionKind::invalid("networks"),
         }
     }
 }
@@ -71,52 +77,50 @@ impl Aggregate for AccessToken {
     type Rejection = Rejection;
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
-        let event = match (self, command) {
-            (
-                Self::Absent,
-                Command::Create {
-                    name,
-                    scopes,
-                    expires_at,
-                    creator,
-                    email,
-                    epoch,
-                },
-            ) => {
-                check_scopes(scopes, &facts.held)?;
-                check_expiry(*expires_at, facts.now)?;
-                Event::Created {
-                    name: name.clone(),
-                    scopes: scopes.clone(),
-                    expires_at: *expires_at,
-                    creator: *creator,
-                    email: email.clone(),
-                    epoch: *epoch,
-                }
+        let events = match (self, command) {
+            (Self::Absent, Command::Create(token)) => vec![create(token, facts)?],
+            (Self::Absent, Command::CreateInNetworks { token, networks }) => {
+                vec![create(token, facts)?, restrict(networks)?]
             }
-            (Self::Live { .. }, Command::Create { .. }) => return Err(Rejection::AlreadyExists),
+            (Self::Live { .. }, Command::Create(_) | Command::CreateInNetworks { .. }) => {
+                return Err(Rejection::AlreadyExists);
+            }
             (Self::Live { scopes, creator }, Command::Delete) => {
                 let is_own = facts.actor == Actor::Account(*creator);
                 if !is_own && !scopes.is_subset(&facts.held) {
                     return Err(Rejection::TokenHoldsMore);
                 }
-                Event::Deleted
+                vec![Event::Deleted]
             }
             (Self::Absent | Self::Revoked, _) => return Err(Rejection::NotFound),
         };
-        Ok(Decision::events(vec![event]))
+        Ok(Decision::events(events))
     }
 
     fn evolve(&mut self, event: &Event, _at: Time) {
         *self = match event {
-            Event::Created {
-                scopes, creator, ..
-            } => Self::Live {
-                scopes: scopes.clone(),
-                creator: *creator,
+            Event::Created(token) => Self::Live {
+                scopes: token.scopes.clone(),
+                creator: token.creator,
             },
+            Event::Restricted { .. } => return,
             Event::Deleted => Self::Revoked,
         };
+    }
+}
+
+fn create(token: &NewToken, facts: &Facts<Area>) -> Result<Event, Rejection> {
+    check_scopes(&token.scopes, &facts.held)?;
+    check_expiry(token.expires_at, facts.now)?;
+    Ok(Event::Created(token.clone()))
+}
+
+fn restrict(networks: &[IpNetwork]) -> Result<Event, Rejection> {
+    if (1..=MAX_NETWORKS).contains(&networks.len()) {
+        let networks = networks.to_vec();
+        Ok(Event::Restricted { networks })
+    } else {
+        Err(Rejection::NetworksOutOfBounds)
     }
 }
 
@@ -152,8 +156,8 @@ mod tests {
     const LONGEST: i64 = 366 * 24 * 60 * 60 * 1000;
     const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 
-    fn create(scopes: Permissions, expires_at: i64) -> Command {
-        Command::Create {
+    fn token(scopes: Permissions, expires_at: i64) -> NewToken {
+        NewToken {
             name: Name::parse("Deployment").unwrap(),
             scopes,
             expires_at: Time(expires_at),
@@ -162,14 +166,20 @@ mod tests {
             epoch: Some(2),
         }
     }
+    fn create(scopes: Permissions, expires_at: i64) -> Command {
+        Command::Create(token(scopes, expires_at))
+    }
     fn created(scopes: Permissions, expires_at: i64) -> Event {
-        Event::Created {
-            name: Name::parse("Deployment").unwrap(),
-            scopes,
-            expires_at: Time(expires_at),
-            creator: ADA,
-            email: EmailAddress::parse("ada@example.com").ok(),
-            epoch: Some(2),
+        Event::Created(token(scopes, expires_at))
+    }
+    fn networks(count: u8) -> Vec<IpNetwork> {
+        let network = |number| IpNetwork::parse(&format!("10.{number}.0.0/16")).unwrap();
+        (0..count).map(network).collect()
+    }
+    fn create_in(count: u8, expires_at: i64) -> Command {
+        Command::CreateInNetworks {
+            token: token(Guest.permissions(), expires_at),
+            networks: networks(count),
         }
     }
     fn absent() -> Given<AccessToken> {
@@ -194,12 +204,30 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_restricted_to_20_networks() {
+        let when = |count, expires_at| {
+            let command = create_in(count, expires_at);
+            absent().when(command).at(NOW).holding(Developer)
+        };
+        for count in [1, 20] {
+            let networks = networks(count);
+            let restricted = Event::Restricted { networks };
+            when(count, NOW + 1).then([created(Guest.permissions(), NOW + 1), restricted]);
+        }
+        for count in [0, 21] {
+            when(count, NOW + 1).rejects(Rejection::NetworksOutOfBounds);
+        }
+        when(1, NOW).rejects(Rejection::ExpiryOutOfBounds);
+    }
+
+    #[test]
     fn an_id_is_used_once() {
-        let again = || create(Guest.permissions(), NOW + 1);
-        let when = live().when(again()).at(NOW).holding(Developer);
-        when.rejects(Rejection::AlreadyExists);
-        let when = revoked().when(again()).at(NOW).holding(Developer);
-        when.rejects(Rejection::NotFound);
+        for again in [create(Guest.permissions(), NOW + 1), create_in(1, NOW + 1)] {
+            let when = live().when(again.clone()).at(NOW).holding(Developer);
+            when.rejects(Rejection::AlreadyExists);
+            let when = revoked().when(again).at(NOW).holding(Developer);
+            when.rejects(Rejection::NotFound);
+        }
     }
 
     #[test]

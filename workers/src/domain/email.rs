@@ -22,11 +22,14 @@ pub enum Email {
     Pending {
         to: EmailAddress,
         template: Template,
+        not_before: Option<Time>,
     },
     /// Accepted by the mail server.
     Sent,
     /// All attempts have failed.
     Failed,
+    /// Nobody wanted it any more when it was to be sent.
+    Withdrawn,
 }
 
 /// Why a command to a mail is rejected.
@@ -47,11 +50,16 @@ impl Reject for Rejection {
 }
 
 impl Email {
-    /// Returns the recipient and the template if the mail is still to be sent.
-    pub fn pending(&self) -> Option<(&EmailAddress, &Template)> {
+    /// Returns the recipient, the template and the time before which the mail is not sent, if it is
+    /// still to be sent.
+    pub fn pending(&self) -> Option<(&EmailAddress, &Template, Option<Time>)> {
         match self {
-            Self::Pending { to, template } => Some((to, template)),
-            Self::Absent | Self::Sent | Self::Failed => None,
+            Self::Pending {
+                to,
+                template,
+                not_before,
+            } => Some((to, template, *not_before)),
+            Self::Absent | Self::Sent | Self::Failed | Self::Withdrawn => None,
         }
     }
 }
@@ -62,9 +70,18 @@ impl Aggregate for Email {
 
     fn decide(&self, command: &Command, _: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let events = match (self, command) {
-            (Self::Absent, Command::Request { to, template }) => {
-                vec![requested(to, template.clone())]
-            }
+            (
+                Self::Absent,
+                Command::Request {
+                    to,
+                    template,
+                    not_before,
+                },
+            ) => vec![Event::Requested {
+                to: to.clone(),
+                template: template.clone(),
+                not_before: *not_before,
+            }],
             (
                 Self::Absent,
                 Command::AskToVerify {
@@ -89,33 +106,46 @@ impl Aggregate for Email {
             }
             // An id stands for one occasion, so a second request changes nothing.
             (
-                Self::Pending { .. } | Self::Sent | Self::Failed,
+                Self::Pending { .. } | Self::Sent | Self::Failed | Self::Withdrawn,
                 Command::Request { .. }
                 | Command::AskToVerify { .. }
                 | Command::WarnOfRegistration { .. }
                 | Command::WarnOfFailedLogins { .. },
             ) => vec![],
-            (Self::Absent, Command::RecordSent | Command::RecordFailed { .. }) => {
-                return Err(Rejection::NotFound);
+            (
+                Self::Absent,
+                Command::RecordSent | Command::RecordFailed { .. } | Command::RecordWithdrawn,
+            ) => return Err(Rejection::NotFound),
+            (Self::Pending { .. } | Self::Failed | Self::Withdrawn, Command::RecordSent) => {
+                vec![Event::Sent]
             }
-            (Self::Pending { .. } | Self::Failed, Command::RecordSent) => vec![Event::Sent],
+            (Self::Pending { .. }, Command::RecordWithdrawn) => vec![Event::Withdrawn],
             (Self::Pending { .. }, Command::RecordFailed { reason }) => vec![Event::Failed {
                 reason: one_short_line(reason),
             }],
             (Self::Sent, Command::RecordSent)
-            | (Self::Sent | Self::Failed, Command::RecordFailed { .. }) => vec![],
+            | (
+                Self::Sent | Self::Failed | Self::Withdrawn,
+                Command::RecordFailed { .. } | Command::RecordWithdrawn,
+            ) => vec![],
         };
         Ok(Decision::events(events))
     }
 
     fn evolve(&mut self, event: &Event, _at: Time) {
         *self = match event {
-            Event::Requested { to, template } => Self::Pending {
+            Event::Requested {
+                to,
+                template,
+                not_before,
+            } => Self::Pending {
                 to: to.clone(),
                 template: template.clone(),
+                not_before: *not_before,
             },
             Event::Sent => Self::Sent,
             Event::Failed { .. } => Self::Failed,
+            Event::Withdrawn => Self::Withdrawn,
         };
     }
 }
@@ -124,6 +154,7 @@ fn requested(to: &EmailAddress, template: Template) -> Event {
     Event::Requested {
         to: to.clone(),
         template,
+        not_before: None,
     }
 }
 
@@ -144,12 +175,14 @@ mod tests {
         Command::Request {
             to: to(),
             template: Template::AlreadyRegistered,
+            not_before: Some(Time(9)),
         }
     }
     fn requested() -> Event {
         Event::Requested {
             to: to(),
             template: Template::AlreadyRegistered,
+            not_before: Some(Time(9)),
         }
     }
     fn record_failed(reason: &str) -> Command {
@@ -173,6 +206,9 @@ mod tests {
     }
     fn failed() -> Given<Email> {
         given([requested(), failure("x")])
+    }
+    fn withdrawn() -> Given<Email> {
+        given([requested(), Event::Withdrawn])
     }
 
     #[test]
@@ -217,14 +253,23 @@ mod tests {
 
     #[test]
     fn requesting_a_mail_again_changes_nothing() {
-        for mail in [pending(), sent(), failed()] {
+        for mail in [pending(), sent(), failed(), withdrawn()] {
             mail.when(request()).changes_nothing();
         }
     }
 
     #[test]
+    fn only_a_pending_mail_is_withdrawn() {
+        let withdraw = Command::RecordWithdrawn;
+        pending().when(withdraw.clone()).then([Event::Withdrawn]);
+        for mail in [sent(), failed(), withdrawn()] {
+            mail.when(withdraw.clone()).changes_nothing();
+        }
+    }
+
+    #[test]
     fn a_mail_is_sent_even_after_it_has_failed() {
-        for mail in [pending(), failed()] {
+        for mail in [pending(), failed(), withdrawn()] {
             mail.when(Command::RecordSent).then([Event::Sent]);
         }
     }
@@ -243,23 +288,24 @@ mod tests {
 
     #[test]
     fn a_late_failure_changes_nothing() {
-        for mail in [sent(), failed()] {
+        for mail in [sent(), failed(), withdrawn()] {
             mail.when(record_failed("late")).changes_nothing();
         }
     }
 
     #[test]
     fn a_mail_that_was_not_requested_is_neither_sent_nor_failed() {
-        for command in [Command::RecordSent, record_failed("x")] {
+        let withdrawn = Command::RecordWithdrawn;
+        for command in [Command::RecordSent, record_failed("x"), withdrawn] {
             absent().when(command).rejects(Rejection::NotFound);
         }
     }
 
     #[test]
-    fn only_a_mail_that_is_neither_sent_nor_failed_is_pending() {
-        let expected = (&to(), &Template::AlreadyRegistered);
+    fn only_a_mail_without_a_result_is_pending() {
+        let expected = (&to(), &Template::AlreadyRegistered, Some(Time(9)));
         assert_eq!(pending().state().pending(), Some(expected));
-        for mail in [absent(), sent(), failed()] {
+        for mail in [absent(), sent(), failed(), withdrawn()] {
             assert_eq!(mail.state().pending(), None);
         }
     }

@@ -1,10 +1,10 @@
 //! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
 //! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use askama::Template as Render;
 use events_schema::{
-    AccountId, ChallengeId, MemberId, Name, PersonName, TenantId,
+    AccountId, ChallengeId, EmailAddress, MemberId, Name, PersonName, TenantId, Time,
     email::Template,
     has_link,
     secret::{Purpose, ServerKey},
@@ -48,11 +48,11 @@ impl MailText {
     }
 }
 
-/// Renders a mail.
+/// Renders a mail to this address.
 ///
 /// # Errors
 /// If the mail invites to the platform, which has no members. A retry does not help.
-pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
+pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::Result<MailText> {
     match template {
         // This mail and the next have no name in them. The client that sent the request may have
         // chosen the name, and the mail may go to somebody else.
@@ -69,6 +69,9 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
         Template::AlreadyRegistered => already_registered(links),
         Template::LoginsFailed => logins_failed(links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
+        Template::AccessTokenExpires {
+            name, expires_at, ..
+        } => access_token_expires(name, *expires_at, links),
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::Invitation {
             tenant,
@@ -78,7 +81,7 @@ pub fn render(template: &Template, links: &Links) -> anyhow::Result<MailText> {
             inviter,
         } => {
             let token = invitation_token(*tenant, *member, *challenge, links)?;
-            invitation(tenant_name, inviter.as_ref(), &token, links)
+            invitation(tenant_name, inviter.as_ref(), &token, to, links)
         }
     }
 }
@@ -136,6 +139,16 @@ fn access_token_created(name: &Name, links: &Links) -> anyhow::Result<MailText> 
     MailText::new("An access token was created", &text, &html)
 }
 
+fn access_token_expires(name: &Name, at: Time, links: &Links) -> anyhow::Result<MailText> {
+    let at = jiff::Timestamp::from_millisecond(at.0).context("the end of the token")?;
+    let date = &at.strftime("%-d %B %Y, %H:%M UTC").to_string();
+    let name = Some(name.as_str()).filter(|name| !has_link(name));
+    let (name, link) = (name.unwrap_or("…"), links.public_url.as_str());
+    let html = AccessTokenExpiresHtml { name, date, link };
+    let text = AccessTokenExpiresText { name, date, link };
+    MailText::new("An access token expires soon", &text, &html)
+}
+
 fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
     let firstname = Some(firstname.as_str()).filter(|name| !has_link(name));
     let (firstname, link) = (firstname.unwrap_or("there"), links.public_url.as_str());
@@ -160,9 +173,12 @@ fn invitation(
     tenant_name: &Name,
     inviter: Option<&PersonName>,
     token: &str,
+    to: &EmailAddress,
     links: &Links,
 ) -> anyhow::Result<MailText> {
     let link = &format!("{}/invitation#token={token}", links.public_url);
+    let token = links.key.stop_token(links.key.recipient(to));
+    let stop_link = &format!("{}/invitation/stop#token={token}", links.public_url);
     // A name of an earlier release may have a link in it.
     let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));
     let tenant_name = tenant_name.unwrap_or("a team");
@@ -173,11 +189,13 @@ fn invitation(
         tenant_name,
         inviter,
         link,
+        stop_link,
     };
     let text = InvitationText {
         tenant_name,
         inviter,
         link,
+        stop_link,
     };
     MailText::new(&subject, &text, &html)
 }
@@ -247,6 +265,22 @@ struct AccessTokenCreatedHtml<'a> {
 }
 
 #[derive(askama::Template)]
+#[template(path = "access_token_expires.txt")]
+struct AccessTokenExpiresText<'a> {
+    name: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "access_token_expires.html")]
+struct AccessTokenExpiresHtml<'a> {
+    name: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
 #[template(path = "password_changed.txt")]
 struct PasswordChangedText<'a> {
     firstname: &'a str,
@@ -266,6 +300,7 @@ struct InvitationText<'a> {
     tenant_name: &'a str,
     inviter: &'a str,
     link: &'a str,
+    stop_link: &'a str,
 }
 
 #[derive(askama::Template)]
@@ -274,172 +309,8 @@ struct InvitationHtml<'a> {
     tenant_name: &'a str,
     inviter: &'a str,
     link: &'a str,
+    stop_link: &'a str,
 }
 
 #[cfg(test)]
-mod tests {
-    use events_schema::{Id, TenantKey};
-
-    use super::*;
-
-    const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
-    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
-    const TENANT: TenantKey = TenantKey(Id::from_bytes([3; 16]));
-    const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
-
-    fn links() -> Links {
-        Links {
-            key: ServerKey::parse(&"k".repeat(32)).unwrap(),
-            public_url: "https://example.com".to_owned(),
-        }
-    }
-    fn name(text: &str) -> PersonName {
-        PersonName::parse(text).unwrap()
-    }
-    fn verification() -> Template {
-        Template::Verification {
-            account: ACCOUNT,
-            challenge: CHALLENGE,
-            firstname: name("Ada"),
-        }
-    }
-    fn password_reset() -> Template {
-        Template::PasswordReset {
-            account: ACCOUNT,
-            challenge: CHALLENGE,
-            firstname: name("Ada"),
-        }
-    }
-    fn password_changed(firstname: &str) -> Template {
-        Template::PasswordChanged {
-            firstname: name(firstname),
-        }
-    }
-    fn invitation(tenant: TenantId, tenant_name: &str) -> Template {
-        Template::Invitation {
-            tenant,
-            tenant_name: Name::parse(tenant_name).unwrap(),
-            member: MEMBER,
-            challenge: CHALLENGE,
-            inviter: Some(name("Ada Lovelace")),
-        }
-    }
-    fn rendered(template: &Template) -> MailText {
-        render(template, &links()).unwrap()
-    }
-    /// Finds the token of the link to this page.
-    fn token<'a>(body: &'a str, page: &str) -> &'a str {
-        let start = format!("https://example.com/{page}#token=");
-        let (_, rest) = body.split_once(&start).unwrap();
-        let is_end = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
-        rest.split(is_end).next().unwrap()
-    }
-
-    #[test]
-    fn both_bodies_of_a_verification_mail_have_the_code_and_the_link() {
-        let mail = rendered(&verification());
-        let code = links().key.code(Purpose::Verification, CHALLENGE);
-        for body in [&mail.text, &mail.html] {
-            assert!(body.contains(&code), "{body}");
-            let token = token(body, "account/verify");
-            let opened = links().key.open_link_token(Purpose::Verification, token);
-            assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
-        }
-    }
-
-    #[test]
-    fn both_bodies_of_a_reset_mail_have_a_link_that_only_resets_a_password() {
-        let mail = rendered(&password_reset());
-        for body in [&mail.text, &mail.html] {
-            let token = token(body, "account/reset-password");
-            let opened = links().key.open_link_token(Purpose::PasswordReset, token);
-            assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
-            let opened = links().key.open_link_token(Purpose::Verification, token);
-            assert_eq!(opened, None);
-        }
-    }
-
-    #[test]
-    fn a_mail_that_anybody_can_request_has_no_name_in_it() {
-        for template in [verification(), password_reset()] {
-            let mail = rendered(&template);
-            for text in [&mail.subject, &mail.text, &mail.html] {
-                assert!(!text.contains("Ada"), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn both_bodies_of_an_invitation_name_the_tenant_and_have_the_link() {
-        let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
-        assert_eq!(mail.subject, "You are invited to join Acme");
-        for body in [&mail.text, &mail.html] {
-            assert!(
-                body.contains("Ada Lovelace invites you to join Acme"),
-                "{body}"
-            );
-            let opened = links().key.open_invitation_token(token(body, "invitation"));
-            assert_eq!(opened, Some((TENANT, MEMBER, CHALLENGE)));
-        }
-    }
-
-    #[test]
-    fn no_mail_shows_a_name_with_a_link() {
-        let link = "Win at evil.example";
-        for template in [
-            invitation(TenantId::Tenant(TENANT), link),
-            password_changed(link),
-            Template::AccessTokenCreated {
-                name: Name::parse(link).unwrap(),
-            },
-        ] {
-            let mail = rendered(&template);
-            for text in [&mail.subject, &mail.text, &mail.html] {
-                assert!(!text.contains("evil"), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn nobody_is_invited_to_the_platform() {
-        render(&invitation(TenantId::Platform, "Acme"), &links()).unwrap_err();
-    }
-
-    #[test]
-    fn a_name_is_escaped_in_html_only() {
-        let tenant = TenantId::Tenant(TENANT);
-        for template in [
-            password_changed("<b>Acme & Co</b>"),
-            invitation(tenant, "<b>Acme & Co</b>"),
-        ] {
-            let mail = rendered(&template);
-            assert!(mail.text.contains("<b>Acme & Co</b>"), "{}", mail.text);
-            assert!(mail.html.contains("Acme"), "{}", mail.html);
-            assert!(!mail.html.contains("<b>Acme"), "{}", mail.html);
-        }
-    }
-
-    #[test]
-    fn a_name_is_not_escaped_in_a_subject() {
-        let mail = rendered(&invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"));
-        assert_eq!(mail.subject, "You are invited to join <b>Acme & Co</b>");
-    }
-
-    #[test]
-    fn each_mail_has_a_subject_in_one_line_and_two_bodies_with_a_link() {
-        for template in [
-            verification(),
-            password_reset(),
-            Template::AlreadyRegistered,
-            password_changed("Ada"),
-            invitation(TenantId::Tenant(TENANT), "Acme"),
-        ] {
-            let mail = rendered(&template);
-            assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
-            for body in [&mail.text, &mail.html] {
-                assert!(body.contains("https://example.com"), "{body}");
-                assert!(!body.contains("{{") && !body.contains("{%"), "{body}");
-            }
-        }
-    }
-}
+mod tests;

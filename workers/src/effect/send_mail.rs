@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use event_store::EventLog;
 use events_schema::{
-    EmailAddress, EmailId, View as _,
+    EmailAddress, EmailId, Time, View as _,
     email::{self, Command, Event, Template},
 };
 use lettre::{
@@ -20,6 +21,7 @@ use crate::{
     effect::{
         Effect, Failure, Lane, Undone,
         mail_text::{Links, render},
+        wanted_mail,
     },
 };
 
@@ -42,6 +44,7 @@ pub struct SendMail {
 pub struct Task {
     to: EmailAddress,
     template: Template,
+    not_before: Option<Time>,
 }
 
 impl Effect for SendMail {
@@ -77,20 +80,21 @@ impl Effect for SendMail {
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::Requested { .. } => true,
-            Event::Sent | Event::Failed { .. } => false,
+            Event::Sent | Event::Failed { .. } | Event::Withdrawn => false,
         }
     }
 
     fn pending(record: &Email) -> Option<Task> {
-        let (to, template) = record.pending()?;
+        let (to, template, not_before) = record.pending()?;
         Some(Task {
             to: to.clone(),
             template: template.clone(),
+            not_before,
         })
     }
 
-    /// Mails wait by the domain of their recipient. Nobody waits for an invitation, and many of them
-    /// may be sent at once.
+    /// Mails wait by the domain of their recipient. Nobody waits for an invitation or a reminder,
+    /// and many of them may be sent at once.
     fn lane(task: &Task) -> Lane {
         let domain = task.to.as_str().rsplit('@').next().unwrap_or_default();
         // The owner of a domain may have any number of subdomains, so they share a lane.
@@ -105,14 +109,19 @@ impl Effect for SendMail {
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. } => true,
-                Template::Invitation { .. } => false,
+                Template::Invitation { .. } | Template::AccessTokenExpires { .. } => false,
             },
+            not_before: task.not_before,
         }
+    }
+
+    async fn is_wanted(&self, log: &EventLog, task: &Task) -> anyhow::Result<bool> {
+        wanted_mail::is_wanted(log, &self.links.key, &task.to, &task.template).await
     }
 
     /// The `Message-ID` derives from the mail's id, so that mail clients show a repetition once.
     async fn perform(&self, id: EmailId, task: Task) -> Result<(), Failure> {
-        let text = render(&task.template, &self.links)?;
+        let text = render(&task.template, &task.to, &self.links)?;
         let to = task.to.as_str().parse().context("the recipient");
         let to = to.map_err(Failure::Permanent)?;
         let mail = lettre::Message::builder()
@@ -130,6 +139,10 @@ impl Effect for SendMail {
 
     fn succeeded() -> Command {
         Command::RecordSent
+    }
+
+    fn withdrawn() -> Command {
+        Command::RecordWithdrawn
     }
 
     fn failed(reason: String) -> Command {

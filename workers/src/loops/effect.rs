@@ -64,8 +64,8 @@ const LOST_LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
 const LOST_AFTER: Duration = Duration::from_secs(60 * 60);
 
 static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
-    let description = "Time of an attempt to perform an effect; `result` is done, retry, failed or \
-                       outage.";
+    let description = "Time of an attempt to perform an effect; `result` is done, retry, failed, \
+                       withdrawn or outage.";
     telemetry::seconds("ub.effect.duration", description)
 });
 
@@ -178,6 +178,8 @@ struct Effects<E> {
 enum Next {
     /// Nothing: the result is recorded.
     Done,
+    /// Nothing: it is recorded that nobody wants the effect any more.
+    Withdrawn,
     /// Nothing: it is recorded that the effect has failed for good.
     Failed,
     /// Another attempt.
@@ -261,6 +263,11 @@ impl<E: Effect> Effects<E> {
         let Some(task) = self.pending_task(entry).await? else {
             return Ok(Next::Done);
         };
+        if !claimed.is_performed && !self.effect.is_wanted(&self.log, &task).await? {
+            let withdrawn = E::withdrawn();
+            self.record(trace, entry, "withdrawn", withdrawn).await?;
+            return Ok(Next::Withdrawn);
+        }
         let result = if claimed.is_performed {
             Ok(())
         } else {
@@ -297,6 +304,7 @@ impl<E: Effect> Effects<E> {
         let attempts = claimed.attempts;
         let (settled, result) = match next {
             Ok(Next::Done) => (self.outbox.remove(claimed).await, "done"),
+            Ok(Next::Withdrawn) => (self.outbox.remove(claimed).await, "withdrawn"),
             Ok(Next::Failed) => (self.outbox.remove(claimed).await, "failed"),
             Err(error) if is_outage(&error) => {
                 let (attempts, reason) = (attempts - 1, format!("{error:#}"));

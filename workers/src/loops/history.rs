@@ -63,15 +63,7 @@ impl<A: Aggregate> History<A> {
         log: &EventLog,
         subject: &str,
     ) -> anyhow::Result<()> {
-        self.refresh(log, subject).await?;
-        let last = log.last(subject).await?;
-        if last.is_some_and(|last| last.sequence > self.last_sequence) {
-            let missing = log
-                .read_from_leader(subject, self.last_sequence + 1)
-                .await?;
-            self.apply_all(missing)?;
-        }
-        Ok(())
+        self.apply_all(log.read_all(subject, self.last_sequence + 1).await?)
     }
 
     fn apply_all(&mut self, messages: Vec<Stored>) -> anyhow::Result<()> {

@@ -58,6 +58,10 @@ pub(super) fn requested(id: Id, to: EmailAddress, template: Template) -> Consequ
     Consequence {
         tenant: TenantId::Platform,
         aggregate: id.into(),
-        command: email::Command::Request { to, template },
+        command: email::Command::Request {
+            to,
+            template,
+            not_before: None,
+        },
     }
 }

@@ -39,6 +39,7 @@ fn requested() -> email::Event {
     email::Event::Requested {
         to: EmailAddress::parse("ada@example.com").unwrap(),
         template: email::Template::AlreadyRegistered,
+        not_before: None,
     }
 }
 

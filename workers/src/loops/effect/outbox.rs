@@ -91,19 +91,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// Stores durably that an effect is to be done, now at first. One that is there stays as it is.
+    /// Stores durably that an effect is to be done, and when at first. One that is there stays as it
+    /// is.
     ///
     /// # Errors
     /// If that is not certain.
     pub async fn add(&self, entry: &Entry, lane: Lane) -> anyhow::Result<()> {
         let which = doc! { "_id": self.key(entry.tenant, entry.id) };
+        let not_before = lane
+            .not_before
+            .map(|time| DateTime::from_millis(time.0))
+            .unwrap_or_else(DateTime::now);
         let insert = doc! { "$setOnInsert": {
             "effect": self.effect,
             "tenant": entry.tenant.to_string(),
             "id": entry.id.to_string(),
             "destination": lane.destination,
             "urgent": lane.is_urgent,
-            "due_at": DateTime::now(),
+            "due_at": not_before,
             "attempts": 0_i64,
             "trace": entry.trace.traceparent(),
         } };

@@ -1,0 +1,195 @@
+use events_schema::{AccessTokenId, Id, TenantKey};
+
+use super::*;
+
+const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
+const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+const TENANT: TenantKey = TenantKey(Id::from_bytes([3; 16]));
+const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
+
+fn links() -> Links {
+    Links {
+        key: ServerKey::parse(&"k".repeat(32)).unwrap(),
+        public_url: "https://example.com".to_owned(),
+    }
+}
+fn name(text: &str) -> PersonName {
+    PersonName::parse(text).unwrap()
+}
+fn verification() -> Template {
+    Template::Verification {
+        account: ACCOUNT,
+        challenge: CHALLENGE,
+        firstname: name("Ada"),
+    }
+}
+fn password_reset() -> Template {
+    Template::PasswordReset {
+        account: ACCOUNT,
+        challenge: CHALLENGE,
+        firstname: name("Ada"),
+    }
+}
+fn password_changed(firstname: &str) -> Template {
+    Template::PasswordChanged {
+        firstname: name(firstname),
+    }
+}
+fn invitation(tenant: TenantId, tenant_name: &str) -> Template {
+    Template::Invitation {
+        tenant,
+        tenant_name: Name::parse(tenant_name).unwrap(),
+        member: MEMBER,
+        challenge: CHALLENGE,
+        inviter: Some(name("Ada Lovelace")),
+    }
+}
+fn expiry(name: &str) -> Template {
+    Template::AccessTokenExpires {
+        tenant: TenantId::Tenant(TENANT),
+        token: AccessTokenId(Id::from_bytes([5; 16])),
+        name: Name::parse(name).unwrap(),
+        expires_at: Time(1_700_000_000_000),
+    }
+}
+fn to() -> EmailAddress {
+    EmailAddress::parse("bob@example.com").unwrap()
+}
+fn rendered(template: &Template) -> MailText {
+    render(template, &to(), &links()).unwrap()
+}
+/// Finds the token of the link to this page.
+fn token<'a>(body: &'a str, page: &str) -> &'a str {
+    let start = format!("https://example.com/{page}#token=");
+    let (_, rest) = body.split_once(&start).unwrap();
+    let is_end = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
+    rest.split(is_end).next().unwrap()
+}
+
+#[test]
+fn both_bodies_of_a_verification_mail_have_the_code_and_the_link() {
+    let mail = rendered(&verification());
+    let code = links().key.code(Purpose::Verification, CHALLENGE);
+    for body in [&mail.text, &mail.html] {
+        assert!(body.contains(&code), "{body}");
+        let token = token(body, "account/verify");
+        let opened = links().key.open_link_token(Purpose::Verification, token);
+        assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
+    }
+}
+
+#[test]
+fn both_bodies_of_a_reset_mail_have_a_link_that_only_resets_a_password() {
+    let mail = rendered(&password_reset());
+    for body in [&mail.text, &mail.html] {
+        let token = token(body, "account/reset-password");
+        let opened = links().key.open_link_token(Purpose::PasswordReset, token);
+        assert_eq!(opened, Some((ACCOUNT, CHALLENGE)));
+        let opened = links().key.open_link_token(Purpose::Verification, token);
+        assert_eq!(opened, None);
+    }
+}
+
+#[test]
+fn a_mail_that_anybody_can_request_has_no_name_in_it() {
+    for template in [verification(), password_reset()] {
+        let mail = rendered(&template);
+        for text in [&mail.subject, &mail.text, &mail.html] {
+            assert!(!text.contains("Ada"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn both_bodies_of_an_invitation_name_the_tenant_and_have_the_link() {
+    let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
+    assert_eq!(mail.subject, "You are invited to join Acme");
+    for body in [&mail.text, &mail.html] {
+        assert!(
+            body.contains("Ada Lovelace invites you to join Acme"),
+            "{body}"
+        );
+        let opened = links().key.open_invitation_token(token(body, "invitation"));
+        assert_eq!(opened, Some((TENANT, MEMBER, CHALLENGE)));
+    }
+}
+
+#[test]
+fn both_bodies_of_an_invitation_have_a_link_that_stops_invitations_to_their_recipient() {
+    let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
+    for body in [&mail.text, &mail.html] {
+        let opened = links().key.open_stop_token(token(body, "invitation/stop"));
+        assert_eq!(opened, Some(links().key.recipient(&to())));
+    }
+}
+
+#[test]
+fn no_mail_shows_a_name_with_a_link() {
+    let link = "Win at evil.example";
+    for template in [
+        invitation(TenantId::Tenant(TENANT), link),
+        password_changed(link),
+        Template::AccessTokenCreated {
+            name: Name::parse(link).unwrap(),
+        },
+        expiry(link),
+    ] {
+        let mail = rendered(&template);
+        for text in [&mail.subject, &mail.text, &mail.html] {
+            assert!(!text.contains("evil"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_reminder_names_the_token_and_its_end() {
+    let mail = rendered(&expiry("Deployment"));
+    for body in [&mail.text, &mail.html] {
+        assert!(body.contains("Deployment"), "{body}");
+        assert!(body.contains("14 November 2023, 22:13 UTC"), "{body}");
+    }
+}
+
+#[test]
+fn nobody_is_invited_to_the_platform() {
+    render(&invitation(TenantId::Platform, "Acme"), &to(), &links()).unwrap_err();
+}
+
+#[test]
+fn a_name_is_escaped_in_html_only() {
+    let tenant = TenantId::Tenant(TENANT);
+    for template in [
+        password_changed("<b>Acme & Co</b>"),
+        invitation(tenant, "<b>Acme & Co</b>"),
+    ] {
+        let mail = rendered(&template);
+        assert!(mail.text.contains("<b>Acme & Co</b>"), "{}", mail.text);
+        assert!(mail.html.contains("Acme"), "{}", mail.html);
+        assert!(!mail.html.contains("<b>Acme"), "{}", mail.html);
+    }
+}
+
+#[test]
+fn a_name_is_not_escaped_in_a_subject() {
+    let mail = rendered(&invitation(TenantId::Tenant(TENANT), "<b>Acme & Co</b>"));
+    assert_eq!(mail.subject, "You are invited to join <b>Acme & Co</b>");
+}
+
+#[test]
+fn each_mail_has_a_subject_in_one_line_and_two_bodies_with_a_link() {
+    for template in [
+        verification(),
+        password_reset(),
+        Template::AlreadyRegistered,
+        password_changed("Ada"),
+        expiry("CI"),
+        invitation(TenantId::Tenant(TENANT), "Acme"),
+    ] {
+        let mail = rendered(&template);
+        assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains("https://example.com"), "{body}");
+            assert!(!body.contains("{{") && !body.contains("{%"), "{body}");
+        }
+    }
+}

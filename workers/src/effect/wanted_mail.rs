@@ -1,0 +1,104 @@
+//! Whether a mail is still wanted when it is to be sent. The log shows that without delay.
+
+use std::time::SystemTime;
+
+use event_store::EventLog;
+use events_schema::{
+    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, Subject, TenantId,
+    Time, View, access_token, account, email::Template, member, recipient, secret::ServerKey,
+    tenant,
+};
+
+use crate::decode;
+
+/// Whether a mail to this address is still wanted.
+///
+/// # Errors
+/// If the log does not answer, or has a commit that cannot be decoded.
+pub(super) async fn is_wanted(
+    log: &EventLog,
+    key: &ServerKey,
+    to: &EmailAddress,
+    template: &Template,
+) -> anyhow::Result<bool> {
+    match template {
+        Template::AccessTokenExpires { tenant, token, .. } => {
+            is_valid_token(log, *tenant, *token).await
+        }
+        Template::Invitation { .. } => {
+            let recipient = key.recipient(to);
+            let found = current::<recipient::View>(log, TenantId::Platform, recipient).await?;
+            Ok(found.is_none_or(|found| found.wants_invitations))
+        }
+        Template::Verification { .. }
+        | Template::AlreadyRegistered
+        | Template::LoginsFailed
+        | Template::PasswordReset { .. }
+        | Template::PasswordChanged { .. }
+        | Template::AccessTokenCreated { .. } => Ok(true),
+    }
+}
+
+/// Whether the gateway would accept an access token now, as [`access_token::View::is_valid`] says.
+async fn is_valid_token(
+    log: &EventLog,
+    tenant: TenantId,
+    id: AccessTokenId,
+) -> anyhow::Result<bool> {
+    let Some(token) = current::<access_token::View>(log, tenant, id).await? else {
+        return Ok(false);
+    };
+    let account = current::<account::View>(log, TenantId::Platform, token.creator).await?;
+    let member = member_of(log, tenant, token.creator).await?;
+    let (Some(account), Some(member)) = (account, member) else {
+        return Ok(false);
+    };
+    let now = Time::from(SystemTime::now());
+    Ok(token.is_valid(now, &account, &member) && exists(log, tenant).await?)
+}
+
+/// Returns the member that an account is in this tenant.
+async fn member_of(
+    log: &EventLog,
+    tenant: TenantId,
+    account: AccountId,
+) -> anyhow::Result<Option<member::View>> {
+    let claim = Claim::member_account(tenant, account);
+    let Some(claimed) = log.last(&claim.to_string()).await? else {
+        return Ok(None);
+    };
+    let claimed: ClaimHolder = serde_json::from_slice(&claimed.payload)?;
+    match claimed.holder {
+        Some(member) => current(log, tenant, MemberId(member)).await,
+        None => Ok(None),
+    }
+}
+
+async fn exists(log: &EventLog, tenant: TenantId) -> anyhow::Result<bool> {
+    match tenant {
+        TenantId::Platform => Ok(false),
+        TenantId::Tenant(key) => {
+            let tenant = current::<tenant::View>(log, tenant, key).await?;
+            Ok(tenant.is_some())
+        }
+    }
+}
+
+/// Folds a document from the log; `None` if there is nothing to show.
+async fn current<V: View>(
+    log: &EventLog,
+    tenant: TenantId,
+    id: <V::Area as Area>::Id,
+) -> anyhow::Result<Option<V>> {
+    let subject = Subject::Event {
+        tenant,
+        area: V::Area::NAME,
+        id: id.into(),
+    };
+    let mut view = None;
+    for message in log.read_all(&subject.to_string(), 1).await? {
+        let commit = decode::commit(&message.subject, &message.payload)?;
+        view = V::fold(view, &commit);
+    }
+    Ok(view)
+}
