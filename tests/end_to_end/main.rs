@@ -26,6 +26,7 @@ mod paging;
 mod passwords;
 mod permissions;
 mod placement;
+mod posture;
 mod projects;
 mod races;
 mod readme;
@@ -33,6 +34,8 @@ mod registration;
 mod resolvers;
 mod revocation;
 mod roles;
+mod rotation;
+mod secrets;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

@@ -168,6 +168,9 @@ fn arguments(data: &Path, port: u16) -> Vec<OsString> {
         "--replSet",
         REPLICA_SET,
         "--nounixsocket",
+        // Decompression has let strangers read the server's memory (CVE-2025-14847).
+        "--networkMessageCompressors",
+        "disabled",
         // Bounds for a developer's machine: by default the cache takes half the memory, and the
         // oplog a twentieth of the disk.
         "--wiredTigerCacheSizeGB",

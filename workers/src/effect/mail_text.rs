@@ -278,7 +278,7 @@ struct InvitationHtml<'a> {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Id, TenantKey};
+    use events_schema::{Id, TenantKey, secret::Secret};
 
     use super::*;
 
@@ -289,7 +289,7 @@ mod tests {
 
     fn links() -> Links {
         Links {
-            key: ServerKey::parse(&"k".repeat(32)).unwrap(),
+            key: ServerKey::new(Secret::parse(&"k".repeat(32)).unwrap(), Vec::new()),
             public_url: "https://example.com".to_owned(),
         }
     }

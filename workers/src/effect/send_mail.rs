@@ -63,8 +63,8 @@ impl Effect for SendMail {
             smtp: smtp.build(),
             from: mail.mail_from.clone(),
             links: Links {
-                key: mail.secret.clone(),
-                public_url: mail.public_url.trim_end_matches('/').to_owned(),
+                key: config.secrets.key(),
+                public_url: config.posture.public_url.clone(),
             },
             attempts: mail.mail_attempts,
         })
