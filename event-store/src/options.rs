@@ -73,11 +73,11 @@ pub struct SecretOptions {
         long,
         env = "UB_ACCEPTED_SECRETS",
         hide_env_values = true,
-        value_delimiter = ',',
-        num_args = 0..=MAX_ACCEPTED,
-        value_parser = Secret::parse
+        default_value = "",
+        value_parser = accepted_secrets
     )]
-    pub accepted_secrets: Vec<Secret>,
+    // By its path, since clap would take a plain `Vec` for an option that may be repeated.
+    pub accepted_secrets: std::vec::Vec<Secret>,
 }
 
 /// A rotation needs one. Each is one more chance to guess a code.
@@ -97,6 +97,15 @@ pub struct MonitorOptions {
     /// `0.0.0.0:9902`. Do not make it public. Without it, the program has no monitor.
     #[arg(long, env = "UB_MONITOR_LISTEN")]
     pub monitor_listen: Option<SocketAddr>,
+}
+
+fn accepted_secrets(text: &str) -> Result<Vec<Secret>, Invalid> {
+    let texts = text.split(',').filter(|text| !text.is_empty());
+    let secrets = texts.map(Secret::parse).collect::<Result<Vec<_>, _>>()?;
+    if secrets.len() > MAX_ACCEPTED {
+        return Err(Invalid("must be two secrets at most"));
+    }
+    Ok(secrets)
 }
 
 fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {

@@ -160,7 +160,8 @@ async fn graphiql_loads_everything_from_the_gateway() {
             .to_str()
             .unwrap();
         assert!(
-            policy.contains("default-src 'none'; script-src 'self';"),
+            policy.contains("default-src 'none'; script-src 'self'; style-src 'self';")
+                && !policy.contains("unsafe"),
             "{policy}"
         );
         let page = response.text().await.unwrap();

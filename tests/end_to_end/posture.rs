@@ -2,16 +2,17 @@
 
 use event_store::{Exception, Mode, Monitor};
 use gateway::Config;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::start;
+use crate::support::{DEADLINE, start};
 
 /// Runs a gateway until it ends by itself; returns why.
 async fn refusal(config: Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let shutdown = CancellationToken::new();
-    let ended = gateway::run(config, listener, Monitor::default(), shutdown).await;
+    let run = gateway::run(config, listener, Monitor::default(), shutdown);
+    let ended = timeout(DEADLINE, run).await.expect("it runs");
     format!("{:#}", ended.unwrap_err())
 }
 

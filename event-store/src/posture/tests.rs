@@ -29,13 +29,17 @@ const SAFE: [(&str, &str); 5] = [
 ];
 
 fn options(changes: &[(&str, &str)]) -> Options {
+    parsed(changes).unwrap()
+}
+
+fn parsed(changes: &[(&str, &str)]) -> Result<Options, clap::Error> {
     let kept = SAFE
         .iter()
         .filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     let words = kept
         .chain(changes)
         .flat_map(|(name, value)| [*name, *value]);
-    Options::try_parse_from(std::iter::once("x").chain(words)).unwrap()
+    Options::try_parse_from(std::iter::once("x").chain(words))
 }
 
 /// The problems that are listed, one on each line; none if the settings are accepted.
@@ -280,4 +284,15 @@ fn a_public_url_is_https_except_on_this_machine() {
     ] {
         assert!(public_url(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn two_further_secrets_are_accepted_and_no_third() {
+    let count = |number| {
+        let accepted = vec![SECRET; number].join(",");
+        let parsed = parsed(&[("--accepted-secrets", &accepted)]);
+        parsed.map(|options| options.secrets.accepted_secrets.len())
+    };
+    assert_eq!((count(1).unwrap(), count(2).unwrap()), (1, 2));
+    assert!(count(3).is_err());
 }
