@@ -100,6 +100,14 @@ impl Mongo {
         self.platform.database(&self.platform_database)
     }
 
+    /// Returns a database of each host that every user may ask about the server, with the host's
+    /// name.
+    pub(crate) fn admin_databases(&self) -> impl Iterator<Item = (&str, Database)> {
+        let hosts = self.hosts.iter();
+        let hosts = hosts.map(|(name, host)| (name.as_str(), host.database("admin")));
+        std::iter::once(("UB_MONGO_URL", self.platform.database("admin"))).chain(hosts)
+    }
+
     /// Checks that the platform's host answers. Returns what it says of itself.
     ///
     /// # Errors

@@ -45,13 +45,14 @@ const HEARD_WITHIN_NS: u64 = 2_500_000_000;
 /// that takes. The inbox is the one that `nats.conf` gives to the user in the URL.
 ///
 /// # Errors
-/// If a URL is malformed, the URLs have no user or different ones, or no server can be reached. No
-/// error shows a password.
+/// If a URL is malformed, the URLs have no user or different ones, or no server can be reached or
+/// trusted. No error shows a password.
 pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Client> {
     let servers = parse(&options.nats_url)?;
     let (user, password) = credentials(&servers)?;
     let inbox = inbox_of(&user);
-    ConnectOptions::with_user_and_password(user, password)
+    let connection = ConnectOptions::with_user_and_password(user, password);
+    with_tls(connection, options, &servers)
         .name(program)
         .custom_inbox_prefix(inbox)
         .max_reconnects(None)
@@ -59,7 +60,31 @@ pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Cli
         .reconnect_to_server_callback(another_server())
         .connect(servers)
         .await
-        .context("NATS cannot be reached; check UB_NATS_URL")
+        .context(
+            "NATS cannot be reached or trusted; check UB_NATS_URL and the other UB_NATS_… settings",
+        )
+}
+
+/// Whether all connections must use TLS. Servers of a cluster name each other without a scheme, so
+/// one URL decides for all.
+pub(crate) fn is_tls(options: &NatsOptions, servers: &[ServerAddr]) -> bool {
+    options.nats_ca_file.is_some() || servers.iter().any(ServerAddr::tls_required)
+}
+
+fn with_tls(
+    connection: ConnectOptions,
+    options: &NatsOptions,
+    servers: &[ServerAddr],
+) -> ConnectOptions {
+    let mut connection = connection.require_tls(is_tls(options, servers));
+    if let Some(file) = &options.nats_ca_file {
+        connection = connection.add_root_certificates(file.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&options.nats_certificate_file, &options.nats_key_file)
+    {
+        connection = connection.add_client_certificate(certificate.clone(), key.clone());
+    }
+    connection
 }
 
 /// Returns a function that chooses the server to reconnect to: not the one that was used or tried
@@ -192,7 +217,7 @@ struct Replica {
     active_ns: u64,
 }
 
-fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {
+pub(crate) fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {
     let servers = urls.split(',').map(|url| url.trim().parse());
     // The client's own error would show the URL with its password.
     let servers: Result<Vec<ServerAddr>, _> = servers.collect();
@@ -201,7 +226,7 @@ fn parse(urls: &str) -> anyhow::Result<Vec<ServerAddr>> {
 
 /// Returns the user and password of all servers. The client accepts one pair for all of them, and
 /// only in its options.
-fn credentials(servers: &[ServerAddr]) -> anyhow::Result<(String, String)> {
+pub(crate) fn credentials(servers: &[ServerAddr]) -> anyhow::Result<(String, String)> {
     let mut pairs = servers
         .iter()
         .filter_map(|server| server.username().zip(server.password()));

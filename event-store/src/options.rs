@@ -1,23 +1,43 @@
 //! Options that both programs have.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use events_schema::{HostName, Invalid, Placement};
+use events_schema::{
+    HostName, Invalid, Placement,
+    secret::{Secret, ServerKey},
+};
 
 /// How to reach NATS.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub struct NatsOptions {
-    /// URL of NATS with user and password: `nats://USER:PASSWORD@HOST:4222`. For a cluster, several
-    /// URLs separated by commas, all with the same user.
+    /// URL of NATS with user and password: `nats://USER:PASSWORD@HOST:4222`, or `tls://…` for TLS.
+    /// For a cluster, several URLs separated by commas, all with the same user.
     #[arg(long, env = "UB_NATS_URL", hide_env_values = true)]
     pub nats_url: String,
+
+    /// File with the certificates of the authorities that NATS servers are trusted by, as PEM. With
+    /// it, TLS is required. By default those of the system are trusted.
+    #[arg(long, env = "UB_NATS_CA_FILE")]
+    pub nats_ca_file: Option<PathBuf>,
+
+    /// File with the certificate that this program shows to NATS, as PEM.
+    #[arg(long, env = "UB_NATS_CERTIFICATE_FILE", requires = "nats_key_file")]
+    pub nats_certificate_file: Option<PathBuf>,
+
+    /// File with the private key of this certificate, as PEM.
+    #[arg(long, env = "UB_NATS_KEY_FILE", requires = "nats_certificate_file")]
+    pub nats_key_file: Option<PathBuf>,
 }
+
+/// The platform's database, unless a setting names another one.
+const DEFAULT_DATABASE: &str = "ultimate_backend";
 
 /// How to reach MongoDB.
 #[derive(Args, Clone)]
 pub struct MongoOptions {
-    /// URL of MongoDB, which must be a replica set: `mongodb://USER:PASSWORD@HOST/?replicaSet=rs0`.
+    /// URL of MongoDB, which must be a replica set: `mongodb://USER:PASSWORD@HOST/?replicaSet=rs0`,
+    /// for TLS with `&tls=true`, `tlsCAFile` and `tlsCertificateKeyFile`.
     #[arg(long, env = "UB_MONGO_URL", hide_env_values = true)]
     pub mongo_url: String,
 
@@ -25,7 +45,7 @@ pub struct MongoOptions {
     #[arg(
         long,
         env = "UB_MONGO_DATABASE",
-        default_value = "ultimate_backend",
+        default_value = DEFAULT_DATABASE,
         value_parser = Placement::parse_platform_database
     )]
     pub mongo_database: String,
@@ -42,6 +62,37 @@ pub struct MongoOptions {
     pub mongo_hosts: Vec<(HostName, String)>,
 }
 
+/// The secrets that codes, links and cookies derive from.
+#[derive(Args, Clone, Debug)]
+pub struct SecretOptions {
+    /// Secret that codes, links and cookies derive from, the same for all programs: an id, a colon,
+    /// and 32 to 1024 characters. Make one with `echo k1:$(openssl rand -hex 32)`.
+    #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = Secret::parse)]
+    pub secret: Secret,
+
+    /// Up to two further secrets whose codes, links and cookies are accepted: the next one and the
+    /// former one, separated by a comma.
+    #[arg(
+        long,
+        env = "UB_ACCEPTED_SECRETS",
+        hide_env_values = true,
+        default_value = "",
+        value_parser = accepted_secrets
+    )]
+    // By its path, since clap would take a plain `Vec` for an option that may be repeated.
+    pub accepted_secrets: std::vec::Vec<Secret>,
+}
+
+/// A rotation needs one. Each is one more chance to guess a code.
+const MAX_ACCEPTED: usize = 2;
+
+impl SecretOptions {
+    /// Returns the key of these secrets.
+    pub fn key(&self) -> ServerKey {
+        ServerKey::new(self.secret.clone(), self.accepted_secrets.clone())
+    }
+}
+
 /// Where the supervisors of a process ask how it is.
 #[derive(Args, Clone, Default)]
 pub struct MonitorOptions {
@@ -49,6 +100,25 @@ pub struct MonitorOptions {
     /// `0.0.0.0:9902`. Do not make it public. Without it, the program has no monitor.
     #[arg(long, env = "UB_MONITOR_LISTEN")]
     pub monitor_listen: Option<SocketAddr>,
+}
+
+fn accepted_secrets(text: &str) -> Result<Vec<Secret>, Invalid> {
+    let texts = text.split(',').filter(|text| !text.is_empty());
+    let secrets = texts.map(Secret::parse).collect::<Result<Vec<_>, _>>()?;
+    if secrets.len() > MAX_ACCEPTED {
+        return Err(Invalid("must be two secrets at most"));
+    }
+    Ok(secrets)
+}
+
+impl Default for MongoOptions {
+    fn default() -> Self {
+        Self {
+            mongo_url: String::new(),
+            mongo_database: DEFAULT_DATABASE.to_owned(),
+            mongo_hosts: Vec::new(),
+        }
+    }
 }
 
 fn mongo_host(text: &str) -> Result<(HostName, String), Invalid> {

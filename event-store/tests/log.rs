@@ -59,6 +59,7 @@ impl World {
         created.unwrap();
         let options = NatsOptions {
             nats_url: nats.url(Role::Workers),
+            ..NatsOptions::default()
         };
         let workers = event_store::connect(&options, "workers").await;
         Self {

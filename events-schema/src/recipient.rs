@@ -1,14 +1,25 @@
 //! Recipients of mail: whether the owner of a mailbox wants to be invited. Belongs to the platform.
 //!
-//! A recipient is known by a keyed hash of the address. So the log does not show who wants no mail.
+//! A recipient is known by a hash of the address.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Access, AreaName, Commit, Home, Index, Permission, Time, id::typed_id};
+use crate::{
+    Access, AreaName, Commit, EmailAddress, Home, Index, Permission, Time, id::typed_id,
+    secret::derived_id,
+};
 
 typed_id! {
-    /// Identifies a recipient: a hash of the address with the server key.
+    /// Identifies a recipient: a hash of the address.
     RecipientId
+}
+
+impl RecipientId {
+    /// Returns the recipient with this address. The server key is no part of it: a new one must not
+    /// forget who has stopped invitations.
+    pub fn of(address: &EmailAddress) -> Self {
+        Self(derived_id(&[b"recipient", address.as_str().as_bytes()]))
+    }
 }
 
 /// The area of recipients.

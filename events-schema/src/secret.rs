@@ -1,18 +1,38 @@
-//! Codes, links and ids are derived, not stored: programs with the same server key derive the same
-//! value, and no secret is written to the log.
+//! Codes, links and ids are derived, not stored: programs with the same secrets derive the same
+//! value, and none is written to the log.
+//!
+//! A secret is replaced in steps, while programs with the old and the new one run together. So each
+//! program accepts further secrets than the one that it derives from.
 
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
+use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, RecipientId, TenantKey};
+use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, RecipientId, TenantKey};
 
-/// The key of the deployment (`UB_SECRET`). Its holder can forge codes and links.
+/// Longest id of a secret. It is part of each link and cookie.
+const MAX_ID: usize = 16;
+/// Separates our use of a secret from any other: the salt of HKDF.
+const SALT: &[u8] = b"ultimate-backend";
+
+/// A secret of the deployment. Its holder can forge codes and links.
 #[derive(Clone)]
-pub struct ServerKey(Vec<u8>);
+pub struct Secret {
+    /// Names the secret in what it signs; empty for one of the form of earlier releases.
+    id: String,
+    text: String,
+}
+
+/// The secrets of the deployment (`UB_SECRET`, `UB_ACCEPTED_SECRETS`).
+#[derive(Clone, Debug)]
+pub struct ServerKey {
+    current: Secret,
+    accepted: Vec<Secret>,
+}
 
 /// What a challenge proves. A code or link for one purpose is not valid for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,42 +64,115 @@ impl Purpose {
     }
 }
 
-impl fmt::Debug for ServerKey {
+/// Shows the id only.
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServerKey(..)")
+        write!(f, "Secret({:?})", self.id)
     }
 }
 
-impl ServerKey {
-    /// Checks a key of 32 to 1,024 characters.
+impl Secret {
+    /// Reads `ID:SECRET`, or a secret without an id, which derives as earlier releases do. The id
+    /// has 1 to 16 lower-case letters, digits and hyphens; the secret has 32 to 1,024 characters.
     ///
     /// # Errors
-    /// If the key is shorter or longer.
+    /// If the secret is shorter or longer.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if (32..=1024).contains(&text.len()) {
-            Ok(Self(text.as_bytes().to_vec()))
+        let (id, secret) = match text.split_once(':') {
+            Some((id, secret)) if is_id(id) => (id, secret),
+            _ => ("", text),
+        };
+        if (32..=1024).contains(&secret.len()) {
+            Ok(Self {
+                id: id.to_owned(),
+                text: secret.to_owned(),
+            })
         } else {
             Err(Invalid(
-                "must have 32 to 1024 characters; make one with `openssl rand -hex 32`",
+                "must have 32 to 1024 characters, after an id such as `k1:`; make one with \
+                 `echo k1:$(openssl rand -hex 32)`",
             ))
         }
     }
 
-    /// Returns the six-digit code of a challenge.
-    pub fn code(&self, purpose: Purpose, challenge: ChallengeId) -> String {
-        let mac = self.mac(&[b"code", purpose.label(), challenge.0.bytes()]);
+    /// Returns the id; empty for a secret without one.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the secret itself, to estimate how easy it is to guess.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn code(&self, purpose: Purpose, challenge: ChallengeId) -> String {
+        let mac = self.mac(&[b"code", purpose.label()], &[challenge.0.bytes()]);
         let mut head = [0; 8];
         head.copy_from_slice(&mac[..8]);
         format!("{:06}", u64::from_be_bytes(head) % 1_000_000)
     }
 
+    /// Returns ids with their proof and the id of this secret.
+    fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
+        let mut bytes = ids.iter().flat_map(|id| *id.bytes()).collect::<Vec<u8>>();
+        bytes.extend(self.proof(purpose, &ids));
+        bytes.extend(self.id.as_bytes());
+        BASE64URL_NOPAD.encode(&bytes)
+    }
+
+    fn proof(&self, purpose: Purpose, ids: &[Id]) -> [u8; 32] {
+        let ids: Vec<&[u8]> = ids.iter().map(|id| id.bytes().as_slice()).collect();
+        self.mac(&[b"link", purpose.label()], &ids)
+    }
+
+    fn epoch_id(&self, account: AccountId, epoch: i64) -> Id {
+        self.derive(&[b"epoch", account.0.bytes(), &epoch.to_be_bytes()])
+    }
+
+    fn derive(&self, parts: &[&[u8]]) -> Id {
+        head(&self.mac(&[], parts))
+    }
+
+    /// A secret with an id has a key of its own for each purpose. One without an id is the key, as
+    /// in earlier releases, and the purpose is the first part.
+    fn mac(&self, purpose: &[&[u8]], parts: &[&[u8]]) -> [u8; 32] {
+        let secret = self.text.as_bytes();
+        if self.id.is_empty() {
+            return hmac(secret, &[purpose, parts].concat());
+        }
+        let info = [purpose, &[self.id.as_bytes()]].concat();
+        let lengths: Vec<[u8; 8]> = info.iter().map(|part| length(part)).collect();
+        let info = info.iter().zip(&lengths);
+        let info: Vec<&[u8]> = info.flat_map(|(part, length)| [length, *part]).collect();
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(Some(SALT), secret)
+            .expand_multi_info(&info, &mut key)
+            .unwrap_or_else(|_| unreachable!("HKDF makes keys of up to 8,160 bytes"));
+        hmac(&key, parts)
+    }
+}
+
+impl ServerKey {
+    /// Derives from `current`, and also accepts what was derived from the others.
+    pub const fn new(current: Secret, accepted: Vec<Secret>) -> Self {
+        Self { current, accepted }
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        std::iter::once(&self.current).chain(&self.accepted)
+    }
+
+    /// Returns the six-digit code of a challenge.
+    pub fn code(&self, purpose: Purpose, challenge: ChallengeId) -> String {
+        self.current.code(purpose, challenge)
+    }
+
     /// Whether `given` is the code of the challenge, compared in constant time. Spaces are ignored.
     pub fn code_matches(&self, purpose: Purpose, challenge: ChallengeId, given: &str) -> bool {
         let given: String = given.chars().filter(|c| !c.is_whitespace()).collect();
-        self.code(purpose, challenge)
-            .as_bytes()
-            .ct_eq(given.as_bytes())
-            .into()
+        let codes = self.secrets().map(|secret| secret.code(purpose, challenge));
+        let matches = codes.map(|code| code.as_bytes().ct_eq(given.as_bytes()));
+        matches.fold(Choice::from(0), |any, one| any | one).into()
     }
 
     /// Returns the token of a challenge's link: account, challenge and proof.
@@ -89,16 +182,16 @@ impl ServerKey {
         account: AccountId,
         challenge: ChallengeId,
     ) -> String {
-        self.token(purpose, [account.0, challenge.0])
+        self.current.token(purpose, [account.0, challenge.0])
     }
 
-    /// Reads a link's token; `None` if this key did not make it for this purpose.
+    /// Reads a link's token; `None` if no secret made it for this purpose.
     pub fn open_link_token(
         &self,
         purpose: Purpose,
         token: &str,
     ) -> Option<(AccountId, ChallengeId)> {
-        let [account, challenge] = self.open(purpose, token)?;
+        let (_, [account, challenge]) = self.open(purpose, token)?;
         Some((AccountId(account), ChallengeId(challenge)))
     }
 
@@ -109,100 +202,92 @@ impl ServerKey {
         member: MemberId,
         challenge: ChallengeId,
     ) -> String {
-        self.token(Purpose::Invitation, [tenant.0, member.0, challenge.0])
+        let ids = [tenant.0, member.0, challenge.0];
+        self.current.token(Purpose::Invitation, ids)
     }
 
-    /// Reads an invitation's token; `None` if this key did not make it.
+    /// Reads an invitation's token; `None` if no secret made it.
     pub fn open_invitation_token(&self, token: &str) -> Option<(TenantKey, MemberId, ChallengeId)> {
-        let [tenant, member, challenge] = self.open(Purpose::Invitation, token)?;
+        let (_, [tenant, member, challenge]) = self.open(Purpose::Invitation, token)?;
         Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
-    }
-
-    /// Returns the recipient with this address. Without the key, nobody can tell the address.
-    pub fn recipient(&self, email: &EmailAddress) -> RecipientId {
-        RecipientId(self.id(&[b"recipient", email.as_str().as_bytes()]))
     }
 
     /// Returns the token of the link that stops invitations to this recipient. It never ends.
     pub fn stop_token(&self, recipient: RecipientId) -> String {
-        self.token(Purpose::StopInvitations, [recipient.0])
+        self.current.token(Purpose::StopInvitations, [recipient.0])
     }
 
-    /// Reads the token of a link that stops invitations; `None` if this key did not make it.
+    /// Reads the token of a link that stops invitations; `None` if no secret made it.
     pub fn open_stop_token(&self, token: &str) -> Option<RecipientId> {
-        let [recipient] = self.open(Purpose::StopInvitations, token)?;
+        let (_, [recipient]) = self.open(Purpose::StopInvitations, token)?;
         Some(RecipientId(recipient))
     }
 
     /// Returns the token that a browser keeps which has sent a registration.
     pub fn registration_token(&self, challenge: ChallengeId) -> String {
-        self.token(Purpose::Registration, [challenge.0])
+        self.current.token(Purpose::Registration, [challenge.0])
     }
 
-    /// Reads the token of a registration; `None` if this key did not make it.
+    /// Reads the token of a registration; `None` if no secret made it.
     pub fn open_registration_token(&self, token: &str) -> Option<ChallengeId> {
-        let [challenge] = self.open(Purpose::Registration, token)?;
+        let (_, [challenge]) = self.open(Purpose::Registration, token)?;
         Some(ChallengeId(challenge))
     }
 
     /// Returns the token that a device keeps on which the owner of this account has logged in. It
     /// ends with the epoch of the account.
     pub fn device_token(&self, device: Id, account: AccountId, epoch: i64) -> String {
-        self.token(Purpose::Device, [device, self.epoch_id(account, epoch)])
+        let epoch = self.current.epoch_id(account, epoch);
+        self.current.token(Purpose::Device, [device, epoch])
     }
 
-    /// Returns the device of a token; `None` if this key did not make it for this epoch of the
-    /// account.
+    /// Returns the device of a token; `None` if no secret made it for this epoch of the account.
     pub fn open_device_token(&self, token: &str, account: AccountId, epoch: i64) -> Option<Id> {
-        let [device, of] = self.open(Purpose::Device, token)?;
-        (of == self.epoch_id(account, epoch)).then_some(device)
+        let (secret, [device, of]) = self.open(Purpose::Device, token)?;
+        (of == secret.epoch_id(account, epoch)).then_some(device)
     }
 
-    fn epoch_id(&self, account: AccountId, epoch: i64) -> Id {
-        self.id(&[b"epoch", account.0.bytes(), &epoch.to_be_bytes()])
-    }
-
-    fn token<const N: usize>(&self, purpose: Purpose, ids: [Id; N]) -> String {
-        let mut bytes = ids.iter().flat_map(|id| *id.bytes()).collect::<Vec<u8>>();
-        let parts: Vec<&[u8]> = [b"link", purpose.label()]
-            .into_iter()
-            .chain(ids.iter().map(|id| id.bytes().as_slice()))
-            .collect();
-        bytes.extend(self.mac(&parts));
-        BASE64URL_NOPAD.encode(&bytes)
-    }
-
-    fn open<const N: usize>(&self, purpose: Purpose, token: &str) -> Option<[Id; N]> {
+    /// Reads a token, and finds the secret that made it for this purpose.
+    fn open<const N: usize>(&self, purpose: Purpose, token: &str) -> Option<(&Secret, [Id; N])> {
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let mut ids = [Id::from_bytes([0; 16]); N];
         for (at, id) in ids.iter_mut().enumerate() {
             *id = Id::from_bytes(bytes.get(at * 16..(at + 1) * 16)?.try_into().ok()?);
         }
-        bool::from(self.token(purpose, ids).as_bytes().ct_eq(token.as_bytes())).then_some(ids)
+        let (proof, id) = bytes.get(N * 16..)?.split_at_checked(32)?;
+        let mut named = self.secrets().filter(|secret| secret.id.as_bytes() == id);
+        let secret = named.find(|secret| secret.proof(purpose, &ids).ct_eq(proof).into())?;
+        Some((secret, ids))
     }
 
-    /// Returns an id that nobody can guess or choose without the key, such as the id of a command
-    /// whose client chose an `Idempotency-Key`.
+    /// Returns a key of each secret for one purpose, the current one first. It tells nothing about
+    /// the secret or about the keys of other purposes.
+    pub fn derived_keys(&self, purpose: &str) -> Vec<[u8; 32]> {
+        let key = |secret: &Secret| secret.mac(&[b"key", purpose.as_bytes()], &[]);
+        self.secrets().map(key).collect()
+    }
+
+    /// Returns an id that nobody can guess or choose without the current secret, such as the id of
+    /// a command whose client chose an `Idempotency-Key`.
     pub fn id(&self, parts: &[&[u8]]) -> Id {
-        head(&self.mac(parts))
+        self.current.derive(parts)
     }
+}
 
-    /// Returns a key for one purpose. It tells nothing about this key or about those of other
-    /// purposes.
-    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
-        self.mac(&[b"key", purpose.as_bytes()])
-    }
+fn is_id(text: &str) -> bool {
+    let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_allowed)
+}
 
-    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // HMAC accepts a key of any length.
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0)
-            .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
-        for part in parts {
-            mac.update(&length(part));
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC accepts a key of any length.
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+    for part in parts {
+        mac.update(&length(part));
+        mac.update(part);
     }
+    mac.finalize().into_bytes().into()
 }
 
 /// Returns an id that follows from public facts, such as the command that a reaction derives from a
@@ -231,63 +316,135 @@ fn head(digest: &[u8; 32]) -> Id {
 mod tests {
     use super::*;
 
-    fn key(c: &str) -> ServerKey {
-        ServerKey::parse(&c.repeat(32)).unwrap()
-    }
     const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
     const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+    const RESET: Purpose = Purpose::PasswordReset;
+
+    fn secret(text: &str) -> Secret {
+        let (id, letter) = text.split_at(text.len() - 1);
+        Secret::parse(&format!("{id}{}", letter.repeat(32))).unwrap()
+    }
+
+    /// A key whose secrets repeat the last letter of each text; the first one is current.
+    fn ring(texts: &[&str]) -> ServerKey {
+        let mut secrets = texts.iter().map(|text| secret(text));
+        ServerKey::new(secrets.next().unwrap(), secrets.collect())
+    }
+
+    fn key(text: &str) -> ServerKey {
+        ring(&[text])
+    }
 
     #[test]
-    fn a_code_has_six_digits_and_belongs_to_one_key_purpose_and_challenge() {
-        let code = key("a").code(Purpose::Verification, CHALLENGE);
-        assert_eq!(code.len(), 6);
-        assert!(code.bytes().all(|c| c.is_ascii_digit()));
-        assert!(key("a").code_matches(
-            Purpose::Verification,
-            CHALLENGE,
-            &format!(" {} {} ", &code[..3], &code[3..])
-        ));
-        assert!(!key("b").code_matches(Purpose::Verification, CHALLENGE, &code));
-        assert!(!key("a").code_matches(Purpose::PasswordReset, CHALLENGE, &code));
-        assert!(!key("a").code_matches(
-            Purpose::Verification,
-            ChallengeId(Id::from_bytes([3; 16])),
-            &code
-        ));
+    fn a_code_has_six_digits_and_belongs_to_one_secret_purpose_and_challenge() {
+        for made_by in ["a", "k1:a"] {
+            let code = key(made_by).code(Purpose::Verification, CHALLENGE);
+            assert_eq!(code.len(), 6);
+            assert!(code.bytes().all(|c| c.is_ascii_digit()));
+            let matches = |key: &ServerKey, purpose, challenge, code: &str| {
+                key.code_matches(purpose, ChallengeId(Id::from_bytes([challenge; 16])), code)
+            };
+            let (own, verification) = (key(made_by), Purpose::Verification);
+            let spaced = format!(" {} {} ", &code[..3], &code[3..]);
+            assert!(matches(&own, verification, 2, &spaced));
+            for other in ["b", "k1:b", "k2:a"] {
+                assert!(!matches(&key(other), verification, 2, &code), "{other}");
+            }
+            assert!(!matches(&own, RESET, 2, &code));
+            assert!(!matches(&own, verification, 3, &code));
+        }
     }
 
     #[test]
     fn a_link_token_opens_only_as_it_was_made() {
-        let token = key("a").link_token(Purpose::PasswordReset, ACCOUNT, CHALLENGE);
-        assert_eq!(
-            key("a").open_link_token(Purpose::PasswordReset, &token),
-            Some((ACCOUNT, CHALLENGE))
-        );
-        assert_eq!(
-            key("a").open_link_token(Purpose::Verification, &token),
-            None
-        );
-        assert_eq!(
-            key("b").open_link_token(Purpose::PasswordReset, &token),
-            None
-        );
-        for at in 0..token.len() {
-            let mut forged = token.clone();
-            let other = if &token[at..=at] == "A" { "B" } else { "A" };
-            forged.replace_range(at..=at, other);
-            assert_eq!(
-                key("a").open_link_token(Purpose::PasswordReset, &forged),
-                None,
-                "{at}"
-            );
+        for made_by in ["a", "k1:a"] {
+            let key = key(made_by);
+            let token = key.link_token(RESET, ACCOUNT, CHALLENGE);
+            let opened = |token: &str| key.open_link_token(RESET, token);
+            assert_eq!(opened(&token), Some((ACCOUNT, CHALLENGE)));
+            assert_eq!(key.open_link_token(Purpose::Verification, &token), None);
+            for at in 0..token.len() {
+                let mut forged = token.clone();
+                let other = if &token[at..=at] == "A" { "B" } else { "A" };
+                forged.replace_range(at..=at, other);
+                assert_eq!(opened(&forged), None, "{at}");
+            }
+            for garbage in ["", "x", "=", &token[1..], &format!("{token}A"), "ä"] {
+                assert_eq!(opened(garbage), None, "{garbage}");
+            }
         }
-        for garbage in ["", "x", "=", &token[1..], &format!("{token}A"), "ä"] {
-            assert_eq!(
-                key("a").open_link_token(Purpose::PasswordReset, garbage),
-                None,
-                "{garbage}"
-            );
+    }
+
+    #[test]
+    fn a_link_of_a_secret_with_an_id_names_the_id_and_opens_with_this_secret_only() {
+        let token = key("k1:a").link_token(RESET, ACCOUNT, CHALLENGE);
+        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap();
+        assert!(bytes.ends_with(b"k1"));
+        for other in ["a", "k2:a", "k1:b"] {
+            assert_eq!(key(other).open_link_token(RESET, &token), None, "{other}");
         }
+        // The same proof under the name of another secret.
+        let renamed = BASE64URL_NOPAD.encode(&[&bytes[..64], b"k2"].concat());
+        assert_eq!(key("k2:a").open_link_token(RESET, &renamed), None);
+    }
+
+    #[test]
+    fn a_secret_without_an_id_derives_as_earlier_releases_do() {
+        let key = key("a");
+        assert_eq!(key.code(Purpose::Verification, CHALLENGE), "979308");
+        let token = key.link_token(RESET, ACCOUNT, CHALLENGE);
+        assert_eq!(
+            token,
+            "AQEBAQEBAQEBAQEBAQEBAQICAgICAgICAgICAgICAgL9NE1nqirHsdBXeoWzdZpWTrywgXKzTeWf42Wrlg4DYQ"
+        );
+        let id = key.id(&[b"command", b"x"]);
+        assert_eq!(id.to_string(), "231158d0ef7246d1aa0fb983e85d2ec6");
+    }
+
+    #[test]
+    fn a_purpose_has_a_key_of_its_own() {
+        let secret = secret("k1:a");
+        let one = secret.mac(&[b"code", b"x"], &[b"y"]);
+        for other in [
+            secret.mac(&[b"code"], &[b"x", b"y"]),
+            secret.mac(&[b"cod", b"ex"], &[b"y"]),
+            secret.mac(&[b"link", b"x"], &[b"y"]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn each_step_of_a_rotation_accepts_what_the_steps_beside_it_derive() {
+        // From a secret of an earlier release to one with an id.
+        let steps = [
+            ring(&["a"]),
+            ring(&["a", "k1:b"]),
+            ring(&["k1:b", "a"]),
+            ring(&["k1:b"]),
+        ];
+        let (device, member) = (Id::from_bytes([7; 16]), MemberId(Id::from_bytes([8; 16])));
+        let tenant = TenantKey(Id::from_bytes([9; 16]));
+        let accepts = |by: &ServerKey, of: &ServerKey| {
+            let invitation = of.invitation_token(tenant, member, CHALLENGE);
+            let registration = of.registration_token(CHALLENGE);
+            let accepted = [
+                by.code_matches(RESET, CHALLENGE, &of.code(RESET, CHALLENGE)),
+                by.open_link_token(RESET, &of.link_token(RESET, ACCOUNT, CHALLENGE))
+                    == Some((ACCOUNT, CHALLENGE)),
+                by.open_invitation_token(&invitation) == Some((tenant, member, CHALLENGE)),
+                by.open_registration_token(&registration) == Some(CHALLENGE),
+                by.open_device_token(&of.device_token(device, ACCOUNT, 1), ACCOUNT, 1)
+                    == Some(device),
+            ];
+            assert_eq!(accepted, [accepted[0]; 5]);
+            accepted[0]
+        };
+        for pair in steps.windows(2) {
+            assert!(accepts(&pair[0], &pair[1]) && accepts(&pair[1], &pair[0]));
+        }
+        let [first, .., last] = &steps;
+        assert!(!accepts(last, first) && !accepts(first, last));
     }
 
     #[test]
@@ -303,16 +460,26 @@ mod tests {
     }
 
     #[test]
-    fn a_recipient_and_its_link_belong_to_one_address_and_key() {
-        let recipient = |c, email| key(c).recipient(&EmailAddress::parse(email).unwrap());
-        let ada = recipient("a", "ada@example.com");
-        assert_eq!(ada, recipient("a", "Ada@Example.com"));
-        assert_ne!(ada, recipient("a", "bob@example.com"));
-        assert_ne!(ada, recipient("b", "ada@example.com"));
+    fn a_link_that_stops_invitations_belongs_to_one_recipient_and_key() {
+        let ada = RecipientId(Id::from_bytes([5; 16]));
         let token = key("a").stop_token(ada);
         assert_eq!(key("a").open_stop_token(&token), Some(ada));
         assert_eq!(key("b").open_stop_token(&token), None);
         assert_eq!(key("a").open_registration_token(&token), None);
+    }
+
+    #[test]
+    fn an_id_before_the_colon_is_not_part_of_the_secret() {
+        let long = "x".repeat(32);
+        let read = |text: &str| Secret::parse(text).map(|secret| (secret.id, secret.text));
+        let with_id = Ok(("2026-11".to_owned(), long.clone()));
+        assert_eq!(read(&format!("2026-11:{long}")), with_id);
+        for text in [format!("Not an id:{long}"), format!(":{long}")] {
+            assert_eq!(read(&text), Ok((String::new(), text.clone())));
+        }
+        for short in ["k1:", &format!("2026-11:{}", &long[1..])] {
+            assert!(read(short).is_err(), "{short}");
+        }
     }
 
     #[test]

@@ -7,9 +7,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::identity::limits::LimitOptions;
 use axum::http::HeaderName;
-use clap::{ArgAction, Parser, ValueEnum};
-use event_store::{MongoOptions, MonitorOptions, NatsOptions};
-use events_schema::secret::ServerKey;
+use clap::{Parser, ValueEnum};
+use event_store::{MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions};
 
 /// The GraphQL gateway.
 #[derive(Clone, Parser)]
@@ -24,6 +23,12 @@ pub struct Config {
 
     #[command(flatten)]
     pub mongo: MongoOptions,
+
+    #[command(flatten)]
+    pub posture: PostureOptions,
+
+    #[command(flatten)]
+    pub secrets: SecretOptions,
 
     #[command(flatten)]
     pub monitor: MonitorOptions,
@@ -63,33 +68,6 @@ pub struct Config {
         value_parser = |text: &str| text.parse::<HeaderName>()
     )]
     pub client_address_header: Option<HeaderName>,
-
-    /// Key that mail codes and links derive from, 32 to 1024 characters, the same for gateways and
-    /// workers.
-    #[arg(long, env = "UB_SECRET", hide_env_values = true, value_parser = ServerKey::parse)]
-    pub secret: ServerKey,
-
-    /// URL at which users reach this gateway. With `https`, the session cookie is `__Host-session`
-    /// and Secure.
-    #[arg(
-        long,
-        env = "UB_PUBLIC_URL",
-        default_value = "http://127.0.0.1:9900",
-        value_parser = http_url
-    )]
-    pub public_url: String,
-
-    /// Turn off introspection, GraphiQL and the start page, and log JSON.
-    #[arg(
-        long,
-        env = "UB_PRODUCTION",
-        default_value = "false",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        action = ArgAction::Set
-    )]
-    pub production: bool,
 
     /// Minimum length of a new password in characters, 8 to 64.
     #[arg(
@@ -167,11 +145,6 @@ impl fmt::Display for Resolver {
 }
 
 impl Config {
-    /// Whether users reach the gateway over TLS.
-    pub(crate) fn is_https(&self) -> bool {
-        self.public_url.starts_with("https://")
-    }
-
     /// Returns how long a command may take until its views show the outcome.
     pub(crate) fn command_timeout(&self) -> Duration {
         Duration::from_millis(self.command_timeout_ms)
@@ -193,9 +166,8 @@ impl fmt::Debug for Config {
             .field("databases_per_host", &self.databases_per_host)
             .field("tenant_resolvers", &self.tenant_resolvers)
             .field("client_address_header", &self.client_address_header)
-            .field("secret", &self.secret)
-            .field("public_url", &self.public_url)
-            .field("production", &self.production)
+            .field("secrets", &self.secrets)
+            .field("posture", &self.posture)
             .field("password_min_length", &self.password_min_length)
             .field("breached_passwords", &self.breached_passwords)
             .field("command_timeout_ms", &self.command_timeout_ms)
@@ -217,30 +189,6 @@ fn redacted_url(url: &str) -> String {
         (None, Some((_, host))) => format!("***@{host}"),
         (_, None) => url.to_owned(),
     }
-}
-
-fn http_url(text: &str) -> Result<String, &'static str> {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    match rest {
-        // Over plain HTTP the session cookie could be read on the way.
-        Some(host) if text.starts_with("http://") && !is_loopback(host) => {
-            Err("must begin with https://, except on localhost")
-        }
-        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => {
-            Ok(text.trim_end_matches('/').to_owned())
-        }
-        _ => Err("must begin with http:// or https:// and name a host"),
-    }
-}
-
-fn is_loopback(authority_and_path: &str) -> bool {
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
-        authority_and_path
-            .strip_prefix(host)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    })
 }
 
 #[cfg(test)]
@@ -265,11 +213,11 @@ mod tests {
             (
                 config.password_min_length,
                 config.command_timeout_ms,
-                config.production
+                config.posture.is_production()
             ),
             (15, 5000, false)
         );
-        assert!(!config.is_https());
+        assert!(!config.posture.is_https());
     }
 
     #[test]

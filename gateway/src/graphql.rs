@@ -182,8 +182,9 @@ impl Api {
         })
     }
 
-    /// Executes a query or mutation.
-    pub(crate) async fn execute(&self, prepared: Prepared, caller: Caller) -> Response {
+    /// Executes a query or mutation. Also returns the names of the operations that it consists of,
+    /// such as `project.create`.
+    pub(crate) async fn execute(&self, prepared: Prepared, caller: Caller) -> (Response, String) {
         let (request, notes) = self.with_data(prepared.request, caller);
         let response = self.schema.execute(request).await;
         complete(response, &notes, &prepared.shape)
@@ -198,7 +199,7 @@ impl Api {
     ) -> impl Stream<Item = Response> + Send + use<> {
         let (request, notes) = self.with_data(prepared.request, caller);
         let responses = self.schema.execute_stream(request.data(head));
-        responses.map(move |response| complete(response, &notes, &prepared.shape))
+        responses.map(move |response| complete(response, &notes, &prepared.shape).0)
     }
 
     fn with_data(&self, request: Request, caller: Caller) -> (Request, Arc<Notes>) {
@@ -235,19 +236,26 @@ fn is_subscription(operations: &DocumentOperations) -> bool {
     all.all(|(_, operation)| operation.node.ty == OperationType::Subscription)
 }
 
-/// Adds what was noted about a request, and sorts fields as they were asked for.
-fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> Response {
+/// Adds what was noted about a request, and sorts fields as they were asked for. Returns the answer
+/// and the operations that were executed.
+fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> (Response, String) {
     let too_large = notes.too_large();
-    let Noted { errors, budget } = notes.take();
+    let Noted {
+        executed,
+        errors,
+        budget,
+    } = notes.take();
+    let executed = executed.iter().map(|(area, verb)| format!("{area}.{verb}"));
+    let executed = executed.collect::<Vec<_>>().join(",");
     if let Some(error) = too_large {
-        return Response::from_errors(vec![error.into()]);
+        return (Response::from_errors(vec![error.into()]), executed);
     }
     response.errors.extend(errors);
     if let Some(budget) = budget {
         add_budget(&mut response.http_headers, budget);
     }
     shape.sort(&mut response.data);
-    response
+    (response, executed)
 }
 
 fn add_budget(headers: &mut HeaderMap, budget: Budget) {

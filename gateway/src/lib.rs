@@ -104,34 +104,42 @@ async fn serve_all(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr();
     let address = address.context("reading the listening address")?;
+    let posture = &config.posture;
+    let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), None);
+    checked.await?;
     let nats = event_store::connect(&config.nats, "gateway").await?;
+    posture.check_nats(&nats)?;
+    // It may become reachable later.
+    let mongo = Mongo::connect(&config.mongo, "gateway").await?;
     let leave = event_store::leave_isolated_server(nats.clone(), config.nats.clone());
     let leave = AbortOnDropHandle::new(tokio::spawn(leave));
     let max_connections = max_connections();
     let sockets = Sockets::new(max_connections, config.limits.sockets_per_client);
-    let (app, readiness) = app(&config, nats, sockets, development, shutdown.clone()).await?;
+    let stores = (nats, mongo.clone());
+    let (app, readiness) = app(&config, stores, sockets, development, shutdown.clone()).await?;
     let check = move || {
         let readiness = readiness.clone();
         async move { readiness.check().await }
     };
     monitor.start(check, shutdown.clone());
-    tracing::info!(%address, public_url = config.public_url, "gateway listening");
-    serve::serve(listener, max_connections, app, shutdown).await;
+    tracing::info!(%address, public_url = config.posture.public_url, "gateway listening");
+    tokio::select! {
+        () = serve::serve(listener, max_connections, app, shutdown) => {}
+        Err(unsafe_version) = posture.check_mongo(&mongo) => return Err(unsafe_version),
+    }
     drop(leave);
     tracing::info!("gateway stopped");
     Ok(())
 }
 
-/// Prepares the connections to MongoDB, which may become reachable later. Returns the routes of the
-/// gateway, and what checks that it can serve.
+/// Returns the routes of the gateway, and what checks that it can serve.
 async fn app(
     config: &Config,
-    nats: Client,
+    (nats, mongo): (Client, Mongo),
     sockets: Sockets,
     development: Router,
     closing: CancellationToken,
 ) -> anyhow::Result<(Router, Arc<Readiness>)> {
-    let mongo = Mongo::connect(&config.mongo, "gateway").await?;
     let views = Views::start(mongo, nats.clone(), closing.clone());
     let sender = CommandSender::start(nats.clone()).await?;
     let commands = Commands::new(sender, config.command_timeout());
@@ -141,13 +149,13 @@ async fn app(
     let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
-        pending: PendingRegistrations::new(jetstream(nats.clone()), config.secret.clone()),
+        pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
         mails: MailQuota::new(
             jetstream(nats.clone()),
-            config.secret.clone(),
+            config.secrets.key(),
             &config.limits,
         ),
-        logins: LoginThrottle::new(jetstream(nats), config.secret.clone()),
+        logins: LoginThrottle::new(jetstream(nats), config.secrets.key()),
         passwords: Passwords::new(config).await?,
         commands: commands.clone(),
         views: views.clone(),
@@ -156,18 +164,19 @@ async fn app(
         uses,
         limits: limits.clone(),
     };
-    let cookies = Cookies::new(config.is_https());
-    let cursors = Cursors::new(&config.secret);
+    let cookies = Cookies::new(config.posture.is_https());
+    let cursors = Cursors::new(&config.secrets.key());
+    let is_production = config.posture.is_production();
     let use_cases = use_cases(config, parts);
-    let api = Api::new(use_cases, cookies, cursors, limits, config.production)?;
+    let api = Api::new(use_cases, cookies, cursors, limits, is_production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
         callers,
         readiness: readiness.clone(),
         sockets,
-        is_production: config.production,
-        is_https: config.is_https(),
+        is_production: config.posture.is_production(),
+        is_https: config.posture.is_https(),
         closing,
     };
     Ok((http::router(shared, development), readiness))
@@ -202,7 +211,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         pending,
         mails,
     } = parts;
-    let secret = config.secret.clone();
+    let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
     let sessions = Sessions {
         commands: commands.clone(),

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    let telemetry = Telemetry::start("gateway", config.production, "info")?;
+    let telemetry = Telemetry::start("gateway", config.posture.is_production(), "info")?;
     let shutdown = program::stop_on_signal()?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;

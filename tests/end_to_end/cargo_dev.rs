@@ -43,6 +43,14 @@ impl Dev {
         Self::start_as(program, arguments).await
     }
 
+    /// Starts with data in this folder, and logs everything into this file.
+    pub async fn start_logging(data: &Path, log: &Path) -> Self {
+        let mut program = Command::new(DEV);
+        program.env("RUST_LOG", "debug");
+        program.stderr(std::fs::File::create(log).unwrap());
+        Self::start_as(program, &["--data-dir", data.to_str().unwrap()]).await
+    }
+
     /// Starts on a disk of its own, whose size is in the form of `mount`. The disk is where `dir`
     /// is, for these processes only; others find it below `/proc/<id>/root`.
     pub async fn start_on_disk(dir: &str, size: &str) -> Self {
@@ -152,7 +160,8 @@ async fn graphiql_loads_everything_from_the_gateway() {
             .to_str()
             .unwrap();
         assert!(
-            policy.contains("default-src 'none'; script-src 'self';"),
+            policy.contains("default-src 'none'; script-src 'self'; style-src 'self';")
+                && !policy.contains("unsafe"),
             "{policy}"
         );
         let page = response.text().await.unwrap();
@@ -167,7 +176,14 @@ async fn graphiql_loads_everything_from_the_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn production_has_no_page_for_developers() {
-    let dev = Dev::start_with(&["--ephemeral"], &[("UB_PRODUCTION", "true")]).await;
+    let dev = Dev::start_with(
+        &["--ephemeral"],
+        &[
+            ("UB_MODE", "production"),
+            ("UB_ALLOW", "open-mongo,old-mongo"),
+        ],
+    )
+    .await;
     for (path, status) in [("/", 404), ("/graphiql/index.js", 404), ("/graphql", 405)] {
         let response = reqwest::get(format!("{}{path}", dev.url)).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{path}");

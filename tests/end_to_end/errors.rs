@@ -1,6 +1,7 @@
 //! What an error contains: a code, a reason and a remedy, but in production nothing about the
 //! schema.
 
+use event_store::{Exception, Mode};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -45,7 +46,11 @@ async fn an_unknown_directive_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_error_suggests_a_name_in_production() {
     let backend = start().await;
-    let production = Gateway::start(&backend, |config| config.production = true).await;
+    let production = Gateway::start(&backend, |config| {
+        config.posture.mode = Some(Mode::Production);
+        config.posture.allow = vec![Exception::OpenMongo, Exception::OldMongo];
+    })
+    .await;
     let eve = Browser::new(&backend).at_gateway(&production);
     let login =
         "mutation($input: LoginInput!) { account { login(input: $input) { user { id } } } }";

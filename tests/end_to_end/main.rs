@@ -28,6 +28,7 @@ mod paging;
 mod passwords;
 mod permissions;
 mod placement;
+mod posture;
 mod projects;
 mod races;
 mod readme;
@@ -35,6 +36,8 @@ mod registration;
 mod resolvers;
 mod revocation;
 mod roles;
+mod rotation;
+mod secrets;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

@@ -313,6 +313,7 @@ pub(crate) fn config(backend: &Local) -> (NatsOptions, MongoOptions) {
     (
         NatsOptions {
             nats_url: backend.servers.nats_url(Role::Migrator),
+            ..NatsOptions::default()
         },
         mongo,
     )

@@ -3,6 +3,7 @@
 
 mod request;
 
+use event_store::Mode;
 use gateway::Resolver::{self, Cookie, Header, Path, Query, Subdomain};
 use local::Local;
 use serde_json::{Value, json};
@@ -54,7 +55,8 @@ impl World {
     async fn gateway(&self, resolvers: &[Resolver]) -> Gateway {
         Gateway::start(&self.backend, |config| {
             config.tenant_resolvers = resolvers.to_vec();
-            config.public_url = "http://backend.test:8443".to_owned();
+            config.posture.public_url = "http://backend.test:8443".to_owned();
+            config.posture.mode = Some(Mode::Development);
         })
         .await
     }

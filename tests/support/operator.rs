@@ -39,6 +39,7 @@ pub async fn set_platform_admin(
 ) -> anyhow::Result<()> {
     let nats = NatsOptions {
         nats_url: backend.servers.nats_url(Role::Migrator),
+        ..NatsOptions::default()
     };
     let mongo = MongoOptions {
         mongo_url: backend.servers.mongo_url(Role::Migrator),
@@ -53,6 +54,7 @@ pub async fn set_platform_admin(
 pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
     let nats = NatsOptions {
         nats_url: backend.servers.nats_url(Role::Workers),
+        ..NatsOptions::default()
     };
     let client = event_store::connect(&nats, "workers").await.unwrap();
     let sender = CommandSender::start(client).await.unwrap();

@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::{ConnectOptions, jetstream};
 use clap::{Args, Command as Arguments, FromArgMatches};
-use event_store::{Monitor, NatsOptions};
+use event_store::{MongoOptions, Monitor, NatsOptions};
 use events_schema::CommitSummary;
 use futures_util::TryStreamExt as _;
 use local::mailbox::Mailbox;
@@ -163,6 +163,7 @@ impl Previous {
         let migrated = Command::new(folder.join("workers"))
             .arg("migrate")
             .env("UB_NATS_URL", platform.servers.nats_url(Role::Migrator))
+            .env("UB_MONGO_URL", platform.servers.mongo_url(Role::Migrator))
             .status();
         assert!(migrated.await.unwrap().success());
         let process = |program: &str, role, further: &[&str]| {
@@ -214,8 +215,13 @@ impl Next {
     pub async fn start(platform: &Platform) -> Self {
         let migrator = NatsOptions {
             nats_url: platform.servers.nats_url(Role::Migrator),
+            ..NatsOptions::default()
         };
-        workers::migrate(&migrator, 1).await.unwrap();
+        let mongo = MongoOptions {
+            mongo_url: platform.servers.mongo_url(Role::Migrator),
+            ..MongoOptions::default()
+        };
+        workers::migrate(&migrator, &mongo, 1).await.unwrap();
         let shutdown = CancellationToken::new();
         let listener = listen().await;
         let url = format!("http://{}", listener.local_addr().unwrap());

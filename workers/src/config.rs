@@ -3,8 +3,8 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum, value_parser};
-use event_store::{MongoOptions, MonitorOptions, NatsOptions};
-use events_schema::{AreaName, secret::ServerKey};
+use event_store::{MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions};
+use events_schema::AreaName;
 use lettre::message::Mailbox;
 
 /// How mail is sent.
@@ -32,20 +32,6 @@ pub struct MailOptions {
         value_parser = value_parser!(i64).range(1..=50)
     )]
     pub mail_attempts: i64,
-
-    /// URL where people reach the gateway. Links in mails begin with it.
-    #[arg(long, env = "UB_PUBLIC_URL", default_value = "http://127.0.0.1:9900")]
-    pub public_url: String,
-
-    /// Key that codes and links derive from, 32 to 1024 characters. Workers and gateways need the
-    /// same.
-    #[arg(
-        long,
-        env = "UB_SECRET",
-        hide_env_values = true,
-        value_parser = ServerKey::parse
-    )]
-    pub secret: ServerKey,
 }
 
 /// How the streams are kept.
@@ -64,6 +50,12 @@ pub struct Config {
 
     #[command(flatten)]
     pub mongo: MongoOptions,
+
+    #[command(flatten)]
+    pub posture: PostureOptions,
+
+    #[command(flatten)]
+    pub secrets: SecretOptions,
 
     #[command(flatten)]
     pub mail: MailOptions,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand, ValueEnum, value_parser};
-use event_store::{MongoOptions, Monitor, NatsOptions, Telemetry, program};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use event_store::{MongoOptions, Monitor, NatsOptions, PostureOptions, Telemetry, program};
 use events_schema::{AreaName, EmailAddress, HostName, Placement};
 use workers::config::{Config, StreamOptions};
 
@@ -12,10 +12,6 @@ use workers::config::{Config, StreamOptions};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Write the log as JSON lines.
-    #[arg(long, env = "UB_PRODUCTION", global = true)]
-    production: bool,
-
     #[command(subcommand)]
     command: Command,
 }
@@ -25,11 +21,11 @@ enum Command {
     /// Run until told to stop. Any number of copies may run.
     Run(Box<Config>),
 
-    /// Create or update the streams that this release needs. Run it before the workers start, and
-    /// at each upgrade. It deletes nothing.
+    /// Prepare NATS and MongoDB for this release: streams and indexes. Run it before the workers
+    /// start, and at each upgrade. It deletes nothing.
     Migrate {
         #[command(flatten)]
-        nats: NatsOptions,
+        stores: Stores,
         #[command(flatten)]
         streams: StreamOptions,
     },
@@ -37,9 +33,7 @@ enum Command {
     /// Rebuild views from the log while everything runs. Writes only documents that differ.
     RebuildViews {
         #[command(flatten)]
-        nats: NatsOptions,
-        #[command(flatten)]
-        mongo: MongoOptions,
+        stores: Stores,
         /// Areas whose views to rebuild.
         #[arg(
             long,
@@ -62,9 +56,7 @@ enum Command {
     /// the time to read the tenant's log.
     MoveTenant {
         #[command(flatten)]
-        nats: NatsOptions,
-        #[command(flatten)]
-        mongo: MongoOptions,
+        stores: Stores,
         /// Slug or id of the tenant.
         tenant: String,
         /// Where to keep the views.
@@ -79,9 +71,7 @@ enum Command {
     /// can disable accounts; or make it an ordinary account again.
     PlatformAdmin {
         #[command(flatten)]
-        nats: NatsOptions,
-        #[command(flatten)]
-        mongo: MongoOptions,
+        stores: Stores,
         /// What to do.
         change: Change,
         /// The verified e-mail address of the account.
@@ -93,13 +83,22 @@ enum Command {
     /// Run it regularly, such as once a day.
     DropDeleted {
         #[command(flatten)]
-        nats: NatsOptions,
-        #[command(flatten)]
-        mongo: MongoOptions,
+        stores: Stores,
         /// Days since the deletion, 0 to 3650.
         #[arg(long, default_value_t = 30, value_parser = value_parser!(u16).range(0..=3650))]
         after_days: u16,
     },
+}
+
+/// What every command of an operator needs.
+#[derive(Args)]
+struct Stores {
+    #[command(flatten)]
+    nats: NatsOptions,
+    #[command(flatten)]
+    mongo: MongoOptions,
+    #[command(flatten)]
+    posture: PostureOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -121,10 +120,32 @@ enum Target {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let telemetry = Telemetry::start("workers", options.production, "info")?;
+    let is_production = options.command.posture().is_production();
+    let telemetry = Telemetry::start("workers", is_production, "info")?;
     let result = execute(options.command).await;
     telemetry.stop().await;
     result
+}
+
+impl Command {
+    const fn posture(&self) -> &PostureOptions {
+        match self {
+            Self::Run(config) => &config.posture,
+            Self::Migrate { stores, .. }
+            | Self::RebuildViews { stores, .. }
+            | Self::MoveTenant { stores, .. }
+            | Self::PlatformAdmin { stores, .. }
+            | Self::DropDeleted { stores, .. } => &stores.posture,
+        }
+    }
+}
+
+impl Stores {
+    /// Returns how to reach NATS and MongoDB, if that is safe.
+    async fn checked(self) -> anyhow::Result<(NatsOptions, MongoOptions)> {
+        let checked = self.posture.check(&self.nats, &self.mongo, None, None);
+        checked.await.map(|()| (self.nats, self.mongo))
+    }
 }
 
 async fn execute(command: Command) -> anyhow::Result<()> {
@@ -133,49 +154,47 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
             workers::run(*config, monitor, program::stop_on_signal()?).await
         }
-        Command::Migrate { nats, streams } => {
-            workers::migrate(&nats, streams.replicas).await?;
-            tracing::info!("the streams are as this release needs them");
+        Command::Migrate { stores, streams } => {
+            let (nats, mongo) = stores.checked().await?;
+            workers::migrate(&nats, &mongo, streams.replicas).await?;
+            tracing::info!("streams and indexes are as this release needs them");
             Ok(())
         }
         Command::RebuildViews {
-            nats,
-            mongo,
+            stores,
             areas,
             memory_mib,
         } => {
+            let (nats, mongo) = stores.checked().await?;
             workers::rebuild_views(&nats, &mongo, &areas, memory_mib, &|view, step| {
                 tracing::info!(view, "{step}")
             })
             .await
         }
         Command::MoveTenant {
-            nats,
-            mongo,
+            stores,
             tenant,
             to,
             host,
         } => {
+            let (nats, mongo) = stores.checked().await?;
             let to = placement(to, host)?;
             let progress = |step: &str| tracing::info!(tenant, "{step}");
             workers::move_tenant(&nats, &mongo, &tenant, to, &progress).await
         }
         Command::PlatformAdmin {
-            nats,
-            mongo,
+            stores,
             change,
             email,
         } => {
+            let (nats, mongo) = stores.checked().await?;
             let is_granted = change == Change::Grant;
             workers::set_platform_admin(&nats, &mongo, &email, is_granted).await?;
             tracing::info!(%email, is_granted, "the account was changed");
             Ok(())
         }
-        Command::DropDeleted {
-            nats,
-            mongo,
-            after_days,
-        } => {
+        Command::DropDeleted { stores, after_days } => {
+            let (nats, mongo) = stores.checked().await?;
             let grace = Duration::from_secs(u64::from(after_days) * 24 * 60 * 60);
             let progress = |tenant, step: &str| tracing::info!(%tenant, "{step}");
             workers::drop_deleted(&nats, &mongo, grace, &progress).await

@@ -48,6 +48,11 @@ impl Placements {
         })
     }
 
+    /// Returns all configured hosts.
+    pub const fn mongo(&self) -> &Mongo {
+        &self.mongo
+    }
+
     /// Checks that the platform's host answers.
     ///
     /// # Errors

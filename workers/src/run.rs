@@ -54,7 +54,11 @@ async fn run_loops(
     monitor: Monitor,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (posture, smtp_url) = (&config.posture, Some(config.mail.smtp_url.as_str()));
+    let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), smtp_url);
+    checked.await?;
     let client = event_store::connect(&config.nats, "workers").await?;
+    posture.check_nats(&client)?;
     let placements = Placements::connect(&config.mongo).await?;
     let context = jetstream::new(client.clone());
     let keeps_transport = config.loops.contains(&Loop::Commands);
@@ -91,6 +95,7 @@ async fn run_loops(
     }
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
+    let mongo = placements.mongo().clone();
     let readiness = Readiness::new(client.clone(), placements, pulls);
     let check = move || {
         let readiness = readiness.clone();
@@ -98,7 +103,10 @@ async fn run_loops(
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
-    drain(running, deciding, &shutdown, &stop_deciding).await?;
+    tokio::select! {
+        drained = drain(running, deciding, &shutdown, &stop_deciding) => drained?,
+        Err(unsafe_version) = posture.check_mongo(&mongo) => return Err(unsafe_version),
+    }
     if let Some(keep) = keep {
         keep.abort();
     }

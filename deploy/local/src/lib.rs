@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use event_store::{Monitor, NatsOptions};
+use event_store::{MongoOptions, Monitor, NatsOptions};
 use servers::{Layout, Role, Server, Servers};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -91,8 +91,7 @@ impl Local {
             Some(folder) => Servers::in_dir(folder, options.layout).await?,
             None => Servers::ephemeral(options.layout).await?,
         };
-        let replicas = servers.members();
-        workers::migrate(&migrator(&servers), replicas).await?;
+        migrate(&servers).await?;
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let gateway = settings.gateway(&servers, options.gateway)?;
         let workers = settings.workers(&servers, options.mail_attempts)?;
@@ -232,11 +231,17 @@ impl Local {
     }
 }
 
-/// Returns how the commands of an operator reach nats-server.
-fn migrator(servers: &Servers) -> NatsOptions {
-    NatsOptions {
+/// Prepares the servers for this release.
+async fn migrate(servers: &Servers) -> anyhow::Result<()> {
+    let nats = NatsOptions {
         nats_url: servers.nats_url(Role::Migrator),
-    }
+        ..NatsOptions::default()
+    };
+    let mongo = MongoOptions {
+        mongo_url: servers.mongo_url(Role::Migrator),
+        ..MongoOptions::default()
+    };
+    workers::migrate(&nats, &mongo, servers.members()).await
 }
 
 /// Counts a death of a server.

@@ -126,7 +126,7 @@ fn kept_secret(folder: &Path) -> anyhow::Result<String> {
     }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("could not read random bytes")?;
-    let secret = data_encoding::HEXLOWER.encode(&bytes);
+    let secret = format!("k1:{}", data_encoding::HEXLOWER.encode(&bytes));
     private_file::write(&path, &secret)?;
     Ok(secret)
 }

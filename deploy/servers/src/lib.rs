@@ -40,6 +40,15 @@ const LOCK_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
+/// Finds or fetches the programs nats-server and mongod.
+///
+/// # Errors
+/// If one cannot be found or fetched.
+pub async fn programs() -> Result<(PathBuf, PathBuf)> {
+    // One after the other: two progress bars would overwrite each other.
+    Ok((NATS_SERVER.find().await?, MONGOD.find().await?))
+}
+
 /// How many servers of each kind run, and how the nats-servers reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -110,8 +119,7 @@ impl Servers {
     }
 
     async fn start(dir: &Path, layout: Layout, cleanup: &Cleanup) -> Result<Self> {
-        // One after the other: two progress bars would overwrite each other.
-        let (nats_server, mongod) = (NATS_SERVER.find().await?, MONGOD.find().await?);
+        let (nats_server, mongod) = programs().await?;
         let passwords = Passwords::random()?;
         let dirs = layout.folders(dir);
         for dir in &dirs {

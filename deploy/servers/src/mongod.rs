@@ -182,6 +182,9 @@ fn arguments(data: &Path, key: &Path, port: u16) -> Vec<OsString> {
         "--replSet",
         REPLICA_SET,
         "--nounixsocket",
+        // Decompression has let strangers read the server's memory (CVE-2025-14847).
+        "--networkMessageCompressors",
+        "disabled",
         // Bounds for a developer's machine: by default the cache takes half the memory, and the
         // oplog a twentieth of the disk.
         "--wiredTigerCacheSizeGB",

@@ -353,3 +353,15 @@ fn a_wrong_variable_is_named() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongod_decompresses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mongod = Mongod::start(dir.path(), &passwords()).await.unwrap();
+    let client = mongodb::Client::with_uri_str(mongod.uri(Role::Operator))
+        .await
+        .unwrap();
+    let offer = doc! { "hello": 1, "compression": ["snappy", "zstd", "zlib"] };
+    let hello = client.database("admin").run_command(offer).await.unwrap();
+    assert!(!hello.contains_key("compression"), "{hello}");
+}

@@ -5,7 +5,7 @@
 //! the plain cursors of earlier releases are refused.
 
 use aes_siv::{KeyInit, siv::Aes128Siv};
-use anyhow::anyhow;
+use anyhow::Context as _;
 use data_encoding::BASE64URL_NOPAD;
 use events_schema::{TenantKey, secret::ServerKey};
 
@@ -17,15 +17,15 @@ const MAX_SEQUENCE: u64 = 1 << 62;
 /// The bytes of a sequence, which were the whole cursor in earlier releases.
 const SEQUENCE_BYTES: usize = size_of::<u64>();
 
-/// Writes and reads cursors. All gateways have the same key, so each reads the cursors of the
-/// others.
+/// Writes cursors with the first of these keys, and reads those of all keys. All gateways have the
+/// same keys, so each reads the cursors of the others.
 #[derive(Clone)]
-pub(crate) struct Cursors([u8; 32]);
+pub(crate) struct Cursors(Vec<[u8; 32]>);
 
 impl Cursors {
-    /// Derives the key of cursors from the key of the deployment.
-    pub(crate) fn new(secret: &ServerKey) -> Self {
-        Self(secret.derived_key("cursors"))
+    /// Derives the keys of cursors from the secrets of the deployment.
+    pub(crate) fn new(secrets: &ServerKey) -> Self {
+        Self(secrets.derived_keys("cursors"))
     }
 
     /// Writes a sequence as a cursor of this tenant. The same sequence always has the same cursor.
@@ -34,8 +34,9 @@ impl Cursors {
     /// If the cipher fails, which it does for much longer texts only.
     pub(super) fn write(&self, tenant: TenantKey, sequence: u64) -> Result<String, Error> {
         let bytes = sequence.to_be_bytes();
-        let sealed = self.cipher().encrypt([tenant.0.bytes()], &bytes);
-        let sealed = sealed.map_err(|_| anyhow!("encrypting a cursor"))?;
+        let cipher = self.0.first().map(cipher);
+        let sealed = cipher.and_then(|mut cipher| cipher.encrypt([tenant.0.bytes()], &bytes).ok());
+        let sealed = sealed.context("encrypting a cursor")?;
         Ok(BASE64URL_NOPAD.encode(&sealed))
     }
 
@@ -56,7 +57,8 @@ impl Cursors {
             );
             return Err(Error::input(input, message));
         }
-        let bytes = self.cipher().decrypt([tenant.0.bytes()], &sealed).ok();
+        let open = |key| cipher(key).decrypt([tenant.0.bytes()], &sealed).ok();
+        let bytes = self.0.iter().find_map(open);
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         let sequence = bytes.map(u64::from_be_bytes);
         let sequence = sequence.filter(|sequence| *sequence < MAX_SEQUENCE);
@@ -65,23 +67,25 @@ impl Cursors {
             Error::input(input, message)
         })
     }
+}
 
-    fn cipher(&self) -> Aes128Siv {
-        Aes128Siv::new(&self.0.into())
-    }
+fn cipher(key: &[u8; 32]) -> Aes128Siv {
+    Aes128Siv::new(key.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use events_schema::Id;
+    use events_schema::{Id, secret::Secret};
 
     use super::*;
 
     const ACME: TenantKey = TenantKey(Id::from_bytes([1; 16]));
     const RIVAL: TenantKey = TenantKey(Id::from_bytes([2; 16]));
 
-    fn cursors(secret: &str) -> Cursors {
-        Cursors::new(&ServerKey::parse(&secret.repeat(32)).unwrap())
+    fn cursors(secrets: &str) -> Cursors {
+        let secret = |text: char| Secret::parse(&text.to_string().repeat(32)).unwrap();
+        let mut secrets = secrets.chars().map(secret);
+        Cursors::new(&ServerKey::new(secrets.next().unwrap(), secrets.collect()))
     }
 
     #[test]
@@ -89,6 +93,13 @@ mod tests {
         let cursor = cursors("a").write(ACME, 7).unwrap();
         assert_eq!(cursors("a").read(ACME, "after", &cursor).unwrap(), 7);
         assert_eq!(cursors("a").write(ACME, 7).unwrap(), cursor);
+    }
+
+    #[test]
+    fn a_cursor_of_a_former_secret_is_read_while_that_is_accepted() {
+        let cursor = cursors("a").write(ACME, 7).unwrap();
+        assert_eq!(cursors("ba").read(ACME, "after", &cursor).unwrap(), 7);
+        assert_ne!(cursors("ba").write(ACME, 7).unwrap(), cursor);
     }
 
     #[test]

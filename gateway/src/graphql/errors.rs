@@ -151,6 +151,11 @@ pub(crate) fn finish(errors: &mut [ServerError], request_id: &str, may_suggest: 
             if let Some((field, message)) = wrong_input_of_library(&error.message) {
                 extensions.set("field", field);
                 error.message = message;
+            } else if error.message.starts_with("Expected input type")
+                && let Some(end) = error.message.find(", found ")
+            {
+                // What it has found instead may be a password.
+                error.message.replace_range(end.., ".");
             }
         } else if let Some(cause) = cause {
             extensions.set("requestId", request_id);
@@ -297,5 +302,12 @@ mod tests {
         let answer = answered(ServerError::new(r#"Unknown x. Did you mean "y"?"#, None));
         assert_eq!(answer["extensions"]["code"], "BAD_USER_INPUT");
         assert_eq!(answer["message"], "Unknown x.");
+    }
+
+    #[test]
+    fn no_error_of_the_library_repeats_a_value() {
+        let found = r#"Expected input type "LoginInput", found "hunter2"."#;
+        let answer = answered(ServerError::new(found, None));
+        assert_eq!(answer["message"], r#"Expected input type "LoginInput"."#);
     }
 }

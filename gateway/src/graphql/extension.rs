@@ -11,7 +11,7 @@ use async_graphql::{
     extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo},
 };
 
-use events_schema::Who;
+use events_schema::{AreaName, Who};
 
 use super::operations::{Operation, Operations};
 use crate::{
@@ -36,9 +36,14 @@ pub(super) struct Notes {
 /// nothing more is read, and the answer is an error.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
+/// Maximum operations that are noted by name: as many mutations as a request may have.
+const MAX_NAMED: usize = 10;
+
 /// The notes about one request.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
+    /// The operations that were executed, each once.
+    pub(super) executed: Vec<(AreaName, &'static str)>,
     /// The errors of those fields that were answered as null. The GraphQL library itself would
     /// leave such fields out.
     pub(super) errors: Vec<ServerError>,
@@ -49,6 +54,13 @@ pub(super) struct Noted {
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_executed(&self, area: AreaName, verb: &'static str) {
+        let executed = &mut self.lock().executed;
+        if executed.len() < MAX_NAMED && !executed.contains(&(area, verb)) {
+            executed.push((area, verb));
+        }
     }
 
     /// Counts the text of a field.
@@ -139,6 +151,8 @@ fn authorize(
             if access.who == Who::Anyone {
                 count_stranger(ctx, caller)?;
             }
+            let notes = ctx.data_unchecked::<Arc<Notes>>();
+            notes.add_executed(area, access.verb);
             Ok(())
         }
         None => Err(Error::Forbidden),
@@ -231,6 +245,17 @@ mod tests {
         let (data, errors) = answer("{ all { fails } }").await;
         let expected = r#"{"all":[{"fails":null},{"fails":null}]}"#;
         assert_eq!((data.as_str(), errors), (expected, 2));
+    }
+
+    #[test]
+    fn each_operation_is_noted_once_and_no_more_than_ten() {
+        let notes = Notes::default();
+        let verbs = ["a", "b", "a", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
+        for verb in verbs {
+            notes.add_executed(AreaName::Project, verb);
+        }
+        let noted = notes.take().executed.into_iter().map(|(_, verb)| verb);
+        assert_eq!(noted.collect::<String>(), "abcdefghij");
     }
 
     #[test]

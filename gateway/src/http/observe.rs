@@ -25,7 +25,9 @@ static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
 /// What a handler adds to the log entry of its request.
 #[derive(Clone, Default)]
 pub(crate) struct Logged {
-    pub(crate) operation: Option<String>,
+    /// The operations that were executed, separated by commas. The client's own name for its request
+    /// would be a text that it chooses.
+    pub(crate) operations: String,
     pub(crate) account: Option<AccountId>,
 }
 
@@ -72,14 +74,15 @@ impl Seen {
     }
 
     fn log(&self, status: u16, logged: &Logged) {
-        let (method, path, operation) = (&self.method, &self.path, &logged.operation);
+        let (method, path) = (&self.method, &self.path);
+        let operations = Some(logged.operations.as_str()).filter(|names| !names.is_empty());
         let ms = self.at.elapsed().as_millis() as u64;
         let account = logged.account.map(|id| id.to_string());
         // Probes come every second. They matter only if something else is wrong.
         if matches!(path.as_str(), "/healthz" | "/readyz") {
             tracing::debug!(%method, path, status, ms, "request");
         } else {
-            tracing::info!(%method, path, status, ms, operation, account, "request");
+            tracing::info!(%method, path, status, ms, operations, account, "request");
         }
     }
 
@@ -97,9 +100,7 @@ impl Seen {
         work.set("http.response.status_code", i64::from(status));
         work.set("http.route", self.route.clone());
         work.set("url.path", self.path.clone());
-        if let Some(operation) = logged.operation {
-            work.set("graphql.operation.name", operation);
-        }
+        work.set("ub.operations", logged.operations);
         if status >= 500 {
             work.fail("the gateway could not answer");
         }

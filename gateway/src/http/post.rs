@@ -15,7 +15,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event_store::Trace;
-use events_schema::AccountId;
 use serde::Deserialize;
 use tracing::{Instrument as _, debug_span};
 
@@ -26,8 +25,6 @@ use crate::{
     identity::{Callers, RequestHead},
 };
 
-/// Maximum characters of an operation's name that are logged.
-const MAX_LOGGED_NAME: usize = 100;
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -56,8 +53,6 @@ pub(super) async fn execute(
         Ok(read) => read,
         Err((status, message)) => return refuse(status, Error::request(message)),
     };
-    let operation = post.operation_name.as_deref();
-    let operation = operation.map(|name| name.chars().take(MAX_LOGGED_NAME).collect());
     let head = RequestHead {
         headers,
         uri,
@@ -65,9 +60,8 @@ pub(super) async fn execute(
         trace,
     };
     let Shared { api, callers, .. } = shared;
-    let (answer, account) = answer(&api, &callers, &head, post, body).await;
+    let (answer, logged) = answer(&api, &callers, &head, post, body).await;
     let mut response = write(&api, &head.headers, answer, trace);
-    let logged = Logged { operation, account };
     response.extensions_mut().insert(logged);
     response
 }
@@ -121,21 +115,26 @@ async fn answer(
     head: &RequestHead,
     post: Post,
     body: Bytes,
-) -> (Answer, Option<AccountId>) {
+) -> (Answer, Logged) {
     let variables = post.variables.unwrap_or_default();
     let prepared = match api.prepare(post.query, post.operation_name, variables) {
         Ok(prepared) => prepared,
-        Err(error) => return (Answer::from_errors(vec![error]), None),
+        Err(error) => return (Answer::from_errors(vec![error]), Logged::default()),
     };
     let identified = callers.identify(head, body);
     let caller = match identified.instrument(debug_span!("identify")).await {
         Ok(caller) => caller,
-        Err(error) => return (Answer::from_errors(vec![error.into()]), None),
+        Err(error) => return (Answer::from_errors(vec![error.into()]), Logged::default()),
     };
     let identity = caller.identity.as_ref();
     let account = identity.map(|identity| identity.account_id());
     let executed = api.execute(prepared, caller);
-    (executed.instrument(debug_span!("execute")).await, account)
+    let (answer, operations) = executed.instrument(debug_span!("execute")).await;
+    let logged = Logged {
+        operations,
+        account,
+    };
+    (answer, logged)
 }
 
 /// Writes an answer: 200 if anything was executed, otherwise 400, or 503 for a fault of the server.

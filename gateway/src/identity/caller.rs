@@ -214,7 +214,7 @@ pub(crate) fn new_command_id() -> Result<CommandId, Error> {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Device, EmailAddress, Id, PasswordHash, PersonName};
+    use events_schema::{Device, EmailAddress, Id, PasswordHash, PersonName, secret::Secret};
 
     use super::*;
 
@@ -259,7 +259,7 @@ mod tests {
 
     fn id(identity: Option<Identity>, key: &str, body: &'static str, path: &str) -> CommandId {
         let idempotency = Idempotency {
-            secret: ServerKey::parse(&"k".repeat(32)).unwrap(),
+            secret: ServerKey::new(Secret::parse(&"k".repeat(32)).unwrap(), Vec::new()),
             key: key.to_owned(),
             body: Bytes::from(body),
         };

@@ -74,16 +74,16 @@ impl Callers {
         permissions: PermissionCache,
         uses: Uses,
     ) -> Self {
-        let resolvers = TenantResolvers::new(&config.tenant_resolvers, &config.public_url);
+        let resolvers = TenantResolvers::new(&config.tenant_resolvers, &config.posture.public_url);
         Self {
             views,
             permissions,
             uses,
-            cookies: Cookies::new(config.is_https()),
+            cookies: Cookies::new(config.posture.is_https()),
             advice: resolvers.advice().into(),
             resolvers,
             client_address_header: config.client_address_header.clone(),
-            secret: config.secret.clone(),
+            secret: config.secrets.key(),
         }
     }
 

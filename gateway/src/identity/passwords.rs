@@ -80,7 +80,7 @@ impl Passwords {
     pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
         let file = config.breached_passwords.clone();
         let breached = spawn_blocking(|| file.map(open_breached).transpose()).await??;
-        let product = vec![PRODUCT.to_owned(), config.public_url.clone()];
+        let product = vec![PRODUCT.to_owned(), config.posture.public_url.clone()];
         Self::with(config.password_min_length, product, breached).await
     }
 

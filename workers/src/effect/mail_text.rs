@@ -4,7 +4,7 @@
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
 use events_schema::{
-    AccountId, ChallengeId, EmailAddress, MemberId, Name, PersonName, TenantId, Time,
+    AccountId, ChallengeId, EmailAddress, MemberId, Name, PersonName, RecipientId, TenantId, Time,
     email::Template,
     has_link,
     secret::{Purpose, ServerKey},
@@ -177,7 +177,7 @@ fn invitation(
     links: &Links,
 ) -> anyhow::Result<MailText> {
     let link = &format!("{}/invitation#token={token}", links.public_url);
-    let token = links.key.stop_token(links.key.recipient(to));
+    let token = links.key.stop_token(RecipientId::of(to));
     let stop_link = &format!("{}/invitation/stop#token={token}", links.public_url);
     // A name of an earlier release may have a link in it.
     let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));

@@ -66,8 +66,8 @@ impl Effect for SendMail {
             smtp: smtp.build(),
             from: mail.mail_from.clone(),
             links: Links {
-                key: mail.secret.clone(),
-                public_url: mail.public_url.trim_end_matches('/').to_owned(),
+                key: config.secrets.key(),
+                public_url: config.posture.public_url.clone(),
             },
             attempts: mail.mail_attempts,
         })
@@ -116,7 +116,7 @@ impl Effect for SendMail {
     }
 
     async fn is_wanted(&self, log: &EventLog, task: &Task) -> anyhow::Result<bool> {
-        wanted_mail::is_wanted(log, &self.links.key, &task.to, &task.template).await
+        wanted_mail::is_wanted(log, &task.to, &task.template).await
     }
 
     /// The `Message-ID` derives from the mail's id, so that mail clients show a repetition once.

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, Subject, TenantId,
-    Time, View, access_token, account, email::Template, member, recipient, secret::ServerKey,
+    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, RecipientId,
+    Subject, TenantId, Time, View, access_token, account, email::Template, member, recipient,
     tenant,
 };
 
@@ -17,7 +17,6 @@ use crate::decode;
 /// If the log does not answer, or has a commit that cannot be decoded.
 pub(super) async fn is_wanted(
     log: &EventLog,
-    key: &ServerKey,
     to: &EmailAddress,
     template: &Template,
 ) -> anyhow::Result<bool> {
@@ -26,7 +25,7 @@ pub(super) async fn is_wanted(
             is_valid_token(log, *tenant, *token).await
         }
         Template::Invitation { .. } => {
-            let recipient = key.recipient(to);
+            let recipient = RecipientId::of(to);
             let found = current::<recipient::View>(log, TenantId::Platform, recipient).await?;
             Ok(found.is_none_or(|found| found.wants_invitations))
         }

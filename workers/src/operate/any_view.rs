@@ -17,6 +17,9 @@ pub trait AnyView: Send + Sync {
 
     fn home(&self) -> Home;
 
+    /// Prepares the platform's collection.
+    fn prepare(&self) -> BoxFuture<'_, anyhow::Result<()>>;
+
     /// Rebuilds documents, with up to `max_held_bytes` of them in memory.
     fn rebuild<'a>(
         &'a self,
@@ -73,6 +76,10 @@ impl<V: View> AnyView for Views<V> {
 
     fn home(&self) -> Home {
         V::HOME
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(self.prepare())
     }
 
     fn rebuild<'a>(

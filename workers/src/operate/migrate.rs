@@ -1,19 +1,30 @@
-//! Prepares NATS for this release: `workers migrate`.
+//! Prepares NATS and MongoDB for this release: `workers migrate`.
 
 use async_nats::jetstream;
-use event_store::NatsOptions;
+use event_store::{MongoOptions, NatsOptions};
+use events_schema::AreaName;
 use futures_util::future::BoxFuture;
 
-use crate::streams;
+use crate::{operate::any_view, placements::Placements, streams};
 
-/// Creates the streams and buckets that are missing, and updates the others. Deletes nothing, and
-/// may run at any time and again.
+/// Creates or updates the streams and buckets, and creates the indexes of the platform's database.
+/// Deletes nothing, and may run at any time and again.
 ///
 /// # Errors
-/// If a stream or a server has weaker settings than needed, or does not answer.
-pub fn migrate(nats: &NatsOptions, replicas: usize) -> BoxFuture<'_, anyhow::Result<()>> {
+/// If a stream or a server has weaker settings than needed, or does not answer, or if MongoDB has
+/// documents of another log.
+pub fn migrate<'a>(
+    nats: &'a NatsOptions,
+    mongo: &'a MongoOptions,
+    replicas: usize,
+) -> BoxFuture<'a, anyhow::Result<()>> {
     Box::pin(async move {
         let client = event_store::connect(nats, "workers").await?;
-        streams::migrate(jetstream::new(client), replicas).await
+        streams::migrate(jetstream::new(client.clone()), replicas).await?;
+        let placements = Placements::connect(mongo).await?;
+        for view in any_view::of(AreaName::ALL.iter().copied(), &client, &placements) {
+            view.prepare().await?;
+        }
+        Ok(())
     })
 }

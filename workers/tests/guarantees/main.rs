@@ -18,6 +18,7 @@ mod kills;
 mod loops;
 mod monitor;
 mod outages;
+mod posture;
 mod rebuilds;
 mod retention;
 mod support;

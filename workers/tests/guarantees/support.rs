@@ -17,7 +17,7 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use bytes::Bytes;
-use event_store::NatsOptions;
+use event_store::{MongoOptions, NatsOptions};
 use events_schema::{
     AccountId, Actor, AreaName, Command, CommandId, CommitSummary, EmailAddress, Id, Outcome,
     PasswordHash, Permissions, PersonName, TenantId, Time, account,
@@ -61,8 +61,13 @@ impl World {
         let servers = Servers::ephemeral(layout).await.unwrap();
         let migrator = NatsOptions {
             nats_url: servers.nats_url(Role::Migrator),
+            ..NatsOptions::default()
         };
-        workers::migrate(&migrator, servers.members())
+        let mongo = MongoOptions {
+            mongo_url: servers.mongo_url(Role::Migrator),
+            ..MongoOptions::default()
+        };
+        workers::migrate(&migrator, &mongo, servers.members())
             .await
             .unwrap();
         let gateway = connect(&servers, Role::Gateway, "_INBOX_gateway").await;

@@ -22,7 +22,7 @@ use super::{
     program::Program,
     world::{Size, World},
 };
-use crate::{is_ready, listen, mailbox::Mailbox, migrator, settings::Settings};
+use crate::{is_ready, listen, mailbox::Mailbox, migrate, settings::Settings};
 
 /// Time limit from the start of the processes to the first answer to a command.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ impl Stage {
         let smtp = listen(any, "a mail port").await?;
         let pages = listen(any, "a mailbox port").await?;
         let servers = Servers::ephemeral(Layout::Single).await?;
-        workers::migrate(&migrator(&servers), servers.members()).await?;
+        migrate(&servers).await?;
         let settings = Settings::new(&servers, LINKS, smtp.local_addr()?)?;
         let mailbox = pages.local_addr()?;
         let (received, mut mail) = (Mailbox::new(), JoinSet::new());

@@ -1,4 +1,4 @@
-use events_schema::{AccessTokenId, Id, TenantKey};
+use events_schema::{AccessTokenId, Id, TenantKey, secret::Secret};
 
 use super::*;
 
@@ -9,7 +9,7 @@ const MEMBER: MemberId = MemberId(Id::from_bytes([4; 16]));
 
 fn links() -> Links {
     Links {
-        key: ServerKey::parse(&"k".repeat(32)).unwrap(),
+        key: ServerKey::new(Secret::parse(&"k".repeat(32)).unwrap(), Vec::new()),
         public_url: "https://example.com".to_owned(),
     }
 }
@@ -119,7 +119,7 @@ fn both_bodies_of_an_invitation_have_a_link_that_stops_invitations_to_their_reci
     let mail = rendered(&invitation(TenantId::Tenant(TENANT), "Acme"));
     for body in [&mail.text, &mail.html] {
         let opened = links().key.open_stop_token(token(body, "invitation/stop"));
-        assert_eq!(opened, Some(links().key.recipient(&to())));
+        assert_eq!(opened, Some(RecipientId::of(&to())));
     }
 }
 

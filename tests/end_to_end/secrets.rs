@@ -1,0 +1,296 @@
+//! No secret gets into the log, into an error, or into a stream.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use async_nats::{ConnectOptions, jetstream};
+use futures_util::TryStreamExt;
+use reqwest::header::SET_COOKIE;
+use serde_json::{Value, json};
+
+use crate::{
+    cargo_dev::{Dev, server},
+    support::{
+        ACCEPT_INVITATION, Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TENANT, CREATE_TOKEN,
+        INVITE, LOGIN, REGISTER, VERIFY, code, code_of, credentials, eventually, input, invite,
+        succeeded, text, token,
+    },
+};
+
+const ADA: &str = "ada@example.com";
+const GRACE: &str = "grace@example.com";
+/// Each is a word, so that it can be the name of an operation, too.
+const PASSWORD: &str = "first_Passphrase_of_Ada_7319";
+const CHANGED: &str = "second_Passphrase_of_Ada_8427";
+const RESET: &str = "third_Passphrase_of_Ada_9536";
+const WRONG: &str = "mistaken_Passphrase_of_Ada_6148";
+const SEND_RESET: &str = "
+    mutation($input: EmailInput!) {
+        account { sendResetPasswordEmail(input: $input) { success } }
+    }";
+const RESET_PASSWORD: &str = "
+    mutation($input: ResetPasswordInput!) {
+        account { resetPassword(input: $input) { success } }
+    }";
+
+/// All secrets that were used, and all errors that were answered.
+#[derive(Default)]
+struct Seen {
+    secrets: BTreeMap<String, String>,
+    errors: Vec<Value>,
+}
+
+impl Seen {
+    fn secret(&mut self, what: &str, secret: &str) {
+        assert!(secret.len() >= 6, "{what} is empty");
+        self.secrets.insert(secret.to_owned(), what.to_owned());
+    }
+
+    /// Sends a document; keeps the errors and the cookies of the answer.
+    async fn send(&mut self, browser: &Browser, document: &str, variables: Value) -> Value {
+        let response = browser.post(document, variables).await;
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if !value.is_empty() {
+                self.secret(&format!("the cookie {name}"), value);
+            }
+        }
+        let answer: Value = response.json().await.unwrap();
+        self.errors.extend(answer.get("errors").cloned());
+        answer
+    }
+
+    /// Sends a document that must succeed.
+    async fn done(&mut self, browser: &Browser, document: &str, variables: Value) -> Value {
+        let mut answer = self.send(browser, document, variables).await;
+        assert!(succeeded(&answer), "{document}: {answer}");
+        answer["data"].take()
+    }
+
+    /// Sends a document that must fail.
+    async fn fails(&mut self, browser: &Browser, document: &str, variables: Value) {
+        let answer = self.send(browser, document, variables).await;
+        assert!(code_of(&answer).is_string(), "{document}: {answer}");
+    }
+
+    /// Fails if a text has a secret as a word of its own.
+    fn check(&self, place: &str, text: &str) {
+        for (secret, what) in &self.secrets {
+            for (at, _) in text.match_indices(secret) {
+                let around = [
+                    text[..at].chars().next_back(),
+                    text[at + secret.len()..].chars().next(),
+                ];
+                let is_within = around.iter().flatten().any(char::is_ascii_alphanumeric);
+                let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+                let line = text[start..].lines().next().unwrap_or_default();
+                assert!(
+                    is_within && secret.len() == 6,
+                    "{what} is in {place}: {line}"
+                );
+            }
+        }
+    }
+}
+
+/// What the servers and programs know: their own secret, and the passwords of NATS.
+fn secrets_of_servers(seen: &mut Seen, data: &Path) {
+    let variables = fs::read_to_string(data.join("env")).unwrap();
+    let (_, secret) = variables.split_once("UB_SECRET='").unwrap();
+    let secret = secret.split('\'').next().unwrap();
+    seen.secret("UB_SECRET", secret.trim_start_matches("k1:"));
+    let environment = format!("/proc/{}/environ", server(data, "nats-server"));
+    let environment = fs::read_to_string(environment).unwrap();
+    let passwords = environment
+        .split('\0')
+        .filter_map(|variable| variable.split_once('='));
+    let mut count = 0;
+    for (name, value) in passwords.filter(|(name, _)| name.ends_with("_PASSWORD")) {
+        seen.secret(name, value);
+        count += 1;
+    }
+    assert!(count >= 3, "the passwords of NATS");
+}
+
+/// Ada registers, while the mail server refuses mail at first, and founds a tenant with Grace in it.
+async fn sign_up(seen: &mut Seen, dev: &Dev, browser: &Browser, email: &str) {
+    let refuse = format!("{}/refuse", dev.mail_url);
+    let http = reqwest::Client::new();
+    let refused = http.put(&refuse).json(&json!({ "code": 451 })).send();
+    refused.await.unwrap();
+    let person = json!({
+        "firstname": "Ada", "lastname": "Lovelace", "email": email, "password": PASSWORD,
+    });
+    seen.done(browser, REGISTER, input(person)).await;
+    http.delete(&refuse).send().await.unwrap();
+    let mail = browser.mail(email, "code", 1).await;
+    let (code, link) = (code(&mail), token(&mail));
+    seen.secret("a code", &code);
+    seen.secret("a link to verify", &link);
+    let wrong = json!({ "email": email, "code": "000000" });
+    seen.fails(browser, VERIFY, input(wrong)).await;
+    let right = json!({ "email": email, "code": code });
+    seen.done(browser, VERIFY, input(right)).await;
+    seen.fails(browser, LOGIN, credentials(email, WRONG)).await;
+    seen.done(browser, LOGIN, credentials(email, PASSWORD))
+        .await;
+}
+
+async fn work_in_a_tenant(seen: &mut Seen, ada: &Browser, grace: &Browser) -> String {
+    let acme = json!({ "name": "Acme", "normalizedName": "acme" });
+    seen.done(ada, CREATE_TENANT, input(acme)).await;
+    let in_acme = ada.in_tenant("acme");
+    seen.done(&in_acme, INVITE, invite(GRACE, "GUEST")).await;
+    let invitation = token(&grace.mail(GRACE, "invites", 1).await);
+    seen.secret("a link of an invitation", &invitation);
+    let accept = input(json!({ "token": invitation }));
+    seen.fails(ada, ACCEPT_INVITATION, accept.clone()).await;
+    seen.done(grace, ACCEPT_INVITATION, accept).await;
+    let project = input(json!({ "name": "Rocket" }));
+    seen.fails(&grace.in_tenant("acme"), CREATE_PROJECT, project.clone())
+        .await;
+    seen.done(&in_acme, CREATE_PROJECT, project).await;
+    let robot = json!({ "name": "Robot", "scopes": ["read_project"] });
+    let created = seen.done(&in_acme, CREATE_TOKEN, input(robot)).await;
+    let token = text(&created, "/accessToken/create/token");
+    seen.secret("an access token", &token);
+    token
+}
+
+/// A machine works with its token, and a client puts secrets where they do not belong.
+async fn misplace(seen: &mut Seen, dev: &Dev, token: &str) {
+    let bearer = |token: &str| {
+        let browser = dev.browser();
+        browser.with_header("authorization", &format!("Bearer {token}"))
+    };
+    let projects = "{ projects { nodes { name } } }";
+    seen.done(&bearer(token), projects, json!({})).await;
+    seen.fails(&bearer(&token[..66]), projects, json!({})).await;
+    let stranger = dev.browser();
+    for document in [
+        format!("query {WRONG} {{ profile {{ id }} }}"),
+        format!("query {{ profile {{ id }} \"{WRONG}\""),
+        format!("query {{ project(id: \"{WRONG}\") {{ id }} }}"),
+        format!("query {{ tenantAvailable(identifier: {WRONG}) }}"),
+        format!(
+            "mutation {{ account {{ login(input: {{ service: {WRONG} }}) {{ __typename }} }} }}"
+        ),
+        format!(
+            "mutation {{ account {{ verifyAccount(input: {{ {WRONG}: 1 }}) {{ success }} }} }}"
+        ),
+    ] {
+        seen.fails(&stranger, &document, json!({})).await;
+    }
+    for variables in [
+        json!({ "input": WRONG }),
+        json!({ "input": { "email": ADA, "code": [WRONG] } }),
+        json!({ "input": { "email": WRONG, "code": WRONG } }),
+    ] {
+        seen.fails(&stranger, VERIFY, variables).await;
+    }
+    for header in ["x-tenant", "traceparent", "idempotency-key", "user-agent"] {
+        let browser = stranger.with_header(header, WRONG);
+        seen.fails(&browser, projects, json!({})).await;
+    }
+    reqwest::get(format!("{}?token={WRONG}", stranger.url("/graphql")))
+        .await
+        .unwrap();
+}
+
+async fn change_passwords(seen: &mut Seen, ada: &Browser) {
+    let change = |old: &str, new: &str| input(json!({ "oldPassword": old, "newPassword": new }));
+    seen.fails(ada, CHANGE_PASSWORD, change(WRONG, CHANGED))
+        .await;
+    seen.done(ada, CHANGE_PASSWORD, change(PASSWORD, CHANGED))
+        .await;
+    seen.done(ada, SEND_RESET, input(json!({ "email": ADA })))
+        .await;
+    let link = token(&ada.mail(ADA, "new password", 1).await);
+    seen.secret("a link to reset", &link);
+    let reset = |link: &str| input(json!({ "token": link, "password": RESET }));
+    seen.done(ada, RESET_PASSWORD, reset(&link)).await;
+    seen.fails(ada, RESET_PASSWORD, reset(&link)).await;
+    seen.done(ada, LOGIN, credentials(ADA, RESET)).await;
+    seen.done(
+        ada,
+        "mutation { account { logout { success } } }",
+        json!({}),
+    )
+    .await;
+}
+
+/// Sends a commit of an account where no commit belongs. It ends on DEAD.
+async fn bury(nats: &jetstream::Context) {
+    let events = nats.get_stream("EVENTS").await.unwrap();
+    let commit = events.get_last_raw_message_by_subject("evt.platform.account.*");
+    let commit = commit.await.unwrap().payload;
+    let sent = nats.publish("cmd.platform.account.disable", commit).await;
+    sent.unwrap().await.unwrap();
+    eventually("a dead letter", || async {
+        let dead = nats.get_stream("DEAD").await.unwrap();
+        dead.get_info().await.unwrap().state.messages > 0
+    })
+    .await;
+}
+
+async fn check_streams(seen: &Seen, nats: &jetstream::Context) {
+    let streams: Vec<_> = nats.streams().try_collect().await.unwrap();
+    let mut checked = Vec::new();
+    for info in streams {
+        let (name, state) = (info.config.name, info.state);
+        let stream = nats.get_stream(&name).await.unwrap();
+        for sequence in state.first_sequence..=state.last_sequence {
+            if let Ok(message) = stream.get_raw_message(sequence).await {
+                let body = String::from_utf8_lossy(&message.payload).into_owned();
+                let head = format!("{} {:?}", message.subject, message.headers);
+                seen.check(&name, &head);
+                seen.check(&name, &body);
+                checked.push(name.clone());
+            }
+        }
+    }
+    for name in ["EVENTS", "DEAD"] {
+        assert!(checked.iter().any(|checked| checked == name), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let dev = Dev::start_logging(&data, &log).await;
+    let mut seen = Seen::default();
+    for password in [PASSWORD, CHANGED, RESET, WRONG] {
+        seen.secret("a password", password);
+    }
+    secrets_of_servers(&mut seen, &data);
+    let (ada, grace) = (dev.browser(), dev.browser());
+    sign_up(&mut seen, &dev, &ada, ADA).await;
+    sign_up(&mut seen, &dev, &grace, GRACE).await;
+    let token = work_in_a_tenant(&mut seen, &ada, &grace).await;
+    misplace(&mut seen, &dev, &token).await;
+    change_passwords(&mut seen, &ada).await;
+
+    let variables = fs::read_to_string(data.join("env")).unwrap();
+    let (_, url) = variables.split_once("NATS_URL='nats://operator:").unwrap();
+    let (password, address) = url.split('\'').next().unwrap().split_once('@').unwrap();
+    let options = ConnectOptions::with_user_and_password("operator".into(), password.into());
+    let options = options.custom_inbox_prefix("_INBOX_operator");
+    let nats = jetstream::new(options.connect(format!("nats://{address}")).await.unwrap());
+    bury(&nats).await;
+    check_streams(&seen, &nats).await;
+    assert!(seen.errors.len() > 15);
+    seen.check("an error", &json!(seen.errors).to_string());
+    let log = fs::read_to_string(log).unwrap();
+    for line in [
+        "gateway::http",
+        "workers::",
+        "login_failed",
+        "project.create",
+        "DEBUG",
+    ] {
+        assert!(log.contains(line), "no {line} in the log");
+    }
+    assert!(seen.secrets.len() > 20, "{:?}", seen.secrets.values());
+    seen.check("the log", &log);
+}
