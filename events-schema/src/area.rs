@@ -16,7 +16,7 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     const NAME: AreaName;
     /// Who may use which operation of the area. Everything else about permissions derives from it.
     const ACCESS: &'static [Access];
-    /// The fields of the area's objects that not everybody may read who may read the objects.
+    /// Who may read which field, where reading the object is not enough.
     const FIELDS: &'static [Access] = &[];
     /// The permission that a member needs to follow the area's events in the tenant's feed. `None`
     /// for areas of the platform, whose commits belong to no tenant.
@@ -131,7 +131,7 @@ macro_rules! declare_area_name {
                 }
             }
 
-            /// Returns the fields that not everybody may read who may read the area's objects.
+            /// Returns who may read which field, where reading the object is not enough.
             pub const fn fields(self) -> &'static [Access] {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::FIELDS),+

@@ -237,7 +237,7 @@ fn is_subscription(operations: &DocumentOperations) -> bool {
 /// Adds what was noted about a request, and sorts fields as they were asked for.
 fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> Response {
     let too_large = notes.too_large();
-    let Noted { errors, budget } = notes.take();
+    let Noted { errors, budget, .. } = notes.take();
     if let Some(error) = too_large {
         return Response::from_errors(vec![error.into()]);
     }

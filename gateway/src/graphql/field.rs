@@ -6,7 +6,7 @@ use async_graphql::Context;
 use axum::http::header::SET_COOKIE;
 use events_schema::{AreaName, CommandId, Permissions};
 
-use super::{cursor::Cursors, loaders::Loaders};
+use super::{cursor::Cursors, extension::Notes, loaders::Loaders};
 use crate::{
     access::{Standing, shows},
     error::Error,
@@ -74,7 +74,8 @@ impl<'a> FieldContext<'a> {
                 ..self.caller.standing()
             },
         );
-        if matches!(shown, Err(Error::Forbidden)) {
+        let notes = self.ctx.data_unchecked::<Arc<Notes>>();
+        if matches!(shown, Err(Error::Forbidden)) && notes.is_first_refusal(area, name) {
             SecurityEvent::AccessRefused(area, name).record(self.caller, None);
         }
         shown
