@@ -65,15 +65,11 @@ impl<'a> FieldContext<'a> {
         is_own: bool,
     ) -> Result<(), Error> {
         let row = area.field(name).ok_or(Error::Forbidden)?;
-        let held = Ok(held);
-        let shown = shows(
-            row,
-            is_own,
-            Standing {
-                held,
-                ..self.caller.standing()
-            },
-        );
+        let standing = Standing {
+            held: Ok(held),
+            ..self.caller.standing()
+        };
+        let shown = shows(row, is_own, standing);
         let notes = self.ctx.data_unchecked::<Arc<Notes>>();
         if matches!(shown, Err(Error::Forbidden)) && notes.is_first_refusal(area, name) {
             SecurityEvent::AccessRefused(area, name).record(self.caller, None);
