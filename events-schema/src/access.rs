@@ -106,7 +106,7 @@ impl AreaName {
         self.access().iter().find(|access| access.verb == verb)
     }
 
-    /// Finds a field that not everybody may read who may read the area's objects.
+    /// Finds a field of the area's objects for which reading the object is not enough.
     pub fn field(self, name: &str) -> Option<&'static Access> {
         self.fields().iter().find(|access| access.verb == name)
     }

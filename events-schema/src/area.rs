@@ -16,7 +16,7 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     const NAME: AreaName;
     /// Who may use which operation of the area. Everything else about permissions derives from it.
     const ACCESS: &'static [Access];
-    /// The fields of the area's objects that need more than the right to read the object.
+    /// Who may read which field, where reading the object is not enough.
     const FIELDS: &'static [Access] = &[];
     /// The verbs of the commands that only workers and operators send. The broker keeps gateways
     /// from sending them.
@@ -142,7 +142,7 @@ macro_rules! declare_area_name {
                 }
             }
 
-            /// Returns the fields that need more than the right to read the object.
+            /// Returns who may read which field, where reading the object is not enough.
             pub const fn fields(self) -> &'static [Access] {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::FIELDS),+

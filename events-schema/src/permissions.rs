@@ -1,13 +1,13 @@
 //! Sets of permissions, as bits. Each request unites and compares them.
 
-use std::{collections::BTreeSet, vec};
+use std::{collections::BTreeSet, fmt, vec};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Permission;
 
 /// A set of permissions. Its stored form is the list of their names, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(
     test,
     derive(schemars::JsonSchema),
@@ -110,6 +110,14 @@ impl IntoIterator for Permissions {
 impl<const N: usize> From<[Permission; N]> for Permissions {
     fn from(all: [Permission; N]) -> Self {
         all.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.iter().map(Permission::as_str))
+            .finish()
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a caller may do: the check of an operation or a field, and the permissions of a tenant's roles.
+//! What a caller may do: the check of an operation or a field, and the permissions of a tenant's
+//! roles.
 
 mod check;
 mod permissions;

@@ -244,6 +244,7 @@ fn complete(mut response: Response, notes: &Notes, shape: &Shape) -> (Response, 
         executed,
         errors,
         budget,
+        ..
     } = notes.take();
     let executed = executed.iter().map(|(area, verb)| format!("{area}.{verb}"));
     let executed = executed.collect::<Vec<_>>().join(",");

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, CREATE_ROLE, CREATE_TENANT, DELETE_MEMBER, Gateway, INVITE, MEMBERS,
-    PERMISSIONS, PROJECTS, ada_in_acme, code_of, input, invite, list, role, start, text,
+    PERMISSIONS, PROJECTS, ada_in_acme, code_of, create_role, input, invite, list, role, start,
+    text,
 };
 
 const UPDATE_SETTINGS: &str = "
@@ -254,4 +255,16 @@ async fn too_many_settings_or_roles_are_refused_with_a_limit() {
         .filter(|role| role["builtIn"] == false)
         .count();
     assert_eq!(custom, events_schema::role::MAX_ROLES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_inherits_from_too_many_others_is_refused_with_a_limit() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let mut last = create_role(&ada, role("First", &[], &[])).await;
+    for at in 0..events_schema::role::MAX_INHERITED {
+        last = create_role(&ada, role(&format!("Role {at}"), &[], &[&last])).await;
+    }
+    let answer = code_and_reason(&ada, CREATE_ROLE, role("One more", &[], &[&last])).await;
+    assert_eq!(answer, ["LIMIT_REACHED", "too_many_inherited"]);
 }

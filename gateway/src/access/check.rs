@@ -214,8 +214,7 @@ mod tests {
                 text += &format!("{area}.{}: {}\n", access.verb, describe(access));
             }
         }
-        text +=
-            "# Who may read which field, of those that not every reader of the object may read.\n";
+        text += "# Who may read which field, where reading the object is not enough.\n";
         for area in AreaName::ALL {
             for access in area.fields() {
                 text += &format!("{area} {{ {} }}: {}\n", access.verb, describe(access));

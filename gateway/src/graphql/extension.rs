@@ -1,9 +1,12 @@
 //! What happens around every field: its operation is checked before it is resolved, and a field
 //! that fails is null.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_graphql::{
@@ -49,6 +52,8 @@ pub(super) struct Noted {
     pub(super) errors: Vec<ServerError>,
     /// What the client has left of its limit, if the request counts.
     pub(super) budget: Option<Budget>,
+    /// Fields that were refused, of those with a row in `FIELDS`.
+    refused: BTreeSet<(AreaName, &'static str)>,
 }
 
 impl Notes {
@@ -61,6 +66,12 @@ impl Notes {
         if executed.len() < MAX_NAMED && !executed.contains(&(area, verb)) {
             executed.push((area, verb));
         }
+    }
+
+    /// Whether this field is refused for the first time in the request. A list may have it a
+    /// hundred times, which must not fill the log.
+    pub(super) fn is_first_refusal(&self, area: AreaName, field: &'static str) -> bool {
+        self.lock().refused.insert((area, field))
     }
 
     /// Counts the text of a field.
@@ -256,6 +267,14 @@ mod tests {
         }
         let noted = notes.take().executed.into_iter().map(|(_, verb)| verb);
         assert_eq!(noted.collect::<String>(), "abcdefghij");
+    }
+
+    #[test]
+    fn a_field_that_is_refused_for_a_whole_list_is_recorded_once() {
+        let notes = Notes::default();
+        let refused = (0..100).filter(|_| notes.is_first_refusal(AreaName::Tenant, "settings"));
+        assert_eq!(refused.count(), 1);
+        assert!(notes.is_first_refusal(AreaName::Tenant, "database"));
     }
 
     #[test]

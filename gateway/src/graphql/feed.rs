@@ -43,8 +43,8 @@ pub(super) struct SubscriptionRoot;
 #[Subscription(name = "SubscriptionRoot")]
 impl SubscriptionRoot {
     /// The tenant's events, in the order of the log. `FORBIDDEN` if the caller may not read one of
-    /// the areas; `BAD_USER_INPUT` if `after` is not a cursor, or beyond the last event. The
-    /// subscription ends with an error as soon as the caller may no longer read the areas.
+    /// the areas; `BAD_USER_INPUT` if `after` is no cursor of this tenant, or beyond the last event.
+    /// The subscription ends with an error as soon as the caller may no longer read the areas.
     async fn events(
         &self,
         ctx: &Context<'_>,

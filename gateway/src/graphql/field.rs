@@ -6,7 +6,7 @@ use async_graphql::Context;
 use axum::http::header::SET_COOKIE;
 use events_schema::{AreaName, CommandId, Permissions};
 
-use super::{cursor::Cursors, loaders::Loaders};
+use super::{cursor::Cursors, extension::Notes, loaders::Loaders};
 use crate::{
     access::{Standing, shows},
     error::Error,
@@ -65,16 +65,13 @@ impl<'a> FieldContext<'a> {
         is_own: bool,
     ) -> Result<(), Error> {
         let row = area.field(name).ok_or(Error::Forbidden)?;
-        let held = Ok(held);
-        let shown = shows(
-            row,
-            is_own,
-            Standing {
-                held,
-                ..self.caller.standing()
-            },
-        );
-        if matches!(shown, Err(Error::Forbidden)) {
+        let standing = Standing {
+            held: Ok(held),
+            ..self.caller.standing()
+        };
+        let shown = shows(row, is_own, standing);
+        let notes = self.ctx.data_unchecked::<Arc<Notes>>();
+        if matches!(shown, Err(Error::Forbidden)) && notes.is_first_refusal(area, name) {
             SecurityEvent::AccessRefused(area, name).record(self.caller, None);
         }
         shown
