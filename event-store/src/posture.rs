@@ -22,10 +22,10 @@ use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, nats};
 /// random secret is higher; it ends at 10^19.2.
 const MIN_GUESSES_LOG10: f64 = 19.0;
 
-/// The first version of each release of MongoDB that has the fixes that docs/security.md lists.
-/// Releases between them get no fixes any more.
+/// The first version of each release of MongoDB that has the fixes that docs/security.md lists. An
+/// older release that is not listed is refused.
 const MONGOD_FLOOR: [Version; 5] = [[6, 0, 30], [7, 0, 48], [8, 0, 37], [8, 3, 16], [9, 0, 7]];
-/// The same for nats-server. Earlier releases lack what the log needs.
+/// The first version of nats-server that has the fixes that docs/security.md lists.
 const NATS_FLOOR: [Version; 1] = [[2, 14, 3]];
 
 /// How often a MongoDB host that does not answer is asked for its version.

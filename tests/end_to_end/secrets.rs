@@ -286,7 +286,7 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
         "gateway::http",
         "workers::",
         "login_failed",
-        "project.create",
+        "operations=\"project.create\"",
         "DEBUG",
     ] {
         assert!(log.contains(line), "no {line} in the log");
