@@ -48,7 +48,10 @@ fn spawn_workers(backend: &Local, loops: &str) -> tokio::runtime::Runtime {
     let secret = "k".repeat(32);
     let arguments = [
         ["--nats-url", &nats_url],
-        ["--mongo-url", &backend.gateway().mongo.mongo_url],
+        [
+            "--mongo-url",
+            &backend.servers.mongo_url(servers::Role::Workers),
+        ],
         ["--smtp-url", "smtp://127.0.0.1:1"],
         ["--secret", &secret],
         ["--loops", loops],
