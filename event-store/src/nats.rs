@@ -60,9 +60,7 @@ pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Cli
         .reconnect_to_server_callback(another_server())
         .connect(servers)
         .await
-        .context(
-            "NATS cannot be reached or trusted; check UB_NATS_URL and the other UB_NATS_… settings",
-        )
+        .context("NATS cannot be reached or trusted; check UB_NATS_URL and UB_NATS_…_FILE")
 }
 
 /// Whether all connections must use TLS. Servers of a cluster name each other without a scheme, so

@@ -25,7 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "p0123456789";
 
 /// Certificates of two authorities, in files: `ca.pem`, `server.pem` and `client.pem` of our own,
-/// and `other-ca.pem` and `other-client.pem` of a stranger. The last four have their keys with them.
+/// and `other-ca.pem` and `other-client.pem` of a stranger. Servers and clients have their keys in
+/// the same file.
 struct Certificates(TempDir);
 
 impl Certificates {

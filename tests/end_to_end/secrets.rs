@@ -93,12 +93,19 @@ impl Seen {
     }
 }
 
-/// What the servers and programs know: their own secret, and the passwords of NATS.
+/// What the servers and programs know: their own secret, and the passwords of servers.
 fn secrets_of_servers(seen: &mut Seen, data: &Path) {
     let variables = fs::read_to_string(data.join("env")).unwrap();
     let (_, secret) = variables.split_once("UB_SECRET='").unwrap();
     let secret = secret.split('\'').next().unwrap();
     seen.secret("UB_SECRET", secret.trim_start_matches("k1:"));
+    for url in variables.split("://").skip(1) {
+        let authority = url.split(['/', ',', '\'']).next().unwrap();
+        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        if let Some((_, password)) = user.split_once(':') {
+            seen.secret("a password in a URL", password);
+        }
+    }
     let environment = format!("/proc/{}/environ", server(data, "nats-server"));
     let environment = fs::read_to_string(environment).unwrap();
     let passwords = environment
@@ -112,7 +119,7 @@ fn secrets_of_servers(seen: &mut Seen, data: &Path) {
     assert!(count >= 3, "the passwords of NATS");
 }
 
-/// Ada registers, while the mail server refuses mail at first, and founds a tenant with Grace in it.
+/// Registers a person, while the mail server refuses mail at first, and signs in.
 async fn sign_up(seen: &mut Seen, dev: &Dev, browser: &Browser, email: &str) {
     let refuse = format!("{}/refuse", dev.mail_url);
     let http = reqwest::Client::new();
@@ -136,6 +143,7 @@ async fn sign_up(seen: &mut Seen, dev: &Dev, browser: &Browser, email: &str) {
         .await;
 }
 
+/// Founds a tenant with Grace in it; returns an access token.
 async fn work_in_a_tenant(seen: &mut Seen, ada: &Browser, grace: &Browser) -> String {
     let acme = json!({ "name": "Acme", "normalizedName": "acme" });
     seen.done(ada, CREATE_TENANT, input(acme)).await;
@@ -220,7 +228,7 @@ async fn change_passwords(seen: &mut Seen, ada: &Browser) {
 }
 
 /// Sends a commit of an account where no commit belongs. It ends on DEAD.
-async fn bury(nats: &jetstream::Context) {
+async fn send_to_dead(nats: &jetstream::Context) {
     let events = nats.get_stream("EVENTS").await.unwrap();
     let commit = events.get_last_raw_message_by_subject("evt.platform.account.*");
     let commit = commit.await.unwrap().payload;
@@ -277,7 +285,7 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     let options = ConnectOptions::with_user_and_password("operator".into(), password.into());
     let options = options.custom_inbox_prefix("_INBOX_operator");
     let nats = jetstream::new(options.connect(format!("nats://{address}")).await.unwrap());
-    bury(&nats).await;
+    send_to_dead(&nats).await;
     check_streams(&seen, &nats).await;
     assert!(seen.errors.len() > 15);
     seen.check("an error", &json!(seen.errors).to_string());
