@@ -150,20 +150,94 @@ impl crate::View for View {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Id, view::testing::fold};
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn an_access_token_is_shown_until_it_is_revoked() {
-        let shown = View {
+    use super::*;
+    use crate::{Id, PasswordHash, PersonName, view::testing::fold};
+
+    fn token(epoch: Option<i64>) -> View {
+        View {
             name: Name::parse("Deployment").unwrap(),
             scopes: BuiltInRole::Guest.permissions(),
             expires_at: Time(99),
             creator: AccountId(Id::from_bytes([1; 16])),
-            epoch: Some(2),
+            epoch,
             networks: None,
             created_at: Time(10),
+        }
+    }
+    fn creator() -> account::View {
+        account::View {
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            firstname: PersonName::parse("Ada").unwrap(),
+            lastname: PersonName::parse("Lovelace").unwrap(),
+            verified: true,
+            password_hash: PasswordHash::parse("$x").unwrap(),
+            epoch: 2,
+            epoch_began_at: Time(10),
+            is_platform_admin: false,
+            is_disabled: false,
+            created_at: Time(0),
+            updated_at: Time(0),
+        }
+    }
+    fn membership() -> member::View {
+        member::View {
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            account: Some(AccountId(Id::from_bytes([1; 16]))),
+            role: BuiltInRole::Owner,
+            roles: BTreeSet::new(),
+            status: member::Status::Accepted,
+            invitation: None,
+            created_at: Time(10),
+            updated_at: Time(10),
+        }
+    }
+
+    #[test]
+    fn a_token_is_valid_until_it_expires() {
+        for token in [token(Some(2)), token(None)] {
+            assert!(token.is_valid(Time(98), &creator(), &membership()));
+            assert!(!token.is_valid(Time(99), &creator(), &membership()));
+        }
+    }
+
+    #[test]
+    fn a_token_ends_with_the_epoch_of_its_creator() {
+        let ended = account::View {
+            epoch: 3,
+            epoch_began_at: Time(11),
+            ..creator()
         };
+        let disabled = account::View {
+            is_disabled: true,
+            ..creator()
+        };
+        for creator in [ended, disabled] {
+            for token in [token(Some(2)), token(None)] {
+                assert!(!token.is_valid(Time(20), &creator, &membership()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_ends_with_the_membership_of_its_creator() {
+        let later = member::View {
+            created_at: Time(11),
+            ..membership()
+        };
+        let suspended = member::View {
+            status: member::Status::Suspended,
+            ..membership()
+        };
+        for member in [later, suspended] {
+            assert!(!token(Some(2)).is_valid(Time(20), &creator(), &member));
+        }
+    }
+
+    #[test]
+    fn an_access_token_is_shown_until_it_is_revoked() {
+        let shown = token(Some(2));
         let created = Event::Created(NewToken {
             name: shown.name.clone(),
             scopes: shown.scopes.clone(),

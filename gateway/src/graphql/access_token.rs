@@ -155,7 +155,8 @@ pub(super) struct AccessTokenMutation;
 /// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Creates an access token, and tells the caller by mail. Each call creates a new one, even with
+    /// Creates an access token, and tells the caller by mail. If it lives for more than two weeks,
+    /// another mail comes a week before it expires. Each call creates a new one, even with
     /// an `Idempotency-Key`, since its text is random and shown once. A token is no longer valid
     /// when its creator leaves the tenant, sets a new password or ends all sessions.
     async fn create(

@@ -54,7 +54,7 @@ pub(super) struct RecipientMutation;
 #[Object(serial)]
 impl RecipientMutation {
     /// Stops invitations of all tenants to the mailbox that got the link. It needs no session.
-    /// Whoever invites does not learn of it. `BAD_USER_INPUT` if the link is wrong.
+    /// Those who invite do not learn of it. `BAD_USER_INPUT` if the link is wrong.
     async fn stop_invitations(
         &self,
         ctx: &Context<'_>,

@@ -361,6 +361,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_of_breached_passwords_that_cannot_serve_is_named_with_its_setting() {
+        let error = open_breached(PathBuf::from("/no/such/file")).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.starts_with("UB_BREACHED_PASSWORDS /no/such/file: "),
+            "{error}"
+        );
+    }
+
     #[tokio::test]
     async fn a_password_of_the_name_of_the_product_is_refused() {
         let product = ["Ultimate Backend", "https://weave.example"].map(str::to_owned);

@@ -37,7 +37,7 @@ pub(crate) const MEMBERSHIPS: List<Membership> = List::within(ACCOUNT, &[BY_STAR
 const ACCOUNT: FilterBy<Membership> = FilterBy::field("account");
 const BY_START: OrderBy<Membership> = OrderBy::field("since");
 
-const BY_START_FIRST: Sort = Sort {
+const EARLIEST_FIRST: Sort = Sort {
     field: "since",
     descending: false,
 };
@@ -326,7 +326,7 @@ impl Tenants {
     async fn count_own(&self, account: AccountId) -> Result<u64, Error> {
         let platform = self.views.platform();
         let own = Filter::default().is("account", account)?;
-        let memberships = platform.list::<Membership>(own, BY_START_FIRST, false, MAX_COUNTED);
+        let memberships = platform.list::<Membership>(own, EARLIEST_FIRST, false, MAX_COUNTED);
         let memberships = memberships.await?;
         let keys = memberships
             .iter()
@@ -359,7 +359,7 @@ pub(crate) async fn first_tenants(
 ) -> Result<Vec<ViewDocument<tenant::View>>, Error> {
     let platform = views.platform();
     let own = Filter::default().is("account", account)?;
-    let memberships = platform.list::<Membership>(own, BY_START_FIRST, false, limit);
+    let memberships = platform.list::<Membership>(own, EARLIEST_FIRST, false, limit);
     let memberships = memberships.await?;
     let keys = memberships
         .iter()

@@ -52,9 +52,10 @@ fn created(commit: &Commit<Area>, token: &NewToken) -> Option<Consequence<email:
 
 /// The mail is requested now and sent later. By then, the effect knows whether the token has ended.
 fn reminder(commit: &Commit<Area>, token: &NewToken) -> Option<Consequence<email::Area>> {
-    let life = token.expires_at.since(commit.time);
-    let wait = life.checked_sub(REMINDED_BEFORE)?;
-    let due_at = Time(commit.time.0 + i64::try_from(wait.as_millis()).ok()?);
+    if token.expires_at.since(commit.time) <= SHORT_LIFE {
+        return None;
+    }
+    let due_at = Time(token.expires_at.0 - i64::try_from(REMINDED_BEFORE.as_millis()).ok()?);
     let template = Template::AccessTokenExpires {
         tenant: commit.tenant,
         token: commit.id,
@@ -62,8 +63,12 @@ fn reminder(commit: &Commit<Area>, token: &NewToken) -> Option<Consequence<email
         expires_at: token.expires_at,
     };
     let occasion = [b"access_token_expires", commit.id.0.bytes().as_slice()];
-    let mail = mail_later(&occasion, token.email.as_ref()?, template, Some(due_at));
-    (life > SHORT_LIFE).then_some(mail)
+    Some(mail_later(
+        &occasion,
+        token.email.as_ref()?,
+        template,
+        Some(due_at),
+    ))
 }
 
 #[cfg(test)]
