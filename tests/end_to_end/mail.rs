@@ -9,8 +9,9 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, DELETE_TOKEN, INVITE, PLATFORM, ada_in_acme, close_stream, documents_of, eventually,
-    invite, mongo, open_stream, operator, start, start_with_mail_attempts,
+    Browser, DELETE_MEMBER, DELETE_TOKEN, INVITE, PLATFORM, ada_in_acme, close_stream,
+    documents_of, eventually, invite, mongo, open_stream, operator, start,
+    start_with_mail_attempts,
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -108,20 +109,25 @@ async fn let_time_pass(backend: &Local) {
 async fn the_creator_of_a_token_is_reminded_once_unless_the_token_has_ended() {
     let backend = start().await;
     let ada = ada_in_acme(&backend).await;
-    let bob = Browser::signed_up(&backend, "bob@example.com").await;
-    let bob = bob.in_tenant("acme");
-    ada.add_member(&bob, "bob@example.com", "DEVELOPER").await;
+    let mut developers = Vec::new();
+    for email in ["bob@example.com", "eve@example.com"] {
+        let person = Browser::signed_up(&backend, email).await.in_tenant("acme");
+        let member = ada.add_member(&person, email, "DEVELOPER").await;
+        developers.push((person, member));
+    }
     let read = ["read_project"];
     ada.create_machine(&backend, &read).await;
     let (_, revoked) = ada.create_machine(&backend, &read).await;
-    bob.create_machine(&backend, &read).await;
+    for (developer, _) in &developers {
+        developer.create_machine(&backend, &read).await;
+    }
     eventually("only the reminders in the outbox", || async {
         let waiting = outbox(&backend).await;
         // A token expires in 90 days by default.
         let due_at = |entry: &Document| entry.get_datetime("due_at").unwrap().timestamp_millis();
         let wait = |entry| due_at(entry) - DateTime::now().timestamp_millis();
         let days = |entry| wait(entry) as f64 / (24. * 60. * 60. * 1000.);
-        waiting.len() == 3
+        waiting.len() == 4
             && waiting
                 .iter()
                 .map(days)
@@ -129,8 +135,10 @@ async fn the_creator_of_a_token_is_reminded_once_unless_the_token_has_ended() {
     })
     .await;
     ada.data(DELETE_TOKEN, json!({ "id": revoked })).await;
+    let ((bob, _), (_, eve)) = (&developers[0], &developers[1]);
     bob.data("mutation { account { revokeAllSessions { success } } }", ())
         .await;
+    ada.data(DELETE_MEMBER, json!({ "id": eve })).await;
     let_time_pass(&backend).await;
     ada.mail("ada@example.com", "expires on", 1).await;
     eventually("an empty outbox", || async {
@@ -140,10 +148,10 @@ async fn the_creator_of_a_token_is_reminded_once_unless_the_token_has_ended() {
     let mails = ada.mails().await.into_iter();
     let reminders = mails.filter(|mail| mail["text"].as_str().unwrap().contains("expires on"));
     assert_eq!(reminders.count(), 1);
-    eventually("the record of the two others", || async {
+    eventually("the record of the others", || async {
         let mails = documents_of(&backend, "email").await.into_iter();
         let withdrawn = mails.filter(|mail| mail["view"]["status"] == "withdrawn");
-        withdrawn.count() == 2
+        withdrawn.count() == 3
     })
     .await;
 }
