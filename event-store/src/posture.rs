@@ -1,7 +1,7 @@
 //! What production insists on: encrypted connections, users with passwords, secrets that nobody can
 //! guess, and servers without known vulnerabilities.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr};
 
 use anyhow::bail;
 use async_nats::Client;
@@ -13,7 +13,6 @@ use mongodb::{
     bson::doc,
     options::{ClientOptions, ServerAddress, Tls},
 };
-use tokio::time::sleep;
 use zxcvbn::zxcvbn;
 
 use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, nats};
@@ -27,9 +26,6 @@ const MIN_GUESSES_LOG10: f64 = 19.0;
 const MONGOD_FLOOR: [Version; 5] = [[6, 0, 30], [7, 0, 48], [8, 0, 37], [8, 3, 16], [9, 0, 7]];
 /// The first version of nats-server that has the fixes that docs/security.md lists.
 const NATS_FLOOR: [Version; 1] = [[2, 14, 3]];
-
-/// How often a MongoDB host that does not answer is asked for its version.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Major, minor and patch.
 type Version = [u32; 3];
@@ -84,6 +80,8 @@ pub enum Exception {
     OldNats,
     /// A mongod with known vulnerabilities.
     OldMongo,
+    /// A secret that is easy to guess, such as one that an earlier release has accepted.
+    WeakSecret,
 }
 
 impl fmt::Display for Exception {
@@ -96,6 +94,7 @@ impl fmt::Display for Exception {
             Self::OpenSmtp => "open-smtp",
             Self::OldNats => "old-nats",
             Self::OldMongo => "old-mongo",
+            Self::WeakSecret => "weak-secret",
         })
     }
 }
@@ -181,7 +180,7 @@ impl PostureOptions {
         self.judge(problems)
     }
 
-    /// Refuses a nats-server with known vulnerabilities; in development, warns of it.
+    /// Refuses a nats-server with known vulnerabilities, unless it is for development.
     ///
     /// # Errors
     /// If the version is below the floor and not accepted by an exception.
@@ -191,14 +190,22 @@ impl PostureOptions {
         self.judge(old.into_iter().collect())
     }
 
-    /// Refuses MongoDB hosts with known vulnerabilities; in development, warns of them. Waits until
-    /// all hosts have answered.
+    /// Refuses MongoDB hosts with known vulnerabilities, unless they are for development. A host that
+    /// does not answer at the start is not checked: when it returns, it must not end the program
+    /// for the tenants of all other hosts.
     ///
     /// # Errors
     /// If the version of a host is below the floor and not accepted by an exception.
     pub async fn check_mongo(&self, mongo: &Mongo) -> anyhow::Result<()> {
         let checks = mongo.admin_databases().map(async |(host, admin)| {
-            let version = version_of(&admin).await;
+            let version = match version_of(&admin).await {
+                Ok(version) => version,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(host, error, "the version of this mongod is not checked");
+                    return Ok(());
+                }
+            };
             let name = format!("mongod at {host}");
             let old = outdated(&name, &version, &MONGOD_FLOOR, Exception::OldMongo);
             self.judge(old.into_iter().collect())
@@ -217,7 +224,11 @@ impl PostureOptions {
             .into_iter()
             .partition(|problem| self.accepts(problem));
         for problem in accepted {
-            tracing::warn!("this is not safe: {}", problem.text);
+            if self.insists() {
+                tracing::warn!("this is not safe: {}", problem.text);
+            } else {
+                tracing::debug!("this is not safe in production: {}", problem.text);
+            }
         }
         if refused.is_empty() {
             return Ok(());
@@ -311,7 +322,8 @@ fn secret_problems(options: &SecretOptions) -> Vec<Problem> {
     let weak = all.filter(|(_, secret)| is_weak(secret));
     weak.map(|(setting, _)| {
         let remedy = "make one with `echo k1:$(openssl rand -hex 32)`";
-        Problem::new(format!("{setting} is easy to guess: {remedy}"))
+        let text = format!("{setting} is easy to guess: {remedy}");
+        Problem::unless(Exception::WeakSecret, text)
     })
     .collect()
 }
@@ -326,16 +338,15 @@ fn is_weak(secret: &Secret) -> bool {
         || zxcvbn(text, &[]).guesses_log10() < MIN_GUESSES_LOG10
 }
 
-async fn version_of(admin: &Database) -> String {
-    loop {
-        let info = admin.run("buildInfo", |admin| async move {
-            admin.run_command(doc! { "buildInfo": 1 }).await
-        });
-        match info.await {
-            Ok(info) => return info.get_str("version").unwrap_or_default().to_owned(),
-            Err(_) => sleep(ASK_AGAIN).await,
-        }
-    }
+async fn version_of(admin: &Database) -> anyhow::Result<String> {
+    let info = admin.run("buildInfo", |admin| async move {
+        admin.run_command(doc! { "buildInfo": 1 }).await
+    });
+    Ok(info
+        .await?
+        .get_str("version")
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn outdated(

@@ -212,7 +212,8 @@ impl ServerKey {
         Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
     }
 
-    /// Returns the token of the link that stops invitations to this recipient. It never ends.
+    /// Returns the token of the link that stops invitations to this recipient. It ends only with the
+    /// secret.
     pub fn stop_token(&self, recipient: RecipientId) -> String {
         self.current.token(Purpose::StopInvitations, [recipient.0])
     }

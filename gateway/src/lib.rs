@@ -111,6 +111,7 @@ async fn serve_all(
     posture.check_nats(&nats)?;
     // It may become reachable later.
     let mongo = Mongo::connect(&config.mongo, "gateway").await?;
+    posture.check_mongo(&mongo).await?;
     let leave = event_store::leave_isolated_server(nats.clone(), config.nats.clone());
     let leave = AbortOnDropHandle::new(tokio::spawn(leave));
     let max_connections = max_connections();
@@ -123,10 +124,7 @@ async fn serve_all(
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(%address, public_url = config.posture.public_url, "gateway listening");
-    tokio::select! {
-        () = serve::serve(listener, max_connections, app, shutdown) => {}
-        Err(unsafe_version) = posture.check_mongo(&mongo) => return Err(unsafe_version),
-    }
+    serve::serve(listener, max_connections, app, shutdown).await;
     drop(leave);
     tracing::info!("gateway stopped");
     Ok(())

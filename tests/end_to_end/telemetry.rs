@@ -68,7 +68,7 @@ async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
         "process commands_account",
         "process views_account",
         "process reactions_account_mail",
-        "process commands_email",
+        "process internal_commands_email",
         "process effects_send_mail",
         "attempt send_mail",
     ];
@@ -96,10 +96,13 @@ async fn a_request_is_one_trace_up_to_the_mail_that_it_leads_to() {
         &[
             "process reactions_account_mail",
             "send email.request",
-            "process commands_email",
+            "process internal_commands_email",
         ],
     ];
-    assert_eq!(path(&spans, "process commands_email"), reacted.concat());
+    assert_eq!(
+        path(&spans, "process internal_commands_email"),
+        reacted.concat()
+    );
     let mailed = path(&spans, "perform");
     assert_eq!(
         mailed.last_chunk().unwrap(),

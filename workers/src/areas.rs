@@ -8,8 +8,8 @@ use crate::{
     domain,
     effect::{Effect, send_mail::SendMail},
     reaction::{
-        Reaction, access_token_mail::AccessTokenMail, account_mail::AccountMail, founder::Founder,
-        member_mail::MemberMail,
+        Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
+        account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
     },
 };
 
@@ -28,6 +28,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::AccessToken => {
             plain::<domain::access_token::AccessToken, schema::access_token::View>(to);
             to.reaction::<AccessTokenMail>();
+            to.reaction::<AccessTokenReminder>();
         }
         AreaName::Account => {
             plain::<domain::account::Account, schema::account::View>(to);

@@ -8,6 +8,7 @@ use events_schema::{
 };
 
 pub mod access_token_mail;
+pub mod access_token_reminder;
 pub mod account_mail;
 pub mod founder;
 pub mod member_mail;

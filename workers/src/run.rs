@@ -60,6 +60,7 @@ async fn run_loops(
     let client = event_store::connect(&config.nats, "workers").await?;
     posture.check_nats(&client)?;
     let placements = Placements::connect(&config.mongo).await?;
+    posture.check_mongo(placements.mongo()).await?;
     let context = jetstream::new(client.clone());
     let keeps_transport = config.loops.contains(&Loop::Commands);
     let log_may_expire = streams::check(context, config.streams.replicas, keeps_transport).await?;
@@ -95,7 +96,6 @@ async fn run_loops(
     }
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
-    let mongo = placements.mongo().clone();
     let readiness = Readiness::new(client.clone(), placements, pulls);
     let check = move || {
         let readiness = readiness.clone();
@@ -103,10 +103,7 @@ async fn run_loops(
     };
     monitor.start(check, shutdown.clone());
     tracing::info!(areas = ?config.areas, loops = ?config.loops, "working");
-    tokio::select! {
-        drained = drain(running, deciding, &shutdown, &stop_deciding) => drained?,
-        Err(unsafe_version) = posture.check_mongo(&mongo) => return Err(unsafe_version),
-    }
+    drain(running, deciding, &shutdown, &stop_deciding).await?;
     if let Some(keep) = keep {
         keep.abort();
     }

@@ -273,7 +273,8 @@ fn is_starting(error: &anyhow::Error) -> bool {
 }
 
 /// Creates the streams of transport again whenever one is gone, for ever. A server that keeps them
-/// in memory forgets them when it stops, so this looks at once when the connection is restored.
+/// in memory forgets them when it stops, so this looks at once when the connection is restored. A
+/// worker of another release may be first, and not know all subjects: these are added.
 pub async fn keep_transport(
     context: Context,
     replicas: usize,
@@ -285,15 +286,16 @@ pub async fn keep_transport(
         // Elapsed or reconnected, it is time to look.
         _ = timeout(LOOK_EVERY, reconnects.changed()).await;
         for wanted in &transport {
-            let Err(error) = context.get_stream(&wanted.name).await else {
-                continue;
+            let is_complete = match context.get_stream(&wanted.name).await {
+                Ok(stream) => has_subjects(&stream.cached_info().config, wanted),
+                Err(error) => !is_not_found(&error),
             };
-            if !is_not_found(&error) {
+            if is_complete {
                 continue;
             }
             tracing::warn!(
                 stream = wanted.name,
-                "the stream is gone and is created again"
+                "the stream is gone or lacks a subject, and is created or updated"
             );
             if let Err(error) = ensure_stream(&context, wanted.clone()).await {
                 let error = format!("{error:#}");
@@ -359,6 +361,11 @@ fn keep_present(wanted: &mut Stream, present: &Stream) {
             wanted.subjects.push(subject.clone());
         }
     }
+}
+
+fn has_subjects(stream: &Stream, wanted: &Stream) -> bool {
+    let mut subjects = wanted.subjects.iter();
+    subjects.all(|subject| stream.subjects.contains(subject))
 }
 
 fn is_not_found(error: &GetStreamError) -> bool {

@@ -63,7 +63,10 @@ impl Cursors {
         let sequence = bytes.map(u64::from_be_bytes);
         let sequence = sequence.filter(|sequence| *sequence < MAX_SEQUENCE);
         sequence.ok_or_else(|| {
-            let message = format!("{input} must be a cursor of the tenant's feed or audit log.");
+            let message = format!(
+                "{input} must be a cursor of the tenant's feed or audit log. It may have ended with \
+                 the secret of the deployment: begin without it."
+            );
             Error::input(input, message)
         })
     }

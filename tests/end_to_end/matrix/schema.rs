@@ -160,6 +160,7 @@ fn scalar(name: &str) -> Value {
             json!(format!("thing-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
         }
         "first" | "last" | "revision" => json!(1),
+        "networks" => json!("127.0.0.0/8"),
         _ => json!("x"),
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn is_wanted(
     }
 }
 
-/// Whether the gateway would accept an access token now, as [`access_token::View::is_valid`] says.
+/// Whether the gateway would accept an access token now or after the end of a suspension.
 async fn is_valid_token(
     log: &EventLog,
     tenant: TenantId,
@@ -49,9 +49,13 @@ async fn is_valid_token(
     };
     let account = current::<account::View>(log, TenantId::Platform, token.creator).await?;
     let member = member_of(log, tenant, token.creator).await?;
-    let (Some(account), Some(member)) = (account, member) else {
+    let (Some(account), Some(mut member)) = (account, member) else {
         return Ok(false);
     };
+    if member.status == member::Status::Suspended {
+        // They may be restored before the token expires.
+        member.status = member::Status::Accepted;
+    }
     let now = Time::from(SystemTime::now());
     Ok(token.is_valid(now, &account, &member) && exists(log, tenant).await?)
 }
