@@ -54,12 +54,12 @@ pub struct PostureOptions {
     pub allow: Vec<Exception>,
 }
 
-/// Whom a program is for.
+/// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// People who develop with it.
+    /// On the machine of a developer.
     Development,
-    /// Users.
+    /// For real users.
     Production,
 }
 
@@ -225,7 +225,7 @@ impl PostureOptions {
             .partition(|problem| self.accepts(problem));
         for problem in accepted {
             if self.insists() {
-                tracing::warn!("this is not safe: {}", problem.text);
+                tracing::warn!("accepted although unsafe: {}", problem.text);
             } else {
                 tracing::debug!("this is not safe in production: {}", problem.text);
             }
@@ -234,10 +234,7 @@ impl PostureOptions {
             return Ok(());
         }
         let lines = refused.iter().map(|problem| format!("\n- {problem}"));
-        bail!(
-            "this is not safe in production:{}",
-            lines.collect::<String>()
-        )
+        bail!("unsafe settings:{}", lines.collect::<String>())
     }
 }
 
@@ -266,7 +263,7 @@ fn nats_problems(options: &NatsOptions) -> Vec<Problem> {
 async fn mongo_problems(setting: &str, url: &str) -> Vec<Problem> {
     // The driver's own error might show the URL with its password.
     let Ok(options) = ClientOptions::parse(url).await else {
-        let text = format!("{setting} must be a URL of MongoDB whose host is known");
+        let text = format!("{setting} must be a MongoDB URL whose host name resolves");
         return vec![Problem::new(text)];
     };
     let checks_server = match &options.tls {
@@ -304,7 +301,7 @@ fn smtp_problems(url: &str) -> Vec<Problem> {
     let mut pairs = uri.query().unwrap_or_default().split('&');
     let is_tls = uri.scheme_str() == Some("smtps") || pairs.any(|pair| pair == "tls=required");
     let plain = (!is_tls).then(|| {
-        let text = "UB_SMTP_URL needs no TLS: begin it with smtps://, or add ?tls=required";
+        let text = "UB_SMTP_URL does not require TLS: begin it with smtps://, or add ?tls=required";
         Problem::unless(Exception::PlainSmtp, text.to_owned())
     });
     let has_user = uri.authority().is_some_and(|to| to.as_str().contains('@'));

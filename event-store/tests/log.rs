@@ -43,7 +43,7 @@ impl World {
         );
         let operator = operator.custom_inbox_prefix("_INBOX_operator");
         let operator = operator.connect(nats.url(Role::Operator)).await.unwrap();
-        // As in workers/src/streams.rs.
+        // As in workers/src/streams/settings.rs.
         let events = stream::Config {
             name: EVENTS.to_owned(),
             subjects: of_events_stream(),

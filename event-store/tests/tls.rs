@@ -85,9 +85,10 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let process = Command::new(program)
             .args(arguments(port, folder.path()))
-            .env("UB_NATS_GATEWAY_PASSWORD", PASSWORD)
-            .env("UB_NATS_WORKERS_PASSWORD", PASSWORD)
-            .env("UB_NATS_OPERATOR_PASSWORD", PASSWORD)
+            .envs(servers::Role::ALL.map(|role| {
+                let user = role.as_str().to_uppercase();
+                (format!("UB_NATS_{user}_PASSWORD"), PASSWORD)
+            }))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)

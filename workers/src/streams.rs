@@ -1,7 +1,9 @@
-//! The streams and buckets, as data: created or updated by `workers migrate`, never deleted. The
-//! workers refuse a server that runs them with weaker settings. Those that decide commands create
+//! Streams and buckets are created or updated by `workers migrate`, and never deleted. The workers
+//! refuse a server that runs them with weaker settings. Those that decide commands create
 //! and update the streams of transport, which a server keeps in memory and forgets when it stops.
 //! Nobody else may: a stream can send its messages on to any subject, also to those of the log.
+
+mod settings;
 
 use std::{
     collections::BTreeSet,
@@ -14,16 +16,10 @@ use async_nats::{
     jetstream::{
         self, Context, ErrorCode,
         context::{CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind},
-        stream::{Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType},
+        stream::Config as Stream,
     },
 };
-use events_schema::{
-    session,
-    subject::{
-        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SERVER_SETTINGS,
-        SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS,
-    },
-};
+use events_schema::subject::{EVENTS, SERVER_SETTINGS};
 use futures_util::{StreamExt, future::try_join_all};
 use serde_json::{Value, json};
 use tokio::{
@@ -31,11 +27,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::settings::{is_transport, streams};
+
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
-/// The most commands that may wait. Further ones are refused, since the workers are hopelessly
-/// behind.
-const MAX_COMMANDS: i64 = 1_000_000;
 /// How long the first server may take to report its settings.
 const FIRST_SERVER: Duration = Duration::from_secs(5);
 /// How long each further server of a cluster may take after the one before. Each start waits this
@@ -49,121 +44,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const LEADER_POLL: Duration = Duration::from_millis(250);
 /// The code of a JetStream error that says that no server can answer now.
 const UNAVAILABLE: usize = 503;
-/// How long an announced document is kept. Gateways read it at once, or not at all.
-const VIEWS_KEPT: Duration = Duration::from_secs(60);
-/// Room for some seconds at full load, many times over. Together they fit into `max_memory_store`
-/// of `nats.conf`.
-const TRANSPORT_MAX_BYTES: i64 = 256 * 1024 * 1024;
 /// How often a worker looks whether the streams are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a failed login is remembered.
-const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Room for about a million addresses. Beyond it the oldest are forgotten, so that a flood cannot
-/// stop logins.
-const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
-/// How long a registration waits for its proof. The mails of a day are counted with it.
-const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Some 100,000 registrations that wait.
-const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
-/// How long the last use of a token is kept: longer than a token lives.
-const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-fn streams(replicas: usize) -> [Stream; 8] {
-    let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
-        name: name.to_owned(),
-        subjects,
-        description: Some(description.to_owned()),
-        storage: StorageType::File,
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::New,
-        num_replicas: replicas,
-        ..Stream::default()
-    };
-    // A message of these streams may be lost: its sender keeps it until there is an answer, or its
-    // readers notice the gap.
-    let transport = |name: &str, subjects: Vec<String>, description: &str| Stream {
-        storage: StorageType::Memory,
-        max_bytes: TRANSPORT_MAX_BYTES,
-        ..stream(name, subjects, description)
-    };
-    let bucket = |name: &str, description: &str, kept: Duration| Stream {
-        max_messages_per_subject: 1,
-        max_age: kept,
-        discard: DiscardPolicy::Old,
-        allow_rollup: true,
-        allow_direct: true,
-        ..stream(
-            &subject::bucket_stream(name),
-            subject::of_bucket(name),
-            description,
-        )
-    };
-    [
-        Stream {
-            deny_delete: true,
-            deny_purge: true,
-            allow_direct: true,
-            allow_atomic_publish: true,
-            // The commits of some areas are kept for a time.
-            allow_message_ttl: true,
-            ..stream(
-                EVENTS,
-                subject::of_events_stream(),
-                "Commits and claims: the record",
-            )
-        },
-        Stream {
-            retention: RetentionPolicy::WorkQueue,
-            max_messages: MAX_COMMANDS,
-            ..transport(
-                COMMANDS,
-                subject::of_commands_stream(),
-                "Commands that wait for a decision",
-            )
-        },
-        Stream {
-            discard: DiscardPolicy::Old,
-            max_age: VIEWS_KEPT,
-            // Gateways read what is sent on, with its sequence in the stream.
-            republish: Some(Republish {
-                source: ">".to_owned(),
-                destination: subject::changed_views(),
-                headers_only: false,
-            }),
-            ..transport(VIEWS, subject::of_views_stream(), "Changed view documents")
-        },
-        stream(
-            DEAD,
-            subject::of_dead_stream(),
-            "Messages that could not be handled, with the reason in their headers",
-        ),
-        Stream {
-            max_bytes: LOGINS_MAX_BYTES,
-            ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
-        },
-        Stream {
-            max_bytes: REGISTRATIONS_MAX_BYTES,
-            // A flood must not push out what others wait for.
-            discard: DiscardPolicy::New,
-            ..bucket(
-                REGISTRATIONS_BUCKET,
-                "Registrations whose address is not proved yet",
-                REGISTRATIONS_KEPT,
-            )
-        },
-        bucket(
-            TOKEN_USES_BUCKET,
-            "The last use of each access token",
-            TOKEN_USES_KEPT,
-        ),
-        bucket(
-            SESSION_USES_BUCKET,
-            "The last use of each session",
-            session::IDLE,
-        ),
-    ]
-}
 
 /// Creates or updates all streams. A cluster that has just started has no leader yet, so this waits
 /// for one.
@@ -195,11 +77,6 @@ pub async fn check(
     let streams = ensure_streams(context, replicas, may_change).await?;
     let mut logs = streams.iter().filter(|stream| stream.name == EVENTS);
     Ok(logs.any(|log| log.allow_message_ttl))
-}
-
-/// Whether the messages of a stream may be lost.
-fn is_transport(stream: &Stream) -> bool {
-    [COMMANDS, VIEWS].contains(&stream.name.as_str())
 }
 
 /// Creates or updates the streams that may be changed, and checks the others. Returns their
@@ -326,7 +203,7 @@ async fn ensure_stream(context: &Context, mut wanted: Stream) -> anyhow::Result<
     let info = info.with_context(|| {
         format!(
             "stream {name} can be neither created nor updated as needed; compare \
-             `nats stream info {name}` with workers/src/streams.rs"
+             `nats stream info {name}` with workers/src/streams/settings.rs"
         )
     })?;
     ensure_as_wanted(&wanted, &info.config)?;
@@ -401,7 +278,7 @@ fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
     for (setting, is_as_wanted) in checks {
         ensure!(
             is_as_wanted,
-            "stream {} has another {setting} than workers/src/streams.rs asks for",
+            "stream {} has another {setting} than workers/src/streams/settings.rs asks for",
             wanted.name
         );
     }
@@ -453,6 +330,8 @@ async fn ensure_synced(client: &Client) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use async_nats::jetstream::stream::StorageType;
+
     use super::*;
 
     #[test]

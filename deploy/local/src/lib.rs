@@ -91,10 +91,10 @@ impl Local {
             Some(folder) => Servers::in_dir(folder, options.layout).await?,
             None => Servers::ephemeral(options.layout).await?,
         };
-        migrate(&servers).await?;
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let gateway = settings.gateway(&servers, options.gateway)?;
         let workers = settings.workers(&servers, options.mail_attempts)?;
+        migrate(&servers, &workers.mongo.mongo_database).await?;
         let env_file = servers.dir().join("env");
         private_file::write(&env_file, &settings.for_a_shell(&servers))?;
         let (mail_url, monitor_url) = (url(mail_address), monitor_address.map(url));
@@ -231,15 +231,16 @@ impl Local {
     }
 }
 
-/// Prepares the servers for this release.
-async fn migrate(servers: &Servers) -> anyhow::Result<()> {
+/// Prepares the servers for this release, with this database for the platform.
+async fn migrate(servers: &Servers, database: &str) -> anyhow::Result<()> {
     let nats = NatsOptions {
         nats_url: servers.nats_url(Role::Migrator),
         ..NatsOptions::default()
     };
     let mongo = MongoOptions {
         mongo_url: servers.mongo_url(Role::Migrator),
-        ..MongoOptions::default()
+        mongo_database: database.to_owned(),
+        mongo_hosts: Vec::new(),
     };
     workers::migrate(&nats, &mongo, servers.members()).await
 }

@@ -138,17 +138,12 @@ const NOBODY: &[Role] = &[];
 /// Who may publish on each subject, beside the operator.
 const PUBLISHERS: &[(&str, &[Role])] = &[
     ("cmd.a.tenant.create", &[Gateway, Workers, Reactions]),
-    // They would send mail to anybody, make anybody an owner or an administrator, and move tenants.
-    (
-        "int.platform.email.request",
-        &[Workers, Reactions, Effects, Migrator],
-    ),
-    ("int.a.member.add_founder", &[Workers, Reactions, Migrator]),
-    (
-        "int.platform.account.grant_platform_admin",
-        &[Workers, Reactions, Migrator],
-    ),
-    ("int.a.tenant.begin_move", &[Workers, Reactions, Migrator]),
+    // They would send mail to anybody, and make anybody an owner.
+    ("int.platform.email.request", &[Workers, Reactions, Effects]),
+    ("int.a.member.add_founder", &[Workers, Reactions]),
+    // They would make anybody an administrator, and move tenants.
+    ("int.platform.account.grant_platform_admin", &[Migrator]),
+    ("int.a.tenant.begin_move", &[Migrator]),
     ("evt.platform.account.a", DECIDERS),
     ("clm.platform.email.a", DECIDERS),
     ("view.platform.account.a", &[Workers, Views, Migrator]),
@@ -195,7 +190,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.UPDATE.COMMANDS", KEEPERS),
     ("$JS.API.STREAM.CREATE.VIEWS", KEEPERS),
     ("$JS.API.STREAM.UPDATE.VIEWS", KEEPERS),
-    // Whoever updates the log's stream can truncate it.
+    // A user that may update the log's stream can truncate it.
     ("$JS.API.STREAM.CREATE.EVENTS", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.EVENTS", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.DEAD", &[Migrator]),

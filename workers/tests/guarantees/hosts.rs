@@ -210,8 +210,7 @@ async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
     let host = format!("slow={}", through(&world, address));
     let arguments = ["--loops", "commands,views", "--mongo-hosts", &host];
     let _worker = world.workers::<1>(&arguments).await;
-    let workers = connect(&world.servers, Role::Workers, "_INBOX_workers").await;
-    let sender = CommandSender::start(workers).await.unwrap();
+    let sender = CommandSender::start(world.gateway.clone()).await.unwrap();
     let moving = tenant_at(&sender, None).await;
     let begin = tenant::Command::BeginMove {
         to: Placement::Database {
@@ -219,7 +218,9 @@ async fn a_change_that_is_seen_while_a_tenant_moves_is_at_both_places() {
         },
         run: id(),
     };
-    decide::<tenant::Area>(&sender, moving, begin).await;
+    let operator = connect(&world.servers, Role::Migrator, "_INBOX_migrator").await;
+    let operator = CommandSender::start(operator).await.unwrap();
+    decide::<tenant::Area>(&operator, moving, begin).await;
     eventually("the place of the move", || async {
         let tenant = doc! { "_id": moving.to_string(), "view.moving_to": { "$exists": true } };
         let tenants = world.views.collection::<Document>("tenant");

@@ -116,24 +116,47 @@ async fn each_loop_works_with_a_user_of_its_own() {
     drop(loops);
 }
 
-/// The areas that effects record their results in.
-struct Recorded(BTreeSet<AreaName>);
+/// The areas to which reactions and effects send internal commands.
+#[derive(Default)]
+struct Addressed {
+    by_reactions: BTreeSet<AreaName>,
+    by_effects: BTreeSet<AreaName>,
+}
 
-impl Visitor for Recorded {
+impl Visitor for Addressed {
+    fn reaction<R: Reaction>(&mut self) {
+        if !R::Target::INTERNAL.is_empty() {
+            self.by_reactions.insert(R::Target::NAME);
+        }
+    }
+
     fn effect<E: Effect>(&mut self) {
-        self.0.insert(AreaOf::<E>::NAME);
+        self.by_effects.insert(AreaOf::<E>::NAME);
     }
 }
 
 #[test]
-fn the_user_of_the_effects_may_record_their_results() {
+fn the_users_of_reactions_and_effects_may_send_their_internal_commands() {
     let nats_conf = include_str!("../../../nats.conf");
-    let mut recorded = Recorded(BTreeSet::new());
+    let mut addressed = Addressed::default();
     for area in AreaName::ALL {
-        visit(*area, &mut recorded);
+        visit(*area, &mut addressed);
     }
-    for area in recorded.0 {
-        let allowed = format!("\"{}\"", internal_commands_of(area));
-        assert!(nats_conf.contains(&allowed), "nats.conf lacks {allowed}");
+    let Addressed {
+        by_reactions,
+        by_effects,
+    } = addressed;
+    let all = by_reactions.union(&by_effects).copied().collect();
+    for (user, areas) in [
+        ("reactions", by_reactions),
+        ("effects", by_effects),
+        ("workers", all),
+    ] {
+        let (_, of_user) = nats_conf.split_once(&format!("user: {user}\n")).unwrap();
+        let (of_user, _) = of_user.split_once("user: ").unwrap();
+        for area in areas {
+            let allowed = format!("\"{}\"", internal_commands_of(area));
+            assert!(of_user.contains(&allowed), "{user} lacks {allowed}");
+        }
     }
 }

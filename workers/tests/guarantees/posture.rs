@@ -21,6 +21,7 @@ async fn refusal(mut process: tokio::process::Command) -> String {
 async fn every_command_refuses_unsafe_settings_in_production() {
     for command in [
         &["run"][..],
+        &["migrate"],
         &["rebuild-views"],
         &["move-tenant", "acme", "--to", "shared"],
         &["platform-admin", "grant", "ada@example.com"],

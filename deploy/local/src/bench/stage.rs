@@ -99,7 +99,7 @@ impl Stage {
         let smtp = listen(any, "a mail port").await?;
         let pages = listen(any, "a mailbox port").await?;
         let servers = Servers::ephemeral(Layout::Single).await?;
-        migrate(&servers).await?;
+        migrate(&servers, DATABASE).await?;
         let settings = Settings::new(&servers, LINKS, smtp.local_addr()?)?;
         let mailbox = pages.local_addr()?;
         let (received, mut mail) = (Mailbox::new(), JoinSet::new());

@@ -1,0 +1,136 @@
+//! The streams and buckets, as data.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{
+    Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+};
+use events_schema::{
+    session,
+    subject::{
+        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SESSION_USES_BUCKET,
+        TOKEN_USES_BUCKET, VIEWS,
+    },
+};
+
+/// The most commands that may wait. Further ones are refused, since the workers are hopelessly
+/// behind.
+const MAX_COMMANDS: i64 = 1_000_000;
+/// How long an announced document is kept. Gateways read it at once, or not at all.
+const VIEWS_KEPT: Duration = Duration::from_secs(60);
+/// Room for some seconds at full load, many times over. Together they fit into `max_memory_store`
+/// of `nats.conf`.
+const TRANSPORT_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// How long a failed login is remembered.
+const LOGINS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Room for about a million addresses. Beyond it the oldest are forgotten, so that a flood cannot
+/// stop logins.
+const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
+/// How long a registration waits for its proof. The mails of a day are counted with it.
+const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Some 100,000 registrations that wait.
+const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
+/// How long the last use of a token is kept: longer than a token lives.
+const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
+pub fn streams(replicas: usize) -> [Stream; 8] {
+    let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
+        name: name.to_owned(),
+        subjects,
+        description: Some(description.to_owned()),
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        num_replicas: replicas,
+        ..Stream::default()
+    };
+    // A message of these streams may be lost: its sender keeps it until there is an answer, or its
+    // readers notice the gap.
+    let transport = |name: &str, subjects: Vec<String>, description: &str| Stream {
+        storage: StorageType::Memory,
+        max_bytes: TRANSPORT_MAX_BYTES,
+        ..stream(name, subjects, description)
+    };
+    let bucket = |name: &str, description: &str, kept: Duration| Stream {
+        max_messages_per_subject: 1,
+        max_age: kept,
+        discard: DiscardPolicy::Old,
+        allow_rollup: true,
+        allow_direct: true,
+        ..stream(
+            &subject::bucket_stream(name),
+            subject::of_bucket(name),
+            description,
+        )
+    };
+    [
+        Stream {
+            deny_delete: true,
+            deny_purge: true,
+            allow_direct: true,
+            allow_atomic_publish: true,
+            // The commits of some areas are kept for a time.
+            allow_message_ttl: true,
+            ..stream(
+                EVENTS,
+                subject::of_events_stream(),
+                "Commits and claims: the record",
+            )
+        },
+        Stream {
+            retention: RetentionPolicy::WorkQueue,
+            max_messages: MAX_COMMANDS,
+            ..transport(
+                COMMANDS,
+                subject::of_commands_stream(),
+                "Commands that wait for a decision",
+            )
+        },
+        Stream {
+            discard: DiscardPolicy::Old,
+            max_age: VIEWS_KEPT,
+            // Gateways read what is sent on, with its sequence in the stream.
+            republish: Some(Republish {
+                source: ">".to_owned(),
+                destination: subject::changed_views(),
+                headers_only: false,
+            }),
+            ..transport(VIEWS, subject::of_views_stream(), "Changed view documents")
+        },
+        stream(
+            DEAD,
+            subject::of_dead_stream(),
+            "Messages that could not be handled, with the reason in their headers",
+        ),
+        Stream {
+            max_bytes: LOGINS_MAX_BYTES,
+            ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
+        },
+        Stream {
+            max_bytes: REGISTRATIONS_MAX_BYTES,
+            // A flood must not push out what others wait for.
+            discard: DiscardPolicy::New,
+            ..bucket(
+                REGISTRATIONS_BUCKET,
+                "Registrations whose address is not proved yet",
+                REGISTRATIONS_KEPT,
+            )
+        },
+        bucket(
+            TOKEN_USES_BUCKET,
+            "The last use of each access token",
+            TOKEN_USES_KEPT,
+        ),
+        bucket(
+            SESSION_USES_BUCKET,
+            "The last use of each session",
+            session::IDLE,
+        ),
+    ]
+}
+
+/// Whether the messages of a stream may be lost.
+pub fn is_transport(stream: &Stream) -> bool {
+    [COMMANDS, VIEWS].contains(&stream.name.as_str())
+}
