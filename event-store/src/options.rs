@@ -16,7 +16,7 @@ pub struct NatsOptions {
     #[arg(long, env = "UB_NATS_URL", hide_env_values = true)]
     pub nats_url: String,
 
-    /// File with the certificates of the authorities that NATS servers are trusted by, as PEM. With
+    /// File with the certificates of the the authorities to trust for NATS servers, as PEM. With
     /// it, TLS is required. By default those of the system are trusted.
     #[arg(long, env = "UB_NATS_CA_FILE")]
     pub nats_ca_file: Option<PathBuf>,
@@ -106,7 +106,7 @@ fn accepted_secrets(text: &str) -> Result<Vec<Secret>, Invalid> {
     let texts = text.split(',').filter(|text| !text.is_empty());
     let secrets = texts.map(Secret::parse).collect::<Result<Vec<_>, _>>()?;
     if secrets.len() > MAX_ACCEPTED {
-        return Err(Invalid("must be two secrets at most"));
+        return Err(Invalid("must list at most two secrets"));
     }
     Ok(secrets)
 }

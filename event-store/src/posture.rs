@@ -150,7 +150,7 @@ impl PostureOptions {
     }
 
     /// Whether unsafe settings are refused: also in development, if strangers reach the gateway.
-    fn insists(&self) -> bool {
+    fn refuses_unsafe(&self) -> bool {
         self.is_production() || (self.is_https() && !self.is_local())
     }
 
@@ -166,7 +166,7 @@ impl PostureOptions {
         secrets: Option<&SecretOptions>,
         smtp_url: Option<&str>,
     ) -> anyhow::Result<()> {
-        if !self.insists() {
+        if !self.refuses_unsafe() {
             return Ok(());
         }
         let mut problems = nats_problems(nats);
@@ -177,7 +177,7 @@ impl PostureOptions {
         }
         problems.extend(smtp_url.map(smtp_problems).into_iter().flatten());
         problems.extend(secrets.map(secret_problems).into_iter().flatten());
-        self.judge(problems)
+        self.refuse_unless_accepted(problems)
     }
 
     /// Refuses a nats-server with known vulnerabilities, unless it is for development.
@@ -187,7 +187,7 @@ impl PostureOptions {
     pub fn check_nats(&self, client: &Client) -> anyhow::Result<()> {
         let version = client.server_info().version;
         let old = outdated("nats-server", &version, &NATS_FLOOR, Exception::OldNats);
-        self.judge(old.into_iter().collect())
+        self.refuse_unless_accepted(old.into_iter().collect())
     }
 
     /// Refuses MongoDB hosts with known vulnerabilities, unless they are for development. A host that
@@ -208,23 +208,23 @@ impl PostureOptions {
             };
             let name = format!("mongod at {host}");
             let old = outdated(&name, &version, &MONGOD_FLOOR, Exception::OldMongo);
-            self.judge(old.into_iter().collect())
+            self.refuse_unless_accepted(old.into_iter().collect())
         });
         try_join_all(checks).await.map(|_| ())
     }
 
     fn accepts(&self, problem: &Problem) -> bool {
         let exception = problem.exception;
-        !self.insists() || exception.is_some_and(|exception| self.allow.contains(&exception))
+        !self.refuses_unsafe() || exception.is_some_and(|exception| self.allow.contains(&exception))
     }
 
     /// Refuses problems, unless an exception accepts them or the program need not insist.
-    fn judge(&self, problems: Vec<Problem>) -> anyhow::Result<()> {
+    fn refuse_unless_accepted(&self, problems: Vec<Problem>) -> anyhow::Result<()> {
         let (accepted, refused): (Vec<_>, Vec<_>) = problems
             .into_iter()
             .partition(|problem| self.accepts(problem));
         for problem in accepted {
-            if self.insists() {
+            if self.refuses_unsafe() {
                 tracing::warn!("accepted although unsafe: {}", problem.text);
             } else {
                 tracing::debug!("this is not safe in production: {}", problem.text);

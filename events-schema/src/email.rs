@@ -91,7 +91,7 @@ pub enum Command {
     Request {
         to: EmailAddress,
         template: Template,
-        /// Not before this time. `None` for now.
+        /// The earliest time to send it. `None` for at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Time>,
     },

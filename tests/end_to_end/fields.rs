@@ -1,4 +1,4 @@
-//! Fields that not everybody may read who may read their object.
+//! Restricted fields, and who sees them.
 
 use std::collections::BTreeSet;
 

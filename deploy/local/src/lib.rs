@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 mod bench;
 mod cli;
 pub mod mailbox;
-mod private_file;
 mod settings;
+mod shell;
 mod start_page;
 
 pub use cli::main;
@@ -96,7 +96,7 @@ impl Local {
         let workers = settings.workers(&servers, options.mail_attempts)?;
         migrate(&servers, &workers.mongo.mongo_database).await?;
         let env_file = servers.dir().join("env");
-        private_file::write(&env_file, &settings.for_a_shell(&servers))?;
+        servers::write_private(&env_file, &settings.for_a_shell(&servers))?;
         let (mail_url, monitor_url) = (url(mail_address), monitor_address.map(url));
         let monitor_url = monitor_url.unwrap_or_default();
         let start_page = start_page::router(&mail_url, &monitor_url, &shown(&env_file));
@@ -290,7 +290,7 @@ async fn is_ready(address: SocketAddr) -> bool {
 /// A path as a word for a shell, short if it is below the current folder.
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
-    private_file::shell_word(path.strip_prefix(current).unwrap_or(path))
+    shell::shell_word(path.strip_prefix(current).unwrap_or(path))
 }
 
 fn url(address: SocketAddr) -> String {

@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::Path};
 use anyhow::Context as _;
 use servers::{Role, Servers};
 
-use crate::private_file::{self, exports};
+use crate::shell::exports;
 
 /// Addresses and keys that gateway and workers share.
 pub(crate) struct Settings {
@@ -127,6 +127,6 @@ fn kept_secret(folder: &Path) -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("could not read random bytes")?;
     let secret = format!("k1:{}", data_encoding::HEXLOWER.encode(&bytes));
-    private_file::write(&path, &secret)?;
+    servers::write_private(&path, &secret)?;
     Ok(secret)
 }

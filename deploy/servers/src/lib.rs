@@ -1,12 +1,14 @@
 //! Private servers for one machine: finds or fetches, starts and stops nats-server and mongod, for
 //! `cargo dev` and for tests. No server outlives its owner, however that ends.
 //!
-//! Not here: streams, consumers, collections and indexes, which the workers create.
+//! Not here: streams and indexes, which `workers migrate` creates, and consumers, which the workers
+//! create.
 
 mod find;
 mod mongo_users;
 mod mongod;
 mod nats;
+mod private_file;
 mod process;
 mod roles;
 mod server;
@@ -30,6 +32,7 @@ use crate::{
 pub use crate::{
     mongod::{Mongo, Mongod},
     nats::{Nats, NatsServer},
+    private_file::write_private,
     roles::{Passwords, Role},
     server::Server,
 };

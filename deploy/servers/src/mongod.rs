@@ -2,9 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +23,7 @@ use tokio::{
 use crate::{
     find::MONGOD,
     mongo_users::{SYSTEM, SYSTEM_SOURCE, by_key, set_users, user_of},
+    private_file::write_private,
     process::{Cleanup, Launch, Process, is_free, on_free_ports},
     roles::{Passwords, Role, random_name},
     server::{Kind, Server},
@@ -126,8 +125,7 @@ impl Mongod {
         let data = dir.join("mongod");
         fs::create_dir_all(&data).with_context(|| format!("could not make {}", data.display()))?;
         let key = dir.join("mongod.key");
-        write_private(&key, &kind.key)
-            .with_context(|| format!("could not write {}", key.display()))?;
+        write_private(&key, &kind.key)?;
         let launch = Launch {
             name: MONGOD.name,
             program: program.to_owned(),
@@ -209,18 +207,6 @@ fn arguments(data: &Path, key: &Path, port: u16) -> Vec<OsString> {
 /// Reads the port of the last start.
 fn last_port(file: &Path) -> Option<u16> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = File::options();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 impl Mongo {

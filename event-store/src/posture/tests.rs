@@ -254,7 +254,9 @@ fn a_server_below_the_floor_of_its_release_is_outdated() {
 fn an_outdated_server_is_refused_in_production_and_accepted_in_development() {
     let judged = |changes: &[(&str, &str)]| {
         let old = outdated("mongod", "6.0.5", &MONGOD_FLOOR, Exception::OldMongo);
-        options(changes).posture.judge(old.into_iter().collect())
+        options(changes)
+            .posture
+            .refuse_unless_accepted(old.into_iter().collect())
     };
     let error = judged(&[]).unwrap_err().to_string();
     assert!(

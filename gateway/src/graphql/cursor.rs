@@ -53,7 +53,7 @@ impl Cursors {
         let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).unwrap_or_default();
         if sealed.len() == SEQUENCE_BYTES {
             let message = format!(
-                "{input} is a cursor of an earlier release, which no longer counts. Begin without it."
+                "{input} is a cursor of an earlier release, and no longer valid. Start without it."
             );
             return Err(Error::input(input, message));
         }
@@ -65,7 +65,7 @@ impl Cursors {
         sequence.ok_or_else(|| {
             let message = format!(
                 "{input} must be a cursor of the tenant's feed or audit log. It may have ended with \
-                 the secret of the deployment: begin without it."
+                 the secret of the deployment: start without it."
             );
             Error::input(input, message)
         })

@@ -59,7 +59,7 @@ impl Operations {
             }
         }
         operations.ensure_all_rows_are_used()?;
-        ensure_guarded_fields_exist(&types)?;
+        ensure_restricted_fields_exist(&types)?;
         Ok(operations)
     }
 
@@ -120,7 +120,7 @@ impl Operations {
 }
 
 /// Ensures that each row of a field has a field, which can be null for those who may not read it.
-fn ensure_guarded_fields_exist(types: &HashMap<&str, &ObjectType>) -> anyhow::Result<()> {
+fn ensure_restricted_fields_exist(types: &HashMap<&str, &ObjectType>) -> anyhow::Result<()> {
     for area in AreaName::ALL.iter().copied() {
         let object = capitalized(&camel_case(area.as_str()));
         for access in area.fields() {

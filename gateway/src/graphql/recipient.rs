@@ -67,8 +67,8 @@ impl RecipientMutation {
         Success::yes()
     }
 
-    /// Resumes invitations to the caller's own address. Those of the meantime are not sent; ask for
-    /// them again.
+    /// Resumes invitations to the caller's own address. Invitations that were withdrawn are not sent; ask to be
+    /// invited again.
     async fn resume_invitations(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (recipients, id) = (&field.use_cases.recipients, field.command_id()?);

@@ -60,7 +60,7 @@ async fn is_valid_token(
     Ok(token.is_valid(now, &account, &member) && exists(log, tenant).await?)
 }
 
-/// Returns the member that an account is in this tenant.
+/// Returns the membership of an account in this tenant.
 async fn member_of(
     log: &EventLog,
     tenant: TenantId,

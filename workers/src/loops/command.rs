@@ -338,7 +338,7 @@ impl<A: Aggregate> Decider<A> {
     }
 }
 
-/// Workers answer those who send commands only, whatever a command asks for.
+/// Outcomes go only to users that send commands, whatever a command asks for.
 fn is_inbox(reply: &str) -> bool {
     SENDERS.iter().any(|user| {
         let rest = reply.strip_prefix(&inbox_of(user));
