@@ -111,10 +111,14 @@ impl User {
             refusals.push(refusal);
         }
         let is_refused = |subject: &&str| {
-            let text = format!("{action} to \"{}\"", subject.to_lowercase());
-            refusals
-                .iter()
-                .any(|refusal| refusal.contains("permissions violation") && refusal.contains(&text))
+            // A refusal of the gateway names the subject that `nats.conf` has mapped it to.
+            let mapped = subject.replace("$JS.API.", "ub.");
+            [*subject, &mapped].iter().any(|subject| {
+                let text = format!("{action} to \"{}\"", subject.to_lowercase());
+                refusals.iter().any(|refusal| {
+                    refusal.contains("permissions violation") && refusal.contains(&text)
+                })
+            })
         };
         subjects.iter().copied().filter(is_refused).collect()
     }
@@ -264,6 +268,51 @@ async fn each_user_reads_its_own_inbox_and_the_gateway_changed_documents() {
         assert_eq!(user.unreadable(&FOREIGN).await, FOREIGN, "{role:?}");
         let changed = user.unreadable(&["changed.>"]).await;
         assert_eq!(changed.is_empty(), role == Gateway, "{role:?}");
+    }
+}
+
+/// nats-server sends the answer to a request to any reply subject, without asking for a permission.
+#[tokio::test]
+async fn a_gateway_cannot_have_answers_stored_in_the_log() {
+    let broker = Broker::start().await;
+    let operator = broker.jetstream(Role::Operator).await;
+    for (name, subject) in [
+        ("EVENTS", "evt.>"),
+        ("COMMANDS", "int.>"),
+        ("KV_LOGINS", "$KV.LOGINS.>"),
+    ] {
+        let config = jetstream::stream::Config {
+            name: name.into(),
+            subjects: vec![subject.into()],
+            allow_direct: true,
+            ..Default::default()
+        };
+        operator.create_stream(config).await.unwrap();
+    }
+    let gateway = broker.connect(Role::Gateway).await.client;
+    let forged = "$KV.LOGINS.forged";
+    for (subject, payload, expected) in [
+        (forged, "forged", r#""stream":"KV_LOGINS""#),
+        (
+            "$JS.API.DIRECT.GET.KV_LOGINS.$KV.LOGINS.forged",
+            "",
+            "forged",
+        ),
+        ("$JS.API.STREAM.INFO.EVENTS", "", r#""state""#),
+    ] {
+        let answer = gateway.request(subject, payload.into()).await.unwrap();
+        let answer = String::from_utf8(answer.payload.into()).unwrap();
+        assert!(answer.contains(expected), "{answer}");
+        for reply in ["evt.a.b.c", "int.platform.account.grant_platform_admin"] {
+            let sent = gateway.publish_with_reply(subject, reply, payload.into());
+            sent.await.unwrap();
+        }
+    }
+    // What was sent before has been answered by now.
+    gateway.request(forged, "last".into()).await.unwrap();
+    for name in ["EVENTS", "COMMANDS"] {
+        let stream = operator.get_stream(name).await.unwrap();
+        assert_eq!(stream.cached_info().state.messages, 0, "{name}");
     }
 }
 
