@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{NatsOptions, random_bytes};
+use crate::{NatsOptions, posture::is_loopback, random_bytes};
 
 /// A silent server counts as lost after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,7 +51,12 @@ pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Cli
     let servers = parse(&options.nats_url)?;
     let (user, password) = credentials(&servers)?;
     let inbox = inbox_of(&user);
-    let connection = ConnectOptions::with_user_and_password(user, password);
+    let mut connection = ConnectOptions::with_user_and_password(user, password);
+    let mut hosts = servers.iter().map(ServerAddr::host);
+    if !is_tls(options, &servers) && hosts.all(|host| is_loopback(Some(host))) {
+        // Other servers of the cluster may be on other machines.
+        connection = connection.ignore_discovered_servers();
+    }
     with_tls(connection, options, &servers)
         .name(program)
         .custom_inbox_prefix(inbox)

@@ -271,10 +271,14 @@ async fn mongo_problems(setting: &str, url: &str) -> Vec<Problem> {
         Some(Tls::Disabled) | None => false,
     };
     let remote = options.hosts.iter().find(|server| is_remote(server));
+    // Without a direct connection, the driver connects to whatever members this one names.
+    let finds_members = options.direct_connection != Some(true);
+    let remote = remote.or(options.hosts.first().filter(|_| finds_members));
     let plain = remote.filter(|_| !checks_server).map(|server| {
         let text = format!(
             "{setting} reaches {server} without TLS, or without a check of its certificate: add \
-             tls=true, and tlsCAFile if the authority is your own"
+             tls=true, and tlsCAFile if the authority is your own, or directConnection=true for a \
+             server of this machine"
         );
         Problem::unless(Exception::PlainMongo, text)
     });
@@ -325,14 +329,27 @@ fn secret_problems(options: &SecretOptions) -> Vec<Problem> {
     .collect()
 }
 
-/// Whether a secret is repeated or in sequence, or consists of words: the estimate alone takes a
-/// sentence for strong.
+/// Whether a secret does not look random, or is repeated or in sequence. The estimate alone takes
+/// a sentence for strong.
 fn is_weak(secret: &Secret) -> bool {
     let text = secret.text();
-    let has_digits = text.contains(|c: char| c.is_ascii_digit());
-    !has_digits
-        || text.contains(char::is_whitespace)
-        || zxcvbn(text, &[]).guesses_log10() < MIN_GUESSES_LOG10
+    let is_hex = text.bytes().all(|c| c.is_ascii_hexdigit());
+    let looks_random = is_hex || looks_like_base64(text);
+    !looks_random || zxcvbn(text, &[]).guesses_log10() < MIN_GUESSES_LOG10
+}
+
+/// Whether a text looks like 32 random bytes in base64. Such a text has capitals, digits and, if it
+/// is no sentence, few other characters.
+fn looks_like_base64(text: &str) -> bool {
+    let others = text.bytes().filter(|c| b"+/-_=".contains(c)).count();
+    let letters = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let has = |kind: fn(&u8) -> bool| text.bytes().any(|c| kind(&c));
+    text.len() >= 43
+        && others <= 5
+        && others + letters == text.len()
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
 }
 
 async fn version_of(admin: &Database) -> anyhow::Result<String> {
@@ -401,7 +418,7 @@ fn read(url: &str) -> Option<Uri> {
 }
 
 /// Whether a host is this machine.
-fn is_loopback(host: Option<&str>) -> bool {
+pub(crate) fn is_loopback(host: Option<&str>) -> bool {
     let host = host.unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let address = address.parse::<IpAddr>();

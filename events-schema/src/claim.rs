@@ -161,7 +161,9 @@ impl fmt::Display for Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimHolder {
-    /// The aggregate that holds the name; null after its release.
+    /// The aggregate that holds the name; null after its release. It must be there: any other
+    /// message on the subject is not a release.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub holder: Option<Id>,
     /// When the holder has taken the name. Claims of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -276,6 +276,8 @@ fn an_outcome_and_an_actor_decode_and_encode_to_the_same() {
     for holder in [json!(ID), Value::Null] {
         assert_round_trip::<ClaimHolder>(&json!({ "holder": holder }));
     }
+    let answer = json!({ "stream": "EVENTS", "seq": 1 });
+    serde_json::from_value::<ClaimHolder>(answer).unwrap_err();
 }
 
 #[test]

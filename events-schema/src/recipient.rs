@@ -10,15 +10,15 @@ use crate::{
 };
 
 typed_id! {
-    /// Identifies a recipient: a hash of the address.
+    /// Identifies a recipient: a hash of the mailbox.
     RecipientId
 }
 
 impl RecipientId {
-    /// Returns the recipient with this address. The server key is no part of it: a new one must not
-    /// forget who has stopped invitations.
+    /// Returns the owner of the mailbox of this address. The secret is no part of the id: a new one
+    /// must not forget who has stopped invitations.
     pub fn of(address: &EmailAddress) -> Self {
-        Self(derived_id(&[b"recipient", address.as_str().as_bytes()]))
+        Self(derived_id(&[b"recipient", address.mailbox().as_bytes()]))
     }
 }
 
@@ -93,6 +93,22 @@ impl crate::View for View {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_spellings_of_a_mailbox_are_one_recipient() {
+        let of = |address| RecipientId::of(&EmailAddress::parse(address).unwrap());
+        let ada = of("ada@example.com");
+        for same in [
+            "Ada@Example.com",
+            "ada+1@example.com",
+            "ada+a+b@example.com",
+        ] {
+            assert_eq!(of(same), ada, "{same}");
+        }
+        for other in ["bob@example.com", "ada@example.org", "+ada@example.com"] {
+            assert_ne!(of(other), ada, "{other}");
+        }
+    }
     use crate::view::testing::fold;
 
     #[test]

@@ -83,6 +83,19 @@ impl EmailAddress {
         }
     }
 
+    /// Returns the mailbox, such as `ada@example.com` of `ada+news@example.com`: many providers
+    /// deliver to it whatever follows the plus sign.
+    pub fn mailbox(&self) -> String {
+        match self.0.split_once('@') {
+            Some((local, domain)) => {
+                let name = local.split_once('+').map_or(local, |(name, _)| name);
+                let name = if name.is_empty() { local } else { name };
+                format!("{name}@{domain}")
+            }
+            None => self.0.clone(),
+        }
+    }
+
     /// Returns the host, such as `example.com`.
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, host)| host)

@@ -53,10 +53,10 @@ pub async fn set_platform_admin(
 /// Stores an account, as a registration does that was completed with this hash of a password.
 pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
     let nats = NatsOptions {
-        nats_url: backend.servers.nats_url(Role::Workers),
+        nats_url: backend.servers.nats_url(Role::Gateway),
         ..NatsOptions::default()
     };
-    let client = event_store::connect(&nats, "workers").await.unwrap();
+    let client = event_store::connect(&nats, "gateway").await.unwrap();
     let sender = CommandSender::start(client).await.unwrap();
     let id = event_store::random_id().unwrap();
     let name = |text: &str| PersonName::parse(text).unwrap();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mongodb::{
     Database,
-    bson::doc,
+    bson::{Document, doc},
     error::ErrorKind,
     options::{AuthMechanism, Credential},
 };
@@ -16,25 +16,20 @@ pub(crate) const SYSTEM: &str = "__system";
 pub(crate) const SYSTEM_SOURCE: &str = "local";
 /// The server's answer when there is such a user.
 const USER_EXISTS: i32 = 51_003;
-/// Each user, with what it may do. The workers create indexes, since they also prepare the database
-/// of a new tenant. Only an operator's command drops a database.
-const USERS: [(Role, &[&str]); 4] = [
-    (Role::Gateway, &["readAnyDatabase"]),
-    (Role::Workers, &["readWriteAnyDatabase"]),
-    (
-        Role::Migrator,
-        &["readWriteAnyDatabase", "dbAdminAnyDatabase"],
-    ),
-    (Role::Operator, &["root"]),
-];
+/// The server's answer when there is such a role.
+const ROLE_EXISTS: i32 = 51_002;
+/// The role that writes the outbox and nothing else.
+const OUTBOX: &str = "outbox";
 
-/// Returns the user that a role logs in as.
-pub(crate) fn user_of(role: Role) -> Role {
-    match role {
-        Role::Workers | Role::Commands | Role::Views | Role::Reactions | Role::Effects => {
-            Role::Workers
-        }
-        Role::Gateway | Role::Migrator | Role::Operator => role,
+/// Returns what a user may do. Those who write views create indexes, too, since they prepare the
+/// database of a new tenant. Only an operator's command drops a database.
+const fn rights(user: Role) -> &'static [&'static str] {
+    match user {
+        Role::Gateway | Role::Commands | Role::Reactions => &["readAnyDatabase"],
+        Role::Effects => &["readAnyDatabase", OUTBOX],
+        Role::Workers | Role::Views => &["readWriteAnyDatabase"],
+        Role::Migrator => &["readWriteAnyDatabase", "dbAdminAnyDatabase"],
+        Role::Operator => &["root"],
     }
 }
 
@@ -53,24 +48,47 @@ pub(crate) fn by_key(key: &str) -> Credential {
 /// # Errors
 /// If the server does not answer.
 pub(crate) async fn set_users(admin: &Database, passwords: &Passwords) -> Result<()> {
-    for (user, roles) in USERS {
-        let (name, password) = (user.as_str(), passwords.of(user));
-        let mechanisms = ["SCRAM-SHA-256"];
-        let roles = roles.to_vec();
-        let create = doc! {
-            "createUser": name, "pwd": password, "roles": &roles, "mechanisms": &mechanisms[..],
+    let actions = [
+        "find",
+        "insert",
+        "update",
+        "remove",
+        "createCollection",
+        "createIndex",
+        "listIndexes",
+    ];
+    let outbox = doc! {
+        "createRole": OUTBOX,
+        "privileges": [{
+            "resource": { "db": "ultimate_backend", "collection": "outbox" },
+            "actions": &actions[..],
+        }],
+        "roles": [],
+    };
+    create(admin, outbox, ROLE_EXISTS).await?;
+    for user in Role::ALL {
+        let settings = doc! {
+            "pwd": passwords.of(user),
+            "roles": rights(user).to_vec(),
+            "mechanisms": ["SCRAM-SHA-256"],
         };
-        let update = doc! {
-            "updateUser": name, "pwd": password, "roles": &roles, "mechanisms": &mechanisms[..],
-        };
-        match admin.run_command(create).await {
-            Err(error) if exists(&error) => admin.run_command(update).await?,
-            created => created?,
-        };
+        let mut user_with_settings = doc! { "createUser": user.as_str() };
+        user_with_settings.extend(settings.clone());
+        if !create(admin, user_with_settings, USER_EXISTS).await? {
+            let mut update = doc! { "updateUser": user.as_str() };
+            update.extend(settings);
+            admin.run_command(update).await?;
+        }
     }
     Ok(())
 }
 
-fn exists(error: &mongodb::error::Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Command(error) if error.code == USER_EXISTS)
+/// Creates something; false if it exists.
+async fn create(admin: &Database, command: Document, exists: i32) -> Result<bool> {
+    match admin.run_command(command).await {
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(error) if error.code == exists) => {
+            Ok(false)
+        }
+        created => created.map(|_| Ok(true))?,
+    }
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     find::MONGOD,
-    mongo_users::{SYSTEM, SYSTEM_SOURCE, by_key, set_users, user_of},
+    mongo_users::{SYSTEM, SYSTEM_SOURCE, by_key, set_users},
     private_file::write_private,
     process::{Cleanup, Launch, Process, is_free, on_free_ports},
     roles::{Passwords, Role, random_name},
@@ -139,9 +139,8 @@ impl Mongod {
 
     /// Returns the URL of the replica set with user and password.
     pub fn uri(&self, role: Role) -> String {
-        let user = user_of(role);
-        let password = self.kind.passwords.of(user);
-        self.kind.uri(user.as_str(), password, "admin")
+        let password = self.kind.passwords.of(role);
+        self.kind.uri(role.as_str(), password, "admin")
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use data_encoding::HEXLOWER;
 
-/// A user of the servers. NATS has one for each role; MongoDB has one for all loops.
+/// A user of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Publishes commands of clients and reads.

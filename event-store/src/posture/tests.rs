@@ -103,7 +103,11 @@ async fn production_refuses_mongodb_without_tls_beyond_this_machine() {
     is_refused(&[PLAIN_MONGO], "UB_MONGO_URL reaches m1").await;
     let unchecked = "mongodb://w:hunter2@m1/?tls=true&tlsInsecure=true";
     is_refused(&[("--mongo-url", unchecked)], "UB_MONGO_URL").await;
-    is_accepted(&[("--mongo-url", "mongodb://w:hunter2@127.0.0.1")]).await;
+    let here = "mongodb://w:hunter2@127.0.0.1";
+    let direct = format!("{here}/?directConnection=true");
+    is_accepted(&[("--mongo-url", &direct)]).await;
+    // It may name members on other machines.
+    is_refused(&[("--mongo-url", here)], "UB_ALLOW=plain-mongo").await;
     let further = [("--mongo-hosts", "eu=mongodb://w:hunter2@m2")];
     is_refused(&further, "the host eu of UB_MONGO_HOSTS reaches m2").await;
 }
@@ -121,7 +125,11 @@ async fn production_refuses_a_mail_server_without_tls_beyond_this_machine() {
 #[tokio::test]
 async fn production_refuses_urls_without_a_user() {
     is_refused(&[("--nats-url", "tls://n1:4222")], "a user and a password").await;
-    is_refused(&[("--mongo-url", "mongodb://127.0.0.1")], "has no user").await;
+    is_refused(
+        &[("--mongo-url", "mongodb://127.0.0.1/?directConnection=true")],
+        "has no user",
+    )
+    .await;
     is_refused(&[("--smtp-url", "smtps://mail.example.com")], "has no user").await;
 }
 
@@ -137,6 +145,11 @@ async fn production_refuses_secrets_that_are_easy_to_guess() {
         "correct horse battery staple correct",
         "the 12 disciples of our company of 2026",
         "changemechangemechangemechangeme",
+        "replace-me-with-32-random-characters",
+        "please-change-this-secret-before-production-1",
+        "your-256-bit-secret-your-256-bit-secret",
+        "my-super-secret-key-of-acme-prod-2026",
+        "Please-Change-This-Secret-Before-Production-1",
     ] {
         is_refused(&[("--secret", weak)], "UB_SECRET is easy to guess").await;
     }
@@ -148,8 +161,15 @@ async fn production_refuses_secrets_that_are_easy_to_guess() {
 async fn no_random_secret_counts_as_easy_to_guess() {
     for _ in 0..50 {
         let bytes: [u8; 16] = crate::random_bytes().unwrap();
-        let secret = Secret::parse(&data_encoding::HEXLOWER.encode(&bytes)).unwrap();
-        assert!(!is_weak(&secret), "{}", secret.text());
+        let more: [u8; 32] = crate::random_bytes().unwrap();
+        for text in [
+            data_encoding::HEXLOWER.encode(&bytes),
+            data_encoding::BASE64.encode(&more),
+            data_encoding::BASE64URL_NOPAD.encode(&more),
+        ] {
+            let secret = Secret::parse(&text).unwrap();
+            assert!(!is_weak(&secret), "{text}");
+        }
     }
 }
 

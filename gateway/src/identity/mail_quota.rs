@@ -276,8 +276,12 @@ impl MailQuota {
     }
 
     fn key(&self, kind: MailKind, to: &EmailAddress) -> String {
-        let parts = [kind.label(), to.as_str().as_bytes()];
-        self.secret.id(&parts).to_string()
+        let to = match kind {
+            MailKind::Registration => to.to_string(),
+            // To many spellings of one mailbox, too.
+            MailKind::Invitation => to.mailbox(),
+        };
+        self.secret.id(&[kind.label(), to.as_bytes()]).to_string()
     }
 }
 

@@ -101,6 +101,7 @@ async fn each_loop_works_with_a_user_of_its_own() {
         let arguments = ["run", "--loops", role.as_str(), "--mail-attempts", "1"];
         let mut process = world.process(&arguments);
         process.env("UB_NATS_URL", world.servers.nats_url(role));
+        process.env("UB_MONGO_URL", world.servers.mongo_url(role));
         process.kill_on_drop(true).spawn().unwrap()
     });
     world.answering().await;
