@@ -21,6 +21,9 @@ use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, nats};
 /// random secret is higher; it ends at 10^19.2.
 const MIN_GUESSES_LOG10: f64 = 19.0;
 
+/// Of 20,000 random secrets in base64 for URLs, one has more of these characters.
+const MAX_SEPARATORS: usize = 7;
+
 /// The first version of each release of MongoDB that has the fixes that docs/security.md lists. An
 /// older release that is not listed is refused.
 const MONGOD_FLOOR: [Version; 5] = [[6, 0, 30], [7, 0, 48], [8, 0, 37], [8, 3, 16], [9, 0, 7]];
@@ -338,15 +341,15 @@ fn is_weak(secret: &Secret) -> bool {
     !looks_random || zxcvbn(text, &[]).guesses_log10() < MIN_GUESSES_LOG10
 }
 
-/// Whether a text looks like 32 random bytes in base64. Such a text has capitals, digits and, if it
-/// is no sentence, few other characters.
+/// Whether a text looks like 32 random bytes in base64. Such a text has capitals and digits and,
+/// unlike a sentence, few separators.
 fn looks_like_base64(text: &str) -> bool {
-    let others = text.bytes().filter(|c| b"+/-_=".contains(c)).count();
-    let letters = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let is_base64 = |c: u8| c.is_ascii_alphanumeric() || b"+/-_=".contains(&c);
+    let separators = text.bytes().filter(|c| b"-_".contains(c)).count();
     let has = |kind: fn(&u8) -> bool| text.bytes().any(|c| kind(&c));
     text.len() >= 43
-        && others <= 5
-        && others + letters == text.len()
+        && text.bytes().all(is_base64)
+        && separators <= MAX_SEPARATORS
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
         && has(u8::is_ascii_digit)
