@@ -389,6 +389,13 @@ mod tests {
     }
 
     #[test]
+    fn a_long_password_is_judged_by_its_beginning() {
+        let end = "Kx9#vQ2$mZ7!pL4&wR8@";
+        assert!(weakness(&format!("{}{end}", "a".repeat(ESTIMATED)), &[]).is_some());
+        assert!(weakness(&format!("{end}{}", "a".repeat(ESTIMATED)), &[]).is_none());
+    }
+
+    #[test]
     fn a_password_that_is_easy_to_guess_is_refused() {
         let known = ["ada.lovelace@example.com", "Ada", "Lovelace"].map(str::to_owned);
         for good in [
