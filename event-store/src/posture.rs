@@ -341,8 +341,8 @@ fn is_weak(secret: &Secret) -> bool {
     !looks_random || zxcvbn(text, &[]).guesses_log10() < MIN_GUESSES_LOG10
 }
 
-/// Whether a text looks like 32 random bytes in base64. Such a text has capitals and digits and,
-/// unlike a sentence, few separators.
+/// Whether a text looks like 32 random bytes in base64. Such a text has capitals, and digits or
+/// signs and, unlike a sentence, few separators: all but one of 7,000 random ones.
 fn looks_like_base64(text: &str) -> bool {
     let is_base64 = |c: u8| c.is_ascii_alphanumeric() || b"+/-_=".contains(&c);
     let separators = text.bytes().filter(|c| b"-_".contains(c)).count();
@@ -352,7 +352,7 @@ fn looks_like_base64(text: &str) -> bool {
         && separators <= MAX_SEPARATORS
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
-        && has(u8::is_ascii_digit)
+        && has(|c| c.is_ascii_digit() || b"+/".contains(c))
 }
 
 async fn version_of(admin: &Database) -> anyhow::Result<String> {
