@@ -51,18 +51,15 @@ pub async fn connect(options: &NatsOptions, program: &str) -> anyhow::Result<Cli
     let servers = parse(&options.nats_url)?;
     let (user, password) = credentials(&servers)?;
     let inbox = inbox_of(&user);
-    let mut connection = ConnectOptions::with_user_and_password(user, password);
     let mut hosts = servers.iter().map(ServerAddr::host);
-    if !is_tls(options, &servers) && hosts.all(|host| is_loopback(Some(host))) {
-        // Other servers of the cluster may be on other machines.
-        connection = connection.ignore_discovered_servers();
-    }
+    let only_here = !is_tls(options, &servers) && hosts.all(|host| is_loopback(Some(host)));
+    let connection = ConnectOptions::with_user_and_password(user, password);
     with_tls(connection, options, &servers)
         .name(program)
         .custom_inbox_prefix(inbox)
         .max_reconnects(None)
         .ping_interval(PING_INTERVAL)
-        .reconnect_to_server_callback(another_server())
+        .reconnect_to_server_callback(another_server(only_here))
         .connect(servers)
         .await
         .context("NATS cannot be reached or trusted; check UB_NATS_URL and UB_NATS_…_FILE")
@@ -92,7 +89,12 @@ fn with_tls(
 
 /// Returns a function that chooses the server to reconnect to: not the one that was used or tried
 /// last, if there are others; of these, a random one of those that failed least.
-fn another_server() -> impl Fn(Vec<Server>, ServerInfo) -> Ready<Option<ReconnectToServer>> {
+///
+/// The servers of a cluster name each other. With `only_here`, those on other machines are left out:
+/// they would get the password without TLS.
+fn another_server(
+    only_here: bool,
+) -> impl Fn(Vec<Server>, ServerInfo) -> Ready<Option<ReconnectToServer>> {
     let last_chosen = Mutex::new(None);
     move |servers, last| {
         if last.server_id.is_empty() {
@@ -106,7 +108,8 @@ fn another_server() -> impl Fn(Vec<Server>, ServerInfo) -> Ready<Option<Reconnec
             *last_chosen = servers.iter().find(|server| server.did_connect).map(place);
         }
         let draw = usize::from(random_bytes::<1>().map_or(0, |[byte]| byte));
-        let mut others: Vec<&Server> = servers.iter().collect();
+        let may_use = |server: &&Server| !only_here || is_loopback(Some(server.addr.host()));
+        let mut others: Vec<&Server> = servers.iter().filter(may_use).collect();
         let by = draw % others.len().max(1);
         others.rotate_left(by);
         others.sort_by_key(|server| {
