@@ -257,20 +257,42 @@ mod tests {
         parsed.map_err(|error| format!("{error:#}"))
     }
 
-    #[tokio::test]
-    async fn a_server_that_was_left_is_not_chosen_next() {
-        let server = |port: u16| Server {
-            addr: format!("nats://127.0.0.1:{port}").parse().unwrap(),
+    fn server_at(host: &str, port: u16) -> Server {
+        Server {
+            addr: format!("nats://{host}:{port}").parse().unwrap(),
             failed_attempts: 0,
             did_connect: port == 2,
             is_discovered: false,
             last_error: None,
-        };
-        let connected = ServerInfo {
+        }
+    }
+
+    fn connected() -> ServerInfo {
+        ServerInfo {
             server_id: "N".to_owned(),
             ..ServerInfo::default()
-        };
-        let choose = another_server();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_beside_its_server_goes_to_no_other_machine_without_tls() {
+        let hosts = ["127.0.0.1", "10.0.0.1", "localhost"];
+        for (only_here, expected) in [(true, false), (false, true)] {
+            let choose = another_server(only_here);
+            let mut went_away = false;
+            for _ in 0..50 {
+                let servers = hosts.iter().map(|host| server_at(host, 1)).collect();
+                let chosen = choose(servers, connected()).await.unwrap();
+                went_away |= chosen.addr.host() == "10.0.0.1";
+            }
+            assert_eq!(went_away, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_left_is_not_chosen_next() {
+        let (server, connected) = (|port| server_at("127.0.0.1", port), connected());
+        let choose = another_server(false);
         let choose = async |ports: &[u16], info: &ServerInfo| {
             let servers = ports.iter().map(|port| server(*port)).collect();
             let chosen = choose(servers, info.clone()).await;
