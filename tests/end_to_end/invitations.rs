@@ -295,7 +295,7 @@ const STOP_INVITATIONS: &str = "
     }";
 
 /// Ada invites Bob, who has no account and stops invitations by the link in the mail.
-async fn stop_invitations_to_bob(backend: &Local, ada: &Browser) {
+pub(crate) async fn stop_invitations_to_bob(backend: &Local, ada: &Browser) {
     ada.data(INVITE, invite("bob@example.com", "GUEST")).await;
     let mail = text(&ada.mail("bob@example.com", "invites", 1).await, "/text");
     let (_, link) = mail.split_once("/invitation/stop#token=").unwrap();

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use servers::Role;
 
 use crate::{
+    invitations::stop_invitations_to_bob,
     matrix::{Schema, create_everything},
     support::{
         Browser, CREATE_TENANT, PLATFORM, bad_input, create_project, documents, input, invite,
@@ -354,6 +355,7 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
     for slug in ["shared", "own"] {
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
     }
+    stop_invitations_to_bob(&backend, &ada.in_tenant("shared")).await;
     let mongo = mongo(&backend).await;
     let platform = mongo.database(PLATFORM);
     let own = mongo.database(&own_database(&text(&own, "/id")));
