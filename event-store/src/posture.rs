@@ -8,7 +8,7 @@ use async_nats::Client;
 use axum::http::Uri;
 use clap::{Args, ValueEnum};
 use events_schema::secret::Secret;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use mongodb::{
     bson::doc,
     options::{ClientOptions, ServerAddress, Tls},
@@ -198,7 +198,8 @@ impl PostureOptions {
     /// for the tenants of all other hosts.
     ///
     /// # Errors
-    /// If the version of a host is below the floor and not accepted by an exception.
+    /// If the version of a host is below the floor and not accepted by an exception. The error lists
+    /// all such hosts.
     pub async fn check_mongo(&self, mongo: &Mongo) -> anyhow::Result<()> {
         let checks = mongo.admin_databases().map(async |(host, admin)| {
             let version = match version_of(&admin).await {
@@ -206,14 +207,14 @@ impl PostureOptions {
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::warn!(host, error, "the version of this mongod is not checked");
-                    return Ok(());
+                    return None;
                 }
             };
             let name = format!("mongod at {host}");
-            let old = outdated(&name, &version, &MONGOD_FLOOR, Exception::OldMongo);
-            self.refuse_unless_accepted(old.into_iter().collect())
+            outdated(&name, &version, &MONGOD_FLOOR, Exception::OldMongo)
         });
-        try_join_all(checks).await.map(|_| ())
+        let old = join_all(checks).await;
+        self.refuse_unless_accepted(old.into_iter().flatten().collect())
     }
 
     fn accepts(&self, problem: &Problem) -> bool {

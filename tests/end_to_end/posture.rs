@@ -23,10 +23,9 @@ async fn a_gateway_in_production_ends_beside_a_mongod_with_known_vulnerabilities
     config.posture.mode = Some(Mode::Production);
     config.posture.allow = vec![Exception::OpenMongo];
     let refusal = refusal(config).await;
-    assert!(
-        refusal.contains("mongod at UB_MONGO_URL") && refusal.contains("UB_ALLOW=old-mongo"),
-        "{refusal}"
-    );
+    for part in ["mongod at UB_MONGO_URL", "mongod at other", "UB_ALLOW=old-mongo"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
