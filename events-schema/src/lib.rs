@@ -36,6 +36,7 @@ pub mod tenant;
 mod text;
 mod time;
 mod view;
+pub mod webhook_signature;
 
 #[cfg(test)]
 mod golden;
