@@ -27,6 +27,7 @@ pub mod project;
 pub mod recipient;
 mod rejection;
 pub mod role;
+pub mod sealed;
 pub mod secret;
 pub mod session;
 mod slug;
