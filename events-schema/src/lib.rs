@@ -27,6 +27,7 @@ pub mod project;
 pub mod recipient;
 mod rejection;
 pub mod role;
+pub mod sealed;
 pub mod secret;
 pub mod session;
 mod slug;
@@ -36,6 +37,7 @@ pub mod tenant;
 mod text;
 mod time;
 mod view;
+pub mod webhook_signature;
 
 #[cfg(test)]
 mod golden;

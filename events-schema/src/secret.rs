@@ -135,7 +135,7 @@ impl Secret {
 
     /// A secret with an id has a key of its own for each purpose. One without an id is the key, as
     /// in earlier releases, and the purpose is the first part.
-    fn mac(&self, purpose: &[&[u8]], parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn mac(&self, purpose: &[&[u8]], parts: &[&[u8]]) -> [u8; 32] {
         let secret = self.text.as_bytes();
         if self.id.is_empty() {
             return hmac(secret, &[purpose, parts].concat());
@@ -158,7 +158,11 @@ impl ServerKey {
         Self { current, accepted }
     }
 
-    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    pub(crate) const fn current(&self) -> &Secret {
+        &self.current
+    }
+
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.current).chain(&self.accepted)
     }
 
@@ -275,7 +279,7 @@ impl ServerKey {
     }
 }
 
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_allowed)
 }
