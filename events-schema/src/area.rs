@@ -101,6 +101,7 @@ macro_rules! areas {
             Session: session [View],
             Task: task [View],
             Tenant: tenant [View],
+            Webhook: webhook [View],
         }
     };
 }

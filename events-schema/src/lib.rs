@@ -37,6 +37,7 @@ pub mod tenant;
 mod text;
 mod time;
 mod view;
+pub mod webhook;
 pub mod webhook_signature;
 
 #[cfg(test)]
@@ -72,3 +73,4 @@ pub use text::{
 };
 pub use time::Time;
 pub use view::{Child, Home, Index, View};
+pub use webhook::WebhookId;

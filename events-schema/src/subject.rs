@@ -8,11 +8,14 @@
 //! dead.<loop>.<tenant>.<area>     messages that were not handled    DEAD
 //! view.<tenant>.<view>.<id>       a changed view document           VIEWS
 //! changed.view.…                  the same, once it is stored       –
+//! whk.<tenant>.<webhook>          wakes the delivery to a webhook   WEBHOOKS
+//! whs.<tenant>.<webhook>          wakes it at a later time          WEBHOOKS
+//! att.<tenant>.<webhook>.<result> an attempt to send an event       ATTEMPTS
 //! ```
 
 use std::fmt;
 
-use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, View};
+use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId, webhook::Verdict};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";
@@ -25,6 +28,13 @@ pub const CHANGED: &str = "changed.";
 /// The stream of messages that could not be handled.
 pub const DEAD: &str = "DEAD";
 
+/// The stream that wakes deliveries to webhooks: a work queue.
+pub const WEBHOOKS: &str = "WEBHOOKS";
+/// The stream of attempts to send events to webhooks, kept for 30 days.
+pub const ATTEMPTS: &str = "ATTEMPTS";
+
+/// The key-value bucket that has where the delivery to each webhook stands.
+pub const CURSORS_BUCKET: &str = "CURSORS";
 /// The key-value bucket that counts failed logins.
 pub const LOGINS_BUCKET: &str = "LOGINS";
 /// The key-value bucket of registrations whose address is not proved yet.
@@ -35,7 +45,14 @@ pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 pub const SESSION_USES_BUCKET: &str = "SESSION_USES";
 
 /// The users of `nats.conf` that send commands. Workers send outcomes to nobody else.
-pub const SENDERS: [&str; 5] = ["gateway", "workers", "reactions", "effects", "migrator"];
+pub const SENDERS: [&str; 6] = [
+    "gateway",
+    "workers",
+    "reactions",
+    "effects",
+    "webhooks",
+    "migrator",
+];
 
 /// Asks every nats-server of a cluster for its JetStream settings.
 pub const SERVER_SETTINGS: &str = "$SYS.REQ.SERVER.PING.JSZ";
@@ -190,6 +207,55 @@ pub fn of_dead_stream() -> Vec<String> {
     vec!["dead.*.*.*".to_owned()]
 }
 
+/// Returns the subjects of WEBHOOKS.
+pub fn of_webhooks_stream() -> Vec<String> {
+    vec![wake_ups(), "whs.*.*".to_owned()]
+}
+
+/// Returns the filter for all that wakes deliveries.
+pub fn wake_ups() -> String {
+    "whk.*.*".to_owned()
+}
+
+/// Returns the subject that wakes the delivery to a webhook.
+pub fn wake_up(tenant: TenantKey, webhook: WebhookId) -> String {
+    format!("whk.{tenant}.{webhook}")
+}
+
+/// Returns the subject that wakes the delivery to a webhook at a later time.
+pub fn scheduled_wake_up(tenant: TenantKey, webhook: WebhookId) -> String {
+    format!("whs.{tenant}.{webhook}")
+}
+
+/// Reads the subject of a wake-up; `None` if it is not one.
+pub fn parse_wake_up(subject: &str) -> Option<(TenantKey, WebhookId)> {
+    let mut tokens = subject.strip_prefix("whk.")?.split('.');
+    let tenant = Id::parse(tokens.next()?).ok()?;
+    let webhook = Id::parse(tokens.next()?).ok()?;
+    let is_whole = tokens.next().is_none();
+    is_whole.then_some((TenantKey(tenant), WebhookId(webhook)))
+}
+
+/// Returns the subjects of ATTEMPTS.
+pub fn of_attempts_stream() -> Vec<String> {
+    vec!["att.*.*.*".to_owned()]
+}
+
+/// Returns the subject of attempts to send events to a webhook. Failures are kept apart, so that
+/// successes do not push them out.
+pub fn attempts(tenant: TenantKey, webhook: WebhookId, verdict: Verdict) -> String {
+    let result = match verdict {
+        Verdict::Succeeded => "ok",
+        Verdict::Failed => "failed",
+    };
+    format!("att.{tenant}.{webhook}.{result}")
+}
+
+/// Returns the key of a webhook in the bucket of cursors.
+pub fn cursor_key(tenant: TenantKey, webhook: WebhookId) -> String {
+    format!("{tenant}.{webhook}")
+}
+
 /// Returns the name of the stream behind a key-value bucket.
 pub fn bucket_stream(bucket: &str) -> String {
     format!("KV_{bucket}")
@@ -319,6 +385,19 @@ mod tests {
             &format!("evt.platform.account.{id} "),
         ] {
             assert!(Subject::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wake_up_names_its_webhook() {
+        let (tenant, webhook) = (
+            TenantKey(Id::from_bytes([1; 16])),
+            WebhookId(Id::from_bytes([2; 16])),
+        );
+        let subject = wake_up(tenant, webhook);
+        assert_eq!(parse_wake_up(&subject), Some((tenant, webhook)));
+        for wrong in ["", "whk", "whk.x.y", "whk.*.*", &format!("{subject}.x")] {
+            assert_eq!(parse_wake_up(wrong), None, "{wrong}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Points in time. The crate has no clock: the sender of a command supplies the time.
 
-use std::time::Duration;
+use std::{ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,16 @@ impl Time {
     }
 }
 
+/// A time that does not fit becomes the last one.
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(ms))
+    }
+}
+
 impl From<std::time::SystemTime> for Time {
     fn from(time: std::time::SystemTime) -> Self {
         let since_epoch = time
@@ -31,6 +41,12 @@ impl From<std::time::SystemTime> for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_beyond_the_last_one_is_the_last_one() {
+        assert_eq!(Time(400) + Duration::from_secs(1), Time(1_400));
+        assert_eq!(Time(400) + Duration::MAX, Time(i64::MAX));
+    }
 
     #[test]
     fn a_clock_that_lags_gives_no_negative_age() {

@@ -97,11 +97,19 @@ pub enum Loop {
     Reactions,
     /// Act on the outside world.
     Effects,
+    /// Send events to webhooks.
+    Webhooks,
 }
 
 impl Loop {
     /// All loops.
-    pub const ALL: [Self; 4] = [Self::Commands, Self::Views, Self::Reactions, Self::Effects];
+    pub const ALL: [Self; 5] = [
+        Self::Commands,
+        Self::Views,
+        Self::Reactions,
+        Self::Effects,
+        Self::Webhooks,
+    ];
 }
 
 impl fmt::Display for Loop {
@@ -111,6 +119,7 @@ impl fmt::Display for Loop {
             Self::Views => "views",
             Self::Reactions => "reactions",
             Self::Effects => "effects",
+            Self::Webhooks => "webhooks",
         })
     }
 }

@@ -229,6 +229,8 @@ fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
     wanted.allow_message_ttl = present.allow_message_ttl;
+    // The server never changes it.
+    wanted.persist_mode = present.persist_mode;
     if is_transport(wanted) {
         // An earlier release has kept commands in files, and that cannot be changed.
         wanted.storage = present.storage;
@@ -273,6 +275,10 @@ fn ensure_as_wanted(wanted: &Stream, got: &Stream) -> anyhow::Result<()> {
             got.allow_message_ttl == wanted.allow_message_ttl,
         ),
         ("republish", got.republish == wanted.republish),
+        (
+            "allow_msg_schedules",
+            got.allow_message_schedules == wanted.allow_message_schedules,
+        ),
         ("no_ack", !got.no_ack),
     ];
     for (setting, is_as_wanted) in checks {

@@ -20,6 +20,8 @@ pub enum Role {
     Reactions,
     /// Runs the loop that acts on the outside world.
     Effects,
+    /// Runs the loop that sends events to webhooks.
+    Webhooks,
     /// Runs the commands of an operator, such as `workers migrate`.
     Migrator,
     /// May do everything; for a person.
@@ -28,13 +30,14 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Gateway,
         Self::Workers,
         Self::Commands,
         Self::Views,
         Self::Reactions,
         Self::Effects,
+        Self::Webhooks,
         Self::Migrator,
         Self::Operator,
     ];
@@ -48,6 +51,7 @@ impl Role {
             Self::Views => "views",
             Self::Reactions => "reactions",
             Self::Effects => "effects",
+            Self::Webhooks => "webhooks",
             Self::Migrator => "migrator",
             Self::Operator => "operator",
         }

@@ -124,19 +124,25 @@ impl User {
     }
 }
 
-use Role::{Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Workers};
+use Role::{
+    Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Webhooks, Workers,
+};
 
 /// Every user but the one that may do everything.
-const LIMITED: [Role; 7] = [
-    Gateway, Workers, Commands, Views, Reactions, Effects, Migrator,
+const LIMITED: [Role; 8] = [
+    Gateway, Workers, Commands, Views, Reactions, Effects, Webhooks, Migrator,
 ];
-const LOOPS: &[Role] = &[Workers, Commands, Views, Reactions, Effects];
-const LOOPS_AND_MIGRATOR: &[Role] = &[Workers, Commands, Views, Reactions, Effects, Migrator];
+const LOOPS: &[Role] = &[Workers, Commands, Views, Reactions, Effects, Webhooks];
+const LOOPS_AND_MIGRATOR: &[Role] = &[
+    Workers, Commands, Views, Reactions, Effects, Webhooks, Migrator,
+];
 const DECIDERS: &[Role] = &[Workers, Commands];
 /// A stream can send its messages on to any subject, also to those of the log.
 const KEEPERS: &[Role] = &[Workers, Commands, Migrator];
-const READERS_OF_THE_LOG: &[Role] = &[Workers, Commands, Views, Effects, Migrator];
-const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
+const READERS_OF_THE_LOG: &[Role] = &[Workers, Commands, Views, Effects, Webhooks, Migrator];
+const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Webhooks, Migrator];
+/// They send events to webhooks.
+const SENDERS_TO_WEBHOOKS: &[Role] = &[Workers, Webhooks];
 const NOBODY: &[Role] = &[];
 
 /// Who may publish on each subject, beside the operator.
@@ -145,6 +151,25 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     // They would send mail to anybody, and make anybody an owner.
     ("int.platform.email.request", &[Workers, Reactions, Effects]),
     ("int.a.member.add_founder", &[Workers, Reactions]),
+    // It would disable webhooks of tenants.
+    ("int.a.webhook.give_up", SENDERS_TO_WEBHOOKS),
+    ("whk.a.b", SENDERS_TO_WEBHOOKS),
+    ("whs.a.b", SENDERS_TO_WEBHOOKS),
+    ("att.a.b.ok", SENDERS_TO_WEBHOOKS),
+    ("$KV.CURSORS.a.b", SENDERS_TO_WEBHOOKS),
+    (
+        "$JS.API.DIRECT.GET.KV_CURSORS.$KV.CURSORS.a.b",
+        &[Gateway, Workers, Webhooks],
+    ),
+    ("$JS.API.DIRECT.GET.ATTEMPTS", &[Gateway]),
+    (
+        "$JS.API.CONSUMER.CREATE.WEBHOOKS.a.whk.>",
+        SENDERS_TO_WEBHOOKS,
+    ),
+    ("$JS.API.CONSUMER.MSG.NEXT.WEBHOOKS.a", SENDERS_TO_WEBHOOKS),
+    ("$JS.ACK.WEBHOOKS.a.1.1.1.1.0", SENDERS_TO_WEBHOOKS),
+    ("$JS.API.CONSUMER.CREATE.KV_CURSORS.a", SENDERS_TO_WEBHOOKS),
+    ("$JS.API.CONSUMER.CREATE.ATTEMPTS.a", NOBODY),
     // They would make anybody an administrator, and move tenants.
     ("int.platform.account.grant_platform_admin", &[Migrator]),
     ("int.a.tenant.begin_move", &[Migrator]),
@@ -156,6 +181,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("_INBOX_gateway.a", DECIDERS),
     ("_INBOX_reactions.a", DECIDERS),
     ("_INBOX_effects.a", DECIDERS),
+    ("_INBOX_webhooks.a", DECIDERS),
     ("_INBOX_migrator.a", DECIDERS),
     ("_INBOX_commands.a", NOBODY),
     ("_INBOX_operator.a", NOBODY),
@@ -180,7 +206,9 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ),
     (
         "$JS.API.DIRECT.GET.EVENTS",
-        &[Gateway, Workers, Commands, Views, Effects, Migrator],
+        &[
+            Gateway, Workers, Commands, Views, Effects, Webhooks, Migrator,
+        ],
     ),
     ("$JS.API.DIRECT.GET.EVENTS.evt.platform.account.a", NOBODY),
     ("$JS.API.STREAM.MSG.GET.EVENTS", READERS_OF_THE_LOG),
@@ -194,6 +222,10 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.UPDATE.COMMANDS", KEEPERS),
     ("$JS.API.STREAM.CREATE.VIEWS", KEEPERS),
     ("$JS.API.STREAM.UPDATE.VIEWS", KEEPERS),
+    ("$JS.API.STREAM.CREATE.WEBHOOKS", KEEPERS),
+    ("$JS.API.STREAM.UPDATE.WEBHOOKS", KEEPERS),
+    ("$JS.API.STREAM.UPDATE.KV_CURSORS", &[Migrator]),
+    ("$JS.API.STREAM.UPDATE.ATTEMPTS", &[Migrator]),
     // A user that may update the log's stream can truncate it.
     ("$JS.API.STREAM.CREATE.EVENTS", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.EVENTS", &[Migrator]),
@@ -421,7 +453,7 @@ async fn at_mongod_only_those_who_keep_views_write_and_only_operators_drop_datab
     let passwords = Passwords::random().unwrap();
     let mongod = Mongod::start(dir.path(), &passwords).await.unwrap();
     let allowed = async |role| allowed(&mongod, role).await;
-    for role in [Gateway, Commands, Reactions, Effects] {
+    for role in [Gateway, Commands, Reactions, Effects, Webhooks] {
         assert_eq!(allowed(role).await, [true, false, false, false, false]);
     }
     for role in [Workers, Views] {

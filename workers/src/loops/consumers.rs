@@ -23,7 +23,8 @@ pub struct Consumer {
     pub stream: &'static str,
     /// The durable name.
     pub name: String,
-    pub filter: String,
+    /// The subjects that it reads.
+    pub filters: Vec<String>,
     /// A message that is not settled within this time is redelivered, to any worker.
     pub ack_wait: Duration,
     /// After this many deliveries a message goes to DEAD.
@@ -48,7 +49,7 @@ impl Consumer {
             worker_loop: "commands",
             stream: COMMANDS,
             name: format!("commands_{area}"),
-            filter: subject::commands_of(area),
+            filters: vec![subject::commands_of(area)],
             ack_wait: Duration::from_secs(5),
             deliveries: 20,
             first_retry: Duration::from_millis(100),
@@ -63,7 +64,7 @@ impl Consumer {
     pub fn internal_commands(area: AreaName) -> Option<Self> {
         (!area.internal().is_empty()).then(|| Self {
             name: format!("internal_commands_{area}"),
-            filter: subject::internal_commands_of(area),
+            filters: vec![subject::internal_commands_of(area)],
             ..Self::commands(area)
         })
     }
@@ -77,7 +78,7 @@ impl Consumer {
             worker_loop: "views",
             stream: EVENTS,
             name: format!("views_{name}"),
-            filter: subject::events_of(area),
+            filters: vec![subject::events_of(area)],
             ack_wait: Duration::from_secs(2),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -93,7 +94,7 @@ impl Consumer {
             worker_loop: "reactions",
             stream: EVENTS,
             name: format!("reactions_{name}"),
-            filter: subject::events_of(source),
+            filters: vec![subject::events_of(source)],
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -110,7 +111,7 @@ impl Consumer {
             worker_loop: "effects",
             stream: EVENTS,
             name: format!("effects_{name}"),
-            filter: subject::events_of(source),
+            filters: vec![subject::events_of(source)],
             ack_wait: Duration::from_secs(60),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -156,9 +157,25 @@ impl Consumer {
             // first, since it would do so silently.
             max_deliver: -1,
             max_ack_pending: MAX_ACK_PENDING,
-            filter_subject: self.filter.clone(),
+            filter_subject: one(&self.filters),
+            filter_subjects: several(&self.filters),
             ..pull::Config::default()
         }
+    }
+}
+
+/// The server has a field for a single filter, and another one for several.
+fn one(filters: &[String]) -> String {
+    match filters {
+        [filter] => filter.clone(),
+        _ => String::new(),
+    }
+}
+
+fn several(filters: &[String]) -> Vec<String> {
+    match filters {
+        [_] => Vec::new(),
+        several => several.to_vec(),
     }
 }
 
@@ -169,4 +186,5 @@ fn is_as_wanted(wanted: &pull::Config, consumer: &PullConsumer) -> bool {
         && got.max_deliver == wanted.max_deliver
         && got.max_ack_pending == wanted.max_ack_pending
         && got.filter_subject == wanted.filter_subject
+        && got.filter_subjects == wanted.filter_subjects
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{
-    Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+    Config as Stream, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy, StorageType,
 };
 use events_schema::{
     session,
     subject::{
-        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SESSION_USES_BUCKET,
-        TOKEN_USES_BUCKET, VIEWS,
+        self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, LOGINS_BUCKET,
+        REGISTRATIONS_BUCKET, SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS, WEBHOOKS,
     },
 };
 
@@ -32,9 +32,15 @@ const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long an attempt to send an event to a webhook is kept, and how many of each webhook and
+/// result.
+const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const ATTEMPTS_PER_SUBJECT: i64 = 1_000;
+/// Room for some ten million attempts. Beyond it the oldest are forgotten.
+const ATTEMPTS_MAX_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 8] {
+pub fn streams(replicas: usize) -> [Stream; 11] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -127,10 +133,42 @@ pub fn streams(replicas: usize) -> [Stream; 8] {
             "The last use of each session",
             session::IDLE,
         ),
+        Stream {
+            retention: RetentionPolicy::WorkQueue,
+            // A wake-up that waits stands for all that follow, so the last one suffices.
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::Old,
+            allow_message_schedules: true,
+            ..transport(
+                WEBHOOKS,
+                subject::of_webhooks_stream(),
+                "Wakes deliveries to webhooks",
+            )
+        },
+        bucket(
+            CURSORS_BUCKET,
+            "Where the delivery to each webhook stands",
+            Duration::ZERO,
+        ),
+        Stream {
+            max_messages_per_subject: ATTEMPTS_PER_SUBJECT,
+            max_age: ATTEMPTS_KEPT,
+            max_bytes: ATTEMPTS_MAX_BYTES,
+            discard: DiscardPolicy::Old,
+            allow_direct: true,
+            // Nothing depends on an attempt, so the server need not sync each one. A replicated
+            // stream cannot do without.
+            persist_mode: (replicas == 1).then_some(PersistenceMode::Async),
+            ..stream(
+                ATTEMPTS,
+                subject::of_attempts_stream(),
+                "Attempts to send events to webhooks",
+            )
+        },
     ]
 }
 
 /// Whether the messages of a stream may be lost.
 pub fn is_transport(stream: &Stream) -> bool {
-    [COMMANDS, VIEWS].contains(&stream.name.as_str())
+    [COMMANDS, VIEWS, WEBHOOKS].contains(&stream.name.as_str())
 }

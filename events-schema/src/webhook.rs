@@ -1,0 +1,360 @@
+//! Webhooks: a customer's server gets the events of a tenant. All webhooks of a tenant are one
+//! aggregate with the tenant's id, since their number and changes concern all of them at once.
+//!
+//! The log is the queue: a webhook is a position in it, kept in the bucket `CURSORS`. Attempts to
+//! send are no facts of the business, so they are in a stream of their own.
+
+mod delivery;
+mod settings;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    delivery::{Attempt, Cursor, EventRef, Failing, Lease, Parked, Verdict},
+    settings::{
+        Algorithm, AuthKind, Changes, ContentType, Credentials, MAX_CONCURRENCY, MAX_EVENT_FILTERS,
+        MAX_HEADERS, MAX_RATE, NewKey, Ordering, Payload, SecretHeaders, Settings,
+        is_allowed_header,
+    },
+};
+use crate::{
+    Access, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Permission, TenantKey, Time,
+    id::typed_id, published::Private, sealed::Sealed,
+};
+
+typed_id! {
+    /// Identifies a webhook: the id of the command that created it.
+    WebhookId
+}
+
+/// A tenant has at most this many webhooks.
+pub const MAX_WEBHOOKS: usize = 50;
+/// A webhook has at most this many signing keys at once: the current one, and former ones until
+/// their end.
+pub const MAX_KEYS: usize = 5;
+/// The longest time in hours that former keys stay valid after a rotation: a week.
+pub const MAX_OVERLAP_HOURS: u32 = 168;
+/// What a sealed secret of a webhook is for. It is part of the key.
+pub const SEALED_FOR: &str = "webhook";
+
+/// The permission to read webhooks and their deliveries.
+pub const READ: Permission = Permission::new("read_webhook", BuiltInRole::Admin);
+/// The permission to create webhooks.
+pub const CREATE: Permission = Permission::new("create_webhook", BuiltInRole::Admin);
+/// The permission to change webhooks.
+pub const UPDATE: Permission = Permission::new("update_webhook", BuiltInRole::Admin);
+/// The permission to delete webhooks.
+pub const DELETE: Permission = Permission::new("delete_webhook", BuiltInRole::Admin);
+
+/// The area of webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Webhook;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("read_deliveries", READ),
+        Access::permission("read_event_types", READ),
+        Access::permission("create", CREATE),
+        Access::permission("update", UPDATE),
+        Access::permission("delete", DELETE),
+        Access::permission("enable", UPDATE),
+        Access::permission("disable", UPDATE),
+        Access::permission("rotate_secret", UPDATE),
+        Access::permission("test", UPDATE),
+        Access::permission("redeliver", UPDATE),
+    ];
+    const INTERNAL: &'static [&'static str] = &["give_up", "warn"];
+    const FEED: Option<Permission> = Some(READ);
+    type Public = Private<View>;
+    type Id = TenantKey;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// A request to change a tenant's webhooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Command {
+    /// Create a webhook. It takes the command's id, and gets the events from here on.
+    Create { settings: Settings, key: NewKey },
+    /// Change the given settings. An absent one keeps its value.
+    Update {
+        webhook: WebhookId,
+        changes: Changes,
+    },
+    /// Delete a webhook. Nothing is sent to it any more.
+    Delete { webhook: WebhookId },
+    /// Send to a webhook again.
+    Enable { webhook: WebhookId, from: Start },
+    /// Send nothing to a webhook until it is enabled.
+    Disable { webhook: WebhookId },
+    /// Sign with a new key. The former ones stay valid for some hours.
+    RotateSecret {
+        webhook: WebhookId,
+        key: NewKey,
+        overlap_hours: u32,
+    },
+    /// Send an example event of this type.
+    Test {
+        webhook: WebhookId,
+        event_type: String,
+    },
+    /// Send an event of the log once more.
+    Redeliver { webhook: WebhookId, event: EventRef },
+    /// Disable a webhook that does not work. Its worker sends this.
+    GiveUp {
+        webhook: WebhookId,
+        reason: DisabledReason,
+        /// The owners of the tenant, who get a mail.
+        owners: Vec<EmailAddress>,
+    },
+    /// Warn the owners that a webhook does not work. Its worker sends this.
+    Warn {
+        webhook: WebhookId,
+        failing_since: Time,
+        owners: Vec<EmailAddress>,
+    },
+}
+
+/// Where a webhook that is enabled again goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Start {
+    /// With the first event that it has not got.
+    Resume,
+    /// With the next event. Those that it has missed are not sent.
+    Now,
+}
+
+/// Why nothing is sent to a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum DisabledReason {
+    /// A person has disabled it.
+    Requested,
+    /// Every attempt of five days has failed.
+    Failing,
+    /// The server answered 410 Gone.
+    Gone,
+}
+
+/// A change to a tenant's webhooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Event {
+    /// A webhook was created.
+    Created {
+        webhook: WebhookId,
+        settings: Settings,
+        key: NewKey,
+    },
+    /// A webhook was changed. All settings are given, changed or not.
+    Updated {
+        webhook: WebhookId,
+        settings: Settings,
+    },
+    /// A webhook was deleted.
+    Deleted { webhook: WebhookId },
+    /// Events are sent again.
+    Enabled { webhook: WebhookId, from: Start },
+    /// No events are sent until the webhook is enabled.
+    Disabled {
+        webhook: WebhookId,
+        reason: DisabledReason,
+        /// The addresses that get a mail.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owners: Vec<EmailAddress>,
+    },
+    /// The webhook signs with another key.
+    SecretRotated {
+        webhook: WebhookId,
+        key: NewKey,
+        /// When the former keys end.
+        former_expire_at: Time,
+    },
+    /// An example event is sent.
+    TestRequested {
+        webhook: WebhookId,
+        event_type: String,
+    },
+    /// An event is sent once more.
+    RedeliveryRequested { webhook: WebhookId, event: EventRef },
+    /// The owners were warned that the webhook does not work.
+    FailureWarned {
+        webhook: WebhookId,
+        failing_since: Time,
+        owners: Vec<EmailAddress>,
+    },
+}
+
+impl Event {
+    /// Returns the webhook that has changed.
+    pub const fn webhook(&self) -> WebhookId {
+        match self {
+            Self::Created { webhook, .. }
+            | Self::Updated { webhook, .. }
+            | Self::Deleted { webhook }
+            | Self::Enabled { webhook, .. }
+            | Self::Disabled { webhook, .. }
+            | Self::SecretRotated { webhook, .. }
+            | Self::TestRequested { webhook, .. }
+            | Self::RedeliveryRequested { webhook, .. }
+            | Self::FailureWarned { webhook, .. } => *webhook,
+        }
+    }
+
+    /// Whether the webhook gets no event before this one.
+    pub const fn starts_webhook(&self) -> bool {
+        match self {
+            Self::Created { .. }
+            | Self::Enabled {
+                from: Start::Now, ..
+            } => true,
+            Self::Updated { .. }
+            | Self::Deleted { .. }
+            | Self::Enabled {
+                from: Start::Resume,
+                ..
+            }
+            | Self::Disabled { .. }
+            | Self::SecretRotated { .. }
+            | Self::TestRequested { .. }
+            | Self::RedeliveryRequested { .. }
+            | Self::FailureWarned { .. } => false,
+        }
+    }
+}
+
+/// A webhook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Webhook {
+    pub settings: Settings,
+    /// The signing keys, the current one last.
+    pub keys: Vec<Key>,
+    /// Why nothing is sent; `None` if it is enabled.
+    pub disabled: Option<DisabledReason>,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+/// A signing key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Key {
+    pub algorithm: Algorithm,
+    /// The secret, which only the programs can read.
+    pub secret: Sealed,
+    /// The public key of an ed25519 key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<String>,
+    pub created_at: Time,
+    /// When it ends; `None` for the current key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+}
+
+impl Key {
+    fn new(key: &NewKey, created_at: Time) -> Self {
+        Self {
+            algorithm: key.algorithm,
+            secret: key.secret.clone(),
+            public: key.public.clone(),
+            created_at,
+            expires_at: None,
+        }
+    }
+
+    /// Whether the key signs at this time.
+    pub fn is_valid(&self, now: Time) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// The view of a tenant's webhooks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct View {
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
+}
+
+impl crate::View for View {
+    type Area = Area;
+    const NAME: &'static str = "webhook";
+    const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[];
+
+    /// The document stays when the last webhook is deleted.
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let mut view = view.unwrap_or_default();
+        for event in &commit.events {
+            apply(&mut view.webhooks, event, commit.time);
+        }
+        Some(view)
+    }
+}
+
+/// Applies an event to a tenant's webhooks. The view, the aggregate and the delivery have the same
+/// state.
+pub fn apply(webhooks: &mut BTreeMap<WebhookId, Webhook>, event: &Event, at: Time) {
+    if let Event::Created {
+        webhook,
+        settings,
+        key,
+    } = event
+    {
+        let created = Webhook {
+            settings: settings.clone(),
+            keys: vec![Key::new(key, at)],
+            disabled: None,
+            created_at: at,
+            updated_at: at,
+        };
+        webhooks.insert(*webhook, created);
+        return;
+    }
+    if matches!(event, Event::Deleted { .. }) {
+        webhooks.remove(&event.webhook());
+        return;
+    }
+    if let Some(webhook) = webhooks.get_mut(&event.webhook()) {
+        change(webhook, event, at);
+    }
+}
+
+fn change(webhook: &mut Webhook, event: &Event, at: Time) {
+    match event {
+        Event::Updated { settings, .. } => webhook.settings = settings.clone(),
+        Event::Enabled { .. } => webhook.disabled = None,
+        Event::Disabled { reason, .. } => webhook.disabled = Some(*reason),
+        Event::SecretRotated {
+            key,
+            former_expire_at,
+            ..
+        } => {
+            webhook.keys.retain(|key| key.is_valid(at));
+            for former in &mut webhook.keys {
+                let end = former.expires_at.unwrap_or(*former_expire_at);
+                former.expires_at = Some(end.min(*former_expire_at));
+            }
+            webhook.keys.push(Key::new(key, at));
+        }
+        Event::Created { .. }
+        | Event::Deleted { .. }
+        | Event::TestRequested { .. }
+        | Event::RedeliveryRequested { .. }
+        | Event::FailureWarned { .. } => return,
+    }
+    webhook.updated_at = at;
+}
+
+#[cfg(test)]
+mod tests;

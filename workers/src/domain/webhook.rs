@@ -1,0 +1,247 @@
+//! The webhooks of a tenant, as one aggregate: their number, settings, keys and state.
+
+use std::collections::BTreeMap;
+
+use events_schema::{
+    Reject, RejectionKind, Time, WebhookId,
+    webhook::{
+        Area, Command, DisabledReason, Event, MAX_CONCURRENCY, MAX_EVENT_FILTERS, MAX_HEADERS,
+        MAX_KEYS, MAX_OVERLAP_HOURS, MAX_RATE, MAX_WEBHOOKS, NewKey, Settings, Webhook, apply,
+    },
+};
+use serde::Serialize;
+
+use crate::aggregate::{Aggregate, Decision, Facts};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// The webhooks of a tenant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Webhooks(BTreeMap<WebhookId, Webhook>);
+
+/// Why a command to a tenant's webhooks is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The webhook does not exist, or it is deleted.
+    #[error("There is no such webhook.")]
+    NotFound,
+    /// The tenant would have more than [`MAX_WEBHOOKS`] webhooks.
+    #[error("A tenant has at most {MAX_WEBHOOKS} webhooks. Delete one first.")]
+    TooManyWebhooks,
+    /// The webhook would have more than [`MAX_EVENT_FILTERS`] filters, or none.
+    #[error("Name 1 to {MAX_EVENT_FILTERS} types of events.")]
+    EventTypes,
+    /// The webhook would send more than [`MAX_HEADERS`] headers.
+    #[error("A webhook sends at most {MAX_HEADERS} headers of its own. Remove some.")]
+    TooManyHeaders,
+    /// The rate limit is higher than [`MAX_RATE`].
+    #[error("The rate limit must be 0 to {MAX_RATE} requests a second; 0 means none.")]
+    RateLimit,
+    /// The concurrency is 0 or higher than [`MAX_CONCURRENCY`].
+    #[error("The concurrency must be 1 to {MAX_CONCURRENCY} requests at once.")]
+    Concurrency,
+    /// The overlap is longer than [`MAX_OVERLAP_HOURS`].
+    #[error("Former secrets stay valid for 0 to {MAX_OVERLAP_HOURS} hours.")]
+    Overlap,
+    /// The webhook would have more than [`MAX_KEYS`] valid secrets.
+    #[error(
+        "The webhook has {MAX_KEYS} valid secrets. Rotate with `overlapHours` 0, or wait until \
+         some expire."
+    )]
+    TooManySecrets,
+    /// The webhook would get events of areas that the actor may not read.
+    #[error("You cannot subscribe to events that you may not read.")]
+    BeyondOwnPermissions,
+}
+
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::TooManyWebhooks | Self::TooManySecrets => RejectionKind::Limit,
+            Self::EventTypes => RejectionKind::invalid("event_types"),
+            Self::TooManyHeaders => RejectionKind::invalid("headers"),
+            Self::RateLimit => RejectionKind::invalid("rate_limit"),
+            Self::Concurrency => RejectionKind::invalid("concurrency"),
+            Self::Overlap => RejectionKind::invalid("overlap_hours"),
+            Self::BeyondOwnPermissions => RejectionKind::Forbidden,
+        }
+    }
+}
+
+impl Aggregate for Webhooks {
+    type Area = Area;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        let event = match command {
+            Command::Create { settings, key } => Some(self.create(settings, key, facts)?),
+            Command::Update { webhook, changes } => {
+                let settings = self.find(*webhook)?.settings.changed(changes);
+                self.update(*webhook, settings, facts)?
+            }
+            Command::Delete { webhook } => {
+                self.find(*webhook)?;
+                Some(Event::Deleted { webhook: *webhook })
+            }
+            Command::Enable { webhook, from } => {
+                let is_disabled = self.find(*webhook)?.disabled.is_some();
+                is_disabled.then_some(Event::Enabled {
+                    webhook: *webhook,
+                    from: *from,
+                })
+            }
+            Command::Disable { webhook } => {
+                self.disable(*webhook, DisabledReason::Requested, &[])?
+            }
+            Command::GiveUp {
+                webhook,
+                reason,
+                owners,
+            } => self.disable(*webhook, *reason, owners)?,
+            Command::RotateSecret {
+                webhook,
+                key,
+                overlap_hours,
+            } => Some(self.rotate(*webhook, key, *overlap_hours, facts.now)?),
+            Command::Test {
+                webhook,
+                event_type,
+            } => {
+                self.find(*webhook)?;
+                Some(Event::TestRequested {
+                    webhook: *webhook,
+                    event_type: event_type.clone(),
+                })
+            }
+            Command::Redeliver { webhook, event } => {
+                self.find(*webhook)?;
+                Some(Event::RedeliveryRequested {
+                    webhook: *webhook,
+                    event: *event,
+                })
+            }
+            Command::Warn {
+                webhook,
+                failing_since,
+                owners,
+            } => {
+                let is_enabled = self.find(*webhook)?.disabled.is_none();
+                is_enabled.then(|| Event::FailureWarned {
+                    webhook: *webhook,
+                    failing_since: *failing_since,
+                    owners: owners.clone(),
+                })
+            }
+        };
+        Ok(Decision::events(event.into_iter().collect()))
+    }
+
+    fn evolve(&mut self, event: &Event, at: Time) {
+        apply(&mut self.0, event, at);
+    }
+}
+
+impl Webhooks {
+    fn find(&self, webhook: WebhookId) -> Result<&Webhook, Rejection> {
+        self.0.get(&webhook).ok_or(Rejection::NotFound)
+    }
+
+    fn create(
+        &self,
+        settings: &Settings,
+        key: &NewKey,
+        facts: &Facts<Area>,
+    ) -> Result<Event, Rejection> {
+        if self.0.len() >= MAX_WEBHOOKS {
+            return Err(Rejection::TooManyWebhooks);
+        }
+        check(settings)?;
+        check_permissions(settings, facts)?;
+        Ok(Event::Created {
+            webhook: WebhookId(facts.command.0),
+            settings: settings.clone(),
+            key: key.clone(),
+        })
+    }
+
+    /// The actor may read what the webhook gets now, too: a new address gets all of it.
+    fn update(
+        &self,
+        webhook: WebhookId,
+        settings: Settings,
+        facts: &Facts<Area>,
+    ) -> Result<Option<Event>, Rejection> {
+        check_permissions(&self.find(webhook)?.settings, facts)?;
+        check(&settings)?;
+        check_permissions(&settings, facts)?;
+        let is_changed = settings != self.find(webhook)?.settings;
+        Ok(is_changed.then_some(Event::Updated { webhook, settings }))
+    }
+
+    fn disable(
+        &self,
+        webhook: WebhookId,
+        reason: DisabledReason,
+        owners: &[events_schema::EmailAddress],
+    ) -> Result<Option<Event>, Rejection> {
+        let is_enabled = self.find(webhook)?.disabled.is_none();
+        Ok(is_enabled.then(|| Event::Disabled {
+            webhook,
+            reason,
+            owners: owners.to_vec(),
+        }))
+    }
+
+    fn rotate(
+        &self,
+        webhook: WebhookId,
+        key: &NewKey,
+        overlap_hours: u32,
+        now: Time,
+    ) -> Result<Event, Rejection> {
+        if overlap_hours > MAX_OVERLAP_HOURS {
+            return Err(Rejection::Overlap);
+        }
+        let keys = self.find(webhook)?.keys.iter();
+        let kept = keys.filter(|key| overlap_hours > 0 && key.is_valid(now));
+        if kept.count() >= MAX_KEYS {
+            return Err(Rejection::TooManySecrets);
+        }
+        Ok(Event::SecretRotated {
+            webhook,
+            key: key.clone(),
+            former_expire_at: Time(now.0 + i64::from(overlap_hours) * HOUR_MS),
+        })
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), Rejection> {
+    let headers = settings.credentials.as_ref();
+    let headers = headers.map_or(0, |credentials| credentials.header_names.len());
+    if !(1..=MAX_EVENT_FILTERS).contains(&settings.event_types.len()) {
+        Err(Rejection::EventTypes)
+    } else if headers > MAX_HEADERS {
+        Err(Rejection::TooManyHeaders)
+    } else if settings.rate_limit > MAX_RATE {
+        Err(Rejection::RateLimit)
+    } else if !(1..=MAX_CONCURRENCY).contains(&settings.concurrency) {
+        Err(Rejection::Concurrency)
+    } else {
+        Ok(())
+    }
+}
+
+/// The actor may read every event that the webhook gets.
+fn check_permissions(settings: &Settings, facts: &Facts<Area>) -> Result<(), Rejection> {
+    let mut filters = settings.event_types.iter();
+    if filters.all(|filter| filter.permissions().is_subset(&facts.held)) {
+        Ok(())
+    } else {
+        Err(Rejection::BeyondOwnPermissions)
+    }
+}
+
+#[cfg(test)]
+mod tests;

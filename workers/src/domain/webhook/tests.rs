@@ -1,0 +1,248 @@
+use std::collections::BTreeSet;
+
+use events_schema::{
+    BuiltInRole::Admin,
+    Description, EmailAddress, Id, project,
+    outbound::WebhookUrl,
+    published::EventFilter,
+    webhook::{Algorithm, Changes, ContentType, Ordering, Payload, READ, Start},
+};
+
+use super::*;
+use crate::domain::testing::{COMMAND, Given, given};
+
+const NEW: WebhookId = WebhookId(COMMAND);
+const FIRST: WebhookId = WebhookId(Id::from_bytes([1; 16]));
+const OTHER: WebhookId = WebhookId(Id::from_bytes([2; 16]));
+
+fn settings() -> Settings {
+    Settings {
+        url: WebhookUrl::parse("https://example.com/hooks").unwrap(),
+        description: None,
+        event_types: filters(["project.*"]),
+        ordering: Ordering::Aggregate,
+        payload: Payload::Thin,
+        content_type: ContentType::Json,
+        credentials: None,
+        rate_limit: 0,
+        concurrency: 8,
+    }
+}
+
+fn filters<const N: usize>(texts: [&str; N]) -> BTreeSet<EventFilter> {
+    let filters = texts.iter().map(|text| EventFilter::parse(text).unwrap());
+    filters.collect()
+}
+
+fn key() -> NewKey {
+    NewKey {
+        algorithm: Algorithm::Hmac,
+        secret: serde_json::from_value("k1:c2VjcmV0".into()).unwrap(),
+        public: None,
+    }
+}
+
+fn created(webhook: WebhookId) -> Event {
+    Event::Created {
+        webhook,
+        settings: settings(),
+        key: key(),
+    }
+}
+
+fn webhooks(ids: impl IntoIterator<Item = WebhookId>) -> Given<Webhooks> {
+    given(ids.into_iter().map(created))
+}
+
+fn create(settings: Settings) -> Command {
+    Command::Create {
+        settings,
+        key: key(),
+    }
+}
+
+fn update(changes: Changes) -> Command {
+    Command::Update {
+        webhook: FIRST,
+        changes,
+    }
+}
+
+fn describe(text: &str) -> Changes {
+    Changes {
+        description: Some(Description::parse(text).unwrap()),
+        ..Changes::default()
+    }
+}
+
+fn rotate(overlap_hours: u32) -> Command {
+    Command::RotateSecret {
+        webhook: FIRST,
+        key: key(),
+        overlap_hours,
+    }
+}
+
+fn rotated(hours: i64) -> Event {
+    Event::SecretRotated {
+        webhook: FIRST,
+        key: key(),
+        former_expire_at: Time(hours * HOUR_MS),
+    }
+}
+
+fn disabled(reason: DisabledReason) -> Event {
+    Event::Disabled {
+        webhook: FIRST,
+        reason,
+        owners: Vec::new(),
+    }
+}
+
+#[test]
+fn a_new_webhook_takes_the_id_of_its_command() {
+    let create = create(settings());
+    webhooks([]).when(create).holding(Admin).then([created(NEW)]);
+}
+
+#[test]
+fn a_tenant_has_a_bounded_number_of_webhooks() {
+    let ids = (0..50).map(|byte| WebhookId(Id::from_bytes([byte; 16])));
+    let create = create(settings());
+    let full = webhooks(ids).when(create).holding(Admin);
+    full.rejects(Rejection::TooManyWebhooks);
+}
+
+#[test]
+fn nobody_subscribes_to_what_they_may_not_read() {
+    let permitted = webhooks([]).when(create(settings()));
+    permitted.holding_only([project::READ]).then([created(NEW)]);
+    let refused = webhooks([]).when(create(settings())).holding_only([READ]);
+    refused.rejects(Rejection::BeyondOwnPermissions);
+    // A new address would get what the webhook gets now.
+    let refused = webhooks([FIRST]).when(update(describe("Billing")));
+    let refused = refused.holding_only([READ]);
+    refused.rejects(Rejection::BeyondOwnPermissions);
+}
+
+#[test]
+fn settings_beyond_their_limits_are_refused() {
+    let none = Settings {
+        event_types: BTreeSet::new(),
+        ..settings()
+    };
+    let fast = Settings {
+        rate_limit: 1_001,
+        ..settings()
+    };
+    let (idle, wide) = (
+        Settings {
+            concurrency: 0,
+            ..settings()
+        },
+        Settings {
+            concurrency: 33,
+            ..settings()
+        },
+    );
+    for (settings, rejection) in [
+        (none, Rejection::EventTypes),
+        (fast, Rejection::RateLimit),
+        (idle, Rejection::Concurrency),
+        (wide, Rejection::Concurrency),
+    ] {
+        let created = webhooks([]).when(create(settings)).holding(Admin);
+        created.rejects(rejection);
+    }
+}
+
+#[test]
+fn an_update_changes_what_is_given_and_nothing_else() {
+    let described = Settings {
+        description: Some(Description::parse("Billing").unwrap()),
+        ..settings()
+    };
+    let updated = Event::Updated {
+        webhook: FIRST,
+        settings: described,
+    };
+    let update_to = |text| update(describe(text));
+    let first = webhooks([FIRST]).when(update_to("Billing")).holding(Admin);
+    first.then([updated.clone()]);
+    let again = webhooks([FIRST]).and([updated]).when(update_to("Billing"));
+    again.holding(Admin).changes_nothing();
+}
+
+#[test]
+fn an_unknown_webhook_is_not_found() {
+    let start = Start::Resume;
+    let webhook = FIRST;
+    for command in [
+        update(describe("Billing")),
+        Command::Delete { webhook },
+        Command::Enable {
+            webhook,
+            from: start,
+        },
+        Command::Disable { webhook },
+        rotate(0),
+        Command::Test {
+            webhook,
+            event_type: "project.created".to_owned(),
+        },
+    ] {
+        let refused = webhooks([OTHER]).when(command).holding(Admin);
+        refused.rejects(Rejection::NotFound);
+    }
+}
+
+#[test]
+fn a_webhook_is_disabled_and_enabled_once() {
+    let webhook = FIRST;
+    let from = Start::Now;
+    let (disable, enable) = (
+        Command::Disable { webhook },
+        Command::Enable { webhook, from },
+    );
+    let requested = disabled(DisabledReason::Requested);
+    let enabled = webhooks([FIRST]);
+    enabled.when(disable.clone()).then([requested.clone()]);
+    enabled.when(enable.clone()).changes_nothing();
+    let disabled = enabled.and([requested]);
+    disabled.when(disable).changes_nothing();
+    disabled.when(enable).then([Event::Enabled { webhook, from }]);
+}
+
+#[test]
+fn a_webhook_that_does_not_work_is_disabled_with_a_mail_to_the_owners() {
+    let owners = vec![EmailAddress::parse("ada@example.com").unwrap()];
+    let give_up = Command::GiveUp {
+        webhook: FIRST,
+        reason: DisabledReason::Gone,
+        owners: owners.clone(),
+    };
+    let event = Event::Disabled {
+        webhook: FIRST,
+        reason: DisabledReason::Gone,
+        owners,
+    };
+    webhooks([FIRST]).when(give_up.clone()).then([event.clone()]);
+    let again = webhooks([FIRST]).and([event]).when(give_up);
+    again.changes_nothing();
+}
+
+#[test]
+fn former_secrets_stay_valid_for_the_overlap() {
+    webhooks([FIRST]).when(rotate(24)).at(0).then([rotated(24)]);
+    webhooks([FIRST]).when(rotate(0)).at(0).then([rotated(0)]);
+    let refused = webhooks([FIRST]).when(rotate(169));
+    refused.rejects(Rejection::Overlap);
+}
+
+#[test]
+fn a_webhook_has_a_bounded_number_of_secrets() {
+    let full = webhooks([FIRST]).and([rotated(168), rotated(168), rotated(168), rotated(168)]);
+    let refused = full.when(rotate(24)).at(0);
+    refused.rejects(Rejection::TooManySecrets);
+    full.when(rotate(0)).at(0).then([rotated(0)]);
+}

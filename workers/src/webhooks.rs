@@ -1,0 +1,64 @@
+//! Webhooks: sends the events of tenants to the servers of customers.
+//!
+//! The log is the queue, and a webhook is a position in it. A commit *wakes* the webhooks that want
+//! its events ([`wake`]). A worker takes the lease of an awake webhook and sends what it has not got
+//! ([`deliver`], [`session`]): [`line`] says what is next. Wake-ups are transport: whatever is
+//! lost, [`sweep`] finds within minutes. Delivery reads no view.
+
+mod attempts;
+mod cursors;
+mod deliver;
+mod line;
+mod message;
+mod owners;
+mod report;
+mod retries;
+mod session;
+mod sweep;
+mod tenants;
+mod wake;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_nats::jetstream;
+use event_store::{CommandSender, EventLog};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    attempts::Attempts, cursors::Cursors, deliver::Deliveries, message::Messages, owners::Owners,
+    report::Reports, sweep::Sweep, tenants::Tenants, wake::Wakes,
+};
+use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
+
+/// Sends events to webhooks until `shutdown`, then finishes the requests in progress.
+///
+/// # Errors
+/// If the configuration is wrong.
+pub async fn run(config: &Config, shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
+    let log = EventLog::new(shared.client.clone());
+    let key = config.secrets.server_key();
+    let tenants = Tenants::new(log.clone());
+    let wakes = Wakes::new(jetstream::new(shared.client.clone()));
+    let cursors = Cursors::new(jetstream::new(shared.client.clone()));
+    let outbound = Outbound::new(&config.outbound).context("preparing requests to webhooks")?;
+    let deliveries = Arc::new(Deliveries::new(session::Parts {
+        log: log.clone(),
+        tenants: tenants.clone(),
+        cursors: cursors.clone(),
+        wakes: wakes.clone(),
+        messages: Messages::new(log.clone(), outbound, key, &config.posture.public_url),
+        attempts: Attempts::new(shared.client.clone()),
+        reports: Reports::new(sender, Owners::new(log.clone())),
+    }));
+    let sweep = Sweep::new(log, cursors, wakes.clone());
+    let stop: CancellationToken = shared.shutdown.clone();
+    let sweeping = tokio::spawn(sweep.run(shared.reconnects.clone()));
+    tokio::join!(
+        wake::run(shared.clone(), tenants, wakes),
+        deliver::run(shared, deliveries)
+    );
+    debug_assert!(stop.is_cancelled());
+    sweeping.abort();
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Where each delivery stands: records in the bucket `CURSORS`. Whoever changes one names the
+//! revision that they have read, so that two workers never both hold the lease of a webhook.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use async_nats::jetstream::{
+    self,
+    kv::{Entry, Operation, Store, UpdateError, UpdateErrorKind},
+};
+use events_schema::{
+    Id, TenantKey, Time, WebhookId,
+    subject::{CURSORS_BUCKET, cursor_key},
+    webhook::Cursor,
+};
+use futures_util::TryStreamExt as _;
+use tokio::sync::OnceCell;
+
+use super::tenants::TenantWebhooks;
+
+/// How much the clocks of two workers may differ until one takes the lease of the other.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(3);
+
+/// The bucket of cursors.
+#[derive(Clone)]
+pub struct Cursors {
+    jetstream: jetstream::Context,
+    store: Arc<OnceCell<Store>>,
+}
+
+/// A cursor with the revision of its record.
+#[derive(Debug)]
+pub struct StoredCursor {
+    pub cursor: Cursor,
+    pub revision: u64,
+}
+
+/// Why there is no cursor to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The webhook is new, so it has none yet.
+    New,
+    /// The bucket is younger than the webhook: its records are lost.
+    Lost,
+}
+
+impl Cursors {
+    /// Uses the bucket. It is opened when it is first needed.
+    pub fn new(jetstream: jetstream::Context) -> Self {
+        Self {
+            jetstream,
+            store: Arc::default(),
+        }
+    }
+
+    /// Reads the cursor of a webhook.
+    ///
+    /// # Errors
+    /// If the bucket does not answer, or a newer release has written the record.
+    pub async fn get(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+    ) -> anyhow::Result<Option<StoredCursor>> {
+        let entry = self.store().await?.entry(cursor_key(tenant, webhook)).await;
+        let entry = entry.context("reading a cursor")?;
+        entry.filter(is_present).map(|entry| read(&entry)).transpose()
+    }
+
+    /// Says why a webhook has no cursor.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn missing(&self, created_at: Time) -> anyhow::Result<Missing> {
+        let status = self.store().await?.status().await;
+        let since = status.context("reading the state of the cursors")?.info.created;
+        let since = Time::from(std::time::SystemTime::from(since));
+        let is_younger = since > created_at + CLOCKS_DIFFER;
+        Ok(if is_younger { Missing::Lost } else { Missing::New })
+    }
+
+    /// Replaces the record with this revision, 0 for none. Returns the new revision; `None` if
+    /// another worker was first.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn put(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        cursor: &Cursor,
+        revision: u64,
+    ) -> anyhow::Result<Option<u64>> {
+        let value = serde_json::to_vec(cursor).context("writing a cursor")?;
+        let key = cursor_key(tenant, webhook);
+        match self.store().await?.update(key, value.into(), revision).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(error) if is_race(&error) => Ok(None),
+            Err(error) => Err(error).context("writing a cursor"),
+        }
+    }
+
+    /// Deletes the record of a webhook that is deleted.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn delete(&self, tenant: TenantKey, webhook: WebhookId) -> anyhow::Result<()> {
+        let purged = self.store().await?.purge(cursor_key(tenant, webhook)).await;
+        purged.context("deleting a cursor")
+    }
+
+    /// Returns all webhooks that have a cursor.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn all(&self) -> anyhow::Result<Vec<(TenantKey, WebhookId)>> {
+        let keys = self.store().await?.keys().await;
+        let keys = keys.context("listing the cursors")?;
+        let keys: Vec<String> = keys.try_collect().await.context("listing the cursors")?;
+        Ok(keys.iter().filter_map(|key| parse_key(key)).collect())
+    }
+
+    async fn store(&self) -> anyhow::Result<&Store> {
+        let open = || async {
+            let store = self.jetstream.get_key_value(CURSORS_BUCKET).await;
+            store.with_context(|| format!("opening the bucket {CURSORS_BUCKET}"))
+        };
+        self.store.get_or_try_init(open).await
+    }
+}
+
+/// Whether another worker may hold the lease of a cursor now.
+pub fn is_held(cursor: &Cursor, now: Time) -> bool {
+    let lease = cursor.lease.as_ref();
+    lease.is_some_and(|lease| now < lease.until + CLOCKS_DIFFER)
+}
+
+/// Returns the cursor of a webhook that has none yet, or goes on after its latest start.
+pub fn started(cursor: Option<Cursor>, webhook: WebhookId, tenant: &TenantWebhooks) -> Cursor {
+    let start = tenant.starts.get(&webhook).copied().unwrap_or_default();
+    let Some(mut cursor) = cursor else {
+        return Cursor::after(start);
+    };
+    if cursor.next <= start {
+        cursor.next = start + 1;
+        cursor.done.clear();
+        cursor.parked.clear();
+        cursor.probe_at = None;
+    }
+    let enabled_at = tenant.enabled_at.get(&webhook);
+    let failing = cursor.failing.map(|failing| failing.since);
+    if failing.is_some_and(|since| enabled_at.is_some_and(|at| since < *at)) {
+        cursor.failing = None;
+        cursor.probe_at = None;
+        for parked in cursor.parked.values_mut() {
+            parked.due = Time(0);
+        }
+    }
+    cursor
+}
+
+fn parse_key(key: &str) -> Option<(TenantKey, WebhookId)> {
+    let (tenant, webhook) = key.split_once('.')?;
+    let (tenant, webhook) = (Id::parse(tenant).ok()?, Id::parse(webhook).ok()?);
+    Some((TenantKey(tenant), WebhookId(webhook)))
+}
+
+fn is_present(entry: &Entry) -> bool {
+    matches!(entry.operation, Operation::Put)
+}
+
+fn read(entry: &Entry) -> anyhow::Result<StoredCursor> {
+    Ok(StoredCursor {
+        cursor: serde_json::from_slice(&entry.value).context("reading a cursor")?,
+        revision: entry.revision,
+    })
+}
+
+/// Whether another change was first. The NATS client has no name for a race that the server detects
+/// late.
+fn is_race(error: &UpdateError) -> bool {
+    const DETECTED_LATE: &str = "10164";
+    match error.kind() {
+        UpdateErrorKind::WrongLastRevision => true,
+        UpdateErrorKind::Other => format!("{error:?}").contains(DETECTED_LATE),
+        UpdateErrorKind::InvalidKey | UpdateErrorKind::TimedOut => false,
+    }
+}

@@ -1,0 +1,333 @@
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const PLAIN: Failure = Failure {
+    is_overloaded: false,
+    retry_after: None,
+};
+
+fn event(sequence: u64) -> EventRef {
+    EventRef {
+        sequence,
+        position: 0,
+    }
+}
+
+/// A line and the log that it reads.
+struct Given {
+    line: Line<()>,
+    log: Vec<Item<()>>,
+    is_ordered: bool,
+    now: Time,
+}
+
+/// Makes a log with these lanes, beginning at sequence 1, and a line at its beginning.
+fn log(lanes: &str) -> Given {
+    let items = (1..).zip(lanes.chars()).map(|(sequence, lane)| Item {
+        event: event(sequence),
+        lane: lane.to_string(),
+        time: Time(0),
+        content: (),
+    });
+    let mut given = Given {
+        line: Line::new(Cursor::after(0), false),
+        log: items.collect(),
+        is_ordered: false,
+        now: Time(0),
+    };
+    given.read();
+    given
+}
+
+impl Given {
+    fn ordered(mut self) -> Self {
+        for item in &mut self.log {
+            item.lane = ALL.to_owned();
+        }
+        self.is_ordered = true;
+        self.restart();
+        self
+    }
+
+    /// Continues from the stored cursor, as after a kill.
+    fn restart(&mut self) {
+        let stored = serde_json::to_vec(&self.line.cursor()).unwrap();
+        let cursor = serde_json::from_slice(&stored).unwrap();
+        self.line = Line::new(cursor, self.is_ordered);
+        self.read();
+    }
+
+    /// Reads what the line wants to read.
+    fn read(&mut self) {
+        if let Some(from) = self.line.reads_from() {
+            let new = self.log.iter().filter(|item| item.event.sequence >= from);
+            let new: Vec<_> = new.cloned().collect();
+            self.line.read(self.log.len() as u64 + 1, new);
+        }
+        while let Some((lane, from)) = self.line.due_lane(self.now) {
+            let scanned = self.line.scanned_to();
+            let items = self.log.iter().filter(|item| {
+                item.lane == lane && item.event >= from && item.event.sequence < scanned
+            });
+            let items: Vec<_> = items.cloned().collect();
+            self.line.retry(&lane, items);
+        }
+    }
+
+    /// Starts all that can be sent now, and returns the sequences.
+    fn start(&mut self) -> Vec<Item<()>> {
+        self.read();
+        std::iter::from_fn(|| self.line.start(self.now)).collect()
+    }
+
+    fn succeed(&mut self, item: &Item<()>) {
+        self.now = self.now + Duration::from_millis(1);
+        self.line.succeeded(item, self.now);
+    }
+
+    fn fail(&mut self, item: &Item<()>) -> Retry {
+        self.now = self.now + Duration::from_millis(1);
+        self.line.failed(item, PLAIN, 0.0, self.now)
+    }
+
+    /// Sends until nothing can be sent now; each event for which `fails` holds fails. Returns the
+    /// attempts.
+    fn run(&mut self, fails: impl Fn(u64) -> bool) -> Vec<u64> {
+        let mut attempts = Vec::new();
+        loop {
+            let started = self.start();
+            if started.is_empty() {
+                return attempts;
+            }
+            for item in started {
+                attempts.push(item.event.sequence);
+                if fails(item.event.sequence) {
+                    self.fail(&item);
+                } else {
+                    self.succeed(&item);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+}
+
+fn sequences(items: &[Item<()>]) -> Vec<u64> {
+    items.iter().map(|item| item.event.sequence).collect()
+}
+
+#[test]
+fn events_of_different_objects_are_sent_at_once_and_those_of_one_object_in_order() {
+    let mut given = log("aab");
+    let started = given.start();
+    assert_eq!(sequences(&started), [1, 3]);
+    given.succeed(&started[0]);
+    assert_eq!(sequences(&given.start()), [2]);
+}
+
+#[test]
+fn an_ordered_webhook_gets_one_event_at_a_time() {
+    let mut given = log("abc").ordered();
+    for sequence in 1..=3 {
+        let started = given.start();
+        assert_eq!(sequences(&started), [sequence]);
+        given.succeed(&started[0]);
+    }
+    assert!(given.start().is_empty());
+}
+
+#[test]
+fn a_failed_event_holds_up_its_object_only() {
+    let mut given = log("aabb");
+    assert_eq!(given.run(|sequence| sequence == 1), [1, 3, 4]);
+    given.wait(Duration::from_secs(5));
+    assert_eq!(given.run(|_| false), [1, 2]);
+    assert_eq!(given.line.cursor().next, 5);
+    assert!(given.line.cursor().parked.is_empty());
+}
+
+#[test]
+fn a_failed_event_holds_up_all_of_an_ordered_webhook() {
+    let mut given = log("abab").ordered();
+    assert_eq!(given.run(|sequence| sequence == 2), [1, 2]);
+    given.wait(Duration::from_secs(5));
+    assert_eq!(given.run(|_| false), [2, 3, 4]);
+}
+
+#[test]
+fn later_events_of_a_parked_object_wait_also_if_they_are_read_later() {
+    let mut given = log("a");
+    given.run(|_| true);
+    let more = log("aab").log.split_off(1);
+    given.log.extend(more);
+    assert_eq!(given.run(|_| true), [3]);
+    given.wait(Duration::from_secs(5));
+    assert_eq!(given.run(|_| false), [1, 2]);
+}
+
+#[test]
+fn an_event_is_given_up_after_eight_attempts_if_others_succeed() {
+    let mut given = log("aab");
+    given.run(|sequence| sequence == 1);
+    for _ in 1..8 {
+        given.wait(11 * HOUR);
+        let sent = given.run(|sequence| sequence == 1);
+        assert_eq!(sent.first(), Some(&1));
+    }
+    let cursor = given.line.cursor();
+    assert!(cursor.parked.is_empty(), "{cursor:?}");
+    assert_eq!(cursor.probe_at, None);
+    // The second event of the object was sent.
+    assert_eq!(cursor.next, 4);
+}
+
+#[test]
+fn a_webhook_that_never_works_is_probed_every_hour_and_loses_nothing() {
+    let mut given = log("ab");
+    for _ in 0..8 {
+        given.run(|_| true);
+        given.wait(11 * HOUR);
+    }
+    let sent_per_hour: Vec<usize> = (0..4)
+        .map(|_| {
+            given.wait(HOUR);
+            given.run(|_| true).len()
+        })
+        .collect();
+    assert_eq!(sent_per_hour, [1, 1, 1, 1]);
+    given.wait(HOUR);
+    let mut sent = given.run(|_| false);
+    sent.sort_unstable();
+    assert_eq!(sent, [1, 2]);
+}
+
+#[test]
+fn a_poisonous_event_does_not_keep_a_webhook_from_working_again() {
+    let mut given = log("ab");
+    for _ in 0..8 {
+        given.run(|_| true);
+        given.wait(11 * HOUR);
+    }
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        given.wait(HOUR);
+        sent.extend(given.run(|sequence| sequence == 1));
+    }
+    assert!(sent.contains(&2), "{sent:?}");
+    assert_eq!(given.line.cursor().probe_at, None);
+}
+
+#[test]
+fn a_thousand_failing_objects_are_a_webhook_that_does_not_work() {
+    let mut given = log("");
+    for lane in 0..3_000 {
+        given.log.push(Item {
+            event: event(lane + 1),
+            lane: lane.to_string(),
+            time: Time(0),
+            content: (),
+        });
+    }
+    given.restart();
+    let attempts = given.run(|_| true).len();
+    assert!(attempts < 1_600, "{attempts}");
+    assert!(given.line.cursor().probe_at.is_some());
+}
+
+#[test]
+fn a_webhook_is_failing_from_its_first_failure_to_its_next_success() {
+    let mut given = log("ab");
+    let started = given.start();
+    given.fail(&started[0]);
+    let since = given.line.failing().map(|failing| failing.since);
+    assert_eq!(since, Some(Time(1)));
+    given.succeed(&started[1]);
+    assert_eq!(given.line.failing(), None);
+}
+
+#[test]
+fn each_attempt_has_its_number() {
+    let mut given = log("a");
+    let mut attempt = || {
+        let started = given.start();
+        let retry = given.fail(&started[0]);
+        given.wait(11 * HOUR);
+        retry.attempt
+    };
+    assert_eq!([attempt(), attempt(), attempt()], [1, 2, 3]);
+}
+
+/// A generator of numbers that look random, the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Sends a log of 60 events of 4 objects, with failures and kills, until all are done.
+fn chaos(seed: u64, is_ordered: bool) {
+    let mut random = Random(seed);
+    let lanes: String = (0..60).map(|_| char::from(b'a' + random.below(4) as u8)).collect();
+    let mut given = log(&lanes);
+    let objects: Vec<String> = given.log.iter().map(|item| item.lane.clone()).collect();
+    if is_ordered {
+        given = given.ordered();
+    }
+    let (mut flying, mut sent) = (Vec::new(), Vec::new());
+    for _ in 0..100_000 {
+        flying.extend(given.start());
+        let count = flying.len() as u64;
+        if random.below(40) == 0 {
+            flying.clear();
+            given.restart();
+        } else if count == 0 {
+            given.wait(Duration::from_secs(5));
+        } else {
+            let item = flying.swap_remove(random.below(count) as usize);
+            // The eighth failure would give the event up.
+            if random.below(4) == 0 && given.line.attempt(&item) < 8 {
+                given.fail(&item);
+            } else {
+                given.succeed(&item);
+                sent.push(item.event.sequence);
+            }
+        }
+        if given.line.cursor().next == 61 && given.line.cursor().parked.is_empty() {
+            break;
+        }
+    }
+    check(&sent, &objects, is_ordered);
+}
+
+/// Each event was sent, and no event for the first time before an earlier one of its lane.
+fn check(sent: &[u64], objects: &[String], is_ordered: bool) {
+    let mut firsts: Vec<u64> = Vec::new();
+    for sequence in sent {
+        if !firsts.contains(sequence) {
+            firsts.push(*sequence);
+        }
+    }
+    assert_eq!(firsts.len(), objects.len(), "{sent:?}");
+    let lane = |sequence: &u64| {
+        let index = usize::try_from(*sequence).unwrap() - 1;
+        if is_ordered { "" } else { objects[index].as_str() }
+    };
+    for (at, later) in firsts.iter().enumerate() {
+        let mut earlier = firsts[..at].iter().filter(|one| lane(one) == lane(later));
+        assert!(earlier.all(|one| one < later), "{firsts:?}");
+    }
+}
+
+#[test]
+fn no_event_is_lost_or_overtaken_whatever_fails_or_is_killed() {
+    for seed in 0..200 {
+        chaos(seed, false);
+        chaos(seed, true);
+    }
+}
