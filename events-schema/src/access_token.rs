@@ -4,8 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, IpNetwork, Name,
-    Permission, Permissions, Time, account, id::typed_id, member,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Id, Index, IpNetwork,
+    Name, Permission, Permissions, Time, account,
+    id::typed_id,
+    member,
+    published::{DateTime, EventType, Person, Published},
 };
 
 typed_id! {
@@ -36,6 +39,7 @@ impl crate::Area for Area {
     type Id = AccessTokenId;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A request to change an access token.
@@ -148,12 +152,47 @@ impl crate::View for View {
     }
 }
 
+/// An access token as webhooks send it, without its networks, which help those who have stolen it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: Id,
+    name: Name,
+    /// The permissions that limit the token.
+    scopes: Permissions,
+    expires_at: DateTime,
+    created_by: Person,
+    created_at: DateTime,
+}
+
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new("access_token.created", "The access token was created."),
+        EventType::new("access_token.deleted", "The access token was revoked."),
+    ];
+    // A part of the creation.
+    const UNSENT: &'static [&'static str] = &["restricted"];
+
+    fn of(view: View, id: Id, _: u64) -> Option<Self> {
+        Some(Self {
+            id,
+            name: view.name,
+            scopes: view.scopes,
+            expires_at: DateTime(view.expires_at),
+            created_by: Person { id: view.creator },
+            created_at: DateTime(view.created_at),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Id, PasswordHash, PersonName, view::testing::fold};
+    use crate::{PasswordHash, PersonName, view::testing::fold};
 
     fn token(epoch: Option<i64>) -> View {
         View {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, PasswordHash, Permission,
-    PersonName, Time, id::typed_id,
+    PersonName, Time, id::typed_id, published::Private,
 };
 
 typed_id! {
@@ -42,6 +42,7 @@ impl crate::Area for Area {
     type Id = AccountId;
     type Command = Command;
     type Event = Event;
+    type Public = Private<View>;
 }
 
 /// A request to change an account.

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Access, Home, Id, Invalid, Permission};
+use crate::{
+    Access, Home, Id, Invalid, Permission, View,
+    published::{EventType, Published},
+};
 
 /// The parts of one area. A command, an event, an id and a view of different areas do not
 /// type-check together.
@@ -34,6 +37,8 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     type Command: Payload;
     /// A change to an aggregate.
     type Event: Payload;
+    /// What webhooks send of the area; [`Private`](crate::published::Private) if they send nothing.
+    type Public: Published<View: View<Area = Self>>;
 }
 
 /// More than a year: so long the log shows what an investigation may need.
@@ -155,6 +160,14 @@ macro_rules! declare_area_name {
             pub const fn feed(self) -> Option<Permission> {
                 match self {
                     $(Self::$name => <$crate::$module::Area as Area>::FEED),+
+                }
+            }
+
+            /// Returns the types of the area's events that webhooks send.
+            pub const fn event_types(self) -> &'static [EventType] {
+                match self {
+                    $(Self::$name =>
+                        <<$crate::$module::Area as Area>::Public as Published>::EVENTS),+
                 }
             }
 

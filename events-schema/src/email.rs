@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
     MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
+    published::Private,
 };
 
 typed_id! {
@@ -36,6 +37,7 @@ impl crate::Area for Area {
     type Id = EmailId;
     type Command = Command;
     type Event = Event;
+    type Public = Private<View>;
 }
 
 /// A kind of mail, with the values in its text.

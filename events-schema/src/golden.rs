@@ -201,16 +201,28 @@ fn each_area_has_examples_that_decode_and_encode_to_the_same() {
     areas!(check_examples);
 }
 
-/// Returns the path of a schema file that differs from the code. Rewrites the file first if
-/// `UPDATE_GENERATED` is set.
-fn drifted(name: &str, schema: Value) -> Option<PathBuf> {
-    let path = path("schemas", name);
-    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &text).unwrap();
+/// Asserts that generated files have these texts. Rewrites them first if `UPDATE_GENERATED` is set.
+pub(crate) fn assert_generated(files: impl IntoIterator<Item = (PathBuf, String)>) {
+    let is_update = std::env::var_os("UPDATE_GENERATED").is_some();
+    let mut drifted = Vec::new();
+    for (path, text) in files {
+        if is_update {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        if fs::read_to_string(&path).ok() != Some(text) {
+            drifted.push(path);
+        }
     }
-    (fs::read_to_string(&path).ok().as_ref() != Some(&text)).then_some(path)
+    assert!(
+        drifted.is_empty(),
+        "{drifted:?} differ from the code; if you meant that, run `UPDATE_GENERATED=1 cargo test --lib`"
+    );
+}
+
+/// Returns the examples of an area's events.
+pub(crate) fn events(area: AreaName) -> Vec<Value> {
+    examples(area).events
 }
 
 macro_rules! area_schemas {
@@ -232,13 +244,10 @@ fn the_schema_files_match_the_code() {
         ("claim", json!(schema_for!(ClaimHolder))),
     ];
     let all = areas!(area_schemas).into_iter().chain(shared);
-    let drifted: Vec<_> = all
-        .filter_map(|(name, schema)| drifted(name, schema))
-        .collect();
-    assert!(
-        drifted.is_empty(),
-        "{drifted:?} differ from the code; if you meant that, run `UPDATE_GENERATED=1 cargo test --lib`"
-    );
+    assert_generated(all.map(|(name, schema)| {
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        (path("schemas", name), text)
+    }));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod permission;
 mod permissions;
 mod placement;
 pub mod project;
+pub mod published;
 pub mod recipient;
 mod rejection;
 pub mod role;

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
-    Index, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time, id::typed_id,
+    Id, Index, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time,
+    id::typed_id,
+    published::{DateTime, EnumName, EventType, Person, Published},
 };
 
 typed_id! {
@@ -48,6 +50,7 @@ impl crate::Area for Area {
     type Id = MemberId;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A request to change a member.
@@ -332,126 +335,65 @@ impl crate::View for Membership {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Id,
-        view::testing::{TENANT, fold},
-    };
+/// A member or an invitation as webhooks send it, without the address.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: Id,
+    /// The person. Null until the invitation is accepted.
+    user: Option<Person>,
+    role: EnumName<BuiltInRole>,
+    /// The custom roles that were assigned, also those that have been deleted since.
+    roles: Vec<AssignedRole>,
+    status: EnumName<Status>,
+    created_at: DateTime,
+    updated_at: DateTime,
+    revision: u64,
+}
 
-    const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
-    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
-    const ROLE: RoleId = RoleId(Id::from_bytes([3; 16]));
+/// A custom role of a member.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct AssignedRole {
+    id: RoleId,
+}
 
-    fn email() -> EmailAddress {
-        EmailAddress::parse("ada@example.com").unwrap()
-    }
-    fn founder_added() -> (i64, Event) {
-        let event = Event::FounderAdded {
-            account: ADA,
-            email: email(),
-        };
-        (10, event)
-    }
-    fn invited(at: i64) -> (i64, Event) {
-        let event = Event::Invited {
-            email: email(),
-            role: BuiltInRole::Guest,
-            challenge: CHALLENGE,
-            tenant_name: Name::parse("Acme").unwrap(),
-            inviter: None,
-        };
-        (at, event)
-    }
-    fn accepted() -> (i64, Event) {
-        (20, Event::Accepted { account: ADA })
-    }
-    fn assigned() -> (i64, Event) {
-        (15, Event::RoleAssigned { role: ROLE })
-    }
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new(
+            "member.founder_added",
+            "The founder became the first owner.",
+        ),
+        EventType::new("member.invited", "Somebody was invited, or invited again."),
+        EventType::new("member.accepted", "The invitation was accepted."),
+        EventType::new("member.rejected", "The invitation was rejected."),
+        EventType::new("member.role_changed", "The built-in role was changed."),
+        EventType::new("member.role_assigned", "A custom role was assigned."),
+        EventType::new("member.role_unassigned", "A custom role was unassigned."),
+        EventType::new("member.suspended", "The member was suspended."),
+        EventType::new("member.restored", "The member has access again."),
+        EventType::new(
+            "member.removed",
+            "The member was removed, or the invitation withdrawn.",
+        ),
+    ];
 
-    #[test]
-    fn a_founder_is_shown_as_an_owner() {
-        let shown: View = fold([founder_added()]).unwrap();
-        assert_eq!((shown.email, shown.account), (email(), Some(ADA)));
-        assert_eq!(shown.role, BuiltInRole::Owner);
-        assert_eq!(shown.status, Status::Accepted);
-    }
-
-    #[test]
-    fn a_repeated_invitation_keeps_roles_and_the_first_date() {
-        let shown: View = fold([invited(10), assigned(), invited(16)]).unwrap();
-        let open = Challenge {
-            id: CHALLENGE,
-            requested_at: Time(16),
-            failures: 0,
-        };
-        assert_eq!(shown.invitation, Some(open));
-        assert_eq!((shown.status, shown.account), (Status::Pending, None));
-        assert_eq!(shown.roles, BTreeSet::from([ROLE]));
-        assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(16)));
-    }
-
-    #[test]
-    fn an_accepted_invitation_keeps_its_roles() {
-        let shown: View = fold([invited(10), assigned(), accepted()]).unwrap();
-        assert_eq!((shown.status, shown.account), (Status::Accepted, Some(ADA)));
-        assert_eq!(shown.invitation, None);
-        assert_eq!(shown.roles, BTreeSet::from([ROLE]));
-    }
-
-    #[test]
-    fn a_rejected_invitation_loses_its_roles() {
-        let shown: View = fold([invited(10), assigned(), (20, Event::Rejected)]).unwrap();
-        assert_eq!((shown.status, shown.invitation), (Status::Rejected, None));
-        assert_eq!(shown.roles, BTreeSet::new());
-    }
-
-    #[test]
-    fn a_member_shows_changed_roles() {
-        let events = [
-            founder_added(),
-            assigned(),
-            (
-                30,
-                Event::RoleChanged {
-                    role: BuiltInRole::Admin,
-                },
-            ),
-            (40, Event::RoleUnassigned { role: ROLE }),
-        ];
-        let shown: View = fold(events).unwrap();
-        assert_eq!(
-            (shown.role, shown.roles),
-            (BuiltInRole::Admin, BTreeSet::new())
-        );
-        assert_eq!(shown.updated_at, Time(40));
-    }
-
-    #[test]
-    fn a_removed_member_is_not_shown() {
-        let events = [founder_added(), (20, Event::Removed), assigned()];
-        assert_eq!(fold::<View>(events), None);
-    }
-
-    #[test]
-    fn a_membership_lasts_from_acceptance_to_removal() {
-        let since = |time| {
-            Some(Membership {
-                account: ADA,
-                tenant: TENANT,
-                since: Time(time),
-            })
-        };
-        assert_eq!(fold([founder_added()]), since(10));
-        assert_eq!(fold([invited(10), accepted(), assigned()]), since(20));
-        for events in [
-            vec![invited(10)],
-            vec![invited(10), (20, Event::Rejected)],
-            vec![founder_added(), (20, Event::Removed), assigned()],
-        ] {
-            assert_eq!(fold::<Membership>(events), None);
-        }
+    fn of(view: View, id: Id, revision: u64) -> Option<Self> {
+        let roles = view.roles.into_iter();
+        Some(Self {
+            id,
+            user: view.account.map(|id| Person { id }),
+            role: EnumName(view.role),
+            roles: roles.map(|id| AssignedRole { id }).collect(),
+            status: EnumName(view.status),
+            created_at: DateTime(view.created_at),
+            updated_at: DateTime(view.updated_at),
+            revision,
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

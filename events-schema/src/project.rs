@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Index, Name, Permission,
-    Time, id::typed_id,
+    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Id, Index, Name,
+    Permission, Time,
+    id::typed_id,
+    published::{DateTime, EnumName, EventType, Person, Published},
 };
 
 typed_id! {
@@ -37,6 +39,7 @@ impl crate::Area for Area {
     type Id = ProjectId;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A request to change a project.
@@ -157,10 +160,47 @@ impl crate::View for View {
     }
 }
 
+/// A project as webhooks send it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: Id,
+    name: Name,
+    description: Description,
+    status: EnumName<Status>,
+    created_by: Person,
+    created_at: DateTime,
+    updated_at: DateTime,
+    revision: u64,
+}
+
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new("project.created", "The project was created."),
+        EventType::new("project.updated", "The project was changed."),
+        EventType::new("project.deleted", "The project was deleted."),
+    ];
+
+    fn of(view: View, id: Id, revision: u64) -> Option<Self> {
+        Some(Self {
+            id,
+            name: view.name,
+            description: view.description,
+            status: EnumName(view.status),
+            created_by: Person { id: view.creator },
+            created_at: DateTime(view.created_at),
+            updated_at: DateTime(view.updated_at),
+            revision,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Id, view::testing::fold};
+    use crate::view::testing::fold;
 
     #[test]
     fn a_project_shows_its_latest_state_until_it_is_deleted() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AreaName, Commit, EmailAddress, Home, Index, Permission, Time, id::typed_id,
-    secret::derived_id,
+    published::Private, secret::derived_id,
 };
 
 typed_id! {
@@ -38,6 +38,7 @@ impl crate::Area for Area {
     type Id = RecipientId;
     type Command = Command;
     type Event = Event;
+    type Public = Private<View>;
 }
 
 /// A request to change what a recipient wants.

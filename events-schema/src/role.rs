@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, Permissions, TenantKey,
-    Time, id::typed_id, member,
+    Access, AreaName, BuiltInRole, Commit, Home, Id, Index, Name, Permission, Permissions,
+    TenantKey, Time,
+    id::typed_id,
+    member,
+    published::{EventType, Published},
 };
 
 typed_id! {
@@ -49,6 +52,7 @@ impl crate::Area for Area {
     type Id = TenantKey;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A role that a custom role inherits from.
@@ -212,10 +216,55 @@ pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> 
     held
 }
 
+/// A custom role as webhooks send it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: RoleId,
+    name: Name,
+    /// The permissions that the role itself holds.
+    permissions: Permissions,
+    /// Ids of the roles that it inherits permissions from; of a built-in role, its name.
+    inherits: Vec<String>,
+}
+
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new("role.created", "The custom role was created."),
+        EventType::new("role.updated", "The custom role was changed."),
+        EventType::new("role.deleted", "The custom role was deleted."),
+    ];
+
+    fn object_id(event: &Event, _: Id) -> Id {
+        match event {
+            Event::Created { role, .. } | Event::Updated { role, .. } | Event::Deleted { role } => {
+                role.0
+            }
+        }
+    }
+
+    fn of(mut view: View, id: Id, _: u64) -> Option<Self> {
+        let id = RoleId(id);
+        let role = view.roles.remove(&id)?;
+        let parents = role.inherits.iter().map(|parent| match parent {
+            Parent::BuiltIn(role) => role.to_string(),
+            Parent::Custom(role) => role.to_string(),
+        });
+        Some(Self {
+            id,
+            name: role.name,
+            permissions: role.permissions,
+            inherits: parents.collect(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Id, view::testing::fold};
+    use crate::view::testing::fold;
 
     const FIRST: RoleId = RoleId(Id::from_bytes([1; 16]));
     const SECOND: RoleId = RoleId(Id::from_bytes([2; 16]));

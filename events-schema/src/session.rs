@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Time,
-    area::FOR_INVESTIGATIONS, id::typed_id,
+    area::FOR_INVESTIGATIONS, id::typed_id, published::Private,
 };
 
 typed_id! {
@@ -35,6 +35,7 @@ impl crate::Area for Area {
     type Id = SessionId;
     type Command = Command;
     type Event = Event;
+    type Public = Private<View>;
 }
 
 /// A request to change a session.

@@ -6,8 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Child, Commit, Home, Index, Name, Permission,
-    ProjectId, Time, id::typed_id, project,
+    Access, AccountId, AreaName, BuiltInRole, Child, Commit, Home, Id, Index, Name, Permission,
+    ProjectId, Time,
+    id::typed_id,
+    project,
+    published::{DateTime, EventType, Person, Published},
 };
 
 typed_id! {
@@ -40,6 +43,7 @@ impl crate::Area for Area {
     type Id = TaskId;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A request to change a task.
@@ -133,10 +137,47 @@ impl Child for View {
     }
 }
 
+/// A task as webhooks send it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: Id,
+    project: ProjectId,
+    title: Name,
+    done: bool,
+    author: Person,
+    created_at: DateTime,
+    updated_at: DateTime,
+    revision: u64,
+}
+
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new("task.created", "The task was created."),
+        EventType::new("task.updated", "The task was changed."),
+        EventType::new("task.deleted", "The task was deleted."),
+    ];
+
+    fn of(view: View, id: Id, revision: u64) -> Option<Self> {
+        Some(Self {
+            id,
+            project: view.project,
+            title: view.title,
+            done: view.done,
+            author: Person { id: view.author },
+            created_at: DateTime(view.created_at),
+            updated_at: DateTime(view.updated_at),
+            revision,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Id, view::testing::fold};
+    use crate::view::testing::fold;
 
     #[test]
     fn a_task_shows_its_latest_state_until_it_is_deleted() {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Id, Index, MemberId,
     Name, Permission, Placement, SettingKey, SettingValue, Slug, TenantKey, Time,
+    published::{DateTime, EventType, Person, Published},
     secret::derived_id,
 };
 
@@ -60,6 +61,7 @@ impl crate::Area for Area {
     type Id = TenantKey;
     type Command = Command;
     type Event = Event;
+    type Public = Public;
 }
 
 /// A request to change a tenant.
@@ -280,6 +282,55 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         }
     }
     Some(view)
+}
+
+/// A tenant as webhooks send it, without its settings and the place of its data.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    id: Id,
+    name: Name,
+    slug: Slug,
+    founder: Person,
+    plan: Option<Id>,
+    created_at: DateTime,
+    updated_at: DateTime,
+    revision: u64,
+}
+
+impl Published for Public {
+    type View = View;
+    const EVENTS: &'static [EventType] = &[
+        EventType::new("tenant.created", "The tenant was created."),
+        EventType::new(
+            "tenant.updated",
+            "The tenant's name, slug or settings were changed.",
+        ),
+        EventType::new("tenant.deleted", "The tenant was deleted."),
+    ];
+    // Moves are the operator's affair.
+    const UNSENT: &'static [&'static str] = &[
+        "move_begun",
+        "move_led",
+        "move_switched",
+        "move_finished",
+        "move_abandoned",
+        "place_dropped",
+    ];
+
+    fn of(view: View, id: Id, revision: u64) -> Option<Self> {
+        Some(Self {
+            id,
+            name: view.name,
+            slug: view.slug,
+            founder: Person { id: view.founder },
+            plan: view.plan,
+            created_at: DateTime(view.created_at),
+            updated_at: DateTime(view.updated_at),
+            revision,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{ops::Add, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -16,6 +17,13 @@ impl Time {
     /// Returns the time since `earlier`; zero if `earlier` is later, since clocks may disagree.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    }
+
+    /// Returns the time as clients read it: RFC 3339 in UTC, such as `2023-11-14T22:13:20.123Z`.
+    /// `None` for a year of more than four digits, which RFC 3339 cannot write.
+    pub fn to_rfc3339(self) -> Option<String> {
+        let time = Timestamp::from_millisecond(self.0).ok()?;
+        Some(time.to_string())
     }
 }
 
@@ -52,5 +60,17 @@ mod tests {
     fn a_clock_that_lags_gives_no_negative_age() {
         assert_eq!(Time(1_000).since(Time(400)), Duration::from_millis(600));
         assert_eq!(Time(400).since(Time(1_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_time_is_written_in_utc_with_milliseconds() {
+        let written = |time| Time(time).to_rfc3339();
+        for (time, text) in [
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (0, "1970-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(written(time).as_deref(), Some(text));
+        }
+        assert_eq!(written(i64::MAX), None);
     }
 }

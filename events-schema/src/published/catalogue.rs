@@ -1,0 +1,149 @@
+//! Generates the catalogue of event types: `webhooks.json` for programs, and a part of
+//! `docs/webhook-events.md` for people.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use super::{
+    Content, EventType, PublicEvent,
+    body::Body,
+    samples::{SOURCE, history},
+};
+use crate::{Area, AreaName, areas, golden};
+
+/// The generated part of the page is between these lines.
+const BEGINNING: &str = "<!-- generated -->\n";
+const END: &str = "<!-- end of the generated part -->\n";
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Returns the schema of the messages about an area.
+fn schema_of<A: Area>() -> Value
+where
+    A::Public: JsonSchema + 'static,
+{
+    let generator = SchemaSettings::draft2020_12().for_serialize();
+    let schema = generator.into_generator();
+    let schema = schema.into_root_schema_for::<Body<'static, A::Public>>();
+    let mut schema = schema.to_value();
+    schema["properties"]["specversion"]["const"] = json!("1.0");
+    let name = A::NAME.as_str().to_ascii_uppercase();
+    schema["$defs"]["Data"]["properties"]["area"] = json!({ "const": name });
+    schema
+}
+
+macro_rules! declare_schema_in {
+    ($($name:ident: $module:ident [$($view:ident)+],)+) => {
+        fn schema_in(area: AreaName) -> Value {
+            match area {
+                $(AreaName::$name => schema_of::<crate::$module::Area>()),+
+            }
+        }
+    };
+}
+areas!(declare_schema_in);
+
+fn schema(area: AreaName, event_type: EventType) -> Value {
+    let mut schema = schema_in(area);
+    schema["title"] = json!(event_type.as_str());
+    schema["description"] = json!(event_type.description());
+    schema["properties"]["type"]["const"] = json!(event_type.as_str());
+    schema
+}
+
+/// Returns a message of this type that shows its object.
+fn example(area: AreaName, event_type: EventType) -> Value {
+    let mut examples = golden::events(area).into_iter();
+    let example = examples.find(|event| event["type"] == event_type.event_name());
+    let (commits, events) = history(area, &example.unwrap());
+    let [event] = <[PublicEvent; 1]>::try_from(events).unwrap();
+    assert_eq!(event.event_type, event_type);
+    let object = event.object(&commits).unwrap();
+    let body = event.body(SOURCE, Content::Full(object.as_ref()));
+    serde_json::from_slice(&body.unwrap()).unwrap()
+}
+
+fn published_areas() -> impl Iterator<Item = AreaName> {
+    let areas = AreaName::ALL.iter().copied();
+    areas.filter(|area| !area.event_types().is_empty())
+}
+
+fn catalogue() -> String {
+    let mut entries = BTreeMap::new();
+    for area in published_areas() {
+        for event_type in area.event_types() {
+            let schema = schema(area, *event_type);
+            let entry = json!({ "schema": schema, "example": example(area, *event_type) });
+            entries.insert(event_type.as_str(), entry);
+        }
+    }
+    serde_json::to_string_pretty(&entries).unwrap() + "\n"
+}
+
+/// Returns the page with its part about the areas replaced.
+fn page(text: &str) -> String {
+    let (prose, rest) = text.split_once(BEGINNING).unwrap();
+    let (_, end) = rest.split_once(END).unwrap();
+    let mut page = format!("{prose}{BEGINNING}");
+    for area in published_areas() {
+        let permission = area.feed().unwrap();
+        writeln!(page, "\n### {area}\n\nNeeds `{permission}`.\n").unwrap();
+        writeln!(page, "| Event | Meaning |\n|---|---|").unwrap();
+        for event_type in area.event_types() {
+            writeln!(page, "| `{event_type}` | {} |", event_type.description()).unwrap();
+        }
+        let example = &example(area, area.event_types()[0])["data"]["object"];
+        let example = serde_json::to_string_pretty(example).unwrap();
+        writeln!(page, "\n```json\n{example}\n```").unwrap();
+    }
+    format!("{page}\n{END}{end}")
+}
+
+#[test]
+fn the_catalogue_and_its_page_match_the_code() {
+    let guide = path("../docs/webhook-events.md");
+    let text = fs::read_to_string(&guide).unwrap();
+    golden::assert_generated([(path("webhooks.json"), catalogue()), (guide, page(&text))]);
+}
+
+#[test]
+fn the_example_of_each_type_has_what_its_schema_names() {
+    for area in published_areas() {
+        for event_type in area.event_types() {
+            let schema = schema(area, *event_type);
+            let example = example(area, *event_type);
+            assert_described(&schema, &schema["properties"], &example);
+        }
+    }
+}
+
+/// Asserts that an object has all properties that a schema describes, and no other.
+fn assert_described(root: &Value, properties: &Value, object: &Value) {
+    let fields = object.as_object().unwrap();
+    let described = properties.as_object().unwrap();
+    let names: BTreeSet<&String> = described.keys().collect();
+    // Only a message that is too large says so.
+    let names: BTreeSet<_> = names
+        .into_iter()
+        .filter(|name| *name != "truncated")
+        .collect();
+    assert_eq!(names, fields.keys().collect(), "{object}");
+    for (name, schema) in described {
+        let name_of =
+            |schema: &Value| Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned());
+        let optional = schema["anyOf"].as_array().into_iter().flatten();
+        let inner = name_of(schema).or_else(|| optional.filter_map(name_of).next());
+        if let Some(inner) = inner.filter(|_| fields[name].is_object()) {
+            assert_described(root, &root["$defs"][inner]["properties"], &fields[name]);
+        }
+    }
+}

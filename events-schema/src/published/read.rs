@@ -1,0 +1,144 @@
+//! Reads commits of the log as public events and objects.
+
+use serde_json::Value;
+
+use super::{EventType, PublicEvent, Published};
+use crate::{
+    Area, AreaName, Commit, CommitSummary, TenantId, TenantKey, View, areas, variant_name,
+};
+
+/// Why a commit has no public form here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The envelope is readable, but this program does not know the content. Another one may.
+    #[error("a newer release wrote the commit: {0}")]
+    Newer(String),
+    /// No retry can help.
+    #[error("the commit is malformed: {0}")]
+    Malformed(String),
+    /// The commits end before that of the event.
+    #[error("revision {wanted} of {subject} is missing after revision {last}")]
+    Missing {
+        subject: String,
+        wanted: u64,
+        last: u64,
+    },
+}
+
+/// Returns the events of a commit that webhooks send, in order. There are none if the commit
+/// belongs to the platform, or to an area of which webhooks send nothing.
+///
+/// # Errors
+/// If a newer release wrote the commit; if it is malformed, or does not belong to the subject.
+pub fn events_of(subject: &str, payload: &[u8]) -> Result<Vec<PublicEvent>, Unreadable> {
+    let summary: CommitSummary = serde_json::from_slice(payload).map_err(malformed)?;
+    let of_body = format!("evt.{}.{}.{}", summary.tenant, summary.area, summary.id);
+    if of_body != subject {
+        return Err(malformed("the subject and the body disagree"));
+    }
+    let Ok(area) = AreaName::parse(&summary.area) else {
+        return Err(Unreadable::Newer(format!("no area {}", summary.area)));
+    };
+    match summary.tenant {
+        TenantId::Platform => Ok(Vec::new()),
+        TenantId::Tenant(tenant) => events_in(area, tenant, payload),
+    }
+}
+
+macro_rules! declare_dispatch {
+    ($($name:ident: $module:ident [$($view:ident)+],)+) => {
+        fn events_in(
+            area: AreaName,
+            tenant: TenantKey,
+            payload: &[u8],
+        ) -> Result<Vec<PublicEvent>, Unreadable> {
+            match area {
+                $(AreaName::$name => events::<crate::$module::Area>(tenant, payload)),+
+            }
+        }
+
+        /// Returns the object of an event, folded from the commits on its subject.
+        pub(super) fn object<P: AsRef<[u8]>>(
+            event: &PublicEvent,
+            payloads: impl IntoIterator<Item = P>,
+        ) -> Result<Option<Value>, Unreadable> {
+            match event.area {
+                $(AreaName::$name => fold::<crate::$module::Area, P>(event, payloads)),+
+            }
+        }
+    };
+}
+areas!(declare_dispatch);
+
+fn events<A: Area>(tenant: TenantKey, payload: &[u8]) -> Result<Vec<PublicEvent>, Unreadable> {
+    if A::Public::EVENTS.is_empty() {
+        return Ok(Vec::new());
+    }
+    let commit = decode::<A>(payload)?;
+    let mut events = Vec::new();
+    for (position, event) in (0..).zip(&commit.events) {
+        if let Some(event_type) = type_of::<A>(event)? {
+            events.push(PublicEvent {
+                id: PublicEvent::id_of(&commit.subject(), commit.revision, position),
+                event_type,
+                tenant,
+                area: A::NAME,
+                aggregate: commit.id.into(),
+                object: A::Public::object_id(event, commit.id.into()),
+                revision: commit.revision,
+                position,
+                actor: commit.actor,
+                time: commit.time,
+            });
+        }
+    }
+    Ok(events)
+}
+
+fn type_of<A: Area>(event: &A::Event) -> Result<Option<EventType>, Unreadable> {
+    let name = variant_name(event).map_err(malformed)?;
+    let mut types = A::Public::EVENTS.iter().copied();
+    Ok(types.find(|event_type| event_type.event_name() == name))
+}
+
+fn fold<A: Area, P: AsRef<[u8]>>(
+    event: &PublicEvent,
+    payloads: impl IntoIterator<Item = P>,
+) -> Result<Option<Value>, Unreadable> {
+    let (mut view, mut last) = (None, 0);
+    for payload in payloads {
+        if last == event.revision {
+            break;
+        }
+        let commit = decode::<A>(payload.as_ref())?;
+        if commit.subject() != event.subject() {
+            return Err(malformed("it belongs to another object"));
+        }
+        if commit.revision != last + 1 {
+            break;
+        }
+        view = <<A::Public as Published>::View as View>::fold(view, &commit);
+        last = commit.revision;
+    }
+    if last != event.revision {
+        return Err(Unreadable::Missing {
+            subject: event.subject().to_string(),
+            wanted: event.revision,
+            last,
+        });
+    }
+    let object = view.and_then(|view| A::Public::of(view, event.object, event.revision));
+    object
+        .map(serde_json::to_value)
+        .transpose()
+        .map_err(malformed)
+}
+
+/// Decodes a commit whose envelope is known to be readable.
+fn decode<A: Area>(payload: &[u8]) -> Result<Commit<A>, Unreadable> {
+    serde_json::from_slice(payload).map_err(|unknown| Unreadable::Newer(unknown.to_string()))
+}
+
+fn malformed(reason: impl ToString) -> Unreadable {
+    Unreadable::Malformed(reason.to_string())
+}
