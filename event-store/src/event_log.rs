@@ -38,6 +38,8 @@ use crate::{
 
 /// Messages of one page: most aggregates fit into one, and it stays far below the client's buffers.
 const PAGE: usize = 500;
+/// Subjects of one request for their last messages. The server answers for 1,024 at most.
+const SUBJECTS_AT_ONCE: usize = 500;
 /// How long the server may take to answer. After that nobody knows what it has done, and the caller
 /// retries.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -136,6 +138,19 @@ impl EventLog {
     pub async fn last_from_any(&self, subject: &str) -> anyhow::Result<Option<Stored>> {
         let request = json!({ "multi_last": [subject], "batch": 1 });
         Ok(self.request_page(request).await?.messages.pop())
+    }
+
+    /// Reads the last message on each of these subjects, from any replica.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn last_of_each(&self, subjects: Vec<String>) -> anyhow::Result<Vec<Stored>> {
+        let mut all = Vec::new();
+        for subjects in subjects.chunks(SUBJECTS_AT_ONCE) {
+            let request = json!({ "multi_last": subjects });
+            all.extend(self.request_page(request).await?.messages);
+        }
+        Ok(all)
     }
 
     /// Reads all messages on a subject from this sequence on.

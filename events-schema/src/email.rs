@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
-    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
+    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl,
     published::Private,
 };
 
@@ -82,6 +82,10 @@ pub enum Template {
     },
     /// Tells the owner of an account that the password was changed.
     PasswordChanged { firstname: PersonName },
+    /// Tells the owner of a tenant that a webhook does not work.
+    WebhookFailing { url: WebhookUrl, since: Time },
+    /// Tells the owner of a tenant that a webhook does not work and was disabled.
+    WebhookDisabled { url: WebhookUrl, is_gone: bool },
 }
 
 /// A request to send a mail, or to record the result.

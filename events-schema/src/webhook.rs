@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     Access, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Permission, TenantKey, Time,
-    id::typed_id, published::Private, sealed::Sealed,
+    id::typed_id, outbound::WebhookUrl, published::Private, sealed::Sealed,
 };
 
 typed_id! {
@@ -169,6 +169,8 @@ pub enum Event {
     Disabled {
         webhook: WebhookId,
         reason: DisabledReason,
+        /// Where the events were sent.
+        url: WebhookUrl,
         /// The addresses that get a mail.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<EmailAddress>,
@@ -190,6 +192,7 @@ pub enum Event {
     /// The owners were warned that the webhook does not work.
     FailureWarned {
         webhook: WebhookId,
+        url: WebhookUrl,
         failing_since: Time,
         owners: Vec<EmailAddress>,
     },

@@ -10,6 +10,7 @@ use crate::{
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
         account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
+        webhook_mail::WebhookMail,
     },
 };
 
@@ -53,6 +54,10 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
+        }
+        AreaName::Webhook => {
+            plain::<domain::webhook::Webhooks, schema::webhook::View>(to);
+            to.reaction::<WebhookMail>();
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod role;
 pub mod session;
 pub mod task;
 pub mod tenant;
+pub mod webhook;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -17,6 +17,7 @@ mod readiness;
 mod run;
 mod streams;
 mod views;
+mod webhooks;
 
 pub use operate::{
     REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant, rebuild_views, set_platform_admin,

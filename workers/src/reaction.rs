@@ -12,6 +12,7 @@ pub mod access_token_reminder;
 pub mod account_mail;
 pub mod founder;
 pub mod member_mail;
+pub mod webhook_mail;
 
 /// A command that follows from a commit.
 #[derive(Clone, Debug, PartialEq)]

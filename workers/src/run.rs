@@ -24,6 +24,7 @@ use crate::{
     readiness::Readiness,
     streams,
     views::Confirmations,
+    webhooks,
 };
 
 /// How long work in progress may take after the signal to stop: less than the 30 s that containers
@@ -94,6 +95,7 @@ async fn run_loops(
     for area in config.areas.iter().collect::<BTreeSet<_>>() {
         areas::visit(*area, &mut start);
     }
+    start.webhooks();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -190,6 +192,17 @@ struct Start<'a> {
 impl Start<'_> {
     fn runs(&self, kind: Loop) -> bool {
         self.config.loops.contains(&kind)
+    }
+
+    /// Starts the loop that sends events to webhooks. It serves all areas.
+    fn webhooks(&mut self) {
+        if self.runs(Loop::Webhooks) {
+            self.expect(Consumer::wake_ups_of_webhooks());
+            let shared = self.expect(Consumer::deliveries_to_webhooks());
+            let (config, sender) = (self.config.clone(), self.sender.clone());
+            let run = async move { webhooks::run(&config, shared, sender).await };
+            self.running.spawn(run);
+        }
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open

@@ -37,7 +37,7 @@ use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
 /// If the configuration is wrong.
 pub async fn run(config: &Config, shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
     let log = EventLog::new(shared.client.clone());
-    let key = config.secrets.server_key();
+    let key = config.secrets.key();
     let tenants = Tenants::new(log.clone());
     let wakes = Wakes::new(jetstream::new(shared.client.clone()));
     let cursors = Cursors::new(jetstream::new(shared.client.clone()));

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{Id, outbound::WebhookUrl, view::testing::fold};
+use crate::{Id, view::testing::fold};
 
 const FIRST: WebhookId = WebhookId(Id::from_bytes([1; 16]));
 const SECOND: WebhookId = WebhookId(Id::from_bytes([2; 16]));
@@ -79,6 +79,7 @@ fn a_disabled_webhook_is_enabled_again() {
     let disabled = Event::Disabled {
         webhook: FIRST,
         reason: DisabledReason::Gone,
+        url: settings().url,
         owners: Vec::new(),
     };
     let enabled = Event::Enabled {

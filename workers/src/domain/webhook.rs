@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    Reject, RejectionKind, Time, WebhookId,
+    EmailAddress, Reject, RejectionKind, Time, WebhookId,
     webhook::{
         Area, Command, DisabledReason, Event, MAX_CONCURRENCY, MAX_EVENT_FILTERS, MAX_HEADERS,
         MAX_KEYS, MAX_OVERLAP_HOURS, MAX_RATE, MAX_WEBHOOKS, NewKey, Settings, Webhook, apply,
@@ -127,9 +127,10 @@ impl Aggregate for Webhooks {
                 failing_since,
                 owners,
             } => {
-                let is_enabled = self.find(*webhook)?.disabled.is_none();
-                is_enabled.then(|| Event::FailureWarned {
+                let found = self.find(*webhook)?;
+                found.disabled.is_none().then(|| Event::FailureWarned {
                     webhook: *webhook,
+                    url: found.settings.url.clone(),
                     failing_since: *failing_since,
                     owners: owners.clone(),
                 })
@@ -184,12 +185,13 @@ impl Webhooks {
         &self,
         webhook: WebhookId,
         reason: DisabledReason,
-        owners: &[events_schema::EmailAddress],
+        owners: &[EmailAddress],
     ) -> Result<Option<Event>, Rejection> {
-        let is_enabled = self.find(webhook)?.disabled.is_none();
-        Ok(is_enabled.then(|| Event::Disabled {
+        let found = self.find(webhook)?;
+        Ok(found.disabled.is_none().then(|| Event::Disabled {
             webhook,
             reason,
+            url: found.settings.url.clone(),
             owners: owners.to_vec(),
         }))
     }

@@ -7,6 +7,7 @@ use events_schema::{
     AccountId, ChallengeId, EmailAddress, MemberId, Name, PersonName, RecipientId, TenantId, Time,
     email::Template,
     has_link,
+    outbound::WebhookUrl,
     secret::{Purpose, ServerKey},
 };
 
@@ -73,6 +74,8 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
             name, expires_at, ..
         } => access_token_expires(name, *expires_at, links),
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
+        Template::WebhookFailing { url, since } => webhook_failing(url, *since, links),
+        Template::WebhookDisabled { url, is_gone } => webhook_disabled(url, *is_gone, links),
         Template::Invitation {
             tenant,
             tenant_name,
@@ -140,13 +143,40 @@ fn access_token_created(name: &Name, links: &Links) -> anyhow::Result<MailText> 
 }
 
 fn access_token_expires(name: &Name, at: Time, links: &Links) -> anyhow::Result<MailText> {
-    let at = jiff::Timestamp::from_millisecond(at.0).context("the end of the token")?;
-    let date = &at.strftime("%-d %B %Y, %H:%M UTC").to_string();
+    let date = &date(at).context("the end of the token")?;
     let name = Some(name.as_str()).filter(|name| !has_link(name));
     let (name, link) = (name.unwrap_or("…"), links.public_url.as_str());
     let html = AccessTokenExpiresHtml { name, date, link };
     let text = AccessTokenExpiresText { name, date, link };
     MailText::new("An access token expires soon", &text, &html)
+}
+
+fn webhook_failing(url: &WebhookUrl, since: Time, links: &Links) -> anyhow::Result<MailText> {
+    let date = &date(since).context("the time of the first failure")?;
+    let (host, link) = (url.host(), links.public_url.as_str());
+    let html = WebhookFailingHtml { host, date, link };
+    let text = WebhookFailingText { host, date, link };
+    MailText::new("A webhook does not work", &text, &html)
+}
+
+fn webhook_disabled(url: &WebhookUrl, is_gone: bool, links: &Links) -> anyhow::Result<MailText> {
+    let (host, link) = (url.host(), links.public_url.as_str());
+    let html = WebhookDisabledHtml {
+        host,
+        is_gone,
+        link,
+    };
+    let text = WebhookDisabledText {
+        host,
+        is_gone,
+        link,
+    };
+    MailText::new("A webhook was disabled", &text, &html)
+}
+
+fn date(time: Time) -> anyhow::Result<String> {
+    let time = jiff::Timestamp::from_millisecond(time.0)?;
+    Ok(time.strftime("%-d %B %Y, %H:%M UTC").to_string())
 }
 
 fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
@@ -310,6 +340,38 @@ struct InvitationHtml<'a> {
     inviter: &'a str,
     link: &'a str,
     stop_link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "webhook_failing.txt")]
+struct WebhookFailingText<'a> {
+    host: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "webhook_failing.html")]
+struct WebhookFailingHtml<'a> {
+    host: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "webhook_disabled.txt")]
+struct WebhookDisabledText<'a> {
+    host: &'a str,
+    is_gone: bool,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "webhook_disabled.html")]
+struct WebhookDisabledHtml<'a> {
+    host: &'a str,
+    is_gone: bool,
+    link: &'a str,
 }
 
 #[cfg(test)]

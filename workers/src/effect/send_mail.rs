@@ -109,7 +109,10 @@ impl Effect for SendMail {
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. } => true,
-                Template::Invitation { .. } | Template::AccessTokenExpires { .. } => false,
+                Template::Invitation { .. }
+                | Template::AccessTokenExpires { .. }
+                | Template::WebhookFailing { .. }
+                | Template::WebhookDisabled { .. } => false,
             },
             not_before: task.not_before,
         }

@@ -34,7 +34,9 @@ pub(super) async fn is_wanted(
         | Template::LoginsFailed
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
-        | Template::AccessTokenCreated { .. } => Ok(true),
+        | Template::AccessTokenCreated { .. }
+        | Template::WebhookFailing { .. }
+        | Template::WebhookDisabled { .. } => Ok(true),
     }
 }
 

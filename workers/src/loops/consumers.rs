@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 };
 use events_schema::{
     AreaName,
-    subject::{self, COMMANDS, EVENTS},
+    subject::{self, COMMANDS, EVENTS, WEBHOOKS},
 };
 
 /// Messages of one consumer that may be in progress at once, across all workers.
@@ -38,6 +38,8 @@ pub struct Consumer {
     /// Messages that one process fetches at once: few where one takes long, since the ack wait runs
     /// from the delivery.
     pub prefetch: usize,
+    /// Whether a new consumer begins with the next message and not with the first one.
+    pub only_new: bool,
 }
 
 impl Consumer {
@@ -56,6 +58,7 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 128,
             prefetch: 64,
+            only_new: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 400,
             prefetch: 200,
+            only_new: false,
         }
     }
 
@@ -101,6 +105,7 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
+            only_new: false,
         }
     }
 
@@ -118,6 +123,47 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
+            only_new: false,
+        }
+    }
+
+    /// Returns the consumer of the commits that wake webhooks. What it misses, the sweep finds.
+    pub fn wake_ups_of_webhooks() -> Self {
+        let areas = AreaName::ALL.iter().copied();
+        let concerns = |area: &AreaName| {
+            let areas = [AreaName::Webhook, AreaName::Tenant];
+            areas.contains(area) || !area.event_types().is_empty()
+        };
+        Self {
+            worker_loop: "webhooks",
+            stream: EVENTS,
+            name: "webhooks_wake".to_owned(),
+            filters: areas.filter(concerns).map(subject::events_of).collect(),
+            ack_wait: Duration::from_secs(10),
+            deliveries: 10_000,
+            first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(5),
+            concurrency: 400,
+            prefetch: 400,
+            only_new: true,
+        }
+    }
+
+    /// Returns the consumer of wake-ups. A session holds its wake-up as long as it lasts, and says
+    /// so in time. It is the way in which wake-ups of a killed worker come to others.
+    pub fn deliveries_to_webhooks() -> Self {
+        Self {
+            worker_loop: "webhooks",
+            stream: WEBHOOKS,
+            name: "webhooks_deliver".to_owned(),
+            filters: vec![subject::wake_ups()],
+            ack_wait: Duration::from_secs(10),
+            deliveries: i64::MAX,
+            first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(1),
+            concurrency: 512,
+            prefetch: 64,
+            only_new: false,
         }
     }
 
@@ -150,7 +196,11 @@ impl Consumer {
     fn wanted(&self) -> pull::Config {
         pull::Config {
             durable_name: Some(self.name.clone()),
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: if self.only_new {
+                DeliverPolicy::New
+            } else {
+                DeliverPolicy::All
+            },
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
             // The loop moves a message to DEAD after `deliveries`. The server must not give up

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use events_schema::{
     BuiltInRole::Admin,
-    Description, EmailAddress, Id, project,
+    Description, Id,
     outbound::WebhookUrl,
+    project,
     published::EventFilter,
     webhook::{Algorithm, Changes, ContentType, Ordering, Payload, READ, Start},
 };
@@ -95,6 +96,7 @@ fn disabled(reason: DisabledReason) -> Event {
     Event::Disabled {
         webhook: FIRST,
         reason,
+        url: settings().url,
         owners: Vec::new(),
     }
 }
@@ -224,6 +226,7 @@ fn a_webhook_that_does_not_work_is_disabled_with_a_mail_to_the_owners() {
     let event = Event::Disabled {
         webhook: FIRST,
         reason: DisabledReason::Gone,
+        url: settings().url,
         owners,
     };
     webhooks([FIRST]).when(give_up.clone()).then([event.clone()]);

@@ -52,6 +52,9 @@ fn expiry(name: &str) -> Template {
         expires_at: Time(1_700_000_000_000),
     }
 }
+fn url() -> WebhookUrl {
+    WebhookUrl::parse("https://hooks.example.org/in?token=secret").unwrap()
+}
 fn to() -> EmailAddress {
     EmailAddress::parse("bob@example.com").unwrap()
 }
@@ -64,6 +67,28 @@ fn token<'a>(body: &'a str, page: &str) -> &'a str {
     let (_, rest) = body.split_once(&start).unwrap();
     let is_end = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
     rest.split(is_end).next().unwrap()
+}
+
+#[test]
+fn a_mail_about_a_webhook_names_its_host_and_no_secret_of_its_url() {
+    let since = Time(1_700_000_000_000);
+    let failing = Template::WebhookFailing { url: url(), since };
+    let disabled = |is_gone| Template::WebhookDisabled {
+        url: url(),
+        is_gone,
+    };
+    for (template, reason) in [
+        (failing, "since 14 November 2023, 22:13 UTC"),
+        (disabled(false), "five days"),
+        (disabled(true), "410"),
+    ] {
+        let mail = rendered(&template);
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains("hooks.example.org"), "{body}");
+            assert!(body.contains(reason), "{body}");
+            assert!(!body.contains("secret"), "{body}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! Wake-ups in, sessions out: takes turns with the webhooks that are awake.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::jetstream::Message;
+use events_schema::{TenantKey, WebhookId, subject::parse_wake_up};
+use futures_util::StreamExt as _;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::session::{End, Parts, Session, WakeUps};
+use crate::loops::{Shared, consumers::Consumer, delivery};
+
+/// Webhooks to which a process sends at once, and those of one tenant.
+const AT_ONCE: usize = 512;
+const AT_ONCE_OF_TENANT: usize = 16;
+/// How long a wake-up waits whose tenant has no room.
+const TENANT_IS_FULL: Duration = Duration::from_secs(1);
+/// How long a wake-up waits whose webhook another worker serves. It doubles with each delivery.
+const HELD_FIRST: Duration = Duration::from_millis(50);
+const HELD_LONGEST: Duration = Duration::from_secs(1);
+/// How long a wake-up waits after a failure.
+const FAILED: Duration = Duration::from_secs(2);
+
+/// The sessions of this process.
+pub struct Deliveries {
+    parts: Parts,
+    active: Mutex<HashMap<WebhookId, mpsc::UnboundedSender<Message>>>,
+    slots: Arc<Semaphore>,
+    of_tenants: Mutex<HashMap<TenantKey, Arc<Semaphore>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The right of a session to run.
+pub struct Slot {
+    waiting: Arc<AtomicUsize>,
+    _of_process: OwnedSemaphorePermit,
+    _of_tenant: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// Whether another webhook waits for a slot.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Serves wake-ups until `shutdown`, then ends the sessions.
+pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
+    let shutdown = shared.shutdown.clone();
+    let mut messages = delivery::messages(Consumer::deliveries_to_webhooks(), shared);
+    let mut sessions = JoinSet::new();
+    while let Some(received) = messages.next().await {
+        while sessions.try_join_next().is_some() {}
+        let message = received.message;
+        let Some((tenant, webhook)) = parse_wake_up(&message.subject) else {
+            delivery::terminate(&message).await;
+            continue;
+        };
+        let Some(message) = deliveries.pass_on(webhook, message) else {
+            continue;
+        };
+        let Some(slot) = deliveries.slot(tenant, &shutdown).await else {
+            delivery::retry(&message, TENANT_IS_FULL).await;
+            continue;
+        };
+        let deliveries = deliveries.clone();
+        let shutdown = shutdown.clone();
+        sessions.spawn(async move {
+            deliveries.serve(tenant, webhook, message, slot, shutdown).await;
+        });
+    }
+    while sessions.join_next().await.is_some() {}
+}
+
+impl Deliveries {
+    /// Makes no session yet.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            active: Mutex::default(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            of_tenants: Mutex::default(),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Gives a wake-up to the session of its webhook; returns it if this process has none.
+    fn pass_on(&self, webhook: WebhookId, message: Message) -> Option<Message> {
+        match self.active().get(&webhook) {
+            Some(session) => session.send(message).err().map(|error| error.0),
+            None => Some(message),
+        }
+    }
+
+    /// Waits for a slot; `None` if the tenant has too many, or at the end.
+    async fn slot(&self, tenant: TenantKey, shutdown: &CancellationToken) -> Option<Slot> {
+        let of_tenant = self.of_tenant(tenant).try_acquire_owned().ok()?;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let acquired = self.slots.clone().acquire_owned();
+        let acquired = shutdown.run_until_cancelled(acquired).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(Slot {
+            waiting: self.waiting.clone(),
+            _of_process: acquired?.ok()?,
+            _of_tenant: of_tenant,
+        })
+    }
+
+    fn of_tenant(&self, tenant: TenantKey) -> Arc<Semaphore> {
+        let mut all = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() > AT_ONCE * 2 {
+            all.retain(|_, semaphore| semaphore.available_permits() < AT_ONCE_OF_TENANT);
+        }
+        let new = || Arc::new(Semaphore::new(AT_ONCE_OF_TENANT));
+        all.entry(tenant).or_insert_with(new).clone()
+    }
+
+    /// Serves a webhook, and settles its wake-ups.
+    async fn serve(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        message: Message,
+        slot: Slot,
+        shutdown: CancellationToken,
+    ) {
+        let (sender, mut following) = mpsc::unbounded_channel();
+        self.active().insert(webhook, sender);
+        let session = Session::new(self.parts.clone(), tenant, webhook, slot, shutdown);
+        let mut wake_ups = WakeUps {
+            held: message,
+            following: &mut following,
+        };
+        let end = session.run(&mut wake_ups).await;
+        self.active().remove(&webhook);
+        settle(&wake_ups.held, end).await;
+        // These came after the session had looked for the last time.
+        while let Ok(message) = following.try_recv() {
+            delivery::retry(&message, Duration::ZERO).await;
+        }
+    }
+
+    fn active(&self) -> MutexGuard<'_, HashMap<WebhookId, mpsc::UnboundedSender<Message>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn settle(message: &Message, end: anyhow::Result<End>) {
+    match end {
+        Ok(End::Rest | End::Deleted) => {
+            if let Err(error) = message.ack().await {
+                tracing::warn!(%error, "a wake-up is not acknowledged; it changes nothing");
+            }
+        }
+        Ok(End::Yield) => delivery::retry(message, Duration::ZERO).await,
+        Ok(End::Held) => {
+            let doublings = u32::try_from(delivery::deliveries(message)).unwrap_or(1);
+            let wait = HELD_FIRST * 2_u32.saturating_pow(doublings.clamp(1, 10) - 1);
+            delivery::retry(message, wait.min(HELD_LONGEST)).await;
+        }
+        Err(error) => {
+            let (subject, error) = (message.subject.as_str(), format!("{error:#}"));
+            tracing::warn!(subject, error, "the delivery to a webhook goes on later");
+            delivery::retry(message, FAILED).await;
+        }
+    }
+}

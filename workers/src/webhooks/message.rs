@@ -1,0 +1,169 @@
+//! Builds the message of an event, signs it and sends it.
+
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use event_store::EventLog;
+use events_schema::{
+    TenantKey, Time, WebhookId,
+    outbound::WebhookUrl,
+    published::{Content, PublicEvent},
+    secret::ServerKey,
+    webhook::{Payload, SEALED_FOR, SecretHeaders, Webhook},
+    webhook_signature::{Message, SigningKey, signature_header},
+};
+use hyper::{
+    HeaderMap,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+};
+use serde_json::Value;
+
+use crate::effect::outbound::{EXCHANGE_TIMEOUT, Outbound, Reply, Request};
+
+/// Sends messages.
+#[derive(Clone)]
+pub struct Messages {
+    log: EventLog,
+    outbound: Outbound,
+    key: ServerKey,
+    public_url: String,
+}
+
+/// What every message of a webhook has, with its secrets opened.
+pub struct Envelope {
+    url: WebhookUrl,
+    headers: HeaderMap,
+    keys: Vec<(SigningKey, Option<Time>)>,
+    payload: Payload,
+}
+
+/// What a message shows.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// An event of the log, up to the commit with this sequence.
+    Stored { sequence: u64 },
+    /// An example object.
+    Example(Value),
+}
+
+impl Messages {
+    /// Sends messages in this way. `public_url` names the source of the events.
+    pub fn new(log: EventLog, outbound: Outbound, key: ServerKey, public_url: &str) -> Self {
+        Self {
+            log,
+            outbound,
+            key,
+            public_url: public_url.to_owned(),
+        }
+    }
+
+    /// Opens the secrets of a webhook.
+    ///
+    /// # Errors
+    /// If a secret does not open, since its key was removed.
+    pub fn envelope(
+        &self,
+        tenant: TenantKey,
+        id: WebhookId,
+        webhook: &Webhook,
+    ) -> anyhow::Result<Envelope> {
+        const LOST: &str = "a secret of the webhook does not open; keep former secrets in \
+                            UB_ACCEPTED_SECRETS, or rotate the webhook's secret";
+        let bound_to = [tenant.0.bytes().as_slice(), id.0.bytes()];
+        let mut keys = Vec::new();
+        for key in &webhook.keys {
+            let opened = self.key.open_sealed(SEALED_FOR, &bound_to, &key.secret);
+            let text = String::from_utf8(opened.context(LOST)?).context(LOST)?;
+            keys.push((SigningKey::parse(&text).context(LOST)?, key.expires_at));
+        }
+        let mut headers = HeaderMap::new();
+        let content_type = HeaderValue::from_static(webhook.settings.content_type.as_str());
+        headers.insert(CONTENT_TYPE, content_type);
+        if let Some(credentials) = &webhook.settings.credentials {
+            let opened = self.key.open_sealed(SEALED_FOR, &bound_to, &credentials.sealed);
+            let opened: SecretHeaders = serde_json::from_slice(&opened.context(LOST)?)?;
+            for (name, value) in opened.0 {
+                let mut value = HeaderValue::from_str(&value)?;
+                value.set_sensitive(true);
+                headers.insert(HeaderName::from_bytes(name.as_bytes())?, value);
+            }
+        }
+        Ok(Envelope {
+            url: webhook.settings.url.clone(),
+            headers,
+            keys,
+            payload: webhook.settings.payload,
+        })
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the log does not answer, or has no such event.
+    pub async fn send(
+        &self,
+        envelope: &Envelope,
+        event: &PublicEvent,
+        shown: &Shown,
+    ) -> anyhow::Result<Reply> {
+        let source = event.source(&self.public_url);
+        let body = match envelope.payload {
+            Payload::Thin => event.body(&source, Content::Thin)?,
+            Payload::Full => {
+                let object = self.object(event, shown).await?;
+                event.body(&source, Content::Full(object.as_ref()))?
+            }
+        };
+        let headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
+        let request = Request {
+            url: envelope.url.clone(),
+            headers,
+            body: Bytes::from(body),
+            timeout: EXCHANGE_TIMEOUT,
+        };
+        Ok(self.outbound.post(request).await)
+    }
+
+    async fn object(&self, event: &PublicEvent, shown: &Shown) -> anyhow::Result<Option<Value>> {
+        let sequence = match shown {
+            Shown::Example(object) => return Ok(Some(object.clone())),
+            Shown::Stored { sequence } => *sequence,
+        };
+        let subject = event.subject().to_string();
+        let (mut payloads, mut next) = (Vec::new(), 1);
+        while next <= sequence {
+            let page = self.log.page(&subject, next).await?;
+            let Some(last) = page.messages.last() else {
+                break;
+            };
+            next = last.sequence + 1;
+            payloads.extend(page.messages.into_iter().map(|stored| stored.payload));
+        }
+        Ok(event.object(&payloads)?)
+    }
+}
+
+impl Envelope {
+    /// Returns the headers of a message, signed with each key that is valid now.
+    fn signed(&self, id: &str, body: &[u8], now: Time) -> anyhow::Result<HeaderMap> {
+        let valid = self.keys.iter().filter(|(_, end)| end.is_none_or(|end| now < end));
+        let keys: Vec<SigningKey> = valid.map(|(key, _)| key.clone()).collect();
+        let timestamp = now.0.div_euclid(1000);
+        let message = Message {
+            id,
+            timestamp,
+            body,
+        };
+        let mut headers = self.headers.clone();
+        let own = [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", signature_header(&keys, &message)),
+        ];
+        for (name, value) in own {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
+        }
+        Ok(headers)
+    }
+}

@@ -1,0 +1,122 @@
+//! The right to send to a webhook, kept in its cursor.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use event_store::random_id;
+use events_schema::{
+    Id, TenantKey, WebhookId,
+    webhook::{Cursor, Lease},
+};
+use tokio::time::Instant;
+
+use super::now;
+use crate::webhooks::cursors::Cursors;
+
+/// How long a lease lasts, and when it is renewed at the latest.
+const LEASE: Duration = Duration::from_secs(20);
+const RENEW_AFTER: Duration = Duration::from_secs(4);
+/// A request starts only if the lease lasts for so long: longer than an exchange.
+const NEEDED: Duration = Duration::from_secs(16);
+
+/// A lease that this process holds.
+pub struct HeldLease {
+    cursors: Cursors,
+    tenant: TenantKey,
+    webhook: WebhookId,
+    holder: Id,
+    /// The cursor as it is stored, without the lease.
+    stored: Cursor,
+    revision: u64,
+    /// When it was last stored, at the latest. The lease lasts from there.
+    since: Instant,
+    is_lost: bool,
+}
+
+impl HeldLease {
+    /// Takes the lease of a cursor that has this revision; `None` if another worker was first.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn take(
+        cursors: Cursors,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        cursor: Cursor,
+        revision: u64,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut lease = Self {
+            cursors,
+            tenant,
+            webhook,
+            holder: random_id()?,
+            stored: Cursor::default(),
+            revision,
+            since: Instant::now(),
+            is_lost: false,
+        };
+        Ok(lease.put(cursor, true).await?.then_some(lease))
+    }
+
+    /// Stores the cursor if it has changed, and renews the lease if it is time.
+    ///
+    /// # Errors
+    /// If another worker has the lease, or the bucket does not answer.
+    pub async fn store(&mut self, cursor: Cursor) -> anyhow::Result<()> {
+        if cursor == self.stored && self.since.elapsed() < RENEW_AFTER {
+            return Ok(());
+        }
+        let is_stored = self.put(cursor, true).await?;
+        self.is_lost |= !is_stored;
+        if self.is_lost {
+            bail!("another worker has taken the lease of the webhook");
+        }
+        Ok(())
+    }
+
+    /// Stores the cursor and gives the lease back.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn release(&mut self, cursor: Cursor) -> anyhow::Result<()> {
+        if !self.is_lost {
+            self.put(cursor, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the cursor of a webhook that is deleted.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn delete(&self) -> anyhow::Result<()> {
+        self.cursors.delete(self.tenant, self.webhook).await
+    }
+
+    /// Whether a request may start: it ends before another worker can take the lease.
+    pub fn allows_request(&self) -> bool {
+        !self.is_lost && self.since.elapsed() + NEEDED < LEASE
+    }
+
+    async fn put(&mut self, cursor: Cursor, is_held: bool) -> anyhow::Result<bool> {
+        // The lease counts from before it is stored.
+        let since = Instant::now();
+        let lease = is_held.then(|| Lease {
+            holder: self.holder,
+            until: now() + LEASE,
+        });
+        let record = Cursor {
+            lease,
+            ..cursor.clone()
+        };
+        let (tenant, webhook) = (self.tenant, self.webhook);
+        let put = self.cursors.put(tenant, webhook, &record, self.revision);
+        let Some(revision) = put.await.context("storing where a delivery stands")? else {
+            return Ok(false);
+        };
+        self.revision = revision;
+        self.since = since;
+        self.stored = cursor;
+        Ok(true)
+    }
+}

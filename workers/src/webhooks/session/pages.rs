@@ -1,0 +1,202 @@
+//! Reads the log into the line of a webhook.
+
+use event_store::{EventLog, Stored};
+use events_schema::{
+    AreaName, Id, Subject, TenantId, TenantKey, Time,
+    published::{PublicEvent, Unreadable, events_of},
+    subject::events_of_tenant,
+    webhook::{EventRef, Settings},
+};
+
+use super::now;
+use crate::webhooks::line::{ALL, Item, Line};
+
+/// Commits that are read at once.
+const PAGE: usize = 200;
+/// Events of a parked lane that are read at once.
+const LANE_EVENTS: usize = 50;
+/// Parked lanes that are read before events are sent.
+const LANES_AT_ONCE: usize = 16;
+
+/// Reads the log of one tenant.
+pub struct Pages {
+    log: EventLog,
+    tenant: TenantKey,
+    /// Whether everything is read, as far as is known.
+    pub at_end: bool,
+    /// Whether a commit of a newer release comes next.
+    pub is_newer: bool,
+}
+
+impl Pages {
+    /// Reads the commits of this tenant.
+    pub const fn new(log: EventLog, tenant: TenantKey) -> Self {
+        Self {
+            log,
+            tenant,
+            at_end: false,
+            is_newer: false,
+        }
+    }
+
+    /// Reads what the line wants to read: due lanes, then the next commits.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn fill(
+        &mut self,
+        line: &mut Line<PublicEvent>,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        for _ in 0..LANES_AT_ONCE {
+            let Some((lane, from)) = line.due_lane(now()) else {
+                break;
+            };
+            let items = self.lane(line, settings, &lane, from).await?;
+            line.retry(&lane, items);
+        }
+        while !self.at_end && !self.is_newer {
+            let Some(from) = line.reads_from() else {
+                break;
+            };
+            let page = self.log.page_of(&self.all(), from, PAGE).await?;
+            let is_last = page.pending == 0;
+            let read = self.items(line, settings, &page.messages, from);
+            let is_empty = read.items.is_empty();
+            line.read(read.end, read.items);
+            self.is_newer = read.is_newer;
+            self.at_end = is_last && !read.is_newer;
+            if !is_empty {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the leader of the log has a commit that is not read.
+    ///
+    /// # Errors
+    /// If the leader does not answer.
+    pub async fn has_more(&self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
+        let last = self.log.last(&self.all()).await?;
+        let last = last.map_or(0, |last| last.sequence);
+        Ok(line.reads_from().is_some_and(|from| from <= last))
+    }
+
+    /// Returns an event of the log; `None` if there is no such event.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn event(&self, event: EventRef) -> anyhow::Result<Option<PublicEvent>> {
+        let page = self.log.page_of(&self.all(), event.sequence, 1).await?;
+        let stored = page.messages.first();
+        let stored = stored.filter(|stored| stored.sequence == event.sequence);
+        let events = stored.map(|stored| events_of(&stored.subject, &stored.payload));
+        let events = events.and_then(Result::ok).unwrap_or_default();
+        Ok(events.into_iter().find(|one| one.position == event.position))
+    }
+
+    /// Reads the next events of a parked lane, up to where the main line has read.
+    async fn lane(
+        &self,
+        line: &Line<PublicEvent>,
+        settings: &Settings,
+        lane: &str,
+        from: EventRef,
+    ) -> anyhow::Result<Vec<Item<PublicEvent>>> {
+        let Some(filter) = self.filter_of(lane) else {
+            return Ok(Vec::new());
+        };
+        let (mut found, mut next) = (Vec::new(), from.sequence);
+        while found.len() < LANE_EVENTS && next < line.scanned_to() {
+            let page = self.log.page_of(&filter, next, PAGE).await?;
+            let Some(last) = page.messages.last() else {
+                break;
+            };
+            let read = self.items(line, settings, &page.messages, next);
+            found.extend(read.items.into_iter().filter(|item| {
+                item.event >= from
+                    && item.event.sequence < line.scanned_to()
+                    && (lane == ALL || item.lane == lane)
+            }));
+            next = last.sequence + 1;
+            if page.pending == 0 || read.is_newer {
+                break;
+            }
+        }
+        found.truncate(LANE_EVENTS);
+        Ok(found)
+    }
+
+    fn all(&self) -> String {
+        events_of_tenant(TenantId::Tenant(self.tenant))
+    }
+
+    /// Returns the filter for the commits of a lane.
+    fn filter_of(&self, lane: &str) -> Option<String> {
+        if lane == ALL {
+            return Some(self.all());
+        }
+        let (area, id) = lane.split_once('.')?;
+        let subject = Subject::Event {
+            tenant: TenantId::Tenant(self.tenant),
+            area: AreaName::parse(area).ok()?,
+            id: Id::parse(id).ok()?,
+        };
+        Some(subject.to_string())
+    }
+
+    /// Returns the events of commits that the webhook wants, up to a commit of a newer release.
+    fn items(
+        &self,
+        line: &Line<PublicEvent>,
+        settings: &Settings,
+        commits: &[Stored],
+        from: u64,
+    ) -> Read {
+        let mut read = Read {
+            items: Vec::new(),
+            end: from,
+            is_newer: false,
+        };
+        for stored in commits {
+            match events_of(&stored.subject, &stored.payload) {
+                Ok(events) => {
+                    let wanted = events.into_iter().filter(|one| settings.wants(one.event_type));
+                    read.items.extend(wanted.map(|event| item(line, stored.sequence, event)));
+                }
+                Err(Unreadable::Newer(reason)) => {
+                    tracing::debug!(reason, "a webhook waits for a worker of a newer release");
+                    read.is_newer = true;
+                    return read;
+                }
+                Err(error) => {
+                    let sequence = stored.sequence;
+                    tracing::warn!(sequence, %error, "a commit is not sent to webhooks");
+                }
+            }
+            read.end = stored.sequence + 1;
+        }
+        read
+    }
+}
+
+/// What was read of a page.
+struct Read {
+    items: Vec<Item<PublicEvent>>,
+    /// The next sequence to read.
+    end: u64,
+    is_newer: bool,
+}
+
+fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item<PublicEvent> {
+    Item {
+        event: EventRef {
+            sequence,
+            position: event.position,
+        },
+        lane: line.lane_of(format!("{}.{}", event.area, event.aggregate)),
+        time: Time(event.time.0),
+        content: event,
+    }
+}

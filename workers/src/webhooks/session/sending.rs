@@ -1,0 +1,137 @@
+//! Requests in progress, and what becomes of them.
+
+use std::sync::Arc;
+
+use events_schema::{
+    Time,
+    published::PublicEvent,
+    webhook::{Attempt, EventRef, Verdict},
+};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use hyper::StatusCode;
+
+use super::now;
+use crate::{
+    effect::outbound::{self, Answer, Reply},
+    webhooks::{
+        line::{Item, Retry},
+        message::{Envelope, Messages, Shown},
+        retries::Failure,
+    },
+};
+
+/// What a request sends.
+#[derive(Debug)]
+pub enum Sent {
+    /// An event of the line.
+    Item(Item<PublicEvent>),
+    /// What a person has asked for, with the sequence of the commit.
+    Request { sequence: u64, event: PublicEvent },
+}
+
+/// A request that has ended.
+pub struct Done {
+    pub sent: Sent,
+    /// When it began.
+    pub at: Time,
+    pub reply: anyhow::Result<Reply>,
+}
+
+/// The requests in progress.
+#[derive(Default)]
+pub struct Sending(FuturesUnordered<BoxFuture<'static, Done>>);
+
+impl Sending {
+    /// Begins a request.
+    pub fn begin(&self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
+        self.0.push(Box::pin(async move {
+            let at = now();
+            let event = match &sent {
+                Sent::Item(item) => &item.content,
+                Sent::Request { event, .. } => event,
+            };
+            let reply = messages.send(&envelope, event, &shown).await;
+            Done { sent, at, reply }
+        }));
+    }
+
+    /// Returns the next request that has ended; waits for ever without any.
+    pub async fn next(&mut self) -> Done {
+        match self.0.next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether no request is in progress.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Breaks all requests off.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Whether the server has accepted the message.
+pub fn is_accepted(reply: &Reply) -> bool {
+    matches!(&reply.outcome, Ok(answer) if answer.status.is_success())
+}
+
+/// Whether the server says that it wants no more messages.
+pub fn is_gone(reply: &Reply) -> bool {
+    matches!(&reply.outcome, Ok(answer) if answer.status == StatusCode::GONE)
+}
+
+/// Returns what matters of a failure for the next attempt.
+pub fn failure_of(reply: &Reply) -> Failure {
+    match &reply.outcome {
+        Ok(answer) => Failure {
+            is_overloaded: answer.status == StatusCode::TOO_MANY_REQUESTS,
+            retry_after: answer.retry_after,
+        },
+        Err(outbound::Failure::Timeout(_)) => Failure {
+            is_overloaded: true,
+            retry_after: None,
+        },
+        Err(
+            outbound::Failure::Blocked(_)
+            | outbound::Failure::Dns(_)
+            | outbound::Failure::Connect(_)
+            | outbound::Failure::Tls(_)
+            | outbound::Failure::ConnectTimeout(_)
+            | outbound::Failure::Broken(_),
+        ) => Failure::default(),
+    }
+}
+
+/// Returns the record of an attempt.
+pub fn record(
+    event: &PublicEvent,
+    reference: Option<EventRef>,
+    at: Time,
+    reply: &Reply,
+    retry: Retry,
+) -> Attempt {
+    let answer: Option<&Answer> = reply.outcome.as_ref().ok();
+    let verdict = if is_accepted(reply) {
+        Verdict::Succeeded
+    } else {
+        Verdict::Failed
+    };
+    Attempt {
+        event_id: event.id.clone(),
+        event_type: event.event_type.to_string(),
+        event: reference,
+        attempt: retry.attempt,
+        at,
+        latency_ms: reply.latency.as_millis().try_into().unwrap_or(u64::MAX),
+        verdict,
+        status: answer.map(|answer| answer.status.as_u16()),
+        response: answer.map_or_else(String::new, |answer| answer.text.clone()),
+        error: reply.outcome.as_ref().err().map(ToString::to_string),
+        address: answer.map(|answer| answer.address.to_string()),
+        next_attempt_at: retry.at,
+    }
+}

@@ -1,0 +1,357 @@
+//! The loop of a session: read, send, record, until there is nothing to send or others have their
+//! turn.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::jetstream::AckKind;
+use events_schema::{
+    Id,
+    published::{EventType, PublicEvent},
+    webhook::{Cursor, Ordering, Webhook},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    End, Session, WakeUps,
+    lease::HeldLease,
+    now,
+    pages::Pages,
+    sending::{Done, Sending, Sent, failure_of, is_accepted, is_gone, record},
+};
+use crate::webhooks::{
+    line::{Line, Retry},
+    message::{Envelope, Shown},
+    report::{self, Report},
+    tenants::{RequestKind, TenantWebhooks},
+};
+
+/// How often the cursor is stored while events are sent. After a kill, the events of this time are
+/// sent again.
+const STORE_EVERY: Duration = Duration::from_millis(100);
+/// How often the settings are read again: so soon a deleted webhook gets nothing more.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the server is told that the wake-up is still in work.
+const PROGRESS_EVERY: Duration = Duration::from_secs(3);
+/// After so many events or so long, others have their turn.
+const TURN_EVENTS: u64 = 200;
+const TURN: Duration = Duration::from_secs(10);
+
+/// A turn with a webhook.
+pub struct Turn<'a> {
+    session: &'a Session,
+    webhooks: Arc<TenantWebhooks>,
+    webhook: Webhook,
+    envelope: Option<Arc<Envelope>>,
+    line: Line<PublicEvent>,
+    lease: HeldLease,
+    pages: Pages,
+    sending: Sending,
+    /// The request of a person that is in progress.
+    request: Option<u64>,
+    began: Instant,
+    sent: u64,
+    /// When the rate limit allows the next request.
+    next_start: Instant,
+    stored_at: Instant,
+    looked_at: Instant,
+    told_at: Instant,
+    /// Whether nothing more is started.
+    is_stopping: bool,
+}
+
+impl<'a> Turn<'a> {
+    /// Begins a turn under this lease.
+    pub fn new(
+        session: &'a Session,
+        webhooks: Arc<TenantWebhooks>,
+        webhook: Webhook,
+        cursor: Cursor,
+        lease: HeldLease,
+    ) -> Self {
+        let is_ordered = webhook.settings.ordering == Ordering::Endpoint;
+        let begin = Instant::now();
+        Self {
+            session,
+            webhooks,
+            webhook,
+            envelope: None,
+            line: Line::new(cursor, is_ordered),
+            lease,
+            pages: Pages::new(session.parts.log.clone(), session.tenant),
+            sending: Sending::default(),
+            request: None,
+            began: begin,
+            sent: 0,
+            next_start: begin,
+            stored_at: begin,
+            looked_at: begin,
+            told_at: begin,
+            is_stopping: false,
+        }
+    }
+
+    /// Sends until there is nothing to send, or others have their turn.
+    ///
+    /// # Errors
+    /// If a server is away, the lease is lost, or a newer release has written what comes next.
+    pub async fn run(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<End> {
+        let (parts, tenant) = (&self.session.parts, self.session.tenant);
+        let envelope = parts.messages.envelope(tenant, self.session.webhook, &self.webhook);
+        self.envelope = Some(Arc::new(envelope?));
+        loop {
+            if !self.is_stopping {
+                self.start().await?;
+            }
+            if self.sending.is_empty() {
+                if self.is_stopping {
+                    return Ok(End::Yield);
+                }
+                if self.is_done().await? {
+                    return Ok(End::Rest);
+                }
+            }
+            self.wait(wake_ups).await?;
+            self.store().await?;
+            if let Some(end) = self.look(wake_ups).await? {
+                return Ok(end);
+            }
+            let is_long = self.sent >= TURN_EVENTS || self.began.elapsed() >= TURN;
+            self.is_stopping |= is_long && self.session.slot.is_wanted();
+        }
+    }
+
+    /// Stores the cursor, releases the lease, and has the webhook woken when its next attempt is
+    /// due.
+    ///
+    /// # Errors
+    /// If a server is away.
+    pub async fn end(&mut self, is_deleted: bool) -> anyhow::Result<()> {
+        if is_deleted {
+            return self.lease.delete().await;
+        }
+        let cursor = self.line.cursor();
+        let due = cursor.due().filter(|_| self.webhook.disabled.is_none());
+        self.lease.release(cursor).await?;
+        if let Some(due) = due {
+            let (tenant, webhook) = (self.session.tenant, self.session.webhook);
+            self.session.parts.wakes.at(tenant, webhook, due).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins the requests that may begin now.
+    async fn start(&mut self) -> anyhow::Result<()> {
+        self.start_request().await?;
+        if self.webhook.disabled.is_some() {
+            return Ok(());
+        }
+        self.pages.fill(&mut self.line, &self.webhook.settings).await?;
+        let settings = &self.webhook.settings;
+        let most = usize::try_from(settings.concurrency).unwrap_or(1);
+        let pause = match settings.rate_limit {
+            0 => Duration::ZERO,
+            rate => Duration::from_secs(1) / rate,
+        };
+        while self.line.in_flight() < most
+            && Instant::now() >= self.next_start
+            && self.lease.allows_request()
+            && let Some(item) = self.line.start(now())
+        {
+            self.next_start = self.next_start.max(Instant::now() - pause) + pause;
+            self.sent += 1;
+            let shown = Shown::Stored {
+                sequence: item.event.sequence,
+            };
+            self.begin(Sent::Item(item), shown);
+        }
+        Ok(())
+    }
+
+    /// Begins what a person has asked for, one after the other.
+    async fn start_request(&mut self) -> anyhow::Result<()> {
+        while self.request.is_none() && self.lease.allows_request() {
+            let mut requests = self.webhooks.requests.iter().filter(|request| {
+                request.webhook == self.session.webhook
+                    && request.sequence > self.line.answered_to()
+            });
+            let Some(request) = requests.next() else {
+                return Ok(());
+            };
+            let sequence = request.sequence;
+            let found = match &request.kind {
+                RequestKind::Test(name) => self.example(name, sequence),
+                RequestKind::Redeliver(event) => {
+                    let shown = Shown::Stored {
+                        sequence: event.sequence,
+                    };
+                    self.pages.event(*event).await?.map(|event| (event, shown))
+                }
+            };
+            match found {
+                Some((event, shown)) => {
+                    self.request = Some(sequence);
+                    self.begin(Sent::Request { sequence, event }, shown);
+                }
+                None => self.line.answered(sequence),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an example event with an id of its own.
+    fn example(&self, name: &str, sequence: u64) -> Option<(PublicEvent, Shown)> {
+        let mut id = *self.session.webhook.0.bytes();
+        id[8..].copy_from_slice(&sequence.to_be_bytes());
+        let event_type = EventType::find(name)?;
+        let id = Id::from_bytes(id);
+        let (event, object) = PublicEvent::example(event_type, self.session.tenant, id, now())?;
+        Some((event, Shown::Example(object)))
+    }
+
+    fn begin(&self, sent: Sent, shown: Shown) {
+        if let Some(envelope) = &self.envelope {
+            let messages = self.session.parts.messages.clone();
+            self.sending.begin(messages, envelope.clone(), sent, shown);
+        }
+    }
+
+    /// Whether there is nothing to send now, as the leader of the log says.
+    async fn is_done(&mut self) -> anyhow::Result<bool> {
+        if self.webhook.disabled.is_some() {
+            return Ok(true);
+        }
+        if !self.line.is_at_rest(now()) {
+            return Ok(false);
+        }
+        anyhow::ensure!(!self.pages.is_newer, "a newer release wrote the next commit");
+        if self.pages.has_more(&self.line).await? {
+            self.pages.at_end = false;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Waits for the end of a request, a wake-up, or the time to do something.
+    async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
+        let mut until = self.stored_at + STORE_EVERY;
+        if self.next_start > Instant::now() {
+            until = until.min(self.next_start);
+        }
+        tokio::select! {
+            done = self.sending.next() => self.finish(done).await?,
+            Some(message) = wake_ups.following.recv() => {
+                // It has replaced the one before.
+                wake_ups.held = message;
+                self.pages.at_end = false;
+                self.looked_at = Instant::now() - LOOK_EVERY;
+            }
+            () = sleep_until(until) => {}
+            () = self.session.shutdown.cancelled(), if !self.is_stopping => {
+                self.is_stopping = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, done: Done) -> anyhow::Result<()> {
+        let Done { sent, at, reply } = done;
+        match (sent, reply) {
+            (Sent::Item(item), Ok(reply)) => {
+                let retry = if is_accepted(&reply) {
+                    let attempt = self.line.attempt(&item);
+                    self.line.succeeded(&item, now());
+                    Retry { attempt, at: None }
+                } else {
+                    let random = random()?;
+                    self.line.failed(&item, failure_of(&reply), random, now())
+                };
+                let attempt = record(&item.content, Some(item.event), at, &reply, retry);
+                self.record(&attempt).await;
+                if !is_accepted(&reply) {
+                    self.report(is_gone(&reply)).await;
+                }
+                Ok(())
+            }
+            (Sent::Request { sequence, event }, Ok(reply)) => {
+                self.request = None;
+                self.line.answered(sequence);
+                let once = Retry {
+                    attempt: 1,
+                    at: None,
+                };
+                self.record(&record(&event, None, at, &reply, once)).await;
+                Ok(())
+            }
+            (Sent::Item(item), Err(error)) => {
+                self.line.returned(item);
+                Err(error)
+            }
+            (Sent::Request { .. }, Err(error)) => Err(error),
+        }
+    }
+
+    async fn record(&self, attempt: &events_schema::webhook::Attempt) {
+        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
+        let attempts = &self.session.parts.attempts;
+        attempts.record(tenant, webhook, attempt).await;
+    }
+
+    /// Reports a webhook that does not work, if it is time. Without success, the next failure tries
+    /// it again.
+    async fn report(&mut self, is_gone: bool) {
+        let failing = self.line.failing();
+        let Some(report) = report::due(failing, is_gone, now()) else {
+            return;
+        };
+        let since = failing.map_or_else(now, |failing| failing.since);
+        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
+        let reports = &self.session.parts.reports;
+        match reports.send(tenant, webhook, report, since).await {
+            Ok(()) if report == Report::Warn => self.line.warned(),
+            Ok(()) => self.is_stopping = true,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(%webhook, error, "a webhook that does not work is not reported");
+            }
+        }
+    }
+
+    async fn store(&mut self) -> anyhow::Result<()> {
+        if self.stored_at.elapsed() >= STORE_EVERY {
+            self.stored_at = Instant::now();
+            self.lease.store(self.line.cursor()).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the webhook is deleted or changed, and tells the server that the wake-up is in
+    /// work.
+    async fn look(&mut self, wake_ups: &WakeUps<'_>) -> anyhow::Result<Option<End>> {
+        if self.told_at.elapsed() >= PROGRESS_EVERY {
+            self.told_at = Instant::now();
+            let told = wake_ups.held.ack_with(AckKind::Progress).await;
+            told.map_err(anyhow::Error::from_boxed)?;
+        }
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return Ok(None);
+        }
+        self.looked_at = Instant::now();
+        self.webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
+        match self.webhooks.get(self.session.webhook) {
+            None => {
+                self.sending.clear();
+                Ok(Some(End::Deleted))
+            }
+            Some(webhook) => {
+                self.is_stopping |= *webhook != self.webhook;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Returns a random number from -1 to 1.
+fn random() -> anyhow::Result<f64> {
+    let number = getrandom::u32()?;
+    Ok(f64::from(number) / f64::from(u32::MAX) * 2.0 - 1.0)
+}

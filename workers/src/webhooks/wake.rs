@@ -1,0 +1,157 @@
+//! Commits in, wake-ups out: wakes the webhooks that want the events of a commit.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use async_nats::jetstream::{self, context::Publish};
+use events_schema::{
+    AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
+    published::{Unreadable, events_of},
+    subject::{scheduled_wake_up, wake_up},
+    webhook::Area,
+};
+use futures_util::{StreamExt as _, future::try_join_all};
+
+use super::tenants::{TenantWebhooks, Tenants};
+use crate::loops::{
+    Shared,
+    consumers::Consumer,
+    delivery::{self, Handled, Received},
+};
+
+/// Commits that are handled together.
+const CHUNK: usize = 200;
+/// Chunks that a process handles at once.
+const CHUNKS_AT_ONCE: usize = 4;
+
+/// Publishes wake-ups.
+#[derive(Clone)]
+pub struct Wakes {
+    jetstream: jetstream::Context,
+}
+
+/// Wakes webhooks until `shutdown`.
+pub async fn run(shared: Shared, tenants: Tenants, wakes: Wakes) {
+    let context = &jetstream::new(shared.client.clone());
+    let consumer = &Consumer::wake_ups_of_webhooks();
+    let (tenants, wakes) = (&tenants, &wakes);
+    delivery::messages(consumer.clone(), shared)
+        .ready_chunks(CHUNK)
+        .for_each_concurrent(CHUNKS_AT_ONCE, |chunk| async move {
+            let waking = delivery::bounded(consumer.ack_wait, wake(tenants, wakes, &chunk));
+            let result = waking.await;
+            for received in &chunk {
+                let result = match &result {
+                    Ok(()) => Ok(Handled::Done),
+                    Err(error) => Err(anyhow::anyhow!("{error:#}")),
+                };
+                delivery::settle(context, consumer, received, &result).await;
+            }
+        })
+        .await;
+}
+
+async fn wake(tenants: &Tenants, wakes: &Wakes, chunk: &[Received]) -> anyhow::Result<()> {
+    let commits = chunk.iter().filter_map(|received| {
+        let subject = received.message.subject.as_str();
+        let Ok(Subject::Event { tenant, area, .. }) = Subject::parse(subject) else {
+            return None;
+        };
+        let TenantId::Tenant(tenant) = tenant else {
+            return None;
+        };
+        Some((tenant, area, received))
+    });
+    let commits: Vec<_> = commits.collect();
+    let of_chunk: BTreeSet<_> = commits.iter().map(|(tenant, ..)| *tenant).collect();
+    let known = tenants.of_each(&Vec::from_iter(of_chunk)).await?;
+    let mut woken = BTreeSet::new();
+    for (tenant, area, received) in commits {
+        let Some(webhooks) = known.get(&tenant) else {
+            continue;
+        };
+        let awake = awake(webhooks, area, received);
+        woken.extend(awake.into_iter().map(|webhook| (tenant, webhook)));
+    }
+    wakes.all(woken).await
+}
+
+/// Returns the webhooks that a commit concerns.
+fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<WebhookId> {
+    let all = || webhooks.webhooks.keys().copied().collect();
+    let payload = &received.message.payload;
+    match area {
+        AreaName::Webhook => {
+            let commit = serde_json::from_slice::<Commit<Area>>(payload);
+            commit.map_or_else(
+                |_| all(),
+                |commit| commit.events.iter().map(|event| event.webhook()).collect(),
+            )
+        }
+        // A deleted tenant takes its webhooks with it.
+        AreaName::Tenant => all(),
+        _ => match events_of(&received.message.subject, payload) {
+            Ok(events) => {
+                let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {
+                    let mut events = events.iter();
+                    webhook.disabled.is_none()
+                        && events.any(|event| webhook.settings.wants(event.event_type))
+                });
+                wanting.map(|(id, _)| *id).collect()
+            }
+            // Each delivery stops at this commit until a worker of the newer release takes over.
+            Err(Unreadable::Newer(_)) => all(),
+            // The loop of the views reports it.
+            Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => Vec::new(),
+        },
+    }
+}
+
+impl Wakes {
+    /// Publishes wake-ups over this connection.
+    pub const fn new(jetstream: jetstream::Context) -> Self {
+        Self { jetstream }
+    }
+
+    /// Wakes these webhooks.
+    ///
+    /// # Errors
+    /// If a wake-up is not stored.
+    pub async fn all(
+        &self,
+        webhooks: impl IntoIterator<Item = (TenantKey, WebhookId)>,
+    ) -> anyhow::Result<()> {
+        let mut stored = Vec::new();
+        for (tenant, webhook) in webhooks {
+            let subject = wake_up(tenant, webhook);
+            let published = self.jetstream.publish(subject, "".into()).await;
+            stored.push(published.context("waking a webhook")?);
+        }
+        let stored = stored.into_iter().map(IntoFuture::into_future);
+        try_join_all(stored).await.context("waking a webhook")?;
+        Ok(())
+    }
+
+    /// Wakes a webhook at this time. A later call replaces the time.
+    ///
+    /// # Errors
+    /// If the schedule is not stored.
+    pub async fn at(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        time: Time,
+    ) -> anyhow::Result<()> {
+        const TOO_LATE: &str = "the time of a wake-up is out of range";
+        let time = jiff::Timestamp::from_millisecond(time.0).context(TOO_LATE)?;
+        let schedule = Publish::build()
+            .header("Nats-Schedule", format!("@at {time}").as_str())
+            .header("Nats-Schedule-Target", wake_up(tenant, webhook).as_str());
+        let subject = scheduled_wake_up(tenant, webhook);
+        let published = self.jetstream.send_publish(subject, schedule).await;
+        let stored = published.context("scheduling a wake-up")?;
+        stored.await.context("scheduling a wake-up")?;
+        Ok(())
+    }
+}
+
