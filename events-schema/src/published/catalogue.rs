@@ -18,10 +18,6 @@ use super::{
 };
 use crate::{Area, AreaName, areas, golden};
 
-/// The generated part of the page is between these lines.
-const BEGINNING: &str = "<!-- generated -->\n";
-const END: &str = "<!-- end of the generated part -->\n";
-
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -91,30 +87,46 @@ fn catalogue() -> String {
     serde_json::to_string_pretty(&entries).unwrap() + "\n"
 }
 
-/// Returns the page with its part about the areas replaced.
-fn page(text: &str) -> String {
-    let (prose, rest) = text.split_once(BEGINNING).unwrap();
-    let (_, end) = rest.split_once(END).unwrap();
-    let mut page = format!("{prose}{BEGINNING}");
+/// Returns a page whose part between the lines with this name is replaced.
+fn with_part(page: &str, name: &str, part: &str) -> String {
+    let (beginning, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->\n"),
+    );
+    let (before, rest) = page.split_once(&beginning).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{beginning}{part}{end}{after}")
+}
+
+fn as_block(value: &Value) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap();
+    format!("\n```json\n{text}\n```\n")
+}
+
+/// Describes the events of each area, with an object of it.
+fn events() -> String {
+    let mut part = String::new();
     for area in published_areas() {
         let permission = area.feed().unwrap();
-        writeln!(page, "\n### {area}\n\nNeeds `{permission}`.\n").unwrap();
-        writeln!(page, "| Event | Meaning |\n|---|---|").unwrap();
+        writeln!(part, "\n### {area}\n\nNeeds `{permission}`.\n").unwrap();
+        writeln!(part, "| Event | Meaning |\n|---|---|").unwrap();
         for event_type in area.event_types() {
-            writeln!(page, "| `{event_type}` | {} |", event_type.description()).unwrap();
+            writeln!(part, "| `{event_type}` | {} |", event_type.description()).unwrap();
         }
-        let example = &example(area, area.event_types()[0])["data"]["object"];
-        let example = serde_json::to_string_pretty(example).unwrap();
-        writeln!(page, "\n```json\n{example}\n```").unwrap();
+        let message = example(area, area.event_types()[0]);
+        part += &as_block(&message["data"]["object"]);
     }
-    format!("{page}\n{END}{end}")
+    part + "\n"
 }
 
 #[test]
 fn the_catalogue_and_its_page_match_the_code() {
     let guide = path("../docs/webhook-events.md");
-    let text = fs::read_to_string(&guide).unwrap();
-    golden::assert_generated([(path("webhooks.json"), catalogue()), (guide, page(&text))]);
+    let page = fs::read_to_string(&guide).unwrap();
+    let task = example(AreaName::Task, AreaName::Task.event_types()[0]);
+    let page = with_part(&page, "message", &(as_block(&task) + "\n"));
+    let page = with_part(&page, "events", &events());
+    golden::assert_generated([(path("webhooks.json"), catalogue()), (guide, page)]);
 }
 
 #[test]
