@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::{
     Content, EventType, PublicEvent,
     body::Body,
-    samples::{SOURCE, history},
+    events_of,
+    samples::{SOURCE, history, subject},
 };
 use crate::{Area, AreaName, areas, golden};
 
@@ -62,7 +63,8 @@ fn schema(area: AreaName, event_type: EventType) -> Value {
 fn example(area: AreaName, event_type: EventType) -> Value {
     let mut examples = golden::events(area).into_iter();
     let example = examples.find(|event| event["type"] == event_type.event_name());
-    let (commits, events) = history(area, &example.unwrap());
+    let commits = history(area, &example.unwrap());
+    let events = events_of(&subject(area), commits.last().unwrap()).unwrap();
     let [event] = <[PublicEvent; 1]>::try_from(events).unwrap();
     assert_eq!(event.event_type, event_type);
     let object = event.object(&commits).unwrap();
