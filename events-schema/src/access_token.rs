@@ -157,12 +157,17 @@ impl crate::View for View {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the access token.
     id: Id,
+    /// Name of the token.
     name: Name,
     /// The permissions that limit the token.
     scopes: Permissions,
+    /// When the token expires.
     expires_at: DateTime,
+    /// The person who created the token.
     created_by: Person,
+    /// When the token was created.
     created_at: DateTime,
 }
 

@@ -340,15 +340,21 @@ impl crate::View for Membership {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the member. It is not the id of the account.
     id: Id,
     /// The person. Null until the invitation is accepted.
     user: Option<Person>,
+    /// The built-in role.
     role: EnumName<BuiltInRole>,
     /// The custom roles that were assigned, also those that have been deleted since.
     roles: Vec<AssignedRole>,
+    /// The state of the invitation.
     status: EnumName<Status>,
+    /// When the member was first invited, or founded the tenant.
     created_at: DateTime,
+    /// When the member was last changed.
     updated_at: DateTime,
+    /// Counts the changes of the member.
     revision: u64,
 }
 
@@ -356,6 +362,7 @@ pub struct Public {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct AssignedRole {
+    /// Id of the role.
     id: RoleId,
 }
 

@@ -165,13 +165,21 @@ impl crate::View for View {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the project.
     id: Id,
+    /// Name of the project.
     name: Name,
+    /// Description of the project. Empty if there is none.
     description: Description,
+    /// The state of work.
     status: EnumName<Status>,
+    /// The person who created the project, in a session or through an access token.
     created_by: Person,
+    /// When the project was created.
     created_at: DateTime,
+    /// When the project was last changed.
     updated_at: DateTime,
+    /// Counts the changes of the project.
     revision: u64,
 }
 

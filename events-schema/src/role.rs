@@ -221,7 +221,9 @@ pub fn inherited(roles: &BTreeMap<RoleId, Role>, parents: &BTreeSet<Parent>) -> 
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the role.
     id: RoleId,
+    /// Name of the role.
     name: Name,
     /// The permissions that the role itself holds.
     permissions: Permissions,

@@ -142,13 +142,21 @@ impl Child for View {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the task.
     id: Id,
+    /// Id of the project that the task belongs to.
     project: ProjectId,
+    /// What to do.
     title: Name,
+    /// Whether the task is done.
     done: bool,
+    /// The person who created the task, in a session or through an access token.
     author: Person,
+    /// When the task was created.
     created_at: DateTime,
+    /// When the task was last changed.
     updated_at: DateTime,
+    /// Counts the changes of the task.
     revision: u64,
 }
 

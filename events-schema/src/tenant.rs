@@ -289,13 +289,21 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Public {
+    /// Id of the tenant.
     id: Id,
+    /// Name of the tenant.
     name: Name,
+    /// The tenant's short name in URLs.
     slug: Slug,
+    /// The person who created the tenant.
     founder: Person,
+    /// Id of the plan that the tenant is billed by. Null if it has none.
     plan: Option<Id>,
+    /// When the tenant was created.
     created_at: DateTime,
+    /// When the tenant was last changed.
     updated_at: DateTime,
+    /// Counts the changes of the tenant.
     revision: u64,
 }
 

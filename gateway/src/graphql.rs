@@ -35,6 +35,9 @@ mod task;
 mod tenant;
 mod tokens;
 
+#[cfg(test)]
+mod webhook_objects;
+
 use std::sync::Arc;
 
 use async_graphql::{

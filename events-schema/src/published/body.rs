@@ -1,6 +1,8 @@
 //! The message that webhooks send: a CloudEvents 1.0 event in structured mode, which also has the
 //! shape that Standard Webhooks recommends.
 
+use std::ops::Not;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,14 +64,15 @@ struct Data<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<Option<&'a T>>,
     /// True if the object was left out, since the message would be larger than 20 KiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truncated: Option<bool>,
+    #[serde(skip_serializing_if = "Not::not")]
+    truncated: bool,
 }
 
 /// Who made a change.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct PublicActor {
+    /// The kind of caller.
     kind: ActorKind,
     /// Id of the person's account, or of the access token. Null for the system.
     id: Option<Id>,
@@ -109,9 +112,9 @@ impl PublicEvent {
             Content::Thin => None,
             Content::Full(object) => Some(object),
         };
-        let body = serde_json::to_vec(&self.message(source, object, None))?;
+        let body = serde_json::to_vec(&self.message(source, object, false))?;
         if object.is_some() && body.len() > MAX_BODY {
-            return serde_json::to_vec(&self.message(source, None, Some(true)));
+            return serde_json::to_vec(&self.message(source, None, true));
         }
         Ok(body)
     }
@@ -120,7 +123,7 @@ impl PublicEvent {
         &'a self,
         source: &'a str,
         object: Option<Option<&'a Value>>,
-        truncated: Option<bool>,
+        truncated: bool,
     ) -> Body<'a, Value> {
         Body {
             specversion: "1.0",

@@ -2,7 +2,7 @@
 //! `docs/webhook-events.md` for people.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -14,13 +14,10 @@ use serde_json::{Value, json};
 use super::{
     Content, EventType, PublicEvent,
     body::Body,
-    samples::{SOURCE, history},
+    events_of,
+    samples::{SOURCE, history, subject},
 };
 use crate::{Area, AreaName, areas, golden};
-
-/// The generated part of the page is between these lines.
-const BEGINNING: &str = "<!-- generated -->\n";
-const END: &str = "<!-- end of the generated part -->\n";
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -31,13 +28,15 @@ fn schema_of<A: Area>() -> Value
 where
     A::Public: JsonSchema + 'static,
 {
-    let generator = SchemaSettings::draft2020_12().for_serialize();
-    let schema = generator.into_generator();
-    let schema = schema.into_root_schema_for::<Body<'static, A::Public>>();
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let settings = settings.with(|settings| settings.inline_subschemas = true);
+    let generator = settings.into_generator();
+    let schema = generator.into_root_schema_for::<Body<'static, A::Public>>();
     let mut schema = schema.to_value();
     schema["properties"]["specversion"]["const"] = json!("1.0");
     let name = A::NAME.as_str().to_ascii_uppercase();
-    schema["$defs"]["Data"]["properties"]["area"] = json!({ "const": name });
+    let area = &mut schema["properties"]["data"]["properties"]["area"];
+    *area = json!({ "const": name, "description": area["description"] });
     schema
 }
 
@@ -64,7 +63,8 @@ fn schema(area: AreaName, event_type: EventType) -> Value {
 fn example(area: AreaName, event_type: EventType) -> Value {
     let mut examples = golden::events(area).into_iter();
     let example = examples.find(|event| event["type"] == event_type.event_name());
-    let (commits, events) = history(area, &example.unwrap());
+    let commits = history(area, &example.unwrap());
+    let events = events_of(&subject(area), commits.last().unwrap()).unwrap();
     let [event] = <[PublicEvent; 1]>::try_from(events).unwrap();
     assert_eq!(event.event_type, event_type);
     let object = event.object(&commits).unwrap();
@@ -89,30 +89,46 @@ fn catalogue() -> String {
     serde_json::to_string_pretty(&entries).unwrap() + "\n"
 }
 
-/// Returns the page with its part about the areas replaced.
-fn page(text: &str) -> String {
-    let (prose, rest) = text.split_once(BEGINNING).unwrap();
-    let (_, end) = rest.split_once(END).unwrap();
-    let mut page = format!("{prose}{BEGINNING}");
+/// Returns a page whose part between the lines with this name is replaced.
+fn with_part(page: &str, name: &str, part: &str) -> String {
+    let (beginning, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->\n"),
+    );
+    let (before, rest) = page.split_once(&beginning).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{beginning}{part}{end}{after}")
+}
+
+fn as_block(value: &Value) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap();
+    format!("\n```json\n{text}\n```\n")
+}
+
+/// Describes the events of each area, with an object of it.
+fn events() -> String {
+    let mut part = String::new();
     for area in published_areas() {
         let permission = area.feed().unwrap();
-        writeln!(page, "\n### {area}\n\nNeeds `{permission}`.\n").unwrap();
-        writeln!(page, "| Event | Meaning |\n|---|---|").unwrap();
+        writeln!(part, "\n### {area}\n\nNeeds `{permission}`.\n").unwrap();
+        writeln!(part, "| Event | Meaning |\n|---|---|").unwrap();
         for event_type in area.event_types() {
-            writeln!(page, "| `{event_type}` | {} |", event_type.description()).unwrap();
+            writeln!(part, "| `{event_type}` | {} |", event_type.description()).unwrap();
         }
-        let example = &example(area, area.event_types()[0])["data"]["object"];
-        let example = serde_json::to_string_pretty(example).unwrap();
-        writeln!(page, "\n```json\n{example}\n```").unwrap();
+        let message = example(area, area.event_types()[0]);
+        part += &as_block(&message["data"]["object"]);
     }
-    format!("{page}\n{END}{end}")
+    part + "\n"
 }
 
 #[test]
 fn the_catalogue_and_its_page_match_the_code() {
     let guide = path("../docs/webhook-events.md");
-    let text = fs::read_to_string(&guide).unwrap();
-    golden::assert_generated([(path("webhooks.json"), catalogue()), (guide, page(&text))]);
+    let page = fs::read_to_string(&guide).unwrap();
+    let task = example(AreaName::Task, AreaName::Task.event_types()[0]);
+    let page = with_part(&page, "message", &(as_block(&task) + "\n"));
+    let page = with_part(&page, "events", &events());
+    golden::assert_generated([(path("webhooks.json"), catalogue()), (guide, page)]);
 }
 
 #[test]
@@ -121,29 +137,19 @@ fn the_example_of_each_type_has_what_its_schema_names() {
         for event_type in area.event_types() {
             let schema = schema(area, *event_type);
             let example = example(area, *event_type);
-            assert_described(&schema, &schema["properties"], &example);
+            assert_described(&schema, &example);
         }
     }
 }
 
-/// Asserts that an object has all properties that a schema describes, and no other.
-fn assert_described(root: &Value, properties: &Value, object: &Value) {
+/// Asserts that an object has all properties that its schema describes, and no other.
+fn assert_described(schema: &Value, object: &Value) {
+    let described = schema["properties"].as_object().unwrap();
     let fields = object.as_object().unwrap();
-    let described = properties.as_object().unwrap();
-    let names: BTreeSet<&String> = described.keys().collect();
     // Only a message that is too large says so.
-    let names: BTreeSet<_> = names
-        .into_iter()
-        .filter(|name| *name != "truncated")
-        .collect();
-    assert_eq!(names, fields.keys().collect(), "{object}");
-    for (name, schema) in described {
-        let name_of =
-            |schema: &Value| Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned());
-        let optional = schema["anyOf"].as_array().into_iter().flatten();
-        let inner = name_of(schema).or_else(|| optional.filter_map(name_of).next());
-        if let Some(inner) = inner.filter(|_| fields[name].is_object()) {
-            assert_described(root, &root["$defs"][inner]["properties"], &fields[name]);
-        }
+    let names = described.keys().filter(|name| *name != "truncated");
+    assert!(names.eq(fields.keys()), "{object}");
+    for (name, value) in fields.iter().filter(|(_, value)| value.is_object()) {
+        assert_described(&schema["properties"][name], value);
     }
 }

@@ -43,8 +43,7 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
-        let time = Timestamp::from_millisecond(self.0.0);
-        time.map_or(Value::Null, |time| Value::String(time.to_string()))
+        self.0.to_rfc3339().map_or(Value::Null, Value::String)
     }
 }
 
