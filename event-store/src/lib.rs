@@ -23,7 +23,7 @@ pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};
 pub use monitor::{Monitor, Ready};
 pub use nats::{connect, has_majority, leave_isolated_server, reconnects};
-pub use options::{MongoOptions, MonitorOptions, NatsOptions, SecretOptions};
+pub use options::{MongoOptions, MonitorOptions, NatsOptions, SecretOptions, WebhookOptions};
 pub use page::{Page, Stored};
 pub use posture::{Exception, Mode, PostureOptions};
 pub use random::{random_bytes, random_id};

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use events_schema::{
-    HostName, Invalid, Placement,
+    HostName, Invalid, IpNetwork, Placement,
     secret::{Secret, ServerKey},
 };
 
@@ -91,6 +91,20 @@ impl SecretOptions {
     pub fn key(&self) -> ServerKey {
         ServerKey::new(self.secret.clone(), self.accepted_secrets.clone())
     }
+}
+
+/// Where requests to customers' servers may go.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WebhookOptions {
+    /// Networks to which webhooks may go although they are not public, also over plain HTTP, such as
+    /// `127.0.0.0/8` for development, separated by commas. Every tenant can send requests there.
+    #[arg(
+        long,
+        env = "UB_WEBHOOK_ALLOW",
+        value_delimiter = ',',
+        value_parser = IpNetwork::parse
+    )]
+    pub webhook_allow: Vec<IpNetwork>,
 }
 
 /// Where the supervisors of a process ask how it is.

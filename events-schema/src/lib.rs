@@ -20,6 +20,7 @@ mod envelope;
 mod id;
 mod ip_network;
 pub mod member;
+pub mod outbound;
 mod permission;
 mod permissions;
 mod placement;

@@ -1,9 +1,11 @@
 //! The options of the workers, each with its environment variable. There is no configuration file.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use clap::{Args, ValueEnum, value_parser};
-use event_store::{MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions};
+use event_store::{
+    MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions, WebhookOptions,
+};
 use events_schema::AreaName;
 use lettre::message::Mailbox;
 
@@ -32,6 +34,18 @@ pub struct MailOptions {
         value_parser = value_parser!(i64).range(1..=50)
     )]
     pub mail_attempts: i64,
+}
+
+/// How requests reach customers' servers.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutboundOptions {
+    #[command(flatten)]
+    pub webhook: WebhookOptions,
+
+    /// Address and port of the DNS server that finds customers' servers. By default those of
+    /// the system are used.
+    #[arg(long, env = "UB_WEBHOOK_DNS")]
+    pub webhook_dns: Option<SocketAddr>,
 }
 
 /// How the streams are kept.

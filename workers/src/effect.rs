@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod mail_text;
+pub mod outbound;
 pub mod send_mail;
 mod wanted_mail;
 

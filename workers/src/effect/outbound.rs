@@ -1,0 +1,216 @@
+//! Requests to customers' servers. The customer chooses the URL and controls the server, so neither
+//! is trusted: a request goes to allowed addresses only, and an answer costs bounded time and memory.
+//!
+//! This is hyper and not a larger client, since hyper bounds the header of an answer. It follows no
+//! redirect, asks no proxy, keeps no cookie and decompresses nothing.
+
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use events_schema::{Invalid, outbound::WebhookUrl};
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant as Deadline, timeout_at},
+};
+use tokio_rustls::rustls::RootCertStore;
+
+use self::connector::{Connector, Peer};
+use crate::config::OutboundOptions;
+
+mod answer;
+mod connector;
+mod resolver;
+mod stream;
+
+/// How long an exchange may take, from the lookup of the name to the last byte that is read.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest header of an answer, in bytes. Servers send a few hundred.
+const MAX_HEADER: usize = 16 * 1024;
+/// Connections that stay open for further requests, in total and to one server.
+const MAX_KEPT: usize = 512;
+const MAX_KEPT_PER_SERVER: usize = 4;
+/// How long an unused connection stays open. Servers commonly close one after a minute.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+/// Headers that belong to the connection and not to the customer.
+const OWN_HEADERS: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+const USER_AGENT: HeaderValue = HeaderValue::from_static("ultimate-backend");
+
+/// Sends requests to customers' servers.
+#[derive(Clone)]
+pub struct Outbound {
+    client: Client<Connector, Full<Bytes>>,
+    /// A permit for each connection that may stay open.
+    kept: Arc<Semaphore>,
+}
+
+/// A request to a customer's server.
+pub struct Request {
+    /// Where it goes.
+    pub url: WebhookUrl,
+    /// Its headers. Those of the connection, such as `host`, are replaced.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// How long the exchange may take: at most [`EXCHANGE_TIMEOUT`].
+    pub timeout: Duration,
+}
+
+/// What has become of a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// The answer, or why there is none.
+    pub outcome: Result<Answer, Failure>,
+    /// How long the exchange has taken.
+    pub latency: Duration,
+}
+
+/// The answer of a customer's server. Its status counts, whatever becomes of its body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status, such as 204. A redirect is an answer, too.
+    pub status: StatusCode,
+    /// The address of the server.
+    pub address: SocketAddr,
+    /// The beginning of the body, at most 4 KiB of it.
+    pub text: String,
+    /// How long the server wants no further request, as its `Retry-After` says.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why there is no answer. The text is for the customer, and names no address that a name leads to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A request must not go there.
+    #[error("the URL {0}")]
+    Blocked(Invalid),
+    /// The name of the server has no address.
+    #[error("the host name was not found: {0}")]
+    Dns(String),
+    /// The server is not reachable.
+    #[error("the connection failed: {0}")]
+    Connect(String),
+    /// TLS with the server fails, such as for its certificate.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The server was not reached in time.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The server has not answered in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is broken off, is too large or is no HTTP.
+    #[error("no valid answer: {0}")]
+    Broken(String),
+}
+
+impl Outbound {
+    /// Prepares a client. It trusts the certificate authorities that browsers trust.
+    ///
+    /// # Errors
+    /// If the system's configuration of DNS cannot be read.
+    pub fn new(options: &OutboundOptions) -> anyhow::Result<Self> {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        Self::with_roots(options, roots)
+    }
+
+    fn with_roots(options: &OutboundOptions, roots: RootCertStore) -> anyhow::Result<Self> {
+        let kept = Arc::new(Semaphore::new(MAX_KEPT));
+        let connector = Connector::new(options, roots, Arc::clone(&kept));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT_FOR)
+            .pool_max_idle_per_host(MAX_KEPT_PER_SERVER)
+            .http1_max_buf_size(MAX_HEADER)
+            .build(connector.context("preparing webhooks")?);
+        Ok(Self { client, kept })
+    }
+
+    /// Sends a POST request and waits for the answer.
+    pub async fn post(&self, request: Request) -> Reply {
+        let begin = Instant::now();
+        let outcome = self.exchange(request).await;
+        Reply {
+            outcome,
+            latency: begin.elapsed(),
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answer, Failure> {
+        let limit = request.timeout.min(EXCHANGE_TIMEOUT);
+        let deadline = Deadline::now() + limit;
+        let sent = self.client.request(self.http_request(request)?);
+        let response = timeout_at(deadline, sent).await;
+        let response = response.map_err(|_| Failure::Timeout(limit))?;
+        answer(response.map_err(|error| failure(&error))?, deadline).await
+    }
+
+    fn http_request(&self, request: Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
+        let mut headers = request.headers;
+        for name in OWN_HEADERS {
+            headers.remove(name);
+        }
+        headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        if self.kept.available_permits() == 0 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let http = hyper::Request::builder()
+            .method(Method::POST)
+            .uri(request.url.as_str())
+            .body(Full::new(request.body));
+        let mut http = http.map_err(|_| Failure::Blocked(Invalid("has no valid form")))?;
+        *http.headers_mut() = headers;
+        Ok(http)
+    }
+}
+
+async fn answer(response: Response<Incoming>, deadline: Deadline) -> Result<Answer, Failure> {
+    let (head, body) = response.into_parts();
+    let peer = head.extensions.get::<Peer>();
+    let no_peer = || Failure::Broken("the connection has no address".to_owned());
+    Ok(Answer {
+        status: head.status,
+        address: peer.ok_or_else(no_peer)?.0,
+        retry_after: answer::retry_after(&head.headers, jiff::Timestamp::now()),
+        text: answer::beginning(body, deadline).await,
+    })
+}
+
+/// Finds the connector's own failure below an error of the client.
+fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    let failure = causes
+        .clone()
+        .find_map(|cause| cause.downcast_ref::<Failure>());
+    failure.cloned().unwrap_or_else(|| {
+        let cause = causes.map(ToString::to_string).next();
+        Failure::Broken(cause.unwrap_or_else(|| error.to_string()))
+    })
+}
+
+#[cfg(test)]
+mod tests;
