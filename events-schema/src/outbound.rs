@@ -83,6 +83,11 @@ impl WebhookUrl {
         self.0.as_str()
     }
 
+    /// Returns the host: a name or an address.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// Checks whether requests may go to this URL, as far as it tells. The addresses behind a host
     /// name are checked for each connection.
     ///

@@ -75,6 +75,9 @@ pub struct Config {
     pub mail: MailOptions,
 
     #[command(flatten)]
+    pub outbound: OutboundOptions,
+
+    #[command(flatten)]
     pub monitor: MonitorOptions,
 
     #[command(flatten)]

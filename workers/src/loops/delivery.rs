@@ -357,14 +357,16 @@ pub fn undecoded(reason: anyhow::Error) -> anyhow::Result<Handled> {
     }
 }
 
-pub(super) async fn retry(message: &Message, wait: Duration) {
+/// Has a message redelivered after this time. A failure is logged.
+pub async fn retry(message: &Message, wait: Duration) {
     if let Err(error) = message.ack_with(AckKind::Nak(Some(wait))).await {
         let subject = message.subject.as_str();
         tracing::warn!(subject, %error, "no retry requested; it comes after the ack wait");
     }
 }
 
-pub(super) async fn terminate(message: &Message) {
+/// Has a message never redelivered. A failure is logged.
+pub async fn terminate(message: &Message) {
     if let Err(error) = message.double_ack_with(AckKind::Term).await {
         let subject = message.subject.as_str();
         tracing::warn!(subject, %error, "not terminated; it comes again");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use async_nats::jetstream::{self, context::Publish};
+use async_nats::jetstream::{self, message::PublishMessage};
 use events_schema::{
     AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
     published::{Unreadable, events_of},
@@ -144,7 +144,7 @@ impl Wakes {
     ) -> anyhow::Result<()> {
         const TOO_LATE: &str = "the time of a wake-up is out of range";
         let time = jiff::Timestamp::from_millisecond(time.0).context(TOO_LATE)?;
-        let schedule = Publish::build()
+        let schedule = PublishMessage::build()
             .header("Nats-Schedule", format!("@at {time}").as_str())
             .header("Nats-Schedule-Target", wake_up(tenant, webhook).as_str());
         let subject = scheduled_wake_up(tenant, webhook);

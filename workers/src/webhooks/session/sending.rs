@@ -43,7 +43,7 @@ pub struct Sending(FuturesUnordered<BoxFuture<'static, Done>>);
 
 impl Sending {
     /// Begins a request.
-    pub fn begin(&self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
+    pub fn begin(&mut self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
         self.0.push(Box::pin(async move {
             let at = now();
             let event = match &sent {

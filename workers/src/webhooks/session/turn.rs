@@ -208,7 +208,7 @@ impl<'a> Turn<'a> {
         Some((event, Shown::Example(object)))
     }
 
-    fn begin(&self, sent: Sent, shown: Shown) {
+    fn begin(&mut self, sent: Sent, shown: Shown) {
         if let Some(envelope) = &self.envelope {
             let messages = self.session.parts.messages.clone();
             self.sending.begin(messages, envelope.clone(), sent, shown);
@@ -290,7 +290,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    async fn record(&self, attempt: &events_schema::webhook::Attempt) {
+    async fn record(&mut self, attempt: &events_schema::webhook::Attempt) {
         let (tenant, webhook) = (self.session.tenant, self.session.webhook);
         let attempts = &self.session.parts.attempts;
         attempts.record(tenant, webhook, attempt).await;
