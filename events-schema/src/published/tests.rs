@@ -195,6 +195,9 @@ fn an_event_always_has_the_same_id_and_no_other_event_has_it() {
         let events = events_of(subject, commit).unwrap();
         events.into_iter().map(|event| event.id).collect()
     };
+    let events = events_of(&subject(AreaName::Project), &commit).unwrap();
+    let positions: Vec<u64> = events.iter().map(|event| event.position).collect();
+    assert_eq!(positions, [0, 1]);
     let first = ids(&subject(AreaName::Project), &commit);
     assert_eq!(first[0], "msg_b8d33886ab4e1b4f7e854e4ecf1f4949");
     let next = payload(AreaName::Project, 2, &two);
