@@ -6,6 +6,7 @@ use events_schema::{
     outbound::WebhookUrl,
     project,
     published::EventFilter,
+    sealed::Sealed,
     webhook::{Algorithm, Changes, ContentType, Ordering, Payload, READ, Start},
 };
 
@@ -36,9 +37,10 @@ fn filters<const N: usize>(texts: [&str; N]) -> BTreeSet<EventFilter> {
 }
 
 fn key() -> NewKey {
+    let sealed = format!("k1:{}", "QUFB".repeat(13));
     NewKey {
         algorithm: Algorithm::Hmac,
-        secret: serde_json::from_value("k1:c2VjcmV0".into()).unwrap(),
+        secret: Sealed::parse(&sealed).unwrap(),
         public: None,
     }
 }

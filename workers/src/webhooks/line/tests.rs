@@ -74,10 +74,11 @@ impl Given {
         }
     }
 
-    /// Starts all that can be sent now, and returns the sequences.
+    /// Starts what can be sent now, at most eight events.
     fn start(&mut self) -> Vec<Item<()>> {
         self.read();
-        std::iter::from_fn(|| self.line.start(self.now)).collect()
+        let started = std::iter::from_fn(|| self.line.start(self.now));
+        started.take(8).collect()
     }
 
     fn succeed(&mut self, item: &Item<()>) {
@@ -165,7 +166,7 @@ fn later_events_of_a_parked_object_wait_also_if_they_are_read_later() {
     given.log.extend(more);
     assert_eq!(given.run(|_| true), [3]);
     given.wait(Duration::from_secs(5));
-    assert_eq!(given.run(|_| false), [1, 2]);
+    assert_eq!(given.run(|_| false), [1, 3, 2]);
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn a_thousand_failing_objects_are_a_webhook_that_does_not_work() {
     }
     given.restart();
     let attempts = given.run(|_| true).len();
-    assert!(attempts < 1_600, "{attempts}");
+    assert!(attempts < 1_010, "{attempts}");
     assert!(given.line.cursor().probe_at.is_some());
 }
 
