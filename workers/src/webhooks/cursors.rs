@@ -18,6 +18,8 @@ use tokio::sync::OnceCell;
 
 use super::tenants::TenantWebhooks;
 
+/// The record of when the cursors were last looked at.
+const SWEEP_KEY: &str = "sweep";
 /// How much the clocks of two workers may differ until one takes the lease of the other.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3);
 
@@ -107,6 +109,27 @@ impl Cursors {
     pub async fn delete(&self, tenant: TenantKey, webhook: WebhookId) -> anyhow::Result<()> {
         let purged = self.store().await?.purge(cursor_key(tenant, webhook)).await;
         purged.context("deleting a cursor")
+    }
+
+    /// Begins to look at all cursors; false if another process has begun to within `interval`.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn begin_sweep(&self, now: Time, interval: Duration) -> anyhow::Result<bool> {
+        let entry = self.store().await?.entry(SWEEP_KEY).await;
+        let entry = entry.context("reading when the cursors were looked at")?;
+        let last = entry.as_ref().filter(|entry| is_present(entry));
+        let last: Option<Time> = last.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+        if last.is_some_and(|last| now.since(last) < interval) {
+            return Ok(false);
+        }
+        let revision = entry.map_or(0, |entry| entry.revision);
+        let value = serde_json::to_vec(&now)?;
+        match self.store().await?.update(SWEEP_KEY, value.into(), revision).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_race(&error) => Ok(false),
+            Err(error) => Err(error).context("writing when the cursors were looked at"),
+        }
     }
 
     /// Returns all webhooks that have a cursor.

@@ -1,9 +1,12 @@
 //! Finds webhooks that have something to send and were not woken: a lost wake-up, a lost schedule.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use event_store::EventLog;
-use events_schema::{TenantId, TenantKey, Time, WebhookId, subject::events_of_tenant};
+use events_schema::{TenantId, TenantKey, Time, WebhookId, subject::events_of_tenant, webhook::Cursor};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -14,8 +17,13 @@ use super::{
     wake::Wakes,
 };
 
-/// How often each process looks. One that finds nothing has read one record for each webhook.
+/// How often one of the processes looks. It reads one record for each webhook.
 const EVERY: Duration = Duration::from_secs(5 * 60);
+const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// A process does not look if another one has begun to so shortly before.
+const JUST_NOW: Duration = Duration::from_secs(4 * 60);
+/// By then, a lease that nobody renews has ended.
+const LEASES_END: Duration = Duration::from_secs(25);
 /// How long after a reconnection a process looks: by then the stream is there again.
 const AFTER_RECONNECTION: Duration = Duration::from_secs(3);
 
@@ -40,53 +48,74 @@ impl Sweep {
     /// server keeps wake-ups in memory.
     pub async fn run(self, mut reconnects: watch::Receiver<u64>) {
         loop {
-            if let Err(error) = self.once().await {
-                let error = format!("{error:#}");
-                tracing::warn!(error, "looking for webhooks to wake failed");
-            }
-            // Elapsed or reconnected, it is time to look.
-            if let Ok(Ok(())) = timeout(EVERY, reconnects.changed()).await {
-                sleep(AFTER_RECONNECTION).await;
-            }
+            let wait = match self.look().await {
+                Ok(()) => EVERY,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "looking for webhooks to wake failed");
+                    AGAIN_AFTER_FAILURE
+                }
+            };
+            while !self.is_due(wait, &mut reconnects).await {}
         }
     }
 
-    async fn once(&self) -> anyhow::Result<()> {
-        let now = Time::from(std::time::SystemTime::now());
-        let mut ends = HashMap::new();
-        for (tenant, webhook) in self.cursors.all().await? {
-            if self.is_forgotten(tenant, webhook, now, &mut ends).await? {
-                tracing::info!(%tenant, %webhook, "waking a webhook that nobody has woken");
-                self.wakes.all([(tenant, webhook)]).await?;
-            }
+    /// Waits until the connection is restored, or for this long. Then returns whether this process
+    /// is to look.
+    async fn is_due(&self, wait: Duration, reconnects: &mut watch::Receiver<u64>) -> bool {
+        if timeout(wait, reconnects.changed()).await.is_ok() {
+            sleep(AFTER_RECONNECTION).await;
+            return true;
+        }
+        let begun = self.cursors.begin_sweep(now(), JUST_NOW).await;
+        begun.unwrap_or(true)
+    }
+
+    /// Looks at all webhooks, and once more at those that a worker holds: it may have been killed.
+    async fn look(&self) -> anyhow::Result<()> {
+        let held = self.wake(self.cursors.all().await?).await?;
+        if !held.is_empty() {
+            sleep(LEASES_END).await;
+            self.wake(held).await?;
         }
         Ok(())
     }
 
-    /// Whether a webhook has something to send, and no worker sends to it.
+    /// Wakes those of the webhooks that have something to send. Returns those that a worker holds.
+    async fn wake(
+        &self,
+        webhooks: Vec<(TenantKey, WebhookId)>,
+    ) -> anyhow::Result<Vec<(TenantKey, WebhookId)>> {
+        let (mut held, mut ends) = (Vec::new(), HashMap::new());
+        for (tenant, webhook) in webhooks {
+            let Some(stored) = self.cursors.get(tenant, webhook).await? else {
+                continue;
+            };
+            if is_held(&stored.cursor, now()) {
+                held.push((tenant, webhook));
+            } else if self.is_forgotten(tenant, &stored.cursor, &mut ends).await? {
+                tracing::info!(%tenant, %webhook, "waking a webhook that nobody has woken");
+                self.wakes.all([(tenant, webhook)]).await?;
+            }
+        }
+        Ok(held)
+    }
+
+    /// Whether a webhook that nobody holds has something to send.
     async fn is_forgotten(
         &self,
         tenant: TenantKey,
-        webhook: WebhookId,
-        now: Time,
+        cursor: &Cursor,
         ends: &mut HashMap<TenantKey, u64>,
     ) -> anyhow::Result<bool> {
-        let Some(stored) = self.cursors.get(tenant, webhook).await? else {
-            return Ok(false);
-        };
-        let cursor = stored.cursor;
-        if is_held(&cursor, now) {
-            return Ok(false);
-        }
-        if let Some(due) = cursor.due()
-            && due <= now
-        {
+        if cursor.due().is_some_and(|due| due <= now()) {
             return Ok(true);
         }
         let end = match ends.get(&tenant) {
             Some(end) => *end,
             None => {
-                let last = self.log.last(&events_of_tenant(TenantId::Tenant(tenant))).await?;
+                let filter = events_of_tenant(TenantId::Tenant(tenant));
+                let last = self.log.last(&filter).await?;
                 let end = last.map_or(0, |last| last.sequence);
                 ends.insert(tenant, end);
                 end
@@ -94,4 +123,8 @@ impl Sweep {
         };
         Ok(cursor.probe_at.is_none() && cursor.next <= end)
     }
+}
+
+fn now() -> Time {
+    Time::from(SystemTime::now())
 }

@@ -23,3 +23,4 @@ mod rebuilds;
 mod retention;
 mod support;
 mod views;
+mod webhooks;

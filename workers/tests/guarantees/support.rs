@@ -33,7 +33,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Loops that need no mail server.
 pub const COMMANDS_AND_VIEWS: &[&str] = &["--loops", "commands,views"];
 pub const WITHOUT_EFFECTS: &[&str] = &["--loops", "commands,views,reactions"];
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// The servers, and what talks to them. `S` is [`Servers`], unless the test holds them apart.
 pub struct World<S = Servers> {

@@ -1,0 +1,149 @@
+//! A tenant with webhooks and projects.
+
+use std::time::SystemTime;
+
+use event_store::{CommandSender, Trace};
+use events_schema::{
+    AccountId, Actor, Area, Command, CommandId, Description, EmailAddress, Id, Name, Outcome,
+    Permissions, Placement, ProjectId, Slug, TenantId, TenantKey, Time, WebhookId,
+    outbound::WebhookUrl,
+    project,
+    published::EventFilter,
+    secret::{Secret, ServerKey},
+    tenant,
+    webhook::{
+        self, Algorithm, ContentType, NewKey, Ordering, Payload, SEALED_FOR, Settings,
+    },
+    webhook_signature::SigningKey,
+};
+
+use crate::support::{DEADLINE, SECRET, World, id};
+
+/// A tenant that sends commands.
+#[derive(Clone)]
+pub struct Customer {
+    sender: CommandSender,
+    pub tenant: TenantKey,
+}
+
+/// Returns settings for a server that wants all events of projects.
+pub fn settings(url: &str) -> Settings {
+    Settings {
+        url: WebhookUrl::parse(url).unwrap(),
+        description: None,
+        event_types: [EventFilter::parse("project.*").unwrap()].into(),
+        ordering: Ordering::Aggregate,
+        payload: Payload::Thin,
+        content_type: ContentType::Json,
+        credentials: None,
+        rate_limit: 0,
+        concurrency: 8,
+    }
+}
+
+impl Customer {
+    /// Creates a tenant.
+    pub async fn new<S>(world: &World<S>) -> Self {
+        let customer = Self {
+            sender: CommandSender::start(world.gateway.clone()).await.unwrap(),
+            tenant: TenantKey(id()),
+        };
+        let create = tenant::Command::Create {
+            name: Name::parse("Acme").unwrap(),
+            slug: Slug::parse(&format!("acme-{}", customer.tenant)).unwrap(),
+            owner: AccountId(id()),
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            plan: None,
+            placement: Placement::Shared,
+            places: None,
+        };
+        customer.send::<tenant::Area>(customer.tenant, create).await;
+        customer
+    }
+
+    /// Sends a command until its outcome is known.
+    pub async fn send<A: Area>(&self, aggregate: A::Id, payload: A::Command) -> CommandId {
+        let command = CommandId(id());
+        self.send_as::<A>(command, aggregate, payload).await;
+        command
+    }
+
+    async fn send_as<A: Area>(&self, command: CommandId, aggregate: A::Id, payload: A::Command) {
+        loop {
+            let mut sent = Command::<A>::by_system(
+                command,
+                TenantId::Tenant(self.tenant),
+                aggregate,
+                Time::from(SystemTime::now()),
+                payload.clone(),
+            );
+            sent.actor = Actor::System;
+            sent.held = Permissions::from([project::READ]);
+            let deadline = tokio::time::Instant::now() + DEADLINE;
+            match self.sender.send(sent, Trace::begin(), deadline).await {
+                Ok(Outcome::Rejected(rejection)) => panic!("rejected: {rejection:?}"),
+                Ok(_) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Creates a webhook; returns its id and what it signs with.
+    pub async fn webhook(&self, settings: Settings) -> (WebhookId, SigningKey) {
+        let command = CommandId(id());
+        let mut random = [7; 32];
+        random[..16].copy_from_slice(command.0.bytes());
+        let key = SigningKey::hmac(random);
+        let create = webhook::Command::Create {
+            settings,
+            key: self.sealed(WebhookId(command.0), &key),
+        };
+        self.send_as::<webhook::Area>(command, self.tenant, create).await;
+        (WebhookId(command.0), key)
+    }
+
+    /// Seals a key as the gateway does.
+    pub fn sealed(&self, webhook: WebhookId, key: &SigningKey) -> NewKey {
+        let server = ServerKey::new(Secret::parse(SECRET).unwrap(), Vec::new());
+        let bound_to = [self.tenant.0.bytes().as_slice(), webhook.0.bytes()];
+        let text = key.secret();
+        NewKey {
+            algorithm: Algorithm::Hmac,
+            secret: server.seal(SEALED_FOR, &bound_to, [1; 12], text.as_bytes()),
+            public: None,
+        }
+    }
+
+    /// Sends a command to the tenant's webhooks.
+    pub async fn change(&self, payload: webhook::Command) {
+        self.send::<webhook::Area>(self.tenant, payload).await;
+    }
+
+    /// Creates a project.
+    pub async fn project(&self) -> ProjectId {
+        let command = CommandId(id());
+        let create = project::Command::Create {
+            name: Name::parse("Loom").unwrap(),
+            description: Description::parse("").unwrap(),
+            status: project::Status::Active,
+            creator: AccountId(id()),
+        };
+        self.send_as::<project::Area>(command, command.0.into(), create).await;
+        command.0.into()
+    }
+
+    /// Renames a project.
+    pub async fn rename(&self, project: ProjectId) {
+        let update = project::Command::Update {
+            name: Some(Name::parse(&format!("Loom {}", id())).unwrap()),
+            description: None,
+            status: None,
+        };
+        self.send::<project::Area>(project, update).await;
+    }
+}
+
+/// Returns the id as it is in a message.
+pub fn text(id: impl Into<Id>) -> String {
+    id.into().to_string()
+}
