@@ -6,7 +6,9 @@ use std::{
 };
 
 use event_store::EventLog;
-use events_schema::{TenantId, TenantKey, Time, WebhookId, subject::events_of_tenant, webhook::Cursor};
+use events_schema::{
+    TenantId, TenantKey, Time, WebhookId, subject::events_of_tenant, webhook::Cursor,
+};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},

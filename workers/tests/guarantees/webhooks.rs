@@ -21,7 +21,12 @@ use self::{
 use crate::support::{World, eventually};
 
 /// The loops that decide and send.
-const LOOPS: &[&str] = &["--loops", "commands,webhooks", "--webhook-allow", "127.0.0.0/8"];
+const LOOPS: &[&str] = &[
+    "--loops",
+    "commands,webhooks",
+    "--webhook-allow",
+    "127.0.0.0/8",
+];
 const COMMANDS: &[&str] = &["--loops", "commands"];
 const WEBHOOKS: &[&str] = &["--loops", "webhooks", "--webhook-allow", "127.0.0.0/8"];
 
@@ -148,7 +153,9 @@ async fn events_that_were_refused_for_a_while_arrive_in_order() {
         assert_in_order(&receiver.accepted());
     }
     let accepted = in_order.accepted();
-    let order = accepted.iter().map(|message| (message.revision(), message.object()));
+    let order = accepted
+        .iter()
+        .map(|message| (message.revision(), message.object()));
     let created = projects.iter().map(|id| (1, text(*id)));
     let renamed = projects.iter().map(|id| (2, text(*id)));
     let expected: Vec<(u64, String)> = created.chain(renamed).collect();
@@ -221,7 +228,11 @@ async fn a_disabled_webhook_goes_on_where_it_was_or_now() {
     let sent = acme.project().await;
     arrived(&receiver, &up_to(&[sent], 1)).await;
     let objects = receiver.messages();
-    assert!(!objects.iter().any(|message| message.object() == text(skipped)));
+    assert!(
+        !objects
+            .iter()
+            .any(|message| message.object() == text(skipped))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

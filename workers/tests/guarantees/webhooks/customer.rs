@@ -11,9 +11,7 @@ use events_schema::{
     published::EventFilter,
     secret::{Secret, ServerKey},
     tenant,
-    webhook::{
-        self, Algorithm, ContentType, NewKey, Ordering, Payload, SEALED_FOR, Settings,
-    },
+    webhook::{self, Algorithm, ContentType, NewKey, Ordering, Payload, SEALED_FOR, Settings},
     webhook_signature::SigningKey,
 };
 
@@ -98,7 +96,8 @@ impl Customer {
             settings,
             key: self.sealed(WebhookId(command.0), &key),
         };
-        self.send_as::<webhook::Area>(command, self.tenant, create).await;
+        self.send_as::<webhook::Area>(command, self.tenant, create)
+            .await;
         (WebhookId(command.0), key)
     }
 
@@ -128,7 +127,8 @@ impl Customer {
             status: project::Status::Active,
             creator: AccountId(id()),
         };
-        self.send_as::<project::Area>(command, command.0.into(), create).await;
+        self.send_as::<project::Area>(command, command.0.into(), create)
+            .await;
         command.0.into()
     }
 
