@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
-    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl,
-    published::Private,
+    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
+    outbound::WebhookUrl, published::Private,
 };
 
 typed_id! {

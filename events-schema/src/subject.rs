@@ -15,7 +15,9 @@
 
 use std::fmt;
 
-use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId, webhook::Verdict};
+use crate::{
+    AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId, webhook::Verdict,
+};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";

@@ -23,7 +23,11 @@ async fn a_gateway_in_production_ends_beside_a_mongod_with_known_vulnerabilities
     config.posture.mode = Some(Mode::Production);
     config.posture.allow = vec![Exception::OpenMongo];
     let refusal = refusal(config).await;
-    for part in ["mongod at UB_MONGO_URL", "mongod at other", "UB_ALLOW=old-mongo"] {
+    for part in [
+        "mongod at UB_MONGO_URL",
+        "mongod at other",
+        "UB_ALLOW=old-mongo",
+    ] {
         assert!(refusal.contains(part), "{refusal}");
     }
 }

@@ -124,9 +124,7 @@ impl User {
     }
 }
 
-use Role::{
-    Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Webhooks, Workers,
-};
+use Role::{Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Webhooks, Workers};
 
 /// Every user but the one that may do everything.
 const LIMITED: [Role; 8] = [

@@ -65,7 +65,10 @@ fn a_changed_webhook_shows_its_latest_settings() {
     let view = shown([(10, created(FIRST)), (20, updated)]);
     let webhook = &view.webhooks[&FIRST];
     assert_eq!(webhook.settings, slower);
-    assert_eq!((webhook.created_at, webhook.updated_at), (Time(10), Time(20)));
+    assert_eq!(
+        (webhook.created_at, webhook.updated_at),
+        (Time(10), Time(20))
+    );
 }
 
 #[test]
@@ -74,7 +77,10 @@ fn a_deleted_webhook_is_gone_and_the_document_stays() {
     let view = shown([(10, created(FIRST)), (20, created(SECOND)), (30, deleted)]);
     assert_eq!(view.webhooks.keys().collect::<Vec<_>>(), [&SECOND]);
     let deleted = Event::Deleted { webhook: SECOND };
-    assert_eq!(shown([(10, created(SECOND)), (20, deleted)]), View::default());
+    assert_eq!(
+        shown([(10, created(SECOND)), (20, deleted)]),
+        View::default()
+    );
 }
 
 #[test]
@@ -138,8 +144,18 @@ fn headers_of_ours_and_of_http_are_not_for_customers() {
         assert!(is_allowed_header(name, "abc"), "{name}");
     }
     let refused = [
-        "", "host", "te", "webhook-id", "content-type", "connection", "proxy-anything", "X-Api",
-        "a b", "a:b", "sec-fetch-mode", "x-forwarded-for",
+        "",
+        "host",
+        "te",
+        "webhook-id",
+        "content-type",
+        "connection",
+        "proxy-anything",
+        "X-Api",
+        "a b",
+        "a:b",
+        "sec-fetch-mode",
+        "x-forwarded-for",
     ];
     for name in refused {
         assert!(!is_allowed_header(name, "abc"), "{name}");

@@ -20,7 +20,11 @@ impl Attempts {
     pub async fn record(&self, tenant: TenantKey, webhook: WebhookId, attempt: &Attempt) {
         let subject = subject::attempts(tenant, webhook, attempt.verdict);
         let recorded = match serde_json::to_vec(attempt) {
-            Ok(record) => self.client.publish(subject, record.into()).await.map_err(anyhow::Error::from),
+            Ok(record) => self
+                .client
+                .publish(subject, record.into())
+                .await
+                .map_err(anyhow::Error::from),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = recorded {

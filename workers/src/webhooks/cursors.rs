@@ -64,7 +64,10 @@ impl Cursors {
     ) -> anyhow::Result<Option<StoredCursor>> {
         let entry = self.store().await?.entry(cursor_key(tenant, webhook)).await;
         let entry = entry.context("reading a cursor")?;
-        entry.filter(is_present).map(|entry| read(&entry)).transpose()
+        entry
+            .filter(is_present)
+            .map(|entry| read(&entry))
+            .transpose()
     }
 
     /// Says why a webhook has no cursor.
@@ -73,10 +76,17 @@ impl Cursors {
     /// If the bucket does not answer.
     pub async fn missing(&self, created_at: Time) -> anyhow::Result<Missing> {
         let status = self.store().await?.status().await;
-        let since = status.context("reading the state of the cursors")?.info.created;
+        let since = status
+            .context("reading the state of the cursors")?
+            .info
+            .created;
         let since = Time::from(std::time::SystemTime::from(since));
         let is_younger = since > created_at + CLOCKS_DIFFER;
-        Ok(if is_younger { Missing::Lost } else { Missing::New })
+        Ok(if is_younger {
+            Missing::Lost
+        } else {
+            Missing::New
+        })
     }
 
     /// Replaces the record with this revision, 0 for none. Returns the new revision; `None` if
@@ -93,7 +103,12 @@ impl Cursors {
     ) -> anyhow::Result<Option<u64>> {
         let value = serde_json::to_vec(cursor).context("writing a cursor")?;
         let key = cursor_key(tenant, webhook);
-        match self.store().await?.update(key, value.into(), revision).await {
+        match self
+            .store()
+            .await?
+            .update(key, value.into(), revision)
+            .await
+        {
             Ok(revision) => Ok(Some(revision)),
             Err(error) if is_race(&error) => Ok(None),
             Err(error) => Err(error).context("writing a cursor"),

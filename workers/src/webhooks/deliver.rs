@@ -77,7 +77,9 @@ pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
         let deliveries = deliveries.clone();
         let shutdown = shutdown.clone();
         sessions.spawn(async move {
-            deliveries.serve(tenant, webhook, message, slot, shutdown).await;
+            deliveries
+                .serve(tenant, webhook, message, slot, shutdown)
+                .await;
         });
     }
     while sessions.join_next().await.is_some() {}
@@ -118,7 +120,10 @@ impl Deliveries {
     }
 
     fn of_tenant(&self, tenant: TenantKey) -> Arc<Semaphore> {
-        let mut all = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .of_tenants
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if all.len() > AT_ONCE * 2 {
             all.retain(|_, semaphore| semaphore.available_permits() < AT_ONCE_OF_TENANT);
         }

@@ -78,7 +78,11 @@ impl<T> Line<T> {
 
     /// Returns the lane of an object.
     pub fn lane_of(&self, object: String) -> String {
-        if self.is_ordered { ALL.to_owned() } else { object }
+        if self.is_ordered {
+            ALL.to_owned()
+        } else {
+            object
+        }
     }
 
     /// Returns the cursor as it is to be stored, without a lease.
@@ -154,7 +158,10 @@ impl<T> Line<T> {
     /// Events are read up to the sequence that [`scanned_to`](Self::scanned_to) returns.
     pub fn due_lane(&self, now: Time) -> Option<(String, EventRef)> {
         let waiting = self.cursor.parked.iter().filter(|(lane, _)| {
-            let has_items = self.queues.get(*lane).is_some_and(|queue| !queue.is_empty());
+            let has_items = self
+                .queues
+                .get(*lane)
+                .is_some_and(|queue| !queue.is_empty());
             !has_items && !self.busy.contains(*lane)
         });
         let first = waiting.min_by_key(|(_, parked)| (parked.due, parked.next));
@@ -202,8 +209,8 @@ impl<T> Line<T> {
 
     /// Whether nothing waits, is being sent or is due.
     pub fn is_at_rest(&self, now: Time) -> bool {
-        let can_start = !self.ready.is_empty()
-            && self.cursor.probe_at.is_none_or(|probe_at| probe_at <= now);
+        let can_start =
+            !self.ready.is_empty() && self.cursor.probe_at.is_none_or(|probe_at| probe_at <= now);
         self.busy.is_empty() && !can_start && self.due_lane(now).is_none()
     }
 
@@ -245,12 +252,15 @@ impl<T> Line<T> {
         let is_probe = self.cursor.probe_at.is_some();
         let wait = retries::wait(attempt, failure, random).filter(|_| !is_probe);
         let due = now + wait.unwrap_or(PROBE_EVERY);
-        self.park(item, Parked {
-            next: item.event,
-            attempts: attempt,
-            since,
-            due,
-        });
+        self.park(
+            item,
+            Parked {
+                next: item.event,
+                attempts: attempt,
+                since,
+                due,
+            },
+        );
         if is_last || is_probe || self.cursor.parked.len() >= MAX_PARKED {
             self.cursor.probe_at = Some(now + PROBE_EVERY);
         }

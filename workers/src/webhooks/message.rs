@@ -81,7 +81,9 @@ impl Messages {
         let content_type = HeaderValue::from_static(webhook.settings.content_type.as_str());
         headers.insert(CONTENT_TYPE, content_type);
         if let Some(credentials) = &webhook.settings.credentials {
-            let opened = self.key.open_sealed(SEALED_FOR, &bound_to, &credentials.sealed);
+            let opened = self
+                .key
+                .open_sealed(SEALED_FOR, &bound_to, &credentials.sealed);
             let opened: SecretHeaders = serde_json::from_slice(&opened.context(LOST)?)?;
             for (name, value) in opened.0 {
                 let mut value = HeaderValue::from_str(&value)?;
@@ -147,7 +149,10 @@ impl Messages {
 impl Envelope {
     /// Returns the headers of a message, signed with each key that is valid now.
     fn signed(&self, id: &str, body: &[u8], now: Time) -> anyhow::Result<HeaderMap> {
-        let valid = self.keys.iter().filter(|(_, end)| end.is_none_or(|end| now < end));
+        let valid = self
+            .keys
+            .iter()
+            .filter(|(_, end)| end.is_none_or(|end| now < end));
         let keys: Vec<SigningKey> = valid.map(|(key, _)| key.clone()).collect();
         let timestamp = now.0.div_euclid(1000);
         let message = Message {
@@ -162,7 +167,10 @@ impl Envelope {
             ("webhook-signature", signature_header(&keys, &message)),
         ];
         for (name, value) in own {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(&value)?,
+            );
         }
         Ok(headers)
     }

@@ -86,7 +86,10 @@ impl Sweep {
         let end = match ends.get(&tenant) {
             Some(end) => *end,
             None => {
-                let last = self.log.last(&events_of_tenant(TenantId::Tenant(tenant))).await?;
+                let last = self
+                    .log
+                    .last(&events_of_tenant(TenantId::Tenant(tenant)))
+                    .await?;
                 let end = last.map_or(0, |last| last.sequence);
                 ends.insert(tenant, end);
                 end

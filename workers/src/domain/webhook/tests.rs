@@ -106,7 +106,10 @@ fn disabled(reason: DisabledReason) -> Event {
 #[test]
 fn a_new_webhook_takes_the_id_of_its_command() {
     let create = create(settings());
-    webhooks([]).when(create).holding(Admin).then([created(NEW)]);
+    webhooks([])
+        .when(create)
+        .holding(Admin)
+        .then([created(NEW)]);
 }
 
 #[test]
@@ -214,7 +217,9 @@ fn a_webhook_is_disabled_and_enabled_once() {
     enabled.when(enable.clone()).changes_nothing();
     let disabled = enabled.and([requested]);
     disabled.when(disable).changes_nothing();
-    disabled.when(enable).then([Event::Enabled { webhook, from }]);
+    disabled
+        .when(enable)
+        .then([Event::Enabled { webhook, from }]);
 }
 
 #[test]
@@ -231,7 +236,9 @@ fn a_webhook_that_does_not_work_is_disabled_with_a_mail_to_the_owners() {
         url: settings().url,
         owners,
     };
-    webhooks([FIRST]).when(give_up.clone()).then([event.clone()]);
+    webhooks([FIRST])
+        .when(give_up.clone())
+        .then([event.clone()]);
     let again = webhooks([FIRST]).and([event]).when(give_up);
     again.changes_nothing();
 }

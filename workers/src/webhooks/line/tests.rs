@@ -266,7 +266,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % end
     }
 }
@@ -274,7 +277,9 @@ impl Random {
 /// Sends a log of 60 events of 4 objects, with failures and kills, until all are done.
 fn chaos(seed: u64, is_ordered: bool) {
     let mut random = Random(seed);
-    let lanes: String = (0..60).map(|_| char::from(b'a' + random.below(4) as u8)).collect();
+    let lanes: String = (0..60)
+        .map(|_| char::from(b'a' + random.below(4) as u8))
+        .collect();
     let mut given = log(&lanes);
     let objects: Vec<String> = given.log.iter().map(|item| item.lane.clone()).collect();
     if is_ordered {
@@ -317,7 +322,11 @@ fn check(sent: &[u64], objects: &[String], is_ordered: bool) {
     assert_eq!(firsts.len(), objects.len(), "{sent:?}");
     let lane = |sequence: &u64| {
         let index = usize::try_from(*sequence).unwrap() - 1;
-        if is_ordered { "" } else { objects[index].as_str() }
+        if is_ordered {
+            ""
+        } else {
+            objects[index].as_str()
+        }
     };
     for (at, later) in firsts.iter().enumerate() {
         let mut earlier = firsts[..at].iter().filter(|one| lane(one) == lane(later));

@@ -93,7 +93,9 @@ impl Pages {
         let stored = stored.filter(|stored| stored.sequence == event.sequence);
         let events = stored.map(|stored| events_of(&stored.subject, &stored.payload));
         let events = events.and_then(Result::ok).unwrap_or_default();
-        Ok(events.into_iter().find(|one| one.position == event.position))
+        Ok(events
+            .into_iter()
+            .find(|one| one.position == event.position))
     }
 
     /// Reads the next events of a parked lane, up to where the main line has read.
@@ -162,8 +164,11 @@ impl Pages {
         for stored in commits {
             match events_of(&stored.subject, &stored.payload) {
                 Ok(events) => {
-                    let wanted = events.into_iter().filter(|one| settings.wants(one.event_type));
-                    read.items.extend(wanted.map(|event| item(line, stored.sequence, event)));
+                    let wanted = events
+                        .into_iter()
+                        .filter(|one| settings.wants(one.event_type));
+                    read.items
+                        .extend(wanted.map(|event| item(line, stored.sequence, event)));
                 }
                 Err(Unreadable::Newer(reason)) => {
                     tracing::debug!(reason, "a webhook waits for a worker of a newer release");

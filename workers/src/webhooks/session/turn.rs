@@ -96,7 +96,9 @@ impl<'a> Turn<'a> {
     /// If a server is away, the lease is lost, or a newer release has written what comes next.
     pub async fn run(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<End> {
         let (parts, tenant) = (&self.session.parts, self.session.tenant);
-        let envelope = parts.messages.envelope(tenant, self.session.webhook, &self.webhook);
+        let envelope = parts
+            .messages
+            .envelope(tenant, self.session.webhook, &self.webhook);
         self.envelope = Some(Arc::new(envelope?));
         loop {
             if !self.is_stopping {
@@ -145,7 +147,9 @@ impl<'a> Turn<'a> {
         if self.webhook.disabled.is_some() {
             return Ok(());
         }
-        self.pages.fill(&mut self.line, &self.webhook.settings).await?;
+        self.pages
+            .fill(&mut self.line, &self.webhook.settings)
+            .await?;
         let settings = &self.webhook.settings;
         let most = usize::try_from(settings.concurrency).unwrap_or(1);
         let pause = match settings.rate_limit {
@@ -223,7 +227,10 @@ impl<'a> Turn<'a> {
         if !self.line.is_at_rest(now()) {
             return Ok(false);
         }
-        anyhow::ensure!(!self.pages.is_newer, "a newer release wrote the next commit");
+        anyhow::ensure!(
+            !self.pages.is_newer,
+            "a newer release wrote the next commit"
+        );
         if self.pages.has_more(&self.line).await? {
             self.pages.at_end = false;
             return Ok(false);
