@@ -36,8 +36,8 @@ const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// result.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const ATTEMPTS_PER_SUBJECT: i64 = 1_000;
-/// Room for some ten million attempts. Beyond it the oldest are forgotten.
-const ATTEMPTS_MAX_BYTES: i64 = 8 * 1024 * 1024 * 1024;
+/// Beyond so many attempts, the oldest are forgotten. A limit in bytes would be reserved on the disk.
+const MAX_ATTEMPTS: i64 = 2_000_000;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
 pub fn streams(replicas: usize) -> [Stream; 11] {
@@ -153,7 +153,7 @@ pub fn streams(replicas: usize) -> [Stream; 11] {
         Stream {
             max_messages_per_subject: ATTEMPTS_PER_SUBJECT,
             max_age: ATTEMPTS_KEPT,
-            max_bytes: ATTEMPTS_MAX_BYTES,
+            max_messages: MAX_ATTEMPTS,
             discard: DiscardPolicy::Old,
             allow_direct: true,
             // Nothing depends on an attempt, so the server need not sync each one. A replicated
