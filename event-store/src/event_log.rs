@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use async_nats::{
-    Client, HeaderMap, Request, StatusCode,
+    Client, HeaderMap, Request,
     header::{
         NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
-        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_SEQUENCE, NATS_SUBJECT,
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL,
     },
     jetstream::{
         self,
@@ -25,19 +25,18 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use events_schema::subject::{EVENTS, direct_get, stream_info};
-use futures_util::StreamExt;
+use events_schema::subject::{EVENTS, stream_info};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, Span, debug_span};
 
 use crate::{
-    Page, Stored, Trace, random_id,
+    Page, Stored, Trace,
+    direct_get::{PAGE, following, page_of_stream, read_stream},
+    random_id,
     telemetry::{self, KeyValue},
 };
 
-/// Messages of one page: most aggregates fit into one, and it stays far below the client's buffers.
-const PAGE: usize = 500;
 /// How long the server may take to answer. After that nobody knows what it has done, and the caller
 /// retries.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,8 +47,6 @@ const CONNECTION_POLL: Duration = Duration::from_millis(50);
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 /// From here on, the code of a refused append tells of the server: it is full, or has no leader.
 const FAULT_OF_THE_SERVER: usize = 500;
-/// The status that ends a page.
-const END_OF_PAGE: u16 = 204;
 
 static APPEND_DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time to append to the log; `result` is stored, conflict or unknown.";
@@ -125,8 +122,7 @@ impl EventLog {
     /// # Errors
     /// If the server does not answer.
     pub async fn page_of(&self, filter: &str, from: u64, limit: usize) -> anyhow::Result<Page> {
-        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit });
-        self.request_page(request).await
+        self.request_page(following(filter, from, limit)).await
     }
 
     /// Reads the last message on a subject, from any replica.
@@ -143,16 +139,8 @@ impl EventLog {
     /// # Errors
     /// If the server does not answer.
     pub async fn read(&self, subject: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
-        let (mut all, mut next) = (Vec::new(), from);
-        loop {
-            let page = self.page(subject, next).await?;
-            let is_last = page.pending == 0 || page.messages.is_empty();
-            all.extend(page.messages);
-            if is_last {
-                return Ok(all);
-            }
-            next = all.last().map_or(from, |last| last.sequence + 1);
-        }
+        let read = read_stream(&self.client, EVENTS, subject, from);
+        read.instrument(reading()).await.context(Unavailable)
     }
 
     /// Reads all messages on a subject from this sequence on. None is missing, even if a replica
@@ -356,38 +344,13 @@ impl EventLog {
     }
 
     pub(crate) async fn request_page(&self, request: Value) -> anyhow::Result<Page> {
-        let span = debug_span!("read the log", otel.kind = "client");
-        let page = self.try_page(request).instrument(span).await;
-        page.context(Unavailable)
+        let page = page_of_stream(&self.client, EVENTS, request);
+        page.instrument(reading()).await.context(Unavailable)
     }
+}
 
-    async fn try_page(&self, request: Value) -> anyhow::Result<Page> {
-        let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await?;
-        let request = request.to_string().into();
-        self.client
-            .publish_with_reply(direct_get(EVENTS), inbox, request)
-            .await?;
-        let mut page = Page::default();
-        loop {
-            let answer = timeout(ANSWER_TIMEOUT, answers.next()).await;
-            let answer = answer.context("the log does not answer")?;
-            let answer = answer.context("the connection to NATS is closed")?;
-            match answer.status {
-                None => page.messages.push(stored(&answer)?),
-                Some(StatusCode::NOT_FOUND) => return Ok(page),
-                Some(status) if status.as_u16() == END_OF_PAGE => {
-                    let pending = header(&answer, "Nats-Num-Pending");
-                    page.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
-                    return Ok(page);
-                }
-                Some(status) => {
-                    let description = answer.description.unwrap_or_default();
-                    bail!("reading the log: {status} {description}")
-                }
-            }
-        }
-    }
+fn reading() -> Span {
+    debug_span!("read the log", otel.kind = "client")
 }
 
 /// Reads the last sequence in a stream's answer about its state.
@@ -398,31 +361,6 @@ pub fn last_sequence(info: &[u8]) -> anyhow::Result<u64> {
     let info: Value = serde_json::from_slice(info).context("reading the state of a stream")?;
     let last = info.pointer("/state/last_seq").and_then(Value::as_u64);
     last.context("the state of a stream has no last sequence")
-}
-
-/// Reads the sequence of a message that a stream has stored.
-///
-/// # Errors
-/// If the message does not come from a stream.
-pub fn sequence_of(message: &async_nats::Message) -> anyhow::Result<u64> {
-    let sequence = header(message, NATS_SEQUENCE.as_ref()).and_then(|text| text.parse().ok());
-    sequence.context("a message of a stream has no sequence")
-}
-
-fn header<'m>(message: &'m async_nats::Message, name: &str) -> Option<&'m str> {
-    let value = message.headers.as_ref()?.get(name)?;
-    Some(value.as_str())
-}
-
-fn stored(message: &async_nats::Message) -> anyhow::Result<Stored> {
-    let subject = header(message, NATS_SUBJECT.as_ref());
-    Ok(Stored {
-        sequence: sequence_of(message)?,
-        subject: subject
-            .context("a message of the log has no subject")?
-            .to_owned(),
-        payload: message.payload.clone(),
-    })
 }
 
 fn from_stream(message: StreamMessage) -> Stored {

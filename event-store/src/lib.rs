@@ -2,6 +2,7 @@
 //! monitor, and the start of a program.
 
 mod command_sender;
+mod direct_get;
 mod event_log;
 mod group_commit;
 mod mongo;
@@ -18,7 +19,8 @@ pub mod telemetry;
 mod trace;
 
 pub use command_sender::{CommandSender, NoOutcome};
-pub use event_log::{Append, Appended, EventLog, Unavailable, last_sequence, sequence_of};
+pub use direct_get::{read_stream, sequence_of};
+pub use event_log::{Append, Appended, EventLog, Unavailable, last_sequence};
 pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};
 pub use monitor::{Monitor, Ready};

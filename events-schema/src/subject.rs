@@ -8,11 +8,14 @@
 //! dead.<loop>.<tenant>.<area>     messages that were not handled    DEAD
 //! view.<tenant>.<view>.<id>       a changed view document           VIEWS
 //! changed.view.…                  the same, once it is stored       –
+//! sec.account.<account>.owner     what the owner of an account did  SECURITY
+//! sec.account.<account>.others    what others tried with it         SECURITY
+//! sec.tenant.<tenant>             what members were refused         SECURITY
 //! ```
 
 use std::fmt;
 
-use crate::{AreaName, ClaimKind, Id, Invalid, TenantId, View};
+use crate::{AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";
@@ -24,6 +27,8 @@ pub const VIEWS: &str = "VIEWS";
 pub const CHANGED: &str = "changed.";
 /// The stream of messages that could not be handled.
 pub const DEAD: &str = "DEAD";
+/// The stream of security events that people read. Each subject keeps its latest ones.
+pub const SECURITY: &str = "SECURITY";
 
 /// The key-value bucket that counts failed logins.
 pub const LOGINS_BUCKET: &str = "LOGINS";
@@ -188,6 +193,32 @@ pub fn changed_views() -> String {
 /// Returns the subjects of DEAD.
 pub fn of_dead_stream() -> Vec<String> {
     vec!["dead.*.*.*".to_owned()]
+}
+
+/// Returns the subjects of SECURITY.
+pub fn of_security_stream() -> Vec<String> {
+    vec!["sec.account.*.*".to_owned(), "sec.tenant.*".to_owned()]
+}
+
+/// Returns the subject of what the owner of an account did.
+pub fn security_of_owner(account: AccountId) -> String {
+    format!("sec.account.{account}.owner")
+}
+
+/// Returns the subject of what others tried with an account. Their attempts have a subject of their
+/// own, so that they never push out what the owner did.
+pub fn security_of_others(account: AccountId) -> String {
+    format!("sec.account.{account}.others")
+}
+
+/// Returns the filter for all security events of an account.
+pub fn security_of_account(account: AccountId) -> String {
+    format!("sec.account.{account}.*")
+}
+
+/// Returns the subject of what the members of a tenant were refused.
+pub fn security_of_tenant(tenant: TenantKey) -> String {
+    format!("sec.tenant.{tenant}")
 }
 
 /// Returns the name of the stream behind a key-value bucket.

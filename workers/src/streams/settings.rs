@@ -8,8 +8,8 @@ use async_nats::jetstream::stream::{
 use events_schema::{
     session,
     subject::{
-        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SESSION_USES_BUCKET,
-        TOKEN_USES_BUCKET, VIEWS,
+        self, COMMANDS, DEAD, EVENTS, LOGINS_BUCKET, REGISTRATIONS_BUCKET, SECURITY,
+        SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS,
     },
 };
 
@@ -32,9 +32,15 @@ const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long a security event is kept.
+const SECURITY_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// The most security events of one subject. A flood pushes out the oldest of its own subject only.
+const SECURITY_PER_SUBJECT: i64 = 1_000;
+/// Room for about a million security events. Beyond it the oldest are forgotten.
+const SECURITY_MAX_BYTES: i64 = 512 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 8] {
+pub fn streams(replicas: usize) -> [Stream; 9] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -103,6 +109,18 @@ pub fn streams(replicas: usize) -> [Stream; 8] {
             subject::of_dead_stream(),
             "Messages that could not be handled, with the reason in their headers",
         ),
+        Stream {
+            discard: DiscardPolicy::Old,
+            max_age: SECURITY_KEPT,
+            max_messages_per_subject: SECURITY_PER_SUBJECT,
+            max_bytes: SECURITY_MAX_BYTES,
+            allow_direct: true,
+            ..stream(
+                SECURITY,
+                subject::of_security_stream(),
+                "Security events of accounts and tenants",
+            )
+        },
         Stream {
             max_bytes: LOGINS_MAX_BYTES,
             ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
