@@ -118,9 +118,8 @@ mod tests {
     #[test]
     fn all_attempts_together_are_bounded() {
         let bounds = Bounds::new();
-        let mut numbers = 0_u8..=255;
         let mut admitted = 0;
-        while let Some(number) = numbers.next() {
+        for number in 0..=255 {
             let account = AccountId(Id::from_bytes([number; 16]));
             let client = network(&format!("198.51.100.{number}"));
             admitted += kept(|| bounds.admit_of_others(client, account));
