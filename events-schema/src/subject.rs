@@ -354,6 +354,24 @@ mod tests {
     }
 
     #[test]
+    fn the_security_events_of_an_account_have_subjects_of_the_stream_and_of_its_filter() {
+        let account = AccountId(Id::from_bytes([7; 16]));
+        let of_owner = security_of_owner(account);
+        let of_others = security_of_others(account);
+        assert_ne!(of_owner, of_others);
+        let filter = security_of_account(account);
+        let accounts = &of_security_stream()[0];
+        for subject in [of_owner, of_others] {
+            assert!(
+                subject.starts_with(filter.trim_end_matches('*')),
+                "{subject}"
+            );
+            let tokens = |text: &str| text.split('.').count();
+            assert_eq!([tokens(&filter), tokens(accounts)], [tokens(&subject); 2]);
+        }
+    }
+
+    #[test]
     fn the_subject_of_a_dead_letter_is_always_legal() {
         for (original, expected) in [
             ("cmd.platform.account.x", "dead.commands.platform.account"),

@@ -11,7 +11,7 @@ use crate::identity::{
 };
 
 /// Events an hour of one client, one person or one account: far more than an honest one causes.
-/// Somebody who floods for 90 days fills less than a tenth of the stream.
+/// Somebody who floods for 90 days fills a fifth of the stream.
 const OF_ONE: u32 = 60;
 /// Events an hour of all members of a tenant.
 const OF_TENANT: u32 = 600;

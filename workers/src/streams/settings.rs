@@ -36,8 +36,9 @@ const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const SECURITY_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The most security events of one subject. A flood pushes out the oldest of its own subject only.
 const SECURITY_PER_SUBJECT: i64 = 1_000;
-/// Room for about a million security events. Beyond it the oldest are forgotten.
-const SECURITY_MAX_BYTES: i64 = 512 * 1024 * 1024;
+/// Room for some 600,000 security events. Beyond it the oldest are forgotten. The server reserves
+/// it, so that more would ask too much of a small disk.
+const SECURITY_MAX_BYTES: i64 = 256 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
 pub fn streams(replicas: usize) -> [Stream; 9] {
