@@ -254,23 +254,40 @@ async fn a_flood_of_refusals_is_bounded_and_hides_neither_other_members_nor_othe
     assert!((60..70).contains(&kept), "{kept}");
 }
 
-/// Stores this many refusals in a tenant, as a gateway does.
-async fn store_refusals(backend: &Local, tenant: &str, count: usize) {
+/// Stores this many events on a subject, as a gateway does. Their operations are numbers.
+async fn store(backend: &Local, subject: &str, count: usize) {
     let operator = operator(backend).await;
-    let refusal = |at: usize| {
-        json!({
-            "time": at, "event": "access_refused", "actor": { "kind": "anonymous" },
-            "origin": { "device": "x" }, "operation": format!("project.create{at}"),
-        })
-    };
     let mut stored = Vec::new();
     for at in 0..count {
-        let subject = format!("sec.tenant.{tenant}");
-        let sent = operator.publish(subject, refusal(at).to_string().into());
+        let event = json!({
+            "time": at, "event": "flooded", "actor": { "kind": "anonymous" },
+            "origin": { "device": "x" }, "operation": at.to_string(),
+        });
+        let sent = operator.publish(subject.to_owned(), event.to_string().into());
         stored.push(sent.await.unwrap().into_future());
     }
     for stored in join_all(stored).await {
         stored.unwrap();
+    }
+}
+
+/// All pages of a list: what each entry has in a field, and the last cursor.
+async fn pages(
+    browser: &Browser,
+    document: &str,
+    list_name: &str,
+    field: &str,
+) -> (Vec<String>, Value) {
+    let (mut seen, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let page = json!({ "first": 90, "after": after });
+        let page = browser.data(document, page).await[list_name].clone();
+        let nodes = list(&page["nodes"]).iter();
+        seen.extend(nodes.map(|node| node[field].as_str().unwrap().to_owned()));
+        after = page["pageInfo"]["endCursor"].clone();
+        if page["pageInfo"]["hasNextPage"] == false {
+            return (seen, after);
+        }
     }
 }
 
@@ -281,22 +298,10 @@ async fn a_tenant_keeps_its_latest_thousand_and_pages_show_each_once() {
     let acme = text(&ada.create_tenant("acme").await, "/id");
     let loom = text(&bob.create_tenant("loom").await, "/id");
     let (ada, bob) = (ada.in_tenant("acme"), bob.in_tenant("loom"));
-    store_refusals(&backend, &loom, 1).await;
-    store_refusals(&backend, &acme, 1_150).await;
-    let (mut seen, mut after) = (Vec::new(), Value::Null);
-    loop {
-        let page = ada
-            .data(REFUSALS, json!({ "first": 90, "after": after }))
-            .await;
-        let page = &page["refusals"];
-        let shown = list(&page["nodes"]).clone();
-        seen.extend(operations(&shown).into_iter().map(str::to_owned));
-        after = page["pageInfo"]["endCursor"].clone();
-        if page["pageInfo"]["hasNextPage"] == false {
-            break;
-        }
-    }
-    let latest = (150..1_150).rev().map(|at| format!("project.create{at}"));
+    store(&backend, &format!("sec.tenant.{loom}"), 1).await;
+    store(&backend, &format!("sec.tenant.{acme}"), 1_150).await;
+    let (seen, after) = pages(&ada, REFUSALS, "refusals", "operation").await;
+    let latest = (150..1_150).rev().map(|at| at.to_string());
     assert_eq!(seen, Vec::from_iter(latest));
     assert_eq!(refusals(&bob).await.len(), 1);
     // Positions in one tenant or list are none in another.
@@ -306,6 +311,21 @@ async fn a_tenant_keeps_its_latest_thousand_and_pages_show_each_once() {
     }
     let too_many = ada.error(REFUSALS, json!({ "first": 101 })).await;
     assert_eq!(too_many, bad_input("first"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_attempts_pushes_out_other_attempts_and_nothing_that_the_owner_did() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    let thief = Browser::new(&backend);
+    thief.login(ADA, OTHER_PASSWORD).await;
+    shows(&ada, &["login_failed", "login_succeeded"]).await;
+    let account = text(&ada.data("{ profile { id } }", ()).await, "/profile/id");
+    store(&backend, &format!("sec.account.{account}.others"), 1_000).await;
+    let (seen, _) = pages(&ada, ACTIVITY, "accountActivity", "event").await;
+    assert_eq!(seen.len(), 1_001);
+    assert!(seen[..1_000].iter().all(|event| event == "flooded"));
+    assert_eq!(seen[1_000], "login_succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
