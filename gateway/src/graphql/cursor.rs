@@ -60,7 +60,7 @@ impl Cursors {
         Self(secrets.derived_keys("cursors"))
     }
 
-    /// Writes a sequence as a cursor of this timeline. The same sequence always has the same cursor.
+    /// Writes a sequence as a cursor of this timeline. A sequence always has the same cursor there.
     ///
     /// # Errors
     /// If the cipher refuses its input, as it does for far more associated data.

@@ -20,8 +20,8 @@ struct AccountActivity {
     /// after too many failures), `reset_requested`, `password_reset`, `password_changed`,
     /// `session_revoked`, `sessions_revoked` (all of them), `access_token_created`,
     /// `access_token_deleted`, `token_refused` (an access token of the caller was used that is not
-    /// valid, or not in that network) or `registration_refused` (somebody tried to register with the
-    /// address). Newer versions may add names.
+    /// valid, or not in that network) or `registration_refused` (somebody tried to register with
+    /// the address). Newer versions may add names.
     event: String,
     /// IP address that the request came from. Null if it is unknown.
     address: Option<String>,
@@ -38,8 +38,8 @@ struct Refusal {
     actor: ActorView,
     /// What was refused, such as `project.create`, or `tenant.settings` for a field.
     operation: String,
-    /// The permission that it needs, such as `create_project`. Null if it needs no certain one, such
-    /// as an operation that is not open to access tokens.
+    /// The permission that it needs, such as `create_project`. Null if it needs no certain one. Some
+    /// operations refuse access tokens, whatever they hold.
     permission: Option<String>,
     /// IP address that the request came from. Null if it is unknown.
     address: Option<String>,

@@ -31,8 +31,8 @@ pub(crate) enum SecurityEvent {
     RegistrationRefused,
     /// The caller may not use an operation or read a field, which has this row in an access table.
     AccessRefused(AreaName, &'static Access),
-    /// An access token is malformed, unknown, expired or revoked, or not valid in the network of the
-    /// client.
+    /// An access token is malformed, unknown, expired or revoked, or not valid in the network of
+    /// the client.
     TokenRefused,
     /// A client without an account has too many operations.
     StrangerLimited,
