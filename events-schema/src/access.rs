@@ -46,6 +46,14 @@ impl Who {
             Self::Anyone | Self::SignedIn | Self::Member | Self::Platform => None,
         }
     }
+
+    /// Whether a tenant decides who may use the operation, by its members and their roles.
+    pub const fn is_of_tenant(self) -> bool {
+        match self {
+            Self::Member | Self::Permission(_) | Self::OwnOr(_) | Self::PlatformOr(_) => true,
+            Self::Anyone | Self::SignedIn | Self::Platform => false,
+        }
+    }
 }
 
 impl Access {

@@ -32,6 +32,7 @@ impl crate::Area for Area {
         Access::signed_in("revoke_all_sessions"),
         Access::signed_in("profile"),
         Access::signed_in("profile_update"),
+        Access::signed_in("account_activity"),
         Access::platform("platform_accounts"),
         Access::platform("platform_disable_account"),
         Access::platform("platform_enable_account"),

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Actor, Area, AreaName, ClaimHolder, ClaimKind, Command, Commit, Document, Outcome, Permission,
-    RejectionKind, Subject, View, account, areas, project,
+    RejectionKind, SecurityEntry, Subject, View, account, areas, project,
 };
 
 const ID: &str = "00112233445566778899aabbccddeeff";
@@ -242,12 +242,28 @@ fn the_schema_files_match_the_code() {
     let shared = [
         ("outcome", json!(schema_for!(Outcome))),
         ("claim", json!(schema_for!(ClaimHolder))),
+        ("security_entry", json!(schema_for!(SecurityEntry))),
     ];
     let all = areas!(area_schemas).into_iter().chain(shared);
     assert_generated(all.map(|(name, schema)| {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         (path("schemas", name), text)
     }));
+}
+
+#[test]
+fn a_security_entry_decodes_and_encodes_to_the_same() {
+    let origin = json!({ "address": "192.0.2.1", "device": "curl" });
+    let login = json!({
+        "time": 5, "event": "login_failed", "actor": { "kind": "anonymous" }, "origin": origin,
+    });
+    let refusal = json!({
+        "time": 5, "event": "access_refused", "actor": { "kind": "account", "id": ID },
+        "origin": origin, "operation": "project.create", "permission": "create_project",
+    });
+    for example in [login, refusal] {
+        assert_round_trip::<SecurityEntry>(&example);
+    }
 }
 
 #[test]

@@ -11,12 +11,16 @@
 //! whk.<tenant>.<webhook>          wakes the delivery to a webhook   WEBHOOKS
 //! whs.<tenant>.<webhook>          wakes it at a later time          WEBHOOKS
 //! att.<tenant>.<webhook>.<result> an attempt to send an event       ATTEMPTS
+//! sec.account.<account>.owner     what the owner of an account did  SECURITY
+//! sec.account.<account>.others    what others tried with it         SECURITY
+//! sec.tenant.<tenant>             what members were refused         SECURITY
 //! ```
 
 use std::fmt;
 
 use crate::{
-    AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId, webhook::Verdict,
+    AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId,
+    webhook::Verdict,
 };
 
 /// The stream of commands: a work queue.
@@ -29,6 +33,8 @@ pub const VIEWS: &str = "VIEWS";
 pub const CHANGED: &str = "changed.";
 /// The stream of messages that could not be handled.
 pub const DEAD: &str = "DEAD";
+/// The stream of security events that people read. Each subject keeps its latest ones.
+pub const SECURITY: &str = "SECURITY";
 
 /// The stream that wakes deliveries to webhooks: a work queue.
 pub const WEBHOOKS: &str = "WEBHOOKS";
@@ -258,6 +264,32 @@ pub fn cursor_key(tenant: TenantKey, webhook: WebhookId) -> String {
     format!("{tenant}.{webhook}")
 }
 
+/// Returns the subjects of SECURITY.
+pub fn of_security_stream() -> Vec<String> {
+    vec!["sec.account.*.*".to_owned(), "sec.tenant.*".to_owned()]
+}
+
+/// Returns the subject of what the owner of an account did.
+pub fn security_of_owner(account: AccountId) -> String {
+    format!("sec.account.{account}.owner")
+}
+
+/// Returns the subject of what others tried with an account. Their attempts have a subject of their
+/// own, so that they never push out what the owner did.
+pub fn security_of_others(account: AccountId) -> String {
+    format!("sec.account.{account}.others")
+}
+
+/// Returns the filter for all security events of an account.
+pub fn security_of_account(account: AccountId) -> String {
+    format!("sec.account.{account}.*")
+}
+
+/// Returns the subject of what the members of a tenant were refused.
+pub fn security_of_tenant(tenant: TenantKey) -> String {
+    format!("sec.tenant.{tenant}")
+}
+
 /// Returns the name of the stream behind a key-value bucket.
 pub fn bucket_stream(bucket: &str) -> String {
     format!("KV_{bucket}")
@@ -400,6 +432,24 @@ mod tests {
         assert_eq!(parse_wake_up(&subject), Some((tenant, webhook)));
         for wrong in ["", "whk", "whk.x.y", "whk.*.*", &format!("{subject}.x")] {
             assert_eq!(parse_wake_up(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_security_events_of_an_account_have_subjects_of_the_stream_and_of_its_filter() {
+        let account = AccountId(Id::from_bytes([7; 16]));
+        let of_owner = security_of_owner(account);
+        let of_others = security_of_others(account);
+        assert_ne!(of_owner, of_others);
+        let filter = security_of_account(account);
+        let accounts = &of_security_stream()[0];
+        for subject in [of_owner, of_others] {
+            assert!(
+                subject.starts_with(filter.trim_end_matches('*')),
+                "{subject}"
+            );
+            let tokens = |text: &str| text.split('.').count();
+            assert_eq!([tokens(&filter), tokens(accounts)], [tokens(&subject); 2]);
         }
     }
 

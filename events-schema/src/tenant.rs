@@ -24,7 +24,7 @@ pub const READ: Permission = Permission::new("read_tenant", BuiltInRole::Guest);
 pub const UPDATE: Permission = Permission::new("update_tenant", BuiltInRole::Admin);
 /// The permission to delete the tenant.
 pub const DELETE: Permission = Permission::new("delete_tenant", BuiltInRole::Owner);
-/// The permission to read the tenant's audit log.
+/// The permission to read the tenant's audit log, and what its members were refused.
 pub const READ_AUDIT_LOG: Permission = Permission::new("read_audit_log", BuiltInRole::Admin);
 
 /// The area of tenants.
@@ -40,6 +40,7 @@ impl crate::Area for Area {
         Access::permission("update", UPDATE),
         Access::permission("delete", DELETE),
         Access::permission("audit_log", READ_AUDIT_LOG),
+        Access::permission("refusals", READ_AUDIT_LOG),
         // Each event also needs the permission that its area names for the feed.
         Access::member("events"),
         Access::platform("platform_tenants"),

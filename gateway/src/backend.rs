@@ -6,5 +6,6 @@ pub(crate) mod filter;
 mod follow;
 pub(crate) mod log;
 mod memory;
+pub(crate) mod security_log;
 pub(crate) mod tail;
 pub(crate) mod views;

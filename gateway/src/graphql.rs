@@ -30,6 +30,7 @@ mod recipient;
 mod role;
 mod role_object;
 mod scalars;
+mod security;
 mod session;
 mod task;
 mod tenant;
@@ -63,6 +64,7 @@ use crate::{
         cookie::Cookies,
         limits::{Budget, Limits},
     },
+    security::SecurityEvents,
     use_cases::{UseCases, list::IndexCheck},
 };
 
@@ -90,7 +92,8 @@ macro_rules! assemble {
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
-        struct Query($($module::Queries,)+ audit::Queries, platform::Queries, profile::Queries);
+        struct Query($($module::Queries,)+ audit::Queries, platform::Queries, profile::Queries,
+            security::Queries);
 
         /// All changes, grouped by area. The changes of one request, at most ten, are made one
         /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
@@ -135,6 +138,7 @@ impl Api {
         cookies: Cookies,
         cursors: Cursors,
         limits: Limits,
+        security: SecurityEvents,
         is_production: bool,
     ) -> anyhow::Result<Self> {
         let sdl = sdl();
@@ -146,6 +150,7 @@ impl Api {
             .data(cookies)
             .data(cursors)
             .data(limits)
+            .data(security)
             .extension(Extensions(Arc::new(operations)));
         let schema = if is_production {
             builder.disable_introspection().disable_suggestions()

@@ -33,6 +33,7 @@ use crate::{
     access::PermissionCache,
     backend::{
         commands::{Commands, jetstream},
+        security_log::SecurityLog,
         tail::Tails,
         views::Views,
     },
@@ -47,6 +48,7 @@ use crate::{
         Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
         mail_quota::MailQuota, passwords::Passwords,
     },
+    security::SecurityEvents,
     shares::Shares,
     use_cases::{
         UseCases,
@@ -59,6 +61,7 @@ use crate::{
         recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
+        security::SecurityHistory,
         session::Sessions,
         tenant::Tenants,
     },
@@ -144,7 +147,15 @@ async fn app(
     let uses = Uses::new(jetstream(nats.clone()));
     let permissions = PermissionCache::new();
     let limits = Limits::new(&config.limits);
-    let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
+    let security_log = SecurityLog::start(nats.clone());
+    let security = SecurityEvents::new(security_log.clone());
+    let callers = Callers::new(
+        config,
+        views.clone(),
+        permissions.clone(),
+        uses.clone(),
+        security.clone(),
+    );
     let parts = Parts {
         log: EventLog::new(nats.clone()),
         pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
@@ -161,12 +172,14 @@ async fn app(
         permissions,
         uses,
         limits: limits.clone(),
+        security_log,
+        security: security.clone(),
     };
     let cookies = Cookies::new(config.posture.is_https());
     let cursors = Cursors::new(&config.secrets.key());
     let is_production = config.posture.is_production();
     let use_cases = use_cases(config, parts);
-    let api = Api::new(use_cases, cookies, cursors, limits, is_production)?;
+    let api = Api::new(use_cases, cookies, cursors, limits, security, is_production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
@@ -193,6 +206,8 @@ struct Parts {
     limits: Limits,
     pending: PendingRegistrations,
     mails: MailQuota,
+    security_log: SecurityLog,
+    security: SecurityEvents,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -208,6 +223,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         limits,
         pending,
         mails,
+        security_log,
+        security,
     } = parts;
     let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -218,6 +235,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         logins: logins.clone(),
         uses: uses.clone(),
         limits: limits.clone(),
+        security: security.clone(),
         secret: secret.clone(),
     };
     UseCases {
@@ -225,6 +243,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         access_tokens: AccessTokens {
             commands: commands.clone(),
             uses,
+            security: security.clone(),
         },
         accounts: Accounts {
             commands: commands.clone(),
@@ -232,6 +251,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             passwords: passwords.clone(),
             logins,
             sessions: sessions.clone(),
+            security: security.clone(),
             secret: secret.clone(),
         },
         audit: AuditLog::new(log.clone()),
@@ -259,12 +279,14 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             mails,
             passwords,
             limits,
+            security,
             secret,
         },
         roles: Roles {
             commands: commands.clone(),
             permissions,
         },
+        security: SecurityHistory { log: security_log },
         sessions,
         tenants: Tenants {
             commands,

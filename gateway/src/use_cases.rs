@@ -15,6 +15,7 @@ pub(crate) mod plain;
 pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
+pub(crate) mod security;
 pub(crate) mod session;
 pub(crate) mod tenant;
 
@@ -30,6 +31,7 @@ pub(crate) struct UseCases {
     pub(crate) members: member::Members,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
+    pub(crate) security: security::SecurityHistory,
     pub(crate) sessions: session::Sessions,
     pub(crate) tenants: tenant::Tenants,
 }

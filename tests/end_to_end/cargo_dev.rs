@@ -129,6 +129,16 @@ impl Dev {
     }
 }
 
+/// A client of the operator at the nats-server of a backend with this folder.
+pub async fn operator_of(data: &Path) -> jetstream::Context {
+    let variables = std::fs::read_to_string(data.join("env")).unwrap();
+    let (_, url) = variables.split_once("NATS_URL='nats://operator:").unwrap();
+    let (password, address) = url.split('\'').next().unwrap().split_once('@').unwrap();
+    let options = ConnectOptions::with_user_and_password("operator".into(), password.into());
+    let options = options.custom_inbox_prefix("_INBOX_operator");
+    jetstream::new(options.connect(format!("nats://{address}")).await.unwrap())
+}
+
 /// The values of an attribute in a page.
 fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     page.split(&format!(" {name}=\""))

@@ -38,6 +38,7 @@ mod revocation;
 mod roles;
 mod rotation;
 mod secrets;
+mod security_events;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

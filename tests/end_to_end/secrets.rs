@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use async_nats::{ConnectOptions, jetstream};
+use async_nats::jetstream;
 use futures_util::TryStreamExt;
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 
 use crate::{
-    cargo_dev::{Dev, server},
+    cargo_dev::{Dev, operator_of, server},
     support::{
         ACCEPT_INVITATION, Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TENANT, CREATE_TOKEN,
         INVITE, LOGIN, REGISTER, VERIFY, code, code_of, credentials, eventually, input, invite,
@@ -257,7 +257,7 @@ async fn check_streams(seen: &Seen, nats: &jetstream::Context) {
             }
         }
     }
-    for name in ["EVENTS", "DEAD"] {
+    for name in ["EVENTS", "DEAD", "SECURITY"] {
         assert!(checked.iter().any(|checked| checked == name), "{name}");
     }
 }
@@ -279,12 +279,7 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     misplace(&mut seen, &dev, &token).await;
     change_passwords(&mut seen, &ada).await;
 
-    let variables = fs::read_to_string(data.join("env")).unwrap();
-    let (_, url) = variables.split_once("NATS_URL='nats://operator:").unwrap();
-    let (password, address) = url.split('\'').next().unwrap().split_once('@').unwrap();
-    let options = ConnectOptions::with_user_and_password("operator".into(), password.into());
-    let options = options.custom_inbox_prefix("_INBOX_operator");
-    let nats = jetstream::new(options.connect(format!("nats://{address}")).await.unwrap());
+    let nats = operator_of(&data).await;
     send_to_dead(&nats).await;
     check_streams(&seen, &nats).await;
     assert!(seen.errors.len() > 15);

@@ -176,6 +176,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("view.platform.account.a", &[Workers, Views, Migrator]),
     ("changed.view.platform.account.a", NOBODY),
     ("dead.commands.platform.account", LOOPS),
+    ("sec.tenant.a", &[Gateway]),
     ("_INBOX_gateway.a", DECIDERS),
     ("_INBOX_reactions.a", DECIDERS),
     ("_INBOX_effects.a", DECIDERS),
@@ -209,12 +210,15 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
         ],
     ),
     ("$JS.API.DIRECT.GET.EVENTS.evt.platform.account.a", NOBODY),
+    ("$JS.API.DIRECT.GET.SECURITY", &[Gateway]),
+    ("$JS.API.DIRECT.GET.SECURITY.sec.tenant.a", NOBODY),
     ("$JS.API.STREAM.MSG.GET.EVENTS", READERS_OF_THE_LOG),
     ("$JS.API.STREAM.MSG.GET.COMMANDS", NOBODY),
     ("$JS.API.STREAM.INFO.EVENTS", &LIMITED),
     ("$JS.API.STREAM.INFO.COMMANDS", &LIMITED),
     ("$JS.API.STREAM.INFO.VIEWS", &LIMITED),
     ("$JS.API.STREAM.INFO.KV_LOGINS", &LIMITED),
+    ("$JS.API.STREAM.INFO.SECURITY", &LIMITED),
     ("$JS.API.STREAM.INFO.DEAD", LOOPS_AND_MIGRATOR),
     ("$JS.API.STREAM.CREATE.COMMANDS", KEEPERS),
     ("$JS.API.STREAM.UPDATE.COMMANDS", KEEPERS),
@@ -229,6 +233,8 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.UPDATE.EVENTS", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.DEAD", &[Migrator]),
     ("$JS.API.STREAM.UPDATE.KV_LOGINS", &[Migrator]),
+    ("$JS.API.STREAM.CREATE.SECURITY", &[Migrator]),
+    ("$JS.API.STREAM.UPDATE.SECURITY", &[Migrator]),
     ("$JS.API.STREAM.CREATE.OTHER", NOBODY),
     ("$JS.API.STREAM.UPDATE.OTHER", NOBODY),
     ("$JS.API.STREAM.LIST", NOBODY),
@@ -237,6 +243,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.DELETE.COMMANDS", NOBODY),
     ("$JS.API.STREAM.PURGE.EVENTS", NOBODY),
     ("$JS.API.STREAM.PURGE.COMMANDS", NOBODY),
+    ("$JS.API.STREAM.PURGE.SECURITY", NOBODY),
     ("$JS.API.STREAM.MSG.DELETE.EVENTS", NOBODY),
     ("$JS.API.STREAM.SNAPSHOT.EVENTS", NOBODY),
     ("$JS.API.STREAM.RESTORE.EVENTS", NOBODY),
@@ -258,7 +265,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
 ];
 
 /// Only the operator may read these.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 10] = [
     ">",
     "evt.>",
     "clm.>",
@@ -266,6 +273,7 @@ const FOREIGN: [&str; 9] = [
     "int.>",
     "view.>",
     "dead.>",
+    "sec.>",
     "_INBOX.>",
     "$JS.API.>",
 ];

@@ -16,7 +16,6 @@ use crate::{
     use_cases::{
         access_token::Wanted,
         list::{IndexCheck, List, OrderBy, Page, Selection},
-        plain::Change,
     },
 };
 
@@ -183,13 +182,8 @@ impl AccessTokenMutation {
     /// it holds permissions that the caller lacks, and somebody else has created it.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
-        let change = Change::<access_token::View> {
-            command: field.command_id()?,
-            id: id_of(&id)?,
-            expected: None,
-            payload: access_token::Command::Delete,
-        };
-        field.use_cases.plain.delete(field.caller, change).await?;
+        let (tokens, command) = (&field.use_cases.access_tokens, field.command_id()?);
+        tokens.delete(field.caller, command, id_of(&id)?).await?;
         Success::yes()
     }
 }

@@ -14,7 +14,7 @@ use async_graphql::{
     extensions::{Extension, ExtensionContext, ExtensionFactory, NextResolve, ResolveInfo},
 };
 
-use events_schema::{AreaName, Who};
+use events_schema::{Access, AreaName, Who};
 
 use super::operations::{Operation, Operations};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         Caller,
         limits::{Budget, Limits},
     },
-    security::SecurityEvent,
+    security::{SecurityEvent, SecurityEvents},
 };
 
 /// What is noted about one request while its fields are resolved.
@@ -156,7 +156,7 @@ fn authorize(
             let caller = ctx.data_unchecked::<Caller>();
             let allowed = allows(access, caller.standing());
             if matches!(allowed, Err(Error::Forbidden)) {
-                SecurityEvent::AccessRefused(area, access.verb).record(caller, None);
+                record_refusal(ctx, caller, area, access);
             }
             allowed?;
             if access.who == Who::Anyone {
@@ -170,6 +170,20 @@ fn authorize(
     }
 }
 
+/// Records a refused operation. A tenant learns only of those whose rules are its own.
+fn record_refusal(
+    ctx: &ExtensionContext<'_>,
+    caller: &Caller,
+    area: AreaName,
+    access: &'static Access,
+) {
+    let membership = caller.membership.as_ref().ok();
+    let tenant = membership.filter(|_| access.who.is_of_tenant());
+    let tenant = tenant.map(|membership| membership.tenant.id);
+    let security = ctx.data_unchecked::<SecurityEvents>();
+    security.record_refusal(area, access, caller, tenant);
+}
+
 /// Counts an operation that needs no session. A session does not exempt from it: it would help
 /// nobody but a guesser with an account.
 fn count_stranger(ctx: &ExtensionContext<'_>, caller: &Caller) -> Result<(), Error> {
@@ -177,7 +191,8 @@ fn count_stranger(ctx: &ExtensionContext<'_>, caller: &Caller) -> Result<(), Err
     let (result, budget) = match counted {
         Ok(budget) => (Ok(()), budget),
         Err((error, budget)) => {
-            SecurityEvent::StrangerLimited.record(caller, None);
+            let security = ctx.data_unchecked::<SecurityEvents>();
+            security.record(SecurityEvent::StrangerLimited, caller, None);
             (Err(error), budget)
         }
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::Context;
 use axum::http::header::SET_COOKIE;
-use events_schema::{AreaName, CommandId, Permissions};
+use events_schema::{Access, AreaName, CommandId, Permissions, TenantKey};
 
 use super::{cursor::Cursors, extension::Notes, loaders::Loaders};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         Caller, Membership,
         cookie::{Cookies, Kind},
     },
-    security::SecurityEvent,
+    security::SecurityEvents,
     use_cases::{UseCases, list::Wanted, session::Started},
 };
 
@@ -47,13 +47,13 @@ impl<'a> FieldContext<'a> {
         self.ctx.data_unchecked::<Loaders>()
     }
 
-    /// Returns what writes and reads the cursors of the feed and the audit log.
+    /// Returns what writes and reads the cursors of timelines.
     pub(super) fn cursors(&self) -> &'a Cursors {
         self.ctx.data_unchecked::<Cursors>()
     }
 
     /// Checks that the caller may read a field that the area lists in `FIELDS`. `held` is what they
-    /// may do in the object's tenant, and `is_own` whether the object is their own.
+    /// may do in the object's `tenant`, and `is_own` whether the object is their own.
     ///
     /// # Errors
     /// `Forbidden` if they may not.
@@ -61,6 +61,7 @@ impl<'a> FieldContext<'a> {
         &self,
         area: AreaName,
         name: &'static str,
+        tenant: TenantKey,
         held: &Permissions,
         is_own: bool,
     ) -> Result<(), Error> {
@@ -72,9 +73,19 @@ impl<'a> FieldContext<'a> {
         let shown = shows(row, is_own, standing);
         let notes = self.ctx.data_unchecked::<Arc<Notes>>();
         if matches!(shown, Err(Error::Forbidden)) && notes.is_first_refusal(area, name) {
-            SecurityEvent::AccessRefused(area, name).record(self.caller, None);
+            self.record_refusal(area, row, tenant);
         }
         shown
+    }
+
+    /// Records a refused field. The tenant of the object learns of it only if the request names it:
+    /// a list may show other tenants, which nobody tries to enter.
+    fn record_refusal(&self, area: AreaName, row: &'static Access, tenant: TenantKey) {
+        let membership = self.caller.membership.as_ref().ok();
+        let named = membership.map(|membership| membership.tenant.id);
+        let security = self.ctx.data_unchecked::<SecurityEvents>();
+        let tenant = named.filter(|named| *named == tenant);
+        security.record_refusal(area, row, self.caller, tenant);
     }
 
     /// Returns the id of the command that the field sends: a new one with each call, or the same

@@ -77,8 +77,9 @@ impl Member {
         let field = FieldContext::of(ctx);
         let person = field.caller.person().ok();
         let is_own = person.is_some_and(|one| Some(one.account_id()) == self.0.view.account);
-        let held = &field.membership()?.permissions;
-        field.ensure_shown(AreaName::Member, "email", held, is_own)?;
+        let membership = field.membership()?;
+        let (tenant, held) = (membership.tenant.id, &membership.permissions);
+        field.ensure_shown(AreaName::Member, "email", tenant, held, is_own)?;
         Ok(Some(self.0.view.email.as_str()))
     }
 

@@ -140,7 +140,7 @@ impl Tenant {
         let field = FieldContext::of(ctx);
         let callers = &field.use_cases.tenants.callers;
         let held = callers.permissions_in(&self.0, field.caller).await?;
-        field.ensure_shown(AreaName::Tenant, name, &held, false)
+        field.ensure_shown(AreaName::Tenant, name, self.0.id, &held, false)
     }
 }
 

@@ -141,12 +141,17 @@ impl Caller {
         }
     }
 
+    /// Returns who sends the request.
+    pub(crate) fn actor(&self) -> Actor {
+        let identity = self.identity.as_ref();
+        identity.map_or(Actor::Anonymous, Identity::actor)
+    }
+
     /// Returns the sender of the commands that follow from the request.
     pub(crate) fn sender(&self) -> Sender {
-        let identity = self.identity.as_ref();
         let membership = self.membership.as_ref().ok();
         Sender {
-            actor: identity.map_or(Actor::Anonymous, Identity::actor),
+            actor: self.actor(),
             held: membership.map(|member| (member.tenant.id, member.permissions.clone())),
             origin: Some(self.origin.clone()),
             trace: self.trace,

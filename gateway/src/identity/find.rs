@@ -33,7 +33,7 @@ use crate::{
         cookie::{Cookies, Kind},
         tenancy::{NamedTenant, TenantResolvers},
     },
-    security::SecurityEvent,
+    security::{SecurityEvent, SecurityEvents},
 };
 
 /// The header that identifies a repeated request.
@@ -55,6 +55,7 @@ pub(crate) struct Callers {
     views: Views,
     permissions: PermissionCache,
     uses: Uses,
+    security: SecurityEvents,
     cookies: Cookies,
     resolvers: TenantResolvers,
     client_address_header: Option<HeaderName>,
@@ -73,12 +74,14 @@ impl Callers {
         views: Views,
         permissions: PermissionCache,
         uses: Uses,
+        security: SecurityEvents,
     ) -> Self {
         let resolvers = TenantResolvers::new(&config.tenant_resolvers, &config.posture.public_url);
         Self {
             views,
             permissions,
             uses,
+            security,
             cookies: Cookies::new(config.posture.is_https()),
             advice: resolvers.advice().into(),
             resolvers,
@@ -135,12 +138,9 @@ impl Callers {
         let origin = self.origin(head);
         let (identity, membership) = match &credentials {
             Bearer::Absent => self.by_cookie(&head.headers, &named).await?,
-            Bearer::Malformed => (None, None),
+            Bearer::Malformed => self.refuse_token(&origin, None),
             Bearer::Token(token) => self.by_token(token, &named, &origin).await?,
         };
-        if identity.is_none() && !matches!(credentials, Bearer::Absent) {
-            SecurityEvent::TokenRefused.record_origin(&origin);
-        }
         let membership = membership.ok_or_else(|| match named {
             NamedTenant::None => NoTenant::Unnamed(self.advice.clone()),
             NamedTenant::Slug(_) | NamedTenant::Id(_) | NamedTenant::Malformed => {
@@ -207,30 +207,37 @@ impl Callers {
     ) -> Result<Found, Error> {
         let own = NamedTenant::Id(token.tenant());
         let Some(tenant) = self.tenant(&own).await? else {
-            return Ok((None, None));
+            return Ok(self.refuse_token(origin, None));
         };
         let views = self.views.of(&tenant)?;
         let Some(found) = views.get::<access_token::View>(token.id()).await? else {
-            return Ok((None, None));
+            return Ok(self.refuse_token(origin, None));
         };
-        if !is_allowed_from(&found.view, origin) {
-            return Ok((None, None));
-        }
         let creator = found.view.creator;
+        if !is_allowed_from(&found.view, origin) {
+            return Ok(self.refuse_token(origin, Some(creator)));
+        }
         let account = self.views.platform().get::<account::View>(creator).await?;
         let is_own = named.is_none_or(&tenant);
         let membership = self.membership(tenant, creator).await?;
         let (Some(account), Some(mut membership)) = (account, membership) else {
-            return Ok((None, None));
+            return Ok(self.refuse_token(origin, Some(creator)));
         };
         let member = &membership.member.view;
         if !found.view.is_valid(now(), &account.view, member) {
-            return Ok((None, None));
+            return Ok(self.refuse_token(origin, Some(creator)));
         }
         membership.permissions.keep_only(&found.view.scopes);
         let by = By::AccessToken(token.id());
         let identity = Identity { by, account };
         Ok((Some(identity), is_own.then_some(membership)))
+    }
+
+    /// Records that a token is not valid. Its creator is known if the token exists.
+    fn refuse_token(&self, origin: &Origin, creator: Option<AccountId>) -> Found {
+        let refused = SecurityEvent::TokenRefused;
+        self.security.record_origin(refused, origin, creator);
+        (None, None)
     }
 
     async fn tenant(

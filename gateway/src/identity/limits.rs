@@ -207,7 +207,7 @@ type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock, StateInform
 
 /// A token bucket for each key.
 #[derive(Debug)]
-struct Bucket<K: Hash + Eq + Clone> {
+pub(crate) struct Bucket<K: Hash + Eq + Clone> {
     name: &'static str,
     rate: Rate,
     limiter: Limiter<K>,
@@ -216,7 +216,8 @@ struct Bucket<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Bucket<K> {
-    fn new(name: &'static str, rate: Rate) -> Self {
+    /// Makes full buckets. The name is that of the limit in metrics.
+    pub(crate) fn new(name: &'static str, rate: Rate) -> Self {
         let limiter = RateLimiter::hashmap(rate.quota());
         Self {
             name,
@@ -227,7 +228,11 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
         }
     }
 
-    fn take(&self, key: &K) -> Result<Budget, (Error, Budget)> {
+    /// Takes a token out of the bucket of this key.
+    ///
+    /// # Errors
+    /// `RateLimited` if the bucket is empty.
+    pub(crate) fn take(&self, key: &K) -> Result<Budget, (Error, Budget)> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
             self.limiter.retain_recent();
         }
@@ -249,6 +254,12 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
 }
 
 impl Rate {
+    /// Returns the rate of so many within an hour.
+    pub(crate) const fn per_hour(count: NonZeroU32) -> Self {
+        let period = Period::Hour;
+        Self { count, period }
+    }
+
     fn quota(self) -> Quota {
         let quota = Quota::with_period(self.interval()).unwrap_or(Quota::per_second(self.count));
         quota.allow_burst(self.count)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccessTokenId, IpNetwork, Name, Permissions, Time,
+    AccessTokenId, CommandId, IpNetwork, Name, Permissions, Time,
     access_token::{self, Command, NewToken},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     clock::now,
     error::Error,
     identity::{Caller, Uses, bearer::AccessToken, caller::new_command_id},
+    security::{SecurityEvent, SecurityEvents},
 };
 
 /// How long a token is valid if the client gives no expiry: 90 days.
@@ -29,11 +30,12 @@ pub(crate) struct Wanted {
     pub(crate) networks: Option<Vec<IpNetwork>>,
 }
 
-/// Creates access tokens and reads when they were last used.
+/// Creates and deletes access tokens, and reads when they were last used.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessTokens {
     pub(crate) commands: Commands,
     pub(crate) uses: Uses,
+    pub(crate) security: SecurityEvents,
 }
 
 impl AccessTokens {
@@ -69,7 +71,33 @@ impl AccessTokens {
         let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);
         let (sender, views) = (caller.sender(), &membership.views);
         let created = self.commands.send_and_get(&sender, views, request).await?;
+        let event = SecurityEvent::AccessTokenCreated;
+        self.security.record(event, caller, Some(creator.id));
         Ok((token, created))
+    }
+
+    /// Deletes a token, which is not valid any more then.
+    ///
+    /// # Errors
+    /// `Rejected` if the tenant has no such token, or it holds more than the caller; `Pending` if
+    /// the outcome of the command is not known in time.
+    pub(crate) async fn delete(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        id: AccessTokenId,
+    ) -> Result<(), Error> {
+        let membership = caller.membership()?;
+        let request = CommandRequest::new(membership.tenant_id(), id, command, Command::Delete);
+        let (sender, views) = (caller.sender(), &membership.views);
+        let sent = self
+            .commands
+            .send::<access_token::View>(&sender, views, request);
+        sent.await?;
+        let deleted = SecurityEvent::AccessTokenDeleted;
+        let account = caller.identity()?.account_id();
+        self.security.record(deleted, caller, Some(account));
+        Ok(())
     }
 
     /// Returns when a token was last used, to the minute; `None` if never.

@@ -25,7 +25,7 @@ use crate::{
         network::Network,
         passwords::Passwords,
     },
-    security::SecurityEvent,
+    security::{SecurityEvent, SecurityEvents},
     use_cases::{
         list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
         session::{Sessions, Started},
@@ -54,6 +54,7 @@ pub(crate) struct Accounts {
     pub(crate) passwords: Passwords,
     pub(crate) logins: LoginThrottle,
     pub(crate) sessions: Sessions,
+    pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
 
@@ -71,9 +72,12 @@ impl Accounts {
         if !self.commands.is_connected() {
             return Err(Error::Unavailable(anyhow!("not connected to NATS")));
         }
-        SecurityEvent::ResetRequested.record(caller, None);
         with_min_answer_time(async {
-            if let Some(account) = by_email(&self.views, email).await? {
+            let account = by_email(&self.views, email).await?;
+            let id_if_known = account.as_ref().map(|account| account.id);
+            let requested = SecurityEvent::ResetRequested;
+            self.security.record(requested, caller, id_if_known);
+            if let Some(account) = account {
                 // The outcome is not awaited: a refusal or a delay would reveal that there is an
                 // account.
                 let request = request(account.id, id, Command::RequestPasswordReset);
@@ -111,6 +115,8 @@ impl Accounts {
         };
         let sent = self.send(caller, account, id, reset).await;
         sent.map_err(|error| error.if_rejected(wrong_link))?;
+        let reset = SecurityEvent::PasswordReset;
+        self.security.record(reset, caller, Some(account));
         let started = self.start_session(caller, account, &password_hash);
         started.await.map_err(after_the_change)
     }
@@ -142,7 +148,8 @@ impl Accounts {
         let attempt = self.logins.begin(&view.email, guesser).await?;
         let matches = self.passwords.matches(&admission, old, Some(old_hash));
         if !matches.await? {
-            SecurityEvent::LoginFailed.record(caller, Some(*account));
+            let failed = SecurityEvent::LoginFailed;
+            self.security.record(failed, caller, Some(*account));
             return Err(Error::input("oldPassword", "The old password is wrong."));
         }
         self.logins.succeeded(attempt).await;
@@ -155,6 +162,8 @@ impl Accounts {
             password_hash: password_hash.clone(),
         };
         self.send(caller, *account, id, change).await?;
+        let changed = SecurityEvent::PasswordChanged;
+        self.security.record(changed, caller, Some(*account));
         let started = self.start_session(caller, *account, &password_hash);
         started.await.map_err(after_the_change)
     }

@@ -30,7 +30,7 @@ use crate::{
     identity::{
         Caller, limits::Limits, mail_quota::MailQuota, network::Network, passwords::Passwords,
     },
-    security::SecurityEvent,
+    security::{SecurityEvent, SecurityEvents},
 };
 
 /// In each hour of the clock, the owner of an account gets at most one warning that somebody tries
@@ -46,6 +46,7 @@ pub(crate) struct Registrations {
     pub(crate) mails: MailQuota,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
+    pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
 
@@ -154,14 +155,14 @@ impl Registrations {
             let password = password.map(|password| (password, Means::Code));
             let is_sender = self.is_sender(caller, found.as_ref(), password).await?;
             let Some((challenge, _)) = found.filter(|_| is_sender) else {
-                SecurityEvent::CodeWrong.record(caller, None);
+                self.security.record(SecurityEvent::CodeWrong, caller, None);
                 return Err(wrong_code());
             };
             // Counted before it is compared, so that each of several simultaneous guesses counts.
             let pending = self.pending.count_guess(challenge, email).await?;
             let purpose = Purpose::Verification;
             if !self.secret.code_matches(purpose, challenge, code) {
-                SecurityEvent::CodeWrong.record(caller, None);
+                self.security.record(SecurityEvent::CodeWrong, caller, None);
                 return Err(wrong_code());
             }
             let pending = pending.ok_or_else(wrong_code)?;
@@ -193,7 +194,7 @@ impl Registrations {
         }
         let password = password.map(|password| (password, Means::Link));
         if !self.is_sender(caller, Some(&found), password).await? {
-            SecurityEvent::CodeWrong.record(caller, None);
+            self.security.record(SecurityEvent::CodeWrong, caller, None);
             let message =
                 "This is not the password of the registration, or it was wrong too often.";
             return Err(Error::input("password", message));
@@ -304,7 +305,8 @@ impl Registrations {
         let account = by_email(&self.views, &to).await?;
         let account = account.filter(|account| account.view.verified);
         let (id, command) = if let Some(account) = account {
-            SecurityEvent::RegistrationRefused.record(caller, Some(account.id));
+            let refused = SecurityEvent::RegistrationRefused;
+            self.security.record(refused, caller, Some(account.id));
             warning(&account, to)
         } else {
             let mail = pending.mails.to_be_bytes();

@@ -28,7 +28,7 @@ use crate::{
         network::Network,
         passwords::Passwords,
     },
-    security::SecurityEvent,
+    security::{SecurityEvent, SecurityEvents},
     use_cases::account::by_email,
 };
 
@@ -56,6 +56,7 @@ pub(crate) struct Sessions {
     pub(crate) logins: LoginThrottle,
     pub(crate) uses: Uses,
     pub(crate) limits: Limits,
+    pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
 
@@ -106,7 +107,8 @@ impl Sessions {
             .await
             .inspect_err(|error| {
                 if matches!(error, Error::RateLimited { .. }) {
-                    SecurityEvent::LoginLimited.record(caller, id);
+                    let limited = SecurityEvent::LoginLimited;
+                    self.security.record(limited, caller, id);
                 }
             })?;
         let is_outdated = |account: &ViewDocument<account::View>| {
@@ -124,6 +126,8 @@ impl Sessions {
         }
         drop(admission);
         let started = self.start(caller, &account).await?;
+        let succeeded = SecurityEvent::LoginSucceeded;
+        self.security.record(succeeded, caller, Some(account.id));
         self.revoke_previous(caller).await;
         Ok((account, started))
     }
@@ -147,7 +151,8 @@ impl Sessions {
         let is_accepted = |view: &account::View| matches && view.verified && !view.is_disabled;
         let account = account.filter(|account| is_accepted(&account.view));
         let Some(account) = account else {
-            SecurityEvent::LoginFailed.record(caller, id);
+            let failed = SecurityEvent::LoginFailed;
+            self.security.record(failed, caller, id);
             return Err(LOGIN_REFUSED);
         };
         self.logins.succeeded(attempt).await;
@@ -284,6 +289,8 @@ impl Sessions {
         }
         self.send(caller, request(id, command, Command::End { account }))
             .await?;
+        let revoked = SecurityEvent::SessionRevoked;
+        self.security.record(revoked, caller, Some(account));
         Ok(Some(id) == identity.session())
     }
 
@@ -299,7 +306,10 @@ impl Sessions {
         let sent = self
             .commands
             .send::<account::View>(&sender, &platform, request);
-        sent.await.map(|_revision| ())
+        sent.await?;
+        let revoked = SecurityEvent::SessionsRevoked;
+        self.security.record(revoked, caller, Some(account));
+        Ok(())
     }
 
     /// Lists the caller's valid sessions, the latest first, at most 100.

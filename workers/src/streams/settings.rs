@@ -9,7 +9,7 @@ use events_schema::{
     session,
     subject::{
         self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, LOGINS_BUCKET,
-        REGISTRATIONS_BUCKET, SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS, WEBHOOKS,
+        REGISTRATIONS_BUCKET, SECURITY, SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS, WEBHOOKS,
     },
 };
 
@@ -39,8 +39,16 @@ const ATTEMPTS_PER_SUBJECT: i64 = 1_000;
 /// Beyond so many attempts, the oldest are forgotten. A limit in bytes would be reserved on the disk.
 const MAX_ATTEMPTS: i64 = 2_000_000;
 
+/// How long a security event is kept.
+const SECURITY_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// The most security events of one subject. A flood pushes out the oldest of its own subject only.
+const SECURITY_PER_SUBJECT: i64 = 1_000;
+/// Room for some 600,000 security events. Beyond it the oldest are forgotten. The server reserves
+/// it, so that more would ask too much of a small disk.
+const SECURITY_MAX_BYTES: i64 = 256 * 1024 * 1024;
+
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 11] {
+pub fn streams(replicas: usize) -> [Stream; 12] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -109,6 +117,18 @@ pub fn streams(replicas: usize) -> [Stream; 11] {
             subject::of_dead_stream(),
             "Messages that could not be handled, with the reason in their headers",
         ),
+        Stream {
+            discard: DiscardPolicy::Old,
+            max_age: SECURITY_KEPT,
+            max_messages_per_subject: SECURITY_PER_SUBJECT,
+            max_bytes: SECURITY_MAX_BYTES,
+            allow_direct: true,
+            ..stream(
+                SECURITY,
+                subject::of_security_stream(),
+                "Security events of accounts and tenants",
+            )
+        },
         Stream {
             max_bytes: LOGINS_MAX_BYTES,
             ..bucket(LOGINS_BUCKET, "Failed logins per address", LOGINS_KEPT)
