@@ -38,8 +38,6 @@ pub struct Consumer {
     /// Messages that one process fetches at once: few where one takes long, since the ack wait runs
     /// from the delivery.
     pub prefetch: usize,
-    /// Whether a new consumer begins with the next message and not with the first one.
-    pub only_new: bool,
 }
 
 impl Consumer {
@@ -58,7 +56,6 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 128,
             prefetch: 64,
-            only_new: false,
         }
     }
 
@@ -88,7 +85,6 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 400,
             prefetch: 200,
-            only_new: false,
         }
     }
 
@@ -105,7 +101,6 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
-            only_new: false,
         }
     }
 
@@ -123,11 +118,11 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
-            only_new: false,
         }
     }
 
-    /// Returns the consumer of the commits that wake webhooks. What it misses, the sweep finds.
+    /// Returns the consumer of the commits that wake webhooks. A new one reads the whole log, which
+    /// wakes each webhook once more.
     pub fn wake_ups_of_webhooks() -> Self {
         let areas = AreaName::ALL.iter().copied();
         let concerns = |area: &AreaName| {
@@ -145,7 +140,6 @@ impl Consumer {
             longest_retry: Duration::from_secs(5),
             concurrency: 400,
             prefetch: 400,
-            only_new: true,
         }
     }
 
@@ -163,7 +157,6 @@ impl Consumer {
             longest_retry: Duration::from_secs(1),
             concurrency: 512,
             prefetch: 64,
-            only_new: false,
         }
     }
 
@@ -196,11 +189,7 @@ impl Consumer {
     fn wanted(&self) -> pull::Config {
         pull::Config {
             durable_name: Some(self.name.clone()),
-            deliver_policy: if self.only_new {
-                DeliverPolicy::New
-            } else {
-                DeliverPolicy::All
-            },
+            deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
             // The loop moves a message to DEAD after `deliveries`. The server must not give up

@@ -93,9 +93,15 @@ impl Sweep {
             let Some(stored) = self.cursors.get(tenant, webhook).await? else {
                 continue;
             };
-            if is_held(&stored.cursor, now()) {
+            let cursor = stored.cursor;
+            if is_held(&cursor, now()) {
                 held.push((tenant, webhook));
-            } else if self.is_forgotten(tenant, &stored.cursor, &mut ends).await? {
+            } else if let Some(due) = cursor.due()
+                && due > now()
+            {
+                // The server may have lost the schedule. A second one replaces it.
+                self.wakes.at(tenant, webhook, due).await?;
+            } else if self.is_behind(tenant, &cursor, &mut ends).await? {
                 tracing::info!(%tenant, %webhook, "waking a webhook that nobody has woken");
                 self.wakes.all([(tenant, webhook)]).await?;
             }
@@ -103,14 +109,14 @@ impl Sweep {
         Ok(held)
     }
 
-    /// Whether a webhook that nobody holds has something to send.
-    async fn is_forgotten(
+    /// Whether a webhook has something to send, as far as its position tells.
+    async fn is_behind(
         &self,
         tenant: TenantKey,
         cursor: &Cursor,
         ends: &mut HashMap<TenantKey, u64>,
     ) -> anyhow::Result<bool> {
-        if cursor.due().is_some_and(|due| due <= now()) {
+        if cursor.due().is_some() {
             return Ok(true);
         }
         let end = match ends.get(&tenant) {
@@ -123,7 +129,7 @@ impl Sweep {
                 end
             }
         };
-        Ok(cursor.probe_at.is_none() && cursor.next <= end)
+        Ok(cursor.next <= end)
     }
 }
 
