@@ -5,6 +5,8 @@ use std::{ops::Add, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Invalid;
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -17,6 +19,16 @@ impl Time {
     /// Returns the time since `earlier`; zero if `earlier` is later, since clocks may disagree.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    }
+
+    /// Reads a time such as `2023-11-14T22:13:20Z`, with any offset from UTC.
+    ///
+    /// # Errors
+    /// If it is no time in the form of RFC 3339.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let time: Result<Timestamp, _> = text.parse();
+        let time = time.map_err(|_| Invalid("must be a time such as 2023-11-14T22:13:20Z"))?;
+        Ok(Self(time.as_millisecond()))
     }
 
     /// Returns the time as clients read it: RFC 3339 in UTC, such as `2023-11-14T22:13:20.123Z`.

@@ -5,6 +5,7 @@
 //! send are no facts of the business, so they are in a stream of their own.
 
 mod delivery;
+mod replay;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    delivery::{Attempt, Cursor, EventRef, Failing, Lease, Parked, Verdict},
+    delivery::{Attempt, Cursor, EventRef, Failing, Lease, Parked, ReplayProgress, Verdict},
+    replay::{MAX_REPLAYS, MAX_RUNNING_REPLAYS, Only, Replay, ReplayEnd, ReplayId},
     settings::{
         Algorithm, AuthKind, Changes, ContentType, Credentials, MAX_CONCURRENCY, MAX_EVENT_FILTERS,
         MAX_HEADERS, MAX_RATE, NewKey, Ordering, Payload, SecretHeaders, Settings,
@@ -66,8 +68,10 @@ impl crate::Area for Area {
         Access::permission("rotate_secret", UPDATE),
         Access::permission("test", UPDATE),
         Access::permission("redeliver", UPDATE),
+        Access::permission("replay", UPDATE),
+        Access::permission("cancel_replay", UPDATE),
     ];
-    const INTERNAL: &'static [&'static str] = &["give_up", "warn"];
+    const INTERNAL: &'static [&'static str] = &["give_up", "warn", "finish_replay", "reseal"];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
     type Id = TenantKey;
@@ -106,6 +110,32 @@ pub enum Command {
     },
     /// Send an event of the log once more.
     Redeliver { webhook: WebhookId, event: EventRef },
+    /// Send the events of a time once more. The replay takes the command's id.
+    Replay {
+        webhook: WebhookId,
+        since: Time,
+        /// The end of the time, which is excluded.
+        until: Time,
+        only: Only,
+    },
+    /// End a replay early.
+    CancelReplay {
+        webhook: WebhookId,
+        replay: ReplayId,
+    },
+    /// Record that everything of a replay was sent. Its worker sends this.
+    FinishReplay {
+        webhook: WebhookId,
+        replay: ReplayId,
+        sent: u64,
+        failed: u64,
+    },
+    /// Replace sealed values by the same ones under another secret. An operator's command sends
+    /// this.
+    Reseal {
+        webhook: WebhookId,
+        values: Vec<Resealed>,
+    },
     /// Disable a webhook that does not work. Its worker sends this.
     GiveUp {
         webhook: WebhookId,
@@ -119,6 +149,14 @@ pub enum Command {
         failing_since: Time,
         owners: Vec<EmailAddress>,
     },
+}
+
+/// A sealed value, and the same value under another secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Resealed {
+    pub former: Sealed,
+    pub current: Sealed,
 }
 
 /// Where a webhook that is enabled again goes on.
@@ -189,6 +227,31 @@ pub enum Event {
     },
     /// An event is sent once more.
     RedeliveryRequested { webhook: WebhookId, event: EventRef },
+    /// The events of a time are sent once more.
+    ReplayRequested {
+        webhook: WebhookId,
+        replay: ReplayId,
+        since: Time,
+        until: Time,
+        only: Only,
+    },
+    /// A replay was ended early.
+    ReplayCancelled {
+        webhook: WebhookId,
+        replay: ReplayId,
+    },
+    /// Everything of a replay was sent.
+    ReplayFinished {
+        webhook: WebhookId,
+        replay: ReplayId,
+        sent: u64,
+        failed: u64,
+    },
+    /// Sealed values were replaced by the same ones under another secret.
+    Resealed {
+        webhook: WebhookId,
+        values: Vec<Resealed>,
+    },
     /// The owners were warned that the webhook does not work.
     FailureWarned {
         webhook: WebhookId,
@@ -210,6 +273,10 @@ impl Event {
             | Self::SecretRotated { webhook, .. }
             | Self::TestRequested { webhook, .. }
             | Self::RedeliveryRequested { webhook, .. }
+            | Self::ReplayRequested { webhook, .. }
+            | Self::ReplayCancelled { webhook, .. }
+            | Self::ReplayFinished { webhook, .. }
+            | Self::Resealed { webhook, .. }
             | Self::FailureWarned { webhook, .. } => *webhook,
         }
     }
@@ -231,6 +298,10 @@ impl Event {
             | Self::SecretRotated { .. }
             | Self::TestRequested { .. }
             | Self::RedeliveryRequested { .. }
+            | Self::ReplayRequested { .. }
+            | Self::ReplayCancelled { .. }
+            | Self::ReplayFinished { .. }
+            | Self::Resealed { .. }
             | Self::FailureWarned { .. } => false,
         }
     }
@@ -245,6 +316,9 @@ pub struct Webhook {
     pub keys: Vec<Key>,
     /// Why nothing is sent; `None` if it is enabled.
     pub disabled: Option<DisabledReason>,
+    /// The latest replays, running or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replays: BTreeMap<ReplayId, Replay>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -318,6 +392,7 @@ pub fn apply(webhooks: &mut BTreeMap<WebhookId, Webhook>, event: &Event, at: Tim
             settings: settings.clone(),
             keys: vec![Key::new(key, at)],
             disabled: None,
+            replays: BTreeMap::new(),
             created_at: at,
             updated_at: at,
         };
@@ -350,6 +425,10 @@ fn change(webhook: &mut Webhook, event: &Event, at: Time) {
             }
             webhook.keys.push(Key::new(key, at));
         }
+        Event::Resealed { values, .. } => return reseal(webhook, values),
+        Event::ReplayRequested { .. }
+        | Event::ReplayCancelled { .. }
+        | Event::ReplayFinished { .. } => return replay::apply(&mut webhook.replays, event, at),
         Event::Created { .. }
         | Event::Deleted { .. }
         | Event::TestRequested { .. }
@@ -357,6 +436,18 @@ fn change(webhook: &mut Webhook, event: &Event, at: Time) {
         | Event::FailureWarned { .. } => return,
     }
     webhook.updated_at = at;
+}
+
+fn reseal(webhook: &mut Webhook, values: &[Resealed]) {
+    let keys = webhook.keys.iter_mut().map(|key| &mut key.secret);
+    let credentials = webhook.settings.credentials.iter_mut();
+    let credentials = credentials.map(|credentials| &mut credentials.sealed);
+    for sealed in keys.chain(credentials) {
+        let mut values = values.iter();
+        if let Some(value) = values.find(|value| value.former == *sealed) {
+            *sealed = value.current.clone();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod views;
 mod webhooks;
 
 pub use operate::{
-    REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant, rebuild_views, set_platform_admin,
+    REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant, rebuild_views, reseal, reset_webhooks,
+    set_platform_admin,
 };
 pub use run::run;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use event_store::{MongoOptions, Monitor, NatsOptions, PostureOptions, Telemetry, program};
-use events_schema::{AreaName, EmailAddress, HostName, Placement};
+use event_store::{
+    MongoOptions, Monitor, NatsOptions, PostureOptions, SecretOptions, Telemetry, program,
+};
+use events_schema::{AreaName, EmailAddress, HostName, Placement, Time};
 use workers::config::{Config, StreamOptions};
 
 /// Stateless workers: decide commands, keep views, react to events, send mail.
@@ -79,6 +81,26 @@ enum Command {
         email: EmailAddress,
     },
 
+    /// Let webhooks go on whose place in the log is lost, such as after a loss of the bucket
+    /// CURSORS. They get the events from a time on.
+    ResetWebhooks {
+        #[command(flatten)]
+        stores: Stores,
+        /// The time, such as 2026-11-26T17:00:00Z. Events after it may be sent once more; earlier
+        /// ones that were not sent are skipped.
+        #[arg(long, value_parser = Time::parse)]
+        at: Time,
+    },
+
+    /// Seal the secrets of webhooks with the current secret, after a new one was added. Then the
+    /// former one need not be in UB_ACCEPTED_SECRETS for their sake.
+    Reseal {
+        #[command(flatten)]
+        stores: Stores,
+        #[command(flatten)]
+        secrets: SecretOptions,
+    },
+
     /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
     /// Run it regularly, such as once a day.
     DropDeleted {
@@ -135,6 +157,8 @@ impl Command {
             | Self::RebuildViews { stores, .. }
             | Self::MoveTenant { stores, .. }
             | Self::PlatformAdmin { stores, .. }
+            | Self::ResetWebhooks { stores, .. }
+            | Self::Reseal { stores, .. }
             | Self::DropDeleted { stores, .. } => &stores.posture,
         }
     }
@@ -191,6 +215,21 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             let is_granted = change == Change::Grant;
             workers::set_platform_admin(&nats, &mongo, &email, is_granted).await?;
             tracing::info!(%email, is_granted, "the account was changed");
+            Ok(())
+        }
+        Command::ResetWebhooks { stores, at } => {
+            let (nats, _) = stores.checked().await?;
+            let count = workers::reset_webhooks(&nats, at).await?;
+            tracing::info!(count, "webhooks without a place in the log go on");
+            Ok(())
+        }
+        Command::Reseal { stores, secrets } => {
+            let (nats, _) = stores.checked().await?;
+            let count = workers::reseal(&nats, &secrets).await?;
+            tracing::info!(
+                count,
+                "the secrets of webhooks are sealed with the current secret"
+            );
             Ok(())
         }
         Command::DropDeleted { stores, after_days } => {

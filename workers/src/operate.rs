@@ -6,9 +6,13 @@ mod migrate;
 mod move_tenant;
 mod platform_admin;
 mod rebuild;
+mod reseal;
+mod reset_webhooks;
 
 pub use drop_deleted::drop_deleted;
 pub use migrate::migrate;
 pub use move_tenant::move_tenant;
 pub use platform_admin::set_platform_admin;
 pub use rebuild::{REBUILD_MEMORY_MIB, rebuild_views};
+pub use reseal::reseal;
+pub use reset_webhooks::reset_webhooks;

@@ -26,9 +26,10 @@ use event_store::{CommandSender, EventLog};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    attempts::Attempts, cursors::Cursors, deliver::Deliveries, message::Messages, owners::Owners,
-    report::Reports, sweep::Sweep, tenants::Tenants, wake::Wakes,
+    attempts::Attempts, deliver::Deliveries, message::Messages, owners::Owners, report::Reports,
+    sweep::Sweep,
 };
+pub use self::{cursors::Cursors, tenants::Tenants, wake::Wakes};
 use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
 
 /// Sends events to webhooks until `shutdown`, then finishes the requests in progress.

@@ -150,16 +150,16 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("int.platform.email.request", &[Workers, Reactions, Effects]),
     ("int.a.member.add_founder", &[Workers, Reactions]),
     // It would disable webhooks of tenants.
-    ("int.a.webhook.give_up", SENDERS_TO_WEBHOOKS),
-    ("whk.a.b", SENDERS_TO_WEBHOOKS),
+    ("int.a.webhook.give_up", &[Workers, Webhooks, Migrator]),
+    ("whk.a.b", &[Workers, Webhooks, Migrator]),
     ("whs.a.b", SENDERS_TO_WEBHOOKS),
     ("att.a.b.ok", SENDERS_TO_WEBHOOKS),
-    ("$KV.CURSORS.a.b", SENDERS_TO_WEBHOOKS),
+    ("$KV.CURSORS.a.b", &[Workers, Webhooks, Migrator]),
     (
         "$JS.API.DIRECT.GET.KV_CURSORS.$KV.CURSORS.a.b",
         &[Gateway, Workers, Webhooks],
     ),
-    ("$JS.API.DIRECT.GET.ATTEMPTS", &[Gateway]),
+    ("$JS.API.DIRECT.GET.ATTEMPTS", &[Gateway, Workers, Webhooks]),
     (
         "$JS.API.CONSUMER.CREATE.WEBHOOKS.a.whk.>",
         SENDERS_TO_WEBHOOKS,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::ReplayId;
 use crate::{Id, Time};
 
 /// An event within the log: the sequence of its commit, and its position in that commit.
@@ -57,6 +58,9 @@ pub struct Cursor {
     /// The time of the oldest event that is not sent; `None` if the webhook has got all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Time>,
+    /// How far running replays are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub replays: BTreeMap<ReplayId, ReplayProgress>,
     /// Which worker sends now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
@@ -74,6 +78,22 @@ pub struct Parked {
     pub since: Time,
     /// When the next one is due.
     pub due: Time,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReplayProgress {
+    /// The first event that is not sent.
+    pub next: EventRef,
+    pub sent: u64,
+    /// Events that the server did not accept.
+    pub failed: u64,
+    /// The failed attempts to send the next event.
+    pub attempts: u32,
+    /// When the next attempt is due; `None` for at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Time>,
 }
 
 /// A time in which every attempt has failed.
@@ -107,8 +127,9 @@ impl Cursor {
 
     /// Returns when the next attempt is due; `None` if nothing waits for a time.
     pub fn due(&self) -> Option<Time> {
-        let parked = self.parked.values().map(|parked| parked.due).min();
-        self.probe_at.or(parked)
+        let parked = self.parked.values().map(|parked| parked.due);
+        let replays = self.replays.values().filter_map(|replay| replay.due);
+        self.probe_at.or_else(|| parked.chain(replays).min())
     }
 }
 

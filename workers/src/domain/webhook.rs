@@ -6,7 +6,8 @@ use events_schema::{
     EmailAddress, Reject, RejectionKind, Time, WebhookId,
     webhook::{
         Area, Command, DisabledReason, Event, MAX_CONCURRENCY, MAX_EVENT_FILTERS, MAX_HEADERS,
-        MAX_KEYS, MAX_OVERLAP_HOURS, MAX_RATE, MAX_WEBHOOKS, NewKey, Settings, Webhook, apply,
+        MAX_KEYS, MAX_OVERLAP_HOURS, MAX_RATE, MAX_RUNNING_REPLAYS, MAX_WEBHOOKS, NewKey, Settings,
+        Webhook, apply,
     },
 };
 use serde::Serialize;
@@ -50,6 +51,18 @@ pub enum Rejection {
          some expire."
     )]
     TooManySecrets,
+    /// There is no such replay, or it has ended.
+    #[error("There is no such replay, or it has ended.")]
+    NoReplay,
+    /// The end of the replay is not after its beginning.
+    #[error("The end must be after the beginning, and not in the future.")]
+    ReplayTime,
+    /// The webhook has [`MAX_RUNNING_REPLAYS`] running replays.
+    #[error(
+        "{MAX_RUNNING_REPLAYS} replays of the webhook are running. Wait for the end of one, or \
+         cancel one."
+    )]
+    TooManyReplays,
     /// The webhook would get events of areas that the actor may not read.
     #[error("You cannot subscribe to events that you may not read.")]
     BeyondOwnPermissions,
@@ -58,8 +71,11 @@ pub enum Rejection {
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::NotFound => RejectionKind::NotFound,
-            Self::TooManyWebhooks | Self::TooManySecrets => RejectionKind::Limit,
+            Self::NotFound | Self::NoReplay => RejectionKind::NotFound,
+            Self::TooManyWebhooks | Self::TooManySecrets | Self::TooManyReplays => {
+                RejectionKind::Limit
+            }
+            Self::ReplayTime => RejectionKind::invalid("until"),
             Self::EventTypes => RejectionKind::invalid("event_types"),
             Self::TooManyHeaders => RejectionKind::invalid("headers"),
             Self::RateLimit => RejectionKind::invalid("rate_limit"),
@@ -120,6 +136,16 @@ impl Aggregate for Webhooks {
                 Some(Event::RedeliveryRequested {
                     webhook: *webhook,
                     event: *event,
+                })
+            }
+            Command::Replay { .. }
+            | Command::CancelReplay { .. }
+            | Command::FinishReplay { .. } => self.replay(command, facts)?,
+            Command::Reseal { webhook, values } => {
+                self.find(*webhook)?;
+                Some(Event::Resealed {
+                    webhook: *webhook,
+                    values: values.clone(),
                 })
             }
             Command::Warn {
@@ -245,5 +271,6 @@ fn check_permissions(settings: &Settings, facts: &Facts<Area>) -> Result<(), Rej
     }
 }
 
+mod replays;
 #[cfg(test)]
 mod tests;

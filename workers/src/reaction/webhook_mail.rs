@@ -55,7 +55,11 @@ fn mails(commit: &Commit<Area>, event: &Event) -> Vec<Consequence<email::Area>> 
         | Event::Enabled { .. }
         | Event::SecretRotated { .. }
         | Event::TestRequested { .. }
-        | Event::RedeliveryRequested { .. } => return Vec::new(),
+        | Event::RedeliveryRequested { .. }
+        | Event::ReplayRequested { .. }
+        | Event::ReplayCancelled { .. }
+        | Event::ReplayFinished { .. }
+        | Event::Resealed { .. } => return Vec::new(),
     };
     let request = |owner: &EmailAddress| {
         let revision = commit.revision.to_be_bytes();

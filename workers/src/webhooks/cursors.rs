@@ -184,6 +184,9 @@ pub fn started(cursor: Option<Cursor>, webhook: WebhookId, tenant: &TenantWebhoo
     let Some(mut cursor) = cursor else {
         return Cursor::after(start);
     };
+    cursor
+        .replays
+        .retain(|replay, _| tenant.replays.contains_key(replay));
     if cursor.next <= start {
         cursor.next = start + 1;
         cursor.done.clear();

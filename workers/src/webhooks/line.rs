@@ -13,7 +13,7 @@ use std::{
 
 use events_schema::{
     Time,
-    webhook::{Cursor, EventRef, Failing, Parked},
+    webhook::{Cursor, EventRef, Failing, Parked, ReplayId, ReplayProgress},
 };
 
 use super::retries::{self, Failure};
@@ -200,6 +200,48 @@ impl<T> Line<T> {
         let item = self.queues.get_mut(&lane)?.pop_front()?;
         self.busy.insert(lane);
         Some(item)
+    }
+
+    /// Whether events are sent as usual, and not only one now and then to try.
+    pub fn works(&self) -> bool {
+        self.cursor.probe_at.is_none()
+    }
+
+    /// Whether an event waits to be sent.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Keeps a lane from being sent to, so that a replay can send one of its events; false if one
+    /// is being sent.
+    pub fn lock(&mut self, lane: &str) -> bool {
+        if !self.busy.insert(lane.to_owned()) {
+            return false;
+        }
+        self.ready.retain(|ready| ready != lane);
+        true
+    }
+
+    /// Lets a lane be sent to again.
+    pub fn unlock(&mut self, lane: &str) {
+        self.busy.remove(lane);
+        if self.queues.get(lane).is_some_and(|queue| !queue.is_empty()) {
+            self.ready.push_back(lane.to_owned());
+        }
+    }
+
+    /// Returns how far a replay is.
+    pub fn replay(&self, replay: ReplayId) -> ReplayProgress {
+        self.cursor
+            .replays
+            .get(&replay)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Remembers how far a replay is.
+    pub fn set_replay(&mut self, replay: ReplayId, progress: ReplayProgress) {
+        self.cursor.replays.insert(replay, progress);
     }
 
     /// Returns how many events are being sent.

@@ -7,7 +7,7 @@ use event_store::{CommandSender, Trace};
 use events_schema::{
     Command, CommandId, Outcome, RejectionKind, TenantId, TenantKey, Time, WebhookId,
     secret::derived_id,
-    webhook::{self, DisabledReason, Failing},
+    webhook::{self, DisabledReason, Failing, ReplayId, ReplayProgress},
 };
 use tokio::time::Instant;
 
@@ -86,13 +86,41 @@ impl Reports {
                 ("give_up", payload)
             }
         };
-        // The same report of another worker is the same command.
-        let id = derived_id(&[
-            b"webhook report",
-            name.as_bytes(),
-            webhook.0.bytes(),
-            &since.0.to_be_bytes(),
-        ]);
+        let cause = [name.as_bytes(), &since.0.to_be_bytes()];
+        self.command(tenant, webhook, &cause, payload).await
+    }
+
+    /// Records that everything of a replay was sent.
+    ///
+    /// # Errors
+    /// If the outcome is not known in time.
+    pub async fn finish(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        replay: ReplayId,
+        progress: ReplayProgress,
+    ) -> anyhow::Result<()> {
+        let payload = webhook::Command::FinishReplay {
+            webhook,
+            replay,
+            sent: progress.sent,
+            failed: progress.failed,
+        };
+        let cause: [&[u8]; 2] = [b"finish_replay", replay.0.bytes()];
+        self.command(tenant, webhook, &cause, payload).await
+    }
+
+    /// Sends a command. The same cause leads to the same command, also from another worker.
+    async fn command(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        cause: &[&[u8]; 2],
+        payload: webhook::Command,
+    ) -> anyhow::Result<()> {
+        let [kind, of] = cause;
+        let id = derived_id(&[b"webhook report", kind, webhook.0.bytes(), of]);
         let now = Time::from(std::time::SystemTime::now());
         let tenant_id = TenantId::Tenant(tenant);
         let command: Command<webhook::Area> =

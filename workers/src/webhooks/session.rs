@@ -20,6 +20,7 @@ use super::{
 
 mod lease;
 mod pages;
+mod replaying;
 mod sending;
 mod turn;
 

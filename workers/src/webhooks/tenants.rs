@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use event_store::{EventLog, Stored};
 use events_schema::{
     AreaName, Commit, CommitSummary, Subject, TenantId, TenantKey, Time, WebhookId,
-    webhook::{Area, Event, EventRef, Webhook, apply},
+    webhook::{Area, Event, EventRef, ReplayId, Webhook, apply},
 };
 use lru::LruCache;
 
@@ -31,6 +31,8 @@ pub struct TenantWebhooks {
     pub starts: BTreeMap<WebhookId, u64>,
     /// When each webhook was last enabled after it had been disabled.
     pub enabled_at: BTreeMap<WebhookId, Time>,
+    /// The sequence at which each running replay was requested.
+    pub replays: BTreeMap<ReplayId, u64>,
     /// What people have asked for, the oldest first.
     pub requests: VecDeque<Request>,
 }
@@ -81,6 +83,14 @@ impl TenantWebhooks {
             let kind = match event {
                 Event::TestRequested { event_type, .. } => RequestKind::Test(event_type.clone()),
                 Event::RedeliveryRequested { event, .. } => RequestKind::Redeliver(*event),
+                Event::ReplayRequested { replay, .. } => {
+                    self.replays.insert(*replay, stored.sequence);
+                    continue;
+                }
+                Event::ReplayCancelled { replay, .. } | Event::ReplayFinished { replay, .. } => {
+                    self.replays.remove(replay);
+                    continue;
+                }
                 Event::Deleted { .. } => {
                     self.starts.remove(&webhook);
                     self.enabled_at.remove(&webhook);
@@ -91,6 +101,7 @@ impl TenantWebhooks {
                 | Event::Enabled { .. }
                 | Event::Disabled { .. }
                 | Event::SecretRotated { .. }
+                | Event::Resealed { .. }
                 | Event::FailureWarned { .. } => continue,
             };
             self.requests.push_back(Request {

@@ -123,6 +123,18 @@ impl<S> World<S> {
             .unwrap()
     }
 
+    /// Runs a command of an operator to its end.
+    pub async fn run(&self, arguments: &[&str]) {
+        self.run_with(arguments, &[]).await;
+    }
+
+    /// Runs a command of an operator with further environment variables to its end.
+    pub async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) {
+        let mut process = self.process(arguments);
+        let status = process.envs(environment.iter().copied()).status().await;
+        assert!(status.unwrap().success(), "{arguments:?}");
+    }
+
     /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
         let (nats_url, mongo_url) = if arguments.first() == Some(&"run") {

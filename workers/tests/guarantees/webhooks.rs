@@ -3,6 +3,7 @@
 
 mod customer;
 mod receiver;
+mod replays;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,9 @@ use events_schema::{
     project,
     published::EventFilter,
     sealed::Sealed,
-    webhook::{Algorithm, Changes, ContentType, Ordering, Payload, READ, Start},
+    webhook::{
+        Algorithm, Changes, ContentType, Only, Ordering, Payload, READ, ReplayId, Resealed, Start,
+    },
 };
 
 use super::*;
@@ -257,4 +259,95 @@ fn a_webhook_has_a_bounded_number_of_secrets() {
     let refused = full.when(rotate(24)).at(0);
     refused.rejects(Rejection::TooManySecrets);
     full.when(rotate(0)).at(0).then([rotated(0)]);
+}
+
+fn replay(since: i64, until: i64) -> Command {
+    Command::Replay {
+        webhook: FIRST,
+        since: Time(since),
+        until: Time(until),
+        only: Only::All,
+    }
+}
+
+fn requested(replay: Id) -> Event {
+    Event::ReplayRequested {
+        webhook: FIRST,
+        replay: ReplayId(replay),
+        since: Time(0),
+        until: Time(5),
+        only: Only::All,
+    }
+}
+
+#[test]
+fn a_replay_takes_the_id_of_its_command() {
+    let asked = webhooks([FIRST]).when(replay(0, 5)).at(10);
+    asked.then([requested(COMMAND)]);
+}
+
+#[test]
+fn a_replay_is_of_a_time_in_the_past() {
+    for (since, until) in [(5, 5), (6, 5), (0, 11)] {
+        let asked = webhooks([FIRST]).when(replay(since, until)).at(10);
+        asked.rejects(Rejection::ReplayTime);
+    }
+}
+
+#[test]
+fn few_replays_run_at_once() {
+    let running = (0..3).map(|byte| requested(Id::from_bytes([byte; 16])));
+    let asked = webhooks([FIRST]).and(running).when(replay(0, 5)).at(10);
+    asked.rejects(Rejection::TooManyReplays);
+}
+
+#[test]
+fn a_replay_ends_once() {
+    let id = ReplayId(COMMAND);
+    let cancel = Command::CancelReplay {
+        webhook: FIRST,
+        replay: id,
+    };
+    let finish = Command::FinishReplay {
+        webhook: FIRST,
+        replay: id,
+        sent: 3,
+        failed: 1,
+    };
+    let cancelled = Event::ReplayCancelled {
+        webhook: FIRST,
+        replay: id,
+    };
+    let finished = Event::ReplayFinished {
+        webhook: FIRST,
+        replay: id,
+        sent: 3,
+        failed: 1,
+    };
+    let running = webhooks([FIRST]).and([requested(COMMAND)]);
+    running.when(finish.clone()).then([finished]);
+    running.when(cancel.clone()).then([cancelled.clone()]);
+    let ended = running.and([cancelled]);
+    ended.when(finish).changes_nothing();
+    ended.when(cancel).rejects(Rejection::NoReplay);
+}
+
+#[test]
+fn a_resealed_value_replaces_the_former_one() {
+    let values = vec![Resealed {
+        former: key().secret,
+        current: Sealed::parse(&format!("k2:{}", "QkJC".repeat(13))).unwrap(),
+    }];
+    let reseal = Command::Reseal {
+        webhook: FIRST,
+        values: values.clone(),
+    };
+    let resealed = Event::Resealed {
+        webhook: FIRST,
+        values: values.clone(),
+    };
+    webhooks([FIRST]).when(reseal).then([resealed.clone()]);
+    let state = webhooks([FIRST]).and([resealed]);
+    let secret = &state.state().0[&FIRST].keys[0].secret;
+    assert_eq!(*secret, values[0].current);
 }

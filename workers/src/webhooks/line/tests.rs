@@ -261,6 +261,18 @@ fn each_attempt_has_its_number() {
     assert_eq!([attempt(), attempt(), attempt()], [1, 2, 3]);
 }
 
+#[test]
+fn a_replay_and_the_line_take_turns_with_an_object() {
+    let mut given = log("ab");
+    assert!(given.line.lock("a"));
+    assert!(!given.line.lock("a"));
+    let started = given.start();
+    assert_eq!(sequences(&started), [2]);
+    assert!(!given.line.lock("b"), "it is being sent");
+    given.line.unlock("a");
+    assert_eq!(sequences(&given.start()), [1]);
+}
+
 /// A generator of numbers that look random, the same in each run.
 struct Random(u64);
 

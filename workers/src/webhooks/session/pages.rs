@@ -148,6 +148,25 @@ impl Pages {
         Some(subject.to_string())
     }
 
+    /// Reads the next commits for a replay; `None` at the end.
+    ///
+    /// # Errors
+    /// If the log does not answer, or a newer release wrote a commit.
+    pub async fn page(
+        &self,
+        line: &Line<PublicEvent>,
+        settings: &Settings,
+        from: u64,
+    ) -> anyhow::Result<Option<Read>> {
+        let page = self.log.page_of(&self.all(), from, PAGE).await?;
+        if page.messages.is_empty() {
+            return Ok(None);
+        }
+        let read = self.items(line, settings, &page.messages, from);
+        anyhow::ensure!(!read.is_newer, "a newer release wrote a commit to replay");
+        Ok(Some(read))
+    }
+
     /// Returns the events of commits that the webhook wants, up to a commit of a newer release.
     fn items(
         &self,
@@ -187,14 +206,15 @@ impl Pages {
 }
 
 /// What was read of a page.
-struct Read {
-    items: Vec<Item<PublicEvent>>,
+pub struct Read {
+    pub items: Vec<Item<PublicEvent>>,
     /// The next sequence to read.
-    end: u64,
+    pub end: u64,
     is_newer: bool,
 }
 
-fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item<PublicEvent> {
+/// Returns an event as an item of the line.
+pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item<PublicEvent> {
     Item {
         event: EventRef {
             sequence,

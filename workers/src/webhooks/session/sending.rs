@@ -5,7 +5,7 @@ use std::sync::Arc;
 use events_schema::{
     Time,
     published::PublicEvent,
-    webhook::{Attempt, EventRef, Verdict},
+    webhook::{Attempt, EventRef, ReplayId, Verdict},
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hyper::StatusCode;
@@ -25,6 +25,11 @@ use crate::{
 pub enum Sent {
     /// An event of the line.
     Item(Item<PublicEvent>),
+    /// An event of a replay.
+    Replay {
+        replay: ReplayId,
+        item: Item<PublicEvent>,
+    },
     /// What a person has asked for, with the sequence of the commit.
     Request { sequence: u64, event: PublicEvent },
 }
@@ -47,7 +52,7 @@ impl Sending {
         self.0.push(Box::pin(async move {
             let at = now();
             let event = match &sent {
-                Sent::Item(item) => &item.content,
+                Sent::Item(item) | Sent::Replay { item, .. } => &item.content,
                 Sent::Request { event, .. } => event,
             };
             let reply = messages.send(&envelope, event, &shown).await;

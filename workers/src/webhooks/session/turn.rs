@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::AckKind;
 use events_schema::{
-    Id,
-    published::{EventType, PublicEvent},
+    published::PublicEvent,
     webhook::{Cursor, Ordering, Webhook},
 };
 use tokio::time::{Instant, sleep_until};
@@ -16,13 +15,14 @@ use super::{
     lease::HeldLease,
     now,
     pages::Pages,
+    replaying::{Replaying, advanced},
     sending::{Done, Sending, Sent, failure_of, is_accepted, is_gone, record},
 };
 use crate::webhooks::{
     line::{Line, Retry},
-    message::{Envelope, Shown},
+    message::Envelope,
     report::{self, Report},
-    tenants::{RequestKind, TenantWebhooks},
+    tenants::TenantWebhooks,
 };
 
 /// How often the cursor is stored while events are sent. After a kill, the events of this time are
@@ -36,6 +36,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 const TURN_EVENTS: u64 = 200;
 const TURN: Duration = Duration::from_secs(10);
 
+mod starting;
+
 /// A turn with a webhook.
 pub struct Turn<'a> {
     session: &'a Session,
@@ -48,10 +50,16 @@ pub struct Turn<'a> {
     sending: Sending,
     /// The request of a person that is in progress.
     request: Option<u64>,
+    replaying: Option<Replaying>,
+    /// Whether an event of a replay is being sent.
+    replay_is_busy: bool,
+    /// Whether the next request is a replay's, if both it and the line have one.
+    is_turn_of_replay: bool,
     began: Instant,
     sent: u64,
-    /// When the rate limit allows the next request.
+    /// When the rate limit allows the next request, and the next one of a replay.
     next_start: Instant,
+    next_replay_start: Instant,
     stored_at: Instant,
     looked_at: Instant,
     told_at: Instant,
@@ -80,9 +88,13 @@ impl<'a> Turn<'a> {
             pages: Pages::new(session.parts.log.clone(), session.tenant),
             sending: Sending::default(),
             request: None,
+            replaying: None,
+            replay_is_busy: false,
+            is_turn_of_replay: false,
             began: begin,
             sent: 0,
             next_start: begin,
+            next_replay_start: begin,
             stored_at: begin,
             looked_at: begin,
             told_at: begin,
@@ -141,90 +153,12 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Begins the requests that may begin now.
-    async fn start(&mut self) -> anyhow::Result<()> {
-        self.start_request().await?;
-        if self.webhook.disabled.is_some() {
-            return Ok(());
-        }
-        self.pages
-            .fill(&mut self.line, &self.webhook.settings)
-            .await?;
-        let settings = &self.webhook.settings;
-        let most = usize::try_from(settings.concurrency).unwrap_or(1);
-        let pause = match settings.rate_limit {
-            0 => Duration::ZERO,
-            rate => Duration::from_secs(1) / rate,
-        };
-        while self.line.in_flight() < most
-            && Instant::now() >= self.next_start
-            && self.lease.allows_request()
-            && let Some(item) = self.line.start(now())
-        {
-            self.next_start = self.next_start.max(Instant::now() - pause) + pause;
-            self.sent += 1;
-            let shown = Shown::Stored {
-                sequence: item.event.sequence,
-            };
-            self.begin(Sent::Item(item), shown);
-        }
-        Ok(())
-    }
-
-    /// Begins what a person has asked for, one after the other.
-    async fn start_request(&mut self) -> anyhow::Result<()> {
-        while self.request.is_none() && self.lease.allows_request() {
-            let mut requests = self.webhooks.requests.iter().filter(|request| {
-                request.webhook == self.session.webhook
-                    && request.sequence > self.line.answered_to()
-            });
-            let Some(request) = requests.next() else {
-                return Ok(());
-            };
-            let sequence = request.sequence;
-            let found = match &request.kind {
-                RequestKind::Test(name) => self.example(name, sequence),
-                RequestKind::Redeliver(event) => {
-                    let shown = Shown::Stored {
-                        sequence: event.sequence,
-                    };
-                    self.pages.event(*event).await?.map(|event| (event, shown))
-                }
-            };
-            match found {
-                Some((event, shown)) => {
-                    self.request = Some(sequence);
-                    self.begin(Sent::Request { sequence, event }, shown);
-                }
-                None => self.line.answered(sequence),
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns an example event with an id of its own.
-    fn example(&self, name: &str, sequence: u64) -> Option<(PublicEvent, Shown)> {
-        let mut id = *self.session.webhook.0.bytes();
-        id[8..].copy_from_slice(&sequence.to_be_bytes());
-        let event_type = EventType::find(name)?;
-        let id = Id::from_bytes(id);
-        let (event, object) = PublicEvent::example(event_type, self.session.tenant, id, now())?;
-        Some((event, Shown::Example(object)))
-    }
-
-    fn begin(&mut self, sent: Sent, shown: Shown) {
-        if let Some(envelope) = &self.envelope {
-            let messages = self.session.parts.messages.clone();
-            self.sending.begin(messages, envelope.clone(), sent, shown);
-        }
-    }
-
     /// Whether there is nothing to send now, as the leader of the log says.
     async fn is_done(&mut self) -> anyhow::Result<bool> {
         if self.webhook.disabled.is_some() {
             return Ok(true);
         }
-        if !self.line.is_at_rest(now()) {
+        if !self.line.is_at_rest(now()) || self.due_replay().is_some() {
             return Ok(false);
         }
         anyhow::ensure!(
@@ -241,8 +175,10 @@ impl<'a> Turn<'a> {
     /// Waits for the end of a request, a wake-up, or the time to do something.
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
         let mut until = self.stored_at + STORE_EVERY;
-        if self.next_start > Instant::now() {
-            until = until.min(self.next_start);
+        for start in [self.next_start, self.next_replay_start] {
+            if start > Instant::now() {
+                until = until.min(start);
+            }
         }
         tokio::select! {
             done = self.sending.next() => self.finish(done).await?,
@@ -279,6 +215,23 @@ impl<'a> Turn<'a> {
                 }
                 Ok(())
             }
+            (Sent::Replay { replay, item }, Ok(reply)) => {
+                self.replay_is_busy = false;
+                self.line.unlock(&item.lane);
+                let before = self.line.replay(replay);
+                let failure = failure_of(&reply);
+                let is_accepted = is_accepted(&reply);
+                let (event, random) = (item.event, random()?);
+                let after = advanced(before, event, is_accepted, failure, random, now());
+                self.line.set_replay(replay, after);
+                let retry = Retry {
+                    attempt: before.attempts + 1,
+                    at: after.due,
+                };
+                let attempt = record(&item.content, Some(event), at, &reply, retry);
+                self.record(&attempt).await;
+                Ok(())
+            }
             (Sent::Request { sequence, event }, Ok(reply)) => {
                 self.request = None;
                 self.line.answered(sequence);
@@ -293,7 +246,7 @@ impl<'a> Turn<'a> {
                 self.line.returned(item);
                 Err(error)
             }
-            (Sent::Request { .. }, Err(error)) => Err(error),
+            (Sent::Replay { .. } | Sent::Request { .. }, Err(error)) => Err(error),
         }
     }
 

@@ -114,8 +114,8 @@ impl Customer {
     }
 
     /// Sends a command to the tenant's webhooks.
-    pub async fn change(&self, payload: webhook::Command) {
-        self.send::<webhook::Area>(self.tenant, payload).await;
+    pub async fn change(&self, payload: webhook::Command) -> CommandId {
+        self.send::<webhook::Area>(self.tenant, payload).await
     }
 
     /// Creates a project.

@@ -103,6 +103,13 @@ impl Receiver {
         self.lock().messages.clone()
     }
 
+    /// Forgets the messages so far.
+    pub fn forget(&self) {
+        let mut state = self.lock();
+        state.messages.clear();
+        state.accepted.clear();
+    }
+
     /// Returns the messages that were accepted.
     pub fn accepted(&self) -> Vec<Message> {
         self.lock().accepted.clone()

@@ -1,0 +1,81 @@
+//! Lets webhooks go on whose place in the log is lost: `workers reset-webhooks`.
+//!
+//! Without their record in the bucket `CURSORS`, nobody knows what they have got. So the operator
+//! names a time from which they get events, some of them perhaps once more.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use async_nats::jetstream;
+use event_store::{EventLog, NatsOptions};
+use events_schema::{
+    AreaName, Subject, TenantId, TenantKey, Time,
+    subject::{events_of, events_of_tenant},
+    webhook::Cursor,
+};
+use futures_util::future::BoxFuture;
+
+use crate::webhooks::{Cursors, Tenants, Wakes};
+
+/// Gives each webhook without a record a new one, so that it gets the events from `at` on, or from
+/// its own beginning if that is later. Returns how many there are.
+///
+/// # Errors
+/// If NATS does not answer.
+pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Result<u64>> {
+    Box::pin(async move {
+        let client = event_store::connect(nats, "workers").await?;
+        let log = EventLog::new(client.clone());
+        let (tenants, cursors) = (
+            Tenants::new(log.clone()),
+            Cursors::new(jetstream::new(client.clone())),
+        );
+        let wakes = Wakes::new(jetstream::new(client));
+        let mut count = 0;
+        for tenant in with_webhooks(&log).await? {
+            let webhooks = tenants.of(tenant).await?;
+            for (webhook, start) in &webhooks.starts {
+                if webhooks.get(*webhook).is_none()
+                    || cursors.get(tenant, *webhook).await?.is_some()
+                {
+                    continue;
+                }
+                let filter = events_of_tenant(TenantId::Tenant(tenant));
+                let first = log.first_since(&filter, at).await?;
+                let last = log.last(&filter).await?.map_or(0, |last| last.sequence);
+                let next = first.unwrap_or(last + 1);
+                let cursor = Cursor {
+                    requests: last,
+                    ..Cursor::after((next - 1).max(*start))
+                };
+                let put = cursors.put(tenant, *webhook, &cursor, 0).await?;
+                put.context("a worker has written the record meanwhile; run the command again")?;
+                wakes.all([(tenant, *webhook)]).await?;
+                tracing::info!(%tenant, %webhook, next = cursor.next, "the webhook goes on");
+                count += 1;
+            }
+        }
+        Ok(count)
+    })
+}
+
+/// Returns the tenants that have or had webhooks.
+pub(super) async fn with_webhooks(log: &EventLog) -> anyhow::Result<BTreeSet<TenantKey>> {
+    let (mut found, mut next) = (BTreeSet::new(), 1);
+    loop {
+        let page = log.page(&events_of(AreaName::Webhook), next).await?;
+        for stored in &page.messages {
+            if let Ok(Subject::Event {
+                tenant: TenantId::Tenant(tenant),
+                ..
+            }) = Subject::parse(&stored.subject)
+            {
+                found.insert(tenant);
+            }
+        }
+        match page.messages.last() {
+            Some(last) if page.pending > 0 => next = last.sequence + 1,
+            Some(_) | None => return Ok(found),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Replays send exactly their range, and the operator's commands lose nothing.
+
+use std::time::SystemTime;
+
+use axum::http::StatusCode;
+use events_schema::{
+    Time,
+    secret::{Secret, ServerKey},
+    webhook::{Command, Only, SEALED_FOR},
+};
+use tokio::process::Child;
+
+use super::{
+    COMMANDS, LOOPS, WEBHOOKS, arrived,
+    customer::{Customer, settings, text},
+    receiver::Receiver,
+    up_to,
+};
+use crate::support::{SECRET, World, eventually};
+
+fn now() -> Time {
+    SystemTime::now().into()
+}
+
+/// Returns when the log has an event of this name about webhooks, with its content.
+async fn event_of_webhook(world: &World, name: &str) -> serde_json::Value {
+    let area = events_schema::AreaName::Webhook;
+    let find = || async {
+        let commits = world.commits::<serde_json::Value>(area).await;
+        let mut events = commits.iter().map(|(_, commit)| &commit["events"][0]);
+        events.find(|event| event["type"] == name).cloned()
+    };
+    eventually(name, || async { find().await.is_some() }).await;
+    find().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_sends_exactly_its_range_also_if_it_is_interrupted() {
+    let world = World::start().await;
+    let _deciding: [Child; 1] = world.workers(COMMANDS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let sending = world.spawn_worker(WEBHOOKS);
+    let before = acme.project().await;
+    let since = now();
+    let mut within = Vec::new();
+    for _ in 0..40 {
+        within.push(acme.project().await);
+    }
+    let until = now();
+    let after = acme.project().await;
+    let all: Vec<_> = [before, after].into_iter().chain(within.clone()).collect();
+    arrived(&receiver, &up_to(&all, 1)).await;
+    let first = receiver.messages();
+    receiver.forget();
+    receiver.takes(std::time::Duration::from_millis(30));
+    let only = Only::All;
+    acme.change(Command::Replay {
+        webhook,
+        since,
+        until,
+        only,
+    })
+    .await;
+    eventually("a part of the replay", || async {
+        receiver.messages().len() > 10
+    })
+    .await;
+    drop(sending);
+    let _sending = world.spawn_worker(WEBHOOKS);
+    let finished = event_of_webhook(&world, "replay_finished").await;
+    assert_eq!(finished["failed"], 0);
+    let replayed = receiver.messages();
+    let mut objects: Vec<&str> = Vec::new();
+    for message in &replayed {
+        if !objects.contains(&message.object()) {
+            objects.push(message.object());
+        }
+    }
+    let expected: Vec<String> = within.iter().map(|id| text(*id)).collect();
+    assert_eq!(objects, expected);
+    // Only what was in flight or sent just before the kill is repeated.
+    assert!(replayed.len() < 40 + 10, "{}", replayed.len());
+    for message in &replayed {
+        let original = first.iter().find(|one| one.id == message.id).unwrap();
+        assert_eq!(original.bytes, message.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_failures_sends_what_was_not_accepted() {
+    let world = World::start().await;
+    let _workers: [Child; 1] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let since = now();
+    let good = acme.project().await;
+    arrived(&receiver, &up_to(&[good], 1)).await;
+    receiver.answers(|_| StatusCode::BAD_REQUEST);
+    let bad = acme.project().await;
+    eventually("a failure", || async { receiver.messages().len() > 1 }).await;
+    receiver.answers(|_| StatusCode::OK);
+    receiver.forget();
+    let (until, only) = (now(), Only::Failed);
+    acme.change(Command::Replay {
+        webhook,
+        since,
+        until,
+        only,
+    })
+    .await;
+    let finished = event_of_webhook(&world, "replay_finished").await;
+    assert_eq!(finished["sent"], 1);
+    assert!(
+        receiver
+            .messages()
+            .iter()
+            .all(|message| message.object() == text(bad))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_replay_sends_nothing_more() {
+    let world = World::start().await;
+    let _workers: [Child; 1] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let since = now();
+    let mut projects = Vec::new();
+    for _ in 0..30 {
+        projects.push(acme.project().await);
+    }
+    arrived(&receiver, &up_to(&projects, 1)).await;
+    receiver.forget();
+    receiver.takes(std::time::Duration::from_millis(200));
+    let (until, only) = (now(), Only::All);
+    let replay = acme
+        .change(Command::Replay {
+            webhook,
+            since,
+            until,
+            only,
+        })
+        .await;
+    eventually("the replay", || async { !receiver.messages().is_empty() }).await;
+    let replay = events_schema::webhook::ReplayId(replay.0);
+    acme.change(Command::CancelReplay { webhook, replay }).await;
+    // What follows is sent, and nothing of the replay beside what was on its way.
+    let later = acme.project().await;
+    arrived(&receiver, &up_to(&[later], 1)).await;
+    assert!(
+        receiver.messages().len() < 15,
+        "{}",
+        receiver.messages().len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_pause_if_their_cursors_are_lost_until_the_operator_names_a_time() {
+    let world = World::start().await;
+    let _deciding: [Child; 1] = world.workers(COMMANDS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    acme.webhook(settings(&receiver.url)).await;
+    let sending = world.spawn_worker(WEBHOOKS);
+    let first = acme.project().await;
+    arrived(&receiver, &up_to(&[first], 1)).await;
+    drop(sending);
+    world.operator.delete_stream("KV_CURSORS").await.unwrap();
+    // The bucket must be younger than the webhook by more than clocks differ.
+    tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
+    world.run(&["migrate"]).await;
+    receiver.forget();
+    let at = now();
+    let second = acme.project().await;
+    let _sending = world.spawn_worker(WEBHOOKS);
+    let at = at.to_rfc3339().unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert!(
+        receiver.messages().is_empty(),
+        "it does not know what it sent"
+    );
+    world.run(&["reset-webhooks", "--at", &at]).await;
+    arrived(&receiver, &up_to(&[second], 1)).await;
+    assert!(
+        receiver
+            .messages()
+            .iter()
+            .all(|message| message.object() == text(second))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_sealed_again_with_the_current_secret() {
+    let world = World::start().await;
+    let _workers: [Child; 1] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, key) = acme.webhook(settings(&receiver.url)).await;
+    let new = "k2:fedcba9876543210fedcba9876543210";
+    world
+        .run_with(
+            &["reseal"],
+            &[("UB_SECRET", new), ("UB_ACCEPTED_SECRETS", SECRET)],
+        )
+        .await;
+    let resealed = event_of_webhook(&world, "resealed").await;
+    let sealed = resealed["values"][0]["current"].as_str().unwrap();
+    let sealed = events_schema::sealed::Sealed::parse(sealed).unwrap();
+    let server = ServerKey::new(Secret::parse(new).unwrap(), Vec::new());
+    let bound_to = [acme.tenant.0.bytes().as_slice(), webhook.0.bytes()];
+    let opened = server.open_sealed(SEALED_FOR, &bound_to, &sealed);
+    assert_eq!(opened.as_deref(), Some(key.secret().as_bytes()));
+}
