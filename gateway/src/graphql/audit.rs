@@ -9,6 +9,7 @@ use events_schema::TenantId;
 use super::{
     actor::ActorView,
     area_name::TenantArea,
+    cursor::Timeline,
     field::FieldContext,
     scalars::{DateTime, to_id},
 };
@@ -115,8 +116,8 @@ impl Queries {
     ) -> Result<Option<Connection>, Error> {
         let field = FieldContext::of(ctx);
         let (tenant, size) = (field.membership()?.tenant.id, page_size(first)?);
-        let cursors = field.cursors();
-        let before = after.map(|after| cursors.read(tenant, "after", &after));
+        let (cursors, timeline) = (field.cursors(), Timeline::Commits(tenant));
+        let before = after.map(|after| cursors.read(timeline, "after", &after));
         let before = before.transpose()?;
         let filter = AuditFilter::from(filter.unwrap_or_default());
         let audit = &field.use_cases.audit;
@@ -124,7 +125,7 @@ impl Queries {
         let AuditPage { entries, has_more } = latest.await?;
         let mut connection = Connection::new(before.is_some(), has_more);
         for entry in entries {
-            let cursor = cursors.write(tenant, entry.sequence)?;
+            let cursor = cursors.write(timeline, entry.sequence)?;
             connection
                 .edges
                 .push(Edge::new(cursor, AuditEntry::of(entry)));
@@ -133,7 +134,11 @@ impl Queries {
     }
 }
 
-fn page_size(first: Option<i64>) -> Result<usize, Error> {
+/// Returns the size of a page that a client asks for.
+///
+/// # Errors
+/// `BadUserInput` if the size is out of bounds.
+pub(super) fn page_size(first: Option<i64>) -> Result<usize, Error> {
     match first {
         None => Ok(DEFAULT_SIZE),
         Some(size @ 0..=LARGEST_SIZE) => Ok(usize::try_from(size).unwrap_or(0)),

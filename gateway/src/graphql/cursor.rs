@@ -1,13 +1,14 @@
-//! Cursors of the feed and the audit log: sequences of the log, encrypted for one tenant.
+//! Cursors of the feed, the audit log and the deliveries: sequences of a stream, encrypted for one
+//! timeline.
 //!
-//! A sequence counts the changes of all tenants, so no client may learn it. A client that could
+//! A sequence counts what happens in all tenants, so no client may learn it. A client that could
 //! choose one would find out those of its own changes by asking what comes after it. That is why
 //! the plain cursors of earlier releases are refused.
 
 use aes_siv::{KeyInit, siv::Aes128Siv};
 use anyhow::Context as _;
 use data_encoding::BASE64URL_NOPAD;
-use events_schema::{TenantKey, secret::ServerKey};
+use events_schema::{TenantKey, WebhookId, secret::ServerKey};
 
 use crate::error::Error;
 
@@ -16,6 +17,35 @@ use crate::error::Error;
 const MAX_SEQUENCE: u64 = 1 << 62;
 /// The bytes of a sequence, which were the whole cursor in earlier releases.
 const SEQUENCE_BYTES: usize = size_of::<u64>();
+
+/// What a cursor is a position in. In any other timeline, the cursor is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timeline {
+    /// The commits of a tenant: its feed and its audit log.
+    Commits(TenantKey),
+    /// The attempts to send events to a webhook.
+    Deliveries(TenantKey, WebhookId),
+}
+
+impl Timeline {
+    /// Returns what is authenticated with the sequence. Cursors of commits had no name in earlier
+    /// releases, and stay valid.
+    fn associated_data(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Commits(tenant) => vec![tenant.0.bytes()],
+            Self::Deliveries(tenant, webhook) => {
+                vec![tenant.0.bytes(), webhook.0.bytes(), b"deliveries"]
+            }
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Commits(_) => "the tenant's feed or audit log",
+            Self::Deliveries(..) => "the webhook's deliveries",
+        }
+    }
+}
 
 /// Writes cursors with the first of these keys, and reads those of all keys. All gateways have the
 /// same keys, so each reads the cursors of the others.
@@ -28,25 +58,26 @@ impl Cursors {
         Self(secrets.derived_keys("cursors"))
     }
 
-    /// Writes a sequence as a cursor of this tenant. The same sequence always has the same cursor.
+    /// Writes a sequence as a cursor of this timeline. The same sequence always has the same cursor.
     ///
     /// # Errors
     /// If the cipher refuses its input, as it does for far more associated data.
-    pub(super) fn write(&self, tenant: TenantKey, sequence: u64) -> Result<String, Error> {
+    pub(super) fn write(&self, timeline: Timeline, sequence: u64) -> Result<String, Error> {
         let bytes = sequence.to_be_bytes();
         let cipher = self.0.first().map(cipher);
-        let sealed = cipher.and_then(|mut cipher| cipher.encrypt([tenant.0.bytes()], &bytes).ok());
+        let sealed =
+            cipher.and_then(|mut cipher| cipher.encrypt(timeline.associated_data(), &bytes).ok());
         let sealed = sealed.context("encrypting a cursor")?;
         Ok(BASE64URL_NOPAD.encode(&sealed))
     }
 
-    /// Reads the cursor of this tenant in this input.
+    /// Reads the cursor of this timeline in this input.
     ///
     /// # Errors
-    /// `BadUserInput` if the text is no cursor of this tenant.
+    /// `BadUserInput` if the text is no cursor of this timeline.
     pub(super) fn read(
         &self,
-        tenant: TenantKey,
+        timeline: Timeline,
         input: &'static str,
         text: &str,
     ) -> Result<u64, Error> {
@@ -57,15 +88,20 @@ impl Cursors {
             );
             return Err(Error::input(input, message));
         }
-        let open = |key| cipher(key).decrypt([tenant.0.bytes()], &sealed).ok();
+        let open = |key| {
+            cipher(key)
+                .decrypt(timeline.associated_data(), &sealed)
+                .ok()
+        };
         let bytes = self.0.iter().find_map(open);
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         let sequence = bytes.map(u64::from_be_bytes);
         let sequence = sequence.filter(|sequence| *sequence < MAX_SEQUENCE);
         sequence.ok_or_else(|| {
             let message = format!(
-                "{input} must be a cursor of the tenant's feed or audit log. It may have ended with \
-                 the secret of the deployment: start without it."
+                "{input} must be a cursor of {}. It may have ended with the secret of the \
+                 deployment: start without it.",
+                timeline.name()
             );
             Error::input(input, message)
         })
@@ -82,8 +118,10 @@ mod tests {
 
     use super::*;
 
-    const ACME: TenantKey = TenantKey(Id::from_bytes([1; 16]));
-    const RIVAL: TenantKey = TenantKey(Id::from_bytes([2; 16]));
+    const ID: Id = Id::from_bytes([1; 16]);
+    const OTHER: Id = Id::from_bytes([2; 16]);
+    const ACME: Timeline = Timeline::Commits(TenantKey(ID));
+    const RIVAL: Timeline = Timeline::Commits(TenantKey(OTHER));
 
     fn cursors(secrets: &str) -> Cursors {
         let secret = |text: char| Secret::parse(&text.to_string().repeat(32)).unwrap();
@@ -110,6 +148,21 @@ mod tests {
         let cursor = cursors("a").write(ACME, 7).unwrap();
         assert!(cursors("a").read(RIVAL, "after", &cursor).is_err());
         assert!(cursors("b").read(ACME, "after", &cursor).is_err());
+    }
+
+    #[test]
+    fn a_cursor_of_another_timeline_is_refused() {
+        let deliveries =
+            |tenant, webhook| Timeline::Deliveries(TenantKey(tenant), WebhookId(webhook));
+        let own = deliveries(ID, OTHER);
+        let cursor = cursors("a").write(own, 7).unwrap();
+        assert_eq!(cursors("a").read(own, "after", &cursor).unwrap(), 7);
+        for other in [ACME, RIVAL, deliveries(ID, ID), deliveries(OTHER, ID)] {
+            assert!(
+                cursors("a").read(other, "after", &cursor).is_err(),
+                "{other:?}"
+            );
+        }
     }
 
     #[test]

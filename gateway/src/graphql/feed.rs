@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use super::{
     actor::ActorView,
     area_name::TenantArea,
-    cursor::Cursors,
+    cursor::{Cursors, Timeline},
     field::FieldContext,
     scalars::{DateTime, to_id},
 };
@@ -60,7 +60,7 @@ impl SubscriptionRoot {
         let field = FieldContext::of(ctx);
         let (tenant, cursors) = (field.membership()?.tenant.id, field.cursors().clone());
         let after = match after {
-            Some(after) => Some(cursors.read(tenant, "after", &after)?),
+            Some(after) => Some(cursors.read(Timeline::Commits(tenant), "after", &after)?),
             None => from_beginning.then_some(0),
         };
         let areas = areas.map(|areas| areas.into_iter().map(|area| area.0).collect());
@@ -78,7 +78,7 @@ fn event(cursors: &Cursors, tenant: TenantKey, entry: Entry) -> Result<TenantEve
         commit,
     } = entry;
     Ok(TenantEvent {
-        cursor: cursors.write(tenant, sequence)?,
+        cursor: cursors.write(Timeline::Commits(tenant), sequence)?,
         at: DateTime(commit.time),
         actor: ActorView(commit.actor),
         area: TenantArea(area),

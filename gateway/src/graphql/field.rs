@@ -47,7 +47,7 @@ impl<'a> FieldContext<'a> {
         self.ctx.data_unchecked::<Loaders>()
     }
 
-    /// Returns what writes and reads the cursors of the feed and the audit log.
+    /// Returns what writes and reads the cursors of the feed, the audit log and the deliveries.
     pub(super) fn cursors(&self) -> &'a Cursors {
         self.ctx.data_unchecked::<Cursors>()
     }
