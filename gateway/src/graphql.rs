@@ -34,6 +34,7 @@ mod session;
 mod task;
 mod tenant;
 mod tokens;
+mod webhook;
 
 #[cfg(test)]
 mod webhook_objects;

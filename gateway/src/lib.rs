@@ -33,6 +33,7 @@ use crate::{
     access::PermissionCache,
     backend::{
         commands::{Commands, jetstream},
+        deliveries::Deliveries,
         tail::Tails,
         views::Views,
     },
@@ -61,6 +62,7 @@ use crate::{
         role::Roles,
         session::Sessions,
         tenant::Tenants,
+        webhook::Webhooks,
     },
 };
 
@@ -107,6 +109,7 @@ async fn serve_all(
     let posture = &config.posture;
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), None);
     checked.await?;
+    posture.warn_of_webhooks(&config.webhook);
     let nats = event_store::connect(&config.nats, "gateway").await?;
     posture.check_nats(&nats)?;
     // It may become reachable later.
@@ -153,7 +156,8 @@ async fn app(
             config.secrets.key(),
             &config.limits,
         ),
-        logins: LoginThrottle::new(jetstream(nats), config.secrets.key()),
+        logins: LoginThrottle::new(jetstream(nats.clone()), config.secrets.key()),
+        deliveries: Deliveries::new(nats),
         passwords: Passwords::new(config).await?,
         commands: commands.clone(),
         views: views.clone(),
@@ -193,6 +197,7 @@ struct Parts {
     limits: Limits,
     pending: PendingRegistrations,
     mails: MailQuota,
+    deliveries: Deliveries,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -208,6 +213,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         limits,
         pending,
         mails,
+        deliveries,
     } = parts;
     let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -259,7 +265,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             mails,
             passwords,
             limits,
-            secret,
+            secret: secret.clone(),
         },
         roles: Roles {
             commands: commands.clone(),
@@ -267,7 +273,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         },
         sessions,
         tenants: Tenants {
-            commands,
+            commands: commands.clone(),
             views,
             callers,
             log: log.clone(),
@@ -275,6 +281,12 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             databases_per_host: config.databases_per_host,
             places: Some(config.limits.tenants_per_account).filter(|places| *places > 0),
             hosts: hosts.map(|(name, _)| name.clone()).collect(),
+        },
+        webhooks: Webhooks {
+            commands,
+            deliveries,
+            secret,
+            allowed: config.webhook.webhook_allow.clone(),
         },
     }
 }

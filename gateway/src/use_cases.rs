@@ -17,6 +17,7 @@ pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod tenant;
+pub(crate) mod webhook;
 
 /// All use cases.
 #[derive(Debug)]
@@ -32,4 +33,5 @@ pub(crate) struct UseCases {
     pub(crate) roles: role::Roles,
     pub(crate) sessions: session::Sessions,
     pub(crate) tenants: tenant::Tenants,
+    pub(crate) webhooks: webhook::Webhooks,
 }
