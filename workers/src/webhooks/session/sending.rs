@@ -25,8 +25,14 @@ use crate::{
 pub enum Sent {
     /// An event of the line.
     Item(Item<PublicEvent>),
-    /// What a person has asked for, with the sequence of the commit.
-    Request { sequence: u64, event: PublicEvent },
+    /// What a person has asked for.
+    Request {
+        /// The sequence of the commit.
+        sequence: u64,
+        event: PublicEvent,
+        /// Where the log has the event; `None` for a test.
+        reference: Option<EventRef>,
+    },
 }
 
 /// A request that has ended.

@@ -194,7 +194,12 @@ impl<'a> Turn<'a> {
             match found {
                 Some((event, shown)) => {
                     self.request = Some(sequence);
-                    self.begin(Sent::Request { sequence, event }, shown);
+                    let sent = Sent::Request {
+                        sequence,
+                        event,
+                        reference: request.kind.reference(),
+                    };
+                    self.begin(sent, shown);
                 }
                 None => self.line.answered(sequence),
             }
@@ -279,14 +284,22 @@ impl<'a> Turn<'a> {
                 }
                 Ok(())
             }
-            (Sent::Request { sequence, event }, Ok(reply)) => {
+            (
+                Sent::Request {
+                    sequence,
+                    event,
+                    reference,
+                },
+                Ok(reply),
+            ) => {
                 self.request = None;
                 self.line.answered(sequence);
                 let once = Retry {
                     attempt: 1,
                     at: None,
                 };
-                self.record(&record(&event, None, at, &reply, once)).await;
+                let attempt = record(&event, reference, at, &reply, once);
+                self.record(&attempt).await;
                 Ok(())
             }
             (Sent::Item(item), Err(error)) => {
