@@ -13,7 +13,7 @@ use async_graphql::{
 use events_schema::{
     WebhookId,
     published::{self, EventType},
-    webhook::{Algorithm, Command, Verdict},
+    webhook::{Algorithm, Command, Start, Verdict},
 };
 
 use self::{
@@ -200,12 +200,12 @@ impl WebhookMutation {
         &self,
         ctx: &Context<'_>,
         id: ID,
-        #[graphql(default)] from: WebhookStart,
+        #[graphql(desc = "Where it goes on. `RESUME` by default.")] from: Option<WebhookStart>,
     ) -> Result<Option<Webhook>, Error> {
         let webhook = id_of(&id)?;
         let enable = Command::Enable {
             webhook,
-            from: from.into(),
+            from: from.map_or(Start::Resume, Start::from),
         };
         change(ctx, webhook, enable).await
     }

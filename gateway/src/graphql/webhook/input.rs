@@ -209,11 +209,10 @@ pub(super) struct RotateWebhookSecretInput {
 }
 
 /// Where a webhook that is enabled again goes on.
-#[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
 #[graphql(remote = "Start")]
 pub(super) enum WebhookStart {
     /// With the first event that it has not got.
-    #[default]
     Resume,
     /// With the next event. Those that it has missed are not sent.
     Now,
