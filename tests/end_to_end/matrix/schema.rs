@@ -17,7 +17,7 @@ const INTROSPECTION: &str = "
     query {
         __schema {
             types {
-                kind name
+                kind name isOneOf
                 fields { name type { ...T } args { name type { ...T } } }
                 inputFields { name type { ...T } }
                 enumValues { name }
@@ -133,6 +133,9 @@ impl Schema {
             "INPUT_OBJECT" => {
                 let mut values = Map::new();
                 for field in list(&type_of()["inputFields"]) {
+                    if type_of()["isOneOf"] == true && !values.is_empty() {
+                        break;
+                    }
                     let name = text(field, "/name");
                     if let Some(value) = self.value(&name, &field["type"], false, id) {
                         values.insert(name, value);
