@@ -15,7 +15,7 @@ use mongodb::{
 };
 use zxcvbn::zxcvbn;
 
-use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, nats};
+use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, WebhookOptions, nats};
 
 /// A secret is weak if it can be guessed within this power of ten of tries. The estimate of any
 /// random secret is higher; it ends at 10^19.2.
@@ -181,6 +181,18 @@ impl PostureOptions {
         problems.extend(smtp_url.map(smtp_problems).into_iter().flatten());
         problems.extend(secrets.map(secret_problems).into_iter().flatten());
         self.refuse_unless_accepted(problems)
+    }
+
+    /// Warns of networks that every tenant can send requests to. An operator may mean that.
+    pub fn warn_of_webhooks(&self, options: &WebhookOptions) {
+        if self.refuses_unsafe() && !options.webhook_allow.is_empty() {
+            let networks = options.webhook_allow.iter().map(ToString::to_string);
+            let networks = networks.collect::<Vec<_>>().join(",");
+            tracing::warn!(
+                networks,
+                "every tenant can send requests to the networks in UB_WEBHOOK_ALLOW"
+            );
+        }
     }
 
     /// Refuses a nats-server with known vulnerabilities, unless it is for development.

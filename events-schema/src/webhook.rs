@@ -58,8 +58,8 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Webhook;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("read_deliveries", READ),
-        Access::permission("read_event_types", READ),
+        Access::permission("deliveries", READ),
+        Access::permission("webhook_event_types", READ),
         Access::permission("create", CREATE),
         Access::permission("update", UPDATE),
         Access::permission("delete", DELETE),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bucket;
 pub(crate) mod commands;
+pub(crate) mod deliveries;
 pub(crate) mod filter;
 mod follow;
 pub(crate) mod log;

@@ -8,7 +8,9 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use crate::identity::limits::LimitOptions;
 use axum::http::HeaderName;
 use clap::{Parser, ValueEnum};
-use event_store::{MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions};
+use event_store::{
+    MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions, WebhookOptions,
+};
 
 /// The GraphQL gateway.
 #[derive(Clone, Parser)]
@@ -32,6 +34,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub monitor: MonitorOptions,
+
+    #[command(flatten)]
+    pub webhook: WebhookOptions,
 
     #[command(flatten)]
     pub limits: LimitOptions,
@@ -161,6 +166,7 @@ impl fmt::Debug for Config {
             .field("mongo_url", &redacted(&self.mongo.mongo_url))
             .field("mongo_database", &self.mongo.mongo_database)
             .field("mongo_hosts", &hosts)
+            .field("webhook", &self.webhook)
             .field("limits", &self.limits)
             .field("tenant_databases", &self.tenant_databases)
             .field("databases_per_host", &self.databases_per_host)

@@ -35,6 +35,7 @@ mod session;
 mod task;
 mod tenant;
 mod tokens;
+mod webhook;
 
 #[cfg(test)]
 mod webhook_objects;

@@ -33,6 +33,7 @@ use crate::{
     access::PermissionCache,
     backend::{
         commands::{Commands, jetstream},
+        deliveries::Deliveries,
         security_log::SecurityLog,
         tail::Tails,
         views::Views,
@@ -64,6 +65,7 @@ use crate::{
         security::SecurityHistory,
         session::Sessions,
         tenant::Tenants,
+        webhook::Webhooks,
     },
 };
 
@@ -110,6 +112,7 @@ async fn serve_all(
     let posture = &config.posture;
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), None);
     checked.await?;
+    posture.warn_of_webhooks(&config.webhook);
     let nats = event_store::connect(&config.nats, "gateway").await?;
     posture.check_nats(&nats)?;
     // It may become reachable later.
@@ -164,7 +167,8 @@ async fn app(
             config.secrets.key(),
             &config.limits,
         ),
-        logins: LoginThrottle::new(jetstream(nats), config.secrets.key()),
+        logins: LoginThrottle::new(jetstream(nats.clone()), config.secrets.key()),
+        deliveries: Deliveries::new(nats),
         passwords: Passwords::new(config).await?,
         commands: commands.clone(),
         views: views.clone(),
@@ -208,6 +212,7 @@ struct Parts {
     mails: MailQuota,
     security_log: SecurityLog,
     security: SecurityEvents,
+    deliveries: Deliveries,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -225,6 +230,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         mails,
         security_log,
         security,
+        deliveries,
     } = parts;
     let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -280,7 +286,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             passwords,
             limits,
             security,
-            secret,
+            secret: secret.clone(),
         },
         roles: Roles {
             commands: commands.clone(),
@@ -289,7 +295,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         security: SecurityHistory { log: security_log },
         sessions,
         tenants: Tenants {
-            commands,
+            commands: commands.clone(),
             views,
             callers,
             log: log.clone(),
@@ -297,6 +303,12 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             databases_per_host: config.databases_per_host,
             places: Some(config.limits.tenants_per_account).filter(|places| *places > 0),
             hosts: hosts.map(|(name, _)| name.clone()).collect(),
+        },
+        webhooks: Webhooks {
+            commands,
+            deliveries,
+            secret,
+            allowed: config.webhook.webhook_allow.clone(),
         },
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod role;
 pub(crate) mod security;
 pub(crate) mod session;
 pub(crate) mod tenant;
+pub(crate) mod webhook;
 
 /// All use cases.
 #[derive(Debug)]
@@ -34,4 +35,5 @@ pub(crate) struct UseCases {
     pub(crate) security: security::SecurityHistory,
     pub(crate) sessions: session::Sessions,
     pub(crate) tenants: tenant::Tenants,
+    pub(crate) webhooks: webhook::Webhooks,
 }

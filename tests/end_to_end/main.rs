@@ -45,3 +45,5 @@ mod support;
 mod tasks;
 mod telemetry;
 mod tenants;
+mod webhook_access;
+mod webhooks;

@@ -18,7 +18,11 @@ const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 async fn the_commands_in_the_readme_get_the_answers_in_it() {
     let local = start().await;
     let (mut script, mut expected) = (String::new(), Vec::new());
-    for heading in ["## A first session", "## Two tenants"] {
+    for heading in [
+        "## A first session",
+        "## Two tenants",
+        "## Receive an event",
+    ] {
         let (_, session) = README.split_once(&format!("\n{heading}\n")).unwrap();
         let (session, _) = session.split_once("\n## ").unwrap();
         for block in session.split("```").skip(1).step_by(2) {
@@ -33,7 +37,11 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
             }
         }
     }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free_port = free.local_addr().unwrap().port().to_string();
+    drop(free);
     let script = script
+        .replace("9909", &free_port)
         .replace("http://127.0.0.1:9900", &local.url())
         .replace("http://127.0.0.1:9901", &local.mail_url());
     let folder = tempfile::tempdir().unwrap();
@@ -57,7 +65,7 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
     }
     assert_eq!(
         (answered.len(), expected.len()),
-        (20, 20),
+        (22, 22),
         "every answer in the README was compared"
     );
     local.stop().await.unwrap();

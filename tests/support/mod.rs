@@ -6,6 +6,7 @@
 mod browser;
 mod collector;
 mod operator;
+mod receiver;
 mod socket;
 mod team;
 
@@ -29,6 +30,7 @@ pub use operator::{
     PLATFORM, close_stream, collections, documents, documents_of, mongo, open_stream, operator,
     set_platform_admin, store_account, stored_owners, tenant_views,
 };
+pub use receiver::{Received, Receiver};
 pub use socket::{EVENTS, Socket};
 pub use team::{
     ASSIGN_ROLE, CREATE_ROLE, DELETE_ROLE, RENAME_TENANT, Team, UNASSIGN_ROLE, UPDATE_ROLE,

@@ -8,6 +8,9 @@ use servers::{Role, Servers};
 
 use crate::shell::exports;
 
+/// Webhooks may go to servers of this machine, so that a developer can receive them.
+const WEBHOOK_ALLOW: &str = "127.0.0.0/8,::1";
+
 /// Addresses and keys that gateway and workers share.
 pub(crate) struct Settings {
     public_url: String,
@@ -69,6 +72,7 @@ impl Settings {
             ("--mongo-hosts", &mongo_hosts(servers, role)),
             ("--public-url", &self.public_url),
             ("--secret", &self.secret),
+            ("--webhook-allow", WEBHOOK_ALLOW),
         ])
     }
 
@@ -86,7 +90,7 @@ impl Settings {
     }
 
     /// Returns the environment variables that the program of a role reads.
-    pub(crate) fn variables(&self, servers: &Servers, role: Role) -> [(&'static str, String); 6] {
+    pub(crate) fn variables(&self, servers: &Servers, role: Role) -> [(&'static str, String); 7] {
         [
             ("UB_NATS_URL", servers.nats_url(role)),
             ("UB_MONGO_URL", servers.mongo_url(role)),
@@ -94,6 +98,7 @@ impl Settings {
             ("UB_SMTP_URL", self.smtp_url.clone()),
             ("UB_PUBLIC_URL", self.public_url.clone()),
             ("UB_SECRET", self.secret.clone()),
+            ("UB_WEBHOOK_ALLOW", WEBHOOK_ALLOW.to_owned()),
         ]
     }
 }

@@ -160,6 +160,8 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
         &[Gateway, Workers, Webhooks],
     ),
     ("$JS.API.DIRECT.GET.ATTEMPTS", &[Gateway, Workers, Webhooks]),
+    ("$JS.API.STREAM.INFO.ATTEMPTS", &LIMITED),
+    ("$JS.API.STREAM.INFO.KV_CURSORS", &LIMITED),
     (
         "$JS.API.CONSUMER.CREATE.WEBHOOKS.a.whk.>",
         SENDERS_TO_WEBHOOKS,

@@ -1,5 +1,5 @@
-//! Cursors of the feed, the audit log and the security events: sequences of a stream, encrypted for
-//! one timeline.
+//! Cursors of the feed, the audit log, the security events and the deliveries: sequences of a
+//! stream, encrypted for one timeline.
 //!
 //! A sequence counts what happens in all tenants, so no client may learn it. A client that could
 //! choose one would find out those of its own changes by asking what comes after it. That is why
@@ -8,7 +8,7 @@
 use aes_siv::{KeyInit, siv::Aes128Siv};
 use anyhow::Context as _;
 use data_encoding::BASE64URL_NOPAD;
-use events_schema::{AccountId, TenantKey, secret::ServerKey};
+use events_schema::{AccountId, TenantKey, WebhookId, secret::ServerKey};
 
 use crate::error::Error;
 
@@ -27,6 +27,8 @@ pub(super) enum Timeline {
     Refusals(TenantKey),
     /// What happened to an account.
     Activity(AccountId),
+    /// The attempts to send events to a webhook.
+    Deliveries(TenantKey, WebhookId),
 }
 
 impl Timeline {
@@ -37,6 +39,9 @@ impl Timeline {
             Self::Commits(tenant) => vec![tenant.0.bytes()],
             Self::Refusals(tenant) => vec![tenant.0.bytes(), b"refusals"],
             Self::Activity(account) => vec![account.0.bytes(), b"activity"],
+            Self::Deliveries(tenant, webhook) => {
+                vec![tenant.0.bytes(), webhook.0.bytes(), b"deliveries"]
+            }
         }
     }
 
@@ -45,6 +50,7 @@ impl Timeline {
             Self::Commits(_) => "the tenant's feed or audit log",
             Self::Refusals(_) => "the tenant's refusals",
             Self::Activity(_) => "your account's activity",
+            Self::Deliveries(..) => "the webhook's deliveries",
         }
     }
 }
@@ -121,8 +127,9 @@ mod tests {
     use super::*;
 
     const ID: Id = Id::from_bytes([1; 16]);
+    const OTHER: Id = Id::from_bytes([2; 16]);
     const ACME: Timeline = Timeline::Commits(TenantKey(ID));
-    const RIVAL: Timeline = Timeline::Commits(TenantKey(Id::from_bytes([2; 16])));
+    const RIVAL: Timeline = Timeline::Commits(TenantKey(OTHER));
 
     fn cursors(secrets: &str) -> Cursors {
         let secret = |text: char| Secret::parse(&text.to_string().repeat(32)).unwrap();
@@ -164,6 +171,21 @@ mod tests {
                 let read = cursors("a").read(at, "after", &cursor);
                 assert_eq!(read.is_ok(), at == of, "{of:?} {at:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_timeline_is_refused() {
+        let deliveries =
+            |tenant, webhook| Timeline::Deliveries(TenantKey(tenant), WebhookId(webhook));
+        let own = deliveries(ID, OTHER);
+        let cursor = cursors("a").write(own, 7).unwrap();
+        assert_eq!(cursors("a").read(own, "after", &cursor).unwrap(), 7);
+        for other in [ACME, RIVAL, deliveries(ID, ID), deliveries(OTHER, ID)] {
+            assert!(
+                cursors("a").read(other, "after", &cursor).is_err(),
+                "{other:?}"
+            );
         }
     }
 

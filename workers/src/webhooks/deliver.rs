@@ -74,12 +74,13 @@ pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
             delivery::retry(&message, TENANT_IS_FULL).await;
             continue;
         };
+        // From here on, further wake-ups belong to this session.
+        let following = deliveries.begin(webhook);
+        let parts = deliveries.parts.clone();
+        let session = Session::new(parts, tenant, webhook, slot, shutdown.clone());
         let deliveries = deliveries.clone();
-        let shutdown = shutdown.clone();
         sessions.spawn(async move {
-            deliveries
-                .serve(tenant, webhook, message, slot, shutdown)
-                .await;
+            deliveries.serve(webhook, session, message, following).await;
         });
     }
     while sessions.join_next().await.is_some() {}
@@ -131,18 +132,21 @@ impl Deliveries {
         all.entry(tenant).or_insert_with(new).clone()
     }
 
-    /// Serves a webhook, and settles its wake-ups.
+    /// Returns the further wake-ups of a webhook whose session begins.
+    fn begin(&self, webhook: WebhookId) -> mpsc::UnboundedReceiver<Message> {
+        let (sender, following) = mpsc::unbounded_channel();
+        self.active().insert(webhook, sender);
+        following
+    }
+
+    /// Runs the session of a webhook, and settles its wake-ups.
     async fn serve(
         &self,
-        tenant: TenantKey,
         webhook: WebhookId,
+        session: Session,
         message: Message,
-        slot: Slot,
-        shutdown: CancellationToken,
+        mut following: mpsc::UnboundedReceiver<Message>,
     ) {
-        let (sender, mut following) = mpsc::unbounded_channel();
-        self.active().insert(webhook, sender);
-        let session = Session::new(self.parts.clone(), tenant, webhook, slot, shutdown);
         let mut wake_ups = WakeUps {
             held: message,
             following: &mut following,

@@ -54,6 +54,16 @@ pub enum RequestKind {
     Redeliver(EventRef),
 }
 
+impl RequestKind {
+    /// Returns where the log has the event; `None` for a test.
+    pub const fn reference(&self) -> Option<EventRef> {
+        match self {
+            Self::Test(_) => None,
+            Self::Redeliver(event) => Some(*event),
+        }
+    }
+}
+
 /// Remembers the webhooks of tenants. Clones share what they remember.
 #[derive(Clone)]
 pub struct Tenants {

@@ -8,7 +8,7 @@ use events_schema::{
     AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
     published::{Unreadable, events_of},
     subject::{scheduled_wake_up, wake_up},
-    webhook::Area,
+    webhook::{Area, Event},
 };
 use futures_util::{StreamExt as _, future::try_join_all};
 
@@ -80,30 +80,29 @@ async fn wake(tenants: &Tenants, wakes: &Wakes, chunk: &[Received]) -> anyhow::R
 fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<WebhookId> {
     let all = || webhooks.webhooks.keys().copied().collect();
     let payload = &received.message.payload;
-    match area {
-        AreaName::Webhook => {
-            let commit = serde_json::from_slice::<Commit<Area>>(payload);
-            commit.map_or_else(
-                |_| all(),
-                |commit| commit.events.iter().map(|event| event.webhook()).collect(),
-            )
+    if area == AreaName::Webhook {
+        return match serde_json::from_slice::<Commit<Area>>(payload) {
+            Ok(commit) => commit.events.iter().map(Event::webhook).collect(),
+            Err(_) => all(),
+        };
+    }
+    // A deleted tenant takes its webhooks with it.
+    if area == AreaName::Tenant {
+        return all();
+    }
+    match events_of(&received.message.subject, payload) {
+        Ok(events) => {
+            let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {
+                let mut events = events.iter();
+                webhook.disabled.is_none()
+                    && events.any(|event| webhook.settings.wants(event.event_type))
+            });
+            wanting.map(|(id, _)| *id).collect()
         }
-        // A deleted tenant takes its webhooks with it.
-        AreaName::Tenant => all(),
-        _ => match events_of(&received.message.subject, payload) {
-            Ok(events) => {
-                let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {
-                    let mut events = events.iter();
-                    webhook.disabled.is_none()
-                        && events.any(|event| webhook.settings.wants(event.event_type))
-                });
-                wanting.map(|(id, _)| *id).collect()
-            }
-            // Each delivery stops at this commit until a worker of the newer release takes over.
-            Err(Unreadable::Newer(_)) => all(),
-            // The loop of the views reports it.
-            Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => Vec::new(),
-        },
+        // Each delivery stops at this commit until a worker of the newer release takes over.
+        Err(Unreadable::Newer(_)) => all(),
+        // The loop of the views reports it.
+        Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => Vec::new(),
     }
 }
 

@@ -13,6 +13,9 @@ use crate::webhooks::line::{ALL, Item, Line};
 
 /// Commits that are read at once.
 const PAGE: usize = 200;
+/// Pages that are read before the session stores how far it is. Else a session that reads for longer
+/// than its lease would lose all that it has read, and so would the next one.
+const PAGES_AT_ONCE: usize = 50;
 /// Events of a parked lane that are read at once.
 const LANE_EVENTS: usize = 50;
 /// Parked lanes that are read before events are sent.
@@ -55,8 +58,9 @@ impl Pages {
             let items = self.lane(line, settings, &lane, from).await?;
             line.retry(&lane, items);
         }
-        while !self.at_end && !self.is_newer {
-            let Some(from) = line.reads_from() else {
+        for _ in 0..PAGES_AT_ONCE {
+            let may_read = !self.at_end && !self.is_newer;
+            let Some(from) = line.reads_from().filter(|_| may_read) else {
                 break;
             };
             let page = self.log.page_of(&self.all(), from, PAGE).await?;

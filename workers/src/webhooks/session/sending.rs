@@ -30,8 +30,14 @@ pub enum Sent {
         replay: ReplayId,
         item: Item<PublicEvent>,
     },
-    /// What a person has asked for, with the sequence of the commit.
-    Request { sequence: u64, event: PublicEvent },
+    /// What a person has asked for.
+    Request {
+        /// The sequence of the commit.
+        sequence: u64,
+        event: PublicEvent,
+        /// Where the log has the event; `None` for a test.
+        reference: Option<EventRef>,
+    },
 }
 
 /// A request that has ended.

@@ -232,14 +232,22 @@ impl<'a> Turn<'a> {
                 self.record(&attempt).await;
                 Ok(())
             }
-            (Sent::Request { sequence, event }, Ok(reply)) => {
+            (
+                Sent::Request {
+                    sequence,
+                    event,
+                    reference,
+                },
+                Ok(reply),
+            ) => {
                 self.request = None;
                 self.line.answered(sequence);
                 let once = Retry {
                     attempt: 1,
                     at: None,
                 };
-                self.record(&record(&event, None, at, &reply, once)).await;
+                let attempt = record(&event, reference, at, &reply, once);
+                self.record(&attempt).await;
                 Ok(())
             }
             (Sent::Item(item), Err(error)) => {

@@ -153,7 +153,12 @@ impl Turn<'_> {
             match found {
                 Some((event, shown)) => {
                     self.request = Some(sequence);
-                    self.begin(Sent::Request { sequence, event }, shown);
+                    let sent = Sent::Request {
+                        sequence,
+                        event,
+                        reference: request.kind.reference(),
+                    };
+                    self.begin(sent, shown);
                 }
                 None => self.line.answered(sequence),
             }
