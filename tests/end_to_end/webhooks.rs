@@ -44,6 +44,16 @@ pub const REDELIVER: &str = "
     mutation($id: ID!, $event: String!) {
         webhook { redeliver(id: $id, eventId: $event) { success } }
     }";
+const REPLAY: &str = "
+    mutation($input: ReplayWebhookInput!) {
+        webhook { replay(input: $input) { id only done } }
+    }";
+const CANCEL_REPLAY: &str = "
+    mutation($id: ID!, $replay: ID!) {
+        webhook { cancelReplay(id: $id, replay: $replay) { success } }
+    }";
+const REPLAYS: &str = "
+    query($id: ID!) { webhook(id: $id) { replays { id status sent failed done } } }";
 pub const DELIVERIES: &str = "
     query($id: ID!, $failed: Boolean, $type: String, $first: Int, $after: String) {
         deliveries(webhook: $id, failed: $failed, eventType: $type, first: $first, after: $after) {
@@ -274,6 +284,43 @@ fn an_event_is_sent_once_more_with_the_same_id_and_body() {
             let redeliver = json!({ "id": webhook.id, "event": event });
             assert_eq!(ada.code(REDELIVER, redeliver).await, "NOT_FOUND", "{event}");
         }
+    });
+}
+
+#[test]
+fn the_events_of_a_time_are_sent_once_more() {
+    in_tenant("replays", async |_, ada| {
+        let receiver = Receiver::start().await;
+        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
+        let mut first = Vec::new();
+        for (nth, name) in (1..).zip(["Rocket", "Loom"]) {
+            create_project(&ada, name).await;
+            first.push(receiver.nth(nth).await);
+        }
+        let since = first[0].json()["time"].clone();
+        let until = first[1].json()["time"].clone();
+        let replay = json!({ "id": webhook.id, "since": since, "until": until });
+        let replay = ada.data(REPLAY, input(replay)).await;
+        let replay = text(&replay["webhook"]["replay"], "/id");
+        let again = receiver.nth(3).await;
+        assert_eq!(again.header("webhook-id"), first[0].header("webhook-id"));
+        assert_eq!(again.body, first[0].body);
+        let replays = async || {
+            let shown = ada.data(REPLAYS, webhook.variables()).await;
+            shown["webhook"]["replays"].clone()
+        };
+        eventually("the end of the replay", || async {
+            replays().await[0]["done"] == true
+        })
+        .await;
+        let finished = json!({
+            "id": replay, "status": "FINISHED", "sent": 1, "failed": 0, "done": true
+        });
+        assert_eq!(replays().await, json!([finished]));
+        let cancel = json!({ "id": webhook.id, "replay": replay });
+        assert_eq!(ada.code(CANCEL_REPLAY, cancel).await, "NOT_FOUND");
+        let backwards = json!({ "id": webhook.id, "since": until, "until": since });
+        assert_eq!(ada.code(REPLAY, input(backwards)).await, "BAD_USER_INPUT");
     });
 }
 

@@ -5,6 +5,7 @@
 mod delivery;
 mod input;
 mod object;
+mod replay;
 
 use async_graphql::{
     Context, ID, Object, SimpleObject,
@@ -13,7 +14,7 @@ use async_graphql::{
 use events_schema::{
     WebhookId,
     published::{self, EventType},
-    webhook::{Algorithm, Command, Start, Verdict},
+    webhook::{Algorithm, Command, Only, ReplayId, ReplayProgress, Start, Verdict},
 };
 
 use self::{
@@ -22,6 +23,7 @@ use self::{
         CreateWebhookInput, RotateWebhookSecretInput, UpdateWebhookInput, WebhookStart, number,
     },
     object::{Webhook, WebhookEventType},
+    replay::{ReplayWebhookInput, WebhookReplay},
 };
 use super::{
     audit::page_size,
@@ -30,6 +32,7 @@ use super::{
     scalars::{DateTime, Success, id_of},
 };
 use crate::{
+    clock::now,
     error::Error,
     use_cases::{
         list::IndexCheck,
@@ -271,6 +274,49 @@ impl WebhookMutation {
         let sent = webhooks.redeliver(field.caller, command, id_of(&id)?, &event_id);
         sent.await?;
         Success::yes()
+    }
+
+    /// Sends the events of a time once more, in order. A part of them may have been sent by the time
+    /// of the answer. `LIMIT_REACHED` if three replays of the webhook are running; `BAD_USER_INPUT`
+    /// if `until` is not after `since`, or in the future; `NOT_FOUND` if the tenant has no such
+    /// webhook.
+    async fn replay(
+        &self,
+        ctx: &Context<'_>,
+        input: ReplayWebhookInput,
+    ) -> Result<Option<WebhookReplay>, Error> {
+        let field = FieldContext::of(ctx);
+        let (webhook, command) = (id_of(&input.id)?, field.command_id()?);
+        let replay = Command::Replay {
+            webhook,
+            since: input.since.0,
+            until: input.until.map_or_else(now, |DateTime(time)| time),
+            only: input.only.map_or(Only::All, Only::from),
+        };
+        let webhooks = &field.use_cases.webhooks;
+        let changed = webhooks.change(field.caller, command, webhook, replay);
+        let (id, changed) = (ReplayId(command.0), changed.await?);
+        let replay = changed.webhook.replays.get(&id).ok_or(Error::NotFound)?;
+        Ok(Some(WebhookReplay::of(
+            id,
+            replay,
+            ReplayProgress::default(),
+        )))
+    }
+
+    /// Ends a replay early. What was sent stays sent. `NOT_FOUND` if it has ended, or there is no
+    /// such replay.
+    async fn cancel_replay(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Id of the replay.")] replay: ID,
+    ) -> Result<Option<Success>, Error> {
+        let cancel = Command::CancelReplay {
+            webhook: id_of(&id)?,
+            replay: id_of(&replay)?,
+        };
+        send(ctx, cancel).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! A webhook and its parts as clients see them.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use events_schema::{
     published::EventType,
@@ -9,6 +11,7 @@ use events_schema::{
 };
 use tokio::sync::OnceCell;
 
+use super::replay::WebhookReplay;
 use crate::{
     clock::now,
     error::Error,
@@ -255,6 +258,24 @@ impl Webhook {
         let keys = self.stored.webhook.keys.iter();
         let valid = keys.filter(|key| key.is_valid(now()));
         valid.map(WebhookSecret::of).collect()
+    }
+
+    /// The latest ten replays, the last one first.
+    async fn replays(&self, ctx: &Context<'_>) -> Result<Option<Vec<WebhookReplay>>, Error> {
+        let replays = &self.stored.webhook.replays;
+        let is_running = replays.values().any(|replay| replay.end.is_none());
+        let progress = if is_running {
+            self.cursor(ctx).await?.replays.clone()
+        } else {
+            BTreeMap::new()
+        };
+        let mut replays: Vec<_> = replays.iter().collect();
+        replays.sort_by_key(|(id, replay)| Reverse((replay.requested_at, **id)));
+        let shown = replays.into_iter().map(|(id, replay)| {
+            let progress = progress.get(id).copied().unwrap_or_default();
+            WebhookReplay::of(*id, replay, progress)
+        });
+        Ok(Some(shown.collect()))
     }
 
     /// When the webhook was created.
