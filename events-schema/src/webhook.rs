@@ -17,7 +17,7 @@ pub use self::{
     replay::{MAX_REPLAYS, MAX_RUNNING_REPLAYS, Only, Replay, ReplayEnd, ReplayId},
     settings::{
         Algorithm, AuthKind, Changes, ContentType, Credentials, MAX_CONCURRENCY, MAX_EVENT_FILTERS,
-        MAX_HEADERS, MAX_RATE, NewKey, Ordering, Payload, SecretHeaders, Settings,
+        MAX_HEADERS, MAX_RATE, NewKey, OAuth2, Ordering, Payload, SecretHeaders, Settings,
         is_allowed_header,
     },
 };

@@ -10,6 +10,7 @@ mod cursors;
 mod deliver;
 mod line;
 mod message;
+mod oauth2;
 mod owners;
 mod report;
 mod retries;

@@ -193,6 +193,8 @@ pub enum AuthKind {
     Basic,
     Bearer,
     ApiKey,
+    #[serde(rename = "oauth2")]
+    OAuth2,
 }
 
 /// The headers of a webhook. Their values are sealed, since they may be passwords.
@@ -206,9 +208,25 @@ pub struct Credentials {
     pub sealed: Sealed,
 }
 
-/// All headers of a webhook, as they are sent.
+/// What a webhook sends beside the message. It has no `Debug`, since it may hold passwords.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretHeaders(pub Vec<(String, String)>);
+pub struct SecretHeaders {
+    /// All headers, as they are sent.
+    pub headers: Vec<(String, String)>,
+    /// Where to get the access token that is sent, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
+}
+
+/// How to get an access token: the client credentials of OAuth 2.0 (RFC 6749, section 4.4).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OAuth2 {
+    pub token_url: WebhookUrl,
+    pub client_id: String,
+    pub client_secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
 
 /// Whether a customer may choose this header: one that has a legal name and value, and belongs
 /// neither to us nor to HTTP itself. The name is in lower case.

@@ -123,6 +123,9 @@ pub enum Failure {
     /// The server has not answered in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// There is no access token for the server.
+    #[error("no access token: {0}")]
+    Token(String),
     /// The answer is broken off, is too large or is no HTTP.
     #[error("no valid answer: {0}")]
     Broken(String),

@@ -1,6 +1,6 @@
 //! Builds the message of an event, signs it and sends it.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -10,21 +10,23 @@ use events_schema::{
     outbound::WebhookUrl,
     published::{Content, PublicEvent},
     secret::ServerKey,
-    webhook::{Payload, SEALED_FOR, SecretHeaders, Webhook},
+    webhook::{OAuth2, Payload, SEALED_FOR, SecretHeaders, Webhook},
     webhook_signature::{Message, SigningKey, signature_header},
 };
 use hyper::{
-    HeaderMap,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
 
+use super::oauth2::Tokens;
 use crate::effect::outbound::{EXCHANGE_TIMEOUT, Outbound, Reply, Request};
 
 /// Sends messages.
 #[derive(Clone)]
 pub struct Messages {
     log: EventLog,
+    tokens: Tokens,
     outbound: Outbound,
     key: ServerKey,
     public_url: String,
@@ -33,7 +35,9 @@ pub struct Messages {
 /// What every message of a webhook has, with its secrets opened.
 pub struct Envelope {
     url: WebhookUrl,
+    webhook: WebhookId,
     headers: HeaderMap,
+    oauth2: Option<OAuth2>,
     keys: Vec<(SigningKey, Option<Time>)>,
     payload: Payload,
 }
@@ -52,6 +56,7 @@ impl Messages {
     pub fn new(log: EventLog, outbound: Outbound, key: ServerKey, public_url: &str) -> Self {
         Self {
             log,
+            tokens: Tokens::new(outbound.clone()),
             outbound,
             key,
             public_url: public_url.to_owned(),
@@ -80,12 +85,14 @@ impl Messages {
         let mut headers = HeaderMap::new();
         let content_type = HeaderValue::from_static(webhook.settings.content_type.as_str());
         headers.insert(CONTENT_TYPE, content_type);
+        let mut oauth2 = None;
         if let Some(credentials) = &webhook.settings.credentials {
             let opened = self
                 .key
                 .open_sealed(SEALED_FOR, &bound_to, &credentials.sealed);
             let opened: SecretHeaders = serde_json::from_slice(&opened.context(LOST)?)?;
-            for (name, value) in opened.0 {
+            oauth2 = opened.oauth2;
+            for (name, value) in opened.headers {
                 let mut value = HeaderValue::from_str(&value)?;
                 value.set_sensitive(true);
                 headers.insert(HeaderName::from_bytes(name.as_bytes())?, value);
@@ -93,7 +100,9 @@ impl Messages {
         }
         Ok(Envelope {
             url: webhook.settings.url.clone(),
+            webhook: id,
             headers,
+            oauth2,
             keys,
             payload: webhook.settings.payload,
         })
@@ -109,6 +118,7 @@ impl Messages {
         event: &PublicEvent,
         shown: &Shown,
     ) -> anyhow::Result<Reply> {
+        let begun = Instant::now();
         let source = event.source(&self.public_url);
         let body = match envelope.payload {
             Payload::Thin => event.body(&source, Content::Thin)?,
@@ -117,14 +127,31 @@ impl Messages {
                 event.body(&source, Content::Full(object.as_ref()))?
             }
         };
-        let headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
+        let mut headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
+        if let Some(oauth2) = &envelope.oauth2 {
+            match self.tokens.header(envelope.webhook, oauth2).await {
+                Ok(token) => headers.insert(AUTHORIZATION, token),
+                Err(failure) => {
+                    return Ok(Reply {
+                        outcome: Err(failure),
+                        latency: begun.elapsed(),
+                    });
+                }
+            };
+        }
         let request = Request {
             url: envelope.url.clone(),
             headers,
             body: Bytes::from(body),
-            timeout: EXCHANGE_TIMEOUT,
+            // The lease does not last for more.
+            timeout: EXCHANGE_TIMEOUT.saturating_sub(begun.elapsed()),
         };
-        Ok(self.outbound.post(request).await)
+        let reply = self.outbound.post(request).await;
+        let status = reply.outcome.as_ref().map(|answer| answer.status);
+        if status == Ok(StatusCode::UNAUTHORIZED) {
+            self.tokens.forget(envelope.webhook);
+        }
+        Ok(reply)
     }
 
     async fn object(&self, event: &PublicEvent, shown: &Shown) -> anyhow::Result<Option<Value>> {

@@ -7,7 +7,7 @@ use events_schema::{
     Description,
     outbound::WebhookUrl,
     published::EventFilter,
-    webhook::{Changes, ContentType, Ordering, Payload, Settings, Start},
+    webhook::{Changes, ContentType, OAuth2, Ordering, Payload, Settings, Start},
 };
 
 use super::object::{WebhookAlgorithm, WebhookContentType, WebhookOrdering, WebhookPayload};
@@ -48,6 +48,21 @@ struct WebhookApiKeyInput {
     value: String,
 }
 
+/// The client credentials of OAuth 2.0. The token is asked for with them, used until shortly before
+/// its end, and asked for again if the receiver answers 401.
+#[derive(InputObject)]
+struct WebhookOAuth2Input {
+    /// The token endpoint: a URL under the same rules as that of the webhook.
+    token_url: String,
+    /// The client's id, sent with the scheme `Basic`.
+    client_id: String,
+    /// The client's secret.
+    #[graphql(secret)]
+    client_secret: String,
+    /// The scope to ask for. None by default.
+    scope: Option<String>,
+}
+
 /// How a webhook authenticates at the receiver, besides its signature. The values are stored
 /// encrypted and never shown.
 #[derive(OneofObject)]
@@ -58,19 +73,26 @@ enum WebhookAuthInput {
     Bearer(WebhookBearerAuthInput),
     /// Sends a header with a key.
     ApiKey(WebhookApiKeyInput),
+    /// Sends `Authorization: Bearer …` with an access token that it gets by these credentials.
+    #[graphql(name = "oauth2")]
+    OAuth2(WebhookOAuth2Input),
 }
 
-impl From<WebhookAuthInput> for Auth {
-    fn from(input: WebhookAuthInput) -> Self {
-        match input {
-            WebhookAuthInput::Basic(WebhookBasicAuthInput { username, password }) => {
-                Self::Basic { username, password }
+impl WebhookAuthInput {
+    fn parse(self) -> Result<Auth, Error> {
+        Ok(match self {
+            Self::Basic(WebhookBasicAuthInput { username, password }) => {
+                Auth::Basic { username, password }
             }
-            WebhookAuthInput::Bearer(WebhookBearerAuthInput { token }) => Self::Bearer { token },
-            WebhookAuthInput::ApiKey(WebhookApiKeyInput { header, value }) => {
-                Self::ApiKey { header, value }
-            }
-        }
+            Self::Bearer(WebhookBearerAuthInput { token }) => Auth::Bearer { token },
+            Self::ApiKey(WebhookApiKeyInput { header, value }) => Auth::ApiKey { header, value },
+            Self::OAuth2(input) => Auth::OAuth2(OAuth2 {
+                token_url: parsed("tokenUrl", &input.token_url, WebhookUrl::parse)?,
+                client_id: input.client_id,
+                client_secret: input.client_secret,
+                scope: input.scope,
+            }),
+        })
     }
 }
 
@@ -241,5 +263,6 @@ fn parse_headers(
     }
     let headers = headers.unwrap_or_default().into_iter();
     let headers = headers.map(|header| (header.name, header.value)).collect();
-    Headers::new(auth.map(Auth::from), headers).map(Some)
+    let auth = auth.map(WebhookAuthInput::parse).transpose()?;
+    Headers::new(auth, headers).map(Some)
 }

@@ -75,6 +75,9 @@ enum WebhookAuthKind {
     Bearer,
     /// By a header of its own.
     ApiKey,
+    /// By an access token of OAuth 2.0.
+    #[graphql(name = "OAUTH2")]
+    OAuth2,
 }
 
 /// Why nothing is sent to a webhook.

@@ -6,19 +6,28 @@ use anyhow::Context as _;
 use data_encoding::BASE64;
 use events_schema::{
     TenantKey, WebhookId,
-    webhook::{AuthKind, Credentials, MAX_HEADERS, SecretHeaders, is_allowed_header},
+    webhook::{AuthKind, Credentials, MAX_HEADERS, OAuth2, SecretHeaders, is_allowed_header},
 };
 
 use super::Webhooks;
 use crate::error::Error;
 
 const AUTHORIZATION: &str = "authorization";
+/// Longest client id, client secret and scope, in bytes.
+const MAX_OAUTH2_TEXT: usize = 1_024;
 
 /// How a webhook authenticates at the customer's server.
 pub(crate) enum Auth {
     Basic { username: String, password: String },
     Bearer { token: String },
     ApiKey { header: String, value: String },
+    OAuth2(OAuth2),
+}
+
+/// What authenticates a webhook.
+enum Credential {
+    Header(String, String),
+    OAuth2(OAuth2),
 }
 
 /// All headers of a webhook. Its values are secret, so it has no `Debug`.
@@ -36,9 +45,12 @@ impl Headers {
     /// `BadUserInput` if a header is not allowed, occurs twice, or there are too many.
     pub(crate) fn new(auth: Option<Auth>, further: Vec<(String, String)>) -> Result<Self, Error> {
         let kind = auth.as_ref().map_or(AuthKind::None, Auth::kind);
-        let auth = auth.map(Auth::into_header).transpose()?;
-        let mut names = Vec::new();
-        let mut headers: Vec<_> = auth.into_iter().collect();
+        let (mut names, mut headers, mut oauth2) = (Vec::new(), Vec::new(), None);
+        match auth.map(Auth::into_credential).transpose()? {
+            Some(Credential::Header(name, value)) => headers.push((name, value)),
+            Some(Credential::OAuth2(credentials)) => oauth2 = Some(credentials),
+            None => {}
+        }
         for (name, value) in further {
             let name = name.to_ascii_lowercase();
             if name == AUTHORIZATION {
@@ -64,16 +76,24 @@ impl Headers {
         Ok(Self {
             auth: kind,
             names,
-            headers: SecretHeaders(headers),
+            headers: SecretHeaders { headers, oauth2 },
         })
     }
 
+    /// Seals the values.
+    ///
+    /// # Errors
+    /// `BadUserInput` if requests must not go to the server that gives out access tokens.
     pub(super) fn seal(
         self,
         webhooks: &Webhooks,
         tenant: TenantKey,
         id: WebhookId,
     ) -> Result<Credentials, Error> {
+        if let Some(oauth2) = &self.headers.oauth2 {
+            let checked = oauth2.token_url.check(&webhooks.allowed);
+            checked.map_err(Error::invalid("tokenUrl"))?;
+        }
         let plain = serde_json::to_vec(&self.headers).context("writing headers")?;
         Ok(Credentials {
             auth: self.auth,
@@ -89,10 +109,11 @@ impl Auth {
             Self::Basic { .. } => AuthKind::Basic,
             Self::Bearer { .. } => AuthKind::Bearer,
             Self::ApiKey { .. } => AuthKind::ApiKey,
+            Self::OAuth2(_) => AuthKind::OAuth2,
         }
     }
 
-    fn into_header(self) -> Result<(String, String), Error> {
+    fn into_credential(self) -> Result<Credential, Error> {
         let (name, value) = match self {
             Self::Basic { username, password } => {
                 let is_control = |text: &str| text.contains(char::is_control);
@@ -106,13 +127,38 @@ impl Auth {
             }
             Self::Bearer { token } => (AUTHORIZATION.to_owned(), format!("Bearer {token}")),
             Self::ApiKey { header, value } => (header.to_ascii_lowercase(), value),
+            Self::OAuth2(credentials) => {
+                check_oauth2(&credentials)?;
+                return Ok(Credential::OAuth2(credentials));
+            }
         };
         if is_allowed_header(&name, &value) {
-            Ok((name, value))
+            Ok(Credential::Header(name, value))
         } else {
             Err(not_allowed("auth"))
         }
     }
+}
+
+fn check_oauth2(credentials: &OAuth2) -> Result<(), Error> {
+    let OAuth2 {
+        client_id,
+        client_secret,
+        scope,
+        ..
+    } = credentials;
+    let texts = [client_id, client_secret].into_iter().chain(scope);
+    let is_legal = |text: &String| {
+        (1..=MAX_OAUTH2_TEXT).contains(&text.len()) && !text.contains(char::is_control)
+    };
+    if texts.map(is_legal).all(|is_legal| is_legal) {
+        return Ok(());
+    }
+    let message = format!(
+        "auth must have a clientId, a clientSecret and perhaps a scope of 1 to {MAX_OAUTH2_TEXT} \
+         bytes each, without control characters."
+    );
+    Err(Error::input("auth", message))
 }
 
 fn not_allowed(field: &'static str) -> Error {
@@ -126,6 +172,8 @@ fn not_allowed(field: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::outbound::WebhookUrl;
+
     use super::*;
 
     fn header(name: &str) -> (String, String) {
@@ -142,6 +190,14 @@ mod tests {
     fn api_key(name: &str) -> Auth {
         let (header, value) = header(name);
         Auth::ApiKey { header, value }
+    }
+
+    /// Returns the header that authenticates.
+    fn sent(auth: Auth) -> (String, String) {
+        match auth.into_credential() {
+            Ok(Credential::Header(name, value)) => (name, value),
+            Ok(Credential::OAuth2(_)) | Err(_) => panic!("no header"),
+        }
     }
 
     /// Returns the field of the error, which shows no value.
@@ -172,16 +228,12 @@ mod tests {
             "authorization".to_owned(),
             "Basic YWRhOmh1bnRlcjI=".to_owned(),
         );
-        assert_eq!(headers.headers.0, [authorization, header("x-tenant")]);
+        assert_eq!(headers.headers.headers, [authorization, header("x-tenant")]);
         let token = Auth::Bearer {
             token: "abc".to_owned(),
         };
-        let (name, value) = token.into_header().unwrap();
-        assert_eq!(
-            (name.as_str(), value.as_str()),
-            ("authorization", "Bearer abc")
-        );
-        assert_eq!(api_key("X-Key").into_header().unwrap(), header("x-key"));
+        assert_eq!(sent(token), ("authorization".into(), "Bearer abc".into()));
+        assert_eq!(sent(api_key("X-Key")), header("x-key"));
     }
 
     #[test]
@@ -206,6 +258,22 @@ mod tests {
             token: String::new(),
         };
         assert_eq!(refused(Some(empty), Vec::new()), "auth");
+    }
+
+    #[test]
+    fn client_credentials_are_complete() {
+        let oauth2 = |client_id: &str, client_secret: &str| {
+            Auth::OAuth2(OAuth2 {
+                token_url: WebhookUrl::parse("https://example.com/token").unwrap(),
+                client_id: client_id.to_owned(),
+                client_secret: client_secret.to_owned(),
+                scope: None,
+            })
+        };
+        assert_eq!(refused(Some(oauth2("ada", "hunter2")), Vec::new()), "");
+        for (id, secret) in [("", "hunter2"), ("ada", ""), ("ada\n", "hunter2")] {
+            assert_eq!(refused(Some(oauth2(id, secret)), Vec::new()), "auth");
+        }
     }
 
     #[test]

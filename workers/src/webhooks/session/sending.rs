@@ -112,6 +112,7 @@ pub fn failure_of(reply: &Reply) -> Failure {
             | outbound::Failure::Connect(_)
             | outbound::Failure::Tls(_)
             | outbound::Failure::ConnectTimeout(_)
+            | outbound::Failure::Token(_)
             | outbound::Failure::Broken(_),
         ) => Failure::default(),
     }
