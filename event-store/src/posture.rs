@@ -185,14 +185,16 @@ impl PostureOptions {
 
     /// Warns of networks that every tenant can send requests to. An operator may mean that.
     pub fn warn_of_webhooks(&self, options: &WebhookOptions) {
-        if self.refuses_unsafe() && !options.webhook_allow.is_empty() {
-            let networks = options.webhook_allow.iter().map(ToString::to_string);
-            let networks = networks.collect::<Vec<_>>().join(",");
-            tracing::warn!(
-                networks,
-                "every tenant can send requests to the networks in UB_WEBHOOK_ALLOW"
-            );
+        if let Some(warning) = self.webhook_warning(options) {
+            tracing::warn!("{warning}");
         }
+    }
+
+    fn webhook_warning(&self, options: &WebhookOptions) -> Option<String> {
+        let networks = options.webhook_allow.iter().map(ToString::to_string);
+        let networks = networks.collect::<Vec<_>>().join(",");
+        let is_unsafe = self.refuses_unsafe() && !networks.is_empty();
+        is_unsafe.then(|| format!("every tenant can send requests to UB_WEBHOOK_ALLOW={networks}"))
     }
 
     /// Refuses a nats-server with known vulnerabilities, unless it is for development.

@@ -46,4 +46,5 @@ mod tasks;
 mod telemetry;
 mod tenants;
 mod webhook_access;
+mod webhook_order;
 mod webhooks;

@@ -98,10 +98,8 @@ impl Webhook {
         }
         let created = owner.data(CREATE_WEBHOOK, input(webhook)).await;
         let created = &created["webhook"]["create"];
-        let key = match &created["secret"] {
-            Value::Null => text(created, "/webhook/publicKey"),
-            secret => secret.as_str().unwrap().to_owned(),
-        };
+        let secret = created["secret"].as_str();
+        let key = secret.map_or_else(|| text(created, "/webhook/publicKey"), str::to_owned);
         Self {
             id: text(created, "/webhook/id"),
             key,

@@ -12,6 +12,8 @@ struct Options {
     mongo: MongoOptions,
     #[command(flatten)]
     secrets: SecretOptions,
+    #[command(flatten)]
+    webhook: WebhookOptions,
     #[arg(long)]
     smtp_url: String,
 }
@@ -50,6 +52,7 @@ async fn refused(changes: &[(&str, &str)]) -> Vec<String> {
         mongo,
         secrets,
         smtp_url,
+        ..
     } = options(changes);
     let checked = posture.check(&nats, &mongo, Some(&secrets), Some(&smtp_url));
     let Err(error) = checked.await else {
@@ -74,6 +77,23 @@ async fn is_refused(changes: &[(&str, &str)], mention: &str) {
 async fn is_accepted(changes: &[(&str, &str)]) {
     let refused = refused(changes).await;
     assert!(refused.is_empty(), "{changes:?}: {refused:?}");
+}
+
+#[test]
+fn production_warns_of_networks_that_every_tenant_can_send_requests_to() {
+    let warning = |changes: &[(&str, &str)]| {
+        let Options {
+            posture, webhook, ..
+        } = options(changes);
+        posture.webhook_warning(&webhook)
+    };
+    let networks = ("--webhook-allow", "10.0.0.0/8,::1");
+    let expected = "UB_WEBHOOK_ALLOW=10.0.0.0/8,::1";
+    let warned = warning(&[networks]).unwrap();
+    assert!(warned.contains(expected), "{warned}");
+    assert_eq!(warning(&[]), None);
+    let local = ("--public-url", "http://127.0.0.1:9900");
+    assert_eq!(warning(&[networks, local]), None);
 }
 
 const PLAIN_NATS: (&str, &str) = (
