@@ -147,7 +147,9 @@ async fn listeners_of_a_tenant_share_one_reader_of_the_log() {
         && !read.payload.is_empty()
     {
         let read: Value = serde_json::from_slice(&read.payload).unwrap();
-        reads_of_acme += usize::from(text(&read, "/next_by_subj").ends_with(".*.*"));
+        // Workers that wake webhooks ask for last messages, without such a filter.
+        let filter = read["next_by_subj"].as_str().unwrap_or_default();
+        reads_of_acme += usize::from(filter.ends_with(".*.*"));
     }
     assert!((1..20).contains(&reads_of_acme), "{reads_of_acme} reads");
 }
