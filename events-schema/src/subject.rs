@@ -11,10 +11,16 @@
 //! whk.<tenant>.<webhook>          wakes the delivery to a webhook   WEBHOOKS
 //! whs.<tenant>.<webhook>          wakes it at a later time          WEBHOOKS
 //! att.<tenant>.<webhook>.<result> an attempt to send an event       ATTEMPTS
+//! in.<tenant>.<source>            a hook that another service sent  INBOX
+//! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
+//! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
 //! ```
+
+mod inbox;
 
 use std::fmt;
 
+pub use self::inbox::*;
 use crate::{
     AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId, webhook::Verdict,
 };
@@ -47,12 +53,13 @@ pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 pub const SESSION_USES_BUCKET: &str = "SESSION_USES";
 
 /// The users of `nats.conf` that send commands. Workers send outcomes to nobody else.
-pub const SENDERS: [&str; 6] = [
+pub const SENDERS: [&str; 7] = [
     "gateway",
     "workers",
     "reactions",
     "effects",
     "webhooks",
+    "inbound",
     "migrator",
 ];
 
