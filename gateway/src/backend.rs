@@ -4,6 +4,7 @@ pub(crate) mod bucket;
 pub(crate) mod commands;
 pub(crate) mod filter;
 mod follow;
+pub(crate) mod inbox;
 pub(crate) mod log;
 mod memory;
 pub(crate) mod tail;

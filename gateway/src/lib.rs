@@ -34,6 +34,7 @@ use crate::{
     backend::{
         commands::{Commands, jetstream},
         tail::Tails,
+        inbox::Inbox,
         views::Views,
     },
     graphql::{Api, cursor::Cursors},
@@ -54,6 +55,7 @@ use crate::{
         account::Accounts,
         audit::AuditLog,
         feed::Feeds,
+        inbound_source::{InboundSources, Receiver},
         member::Members,
         plain::Plain,
         recipient::Recipients,
@@ -144,6 +146,13 @@ async fn app(
     let uses = Uses::new(jetstream(nats.clone()));
     let permissions = PermissionCache::new();
     let limits = Limits::new(&config.limits);
+    let inbox = Inbox::new(nats.clone());
+    let hooks = Receiver::new(
+        inbox.clone(),
+        views.clone(),
+        limits.clone(),
+        config.secrets.key(),
+    )?;
     let callers = Callers::new(config, views.clone(), permissions.clone(), uses.clone());
     let parts = Parts {
         log: EventLog::new(nats.clone()),
@@ -161,6 +170,7 @@ async fn app(
         permissions,
         uses,
         limits: limits.clone(),
+        inbox,
     };
     let cookies = Cookies::new(config.posture.is_https());
     let cursors = Cursors::new(&config.secrets.key());
@@ -171,6 +181,7 @@ async fn app(
     let shared = Shared {
         api,
         callers,
+        hooks: Arc::new(hooks),
         readiness: readiness.clone(),
         sockets,
         is_production: config.posture.is_production(),
@@ -191,6 +202,7 @@ struct Parts {
     logins: LoginThrottle,
     uses: Uses,
     limits: Limits,
+    inbox: Inbox,
     pending: PendingRegistrations,
     mails: MailQuota,
 }
@@ -206,6 +218,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         logins,
         uses,
         limits,
+        inbox,
         pending,
         mails,
     } = parts;
@@ -240,6 +253,12 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             callers: callers.clone(),
             of_accounts: Shares::new(config.limits.feeds_per_account),
             of_tenants: Shares::new(config.limits.feeds_per_tenant),
+        },
+        inbound_sources: InboundSources {
+            commands: commands.clone(),
+            inbox,
+            secret: secret.clone(),
+            public_url: config.posture.public_url.clone(),
         },
         members: Members {
             commands: commands.clone(),
