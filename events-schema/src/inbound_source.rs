@@ -1,8 +1,8 @@
-//! Inbound sources: other services send hooks to a tenant. All sources of a tenant are one aggregate
-//! with the tenant's id, since their number concerns all of them at once.
+//! Inbound sources: other services send hooks to a tenant. All sources of a tenant are one
+//! aggregate with the tenant's id, since their number concerns all of them at once.
 //!
-//! A hook is no fact of the business. It is in the stream `INBOX`, and what follows from it is in the
-//! log.
+//! A hook is no fact of the business. It is in the stream `INBOX`, and what follows from it is in
+//! the log.
 
 mod hook;
 mod provider;

@@ -151,8 +151,8 @@ impl Name {
         line(text).map(Self)
     }
 
-    /// Makes a name of a text that somebody else has written: drops unprintable characters, and cuts
-    /// what is longer. `None` if nothing is left.
+    /// Makes a name of a text that somebody else has written: drops unprintable characters, and
+    /// cuts what is longer. `None` if nothing is left.
     pub fn shortened(text: &str) -> Option<Self> {
         let printable: String = text.chars().filter(|c| !is_unprintable(*c)).collect();
         let printable = printable.trim();

@@ -33,8 +33,8 @@ use crate::{
     access::PermissionCache,
     backend::{
         commands::{Commands, jetstream},
-        tail::Tails,
         inbox::Inbox,
+        tail::Tails,
         views::Views,
     },
     graphql::{Api, cursor::Cursors},

@@ -1,8 +1,9 @@
 //! Inbound hooks: turns what other services have sent into commands.
 //!
 //! Gateways verify hooks and store them in the stream `INBOX`. This loop reads them, and one pure
-//! function for each kind of provider says which commands follow. Their ids derive from the hook, so
-//! a hook that is handled again changes nothing twice. What became of a hook is recorded beside it.
+//! function for each kind of provider says which commands follow. Their ids derive from the hook,
+//! so a hook that is handled again changes nothing twice. What became of a hook is recorded beside
+//! it.
 
 mod github;
 mod handler;
@@ -30,8 +31,8 @@ use crate::{
     },
 };
 
-/// After this many deliveries, a hook that cannot be handled is recorded as failed. An outage is not
-/// counted, so a hook waits for its end.
+/// After this many deliveries, a hook that cannot be handled is recorded as failed. An outage is
+/// not counted, so a hook waits for its end.
 const ATTEMPTS: i64 = 10;
 /// How long one attempt may take: less than the ack wait, so that its end can be recorded.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(25);

@@ -1,4 +1,5 @@
-//! Who has sent a hook. Each signature is compared in constant time, with that of each valid secret.
+//! Who has sent a hook. Each signature is compared in constant time, with that of each valid
+//! secret.
 
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ pub struct Accepted {
 #[error("the hook is not signed by the source's provider, or too old")]
 pub struct Refused;
 
-/// Verifies a hook against the secrets that are valid. `header` returns the value of a header by its
-/// name in lower case.
+/// Verifies a hook against the secrets that are valid. `header` returns the value of a header by
+/// its name in lower case.
 ///
 /// # Errors
 /// If no secret has made the signature, the time is too far from now, or there is no usable id.

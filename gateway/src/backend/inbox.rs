@@ -47,8 +47,8 @@ impl Inbox {
         Self(client)
     }
 
-    /// Stores a hook together with its receipt, or nothing if its receipt is stored already: then it
-    /// was received before. Returns after the stream has synced them.
+    /// Stores a hook together with its receipt, or nothing if its receipt is stored already: then
+    /// it was received before. Returns after the stream has synced them.
     ///
     /// # Errors
     /// If NATS is away, or it is not known whether the hook is stored. Whoever sends it again finds

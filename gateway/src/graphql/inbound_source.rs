@@ -126,8 +126,9 @@ pub(super) struct InboundSourceMutation;
 #[Object(serial)]
 impl InboundSourceMutation {
     /// Creates an inbound source. The caller becomes the author of what its hooks create. Each call
-    /// creates a new one, even with an `Idempotency-Key`, since its secret is shown once. `FORBIDDEN`
-    /// if the caller may not do what the hooks do; `LIMIT_REACHED` if the tenant has 50 sources.
+    /// creates a new one, even with an `Idempotency-Key`, since its secret is shown once.
+    /// `FORBIDDEN` if the caller may not do what the hooks do; `LIMIT_REACHED` if the tenant has 50
+    /// sources.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -141,8 +142,8 @@ impl InboundSourceMutation {
         Ok(Some(created.await?.into()))
     }
 
-    /// Changes an inbound source. `FORBIDDEN` if the caller may not do what the hooks do; `NOT_FOUND`
-    /// if the tenant has no such source.
+    /// Changes an inbound source. `FORBIDDEN` if the caller may not do what the hooks do;
+    /// `NOT_FOUND` if the tenant has no such source.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -169,8 +170,8 @@ impl InboundSourceMutation {
 
     /// Replaces the secret of an inbound source. Hooks that are signed with the former secret are
     /// accepted within the overlap, so that the provider can change at any time. Each call makes a
-    /// new secret, even with an `Idempotency-Key`, since it is shown once. `NOT_FOUND` if the tenant
-    /// has no such source.
+    /// new secret, even with an `Idempotency-Key`, since it is shown once. `NOT_FOUND` if the
+    /// tenant has no such source.
     async fn rotate_secret(
         &self,
         ctx: &Context<'_>,
@@ -194,8 +195,8 @@ pub(super) struct InboundHookMutation;
 #[Object(serial)]
 impl InboundHookMutation {
     /// Handles a hook once more. What it has changed before is not changed again; what was rejected
-    /// is tried again. `inboundHooks` shows what became of it. `NOT_FOUND` if the tenant has no such
-    /// source, or its hook is not kept any more.
+    /// is tried again. `inboundHooks` shows what became of it. `NOT_FOUND` if the tenant has no
+    /// such source, or its hook is not kept any more.
     async fn replay(
         &self,
         ctx: &Context<'_>,

@@ -170,11 +170,12 @@ impl InboundSources {
         Ok((self.get(caller, id).await?, secret))
     }
 
-    /// Returns the hooks of a source that are kept, the latest first: up to `size` of those that came
-    /// before the hook `before`.
+    /// Returns the hooks of a source that are kept, the latest first: up to `size` of those that
+    /// came before the hook `before`.
     ///
     /// # Errors
-    /// `NotFound` if the tenant has no such source; `BadUserInput` if the hook is not kept any more.
+    /// `NotFound` if the tenant has no such source; `BadUserInput` if the hook is not kept any
+    /// more.
     pub(crate) async fn hooks(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
-//! GitHub: an issue becomes a task, and the task follows the issue. GitHub sends hooks in no certain
-//! order, so each says what the issue is like at its time.
+//! GitHub: an issue becomes a task, and the task follows the issue. GitHub sends hooks in no
+//! certain order, so each says what the issue is like at its time.
 
 use events_schema::{
     AccountId, InboundSourceId, Name, ProjectId, Time,

@@ -39,8 +39,8 @@ const ATTEMPTS_PER_SUBJECT: i64 = 1_000;
 /// Room for some ten million attempts. Beyond it the oldest are forgotten.
 const ATTEMPTS_MAX_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 
-/// How long a hook of another service can be replayed and is known when it comes again, and how many
-/// of each source are kept.
+/// How long a hook of another service can be replayed and is known when it comes again, and how
+/// many of each source are kept.
 const INBOX_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const INBOX_PER_SUBJECT: i64 = 1_000;
 /// Room for about a million hooks of the usual size. Beyond it the oldest are forgotten, which are

@@ -20,8 +20,8 @@ pub(super) struct CreateInboundSourceInput {
     pub(super) name: String,
     /// Who sends the hooks. It cannot be changed later.
     kind: InboundKind,
-    /// Id of the project whose tasks follow the issues. Needed for `GITHUB`. `NOT_FOUND` if the tenant
-    /// has no such project.
+    /// Id of the project whose tasks follow the issues. Needed for `GITHUB`. `NOT_FOUND` if the
+    /// tenant has no such project.
     project: Option<ID>,
     /// The header with the signature, such as `x-signature`. Needed for `HMAC`.
     signature_header: Option<String>,
@@ -31,11 +31,12 @@ pub(super) struct CreateInboundSourceInput {
     /// time, a dot and the body, and older hooks than five minutes are refused. None by default:
     /// then it signs the body.
     timestamp_header: Option<String>,
-    /// The header with the id of the hook, for `HMAC` only. None by default: then two hooks with the
-    /// same body are the same.
+    /// The header with the id of the hook, for `HMAC` only. None by default: then two hooks with
+    /// the same body are the same.
     id_header: Option<String>,
-    /// The secret that the provider has made or accepts, 16 to 256 printable ASCII characters without
-    /// spaces; for `STANDARD_WEBHOOKS`, `whsec_` or `whpk_` and Base64. A random one by default.
+    /// The secret that the provider has made or accepts, 16 to 256 printable ASCII characters
+    /// without spaces; for `STANDARD_WEBHOOKS`, `whsec_` or `whpk_` and Base64. A random one by
+    /// default.
     #[graphql(secret)]
     secret: Option<String>,
 }

@@ -18,8 +18,8 @@ pub(super) enum InboundKind {
     StandardWebhooks,
     /// Stripe. Nothing follows from its hooks yet.
     Stripe,
-    /// A service that signs with HMAC and SHA-256 in a way of its own. Nothing follows from its hooks
-    /// yet.
+    /// A service that signs with HMAC and SHA-256 in a way of its own. Nothing follows from its
+    /// hooks yet.
     Hmac,
     /// GitHub. Issues become tasks of a project, which follow the titles and states of the issues.
     Github,

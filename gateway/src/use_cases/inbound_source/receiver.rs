@@ -33,8 +33,8 @@ pub(crate) struct Receiver {
     views: Views,
     limits: Limits,
     secret: ServerKey,
-    /// Takes the place of a source that does not exist, so that its hooks are refused after the same
-    /// work.
+    /// Takes the place of a source that does not exist, so that its hooks are refused after the
+    /// same work.
     nobody: Source,
 }
 
