@@ -99,6 +99,7 @@ macro_rules! areas {
             AccessToken: access_token [View],
             Account: account [View],
             Email: email [View],
+            InboundSource: inbound_source [View],
             Member: member [View Membership],
             Project: project [View],
             Recipient: recipient [View],

@@ -18,6 +18,7 @@ mod claim;
 pub mod email;
 mod envelope;
 mod id;
+pub mod inbound_source;
 mod ip_network;
 pub mod member;
 pub mod outbound;
@@ -58,6 +59,7 @@ pub use envelope::{
     variant_name,
 };
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
+pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
 pub use member::MemberId;
 pub use permission::{BuiltInRole, Permission};

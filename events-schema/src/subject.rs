@@ -14,10 +14,16 @@
 //! sec.account.<account>.owner     what the owner of an account did  SECURITY
 //! sec.account.<account>.others    what others tried with it         SECURITY
 //! sec.tenant.<tenant>             what members were refused         SECURITY
+//! in.<tenant>.<source>            a hook that another service sent  INBOX
+//! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
+//! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
 //! ```
+
+mod inbox;
 
 use std::fmt;
 
+pub use self::inbox::*;
 use crate::{
     AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId,
     webhook::Verdict,
@@ -53,12 +59,13 @@ pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 pub const SESSION_USES_BUCKET: &str = "SESSION_USES";
 
 /// The users of `nats.conf` that send commands. Workers send outcomes to nobody else.
-pub const SENDERS: [&str; 6] = [
+pub const SENDERS: [&str; 7] = [
     "gateway",
     "workers",
     "reactions",
     "effects",
     "webhooks",
+    "inbound",
     "migrator",
 ];
 

@@ -39,6 +39,7 @@ impl crate::Area for Area {
         Access::own_or("update", UPDATE),
         Access::own_or("delete", DELETE),
     ];
+    const INTERNAL: &'static [&'static str] = &["import"];
     const FEED: Option<Permission> = Some(READ);
     type Id = TaskId;
     type Command = Command;
@@ -66,6 +67,15 @@ pub enum Command {
     },
     /// Delete the task.
     Delete,
+    /// Make the task what another service shows at this time. The worker that handles hooks sends
+    /// this.
+    Import {
+        project: ProjectId,
+        title: Name,
+        done: bool,
+        author: AccountId,
+        as_of: Time,
+    },
 }
 
 /// A change to a task.
@@ -80,7 +90,14 @@ pub enum Event {
         author: AccountId,
     },
     /// The task was changed. All fields are given, changed or not.
-    Updated { title: Name, done: bool },
+    Updated {
+        title: Name,
+        done: bool,
+        /// The time at which another service shows the task like this; `None` if a person has
+        /// changed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        as_of: Option<Time>,
+    },
     /// The task was deleted.
     Deleted,
 }
@@ -118,7 +135,7 @@ impl crate::View for View {
                 created_at: at,
                 updated_at: at,
             }),
-            Event::Updated { title, done } => view.map(|view| Self {
+            Event::Updated { title, done, .. } => view.map(|view| Self {
                 title: title.clone(),
                 done: *done,
                 updated_at: at,
@@ -200,6 +217,7 @@ mod tests {
         let updated = Event::Updated {
             title: title("Oil the engine"),
             done: true,
+            as_of: None,
         };
         let shown = View {
             project,

@@ -5,6 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod deliveries;
 pub(crate) mod filter;
 mod follow;
+pub(crate) mod inbox;
 pub(crate) mod log;
 mod memory;
 pub(crate) mod security_log;

@@ -17,6 +17,7 @@ pub(crate) mod errors;
 mod extension;
 mod feed;
 mod field;
+mod inbound_source;
 mod limits;
 mod loaders;
 mod member;

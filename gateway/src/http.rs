@@ -2,6 +2,7 @@
 //! in `sockets.rs`.
 
 mod graphiql;
+mod inbound;
 mod observe;
 pub(crate) mod pages;
 pub(crate) mod post;
@@ -38,6 +39,7 @@ use crate::{
     graphql::{Api, errors},
     http::{observe::Seen, readiness::Readiness, sockets::Sockets},
     identity::Callers,
+    use_cases::inbound_source::Receiver,
 };
 
 /// Maximum bytes in the body of a request: several times a query of 2,000 tokens with its
@@ -54,6 +56,7 @@ const JSON: &str = "application/json";
 pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) callers: Callers,
+    pub(crate) hooks: Arc<Receiver>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) sockets: Sockets,
     pub(crate) is_production: bool,
@@ -77,6 +80,7 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .route("/t/{tenant}/graphql", graphql())
         .route("/graphql/ws", any(sockets::open))
         .route("/t/{tenant}/graphql/ws", any(sockets::open))
+        .merge(inbound::routes())
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())

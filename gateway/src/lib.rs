@@ -34,6 +34,7 @@ use crate::{
     backend::{
         commands::{Commands, jetstream},
         deliveries::Deliveries,
+        inbox::Inbox,
         security_log::SecurityLog,
         tail::Tails,
         views::Views,
@@ -57,6 +58,7 @@ use crate::{
         account::Accounts,
         audit::AuditLog,
         feed::Feeds,
+        inbound_source::{InboundSources, Receiver},
         member::Members,
         plain::Plain,
         recipient::Recipients,
@@ -159,6 +161,13 @@ async fn app(
         uses.clone(),
         security.clone(),
     );
+    let inbox = Inbox::new(nats.clone());
+    let hooks = Receiver::new(
+        inbox.clone(),
+        views.clone(),
+        limits.clone(),
+        config.secrets.key(),
+    )?;
     let parts = Parts {
         log: EventLog::new(nats.clone()),
         pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
@@ -178,6 +187,7 @@ async fn app(
         limits: limits.clone(),
         security_log,
         security: security.clone(),
+        inbox,
     };
     let cookies = Cookies::new(config.posture.is_https());
     let cursors = Cursors::new(&config.secrets.key());
@@ -188,6 +198,7 @@ async fn app(
     let shared = Shared {
         api,
         callers,
+        hooks: Arc::new(hooks),
         readiness: readiness.clone(),
         sockets,
         is_production: config.posture.is_production(),
@@ -208,6 +219,7 @@ struct Parts {
     logins: LoginThrottle,
     uses: Uses,
     limits: Limits,
+    inbox: Inbox,
     pending: PendingRegistrations,
     mails: MailQuota,
     security_log: SecurityLog,
@@ -226,6 +238,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         logins,
         uses,
         limits,
+        inbox,
         pending,
         mails,
         security_log,
@@ -266,6 +279,12 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             callers: callers.clone(),
             of_accounts: Shares::new(config.limits.feeds_per_account),
             of_tenants: Shares::new(config.limits.feeds_per_tenant),
+        },
+        inbound_sources: InboundSources {
+            commands: commands.clone(),
+            inbox,
+            secret: secret.clone(),
+            public_url: config.posture.public_url.clone(),
         },
         members: Members {
             commands: commands.clone(),

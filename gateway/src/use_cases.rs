@@ -9,6 +9,7 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod child;
 pub(crate) mod feed;
+pub(crate) mod inbound_source;
 pub(crate) mod list;
 pub(crate) mod member;
 pub(crate) mod plain;
@@ -29,6 +30,7 @@ pub(crate) struct UseCases {
     pub(crate) accounts: account::Accounts,
     pub(crate) audit: audit::AuditLog,
     pub(crate) feeds: feed::Feeds,
+    pub(crate) inbound_sources: inbound_source::InboundSources,
     pub(crate) members: member::Members,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,

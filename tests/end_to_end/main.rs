@@ -18,6 +18,7 @@ mod feed;
 mod fields;
 mod full_disk;
 mod hostile;
+mod inbound;
 mod invitations;
 mod limits;
 mod mail;

@@ -433,7 +433,10 @@ fn headers_and_authentication_arrive_until_they_are_replaced() {
 fn an_access_token_is_asked_for_once_and_again_after_a_refusal() {
     in_tenant("oauth2", async |_, ada| {
         let (tokens, receiver) = (Receiver::start().await, Receiver::start().await);
-        tokens.answer(StatusCode::OK, r#"{"access_token": "first", "expires_in": 3600}"#);
+        tokens.answer(
+            StatusCode::OK,
+            r#"{"access_token": "first", "expires_in": 3600}"#,
+        );
         let oauth2 = json!({
             "tokenUrl": tokens.url(), "clientId": "ada", "clientSecret": "s3cret", "scope": "hooks"
         });
@@ -475,7 +478,10 @@ fn without_an_access_token_nothing_is_sent() {
         webhook.test(&ada, "project.created").await;
         let attempts = webhook.deliveries(&ada, 1).await;
         let error = text(&attempts[0], "/error");
-        assert_eq!(error, "no access token: the endpoint answered 400 Bad Request");
+        assert_eq!(
+            error,
+            "no access token: the endpoint answered 400 Bad Request"
+        );
         assert!(receiver.received().is_empty());
     });
 }

@@ -39,6 +39,9 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::email::Email, schema::email::View>(to);
             to.effect::<SendMail>();
         }
+        AreaName::InboundSource => {
+            plain::<domain::inbound_source::InboundSources, schema::inbound_source::View>(to);
+        }
         AreaName::Member => {
             plain::<domain::member::Member, schema::member::View>(to);
             to.view::<schema::member::Membership>();

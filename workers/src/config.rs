@@ -116,16 +116,19 @@ pub enum Loop {
     Effects,
     /// Send events to webhooks.
     Webhooks,
+    /// Send the commands that follow from hooks of other services.
+    Inbound,
 }
 
 impl Loop {
     /// All loops.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Commands,
         Self::Views,
         Self::Reactions,
         Self::Effects,
         Self::Webhooks,
+        Self::Inbound,
     ];
 }
 
@@ -137,6 +140,7 @@ impl fmt::Display for Loop {
             Self::Reactions => "reactions",
             Self::Effects => "effects",
             Self::Webhooks => "webhooks",
+            Self::Inbound => "inbound",
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 mod decode;
 pub mod domain;
 pub mod effect;
+mod inbound;
 mod loops;
 mod operate;
 mod placements;

@@ -11,7 +11,7 @@ mod parking;
 mod place_queue;
 mod pulls;
 pub mod reaction;
-mod retry;
+pub mod retry;
 mod slots;
 pub mod view;
 

@@ -18,6 +18,7 @@ use crate::{
     areas::{self, Visitor},
     config::{Config, Loop},
     effect::{AreaOf, Effect},
+    inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
     placements::Placements,
     reaction::Reaction,
@@ -97,6 +98,7 @@ async fn run_loops(
         areas::visit(*area, &mut start);
     }
     start.webhooks();
+    start.inbound();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -203,6 +205,16 @@ impl Start<'_> {
             let (config, sender) = (self.config.clone(), self.sender.clone());
             let run = async move { webhooks::run(&config, shared, sender).await };
             self.running.spawn(run);
+        }
+    }
+
+    /// Starts the loop that handles hooks of other services. It serves all areas.
+    fn inbound(&mut self) {
+        if self.runs(Loop::Inbound) {
+            self.expect(Consumer::inbound_replays());
+            let shared = self.expect(Consumer::inbound_hooks());
+            self.running
+                .spawn(inbound::run(shared, self.sender.clone()));
         }
     }
 

@@ -25,7 +25,9 @@ const OUTBOX: &str = "outbox";
 /// database of a new tenant. Only an operator's command drops a database.
 const fn rights(user: Role) -> &'static [&'static str] {
     match user {
-        Role::Gateway | Role::Commands | Role::Reactions | Role::Webhooks => &["readAnyDatabase"],
+        Role::Gateway | Role::Commands | Role::Reactions | Role::Webhooks | Role::Inbound => {
+            &["readAnyDatabase"]
+        }
         Role::Effects => &["readAnyDatabase", OUTBOX],
         Role::Workers | Role::Views => &["readWriteAnyDatabase"],
         Role::Migrator => &["readWriteAnyDatabase", "dbAdminAnyDatabase"],

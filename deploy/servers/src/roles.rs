@@ -22,6 +22,8 @@ pub enum Role {
     Effects,
     /// Runs the loop that sends events to webhooks.
     Webhooks,
+    /// Runs the loop that handles hooks of other services.
+    Inbound,
     /// Runs the commands of an operator, such as `workers migrate`.
     Migrator,
     /// May do everything; for a person.
@@ -30,7 +32,7 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gateway,
         Self::Workers,
         Self::Commands,
@@ -38,6 +40,7 @@ impl Role {
         Self::Reactions,
         Self::Effects,
         Self::Webhooks,
+        Self::Inbound,
         Self::Migrator,
         Self::Operator,
     ];
@@ -52,6 +55,7 @@ impl Role {
             Self::Reactions => "reactions",
             Self::Effects => "effects",
             Self::Webhooks => "webhooks",
+            Self::Inbound => "inbound",
             Self::Migrator => "migrator",
             Self::Operator => "operator",
         }

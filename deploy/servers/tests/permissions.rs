@@ -124,23 +124,33 @@ impl User {
     }
 }
 
-use Role::{Commands, Effects, Gateway, Migrator, Operator, Reactions, Views, Webhooks, Workers};
+use Role::{
+    Commands, Effects, Gateway, Inbound, Migrator, Operator, Reactions, Views, Webhooks, Workers,
+};
 
 /// Every user but the one that may do everything.
-const LIMITED: [Role; 8] = [
-    Gateway, Workers, Commands, Views, Reactions, Effects, Webhooks, Migrator,
+const LIMITED: [Role; 9] = [
+    Gateway, Workers, Commands, Views, Reactions, Effects, Webhooks, Inbound, Migrator,
 ];
-const LOOPS: &[Role] = &[Workers, Commands, Views, Reactions, Effects, Webhooks];
+const LOOPS: &[Role] = &[
+    Workers, Commands, Views, Reactions, Effects, Webhooks, Inbound,
+];
 const LOOPS_AND_MIGRATOR: &[Role] = &[
-    Workers, Commands, Views, Reactions, Effects, Webhooks, Migrator,
+    Workers, Commands, Views, Reactions, Effects, Webhooks, Inbound, Migrator,
 ];
 const DECIDERS: &[Role] = &[Workers, Commands];
 /// A stream can send its messages on to any subject, also to those of the log.
 const KEEPERS: &[Role] = &[Workers, Commands, Migrator];
-const READERS_OF_THE_LOG: &[Role] = &[Workers, Commands, Views, Effects, Webhooks, Migrator];
-const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Webhooks, Migrator];
+const READERS_OF_THE_LOG: &[Role] = &[
+    Workers, Commands, Views, Effects, Webhooks, Inbound, Migrator,
+];
+const CONSUMERS_OF_THE_LOG: &[Role] = &[
+    Workers, Views, Reactions, Effects, Webhooks, Inbound, Migrator,
+];
 /// They send events to webhooks.
 const SENDERS_TO_WEBHOOKS: &[Role] = &[Workers, Webhooks];
+/// They handle hooks of other services.
+const HANDLERS_OF_HOOKS: &[Role] = &[Workers, Inbound];
 const NOBODY: &[Role] = &[];
 
 /// Who may publish on each subject, beside the operator.
@@ -152,6 +162,19 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     // It would disable webhooks of tenants.
     ("int.a.webhook.give_up", &[Workers, Webhooks, Migrator]),
     ("whk.a.b", &[Workers, Webhooks, Migrator]),
+    // It would change the tasks of everybody.
+    ("int.a.task.import", HANDLERS_OF_HOOKS),
+    // A hook is believed, so only those who verify it may write it.
+    ("in.a.b", &[Gateway]),
+    ("ink.a.b.c", &[Gateway]),
+    ("inr.a.b.c", HANDLERS_OF_HOOKS),
+    ("$JS.API.DIRECT.GET.INBOX", &[Gateway, Workers, Inbound]),
+    ("$JS.API.CONSUMER.CREATE.INBOX.a.in.>", HANDLERS_OF_HOOKS),
+    ("$JS.API.CONSUMER.MSG.NEXT.INBOX.a", HANDLERS_OF_HOOKS),
+    ("$JS.ACK.INBOX.a.1.1.1.1.0", HANDLERS_OF_HOOKS),
+    ("$JS.API.STREAM.UPDATE.INBOX", &[Migrator]),
+    ("$JS.API.STREAM.PURGE.INBOX", NOBODY),
+    ("_INBOX_inbound.a", DECIDERS),
     ("whs.a.b", SENDERS_TO_WEBHOOKS),
     ("att.a.b.ok", SENDERS_TO_WEBHOOKS),
     ("$KV.CURSORS.a.b", &[Workers, Webhooks, Migrator]),
@@ -208,7 +231,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     (
         "$JS.API.DIRECT.GET.EVENTS",
         &[
-            Gateway, Workers, Commands, Views, Effects, Webhooks, Migrator,
+            Gateway, Workers, Commands, Views, Effects, Webhooks, Inbound, Migrator,
         ],
     ),
     ("$JS.API.DIRECT.GET.EVENTS.evt.platform.account.a", NOBODY),
@@ -461,7 +484,7 @@ async fn at_mongod_only_those_who_keep_views_write_and_only_operators_drop_datab
     let passwords = Passwords::random().unwrap();
     let mongod = Mongod::start(dir.path(), &passwords).await.unwrap();
     let allowed = async |role| allowed(&mongod, role).await;
-    for role in [Gateway, Commands, Reactions, Effects, Webhooks] {
+    for role in [Gateway, Commands, Reactions, Effects, Webhooks, Inbound] {
         assert_eq!(allowed(role).await, [true, false, false, false, false]);
     }
     for role in [Workers, Views] {

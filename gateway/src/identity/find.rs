@@ -317,7 +317,7 @@ impl Callers {
 
     /// Returns where a request came from. Behind a proxy, that is the last address in the header
     /// that the operator has named: the client itself may have written the ones before it.
-    fn origin(&self, head: &RequestHead) -> Origin {
+    pub(crate) fn origin(&self, head: &RequestHead) -> Origin {
         let agent = head.headers.get(USER_AGENT);
         let agent = agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
         let address = match &self.client_address_header {

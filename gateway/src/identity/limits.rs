@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use event_store::telemetry::{self, KeyValue};
-use events_schema::EmailAddress;
+use events_schema::{EmailAddress, InboundSourceId, Origin};
 use governor::{
     NotUntil, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -82,6 +82,14 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_REGISTRATION_TOTAL_LIMIT", default_value = "2000/hour")]
     pub registration_total_limit: Rate,
 
+    /// Hooks that one client may send to the tenants' inbound sources.
+    #[arg(long, env = "UB_INBOUND_CLIENT_LIMIT", default_value = "6000/minute")]
+    pub inbound_client_limit: Rate,
+
+    /// Hooks of one inbound source that are accepted.
+    #[arg(long, env = "UB_INBOUND_SOURCE_LIMIT", default_value = "600/minute")]
+    pub inbound_source_limit: Rate,
+
     /// Tenants that one account may have founded at once, 0 to 1000. With 0, any number.
     #[arg(
         long,
@@ -138,6 +146,8 @@ struct Buckets {
     registrations: Bucket<Network>,
     domains: Bucket<String>,
     all_registrations: Bucket<()>,
+    inbound_clients: Bucket<Network>,
+    inbound_sources: Bucket<InboundSourceId>,
 }
 
 /// What is left of a bucket, as the headers `RateLimit-…` tell it.
@@ -160,6 +170,8 @@ impl Limits {
             registrations: Bucket::new("registration", options.registration_limit),
             domains: Bucket::new("registration_domain", options.registration_domain_limit),
             all_registrations: Bucket::new("registration_total", options.registration_total_limit),
+            inbound_clients: Bucket::new("inbound_client", options.inbound_client_limit),
+            inbound_sources: Bucket::new("inbound_source", options.inbound_source_limit),
         }))
     }
 
@@ -196,6 +208,23 @@ impl Limits {
     pub(crate) fn count_registration_mail(&self, email: &EmailAddress) -> Result<(), Error> {
         without_budget(self.0.domains.take(&email.domain().to_owned()))?;
         without_budget(self.0.all_registrations.take(&()))
+    }
+
+    /// Counts a hook that a client sends, whatever becomes of it.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client has sent too many.
+    pub(crate) fn count_hook(&self, origin: &Origin) -> Result<(), Error> {
+        without_budget(self.0.inbound_clients.take(&Network::of(origin)))
+    }
+
+    /// Counts a hook that is verified. Others are not counted, so that nobody uses up what a source
+    /// may send.
+    ///
+    /// # Errors
+    /// `RateLimited` if the source has sent too many.
+    pub(crate) fn count_verified_hook(&self, source: InboundSourceId) -> Result<(), Error> {
+        without_budget(self.0.inbound_sources.take(&source))
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Task {
         title: Name,
         done: bool,
         author: AccountId,
+        /// The latest time at which another service has shown the task.
+        as_of: Option<Time>,
     },
     /// Deleted for ever.
     Deleted,
@@ -68,6 +70,39 @@ impl Aggregate for Task {
                 title: title.clone(),
                 author: *author,
             }])),
+            (
+                Self::Absent,
+                Command::Import {
+                    project,
+                    title,
+                    done,
+                    author,
+                    as_of,
+                },
+            ) => Ok(Decision::events(vec![
+                Event::Created {
+                    project: *project,
+                    title: title.clone(),
+                    author: *author,
+                },
+                imported(title, *done, *as_of),
+            ])),
+            // What people have deleted stays deleted.
+            (Self::Deleted, Command::Import { .. }) => Ok(Decision::unchanged()),
+            (
+                Self::Open { as_of: latest, .. },
+                Command::Import {
+                    title, done, as_of, ..
+                },
+            ) => {
+                // The news of another service may arrive in any order.
+                let is_overtaken = latest.is_some_and(|latest| *as_of <= latest);
+                Ok(if is_overtaken {
+                    Decision::unchanged()
+                } else {
+                    Decision::events(vec![imported(title, *done, *as_of)])
+                })
+            }
             (Self::Absent | Self::Deleted, _) => Err(Rejection::NotFound),
             (Self::Open { .. }, Command::Create { .. }) => Err(Rejection::AlreadyExists),
             (
@@ -75,6 +110,7 @@ impl Aggregate for Task {
                     title: old_title,
                     done: old_done,
                     author,
+                    ..
                 },
                 Command::Update { title, done },
             ) => {
@@ -85,7 +121,11 @@ impl Aggregate for Task {
                     return Ok(Decision::unchanged());
                 }
                 let title = title.clone();
-                Ok(Decision::events(vec![Event::Updated { title, done }]))
+                Ok(Decision::events(vec![Event::Updated {
+                    title,
+                    done,
+                    as_of: None,
+                }]))
             }
             (Self::Open { author, .. }, Command::Delete) => {
                 own_or(*author, DELETE, facts)?;
@@ -101,21 +141,37 @@ impl Aggregate for Task {
                     title: title.clone(),
                     done: false,
                     author: *author,
+                    as_of: None,
                 };
             }
             (
-                Self::Open { title, done, .. },
+                Self::Open {
+                    title,
+                    done,
+                    as_of: latest,
+                    ..
+                },
                 Event::Updated {
                     title: new,
                     done: now,
+                    as_of,
                 },
             ) => {
                 *title = new.clone();
                 *done = *now;
+                *latest = as_of.or(*latest);
             }
             (Self::Absent | Self::Deleted, Event::Updated { .. }) => {}
             (_, Event::Deleted) => *self = Self::Deleted,
         }
+    }
+}
+
+fn imported(title: &Name, done: bool, as_of: Time) -> Event {
+    Event::Updated {
+        title: title.clone(),
+        done,
+        as_of: Some(as_of),
     }
 }
 
@@ -171,6 +227,16 @@ mod tests {
         Event::Updated {
             title: title(text),
             done,
+            as_of: None,
+        }
+    }
+    fn import(text: &str, done: bool, as_of: i64) -> Command {
+        Command::Import {
+            project: PROJECT,
+            title: title(text),
+            done,
+            author: ADA,
+            as_of: Time(as_of),
         }
     }
     fn task(more: impl IntoIterator<Item = Event>) -> Given<Task> {
@@ -229,6 +295,41 @@ mod tests {
             by_ada(&given([]), command).rejects(Rejection::NotFound);
         }
         by_ada(&task([Event::Deleted]), create()).rejects(Rejection::NotFound);
+    }
+
+    #[test]
+    fn a_task_that_another_service_shows_is_created_or_changed() {
+        let created_done = [created(), imported(&title("Oil it"), true, Time(5))];
+        let import_done = import("Oil it", true, 5);
+        given::<Task>([])
+            .when(import_done.clone())
+            .then(created_done);
+        task([])
+            .when(import_done)
+            .then([imported(&title("Oil it"), true, Time(5))]);
+    }
+
+    #[test]
+    fn what_another_service_shows_later_wins_in_whatever_order_it_arrives() {
+        let shown = task([imported(&title("Oil it"), false, Time(5))]);
+        for overtaken in [4, 5] {
+            let when = shown.when(import("Oil", true, overtaken));
+            when.changes_nothing();
+        }
+        // It changes nothing but the time, which what is overtaken is compared with.
+        let when = shown.when(import("Oil it", false, 6));
+        when.then([imported(&title("Oil it"), false, Time(6))]);
+        let renamed = shown.and([updated("Oil the engine", false)]);
+        renamed.when(import("Oil", true, 5)).changes_nothing();
+        let when = renamed.when(import("Oil", true, 6));
+        when.then([imported(&title("Oil"), true, Time(6))]);
+    }
+
+    #[test]
+    fn another_service_restores_no_deleted_task() {
+        task([Event::Deleted])
+            .when(import("Oil it", false, 5))
+            .changes_nothing();
     }
 
     #[test]

@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 };
 use events_schema::{
     AreaName,
-    subject::{self, COMMANDS, EVENTS, WEBHOOKS},
+    subject::{self, COMMANDS, EVENTS, INBOX, WEBHOOKS},
 };
 
 /// Messages of one consumer that may be in progress at once, across all workers.
@@ -157,6 +157,32 @@ impl Consumer {
             longest_retry: Duration::from_secs(1),
             concurrency: 512,
             prefetch: 64,
+        }
+    }
+
+    /// Returns the consumer of hooks that other services have sent.
+    pub fn inbound_hooks() -> Self {
+        Self {
+            worker_loop: "inbound",
+            stream: INBOX,
+            name: "inbound_hooks".to_owned(),
+            filters: vec![subject::hooks()],
+            ack_wait: Duration::from_secs(30),
+            deliveries: 10_000,
+            first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_secs(5),
+            concurrency: 64,
+            prefetch: 16,
+        }
+    }
+
+    /// Returns the consumer of the commits that ask for a hook to be handled once more.
+    pub fn inbound_replays() -> Self {
+        Self {
+            name: "inbound_replays".to_owned(),
+            stream: EVENTS,
+            filters: vec![subject::events_of(AreaName::InboundSource)],
+            ..Self::inbound_hooks()
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn wait(consumer: &Consumer, error: &anyhow::Error, came: Came) -> Op
 }
 
 /// Whether a message failed since a server was away. That is no attempt: time helps.
-pub(super) fn is_outage(error: &anyhow::Error) -> bool {
+pub fn is_outage(error: &anyhow::Error) -> bool {
     error.is::<Unavailable>() || error.is::<NoOutcome>()
 }
 

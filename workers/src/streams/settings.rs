@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{
 use events_schema::{
     session,
     subject::{
-        self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, LOGINS_BUCKET,
+        self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, INBOX, LOGINS_BUCKET,
         REGISTRATIONS_BUCKET, SECURITY, SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS, WEBHOOKS,
     },
 };
@@ -47,8 +47,16 @@ const SECURITY_PER_SUBJECT: i64 = 1_000;
 /// it, so that more would ask too much of a small disk.
 const SECURITY_MAX_BYTES: i64 = 256 * 1024 * 1024;
 
+/// How long a hook of another service can be replayed and is known when it comes again, and how
+/// many of each source are kept.
+const INBOX_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const INBOX_PER_SUBJECT: i64 = 1_000;
+/// Beyond so many hooks, the oldest are forgotten, which are handled. New ones are not refused:
+/// then one tenant could keep out the hooks of all. A limit in bytes would be reserved on the disk.
+const MAX_HOOKS: i64 = 1_000_000;
+
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 12] {
+pub fn streams(replicas: usize) -> [Stream; 13] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -183,6 +191,20 @@ pub fn streams(replicas: usize) -> [Stream; 12] {
                 ATTEMPTS,
                 subject::of_attempts_stream(),
                 "Attempts to send events to webhooks",
+            )
+        },
+        Stream {
+            max_messages_per_subject: INBOX_PER_SUBJECT,
+            max_age: INBOX_KEPT,
+            max_messages: MAX_HOOKS,
+            discard: DiscardPolicy::Old,
+            allow_direct: true,
+            // A hook and its receipt.
+            allow_atomic_publish: true,
+            ..stream(
+                INBOX,
+                subject::of_inbox_stream(),
+                "Hooks of other services, and what became of them",
             )
         },
     ]

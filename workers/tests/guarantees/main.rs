@@ -14,6 +14,7 @@ mod effects;
 mod fill;
 mod garbage;
 mod hosts;
+mod inbound;
 mod kills;
 mod loops;
 mod monitor;

@@ -1,0 +1,154 @@
+//! The stream `INBOX`: stores hooks of other services, and reads what became of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use async_nats::{
+    Client, Request,
+    connection::State as Connection,
+    header::{
+        NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    },
+    jetstream::{publish::PublishAck, response::Response, stream::DirectGetErrorKind},
+};
+use event_store::{Trace, random_id, read_stream};
+use events_schema::{
+    InboundSourceId, TenantKey,
+    inbound_source::{Handling, Hook, HookId, Receipt},
+    subject::{self, INBOX},
+};
+
+use crate::{backend::commands::jetstream, error::Error};
+
+/// How long the stream may take to store a hook. Providers wait for ten seconds and more.
+const STORED_WITHIN: Duration = Duration::from_secs(5);
+/// The codes of a refused append whose guard does not hold. The second one is that of a batch.
+const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+
+/// Stores and reads hooks.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox(Client);
+
+/// A hook that is kept, and what became of it; `None` if it waits to be handled.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptHook {
+    pub(crate) id: HookId,
+    pub(crate) receipt: Receipt,
+    pub(crate) handling: Option<Handling>,
+}
+
+/// Identifies the source of a hook.
+pub(crate) type SourceKey = (TenantKey, InboundSourceId);
+
+impl Inbox {
+    /// Uses the stream over this connection.
+    pub(crate) const fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// Stores a hook together with its receipt, or nothing if its receipt is stored already: then
+    /// it was received before. Returns after the stream has synced them.
+    ///
+    /// # Errors
+    /// If NATS is away, or it is not known whether the hook is stored. Whoever sends it again finds
+    /// out.
+    pub(crate) async fn store(&self, hook: &Hook, trace: Trace) -> anyhow::Result<()> {
+        // While the connection is lost, the client would keep the hook and answer nobody.
+        if self.0.connection_state() != Connection::Connected {
+            return Err(anyhow!("not connected to NATS"));
+        }
+        let receipt = Receipt {
+            key: hook.key.clone(),
+            event: hook.event.clone(),
+            received_at: hook.received_at,
+        };
+        let batch = random_id()?.to_string();
+        let mut headers = trace.headers();
+        headers.insert(NATS_BATCH_ID, batch.as_str());
+        headers.insert(NATS_BATCH_SEQUENCE, "1");
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        let subject = subject::receipt(hook.tenant, hook.source, hook.id());
+        let receipt = serde_json::to_vec(&receipt)?;
+        self.0
+            .publish_with_headers(subject, headers, receipt.into())
+            .await?;
+        let mut headers = trace.headers();
+        headers.insert(NATS_BATCH_ID, batch.as_str());
+        headers.insert(NATS_BATCH_SEQUENCE, "2");
+        headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
+        let request = Request::new()
+            .headers(headers)
+            .payload(serde_json::to_vec(hook)?.into())
+            .timeout(Some(STORED_WITHIN));
+        let subject = subject::hooks_of(hook.tenant, hook.source);
+        let answer = self.0.send_request(subject, request).await;
+        let answer = answer.context("storing a hook")?;
+        match serde_json::from_slice(&answer.payload).context("reading the answer to a hook")? {
+            Response::Ok::<PublishAck>(_) => Ok(()),
+            Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
+                tracing::debug!(source = %hook.source, key = hook.key, "a hook comes again");
+                Ok(())
+            }
+            Response::Err { error } => Err(anyhow!("storing a hook: {error}")),
+        }
+    }
+
+    /// Reads the hooks of a source that are kept, the oldest first, without their bodies.
+    ///
+    /// # Errors
+    /// `Unavailable` if the stream cannot be read.
+    pub(crate) async fn hooks(&self, (tenant, source): SourceKey) -> Result<Vec<KeptHook>, Error> {
+        let read = self.read(tenant, source).await;
+        read.map_err(Error::Unavailable)
+    }
+
+    async fn read(
+        &self,
+        tenant: TenantKey,
+        source: InboundSourceId,
+    ) -> anyhow::Result<Vec<KeptHook>> {
+        let Some(first) = self.first(tenant, source).await? else {
+            return Ok(Vec::new());
+        };
+        let receipts = subject::receipts_of(tenant, source);
+        let receipts = read_stream(&self.0, INBOX, &receipts, first).await?;
+        let handlings = subject::handlings_of(tenant, source);
+        let handlings = read_stream(&self.0, INBOX, &handlings, first).await?;
+        // The last one of a hook counts.
+        let mut ends: HashMap<HookId, Handling> = handlings
+            .iter()
+            .filter_map(|stored| {
+                let hook = subject::hook_in(&stored.subject)?;
+                Some((hook, serde_json::from_slice(&stored.payload).ok()?))
+            })
+            .collect();
+        // What a newer release has written does not hide the others.
+        let kept = receipts.iter().filter_map(|stored| {
+            let id = subject::hook_in(&stored.subject)?;
+            Some(KeptHook {
+                id,
+                receipt: serde_json::from_slice(&stored.payload).ok()?,
+                handling: ends.remove(&id),
+            })
+        });
+        Ok(kept.collect())
+    }
+
+    /// Returns the sequence of the first receipt whose hook is kept. The stream keeps the latest
+    /// hooks of a source and all receipts, so this bounds what is read.
+    async fn first(
+        &self,
+        tenant: TenantKey,
+        source: InboundSourceId,
+    ) -> anyhow::Result<Option<u64>> {
+        let stream = jetstream(self.0.clone()).get_stream_no_info(INBOX).await?;
+        let hooks = subject::hooks_of(tenant, source);
+        match stream.direct_get_next_for_subject(hooks, Some(1)).await {
+            // Its receipt was stored just before it.
+            Ok(hook) => Ok(Some(hook.sequence - 1)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context("reading the first hook"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Inbound hooks: turns what other services have sent into commands.
+//!
+//! Gateways verify hooks and store them in the stream `INBOX`. This loop reads them, and one pure
+//! function for each kind of provider says which commands follow. Their ids derive from the hook,
+//! so a hook that is handled again changes nothing twice. What became of a hook is recorded beside
+//! it.
+
+mod github;
+mod handler;
+mod inbox;
+mod sources;
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::jetstream;
+use event_store::{CommandSender, EventLog};
+use events_schema::{
+    TenantId,
+    inbound_source::{Area, Event},
+};
+use futures_util::StreamExt as _;
+
+use self::{handler::Handler, inbox::Inbox, sources::Sources};
+use crate::{
+    decode,
+    loops::{
+        Shared,
+        consumers::Consumer,
+        delivery::{self, Handled, Received},
+        retry::is_outage,
+    },
+};
+
+/// After this many deliveries, a hook that cannot be handled is recorded as failed. An outage is
+/// not counted, so a hook waits for its end.
+const ATTEMPTS: i64 = 10;
+/// How long one attempt may take: less than the ack wait, so that its end can be recorded.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(25);
+
+/// Handles hooks until `shutdown`, also those that people want to be handled once more.
+///
+/// # Errors
+/// Never: failures are retried or recorded. The result fits the other loops.
+pub async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
+    let inbox = Inbox::new(jetstream::new(shared.client.clone()));
+    let sources = Sources::new(EventLog::new(shared.client.clone()));
+    let handler = Arc::new(Handler::new(inbox, sources, sender));
+    tokio::join!(
+        handle_all(shared.clone(), handler.clone()),
+        replay_all(shared, handler)
+    );
+    Ok(())
+}
+
+async fn handle_all(shared: Shared, handler: Arc<Handler>) {
+    let context = jetstream::new(shared.client.clone());
+    let consumer = Consumer::inbound_hooks();
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| {
+            let (handler, context) = (handler.clone(), context.clone());
+            let consumer = consumer.clone();
+            async move {
+                let handled = handle(&handler, &received);
+                delivery::handle(&context, &consumer, &received, handled).await;
+            }
+        })
+        .await;
+}
+
+async fn replay_all(shared: Shared, handler: Arc<Handler>) {
+    let context = jetstream::new(shared.client.clone());
+    let consumer = Consumer::inbound_replays();
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| {
+            let (handler, context) = (handler.clone(), context.clone());
+            let consumer = consumer.clone();
+            async move {
+                let handled = replay(&handler, &received);
+                delivery::handle(&context, &consumer, &received, handled).await;
+            }
+        })
+        .await;
+}
+
+/// Handles a hook. If that fails again and again, it is recorded, so that its tenant sees it.
+async fn handle(handler: &Handler, received: &Received) -> anyhow::Result<Handled> {
+    let message = &received.message;
+    let hook = match inbox::decode(&message.subject, &message.payload) {
+        Ok(hook) => hook,
+        Err(reason) => return Ok(Handled::Dead(format!("{reason:#}"))),
+    };
+    let attempt = handler.handle(&hook, received.trace);
+    let Err(error) = delivery::bounded(ATTEMPT_WITHIN, attempt).await else {
+        return Ok(Handled::Done);
+    };
+    if is_outage(&error) || delivery::deliveries(message) < ATTEMPTS {
+        return Err(error);
+    }
+    let reason = "The hook could not be handled. Replay it later.";
+    handler.fail(&hook, reason).await?;
+    Ok(Handled::Dead(format!("{error:#}")))
+}
+
+/// Handles the hooks once more that a commit names.
+async fn replay(handler: &Handler, received: &Received) -> anyhow::Result<Handled> {
+    let message = &received.message;
+    let commit = match decode::commit::<Area>(&message.subject, &message.payload) {
+        Ok(commit) => commit,
+        Err(reason) => return delivery::undecoded(reason),
+    };
+    let TenantId::Tenant(tenant) = commit.tenant else {
+        return Ok(Handled::Dead("the platform has no hooks".to_owned()));
+    };
+    for event in &commit.events {
+        match event {
+            Event::ReplayRequested { source, hook } => {
+                let replay = handler.replay((tenant, *source), *hook, received.trace);
+                replay.await?;
+            }
+            Event::Created { .. }
+            | Event::Updated { .. }
+            | Event::Deleted { .. }
+            | Event::SecretRotated { .. } => {}
+        }
+    }
+    Ok(Handled::Done)
+}
