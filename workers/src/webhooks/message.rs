@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use event_store::EventLog;
 use events_schema::{
@@ -18,8 +18,9 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::effect::outbound::{EXCHANGE_TIMEOUT, Outbound, Reply, Request};
+use crate::effect::outbound::{Outbound, Reply, Request};
 
 /// Sends messages.
 #[derive(Clone)]
@@ -99,15 +100,16 @@ impl Messages {
         })
     }
 
-    /// Sends a message.
+    /// Sends a message. All of it ends by `until`, also the reading of the log.
     ///
     /// # Errors
-    /// If the log does not answer, or has no such event.
+    /// If the log does not answer in time, or has no such event.
     pub async fn send(
         &self,
         envelope: &Envelope,
         event: &PublicEvent,
         shown: &Shown,
+        until: Instant,
     ) -> anyhow::Result<Reply> {
         let source = event.source(&self.public_url);
         let body = match envelope.payload {
@@ -118,11 +120,14 @@ impl Messages {
             }
         };
         let headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
+        // A process that was stopped meanwhile may have lost its lease.
+        let timeout = until.saturating_duration_since(Instant::now());
+        ensure!(!timeout.is_zero(), "there is no time left for the request");
         let request = Request {
             url: envelope.url.clone(),
             headers,
             body: Bytes::from(body),
-            timeout: EXCHANGE_TIMEOUT,
+            timeout,
         };
         Ok(self.outbound.post(request).await)
     }

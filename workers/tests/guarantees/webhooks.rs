@@ -3,6 +3,7 @@
 
 mod customer;
 mod receiver;
+mod stalls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
