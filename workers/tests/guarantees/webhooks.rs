@@ -2,6 +2,7 @@
 //! broken receiver harms nobody else.
 
 mod customer;
+mod kills;
 mod receiver;
 mod stalls;
 
