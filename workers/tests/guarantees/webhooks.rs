@@ -1,8 +1,13 @@
 //! Webhooks, with real receivers: no event is lost, none overtakes another of its object, and a
 //! broken receiver harms nobody else.
 
+mod cursors;
 mod customer;
+mod failures;
+mod isolation;
 mod kills;
+mod limits;
+mod outages;
 mod receiver;
 mod stalls;
 
