@@ -90,6 +90,7 @@ fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<
         }
         // A deleted tenant takes its webhooks with it.
         AreaName::Tenant => all(),
+        _ if webhooks.is_newer => all(),
         _ => match events_of(&received.message.subject, payload) {
             Ok(events) => {
                 let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {

@@ -7,6 +7,7 @@ mod failures;
 mod isolation;
 mod kills;
 mod limits;
+mod newer;
 mod outages;
 mod receiver;
 mod stalls;

@@ -1,5 +1,7 @@
 //! Where deliveries stand and what was attempted, as an operator reads and changes it.
 
+use std::cell::OnceCell;
+
 use async_nats::jetstream::kv::{Operation, Store};
 use events_schema::{
     TenantKey, Time, WebhookId,
@@ -29,15 +31,14 @@ pub async fn rests<S>(
     webhook: WebhookId,
     is_so: impl Fn(&Cursor) -> bool,
 ) -> Cursor {
-    let found = || async {
-        let cursor = cursor(world, tenant, webhook).await;
-        cursor.filter(|cursor| cursor.lease.is_none() && is_so(cursor))
-    };
+    let found = OnceCell::new();
     eventually("the rest of a webhook", || async {
-        found().await.is_some()
+        let cursor = cursor(world, tenant, webhook).await;
+        let cursor = cursor.filter(|cursor| cursor.lease.is_none() && is_so(cursor));
+        cursor.is_some_and(|cursor| found.set(cursor).is_ok())
     })
     .await;
-    found().await.unwrap()
+    found.into_inner().unwrap()
 }
 
 /// Changes the cursor of a webhook to which no worker sends, and wakes it.
