@@ -10,6 +10,9 @@ mod limits;
 mod newer;
 mod outages;
 mod receiver;
+mod removal;
+mod secrets;
+mod slow;
 mod stalls;
 
 use std::collections::{BTreeMap, BTreeSet};
