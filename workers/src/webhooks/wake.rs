@@ -80,31 +80,30 @@ async fn wake(tenants: &Tenants, wakes: &Wakes, chunk: &[Received]) -> anyhow::R
 fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<WebhookId> {
     let all = || webhooks.webhooks.keys().copied().collect();
     let payload = &received.message.payload;
-    match area {
-        AreaName::Webhook => {
-            let commit = serde_json::from_slice::<Commit<Area>>(payload);
-            commit.map_or_else(
-                |_| all(),
-                |commit| commit.events.iter().map(|event| event.webhook()).collect(),
-            )
+    if area == AreaName::Webhook {
+        let commit = serde_json::from_slice::<Commit<Area>>(payload);
+        return commit.map_or_else(
+            |_| all(),
+            |commit| commit.events.iter().map(|event| event.webhook()).collect(),
+        );
+    }
+    // A deleted tenant takes its webhooks with it.
+    if area == AreaName::Tenant || webhooks.is_newer {
+        return all();
+    }
+    match events_of(&received.message.subject, payload) {
+        Ok(events) => {
+            let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {
+                let mut events = events.iter();
+                webhook.disabled.is_none()
+                    && events.any(|event| webhook.settings.wants(event.event_type))
+            });
+            wanting.map(|(id, _)| *id).collect()
         }
-        // A deleted tenant takes its webhooks with it.
-        AreaName::Tenant => all(),
-        _ if webhooks.is_newer => all(),
-        _ => match events_of(&received.message.subject, payload) {
-            Ok(events) => {
-                let wanting = webhooks.webhooks.iter().filter(|(_, webhook)| {
-                    let mut events = events.iter();
-                    webhook.disabled.is_none()
-                        && events.any(|event| webhook.settings.wants(event.event_type))
-                });
-                wanting.map(|(id, _)| *id).collect()
-            }
-            // Each delivery stops at this commit until a worker of the newer release takes over.
-            Err(Unreadable::Newer(_)) => all(),
-            // The loop of the views reports it.
-            Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => Vec::new(),
-        },
+        // Each delivery stops at this commit until a worker of the newer release takes over.
+        Err(Unreadable::Newer(_)) => all(),
+        // The loop of the views reports it.
+        Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => Vec::new(),
     }
 }
 

@@ -100,7 +100,7 @@ async fn a_webhook_gets_the_events_of_its_tenant_signed_and_in_order() {
             body: &message.bytes,
         };
         let now = signed.timestamp;
-        verify(&message.signature, &[key.clone()], &signed, now).unwrap();
+        verify(&message.signature, std::slice::from_ref(&key), &signed, now).unwrap();
         assert_eq!(message.body["id"], message.id);
         assert!(message.body["data"]["object"].is_null());
     }

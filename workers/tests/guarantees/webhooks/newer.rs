@@ -62,7 +62,7 @@ async fn a_delivery_waits_at_a_commit_of_a_newer_release() {
     let before = acme.project().await;
     arrived(&waiting, &up_to(&[before], 1)).await;
     let newer = publish(&world, &acme, AreaName::Project, (id(), 1)).await;
-    let after = acme.project().await;
+    acme.project().await;
     acme.rename(before).await;
 
     let used = computed(worker.id().unwrap());
