@@ -1,8 +1,8 @@
 //! Builds the message of an event, signs it and sends it.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use event_store::EventLog;
 use events_schema::{
@@ -18,9 +18,10 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::oauth2::Tokens;
-use crate::effect::outbound::{EXCHANGE_TIMEOUT, Outbound, Reply, Request};
+use crate::effect::outbound::{Outbound, Reply, Request};
 
 /// Sends messages.
 #[derive(Clone)]
@@ -108,15 +109,16 @@ impl Messages {
         })
     }
 
-    /// Sends a message.
+    /// Sends a message. All of it ends by `until`, also the reading of the log.
     ///
     /// # Errors
-    /// If the log does not answer, or has no such event.
+    /// If the log does not answer in time, or has no such event.
     pub async fn send(
         &self,
         envelope: &Envelope,
         event: &PublicEvent,
         shown: &Shown,
+        until: Instant,
     ) -> anyhow::Result<Reply> {
         let begun = Instant::now();
         let source = event.source(&self.public_url);
@@ -139,12 +141,14 @@ impl Messages {
                 }
             };
         }
+        // A process that was stopped meanwhile may have lost its lease.
+        let timeout = until.saturating_duration_since(Instant::now());
+        ensure!(!timeout.is_zero(), "there is no time left for the request");
         let request = Request {
             url: envelope.url.clone(),
             headers,
             body: Bytes::from(body),
-            // The lease does not last for more.
-            timeout: EXCHANGE_TIMEOUT.saturating_sub(begun.elapsed()),
+            timeout,
         };
         let reply = self.outbound.post(request).await;
         let status = reply.outcome.as_ref().map(|answer| answer.status);

@@ -9,10 +9,11 @@ use events_schema::{
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hyper::StatusCode;
+use tokio::time::Instant;
 
 use super::now;
 use crate::{
-    effect::outbound::{self, Answer, Reply},
+    effect::outbound::{self, Answer, EXCHANGE_TIMEOUT, Reply},
     webhooks::{
         line::{Item, Retry},
         message::{Envelope, Messages, Shown},
@@ -55,13 +56,14 @@ pub struct Sending(FuturesUnordered<BoxFuture<'static, Done>>);
 impl Sending {
     /// Begins a request.
     pub fn begin(&mut self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
+        let until = Instant::now() + EXCHANGE_TIMEOUT;
         self.0.push(Box::pin(async move {
             let at = now();
             let event = match &sent {
                 Sent::Item(item) | Sent::Replay { item, .. } => &item.content,
                 Sent::Request { event, .. } => event,
             };
-            let reply = messages.send(&envelope, event, &shown).await;
+            let reply = messages.send(&envelope, event, &shown, until).await;
             Done { sent, at, reply }
         }));
     }

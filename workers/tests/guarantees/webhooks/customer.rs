@@ -9,9 +9,13 @@ use events_schema::{
     outbound::WebhookUrl,
     project,
     published::EventFilter,
+    sealed::Sealed,
     secret::{Secret, ServerKey},
     tenant,
-    webhook::{self, Algorithm, ContentType, NewKey, Ordering, Payload, SEALED_FOR, Settings},
+    webhook::{
+        self, Algorithm, AuthKind, ContentType, Credentials, NewKey, Ordering, Payload, SEALED_FOR,
+        SecretHeaders, Settings,
+    },
     webhook_signature::SigningKey,
 };
 
@@ -103,14 +107,37 @@ impl Customer {
 
     /// Seals a key as the gateway does.
     pub fn sealed(&self, webhook: WebhookId, key: &SigningKey) -> NewKey {
-        let server = ServerKey::new(Secret::parse(SECRET).unwrap(), Vec::new());
-        let bound_to = [self.tenant.0.bytes().as_slice(), webhook.0.bytes()];
-        let text = key.secret();
         NewKey {
             algorithm: Algorithm::Hmac,
-            secret: server.seal(SEALED_FOR, &bound_to, [1; 12], text.as_bytes()),
+            secret: self.seal(webhook, key.secret().as_bytes()),
             public: None,
         }
+    }
+
+    /// Seals headers as the gateway does.
+    pub fn credentials(&self, webhook: WebhookId, headers: &[(&str, &str)]) -> Credentials {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers = SecretHeaders {
+            headers: headers.iter().map(owned).collect(),
+            oauth2: None,
+        };
+        Credentials {
+            auth: AuthKind::None,
+            header_names: headers.headers.iter().map(|(name, _)| name.clone()).collect(),
+            sealed: self.seal(webhook, &serde_json::to_vec(&headers).unwrap()),
+        }
+    }
+
+    fn seal(&self, webhook: WebhookId, plain: &[u8]) -> Sealed {
+        let server = ServerKey::new(Secret::parse(SECRET).unwrap(), Vec::new());
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&id().bytes()[4..]);
+        server.seal(SEALED_FOR, &self.bound_to(&webhook), nonce, plain)
+    }
+
+    /// Returns what the secrets of a webhook are bound to.
+    pub fn bound_to<'a>(&'a self, webhook: &'a WebhookId) -> [&'a [u8]; 2] {
+        [self.tenant.0.bytes(), webhook.0.bytes()]
     }
 
     /// Sends a command to the tenant's webhooks.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -21,6 +21,8 @@ type Answer = dyn Fn(&Message) -> StatusCode + Send + Sync;
 /// A message as the server got it.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// When it came.
+    pub at: Instant,
     pub id: String,
     pub timestamp: String,
     pub signature: String,
@@ -110,6 +112,11 @@ impl Receiver {
         state.accepted.clear();
     }
 
+    /// Returns how many messages have come.
+    pub fn count(&self) -> usize {
+        self.lock().messages.len()
+    }
+
     /// Returns the messages that were accepted.
     pub fn accepted(&self) -> Vec<Message> {
         self.lock().accepted.clone()
@@ -149,6 +156,7 @@ impl Receiver {
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, bytes: Bytes) -> StatusCode {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     let message = Message {
+        at: Instant::now(),
         id: header("webhook-id"),
         timestamp: header("webhook-timestamp"),
         signature: header("webhook-signature"),

@@ -1,0 +1,80 @@
+//! Limits of a customer's server: requests per second, and requests at once.
+
+use std::time::{Duration, Instant};
+
+use events_schema::webhook::{Ordering, Settings};
+use futures_util::future::join_all;
+use tokio::process::Child;
+
+use super::{
+    COMMANDS, WEBHOOKS, arrived,
+    customer::{Customer, settings},
+    receiver::Receiver,
+    up_to,
+};
+use crate::support::World;
+
+/// Sends the events of 20 projects, 10 of each, to a webhook with these settings.
+async fn send_all(receiver: &Receiver, change: impl FnOnce(&mut Settings)) {
+    let world = World::start().await;
+    let _deciding: [Child; 1] = world.workers(COMMANDS).await;
+    let acme = Customer::new(&world).await;
+    let mut settings = settings(&receiver.url);
+    change(&mut settings);
+    acme.webhook(settings).await;
+    let projects = join_all((0..20).map(|_| acme.project())).await;
+    let renames = projects.iter().map(|project| async {
+        for _ in 0..9 {
+            acme.rename(*project).await;
+        }
+    });
+    join_all(renames).await;
+    let _sending = [(); 2].map(|()| world.spawn_worker(WEBHOOKS));
+    arrived(receiver, &up_to(&projects, 10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_is_used_and_never_exceeded() {
+    const RATE: u32 = 50;
+    let receiver = Receiver::start().await;
+    send_all(&receiver, |settings| settings.rate_limit = RATE).await;
+    let came: Vec<Instant> = receiver
+        .messages()
+        .iter()
+        .map(|message| message.at)
+        .collect();
+    let time = *came.last().unwrap() - came[0];
+    let intervals = u32::try_from(came.len() - 1).unwrap();
+    let expected = Duration::from_secs(1) * intervals / RATE;
+    let tolerated = expected.mul_f64(0.98)..expected.mul_f64(1.15);
+    assert!(
+        tolerated.contains(&time),
+        "{time:?} instead of {expected:?}"
+    );
+    for (at, first) in came.iter().enumerate() {
+        let mut following = came[at..].iter();
+        let end = *first + Duration::from_secs(1);
+        let in_a_second = following.position(|one| *one >= end);
+        let in_a_second = in_a_second.unwrap_or(came.len() - at);
+        assert!(
+            in_a_second <= RATE as usize + 2,
+            "{in_a_second} in a second"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_are_in_work_than_the_customer_allows() {
+    let receiver = Receiver::start().await;
+    receiver.takes(Duration::from_millis(20));
+    send_all(&receiver, |settings| settings.concurrency = 3).await;
+    assert_eq!(receiver.most_at_once(), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_webhook_gets_one_request_at_a_time() {
+    let receiver = Receiver::start().await;
+    receiver.takes(Duration::from_millis(5));
+    send_all(&receiver, |settings| settings.ordering = Ordering::Endpoint).await;
+    assert_eq!(receiver.most_at_once(), (1, 1));
+}
