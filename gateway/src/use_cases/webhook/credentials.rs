@@ -147,11 +147,11 @@ fn check_oauth2(credentials: &OAuth2) -> Result<(), Error> {
         scope,
         ..
     } = credentials;
-    let texts = [client_id, client_secret].into_iter().chain(scope);
+    let mut texts = [client_id, client_secret].into_iter().chain(scope);
     let is_legal = |text: &String| {
         (1..=MAX_OAUTH2_TEXT).contains(&text.len()) && !text.contains(char::is_control)
     };
-    if texts.map(is_legal).all(|is_legal| is_legal) {
+    if texts.all(is_legal) {
         return Ok(());
     }
     let message = format!(
