@@ -43,9 +43,10 @@ const ATTEMPTS_MAX_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 /// many of each source are kept.
 const INBOX_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const INBOX_PER_SUBJECT: i64 = 1_000;
-/// Room for about a million hooks of the usual size. Beyond it the oldest are forgotten, which are
-/// handled. New ones are not refused: then one tenant could keep out the hooks of all.
-const INBOX_MAX_BYTES: i64 = 16 * 1024 * 1024 * 1024;
+/// Room for some 200,000 hooks of the usual size; the server reserves it on its disk. Beyond it the
+/// oldest are forgotten, which are handled. New ones are not refused: then one tenant could keep
+/// out the hooks of all.
+const INBOX_MAX_BYTES: i64 = 4 * 1024 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
 pub fn streams(replicas: usize) -> [Stream; 12] {
