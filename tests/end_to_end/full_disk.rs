@@ -48,7 +48,7 @@ async fn a_full_disk_loses_no_answered_change_and_all_goes_on_after_a_restart_of
     }
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().canonicalize().unwrap();
-    let dev = Dev::start_on_disk(dir.to_str().unwrap(), "900m").await;
+    let dev = Dev::start_on_disk(dir.to_str().unwrap(), "2500m").await;
     let ada = dev.browser();
     ada.sign_up("ada@example.com").await;
     ada.create_tenant("acme").await;

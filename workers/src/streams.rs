@@ -229,6 +229,10 @@ fn keep_present(wanted: &mut Stream, present: &Stream) {
     wanted.num_replicas = wanted.num_replicas.max(present.num_replicas);
     wanted.placement = present.placement.clone();
     wanted.allow_message_ttl = present.allow_message_ttl;
+    // The operator may have given a stream more room.
+    if wanted.max_bytes > 0 && present.max_bytes > wanted.max_bytes {
+        wanted.max_bytes = present.max_bytes;
+    }
     // The server never changes it.
     wanted.persist_mode = present.persist_mode;
     if is_transport(wanted) {
@@ -359,6 +363,19 @@ mod tests {
         present.storage = StorageType::Memory;
         keep_present(&mut wanted, &present);
         assert!(ensure_as_wanted(&wanted, &present).is_err());
+    }
+
+    #[test]
+    fn a_stream_keeps_the_room_that_its_operator_has_given_it() {
+        for wanted in streams(1).into_iter().filter(|stream| stream.max_bytes > 0) {
+            for (present, expected) in [(1, wanted.max_bytes), (i64::MAX, i64::MAX)] {
+                let mut present_stream = wanted.clone();
+                present_stream.max_bytes = present;
+                let mut kept = wanted.clone();
+                keep_present(&mut kept, &present_stream);
+                assert_eq!(kept.max_bytes, expected, "{}", wanted.name);
+            }
+        }
     }
 
     #[test]

@@ -36,8 +36,8 @@ const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// result.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const ATTEMPTS_PER_SUBJECT: i64 = 1_000;
-/// Beyond so many attempts, the oldest are forgotten. A limit in bytes would be reserved on the disk.
-const MAX_ATTEMPTS: i64 = 2_000_000;
+/// Room for half a million attempts. Beyond it the oldest are forgotten. The server reserves it.
+const ATTEMPTS_MAX_BYTES: i64 = 512 * 1024 * 1024;
 
 /// How long a security event is kept.
 const SECURITY_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -50,10 +50,11 @@ const SECURITY_MAX_BYTES: i64 = 256 * 1024 * 1024;
 /// How long a hook of another service can be replayed and is known when it comes again, and how
 /// many of each source are kept.
 const INBOX_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const INBOX_PER_SUBJECT: i64 = 1_000;
-/// Beyond so many hooks, the oldest are forgotten, which are handled. New ones are not refused:
-/// then one tenant could keep out the hooks of all. A limit in bytes would be reserved on the disk.
-const MAX_HOOKS: i64 = 1_000_000;
+const INBOX_PER_SUBJECT: i64 = 10_000;
+/// Room for some 50,000 hooks of the usual size. Beyond it the oldest are forgotten, which are
+/// handled, unless no worker has run for long. New ones are not refused: then one tenant could keep
+/// out the hooks of all. The server reserves it.
+const INBOX_MAX_BYTES: i64 = 512 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
 pub fn streams(replicas: usize) -> [Stream; 13] {
@@ -181,7 +182,7 @@ pub fn streams(replicas: usize) -> [Stream; 13] {
         Stream {
             max_messages_per_subject: ATTEMPTS_PER_SUBJECT,
             max_age: ATTEMPTS_KEPT,
-            max_messages: MAX_ATTEMPTS,
+            max_bytes: ATTEMPTS_MAX_BYTES,
             discard: DiscardPolicy::Old,
             allow_direct: true,
             // Nothing depends on an attempt, so the server need not sync each one. A replicated
@@ -196,7 +197,7 @@ pub fn streams(replicas: usize) -> [Stream; 13] {
         Stream {
             max_messages_per_subject: INBOX_PER_SUBJECT,
             max_age: INBOX_KEPT,
-            max_messages: MAX_HOOKS,
+            max_bytes: INBOX_MAX_BYTES,
             discard: DiscardPolicy::Old,
             allow_direct: true,
             // A hook and its receipt.
