@@ -123,7 +123,11 @@ impl Customer {
         };
         Credentials {
             auth: AuthKind::None,
-            header_names: headers.headers.iter().map(|(name, _)| name.clone()).collect(),
+            header_names: headers
+                .headers
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
             sealed: self.seal(webhook, &serde_json::to_vec(&headers).unwrap()),
         }
     }
