@@ -41,6 +41,20 @@ pub async fn read_stream(
     Ok(all)
 }
 
+/// Returns the first message of a stream on `filter`, and how many there are.
+///
+/// # Errors
+/// If no server answers for the stream.
+pub async fn first_and_count(
+    client: &Client,
+    stream: &str,
+    filter: &str,
+) -> anyhow::Result<(Option<Stored>, u64)> {
+    let mut page = page_of_stream(client, stream, following(filter, 1, 1)).await?;
+    let count = page.messages.len() as u64 + page.pending;
+    Ok((page.messages.pop(), count))
+}
+
 /// Returns the request for up to `limit` messages on `filter` from this sequence on.
 pub(crate) fn following(filter: &str, from: u64, limit: usize) -> Value {
     json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit })

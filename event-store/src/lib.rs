@@ -19,7 +19,7 @@ pub mod telemetry;
 mod trace;
 
 pub use command_sender::{CommandSender, NoOutcome};
-pub use direct_get::{read_stream, sequence_of};
+pub use direct_get::{first_and_count, read_stream, sequence_of};
 pub use event_log::{Append, Appended, EventLog, Unavailable, last_sequence};
 pub use group_commit::GroupCommit;
 pub use mongo::{Database, Location, Mongo};

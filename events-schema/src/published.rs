@@ -32,7 +32,7 @@ pub use body::{Content, MAX_BODY};
 pub use event::PublicEvent;
 pub use event_type::{CatalogueEntry, EventType, event_types};
 pub use filter::EventFilter;
-pub use read::{Unreadable, events_of};
+pub use read::{Folded, Unreadable, events_of};
 pub use values::{DateTime, EnumName, Person};
 
 /// An event of the area whose view this is.

@@ -22,7 +22,7 @@ use futures_util::StreamExt as _;
 
 use self::{handler::Handler, inbox::Inbox, sources::Sources};
 use crate::{
-    decode,
+    decode::{self, Newer},
     loops::{
         Shared,
         consumers::Consumer,
@@ -93,7 +93,9 @@ async fn handle(handler: &Handler, received: &Received) -> anyhow::Result<Handle
     let Err(error) = delivery::bounded(ATTEMPT_WITHIN, attempt).await else {
         return Ok(Handled::Done);
     };
-    if is_outage(&error) || delivery::deliveries(message) < ATTEMPTS {
+    // Another worker may know what a newer release has written.
+    let is_ours = !is_outage(&error) && !error.is::<Newer>();
+    if !is_ours || delivery::deliveries(message) < ATTEMPTS {
         return Err(error);
     }
     let reason = "The hook could not be handled. Replay it later.";

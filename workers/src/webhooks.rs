@@ -24,7 +24,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog};
-use tokio_util::sync::CancellationToken;
 
 use self::{
     attempts::Attempts, deliver::Deliveries, message::Messages, owners::Owners, report::Reports,
@@ -53,14 +52,12 @@ pub async fn run(config: &Config, shared: Shared, sender: CommandSender) -> anyh
         attempts: Attempts::new(shared.client.clone()),
         reports: Reports::new(sender, Owners::new(log.clone())),
     }));
-    let sweep = Sweep::new(log, cursors, wakes.clone());
-    let stop: CancellationToken = shared.shutdown.clone();
+    let sweep = Sweep::new(log, cursors.clone(), wakes.clone());
     let sweeping = tokio::spawn(sweep.run(shared.reconnects.clone()));
     tokio::join!(
-        wake::run(shared.clone(), tenants, wakes),
+        wake::run(shared.clone(), tenants, cursors, wakes),
         deliver::run(shared, deliveries)
     );
-    debug_assert!(stop.is_cancelled());
     sweeping.abort();
     Ok(())
 }

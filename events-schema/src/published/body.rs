@@ -20,6 +20,8 @@ pub enum Content<'a> {
     Thin,
     /// The object after the change; `None` if it was deleted.
     Full(Option<&'a Value>),
+    /// Its name only, although the receiver wants the object, which is too large.
+    Truncated,
 }
 
 /// A webhook's message.
@@ -111,6 +113,9 @@ impl PublicEvent {
         let object = match content {
             Content::Thin => None,
             Content::Full(object) => Some(object),
+            Content::Truncated => {
+                return serde_json::to_vec(&self.message(source, None, true));
+            }
         };
         let body = serde_json::to_vec(&self.message(source, object, false))?;
         if object.is_some() && body.len() > MAX_BODY {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Content, EventType, PublicEvent,
     body::Body,
+    event::testing::object_of,
     events_of,
     samples::{SOURCE, history, subject},
 };
@@ -67,7 +68,7 @@ fn example(area: AreaName, event_type: EventType) -> Value {
     let events = events_of(&subject(area), commits.last().unwrap()).unwrap();
     let [event] = <[PublicEvent; 1]>::try_from(events).unwrap();
     assert_eq!(event.event_type, event_type);
-    let object = event.object(&commits).unwrap();
+    let object = object_of(&event, &commits).unwrap();
     let body = event.body(SOURCE, Content::Full(object.as_ref()));
     serde_json::from_slice(&body.unwrap()).unwrap()
 }

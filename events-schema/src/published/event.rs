@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{EventType, Unreadable, read};
+use super::{EventType, Folded, Unreadable, read};
 use crate::{Actor, AreaName, Id, Subject, TenantId, TenantKey, Time, secret::derived_id};
 
 /// An event of a tenant that webhooks send.
@@ -85,16 +85,40 @@ impl PublicEvent {
         format!("{url}/tenants/{}", self.tenant)
     }
 
-    /// Returns the object as it was after the change; `None` if it was deleted by then. `payloads`
-    /// are the commits on [`Self::subject`], the first one first. Later ones than that of the event
-    /// are not read, so the object is always the same.
+    /// Folds further commits on [`Self::subject`], in order from the first one. Later ones than that
+    /// of the event are not read, so the object is always the same.
     ///
     /// # Errors
-    /// If a commit is not readable or of another object, or the commit of the event is missing.
-    pub fn object<P: AsRef<[u8]>>(
+    /// If a commit is not readable or of another object.
+    pub fn fold<P: AsRef<[u8]>>(
         &self,
+        folded: Folded,
         payloads: impl IntoIterator<Item = P>,
+    ) -> Result<Folded, Unreadable> {
+        read::fold(self, folded, payloads)
+    }
+
+    /// Returns the object as it was after the change; `None` if it was deleted by then.
+    ///
+    /// # Errors
+    /// If the commit of the event is missing.
+    pub fn object(&self, folded: Folded) -> Result<Option<Value>, Unreadable> {
+        read::object(self, folded)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// Returns the object of an event after these commits.
+    pub(in crate::published) fn object_of<P: AsRef<[u8]>>(
+        event: &PublicEvent,
+        commits: impl IntoIterator<Item = P>,
     ) -> Result<Option<Value>, Unreadable> {
-        read::object(self, payloads)
+        // In two parts, as workers read them.
+        let mut commits = commits.into_iter();
+        let folded = event.fold(Folded::default(), commits.by_ref().take(1))?;
+        event.object(event.fold(folded, commits)?)
     }
 }

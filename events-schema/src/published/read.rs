@@ -45,6 +45,14 @@ pub fn events_of(subject: &str, payload: &[u8]) -> Result<Vec<PublicEvent>, Unre
     }
 }
 
+/// An object that is folded from a part of its commits.
+#[derive(Clone, Debug, Default)]
+pub struct Folded {
+    view: Option<Value>,
+    /// The revision of the last commit.
+    last: u64,
+}
+
 macro_rules! declare_dispatch {
     ($($name:ident: $module:ident [$($view:ident)+],)+) => {
         fn events_in(
@@ -57,13 +65,24 @@ macro_rules! declare_dispatch {
             }
         }
 
-        /// Returns the object of an event, folded from the commits on its subject.
-        pub(super) fn object<P: AsRef<[u8]>>(
+        /// Folds further commits on the subject of an event.
+        pub(super) fn fold<P: AsRef<[u8]>>(
             event: &PublicEvent,
+            folded: Folded,
             payloads: impl IntoIterator<Item = P>,
+        ) -> Result<Folded, Unreadable> {
+            match event.area {
+                $(AreaName::$name => fold_in::<crate::$module::Area, P>(event, folded, payloads)),+
+            }
+        }
+
+        /// Returns the object of an event at its revision.
+        pub(super) fn object(
+            event: &PublicEvent,
+            folded: Folded,
         ) -> Result<Option<Value>, Unreadable> {
             match event.area {
-                $(AreaName::$name => fold::<crate::$module::Area, P>(event, payloads)),+
+                $(AreaName::$name => object_in::<crate::$module::Area>(event, folded)),+
             }
         }
     };
@@ -101,11 +120,16 @@ fn type_of<A: Area>(event: &A::Event) -> Result<Option<EventType>, Unreadable> {
     Ok(types.find(|event_type| event_type.event_name() == name))
 }
 
-fn fold<A: Area, P: AsRef<[u8]>>(
+fn fold_in<A: Area, P: AsRef<[u8]>>(
     event: &PublicEvent,
+    folded: Folded,
     payloads: impl IntoIterator<Item = P>,
-) -> Result<Option<Value>, Unreadable> {
-    let (mut view, mut last) = (None, 0);
+) -> Result<Folded, Unreadable> {
+    let Folded { view, mut last } = folded;
+    let mut view: Option<<A::Public as Published>::View> = match view {
+        Some(view) => Some(serde_json::from_value(view).map_err(malformed)?),
+        None => None,
+    };
     for payload in payloads {
         if last == event.revision {
             break;
@@ -120,14 +144,26 @@ fn fold<A: Area, P: AsRef<[u8]>>(
         view = <<A::Public as Published>::View as View>::fold(view, &commit);
         last = commit.revision;
     }
-    if last != event.revision {
+    let view = view.map(serde_json::to_value).transpose();
+    Ok(Folded {
+        view: view.map_err(malformed)?,
+        last,
+    })
+}
+
+fn object_in<A: Area>(event: &PublicEvent, folded: Folded) -> Result<Option<Value>, Unreadable> {
+    if folded.last != event.revision {
         return Err(Unreadable::Missing {
             subject: event.subject().to_string(),
             wanted: event.revision,
-            last,
+            last: folded.last,
         });
     }
-    let object = view.and_then(|view| A::Public::of(view, event.object, event.revision));
+    let Some(view) = folded.view else {
+        return Ok(None);
+    };
+    let view = serde_json::from_value(view).map_err(malformed)?;
+    let object = A::Public::of(view, event.object, event.revision);
     object
         .map(serde_json::to_value)
         .transpose()

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{event::testing::object_of, *};
 use crate::{
     Access, AreaName, TenantKey, Time, golden,
     published::samples::{AGGREGATE, SOURCE, TENANT, history, payload, subject},
@@ -96,7 +96,7 @@ fn a_body_shows_nothing_that_is_not_meant_for_every_reader() {
                 revision: commits.len() as u64,
                 ..first
             };
-            let object = last.object(&commits).unwrap();
+            let object = object_of(&last, &commits).unwrap();
             let full = last.body(SOURCE, Content::Full(object.as_ref())).unwrap();
             let text = String::from_utf8(full).unwrap();
             for hidden in hidden_texts(&commits) {
@@ -174,9 +174,9 @@ fn a_full_body_shows_the_object_after_the_change_even_if_later_changes_exist() {
     ));
     let names = commits.iter().map(|commit| {
         let event = only_event(commit);
-        let object = event.object(&later).unwrap();
+        let object = object_of(&event, &later).unwrap();
         let revision = usize::try_from(event.revision).unwrap();
-        assert_eq!(object, event.object(&commits[..revision]).unwrap());
+        assert_eq!(object, object_of(&event, &commits[..revision]).unwrap());
         body(&event, Content::Full(object.as_ref()))["data"]["object"].clone()
     });
     let names: Vec<Value> = names.collect();
@@ -229,7 +229,7 @@ fn each_role_of_a_tenant_is_an_object_of_its_own() {
         .collect();
     let shown = commits.iter().map(|commit| {
         let event = &events_of(&subject(AreaName::Role), commit).unwrap()[0];
-        let object = event.object(&commits).unwrap();
+        let object = object_of(&event, &commits).unwrap();
         let name = object.map(|object| (object["name"].clone(), object["inherits"].clone()));
         (event.object.to_string(), name)
     });
@@ -306,7 +306,7 @@ fn an_object_is_not_folded_from_wrong_commits() {
         &[],
         &[commits[0].clone(), commits[2].clone()],
     ] {
-        let error = event.object(missing).unwrap_err();
+        let error = object_of(&event, missing).unwrap_err();
         assert!(
             matches!(error, Unreadable::Missing { wanted: 3, .. }),
             "{error}"
@@ -316,7 +316,7 @@ fn an_object_is_not_folded_from_wrong_commits() {
         tenant: TenantKey(AGGREGATE),
         ..event
     };
-    let error = other.object(&commits).unwrap_err();
+    let error = object_of(&other, &commits).unwrap_err();
     assert!(matches!(error, Unreadable::Malformed(_)), "{error}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use async_nats::{
     Client, Request,
     connection::State as Connection,
@@ -12,7 +12,7 @@ use async_nats::{
     },
     jetstream::{publish::PublishAck, response::Response, stream::DirectGetErrorKind},
 };
-use event_store::{Trace, random_id, read_stream};
+use event_store::{Trace, first_and_count, random_id, read_stream};
 use events_schema::{
     InboundSourceId, TenantKey,
     inbound_source::{Handling, Hook, HookId, Receipt},
@@ -23,6 +23,8 @@ use crate::{backend::commands::jetstream, error::Error};
 
 /// How long the stream may take to store a hook. Providers wait for ten seconds and more.
 const STORED_WITHIN: Duration = Duration::from_secs(5);
+/// Hooks of a source that may wait to be handled: somewhat fewer than the stream keeps.
+const MOST_WAITING: u64 = 9_900;
 /// The codes of a refused append whose guard does not hold. The second one is that of a batch.
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 
@@ -58,6 +60,7 @@ impl Inbox {
         if self.0.connection_state() != Connection::Connected {
             return Err(anyhow!("not connected to NATS"));
         }
+        self.check_room(hook).await?;
         let receipt = Receipt {
             key: hook.key.clone(),
             event: hook.event.clone(),
@@ -87,11 +90,36 @@ impl Inbox {
         match serde_json::from_slice(&answer.payload).context("reading the answer to a hook")? {
             Response::Ok::<PublishAck>(_) => Ok(()),
             Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
-                tracing::debug!(source = %hook.source, key = hook.key, "a hook comes again");
-                Ok(())
+                // A cluster refuses it also while the first one is not stored yet.
+                self.check_received(hook).await
             }
             Response::Err { error } => Err(anyhow!("storing a hook: {error}")),
         }
+    }
+
+    /// Checks that the receipt of a hook is stored.
+    async fn check_received(&self, hook: &Hook) -> anyhow::Result<()> {
+        let receipt = subject::receipt(hook.tenant, hook.source, hook.id());
+        let (receipt, _) = first_and_count(&self.0, INBOX, &receipt).await?;
+        receipt.context("the hook may be stored or not")?;
+        tracing::debug!(source = %hook.source, key = hook.key, "a hook comes again");
+        Ok(())
+    }
+
+    /// Checks that the source's next hook pushes out none that waits: the stream keeps a bounded
+    /// number of each source.
+    async fn check_room(&self, hook: &Hook) -> anyhow::Result<()> {
+        let (tenant, source) = (hook.tenant, hook.source);
+        let hooks = subject::hooks_of(tenant, source);
+        let (first, count) = first_and_count(&self.0, INBOX, &hooks).await?;
+        let Some(first) = first.filter(|_| count >= MOST_WAITING) else {
+            return Ok(());
+        };
+        let first: Hook = serde_json::from_slice(&first.payload)?;
+        let handling = subject::handling(tenant, source, first.id());
+        let (handling, _) = first_and_count(&self.0, INBOX, &handling).await?;
+        ensure!(handling.is_some(), "too many hooks of the source wait");
+        Ok(())
     }
 
     /// Reads the hooks of a source that are kept, the oldest first, without their bodies.

@@ -1,6 +1,9 @@
 //! The webhooks of a tenant, as one aggregate: their number, settings, keys and state.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use events_schema::{
     EmailAddress, Reject, RejectionKind, Time, WebhookId,
@@ -15,10 +18,23 @@ use serde::Serialize;
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
+/// A tenant sends at most so many tests, redeliveries and replays in an hour. Each is a commit that
+/// the log keeps.
+const MAX_REQUESTS_AN_HOUR: usize = 120;
+/// The owners get at most one mail a day about a webhook.
+const MAIL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most bytes of all webhooks of a tenant, which are one document.
+const MAX_BYTES: usize = 512 * 1024;
 
 /// The webhooks of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Webhooks(BTreeMap<WebhookId, Webhook>);
+pub struct Webhooks {
+    webhooks: BTreeMap<WebhookId, Webhook>,
+    /// When people have asked for something to be sent, within the last hour.
+    asked: VecDeque<Time>,
+    /// When the owners last got a mail about each webhook.
+    mailed: BTreeMap<WebhookId, Time>,
+}
 
 /// Why a command to a tenant's webhooks is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -63,6 +79,17 @@ pub enum Rejection {
          cancel one."
     )]
     TooManyReplays,
+    /// The tenant's webhooks would have more than [`MAX_BYTES`].
+    #[error(
+        "All webhooks of a tenant have at most 512 KiB together. Shorten descriptions and headers."
+    )]
+    TooLarge,
+    /// The tenant has asked for [`MAX_REQUESTS_AN_HOUR`] things to be sent within an hour.
+    #[error(
+        "A tenant has at most {MAX_REQUESTS_AN_HOUR} tests, redeliveries and replays an hour. Try \
+         again later."
+    )]
+    TooManyRequests,
     /// The webhook would get events of areas that the actor may not read.
     #[error("You cannot subscribe to events that you may not read.")]
     BeyondOwnPermissions,
@@ -72,9 +99,11 @@ impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound | Self::NoReplay => RejectionKind::NotFound,
-            Self::TooManyWebhooks | Self::TooManySecrets | Self::TooManyReplays => {
-                RejectionKind::Limit
-            }
+            Self::TooManyWebhooks
+            | Self::TooManySecrets
+            | Self::TooManyReplays
+            | Self::TooLarge
+            | Self::TooManyRequests => RejectionKind::Limit,
             Self::ReplayTime => RejectionKind::invalid("until"),
             Self::EventTypes => RejectionKind::invalid("event_types"),
             Self::TooManyHeaders => RejectionKind::invalid("headers"),
@@ -91,6 +120,7 @@ impl Aggregate for Webhooks {
     type Rejection = Rejection;
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        self.check_rate(command, facts.now)?;
         let event = match command {
             Command::Create { settings, key } => Some(self.create(settings, key, facts)?),
             Command::Update { webhook, changes } => {
@@ -115,7 +145,11 @@ impl Aggregate for Webhooks {
                 webhook,
                 reason,
                 owners,
-            } => self.disable(*webhook, *reason, owners)?,
+            } => self.disable(
+                *webhook,
+                *reason,
+                self.recipients(*webhook, owners, facts.now),
+            )?,
             Command::RotateSecret {
                 webhook,
                 key,
@@ -158,7 +192,7 @@ impl Aggregate for Webhooks {
                     webhook: *webhook,
                     url: found.settings.url.clone(),
                     failing_since: *failing_since,
-                    owners: owners.clone(),
+                    owners: self.recipients(*webhook, owners, facts.now).to_vec(),
                 })
             }
         };
@@ -166,13 +200,97 @@ impl Aggregate for Webhooks {
     }
 
     fn evolve(&mut self, event: &Event, at: Time) {
-        apply(&mut self.0, event, at);
+        apply(&mut self.webhooks, event, at);
+        if is_request(event) {
+            let is_old = |asked: &Time| asked.0 <= at.0 - HOUR_MS;
+            while self.asked.front().is_some_and(is_old) {
+                self.asked.pop_front();
+            }
+            self.asked.push_back(at);
+        }
+        match event {
+            Event::Disabled { owners, .. } | Event::FailureWarned { owners, .. }
+                if !owners.is_empty() =>
+            {
+                self.mailed.insert(event.webhook(), at);
+            }
+            Event::Deleted { webhook } => {
+                self.mailed.remove(webhook);
+            }
+            Event::Disabled { .. }
+            | Event::FailureWarned { .. }
+            | Event::Created { .. }
+            | Event::Updated { .. }
+            | Event::Enabled { .. }
+            | Event::SecretRotated { .. }
+            | Event::TestRequested { .. }
+            | Event::RedeliveryRequested { .. }
+            | Event::ReplayRequested { .. }
+            | Event::ReplayCancelled { .. }
+            | Event::ReplayFinished { .. }
+            | Event::Resealed { .. } => {}
+        }
+    }
+}
+
+/// Whether a person has asked for something to be sent.
+const fn is_request(event: &Event) -> bool {
+    match event {
+        Event::TestRequested { .. }
+        | Event::RedeliveryRequested { .. }
+        | Event::ReplayRequested { .. } => true,
+        Event::Created { .. }
+        | Event::Updated { .. }
+        | Event::Deleted { .. }
+        | Event::Enabled { .. }
+        | Event::Disabled { .. }
+        | Event::SecretRotated { .. }
+        | Event::ReplayCancelled { .. }
+        | Event::ReplayFinished { .. }
+        | Event::Resealed { .. }
+        | Event::FailureWarned { .. } => false,
     }
 }
 
 impl Webhooks {
+    fn check_rate(&self, command: &Command, now: Time) -> Result<(), Rejection> {
+        let is_request = matches!(
+            command,
+            Command::Test { .. } | Command::Redeliver { .. } | Command::Replay { .. }
+        );
+        let recent = self.asked.iter().filter(|at| at.0 > now.0 - HOUR_MS);
+        if is_request && recent.count() >= MAX_REQUESTS_AN_HOUR {
+            return Err(Rejection::TooManyRequests);
+        }
+        Ok(())
+    }
+
+    /// Returns who gets a mail about a webhook: nobody, if they got one within a day.
+    fn recipients<'a>(
+        &self,
+        webhook: WebhookId,
+        owners: &'a [EmailAddress],
+        now: Time,
+    ) -> &'a [EmailAddress] {
+        let mailed = self.mailed.get(&webhook);
+        if mailed.is_some_and(|at| now.since(*at) < MAIL_EVERY) {
+            return &[];
+        }
+        owners
+    }
+
+    /// Checks the size of all webhooks when one of them has these settings.
+    fn check_size(&self, webhook: WebhookId, settings: &Settings) -> Result<(), Rejection> {
+        let others = self.webhooks.iter().filter(|(id, _)| **id != webhook);
+        let others: usize = others.map(|(_, other)| size(other)).sum();
+        if others + size(settings) > MAX_BYTES {
+            return Err(Rejection::TooLarge);
+        }
+        Ok(())
+    }
+
     fn find(&self, webhook: WebhookId) -> Result<&Webhook, Rejection> {
-        self.0.get(&webhook).ok_or(Rejection::NotFound)
+        self.webhooks.get(&webhook).ok_or(Rejection::NotFound)
     }
 
     fn create(
@@ -181,13 +299,15 @@ impl Webhooks {
         key: &NewKey,
         facts: &Facts<Area>,
     ) -> Result<Event, Rejection> {
-        if self.0.len() >= MAX_WEBHOOKS {
+        if self.webhooks.len() >= MAX_WEBHOOKS {
             return Err(Rejection::TooManyWebhooks);
         }
+        let webhook = WebhookId(facts.command.0);
         check(settings)?;
         check_permissions(settings, facts)?;
+        self.check_size(webhook, settings)?;
         Ok(Event::Created {
-            webhook: WebhookId(facts.command.0),
+            webhook,
             settings: settings.clone(),
             key: key.clone(),
         })
@@ -203,6 +323,7 @@ impl Webhooks {
         check_permissions(&self.find(webhook)?.settings, facts)?;
         check(&settings)?;
         check_permissions(&settings, facts)?;
+        self.check_size(webhook, &settings)?;
         let is_changed = settings != self.find(webhook)?.settings;
         Ok(is_changed.then_some(Event::Updated { webhook, settings }))
     }
@@ -243,6 +364,11 @@ impl Webhooks {
             former_expire_at: Time(now.0 + i64::from(overlap_hours) * HOUR_MS),
         })
     }
+}
+
+/// Returns how many bytes a value has in the log and in the view.
+fn size(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }
 
 fn check(settings: &Settings) -> Result<(), Rejection> {

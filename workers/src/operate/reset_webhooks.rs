@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use crate::webhooks::{Cursors, Tenants, Wakes};
 
-/// Gives each webhook without a record a new one, so that it gets the events from `at` on, or from
+/// Gives each webhook without a record, or with one of another log, a new one, so that it gets the events from `at` on, or from
 /// its own beginning if that is later. Returns how many there are.
 ///
 /// # Errors
@@ -31,12 +31,14 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
             Cursors::new(jetstream::new(client.clone())),
         );
         let wakes = Wakes::new(jetstream::new(client));
+        let log_end = log.last_sequence().await?;
         let mut count = 0;
         for tenant in with_webhooks(&log).await? {
             let webhooks = tenants.of(tenant).await?;
             for (webhook, start) in &webhooks.starts {
-                if webhooks.get(*webhook).is_none()
-                    || cursors.get(tenant, *webhook).await?.is_some()
+                let record = cursors.get(tenant, *webhook).await?;
+                let has_place = |cursor: &Cursor| cursor.next <= log_end + 1;
+                if webhooks.get(*webhook).is_none() || record.cursor.as_ref().is_some_and(has_place)
                 {
                     continue;
                 }
@@ -48,7 +50,9 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
                     requests: last,
                     ..Cursor::after((next - 1).max(*start))
                 };
-                let put = cursors.put(tenant, *webhook, &cursor, 0).await?;
+                let put = cursors
+                    .put(tenant, *webhook, &cursor, record.revision)
+                    .await?;
                 put.context("a worker has written the record meanwhile; run the command again")?;
                 wakes.all([(tenant, *webhook)]).await?;
                 tracing::info!(%tenant, %webhook, next = cursor.next, "the webhook goes on");

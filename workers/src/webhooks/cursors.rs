@@ -30,10 +30,12 @@ pub struct Cursors {
     store: Arc<OnceCell<Store>>,
 }
 
-/// A cursor with the revision of its record.
-#[derive(Debug)]
-pub struct StoredCursor {
-    pub cursor: Cursor,
+/// What the bucket has for a webhook.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// `None` if there is no cursor (any more).
+    pub cursor: Option<Cursor>,
+    /// What a change of the record names; 0 if there never was one.
     pub revision: u64,
 }
 
@@ -55,21 +57,20 @@ impl Cursors {
         }
     }
 
-    /// Reads the cursor of a webhook.
+    /// Reads the record of a webhook.
     ///
     /// # Errors
     /// If the bucket does not answer, or a newer release has written the record.
-    pub async fn get(
-        &self,
-        tenant: TenantKey,
-        webhook: WebhookId,
-    ) -> anyhow::Result<Option<StoredCursor>> {
+    pub async fn get(&self, tenant: TenantKey, webhook: WebhookId) -> anyhow::Result<Record> {
         let entry = self.store().await?.entry(cursor_key(tenant, webhook)).await;
-        let entry = entry.context("reading a cursor")?;
-        entry
-            .filter(is_present)
-            .map(|entry| read(&entry))
-            .transpose()
+        let Some(entry) = entry.context("reading a cursor")? else {
+            return Ok(Record::default());
+        };
+        let cursor = is_present(&entry).then(|| serde_json::from_slice(&entry.value));
+        Ok(Record {
+            cursor: cursor.transpose().context("reading a cursor")?,
+            revision: entry.revision,
+        })
     }
 
     /// Says why a webhook has no cursor.
@@ -89,6 +90,25 @@ impl Cursors {
         } else {
             Missing::New
         })
+    }
+
+    /// Stores the first cursor of a new webhook, which gets the events after this sequence. Changes
+    /// nothing if there is a record, or if it is lost.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn begin(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        start: u64,
+        created_at: Time,
+    ) -> anyhow::Result<()> {
+        let record = self.get(tenant, webhook).await?;
+        if record.revision == 0 && self.missing(created_at).await? == Missing::New {
+            self.put(tenant, webhook, &Cursor::after(start), 0).await?;
+        }
+        Ok(())
     }
 
     /// Replaces the record with this revision, 0 for none. Returns the new revision; `None` if
@@ -117,12 +137,19 @@ impl Cursors {
         }
     }
 
-    /// Deletes the record of a webhook that is deleted.
+    /// Deletes the cursor of a webhook that is deleted, if its record still has this revision.
     ///
     /// # Errors
-    /// If the bucket does not answer.
-    pub async fn delete(&self, tenant: TenantKey, webhook: WebhookId) -> anyhow::Result<()> {
-        let purged = self.store().await?.purge(cursor_key(tenant, webhook)).await;
+    /// If the bucket does not answer, or another worker has written the record.
+    pub async fn delete(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        revision: u64,
+    ) -> anyhow::Result<()> {
+        let key = cursor_key(tenant, webhook);
+        let store = self.store().await?;
+        let purged = store.purge_expect_revision(key, Some(revision)).await;
         purged.context("deleting a cursor")
     }
 
@@ -213,13 +240,6 @@ fn parse_key(key: &str) -> Option<(TenantKey, WebhookId)> {
 
 fn is_present(entry: &Entry) -> bool {
     matches!(entry.operation, Operation::Put)
-}
-
-fn read(entry: &Entry) -> anyhow::Result<StoredCursor> {
-    Ok(StoredCursor {
-        cursor: serde_json::from_slice(&entry.value).context("reading a cursor")?,
-        revision: entry.revision,
-    })
 }
 
 /// Whether another change was first. The NATS client has no name for a race that the server detects

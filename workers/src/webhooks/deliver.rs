@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,13 +37,21 @@ pub struct Deliveries {
     parts: Parts,
     active: Mutex<HashMap<WebhookId, mpsc::UnboundedSender<Message>>>,
     slots: Arc<Semaphore>,
-    of_tenants: Mutex<HashMap<TenantKey, Arc<Semaphore>>>,
+    of_tenants: Mutex<HashMap<TenantKey, Arc<TenantSlots>>>,
     waiting: Arc<AtomicUsize>,
+}
+
+/// The slots of one tenant.
+struct TenantSlots {
+    free: Arc<Semaphore>,
+    /// Whether a webhook was turned away since a session has looked.
+    is_short: AtomicBool,
 }
 
 /// The right of a session to run.
 pub struct Slot {
     waiting: Arc<AtomicUsize>,
+    tenant: Arc<TenantSlots>,
     _of_process: OwnedSemaphorePermit,
     _of_tenant: OwnedSemaphorePermit,
 }
@@ -51,7 +59,8 @@ pub struct Slot {
 impl Slot {
     /// Whether another webhook waits for a slot.
     pub fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        let is_short = self.tenant.is_short.swap(false, Ordering::Relaxed);
+        is_short || self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -108,27 +117,37 @@ impl Deliveries {
 
     /// Waits for a slot; `None` if the tenant has too many, or at the end.
     async fn slot(&self, tenant: TenantKey, shutdown: &CancellationToken) -> Option<Slot> {
-        let of_tenant = self.of_tenant(tenant).try_acquire_owned().ok()?;
+        let tenant = self.of_tenant(tenant);
+        let Ok(of_tenant) = tenant.free.clone().try_acquire_owned() else {
+            tenant.is_short.store(true, Ordering::Relaxed);
+            return None;
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let acquired = self.slots.clone().acquire_owned();
         let acquired = shutdown.run_until_cancelled(acquired).await;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Some(Slot {
             waiting: self.waiting.clone(),
+            tenant,
             _of_process: acquired?.ok()?,
             _of_tenant: of_tenant,
         })
     }
 
-    fn of_tenant(&self, tenant: TenantKey) -> Arc<Semaphore> {
+    fn of_tenant(&self, tenant: TenantKey) -> Arc<TenantSlots> {
         let mut all = self
             .of_tenants
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if all.len() > AT_ONCE * 2 {
-            all.retain(|_, semaphore| semaphore.available_permits() < AT_ONCE_OF_TENANT);
+            all.retain(|_, slots| slots.free.available_permits() < AT_ONCE_OF_TENANT);
         }
-        let new = || Arc::new(Semaphore::new(AT_ONCE_OF_TENANT));
+        let new = || {
+            Arc::new(TenantSlots {
+                free: Arc::new(Semaphore::new(AT_ONCE_OF_TENANT)),
+                is_short: AtomicBool::new(false),
+            })
+        };
         all.entry(tenant).or_insert_with(new).clone()
     }
 

@@ -64,7 +64,12 @@ pub struct Retry {
 
 impl<T> Line<T> {
     /// Goes on at a cursor. If `is_ordered`, all events are one lane.
-    pub fn new(cursor: Cursor, is_ordered: bool) -> Self {
+    pub fn new(mut cursor: Cursor, is_ordered: bool) -> Self {
+        if is_ordered {
+            park_as_one(&mut cursor);
+        } else {
+            go_back(&mut cursor);
+        }
         Self {
             scan: cursor.next,
             cursor,
@@ -183,6 +188,10 @@ impl<T> Line<T> {
     pub fn retry(&mut self, lane: &str, items: Vec<Item<T>>) {
         if items.is_empty() {
             self.cursor.parked.remove(lane);
+            if self.cursor.parked.is_empty() {
+                // Nothing is left to try.
+                self.cursor.probe_at = None;
+            }
         }
         for item in items {
             self.push(item);
@@ -360,6 +369,25 @@ impl<T> Line<T> {
             position: 0,
         };
         self.cursor.done = self.cursor.done.split_off(&first);
+    }
+}
+
+/// Parks all events instead of those of some objects: from now on, they are one lane.
+fn park_as_one(cursor: &mut Cursor) {
+    let parked = std::mem::take(&mut cursor.parked);
+    if let Some(first) = parked.into_values().min_by_key(|parked| parked.next) {
+        cursor.parked.insert(ALL.to_owned(), first);
+    }
+}
+
+/// Goes back to the event for which all have waited: from now on, only its object waits.
+fn go_back(cursor: &mut Cursor) {
+    if let Some(parked) = cursor.parked.remove(ALL) {
+        let EventRef { sequence, position } = parked.next;
+        cursor.next = sequence;
+        let before = (0..position).map(|position| EventRef { sequence, position });
+        cursor.done = before.collect();
+        cursor.probe_at = None;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Builds the message of an event, signs it and sends it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use event_store::EventLog;
 use events_schema::{
     TenantKey, Time, WebhookId,
     outbound::WebhookUrl,
-    published::{Content, PublicEvent},
+    published::{Content, Folded, PublicEvent},
     secret::ServerKey,
     webhook::{OAuth2, Payload, SEALED_FOR, SecretHeaders, Webhook},
     webhook_signature::{Message, SigningKey, signature_header},
@@ -18,14 +18,22 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::oauth2::Tokens;
 use crate::effect::outbound::{Outbound, Reply, Request};
 
+/// Histories of objects that are read at once.
+const HISTORIES_AT_ONCE: usize = 16;
+/// Commits of a history that are read at once. They have up to 40 KB each.
+const PAGE: usize = 50;
+/// With so many pages, an object is too large to be shown.
+const MAX_PAGES: usize = 200;
+
 /// Sends messages.
 #[derive(Clone)]
 pub struct Messages {
+    histories: Arc<Semaphore>,
     log: EventLog,
     tokens: Tokens,
     outbound: Outbound,
@@ -56,6 +64,7 @@ impl Messages {
     /// Sends messages in this way. `public_url` names the source of the events.
     pub fn new(log: EventLog, outbound: Outbound, key: ServerKey, public_url: &str) -> Self {
         Self {
+            histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)),
             log,
             tokens: Tokens::new(outbound.clone()),
             outbound,
@@ -124,10 +133,7 @@ impl Messages {
         let source = event.source(&self.public_url);
         let body = match envelope.payload {
             Payload::Thin => event.body(&source, Content::Thin)?,
-            Payload::Full => {
-                let object = self.object(event, shown).await?;
-                event.body(&source, Content::Full(object.as_ref()))?
-            }
+            Payload::Full => self.full(&source, event, shown).await?,
         };
         let mut headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
         if let Some(oauth2) = &envelope.oauth2 {
@@ -158,22 +164,36 @@ impl Messages {
         Ok(reply)
     }
 
-    async fn object(&self, event: &PublicEvent, shown: &Shown) -> anyhow::Result<Option<Value>> {
+    /// Returns the body that shows the object.
+    async fn full(
+        &self,
+        source: &str,
+        event: &PublicEvent,
+        shown: &Shown,
+    ) -> anyhow::Result<Vec<u8>> {
         let sequence = match shown {
-            Shown::Example(object) => return Ok(Some(object.clone())),
+            Shown::Example(object) => return Ok(event.body(source, Content::Full(Some(object)))?),
             Shown::Stored { sequence } => *sequence,
         };
+        // So few read histories at once that their pages fit into the memory.
+        let _permit = self.histories.acquire().await?;
         let subject = event.subject().to_string();
-        let (mut payloads, mut next) = (Vec::new(), 1);
-        while next <= sequence {
-            let page = self.log.page(&subject, next).await?;
-            let Some(last) = page.messages.last() else {
-                break;
-            };
-            next = last.sequence + 1;
-            payloads.extend(page.messages.into_iter().map(|stored| stored.payload));
+        let (mut folded, mut next) = (Folded::default(), 1);
+        for _ in 0..MAX_PAGES {
+            let page = self.log.page_of(&subject, next, PAGE).await?;
+            let is_last = page
+                .messages
+                .last()
+                .is_none_or(|last| last.sequence >= sequence);
+            next = page.messages.last().map_or(next, |last| last.sequence + 1);
+            let payloads = page.messages.iter().map(|stored| &stored.payload);
+            folded = event.fold(folded, payloads)?;
+            if is_last {
+                let object = event.object(folded)?;
+                return Ok(event.body(source, Content::Full(object.as_ref()))?);
+            }
         }
-        Ok(event.object(&payloads)?)
+        Ok(event.body(source, Content::Truncated)?)
     }
 }
 

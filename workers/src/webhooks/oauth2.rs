@@ -18,10 +18,12 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::form_urlencoded::{self, byte_serialize};
 
-use crate::effect::outbound::{EXCHANGE_TIMEOUT, Failure, Outbound, Request};
+use crate::effect::outbound::{Failure, Outbound, Request};
 
 /// Webhooks whose tokens are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// How long the token endpoint may take. The rest of an exchange is left for the message.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// A token is not used any more so shortly before its end.
 const BEFORE_ITS_END: u64 = 30;
 /// How long a token is used whose end is not known, and how long at most, in seconds.
@@ -109,7 +111,7 @@ impl Tokens {
             url: oauth2.token_url.clone(),
             headers,
             body: Bytes::from(form(oauth2)),
-            timeout: EXCHANGE_TIMEOUT,
+            timeout: ASKED_WITHIN,
         });
         let answer = reply.await.outcome.map_err(no_token)?;
         if answer.status != StatusCode::OK {

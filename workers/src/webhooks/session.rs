@@ -91,25 +91,26 @@ impl Session {
     pub async fn run(&self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<End> {
         let (cursors, tenant, id) = (&self.parts.cursors, self.tenant, self.webhook);
         let webhooks = self.parts.tenants.of(tenant).await?;
-        let stored = cursors.get(tenant, id).await?;
+        let record = cursors.get(tenant, id).await?;
         let Some(webhook) = webhooks.get(id) else {
-            if stored.is_some() {
-                cursors.delete(tenant, id).await?;
+            if record.cursor.is_some() {
+                self.parts.tenants.check_current(tenant, &webhooks).await?;
+                cursors.delete(tenant, id, record.revision).await?;
             }
             return Ok(End::Deleted);
         };
-        let (cursor, revision) = match stored {
-            Some(stored) if is_held(&stored.cursor, now()) => return Ok(End::Held),
-            Some(stored) => (Some(stored.cursor), stored.revision),
-            None if cursors.missing(webhook.created_at).await? == Missing::Lost => {
-                tracing::error!(
-                    %tenant, webhook = %id,
-                    "the cursor of the webhook is lost; run `workers reset-webhooks`"
-                );
-                return Ok(End::Rest);
-            }
-            None => (None, 0),
-        };
+        let held = record.cursor.as_ref();
+        if held.is_some_and(|cursor| is_held(cursor, now())) {
+            return Ok(End::Held);
+        }
+        if record.cursor.is_none() && cursors.missing(webhook.created_at).await? == Missing::Lost {
+            tracing::error!(
+                %tenant, webhook = %id,
+                "the cursor of the webhook is lost; run `workers reset-webhooks`"
+            );
+            return Ok(End::Rest);
+        }
+        let (cursor, revision) = (record.cursor, record.revision);
         let cursor = started(cursor, id, &webhooks);
         let lease = HeldLease::take(cursors.clone(), tenant, id, cursor.clone(), revision);
         let Some(lease) = lease.await? else {

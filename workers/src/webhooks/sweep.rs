@@ -58,7 +58,11 @@ impl Sweep {
                     AGAIN_AFTER_FAILURE
                 }
             };
-            while !self.is_due(wait, &mut reconnects).await {}
+            if wait == AGAIN_AFTER_FAILURE {
+                sleep(wait).await;
+            } else {
+                while !self.is_due(wait, &mut reconnects).await {}
+            }
         }
     }
 
@@ -89,12 +93,25 @@ impl Sweep {
         webhooks: Vec<(TenantKey, WebhookId)>,
     ) -> anyhow::Result<Vec<(TenantKey, WebhookId)>> {
         let (mut held, mut ends) = (Vec::new(), HashMap::new());
+        let log_end = self.log.last_sequence().await?;
         for (tenant, webhook) in webhooks {
-            let Some(stored) = self.cursors.get(tenant, webhook).await? else {
+            let cursor = match self.cursors.get(tenant, webhook).await {
+                Ok(record) => record.cursor,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(%tenant, %webhook, error, "a webhook is not looked at");
+                    continue;
+                }
+            };
+            let Some(cursor) = cursor else {
                 continue;
             };
-            let cursor = stored.cursor;
-            if is_held(&cursor, now()) {
+            if cursor.next > log_end + 1 {
+                tracing::error!(
+                    %tenant, %webhook,
+                    "the cursor of the webhook is of another log; run `workers reset-webhooks`"
+                );
+            } else if is_held(&cursor, now()) {
                 held.push((tenant, webhook));
             } else if let Some(due) = cursor.due()
                 && due > now()

@@ -208,6 +208,27 @@ impl Tenants {
         Ok(changed)
     }
 
+    /// Checks with the leader of the log that nothing of these webhooks is newer.
+    ///
+    /// # Errors
+    /// If the leader does not answer, or knows more.
+    pub async fn check_current(
+        &self,
+        tenant: TenantKey,
+        webhooks: &TenantWebhooks,
+    ) -> anyhow::Result<()> {
+        let last = self
+            .log
+            .last(&commits_of(tenant, AreaName::Webhook))
+            .await?;
+        let last = last.map_or(0, |last| last.sequence);
+        ensure!(
+            last <= webhooks.sequence,
+            "a replica of the log lags behind"
+        );
+        Ok(())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<TenantKey, Arc<TenantWebhooks>>> {
         self.remembered
             .lock()

@@ -12,7 +12,10 @@ use events_schema::{
 };
 use futures_util::{StreamExt as _, future::try_join_all};
 
-use super::tenants::{TenantWebhooks, Tenants};
+use super::{
+    cursors::Cursors,
+    tenants::{TenantWebhooks, Tenants},
+};
 use crate::loops::{
     Shared,
     consumers::Consumer,
@@ -31,14 +34,15 @@ pub struct Wakes {
 }
 
 /// Wakes webhooks until `shutdown`.
-pub async fn run(shared: Shared, tenants: Tenants, wakes: Wakes) {
+pub async fn run(shared: Shared, tenants: Tenants, cursors: Cursors, wakes: Wakes) {
     let context = &jetstream::new(shared.client.clone());
     let consumer = &Consumer::wake_ups_of_webhooks();
-    let (tenants, wakes) = (&tenants, &wakes);
+    let (tenants, cursors, wakes) = (&tenants, &cursors, &wakes);
     delivery::messages(consumer.clone(), shared)
         .ready_chunks(CHUNK)
         .for_each_concurrent(CHUNKS_AT_ONCE, |chunk| async move {
-            let waking = delivery::bounded(consumer.ack_wait, wake(tenants, wakes, &chunk));
+            let waking = wake(tenants, cursors, wakes, &chunk);
+            let waking = delivery::bounded(consumer.ack_wait, waking);
             let result = waking.await;
             for received in &chunk {
                 let result = match &result {
@@ -51,7 +55,12 @@ pub async fn run(shared: Shared, tenants: Tenants, wakes: Wakes) {
         .await;
 }
 
-async fn wake(tenants: &Tenants, wakes: &Wakes, chunk: &[Received]) -> anyhow::Result<()> {
+async fn wake(
+    tenants: &Tenants,
+    cursors: &Cursors,
+    wakes: &Wakes,
+    chunk: &[Received],
+) -> anyhow::Result<()> {
     let commits = chunk.iter().filter_map(|received| {
         let subject = received.message.subject.as_str();
         let Ok(Subject::Event { tenant, area, .. }) = Subject::parse(subject) else {
@@ -70,10 +79,33 @@ async fn wake(tenants: &Tenants, wakes: &Wakes, chunk: &[Received]) -> anyhow::R
         let Some(webhooks) = known.get(&tenant) else {
             continue;
         };
+        if area == AreaName::Webhook {
+            begin(cursors, tenant, webhooks, received).await?;
+        }
         let awake = awake(webhooks, area, received);
         woken.extend(awake.into_iter().map(|webhook| (tenant, webhook)));
     }
     wakes.all(woken).await
+}
+
+/// Stores the first cursor of webhooks that a commit has created: the sweep looks at cursors only.
+async fn begin(
+    cursors: &Cursors,
+    tenant: TenantKey,
+    webhooks: &TenantWebhooks,
+    received: &Received,
+) -> anyhow::Result<()> {
+    let Ok(commit) = serde_json::from_slice::<Commit<Area>>(&received.message.payload) else {
+        return Ok(());
+    };
+    for event in &commit.events {
+        let id = event.webhook();
+        if matches!(event, Event::Created { .. }) && webhooks.get(id).is_some() {
+            let start = delivery::sequence(&received.message);
+            cursors.begin(tenant, id, start, commit.time).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the webhooks that a commit concerns.

@@ -348,6 +348,74 @@ fn a_resealed_value_replaces_the_former_one() {
     };
     webhooks([FIRST]).when(reseal).then([resealed.clone()]);
     let state = webhooks([FIRST]).and([resealed]);
-    let secret = &state.state().0[&FIRST].keys[0].secret;
+    let secret = &state.state().webhooks[&FIRST].keys[0].secret;
     assert_eq!(*secret, values[0].current);
+}
+
+#[test]
+fn a_tenant_asks_for_a_bounded_number_of_events_an_hour() {
+    let test = Command::Test {
+        webhook: FIRST,
+        event_type: "project.created".to_owned(),
+    };
+    let requested = Event::TestRequested {
+        webhook: FIRST,
+        event_type: "project.created".to_owned(),
+    };
+    let busy = (0..120).fold(webhooks([FIRST]), |given, minute| {
+        given.and_at(minute, requested.clone())
+    });
+    busy.when(test.clone())
+        .at(HOUR_MS - 1)
+        .rejects(Rejection::TooManyRequests);
+    busy.when(replay(0, 5))
+        .at(HOUR_MS - 1)
+        .rejects(Rejection::TooManyRequests);
+    busy.when(test).at(HOUR_MS).then([requested]);
+}
+
+#[test]
+fn the_owners_get_one_mail_a_day_about_a_webhook() {
+    let owners = vec![EmailAddress::parse("ada@example.com").unwrap()];
+    let give_up = Command::GiveUp {
+        webhook: FIRST,
+        reason: DisabledReason::Gone,
+        owners: owners.clone(),
+    };
+    let gone = |owners| Event::Disabled {
+        webhook: FIRST,
+        reason: DisabledReason::Gone,
+        url: settings().url,
+        owners,
+    };
+    let enabled = Event::Enabled {
+        webhook: FIRST,
+        from: Start::Resume,
+    };
+    let mailed = webhooks([FIRST]).and_at(0, gone(owners.clone()));
+    let mailed = mailed.and_at(1, enabled);
+    let soon = mailed.when(give_up.clone()).at(23 * HOUR_MS);
+    soon.then([gone(Vec::new())]);
+    mailed.when(give_up).at(24 * HOUR_MS).then([gone(owners)]);
+}
+
+#[test]
+fn all_webhooks_of_a_tenant_have_a_bounded_size() {
+    let long = Settings {
+        description: Some(Description::parse(&"\u{1f984}".repeat(10_000)).unwrap()),
+        ..settings()
+    };
+    let created = |byte| Event::Created {
+        webhook: WebhookId(Id::from_bytes([byte; 16])),
+        settings: long.clone(),
+        key: key(),
+    };
+    let few = given::<Webhooks>((0..12).map(created)).when(create(long.clone()));
+    few.holding(Admin).then([Event::Created {
+        webhook: NEW,
+        settings: long.clone(),
+        key: key(),
+    }]);
+    let many = given::<Webhooks>((0..13).map(created)).when(create(long.clone()));
+    many.holding(Admin).rejects(Rejection::TooLarge);
 }

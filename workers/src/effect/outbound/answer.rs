@@ -24,7 +24,12 @@ pub(super) async fn beginning(mut body: Incoming, deadline: Instant) -> String {
             break;
         }
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    let text = String::from_utf8_lossy(&kept);
+    // In JSON, each would take six bytes.
+    text.replace(
+        |c: char| c.is_control() && !"\n\r\t".contains(c),
+        "\u{fffd}",
+    )
 }
 
 /// Returns the time of `Retry-After`, which is in seconds or an HTTP date; `None` if it is neither.

@@ -262,6 +262,48 @@ fn each_attempt_has_its_number() {
 }
 
 #[test]
+fn a_webhook_with_nothing_left_to_try_works_again() {
+    let mut given = log("a");
+    for _ in 0..8 {
+        given.run(|_| true);
+        given.wait(11 * HOUR);
+    }
+    assert!(!given.line.works());
+    // The customer does not want the event any more.
+    given.log.clear();
+    given.read();
+    assert!(given.line.works());
+    assert_eq!(given.line.cursor().due(), None);
+}
+
+#[test]
+fn a_change_of_the_ordering_loses_nothing_and_ends() {
+    for from_ordered in [false, true] {
+        let mut given = log("abab");
+        if from_ordered {
+            given = given.ordered();
+        }
+        given.run(|sequence| sequence == 2);
+        given.is_ordered = !from_ordered;
+        let lanes = if from_ordered { ["a", "b"] } else { [ALL, ALL] };
+        for (item, lane) in given.log.iter_mut().zip(lanes.iter().cycle()) {
+            item.lane = (*lane).to_owned();
+        }
+        given.restart();
+        given.wait(Duration::from_secs(5));
+        let mut sent = given.run(|_| false);
+        sent.sort_unstable();
+        sent.dedup();
+        assert!(
+            [2, 4].iter().all(|missing| sent.contains(missing)),
+            "{sent:?}"
+        );
+        let cursor = given.line.cursor();
+        assert!(cursor.next == 5 && cursor.parked.is_empty(), "{cursor:?}");
+    }
+}
+
+#[test]
 fn a_replay_and_the_line_take_turns_with_an_object() {
     let mut given = log("ab");
     assert!(given.line.lock("a"));

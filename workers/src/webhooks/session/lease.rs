@@ -90,7 +90,8 @@ impl HeldLease {
     /// # Errors
     /// If the bucket does not answer.
     pub async fn delete(&self) -> anyhow::Result<()> {
-        self.cursors.delete(self.tenant, self.webhook).await
+        let (tenant, webhook) = (self.tenant, self.webhook);
+        self.cursors.delete(tenant, webhook, self.revision).await
     }
 
     /// Whether a request may start: it ends before another worker can take the lease.

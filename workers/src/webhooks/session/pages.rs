@@ -1,5 +1,6 @@
 //! Reads the log into the line of a webhook.
 
+use anyhow::{bail, ensure};
 use event_store::{EventLog, Stored};
 use events_schema::{
     AreaName, Id, Subject, TenantId, TenantKey, Time,
@@ -87,19 +88,22 @@ impl Pages {
         Ok(line.reads_from().is_some_and(|from| from <= last))
     }
 
-    /// Returns an event of the log; `None` if there is no such event.
+    /// Returns an event of the tenant, as the leader of the log knows it; `None` if there is no such
+    /// event.
     ///
     /// # Errors
-    /// If the log does not answer.
+    /// If the leader does not answer, or a newer release wrote the commit.
     pub async fn event(&self, event: EventRef) -> anyhow::Result<Option<PublicEvent>> {
-        let page = self.log.page_of(&self.all(), event.sequence, 1).await?;
-        let stored = page.messages.first();
-        let stored = stored.filter(|stored| stored.sequence == event.sequence);
-        let events = stored.map(|stored| events_of(&stored.subject, &stored.payload));
-        let events = events.and_then(Result::ok).unwrap_or_default();
-        Ok(events
-            .into_iter()
-            .find(|one| one.position == event.position))
+        let Some(stored) = self.log.at(event.sequence).await? else {
+            return Ok(None);
+        };
+        let mut events = match events_of(&stored.subject, &stored.payload) {
+            Ok(events) => events.into_iter(),
+            Err(Unreadable::Newer(reason)) => bail!("a newer release wrote the event: {reason}"),
+            Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => return Ok(None),
+        };
+        let is_it = |one: &PublicEvent| one.tenant == self.tenant && one.position == event.position;
+        Ok(events.find(is_it))
     }
 
     /// Reads the next events of a parked lane, up to where the main line has read.
@@ -113,7 +117,7 @@ impl Pages {
         let Some(filter) = self.filter_of(lane) else {
             return Ok(Vec::new());
         };
-        let (mut found, mut next) = (Vec::new(), from.sequence);
+        let (mut found, mut next, mut is_newer) = (Vec::new(), from.sequence, false);
         while found.len() < LANE_EVENTS && next < line.scanned_to() {
             let page = self.log.page_of(&filter, next, PAGE).await?;
             let Some(last) = page.messages.last() else {
@@ -125,13 +129,30 @@ impl Pages {
                     && item.event.sequence < line.scanned_to()
                     && (lane == ALL || item.lane == lane)
             }));
+            is_newer = read.is_newer;
             next = last.sequence + 1;
-            if page.pending == 0 || read.is_newer {
+            if page.pending == 0 || is_newer {
                 break;
             }
         }
+        if found.is_empty() {
+            // Nothing more is read of a lane that counts as done, so it must be certain.
+            ensure!(!is_newer, "a newer release wrote the next commit of a lane");
+            self.check_end(&filter, next, line.scanned_to()).await?;
+        }
         found.truncate(LANE_EVENTS);
         Ok(found)
+    }
+
+    /// Checks with the leader that there is no message on `filter` from this sequence on, before
+    /// `end`.
+    async fn check_end(&self, filter: &str, next: u64, end: u64) -> anyhow::Result<()> {
+        if next < end {
+            let last = self.log.last(filter).await?;
+            let last = last.map_or(0, |last| last.sequence);
+            ensure!(last < next, "a replica of the log lags behind");
+        }
+        Ok(())
     }
 
     fn all(&self) -> String {
@@ -152,23 +173,34 @@ impl Pages {
         Some(subject.to_string())
     }
 
-    /// Reads the next commits for a replay; `None` at the end.
+    /// Reads the next commits for a replay. There is one, as the request of the replay itself.
     ///
     /// # Errors
-    /// If the log does not answer, or a newer release wrote a commit.
+    /// If the log does not answer or lags behind, or a newer release wrote a commit.
     pub async fn page(
         &self,
         line: &Line<PublicEvent>,
         settings: &Settings,
         from: u64,
-    ) -> anyhow::Result<Option<Read>> {
+    ) -> anyhow::Result<Read> {
         let page = self.log.page_of(&self.all(), from, PAGE).await?;
-        if page.messages.is_empty() {
-            return Ok(None);
-        }
+        ensure!(
+            !page.messages.is_empty(),
+            "a replica of the log lags behind"
+        );
         let read = self.items(line, settings, &page.messages, from);
-        anyhow::ensure!(!read.is_newer, "a newer release wrote a commit to replay");
-        Ok(Some(read))
+        ensure!(!read.is_newer, "a newer release wrote a commit to replay");
+        Ok(read)
+    }
+
+    /// Returns the sequence of the tenant's first commit at this time or later; that after the last
+    /// one if there is none.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn first_since(&self, time: Time, end: u64) -> anyhow::Result<u64> {
+        let first = self.log.first_since(&self.all(), time).await?;
+        Ok(first.unwrap_or(end))
     }
 
     /// Returns the events of commits that the webhook wants, up to a commit of a newer release.

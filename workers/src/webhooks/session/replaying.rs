@@ -17,6 +17,21 @@ use crate::webhooks::{
 /// Attempts to send one event. A webhook that does not work should not hold a replay up for a day.
 const ATTEMPTS: u32 = 3;
 
+/// Pages that are read before other work is done.
+const PAGES_AT_ONCE: usize = 20;
+/// How far the time of a commit, which its gateway has set, may be from the time when the log has
+/// stored it.
+const CLOCKS_DIFFER_MS: i64 = 2 * 60 * 1000;
+
+/// What comes next in a replay.
+pub enum Next {
+    Event(Item<PublicEvent>),
+    /// Nothing was found yet. Everything before this sequence is read.
+    Later(u64),
+    /// There is nothing more.
+    End,
+}
+
 /// A running replay.
 pub struct Replaying {
     pub id: ReplayId,
@@ -31,32 +46,41 @@ pub struct Replaying {
 }
 
 impl Replaying {
-    /// Goes on with a replay. `failed` finds the events that were not accepted, if it needs them.
+    /// Goes on with a replay that was requested at the sequence `end`. `failed` finds the events
+    /// that were not accepted, if it needs them.
     ///
     /// # Errors
-    /// If they cannot be found.
+    /// If the log does not answer, or they cannot be found.
     pub async fn new(
         id: ReplayId,
         replay: Replay,
         end: u64,
         progress: ReplayProgress,
+        pages: &Pages,
         failed: impl Future<Output = anyhow::Result<BTreeSet<EventRef>>>,
     ) -> anyhow::Result<Self> {
         let failed = match replay.only {
             Only::All => None,
             Only::Failed => Some(failed.await?),
         };
+        let scan = match progress.next.sequence {
+            0 => {
+                let since = Time(replay.since.0.saturating_sub(CLOCKS_DIFFER_MS));
+                pages.first_since(since, end).await?
+            }
+            begun => begun,
+        };
         Ok(Self {
             id,
             replay,
             end,
-            scan: progress.next.sequence,
+            scan,
             found: VecDeque::new(),
             failed,
         })
     }
 
-    /// Returns the first event from `from` on; `None` if there are no more.
+    /// Returns the first event from `from` on.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -66,25 +90,26 @@ impl Replaying {
         pages: &Pages,
         line: &Line<PublicEvent>,
         settings: &Settings,
-    ) -> anyhow::Result<Option<Item<PublicEvent>>> {
-        loop {
+    ) -> anyhow::Result<Next> {
+        for _ in 0..PAGES_AT_ONCE {
             while let Some(item) = self.found.front() {
                 if item.event >= from {
-                    return Ok(Some(item.clone()));
+                    return Ok(Next::Event(item.clone()));
                 }
                 self.found.pop_front();
             }
             let is_more = match self.failed.as_ref() {
                 None => self.read(pages, line, settings).await?,
                 Some(failed) => {
-                    let next = failed.range(from.max(self.position())..).next().copied();
+                    let next = failed.range(from..).next().copied();
                     self.find(next, pages, line, settings).await?
                 }
             };
             if !is_more {
-                return Ok(None);
+                return Ok(Next::End);
             }
         }
+        Ok(Next::Later(self.scan))
     }
 
     /// Reads a page of the log; false at the end.
@@ -94,12 +119,10 @@ impl Replaying {
         line: &Line<PublicEvent>,
         settings: &Settings,
     ) -> anyhow::Result<bool> {
-        if self.scan > self.end {
+        if self.scan >= self.end {
             return Ok(false);
         }
-        let Some(read) = pages.page(line, settings, self.scan).await? else {
-            return Ok(false);
-        };
+        let read = pages.page(line, settings, self.scan).await?;
         let (end, replay) = (self.end, &self.replay);
         let belongs =
             |item: &Item<PublicEvent>| item.event.sequence < end && replay.contains(item.time);
@@ -129,13 +152,6 @@ impl Replaying {
         self.found
             .extend(found.filter(|item| self.replay.contains(item.time)));
         Ok(true)
-    }
-
-    fn position(&self) -> EventRef {
-        EventRef {
-            sequence: self.scan,
-            position: 0,
-        }
     }
 }
 

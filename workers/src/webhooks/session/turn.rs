@@ -111,7 +111,14 @@ impl<'a> Turn<'a> {
         let envelope = parts
             .messages
             .envelope(tenant, self.session.webhook, &self.webhook);
-        self.envelope = Some(Arc::new(envelope?));
+        match envelope {
+            Ok(envelope) => self.envelope = Some(Arc::new(envelope)),
+            Err(error) => {
+                let (webhook, error) = (self.session.webhook, format!("{error:#}"));
+                tracing::error!(%tenant, %webhook, error, "nothing is sent to a webhook");
+                return Ok(End::Rest);
+            }
+        }
         loop {
             if !self.is_stopping {
                 self.start().await?;

@@ -6,16 +6,23 @@ use anyhow::Context as _;
 use events_schema::{
     Id,
     published::{EventType, PublicEvent},
-    webhook::{ReplayId, ReplayProgress},
+    webhook::{EventRef, ReplayId, ReplayProgress},
 };
 use tokio::time::Instant;
 
 use super::Turn;
 use crate::webhooks::{
     message::Shown,
-    session::{now, replaying::Replaying, sending::Sent},
+    session::{
+        now,
+        replaying::{Next, Replaying},
+        sending::Sent,
+    },
     tenants::RequestKind,
 };
+
+/// How long after a failure the end of a replay is recorded again.
+const FINISH_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 impl Turn<'_> {
     /// Begins the requests that may begin now.
@@ -81,27 +88,47 @@ impl Turn<'_> {
         let settings = &self.webhook.settings;
         let next = replaying.next(progress.next, &self.pages, &self.line, settings);
         match next.await? {
-            Some(item) => {
-                if self.line.lock(&item.lane) {
-                    self.count_start();
-                    self.next_replay_start = Instant::now() + 2 * self.pause();
-                    self.replay_is_busy = true;
-                    self.is_turn_of_replay = false;
-                    let shown = Shown::Stored {
-                        sequence: item.event.sequence,
-                    };
-                    self.begin(Sent::Replay { replay: id, item }, shown);
-                }
-                self.replaying = Some(replaying);
+            // Reading may have taken long.
+            Next::Event(item) if self.may_start() && self.line.lock(&item.lane) => {
+                self.count_start();
+                self.next_replay_start = Instant::now() + 2 * self.pause();
+                self.replay_is_busy = true;
+                self.is_turn_of_replay = false;
+                let shown = Shown::Stored {
+                    sequence: item.event.sequence,
+                };
+                self.begin(Sent::Replay { replay: id, item }, shown);
             }
-            None => {
-                let (tenant, webhook) = (self.session.tenant, self.session.webhook);
-                let reports = &self.session.parts.reports;
-                reports.finish(tenant, webhook, id, progress).await?;
-                self.is_stopping = true;
+            Next::Event(_) => {}
+            Next::Later(sequence) if progress.next.sequence < sequence => {
+                let next = EventRef {
+                    sequence,
+                    position: 0,
+                };
+                let progress = ReplayProgress { next, ..progress };
+                self.line.set_replay(id, progress);
+            }
+            Next::Later(_) => {}
+            Next::End => self.finish_replay(id, progress).await,
+        }
+        self.replaying = Some(replaying);
+        Ok(())
+    }
+
+    /// Records the end of a replay. If nobody decides commands now, that is tried again later.
+    async fn finish_replay(&mut self, id: ReplayId, progress: ReplayProgress) {
+        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
+        let reports = &self.session.parts.reports;
+        match reports.finish(tenant, webhook, id, progress).await {
+            Ok(()) => self.is_stopping = true,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(%webhook, error, "the end of a replay is not recorded yet");
+                let due = Some(now() + FINISH_AGAIN_AFTER);
+                let progress = ReplayProgress { due, ..progress };
+                self.line.set_replay(id, progress);
             }
         }
-        Ok(())
     }
 
     /// Returns the running replay that was requested first and is due.
@@ -127,7 +154,7 @@ impl Turn<'_> {
         let replay = self.webhook.replays.get(&id);
         let replay = replay.context("the replay has ended")?.clone();
         let end = self.webhooks.replays.get(&id).copied().unwrap_or_default();
-        Replaying::new(id, replay, end, progress, failed).await
+        Replaying::new(id, replay, end, progress, &self.pages, failed).await
     }
 
     /// Begins what a person has asked for, one after the other.
