@@ -27,6 +27,7 @@ mod schedule;
 mod script;
 mod stage;
 mod start;
+mod webhooks;
 mod works;
 mod world;
 

@@ -4,6 +4,7 @@
 use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::Context as _;
+use events_schema::secret::{Secret, ServerKey};
 use servers::{Role, Servers};
 
 use crate::shell::exports;
@@ -87,6 +88,14 @@ impl Settings {
             .map(|(name, value)| (*name, value.as_str()));
         let lines = exports(&Vec::from_iter(lines));
         format!("# Written by each start of `cargo dev`.\n{lines}")
+    }
+
+    /// Returns the key that gateway and workers use.
+    ///
+    /// # Errors
+    /// If the secret is malformed.
+    pub(crate) fn server_key(&self) -> anyhow::Result<ServerKey> {
+        Ok(ServerKey::new(Secret::parse(&self.secret)?, Vec::new()))
     }
 
     /// Returns the environment variables that the program of a role reads.

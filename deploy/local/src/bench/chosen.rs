@@ -21,6 +21,8 @@ pub(super) enum Scenario {
     Start,
     /// Latencies while the log grows to `--events` events.
     Growth,
+    /// Time until endpoints of webhooks get an event, and how many they get.
+    Webhooks,
 }
 
 impl Scenario {
@@ -31,6 +33,7 @@ impl Scenario {
             Self::Rebuild => "rebuild",
             Self::Start => "start",
             Self::Growth => "growth",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -141,7 +141,10 @@ impl Filler {
 }
 
 /// Returns the commit that brings a project to its revision. `number` counts all commits.
-fn commit(
+///
+/// # Errors
+/// If the number is out of range.
+pub(super) fn commit(
     tenant: TenantId,
     project: &Filled,
     number: usize,

@@ -15,7 +15,8 @@ use tokio::{
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// Bytes to make room for before each read; most answers have less.
 const READ_SIZE: usize = 8 * 1024;
-const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Stands between the head and the body.
+pub(super) const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// An answer; it lives in the buffer of its connection.
 #[derive(Debug, PartialEq)]
@@ -160,11 +161,13 @@ pub(super) fn count(body: &[u8], text: &str) -> usize {
     found
 }
 
-fn position(within: &[u8], wanted: &[u8]) -> Option<usize> {
+/// Returns where a part begins.
+pub(super) fn position(within: &[u8], wanted: &[u8]) -> Option<usize> {
     within.windows(wanted.len()).position(|part| part == wanted)
 }
 
-fn header<'a>(head: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+/// Returns the values of a header of this name.
+pub(super) fn header<'a>(head: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
     let named = fields.filter(move |(field, _)| field.eq_ignore_ascii_case(name));
     named.map(|(_, value)| value.trim())

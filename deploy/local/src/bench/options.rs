@@ -19,7 +19,7 @@ const MAX_CONCURRENCY: u64 = 512;
 ///
 /// Starts a backend of its own with empty servers, signs up a person, makes tenants and projects,
 /// and does each work at each concurrency: first as fast as answers come, then at 70 % of that
-/// rate. `feed`, `rebuild`, `start` and `growth` measure the backend in other ways.
+/// rate. `feed`, `rebuild`, `start`, `growth` and `webhooks` measure the backend in other ways.
 /// docs/benchmarks.md explains the columns. Needs a release build for figures that mean something.
 /// Exits with an error if any answer was wrong.
 #[derive(Args, Clone)]
@@ -46,7 +46,8 @@ pub(crate) struct Options {
     /// Projects of the tenant whose projects are listed, 4 to 1000000.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(4..=1_000_000))]
     list_seed: u64,
-    /// Events in the log of `rebuild`, `start` and `growth`, 1000 to 10000000.
+    /// Events in the log of `rebuild`, `start` and `growth`, and events that wait for a webhook in
+    /// `webhooks`. 1000 to 10000000.
     #[arg(long, default_value_t = 100_000)]
     #[arg(value_parser = value_parser!(u64).range(1_000..=10_000_000))]
     events: u64,

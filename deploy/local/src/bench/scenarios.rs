@@ -6,7 +6,7 @@ use super::{
     feed, growth, rebuild,
     report::{print, say},
     results::Results,
-    start,
+    start, webhooks,
 };
 
 /// Measures the chosen scenarios, and prints what was measured.
@@ -23,6 +23,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<()> {
             Scenario::Rebuild => rebuild::measure(options, &mut results).await?,
             Scenario::Start => start::measure(options, &mut results).await?,
             Scenario::Growth => costs = growth::measure(options, &mut results).await?,
+            Scenario::Webhooks => webhooks::measure(options, &mut results).await?,
         }
     }
     if !options.json {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use async_nats::jetstream::consumer::PullConsumer;
-use events_schema::{AreaName, View as _, project, subject::EVENTS};
+use events_schema::{AreaName, View as _, project, secret::ServerKey, subject::EVENTS};
 use futures_util::{StreamExt as _, future::OptionFuture};
 use mongodb::{Client as Mongo, Collection, bson::Document};
 use serde::Serialize;
@@ -208,6 +208,14 @@ impl Stage {
             nats_server: self.servers.nats[0].pid().and_then(of_one),
             mongod: self.servers.mongods[0].pid().and_then(of_one),
         }
+    }
+
+    /// Returns what seals the secrets of webhooks.
+    ///
+    /// # Errors
+    /// If the secret of the backend is malformed.
+    pub(super) fn server_key(&self) -> anyhow::Result<ServerKey> {
+        self.settings.server_key()
     }
 
     /// Connects to JetStream as the operator.

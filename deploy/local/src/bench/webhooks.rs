@@ -1,0 +1,344 @@
+//! `webhooks`: how soon and how fast customers' servers get the events of a tenant.
+
+mod customer;
+mod endpoint;
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use events_schema::{TenantKey, webhook::MAX_CONCURRENCY};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use self::{
+    customer::Customer,
+    endpoint::{Arrival, Endpoint},
+};
+use super::{
+    Options,
+    chosen::Scenario,
+    fill::Filler,
+    http::Connection,
+    percentiles::Latencies,
+    report::{BAR, milliseconds, number, per_second},
+    results::{Results, Row},
+    stage::Stage,
+};
+
+/// Events in a second whose delays are measured, and the webhooks that get each of them.
+const STEADY: u32 = 500;
+const ENDPOINTS: usize = 3;
+/// The concurrency of those webhooks, which is the one that a new webhook has.
+const CONCURRENCY: u32 = 8;
+/// Time at the start that is not counted.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Time limit of the next arrival.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two looks at whether the views are up to date.
+const POLL: Duration = Duration::from_millis(50);
+/// The body of a message without its object, about as long as a thin one.
+const BODY: usize = 400;
+
+/// How soon events come at a steady rate.
+#[derive(Serialize)]
+struct Delays {
+    events_per_second: u32,
+    webhooks: usize,
+    sent: usize,
+    /// From the publication of a commit to its event at an endpoint.
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    max_ms: Option<f64>,
+}
+
+impl Row for Delays {
+    const SCENARIO: Scenario = Scenario::Webhooks;
+    const TITLE: &'static str = "From a commit to its event at the endpoints of webhooks";
+    const COLUMNS: &'static [&'static str] = &[
+        "events/s", "webhooks", "sent", BAR, "p50 ms", "p99 ms", "max ms",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.events_per_second.to_string(),
+            self.webhooks.to_string(),
+            self.sent.to_string(),
+            BAR.to_owned(),
+            milliseconds(self.p50_ms),
+            milliseconds(self.p99_ms),
+            milliseconds(self.max_ms),
+        ]
+    }
+}
+
+/// How fast one webhook gets events that wait.
+#[derive(Serialize)]
+struct Busy {
+    concurrency: u32,
+    events_per_second: f64,
+    /// Requests of a bare client to the same endpoint, with as many connections.
+    bare_per_second: f64,
+    of_bare: f64,
+}
+
+impl Row for Busy {
+    const SCENARIO: Scenario = Scenario::Webhooks;
+    const TITLE: &'static str = "A webhook for which many events wait";
+    const COLUMNS: &'static [&'static str] =
+        &["at once", "events/s", BAR, "bare client/s", "of bare"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.concurrency.to_string(),
+            per_second(Some(self.events_per_second)),
+            BAR.to_owned(),
+            per_second(Some(self.bare_per_second)),
+            format!("{} %", number(Some(self.of_bare * 100.0), 0)),
+        ]
+    }
+}
+
+/// How fast webhooks of many tenants get events that come alone.
+#[derive(Serialize)]
+struct Lone {
+    webhooks: usize,
+    events_per_second: f64,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl Row for Lone {
+    const SCENARIO: Scenario = Scenario::Webhooks;
+    const TITLE: &'static str = "A webhook in each tenant: the next event follows the one before";
+    const COLUMNS: &'static [&'static str] = &["webhooks", "events/s", BAR, "p50 ms", "p99 ms"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.webhooks.to_string(),
+            per_second(Some(self.events_per_second)),
+            BAR.to_owned(),
+            milliseconds(self.p50_ms),
+            milliseconds(self.p99_ms),
+        ]
+    }
+}
+
+/// Measures webhooks.
+///
+/// # Errors
+/// If an event does not come in time.
+pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow::Result<()> {
+    let (stage, world) = Stage::with_world(options.tenants()).await?;
+    let tenants: Vec<TenantKey> = world.tenants.iter().map(|tenant| tenant.key).collect();
+    let first = *tenants.first().context("the world has no tenant")?;
+    let mut bench = Bench::new(&stage, options.counted()).await?;
+    results.add(&bench.delays(first).await?)?;
+    results.add(&bench.lone(&tenants).await?)?;
+    for concurrency in [CONCURRENCY, MAX_CONCURRENCY] {
+        let busy = bench.busy(&stage, first, concurrency, options.events());
+        results.add(&busy.await?)?;
+    }
+    stage.stop().await
+}
+
+struct Bench {
+    customer: Customer,
+    counted: Duration,
+    arrivals: UnboundedReceiver<Arrival>,
+    sender: UnboundedSender<Arrival>,
+}
+
+impl Bench {
+    async fn new(stage: &Stage, counted: Duration) -> anyhow::Result<Self> {
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        Ok(Self {
+            customer: Customer::new(stage).await?,
+            counted,
+            arrivals,
+            sender,
+        })
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Arrival> {
+        let next = timeout(ARRIVES_WITHIN, self.arrivals.recv()).await;
+        next.context("an event has not come")?.context("closed")
+    }
+
+    async fn delays(&mut self, tenant: TenantKey) -> anyhow::Result<Delays> {
+        let (mut endpoints, mut webhooks) = (Vec::new(), Vec::new());
+        for _ in 0..ENDPOINTS {
+            let endpoint = Endpoint::start(self.sender.clone()).await?;
+            let created = self.customer.create(tenant, endpoint.address, CONCURRENCY);
+            webhooks.push(created.await?);
+            endpoints.push(endpoint);
+        }
+        let mut ticks = interval(Duration::from_secs(1) / STEADY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (begin, mut sent) = (Instant::now(), HashMap::new());
+        while begin.elapsed() < WARM_UP + self.counted {
+            ticks.tick().await;
+            let (project, at) = self.customer.project(tenant).await?;
+            sent.insert(project, at);
+        }
+        let mut delays = Vec::new();
+        for _ in 0..sent.len() * ENDPOINTS {
+            let arrival = self.next().await?;
+            let sent = sent.get(&arrival.object).context("an unknown event")?;
+            if *sent > begin + WARM_UP {
+                delays.push(microseconds(*sent, arrival.at));
+            }
+        }
+        for webhook in webhooks {
+            self.customer.delete(tenant, webhook).await?;
+        }
+        let delays = Latencies::of(delays);
+        Ok(Delays {
+            events_per_second: STEADY,
+            webhooks: ENDPOINTS,
+            sent: delays.count(),
+            p50_ms: delays.at(50.0),
+            p99_ms: delays.at(99.0),
+            max_ms: delays.at(100.0),
+        })
+    }
+
+    async fn lone(&mut self, tenants: &[TenantKey]) -> anyhow::Result<Lone> {
+        let endpoint = Endpoint::start(self.sender.clone()).await?;
+        let (mut webhooks, mut waiting) = (Vec::new(), HashMap::new());
+        for tenant in tenants {
+            let created = self.customer.create(*tenant, endpoint.address, CONCURRENCY);
+            webhooks.push((*tenant, created.await?));
+        }
+        for tenant in tenants {
+            let (project, at) = self.customer.project(*tenant).await?;
+            waiting.insert(project, (*tenant, at));
+        }
+        let (begin, mut delays) = (Instant::now() + WARM_UP, Vec::new());
+        while !waiting.is_empty() {
+            let arrival = self.next().await?;
+            let (tenant, at) = waiting
+                .remove(&arrival.object)
+                .context("an unknown event")?;
+            if arrival.at >= begin + self.counted {
+                continue;
+            }
+            if arrival.at >= begin {
+                delays.push(microseconds(at, arrival.at));
+            }
+            let (project, at) = self.customer.project(tenant).await?;
+            waiting.insert(project, (tenant, at));
+        }
+        for (tenant, webhook) in webhooks {
+            self.customer.delete(tenant, webhook).await?;
+        }
+        let delays = Latencies::of(delays);
+        Ok(Lone {
+            webhooks: tenants.len(),
+            events_per_second: delays.count() as f64 / self.counted.as_secs_f64(),
+            p50_ms: delays.at(50.0),
+            p99_ms: delays.at(99.0),
+        })
+    }
+
+    async fn busy(
+        &mut self,
+        stage: &Stage,
+        tenant: TenantKey,
+        concurrency: u32,
+        events: usize,
+    ) -> anyhow::Result<Busy> {
+        let endpoint = Endpoint::start(self.sender.clone()).await?;
+        let bare_per_second = self.bare(&endpoint, concurrency).await?;
+        let created = self.customer.create(tenant, endpoint.address, concurrency);
+        let webhook = created.await?;
+        self.customer.pause(tenant, webhook).await?;
+        let mut filler = Filler::new(&stage.jetstream().await?, vec![tenant]);
+        filler.fill(events).await?;
+        views_are_up_to_date(stage).await?;
+        while self.arrivals.try_recv().is_ok() {}
+        self.customer.resume(tenant, webhook).await?;
+        let begin = self.next().await?.at + WARM_UP;
+        let (mut arrived, mut counted) = (1, 0);
+        loop {
+            let arrival = self.next().await?;
+            arrived += 1;
+            if arrival.at >= begin + self.counted {
+                break;
+            }
+            counted += usize::from(arrival.at >= begin);
+            ensure!(arrived < events, "all events have come: use more --events");
+        }
+        self.customer.delete(tenant, webhook).await?;
+        let events_per_second = counted as f64 / self.counted.as_secs_f64();
+        Ok(Busy {
+            concurrency,
+            events_per_second,
+            bare_per_second,
+            of_bare: events_per_second / bare_per_second,
+        })
+    }
+
+    /// Returns how many requests in a second a bare client sends.
+    async fn bare(&self, endpoint: &Endpoint, concurrency: u32) -> anyhow::Result<f64> {
+        let body = format!("{{\"subject\":\"\",\"data\":\"{}\"}}", "x".repeat(BODY));
+        let (address, length) = (endpoint.address, body.len());
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        let begin = Instant::now() + WARM_UP;
+        let end = begin + self.counted;
+        let mut clients = JoinSet::new();
+        for _ in 0..concurrency {
+            clients.spawn(ask(address, request.clone().into_bytes(), begin..end));
+        }
+        let mut answered = 0;
+        while let Some(client) = clients.join_next().await {
+            answered += client??;
+        }
+        Ok(answered as f64 / self.counted.as_secs_f64())
+    }
+}
+
+/// Sends the same request again and again. Returns how many answers came within this time.
+async fn ask(
+    address: std::net::SocketAddr,
+    request: Vec<u8>,
+    counted: std::ops::Range<Instant>,
+) -> anyhow::Result<usize> {
+    let mut connection = Connection::open(address).await?;
+    let mut answers = 0;
+    loop {
+        let answer = connection.send(&request).await?;
+        ensure!(answer.status == 200, "status {}", answer.status);
+        let now = Instant::now();
+        if now >= counted.end {
+            return Ok(answers);
+        }
+        answers += usize::from(now >= counted.start);
+    }
+}
+
+/// Waits until the workers have nothing else to do.
+async fn views_are_up_to_date(stage: &Stage) -> anyhow::Result<()> {
+    let mut consumer = stage.view_consumer().await?;
+    loop {
+        let info = consumer.info().await?;
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return Ok(());
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn microseconds(from: Instant, to: Instant) -> u32 {
+    let elapsed = to.saturating_duration_since(from);
+    u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX)
+}
