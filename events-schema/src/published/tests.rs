@@ -229,7 +229,7 @@ fn each_role_of_a_tenant_is_an_object_of_its_own() {
         .collect();
     let shown = commits.iter().map(|commit| {
         let event = &events_of(&subject(AreaName::Role), commit).unwrap()[0];
-        let object = object_of(&event, &commits).unwrap();
+        let object = object_of(event, &commits).unwrap();
         let name = object.map(|object| (object["name"].clone(), object["inherits"].clone()));
         (event.object.to_string(), name)
     });
