@@ -29,7 +29,11 @@ use self::{
     attempts::Attempts, deliver::Deliveries, message::Messages, owners::Owners, report::Reports,
     sweep::Sweep,
 };
-pub use self::{cursors::Cursors, tenants::Tenants, wake::Wakes};
+pub use self::{
+    cursors::Cursors,
+    tenants::Tenants,
+    wake::{Wakes, Why},
+};
 use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
 
 /// Sends events to webhooks until `shutdown`, then finishes the requests in progress.

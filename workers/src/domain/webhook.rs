@@ -21,7 +21,8 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 /// A tenant sends at most so many tests, redeliveries and replays in an hour. Each is a commit that
 /// the log keeps.
 const MAX_REQUESTS_AN_HOUR: usize = 120;
-/// The owners get at most one mail a day about a webhook.
+/// The owners get at most one mail a day that a webhook was disabled: somebody may enable it again and
+/// again.
 const MAIL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most bytes of all webhooks of a tenant, which are one document.
 const MAX_BYTES: usize = 512 * 1024;
@@ -32,7 +33,7 @@ pub struct Webhooks {
     webhooks: BTreeMap<WebhookId, Webhook>,
     /// When people have asked for something to be sent, within the last hour.
     asked: VecDeque<Time>,
-    /// When the owners last got a mail about each webhook.
+    /// When the owners last got a mail that each webhook was disabled.
     mailed: BTreeMap<WebhookId, Time>,
 }
 
@@ -192,7 +193,7 @@ impl Aggregate for Webhooks {
                     webhook: *webhook,
                     url: found.settings.url.clone(),
                     failing_since: *failing_since,
-                    owners: self.recipients(*webhook, owners, facts.now).to_vec(),
+                    owners: owners.clone(),
                 })
             }
         };
@@ -209,10 +210,10 @@ impl Aggregate for Webhooks {
             self.asked.push_back(at);
         }
         match event {
-            Event::Disabled { owners, .. } | Event::FailureWarned { owners, .. }
-                if !owners.is_empty() =>
-            {
-                self.mailed.insert(event.webhook(), at);
+            Event::Disabled {
+                webhook, owners, ..
+            } if !owners.is_empty() => {
+                self.mailed.insert(*webhook, at);
             }
             Event::Deleted { webhook } => {
                 self.mailed.remove(webhook);
@@ -265,7 +266,7 @@ impl Webhooks {
         Ok(())
     }
 
-    /// Returns who gets a mail about a webhook: nobody, if they got one within a day.
+    /// Returns who gets a mail that a webhook was disabled: nobody, if they got one within a day.
     fn recipients<'a>(
         &self,
         webhook: WebhookId,

@@ -15,7 +15,7 @@ use events_schema::{
 };
 use futures_util::future::BoxFuture;
 
-use crate::webhooks::{Cursors, Tenants, Wakes};
+use crate::webhooks::{Cursors, Tenants, Wakes, Why};
 
 /// Gives each webhook without a record, or with one of another log, a new one, so that it gets the events from `at` on, or from
 /// its own beginning if that is later. Returns how many there are.
@@ -54,7 +54,7 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
                     .put(tenant, *webhook, &cursor, record.revision)
                     .await?;
                 put.context("a worker has written the record meanwhile; run the command again")?;
-                wakes.all([(tenant, *webhook)]).await?;
+                wakes.all([((tenant, *webhook), Why::Settings)]).await?;
                 tracing::info!(%tenant, %webhook, next = cursor.next, "the webhook goes on");
                 count += 1;
             }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     cursors::{Cursors, is_held},
-    wake::Wakes,
+    wake::{Wakes, Why},
 };
 
 /// How often one of the processes looks. It reads one record for each webhook.
@@ -120,7 +120,7 @@ impl Sweep {
                 self.wakes.at(tenant, webhook, due).await?;
             } else if self.is_behind(tenant, &cursor, &mut ends).await? {
                 tracing::info!(%tenant, %webhook, "waking a webhook that nobody has woken");
-                self.wakes.all([(tenant, webhook)]).await?;
+                self.wakes.all([((tenant, webhook), Why::Events)]).await?;
             }
         }
         Ok(held)

@@ -1,9 +1,10 @@
 //! Commits in, wake-ups out: wakes the webhooks that want the events of a commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use async_nats::jetstream::{self, message::PublishMessage};
+use async_nats::jetstream::{self, Message, message::PublishMessage};
+use bytes::Bytes;
 use events_schema::{
     AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
     published::{Unreadable, events_of},
@@ -26,6 +27,33 @@ use crate::loops::{
 const CHUNK: usize = 200;
 /// Chunks that a process handles at once.
 const CHUNKS_AT_ONCE: usize = 4;
+
+/// Why a webhook is woken. It is a hint: the last wake-up of a webhook replaces the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// There may be events to send.
+    Events,
+    /// The webhook itself may have changed, too.
+    Settings,
+}
+
+impl Why {
+    const fn payload(self) -> Bytes {
+        match self {
+            Self::Events => Bytes::new(),
+            Self::Settings => Bytes::from_static(b"settings"),
+        }
+    }
+
+    /// Returns why a message wakes.
+    pub fn of(message: &Message) -> Self {
+        if message.payload.is_empty() {
+            Self::Events
+        } else {
+            Self::Settings
+        }
+    }
+}
 
 /// Publishes wake-ups.
 #[derive(Clone)]
@@ -74,7 +102,7 @@ async fn wake(
     let commits: Vec<_> = commits.collect();
     let of_chunk: BTreeSet<_> = commits.iter().map(|(tenant, ..)| *tenant).collect();
     let known = tenants.of_each(&Vec::from_iter(of_chunk)).await?;
-    let mut woken = BTreeSet::new();
+    let mut woken = BTreeMap::new();
     for (tenant, area, received) in commits {
         let Some(webhooks) = known.get(&tenant) else {
             continue;
@@ -83,7 +111,15 @@ async fn wake(
             begin(cursors, tenant, webhooks, received).await?;
         }
         let awake = awake(webhooks, area, received);
-        woken.extend(awake.into_iter().map(|webhook| (tenant, webhook)));
+        let why = if [AreaName::Webhook, AreaName::Tenant].contains(&area) {
+            Why::Settings
+        } else {
+            Why::Events
+        };
+        for webhook in awake {
+            let known = woken.entry((tenant, webhook)).or_insert(why);
+            *known = why.max(*known);
+        }
     }
     wakes.all(woken).await
 }
@@ -150,12 +186,12 @@ impl Wakes {
     /// If a wake-up is not stored.
     pub async fn all(
         &self,
-        webhooks: impl IntoIterator<Item = (TenantKey, WebhookId)>,
+        webhooks: impl IntoIterator<Item = ((TenantKey, WebhookId), Why)>,
     ) -> anyhow::Result<()> {
         let mut stored = Vec::new();
-        for (tenant, webhook) in webhooks {
+        for ((tenant, webhook), why) in webhooks {
             let subject = wake_up(tenant, webhook);
-            let published = self.jetstream.publish(subject, "".into()).await;
+            let published = self.jetstream.publish(subject, why.payload()).await;
             stored.push(published.context("waking a webhook")?);
         }
         let stored = stored.into_iter().map(IntoFuture::into_future);

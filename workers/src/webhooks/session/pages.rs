@@ -1,5 +1,7 @@
 //! Reads the log into the line of a webhook.
 
+use std::time::Duration;
+
 use anyhow::{bail, ensure};
 use event_store::{EventLog, Stored};
 use events_schema::{
@@ -9,9 +11,13 @@ use events_schema::{
     webhook::{EventRef, Settings},
 };
 
+use tokio::time::Instant;
+
 use super::now;
 use crate::webhooks::line::{ALL, Item, Line};
 
+/// The time between two reads: so long, commits gather.
+const READ_EVERY: Duration = Duration::from_millis(5);
 /// Commits that are read at once.
 const PAGE: usize = 200;
 /// Pages that are read before the session stores how far it is. Else a session that reads for longer
@@ -30,17 +36,25 @@ pub struct Pages {
     pub at_end: bool,
     /// Whether a commit of a newer release comes next.
     pub is_newer: bool,
+    /// When the next page may be read: a busy tenant wakes its webhooks hundreds of times a second.
+    pub next_read: Instant,
 }
 
 impl Pages {
     /// Reads the commits of this tenant.
-    pub const fn new(log: EventLog, tenant: TenantKey) -> Self {
+    pub fn new(log: EventLog, tenant: TenantKey) -> Self {
         Self {
             log,
             tenant,
             at_end: false,
             is_newer: false,
+            next_read: Instant::now(),
         }
+    }
+
+    /// Whether there is more to read for the main line, now or soon.
+    pub fn reads(&self, line: &Line<PublicEvent>) -> bool {
+        !self.at_end && !self.is_newer && line.reads_from().is_some()
     }
 
     /// Reads what the line wants to read: due lanes, then the next commits.
@@ -59,11 +73,15 @@ impl Pages {
             let items = self.lane(line, settings, &lane, from).await?;
             line.retry(&lane, items);
         }
+        if Instant::now() < self.next_read {
+            return Ok(());
+        }
         for _ in 0..PAGES_AT_ONCE {
             let may_read = !self.at_end && !self.is_newer;
             let Some(from) = line.reads_from().filter(|_| may_read) else {
                 break;
             };
+            self.next_read = Instant::now() + READ_EVERY;
             let page = self.log.page_of(&self.all(), from, PAGE).await?;
             let is_last = page.pending == 0;
             let read = self.items(line, settings, &page.messages, from);

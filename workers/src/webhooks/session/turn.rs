@@ -23,6 +23,7 @@ use crate::webhooks::{
     message::Envelope,
     report::{self, Report},
     tenants::TenantWebhooks,
+    wake::Why,
 };
 
 /// How often the cursor is stored while events are sent. After a kill, the events of this time are
@@ -127,7 +128,7 @@ impl<'a> Turn<'a> {
                 if self.is_stopping {
                     return Ok(End::Yield);
                 }
-                if self.is_done().await? {
+                if !self.reads() && self.is_done().await? {
                     return Ok(End::Rest);
                 }
             }
@@ -160,6 +161,12 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
+    /// Whether the log is read further, now or soon.
+    fn reads(&self) -> bool {
+        let is_sending = !self.is_stopping && self.webhook.disabled.is_none();
+        is_sending && self.pages.reads(&self.line)
+    }
+
     /// Whether there is nothing to send now, as the leader of the log says.
     async fn is_done(&mut self) -> anyhow::Result<bool> {
         if self.webhook.disabled.is_some() {
@@ -182,6 +189,9 @@ impl<'a> Turn<'a> {
     /// Waits for the end of a request, a wake-up, or the time to do something.
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
         let mut until = self.stored_at + STORE_EVERY;
+        if self.reads() {
+            until = until.min(self.pages.next_read);
+        }
         for start in [self.next_start, self.next_replay_start] {
             if start > Instant::now() {
                 until = until.min(start);
@@ -190,10 +200,16 @@ impl<'a> Turn<'a> {
         tokio::select! {
             done = self.sending.next() => self.finish(done).await?,
             Some(message) = wake_ups.following.recv() => {
-                // It has replaced the one before.
-                wake_ups.held = message;
+                let mut message = Some(message);
+                // Each has replaced the one before.
+                while let Some(latest) = message {
+                    if Why::of(&latest) == Why::Settings {
+                        self.looked_at = Instant::now() - LOOK_EVERY;
+                    }
+                    wake_ups.held = latest;
+                    message = wake_ups.following.try_recv().ok();
+                }
                 self.pages.at_end = false;
-                self.looked_at = Instant::now() - LOOK_EVERY;
             }
             () = sleep_until(until) => {}
             () = self.session.shutdown.cancelled(), if !self.is_stopping => {

