@@ -14,7 +14,6 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use events_schema::{Invalid, outbound::WebhookUrl};
-use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     body::Incoming,
@@ -30,10 +29,14 @@ use tokio::{
 };
 use tokio_rustls::rustls::RootCertStore;
 
-use self::connector::{Connector, Peer};
+use self::{
+    body::TimedBody,
+    connector::{Connector, Peer},
+};
 use crate::config::OutboundOptions;
 
 mod answer;
+mod body;
 mod connector;
 mod resolver;
 mod stream;
@@ -63,7 +66,7 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static("ultimate-backend");
 /// Sends requests to customers' servers.
 #[derive(Clone)]
 pub struct Outbound {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Connector, TimedBody>,
     /// A permit for each connection that may stay open.
     kept: Arc<Semaphore>,
 }
@@ -166,13 +169,17 @@ impl Outbound {
     async fn exchange(&self, request: Request) -> Result<Answer, Failure> {
         let limit = request.timeout.min(EXCHANGE_TIMEOUT);
         let deadline = Deadline::now() + limit;
-        let sent = self.client.request(self.http_request(request)?);
+        let sent = self.client.request(self.http_request(request, deadline)?);
         let response = timeout_at(deadline, sent).await;
         let response = response.map_err(|_| Failure::Timeout(limit))?;
         answer(response.map_err(|error| failure(&error))?, deadline).await
     }
 
-    fn http_request(&self, request: Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
+    fn http_request(
+        &self,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<hyper::Request<TimedBody>, Failure> {
         let mut headers = request.headers;
         for name in OWN_HEADERS {
             headers.remove(name);
@@ -184,7 +191,7 @@ impl Outbound {
         let http = hyper::Request::builder()
             .method(Method::POST)
             .uri(request.url.as_str())
-            .body(Full::new(request.body));
+            .body(TimedBody::new(request.body, deadline));
         let mut http = http.map_err(|_| Failure::Blocked(Invalid("has no valid form")))?;
         *http.headers_mut() = headers;
         Ok(http)
