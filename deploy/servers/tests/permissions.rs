@@ -180,7 +180,7 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$KV.CURSORS.a.b", &[Workers, Webhooks, Migrator]),
     (
         "$JS.API.DIRECT.GET.KV_CURSORS.$KV.CURSORS.a.b",
-        &[Gateway, Workers, Webhooks],
+        &[Gateway, Workers, Webhooks, Migrator],
     ),
     ("$JS.API.DIRECT.GET.ATTEMPTS", &[Gateway, Workers, Webhooks]),
     ("$JS.API.STREAM.INFO.ATTEMPTS", &LIMITED),
