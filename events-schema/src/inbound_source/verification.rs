@@ -1,5 +1,5 @@
-//! Who has sent a hook. Each signature is compared in constant time, with that of each valid
-//! secret.
+//! Verifies the sender of a hook. Each signature is compared in constant time, with that of each
+//! valid secret.
 
 use std::time::Duration;
 

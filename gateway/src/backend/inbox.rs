@@ -53,8 +53,8 @@ impl Inbox {
     /// it was received before. Returns after the stream has synced them.
     ///
     /// # Errors
-    /// If NATS is away, or it is not known whether the hook is stored. Whoever sends it again finds
-    /// out.
+    /// If NATS is away, or too many hooks of the source wait, or it is not known whether the hook is
+    /// stored. The sender finds out when it sends the hook again.
     pub(crate) async fn store(&self, hook: &Hook, trace: Trace) -> anyhow::Result<()> {
         // While the connection is lost, the client would keep the hook and answer nobody.
         if self.0.connection_state() != Connection::Connected {

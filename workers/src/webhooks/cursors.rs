@@ -1,5 +1,5 @@
-//! Where each delivery stands: records in the bucket `CURSORS`. Whoever changes one names the
-//! revision that they have read, so that two workers never both hold the lease of a webhook.
+//! Where each delivery stands: records in the bucket `CURSORS`. A change names the revision that was
+//! read, so that two workers never both hold the lease of a webhook.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Receives hooks: verifies who has sent them, and stores them.
+//! Receives hooks: verifies their senders, and stores them.
 
 use anyhow::Context as _;
 use event_store::Trace;
