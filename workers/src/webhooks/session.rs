@@ -94,7 +94,9 @@ impl Session {
         let record = cursors.get(tenant, id).await?;
         let Some(webhook) = webhooks.get(id) else {
             if record.cursor.is_some() {
-                self.parts.tenants.check_current(tenant, &webhooks).await?;
+                if !self.parts.tenants.is_current(tenant, &webhooks).await? {
+                    return Ok(End::Yield);
+                }
                 cursors.delete(tenant, id, record.revision).await?;
             }
             return Ok(End::Deleted);

@@ -208,25 +208,21 @@ impl Tenants {
         Ok(changed)
     }
 
-    /// Checks with the leader of the log that nothing of these webhooks is newer.
+    /// Whether the leader of the log knows nothing newer of these webhooks.
     ///
     /// # Errors
-    /// If the leader does not answer, or knows more.
-    pub async fn check_current(
+    /// If the leader does not answer.
+    pub async fn is_current(
         &self,
         tenant: TenantKey,
         webhooks: &TenantWebhooks,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let last = self
             .log
             .last(&commits_of(tenant, AreaName::Webhook))
             .await?;
         let last = last.map_or(0, |last| last.sequence);
-        ensure!(
-            last <= webhooks.sequence,
-            "a replica of the log lags behind"
-        );
-        Ok(())
+        Ok(last <= webhooks.sequence)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<TenantKey, Arc<TenantWebhooks>>> {

@@ -264,19 +264,23 @@ impl Bench {
         views_are_up_to_date(stage).await?;
         while self.arrivals.try_recv().is_ok() {}
         self.customer.resume(tenant, webhook).await?;
-        let begin = self.next().await?.at + WARM_UP;
-        let (mut arrived, mut counted) = (1, 0);
-        loop {
+        let first = self.next().await?.at;
+        // Few events are sent before the warm-up ends. Then all of them count.
+        let (mut begin, mut end, mut counted) = (first, first, 0);
+        for _ in 1..events {
             let arrival = self.next().await?;
-            arrived += 1;
-            if arrival.at >= begin + self.counted {
+            if arrival.at >= first + WARM_UP + self.counted {
                 break;
             }
-            counted += usize::from(arrival.at >= begin);
-            ensure!(arrived < events, "all events have come: use more --events");
+            if begin == first && arrival.at >= first + WARM_UP {
+                (begin, counted) = (arrival.at, 0);
+            }
+            counted += 1;
+            end = arrival.at;
         }
         self.customer.delete(tenant, webhook).await?;
-        let events_per_second = counted as f64 / self.counted.as_secs_f64();
+        let time = (end - begin).as_secs_f64().max(f64::EPSILON);
+        let events_per_second = counted as f64 / time;
         Ok(Busy {
             concurrency,
             events_per_second,
