@@ -85,7 +85,7 @@ impl Deliveries {
         }
     }
 
-    /// Whether JetStream says that there is no such stream. The first time, the log tells it.
+    /// Whether JetStream has no such stream. Logs this once.
     async fn is_missing(&self, stream: &str) -> bool {
         let found = jetstream(self.client.clone()).get_stream(stream).await;
         let is_missing = matches!(

@@ -43,7 +43,7 @@ pub(crate) enum SecurityEvent {
 pub(super) enum Readers {
     /// Nobody else: it concerns no account, or the account is not known.
     Operator,
-    /// The owner of the account, who has proved that by a password, a session or a link.
+    /// The owner of the account, proved by a password, a session or a link.
     OwnerWhoDidIt,
     /// The owner of the account. Anybody may have done it.
     Owner,
