@@ -46,7 +46,8 @@ async fn a_rate_limit_is_used_and_never_exceeded() {
     let time = *came.last().unwrap() - came[0];
     let intervals = u32::try_from(came.len() - 1).unwrap();
     let expected = Duration::from_secs(1) * intervals / RATE;
-    let tolerated = expected.mul_f64(0.98)..expected.mul_f64(1.15);
+    // A busy machine may use less of it, but not half.
+    let tolerated = expected.mul_f64(0.98)..expected.mul_f64(1.8);
     assert!(
         tolerated.contains(&time),
         "{time:?} instead of {expected:?}"
