@@ -128,6 +128,8 @@ impl Person {
     /// If a connection breaks, or an event does not arrive.
     pub(super) async fn live(mut self, until: Instant) -> anyhow::Result<(Self, Seen)> {
         let mut seen = Seen::default();
+        // The gateway closes a connection that waits for long, as while others sign up.
+        self.connection = Connection::open(self.gateway).await?;
         let mut listeners = match self.listeners.take() {
             Some(listeners) => listeners,
             None => Listeners::open(self.gateway, &self.headers(), 1, None).await?,
