@@ -1,19 +1,21 @@
 //! `webhooks`: how soon and how fast customers' servers get the events of a tenant.
 
+mod bare;
 mod customer;
 mod endpoint;
+mod idle;
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use async_nats::jetstream::consumer::PullConsumer;
 use events_schema::{TenantKey, webhook::MAX_CONCURRENCY};
 use serde::Serialize;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -25,7 +27,6 @@ use super::{
     Options,
     chosen::Scenario,
     fill::Filler,
-    http::Connection,
     percentiles::Latencies,
     report::{BAR, milliseconds, number, per_second},
     results::{Results, Row},
@@ -43,8 +44,6 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two looks at whether the views are up to date.
 const POLL: Duration = Duration::from_millis(50);
-/// The body of a message without its object, about as long as a thin one.
-const BODY: usize = 400;
 
 /// How soon events come at a steady rate.
 #[derive(Serialize)]
@@ -83,7 +82,7 @@ impl Row for Delays {
 struct Busy {
     concurrency: u32,
     events_per_second: f64,
-    /// Requests of a bare client to the same endpoint, with as many connections.
+    /// Requests of an HTTP client to the same endpoint, with as many at once and nothing else to do.
     bare_per_second: f64,
     of_bare: f64,
 }
@@ -141,6 +140,8 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
     let mut bench = Bench::new(&stage, options.counted()).await?;
     results.add(&bench.delays(first).await?)?;
     results.add(&bench.lone(&tenants).await?)?;
+    let idle = options.events().min(idle::MOST);
+    results.add(&idle::measure(&stage, &bench.customer, idle).await?)?;
     for concurrency in [CONCURRENCY, MAX_CONCURRENCY] {
         let busy = bench.busy(&stage, first, concurrency, options.events());
         results.add(&busy.await?)?;
@@ -255,7 +256,8 @@ impl Bench {
         events: usize,
     ) -> anyhow::Result<Busy> {
         let endpoint = Endpoint::start(self.sender.clone()).await?;
-        let bare_per_second = self.bare(&endpoint, concurrency).await?;
+        let bare = bare::rate(endpoint.address, concurrency, WARM_UP, self.counted);
+        let bare_per_second = bare.await?;
         let created = self.customer.create(tenant, endpoint.address, concurrency);
         let webhook = created.await?;
         self.customer.pause(tenant, webhook).await?;
@@ -288,51 +290,15 @@ impl Bench {
             of_bare: events_per_second / bare_per_second,
         })
     }
-
-    /// Returns how many requests in a second a bare client sends.
-    async fn bare(&self, endpoint: &Endpoint, concurrency: u32) -> anyhow::Result<f64> {
-        let body = format!("{{\"subject\":\"\",\"data\":\"{}\"}}", "x".repeat(BODY));
-        let (address, length) = (endpoint.address, body.len());
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        );
-        let begin = Instant::now() + WARM_UP;
-        let end = begin + self.counted;
-        let mut clients = JoinSet::new();
-        for _ in 0..concurrency {
-            clients.spawn(ask(address, request.clone().into_bytes(), begin..end));
-        }
-        let mut answered = 0;
-        while let Some(client) = clients.join_next().await {
-            answered += client??;
-        }
-        Ok(answered as f64 / self.counted.as_secs_f64())
-    }
-}
-
-/// Sends the same request again and again. Returns how many answers came within this time.
-async fn ask(
-    address: std::net::SocketAddr,
-    request: Vec<u8>,
-    counted: std::ops::Range<Instant>,
-) -> anyhow::Result<usize> {
-    let mut connection = Connection::open(address).await?;
-    let mut answers = 0;
-    loop {
-        let answer = connection.send(&request).await?;
-        ensure!(answer.status == 200, "status {}", answer.status);
-        let now = Instant::now();
-        if now >= counted.end {
-            return Ok(answers);
-        }
-        answers += usize::from(now >= counted.start);
-    }
 }
 
 /// Waits until the workers have nothing else to do.
 async fn views_are_up_to_date(stage: &Stage) -> anyhow::Result<()> {
-    let mut consumer = stage.view_consumer().await?;
+    is_idle(stage.view_consumer().await?).await
+}
+
+/// Waits until a consumer has delivered everything, and all of it is done.
+async fn is_idle(mut consumer: PullConsumer) -> anyhow::Result<()> {
     loop {
         let info = consumer.info().await?;
         if info.num_pending == 0 && info.num_ack_pending == 0 {
