@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use events_schema::{Invalid, outbound::WebhookUrl};
+use events_schema::{Invalid, outbound::WebhookUrl, webhook::MAX_CONCURRENCY};
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     body::Incoming,
@@ -46,8 +46,8 @@ pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest header of an answer, in bytes. Servers send a few hundred.
 const MAX_HEADER: usize = 16 * 1024;
 /// Connections that stay open for further requests, in total and to one server.
-const MAX_KEPT: usize = 512;
-const MAX_KEPT_PER_SERVER: usize = 4;
+const MAX_KEPT: usize = 1_024;
+const MAX_KEPT_PER_SERVER: usize = MAX_CONCURRENCY as usize;
 /// How long an unused connection stays open. Servers commonly close one after a minute.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Headers that belong to the connection and not to the customer.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,10 @@ use crate::loops::{Shared, consumers::Consumer, delivery};
 /// Webhooks to which a process sends at once, and those of one tenant.
 const AT_ONCE: usize = 512;
 const AT_ONCE_OF_TENANT: usize = 16;
-/// How long a wake-up waits whose tenant has no room.
-const TENANT_IS_FULL: Duration = Duration::from_secs(1);
+/// How long a wake-up waits here for its turn, and then at the server, so that a worker with room
+/// gets it.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+const NO_TURN: Duration = Duration::from_secs(1);
 /// How long a wake-up waits whose webhook another worker serves. It doubles with each delivery.
 const HELD_FIRST: Duration = Duration::from_millis(50);
 const HELD_LONGEST: Duration = Duration::from_secs(1);
@@ -36,22 +39,21 @@ const FAILED: Duration = Duration::from_secs(2);
 pub struct Deliveries {
     parts: Parts,
     active: Mutex<HashMap<WebhookId, mpsc::UnboundedSender<Message>>>,
-    slots: Arc<Semaphore>,
-    of_tenants: Mutex<HashMap<TenantKey, Arc<TenantSlots>>>,
-    waiting: Arc<AtomicUsize>,
+    all: Arc<Slots>,
+    of_tenants: Mutex<HashMap<TenantKey, Arc<Slots>>>,
 }
 
-/// The slots of one tenant.
-struct TenantSlots {
+/// So many sessions may run at once.
+struct Slots {
     free: Arc<Semaphore>,
-    /// Whether a webhook was turned away since a session has looked.
-    is_short: AtomicBool,
+    /// Sessions that wait for a slot.
+    waiting: AtomicUsize,
 }
 
 /// The right of a session to run.
 pub struct Slot {
-    waiting: Arc<AtomicUsize>,
-    tenant: Arc<TenantSlots>,
+    all: Arc<Slots>,
+    of_tenant: Arc<Slots>,
     _of_process: OwnedSemaphorePermit,
     _of_tenant: OwnedSemaphorePermit,
 }
@@ -59,8 +61,30 @@ pub struct Slot {
 impl Slot {
     /// Whether another webhook waits for a slot.
     pub fn is_wanted(&self) -> bool {
-        let is_short = self.tenant.is_short.swap(false, Ordering::Relaxed);
-        is_short || self.waiting.load(Ordering::Relaxed) > 0
+        let slots = [&self.of_tenant, &self.all];
+        slots
+            .iter()
+            .any(|slots| slots.waiting.load(Ordering::Relaxed) > 0)
+    }
+}
+
+impl Slots {
+    fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(count)),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Waits for a slot; `None` if there is none in time.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let acquired = timeout(TURN_WITHIN, self.free.clone().acquire_owned()).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        acquired.ok()?.ok()
     }
 }
 
@@ -76,20 +100,13 @@ pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
             delivery::terminate(&message).await;
             continue;
         };
-        let Some(message) = deliveries.pass_on(webhook, message) else {
+        let Some((message, following)) = deliveries.begin(webhook, message) else {
             continue;
         };
-        let Some(slot) = deliveries.slot(tenant, &shutdown).await else {
-            delivery::retry(&message, TENANT_IS_FULL).await;
-            continue;
-        };
-        // From here on, further wake-ups belong to this session.
-        let following = deliveries.begin(webhook);
-        let parts = deliveries.parts.clone();
-        let session = Session::new(parts, tenant, webhook, slot, shutdown.clone());
-        let deliveries = deliveries.clone();
+        let (deliveries, shutdown) = (deliveries.clone(), shutdown.clone());
         sessions.spawn(async move {
-            deliveries.serve(webhook, session, message, following).await;
+            let serving = deliveries.serve(tenant, webhook, message, following, &shutdown);
+            serving.await;
         });
     }
     while sessions.join_next().await.is_some() {}
@@ -101,82 +118,108 @@ impl Deliveries {
         Self {
             parts,
             active: Mutex::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            all: Slots::new(AT_ONCE),
             of_tenants: Mutex::default(),
-            waiting: Arc::default(),
         }
     }
 
-    /// Gives a wake-up to the session of its webhook; returns it if this process has none.
-    fn pass_on(&self, webhook: WebhookId, message: Message) -> Option<Message> {
-        match self.active().get(&webhook) {
-            Some(session) => session.send(message).err().map(|error| error.0),
-            None => Some(message),
-        }
-    }
-
-    /// Waits for a slot; `None` if the tenant has too many, or at the end.
-    async fn slot(&self, tenant: TenantKey, shutdown: &CancellationToken) -> Option<Slot> {
-        let tenant = self.of_tenant(tenant);
-        let Ok(of_tenant) = tenant.free.clone().try_acquire_owned() else {
-            tenant.is_short.store(true, Ordering::Relaxed);
-            return None;
+    /// Gives a wake-up to the session of its webhook. If there is none, returns the wake-up, and the
+    /// end at which those arrive that follow.
+    fn begin(
+        &self,
+        webhook: WebhookId,
+        message: Message,
+    ) -> Option<(Message, mpsc::UnboundedReceiver<Message>)> {
+        let mut active = self.active();
+        let message = match active.get(&webhook) {
+            Some(session) => session.send(message).err()?.0,
+            None => message,
         };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let acquired = self.slots.clone().acquire_owned();
-        let acquired = shutdown.run_until_cancelled(acquired).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let (sender, following) = mpsc::unbounded_channel();
+        active.insert(webhook, sender);
+        Some((message, following))
+    }
+
+    /// Serves a webhook as long as it is awake.
+    async fn serve(
+        &self,
+        tenant: TenantKey,
+        webhook: WebhookId,
+        message: Message,
+        mut following: mpsc::UnboundedReceiver<Message>,
+        shutdown: &CancellationToken,
+    ) {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            let mut wake_ups = WakeUps {
+                held: message,
+                following: &mut following,
+            };
+            let slot = shutdown.run_until_cancelled(self.slot(tenant)).await;
+            let Some(slot) = slot.flatten() else {
+                let wait = if shutdown.is_cancelled() {
+                    Duration::ZERO
+                } else {
+                    NO_TURN
+                };
+                delivery::retry(&wake_ups.held, wait).await;
+                next = self.next(webhook, &mut following);
+                continue;
+            };
+            let parts = self.parts.clone();
+            let session = Session::new(parts, tenant, webhook, slot, shutdown.clone());
+            let end = session.run(&mut wake_ups).await;
+            // Those who wait for the slot come first.
+            drop(session);
+            let held = wake_ups.held;
+            next = match end {
+                Ok(End::Yield) if !shutdown.is_cancelled() => Some(held),
+                end => {
+                    settle(&held, end).await;
+                    self.next(webhook, &mut following)
+                }
+            };
+        }
+    }
+
+    /// Returns a wake-up that came after a session had looked for the last time. Without any, the
+    /// webhook is no longer active.
+    fn next(
+        &self,
+        webhook: WebhookId,
+        following: &mut mpsc::UnboundedReceiver<Message>,
+    ) -> Option<Message> {
+        let mut active = self.active();
+        let next = following.try_recv().ok();
+        if next.is_none() {
+            active.remove(&webhook);
+        }
+        next
+    }
+
+    /// Waits for a slot; `None` if there is none in time.
+    async fn slot(&self, tenant: TenantKey) -> Option<Slot> {
+        let slots = self.of_tenant(tenant);
+        let of_tenant = slots.take().await?;
+        let of_process = self.all.take().await?;
         Some(Slot {
-            waiting: self.waiting.clone(),
-            tenant,
-            _of_process: acquired?.ok()?,
+            all: self.all.clone(),
+            of_tenant: slots,
+            _of_process: of_process,
             _of_tenant: of_tenant,
         })
     }
 
-    fn of_tenant(&self, tenant: TenantKey) -> Arc<TenantSlots> {
+    fn of_tenant(&self, tenant: TenantKey) -> Arc<Slots> {
         let mut all = self
             .of_tenants
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if all.len() > AT_ONCE * 2 {
-            all.retain(|_, slots| slots.free.available_permits() < AT_ONCE_OF_TENANT);
+            all.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
-        let new = || {
-            Arc::new(TenantSlots {
-                free: Arc::new(Semaphore::new(AT_ONCE_OF_TENANT)),
-                is_short: AtomicBool::new(false),
-            })
-        };
+        let new = || Slots::new(AT_ONCE_OF_TENANT);
         all.entry(tenant).or_insert_with(new).clone()
-    }
-
-    /// Returns the further wake-ups of a webhook whose session begins.
-    fn begin(&self, webhook: WebhookId) -> mpsc::UnboundedReceiver<Message> {
-        let (sender, following) = mpsc::unbounded_channel();
-        self.active().insert(webhook, sender);
-        following
-    }
-
-    /// Runs the session of a webhook, and settles its wake-ups.
-    async fn serve(
-        &self,
-        webhook: WebhookId,
-        session: Session,
-        message: Message,
-        mut following: mpsc::UnboundedReceiver<Message>,
-    ) {
-        let mut wake_ups = WakeUps {
-            held: message,
-            following: &mut following,
-        };
-        let end = session.run(&mut wake_ups).await;
-        self.active().remove(&webhook);
-        settle(&wake_ups.held, end).await;
-        // These came after the session had looked for the last time.
-        while let Ok(message) = following.try_recv() {
-            delivery::retry(&message, Duration::ZERO).await;
-        }
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<WebhookId, mpsc::UnboundedSender<Message>>> {

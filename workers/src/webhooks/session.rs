@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use anyhow::ensure;
 use async_nats::jetstream::Message;
 use event_store::EventLog;
 use events_schema::{TenantKey, Time, WebhookId};
@@ -94,9 +95,8 @@ impl Session {
         let record = cursors.get(tenant, id).await?;
         let Some(webhook) = webhooks.get(id) else {
             if record.cursor.is_some() {
-                if !self.parts.tenants.is_current(tenant, &webhooks).await? {
-                    return Ok(End::Yield);
-                }
+                let is_current = self.parts.tenants.is_current(tenant, &webhooks).await?;
+                ensure!(is_current, "a replica of the log lags behind");
                 cursors.delete(tenant, id, record.revision).await?;
             }
             return Ok(End::Deleted);

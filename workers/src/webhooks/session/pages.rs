@@ -16,8 +16,12 @@ use tokio::time::Instant;
 use super::now;
 use crate::webhooks::line::{ALL, Item, Line};
 
-/// The time between two reads: so long, commits gather.
-const READ_EVERY: Duration = Duration::from_millis(5);
+/// The time between two reads: so long, commits gather. It doubles as long as nothing comes. A
+/// session does not wait for wake-ups, since another worker may get them.
+const READ_AGAIN_FIRST: Duration = Duration::from_millis(5);
+const READ_AGAIN_LONGEST: Duration = Duration::from_millis(160);
+/// With so much time between two reads, nothing came for a while.
+const QUIET: Duration = Duration::from_millis(40);
 /// Commits that are read at once.
 const PAGE: usize = 200;
 /// Pages that are read before the session stores how far it is. Else a session that reads for longer
@@ -36,8 +40,9 @@ pub struct Pages {
     pub at_end: bool,
     /// Whether a commit of a newer release comes next.
     pub is_newer: bool,
-    /// When the next page may be read: a busy tenant wakes its webhooks hundreds of times a second.
-    pub next_read: Instant,
+    /// When the log was last read, and the time until it is read again.
+    read_at: Instant,
+    read_again: Duration,
 }
 
 impl Pages {
@@ -48,13 +53,30 @@ impl Pages {
             tenant,
             at_end: false,
             is_newer: false,
-            next_read: Instant::now(),
+            read_at: Instant::now(),
+            read_again: Duration::ZERO,
         }
     }
 
-    /// Whether there is more to read for the main line, now or soon.
+    /// Whether the main line is read further, now or later.
     pub fn reads(&self, line: &Line<PublicEvent>) -> bool {
-        !self.at_end && !self.is_newer && line.reads_from().is_some()
+        !self.is_newer && line.reads_from().is_some()
+    }
+
+    /// Returns when the log is read again.
+    pub fn next_read(&self) -> Instant {
+        self.read_at + self.read_again
+    }
+
+    /// Has the log read soon: there may be something new.
+    pub fn read_soon(&mut self) {
+        self.at_end = false;
+        self.read_again = READ_AGAIN_FIRST;
+    }
+
+    /// Whether everything is read, and nothing came for a while.
+    pub fn are_quiet(&self) -> bool {
+        self.at_end && self.read_again >= QUIET
     }
 
     /// Reads what the line wants to read: due lanes, then the next commits.
@@ -73,15 +95,15 @@ impl Pages {
             let items = self.lane(line, settings, &lane, from).await?;
             line.retry(&lane, items);
         }
-        if Instant::now() < self.next_read {
+        if self.is_newer || Instant::now() < self.next_read() {
             return Ok(());
         }
+        let again = (self.read_again * 2).clamp(READ_AGAIN_FIRST, READ_AGAIN_LONGEST);
         for _ in 0..PAGES_AT_ONCE {
-            let may_read = !self.at_end && !self.is_newer;
-            let Some(from) = line.reads_from().filter(|_| may_read) else {
+            let Some(from) = line.reads_from() else {
                 break;
             };
-            self.next_read = Instant::now() + READ_EVERY;
+            self.read_at = Instant::now();
             let page = self.log.page_of(&self.all(), from, PAGE).await?;
             let is_last = page.pending == 0;
             let read = self.items(line, settings, &page.messages, from);
@@ -89,7 +111,9 @@ impl Pages {
             line.read(read.end, read.items);
             self.is_newer = read.is_newer;
             self.at_end = is_last && !read.is_newer;
-            if !is_empty {
+            let has_come = !page.messages.is_empty();
+            self.read_again = if has_come { READ_AGAIN_FIRST } else { again };
+            if !is_empty || self.at_end || self.is_newer {
                 break;
             }
         }

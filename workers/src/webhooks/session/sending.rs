@@ -1,15 +1,14 @@
 //! Requests in progress, and what becomes of them.
 
-use std::sync::Arc;
+use std::{future::pending, panic, sync::Arc};
 
 use events_schema::{
     Time,
     published::PublicEvent,
     webhook::{Attempt, EventRef, ReplayId, Verdict},
 };
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hyper::StatusCode;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::now;
 use crate::{
@@ -49,15 +48,15 @@ pub struct Done {
     pub reply: anyhow::Result<Reply>,
 }
 
-/// The requests in progress.
+/// The requests in progress, each a task of its own: one session may use all cores.
 #[derive(Default)]
-pub struct Sending(FuturesUnordered<BoxFuture<'static, Done>>);
+pub struct Sending(JoinSet<Done>);
 
 impl Sending {
     /// Begins a request.
     pub fn begin(&mut self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
         let until = Instant::now() + EXCHANGE_TIMEOUT;
-        self.0.push(Box::pin(async move {
+        self.0.spawn(async move {
             let at = now();
             let event = match &sent {
                 Sent::Item(item) | Sent::Replay { item, .. } => &item.content,
@@ -65,14 +64,16 @@ impl Sending {
             };
             let reply = messages.send(&envelope, event, &shown, until).await;
             Done { sent, at, reply }
-        }));
+        });
     }
 
     /// Returns the next request that has ended; waits for ever without any.
     pub async fn next(&mut self) -> Done {
-        match self.0.next().await {
-            Some(done) => done,
-            None => std::future::pending().await,
+        match self.0.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(error)) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+            // Only `clear` breaks requests off, and nobody waits for them then.
+            Some(Err(_)) | None => pending().await,
         }
     }
 
@@ -83,7 +84,7 @@ impl Sending {
 
     /// Breaks all requests off.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.0.abort_all();
     }
 }
 

@@ -128,7 +128,7 @@ impl<'a> Turn<'a> {
                 if self.is_stopping {
                     return Ok(End::Yield);
                 }
-                if !self.reads() && self.is_done().await? {
+                if self.may_rest() && self.is_done().await? {
                     return Ok(End::Rest);
                 }
             }
@@ -161,10 +161,17 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Whether the log is read further, now or soon.
+    /// Whether the log is read further, now or later.
     fn reads(&self) -> bool {
         let is_sending = !self.is_stopping && self.webhook.disabled.is_none();
-        is_sending && self.pages.reads(&self.line)
+        is_sending && self.may_start() && self.pages.reads(&self.line)
+    }
+
+    /// Whether nothing came for a while, or others want the slot.
+    fn may_rest(&self) -> bool {
+        !self.reads()
+            || self.pages.are_quiet()
+            || self.pages.at_end && self.session.slot.is_wanted()
     }
 
     /// Whether there is nothing to send now, as the leader of the log says.
@@ -180,7 +187,7 @@ impl<'a> Turn<'a> {
             "a newer release wrote the next commit"
         );
         if self.pages.has_more(&self.line).await? {
-            self.pages.at_end = false;
+            self.pages.read_soon();
             return Ok(false);
         }
         Ok(true)
@@ -190,7 +197,7 @@ impl<'a> Turn<'a> {
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
         let mut until = self.stored_at + STORE_EVERY;
         if self.reads() {
-            until = until.min(self.pages.next_read);
+            until = until.min(self.pages.next_read());
         }
         for start in [self.next_start, self.next_replay_start] {
             if start > Instant::now() {
@@ -209,7 +216,7 @@ impl<'a> Turn<'a> {
                     wake_ups.held = latest;
                     message = wake_ups.following.try_recv().ok();
                 }
-                self.pages.at_end = false;
+                self.pages.read_soon();
             }
             () = sleep_until(until) => {}
             () = self.session.shutdown.cancelled(), if !self.is_stopping => {

@@ -49,7 +49,7 @@ impl Turn<'_> {
     }
 
     /// Whether the limits allow another request.
-    fn may_start(&self) -> bool {
+    pub(super) fn may_start(&self) -> bool {
         let most = usize::try_from(self.webhook.settings.concurrency).unwrap_or(1);
         self.line.in_flight() < most
             && Instant::now() >= self.next_start
