@@ -20,6 +20,7 @@ mod envelope;
 mod id;
 pub mod inbound_source;
 mod ip_network;
+mod life;
 pub mod member;
 pub mod outbound;
 mod permission;
@@ -61,6 +62,7 @@ pub use envelope::{
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
 pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
+pub use life::Life;
 pub use member::MemberId;
 pub use permission::{BuiltInRole, Permission};
 pub use permissions::Permissions;

@@ -84,7 +84,8 @@ macro_rules! assemble {
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.
-        /// - `LIMIT_REACHED`: the change would exceed a limit.
+        /// - `LIMIT_REACHED`: the change would exceed a limit. If it is counted, `used` tells
+        ///   how many there are.
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.

@@ -193,6 +193,7 @@ fn command<A: Area>(sender: &Sender, request: CommandRequest<A>) -> Command<A> {
         held: held.map(|(_, held)| held.clone()).unwrap_or_default(),
         time: now(),
         expected: request.expected,
+        limit: None,
         origin,
         reply: None,
         payload: request.payload,

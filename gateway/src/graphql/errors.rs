@@ -63,6 +63,7 @@ fn rejected(rejection: Rejection) -> async_graphql::Error {
         kind,
         code,
         message,
+        used,
     } = rejection;
     let error = match kind {
         RejectionKind::NotFound => answer("NOT_FOUND", NOT_FOUND),
@@ -71,7 +72,7 @@ fn rejected(rejection: Rejection) -> async_graphql::Error {
             let error = answer("BAD_USER_INPUT", message);
             with(error, "field", Some(camel_case(&field)))
         }
-        RejectionKind::Limit => answer("LIMIT_REACHED", message),
+        RejectionKind::Limit => with(answer("LIMIT_REACHED", message), "used", used),
         RejectionKind::Forbidden => answer("FORBIDDEN", message),
     };
     with(error, "reason", Some(code))
@@ -235,6 +236,7 @@ mod tests {
             kind,
             code: "why_not".to_owned(),
             message: "From the domain.".to_owned(),
+            used: None,
         })
     }
 
@@ -286,6 +288,18 @@ mod tests {
             let expected = json!({ "message": message, "extensions": extensions });
             assert_eq!(answered(rejection(kind)), expected);
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_counted_shows_how_many_there_are() {
+        let counted = Error::Rejected(Rejection {
+            kind: RejectionKind::Limit,
+            code: "limit_reached".to_owned(),
+            message: "No more.".to_owned(),
+            used: Some(3),
+        });
+        let expected = json!({ "code": "LIMIT_REACHED", "used": 3, "reason": "limit_reached" });
+        assert_eq!(answered(counted)["extensions"], expected);
     }
 
     #[test]
