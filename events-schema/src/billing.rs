@@ -114,7 +114,8 @@ impl Grant {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
-    /// The tenant has chosen a plan. If it tries this plan, the trial goes on.
+    /// The tenant has chosen a plan. If it tries this plan, the trial goes on, unless the plan is
+    /// free now.
     Changed {
         plan: PlanVersion,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,7 +205,7 @@ pub fn apply(billing: &mut View, event: &Event) {
     match event {
         Event::Changed { plan, price } => {
             let before = billing.subscription.take();
-            let same = before.filter(|before| before.plan.plan == plan.plan);
+            let same = before.filter(|before| before.plan.plan == plan.plan && price.is_some());
             billing.subscription = Some(Subscription {
                 plan: *plan,
                 price: *price,

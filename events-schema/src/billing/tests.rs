@@ -39,6 +39,13 @@ fn a_trial_goes_on_with_another_version_or_price_of_the_same_plan() {
 }
 
 #[test]
+fn a_plan_that_has_become_free_does_not_end_with_its_trial() {
+    let second = PlanVersion { number: 2, ..TEAM };
+    let free = subscription([trial(), changed(second, None)]);
+    assert!(!free.has_ended(Time(100)));
+}
+
+#[test]
 fn a_tried_plan_is_remembered() {
     let view: View = fold([(10, trial()), (20, changed(FREE, None))]).unwrap();
     assert!(view.tried.contains(&TEAM.plan));
