@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, Time,
+    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, Time,
     secret::derived_id,
 };
 
@@ -30,17 +30,21 @@ pub enum ClaimKind {
     Owner,
     /// One of the tenants that an account may found: the account and a number.
     TenantPlace,
+    /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
+    /// last counted under a limit; see `workers/src/loops/limit.rs`.
+    Limit,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
         Self::MemberAccount,
         Self::Owner,
         Self::TenantPlace,
+        Self::Limit,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -53,7 +57,8 @@ impl ClaimKind {
             | Self::MemberEmail
             | Self::MemberAccount
             | Self::Owner
-            | Self::TenantPlace => Duration::ZERO,
+            | Self::TenantPlace
+            | Self::Limit => Duration::ZERO,
         }
     }
 
@@ -66,6 +71,7 @@ impl ClaimKind {
             Self::MemberAccount => "member_account",
             Self::Owner => "owner",
             Self::TenantPlace => "tenant_place",
+            Self::Limit => "limit",
         }
     }
 
@@ -131,6 +137,11 @@ impl Claim {
             kind: ClaimKind::TenantPlace,
             hash: derived_id(&[founder.0.bytes(), &number.to_be_bytes()]),
         }
+    }
+
+    /// Returns the claim that guards the number of live aggregates of a tenant in an area.
+    pub fn limit(tenant: TenantId, area: AreaName) -> Self {
+        Self::of_text(tenant, ClaimKind::Limit, area.as_str())
     }
 
     /// Returns the subject whose last message names the holder.

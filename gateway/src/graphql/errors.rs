@@ -347,6 +347,18 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_is_counted_shows_how_many_there_are() {
+        let counted = Error::Rejected(Rejection {
+            kind: RejectionKind::Limit,
+            code: "limit_reached".to_owned(),
+            message: "No more.".to_owned(),
+            used: Some(3),
+        });
+        let expected = json!({ "code": "LIMIT_REACHED", "used": 3, "reason": "limit_reached" });
+        assert_eq!(answered(counted)["extensions"], expected);
+    }
+
+    #[test]
     fn the_text_of_a_driver_is_never_answered() {
         let cause = anyhow::anyhow!("mongodb://user:hunter2@host refused");
         let answer = answered(Error::from(cause));
