@@ -277,12 +277,12 @@ fn a_limit_is_an_integer_that_every_reader_knows_exactly() {
 
 #[test]
 fn there_are_at_most_100_plans_that_are_not_archived() {
-    let plans = given(many(100));
+    let plans = given::<Catalogue>(many(100));
     plans
         .when(create("New", free()))
         .rejects(Rejection::TooManyPlans);
     let team = created(TEAM, "Team", free());
-    let after = given(many(99).chain([team, archived(TEAM)]));
+    let after = given::<Catalogue>(many(99).chain([team, archived(TEAM)]));
     let expected = created(NEW, "New", free());
     after.when(create("New", free())).then([expected]);
 }
@@ -297,10 +297,10 @@ fn all_plans_together_have_at_most_1000_versions() {
         });
         [created(TEAM, "Team", free())].into_iter().chain(versions)
     };
-    let last = given(of_team(999)).when(create("New", free()));
+    let last = given::<Catalogue>(of_team(999)).when(create("New", free()));
     last.then([created(NEW, "New", free())]);
     for command in [create("New", free()), add_prices(TEAM, vec![monthly(1)])] {
-        let full = given(of_team(1_000)).when(command);
+        let full = given::<Catalogue>(of_team(1_000)).when(command);
         full.rejects(Rejection::TooManyVersions);
     }
 }
