@@ -37,7 +37,8 @@ pub(crate) enum Error {
         /// Plans that allow more.
         plans: Vec<Name>,
     },
-    /// A payment of the tenant is overdue for so long that nothing may be created.
+    /// Nothing may be created: a payment of the tenant has been missing for too long, or its plan
+    /// has ended and there is no other.
     PaymentRequired,
     /// The domain refused the command.
     Rejected(Rejection),

@@ -87,7 +87,7 @@ macro_rules! assemble {
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.
-        /// - `PAYMENT_REQUIRED`: a payment of the tenant is overdue, so nothing can be created.
+        /// - `PAYMENT_REQUIRED`: nothing can be created until the tenant pays or chooses a plan.
         /// - `FEATURE_NOT_IN_PLAN`: the plan of the tenant lacks `feature`, which `plans` have.
         /// - `LIMIT_REACHED`: the change would exceed a limit. If it is one of the plan, `limit` names
         ///   it, `allowed` is its value, `used` is how many there are, and `plans` allow more.

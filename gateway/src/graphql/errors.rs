@@ -71,7 +71,7 @@ impl From<Error> for async_graphql::Error {
                 with(error, "plans", Some(named(&plans)))
             }
             Error::PaymentRequired => {
-                let message = "A payment is overdue. Until it is made, nothing can be created.";
+                let message = "Nothing can be created until the tenant pays or chooses a plan.";
                 answer("PAYMENT_REQUIRED", message)
             }
             Error::Rejected(rejection) => rejected(rejection),
