@@ -1,15 +1,16 @@
 //! Plans, features and limits: what a tenant may use, and how it learns what it may not.
 
+mod exceptions;
 mod trials;
 
+use events_schema::Feature;
 use futures_util::future::join_all;
 use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CREATE_PROJECT, CREATE_TOKEN, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    bad_input, code_of, create_project, eventually, input, invite, list, scopes,
-    set_platform_admin, start, succeeded, text,
+    Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
+    bad_input, create_project, input, invite, list, set_platform_admin, start, succeeded, text,
 };
 
 const PLANS: &str = "{
@@ -43,32 +44,18 @@ const CANCEL: &str = "
     mutation { billing { cancelSubscription { plan { name } standing } } }";
 const RESUME: &str = "
     mutation { billing { resumeSubscription { plan { name } standing } } }";
-const OVERRIDE: &str = "
-    mutation($input: OverrideBillingInput!) {
-        platform {
-            overrideBilling(input: $input) {
-                features limits { name value }
-                override { granted withheld limits { name value } until reason }
-            }
-        }
-    }";
-const END_OVERRIDE: &str = "
-    mutation($tenant: ID!) { platform { endOverride(tenant: $tenant) { features } } }";
-const GRANT: &str = "
-    mutation($input: GrantPlanInput!) {
-        platform {
-            grantPlan(input: $input) { plan { name } standing grant { plan { name } reason } }
-        }
-    }";
-const END_GRANT: &str = "
-    mutation($tenant: ID!) { platform { endGrant(tenant: $tenant) { plan { name } } } }";
-const FEATURES: [&str; 5] = [
-    "access_tokens",
-    "audit_log",
-    "custom_roles",
-    "inbound_hooks",
-    "webhooks",
-];
+
+/// The names of all features.
+fn features() -> Vec<&'static str> {
+    Feature::all().iter().map(|one| one.as_str()).collect()
+}
+
+/// The limit of this name in the tenant's billing.
+async fn limit(browser: &Browser, name: &str) -> Value {
+    let billing = browser.data(BILLING, ()).await;
+    let mut limits = list(&billing["billing"]["limits"]).iter();
+    limits.find(|one| one["name"] == name).unwrap().clone()
+}
 
 /// A platform administrator.
 async fn root(backend: &Local) -> Browser {
@@ -201,7 +188,7 @@ async fn a_wrong_plan_is_refused_with_the_name_of_its_field() {
         .await;
     let message = text(&unknown, "/errors/0/message");
     assert!(
-        FEATURES.iter().all(|one| message.contains(one)),
+        features().iter().all(|one| message.contains(one)),
         "{message}"
     );
 }
@@ -212,7 +199,7 @@ async fn the_fourth_project_of_three_is_refused_until_one_is_deleted_or_the_plan
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     let robot = ada.create_machine(&backend, &["create_project"]).await.0;
     let first = create_project(&ada, "1").await;
-    let small = set_default(&root, free("Small", &FEATURES, &[("projects", 3)])).await;
+    let small = set_default(&root, free("Small", &features(), &[("projects", 3)])).await;
     create_plan(&root, free("Large", &[], &[])).await;
     create_plan(&root, free("Same", &[], &[("projects", 3)])).await;
     // Also those that were created before there was a limit count.
@@ -228,12 +215,10 @@ async fn the_fourth_project_of_three_is_refused_until_one_is_deleted_or_the_plan
     for browser in [&ada, &robot] {
         assert_eq!(browser.error(CREATE_PROJECT, project("x")).await, expected);
     }
-    let billing = ada.data(BILLING, ()).await;
-    let limits = json!([
-        { "name": "projects", "value": 3, "used": 3 },
-        { "name": "seats", "value": null, "used": 1 },
-    ]);
-    assert_eq!(billing["billing"]["limits"], limits);
+    let expected = json!({ "name": "projects", "value": 3, "used": 3 });
+    assert_eq!(limit(&ada, "projects").await, expected);
+    let expected = json!({ "name": "seats", "value": null, "used": 1 });
+    assert_eq!(limit(&ada, "seats").await, expected);
     ada.data(DELETE_PROJECT, input(json!({ "id": first })))
         .await;
     create_project(&ada, "4").await;
@@ -242,7 +227,7 @@ async fn the_fourth_project_of_three_is_refused_until_one_is_deleted_or_the_plan
         "LIMIT_REACHED"
     );
     // A tenant without a plan of its own has the latest version of the default plan.
-    let change = free("Small", &FEATURES, &[("projects", 2)]);
+    let change = free("Small", &features(), &[("projects", 2)]);
     let mut change = change.as_object().unwrap().clone();
     change.insert("id".to_owned(), json!(small));
     root.data(UPDATE_PLAN, input(json!(change))).await;
@@ -270,10 +255,10 @@ async fn members_and_pending_invitations_take_seats() {
         "code": "LIMIT_REACHED", "limit": "seats", "allowed": 2, "used": 2, "plans": [],
     });
     assert_eq!(refused, expected);
-    let used = async || ada.data(BILLING, ()).await["billing"]["limits"][1]["used"].clone();
+    let used = async || limit(&ada, "seats").await["used"].clone();
     assert_eq!(used().await, 2);
     let id = json!({ "id": text(&invited, "/member/invite/id") });
-    ada.data(crate::support::DELETE_MEMBER, id).await;
+    ada.data(DELETE_MEMBER, id).await;
     assert_eq!(used().await, 1);
     ada.data(INVITE, invite("eve@example.com", "GUEST")).await;
 }
@@ -284,73 +269,19 @@ async fn without_a_default_plan_a_tenant_may_use_everything() {
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     create_plan(&root, free("Small", &[], &[("projects", 0)])).await;
     create_project(&ada, "1").await;
-    let billing = ada.data(BILLING, ()).await;
-    let expected = json!({
-        "plan": null, "standing": "ACTIVE", "features": FEATURES, "subscription": null,
-        "limits": [
-            { "name": "projects", "value": null, "used": 1 },
-            { "name": "seats", "value": null, "used": 1 },
-        ],
-    });
-    assert_eq!(billing["billing"], expected);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_feature_is_refused_until_an_administrator_makes_an_exception_that_ends() {
-    let backend = start().await;
-    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
-    set_default(&root, free("Small", &["webhooks"], &[])).await;
-    create_plan(&root, free("Large", &["access_tokens"], &[])).await;
-    let expected = json!({
-        "code": "FEATURE_NOT_IN_PLAN", "feature": "access_tokens", "plans": ["Large"],
-    });
-    let create = scopes(&["read_project"]);
-    assert_eq!(ada.error(CREATE_TOKEN, create.clone()).await, expected);
-    // The list can be read, and so can everything else.
-    ada.data("{ accessTokens { totalCount } }", ()).await;
-    let tenant = tenant_id(&ada).await;
-    let exception = json!({
-        "tenant": tenant, "grant": ["access_tokens"], "withhold": ["webhooks"],
-        "limits": [{ "name": "projects", "value": 1 }], "reason": "A pilot.",
-    });
+    let billing = ada.data(BILLING, ()).await["billing"].clone();
     assert_eq!(
-        ada.code(OVERRIDE, input(exception.clone())).await,
-        "FORBIDDEN"
+        (&billing["plan"], &billing["subscription"]),
+        (&Value::Null, &Value::Null)
     );
-    let overridden = root.data(OVERRIDE, input(exception.clone())).await;
-    let expected = json!({
-        "features": ["access_tokens"],
-        "limits": [{ "name": "projects", "value": 1 }, { "name": "seats", "value": null }],
-        "override": {
-            "granted": ["access_tokens"], "withheld": ["webhooks"], "until": null,
-            "limits": [{ "name": "projects", "value": 1 }], "reason": "A pilot.",
-        },
-    });
-    assert_eq!(overridden["platform"]["overrideBilling"], expected);
-    ada.data(CREATE_TOKEN, create.clone()).await;
-    create_project(&ada, "1").await;
     assert_eq!(
-        ada.code(CREATE_PROJECT, project("2")).await,
-        "LIMIT_REACHED"
+        (&billing["standing"], &billing["features"]),
+        (&json!("ACTIVE"), &json!(features()))
     );
-    root.data(END_OVERRIDE, json!({ "tenant": tenant })).await;
-    create_project(&ada, "2").await;
-    assert_eq!(
-        ada.code(CREATE_TOKEN, create.clone()).await,
-        "FEATURE_NOT_IN_PLAN"
-    );
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
-    let mut short = exception;
-    short["until"] = json!(soon.to_string());
-    root.data(OVERRIDE, input(short)).await;
-    ada.data(CREATE_TOKEN, create.clone()).await;
-    eventually("the end of the exception", || async {
-        code_of(&ada.gql(CREATE_TOKEN, &create).await) == "FEATURE_NOT_IN_PLAN"
-    })
-    .await;
-    assert!(jiff::Timestamp::now() >= soon);
-    let missing = json!({ "tenant": MISSING, "reason": "None." });
-    assert_eq!(root.code(OVERRIDE, input(missing)).await, "NOT_FOUND");
+    for limit in list(&billing["limits"]) {
+        assert_eq!(limit["value"], Value::Null, "{limit}");
+    }
+    assert_eq!(limit(&ada, "projects").await["used"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,14 +335,14 @@ async fn a_tenant_keeps_the_version_that_it_has_chosen() {
     ada.data(CHANGE, choose.clone()).await;
     let change = json!({ "id": plan, "features": ["audit_log"] });
     root.data(UPDATE_PLAN, input(change)).await;
-    let features = async || ada.data(BILLING, ()).await["billing"]["features"].clone();
-    assert_eq!(features().await, json!(["webhooks"]));
+    let has = async || ada.data(BILLING, ()).await["billing"]["features"].clone();
+    assert_eq!(has().await, json!(["webhooks"]));
     let chosen = ada.data(CHANGE, choose.clone()).await;
     assert_eq!(
         chosen["billing"]["changeSubscription"]["plan"]["version"],
         2
     );
-    assert_eq!(features().await, json!(["audit_log"]));
+    assert_eq!(has().await, json!(["audit_log"]));
     let cancelled = ada.data(CANCEL, ()).await;
     let expected = json!({ "plan": { "name": "Free" }, "standing": "ENDED" });
     assert_eq!(cancelled["billing"]["cancelSubscription"], expected);
@@ -420,33 +351,4 @@ async fn a_tenant_keeps_the_version_that_it_has_chosen() {
     assert_eq!(ada.code(CHANGE, choose).await, "CONFLICT");
     let missing = input(json!({ "plan": MISSING }));
     assert_eq!(ada.code(CHANGE, missing).await, "NOT_FOUND");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_granted_plan_counts_instead_of_the_chosen_one() {
-    let backend = start().await;
-    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
-    set_default(&root, free("Free", &[], &[])).await;
-    let price = json!({ "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH" });
-    let plan = json!({ "name": "Team", "features": ["webhooks"], "prices": [price] });
-    let plan = create_plan(&root, plan).await;
-    let tenant = tenant_id(&ada).await;
-    let grant = input(json!({ "tenant": tenant, "plan": plan, "reason": "A friend." }));
-    assert_eq!(ada.code(GRANT, grant.clone()).await, "FORBIDDEN");
-    let granted = root.data(GRANT, grant).await;
-    let expected = json!({
-        "plan": { "name": "Team" }, "standing": "ACTIVE",
-        "grant": { "plan": { "name": "Team" }, "reason": "A friend." },
-    });
-    assert_eq!(granted["platform"]["grantPlan"], expected);
-    let billing = ada.data(BILLING, ()).await;
-    assert_eq!(billing["billing"]["features"], json!(["webhooks"]));
-    let of_tenant = "query($tenant: ID!) {
-        platform { billing(tenant: $tenant) { plan { name } limits { name used } } }
-    }";
-    let seen = root.data(of_tenant, json!({ "tenant": tenant })).await;
-    assert_eq!(seen["platform"]["billing"]["plan"]["name"], "Team");
-    assert_eq!(list(&seen["platform"]["billing"]["limits"])[1]["used"], 1);
-    let ended = root.data(END_GRANT, json!({ "tenant": tenant })).await;
-    assert_eq!(ended["platform"]["endGrant"]["plan"]["name"], "Free");
 }

@@ -9,7 +9,7 @@ use events_schema::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::support::send_command;
+use crate::support::{PROJECTS, eventually, send_command};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -105,7 +105,7 @@ async fn after_its_trial_a_tenant_has_the_default_plan() {
 async fn a_tenant_without_any_plan_left_may_read_and_delete_but_creates_nothing() {
     let backend = start().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
-    let plan = create_plan(&root, free("Free", &FEATURES, &[])).await;
+    let plan = create_plan(&root, free("Free", &features(), &[])).await;
     ada.data(CHANGE, input(json!({ "plan": plan }))).await;
     let id = create_project(&ada, "1").await;
     ada.data(CANCEL, ()).await;
