@@ -2,7 +2,7 @@
 //! [`Area::ACCESS`](crate::Area::ACCESS) and such fields in [`Area::FIELDS`](crate::Area::FIELDS);
 //! the check of every transport, the permissions and the built-in roles derive from these lists.
 
-use crate::{AreaName, Permission};
+use crate::{AreaName, Feature, Limit, Permission};
 
 /// One operation and who may use it, or one field and who may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub struct Access {
     pub who: Who,
     /// Whether an access token may use it, too, as far as its scopes allow.
     pub access_tokens: bool,
+    /// The feature that the tenant's plan must have.
+    pub feature: Option<Feature>,
+    /// The limit of the tenant's plan that bounds how many objects there are.
+    pub limit: Option<Limit>,
+    /// Whether it creates an object. A tenant that has not paid may not.
+    pub creates: bool,
 }
 
 /// Who may use an operation.
@@ -96,7 +102,37 @@ impl Access {
 
     /// The same operation, for people only.
     pub const fn without_access_tokens(self) -> Self {
-        Self::new(self.verb, self.who, false)
+        Self {
+            access_tokens: false,
+            ..self
+        }
+    }
+
+    /// The same operation, for tenants whose plan has this feature. Reading, deleting and leaving
+    /// need no feature, so that nobody loses what they have.
+    pub const fn feature(self, feature: Feature) -> Self {
+        Self {
+            feature: Some(feature),
+            ..self
+        }
+    }
+
+    /// The same operation, which creates an object.
+    pub const fn creates(self) -> Self {
+        Self {
+            creates: true,
+            ..self
+        }
+    }
+
+    /// The same operation, which creates an object as long as the tenant has fewer than its plan
+    /// allows.
+    pub const fn limit(self, limit: Limit) -> Self {
+        Self {
+            limit: Some(limit),
+            creates: true,
+            ..self
+        }
     }
 
     const fn new(verb: &'static str, who: Who, access_tokens: bool) -> Self {
@@ -104,6 +140,9 @@ impl Access {
             verb,
             who,
             access_tokens,
+            feature: None,
+            limit: None,
+            creates: false,
         }
     }
 }
@@ -132,6 +171,59 @@ mod tests {
             for rows in [area.access(), area.fields()] {
                 let verbs: BTreeSet<_> = rows.iter().map(|access| access.verb).collect();
                 assert_eq!(verbs.len(), rows.len(), "{area}");
+            }
+        }
+    }
+
+    /// The rows of operations that the members of a tenant use, with their areas.
+    fn rows_of_tenants() -> impl Iterator<Item = (AreaName, &'static Access)> {
+        let all = AreaName::ALL.iter();
+        let rows = all.flat_map(|area| area.access().iter().map(|row| (*area, row)));
+        rows.filter(|(_, row)| row.who.is_of_tenant())
+    }
+
+    #[test]
+    fn each_operation_of_a_tenant_that_creates_an_object_says_so() {
+        let creating = ["create", "invite", "import"];
+        for (area, row) in rows_of_tenants() {
+            let is_creating = creating.contains(&row.verb);
+            assert_eq!(
+                row.creates, is_creating,
+                "{area}.{}: add .creates()",
+                row.verb
+            );
+        }
+    }
+
+    #[test]
+    fn reading_deleting_and_stopping_need_no_feature_and_have_no_limit() {
+        let free = [
+            "read",
+            "delete",
+            "disable",
+            "cancel_replay",
+            "unassign",
+            "me",
+            "events",
+        ];
+        for (area, row) in rows_of_tenants() {
+            if free.contains(&row.verb) {
+                assert_eq!(
+                    (row.feature, row.limit),
+                    (None, None),
+                    "{area}.{}",
+                    row.verb
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_operations_of_tenants_depend_on_a_plan() {
+        for area in AreaName::ALL {
+            for row in area.access().iter().chain(area.fields()) {
+                let depends = row.feature.is_some() || row.limit.is_some() || row.creates;
+                assert!(!depends || row.who.is_of_tenant(), "{area}.{}", row.verb);
             }
         }
     }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Id, Index, IpNetwork,
-    Name, Permission, Permissions, Time, account,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Feature, Home, Id, Index,
+    IpNetwork, Name, Permission, Permissions, Time, account,
     id::typed_id,
     member,
     published::{DateTime, EventType, Person, Published},
@@ -23,6 +23,9 @@ pub const CREATE: Permission = Permission::new("create_access_token", BuiltInRol
 /// The permission to revoke access tokens.
 pub const DELETE: Permission = Permission::new("delete_access_token", BuiltInRole::Developer);
 
+/// The feature that lets a tenant create access tokens.
+pub const FEATURE: Feature = Feature::new("access_tokens");
+
 /// The area of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -32,7 +35,10 @@ impl crate::Area for Area {
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
         // A token that creates tokens would outlive its own end.
-        Access::permission("create", CREATE).without_access_tokens(),
+        Access::permission("create", CREATE)
+            .without_access_tokens()
+            .feature(FEATURE)
+            .creates(),
         Access::permission("delete", DELETE),
     ];
     const FEED: Option<Permission> = Some(READ);

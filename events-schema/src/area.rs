@@ -103,9 +103,11 @@ macro_rules! areas {
         $callback! {
             AccessToken: access_token [View],
             Account: account [View],
+            Billing: billing [View],
             Email: email [View],
             InboundSource: inbound_source [View],
             Member: member [View Membership],
+            Plan: plan [View],
             Project: project [View],
             Recipient: recipient [View],
             Role: role [View],

@@ -18,8 +18,8 @@ pub use self::{
     verification::{Accepted, Refused, TOLERANCE, verify},
 };
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Home, Index, Name, Permission, TenantKey,
-    Time, id::typed_id, published::Private, sealed::Sealed,
+    Access, AccountId, AreaName, BuiltInRole, Commit, Feature, Home, Index, Name, Permission,
+    TenantKey, Time, id::typed_id, published::Private, sealed::Sealed,
 };
 
 typed_id! {
@@ -43,6 +43,9 @@ pub const UPDATE: Permission = Permission::new("update_inbound_source", BuiltInR
 /// The permission to delete inbound sources.
 pub const DELETE: Permission = Permission::new("delete_inbound_source", BuiltInRole::Admin);
 
+/// The feature that lets a tenant create and change inbound sources, and replay their hooks.
+pub const FEATURE: Feature = Feature::new("inbound_hooks");
+
 /// The area of inbound sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -52,11 +55,13 @@ impl crate::Area for Area {
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
         Access::permission("inbound_hooks", READ),
-        Access::permission("create", CREATE),
-        Access::permission("update", UPDATE),
+        Access::permission("create", CREATE)
+            .feature(FEATURE)
+            .creates(),
+        Access::permission("update", UPDATE).feature(FEATURE),
         Access::permission("delete", DELETE),
         Access::permission("rotate_secret", UPDATE),
-        Access::permission("inbound_hook_replay", UPDATE),
+        Access::permission("inbound_hook_replay", UPDATE).feature(FEATURE),
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;

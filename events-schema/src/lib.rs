@@ -13,19 +13,24 @@ mod access;
 pub mod access_token;
 pub mod account;
 mod area;
+pub mod billing;
 mod challenge;
 mod claim;
 pub mod email;
+mod entitlement;
 mod envelope;
 mod id;
 pub mod inbound_source;
 mod ip_network;
 mod life;
 pub mod member;
+mod money;
+mod names;
 pub mod outbound;
 mod permission;
 mod permissions;
 mod placement;
+pub mod plan;
 pub mod project;
 pub mod published;
 pub mod recipient;
@@ -55,6 +60,7 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
+pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, entitlements};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,
@@ -64,9 +70,11 @@ pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
 pub use life::Life;
 pub use member::MemberId;
+pub use money::{Currency, MAX_AMOUNT, Money};
 pub use permission::{BuiltInRole, Permission};
 pub use permissions::Permissions;
 pub use placement::{HostName, Placement};
+pub use plan::{PlanId, PlanVersion, PriceId};
 pub use project::ProjectId;
 pub use recipient::RecipientId;
 pub use rejection::{Reject, Rejection, RejectionKind};
@@ -76,7 +84,7 @@ pub use session::SessionId;
 pub use slug::Slug;
 pub use subject::Subject;
 pub use text::{
-    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
+    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, Reason,
     SettingKey, SettingValue, has_link,
 };
 pub use time::Time;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
-    Id, Index, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time,
+    Id, Index, Limit, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time,
     id::typed_id,
     published::{DateTime, EnumName, EventType, Person, Published},
 };
@@ -30,6 +30,9 @@ pub const UPDATE: Permission = Permission::new("update_member", BuiltInRole::Adm
 /// The permission to remove other members.
 pub const DELETE: Permission = Permission::new("delete_member", BuiltInRole::Admin);
 
+/// How many members and pending invitations a tenant may have.
+pub const SEATS: Limit = Limit::new("seats");
+
 /// The area of members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -38,7 +41,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Member;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("invite", CREATE),
+        Access::permission("invite", CREATE).limit(SEATS),
         Access::signed_in("accept_invitation"),
         Access::signed_in("reject_invitation"),
         Access::permission("update", UPDATE),

@@ -3,16 +3,11 @@
 //! A newer release may have stored a permission that this one does not know. It is kept with its
 //! name, and allows nothing here.
 
-use std::{
-    cmp::Ordering,
-    collections::BTreeSet,
-    fmt,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use std::{cmp::Ordering, collections::BTreeSet, fmt, sync::LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{AreaName, Invalid, Permissions};
+use crate::{AreaName, Invalid, Permissions, names};
 
 /// Allows an action on a resource of one tenant. Its stored form is a name such as `read_project`.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +27,6 @@ static ALL: LazyLock<Vec<Permission>> = LazyLock::new(|| {
     let all: BTreeSet<Permission> = in_tables.collect();
     all.into_iter().collect()
 });
-
-/// The names of permissions of newer releases.
-static UNKNOWN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-/// The most unknown names. They are never freed.
-const MAX_UNKNOWN: usize = 1_000;
-/// The most bytes of a name.
-const MAX_NAME: usize = 64;
 
 impl Permission {
     /// A permission that this built-in role and all stronger ones hold. The name is the action, `_`
@@ -69,28 +57,9 @@ impl Permission {
     /// Returns a permission that was stored, also one that this release does not know; `None` if
     /// its name is malformed, or there are more than any release could have.
     pub fn from_stored(name: &str) -> Option<Self> {
-        let known = Self::parse(name).ok();
-        known.or_else(|| Self::unknown(name))
-    }
-
-    /// Returns a permission of a newer release. Its name is kept for the life of the process.
-    fn unknown(name: &str) -> Option<Self> {
-        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_name) {
-            return None;
-        }
-        let mut unknown = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = match unknown.get(name).copied() {
-            Some(name) => name,
-            None if unknown.len() == MAX_UNKNOWN => return None,
-            None => {
-                let name: &'static str = String::leak(name.to_owned());
-                unknown.insert(name);
-                name
-            }
-        };
-        // No access table names it, so no built-in role holds it, not even the owner.
-        Some(Self::new(name, BuiltInRole::Owner))
+        // No access table names an unknown one, so no built-in role holds it, not even the owner.
+        let unknown = || Some(Self::new(names::keep(name)?, BuiltInRole::Owner));
+        Self::parse(name).ok().or_else(unknown)
     }
 
     /// Returns the name, such as `read_project`.
@@ -257,7 +226,12 @@ mod tests {
         assert_eq!(newer.as_str(), "read_moon");
         assert_eq!(Permission::from_stored("read_moon"), Some(newer));
         assert!(!BuiltInRole::Owner.permissions().contains(&newer));
-        for wrong in ["", "Read_moon", "read moon", &"x".repeat(MAX_NAME + 1)] {
+        for wrong in [
+            "",
+            "Read_moon",
+            "read moon",
+            &"x".repeat(names::MAX_NAME + 1),
+        ] {
             assert_eq!(Permission::from_stored(wrong), None, "{wrong}");
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Id, Index, Name,
+    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Id, Index, Limit, Name,
     Permission, Time,
     id::typed_id,
     published::{DateTime, EnumName, EventType, Person, Published},
@@ -23,6 +23,9 @@ pub const UPDATE: Permission = Permission::new("update_project", BuiltInRole::Me
 /// The permission to delete projects.
 pub const DELETE: Permission = Permission::new("delete_project", BuiltInRole::Developer);
 
+/// How many projects a tenant may have.
+pub const PROJECTS: Limit = Limit::new("projects");
+
 /// The area of projects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -31,7 +34,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Project;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("create", CREATE),
+        Access::permission("create", CREATE).limit(PROJECTS),
         Access::permission("update", UPDATE),
         Access::permission("delete", DELETE),
     ];

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, BuiltInRole, Commit, Home, Id, Index, Name, Permission, Permissions,
+    Access, AreaName, BuiltInRole, Commit, Feature, Home, Id, Index, Name, Permission, Permissions,
     TenantKey, Time,
     id::typed_id,
     member,
@@ -34,6 +34,9 @@ pub const UPDATE: Permission = Permission::new("update_role", BuiltInRole::Admin
 /// The permission to delete roles.
 pub const DELETE: Permission = Permission::new("delete_role", BuiltInRole::Admin);
 
+/// The feature that lets a tenant create and change custom roles.
+pub const FEATURE: Feature = Feature::new("custom_roles");
+
 /// The area of custom roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -42,8 +45,10 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Role;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("create", CREATE),
-        Access::permission("update", UPDATE),
+        Access::permission("create", CREATE)
+            .feature(FEATURE)
+            .creates(),
+        Access::permission("update", UPDATE).feature(FEATURE),
         Access::permission("delete", DELETE),
         Access::permission("assign", member::UPDATE),
         Access::permission("unassign", member::UPDATE),

@@ -35,7 +35,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Task;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("create", CREATE),
+        Access::permission("create", CREATE).creates(),
         Access::own_or("update", UPDATE),
         Access::own_or("delete", DELETE),
     ];

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, mem};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Id, Index, MemberId,
-    Name, Permission, Placement, SettingKey, SettingValue, Slug, TenantKey, Time,
+    Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Feature, Home, Id, Index,
+    MemberId, Name, Permission, Placement, SettingKey, SettingValue, Slug, TenantKey, Time,
     published::{DateTime, EventType, Person, Published},
     secret::derived_id,
 };
@@ -27,6 +27,9 @@ pub const DELETE: Permission = Permission::new("delete_tenant", BuiltInRole::Own
 /// The permission to read the tenant's audit log, and what its members were refused.
 pub const READ_AUDIT_LOG: Permission = Permission::new("read_audit_log", BuiltInRole::Admin);
 
+/// The feature that lets a tenant read its audit log.
+pub const AUDIT_LOG: Feature = Feature::new("audit_log");
+
 /// The area of tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -39,7 +42,7 @@ impl crate::Area for Area {
         Access::signed_in("create"),
         Access::permission("update", UPDATE),
         Access::permission("delete", DELETE),
-        Access::permission("audit_log", READ_AUDIT_LOG),
+        Access::permission("audit_log", READ_AUDIT_LOG).feature(AUDIT_LOG),
         Access::permission("refusals", READ_AUDIT_LOG),
         // Each event also needs the permission that its area names for the feed.
         Access::member("events"),
@@ -298,7 +301,7 @@ pub struct Public {
     slug: Slug,
     /// The person who created the tenant.
     founder: Person,
-    /// Id of the plan that the tenant is billed by. Null if it has none.
+    /// What the founder has named as the plan, or null.
     plan: Option<Id>,
     /// When the tenant was created.
     created_at: DateTime,

@@ -40,7 +40,7 @@ pub(crate) use text;
 
 text! {
     EmailAddress PersonName PasswordHash Device Name Description SettingKey SettingValue
-    Address
+    Address Reason
 }
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
@@ -181,6 +181,29 @@ impl SettingValue {
         let text = text.trim();
         if text.chars().count() > 1_000 {
             Err(Invalid("must have at most 1000 characters"))
+        } else if text.chars().any(is_unprintable) {
+            Err(UNPRINTABLE)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// Why somebody has decided something: 1 to 500 characters on one line, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Reason(String);
+
+impl Reason {
+    /// Trims and checks a reason of 1 to 500 characters.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has unprintable characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if !(1..=500).contains(&text.chars().count()) {
+            Err(Invalid("must have 1 to 500 characters"))
         } else if text.chars().any(is_unprintable) {
             Err(UNPRINTABLE)
         } else {

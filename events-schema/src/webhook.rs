@@ -22,8 +22,8 @@ pub use self::{
     },
 };
 use crate::{
-    Access, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Permission, TenantKey, Time,
-    id::typed_id, outbound::WebhookUrl, published::Private, sealed::Sealed,
+    Access, AreaName, BuiltInRole, Commit, EmailAddress, Feature, Home, Index, Permission,
+    TenantKey, Time, id::typed_id, outbound::WebhookUrl, published::Private, sealed::Sealed,
 };
 
 typed_id! {
@@ -50,6 +50,9 @@ pub const UPDATE: Permission = Permission::new("update_webhook", BuiltInRole::Ad
 /// The permission to delete webhooks.
 pub const DELETE: Permission = Permission::new("delete_webhook", BuiltInRole::Admin);
 
+/// The feature that lets a tenant create, change and try webhooks.
+pub const FEATURE: Feature = Feature::new("webhooks");
+
 /// The area of webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -60,15 +63,17 @@ impl crate::Area for Area {
         Access::permission("read", READ),
         Access::permission("deliveries", READ),
         Access::permission("webhook_event_types", READ),
-        Access::permission("create", CREATE),
-        Access::permission("update", UPDATE),
+        Access::permission("create", CREATE)
+            .feature(FEATURE)
+            .creates(),
+        Access::permission("update", UPDATE).feature(FEATURE),
         Access::permission("delete", DELETE),
-        Access::permission("enable", UPDATE),
+        Access::permission("enable", UPDATE).feature(FEATURE),
         Access::permission("disable", UPDATE),
         Access::permission("rotate_secret", UPDATE),
-        Access::permission("test", UPDATE),
-        Access::permission("redeliver", UPDATE),
-        Access::permission("replay", UPDATE),
+        Access::permission("test", UPDATE).feature(FEATURE),
+        Access::permission("redeliver", UPDATE).feature(FEATURE),
+        Access::permission("replay", UPDATE).feature(FEATURE),
         Access::permission("cancel_replay", UPDATE),
     ];
     const INTERNAL: &'static [&'static str] = &["give_up", "warn", "finish_replay", "reseal"];

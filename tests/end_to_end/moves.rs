@@ -23,8 +23,8 @@ use crate::{
     matrix::{Schema, create_everything},
     placement::{config, create_tenant, own_database, use_tenant},
     support::{
-        Browser, PLATFORM, PROJECTS, collections, create_project, documents, list, mongo, start,
-        start_with, tenant_views, text,
+        Browser, PLATFORM, PROJECTS, choose_new_plan, collections, create_project, documents, list,
+        mongo, start, start_with, tenant_views, text,
     },
 };
 
@@ -49,8 +49,9 @@ async fn a_move_takes_every_view_of_the_tenant_and_leaves_none_behind() {
         ("other", "OWN"),
         ("neighbour", "SHARED"),
     ] {
-        create_tenant(&ada, slug, json!({ "kind": kind })).await;
+        let tenant = create_tenant(&ada, slug, json!({ "kind": kind })).await;
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
+        choose_new_plan(&backend, &text(&tenant, "/id")).await;
     }
     let id = async |slug: &str| {
         text(

@@ -22,8 +22,8 @@ use crate::{
     invitations::stop_invitations_to_bob,
     matrix::{Schema, create_everything},
     support::{
-        Browser, CREATE_TENANT, PLATFORM, bad_input, create_project, documents, input, invite,
-        mongo, start_with, tenant_views, text,
+        Browser, CREATE_TENANT, PLATFORM, bad_input, choose_new_plan, create_project, documents,
+        input, invite, mongo, start_with, tenant_views, text,
     },
 };
 
@@ -155,6 +155,9 @@ async fn every_view_of_a_tenant_lives_in_its_own_database_with_all_its_indexes()
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
     }
     let (shared, own) = (text(&shared, "/id"), text(&own, "/id"));
+    for tenant in [&shared, &own] {
+        choose_new_plan(&backend, tenant).await;
+    }
     let mongo = mongo(&backend).await;
     let database = own_database(&own);
     let in_own = documents(&mongo, &database, &own).await;
@@ -350,10 +353,11 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
     let backend = start_with(&["--tenant-databases", "hybrid"]).await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
     let schema = Schema::of(&ada).await;
-    create_tenant(&ada, "shared", json!({ "kind": "SHARED" })).await;
+    let shared = create_tenant(&ada, "shared", json!({ "kind": "SHARED" })).await;
     let own = create_tenant(&ada, "own", json!({ "kind": "OWN" })).await;
-    for slug in ["shared", "own"] {
+    for (slug, tenant) in [("shared", &shared), ("own", &own)] {
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
+        choose_new_plan(&backend, &text(tenant, "/id")).await;
     }
     stop_invitations_to_bob(&backend, &ada.in_tenant("shared")).await;
     let mongo = mongo(&backend).await;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::SystemTime};
 use async_nats::{ConnectOptions, jetstream};
 use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
 use events_schema::{
-    AccountId, AreaName, Command, CommandId, EmailAddress, Home, PasswordHash, PersonName,
-    TenantId, account,
+    AccountId, Area, AreaName, Command, CommandId, EmailAddress, Home, Id, Name, PasswordHash,
+    PersonName, PlanId, PlanVersion, TenantId, TenantKey, account, billing, plan,
 };
 use futures_util::TryStreamExt as _;
 use local::Local;
@@ -52,13 +52,6 @@ pub async fn set_platform_admin(
 
 /// Stores an account, as a registration does that was completed with this hash of a password.
 pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
-    let nats = NatsOptions {
-        nats_url: backend.servers.nats_url(Role::Gateway),
-        ..NatsOptions::default()
-    };
-    let client = event_store::connect(&nats, "gateway").await.unwrap();
-    let sender = CommandSender::start(client).await.unwrap();
-    let id = event_store::random_id().unwrap();
     let name = |text: &str| PersonName::parse(text).unwrap();
     let complete = account::Command::CompleteRegistration {
         email: EmailAddress::parse(email).unwrap(),
@@ -66,23 +59,70 @@ pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
         lastname: name("Lovelace"),
         password_hash: PasswordHash::parse(password_hash).unwrap(),
     };
-    let command = Command::<account::Area>::by_system(
-        CommandId(id),
-        TenantId::Platform,
-        AccountId(id),
-        SystemTime::now().into(),
-        complete,
-    );
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    let outcome = sender
-        .send(command, Trace::begin(), deadline)
-        .await
-        .unwrap();
-    assert_eq!(outcome.revision(), Ok(1));
+    let id = event_store::random_id().unwrap();
+    send::<account::Area>(backend, TenantId::Platform, AccountId(id), id, complete).await;
     eventually("the account in its view", || async {
         !documents_of(backend, "account").await.is_empty()
     })
     .await;
+}
+
+/// Creates a free plan and chooses it for a tenant.
+pub async fn choose_new_plan(backend: &Local, tenant: &str) {
+    let [create, change] = [(); 2].map(|()| event_store::random_id().unwrap());
+    let new = plan::Command::Create {
+        name: Name::parse(&create.to_string()).unwrap(),
+        version: plan::Version::default(),
+    };
+    send::<plan::Area>(backend, TenantId::Platform, plan::CATALOGUE, create, new).await;
+    let chosen = billing::Command::Change {
+        plan: PlanVersion {
+            plan: PlanId(create),
+            number: 1,
+        },
+        price: None,
+        trial_days: 0,
+    };
+    let key = TenantKey::parse(tenant).unwrap();
+    send::<billing::Area>(backend, TenantId::Tenant(key), key, change, chosen).await;
+    let mongo = mongo(backend).await;
+    let own = format!("{PLATFORM}_{tenant}");
+    eventually("the plan and the choice in their views", || async {
+        let plans = documents_of(backend, "plan").await;
+        let is_created = plans
+            .iter()
+            .any(|all| !all["view"]["plans"][create.to_string()].is_null());
+        let shared = documents(&mongo, PLATFORM, tenant).await;
+        let own = documents(&mongo, &own, tenant).await;
+        is_created && (shared.contains_key("billing") || own.contains_key("billing"))
+    })
+    .await;
+}
+
+/// Sends a command with this id as a gateway does, and waits for its outcome.
+async fn send<A: Area>(
+    backend: &Local,
+    tenant: TenantId,
+    aggregate: A::Id,
+    id: Id,
+    payload: A::Command,
+) {
+    let now = SystemTime::now().into();
+    let command = Command::<A>::by_system(CommandId(id), tenant, aggregate, now, payload);
+    send_command(backend, command).await;
+}
+
+/// Sends a command as a gateway does, and waits for its outcome.
+pub async fn send_command<A: Area>(backend: &Local, command: Command<A>) {
+    let nats = NatsOptions {
+        nats_url: backend.servers.nats_url(Role::Gateway),
+        ..NatsOptions::default()
+    };
+    let client = event_store::connect(&nats, "gateway").await.unwrap();
+    let sender = CommandSender::start(client).await.unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let outcome = sender.send(command, Trace::begin(), deadline).await;
+    outcome.unwrap().revision().unwrap();
 }
 
 /// The documents of a view of the platform.

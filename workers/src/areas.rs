@@ -35,6 +35,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::account::Account, schema::account::View>(to);
             to.reaction::<AccountMail>();
         }
+        AreaName::Billing => plain::<domain::billing::Billing, schema::billing::View>(to),
         AreaName::Email => {
             plain::<domain::email::Email, schema::email::View>(to);
             to.effect::<SendMail>();
@@ -47,6 +48,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             to.view::<schema::member::Membership>();
             to.reaction::<MemberMail>();
         }
+        AreaName::Plan => plain::<domain::plan::Catalogue, schema::plan::View>(to),
         AreaName::Project => plain::<domain::project::Project, schema::project::View>(to),
         AreaName::Recipient => {
             plain::<domain::recipient::Recipient, schema::recipient::View>(to);

@@ -2,9 +2,11 @@
 
 pub mod access_token;
 pub mod account;
+pub mod billing;
 pub mod email;
 pub mod inbound_source;
 pub mod member;
+pub mod plan;
 pub mod project;
 pub mod recipient;
 pub mod role;

@@ -1,0 +1,248 @@
+//! Billing: which plan a tenant has, and what it may use beside the plan. One aggregate per tenant,
+//! with the tenant's id.
+//!
+//! Webhooks send nothing of it. What a customer wants to know is the standing, and it changes with
+//! time, without an event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Access, AreaName, BuiltInRole, Commit, Feature, Home, Index, Limit, Permission, PlanId,
+    PlanVersion, PriceId, Reason, TenantKey, Time, published::Private,
+};
+
+/// The permission to read the tenant's plan and what it costs.
+pub const READ: Permission = Permission::new("read_billing", BuiltInRole::Admin);
+/// The permission to change the tenant's plan.
+pub const UPDATE: Permission = Permission::new("update_billing", BuiltInRole::Owner);
+
+/// A tenant tries at most this many plans: as many as there can be.
+pub const MAX_TRIALS: usize = 1_000;
+
+/// The area of billing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Billing;
+    const ACCESS: &'static [Access] = &[
+        Access::permission("read", READ),
+        Access::permission("change_subscription", UPDATE),
+        Access::permission("cancel_subscription", UPDATE),
+        Access::permission("resume_subscription", UPDATE),
+        Access::platform("platform_billing"),
+        Access::platform("platform_override_billing"),
+        Access::platform("platform_end_override"),
+        Access::platform("platform_grant_plan"),
+        Access::platform("platform_end_grant"),
+    ];
+    const FEED: Option<Permission> = Some(READ);
+    type Public = Private<View>;
+    type Id = TenantKey;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// A request to change a tenant's billing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Command {
+    /// Choose a plan.
+    Change {
+        plan: PlanVersion,
+        /// The price that the tenant has chosen; `None` if the plan is free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        price: Option<PriceId>,
+        /// How many days the tenant may try the plan before it pays, as the catalogue says.
+        trial_days: u16,
+    },
+    /// Give up the plan: at the end of the trial, or at once if it is free.
+    Cancel,
+    /// Keep the plan that would end.
+    Resume,
+    /// Make exceptions from the plan, and forget those before. A platform administrator sends this.
+    Override(Override),
+    /// End the exceptions. A platform administrator sends this.
+    EndOverride,
+    /// Give the tenant a plan without payment. A platform administrator sends this.
+    Grant(Grant),
+    /// Take back the plan that was given. A platform administrator sends this.
+    EndGrant,
+}
+
+/// Exceptions from a tenant's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Override {
+    /// Features that the tenant has (`true`) or lacks (`false`), whatever its plan says.
+    pub features: BTreeMap<Feature, bool>,
+    /// Limits that count instead of those of the plan; null for unlimited.
+    pub limits: BTreeMap<Limit, Option<u64>>,
+    /// When they end; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    pub reason: Reason,
+}
+
+impl Override {
+    /// Whether the exceptions count at this time.
+    pub fn is_valid(&self, now: Time) -> bool {
+        self.until.is_none_or(|end| now < end)
+    }
+}
+
+/// A plan without payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Grant {
+    pub plan: PlanVersion,
+    /// When it ends; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    pub reason: Reason,
+}
+
+impl Grant {
+    /// Whether the tenant has the plan at this time.
+    pub fn is_valid(&self, now: Time) -> bool {
+        self.until.is_none_or(|end| now < end)
+    }
+}
+
+/// A change to a tenant's billing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Event {
+    /// The tenant has chosen a plan. If it tries this plan, the trial goes on, unless the plan is
+    /// free now.
+    Changed {
+        plan: PlanVersion,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        price: Option<PriceId>,
+    },
+    /// The tenant tries a plan.
+    TrialStarted {
+        plan: PlanVersion,
+        /// The price that it pays afterwards.
+        price: PriceId,
+        /// When the trial ends.
+        until: Time,
+    },
+    /// The tenant gives up its plan.
+    Cancelled {
+        /// When the plan ends.
+        at: Time,
+    },
+    /// The plan does not end after all.
+    Resumed,
+    /// There are exceptions from the plan. Those before no longer count.
+    Overridden(Override),
+    /// There are no exceptions any more.
+    OverrideEnded,
+    /// The tenant has a plan without payment.
+    Granted(Grant),
+    /// The plan without payment was taken back.
+    GrantEnded,
+}
+
+/// The plan that a tenant has chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Subscription {
+    pub plan: PlanVersion,
+    /// `None` if the plan is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<PriceId>,
+    /// When the trial ends; `None` if it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_end: Option<Time>,
+    /// When the plan ends, since the tenant has given it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_at: Option<Time>,
+    /// Since when a payment is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_due_since: Option<Time>,
+}
+
+impl Subscription {
+    /// Whether the plan has ended: it was given up, or its trial is over.
+    pub fn has_ended(&self, now: Time) -> bool {
+        let mut ends = [self.trial_end, self.cancel_at].into_iter().flatten();
+        ends.any(|end| end <= now)
+    }
+}
+
+/// The view of a tenant's billing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct View {
+    /// `None` if the tenant has never chosen a plan.
+    pub subscription: Option<Subscription>,
+    /// The plans that the tenant has tried. It may try each once.
+    pub tried: BTreeSet<PlanId>,
+    pub overrides: Option<Override>,
+    pub grant: Option<Grant>,
+}
+
+impl crate::View for View {
+    type Area = Area;
+    const NAME: &'static str = "billing";
+    const HOME: Home = Home::Tenant;
+    const INDEXES: &'static [Index] = &[];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let mut view = view.unwrap_or_default();
+        for event in &commit.events {
+            apply(&mut view, event);
+        }
+        Some(view)
+    }
+}
+
+/// Applies an event to a tenant's billing. The view and the aggregate have the same state.
+pub fn apply(billing: &mut View, event: &Event) {
+    match event {
+        Event::Changed { plan, price } => {
+            let before = billing.subscription.take();
+            let same = before.filter(|before| before.plan.plan == plan.plan && price.is_some());
+            billing.subscription = Some(Subscription {
+                plan: *plan,
+                price: *price,
+                trial_end: same.and_then(|same| same.trial_end),
+                cancel_at: None,
+                past_due_since: None,
+            });
+        }
+        Event::TrialStarted { plan, price, until } => {
+            billing.tried.insert(plan.plan);
+            billing.subscription = Some(Subscription {
+                plan: *plan,
+                price: Some(*price),
+                trial_end: Some(*until),
+                cancel_at: None,
+                past_due_since: None,
+            });
+        }
+        Event::Cancelled { at } => {
+            if let Some(subscription) = &mut billing.subscription {
+                subscription.cancel_at = Some(*at);
+            }
+        }
+        Event::Resumed => {
+            if let Some(subscription) = &mut billing.subscription {
+                subscription.cancel_at = None;
+            }
+        }
+        Event::Overridden(overrides) => billing.overrides = Some(overrides.clone()),
+        Event::OverrideEnded => billing.overrides = None,
+        Event::Granted(grant) => billing.grant = Some(grant.clone()),
+        Event::GrantEnded => billing.grant = None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

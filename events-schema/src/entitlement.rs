@@ -1,0 +1,242 @@
+//! Entitlements: what a tenant may use, by its plan and by exceptions from it.
+//!
+//! An area declares its features and limits beside its access table, whose rows name them. So all
+//! lists of them derive from the access tables. A newer release may have stored one that this one
+//! does not know. It is kept with its name, and means nothing here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{
+    AreaName, Invalid, PlanVersion, Time,
+    billing::{self, Override, Subscription},
+    names, plan,
+};
+
+/// The largest limit: JSON readers that use floating point still read it exactly.
+pub const MAX_LIMIT: u64 = (1 << 53) - 1;
+
+/// A tenant whose payment is missing may do everything for this long.
+pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Declares a name that rows of the access tables have in this field. A macro, since no function can
+/// declare a type.
+macro_rules! name_in_tables {
+    ($(#[$doc:meta])* $name:ident in $field:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+        pub struct $name(&'static str);
+
+        impl $name {
+            /// Declares a name: words in lower case, joined by `_`.
+            pub const fn new(name: &'static str) -> Self {
+                Self(name)
+            }
+
+            /// Returns all that an access table names, in the order of their names.
+            pub fn all() -> &'static [Self] {
+                static ALL: LazyLock<Vec<$name>> = LazyLock::new(|| {
+                    let areas = AreaName::ALL.iter();
+                    let rows = areas.flat_map(|area| area.access().iter().chain(area.fields()));
+                    let named: BTreeSet<$name> = rows.filter_map(|row| row.$field).collect();
+                    named.into_iter().collect()
+                });
+                &ALL
+            }
+
+            /// Parses a name that somebody enters.
+            ///
+            /// # Errors
+            /// If no access table has it. The error lists the names.
+            pub fn parse(text: &str) -> Result<Self, Invalid> {
+                static WRONG: LazyLock<String> = LazyLock::new(|| {
+                    let names: Vec<&str> = $name::all().iter().map(|one| one.0).collect();
+                    format!("must be one of {}", names.join(", "))
+                });
+                let known = Self::all().iter().copied().find(|one| one.0 == text);
+                known.ok_or_else(|| Invalid(&WRONG))
+            }
+
+            /// Returns a name that was stored, also one that this release does not know; `None` if
+            /// it is malformed, or there are more than any release could have.
+            pub fn from_stored(name: &str) -> Option<Self> {
+                let known = Self::parse(name).ok();
+                known.or_else(|| names::keep(name).map(Self))
+            }
+
+            /// Returns the name as it is entered and stored.
+            pub const fn as_str(self) -> &'static str {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let stored = Self::from_stored(&String::deserialize(deserializer)?);
+                stored.ok_or_else(|| D::Error::custom("must be words in lower case, joined by _"))
+            }
+        }
+    };
+}
+
+name_in_tables! {
+    /// Something that a plan has or lacks, such as `webhooks`.
+    Feature in feature
+}
+
+name_in_tables! {
+    /// Something of which a tenant may have so many, such as `projects`.
+    Limit in limit
+}
+
+/// How a tenant stands with its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The tenant has its plan.
+    Active,
+    /// The tenant tries its plan.
+    Trial,
+    /// A payment is missing. The tenant may do everything for some days.
+    Grace,
+    /// A payment has been missing for too long, or the plan has ended and there is no other. The
+    /// tenant creates nothing. It may read, delete, leave and pay.
+    Restricted,
+    /// The plan has ended. The tenant has the default plan.
+    Ended,
+}
+
+/// What a tenant may use at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entitlements {
+    /// The plan that counts; `None` if the platform has none for the tenant.
+    pub plan: Option<PlanVersion>,
+    pub standing: Standing,
+    pub features: BTreeSet<Feature>,
+    /// How many objects the tenant may have. What is not listed is unlimited.
+    pub limits: BTreeMap<Limit, u64>,
+}
+
+impl Entitlements {
+    /// Whether the tenant may create objects.
+    pub fn may_create(&self) -> bool {
+        self.standing != Standing::Restricted
+    }
+
+    /// Whether the tenant has this feature.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// Returns how many objects the tenant may have; `None` for any number.
+    pub fn limit(&self, limit: Limit) -> Option<u64> {
+        self.limits.get(&limit).copied()
+    }
+
+    /// What this version of a plan offers; `None` if the catalogue does not have it.
+    fn of_plan(
+        plan: PlanVersion,
+        catalogue: Option<&plan::View>,
+        standing: Standing,
+    ) -> Option<Self> {
+        let version = catalogue?.version(plan)?;
+        Some(Self {
+            plan: Some(plan),
+            standing,
+            features: version.features.clone(),
+            limits: version.limits.clone(),
+        })
+    }
+
+    /// A tenant that has never had a plan may use everything. One whose plan has ended may not: it
+    /// would have more than it has paid for.
+    fn without_plan(standing: Standing) -> Self {
+        let (standing, features) = match standing {
+            Standing::Ended => (Standing::Restricted, BTreeSet::new()),
+            Standing::Active | Standing::Trial | Standing::Grace | Standing::Restricted => {
+                (standing, Feature::all().iter().copied().collect())
+            }
+        };
+        Self {
+            plan: None,
+            standing,
+            features,
+            limits: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, overrides: &Override) {
+        for (feature, has) in &overrides.features {
+            if *has {
+                self.features.insert(*feature);
+            } else {
+                self.features.remove(feature);
+            }
+        }
+        for (limit, most) in &overrides.limits {
+            match most {
+                Some(most) => _ = self.limits.insert(*limit, *most),
+                None => _ = self.limits.remove(limit),
+            }
+        }
+    }
+}
+
+/// Returns what a tenant may use at this time. If the platform has no default plan, a tenant that
+/// has never had a plan may use everything.
+pub fn entitlements(
+    catalogue: Option<&plan::View>,
+    billing: Option<&billing::View>,
+    now: Time,
+) -> Entitlements {
+    let (chosen, standing) = chosen(billing, now);
+    let default = catalogue.and_then(plan::View::default_version);
+    let mut plans = [chosen, default].into_iter().flatten();
+    let entitled = plans.find_map(|plan| Entitlements::of_plan(plan, catalogue, standing));
+    let mut entitled = entitled.unwrap_or_else(|| Entitlements::without_plan(standing));
+    let overrides = billing.and_then(|billing| billing.overrides.as_ref());
+    if let Some(overrides) = overrides.filter(|overrides| overrides.is_valid(now)) {
+        entitled.apply(overrides);
+    }
+    entitled
+}
+
+/// Returns the plan that a tenant has of its own, and how it stands.
+fn chosen(billing: Option<&billing::View>, now: Time) -> (Option<PlanVersion>, Standing) {
+    let Some(billing) = billing else {
+        return (None, Standing::Active);
+    };
+    let grant = billing.grant.as_ref().filter(|grant| grant.is_valid(now));
+    match (grant, &billing.subscription) {
+        (Some(grant), _) => (Some(grant.plan), Standing::Active),
+        (None, Some(subscription)) if subscription.has_ended(now) => (None, Standing::Ended),
+        (None, Some(subscription)) => (Some(subscription.plan), standing(subscription, now)),
+        (None, None) => (None, Standing::Active),
+    }
+}
+
+/// How a tenant stands with a plan that has not ended.
+fn standing(subscription: &Subscription, now: Time) -> Standing {
+    match (subscription.past_due_since, subscription.trial_end) {
+        (Some(since), _) if now < since + GRACE => Standing::Grace,
+        (Some(_), _) => Standing::Restricted,
+        (None, Some(_)) => Standing::Trial,
+        (None, None) => Standing::Active,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Plans: what tenants may use, and what it costs. All plans are one aggregate, the catalogue, so
+//! that a gateway keeps them in one document. Belongs to the platform.
+//!
+//! A version of a plan never changes. Tenants keep the version that they have chosen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission, Time,
+    id::typed_id, published::Private, secret::derived_id,
+};
+
+typed_id! {
+    /// Identifies the catalogue of plans. There is one: [`CATALOGUE`].
+    CatalogueId
+}
+
+typed_id! {
+    /// Identifies a plan: the id of the command that created it.
+    PlanId
+}
+
+typed_id! {
+    /// Identifies a price of one version of a plan.
+    PriceId
+}
+
+/// The catalogue of plans.
+pub const CATALOGUE: CatalogueId = CatalogueId(Id::from_bytes(*b"plans_catalogue_"));
+
+/// There are at most this many plans that are not archived.
+pub const MAX_PLANS: usize = 100;
+/// All plans together have at most this many versions. They are one document, which is announced in
+/// one message.
+pub const MAX_VERSIONS: usize = 1_000;
+/// All plans together have at most this many prices, for the same reason as versions are bounded.
+pub const MAX_PRICES: usize = 2_000;
+/// The longest trial in days, as at Stripe: two years.
+pub const MAX_TRIAL_DAYS: u16 = 730;
+
+/// The area of plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area;
+
+impl crate::Area for Area {
+    const NAME: AreaName = AreaName::Plan;
+    const ACCESS: &'static [Access] = &[
+        Access::anyone("read"),
+        Access::platform("create"),
+        Access::platform("update"),
+        Access::platform("delete"),
+        Access::platform("set_default"),
+    ];
+    const FEED: Option<Permission> = None;
+    type Public = Private<View>;
+    type Id = CatalogueId;
+    type Command = Command;
+    type Event = Event;
+}
+
+/// One version of a plan. The first one has the number 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlanVersion {
+    pub plan: PlanId,
+    pub number: u32,
+}
+
+impl PlanVersion {
+    /// Returns the id of a price of this version, which is the same everywhere and for ever.
+    pub fn price_id(self, price: &Price) -> PriceId {
+        let interval: &[u8] = match price.interval {
+            Interval::Month => b"month",
+            Interval::Year => b"year",
+        };
+        let currency = price.amount.currency().as_str().as_bytes();
+        let number = self.number.to_be_bytes();
+        let parts: [&[u8]; 4] = [self.plan.0.bytes(), &number, currency, interval];
+        PriceId(derived_id(&parts))
+    }
+}
+
+/// What a version of a plan offers. It never changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Version {
+    pub features: BTreeSet<Feature>,
+    /// How many objects a tenant may have. What is not listed is unlimited.
+    pub limits: BTreeMap<Limit, u64>,
+    /// At most one for each currency and interval. A plan without prices is free.
+    pub prices: Vec<Price>,
+    /// How many days a tenant may try the plan before it pays; 0 if it may not.
+    pub trial_days: u16,
+}
+
+impl Version {
+    /// Whether nobody has to pay for the version.
+    pub fn is_free(&self) -> bool {
+        self.prices.is_empty()
+    }
+}
+
+/// What a tenant pays for a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Price {
+    pub amount: Money,
+    pub interval: Interval,
+    pub per: Per,
+}
+
+/// How often a price is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Interval {
+    /// Every month.
+    Month,
+    /// Every year.
+    Year,
+}
+
+/// What a price is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Per {
+    /// The tenant, however many members it has.
+    Tenant,
+    /// Each member and pending invitation.
+    Seat,
+}
+
+/// A request to change the catalogue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Command {
+    /// Create a plan with its first version. It takes the command's id.
+    Create {
+        /// No other plan that is not archived may have this name.
+        name: Name,
+        version: Version,
+    },
+    /// Add a version to a plan, which differs from the latest one in the given fields. A name alone
+    /// adds none: all versions have the plan's name.
+    AddVersion {
+        plan: PlanId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+        /// Replaces all features.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        features: Option<BTreeSet<Feature>>,
+        /// Replaces all limits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<BTreeMap<Limit, u64>>,
+        /// Replaces all prices.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prices: Option<Vec<Price>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial_days: Option<u16>,
+    },
+    /// Offer a plan to no more tenants. Those that have it keep it.
+    Archive { plan: PlanId },
+    /// Make a free plan the default one: tenants without another plan have its latest version.
+    SetDefault { plan: PlanId },
+}
+
+/// A change to the catalogue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Event {
+    /// A plan was created, with its first version.
+    Created {
+        plan: PlanId,
+        name: Name,
+        version: Version,
+    },
+    /// A plan has another name.
+    Renamed { plan: PlanId, name: Name },
+    /// A plan has a new latest version.
+    VersionAdded { plan: PlanId, version: Version },
+    /// No more tenants may choose the plan.
+    Archived { plan: PlanId },
+    /// Tenants without another plan have this one.
+    DefaultSet { plan: PlanId },
+}
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Plan {
+    pub name: Name,
+    /// The versions 1, 2, 3 …
+    pub versions: Vec<Version>,
+    /// Whether no more tenants may choose it.
+    pub archived: bool,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+impl Plan {
+    /// Returns the latest version and its number.
+    pub fn latest(&self) -> Option<(u32, &Version)> {
+        let number = u32::try_from(self.versions.len()).ok()?;
+        Some((number, self.versions.last()?))
+    }
+}
+
+/// The view of all plans.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct View {
+    pub plans: BTreeMap<PlanId, Plan>,
+    /// The plan of tenants without another one.
+    pub default: Option<PlanId>,
+}
+
+impl View {
+    /// Finds a version of a plan, archived or not.
+    pub fn version(&self, wanted: PlanVersion) -> Option<&Version> {
+        let at = usize::try_from(wanted.number).ok()?.checked_sub(1)?;
+        self.plans.get(&wanted.plan)?.versions.get(at)
+    }
+
+    /// Finds the latest version of a plan, archived or not.
+    pub fn latest(&self, plan: PlanId) -> Option<PlanVersion> {
+        let (number, _) = self.plans.get(&plan)?.latest()?;
+        Some(PlanVersion { plan, number })
+    }
+
+    /// Returns the version of tenants without another plan.
+    pub fn default_version(&self) -> Option<PlanVersion> {
+        self.latest(self.default?)
+    }
+
+    /// Returns the names of the plans with this feature that a tenant may choose.
+    pub fn with_feature(&self, feature: Feature) -> Vec<&Name> {
+        self.names_of(|version| version.features.contains(&feature))
+    }
+
+    /// Returns the names of the plans that allow more than this, and that a tenant may choose.
+    pub fn allowing_more(&self, limit: Limit, than: u64) -> Vec<&Name> {
+        self.names_of(|version| version.limits.get(&limit).is_none_or(|most| *most > than))
+    }
+
+    /// Returns the names of the plans that a tenant may choose and whose latest version is right.
+    fn names_of(&self, is_right: impl Fn(&Version) -> bool) -> Vec<&Name> {
+        let offered = self.plans.values().filter(|plan| !plan.archived);
+        let right =
+            offered.filter(|plan| plan.latest().is_some_and(|(_, latest)| is_right(latest)));
+        right.map(|plan| &plan.name).collect()
+    }
+}
+
+impl crate::View for View {
+    type Area = Area;
+    const NAME: &'static str = "plan";
+    const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let mut view = view.unwrap_or_default();
+        for event in &commit.events {
+            apply(&mut view, event, commit.time);
+        }
+        Some(view)
+    }
+}
+
+/// Applies an event to the catalogue. The view and the aggregate have the same state.
+pub fn apply(catalogue: &mut View, event: &Event, at: Time) {
+    let id = match event {
+        Event::Created { plan, .. }
+        | Event::Renamed { plan, .. }
+        | Event::VersionAdded { plan, .. }
+        | Event::Archived { plan }
+        | Event::DefaultSet { plan } => *plan,
+    };
+    if let Event::Created { name, version, .. } = event {
+        let created = Plan {
+            name: name.clone(),
+            versions: vec![version.clone()],
+            archived: false,
+            created_at: at,
+            updated_at: at,
+        };
+        catalogue.plans.insert(id, created);
+        return;
+    }
+    let Some(plan) = catalogue.plans.get_mut(&id) else {
+        return;
+    };
+    match event {
+        Event::Created { .. } => {}
+        Event::Renamed { name, .. } => plan.name = name.clone(),
+        Event::VersionAdded { version, .. } => plan.versions.push(version.clone()),
+        Event::Archived { .. } => plan.archived = true,
+        Event::DefaultSet { .. } => {
+            catalogue.default = Some(id);
+            return;
+        }
+    }
+    plan.updated_at = at;
+}
+
+#[cfg(test)]
+mod tests;

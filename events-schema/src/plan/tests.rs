@@ -1,0 +1,142 @@
+use super::*;
+use crate::{Currency, project, view::testing::fold, webhook};
+
+const FREE: PlanId = PlanId(Id::from_bytes([1; 16]));
+const TEAM: PlanId = PlanId(Id::from_bytes([2; 16]));
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+fn with_projects(most: u64) -> Version {
+    Version {
+        limits: [(project::PROJECTS, most)].into(),
+        ..Version::default()
+    }
+}
+fn with_webhooks() -> Version {
+    Version {
+        features: [webhook::FEATURE].into(),
+        ..Version::default()
+    }
+}
+fn created(plan: PlanId, text: &str, version: Version) -> Event {
+    Event::Created {
+        plan,
+        name: name(text),
+        version,
+    }
+}
+fn price(amount: i64, currency: &str, interval: Interval) -> Price {
+    Price {
+        amount: Money::new(amount, Currency::parse(currency).unwrap()).unwrap(),
+        interval,
+        per: Per::Seat,
+    }
+}
+fn catalogue() -> View {
+    let version = with_projects(5);
+    let events = [
+        (10, created(FREE, "Free", with_projects(3))),
+        (20, created(TEAM, "Team", with_webhooks())),
+        (
+            30,
+            Event::VersionAdded {
+                plan: FREE,
+                version,
+            },
+        ),
+        (40, Event::DefaultSet { plan: FREE }),
+    ];
+    fold(events).unwrap()
+}
+
+#[test]
+fn a_plan_keeps_all_its_versions() {
+    let catalogue = catalogue();
+    let projects = |number| {
+        let version = catalogue.version(PlanVersion { plan: FREE, number })?;
+        version.limits.get(&project::PROJECTS).copied()
+    };
+    let all = [0, 1, 2, 3].map(projects);
+    assert_eq!(all, [None, Some(3), Some(5), None]);
+    let latest = PlanVersion {
+        plan: FREE,
+        number: 2,
+    };
+    assert_eq!(catalogue.latest(FREE), Some(latest));
+    assert_eq!(catalogue.default_version(), Some(latest));
+    let free = &catalogue.plans[&FREE];
+    assert_eq!((free.created_at, free.updated_at), (Time(10), Time(30)));
+}
+
+#[test]
+fn a_plan_shows_its_latest_name_and_whether_it_is_archived() {
+    let events = [
+        (10, created(TEAM, "Team", with_webhooks())),
+        (
+            20,
+            Event::Renamed {
+                plan: TEAM,
+                name: name("Crew"),
+            },
+        ),
+        (30, Event::Archived { plan: TEAM }),
+    ];
+    let catalogue: View = fold(events).unwrap();
+    let crew = &catalogue.plans[&TEAM];
+    assert_eq!((&crew.name, crew.archived), (&name("Crew"), true));
+    assert_eq!(crew.updated_at, Time(30));
+}
+
+#[test]
+fn events_of_an_unknown_plan_change_nothing() {
+    let version = with_projects(1);
+    let events = [
+        (10, Event::Archived { plan: TEAM }),
+        (
+            20,
+            Event::VersionAdded {
+                plan: TEAM,
+                version,
+            },
+        ),
+        (30, Event::DefaultSet { plan: TEAM }),
+    ];
+    assert_eq!(fold(events), Some(View::default()));
+}
+
+#[test]
+fn plans_that_offer_more_are_found_by_their_latest_version() {
+    let catalogue = catalogue();
+    let more = |than| catalogue.allowing_more(project::PROJECTS, than);
+    assert_eq!(more(4), [&name("Free"), &name("Team")]);
+    assert_eq!(more(5), [&name("Team")], "what is not listed is unlimited");
+    assert_eq!(catalogue.with_feature(webhook::FEATURE), [&name("Team")]);
+    let mut archived = catalogue;
+    apply(&mut archived, &Event::Archived { plan: TEAM }, Time(50));
+    assert!(archived.with_feature(webhook::FEATURE).is_empty());
+}
+
+#[test]
+fn a_price_has_an_id_of_its_own_in_each_version_currency_and_interval() {
+    let first = PlanVersion {
+        plan: TEAM,
+        number: 1,
+    };
+    let monthly = price(900, "EUR", Interval::Month);
+    let id = first.price_id(&monthly);
+    assert_eq!(id.to_string(), "");
+    assert_eq!(id, first.price_id(&price(100, "EUR", Interval::Month)));
+    let others = [
+        PlanVersion { number: 2, ..first }.price_id(&monthly),
+        PlanVersion {
+            plan: FREE,
+            ..first
+        }
+        .price_id(&monthly),
+        first.price_id(&price(900, "USD", Interval::Month)),
+        first.price_id(&price(900, "EUR", Interval::Year)),
+    ];
+    let all: BTreeSet<PriceId> = others.into_iter().chain([id]).collect();
+    assert_eq!(all.len(), 5);
+}

@@ -1,0 +1,166 @@
+//! The billing of a tenant: its plan, trials, exceptions and grants.
+//!
+//! The sender has read the catalogue, and the command carries what it says about the plan. Nobody
+//! can pay yet, so a plan that costs money can only be tried.
+
+use std::time::Duration;
+
+use events_schema::{
+    MAX_LIMIT, PlanVersion, PriceId, Reject, RejectionKind, Time,
+    billing::{Area, Command, Event, Grant, MAX_TRIALS, Override, Subscription, View, apply},
+    plan::MAX_TRIAL_DAYS,
+};
+use serde::Serialize;
+
+use crate::aggregate::{Aggregate, Decision, Facts};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The billing of a tenant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Billing(View);
+
+/// Why a command to a tenant's billing is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The plan costs money and cannot be tried (any more).
+    #[error(
+        "This plan costs money and cannot be tried, or not again. Payments are not set up here, so \
+         choose a free plan or ask who runs this service."
+    )]
+    PaymentsNotSetUp,
+    /// The trial is longer than [`MAX_TRIAL_DAYS`].
+    #[error("A trial has at most {MAX_TRIAL_DAYS} days.")]
+    TrialTooLong,
+    /// The tenant has not chosen a plan, or the plan has ended.
+    #[error("You have no plan of your own that could be cancelled.")]
+    NothingToCancel,
+    /// The tenant has not chosen a plan, or the plan has ended.
+    #[error("Your plan has ended. Choose one again.")]
+    NothingToResume,
+    /// The end is not in the future.
+    #[error("The end must be in the future.")]
+    EndIsOver,
+    /// A limit is larger than [`MAX_LIMIT`].
+    #[error("A limit is at most {MAX_LIMIT}. Without a value, any number is allowed.")]
+    LimitTooLarge,
+}
+
+impl Reject for Rejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::PaymentsNotSetUp | Self::NothingToCancel | Self::NothingToResume => {
+                RejectionKind::Conflict
+            }
+            Self::TrialTooLong => RejectionKind::invalid("trial_days"),
+            Self::EndIsOver => RejectionKind::invalid("until"),
+            Self::LimitTooLarge => RejectionKind::invalid("limits"),
+        }
+    }
+}
+
+impl Aggregate for Billing {
+    type Area = Area;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
+        let now = facts.now;
+        let event = match command {
+            Command::Change {
+                plan,
+                price,
+                trial_days,
+            } => self.change(*plan, *price, *trial_days, now)?,
+            Command::Cancel => self.cancel(now)?,
+            Command::Resume => self.resume(now)?,
+            Command::Override(overrides) => self.make_exceptions(overrides, now)?,
+            Command::EndOverride => self.0.overrides.as_ref().map(|_| Event::OverrideEnded),
+            Command::Grant(grant) => self.grant(grant, now)?,
+            Command::EndGrant => self.0.grant.as_ref().map(|_| Event::GrantEnded),
+        };
+        Ok(Decision::events(event.into_iter().collect()))
+    }
+
+    fn evolve(&mut self, event: &Event, _: Time) {
+        apply(&mut self.0, event);
+    }
+}
+
+impl Billing {
+    /// Returns the plan that the tenant has chosen, as long as it lasts.
+    fn subscription(&self, now: Time) -> Option<&Subscription> {
+        let chosen = self.0.subscription.as_ref();
+        chosen.filter(|chosen| !chosen.has_ended(now))
+    }
+
+    fn change(
+        &self,
+        plan: PlanVersion,
+        price: Option<PriceId>,
+        trial_days: u16,
+        now: Time,
+    ) -> Result<Option<Event>, Rejection> {
+        let current = self.subscription(now);
+        let lasting = current.filter(|current| current.cancel_at.is_none());
+        if lasting.is_some_and(|lasting| (lasting.plan, lasting.price) == (plan, price)) {
+            return Ok(None);
+        }
+        let is_tried =
+            |current: &Subscription| current.plan.plan == plan.plan && current.trial_end.is_some();
+        match price {
+            Some(price) if !current.is_some_and(is_tried) => {
+                let until = self.trial_end(plan, trial_days, now)?;
+                Ok(Some(Event::TrialStarted { plan, price, until }))
+            }
+            Some(_) | None => Ok(Some(Event::Changed { plan, price })),
+        }
+    }
+
+    /// Returns when a trial that starts now ends.
+    fn trial_end(&self, plan: PlanVersion, days: u16, now: Time) -> Result<Time, Rejection> {
+        let tried = &self.0.tried;
+        if days == 0 || tried.contains(&plan.plan) || tried.len() >= MAX_TRIALS {
+            Err(Rejection::PaymentsNotSetUp)
+        } else if days > MAX_TRIAL_DAYS {
+            Err(Rejection::TrialTooLong)
+        } else {
+            Ok(now + DAY * u32::from(days))
+        }
+    }
+
+    fn cancel(&self, now: Time) -> Result<Option<Event>, Rejection> {
+        let subscription = self.subscription(now).ok_or(Rejection::NothingToCancel)?;
+        let at = subscription.trial_end.unwrap_or(now);
+        let is_new = subscription.cancel_at.is_none();
+        Ok(is_new.then_some(Event::Cancelled { at }))
+    }
+
+    fn resume(&self, now: Time) -> Result<Option<Event>, Rejection> {
+        let subscription = self.subscription(now).ok_or(Rejection::NothingToResume)?;
+        Ok(subscription.cancel_at.map(|_| Event::Resumed))
+    }
+
+    fn make_exceptions(&self, overrides: &Override, now: Time) -> Result<Option<Event>, Rejection> {
+        if !overrides.is_valid(now) {
+            return Err(Rejection::EndIsOver);
+        }
+        let mut limits = overrides.limits.values().flatten();
+        if limits.any(|most| *most > MAX_LIMIT) {
+            return Err(Rejection::LimitTooLarge);
+        }
+        let is_new = self.0.overrides.as_ref() != Some(overrides);
+        Ok(is_new.then(|| Event::Overridden(overrides.clone())))
+    }
+
+    fn grant(&self, grant: &Grant, now: Time) -> Result<Option<Event>, Rejection> {
+        if !grant.is_valid(now) {
+            return Err(Rejection::EndIsOver);
+        }
+        let is_new = self.0.grant.as_ref() != Some(grant);
+        Ok(is_new.then(|| Event::Granted(grant.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+use events_schema::{
+    Currency, Feature, Id, Limit, Money,
+    plan::{Interval, Per, Price},
+    project, webhook,
+};
+
+use super::*;
+use crate::domain::testing::{COMMAND, Given, given};
+
+const NEW: PlanId = PlanId(COMMAND);
+const FREE: PlanId = PlanId(Id::from_bytes([1; 16]));
+const TEAM: PlanId = PlanId(Id::from_bytes([2; 16]));
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+fn price(amount: i64, currency: &str, interval: Interval) -> Price {
+    Price {
+        amount: Money::new(amount, Currency::parse(currency).unwrap()).unwrap(),
+        interval,
+        per: Per::Tenant,
+    }
+}
+fn monthly(amount: i64) -> Price {
+    price(amount, "EUR", Interval::Month)
+}
+fn free() -> Version {
+    Version::default()
+}
+fn priced() -> Version {
+    Version {
+        features: [webhook::FEATURE].into(),
+        limits: [(project::PROJECTS, 100)].into(),
+        prices: vec![monthly(900)],
+        trial_days: 14,
+    }
+}
+fn create(text: &str, version: Version) -> Command {
+    Command::Create {
+        name: name(text),
+        version,
+    }
+}
+fn created(plan: PlanId, text: &str, version: Version) -> Event {
+    Event::Created {
+        plan,
+        name: name(text),
+        version,
+    }
+}
+/// A command that changes nothing.
+fn add(plan: PlanId) -> Command {
+    Command::AddVersion {
+        plan,
+        name: None,
+        features: None,
+        limits: None,
+        prices: None,
+        trial_days: None,
+    }
+}
+fn add_prices(plan: PlanId, new: Vec<Price>) -> Command {
+    with(add(plan), |_, prices, _| *prices = Some(new))
+}
+fn rename(plan: PlanId, text: &str) -> Command {
+    with(add(plan), |changed, _, _| *changed = Some(name(text)))
+}
+fn add_trial(plan: PlanId, days: u16) -> Command {
+    with(add(plan), |_, _, trial_days| *trial_days = Some(days))
+}
+fn with(
+    mut command: Command,
+    change: impl FnOnce(&mut Option<Name>, &mut Option<Vec<Price>>, &mut Option<u16>),
+) -> Command {
+    if let Command::AddVersion {
+        name,
+        prices,
+        trial_days,
+        ..
+    } = &mut command
+    {
+        change(name, prices, trial_days);
+    }
+    command
+}
+fn added(plan: PlanId, version: Version) -> Event {
+    Event::VersionAdded { plan, version }
+}
+fn archived(plan: PlanId) -> Event {
+    Event::Archived { plan }
+}
+/// The free plan is the default one.
+fn catalogue() -> Given<Catalogue> {
+    given([
+        created(FREE, "Free", free()),
+        created(TEAM, "Team", priced()),
+        Event::DefaultSet { plan: FREE },
+    ])
+}
+fn many(count: u16) -> impl Iterator<Item = Event> {
+    (0..count).map(|at| {
+        let mut bytes = [3; 16];
+        bytes[..2].copy_from_slice(&at.to_be_bytes());
+        let plan = PlanId(Id::from_bytes(bytes));
+        created(plan, &format!("Plan {at}"), free())
+    })
+}
+
+#[test]
+fn a_created_plan_has_the_id_of_its_command() {
+    let expected = created(NEW, "Business", priced());
+    let when = catalogue().when(create("Business", priced()));
+    when.then([expected]);
+}
+
+#[test]
+fn a_name_belongs_to_one_plan_in_upper_or_lower_case_until_it_is_archived() {
+    for taken in [create("team", free()), rename(FREE, "TEAM")] {
+        catalogue().when(taken).rejects(Rejection::NameTaken);
+    }
+    let own = catalogue().when(rename(TEAM, "TEAM"));
+    let name = name("TEAM");
+    own.then([Event::Renamed { plan: TEAM, name }]);
+    let after = catalogue().and([archived(TEAM)]);
+    let expected = created(NEW, "Team", free());
+    after.when(create("Team", free())).then([expected]);
+}
+
+#[test]
+fn a_new_version_differs_in_the_given_fields_only() {
+    let limits = [(project::PROJECTS, 50)];
+    let command = Command::AddVersion {
+        plan: TEAM,
+        name: Some(name("Crew")),
+        features: Some([Feature::parse("audit_log").unwrap()].into()),
+        limits: Some(limits.into()),
+        prices: None,
+        trial_days: None,
+    };
+    let version = Version {
+        features: [Feature::parse("audit_log").unwrap()].into(),
+        limits: limits.into(),
+        ..priced()
+    };
+    let name = name("Crew");
+    let expected = [Event::Renamed { plan: TEAM, name }, added(TEAM, version)];
+    catalogue().when(command).then(expected);
+}
+
+#[test]
+fn a_version_like_the_latest_one_is_not_added() {
+    let same = Command::AddVersion {
+        plan: TEAM,
+        name: Some(name("Team")),
+        features: Some(priced().features),
+        limits: Some(priced().limits),
+        prices: Some(priced().prices),
+        trial_days: Some(14),
+    };
+    for command in [add(TEAM), same] {
+        catalogue().when(command).changes_nothing();
+    }
+    let version = Version {
+        trial_days: 7,
+        ..priced()
+    };
+    let later = catalogue().and([added(TEAM, version)]);
+    let again = add_trial(TEAM, 14);
+    later.when(again).then([added(TEAM, priced())]);
+}
+
+#[test]
+fn a_plan_that_does_not_exist_is_not_changed() {
+    for command in [
+        add(NEW),
+        Command::Archive { plan: NEW },
+        Command::SetDefault { plan: NEW },
+    ] {
+        catalogue().when(command).rejects(Rejection::NotFound);
+    }
+}
+
+#[test]
+fn an_archived_plan_stays_as_it_is() {
+    let plans = catalogue().and([archived(TEAM)]);
+    for command in [rename(TEAM, "Crew"), Command::SetDefault { plan: TEAM }] {
+        plans.when(command).rejects(Rejection::Archived);
+    }
+    plans
+        .when(Command::Archive { plan: TEAM })
+        .changes_nothing();
+    let before = catalogue().when(Command::Archive { plan: TEAM });
+    before.then([archived(TEAM)]);
+}
+
+#[test]
+fn the_default_plan_is_free_and_not_archived() {
+    let archive = catalogue().when(Command::Archive { plan: FREE });
+    archive.rejects(Rejection::IsDefault);
+    let set = catalogue().when(Command::SetDefault { plan: TEAM });
+    set.rejects(Rejection::DefaultNotFree);
+    let with_price = catalogue().when(add_prices(FREE, vec![monthly(1)]));
+    with_price.rejects(Rejection::DefaultNotFree);
+}
+
+#[test]
+fn another_free_plan_becomes_the_default_one() {
+    let plans = catalogue().and([created(NEW, "Tiny", free())]);
+    let set = Command::SetDefault { plan: NEW };
+    plans
+        .when(set.clone())
+        .then([Event::DefaultSet { plan: NEW }]);
+    let after = plans.and([Event::DefaultSet { plan: NEW }]);
+    after.when(set).changes_nothing();
+    let archive = after.when(Command::Archive { plan: FREE });
+    archive.then([archived(FREE)]);
+}
+
+#[test]
+fn a_price_is_positive_and_the_only_one_of_its_currency_and_interval() {
+    let yearly = || price(9_000, "EUR", Interval::Year);
+    let dollars = || price(950, "USD", Interval::Month);
+    let per_seat = Price {
+        per: Per::Seat,
+        ..monthly(100)
+    };
+    for (prices, rejection) in [
+        (vec![monthly(0)], Rejection::PriceNotPositive),
+        (vec![yearly(), monthly(-1)], Rejection::PriceNotPositive),
+        (vec![monthly(900), per_seat], Rejection::PriceRepeated),
+    ] {
+        let version = Version {
+            prices: prices.clone(),
+            ..priced()
+        };
+        for command in [create("New", version), add_prices(TEAM, prices)] {
+            catalogue().when(command).rejects(rejection);
+        }
+    }
+    let prices = vec![monthly(900), yearly(), dollars()];
+    let version = Version {
+        prices: prices.clone(),
+        ..priced()
+    };
+    let when = catalogue().when(add_prices(TEAM, prices));
+    when.then([added(TEAM, version)]);
+}
+
+#[test]
+fn a_trial_has_at_most_730_days_and_leads_to_a_price() {
+    for (command, rejection) in [
+        (add_trial(TEAM, 731), Rejection::TrialTooLong),
+        (add_trial(FREE, 1), Rejection::TrialOfFreePlan),
+        (add_prices(TEAM, Vec::new()), Rejection::TrialOfFreePlan),
+    ] {
+        catalogue().when(command).rejects(rejection);
+    }
+    let version = Version {
+        trial_days: 730,
+        ..priced()
+    };
+    let when = catalogue().when(add_trial(TEAM, 730));
+    when.then([added(TEAM, version)]);
+}
+
+#[test]
+fn a_limit_is_an_integer_that_every_reader_knows_exactly() {
+    let with_limit = |most| Version {
+        limits: [(Limit::parse("seats").unwrap(), most)].into(),
+        ..free()
+    };
+    let largest = catalogue().when(create("New", with_limit(MAX_LIMIT)));
+    largest.then([created(NEW, "New", with_limit(MAX_LIMIT))]);
+    let larger = catalogue().when(create("New", with_limit(MAX_LIMIT + 1)));
+    larger.rejects(Rejection::LimitTooLarge);
+}
+
+#[test]
+fn there_are_at_most_100_plans_that_are_not_archived() {
+    let plans = given::<Catalogue>(many(100));
+    plans
+        .when(create("New", free()))
+        .rejects(Rejection::TooManyPlans);
+    let team = created(TEAM, "Team", free());
+    let after = given::<Catalogue>(many(99).chain([team, archived(TEAM)]));
+    let expected = created(NEW, "New", free());
+    after.when(create("New", free())).then([expected]);
+}
+
+#[test]
+fn all_plans_together_have_at_most_1000_versions() {
+    let of_team = |count: u16| {
+        let versions = (1..count).map(|at| {
+            let limits = [(project::PROJECTS, u64::from(at))].into();
+            let version = Version { limits, ..free() };
+            added(TEAM, version)
+        });
+        [created(TEAM, "Team", free())].into_iter().chain(versions)
+    };
+    let last = given::<Catalogue>(of_team(999)).when(create("New", free()));
+    last.then([created(NEW, "New", free())]);
+    for command in [create("New", free()), add_prices(TEAM, vec![monthly(1)])] {
+        let full = given::<Catalogue>(of_team(1_000)).when(command);
+        full.rejects(Rejection::TooManyVersions);
+    }
+}
+
+#[test]
+fn all_plans_together_have_at_most_2000_prices() {
+    // The rules allow fewer prices in one version; an earlier release may have stored more.
+    let many = |count| Version {
+        prices: vec![monthly(1); count],
+        ..priced()
+    };
+    let plans = |count| given::<Catalogue>([created(TEAM, "Team", many(count))]);
+    let last = plans(1_999).when(create("New", priced()));
+    last.then([created(NEW, "New", priced())]);
+    let one_too_many = plans(2_000).when(create("New", priced()));
+    one_too_many.rejects(Rejection::TooManyPrices);
+    let free_of_charge = plans(2_000).when(create("New", free()));
+    free_of_charge.then([created(NEW, "New", free())]);
+}
