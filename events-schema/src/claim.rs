@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, Time,
-    secret::derived_id,
+    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject, TenantId,
+    Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -30,17 +30,20 @@ pub enum ClaimKind {
     Owner,
     /// One of the tenants that an account may found: the account and a number.
     TenantPlace,
+    /// The customer of a tenant at Stripe, unique on the platform.
+    StripeCustomer,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
         Self::MemberAccount,
         Self::Owner,
         Self::TenantPlace,
+        Self::StripeCustomer,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -53,7 +56,8 @@ impl ClaimKind {
             | Self::MemberEmail
             | Self::MemberAccount
             | Self::Owner
-            | Self::TenantPlace => Duration::ZERO,
+            | Self::TenantPlace
+            | Self::StripeCustomer => Duration::ZERO,
         }
     }
 
@@ -66,6 +70,7 @@ impl ClaimKind {
             Self::MemberAccount => "member_account",
             Self::Owner => "owner",
             Self::TenantPlace => "tenant_place",
+            Self::StripeCustomer => "stripe_customer",
         }
     }
 
@@ -131,6 +136,12 @@ impl Claim {
             kind: ClaimKind::TenantPlace,
             hash: derived_id(&[founder.0.bytes(), &number.to_be_bytes()]),
         }
+    }
+
+    /// Returns the claim of a tenant's billing to a customer at Stripe.
+    pub fn stripe_customer(customer: &StripeCustomerId) -> Self {
+        let kind = ClaimKind::StripeCustomer;
+        Self::of_text(TenantId::Platform, kind, customer.as_str())
     }
 
     /// Returns the subject whose last message names the holder.
