@@ -10,9 +10,12 @@ use crate::{
     config::Config,
 };
 
+pub mod change_subscription;
 mod mail_text;
 pub mod outbound;
+pub mod record_prices;
 pub mod send_mail;
+mod stripe_failure;
 mod wanted_mail;
 
 /// The area that records an effect.
