@@ -78,7 +78,7 @@ impl PlanVersion {
         };
         let currency = price.amount.currency().as_str().as_bytes();
         let number = self.number.to_be_bytes();
-        let parts = [self.plan.0.bytes(), &number[..], currency, interval];
+        let parts: [&[u8]; 4] = [self.plan.0.bytes(), &number, currency, interval];
         PriceId(derived_id(&parts))
     }
 }

@@ -116,3 +116,13 @@ fn a_text_of_another_service_becomes_a_name_by_dropping_what_no_name_has() {
         assert_eq!(shortened(empty), None);
     }
 }
+
+#[test]
+fn a_reason_has_1_to_500_characters_on_one_line() {
+    let reason = |text: &str| Reason::parse(text).map(String::from);
+    assert_eq!(reason(" A friend ").as_deref(), Ok("A friend"));
+    assert!(reason(&"é".repeat(500)).is_ok());
+    for wrong in ["", "  ", "two\nlines", &"é".repeat(501)] {
+        assert!(reason(wrong).is_err(), "{wrong}");
+    }
+}
