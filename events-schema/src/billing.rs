@@ -4,13 +4,16 @@
 //! Webhooks send nothing of it. What a customer wants to know is the standing, and it changes with
 //! time, without an event.
 
+mod payment;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::payment::{Change, Paid, PaidStatus, Payment, Pending, PendingStatus, Wanted};
 use crate::{
-    Access, AreaName, BuiltInRole, Commit, Feature, Home, Index, Limit, Permission, PlanId,
-    PlanVersion, PriceId, Reason, TenantKey, Time, published::Private,
+    Access, AreaName, BuiltInRole, CommandId, Commit, Feature, Home, Index, Limit, Permission,
+    PlanId, PlanVersion, PriceId, Reason, StripeCustomerId, TenantKey, Time, published::Private,
 };
 
 /// The permission to read the tenant's plan and what it costs.
@@ -37,6 +40,12 @@ impl crate::Area for Area {
         Access::platform("platform_end_override"),
         Access::platform("platform_grant_plan"),
         Access::platform("platform_end_grant"),
+    ];
+    const INTERNAL: &'static [&'static str] = &[
+        "record_customer",
+        "record_subscription",
+        "record_action",
+        "record_failure",
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
@@ -71,6 +80,31 @@ pub enum Command {
     Grant(Grant),
     /// Take back the plan that was given. A platform administrator sends this.
     EndGrant,
+    /// Choose a plan and pay for it, where payments are set up.
+    Subscribe {
+        wanted: Wanted,
+        /// How many days the tenant may try the plan before it pays, as the catalogue says.
+        trial_days: u16,
+    },
+    /// Record the tenant as Stripe knows it. An effect sends this.
+    RecordCustomer { customer: StripeCustomerId },
+    /// Record what the tenant pays for. An effect sends this.
+    RecordSubscription {
+        plan: PlanVersion,
+        price: PriceId,
+        subscription: Paid,
+        /// The command that asked for it; `None` if Stripe has changed it by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<CommandId>,
+    },
+    /// Record that the owner of the card must confirm the payment. An effect sends this.
+    RecordAction { request: CommandId },
+    /// Record that Stripe has not done what was asked for. An effect sends this.
+    RecordFailure {
+        request: CommandId,
+        code: String,
+        message: String,
+    },
 }
 
 /// Exceptions from a tenant's plan.
@@ -147,6 +181,40 @@ pub enum Event {
     Granted(Grant),
     /// The plan without payment was taken back.
     GrantEnded,
+    /// The tenant wants to pay for a plan.
+    ChangeRequested {
+        request: CommandId,
+        at: Time,
+        wanted: Wanted,
+        /// When the trial ends, if the tenant gets one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial_end: Option<Time>,
+    },
+    /// The tenant wants to end its plan with the period.
+    CancelRequested { request: CommandId, at: Time },
+    /// The tenant wants to keep the plan that would end.
+    ResumeRequested { request: CommandId, at: Time },
+    /// Stripe knows the tenant.
+    CustomerRecorded { customer: StripeCustomerId },
+    /// What the tenant pays for is this now.
+    SubscriptionRecorded {
+        plan: PlanVersion,
+        price: PriceId,
+        subscription: Paid,
+        /// Since when a payment is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        past_due_since: Option<Time>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<CommandId>,
+    },
+    /// The owner of the card must confirm the payment.
+    ActionRequired { request: CommandId },
+    /// Stripe has not done what was asked for.
+    ChangeFailed {
+        request: CommandId,
+        code: String,
+        message: String,
+    },
 }
 
 /// The plan that a tenant has chosen.
@@ -186,6 +254,8 @@ pub struct View {
     pub tried: BTreeSet<PlanId>,
     pub overrides: Option<Override>,
     pub grant: Option<Grant>,
+    #[serde(default, skip_serializing_if = "Payment::is_empty")]
+    pub payment: Payment,
 }
 
 impl crate::View for View {
@@ -241,6 +311,59 @@ pub fn apply(billing: &mut View, event: &Event) {
         Event::OverrideEnded => billing.overrides = None,
         Event::Granted(grant) => billing.grant = Some(grant.clone()),
         Event::GrantEnded => billing.grant = None,
+        Event::ChangeRequested {
+            request,
+            at,
+            wanted,
+            trial_end,
+        } => {
+            let change = Change::Subscribe {
+                wanted: wanted.clone(),
+                trial_end: *trial_end,
+            };
+            billing.payment.ask(*request, *at, change);
+        }
+        Event::CancelRequested { request, at } => {
+            billing.payment.ask(*request, *at, Change::Cancel);
+        }
+        Event::ResumeRequested { request, at } => {
+            billing.payment.ask(*request, *at, Change::Resume);
+        }
+        Event::CustomerRecorded { customer } => billing.payment.customer = Some(customer.clone()),
+        Event::SubscriptionRecorded {
+            plan,
+            price,
+            subscription,
+            past_due_since,
+            request,
+        } => {
+            let tried = subscription.trial_end.map(|_| plan.plan);
+            billing.tried.extend(tried);
+            billing.subscription = Some(Subscription {
+                plan: *plan,
+                price: Some(*price),
+                // Stripe says when the plan ends. Until it does, the end of its trial ends nothing.
+                trial_end: None,
+                cancel_at: subscription.cancel_at,
+                past_due_since: *past_due_since,
+            });
+            billing.payment.subscription = Some(subscription.clone());
+            billing.payment.done(*request);
+        }
+        Event::ActionRequired { request } => {
+            billing
+                .payment
+                .settle(*request, PendingStatus::ActionRequired);
+        }
+        Event::ChangeFailed {
+            request,
+            code,
+            message,
+        } => {
+            let (code, message) = (code.clone(), message.clone());
+            let failed = PendingStatus::Failed { code, message };
+            billing.payment.settle(*request, failed);
+        }
     }
 }
 

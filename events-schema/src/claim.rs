@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, Subject, TenantId, Time,
-    secret::derived_id,
+    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject,
+    TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -33,11 +33,13 @@ pub enum ClaimKind {
     /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
     /// last counted under a limit; see `workers/src/loops/limit.rs`.
     Limit,
+    /// The customer of a tenant at Stripe, unique on the platform.
+    StripeCustomer,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -45,6 +47,7 @@ impl ClaimKind {
         Self::Owner,
         Self::TenantPlace,
         Self::Limit,
+        Self::StripeCustomer,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -58,7 +61,8 @@ impl ClaimKind {
             | Self::MemberAccount
             | Self::Owner
             | Self::TenantPlace
-            | Self::Limit => Duration::ZERO,
+            | Self::Limit
+            | Self::StripeCustomer => Duration::ZERO,
         }
     }
 
@@ -72,6 +76,7 @@ impl ClaimKind {
             Self::Owner => "owner",
             Self::TenantPlace => "tenant_place",
             Self::Limit => "limit",
+            Self::StripeCustomer => "stripe_customer",
         }
     }
 
@@ -142,6 +147,12 @@ impl Claim {
     /// Returns the claim that guards the number of live aggregates of a tenant in an area.
     pub fn limit(tenant: TenantId, area: AreaName) -> Self {
         Self::of_text(tenant, ClaimKind::Limit, area.as_str())
+    }
+
+    /// Returns the claim of a tenant's billing to a customer at Stripe.
+    pub fn stripe_customer(customer: &StripeCustomerId) -> Self {
+        let kind = ClaimKind::StripeCustomer;
+        Self::of_text(TenantId::Platform, kind, customer.as_str())
     }
 
     /// Returns the subject whose last message names the holder.

@@ -41,6 +41,7 @@ pub mod secret;
 mod security;
 pub mod session;
 mod slug;
+mod stripe_id;
 pub mod subject;
 pub mod task;
 pub mod tenant;
@@ -82,6 +83,10 @@ pub use role::RoleId;
 pub use security::SecurityEntry;
 pub use session::SessionId;
 pub use slug::Slug;
+pub use stripe_id::{
+    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripePriceId,
+    StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+};
 pub use subject::Subject;
 pub use text::{
     Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, Reason,

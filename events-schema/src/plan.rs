@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission, Time,
-    id::typed_id, published::Private, secret::derived_id,
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission,
+    StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
 };
 
 typed_id! {
@@ -53,6 +53,7 @@ impl crate::Area for Area {
         Access::platform("delete"),
         Access::platform("set_default"),
     ];
+    const INTERNAL: &'static [&'static str] = &["record_prices"];
     const FEED: Option<Permission> = None;
     type Public = Private<View>;
     type Id = CatalogueId;
@@ -166,6 +167,10 @@ pub enum Command {
     Archive { plan: PlanId },
     /// Make a free plan the default one: tenants without another plan have its latest version.
     SetDefault { plan: PlanId },
+    /// Record prices as Stripe knows them. An effect sends this.
+    RecordPrices {
+        prices: BTreeMap<PriceId, StripePriceId>,
+    },
 }
 
 /// A change to the catalogue.
@@ -187,6 +192,10 @@ pub enum Event {
     Archived { plan: PlanId },
     /// Tenants without another plan have this one.
     DefaultSet { plan: PlanId },
+    /// Stripe knows these prices.
+    PricesRecorded {
+        prices: BTreeMap<PriceId, StripePriceId>,
+    },
 }
 
 /// A plan.
@@ -217,6 +226,9 @@ pub struct View {
     pub plans: BTreeMap<PlanId, Plan>,
     /// The plan of tenants without another one.
     pub default: Option<PlanId>,
+    /// The prices that Stripe knows. Tenants can pay for these only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stripe_prices: BTreeMap<PriceId, StripePriceId>,
 }
 
 impl View {
@@ -279,6 +291,10 @@ pub fn apply(catalogue: &mut View, event: &Event, at: Time) {
         | Event::VersionAdded { plan, .. }
         | Event::Archived { plan }
         | Event::DefaultSet { plan } => *plan,
+        Event::PricesRecorded { prices } => {
+            catalogue.stripe_prices.extend(prices.clone());
+            return;
+        }
     };
     if let Event::Created { name, version, .. } = event {
         let created = Plan {
@@ -295,7 +311,7 @@ pub fn apply(catalogue: &mut View, event: &Event, at: Time) {
         return;
     };
     match event {
-        Event::Created { .. } => {}
+        Event::Created { .. } | Event::PricesRecorded { .. } => {}
         Event::Renamed { name, .. } => plan.name = name.clone(),
         Event::VersionAdded { version, .. } => plan.versions.push(version.clone()),
         Event::Archived { .. } => plan.archived = true,

@@ -6,7 +6,10 @@ use events_schema::{self as schema, AreaName, View};
 use crate::{
     aggregate::Aggregate,
     domain,
-    effect::{Effect, send_mail::SendMail},
+    effect::{
+        Effect, change_subscription::ChangeSubscription, record_prices::RecordPrices,
+        send_mail::SendMail,
+    },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
         account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
@@ -35,7 +38,10 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::account::Account, schema::account::View>(to);
             to.reaction::<AccountMail>();
         }
-        AreaName::Billing => plain::<domain::billing::Billing, schema::billing::View>(to),
+        AreaName::Billing => {
+            plain::<domain::billing::Billing, schema::billing::View>(to);
+            to.effect::<ChangeSubscription>();
+        }
         AreaName::Email => {
             plain::<domain::email::Email, schema::email::View>(to);
             to.effect::<SendMail>();
@@ -48,7 +54,10 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             to.view::<schema::member::Membership>();
             to.reaction::<MemberMail>();
         }
-        AreaName::Plan => plain::<domain::plan::Catalogue, schema::plan::View>(to),
+        AreaName::Plan => {
+            plain::<domain::plan::Catalogue, schema::plan::View>(to);
+            to.effect::<RecordPrices>();
+        }
         AreaName::Project => plain::<domain::project::Project, schema::project::View>(to),
         AreaName::Recipient => {
             plain::<domain::recipient::Recipient, schema::recipient::View>(to);

@@ -9,6 +9,8 @@ use event_store::{
 use events_schema::AreaName;
 use lettre::message::Mailbox;
 
+use crate::stripe::StripeOptions;
+
 /// How mail is sent.
 #[derive(Args, Clone)]
 pub struct MailOptions {
@@ -76,6 +78,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub outbound: OutboundOptions,
+
+    #[command(flatten)]
+    pub stripe: StripeOptions,
 
     #[command(flatten)]
     pub monitor: MonitorOptions,

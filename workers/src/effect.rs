@@ -1,6 +1,6 @@
 //! Effects: the actions on the outside world. `loops/effect.rs` runs them.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use event_store::EventLog;
 use events_schema::Time;
@@ -10,9 +10,12 @@ use crate::{
     config::Config,
 };
 
+pub mod change_subscription;
 mod mail_text;
 pub mod outbound;
+pub mod record_prices;
 pub mod send_mail;
+mod stripe_failure;
 mod wanted_mail;
 
 /// The area that records an effect.
@@ -23,17 +26,18 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// The aggregate whose events request the effect and whose state records the result.
     type Record: Aggregate;
     /// The input of [`perform`](Self::perform).
-    type Task: Send;
+    type Task: Send + Sync;
     /// The name of the effect, of its consumer and in its outbox.
     const NAME: &'static str;
-    /// How a view shows that an effect was requested and has no result.
-    const UNDONE: Undone;
+    /// How a view of the platform shows that an effect was requested and has no result. `None` if
+    /// none does: then what the outbox loses waits for the next commit that requests the effect.
+    const UNDONE: Option<Undone>;
 
-    /// Prepares the effect.
+    /// Prepares the effect. Returns `None` if it is not set up here; its requests wait in the log.
     ///
     /// # Errors
     /// If the configuration is wrong.
-    fn new(config: &Config) -> anyhow::Result<Self>;
+    fn new(config: &Config) -> anyhow::Result<Option<Self>>;
 
     /// Returns the number of attempts after which the effect is recorded as failed.
     fn attempts(&self) -> i64;
@@ -47,34 +51,38 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// Returns the lane in which a task waits.
     fn lane(task: &Self::Task) -> Lane;
 
-    /// Whether the task is still wanted, as the log shows it now.
+    /// Returns the command that records that the task is not wanted any more, as the log shows it
+    /// now; `None` if it is wanted.
     ///
     /// # Errors
     /// If the log does not answer.
-    fn is_wanted(
+    fn withdrawn(
         &self,
-        log: &EventLog,
-        task: &Self::Task,
-    ) -> impl Future<Output = anyhow::Result<bool>> + Send;
+        _log: &EventLog,
+        _task: &Self::Task,
+    ) -> impl Future<Output = anyhow::Result<Option<CommandOf<Self::Record>>>> + Send {
+        async { Ok(None) }
+    }
 
-    /// Performs the task. `id` is the key by which the destination recognizes a repetition.
+    /// Performs the task, and returns the command that records what has become of it. `id` is the
+    /// record. The destination must recognize a repetition by the id or the task.
     ///
     /// # Errors
     /// If it is not certain that the destination has accepted the effect.
     fn perform(
         &self,
         id: IdOf<Self::Record>,
-        task: Self::Task,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+        task: &Self::Task,
+    ) -> impl Future<Output = Result<CommandOf<Self::Record>, Failure>> + Send;
 
-    /// Returns the command that records success.
-    fn succeeded() -> CommandOf<Self::Record>;
-
-    /// Returns the command that records that the effect was not wanted any more.
-    fn withdrawn() -> CommandOf<Self::Record>;
+    /// Returns the command that records an effect which was performed, if that could not be recorded
+    /// at once. `None` if the effect is performed again to learn what has become of it.
+    fn performed() -> Option<CommandOf<Self::Record>> {
+        None
+    }
 
     /// Returns the command that records that the effect has failed for good.
-    fn failed(reason: String) -> CommandOf<Self::Record>;
+    fn failed(task: &Self::Task, reason: String) -> CommandOf<Self::Record>;
 }
 
 /// Where a task waits, so that it holds up as few others as possible.
@@ -96,6 +104,8 @@ pub enum Failure {
     Permanent(anyhow::Error),
     /// A later attempt may succeed.
     Temporary(anyhow::Error),
+    /// The destination is away, or wants nothing for this time. That is no attempt.
+    Outage(anyhow::Error, Duration),
 }
 
 impl From<anyhow::Error> for Failure {

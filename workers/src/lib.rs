@@ -17,6 +17,7 @@ pub mod reaction;
 mod readiness;
 mod run;
 mod streams;
+pub mod stripe;
 mod views;
 mod webhooks;
 

@@ -261,12 +261,17 @@ impl Visitor for Start<'_> {
     }
 
     fn effect<E: Effect>(&mut self) {
-        if self.runs(Loop::Effects) {
-            let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME));
-            let effect = E::new(self.config);
-            let (sender, placements) = (self.sender.clone(), self.placements.clone());
-            let run = async move { loops::effect::run(effect?, shared, sender, placements).await };
-            self.running.spawn(run);
+        if !self.runs(Loop::Effects) {
+            return;
         }
+        let effect = match E::new(self.config) {
+            Ok(None) => return,
+            Ok(Some(effect)) => Ok(effect),
+            Err(error) => Err(error),
+        };
+        let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME));
+        let (sender, placements) = (self.sender.clone(), self.placements.clone());
+        let run = async move { loops::effect::run(effect?, shared, sender, placements).await };
+        self.running.spawn(run);
     }
 }

@@ -164,6 +164,8 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("whk.a.b", &[Workers, Webhooks, Migrator]),
     // It would change the tasks of everybody.
     ("int.a.task.import", HANDLERS_OF_HOOKS),
+    ("int.a.billing.record_subscription", &[Workers, Effects]),
+    ("int.platform.plan.record_prices", &[Workers, Effects]),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),

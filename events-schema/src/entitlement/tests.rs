@@ -38,6 +38,7 @@ fn catalogue() -> plan::View {
     plan::View {
         plans: [(FREE, free), (TEAM, team)].into(),
         default: Some(FREE),
+        ..plan::View::default()
     }
 }
 fn without_default() -> plan::View {

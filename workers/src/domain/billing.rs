@@ -1,12 +1,14 @@
 //! The billing of a tenant: its plan, trials, exceptions and grants.
 //!
-//! The sender has read the catalogue, and the command carries what it says about the plan. Nobody
-//! can pay yet, so a plan that costs money can only be tried.
+//! The sender has read the catalogue, and the command carries what it says about the plan. Where
+//! nobody can pay, a plan that costs money can only be tried.
+
+mod payment;
 
 use std::time::Duration;
 
 use events_schema::{
-    MAX_LIMIT, PlanVersion, PriceId, Reject, RejectionKind, Time,
+    Claim, MAX_LIMIT, PlanVersion, PriceId, Reject, RejectionKind, Time,
     billing::{Area, Command, Event, Grant, MAX_TRIALS, Override, Subscription, View, apply},
     plan::MAX_TRIAL_DAYS,
 };
@@ -30,6 +32,12 @@ pub enum Rejection {
          choose a free plan or ask who runs this service."
     )]
     PaymentsNotSetUp,
+    /// Stripe decides which plan the tenant has, or will.
+    #[error("You pay for your plan, or are about to. Cancel that first, and wait for its end.")]
+    CancelFirst,
+    /// Another tenant has the customer.
+    #[error("This customer at Stripe belongs to another tenant.")]
+    CustomerTaken,
     /// The trial is longer than [`MAX_TRIAL_DAYS`].
     #[error("A trial has at most {MAX_TRIAL_DAYS} days.")]
     TrialTooLong,
@@ -50,9 +58,11 @@ pub enum Rejection {
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::PaymentsNotSetUp | Self::NothingToCancel | Self::NothingToResume => {
-                RejectionKind::Conflict
-            }
+            Self::PaymentsNotSetUp
+            | Self::CancelFirst
+            | Self::CustomerTaken
+            | Self::NothingToCancel
+            | Self::NothingToResume => RejectionKind::Conflict,
             Self::TrialTooLong => RejectionKind::invalid("trial_days"),
             Self::EndIsOver => RejectionKind::invalid("until"),
             Self::LimitTooLarge => RejectionKind::invalid("limits"),
@@ -64,20 +74,63 @@ impl Aggregate for Billing {
     type Area = Area;
     type Rejection = Rejection;
 
+    fn claims(&self, command: &Command, _: &Facts<Area>) -> Vec<Claim> {
+        match command {
+            Command::RecordCustomer { customer } => vec![Claim::stripe_customer(customer)],
+            Command::Change { .. }
+            | Command::Cancel
+            | Command::Resume
+            | Command::Override(_)
+            | Command::EndOverride
+            | Command::Grant(_)
+            | Command::EndGrant
+            | Command::Subscribe { .. }
+            | Command::RecordSubscription { .. }
+            | Command::RecordAction { .. }
+            | Command::RecordFailure { .. } => Vec::new(),
+        }
+    }
+
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
-        let now = facts.now;
+        let (now, id) = (facts.now, facts.command);
         let event = match command {
             Command::Change {
                 plan,
                 price,
                 trial_days,
             } => self.change(*plan, *price, *trial_days, now)?,
-            Command::Cancel => self.cancel(now)?,
-            Command::Resume => self.resume(now)?,
+            Command::Cancel => match self.0.payment.lasting() {
+                Some(paid) => self.cancel_paid(paid, id, now),
+                None => self.cancel(now)?,
+            },
+            Command::Resume => match self.0.payment.lasting() {
+                Some(paid) => self.resume_paid(paid, id, now),
+                None => self.resume(now)?,
+            },
             Command::Override(overrides) => self.make_exceptions(overrides, now)?,
             Command::EndOverride => self.0.overrides.as_ref().map(|_| Event::OverrideEnded),
             Command::Grant(grant) => self.grant(grant, now)?,
             Command::EndGrant => self.0.grant.as_ref().map(|_| Event::GrantEnded),
+            Command::Subscribe { wanted, trial_days } => {
+                self.subscribe(wanted, *trial_days, id, now)?
+            }
+            Command::RecordCustomer { customer } => {
+                let is_taken = facts.is_taken(&Claim::stripe_customer(customer));
+                let recorded = (!is_taken).then(|| self.record_customer(customer));
+                return recorded.ok_or(Rejection::CustomerTaken);
+            }
+            Command::RecordSubscription {
+                plan,
+                price,
+                subscription,
+                request,
+            } => self.record_subscription((*plan, *price), subscription, *request, now),
+            Command::RecordAction { request } => self.record_action(*request),
+            Command::RecordFailure {
+                request,
+                code,
+                message,
+            } => self.record_failure(*request, code, message),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -101,6 +154,9 @@ impl Billing {
         trial_days: u16,
         now: Time,
     ) -> Result<Option<Event>, Rejection> {
+        if self.is_paying() {
+            return Err(Rejection::CancelFirst);
+        }
         let current = self.subscription(now);
         let lasting = current.filter(|current| current.cancel_at.is_none());
         if lasting.is_some_and(|lasting| (lasting.plan, lasting.price) == (plan, price)) {
@@ -162,5 +218,7 @@ impl Billing {
     }
 }
 
+#[cfg(test)]
+mod payment_tests;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! The catalogue of plans: names, versions and the default plan. A version never changes, since
 //! tenants rely on the one that they have chosen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
-    MAX_LIMIT, Name, PlanId, Reject, RejectionKind, Time,
+    MAX_LIMIT, Name, PlanId, PlanVersion, PriceId, Reject, RejectionKind, StripePriceId, Time,
     plan::{
-        Area, Command, Event, MAX_PLANS, MAX_PRICES, MAX_TRIAL_DAYS, MAX_VERSIONS, Plan, Version,
-        View, apply,
+        Area, Command, Event, MAX_PLANS, MAX_PRICES, MAX_TRIAL_DAYS, MAX_VERSIONS, Plan, Price,
+        Version, View, apply,
     },
 };
 use serde::Serialize;
@@ -118,6 +118,7 @@ impl Aggregate for Catalogue {
             }
             Command::Archive { plan } => self.archive(*plan)?,
             Command::SetDefault { plan } => self.set_default(*plan)?,
+            Command::RecordPrices { prices } => self.record(prices),
         };
         Ok(Decision::events(events))
     }
@@ -175,6 +176,35 @@ impl Catalogue {
         }
         let set = Some(Event::DefaultSet { plan }).filter(|_| self.0.default != Some(plan));
         Ok(set.into_iter().collect())
+    }
+
+    /// Records those that are new or different.
+    fn record(&self, prices: &BTreeMap<PriceId, StripePriceId>) -> Vec<Event> {
+        let mut prices = prices.clone();
+        prices.retain(|id, price| self.0.stripe_prices.get(id) != Some(price));
+        let recorded = (!prices.is_empty()).then_some(Event::PricesRecorded { prices });
+        recorded.into_iter().collect()
+    }
+
+    /// Returns the prices that Stripe does not know yet, each with its version and the plan's name.
+    /// Nobody can choose those of archived plans.
+    pub fn unrecorded(&self) -> Vec<(PlanVersion, Name, Price)> {
+        let plans = self.offered().filter_map(|(id, plan)| {
+            let (number, version) = plan.latest()?;
+            let of_plan = PlanVersion { plan: *id, number };
+            Some(
+                version
+                    .prices
+                    .iter()
+                    .map(move |price| (of_plan, plan, price)),
+            )
+        });
+        let new = plans.flatten().filter(|(version, _, price)| {
+            let id = version.price_id(price);
+            !self.0.stripe_prices.contains_key(&id)
+        });
+        new.map(|(version, plan, price)| (version, plan.name.clone(), price.clone()))
+            .collect()
     }
 
     /// Returns the plans that tenants may choose.

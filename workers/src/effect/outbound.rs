@@ -29,10 +29,8 @@ use tokio::{
 };
 use tokio_rustls::rustls::RootCertStore;
 
-use self::{
-    body::TimedBody,
-    connector::{Connector, Peer},
-};
+use self::connector::Peer;
+pub(crate) use self::{answer::retry_after, body::TimedBody, connector::Connector};
 use crate::config::OutboundOptions;
 
 mod answer;
@@ -146,7 +144,8 @@ impl Outbound {
 
     fn with_roots(options: &OutboundOptions, roots: RootCertStore) -> anyhow::Result<Self> {
         let kept = Arc::new(Semaphore::new(MAX_KEPT));
-        let connector = Connector::new(options, roots, Arc::clone(&kept));
+        let allowed = options.webhook.webhook_allow.clone();
+        let connector = Connector::new(options.webhook_dns, allowed, roots, Arc::clone(&kept));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT_FOR)
@@ -205,13 +204,13 @@ async fn answer(response: Response<Incoming>, deadline: Deadline) -> Result<Answ
     Ok(Answer {
         status: head.status,
         address: peer.ok_or_else(no_peer)?.0,
-        retry_after: answer::retry_after(&head.headers, jiff::Timestamp::now()),
+        retry_after: retry_after(&head.headers, jiff::Timestamp::now()),
         text: answer::beginning(body, deadline).await,
     })
 }
 
 /// Finds the connector's own failure below an error of the client.
-fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+pub(crate) fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
     let causes = std::iter::successors(error.source(), |error| (*error).source());
     let failure = causes
         .clone()

@@ -51,18 +51,18 @@ impl Effect for SendMail {
     type Record = Email;
     type Task = Task;
     const NAME: &'static str = "send_mail";
-    const UNDONE: Undone = Undone {
+    const UNDONE: Option<Undone> = Some(Undone {
         view: email::View::NAME,
         field: "status",
         value: "requested",
         since: "requested_at",
-    };
+    });
 
-    fn new(config: &Config) -> anyhow::Result<Self> {
+    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
         let mail = &config.mail;
         let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(&mail.smtp_url);
         let smtp = smtp.context("UB_SMTP_URL")?.timeout(Some(STEP_TIMEOUT));
-        Ok(Self {
+        Ok(Some(Self {
             smtp: smtp.build(),
             from: mail.mail_from.clone(),
             links: Links {
@@ -70,7 +70,7 @@ impl Effect for SendMail {
                 public_url: config.posture.public_url.clone(),
             },
             attempts: mail.mail_attempts,
-        })
+        }))
     }
 
     fn attempts(&self) -> i64 {
@@ -118,12 +118,13 @@ impl Effect for SendMail {
         }
     }
 
-    async fn is_wanted(&self, log: &EventLog, task: &Task) -> anyhow::Result<bool> {
-        wanted_mail::is_wanted(log, &task.to, &task.template).await
+    async fn withdrawn(&self, log: &EventLog, task: &Task) -> anyhow::Result<Option<Command>> {
+        let is_wanted = wanted_mail::is_wanted(log, &task.to, &task.template).await?;
+        Ok((!is_wanted).then_some(Command::RecordWithdrawn))
     }
 
     /// The `Message-ID` derives from the mail's id, so that mail clients show a repetition once.
-    async fn perform(&self, id: EmailId, task: Task) -> Result<(), Failure> {
+    async fn perform(&self, id: EmailId, task: &Task) -> Result<Command, Failure> {
         let text = render(&task.template, &task.to, &self.links)?;
         let to = task.to.as_str().parse().context("the recipient");
         let to = to.map_err(Failure::Permanent)?;
@@ -137,18 +138,14 @@ impl Effect for SendMail {
         let sent = timeout(SEND_TIMEOUT, self.smtp.send(mail)).await;
         let sent = sent.context("the mail server takes too long")?;
         sent.map_err(failure)?;
-        Ok(())
+        Ok(Command::RecordSent)
     }
 
-    fn succeeded() -> Command {
-        Command::RecordSent
+    fn performed() -> Option<Command> {
+        Some(Command::RecordSent)
     }
 
-    fn withdrawn() -> Command {
-        Command::RecordWithdrawn
-    }
-
-    fn failed(reason: String) -> Command {
+    fn failed(_: &Task, reason: String) -> Command {
         Command::RecordFailed { reason }
     }
 }

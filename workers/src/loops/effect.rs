@@ -13,13 +13,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use async_nats::jetstream;
 use event_store::{
     CommandSender, EventLog, Handling, Trace,
     telemetry::{self, KeyValue},
 };
-use events_schema::{Area as _, Command, CommandId, TenantId, Time, secret::derived_id};
+use events_schema::{Area as _, Command, CommandId, Outcome, TenantId, Time, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -184,6 +184,14 @@ enum Next {
     Failed,
     /// Another attempt.
     Retry(anyhow::Error),
+    /// Another attempt after this time. This one does not count.
+    Wait(anyhow::Error, Duration),
+}
+
+/// A task, and the revision of the record that shows it as not done yet.
+struct Pending<T> {
+    task: T,
+    revision: u64,
 }
 
 impl<E: Effect> Effects<E> {
@@ -206,16 +214,19 @@ impl<E: Effect> Effects<E> {
 
     /// Adds an effect to the outbox, unless its record shows a result: the log is replayed.
     async fn add(&self, entry: &Entry) -> anyhow::Result<()> {
-        if let Some(task) = self.pending_task(entry).await? {
-            self.outbox.add(entry, E::lane(&task)).await?;
+        if let Some(Pending { task, revision }) = self.pending(entry).await? {
+            self.outbox.add(entry, revision, E::lane(&task)).await?;
             self.wake.notify_one();
         }
         Ok(())
     }
 
     async fn add_lost(&self) -> anyhow::Result<()> {
+        let Some(undone) = E::UNDONE else {
+            return Ok(());
+        };
         let before = SystemTime::now() - LOST_AFTER;
-        for id in self.outbox.missing(E::UNDONE, before).await? {
+        for id in self.outbox.missing(undone, before).await? {
             let entry = Entry {
                 tenant: TenantId::Platform,
                 id,
@@ -236,9 +247,7 @@ impl<E: Effect> Effects<E> {
         let next = delivery::bounded(ATTEMPT_LIMIT, self.try_attempt(&claimed, trace));
         let next = match work.run(next).await {
             Err(error) if self.is_last(&claimed, &error) => {
-                let failed = E::failed(format!("{error:#}"));
-                let recorded = self.record(trace, &claimed.entry, "failed", failed).await;
-                recorded.map(|()| Next::Failed)
+                self.give_up(trace, &claimed.entry, &error).await
             }
             next => next,
         };
@@ -260,38 +269,59 @@ impl<E: Effect> Effects<E> {
 
     async fn try_attempt(&self, claimed: &Claimed, trace: Trace) -> anyhow::Result<Next> {
         let entry = &claimed.entry;
-        let Some(task) = self.pending_task(entry).await? else {
+        let Some(Pending { task, revision }) = self.pending(entry).await? else {
             return Ok(Next::Done);
         };
-        if !claimed.is_performed && !self.effect.is_wanted(&self.log, &task).await? {
-            let withdrawn = E::withdrawn();
-            self.record(trace, entry, "withdrawn", withdrawn).await?;
+        let performed = E::performed().filter(|_| claimed.is_performed);
+        if performed.is_none()
+            && let Some(withdrawn) = self.effect.withdrawn(&self.log, &task).await?
+        {
+            self.record(trace, entry, revision, "withdrawn", withdrawn)
+                .await?;
             return Ok(Next::Withdrawn);
         }
-        let result = if claimed.is_performed {
-            Ok(())
-        } else {
-            let span = debug_span!("perform", otel.kind = "client");
-            let id: IdOf<E::Record> = entry.id.into();
-            self.effect.perform(id, task).instrument(span).await
+        let result = match performed {
+            Some(command) => Ok(command),
+            None => {
+                let span = debug_span!("perform", otel.kind = "client");
+                let id: IdOf<E::Record> = entry.id.into();
+                self.effect.perform(id, &task).instrument(span).await
+            }
         };
         match result {
-            Ok(()) => {
-                let recorded = self.record(trace, entry, "sent", E::succeeded()).await;
+            Ok(command) => {
+                let recorded = self.record(trace, entry, revision, "sent", command).await;
                 if recorded.is_err() && !claimed.is_performed {
                     self.outbox.note_performed(claimed).await?;
                 }
                 recorded.map(|()| Next::Done)
             }
+            Err(Failure::Outage(error, pause)) => Ok(Next::Wait(error, pause)),
             Err(Failure::Temporary(error)) if claimed.attempts < self.effect.attempts() => {
                 Ok(Next::Retry(error))
             }
             Err(Failure::Temporary(error) | Failure::Permanent(error)) => {
-                let failed = E::failed(format!("{error:#}"));
-                self.record(trace, entry, "failed", failed).await?;
+                let failed = E::failed(&task, format!("{error:#}"));
+                self.record(trace, entry, revision, "failed", failed)
+                    .await?;
                 Ok(Next::Failed)
             }
         }
+    }
+
+    /// Records that the effect has failed for good, although its last attempt has not come so far.
+    async fn give_up(
+        &self,
+        trace: Trace,
+        entry: &Entry,
+        error: &anyhow::Error,
+    ) -> anyhow::Result<Next> {
+        if let Some(Pending { task, revision }) = self.pending(entry).await? {
+            let failed = E::failed(&task, format!("{error:#}"));
+            self.record(trace, entry, revision, "failed", failed)
+                .await?;
+        }
+        Ok(Next::Failed)
     }
 
     /// Brings the outbox up to date after an attempt. Returns the name of the result for metrics.
@@ -312,6 +342,14 @@ impl<E: Effect> Effects<E> {
                     .outbox
                     .postpone(claimed, attempts, OUTAGE_PAUSE, &reason);
                 (pause.await, "outage")
+            }
+            Ok(Next::Wait(error, pause)) => {
+                let (attempts, reason) = (attempts - 1, format!("{error:#}"));
+                work.fail(&reason);
+                let id = claimed.entry.id;
+                tracing::warn!(effect = E::NAME, %id, ?pause, error = reason, "waiting");
+                let wait = self.outbox.postpone(claimed, attempts, pause, &reason);
+                (wait.await, "outage")
             }
             Ok(Next::Retry(error)) | Err(error) => {
                 (self.retry(claimed, &error, work).await, "retry")
@@ -356,18 +394,25 @@ impl<E: Effect> Effects<E> {
     }
 
     /// Returns the task that the record shows as not done yet.
-    async fn pending_task(&self, entry: &Entry) -> anyhow::Result<Option<E::Task>> {
+    async fn pending(&self, entry: &Entry) -> anyhow::Result<Option<Pending<E::Task>>> {
         let mut record = History::<E::Record>::default();
         let subject = subject_of::<E::Record>(entry.tenant, entry.id.into());
         // A replica may lag behind and lack the record of what was done.
         record.refresh_from_leader(&self.log, &subject).await?;
-        Ok(E::pending(&record.state))
+        let task = E::pending(&record.state);
+        Ok(task.map(|task| Pending {
+            task,
+            revision: record.revision,
+        }))
     }
 
+    /// Records a result, unless the record has changed since this revision: then the result may be
+    /// older than what the record shows.
     async fn record(
         &self,
         trace: Trace,
         entry: &Entry,
+        revision: u64,
         result: &str,
         payload: CommandOf<E::Record>,
     ) -> anyhow::Result<()> {
@@ -376,18 +421,26 @@ impl<E: Effect> Effects<E> {
             E::NAME.as_bytes(),
             tenant.as_bytes(),
             id.bytes(),
+            &revision.to_be_bytes(),
             result.as_bytes(),
         ];
-        let command = Command::<AreaOf<E>>::by_system(
+        let mut command = Command::<AreaOf<E>>::by_system(
             CommandId(derived_id(&cause)),
             entry.tenant,
             id.into(),
             Time::from(SystemTime::now()),
             payload,
         );
+        command.expected = Some(revision);
         let deadline = Instant::now() + RECORDED_WITHIN;
         let outcome = self.sender.send(command, trace, deadline).await;
-        outcome.context("recording the result")?;
-        Ok(())
+        match outcome.context("recording the result")? {
+            Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
+                Ok(())
+            }
+            Outcome::Rejected(rejection) => {
+                bail!("the result was not recorded: {}", rejection.message)
+            }
+        }
     }
 }

@@ -320,3 +320,54 @@ fn all_plans_together_have_at_most_2000_prices() {
     let free_of_charge = plans(2_000).when(create("New", free()));
     free_of_charge.then([created(NEW, "New", free())]);
 }
+
+fn known(price: &Price) -> BTreeMap<PriceId, StripePriceId> {
+    let first = PlanVersion {
+        plan: TEAM,
+        number: 1,
+    };
+    let id = StripePriceId::parse("price_1").unwrap();
+    BTreeMap::from([(first.price_id(price), id)])
+}
+
+#[test]
+fn prices_that_stripe_knows_are_recorded_once() {
+    let prices = || known(&monthly(900));
+    let record = || Command::RecordPrices { prices: prices() };
+    let recorded = || Event::PricesRecorded { prices: prices() };
+    let team = given::<Catalogue>([created(TEAM, "Team", priced())]);
+    team.when(record()).then([recorded()]);
+    let team = team.and([recorded()]);
+    team.when(record()).changes_nothing();
+}
+
+#[test]
+fn prices_of_the_latest_versions_are_to_be_recorded() {
+    let unrecorded = |events: Vec<Event>| {
+        let catalogue = given::<Catalogue>(events);
+        let prices = catalogue.state().unrecorded().into_iter();
+        let shown = |(version, name, price): (PlanVersion, Name, Price)| {
+            (version.number, name.as_str().to_owned(), price)
+        };
+        prices.map(shown).collect::<Vec<_>>()
+    };
+    let first = created(TEAM, "Team", priced());
+    let free = created(FREE, "Free", free());
+    let team = |number, amount| (number, "Team".to_owned(), monthly(amount));
+    let both = vec![free, first.clone()];
+    assert_eq!(unrecorded(both), [team(1, 900)]);
+    let second = Event::VersionAdded {
+        plan: TEAM,
+        version: Version {
+            prices: vec![monthly(1000)],
+            ..priced()
+        },
+    };
+    let recorded = Event::PricesRecorded {
+        prices: known(&monthly(900)),
+    };
+    let all = vec![first.clone(), recorded.clone(), second];
+    assert_eq!(unrecorded(all), [team(2, 1000)]);
+    assert_eq!(unrecorded(vec![first.clone(), recorded]), []);
+    assert_eq!(unrecorded(vec![first, Event::Archived { plan: TEAM }]), []);
+}

@@ -33,7 +33,7 @@ pub(super) async fn beginning(mut body: Incoming, deadline: Instant) -> String {
 }
 
 /// Returns the time of `Retry-After`, which is in seconds or an HTTP date; `None` if it is neither.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

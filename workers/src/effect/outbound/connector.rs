@@ -21,7 +21,6 @@ use tokio_util::either::Either;
 use tower_service::Service;
 
 use super::{Failure, resolver::Resolver, stream::Stream};
-use crate::config::OutboundOptions;
 
 /// How long it may take to open a connection, with the lookup of the name and the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +35,7 @@ pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Opens connections for the client.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Parts>);
+pub(crate) struct Connector(Arc<Parts>);
 
 struct Parts {
     resolver: Resolver,
@@ -46,10 +45,14 @@ struct Parts {
 }
 
 impl Connector {
+    /// Returns a connector that finds names by this DNS server, or by those of the system. It opens
+    /// connections to public addresses with TLS, and to the allowed networks also without.
+    ///
     /// # Errors
     /// If the system's configuration of DNS cannot be read.
-    pub(super) fn new(
-        options: &OutboundOptions,
+    pub(crate) fn new(
+        dns: Option<SocketAddr>,
+        allowed: Vec<IpNetwork>,
         roots: RootCertStore,
         kept: Arc<Semaphore>,
     ) -> anyhow::Result<Self> {
@@ -58,8 +61,8 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self(Arc::new(Parts {
-            resolver: Resolver::new(options.webhook_dns)?,
-            allowed: options.webhook.webhook_allow.clone(),
+            resolver: Resolver::new(dns)?,
+            allowed,
             tls: TlsConnector::from(Arc::new(tls)),
             kept,
         })))

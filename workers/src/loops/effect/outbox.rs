@@ -59,6 +59,8 @@ pub struct Claimed {
     pub attempts: i64,
     /// Whether it was performed, and only the record of that is missing.
     pub is_performed: bool,
+    /// The revision of the record that had requested it last.
+    revision: i64,
     /// The end of the claim. Later, another worker may have claimed it.
     until: DateTime,
 }
@@ -91,12 +93,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// Stores durably that an effect is to be done, and when at first. One that is there stays as it
-    /// is.
+    /// Stores durably that an effect is to be done, and when at first. One that is there keeps its
+    /// time, and remembers the revision of the record that requests it last.
     ///
     /// # Errors
     /// If that is not certain.
-    pub async fn add(&self, entry: &Entry, lane: Lane) -> anyhow::Result<()> {
+    pub async fn add(&self, entry: &Entry, revision: u64, lane: Lane) -> anyhow::Result<()> {
         let which = doc! { "_id": self.key(entry.tenant, entry.id) };
         let not_before = lane
             .not_before
@@ -111,7 +113,7 @@ impl Outbox {
             "due_at": not_before,
             "attempts": 0_i64,
             "trace": entry.trace.traceparent(),
-        } };
+        }, "$max": { "revision": i64::try_from(revision)? } };
         let added = self.run("update_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             let durable = WriteConcern::builder()
@@ -191,17 +193,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// Removes an effect whose result is recorded.
+    /// Removes an effect whose result is recorded. If it has been requested again meanwhile, it is
+    /// due at once.
     ///
     /// # Errors
     /// If MongoDB does not answer. Then the next attempt finds the record.
     pub async fn remove(&self, claimed: &Claimed) -> anyhow::Result<()> {
-        let which = self.own(claimed);
+        let mut which = self.own(claimed);
+        // An entry of an earlier release has no revision.
+        which.insert("revision", doc! { "$not": { "$gt": claimed.revision } });
         let removed = self.run("delete_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.delete_one(which).await
         });
-        removed.await.context("removing from the outbox")?;
+        let removed = removed.await.context("removing from the outbox")?;
+        if removed.deleted_count == 0 {
+            let requested = "it has been requested again";
+            self.postpone(claimed, 0, Duration::ZERO, requested).await?;
+        }
         Ok(())
     }
 
@@ -296,6 +305,7 @@ fn claimed(found: &Document, until: DateTime) -> anyhow::Result<Claimed> {
         // As it was before the claim.
         attempts: found.get_i64("attempts")? + 1,
         is_performed: found.get_bool("performed").unwrap_or_default(),
+        revision: found.get_i64("revision").unwrap_or_default(),
         until,
     })
 }

@@ -1,0 +1,160 @@
+//! What a tenant pays by Stripe. Stripe decides it; here is what was last read there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CommandId, Name, PlanVersion, PriceId, StripeCustomerId, StripeItemId, StripePriceId,
+    StripeSubscriptionId, Time,
+};
+
+/// What a tenant pays, and what it has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Payment {
+    /// The tenant as Stripe knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<StripeCustomerId>,
+    /// What the tenant pays for, or has paid for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<Paid>,
+    /// What the tenant has asked for last, until Stripe confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// When the tenant first asked for something. Its customer is not older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+impl Payment {
+    /// Whether the tenant has never asked for anything.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn ask(&mut self, request: CommandId, at: Time, change: Change) {
+        self.since.get_or_insert(at);
+        self.pending = Some(Pending {
+            request,
+            at,
+            change,
+            status: PendingStatus::Pending,
+        });
+    }
+
+    /// Forgets what this command has asked for.
+    pub(super) fn done(&mut self, request: Option<CommandId>) {
+        let is_done = |pending: &mut Pending| Some(pending.request) == request;
+        _ = self.pending.take_if(is_done);
+    }
+
+    pub(super) fn settle(&mut self, request: CommandId, status: PendingStatus) {
+        let pending = self.pending.as_mut();
+        if let Some(pending) = pending.filter(|pending| pending.request == request) {
+            pending.status = status;
+        }
+    }
+
+    /// Returns what the tenant pays for, unless it has ended.
+    pub fn lasting(&self) -> Option<&Paid> {
+        let paid = self.subscription.as_ref();
+        paid.filter(|paid| paid.status != PaidStatus::Ended)
+    }
+}
+
+/// A subscription at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Paid {
+    pub id: StripeSubscriptionId,
+    pub item: StripeItemId,
+    pub status: PaidStatus,
+    pub price: StripePriceId,
+    pub quantity: u64,
+    /// When the next payment is due.
+    pub period_end: Time,
+    /// When the trial ends, if Stripe gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_end: Option<Time>,
+    /// When it ends or has ended, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_at: Option<Time>,
+}
+
+/// How a subscription stands at Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum PaidStatus {
+    /// The tenant need not pay yet.
+    Trialing,
+    /// Everything is paid.
+    Active,
+    /// A payment is missing.
+    PastDue,
+    /// It is over.
+    Ended,
+}
+
+/// A plan that a tenant wants to pay for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Wanted {
+    pub plan: PlanVersion,
+    pub price: PriceId,
+    /// The same price at Stripe, as the catalogue shows it.
+    pub stripe_price: StripePriceId,
+    /// How many units: the seats in use, or one.
+    pub quantity: u64,
+    /// The tenant's name, which a new customer gets. Stripe shows it on invoices.
+    pub name: Name,
+    /// The time from which the difference to the plan before counts, as a preview has shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proration_date: Option<Time>,
+}
+
+/// What a tenant has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Pending {
+    /// The command that asked for it.
+    pub request: CommandId,
+    pub at: Time,
+    pub change: Change,
+    pub status: PendingStatus,
+}
+
+/// A change at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Change {
+    /// Pay for another plan, price or quantity.
+    Subscribe {
+        wanted: Wanted,
+        /// When the trial ends, if the tenant gets one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial_end: Option<Time>,
+    },
+    /// End with the period.
+    Cancel,
+    /// Do not end after all.
+    Resume,
+}
+
+/// How a change at Stripe stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum PendingStatus {
+    /// Stripe has not confirmed it yet.
+    Pending,
+    /// The owner of the card must confirm the payment.
+    ActionRequired,
+    /// It was not done.
+    Failed {
+        /// Stripe's code, such as `insufficient_funds`.
+        code: String,
+        /// A sentence for the person who asked.
+        message: String,
+    },
+}

@@ -1,0 +1,149 @@
+//! What a tenant pays by Stripe: it asks, an effect does it at Stripe, and records what has become
+//! of it.
+
+use events_schema::{
+    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, Time,
+    billing::{Change, Event, Paid, PaidStatus, Payment, PendingStatus, Subscription, Wanted},
+    plan::MAX_TRIAL_DAYS,
+};
+
+use super::{Billing, DAY, Rejection};
+use crate::aggregate::Decision;
+
+/// Longest text of Stripe that is kept, in characters.
+const MAX_TEXT: usize = 300;
+
+impl Billing {
+    /// Returns what the tenant pays, and what it has asked for.
+    pub const fn payment(&self) -> &Payment {
+        &self.0.payment
+    }
+
+    /// Returns the plan that the tenant has chosen, ended or not.
+    pub const fn chosen(&self) -> Option<&Subscription> {
+        self.0.subscription.as_ref()
+    }
+
+    /// Whether Stripe decides which plan the tenant has, or will.
+    pub(super) fn is_paying(&self) -> bool {
+        self.awaited().is_some() || self.payment().lasting().is_some()
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        wanted: &Wanted,
+        trial_days: u16,
+        request: CommandId,
+        at: Time,
+    ) -> Result<Option<Event>, Rejection> {
+        if trial_days > MAX_TRIAL_DAYS {
+            return Err(Rejection::TrialTooLong);
+        }
+        let lasting = self.payment().lasting();
+        let may_try = lasting.is_none() && !self.0.tried.contains(&wanted.plan.plan);
+        let trial_end = (may_try && trial_days > 0).then(|| at + DAY * u32::from(trial_days));
+        let is_so = match self.awaited() {
+            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted,
+            Some(Change::Cancel | Change::Resume) => false,
+            None => lasting.is_some_and(|paid| self.has(paid, wanted)),
+        };
+        Ok((!is_so).then(|| Event::ChangeRequested {
+            request,
+            at,
+            wanted: wanted.clone(),
+            trial_end,
+        }))
+    }
+
+    pub(super) fn cancel_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
+        let is_so = match self.awaited() {
+            Some(change) => *change == Change::Cancel,
+            None => paid.cancel_at.is_some(),
+        };
+        (!is_so).then_some(Event::CancelRequested { request, at })
+    }
+
+    pub(super) fn resume_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
+        let is_so = match self.awaited() {
+            Some(change) => *change == Change::Resume,
+            None => paid.cancel_at.is_none(),
+        };
+        (!is_so).then_some(Event::ResumeRequested { request, at })
+    }
+
+    /// If another customer was recorded, it has been deleted at Stripe.
+    pub(super) fn record_customer(&self, customer: &StripeCustomerId) -> Decision<Event> {
+        let before = self.payment().customer.as_ref();
+        if before == Some(customer) {
+            return Decision::unchanged();
+        }
+        let customer = customer.clone();
+        Decision {
+            take: vec![Claim::stripe_customer(&customer)],
+            release: before.map(Claim::stripe_customer).into_iter().collect(),
+            ..Decision::events(vec![Event::CustomerRecorded { customer }])
+        }
+    }
+
+    pub(super) fn record_subscription(
+        &self,
+        (plan, price): (PlanVersion, PriceId),
+        paid: &Paid,
+        request: Option<CommandId>,
+        now: Time,
+    ) -> Option<Event> {
+        let known = self.0.subscription.as_ref();
+        let has_plan = known.is_some_and(|it| (it.plan, it.price) == (plan, Some(price)));
+        let is_known = has_plan && self.payment().subscription.as_ref() == Some(paid);
+        let pending = self.payment().pending.as_ref();
+        let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
+        let since = known.and_then(|known| known.past_due_since).unwrap_or(now);
+        (!is_known || is_awaited).then(|| Event::SubscriptionRecorded {
+            plan,
+            price,
+            subscription: paid.clone(),
+            past_due_since: (paid.status == PaidStatus::PastDue).then_some(since),
+            request,
+        })
+    }
+
+    pub(super) fn record_action(&self, request: CommandId) -> Option<Event> {
+        let is_awaited = self.awaits(request);
+        is_awaited.then_some(Event::ActionRequired { request })
+    }
+
+    pub(super) fn record_failure(
+        &self,
+        request: CommandId,
+        code: &str,
+        message: &str,
+    ) -> Option<Event> {
+        let short = |text: &str| text.chars().take(MAX_TEXT).collect();
+        self.awaits(request).then(|| Event::ChangeFailed {
+            request,
+            code: short(code),
+            message: short(message),
+        })
+    }
+
+    /// Returns the change that Stripe has not confirmed yet.
+    fn awaited(&self) -> Option<&Change> {
+        let pending = self.payment().pending.as_ref();
+        let awaited = pending.filter(|it| it.status == PendingStatus::Pending);
+        awaited.map(|awaited| &awaited.change)
+    }
+
+    /// Whether Stripe has not confirmed yet what this command has asked for.
+    fn awaits(&self, request: CommandId) -> bool {
+        let pending = self.payment().pending.as_ref();
+        self.awaited().is_some() && pending.is_some_and(|pending| pending.request == request)
+    }
+
+    fn has(&self, paid: &Paid, wanted: &Wanted) -> bool {
+        let plan = self.0.subscription.as_ref().map(|chosen| chosen.plan);
+        let (price, quantity) = (&wanted.stripe_price, wanted.quantity);
+        plan == Some(wanted.plan)
+            && (&paid.price, paid.quantity) == (price, quantity)
+            && paid.cancel_at.is_none()
+    }
+}

@@ -1,0 +1,337 @@
+//! Each attempt sends what is still to be done, and records what Stripe has then.
+
+use std::time::Duration;
+
+use events_schema::{
+    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId, billing::PaidStatus,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::stripe::{
+    StripeOptions, StripeTax,
+    testing::{Act, Server, json as ok, status as answer},
+};
+
+const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
+const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
+const OTHER: CommandId = CommandId(Id::from_bytes([1; 16]));
+const TEAM: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([2; 16])),
+    number: 1,
+};
+const MONTHLY: PriceId = PriceId(Id::from_bytes([3; 16]));
+
+fn wanted() -> Wanted {
+    Wanted {
+        plan: TEAM,
+        price: MONTHLY,
+        stripe_price: StripePriceId::parse("price_1").unwrap(),
+        quantity: 3,
+        name: Name::parse("Weavers").unwrap(),
+        proration_date: None,
+    }
+}
+
+fn task(change: Change, customer: Option<&str>) -> Task {
+    Task {
+        pending: Pending {
+            request: REQUEST,
+            at: Time(1_795_000_000_000),
+            change,
+            status: PendingStatus::Pending,
+        },
+        customer: customer.map(|id| StripeCustomerId::parse(id).unwrap()),
+        since: Time(1_795_000_000_000),
+        chosen: Some((TEAM, MONTHLY)),
+        paid: Some(paid(PaidStatus::Active)),
+    }
+}
+
+fn subscribe() -> Task {
+    let (wanted, trial_end) = (wanted(), None);
+    task(Change::Subscribe { wanted, trial_end }, Some("cus_1"))
+}
+
+fn paid(status: PaidStatus) -> Paid {
+    Paid {
+        id: StripeSubscriptionId::parse("sub_1").unwrap(),
+        item: StripeItemId::parse("si_1").unwrap(),
+        status,
+        price: StripePriceId::parse("price_1").unwrap(),
+        quantity: 3,
+        period_end: Time(1_797_000_000_000),
+        trial_end: None,
+        cancel_at: None,
+    }
+}
+
+fn done(status: PaidStatus) -> Command {
+    Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: paid(status),
+        request: Some(REQUEST),
+    }
+}
+
+fn failed(code: &str, message: &str) -> Command {
+    Command::RecordFailure {
+        request: REQUEST,
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// A subscription at Stripe to this price.
+fn subscription(status: &str, price: &str, request: CommandId) -> Value {
+    json!({
+        "id": "sub_1", "customer": "cus_1", "status": status, "latest_invoice": "in_1",
+        "metadata": { "ub_request": request.to_string() },
+        "items": { "data": [{
+            "id": "si_1", "quantity": 3, "current_period_end": 1_797_000_000,
+            "price": { "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 }
+        }] }
+    })
+}
+
+fn present(status: &str) -> Act {
+    ok(&subscription(status, "price_1", REQUEST).to_string())
+}
+
+fn list(data: &[Value]) -> Act {
+    ok(&json!({ "data": data, "has_more": false }).to_string())
+}
+
+fn declined(code: &str) -> Act {
+    let error = json!({ "error": { "code": code, "message": "No." } });
+    answer("402 Payment Required", "", &error.to_string())
+}
+
+fn invoice(payment: Value) -> Act {
+    let payments = json!({ "data": [{
+        "is_default": true, "payment": { "payment_intent": payment }
+    }] });
+    ok(&json!({
+        "id": "in_1", "currency": "eur", "subtotal": 900, "total": 900, "created": 1,
+        "payments": payments
+    })
+    .to_string())
+}
+
+/// Performs a task while Stripe answers this. Returns what is recorded, and the requests, each with
+/// its method and path.
+async fn perform<const N: usize>(
+    task: &Task,
+    acts: [Act; N],
+) -> (Result<Command, Failure>, Vec<String>) {
+    let server = Server::acts(acts).await;
+    let options = StripeOptions {
+        stripe_key: "sk_test_1".parse().unwrap(),
+        stripe_url: server.url().parse().unwrap(),
+        stripe_tax: StripeTax::None,
+        stripe_rate: 100,
+    };
+    let effect = ChangeSubscription(Stripe::new(&options).unwrap().unwrap());
+    let recorded = effect.perform(TENANT, task).await;
+    let lines = server.requests().into_iter().map(|request| {
+        let line = request.lines().next().unwrap();
+        let (line, _) = line.rsplit_once(' ').unwrap();
+        line.split('?').next().unwrap().to_owned()
+    });
+    (recorded, lines.collect())
+}
+
+async fn records<const N: usize>(task: &Task, acts: [Act; N], command: Command, sent: &[&str]) {
+    let (recorded, requests) = perform(task, acts).await;
+    assert_eq!(recorded.unwrap(), command);
+    assert_eq!(requests, sent);
+}
+
+const LIST: &str = "GET /v1/subscriptions";
+const CREATE: &str = "POST /v1/subscriptions";
+const READ: &str = "GET /v1/subscriptions/sub_1";
+const CHANGE: &str = "POST /v1/subscriptions/sub_1";
+const INVOICE: &str = "GET /v1/invoices/in_1";
+
+#[tokio::test]
+async fn a_customer_is_created_once() {
+    let (wanted, trial_end) = (wanted(), None);
+    let task = task(Change::Subscribe { wanted, trial_end }, None);
+    let recorded = || Command::RecordCustomer {
+        customer: StripeCustomerId::parse("cus_1").unwrap(),
+    };
+    let own = json!({ "id": "cus_1", "metadata": { "ub_tenant": TENANT.to_string() } });
+    let other = json!({ "id": "cus_2", "metadata": { "ub_tenant": "else" } });
+    let customers = list(&[other.clone(), own]);
+    records(&task, [customers], recorded(), &["GET /v1/customers"]).await;
+    let acts = [list(&[other]), ok(r#"{"id": "cus_1"}"#)];
+    let sent = ["GET /v1/customers", "POST /v1/customers"];
+    records(&task, acts, recorded(), &sent).await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_created_once() {
+    let acts = [list(&[]), present("active"), present("active")];
+    let sent = [LIST, CREATE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+    let own = subscription("trialing", "price_1", REQUEST);
+    let acts = [list(&[own]), present("trialing")];
+    records(
+        &subscribe(),
+        acts,
+        done(PaidStatus::Trialing),
+        &[LIST, READ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_lasts_is_changed() {
+    let lasting = subscription("active", "price_0", OTHER);
+    let acts = [list(&[lasting]), present("active"), present("active")];
+    let sent = [LIST, CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+    let changed = subscription("past_due", "price_1", OTHER);
+    let acts = [list(&[changed]), present("past_due")];
+    records(&subscribe(), acts, done(PaidStatus::PastDue), &[LIST, READ]).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
+    let mut ending = subscription("active", "price_0", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let acts = [list(&[ending]), present("active")];
+    let sent = [LIST, CHANGE, CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+}
+
+#[tokio::test]
+async fn a_declined_card_is_recorded() {
+    let acts = [list(&[]), declined("card_declined")];
+    records(
+        &subscribe(),
+        acts,
+        failed("card_declined", "No."),
+        &[LIST, CREATE],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_payment_that_its_owner_must_confirm_waits() {
+    let confirm = || invoice(json!({ "status": "requires_action" }));
+    let action = || Command::RecordAction { request: REQUEST };
+    let needed = || declined("authentication_required");
+    let acts = [
+        list(&[]),
+        needed(),
+        present("incomplete"),
+        present("incomplete"),
+        confirm(),
+    ];
+    let sent = [LIST, CREATE, CREATE, READ, INVOICE];
+    records(&subscribe(), acts, action(), &sent).await;
+
+    let lasting = subscription("active", "price_0", OTHER);
+    let mut waiting = lasting.clone();
+    waiting["pending_update"] = json!({ "expires_at": 1 });
+    let waiting = || ok(&waiting.to_string());
+    let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
+    let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
+    records(&subscribe(), acts, action(), &sent).await;
+}
+
+#[tokio::test]
+async fn a_first_payment_that_fails_later_is_recorded_with_its_reason() {
+    let own = subscription("incomplete", "price_1", REQUEST);
+    let payment = json!({
+        "status": "requires_payment_method",
+        "last_payment_error": { "code": "card_declined", "decline_code": "lost_card", "message": "No." }
+    });
+    let acts = [list(&[own]), present("incomplete"), invoice(payment)];
+    records(
+        &subscribe(),
+        acts,
+        failed("lost_card", "No."),
+        &[LIST, READ, INVOICE],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_incomplete_subscription_gives_way_to_another() {
+    let mut incomplete = subscription("incomplete", "price_0", OTHER);
+    incomplete["id"] = json!("sub_0");
+    let gone = json!({ "error": { "code": "resource_missing" } }).to_string();
+    let gone = answer("404 Not Found", "", &gone);
+    let acts = [
+        list(&[incomplete]),
+        gone,
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, "DELETE /v1/subscriptions/sub_0", CREATE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+}
+
+#[tokio::test]
+async fn cancelling_and_resuming_are_repeatable() {
+    let cancel = task(Change::Cancel, Some("cus_1"));
+    let mut ending = subscription("active", "price_1", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let ending = || ok(&ending.to_string());
+    let ends = || Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_797_000_000_000)),
+            ..paid(PaidStatus::Active)
+        },
+        request: Some(REQUEST),
+    };
+    let acts = [present("active"), ending(), ending()];
+    records(&cancel, acts, ends(), &[READ, CHANGE, READ]).await;
+    records(&cancel, [ending()], ends(), &[READ, READ]).await;
+    let resume = task(Change::Resume, Some("cus_1"));
+    let acts = [ending(), present("active")];
+    records(
+        &resume,
+        acts,
+        done(PaidStatus::Active),
+        &[READ, CHANGE, READ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
+    let cancel = task(Change::Cancel, Some("cus_1"));
+    let mut ended = subscription("canceled", "price_1", OTHER);
+    ended["ended_at"] = json!(1_796_000_000);
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_796_000_000_000)),
+            ..paid(PaidStatus::Ended)
+        },
+        request: Some(REQUEST),
+    };
+    records(&cancel, [ok(&ended.to_string())], expected, &[READ, READ]).await;
+}
+
+#[tokio::test]
+async fn an_outage_is_no_attempt() {
+    let limited = answer("429 Too Many Requests", "retry-after: 7\r\n", "{}");
+    let (failed, _) = perform(&subscribe(), [limited]).await;
+    let pause = Duration::from_secs(7);
+    assert!(matches!(failed, Err(Failure::Outage(_, found)) if found == pause));
+    for acts in [
+        [list(&[]), Act::Cut],
+        [answer("401 Unauthorized", "", "{}"), Act::Cut],
+    ] {
+        let (failed, _) = perform(&subscribe(), acts).await;
+        assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Creates the prices of plans at Stripe, so that tenants can pay for them.
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+use events_schema::{
+    Name, PlanId, PlanVersion, PriceId, StripePriceId,
+    plan::{self, CatalogueId, Command, Event},
+};
+
+use crate::{
+    config::Config,
+    domain::plan::Catalogue,
+    effect::{Effect, Failure, Lane, Undone, stripe_failure},
+    stripe::{IdempotencyKey, Interval, NewPrice, Price, Stripe, product_id},
+};
+
+/// Prices of one attempt. The rest follows when these are recorded.
+const AT_ONCE: usize = 20;
+
+/// Creates prices.
+pub struct RecordPrices(Stripe);
+
+/// The prices that Stripe does not know yet, each with its version and the name of its plan.
+pub struct Task(Vec<(PlanVersion, Name, plan::Price)>);
+
+impl Effect for RecordPrices {
+    type Record = Catalogue;
+    type Task = Task;
+    const NAME: &'static str = "record_prices";
+    const UNDONE: Option<Undone> = None;
+
+    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
+        Ok(Stripe::new(&config.stripe)?.map(Self))
+    }
+
+    fn attempts(&self) -> i64 {
+        stripe_failure::ATTEMPTS
+    }
+
+    fn is_requested_by(event: &Event) -> bool {
+        match event {
+            Event::Created { .. } | Event::VersionAdded { .. } | Event::PricesRecorded { .. } => {
+                true
+            }
+            Event::Renamed { .. } | Event::Archived { .. } | Event::DefaultSet { .. } => false,
+        }
+    }
+
+    fn pending(record: &Catalogue) -> Option<Task> {
+        let mut prices = record.unrecorded();
+        prices.truncate(AT_ONCE);
+        (!prices.is_empty()).then_some(Task(prices))
+    }
+
+    /// Nobody waits for it, and there is one catalogue.
+    fn lane(_: &Task) -> Lane {
+        Lane {
+            destination: "stripe".to_owned(),
+            is_urgent: false,
+            not_before: None,
+        }
+    }
+
+    async fn perform(&self, _: CatalogueId, Task(prices): &Task) -> Result<Command, Failure> {
+        let keys: Vec<String> = prices
+            .iter()
+            .map(|(version, _, price)| lookup_key(*version, price))
+            .collect();
+        let present = self.0.prices(&keys).await?;
+        let mut recorded = BTreeMap::new();
+        for ((version, name, price), key) in prices.iter().zip(keys) {
+            let present = present
+                .iter()
+                .find(|found| found.lookup_key.as_ref() == Some(&key));
+            let id = match present {
+                Some(found) => same(found, price)?,
+                None => self.create(*version, name, price, key).await?,
+            };
+            recorded.insert(version.price_id(price), id);
+        }
+        Ok(Command::RecordPrices { prices: recorded })
+    }
+
+    /// There is no last attempt, so this is never sent.
+    fn failed(_: &Task, _: String) -> Command {
+        Command::RecordPrices {
+            prices: BTreeMap::new(),
+        }
+    }
+}
+
+impl RecordPrices {
+    async fn create(
+        &self,
+        version: PlanVersion,
+        name: &Name,
+        price: &plan::Price,
+        lookup_key: String,
+    ) -> Result<StripePriceId, Failure> {
+        let PlanId(plan) = version.plan;
+        let product = product_id(version.plan).map_err(anyhow::Error::from)?;
+        let key = IdempotencyKey::new(plan, "product");
+        self.0.create_product(key, &product, name.as_str()).await?;
+        let PriceId(id) = version.price_id(price);
+        let new = NewPrice {
+            product,
+            lookup_key,
+            currency: currency(price),
+            unit_amount: price.amount.amount(),
+            interval: interval(price),
+        };
+        let created = self.0.create_price(IdempotencyKey::new(id, "price"), &new);
+        Ok(created.await?.id)
+    }
+}
+
+/// Returns the name by which a price is found at Stripe. It derives from plan, version, currency and
+/// interval.
+fn lookup_key(version: PlanVersion, price: &plan::Price) -> String {
+    format!("ub_{}", version.price_id(price))
+}
+
+/// Returns the id of a price that was found.
+///
+/// # Errors
+/// If somebody has given its lookup key to another price.
+fn same(found: &Price, price: &plan::Price) -> anyhow::Result<StripePriceId> {
+    let is_same = found.unit_amount == Some(price.amount.amount())
+        && found.currency == currency(price)
+        && found.recurring.as_ref().map(|it| it.interval) == Some(interval(price));
+    ensure!(
+        is_same,
+        "{} at Stripe has the lookup key of another price",
+        found.id
+    );
+    Ok(found.id.clone())
+}
+
+fn currency(price: &plan::Price) -> String {
+    price.amount.currency().as_str().to_ascii_lowercase()
+}
+
+const fn interval(price: &plan::Price) -> Interval {
+    match price.interval {
+        plan::Interval::Month => Interval::Month,
+        plan::Interval::Year => Interval::Year,
+    }
+}
+
+#[cfg(test)]
+mod tests;

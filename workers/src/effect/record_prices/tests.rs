@@ -1,0 +1,94 @@
+//! Prices are created once, whatever was done before.
+
+use events_schema::{Currency, Id, Money, plan::Per};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::stripe::{
+    StripeOptions, StripeTax,
+    testing::{Act, Server, json as ok, status as answer},
+};
+
+const TEAM: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([2; 16])),
+    number: 1,
+};
+
+fn price(amount: i64, currency: &str) -> plan::Price {
+    plan::Price {
+        amount: Money::new(amount, Currency::parse(currency).unwrap()).unwrap(),
+        interval: plan::Interval::Month,
+        per: Per::Seat,
+    }
+}
+
+fn at_stripe(id: &str, price: &plan::Price) -> Value {
+    json!({
+        "id": id, "product": "ub_1", "lookup_key": lookup_key(TEAM, price),
+        "currency": currency(price), "unit_amount": price.amount.amount(),
+        "recurring": { "interval": "month" }
+    })
+}
+
+fn list(data: &[Value]) -> Act {
+    ok(&json!({ "data": data, "has_more": false }).to_string())
+}
+
+async fn perform<const N: usize>(acts: [Act; N]) -> (Result<Command, Failure>, Vec<String>) {
+    let server = Server::acts(acts).await;
+    let options = StripeOptions {
+        stripe_key: "sk_test_1".parse().unwrap(),
+        stripe_url: server.url().parse().unwrap(),
+        stripe_tax: StripeTax::None,
+        stripe_rate: 100,
+    };
+    let effect = RecordPrices(Stripe::new(&options).unwrap().unwrap());
+    let name = Name::parse("Team").unwrap();
+    let prices = [price(900, "EUR"), price(9_007_199_254_740_991, "KWD")];
+    let prices = prices.map(|price| (TEAM, name.clone(), price));
+    let task = Task(prices.to_vec());
+    let recorded = effect.perform(plan::CATALOGUE, &task).await;
+    (recorded, server.requests())
+}
+
+#[tokio::test]
+async fn only_prices_that_stripe_lacks_are_created() {
+    let (euros, dinars) = (price(900, "EUR"), price(9_007_199_254_740_991, "KWD"));
+    let there = json!({ "error": { "code": "resource_already_exists" } }).to_string();
+    let (recorded, requests) = perform([
+        list(&[at_stripe("price_1", &euros)]),
+        answer("400 Bad Request", "", &there),
+        ok(&at_stripe("price_2", &dinars).to_string()),
+    ])
+    .await;
+    let id = |id| StripePriceId::parse(id).unwrap();
+    let prices = BTreeMap::from([
+        (TEAM.price_id(&euros), id("price_1")),
+        (TEAM.price_id(&dinars), id("price_2")),
+    ]);
+    assert_eq!(recorded.unwrap(), Command::RecordPrices { prices });
+    assert_eq!(requests.len(), 3);
+    let created = &requests[2];
+    assert!(created.starts_with("POST /v1/prices "), "{created}");
+    for part in [
+        "currency=kwd",
+        "unit_amount=9007199254740991",
+        "interval%5D=month",
+    ] {
+        assert!(created.contains(part), "{part:?} is not in {created}");
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_key_of_another_price_is_noticed() {
+    let mut other = at_stripe("price_1", &price(900, "EUR"));
+    other["unit_amount"] = json!(100);
+    let (recorded, _) = perform([list(&[other])]).await;
+    match recorded {
+        Err(Failure::Temporary(error)) => assert_eq!(
+            error.to_string(),
+            "price_1 at Stripe has the lookup key of another price"
+        ),
+        other => panic!("{other:?}"),
+    }
+}

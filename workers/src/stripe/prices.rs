@@ -1,0 +1,149 @@
+//! Products and prices: a product for each plan, and a price for each price of a version.
+
+use std::fmt;
+
+use events_schema::{Invalid, PlanId, StripePriceId, StripeProductId};
+use serde::Deserialize;
+
+use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, request::Request};
+
+/// Lookup keys of one request: the most that Stripe takes.
+const KEYS: usize = 10;
+
+/// A product.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Product {
+    pub id: StripeProductId,
+}
+
+/// A price.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Price {
+    pub id: StripePriceId,
+    pub product: StripeProductId,
+    pub lookup_key: Option<String>,
+    /// Three lower-case letters.
+    pub currency: String,
+    /// Minor units of the currency. `None` if it has fractions of them, as none of ours has.
+    pub unit_amount: Option<i64>,
+    pub recurring: Option<Recurring>,
+}
+
+/// How often a price is due.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Recurring {
+    pub interval: Interval,
+}
+
+/// The time that a price pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interval {
+    Month,
+    Year,
+    /// One that no plan of ours has.
+    #[serde(other)]
+    Other,
+}
+
+/// A price to create. It is never changed.
+#[derive(Clone, Debug)]
+pub struct NewPrice {
+    pub product: StripeProductId,
+    /// Names the price, so that it is created once: 1 to 200 characters.
+    pub lookup_key: String,
+    /// Three lower-case letters.
+    pub currency: String,
+    /// Minor units of the currency.
+    pub unit_amount: i64,
+    pub interval: Interval,
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Month => "month",
+            Self::Year => "year",
+            Self::Other => "other",
+        })
+    }
+}
+
+impl Listed for Price {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// Returns the id of a plan's product. We choose it, so that a plan has one product.
+///
+/// # Errors
+/// Never: the id of a plan is a legal part of it.
+pub fn product_id(plan: PlanId) -> Result<StripeProductId, Invalid> {
+    StripeProductId::parse(&format!("ub_{plan}"))
+}
+
+impl Stripe {
+    /// Creates the product of a plan, unless it exists.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn create_product(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeProductId,
+        name: &str,
+    ) -> Result<(), StripeError> {
+        match self.send::<Product>(create_product(key, id, name)).await {
+            Err(error) if error.is_there_already() => Ok(()),
+            created => created.map(drop),
+        }
+    }
+
+    /// Creates a price.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it, such as for a lookup key that another price has.
+    pub async fn create_price(
+        &self,
+        key: IdempotencyKey,
+        price: &NewPrice,
+    ) -> Result<Price, StripeError> {
+        self.send(create_price(key, price)).await
+    }
+
+    /// Returns the prices with these lookup keys. Those that do not exist are left out.
+    ///
+    /// # Errors
+    /// If Stripe does not give the list.
+    pub async fn prices(&self, lookup_keys: &[String]) -> Result<Vec<Price>, StripeError> {
+        let mut prices = Vec::new();
+        for keys in lookup_keys.chunks(KEYS) {
+            let found = Pages::<Price>::new(self, list_prices(keys)).all().await?;
+            prices.extend(found);
+        }
+        Ok(prices)
+    }
+}
+
+pub(super) fn create_product(key: IdempotencyKey, id: &StripeProductId, name: &str) -> Request {
+    Request::post("/products", key)
+        .set("id", id)
+        .set("name", name)
+}
+
+pub(super) fn create_price(key: IdempotencyKey, price: &NewPrice) -> Request {
+    Request::post("/prices", key)
+        .set("currency", &price.currency)
+        .set("lookup_key", &price.lookup_key)
+        .set("product", &price.product)
+        .set("recurring[interval]", price.interval)
+        .set("unit_amount", price.unit_amount)
+}
+
+pub(super) fn list_prices(lookup_keys: &[String]) -> Request {
+    let keys = lookup_keys.iter().enumerate();
+    keys.fold(Request::get("/prices"), |request, (at, key)| {
+        request.set(format!("lookup_keys[{at}]"), key)
+    })
+}

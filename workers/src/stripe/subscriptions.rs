@@ -1,0 +1,290 @@
+//! Subscriptions: a tenant that pays has one, with one item.
+
+use std::collections::BTreeMap;
+
+use events_schema::{
+    Id, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
+};
+use serde::Deserialize;
+
+use super::{
+    IdempotencyKey, Listed, Pages, Price, Stripe, StripeError, StripeTax, Timestamp,
+    request::Request,
+};
+
+/// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after a
+/// day.
+const REQUEST: &str = "ub_request";
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Subscription {
+    pub id: StripeSubscriptionId,
+    pub customer: StripeCustomerId,
+    pub status: SubscriptionStatus,
+    items: Items,
+    pub trial_end: Option<Timestamp>,
+    /// When it will end or has ended, if that is known.
+    pub cancel_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub latest_invoice: Option<StripeInvoiceId>,
+    /// A change that waits for its payment. It expires after 23 hours.
+    pending_update: Option<PendingUpdate>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Items {
+    data: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct PendingUpdate {}
+
+/// What a subscription pays for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Item {
+    pub id: StripeItemId,
+    pub price: Price,
+    /// `None` for metered prices, which none of ours is.
+    pub quantity: Option<u64>,
+    pub current_period_end: Timestamp,
+}
+
+/// The state of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionStatus {
+    Trialing,
+    Active,
+    /// The first payment has failed, or waits for the owner of the card.
+    Incomplete,
+    /// The first payment was not made within 23 hours.
+    IncompleteExpired,
+    PastDue,
+    /// All attempts to get the payment have failed.
+    Unpaid,
+    /// The trial has ended without a card.
+    Paused,
+    Canceled,
+    /// One of a later release of Stripe.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A subscription to create.
+#[derive(Clone, Debug)]
+pub struct NewSubscription {
+    pub customer: StripeCustomerId,
+    pub price: StripePriceId,
+    pub quantity: u64,
+    pub trial: Trial,
+    pub promotion_code: Option<String>,
+    pub payment: OpenPayment,
+    /// The commit that asks for it.
+    pub request: Id,
+}
+
+/// Whether a subscription begins with time that costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    None,
+    /// If no card is there at this time, the subscription ends.
+    Until(Timestamp),
+}
+
+/// Another price or quantity for a subscription.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub item: StripeItemId,
+    pub price: StripePriceId,
+    pub quantity: u64,
+    pub proration: Proration,
+    pub payment: OpenPayment,
+}
+
+/// What becomes of a subscription or change whose first payment is not made at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenPayment {
+    /// Stripe declines it, and nothing has changed.
+    Decline,
+    /// It waits for the owner of the card for 23 hours.
+    Wait,
+}
+
+/// What a change costs for the rest of the period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proration {
+    /// Nothing: the new price counts from the next period.
+    None,
+    /// The difference, which is paid now.
+    Now {
+        /// The time from which the difference counts, as a preview has shown it.
+        from: Option<Timestamp>,
+    },
+}
+
+impl Subscription {
+    /// Returns what it pays for; `None` if somebody has removed that in Stripe's dashboard.
+    pub fn item(&self) -> Option<&Item> {
+        self.items.data.first()
+    }
+
+    /// Whether this commit has asked for it.
+    pub fn was_requested_by(&self, request: Id) -> bool {
+        let named = self.metadata.get(REQUEST);
+        named.is_some_and(|named| *named == request.to_string())
+    }
+
+    /// Whether a change waits for its payment.
+    pub const fn has_pending_update(&self) -> bool {
+        self.pending_update.is_some()
+    }
+}
+
+impl Listed for Subscription {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Stripe {
+    /// Creates a subscription.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it, such as for a card that is declined.
+    pub async fn create_subscription(
+        &self,
+        key: IdempotencyKey,
+        subscription: &NewSubscription,
+    ) -> Result<Subscription, StripeError> {
+        self.send(create(key, subscription, self.tax)).await
+    }
+
+    /// Changes what a subscription pays for.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it, such as for a card that is declined.
+    pub async fn change_subscription(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeSubscriptionId,
+        change: &Change,
+    ) -> Result<Subscription, StripeError> {
+        self.send(update(key, id, change)).await
+    }
+
+    /// Lets a subscription end with its period, or go on.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn end_with_period(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeSubscriptionId,
+        ends: bool,
+    ) -> Result<Subscription, StripeError> {
+        self.send(end_with_period(key, id, ends)).await
+    }
+
+    /// Ends a subscription now. An ended one is missing.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn cancel_subscription(
+        &self,
+        id: &StripeSubscriptionId,
+    ) -> Result<Subscription, StripeError> {
+        self.send(cancel(id)).await
+    }
+
+    /// Returns a subscription, also an ended one.
+    ///
+    /// # Errors
+    /// If it never existed, or Stripe does not answer.
+    pub async fn subscription(
+        &self,
+        id: &StripeSubscriptionId,
+    ) -> Result<Subscription, StripeError> {
+        self.send(retrieve(id)).await
+    }
+
+    /// Returns all subscriptions of a customer, also ended ones, the latest first.
+    pub fn subscriptions(&self, customer: &StripeCustomerId) -> Pages<Subscription> {
+        Pages::new(self, list(customer))
+    }
+}
+
+pub(super) fn create(
+    key: IdempotencyKey,
+    subscription: &NewSubscription,
+    tax: StripeTax,
+) -> Request {
+    let request = Request::post("/subscriptions", key)
+        .set("customer", &subscription.customer)
+        .set("items[0][price]", &subscription.price)
+        .set("items[0][quantity]", subscription.quantity)
+        .set(
+            "payment_behavior",
+            match subscription.payment {
+                OpenPayment::Decline => "error_if_incomplete",
+                OpenPayment::Wait => "allow_incomplete",
+            },
+        )
+        .set(format!("metadata[{REQUEST}]"), subscription.request);
+    let code = subscription.promotion_code.as_ref();
+    let request = request.set_some("discounts[0][promotion_code]", code);
+    let request = match subscription.trial {
+        Trial::None => request,
+        Trial::Until(end) => request.set("trial_end", end.0).set(
+            "trial_settings[end_behavior][missing_payment_method]",
+            "cancel",
+        ),
+    };
+    request.with_tax(tax)
+}
+
+/// A change that waits for its payment may not have metadata, so none names its commit. The item
+/// tells whether it was done.
+pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Change) -> Request {
+    let request = Request::post(format!("/subscriptions/{id}"), key)
+        .set("items[0][id]", &change.item)
+        .set("items[0][price]", &change.price)
+        .set("items[0][quantity]", change.quantity)
+        .set(
+            "payment_behavior",
+            match change.payment {
+                OpenPayment::Decline => "error_if_incomplete",
+                OpenPayment::Wait => "pending_if_incomplete",
+            },
+        );
+    match change.proration {
+        Proration::None => request.set("proration_behavior", "none"),
+        Proration::Now { from } => request
+            .set("proration_behavior", "always_invoice")
+            .set_some("proration_date", from.map(|from| from.0)),
+    }
+}
+
+pub(super) fn end_with_period(
+    key: IdempotencyKey,
+    id: &StripeSubscriptionId,
+    ends: bool,
+) -> Request {
+    Request::post(format!("/subscriptions/{id}"), key).set("cancel_at_period_end", ends)
+}
+
+pub(super) fn cancel(id: &StripeSubscriptionId) -> Request {
+    Request::delete(format!("/subscriptions/{id}"))
+}
+
+pub(super) fn retrieve(id: &StripeSubscriptionId) -> Request {
+    Request::get(format!("/subscriptions/{id}"))
+}
+
+pub(super) fn list(customer: &StripeCustomerId) -> Request {
+    Request::get("/subscriptions")
+        .set("customer", customer)
+        .set("status", "all")
+}

@@ -1,0 +1,395 @@
+//! Each request is the one that async-stripe makes: it is generated from Stripe's own description,
+//! so a wrong path or parameter differs.
+
+use std::collections::HashMap;
+
+use events_schema::{
+    Id, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
+    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+};
+use stripe_billing::{
+    billing_meter_event::CreateBillingMeterEvent,
+    billing_portal_session::CreateBillingPortalSession,
+    invoice::{
+        CreatePreviewInvoice, CreatePreviewInvoiceAutomaticTax, CreatePreviewInvoiceDiscounts,
+        CreatePreviewInvoicePreviewMode, CreatePreviewInvoiceSubscriptionDetails,
+        CreatePreviewInvoiceSubscriptionDetailsItems,
+        CreatePreviewInvoiceSubscriptionDetailsProrationBehavior, ListInvoice, RetrieveInvoice,
+    },
+    subscription::{
+        CancelSubscription, CreateSubscription, CreateSubscriptionAutomaticTax,
+        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior, CreateSubscriptionTrialEnd,
+        CreateSubscriptionTrialSettings, CreateSubscriptionTrialSettingsEndBehavior,
+        CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod, DiscountsDataParam,
+        ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
+        UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
+        UpdateSubscriptionProrationBehavior,
+    },
+};
+use stripe_client_core::{StripeMethod, StripeRequest};
+use stripe_core::{
+    customer::{
+        CreateCustomer, ListCustomer, RetrieveCustomer, UpdateCustomer,
+        UpdateCustomerInvoiceSettings,
+    },
+    event::{ListEvent, RetrieveEvent},
+    setup_intent::{CreateSetupIntent, CreateSetupIntentUsage, RetrieveSetupIntent},
+};
+use stripe_payment::payment_method::{
+    AttachPaymentMethod, DetachPaymentMethod, ListPaymentMethod, ListPaymentMethodType,
+};
+use stripe_product::{
+    price::{CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice},
+    product::CreateProduct,
+};
+use stripe_shared::SetupIntentAllowedPaymentMethodTypes;
+use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
+use url::form_urlencoded;
+
+use super::{TENANT, key, weaver};
+use crate::stripe::{
+    Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
+    Proration, StripeTax, Timestamp, Trial, cards, customers, events, invoices, meters, portal,
+    prices, request::Request, subscriptions,
+};
+
+const NOW: i64 = 1_795_000_000;
+
+fn same(ours: &Request, theirs: &impl StripeRequest) {
+    let theirs = theirs.build();
+    let method = match theirs.method {
+        StripeMethod::Get => "GET",
+        StripeMethod::Post => "POST",
+        StripeMethod::Delete => "DELETE",
+    };
+    assert_eq!(ours.method.as_str(), method);
+    assert_eq!(ours.path, theirs.path);
+    let forms = [theirs.query, theirs.body];
+    let form = forms
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect::<String>();
+    assert_eq!(sorted(&ours.form()), sorted(&form), "{}", ours.path);
+}
+
+fn sorted(form: &str) -> Vec<(String, String)> {
+    let pairs = form_urlencoded::parse(form.as_bytes());
+    let mut pairs: Vec<_> = pairs.into_owned().collect();
+    pairs.sort();
+    pairs
+}
+
+fn customer() -> StripeCustomerId {
+    StripeCustomerId::parse("cus_1").unwrap()
+}
+
+fn card() -> StripeCardId {
+    StripeCardId::parse("pm_1").unwrap()
+}
+
+fn subscription() -> StripeSubscriptionId {
+    StripeSubscriptionId::parse("sub_1").unwrap()
+}
+
+fn item() -> StripeItemId {
+    StripeItemId::parse("si_1").unwrap()
+}
+
+fn price() -> StripePriceId {
+    StripePriceId::parse("price_1").unwrap()
+}
+
+fn since() -> RangeQueryTs {
+    RangeQueryTs::Bounds(RangeBoundsTs {
+        gte: Some(NOW),
+        ..RangeBoundsTs::default()
+    })
+}
+
+#[test]
+fn requests_about_customers_are_as_generated() {
+    let metadata = HashMap::from([("ub_tenant".to_owned(), TENANT.to_string())]);
+    let theirs = CreateCustomer::new().name("Ada & Söhne").metadata(metadata);
+    same(&customers::create(key(), &weaver()), &theirs);
+
+    let theirs = ListCustomer::new().created(since());
+    same(&customers::list(Timestamp(NOW)), &theirs);
+    same(
+        &customers::retrieve(&customer()),
+        &RetrieveCustomer::new("cus_1"),
+    );
+
+    let mut settings = UpdateCustomerInvoiceSettings::new();
+    settings.default_payment_method = Some("pm_1".to_owned());
+    let theirs = UpdateCustomer::new("cus_1").invoice_settings(settings);
+    same(
+        &customers::default_card(key(), &customer(), &card()),
+        &theirs,
+    );
+}
+
+#[test]
+fn requests_about_prices_are_as_generated() {
+    let product = StripeProductId::parse("ub_1").unwrap();
+    let theirs = CreateProduct::new("Loom").id("ub_1");
+    same(&prices::create_product(key(), &product, "Loom"), &theirs);
+
+    let ours = NewPrice {
+        product,
+        lookup_key: "ub_1_2_eur_month".to_owned(),
+        currency: "eur".to_owned(),
+        unit_amount: 9_007_199_254_740_991,
+        interval: Interval::Month,
+    };
+    let recurring = CreatePriceRecurring::new(CreatePriceRecurringInterval::Month);
+    let theirs = CreatePrice::new(Currency::EUR)
+        .lookup_key("ub_1_2_eur_month")
+        .product("ub_1")
+        .recurring(recurring)
+        .unit_amount(9_007_199_254_740_991_i64);
+    same(&prices::create_price(key(), &ours), &theirs);
+
+    let keys = ["a".to_owned(), "b".to_owned()];
+    let theirs = ListPrice::new().lookup_keys(keys.clone());
+    same(&prices::list_prices(&keys), &theirs);
+}
+
+fn new_subscription(trial: Trial, promotion_code: Option<&str>) -> NewSubscription {
+    NewSubscription {
+        customer: customer(),
+        price: price(),
+        quantity: 3,
+        trial,
+        promotion_code: promotion_code.map(str::to_owned),
+        payment: OpenPayment::Decline,
+        request: Id::from_bytes([7; 16]),
+    }
+}
+
+fn their_subscription() -> CreateSubscription {
+    let mut item = CreateSubscriptionItems::new();
+    item.price = Some("price_1".to_owned());
+    item.quantity = Some(3);
+    let request = Id::from_bytes([7; 16]).to_string();
+    CreateSubscription::new()
+        .customer("cus_1")
+        .items([item])
+        .payment_behavior(CreateSubscriptionPaymentBehavior::ErrorIfIncomplete)
+        .metadata(HashMap::from([("ub_request".to_owned(), request)]))
+}
+
+#[test]
+fn requests_for_new_subscriptions_are_as_generated() {
+    let ours = new_subscription(Trial::None, None);
+    let declining = subscriptions::create(key(), &ours, StripeTax::None);
+    same(&declining, &their_subscription());
+
+    let waiting = NewSubscription {
+        payment: OpenPayment::Wait,
+        ..ours
+    };
+    let waiting = subscriptions::create(key(), &waiting, StripeTax::None);
+    let behavior = CreateSubscriptionPaymentBehavior::AllowIncomplete;
+    same(&waiting, &their_subscription().payment_behavior(behavior));
+
+    let ours = new_subscription(Trial::Until(Timestamp(NOW)), Some("promo_1"));
+    let mut discount = DiscountsDataParam::new();
+    discount.promotion_code = Some("promo_1".to_owned());
+    let mut end = CreateSubscriptionTrialSettingsEndBehavior::new();
+    end.missing_payment_method =
+        Some(CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod::Cancel);
+    let theirs = their_subscription()
+        .trial_end(CreateSubscriptionTrialEnd::Timestamp(NOW))
+        .trial_settings(CreateSubscriptionTrialSettings::new(end))
+        .discounts([discount])
+        .automatic_tax(CreateSubscriptionAutomaticTax::new(true));
+    let ours = subscriptions::create(key(), &ours, StripeTax::Automatic);
+    same(&ours, &theirs);
+}
+
+#[test]
+fn requests_that_change_subscriptions_are_as_generated() {
+    let mut change = Change {
+        item: item(),
+        price: price(),
+        quantity: 3,
+        proration: Proration::None,
+        payment: OpenPayment::Decline,
+    };
+    let mut item = UpdateSubscriptionItems::new();
+    item.id = Some("si_1".to_owned());
+    item.price = Some("price_1".to_owned());
+    item.quantity = Some(3);
+    let theirs = UpdateSubscription::new("sub_1").items([item]);
+    let unprorated = theirs
+        .clone()
+        .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete)
+        .proration_behavior(UpdateSubscriptionProrationBehavior::None);
+    same(
+        &subscriptions::update(key(), &subscription(), &change),
+        &unprorated,
+    );
+
+    change.payment = OpenPayment::Wait;
+    change.proration = Proration::Now {
+        from: Some(Timestamp(NOW)),
+    };
+    let prorated = theirs
+        .proration_behavior(UpdateSubscriptionProrationBehavior::AlwaysInvoice)
+        .payment_behavior(UpdateSubscriptionPaymentBehavior::PendingIfIncomplete)
+        .proration_date(NOW);
+    same(
+        &subscriptions::update(key(), &subscription(), &change),
+        &prorated,
+    );
+
+    for ends in [true, false] {
+        let theirs = UpdateSubscription::new("sub_1").cancel_at_period_end(ends);
+        same(
+            &subscriptions::end_with_period(key(), &subscription(), ends),
+            &theirs,
+        );
+    }
+}
+
+#[test]
+fn requests_that_read_and_end_subscriptions_are_as_generated() {
+    same(
+        &subscriptions::cancel(&subscription()),
+        &CancelSubscription::new("sub_1"),
+    );
+    same(
+        &subscriptions::retrieve(&subscription()),
+        &RetrieveSubscription::new("sub_1"),
+    );
+    let theirs = ListSubscription::new()
+        .customer("cus_1")
+        .status(ListSubscriptionStatus::All);
+    same(&subscriptions::list(&customer()), &theirs);
+}
+
+#[test]
+fn previews_of_new_subscriptions_are_as_generated() {
+    let change = PreviewedChange {
+        customer: None,
+        subscription: None,
+        price: price(),
+        quantity: 3,
+        promotion_code: Some("promo_1".to_owned()),
+        proration_date: Timestamp(NOW),
+    };
+    let mut discount = CreatePreviewInvoiceDiscounts::new();
+    discount.promotion_code = Some("promo_1".to_owned());
+    let theirs = CreatePreviewInvoice::new()
+        .subscription_details(previewed(None))
+        .discounts([discount])
+        .automatic_tax(CreatePreviewInvoiceAutomaticTax::new(true));
+    same(
+        &invoices::preview_now(&change, StripeTax::Automatic),
+        &theirs,
+    );
+}
+
+#[test]
+fn previews_of_changes_are_as_generated() {
+    let change = PreviewedChange {
+        customer: Some(customer()),
+        subscription: Some((subscription(), item())),
+        price: price(),
+        quantity: 3,
+        promotion_code: None,
+        proration_date: Timestamp(NOW),
+    };
+    let theirs = CreatePreviewInvoice::new()
+        .customer("cus_1")
+        .subscription("sub_1");
+    let mut details = previewed(Some("si_1"));
+    let next = theirs
+        .clone()
+        .subscription_details(details.clone())
+        .preview_mode(CreatePreviewInvoicePreviewMode::Recurring);
+    same(&invoices::preview_next(&change, StripeTax::None), &next);
+
+    details.proration_behavior =
+        Some(CreatePreviewInvoiceSubscriptionDetailsProrationBehavior::AlwaysInvoice);
+    details.proration_date = Some(NOW);
+    let now = theirs.subscription_details(details);
+    same(&invoices::preview_now(&change, StripeTax::None), &now);
+}
+
+fn previewed(id: Option<&str>) -> CreatePreviewInvoiceSubscriptionDetails {
+    let mut item = CreatePreviewInvoiceSubscriptionDetailsItems::new();
+    item.id = id.map(str::to_owned);
+    item.price = Some("price_1".to_owned());
+    item.quantity = Some(3);
+    let mut details = CreatePreviewInvoiceSubscriptionDetails::new();
+    details.items = Some(vec![item]);
+    details
+}
+
+#[test]
+fn requests_about_invoices_are_as_generated() {
+    let id = StripeInvoiceId::parse("in_1").unwrap();
+    let payments = "payments.data.payment.payment_intent".to_owned();
+    let theirs = RetrieveInvoice::new("in_1").expand([payments]);
+    same(&invoices::retrieve(&id), &theirs);
+    same(
+        &invoices::list(&customer()),
+        &ListInvoice::new().customer("cus_1"),
+    );
+}
+
+#[test]
+fn requests_about_cards_are_as_generated() {
+    let theirs = CreateSetupIntent::new()
+        .customer("cus_1")
+        .allowed_payment_method_types([SetupIntentAllowedPaymentMethodTypes::Card])
+        .usage(CreateSetupIntentUsage::OffSession);
+    same(&cards::create_setup_intent(&customer()), &theirs);
+    let id = StripeSetupIntentId::parse("seti_1").unwrap();
+    same(
+        &cards::retrieve_setup_intent(&id),
+        &RetrieveSetupIntent::new("seti_1"),
+    );
+    let theirs = AttachPaymentMethod::new("pm_1").customer("cus_1");
+    same(&cards::attach(key(), &card(), &customer()), &theirs);
+    same(
+        &cards::detach(key(), &card()),
+        &DetachPaymentMethod::new("pm_1"),
+    );
+    let theirs = ListPaymentMethod::new()
+        .customer("cus_1")
+        .type_(ListPaymentMethodType::Card);
+    same(&cards::list(&customer()), &theirs);
+}
+
+#[test]
+fn requests_for_links_usage_and_events_are_as_generated() {
+    let back = "https://app.example/t/acme?a=b";
+    let theirs = CreateBillingPortalSession::new()
+        .customer("cus_1")
+        .return_url(back);
+    same(&portal::create(&customer(), back), &theirs);
+
+    let ours = MeterEvent {
+        meter: "tasks".to_owned(),
+        customer: customer(),
+        quantity: 12,
+        identifier: "t-tasks-99".to_owned(),
+        at: Timestamp(NOW),
+    };
+    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
+    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let theirs = CreateBillingMeterEvent::new("tasks", HashMap::from(payload))
+        .identifier("t-tasks-99")
+        .timestamp(NOW);
+    same(&meters::create(key(), &ours), &theirs);
+
+    let id = StripeEventId::parse("evt_1").unwrap();
+    same(&events::retrieve(&id), &RetrieveEvent::new("evt_1"));
+    same(
+        &events::list(Timestamp(NOW)),
+        &ListEvent::new().created(since()),
+    );
+}
