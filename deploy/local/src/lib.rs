@@ -22,6 +22,7 @@ pub mod mailbox;
 mod settings;
 mod shell;
 mod start_page;
+pub mod stripe;
 
 pub use cli::main;
 
