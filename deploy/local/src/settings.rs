@@ -71,7 +71,11 @@ impl Settings {
             ("--mail-attempts", &mail_attempts.to_string()),
             ("--replicas", &servers.members().to_string()),
         ];
-        parse([self.shared(servers, Role::Workers), words(&own)].concat())
+        let stripe = self.stripe_url.as_deref();
+        let stripe =
+            stripe.map(|url| words(&[("--stripe-key", SECRET_KEY), ("--stripe-url", url)]));
+        let shared = self.shared(servers, Role::Workers);
+        parse([shared, words(&own), stripe.unwrap_or_default()].concat())
     }
 
     fn shared(&self, servers: &Servers, role: Role) -> Vec<String> {
