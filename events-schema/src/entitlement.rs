@@ -25,8 +25,8 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 /// A tenant whose payment is missing may do everything for this long.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// Declares a name that rows of the access tables have in this field. A macro, since no function can
-/// declare a type.
+/// Declares a name that rows of the access tables have in this field. A macro, since no function
+/// can declare a type.
 macro_rules! name_in_tables {
     ($(#[$doc:meta])* $name:ident in $field:ident) => {
         $(#[$doc])*

@@ -85,7 +85,8 @@ impl Currency {
         }
     }
 
-    /// Reads a code that was stored. A newer release may have stored one that this one does not know.
+    /// Reads a code that was stored. A newer release may have stored one that this one does not
+    /// know.
     ///
     /// # Errors
     /// If it is malformed.

@@ -13,8 +13,8 @@ const MAX_UNKNOWN: usize = 1_000;
 /// The most bytes of a name.
 pub(crate) const MAX_NAME: usize = 64;
 
-/// Returns an unknown name, which is kept for the life of the process; `None` if it is malformed, or
-/// there are more than any release could have.
+/// Returns an unknown name, which is kept for the life of the process; `None` if it is malformed,
+/// or there are more than any release could have.
 pub(crate) fn keep(name: &str) -> Option<&'static str> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_name) {
