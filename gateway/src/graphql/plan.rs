@@ -89,8 +89,8 @@ impl PlanMutation {
         change(ctx, id, plan, input.parse(plan)?).await
     }
 
-    /// Archives a plan: no more tenants may choose it, and those that have it keep it. `CONFLICT` for
-    /// the default plan.
+    /// Archives a plan: no more tenants may choose it, and those that have it keep it. `CONFLICT`
+    /// for the default plan.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let plan = id_of(&id)?;
         let id = FieldContext::of(ctx).command_id()?;
@@ -99,8 +99,8 @@ impl PlanMutation {
     }
 
     /// Makes a free plan the default one: tenants without another plan have its latest version.
-    /// Before there is one, they may use everything. `CONFLICT` if the plan has prices
-    /// or is archived.
+    /// Before there is one, they may use everything. `CONFLICT` if the plan has prices or is
+    /// archived.
     async fn set_default(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Plan>, Error> {
         let plan = id_of(&id)?;
         let id = FieldContext::of(ctx).command_id()?;
