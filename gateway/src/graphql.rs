@@ -89,8 +89,9 @@ macro_rules! assemble {
         /// - `CONFLICT`: the current state does not allow the change.
         /// - `PAYMENT_REQUIRED`: nothing can be created until the tenant pays or chooses a plan.
         /// - `FEATURE_NOT_IN_PLAN`: the plan of the tenant lacks `feature`, which `plans` have.
-        /// - `LIMIT_REACHED`: the change would exceed a limit. If it is one of the plan, `limit` names
-        ///   it, `allowed` is its value, `used` is how many there are, and `plans` allow more.
+        /// - `LIMIT_REACHED`: the change would exceed a limit. If it is one of the plan, `limit`
+        ///   names it, `allowed` is its value, `used` is how many there are, and `plans` allow
+        ///   more.
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    bad_input, create_project, input, invite, list, set_platform_admin, start, succeeded, text,
+    bad_input, create_project, eventually, input, invite, list, set_platform_admin, start,
+    succeeded, text,
 };
 
 const PLANS: &str = "{
@@ -63,6 +64,15 @@ async fn root(backend: &Local) -> Browser {
     set_platform_admin(backend, "root@example.com", true)
         .await
         .unwrap();
+    // The gateway hears of it a moment later.
+    eventually("the administration", || async {
+        succeeded(
+            &root
+                .gql("{ platform { tenants { totalCount } } }", ())
+                .await,
+        )
+    })
+    .await;
     root
 }
 

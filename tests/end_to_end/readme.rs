@@ -10,7 +10,7 @@ use clap::{Args, Command};
 use local::Local;
 use serde_json::Value;
 
-use crate::support::{set_platform_admin, start};
+use crate::support::{eventually, set_platform_admin, start, succeeded};
 
 const README: &str = include_str!("../../README.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
@@ -70,10 +70,16 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
     let mut answered = run(&local, folder.path(), &commands.concat()).await;
     let granted = set_platform_admin(&local, "ada@example.com", true);
     granted.await.unwrap();
+    let (functions, _) = commands[0].split_once("jar=").unwrap();
+    // The gateway hears of it a moment later.
+    let ask =
+        format!("{functions}jar=ada.cookies; gql '{{ platform {{ tenants {{ totalCount }} }} }}'");
+    eventually("the administration", || async {
+        succeeded(&run(&local, folder.path(), &ask).await[0])
+    })
+    .await;
     let (commands_of_plans, answers) = session(PLANS);
     expected.push(answers);
-    // The functions of the shell.
-    let (functions, _) = commands[0].split_once("jar=").unwrap();
     let commands = format!("{functions}{commands_of_plans}");
     answered.extend(run(&local, folder.path(), &commands).await);
     let expected = expected.concat();

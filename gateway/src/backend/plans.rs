@@ -1,5 +1,5 @@
-//! Reads what the plan of a tenant allows. Memory has both documents that say it, or knows that they
-//! do not exist.
+//! Reads what the plan of a tenant allows. Memory has both documents that say it, or knows that
+//! they do not exist.
 
 use std::sync::Arc;
 

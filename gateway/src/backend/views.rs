@@ -169,9 +169,9 @@ impl TenantViews {
             .and_then(|found| shown(found)))
     }
 
-    /// Reads a view that may be missing for long, by its id, and shares it with memory: a large view
-    /// that each request needs is not copied. `None` if there is no document; the document of a
-    /// tombstone has no view.
+    /// Reads a view that may be missing for long, by its id, and shares it with memory: a large
+    /// view that each request needs is not copied. `None` if there is no document; the document of
+    /// a tombstone has no view.
     ///
     /// # Errors
     /// If MongoDB does not answer, or the view is not stored here.

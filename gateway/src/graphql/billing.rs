@@ -69,8 +69,8 @@ impl BillingMutation {
         Ok(Some(Billing(chosen.await?)))
     }
 
-    /// Gives up the plan: a trial ends when it would end, anything else at once. Then the tenant has
-    /// the default plan.
+    /// Gives up the plan: a trial ends when it would end, anything else at once. Then the tenant
+    /// has the default plan.
     async fn cancel_subscription(&self, ctx: &Context<'_>) -> Result<Option<Billing>, Error> {
         change(ctx, Command::Cancel).await
     }

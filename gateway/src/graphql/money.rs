@@ -9,8 +9,8 @@ use crate::error::Error;
 /// An amount of money.
 #[derive(SimpleObject)]
 pub(super) struct Money {
-    /// The amount in minor units of the currency, such as cents: 1250 for 12.50 euros, 1250 for 1250
-    /// yen.
+    /// The amount in minor units of the currency, such as cents: 1250 for 12.50 euros, 1250 for
+    /// 1250 yen.
     amount: Long,
     /// The currency by its code of ISO 4217, such as `EUR`.
     currency: String,
@@ -31,8 +31,8 @@ impl From<&schema::Money> for Money {
 /// An amount of money.
 #[derive(InputObject)]
 pub(super) struct MoneyInput {
-    /// The amount in minor units of the currency, such as cents: 1250 for 12.50 euros, 1250 for 1250
-    /// yen.
+    /// The amount in minor units of the currency, such as cents: 1250 for 12.50 euros, 1250 for
+    /// 1250 yen.
     amount: Long,
     /// The currency by its code of ISO 4217, such as `EUR`.
     currency: String,

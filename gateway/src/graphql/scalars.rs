@@ -70,6 +70,11 @@ impl ScalarType for Long {
         number.ok_or_else(|| InputValueError::expected_type(value))
     }
 
+    // So that the error of a wrong number names its field.
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         self.0.into()
     }

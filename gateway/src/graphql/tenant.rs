@@ -83,8 +83,8 @@ impl Tenant {
         loaders.person(self.0.view.founder).await
     }
 
-    /// What the founder has named as the plan: 32 lower-case hex digits, or null. `billing` shows the
-    /// plan that counts.
+    /// What the founder has named as the plan: 32 lower-case hex digits, or null. `billing` shows
+    /// the plan that counts.
     async fn plan(&self) -> Option<ID> {
         self.0.view.plan.map(to_id)
     }

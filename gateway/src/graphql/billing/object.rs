@@ -117,8 +117,8 @@ impl TenantLimit<'_> {
         most.map(Long::from)
     }
 
-    /// How many objects there are; more than `value` after a change to a smaller plan. Counting takes
-    /// time; ask for it only if you need it.
+    /// How many objects there are; more than `value` after a change to a smaller plan. Counting
+    /// takes time; ask for it only if you need it.
     async fn used(&self) -> Result<Option<Long>, Error> {
         Ok(Some(self.billing.used(self.limit).await?.into()))
     }
