@@ -236,13 +236,18 @@ impl Consumer {
     /// If the server does not answer, or runs the consumer with other settings.
     pub async fn ensure(&self, context: &Context) -> anyhow::Result<PullConsumer> {
         let present = self.present(context).await?;
-        if let Some(present) = present
-            && self.suits(&present.cached_info().config)
-        {
-            return Ok(present);
+        let mut filters = self.filters.clone();
+        if let Some(present) = present {
+            let config = &present.cached_info().config;
+            if self.suits(config) {
+                return Ok(present);
+            }
+            // A worker of a newer release may have added them.
+            let added = filters_of(config).filter(|filter| !self.filters.contains(filter));
+            filters.extend(added.cloned());
         }
         let consumer: PullConsumer = context
-            .create_consumer_on_stream(self.config(&self.filters), self.stream)
+            .create_consumer_on_stream(self.config(&filters), self.stream)
             .await
             .with_context(|| format!("consumer {} on stream {}", self.name, self.stream))?;
         ensure!(
@@ -279,7 +284,8 @@ impl Consumer {
         }
     }
 
-    /// Whether a consumer with these settings does what the loop needs.
+    /// Whether a consumer with these settings does what the loop needs. It may read more: a worker
+    /// of a newer release knows more areas.
     fn suits(&self, got: &consumer::Config) -> bool {
         let wanted = self.config(&self.filters);
         let read: Vec<&String> = filters_of(got).collect();
@@ -287,7 +293,6 @@ impl Consumer {
             && got.ack_wait == wanted.ack_wait
             && got.max_deliver == wanted.max_deliver
             && got.max_ack_pending == wanted.max_ack_pending
-            && read.len() == self.filters.len()
             && self.filters.iter().all(|filter| read.contains(&filter))
     }
 }
@@ -318,4 +323,41 @@ fn several(filters: &[String]) -> Vec<String> {
 fn filters_of(config: &consumer::Config) -> impl Iterator<Item = &String> {
     let one = Some(&config.filter_subject).filter(|filter| !filter.is_empty());
     one.into_iter().chain(&config.filter_subjects)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+
+    use super::*;
+
+    fn reading(filters: &[&str]) -> Consumer {
+        Consumer {
+            filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
+            ..Consumer::wake_ups_of_webhooks()
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_reads_more_suits_an_older_worker_and_no_newer_one() {
+        let one = reading(&["evt.*.a.*"]);
+        let (older, newer) = (
+            reading(&["evt.*.a.*", "evt.*.b.*"]),
+            reading(&["evt.*.c.*", "evt.*.b.*", "evt.*.a.*"]),
+        );
+        let config = |runs: &Consumer| runs.config(&runs.filters).into_consumer_config();
+        for (needs, runs, expected) in [
+            (&older, &older, true),
+            (&older, &newer, true),
+            (&one, &newer, true),
+            (&one, &one, true),
+            (&newer, &older, false),
+            (&older, &one, false),
+        ] {
+            assert_eq!(needs.suits(&config(runs)), expected, "{needs:?} {runs:?}");
+        }
+        let mut slower = config(&newer);
+        slower.ack_wait *= 2;
+        assert!(!older.suits(&slower));
+    }
 }

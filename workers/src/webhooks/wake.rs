@@ -8,7 +8,7 @@ use bytes::Bytes;
 use events_schema::{
     AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
     published::{Unreadable, events_of},
-    subject::{scheduled_wake_up, wake_up},
+    subject::{scheduled_wake_up, tenant_of_events, wake_up},
     webhook::{Area, Event},
 };
 use futures_util::{StreamExt as _, future::try_join_all};
@@ -91,13 +91,10 @@ async fn wake(
 ) -> anyhow::Result<()> {
     let commits = chunk.iter().filter_map(|received| {
         let subject = received.message.subject.as_str();
-        let Ok(Subject::Event { tenant, area, .. }) = Subject::parse(subject) else {
+        let TenantId::Tenant(tenant) = tenant_of_events(subject)? else {
             return None;
         };
-        let TenantId::Tenant(tenant) = tenant else {
-            return None;
-        };
-        Some((tenant, area, received))
+        Some((tenant, area_of(subject), received))
     });
     let commits: Vec<_> = commits.collect();
     let of_chunk: BTreeSet<_> = commits.iter().map(|(tenant, ..)| *tenant).collect();
@@ -107,11 +104,14 @@ async fn wake(
         let Some(webhooks) = known.get(&tenant) else {
             continue;
         };
-        if area == AreaName::Webhook {
+        if area == Some(AreaName::Webhook) {
             begin(cursors, tenant, webhooks, received).await?;
         }
         let awake = awake(webhooks, area, received);
-        let why = if [AreaName::Webhook, AreaName::Tenant].contains(&area) {
+        let why = if [AreaName::Webhook, AreaName::Tenant]
+            .map(Some)
+            .contains(&area)
+        {
             Why::Settings
         } else {
             Why::Events
@@ -144,18 +144,26 @@ async fn begin(
     Ok(())
 }
 
+/// Returns the area of a commit; `None` if only a newer release knows it.
+fn area_of(subject: &str) -> Option<AreaName> {
+    match Subject::parse(subject) {
+        Ok(Subject::Event { area, .. }) => Some(area),
+        Ok(Subject::Command { .. } | Subject::Claim { .. } | Subject::View { .. }) | Err(_) => None,
+    }
+}
+
 /// Returns the webhooks that a commit concerns.
-fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<WebhookId> {
+fn awake(webhooks: &TenantWebhooks, area: Option<AreaName>, received: &Received) -> Vec<WebhookId> {
     let all = || webhooks.webhooks.keys().copied().collect();
     let payload = &received.message.payload;
-    if area == AreaName::Webhook {
+    if area == Some(AreaName::Webhook) {
         return match serde_json::from_slice::<Commit<Area>>(payload) {
             Ok(commit) => commit.events.iter().map(Event::webhook).collect(),
             Err(_) => all(),
         };
     }
     // A deleted tenant takes its webhooks with it.
-    if area == AreaName::Tenant || webhooks.is_newer {
+    if area == Some(AreaName::Tenant) || webhooks.is_newer {
         return all();
     }
     match events_of(&received.message.subject, payload) {
