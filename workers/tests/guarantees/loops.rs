@@ -1,11 +1,12 @@
 //! Which loops a worker runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use events_schema::{Area as _, AreaName, CommitSummary, View, subject::internal_commands_of};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use servers::Role;
+use tokio::process::Command as Process;
 use workers::{
     areas::{Visitor, visit},
     effect::{AreaOf, Effect},
@@ -122,6 +123,33 @@ async fn each_loop_works_with_a_user_of_its_own() {
     world.views_up_to_date(AreaName::Email).await;
     assert!(world.dead().await.is_empty());
     drop(loops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_opens_as_many_files_as_the_system_allows() {
+    let world = World::start().await;
+    let worker = world.process(&["run", "--loops", "webhooks"]);
+    let worker = worker.as_std();
+    let mut limited = Process::new("sh");
+    limited
+        .args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"])
+        .arg(worker.get_program())
+        .args(worker.get_args());
+    for (name, value) in worker.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    let worker = limited.kill_on_drop(true).spawn().unwrap();
+    let limits = format!("/proc/{}/limits", worker.id().unwrap());
+    eventually("the raised limit", || async {
+        let limits = fs::read_to_string(&limits).unwrap();
+        let files = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"));
+        let mut numbers = files.unwrap().split_whitespace();
+        let (soft, hard) = (numbers.next(), numbers.next());
+        soft != Some("256") && soft == hard
+    })
+    .await;
 }
 
 /// The areas to which reactions and effects send internal commands.
