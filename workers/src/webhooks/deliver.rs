@@ -2,30 +2,28 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_nats::jetstream::Message;
-use events_schema::{TenantKey, WebhookId, subject::parse_wake_up};
+use events_schema::{WebhookId, subject::parse_wake_up};
 use futures_util::StreamExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::mpsc, task::JoinSet};
 
-use super::session::{End, Parts, Session, WakeUps};
+use super::{
+    session::{End, Parts, Session, WakeUps},
+    slots::Slots,
+};
 use crate::loops::{Shared, consumers::Consumer, delivery};
 
 /// Webhooks to which a process sends at once, and those of one tenant.
 const AT_ONCE: usize = 512;
 const AT_ONCE_OF_TENANT: usize = 16;
-/// How long a wake-up waits whose tenant has no room.
-const TENANT_IS_FULL: Duration = Duration::from_secs(1);
+/// How long a wake-up waits for which there is no slot, and one whose session has made room for it:
+/// longer, or it would be first.
+const NO_SLOT: Duration = Duration::from_secs(1);
+const MADE_ROOM: Duration = Duration::from_millis(1_200);
 /// How long a wake-up waits whose webhook another worker serves. It doubles with each delivery.
 const HELD_FIRST: Duration = Duration::from_millis(50);
 const HELD_LONGEST: Duration = Duration::from_secs(1);
@@ -36,32 +34,7 @@ const FAILED: Duration = Duration::from_secs(2);
 pub struct Deliveries {
     parts: Parts,
     active: Mutex<HashMap<WebhookId, mpsc::UnboundedSender<Message>>>,
-    slots: Arc<Semaphore>,
-    of_tenants: Mutex<HashMap<TenantKey, Arc<TenantSlots>>>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// The slots of one tenant.
-struct TenantSlots {
-    free: Arc<Semaphore>,
-    /// Whether a webhook was turned away since a session has looked.
-    is_short: AtomicBool,
-}
-
-/// The right of a session to run.
-pub struct Slot {
-    waiting: Arc<AtomicUsize>,
-    tenant: Arc<TenantSlots>,
-    _of_process: OwnedSemaphorePermit,
-    _of_tenant: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    /// Whether another webhook waits for a slot.
-    pub fn is_wanted(&self) -> bool {
-        let is_short = self.tenant.is_short.swap(false, Ordering::Relaxed);
-        is_short || self.waiting.load(Ordering::Relaxed) > 0
-    }
+    slots: Slots,
 }
 
 /// Serves wake-ups until `shutdown`, then ends the sessions.
@@ -79,8 +52,8 @@ pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
         let Some(message) = deliveries.pass_on(webhook, message) else {
             continue;
         };
-        let Some(slot) = deliveries.slot(tenant, &shutdown).await else {
-            delivery::retry(&message, TENANT_IS_FULL).await;
+        let Some(slot) = deliveries.slots.try_take(tenant) else {
+            delivery::retry(&message, NO_SLOT).await;
             continue;
         };
         // From here on, further wake-ups belong to this session.
@@ -101,9 +74,7 @@ impl Deliveries {
         Self {
             parts,
             active: Mutex::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            of_tenants: Mutex::default(),
-            waiting: Arc::default(),
+            slots: Slots::new(AT_ONCE, AT_ONCE_OF_TENANT),
         }
     }
 
@@ -113,42 +84,6 @@ impl Deliveries {
             Some(session) => session.send(message).err().map(|error| error.0),
             None => Some(message),
         }
-    }
-
-    /// Waits for a slot; `None` if the tenant has too many, or at the end.
-    async fn slot(&self, tenant: TenantKey, shutdown: &CancellationToken) -> Option<Slot> {
-        let tenant = self.of_tenant(tenant);
-        let Ok(of_tenant) = tenant.free.clone().try_acquire_owned() else {
-            tenant.is_short.store(true, Ordering::Relaxed);
-            return None;
-        };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let acquired = self.slots.clone().acquire_owned();
-        let acquired = shutdown.run_until_cancelled(acquired).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        Some(Slot {
-            waiting: self.waiting.clone(),
-            tenant,
-            _of_process: acquired?.ok()?,
-            _of_tenant: of_tenant,
-        })
-    }
-
-    fn of_tenant(&self, tenant: TenantKey) -> Arc<TenantSlots> {
-        let mut all = self
-            .of_tenants
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if all.len() > AT_ONCE * 2 {
-            all.retain(|_, slots| slots.free.available_permits() < AT_ONCE_OF_TENANT);
-        }
-        let new = || {
-            Arc::new(TenantSlots {
-                free: Arc::new(Semaphore::new(AT_ONCE_OF_TENANT)),
-                is_short: AtomicBool::new(false),
-            })
-        };
-        all.entry(tenant).or_insert_with(new).clone()
     }
 
     /// Returns the further wake-ups of a webhook whose session begins.
@@ -172,7 +107,8 @@ impl Deliveries {
         };
         let end = session.run(&mut wake_ups).await;
         self.active().remove(&webhook);
-        settle(&wake_ups.held, end).await;
+        let room = session.makes_room().then_some(MADE_ROOM);
+        settle(&wake_ups.held, end, room.unwrap_or_default()).await;
         // These came after the session had looked for the last time.
         while let Ok(message) = following.try_recv() {
             delivery::retry(&message, Duration::ZERO).await;
@@ -184,14 +120,16 @@ impl Deliveries {
     }
 }
 
-async fn settle(message: &Message, end: anyhow::Result<End>) {
+/// Settles the wake-up of a session that has ended. It comes again after `others` if there is more
+/// to send.
+async fn settle(message: &Message, end: anyhow::Result<End>, others: Duration) {
     match end {
         Ok(End::Rest | End::Deleted) => {
             if let Err(error) = message.ack().await {
                 tracing::warn!(%error, "a wake-up is not acknowledged; it changes nothing");
             }
         }
-        Ok(End::Yield) => delivery::retry(message, Duration::ZERO).await,
+        Ok(End::Yield) => delivery::retry(message, others).await,
         Ok(End::Held) => {
             let doublings = u32::try_from(delivery::deliveries(message)).unwrap_or(1);
             let wait = HELD_FIRST * 2_u32.saturating_pow(doublings.clamp(1, 10) - 1);

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempts::Attempts,
     cursors::{Cursors, Missing, is_held, started},
-    deliver::Slot,
     message::Messages,
     report::Reports,
+    slots::Slot,
     tenants::Tenants,
     wake::Wakes,
 };
@@ -82,6 +82,11 @@ impl Session {
             slot,
             shutdown,
         }
+    }
+
+    /// Whether the session has ended to make room for another webhook.
+    pub fn makes_room(&self) -> bool {
+        self.slot.makes_room()
     }
 
     /// Sends what the webhook has not got. At the end, the wake-up in `wake_ups` is to be settled.
