@@ -11,7 +11,7 @@ use events_schema::{
 
 use crate::support::{World, eventually};
 
-async fn bucket<S>(world: &World<S>) -> Store {
+pub async fn bucket<S>(world: &World<S>) -> Store {
     let bucket = world.operator.get_key_value(CURSORS_BUCKET).await;
     bucket.unwrap()
 }
