@@ -28,6 +28,9 @@ const CHUNK: usize = 200;
 /// Chunks that a process handles at once.
 const CHUNKS_AT_ONCE: usize = 4;
 
+/// What the wake-ups of webhooks have in them that may have events.
+const EVENTS: &[u8] = b"events";
+
 /// Why a webhook is woken. It is a hint: the last wake-up of a webhook replaces the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -38,16 +41,22 @@ pub enum Why {
 }
 
 impl Why {
+    /// Returns the payload of a wake-up. It is never empty: with an empty message, nats-server ends
+    /// the stream of answers to another account, and the pull gets nothing more.
     const fn payload(self) -> Bytes {
         match self {
-            Self::Events => Bytes::new(),
+            Self::Events => Bytes::from_static(EVENTS),
             Self::Settings => Bytes::from_static(b"settings"),
         }
     }
 
-    /// Returns why a message wakes.
+    /// Returns why a message wakes. Those of an earlier release are empty if there may be events.
     pub fn of(message: &Message) -> Self {
-        if message.payload.is_empty() {
+        Self::read(&message.payload)
+    }
+
+    fn read(payload: &[u8]) -> Self {
+        if payload.is_empty() || payload == EVENTS {
             Self::Events
         } else {
             Self::Settings
@@ -220,6 +229,7 @@ impl Wakes {
         const TOO_LATE: &str = "the time of a wake-up is out of range";
         let time = jiff::Timestamp::from_millisecond(time.0).context(TOO_LATE)?;
         let schedule = PublishMessage::build()
+            .payload(Why::Events.payload())
             .header("Nats-Schedule", format!("@at {time}").as_str())
             .header("Nats-Schedule-Target", wake_up(tenant, webhook).as_str());
         let subject = scheduled_wake_up(tenant, webhook);
@@ -227,5 +237,20 @@ impl Wakes {
         let stored = published.context("scheduling a wake-up")?;
         stored.await.context("scheduling a wake-up")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_says_why_and_is_never_empty() {
+        for why in [Why::Events, Why::Settings] {
+            let payload = why.payload();
+            assert!(!payload.is_empty(), "{why:?}");
+            assert_eq!(Why::read(&payload), why);
+        }
+        assert_eq!(Why::read(b""), Why::Events);
     }
 }

@@ -51,7 +51,8 @@ pub struct World<S = Servers> {
 impl World {
     /// Starts one server of each kind.
     pub async fn start() -> Self {
-        Self::start_as(Layout::Single).await
+        // On the heap: tests have little room on their stacks.
+        Box::pin(Self::start_as(Layout::Single)).await
     }
 
     /// Starts servers in this layout.

@@ -62,7 +62,9 @@ pub async fn change<S>(
                 .is_ok()
     })
     .await;
-    let woken = world.operator.publish(wake_up(tenant, webhook), "".into());
+    let woken = world
+        .operator
+        .publish(wake_up(tenant, webhook), "events".into());
     woken.await.unwrap().await.unwrap();
 }
 
