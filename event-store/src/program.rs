@@ -1,7 +1,8 @@
-//! The start of both programs: the allocator and signals.
+//! The start of both programs: the allocator, signals and the limit of open files.
 
 use anyhow::Context as _;
 use mimalloc::MiMalloc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -28,4 +29,21 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         stop.cancel();
     });
     Ok(shutdown)
+}
+
+/// Raises this process's limit of open files as far as it may. Returns the limit. A failure is
+/// logged, and the limit is then as low as it usually is.
+pub fn raise_open_files() -> u64 {
+    raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        1_024
+    })
+}
+
+fn raise() -> nix::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
 }

@@ -20,14 +20,12 @@
 //! ```
 
 mod inbox;
+mod webhooks;
 
 use std::fmt;
 
-pub use self::inbox::*;
-use crate::{
-    AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId,
-    webhook::Verdict,
-};
+pub use self::{inbox::*, webhooks::*};
+use crate::{AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";
@@ -42,13 +40,6 @@ pub const DEAD: &str = "DEAD";
 /// The stream of security events that people read. Each subject keeps its latest ones.
 pub const SECURITY: &str = "SECURITY";
 
-/// The stream that wakes deliveries to webhooks: a work queue.
-pub const WEBHOOKS: &str = "WEBHOOKS";
-/// The stream of attempts to send events to webhooks, kept for 30 days.
-pub const ATTEMPTS: &str = "ATTEMPTS";
-
-/// The key-value bucket that has where the delivery to each webhook stands.
-pub const CURSORS_BUCKET: &str = "CURSORS";
 /// The key-value bucket that counts failed logins.
 pub const LOGINS_BUCKET: &str = "LOGINS";
 /// The key-value bucket of registrations whose address is not proved yet.
@@ -222,55 +213,6 @@ pub fn of_dead_stream() -> Vec<String> {
     vec!["dead.*.*.*".to_owned()]
 }
 
-/// Returns the subjects of WEBHOOKS.
-pub fn of_webhooks_stream() -> Vec<String> {
-    vec![wake_ups(), "whs.*.*".to_owned()]
-}
-
-/// Returns the filter for all that wakes deliveries.
-pub fn wake_ups() -> String {
-    "whk.*.*".to_owned()
-}
-
-/// Returns the subject that wakes the delivery to a webhook.
-pub fn wake_up(tenant: TenantKey, webhook: WebhookId) -> String {
-    format!("whk.{tenant}.{webhook}")
-}
-
-/// Returns the subject that wakes the delivery to a webhook at a later time.
-pub fn scheduled_wake_up(tenant: TenantKey, webhook: WebhookId) -> String {
-    format!("whs.{tenant}.{webhook}")
-}
-
-/// Reads the subject of a wake-up; `None` if it is not one.
-pub fn parse_wake_up(subject: &str) -> Option<(TenantKey, WebhookId)> {
-    let mut tokens = subject.strip_prefix("whk.")?.split('.');
-    let tenant = Id::parse(tokens.next()?).ok()?;
-    let webhook = Id::parse(tokens.next()?).ok()?;
-    let is_whole = tokens.next().is_none();
-    is_whole.then_some((TenantKey(tenant), WebhookId(webhook)))
-}
-
-/// Returns the subjects of ATTEMPTS.
-pub fn of_attempts_stream() -> Vec<String> {
-    vec!["att.*.*.*".to_owned()]
-}
-
-/// Returns the subject of attempts to send events to a webhook. Failures are kept apart, so that
-/// successes do not push them out.
-pub fn attempts(tenant: TenantKey, webhook: WebhookId, verdict: Verdict) -> String {
-    let result = match verdict {
-        Verdict::Succeeded => "ok",
-        Verdict::Failed => "failed",
-    };
-    format!("att.{tenant}.{webhook}.{result}")
-}
-
-/// Returns the key of a webhook in the bucket of cursors.
-pub fn cursor_key(tenant: TenantKey, webhook: WebhookId) -> String {
-    format!("{tenant}.{webhook}")
-}
-
 /// Returns the subjects of SECURITY.
 pub fn of_security_stream() -> Vec<String> {
     vec!["sec.account.*.*".to_owned(), "sec.tenant.*".to_owned()]
@@ -320,6 +262,13 @@ pub fn internal_commands_of(area: AreaName) -> String {
 /// Returns the filter for all commits of an area.
 pub fn events_of(area: AreaName) -> String {
     format!("evt.*.{area}.*")
+}
+
+/// Reads whose commits a subject has; `None` if it is not one of commits. The area may be one that
+/// only a newer release knows.
+pub fn tenant_of_events(subject: &str) -> Option<TenantId> {
+    let (tenant, _) = subject.strip_prefix("evt.")?.split_once('.')?;
+    TenantId::parse(tenant).ok()
 }
 
 /// Returns the filter for all commits of one aggregate, whatever its tenant is.
@@ -430,15 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_up_names_its_webhook() {
-        let (tenant, webhook) = (
-            TenantKey(Id::from_bytes([1; 16])),
-            WebhookId(Id::from_bytes([2; 16])),
-        );
-        let subject = wake_up(tenant, webhook);
-        assert_eq!(parse_wake_up(&subject), Some((tenant, webhook)));
-        for wrong in ["", "whk", "whk.x.y", "whk.*.*", &format!("{subject}.x")] {
-            assert_eq!(parse_wake_up(wrong), None, "{wrong}");
+    fn commits_of_an_unknown_area_name_their_tenant() {
+        let acme = TenantId::Tenant(TenantKey(Id::from_bytes([9; 16])));
+        for tenant in [TenantId::Platform, acme] {
+            let subject = format!("evt.{tenant}.newer.07070707070707070707070707070707");
+            assert_eq!(tenant_of_events(&subject), Some(tenant));
+        }
+        for wrong in ["", "evt", "evt.x.y.z", "cmd.platform.account.register"] {
+            assert_eq!(tenant_of_events(wrong), None, "{wrong}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! so a hook that is handled again changes nothing twice. What became of a hook is recorded beside
 //! it.
 
+mod failures;
 mod github;
 mod handler;
 mod inbox;
@@ -17,10 +18,11 @@ use event_store::{CommandSender, EventLog};
 use events_schema::{
     TenantId,
     inbound_source::{Area, Event},
+    subject::parse_hook,
 };
 use futures_util::StreamExt as _;
 
-use self::{handler::Handler, inbox::Inbox, sources::Sources};
+use self::{failures::Failures, handler::Handler, inbox::Inbox, sources::Sources};
 use crate::{
     decode::{self, Newer},
     loops::{
@@ -28,14 +30,19 @@ use crate::{
         consumers::Consumer,
         delivery::{self, Handled, Received},
         retry::is_outage,
+        slots::Slots,
     },
 };
 
-/// After this many deliveries, a hook that cannot be handled is recorded as failed. An outage is
-/// not counted, so a hook waits for its end.
-const ATTEMPTS: i64 = 10;
+/// After this many failures, a hook that cannot be handled is recorded as failed. An outage is not
+/// counted, so a hook waits for its end.
+const ATTEMPTS: u32 = 10;
 /// How long one attempt may take: less than the ack wait, so that its end can be recorded.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(25);
+/// How long a hook waits whose tenant has its share of the slots. It doubles with each delivery, so
+/// that a flood is not delivered again all the time.
+const TENANT_IS_FULL_FIRST: Duration = Duration::from_millis(500);
+const TENANT_IS_FULL_LONGEST: Duration = Duration::from_secs(8);
 
 /// Handles hooks until `shutdown`, also those that people want to be handled once more.
 ///
@@ -52,19 +59,36 @@ pub async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Handles hooks. Those of one tenant beyond its share go back, so that they do not hold up others.
 async fn handle_all(shared: Shared, handler: Arc<Handler>) {
-    let context = jetstream::new(shared.client.clone());
-    let consumer = Consumer::inbound_hooks();
+    let context = &jetstream::new(shared.client.clone());
+    let consumer = &Consumer::inbound_hooks();
+    let (slots, failures) = (&Slots::new(consumer.concurrency), &Failures::new());
+    let handler = &handler;
     delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (handler, context) = (handler.clone(), context.clone());
-            let consumer = consumer.clone();
-            async move {
-                let handled = handle(&handler, &received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
+        .for_each_concurrent(consumer.concurrency, |received| async move {
+            let Some(_slot) = slots.try_take(tenant_of(&received)) else {
+                let deliveries = delivery::deliveries(&received.message);
+                delivery::retry(&received.message, tenant_is_full(deliveries)).await;
+                return;
+            };
+            let handled = handle(handler, failures, &received);
+            delivery::handle(context, consumer, &received, handled).await;
         })
         .await;
+}
+
+/// Returns whose share a hook takes. What is no hook is settled at once.
+fn tenant_of(received: &Received) -> TenantId {
+    let source = parse_hook(&received.message.subject);
+    source.map_or(TenantId::Platform, |(tenant, _)| TenantId::Tenant(tenant))
+}
+
+/// Returns how long a hook waits that had no slot at its latest delivery.
+fn tenant_is_full(deliveries: i64) -> Duration {
+    let doublings = u32::try_from(deliveries - 1).unwrap_or(0).min(10);
+    let wait = TENANT_IS_FULL_FIRST * 2_u32.pow(doublings);
+    wait.min(TENANT_IS_FULL_LONGEST)
 }
 
 async fn replay_all(shared: Shared, handler: Arc<Handler>) {
@@ -83,7 +107,11 @@ async fn replay_all(shared: Shared, handler: Arc<Handler>) {
 }
 
 /// Handles a hook. If that fails again and again, it is recorded, so that its tenant sees it.
-async fn handle(handler: &Handler, received: &Received) -> anyhow::Result<Handled> {
+async fn handle(
+    handler: &Handler,
+    failures: &Failures,
+    received: &Received,
+) -> anyhow::Result<Handled> {
     let message = &received.message;
     let hook = match inbox::decode(&message.subject, &message.payload) {
         Ok(hook) => hook,
@@ -95,7 +123,7 @@ async fn handle(handler: &Handler, received: &Received) -> anyhow::Result<Handle
     };
     // Another worker may know what a newer release has written.
     let is_ours = !is_outage(&error) && !error.is::<Newer>();
-    if !is_ours || delivery::deliveries(message) < ATTEMPTS {
+    if !is_ours || failures.count(delivery::sequence(message)) < ATTEMPTS {
         return Err(error);
     }
     let reason = "The hook could not be handled. Replay it later.";

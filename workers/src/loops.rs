@@ -14,7 +14,7 @@ mod place_queue;
 mod pulls;
 pub mod reaction;
 pub mod retry;
-mod slots;
+pub mod slots;
 pub mod view;
 
 pub use pulls::Pulls;

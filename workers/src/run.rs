@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
-use event_store::{CommandSender, EventLog, GroupCommit, Monitor};
+use event_store::{CommandSender, EventLog, GroupCommit, Monitor, program};
 use events_schema::{Area as _, View};
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -56,6 +56,8 @@ async fn run_loops(
     monitor: Monitor,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    // Each webhook to which it sends has a connection.
+    program::raise_open_files();
     let (posture, smtp_url) = (&config.posture, Some(config.mail.smtp_url.as_str()));
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), smtp_url);
     checked.await?;

@@ -1,7 +1,8 @@
 //! Streams and buckets are created or updated by `workers migrate`, and never deleted. The workers
 //! refuse a server that runs them with weaker settings. Those that decide commands create
 //! and update the streams of transport, which a server keeps in memory and forgets when it stops.
-//! Nobody else may: a stream can send its messages on to any subject, also to those of the log.
+//! Nobody else may: a stream can send its messages on to any subject, also to those of the log. So
+//! can a consumer, and they also create the consumers of the loops that write what others choose.
 
 mod settings;
 
@@ -28,6 +29,7 @@ use tokio::{
 };
 
 use self::settings::{is_transport, streams};
+use crate::loops::consumers::Consumer;
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -47,14 +49,31 @@ const UNAVAILABLE: usize = 503;
 /// How often a worker looks whether the streams are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Creates or updates all streams. A cluster that has just started has no leader yet, so this waits
-/// for one.
+/// Creates or updates all streams, and the consumers that their loops may not create. A cluster that
+/// has just started has no leader yet, so this waits for one.
 ///
 /// # Errors
 /// If a stream or a server has weaker settings than needed, or there is no leader within half a
 /// minute.
 pub async fn migrate(context: Context, replicas: usize) -> anyhow::Result<()> {
-    ensure_streams(context, replicas, |_| true).await?;
+    ensure_streams(context.clone(), replicas, |_| true).await?;
+    let start = Instant::now();
+    while let Err(error) = keep_consumers(&context).await {
+        if start.elapsed() > LEADER_WITHIN {
+            return Err(error);
+        }
+        let error = format!("{error:#}");
+        tracing::warn!(error, "a new stream has no leader yet");
+        sleep(LEADER_POLL).await;
+    }
+    Ok(())
+}
+
+/// Creates or updates the consumers that their loops may not create.
+async fn keep_consumers(context: &Context) -> anyhow::Result<()> {
+    for consumer in Consumer::kept() {
+        consumer.ensure(context).await?;
+    }
     Ok(())
 }
 
@@ -149,9 +168,10 @@ fn is_starting(error: &anyhow::Error) -> bool {
     }
 }
 
-/// Creates the streams of transport again whenever one is gone, for ever. A server that keeps them
-/// in memory forgets them when it stops, so this looks at once when the connection is restored. A
-/// worker of another release may be first, and not know all subjects: these are added.
+/// Creates the streams of transport, and the consumers that their loops may not create, again
+/// whenever one is gone, for ever. A server that keeps them in memory forgets them when it stops, so
+/// this looks at once when the connection is restored. A worker of another release may be first,
+/// and not know all subjects: these are added.
 pub async fn keep_transport(
     context: Context,
     replicas: usize,
@@ -178,6 +198,10 @@ pub async fn keep_transport(
                 let error = format!("{error:#}");
                 tracing::error!(error, "the stream cannot be created");
             }
+        }
+        if let Err(error) = keep_consumers(&context).await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "a consumer is not created yet");
         }
     }
 }

@@ -15,6 +15,7 @@ mod owners;
 mod report;
 mod retries;
 mod session;
+mod slots;
 mod sweep;
 mod tenants;
 mod wake;

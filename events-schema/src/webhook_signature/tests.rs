@@ -149,6 +149,19 @@ fn a_signature_under_another_version_is_refused() {
 }
 
 #[test]
+fn only_the_first_sixteen_signatures_of_a_message_are_looked_at() {
+    for (others, expected) in [(15, Ok(())), (16, Err(Refused::Signature))] {
+        for (signature, other, key) in [
+            (HMAC_SIGNATURE, "v1,AAAA ", HMAC),
+            (ED25519_SIGNATURE, "v1a,AAAA ", PUBLIC),
+        ] {
+            let header = format!("{}{signature}", other.repeat(others));
+            assert_eq!(verified(&header, &[key], &MESSAGE), expected, "{others}");
+        }
+    }
+}
+
+#[test]
 fn a_message_is_valid_for_five_minutes_before_and_after_its_timestamp() {
     let keys = [verifying(HMAC)];
     let at = |now| verify(HMAC_SIGNATURE, &keys, &MESSAGE, MESSAGE.timestamp + now);

@@ -40,6 +40,14 @@ pub(crate) struct KeptHook {
     pub(crate) handling: Option<Handling>,
 }
 
+/// The stream's answer to a hook with its receipt.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Stored,
+    /// Nothing is stored, since the receipt is stored or about to be.
+    KnowsReceipt,
+}
+
 /// Identifies the source of a hook.
 pub(crate) type SourceKey = (TenantKey, InboundSourceId);
 
@@ -86,14 +94,10 @@ impl Inbox {
             .timeout(Some(STORED_WITHIN));
         let subject = subject::hooks_of(hook.tenant, hook.source);
         let answer = self.0.send_request(subject, request).await;
-        let answer = answer.context("storing a hook")?;
-        match serde_json::from_slice(&answer.payload).context("reading the answer to a hook")? {
-            Response::Ok::<PublishAck>(_) => Ok(()),
-            Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
-                // A cluster refuses it also while the first one is not stored yet.
-                self.check_received(hook).await
-            }
-            Response::Err { error } => Err(anyhow!("storing a hook: {error}")),
+        match read_answer(&answer.context("storing a hook")?.payload)? {
+            Answer::Stored => Ok(()),
+            // A cluster refuses it also while the first one is not stored yet.
+            Answer::KnowsReceipt => self.check_received(hook).await,
         }
     }
 
@@ -177,6 +181,46 @@ impl Inbox {
             Ok(hook) => Ok(Some(hook.sequence - 1)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context("reading the first hook"),
+        }
+    }
+}
+
+fn read_answer(payload: &[u8]) -> anyhow::Result<Answer> {
+    match serde_json::from_slice(payload).context("reading the answer to a hook")? {
+        Response::Ok::<PublishAck>(_) => Ok(Answer::Stored),
+        Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
+            Ok(Answer::KnowsReceipt)
+        }
+        Response::Err { error } => Err(anyhow!("storing a hook: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As nats-server 2.15.1 answers.
+    fn refused(code: u16, description: &str) -> String {
+        let error = format!(r#""code":400,"err_code":{code},"description":"{description}""#);
+        format!(r#"{{"error":{{{error}}},"stream":"INBOX","seq":0}}"#)
+    }
+
+    #[test]
+    fn a_hook_whose_receipt_is_known_is_no_failure_even_if_the_server_finds_out_late() {
+        let stored = r#"{"stream":"INBOX","seq":2,"batch":"a","count":2}"#;
+        for (answer, expected) in [
+            (stored.to_owned(), Answer::Stored),
+            (
+                refused(10071, "wrong last sequence: 1"),
+                Answer::KnowsReceipt,
+            ),
+            (refused(10164, "wrong last sequence"), Answer::KnowsReceipt),
+        ] {
+            let read = read_answer(answer.as_bytes());
+            assert_eq!(read.unwrap(), expected, "{answer}");
+        }
+        for answer in [refused(10077, "maximum bytes exceeded"), String::new()] {
+            assert!(read_answer(answer.as_bytes()).is_err(), "{answer}");
         }
     }
 }

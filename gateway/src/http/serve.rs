@@ -12,12 +12,12 @@ use std::{
 };
 
 use axum::{Extension, Router};
+use event_store::program::raise_open_files;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -56,20 +56,9 @@ pub(crate) struct Place(
 /// Raises this process's limit of open files as far as it may. Returns how many connections it may
 /// have then.
 pub(crate) fn max_connections() -> usize {
-    let files = raise_open_files().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files is not known");
-        1_024
-    });
+    let files = raise_open_files();
     let connections = files.saturating_sub(OTHER_FILES).min(MAX_CONNECTIONS);
     usize::try_from(connections).unwrap_or(1).max(1)
-}
-
-fn raise_open_files() -> nix::Result<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(hard)
 }
 
 /// Serves at most so many connections at once, until `shutdown`. Then it accepts no more of them, and

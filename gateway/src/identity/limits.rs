@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use event_store::telemetry::{self, KeyValue};
-use events_schema::{EmailAddress, InboundSourceId, Origin};
+use events_schema::{EmailAddress, InboundSourceId, Origin, TenantKey};
 use governor::{
     NotUntil, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -90,6 +90,10 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_INBOUND_SOURCE_LIMIT", default_value = "600/minute")]
     pub inbound_source_limit: Rate,
 
+    /// Hooks of all inbound sources of one tenant that are accepted.
+    #[arg(long, env = "UB_INBOUND_TENANT_LIMIT", default_value = "3000/minute")]
+    pub inbound_tenant_limit: Rate,
+
     /// Tenants that one account may have founded at once, 0 to 1000. With 0, any number.
     #[arg(
         long,
@@ -148,6 +152,7 @@ struct Buckets {
     all_registrations: Bucket<()>,
     inbound_clients: Bucket<Network>,
     inbound_sources: Bucket<InboundSourceId>,
+    inbound_tenants: Bucket<TenantKey>,
 }
 
 /// What is left of a bucket, as the headers `RateLimit-…` tell it.
@@ -172,6 +177,7 @@ impl Limits {
             all_registrations: Bucket::new("registration_total", options.registration_total_limit),
             inbound_clients: Bucket::new("inbound_client", options.inbound_client_limit),
             inbound_sources: Bucket::new("inbound_source", options.inbound_source_limit),
+            inbound_tenants: Bucket::new("inbound_tenant", options.inbound_tenant_limit),
         }))
     }
 
@@ -219,12 +225,17 @@ impl Limits {
     }
 
     /// Counts a hook that is verified. Others are not counted, so that nobody uses up what a source
-    /// may send.
+    /// or a tenant may send.
     ///
     /// # Errors
-    /// `RateLimited` if the source has sent too many.
-    pub(crate) fn count_verified_hook(&self, source: InboundSourceId) -> Result<(), Error> {
-        without_budget(self.0.inbound_sources.take(&source))
+    /// `RateLimited` if the source has sent too many, or all sources of the tenant.
+    pub(crate) fn count_verified_hook(
+        &self,
+        tenant: TenantKey,
+        source: InboundSourceId,
+    ) -> Result<(), Error> {
+        without_budget(self.0.inbound_sources.take(&source))?;
+        without_budget(self.0.inbound_tenants.take(&tenant))
     }
 }
 
@@ -364,60 +375,4 @@ impl fmt::Display for Rate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rate(text: &str) -> Rate {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_rate_is_a_number_and_a_period() {
-        for text in ["1/second", "60/minute", "20/hour", "1000000/day"] {
-            assert_eq!(rate(text).to_string(), text);
-        }
-        for wrong in [
-            "",
-            "60",
-            "0/minute",
-            "-1/day",
-            "60/week",
-            "1000001/day",
-            "60 /minute",
-        ] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_bucket_is_full_at_first_and_each_key_has_its_own() {
-        let bucket = Bucket::new("test", rate("3/hour"));
-        for remaining in [2, 1, 0] {
-            let budget = bucket.take(&"a").unwrap();
-            assert_eq!((budget.limit, budget.remaining), (3, remaining));
-        }
-        let (error, budget) = bucket.take(&"a").unwrap_err();
-        let Error::RateLimited { retry_after } = error else {
-            panic!("{error:?}");
-        };
-        assert!(
-            retry_after <= Duration::from_secs(20 * 60),
-            "{retry_after:?}"
-        );
-        assert!(
-            retry_after > Duration::from_secs(19 * 60),
-            "{retry_after:?}"
-        );
-        assert_eq!((budget.remaining, budget.reset_secs), (0, 60 * 60));
-        assert!(bucket.take(&"b").is_ok());
-    }
-
-    #[test]
-    fn full_buckets_are_forgotten() {
-        let bucket = Bucket::new("test", rate("1000000/second"));
-        for key in 0..3 * TIDY_EVERY {
-            bucket.take(&key).unwrap();
-        }
-        assert!(bucket.limiter.len() < 2 * TIDY_EVERY as usize);
-    }
-}
+mod tests;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_nats::jetstream::{
-    Context,
-    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    Context, ErrorCode,
+    consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull},
+    stream::{ConsumerError, ConsumerErrorKind},
 };
 use events_schema::{
     AreaName,
@@ -25,6 +26,9 @@ pub struct Consumer {
     pub name: String,
     /// The subjects that it reads.
     pub filters: Vec<String>,
+    /// Whether only `workers migrate` and the workers that decide commands create it. A consumer can
+    /// deliver to any subject, also to those of the log, so its loop may not.
+    pub is_kept: bool,
     /// A message that is not settled within this time is redelivered, to any worker.
     pub ack_wait: Duration,
     /// After this many deliveries a message goes to DEAD.
@@ -50,6 +54,7 @@ impl Consumer {
             stream: COMMANDS,
             name: format!("commands_{area}"),
             filters: vec![subject::commands_of(area)],
+            is_kept: false,
             ack_wait: Duration::from_secs(5),
             deliveries: 20,
             first_retry: Duration::from_millis(100),
@@ -79,6 +84,7 @@ impl Consumer {
             stream: EVENTS,
             name: format!("views_{name}"),
             filters: vec![subject::events_of(area)],
+            is_kept: false,
             ack_wait: Duration::from_secs(2),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -95,6 +101,7 @@ impl Consumer {
             stream: EVENTS,
             name: format!("reactions_{name}"),
             filters: vec![subject::events_of(source)],
+            is_kept: false,
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -112,6 +119,7 @@ impl Consumer {
             stream: EVENTS,
             name: format!("effects_{name}"),
             filters: vec![subject::events_of(source)],
+            is_kept: false,
             ack_wait: Duration::from_secs(60),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -134,6 +142,7 @@ impl Consumer {
             stream: EVENTS,
             name: "webhooks_wake".to_owned(),
             filters: areas.filter(concerns).map(subject::events_of).collect(),
+            is_kept: true,
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -151,6 +160,7 @@ impl Consumer {
             stream: WEBHOOKS,
             name: "webhooks_deliver".to_owned(),
             filters: vec![subject::wake_ups()],
+            is_kept: true,
             ack_wait: Duration::from_secs(10),
             deliveries: i64::MAX,
             first_retry: Duration::from_millis(50),
@@ -167,6 +177,7 @@ impl Consumer {
             stream: INBOX,
             name: "inbound_hooks".to_owned(),
             filters: vec![subject::hooks()],
+            is_kept: true,
             ack_wait: Duration::from_secs(30),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -186,6 +197,37 @@ impl Consumer {
         }
     }
 
+    /// Returns the consumers that `workers migrate` and the workers that decide commands create.
+    pub fn kept() -> [Self; 4] {
+        [
+            Self::wake_ups_of_webhooks(),
+            Self::deliveries_to_webhooks(),
+            Self::inbound_hooks(),
+            Self::inbound_replays(),
+        ]
+    }
+
+    /// Returns the consumer for its loop. Creates or updates it if it is missing or has other
+    /// settings, unless others do.
+    ///
+    /// # Errors
+    /// If the server does not answer, or runs the consumer with other settings, or if others create
+    /// it and have not yet.
+    pub async fn open(&self, context: &Context) -> anyhow::Result<PullConsumer> {
+        if !self.is_kept {
+            return self.ensure(context).await;
+        }
+        let present = self.present(context).await?;
+        let present = present.filter(|present| self.suits(&present.cached_info().config));
+        present.with_context(|| {
+            format!(
+                "consumer {} is missing or has other settings; a worker that decides commands \
+                 creates it, and so does `workers migrate`",
+                self.name
+            )
+        })
+    }
+
     /// Returns the consumer. It is created or updated only if it is missing or has other settings:
     /// each creation is a proposal to the leader of a cluster, and idle loops ask every few
     /// seconds.
@@ -193,26 +235,40 @@ impl Consumer {
     /// # Errors
     /// If the server does not answer, or runs the consumer with other settings.
     pub async fn ensure(&self, context: &Context) -> anyhow::Result<PullConsumer> {
-        let wanted = self.wanted();
-        let present = context.get_consumer_from_stream(&self.name, self.stream);
-        if let Ok(present) = present.await
-            && is_as_wanted(&wanted, &present)
-        {
-            return Ok(present);
+        let present = self.present(context).await?;
+        let mut filters = self.filters.clone();
+        if let Some(present) = present {
+            let config = &present.cached_info().config;
+            if self.suits(config) {
+                return Ok(present);
+            }
+            // A worker of a newer release may have added them.
+            let added = filters_of(config).filter(|filter| !self.filters.contains(filter));
+            filters.extend(added.cloned());
         }
         let consumer: PullConsumer = context
-            .create_consumer_on_stream(wanted.clone(), self.stream)
+            .create_consumer_on_stream(self.config(&filters), self.stream)
             .await
             .with_context(|| format!("consumer {} on stream {}", self.name, self.stream))?;
         ensure!(
-            is_as_wanted(&wanted, &consumer),
+            self.suits(&consumer.cached_info().config),
             "consumer {} has other settings than workers/src/loops/consumers.rs asks for",
             self.name
         );
         Ok(consumer)
     }
 
-    fn wanted(&self) -> pull::Config {
+    /// Looks the consumer up; `None` if it is missing.
+    async fn present(&self, context: &Context) -> anyhow::Result<Option<PullConsumer>> {
+        let present = context.get_consumer_from_stream(&self.name, self.stream);
+        match present.await {
+            Ok(present) => Ok(Some(present)),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("looking up consumer {}", self.name)),
+        }
+    }
+
+    fn config(&self, filters: &[String]) -> pull::Config {
         pull::Config {
             durable_name: Some(self.name.clone()),
             deliver_policy: DeliverPolicy::All,
@@ -222,11 +278,30 @@ impl Consumer {
             // first, since it would do so silently.
             max_deliver: -1,
             max_ack_pending: MAX_ACK_PENDING,
-            filter_subject: one(&self.filters),
-            filter_subjects: several(&self.filters),
+            filter_subject: one(filters),
+            filter_subjects: several(filters),
             ..pull::Config::default()
         }
     }
+
+    /// Whether a consumer with these settings does what the loop needs. It may read more: a worker
+    /// of a newer release knows more areas.
+    fn suits(&self, got: &consumer::Config) -> bool {
+        let wanted = self.config(&self.filters);
+        let read: Vec<&String> = filters_of(got).collect();
+        got.ack_policy == wanted.ack_policy
+            && got.ack_wait == wanted.ack_wait
+            && got.max_deliver == wanted.max_deliver
+            && got.max_ack_pending == wanted.max_ack_pending
+            && self.filters.iter().all(|filter| read.contains(&filter))
+    }
+}
+
+fn is_not_found(error: &ConsumerError) -> bool {
+    let ConsumerErrorKind::JetStream(error) = error.kind() else {
+        return false;
+    };
+    error.error_code() == ErrorCode::CONSUMER_NOT_FOUND
 }
 
 /// The server has a field for a single filter, and another one for several.
@@ -244,12 +319,45 @@ fn several(filters: &[String]) -> Vec<String> {
     }
 }
 
-fn is_as_wanted(wanted: &pull::Config, consumer: &PullConsumer) -> bool {
-    let got = &consumer.cached_info().config;
-    got.ack_policy == wanted.ack_policy
-        && got.ack_wait == wanted.ack_wait
-        && got.max_deliver == wanted.max_deliver
-        && got.max_ack_pending == wanted.max_ack_pending
-        && got.filter_subject == wanted.filter_subject
-        && got.filter_subjects == wanted.filter_subjects
+/// Returns the filters in both fields.
+fn filters_of(config: &consumer::Config) -> impl Iterator<Item = &String> {
+    let one = Some(&config.filter_subject).filter(|filter| !filter.is_empty());
+    one.into_iter().chain(&config.filter_subjects)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+
+    use super::*;
+
+    fn reading(filters: &[&str]) -> Consumer {
+        Consumer {
+            filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
+            ..Consumer::wake_ups_of_webhooks()
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_reads_more_suits_an_older_worker_and_no_newer_one() {
+        let one = reading(&["evt.*.a.*"]);
+        let (older, newer) = (
+            reading(&["evt.*.a.*", "evt.*.b.*"]),
+            reading(&["evt.*.c.*", "evt.*.b.*", "evt.*.a.*"]),
+        );
+        let config = |runs: &Consumer| runs.config(&runs.filters).into_consumer_config();
+        for (needs, runs, expected) in [
+            (&older, &older, true),
+            (&older, &newer, true),
+            (&one, &newer, true),
+            (&one, &one, true),
+            (&newer, &older, false),
+            (&older, &one, false),
+        ] {
+            assert_eq!(needs.suits(&config(runs)), expected, "{needs:?} {runs:?}");
+        }
+        let mut slower = config(&newer);
+        slower.ack_wait *= 2;
+        assert!(!older.suits(&slower));
+    }
 }

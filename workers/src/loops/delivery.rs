@@ -222,7 +222,7 @@ impl Source {
 }
 
 async fn open(context: &Context, consumer: &Consumer) -> anyhow::Result<pull::Stream> {
-    let pull = consumer.ensure(context).await?;
+    let pull = consumer.open(context).await?;
     let stream = pull
         .stream()
         .max_messages_per_batch(consumer.prefetch)

@@ -48,6 +48,16 @@ impl Slots {
         })
     }
 
+    /// Takes a slot; `None` if the tenant has its share already, or all are taken.
+    pub fn try_take(&self, tenant: TenantId) -> Option<Slot> {
+        let of_tenant = self.share(tenant).try_acquire_owned().ok()?;
+        let all = self.all.clone().try_acquire_owned().ok()?;
+        Some(Slot {
+            _all: all,
+            _tenant: of_tenant,
+        })
+    }
+
     fn share(&self, tenant: TenantId) -> Arc<Semaphore> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody uses are forgotten.
@@ -91,6 +101,21 @@ mod tests {
         assert!(now(&slots, 2).is_some());
         drop(first);
         assert!(now(&slots, 1).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_is_not_free_is_not_waited_for() {
+        let slots = Slots::new(8);
+        let taken = [(); 2].map(|()| slots.try_take(tenant(1)));
+        assert!(taken.iter().all(Option::is_some));
+        assert!(slots.try_take(tenant(1)).is_none());
+        let others: Vec<_> = (2..8)
+            .map(|number| slots.try_take(tenant(number)))
+            .collect();
+        assert!(others.iter().all(Option::is_some));
+        assert!(slots.try_take(tenant(8)).is_none());
+        drop(taken);
+        assert!(slots.try_take(tenant(1)).is_some());
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@ use async_nats::jetstream::{
     kv::{Entry, Operation, Store, UpdateError, UpdateErrorKind},
 };
 use events_schema::{
-    Id, TenantKey, Time, WebhookId,
-    subject::{CURSORS_BUCKET, cursor_key},
+    TenantKey, Time, WebhookId,
+    subject::{CURSORS_BUCKET, cursor_key, cursors, parse_cursor},
     webhook::Cursor,
 };
 use futures_util::TryStreamExt as _;
@@ -179,15 +179,20 @@ impl Cursors {
         }
     }
 
-    /// Returns all webhooks that have a cursor.
+    /// Returns all webhooks that have or had a cursor. The client's own list of keys needs a consumer,
+    /// which this loop may not create.
     ///
     /// # Errors
     /// If the bucket does not answer.
     pub async fn all(&self) -> anyhow::Result<Vec<(TenantKey, WebhookId)>> {
-        let keys = self.store().await?.keys().await;
-        let keys = keys.context("listing the cursors")?;
-        let keys: Vec<String> = keys.try_collect().await.context("listing the cursors")?;
-        Ok(keys.iter().filter_map(|key| parse_key(key)).collect())
+        let store = self.store().await?;
+        let subjects = store.stream.info_with_subjects(cursors()).await;
+        let subjects = subjects.context("listing the cursors")?.try_collect();
+        let subjects: Vec<(String, usize)> = subjects.await.context("listing the cursors")?;
+        let keys = subjects
+            .iter()
+            .filter_map(|(subject, _)| parse_cursor(subject));
+        Ok(keys.collect())
     }
 
     async fn store(&self) -> anyhow::Result<&Store> {
@@ -230,12 +235,6 @@ pub fn started(cursor: Option<Cursor>, webhook: WebhookId, tenant: &TenantWebhoo
         }
     }
     cursor
-}
-
-fn parse_key(key: &str) -> Option<(TenantKey, WebhookId)> {
-    let (tenant, webhook) = key.split_once('.')?;
-    let (tenant, webhook) = (Id::parse(tenant).ok()?, Id::parse(webhook).ok()?);
-    Some((TenantKey(tenant), WebhookId(webhook)))
 }
 
 fn is_present(entry: &Entry) -> bool {

@@ -2,33 +2,27 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_nats::jetstream::Message;
 use events_schema::{TenantKey, WebhookId, subject::parse_wake_up};
 use futures_util::StreamExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::session::{End, Parts, Session, WakeUps};
+use super::{
+    session::{End, Parts, Session, WakeUps},
+    slots::Slots,
+};
 use crate::loops::{Shared, consumers::Consumer, delivery};
 
 /// Webhooks to which a process sends at once, and those of one tenant.
 const AT_ONCE: usize = 512;
 const AT_ONCE_OF_TENANT: usize = 16;
-/// How long a wake-up waits here for its turn, and then at the server, so that a worker with room
-/// gets it.
-const TURN_WITHIN: Duration = Duration::from_secs(1);
-const NO_TURN: Duration = Duration::from_secs(1);
+/// How long a wake-up waits at the server for which there was no slot.
+const NO_SLOT: Duration = Duration::from_secs(1);
 /// How long a wake-up waits whose webhook another worker serves. It doubles with each delivery.
 const HELD_FIRST: Duration = Duration::from_millis(50);
 const HELD_LONGEST: Duration = Duration::from_secs(1);
@@ -39,53 +33,7 @@ const FAILED: Duration = Duration::from_secs(2);
 pub struct Deliveries {
     parts: Parts,
     active: Mutex<HashMap<WebhookId, mpsc::UnboundedSender<Message>>>,
-    all: Arc<Slots>,
-    of_tenants: Mutex<HashMap<TenantKey, Arc<Slots>>>,
-}
-
-/// So many sessions may run at once.
-struct Slots {
-    free: Arc<Semaphore>,
-    /// Sessions that wait for a slot.
-    waiting: AtomicUsize,
-}
-
-/// The right of a session to run.
-pub struct Slot {
-    all: Arc<Slots>,
-    of_tenant: Arc<Slots>,
-    _of_process: OwnedSemaphorePermit,
-    _of_tenant: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    /// Whether another webhook waits for a slot.
-    pub fn is_wanted(&self) -> bool {
-        let slots = [&self.of_tenant, &self.all];
-        slots
-            .iter()
-            .any(|slots| slots.waiting.load(Ordering::Relaxed) > 0)
-    }
-}
-
-impl Slots {
-    fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self {
-            free: Arc::new(Semaphore::new(count)),
-            waiting: AtomicUsize::new(0),
-        })
-    }
-
-    /// Waits for a slot; `None` if there is none in time.
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            return Some(permit);
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let acquired = timeout(TURN_WITHIN, self.free.clone().acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        acquired.ok()?.ok()
-    }
+    slots: Slots,
 }
 
 /// Serves wake-ups until `shutdown`, then ends the sessions.
@@ -118,8 +66,7 @@ impl Deliveries {
         Self {
             parts,
             active: Mutex::default(),
-            all: Slots::new(AT_ONCE),
-            of_tenants: Mutex::default(),
+            slots: Slots::new(AT_ONCE, AT_ONCE_OF_TENANT),
         }
     }
 
@@ -155,12 +102,12 @@ impl Deliveries {
                 held: message,
                 following: &mut following,
             };
-            let slot = shutdown.run_until_cancelled(self.slot(tenant)).await;
+            let slot = shutdown.run_until_cancelled(self.slots.take(tenant)).await;
             let Some(slot) = slot.flatten() else {
                 let wait = if shutdown.is_cancelled() {
                     Duration::ZERO
                 } else {
-                    NO_TURN
+                    NO_SLOT
                 };
                 delivery::retry(&wake_ups.held, wait).await;
                 next = self.next(webhook, &mut following);
@@ -195,31 +142,6 @@ impl Deliveries {
             active.remove(&webhook);
         }
         next
-    }
-
-    /// Waits for a slot; `None` if there is none in time.
-    async fn slot(&self, tenant: TenantKey) -> Option<Slot> {
-        let slots = self.of_tenant(tenant);
-        let of_tenant = slots.take().await?;
-        let of_process = self.all.take().await?;
-        Some(Slot {
-            all: self.all.clone(),
-            of_tenant: slots,
-            _of_process: of_process,
-            _of_tenant: of_tenant,
-        })
-    }
-
-    fn of_tenant(&self, tenant: TenantKey) -> Arc<Slots> {
-        let mut all = self
-            .of_tenants
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if all.len() > AT_ONCE * 2 {
-            all.retain(|_, slots| Arc::strong_count(slots) > 1);
-        }
-        let new = || Slots::new(AT_ONCE_OF_TENANT);
-        all.entry(tenant).or_insert_with(new).clone()
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<WebhookId, mpsc::UnboundedSender<Message>>> {

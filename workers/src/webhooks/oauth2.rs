@@ -78,12 +78,10 @@ impl Tokens {
         let header = HeaderValue::from_str(&format!("Bearer {}", granted.access_token));
         let mut header = header.map_err(|_| no_token("the token has illegal characters"))?;
         header.set_sensitive(true);
-        let lasts = granted.expires_in.unwrap_or(USUAL).min(LONGEST);
-        let lasts = Duration::from_secs(lasts.saturating_sub(BEFORE_ITS_END));
         let token = Token {
             oauth2: oauth2.clone(),
             header: header.clone(),
-            until: Instant::now() + lasts,
+            until: Instant::now() + used_for(granted.expires_in),
         };
         self.lock().put(webhook, token);
         Ok(header)
@@ -128,6 +126,12 @@ impl Tokens {
     }
 }
 
+/// Returns how long a token is used that ends after so many seconds.
+fn used_for(expires_in: Option<u64>) -> Duration {
+    let lasts = expires_in.unwrap_or(USUAL).min(LONGEST);
+    Duration::from_secs(lasts.saturating_sub(BEFORE_ITS_END))
+}
+
 fn form(oauth2: &OAuth2) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
@@ -157,30 +161,4 @@ fn no_token(reason: impl ToString) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use events_schema::outbound::WebhookUrl;
-
-    use super::*;
-
-    fn credentials(client_id: &str, client_secret: &str) -> OAuth2 {
-        OAuth2 {
-            token_url: WebhookUrl::parse("https://example.com/token").unwrap(),
-            client_id: client_id.to_owned(),
-            client_secret: client_secret.to_owned(),
-            scope: Some("a b".to_owned()),
-        }
-    }
-
-    #[test]
-    fn the_client_is_encoded_as_in_a_form_before_base64() {
-        let header = client(&credentials("a:b", "c d")).unwrap();
-        let expected = format!("Basic {}", BASE64.encode(b"a%3Ab:c+d"));
-        assert_eq!(header, expected);
-    }
-
-    #[test]
-    fn the_request_asks_for_client_credentials_and_a_scope() {
-        let form = form(&credentials("a", "b"));
-        assert_eq!(form, "grant_type=client_credentials&scope=a+b");
-    }
-}
+mod tests;

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempts::Attempts,
     cursors::{Cursors, Missing, is_held, started},
-    deliver::Slot,
     message::Messages,
     report::Reports,
+    slots::Slot,
     tenants::Tenants,
     wake::Wakes,
 };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use events_schema::{
     AreaName, Commit, Subject, TenantId, TenantKey, Time, WebhookId,
     published::{Unreadable, events_of},
-    subject::{scheduled_wake_up, wake_up},
+    subject::{scheduled_wake_up, tenant_of_events, wake_up},
     webhook::{Area, Event},
 };
 use futures_util::{StreamExt as _, future::try_join_all};
@@ -28,6 +28,9 @@ const CHUNK: usize = 200;
 /// Chunks that a process handles at once.
 const CHUNKS_AT_ONCE: usize = 4;
 
+/// What the wake-ups of webhooks have in them that may have events.
+const EVENTS: &[u8] = b"events";
+
 /// Why a webhook is woken. It is a hint: the last wake-up of a webhook replaces the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -38,16 +41,22 @@ pub enum Why {
 }
 
 impl Why {
+    /// Returns the payload of a wake-up. It is never empty: with an empty message, nats-server ends
+    /// the stream of answers to another account, and the pull gets nothing more.
     const fn payload(self) -> Bytes {
         match self {
-            Self::Events => Bytes::new(),
+            Self::Events => Bytes::from_static(EVENTS),
             Self::Settings => Bytes::from_static(b"settings"),
         }
     }
 
-    /// Returns why a message wakes.
+    /// Returns why a message wakes. Those of an earlier release are empty if there may be events.
     pub fn of(message: &Message) -> Self {
-        if message.payload.is_empty() {
+        Self::read(&message.payload)
+    }
+
+    fn read(payload: &[u8]) -> Self {
+        if payload.is_empty() || payload == EVENTS {
             Self::Events
         } else {
             Self::Settings
@@ -91,13 +100,10 @@ async fn wake(
 ) -> anyhow::Result<()> {
     let commits = chunk.iter().filter_map(|received| {
         let subject = received.message.subject.as_str();
-        let Ok(Subject::Event { tenant, area, .. }) = Subject::parse(subject) else {
+        let TenantId::Tenant(tenant) = tenant_of_events(subject)? else {
             return None;
         };
-        let TenantId::Tenant(tenant) = tenant else {
-            return None;
-        };
-        Some((tenant, area, received))
+        Some((tenant, area_of(subject), received))
     });
     let commits: Vec<_> = commits.collect();
     let of_chunk: BTreeSet<_> = commits.iter().map(|(tenant, ..)| *tenant).collect();
@@ -107,11 +113,14 @@ async fn wake(
         let Some(webhooks) = known.get(&tenant) else {
             continue;
         };
-        if area == AreaName::Webhook {
+        if area == Some(AreaName::Webhook) {
             begin(cursors, tenant, webhooks, received).await?;
         }
         let awake = awake(webhooks, area, received);
-        let why = if [AreaName::Webhook, AreaName::Tenant].contains(&area) {
+        let why = if [AreaName::Webhook, AreaName::Tenant]
+            .map(Some)
+            .contains(&area)
+        {
             Why::Settings
         } else {
             Why::Events
@@ -144,18 +153,26 @@ async fn begin(
     Ok(())
 }
 
+/// Returns the area of a commit; `None` if only a newer release knows it.
+fn area_of(subject: &str) -> Option<AreaName> {
+    match Subject::parse(subject) {
+        Ok(Subject::Event { area, .. }) => Some(area),
+        Ok(Subject::Command { .. } | Subject::Claim { .. } | Subject::View { .. }) | Err(_) => None,
+    }
+}
+
 /// Returns the webhooks that a commit concerns.
-fn awake(webhooks: &TenantWebhooks, area: AreaName, received: &Received) -> Vec<WebhookId> {
+fn awake(webhooks: &TenantWebhooks, area: Option<AreaName>, received: &Received) -> Vec<WebhookId> {
     let all = || webhooks.webhooks.keys().copied().collect();
     let payload = &received.message.payload;
-    if area == AreaName::Webhook {
+    if area == Some(AreaName::Webhook) {
         return match serde_json::from_slice::<Commit<Area>>(payload) {
             Ok(commit) => commit.events.iter().map(Event::webhook).collect(),
             Err(_) => all(),
         };
     }
     // A deleted tenant takes its webhooks with it.
-    if area == AreaName::Tenant || webhooks.is_newer {
+    if area == Some(AreaName::Tenant) || webhooks.is_newer {
         return all();
     }
     match events_of(&received.message.subject, payload) {
@@ -212,6 +229,7 @@ impl Wakes {
         const TOO_LATE: &str = "the time of a wake-up is out of range";
         let time = jiff::Timestamp::from_millisecond(time.0).context(TOO_LATE)?;
         let schedule = PublishMessage::build()
+            .payload(Why::Events.payload())
             .header("Nats-Schedule", format!("@at {time}").as_str())
             .header("Nats-Schedule-Target", wake_up(tenant, webhook).as_str());
         let subject = scheduled_wake_up(tenant, webhook);
@@ -219,5 +237,20 @@ impl Wakes {
         let stored = published.context("scheduling a wake-up")?;
         stored.await.context("scheduling a wake-up")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_says_why_and_is_never_empty() {
+        for why in [Why::Events, Why::Settings] {
+            let payload = why.payload();
+            assert!(!payload.is_empty(), "{why:?}");
+            assert_eq!(Why::read(&payload), why);
+        }
+        assert_eq!(Why::read(b""), Why::Events);
     }
 }

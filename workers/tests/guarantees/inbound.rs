@@ -202,3 +202,27 @@ async fn a_hook_that_cannot_be_read_or_whose_source_is_gone_holds_up_no_other() 
     assert_eq!(ended.reason.unwrap(), "The inbound source is deleted.");
     assert_eq!(source.tasks().await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_tenant_delays_no_hook_of_another() {
+    const FLOOD: u64 = 600;
+    let world = World::start().await;
+    let [_commands] = world.workers(COMMANDS).await;
+    let (flooding, other) = (Source::create(&world).await, Source::create(&world).await);
+    for issue in 0..FLOOD {
+        flooding.open_issue(issue).await;
+    }
+    let hook = other.open_issue(1).await;
+    let before = other.stored().await;
+    let _worker = world.spawn_worker(INBOUND);
+    assert_eq!(other.ended(hook).await.verdict, Verdict::Handled);
+    let handled_first = other.stored().await - before;
+    assert!(
+        handled_first < FLOOD / 2,
+        "{handled_first} hooks came first"
+    );
+    eventually("the end of the flood", || async {
+        other.stored().await == before + FLOOD + 1
+    })
+    .await;
+}

@@ -1,11 +1,12 @@
 //! Which loops a worker runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use events_schema::{Area as _, AreaName, CommitSummary, View, subject::internal_commands_of};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use servers::Role;
+use tokio::process::Command as Process;
 use workers::{
     areas::{Visitor, visit},
     effect::{AreaOf, Effect},
@@ -41,7 +42,7 @@ async fn a_worker_runs_the_configured_loops_only() {
     let commands = areas.clone().map(|area| format!("commands_{area}"));
     let views = areas.flat_map(|area| area.views());
     let views = views.map(|(name, _)| format!("views_{name}"));
-    let mut expected = BTreeSet::new();
+    let mut expected = kept();
     let mut workers = Vec::new();
     for (loops, started) in [
         ("commands", commands.chain(internal).collect::<Vec<_>>()),
@@ -55,6 +56,13 @@ async fn a_worker_runs_the_configured_loops_only() {
         .await;
         assert_eq!(consumers(&world).await, expected);
     }
+}
+
+/// The consumers of both streams that `workers migrate` has created.
+fn kept() -> BTreeSet<String> {
+    ["inbound_replays", "webhooks_wake"]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Counts views and reactions.
@@ -78,7 +86,7 @@ async fn an_idle_worker_creates_no_consumer_twice() {
         visit(*area, &mut expected);
     }
     eventually("a consumer for each view and reaction", || async {
-        consumers(&world).await.len() == expected.0
+        consumers(&world).await.len() == kept().len() + expected.0
     })
     .await;
     let operator = world.operator.client();
@@ -115,6 +123,35 @@ async fn each_loop_works_with_a_user_of_its_own() {
     world.views_up_to_date(AreaName::Email).await;
     assert!(world.dead().await.is_empty());
     drop(loops);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_opens_as_many_files_as_the_system_allows() {
+    let world = World::start().await;
+    let worker = world.process(&["run", "--loops", "webhooks"]);
+    let worker = worker.as_std();
+    let mut limited = Process::new("sh");
+    limited
+        .args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"])
+        .arg(worker.get_program())
+        .args(worker.get_args());
+    for (name, value) in worker.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    let worker = limited.kill_on_drop(true).spawn().unwrap();
+    let process = format!("/proc/{}", worker.id().unwrap());
+    eventually("the raised limit", || async {
+        let limits = fs::read_to_string(format!("{process}/limits")).unwrap();
+        let files = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"));
+        let mut numbers = files.unwrap().split_whitespace();
+        let (soft, hard) = (numbers.next(), numbers.next());
+        // The shell sets the limit before it becomes the worker.
+        let name = fs::read_to_string(format!("{process}/comm")).unwrap();
+        name == "workers\n" && soft == hard
+    })
+    .await;
 }
 
 /// The areas to which reactions and effects send internal commands.

@@ -2,7 +2,7 @@
 //! commands as the gateway does. No part of the product is replaced here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     process::Stdio,
     sync::{
@@ -38,10 +38,8 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// The servers, and what talks to them. `S` is [`Servers`], unless the test holds them apart.
 pub struct World<S = Servers> {
     pub servers: S,
-    nats_url: String,
-    migrator_url: String,
-    mongo_url: String,
-    migrator_mongo_url: String,
+    /// The URLs of NATS and MongoDB of each user.
+    urls: HashMap<Role, (String, String)>,
     replicas: usize,
     pub gateway: Client,
     pub operator: Context,
@@ -53,7 +51,8 @@ pub struct World<S = Servers> {
 impl World {
     /// Starts one server of each kind.
     pub async fn start() -> Self {
-        Self::start_as(Layout::Single).await
+        // On the heap: tests have little room on their stacks.
+        Box::pin(Self::start_as(Layout::Single)).await
     }
 
     /// Starts servers in this layout.
@@ -77,10 +76,9 @@ impl World {
             .unwrap()
             .database("ultimate_backend");
         Self {
-            nats_url: servers.nats_url(Role::Workers),
-            migrator_url: migrator.nats_url,
-            mongo_url: servers.mongo_url(Role::Workers),
-            migrator_mongo_url: servers.mongo_url(Role::Migrator),
+            urls: Role::ALL
+                .map(|role| (role, (servers.nats_url(role), servers.mongo_url(role))))
+                .into(),
             replicas: servers.members(),
             servers,
             gateway,
@@ -94,10 +92,7 @@ impl World {
     pub fn split(self) -> (World<()>, Servers) {
         let world = World {
             servers: (),
-            nats_url: self.nats_url,
-            migrator_url: self.migrator_url,
-            mongo_url: self.mongo_url,
-            migrator_mongo_url: self.migrator_mongo_url,
+            urls: self.urls,
             replicas: self.replicas,
             gateway: self.gateway,
             operator: self.operator,
@@ -137,11 +132,7 @@ impl<S> World<S> {
 
     /// Prepares a `workers` process with these arguments for these servers.
     pub fn process(&self, arguments: &[&str]) -> Process {
-        let (nats_url, mongo_url) = if arguments.first() == Some(&"run") {
-            (&self.nats_url, &self.mongo_url)
-        } else {
-            (&self.migrator_url, &self.migrator_mongo_url)
-        };
+        let (nats_url, mongo_url) = &self.urls[&user_of(arguments)];
         let nats_url = self.worker_nats_url.as_ref().unwrap_or(nats_url);
         let mut process = process(nats_url, mongo_url);
         process.env("UB_REPLICAS", self.replicas.to_string());
@@ -295,6 +286,18 @@ impl<S> World<S> {
             ));
         }
         dead
+    }
+}
+
+/// Returns the user of a `workers` process: that of its loop, if it runs one only.
+fn user_of(arguments: &[&str]) -> Role {
+    match arguments {
+        ["run", "--loops", name, ..] => {
+            let of_loop = Role::ALL.into_iter().find(|role| role.as_str() == *name);
+            of_loop.unwrap_or(Role::Workers)
+        }
+        ["run", ..] => Role::Workers,
+        _ => Role::Migrator,
     }
 }
 

@@ -9,6 +9,7 @@ mod kills;
 mod limits;
 mod newer;
 mod outages;
+mod places;
 mod receiver;
 mod removal;
 mod replays;

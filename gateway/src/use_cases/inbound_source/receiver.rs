@@ -89,8 +89,8 @@ impl Receiver {
     /// that is too old are refused alike.
     ///
     /// # Errors
-    /// `Unauthenticated` if the hook is refused; `RateLimited` if the client or the source has sent
-    /// too many; `Unavailable` if it cannot be stored now. Then the provider sends it again.
+    /// `Unauthenticated` if the hook is refused; `RateLimited` if the client, the source or its
+    /// tenant has sent too many; `Unavailable` if it cannot be stored now. Then the provider sends it again.
     pub(crate) async fn receive<'h, F: Fn(&str) -> Option<&'h str>>(
         &self,
         delivery: Delivery<'h, F>,
@@ -113,7 +113,7 @@ impl Receiver {
         let Some(accepted) = accepted.ok().filter(|_| is_known) else {
             return Err(Error::Unauthenticated(REFUSED));
         };
-        self.limits.count_verified_hook(key.1)?;
+        self.limits.count_verified_hook(key.0, key.1)?;
         let receipt = Receipt {
             key: accepted.key,
             event: accepted.event,

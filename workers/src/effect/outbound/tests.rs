@@ -247,3 +247,14 @@ async fn a_connection_is_closed_if_too_many_are_open() {
     let closes = |request: &String| request.contains("connection: close");
     assert!(server.requests().iter().all(closes));
 }
+
+#[tokio::test]
+async fn control_characters_in_an_answer_are_replaced() {
+    let body = "a\u{0}b\u{1b}[31mc\u{7f}d\u{85}e\tf\r\ng";
+    let length = body.len();
+    let answer = format!("HTTP/1.1 500 Oops\r\ncontent-length: {length}\r\n\r\n{body}");
+    let server = Server::answers(&answer).await;
+    let client = client(&["127.0.0.1"], None);
+    let text = answered(&client, &server.url("/")).await.text;
+    assert_eq!(text, "a\u{fffd}b\u{fffd}[31mc\u{fffd}d\u{fffd}e\tf\r\ng");
+}

@@ -19,6 +19,14 @@ const RENEW_AFTER: Duration = Duration::from_secs(4);
 /// A request starts only if the lease lasts for so long: longer than an exchange.
 const NEEDED: Duration = Duration::from_secs(16);
 
+/// How often the cursor is stored while events are sent. After a kill, the events of this time are
+/// sent again.
+const STORE_EVERY: Duration = Duration::from_millis(100);
+/// A cursor with so many entries takes twice as long, one with twice as many three times, and so on:
+/// a large one has 100 KB, and each time is synced. The lease must still be renewed in time.
+const ENTRIES: usize = 100;
+const STORE_EVERY_AT_MOST: Duration = Duration::from_secs(2);
+
 /// A lease that this process holds.
 pub struct HeldLease {
     cursors: Cursors,
@@ -56,6 +64,11 @@ impl HeldLease {
             is_lost: false,
         };
         Ok(lease.put(cursor, true).await?.then_some(lease))
+    }
+
+    /// Returns how long to wait until the cursor is stored again.
+    pub fn store_every(&self) -> Duration {
+        store_every(&self.stored)
     }
 
     /// Stores the cursor if it has changed, and renews the lease if it is time.
@@ -119,5 +132,53 @@ impl HeldLease {
         self.since = since;
         self.stored = cursor;
         Ok(true)
+    }
+}
+
+fn store_every(cursor: &Cursor) -> Duration {
+    let entries = cursor.parked.len() + cursor.done.len();
+    let factor = u32::try_from(1 + entries / ENTRIES).unwrap_or(u32::MAX);
+    STORE_EVERY.saturating_mul(factor).min(STORE_EVERY_AT_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::webhook::{EventRef, Parked};
+
+    use super::*;
+
+    fn cursor(parked: u64, done: u64) -> Cursor {
+        let event = |sequence| EventRef {
+            sequence,
+            position: 0,
+        };
+        let lane = |number| {
+            let parked = Parked {
+                next: event(number),
+                attempts: 1,
+                since: now(),
+                due: now(),
+            };
+            (format!("project.{number}"), parked)
+        };
+        Cursor {
+            parked: (0..parked).map(lane).collect(),
+            done: (0..done).map(event).collect(),
+            ..Cursor::default()
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_stored_as_often_as_its_size_allows() {
+        for (parked, done, expected_ms) in [
+            (0, 0, 100),
+            (99, 0, 100),
+            (1_000, 0, 1_100),
+            (500, 500, 1_100),
+            (0, 1_000_000, 2_000),
+        ] {
+            let every = store_every(&cursor(parked, done));
+            assert_eq!(every.as_millis(), expected_ms, "{parked} {done}");
+        }
     }
 }

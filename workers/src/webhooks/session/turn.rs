@@ -26,9 +26,6 @@ use crate::webhooks::{
     wake::Why,
 };
 
-/// How often the cursor is stored while events are sent. After a kill, the events of this time are
-/// sent again.
-const STORE_EVERY: Duration = Duration::from_millis(100);
 /// How often the settings are read again: so soon a deleted webhook gets nothing more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the server is told that the wake-up is still in work.
@@ -195,7 +192,7 @@ impl<'a> Turn<'a> {
 
     /// Waits for the end of a request, a wake-up, or the time to do something.
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
-        let mut until = self.stored_at + STORE_EVERY;
+        let mut until = self.stored_at + self.lease.store_every();
         if self.reads() {
             until = until.min(self.pages.next_read());
         }
@@ -315,7 +312,7 @@ impl<'a> Turn<'a> {
     }
 
     async fn store(&mut self) -> anyhow::Result<()> {
-        if self.stored_at.elapsed() >= STORE_EVERY {
+        if self.stored_at.elapsed() >= self.lease.store_every() {
             self.stored_at = Instant::now();
             self.lease.store(self.line.cursor()).await?;
         }

@@ -11,7 +11,7 @@ use events_schema::{
 
 use crate::support::{World, eventually};
 
-async fn bucket<S>(world: &World<S>) -> Store {
+pub async fn bucket<S>(world: &World<S>) -> Store {
     let bucket = world.operator.get_key_value(CURSORS_BUCKET).await;
     bucket.unwrap()
 }
@@ -62,7 +62,9 @@ pub async fn change<S>(
                 .is_ok()
     })
     .await;
-    let woken = world.operator.publish(wake_up(tenant, webhook), "".into());
+    let woken = world
+        .operator
+        .publish(wake_up(tenant, webhook), "events".into());
     woken.await.unwrap().await.unwrap();
 }
 

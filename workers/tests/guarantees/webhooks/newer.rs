@@ -2,17 +2,19 @@
 
 use std::{fs, time::Duration};
 
-use events_schema::{AreaName, Id, subject::events_of_tenant_in};
+use async_nats::jetstream::consumer::PullConsumer;
+use events_schema::{Id, subject::wake_up};
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::{
     LOOPS, arrived,
-    cursors::cursor,
+    cursors::{cursor, rests},
     customer::{Customer, settings},
     receiver::Receiver,
     up_to,
 };
-use crate::support::{World, id};
+use crate::support::{DEADLINE, World, id};
 
 /// How long the worker is watched, and how much of that it may compute. It tries again every two
 /// seconds.
@@ -25,7 +27,7 @@ const LOOKS_AGAIN: Duration = Duration::from_secs(2);
 async fn publish(
     world: &World,
     customer: &Customer,
-    area: AreaName,
+    area: &str,
     (object, revision): (Id, u64),
 ) -> u64 {
     let commit = json!({
@@ -38,8 +40,7 @@ async fn publish(
         "time": 0,
         "events": [{ "type": "teleported" }],
     });
-    let filter = events_of_tenant_in(events_schema::TenantId::Tenant(customer.tenant), area);
-    let subject = filter.replace('*', &object.to_string());
+    let subject = format!("evt.{}.{area}.{object}", customer.tenant);
     let stored = world.operator.publish(subject, commit.to_string().into());
     stored.await.unwrap().await.unwrap().sequence
 }
@@ -63,7 +64,7 @@ async fn a_delivery_waits_at_a_commit_of_a_newer_release() {
     other.webhook(settings(&going.url)).await;
     let before = acme.project().await;
     arrived(&waiting, &up_to(&[before], 1)).await;
-    let newer = publish(&world, &acme, AreaName::Project, (id(), 1)).await;
+    let newer = publish(&world, &acme, "project", (id(), 1)).await;
     acme.project().await;
     acme.rename(before).await;
 
@@ -86,7 +87,7 @@ async fn settings_of_a_newer_release_hold_up_no_other_tenant() {
     let (waiting, going) = (Receiver::start().await, Receiver::start().await);
     acme.webhook(settings(&waiting.url)).await;
     other.webhook(settings(&going.url)).await;
-    publish(&world, &acme, AreaName::Webhook, (acme.tenant.0, 2)).await;
+    publish(&world, &acme, "webhook", (acme.tenant.0, 2)).await;
     // A session that had begun before goes on until it looks at the settings again.
     tokio::time::sleep(LOOKS_AGAIN).await;
     let sent_before = waiting.count();
@@ -101,5 +102,53 @@ async fn settings_of_a_newer_release_hold_up_no_other_tenant() {
         );
     }
     assert_eq!(waiting.count(), sent_before);
+    assert_eq!(world.dead().await, []);
+}
+
+/// What the consumer that wakes webhooks reads of an area that only a newer release knows.
+const OF_NEWER: &str = "evt.*.newer.*";
+
+/// Returns what the consumer reads that wakes webhooks.
+async fn wake_consumer(world: &World) -> PullConsumer {
+    let consumer = world
+        .operator
+        .get_consumer_from_stream("webhooks_wake", "EVENTS");
+    consumer.await.unwrap()
+}
+
+/// Has the consumer read the commits of an area that only a newer release knows, as a worker of that
+/// release does.
+async fn read_newer(world: &World) {
+    let mut config = wake_consumer(world).await.cached_info().config.clone();
+    config.filter_subjects.push(OF_NEWER.to_owned());
+    let stream = world.operator.get_stream("EVENTS").await.unwrap();
+    stream.create_consumer(config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_area_of_a_newer_release_wakes_all_webhooks_of_its_tenant() {
+    let world = World::start().await;
+    read_newer(&world).await;
+    let _worker = world.workers::<1>(LOOPS).await;
+    world.run(&["migrate"]).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let known = acme.project().await;
+    arrived(&receiver, &up_to(&[known], 1)).await;
+    rests(&world, acme.tenant, webhook, |_| true).await;
+    let wake_up = wake_up(acme.tenant, webhook);
+    let mut woken = world.announced(&wake_up).await;
+    world.operator.client().flush().await.unwrap();
+    publish(&world, &acme, "newer", (id(), 1)).await;
+    let woken = tokio::time::timeout(DEADLINE, woken.next()).await;
+    woken.unwrap().unwrap();
+    let config = &wake_consumer(&world).await.cached_info().config.clone();
+    assert!(
+        config
+            .filter_subjects
+            .iter()
+            .any(|filter| filter == OF_NEWER)
+    );
     assert_eq!(world.dead().await, []);
 }
