@@ -238,7 +238,7 @@ async fn a_connection_is_used_again() {
 async fn a_connection_is_closed_if_too_many_are_open() {
     let server = Server::answers(OK).await;
     let client = client(&["127.0.0.1"], None);
-    let open_ones = client.kept.try_acquire_many(512).unwrap();
+    let open_ones = client.kept.try_acquire_many(MAX_KEPT as u32).unwrap();
     for _ in 0..10 {
         answered(&client, &server.url("/")).await;
     }
