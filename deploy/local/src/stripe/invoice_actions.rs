@@ -169,13 +169,10 @@ pub(super) fn void(account: &mut Account, id: &str, form: Form) -> Result<Value,
     let subscription = found.subscription.as_ref();
     let subscription = subscription.and_then(|id| account.subscriptions.get(id));
     if let Some(mut subscription) = subscription.cloned() {
-        if subscription
+        subscription
             .pending
-            .take_if(|pending| pending.invoice == id)
-            .is_some()
-        {
-            subscription::replace(account, subscription);
-        }
+            .take_if(|pending| pending.invoice == id);
+        subscription::replace(account, subscription);
     }
     invoice::retrieve(account, id)
 }

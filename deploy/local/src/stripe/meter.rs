@@ -230,10 +230,10 @@ fn aggregate(account: &Account, meter: &Meter, customer: &str, period: Period) -
         event.meter == meter.id && event.customer == customer && is_within
     };
     let events = account.meter_events.iter().filter(is_counted);
-    let values = events.map(|event| event.value);
+    let mut values = events.map(|event| event.value);
     match meter.formula {
         "count" => i64::try_from(values.count()).unwrap_or(MAX_AMOUNT),
-        "last" => values.last().unwrap_or(0),
+        "last" => values.next_back().unwrap_or(0),
         _ => values.fold(0, i64::saturating_add),
     }
 }
