@@ -72,6 +72,7 @@ impl Dev {
     async fn start_as(mut program: Command, arguments: &[&str]) -> Self {
         let mut process = program
             .args(["--listen", "127.0.0.1:0", "--mail-listen", "127.0.0.1:0"])
+            .args(["--stripe-listen", "127.0.0.1:0"])
             .args(["--monitor-listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())

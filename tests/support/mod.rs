@@ -101,6 +101,7 @@ fn options() -> Options {
     Options {
         listen: any,
         mail_listen: any,
+        stripe_listen: Some(any),
         monitor_listen: None,
         data_dir: None,
         layout: Layout::Single,

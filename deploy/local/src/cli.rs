@@ -15,8 +15,8 @@ use tokio::{
     sync::oneshot,
 };
 
-/// Starts the whole backend on this machine: nats-server, mongod, workers, a gateway, and a mailbox
-/// that catches all mail.
+/// Starts the whole backend on this machine: nats-server, mongod, workers, a gateway, a mailbox that
+/// catches all mail, and a small Stripe.
 #[derive(Parser)]
 #[command(name = "cargo dev", version, disable_help_subcommand = true)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -29,6 +29,10 @@ struct Arguments {
     /// Address of the mailbox page, which shows the mail that the backend sends.
     #[arg(long, default_value = "127.0.0.1:9901")]
     mail_listen: SocketAddr,
+    /// Address of the development Stripe. It does not start if `UB_STRIPE_KEY` is set: then Stripe
+    /// itself is used.
+    #[arg(long, default_value = "127.0.0.1:9903")]
+    stripe_listen: SocketAddr,
     /// Address that answers `/livez`, `/readyz` and `/metrics`, the metrics as Prometheus text.
     #[arg(long, default_value = "127.0.0.1:9902")]
     monitor_listen: SocketAddr,
@@ -144,6 +148,7 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
     let options = Options {
         listen: arguments.listen,
         mail_listen: arguments.mail_listen,
+        stripe_listen: (!has_stripe_key()).then_some(arguments.stripe_listen),
         monitor_listen: Some(arguments.monitor_listen),
         data_dir: (!arguments.ephemeral).then_some(arguments.data_dir),
         layout: if arguments.cluster {
@@ -163,6 +168,11 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
     local.run_until(stop).await
 }
 
+/// Whether the programs are to use Stripe itself.
+fn has_stripe_key() -> bool {
+    std::env::var_os("UB_STRIPE_KEY").is_some_and(|key| !key.is_empty())
+}
+
 fn print_ready(url: &str) -> anyhow::Result<()> {
     print(&format!("ready {url}\n"))
 }
@@ -176,12 +186,14 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Returns the addresses to print. Scripts wait for the last line.
 fn addresses(local: &Local) -> String {
     let (url, mail_url) = (local.url(), local.mail_url());
+    let stripe = local.stripe_url().unwrap_or("https://api.stripe.com");
     let (monitor_url, env) = (local.monitor_url().unwrap_or_default(), local.env_file());
     format!(
         "\n\
          start page  {url}/\n\
          GraphiQL    {url}/graphql\n\
          mailbox     {mail_url}/\n\
+         Stripe      {stripe}/\n\
          metrics     {monitor_url}/metrics\n\
          operate     . {env} && cargo run --bin workers -- --help\n\
          stop        Ctrl-C\n\

@@ -22,10 +22,11 @@ pub mod mailbox;
 mod settings;
 mod shell;
 mod start_page;
+pub mod stripe;
 
 pub use cli::main;
 
-use crate::{mailbox::Mailbox, settings::Settings};
+use crate::{mailbox::Mailbox, settings::Settings, start_page::Links, stripe::Stripe};
 
 /// Time for the parts to finish their work at the end. The servers need another second or two, so
 /// that the whole stop takes less than five.
@@ -47,6 +48,9 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of the mailbox page. Port 0 chooses a free port.
     pub mail_listen: SocketAddr,
+    /// Address of the development Stripe. Port 0 chooses a free port. `None` starts none: then the
+    /// environment says which Stripe to use, if any.
+    pub stripe_listen: Option<SocketAddr>,
     /// Address that answers probes and shows metrics. Port 0 chooses a free port.
     pub monitor_listen: Option<SocketAddr>,
     /// Folder that keeps data between runs. `None` uses a temporary folder.
@@ -67,6 +71,7 @@ pub struct Local {
     pub mailbox: Mailbox,
     address: SocketAddr,
     mail_address: SocketAddr,
+    stripe_url: Option<String>,
     monitor_address: Option<SocketAddr>,
     gateway: gateway::config::Config,
     parts: JoinSet<anyhow::Result<()>>,
@@ -84,14 +89,21 @@ impl Local {
         let listener = listen(options.listen, "--listen").await?;
         let mail_listener = listen(options.mail_listen, "--mail-listen").await?;
         let smtp_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "the SMTP port").await?;
+        let stripe_listener = match options.stripe_listen {
+            Some(address) => Some(listen(address, "--stripe-listen").await?),
+            None => None,
+        };
         let monitor = Monitor::bind(options.monitor_listen).await?;
         let monitor_address = monitor.address();
         let (address, mail_address) = (listener.local_addr()?, mail_listener.local_addr()?);
+        let stripe_address = stripe_listener.as_ref().map(TcpListener::local_addr);
+        let stripe_url = stripe_address.transpose()?.map(url);
         let servers = match &options.data_dir {
             Some(folder) => Servers::in_dir(folder, options.layout).await?,
             None => Servers::ephemeral(options.layout).await?,
         };
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
+        let settings = settings.with_stripe(stripe_url.clone());
         let gateway = settings.gateway(&servers, options.gateway)?;
         let workers = settings.workers(&servers, options.mail_attempts)?;
         migrate(&servers, &workers.mongo.mongo_database).await?;
@@ -99,12 +111,20 @@ impl Local {
         servers::write_private(&env_file, &settings.for_a_shell(&servers))?;
         let (mail_url, monitor_url) = (url(mail_address), monitor_address.map(url));
         let monitor_url = monitor_url.unwrap_or_default();
-        let start_page = start_page::router(&mail_url, &monitor_url, &shown(&env_file));
+        let links = Links {
+            mailbox: &mail_url,
+            stripe: stripe_url.as_deref(),
+            monitor: &monitor_url,
+        };
+        let start_page = start_page::router(&links, &shown(&env_file));
 
         let (mailbox, shutdown) = (Mailbox::new(), CancellationToken::new());
         let mut parts = JoinSet::new();
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
         parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
+        if let Some((listener, url)) = stripe_listener.zip(stripe_url.as_ref()) {
+            parts.spawn(Stripe::new(url).serve(listener, shutdown.clone()));
+        }
         parts.spawn(workers::run(workers, Monitor::default(), shutdown.clone()));
         parts.spawn(gateway::run_with_pages(
             gateway.clone(),
@@ -118,6 +138,7 @@ impl Local {
             mailbox,
             address,
             mail_address,
+            stripe_url,
             monitor_address,
             gateway,
             parts,
@@ -135,6 +156,11 @@ impl Local {
     /// Returns the URL of the mailbox page, without a slash at the end.
     pub fn mail_url(&self) -> String {
         url(self.mail_address)
+    }
+
+    /// Returns the URL of the development Stripe, without a slash at the end, if there is one.
+    pub fn stripe_url(&self) -> Option<&str> {
+        self.stripe_url.as_deref()
     }
 
     /// Returns the URL of the monitor, without a slash at the end, if there is one.

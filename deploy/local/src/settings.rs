@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use events_schema::secret::{Secret, ServerKey};
 use servers::{Role, Servers};
 
-use crate::shell::exports;
+use crate::{shell::exports, stripe::SECRET_KEY};
 
 /// Webhooks may go to servers of this machine, so that a developer can receive them.
 const WEBHOOK_ALLOW: &str = "127.0.0.0/8,::1";
@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     public_url: String,
     secret: String,
     smtp_url: String,
+    /// The URL of the development Stripe, if it runs.
+    stripe_url: Option<String>,
 }
 
 impl Settings {
@@ -33,7 +35,13 @@ impl Settings {
             public_url: format!("http://{gateway}"),
             secret: kept_secret(servers.dir())?,
             smtp_url: format!("smtp://{smtp}"),
+            stripe_url: None,
         })
+    }
+
+    /// Uses the development Stripe at this URL. Without one, the environment says which to use.
+    pub(crate) fn with_stripe(self, stripe_url: Option<String>) -> Self {
+        Self { stripe_url, ..self }
     }
 
     /// Returns the configuration of the gateway.
@@ -83,6 +91,10 @@ impl Settings {
         let operator = servers.nats_url(Role::Operator);
         let mut variables = Vec::from(self.variables(servers, Role::Migrator));
         variables.push(("NATS_URL", operator));
+        if let Some(url) = &self.stripe_url {
+            variables.push(("UB_STRIPE_URL", url.clone()));
+            variables.push(("UB_STRIPE_KEY", SECRET_KEY.to_owned()));
+        }
         let lines = variables
             .iter()
             .map(|(name, value)| (*name, value.as_str()));

@@ -12,7 +12,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// Pages of this repository, served as the text that they are.
-const DOCS: [(&str, &str); 5] = [
+const DOCS: [(&str, &str); 6] = [
     ("/docs/README.md", include_str!("../../../README.md")),
     (
         "/docs/ARCHITECTURE.md",
@@ -27,17 +27,33 @@ const DOCS: [(&str, &str); 5] = [
         include_str!("../../../docs/configuration.md"),
     ),
     (
+        "/docs/development-stripe.md",
+        include_str!("../../../docs/development-stripe.md"),
+    ),
+    (
         "/docs/operations.md",
         include_str!("../../../docs/operations.md"),
     ),
 ];
 
-/// Returns the routes of the start page, which links to the mailbox and the monitor and names
-/// `env_file`, and of the pages about the project.
-pub(crate) fn router(mail_url: &str, monitor_url: &str, env_file: &str) -> Router {
+/// URLs of what runs beside the gateway, without a slash at the end.
+pub(crate) struct Links<'a> {
+    pub(crate) mailbox: &'a str,
+    /// `None` if Stripe itself is used.
+    pub(crate) stripe: Option<&'a str>,
+    pub(crate) monitor: &'a str,
+}
+
+/// Stripe's own page in test mode.
+const STRIPE: &str = "https://dashboard.stripe.com/test";
+
+/// Returns the routes of the start page, which has these links and names `env_file`, and of the
+/// pages about the project.
+pub(crate) fn router(links: &Links, env_file: &str) -> Router {
     let page = include_str!("start_page.html")
-        .replace("MAILBOX_URL", mail_url)
-        .replace("MONITOR_URL", monitor_url)
+        .replace("MAILBOX_URL", links.mailbox)
+        .replace("STRIPE_URL", links.stripe.unwrap_or(STRIPE))
+        .replace("MONITOR_URL", links.monitor)
         .replace("ENV_FILE", &escaped(env_file));
     let start = get(|| async move { ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)) });
     DOCS.into_iter()

@@ -91,6 +91,7 @@ fn backend() -> LocalOptions {
     LocalOptions {
         listen: any,
         mail_listen: any,
+        stripe_listen: None,
         monitor_listen: None,
         data_dir: None,
         layout: Layout::Single,

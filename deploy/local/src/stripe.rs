@@ -1,0 +1,160 @@
+//! A small Stripe for development and tests: strict, stateful, and in memory.
+//!
+//! It is a test double of a service that cannot be reached from a test, and no part of the product.
+//! It refuses what it does not know. `docs/development-stripe.md` tells what it does, and how to
+//! use Stripe's own test mode in its place.
+
+mod account;
+mod api;
+mod billing;
+mod card;
+mod clock;
+mod controls;
+mod customer;
+mod delivery;
+mod event;
+mod expand;
+mod faults;
+mod form;
+mod idempotency;
+mod invoice;
+mod invoice_actions;
+mod item;
+mod meter;
+mod object;
+mod pages;
+mod payment_intent;
+mod payment_method;
+mod period;
+mod portal;
+mod price;
+mod product;
+mod promotion;
+mod refusal;
+mod server;
+mod setup_intent;
+mod subscription;
+mod subscription_create;
+mod subscription_update;
+#[cfg(test)]
+mod tests;
+mod webhook_endpoint;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use self::{
+    account::Account,
+    api::Keys,
+    delivery::{Mode, Parcel},
+    faults::Faults,
+};
+
+/// The release of the API that answers follow.
+pub const API_VERSION: &str = "2026-09-30.endive";
+/// The secret key of `cargo dev`. It opens nothing outside this machine.
+pub const SECRET_KEY: &str = "sk_test_development";
+/// The key for browsers.
+pub const PUBLISHABLE_KEY: &str = "pk_test_development";
+/// Maximum requests that are remembered. The oldest is forgotten first.
+const REQUESTS: usize = 10_000;
+
+/// The service; clones share it.
+#[derive(Clone)]
+pub struct Stripe {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    keys: Keys,
+    state: Mutex<State>,
+    /// Wakes the requests that hang.
+    released: Notify,
+}
+
+/// Everything that changes.
+struct State {
+    account: Account,
+    /// Seconds that tests have let pass.
+    ahead: i64,
+    faults: Faults,
+    delivery: Mode,
+    /// Events that wait until a test delivers them.
+    held: Vec<String>,
+    requests: VecDeque<Seen>,
+}
+
+/// A request that was made.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    method: String,
+    path: String,
+    idempotency_key: Option<String>,
+    /// `None` without an answer.
+    status: Option<u16>,
+}
+
+impl Stripe {
+    /// A service without any object. `url` is its own address, for links.
+    pub fn new(url: &str) -> Self {
+        let mut account = Account::new(delivery::now());
+        url.clone_into(&mut account.url);
+        let state = State {
+            account,
+            ahead: 0,
+            faults: Faults::default(),
+            delivery: Mode::default(),
+            held: Vec::new(),
+            requests: VecDeque::new(),
+        };
+        let keys = Keys {
+            secret: SECRET_KEY.to_owned(),
+            publishable: PUBLISHABLE_KEY.to_owned(),
+        };
+        let shared = Shared {
+            keys,
+            state: Mutex::new(state),
+            released: Notify::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Sends all events to this address from now on, signed with this secret.
+    pub fn add_webhook(&self, url: &str, secret: &str) {
+        let account = &mut self.state().account;
+        let (url, secret, all) = (url.to_owned(), secret.to_owned(), vec!["*".to_owned()]);
+        let endpoint = webhook_endpoint::new(account, url, all, secret);
+        let id = endpoint.id.clone();
+        account.webhook_endpoints.insert(id, endpoint);
+    }
+
+    /// Sends the events of a request, or keeps them, as the tests want.
+    fn send_events(&self, state: &mut State) {
+        let events = std::mem::take(&mut state.account.undelivered);
+        match state.delivery {
+            Mode::Send => {
+                for parcel in Parcel::of(&state.account, &events) {
+                    tokio::spawn(parcel.deliver());
+                }
+            }
+            Mode::Hold => state.held.extend(events),
+            Mode::Omit => {}
+        }
+    }
+
+    /// No code panics while it holds the lock; if some did, the objects would still be whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

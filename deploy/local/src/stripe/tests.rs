@@ -1,0 +1,9 @@
+//! The service as clients meet it: over HTTP, on a real socket.
+
+mod failures;
+mod objects;
+mod refusals;
+mod running;
+mod subscriptions;
+mod time;
+mod webhooks;
