@@ -113,6 +113,7 @@ async fn more_objects_than_the_log_answers_for_at_once_are_counted() {
         let projects: Vec<Id> = (0..count).map(|_| id()).collect();
         write_to_log(&world, acme.id, &projects, 1).await;
         write_to_log(&world, acme.id, &projects[..10], 2).await;
+        assert_won(&[acme.create(id(), Some(count)).await], 0, count);
         let limit = count + 2;
         assert_won(&acme.race(&racers(10, limit)).await, 2, limit);
         acme.send::<project::Area>(
@@ -164,12 +165,20 @@ async fn a_repeated_command_is_answered_from_the_history_and_counted_once() {
     assert_eq!(acme.create(first, Some(2)).await, again);
     assert_won(&[acme.create(second, Some(2)).await], 1, 2);
     assert_won(&[acme.create(id(), Some(2)).await], 0, 2);
-    // Also by a worker that has not decided it, while no place is left.
+    // Also by a worker that has not decided it, while no place is left, or after a deletion.
+    let deleted = id();
+    assert_won(&[acme.create(deleted, Some(3)).await], 1, 3);
+    acme.delete(deleted).await;
     worker.kill().await.unwrap();
     let _worker = world.workers::<1>(COMMANDS).await;
     for limit in [0, 2] {
         assert_eq!(acme.create(first, Some(limit)).await, again);
     }
+    let outcome = acme.create(deleted, Some(2)).await;
+    assert!(
+        matches!(outcome, Outcome::DoneBefore { revision: 1, .. }),
+        "{outcome:?}"
+    );
     assert_won(&[acme.create(id(), Some(2)).await], 0, 2);
 }
 

@@ -63,6 +63,10 @@ async fn an_invitation_takes_one_seat_until_it_is_rejected_or_withdrawn() {
     let again = acme.invite(first, id(), BuiltInRole::Guest, 1).await;
     assert_eq!(again.revision(), Ok(4));
     assert!(!invite(&acme, 1).await.1, "it has the seat again");
+    // It keeps the seat under a lower limit, too.
+    assert!(invite(&acme, 2).await.1);
+    let again = acme.invite(first, id(), BuiltInRole::Member, 1).await;
+    assert_eq!(again.revision(), Ok(5));
 }
 
 /// Writes an invitation of this age to the log.

@@ -106,7 +106,8 @@ impl Tenant {
     /// Returns the holder of the claim that stands directly before this sequence.
     pub async fn claimed_before<S>(&self, world: &World<S>, sequence: u64) -> Option<Id> {
         let events = world.operator.get_stream("EVENTS").await.unwrap();
-        let before = events.get_raw_message(sequence - 1).await.unwrap();
+        let before = sequence.checked_sub(1).filter(|before| *before > 0)?;
+        let before = events.get_raw_message(before).await.unwrap();
         let claim = Claim::limit(self.id, AreaName::Project).to_string();
         let is_claim = before.subject.as_str() == claim;
         is_claim.then(|| {
