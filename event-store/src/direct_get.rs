@@ -20,6 +20,13 @@ pub(crate) const PAGE: usize = 500;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The status that ends a page.
 const END_OF_PAGE: u16 = 204;
+/// The status for a request that concerns more subjects than the server counts.
+const TOO_MANY_SUBJECTS: u16 = 413;
+
+/// The server does not answer for the last messages of so many subjects at once.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("there are too many subjects")]
+pub(crate) struct TooManySubjects;
 
 /// Reads all messages of a stream on `filter` (wildcards are allowed) from this sequence on. A
 /// replica that lags behind may lack the latest.
@@ -87,6 +94,9 @@ pub(crate) async fn page_of_stream(
                 let pending = header(&answer, "Nats-Num-Pending");
                 page.pending = pending.and_then(|text| text.parse().ok()).unwrap_or(0);
                 return Ok(page);
+            }
+            Some(status) if status.as_u16() == TOO_MANY_SUBJECTS => {
+                return Err(TooManySubjects.into());
             }
             Some(status) => {
                 let description = answer.description.unwrap_or_default();

@@ -32,7 +32,7 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use crate::{
     Page, Stored, Trace,
-    direct_get::{PAGE, following, page_of_stream, read_stream},
+    direct_get::{PAGE, TooManySubjects, following, page_of_stream, read_stream},
     random_id,
     telemetry::{self, KeyValue},
 };
@@ -147,6 +147,21 @@ impl EventLog {
             all.extend(self.request_page(request).await?.messages);
         }
         Ok(all)
+    }
+
+    /// Reads the last message of each subject that matches `filter`, from any replica, in order of
+    /// their sequences. If they are large, the latest may be missing. `None` if there are more than
+    /// 1,024 subjects.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn last_of_all(&self, filter: &str) -> anyhow::Result<Option<Vec<Stored>>> {
+        let request = json!({ "multi_last": [filter] });
+        match self.request_page(request).await {
+            Ok(page) => Ok(Some(page.messages)),
+            Err(error) if error.is::<TooManySubjects>() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads all messages on a subject from this sequence on.

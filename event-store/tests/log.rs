@@ -162,6 +162,29 @@ async fn a_read_returns_every_message_of_a_subject_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_last_messages_of_up_to_1024_subjects_are_read_at_once_in_order() {
+    let world = World::start().await;
+    let last = async || world.log.last_of_all(OWN).await.unwrap();
+    assert_eq!(last().await.unwrap().len(), 0);
+    let mut own = world.mixed(3).await;
+    own[0] = world.add(&subject("platform", 1), own[0], "again").await;
+    own.sort_unstable();
+    let read = last().await.unwrap();
+    assert_eq!(sequences(&read), own);
+    assert_eq!(
+        (&read[2].subject, &read[2].payload[..]),
+        (&subject("platform", 1), &b"again"[..])
+    );
+    let rest = (4..=1_024).map(|at| message(&subject("platform", at), 0, "own"));
+    for batch in Vec::from_iter(rest).chunks(500) {
+        world.append(batch).await;
+    }
+    assert_eq!(last().await.unwrap().len(), 1_024);
+    world.add(&subject("platform", 1_025), 0, "own").await;
+    assert!(last().await.is_none());
+}
+
+#[tokio::test]
 async fn a_page_before_the_end_holds_the_latest_messages() {
     let world = World::start().await;
     assert!(world.before(OWN, u64::MAX, 3).await.is_empty());

@@ -42,6 +42,7 @@ impl crate::Area for Area {
         Access::permission("delete", DELETE),
     ];
     const FEED: Option<Permission> = Some(READ);
+    const ENDS: &'static [&'static str] = &["deleted"];
     type Id = AccessTokenId;
     type Command = Command;
     type Event = Event;

@@ -31,6 +31,11 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     /// and an aggregate ends with its first commit. Only for areas whose views belong to the
     /// platform, and whose objects nobody needs or changes after this time.
     const RETENTION: Option<Duration> = None;
+    /// The events that end an aggregate, such as `deleted`. Limits do not count it then, until
+    /// another event follows. Empty if nothing ends one.
+    const ENDS: &'static [&'static str] = &[];
+    /// The event after which an aggregate ends by itself unless another event follows, and when.
+    const LAPSES: Option<(&'static str, Duration)> = None;
     /// Identifies one aggregate.
     type Id: AggregateId;
     /// A request to change an aggregate.

@@ -35,8 +35,11 @@ impl crate::Area for Area {
         Access::permission("change_subscription", UPDATE),
         Access::permission("cancel_subscription", UPDATE),
         Access::permission("resume_subscription", UPDATE),
+        Access::platform("platform_billing"),
         Access::platform("platform_override_billing"),
+        Access::platform("platform_end_override"),
         Access::platform("platform_grant_plan"),
+        Access::platform("platform_end_grant"),
     ];
     const INTERNAL: &'static [&'static str] = &[
         "record_customer",

@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject, TenantId,
-    Time, secret::derived_id,
+    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject,
+    TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -32,11 +32,14 @@ pub enum ClaimKind {
     TenantPlace,
     /// The customer of a tenant at Stripe, unique on the platform.
     StripeCustomer,
+    /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
+    /// last counted under a limit; see `workers/src/loops/limit.rs`.
+    Limit,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -44,6 +47,7 @@ impl ClaimKind {
         Self::Owner,
         Self::TenantPlace,
         Self::StripeCustomer,
+        Self::Limit,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -57,7 +61,8 @@ impl ClaimKind {
             | Self::MemberAccount
             | Self::Owner
             | Self::TenantPlace
-            | Self::StripeCustomer => Duration::ZERO,
+            | Self::StripeCustomer
+            | Self::Limit => Duration::ZERO,
         }
     }
 
@@ -71,6 +76,7 @@ impl ClaimKind {
             Self::Owner => "owner",
             Self::TenantPlace => "tenant_place",
             Self::StripeCustomer => "stripe_customer",
+            Self::Limit => "limit",
         }
     }
 
@@ -142,6 +148,11 @@ impl Claim {
     pub fn stripe_customer(customer: &StripeCustomerId) -> Self {
         let kind = ClaimKind::StripeCustomer;
         Self::of_text(TenantId::Platform, kind, customer.as_str())
+    }
+
+    /// Returns the claim that guards the number of live aggregates of a tenant in an area.
+    pub fn limit(tenant: TenantId, area: AreaName) -> Self {
+        Self::of_text(tenant, ClaimKind::Limit, area.as_str())
     }
 
     /// Returns the subject whose last message names the holder.

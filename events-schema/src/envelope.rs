@@ -65,6 +65,10 @@ pub struct Command<A: Area> {
     /// the code `revision_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
+    /// How many live aggregates the area may have in the tenant. A command that would make one more
+    /// of them live is rejected with the code `limit_reached`. No limit if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -94,6 +98,7 @@ impl<A: Area> Command<A> {
             held: Permissions::new(),
             time,
             expected: None,
+            limit: None,
             origin: None,
             reply: None,
             payload,

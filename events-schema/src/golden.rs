@@ -225,6 +225,11 @@ pub(crate) fn events(area: AreaName) -> Vec<Value> {
     examples(area).events
 }
 
+/// Returns the examples of an area's views, by the name of the view.
+pub(crate) fn views(area: AreaName) -> BTreeMap<String, Vec<Value>> {
+    examples(area).views
+}
+
 macro_rules! area_schemas {
     ($($name:ident: $module:ident [$($view:ident)+],)+) => {
         [$((AreaName::$name.as_str(), json!({
@@ -283,7 +288,9 @@ fn an_outcome_and_an_actor_decode_and_encode_to_the_same() {
         json!({ "type": "done_before", "revision": 2, "sequence": 7 }),
         json!({ "type": "unchanged", "revision": 0 }),
     ];
-    let outcomes: Vec<Value> = decided.into_iter().chain(kinds.map(rejected)).collect();
+    let counted = with(&rejected(json!({ "type": "limit" })), "used", json!(3));
+    let rejected = kinds.map(rejected).into_iter().chain([counted]);
+    let outcomes: Vec<Value> = decided.into_iter().chain(rejected).collect();
     assert_complete::<Outcome>("Outcome", &outcomes);
     for outcome in &outcomes {
         assert_round_trip::<Outcome>(outcome);
@@ -316,6 +323,7 @@ fn a_command_with_and_without_optional_fields_decodes_and_encodes_to_the_same() 
     for (field, value) in [
         ("held", json!(["read_project", "read_tenant"])),
         ("expected", json!(3)),
+        ("limit", json!(10)),
         ("reply", json!("_INBOX_gateway.x")),
         (
             "origin",

@@ -22,6 +22,7 @@ mod envelope;
 mod id;
 pub mod inbound_source;
 mod ip_network;
+mod life;
 pub mod member;
 mod money;
 mod names;
@@ -68,6 +69,7 @@ pub use envelope::{
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
 pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
+pub use life::Life;
 pub use member::MemberId;
 pub use money::{Currency, MAX_AMOUNT, Money};
 pub use permission::{BuiltInRole, Permission};

@@ -1,7 +1,7 @@
 //! Members: who belongs to a tenant, and with which roles. An invitation is a member who has not
 //! accepted yet.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,10 @@ typed_id! {
     /// Identifies a member of a tenant, or an invitation.
     MemberId
 }
+
+/// An invitation may be answered for this long, so that a person who is away for a few days finds
+/// it valid.
+pub const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The permission to read members and invitations.
 pub const READ: Permission = Permission::new("read_member", BuiltInRole::Member);
@@ -50,6 +54,9 @@ impl crate::Area for Area {
     // An access token finds its creator by `me`, and is not its creator.
     const FIELDS: &'static [Access] = &[Access::own_or("email", READ)];
     const FEED: Option<Permission> = Some(READ);
+    // A suspended member is still one. A rejected invitation can be sent again.
+    const ENDS: &'static [&'static str] = &["rejected", "removed"];
+    const LAPSES: Option<(&'static str, Duration)> = Some(("invited", INVITATION_LIFETIME));
     type Id = MemberId;
     type Command = Command;
     type Event = Event;

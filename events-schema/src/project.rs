@@ -39,6 +39,7 @@ impl crate::Area for Area {
         Access::permission("delete", DELETE),
     ];
     const FEED: Option<Permission> = Some(READ);
+    const ENDS: &'static [&'static str] = &["deleted"];
     type Id = ProjectId;
     type Command = Command;
     type Event = Event;

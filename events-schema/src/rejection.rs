@@ -12,6 +12,9 @@ pub struct Rejection {
     pub code: String,
     /// A sentence that a user may read.
     pub message: String,
+    /// How many there are already, if the change would exceed a limit that is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
 }
 
 /// The kind of a rejection. Each transport maps the kinds to its own codes.
@@ -56,6 +59,7 @@ pub trait Reject: std::error::Error + Serialize {
             kind: self.kind(),
             code: name.as_str().unwrap_or("rejected").to_owned(),
             message: self.to_string(),
+            used: None,
         }
     }
 }

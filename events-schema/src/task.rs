@@ -41,6 +41,7 @@ impl crate::Area for Area {
     ];
     const INTERNAL: &'static [&'static str] = &["import"];
     const FEED: Option<Permission> = Some(READ);
+    const ENDS: &'static [&'static str] = &["deleted"];
     type Id = TaskId;
     type Command = Command;
     type Event = Event;

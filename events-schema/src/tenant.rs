@@ -301,7 +301,7 @@ pub struct Public {
     slug: Slug,
     /// The person who created the tenant.
     founder: Person,
-    /// Id of the plan that the tenant is billed by. Null if it has none.
+    /// What the founder has named as the plan, or null.
     plan: Option<Id>,
     /// When the tenant was created.
     created_at: DateTime,

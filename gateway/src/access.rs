@@ -1,8 +1,10 @@
-//! What a caller may do: the check of an operation or a field, and the permissions of a tenant's
-//! roles.
+//! What a caller may do: the guard of an operation, the check of a field, and the permissions of a
+//! tenant's roles.
 
 mod check;
+mod guard;
 mod permissions;
 
-pub(crate) use check::{Credentials, Standing, allows, shows};
+pub(crate) use check::{Credentials, Rights, allows, shows};
+pub(crate) use guard::guard;
 pub(crate) use permissions::{PermissionCache, RolePermissions};

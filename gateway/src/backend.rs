@@ -8,6 +8,7 @@ mod follow;
 pub(crate) mod inbox;
 pub(crate) mod log;
 mod memory;
+pub(crate) mod plans;
 pub(crate) mod security_log;
 pub(crate) mod tail;
 pub(crate) mod views;

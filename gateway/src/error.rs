@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_schema::{CommandId, Invalid, Rejection, RejectionKind};
+use events_schema::{CommandId, Feature, Invalid, Limit, Name, Rejection, RejectionKind};
 
 /// Why a request, or one of its fields, fails.
 #[derive(Debug)]
@@ -26,6 +26,20 @@ pub(crate) enum Error {
     /// A server of ours does not answer now, so this operation has changed nothing. The cause is
     /// logged, never answered.
     Unavailable(anyhow::Error),
+    /// The plan of the tenant lacks a feature, which these plans have.
+    FeatureNotInPlan { feature: Feature, plans: Vec<Name> },
+    /// The tenant has as many objects as its plan allows.
+    LimitReached {
+        limit: Limit,
+        allowed: u64,
+        /// How many it has; more than allowed after a change to a smaller plan.
+        used: u64,
+        /// Plans that allow more.
+        plans: Vec<Name>,
+    },
+    /// Nothing may be created: a payment of the tenant has been missing for too long, or its plan
+    /// has ended and there is no other.
+    PaymentRequired,
     /// The domain refused the command.
     Rejected(Rejection),
     /// Something failed on our side. The cause is logged, never answered.
@@ -72,6 +86,9 @@ impl Error {
             | Self::RateLimited { .. }
             | Self::Pending(_)
             | Self::Unavailable(_)
+            | Self::FeatureNotInPlan { .. }
+            | Self::LimitReached { .. }
+            | Self::PaymentRequired
             | Self::Internal(_)) => other,
         }
     }

@@ -8,6 +8,7 @@ mod account;
 mod actor;
 mod area_name;
 mod audit;
+mod billing;
 mod connection;
 pub(crate) mod cursor;
 mod documents;
@@ -21,9 +22,11 @@ mod inbound_source;
 mod limits;
 mod loaders;
 mod member;
+mod money;
 mod names;
 mod operations;
 mod order;
+mod plan;
 mod platform;
 mod profile;
 mod project;
@@ -84,7 +87,11 @@ macro_rules! assemble {
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.
-        /// - `LIMIT_REACHED`: the change would exceed a limit.
+        /// - `PAYMENT_REQUIRED`: nothing can be created until the tenant pays or chooses a plan.
+        /// - `FEATURE_NOT_IN_PLAN`: the plan of the tenant lacks `feature`, which `plans` have.
+        /// - `LIMIT_REACHED`: the change would exceed a limit. If it is one of the plan, `limit`
+        ///   names it, `allowed` is its value, `used` is how many there are, and `plans` allow
+        ///   more.
         /// - `RATE_LIMITED`: wait for `retryAfter` seconds.
         /// - `PENDING`: the change may still be made; repeat the request with its
         ///   `Idempotency-Key`. `commandId` identifies the change.

@@ -7,12 +7,14 @@
 pub(crate) mod access_token;
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod billing;
 pub(crate) mod child;
 pub(crate) mod feed;
 pub(crate) mod inbound_source;
 pub(crate) mod list;
 pub(crate) mod member;
 pub(crate) mod plain;
+pub(crate) mod plan;
 pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
@@ -29,6 +31,8 @@ pub(crate) struct UseCases {
     pub(crate) access_tokens: access_token::AccessTokens,
     pub(crate) accounts: account::Accounts,
     pub(crate) audit: audit::AuditLog,
+    pub(crate) billings: billing::Billings,
+    pub(crate) catalogue: plan::Catalogue,
     pub(crate) feeds: feed::Feeds,
     pub(crate) inbound_sources: inbound_source::InboundSources,
     pub(crate) members: member::Members,

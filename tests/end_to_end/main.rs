@@ -9,6 +9,7 @@
 
 mod access_tokens;
 mod audit;
+mod billing;
 mod cargo_dev;
 mod cursors;
 mod dying_workers;

@@ -7,47 +7,47 @@ use std::{
 };
 
 use clap::{Args, Command};
+use local::Local;
 use serde_json::Value;
 
-use crate::support::start;
+use crate::support::{eventually, set_platform_admin, start, succeeded};
 
 const README: &str = include_str!("../../README.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_commands_in_the_readme_get_the_answers_in_it() {
-    let local = start().await;
-    let (mut script, mut expected) = (String::new(), Vec::new());
-    for heading in [
-        "## A first session",
-        "## Two tenants",
-        "## Receive an event",
-    ] {
-        let (_, session) = README.split_once(&format!("\n{heading}\n")).unwrap();
-        let (session, _) = session.split_once("\n## ").unwrap();
-        for block in session.split("```").skip(1).step_by(2) {
-            if let Some(commands) = block.strip_prefix("sh\n") {
-                script.push_str(commands);
-            } else if let Some(answers) = block.strip_prefix("json\n") {
-                expected.extend(
-                    answers
-                        .lines()
-                        .map(|line| serde_json::from_str::<Value>(line).unwrap()),
-                );
-            }
+/// The sessions that a person tries one after the other, in the same shell.
+const SESSIONS: [&str; 3] = ["A first session", "Two tenants", "Receive an event"];
+/// The session of an administrator of the platform, in the same folder.
+const PLANS: &str = "Plans, features and limits";
+
+/// The commands of a session, and the answers to them.
+fn session(heading: &str) -> (String, Vec<Value>) {
+    let (_, session) = README.split_once(&format!("\n## {heading}\n")).unwrap();
+    let (session, _) = session.split_once("\n## ").unwrap();
+    let (mut commands, mut answers) = (String::new(), Vec::new());
+    for block in session.split("```").skip(1).step_by(2) {
+        if let Some(block) = block.strip_prefix("sh\n") {
+            commands.push_str(block);
+        } else if let Some(block) = block.strip_prefix("json\n") {
+            let block = block.lines();
+            answers.extend(block.map(|line| serde_json::from_str::<Value>(line).unwrap()));
         }
     }
+    (commands, answers)
+}
+
+/// Runs commands in a shell; returns what it has printed.
+async fn run(local: &Local, folder: &Path, commands: &str) -> Vec<Value> {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let free_port = free.local_addr().unwrap().port().to_string();
     drop(free);
-    let script = script
+    let script = commands
         .replace("9909", &free_port)
         .replace("http://127.0.0.1:9900", &local.url())
         .replace("http://127.0.0.1:9901", &local.mail_url());
-    let folder = tempfile::tempdir().unwrap();
     let bash = tokio::process::Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
-        .current_dir(folder.path())
+        .current_dir(folder)
         .output();
     let output = bash.await.unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -56,16 +56,39 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
         "{stdout}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let answered: Vec<Value> = stdout
-        .lines()
+    let lines = stdout.lines();
+    lines
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
-        .collect();
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_in_the_readme_get_the_answers_in_it() {
+    let local = start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (commands, mut expected): (Vec<_>, Vec<_>) = SESSIONS.map(session).into_iter().unzip();
+    let mut answered = run(&local, folder.path(), &commands.concat()).await;
+    let granted = set_platform_admin(&local, "ada@example.com", true);
+    granted.await.unwrap();
+    let (functions, _) = commands[0].split_once("jar=").unwrap();
+    // The gateway hears of it a moment later.
+    let ask =
+        format!("{functions}jar=ada.cookies; gql '{{ platform {{ tenants {{ totalCount }} }} }}'");
+    eventually("the administration", || async {
+        succeeded(&run(&local, folder.path(), &ask).await[0])
+    })
+    .await;
+    let (commands_of_plans, answers) = session(PLANS);
+    expected.push(answers);
+    let commands = format!("{functions}{commands_of_plans}");
+    answered.extend(run(&local, folder.path(), &commands).await);
+    let expected = expected.concat();
     for (answered, expected) in answered.iter().zip(&expected) {
         assert_eq!(answered, expected);
     }
     assert_eq!(
         (answered.len(), expected.len()),
-        (22, 22),
+        (30, 30),
         "every answer in the README was compared"
     );
     local.stop().await.unwrap();

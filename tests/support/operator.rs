@@ -107,14 +107,19 @@ async fn send<A: Area>(
     id: Id,
     payload: A::Command,
 ) {
+    let now = SystemTime::now().into();
+    let command = Command::<A>::by_system(CommandId(id), tenant, aggregate, now, payload);
+    send_command(backend, command).await;
+}
+
+/// Sends a command as a gateway does, and waits for its outcome.
+pub async fn send_command<A: Area>(backend: &Local, command: Command<A>) {
     let nats = NatsOptions {
         nats_url: backend.servers.nats_url(Role::Gateway),
         ..NatsOptions::default()
     };
     let client = event_store::connect(&nats, "gateway").await.unwrap();
     let sender = CommandSender::start(client).await.unwrap();
-    let now = SystemTime::now().into();
-    let command = Command::<A>::by_system(CommandId(id), tenant, aggregate, now, payload);
     let deadline = tokio::time::Instant::now() + DEADLINE;
     let outcome = sender.send(command, Trace::begin(), deadline).await;
     outcome.unwrap().revision().unwrap();

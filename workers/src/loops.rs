@@ -1,12 +1,14 @@
 //! The loops that run the rules: consume, decode, load, append, settle. They hold no rule of any
 //! area.
 
+mod cache;
 pub mod command;
 pub mod consumers;
 mod dead_letter;
 pub mod delivery;
 pub mod effect;
 pub mod history;
+mod limit;
 mod parking;
 mod place_queue;
 mod pulls;

@@ -20,7 +20,7 @@ pub(crate) enum Credentials {
 
 /// What the check needs to know about a caller.
 #[derive(Debug)]
-pub(crate) struct Standing<'a> {
+pub(crate) struct Rights<'a> {
     pub(crate) credentials: Credentials,
     /// The permissions in the tenant that the request names, or why there are none.
     pub(crate) held: Result<&'a Permissions, Error>,
@@ -32,22 +32,22 @@ pub(crate) struct Standing<'a> {
 /// # Errors
 /// `Unauthenticated` without valid credentials; the error of `held` outside the tenant; `Forbidden`
 /// without the permission, or if access tokens may not use the operation.
-pub(crate) fn allows(access: &Access, standing: Standing<'_>) -> Result<(), Error> {
+pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
         return Ok(());
     }
-    match standing.credentials {
+    match rights.credentials {
         Credentials::None => return Err(Error::not_logged_in()),
         Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
         Credentials::AccessToken | Credentials::Session { .. } => {}
     }
     let allowed = match access.who {
         Who::Anyone | Who::SignedIn => true,
-        Who::Member | Who::OwnOr(_) => standing.held.map(|_| true)?,
-        Who::Permission(permission) => standing.held?.contains(&permission),
-        Who::Platform => is_platform_admin(standing.credentials),
+        Who::Member | Who::OwnOr(_) => rights.held.map(|_| true)?,
+        Who::Permission(permission) => rights.held?.contains(&permission),
+        Who::Platform => is_platform_admin(rights.credentials),
         Who::PlatformOr(permission) => {
-            is_platform_admin(standing.credentials) || standing.held?.contains(&permission)
+            is_platform_admin(rights.credentials) || rights.held?.contains(&permission)
         }
     };
     if allowed {
@@ -62,11 +62,11 @@ pub(crate) fn allows(access: &Access, standing: Standing<'_>) -> Result<(), Erro
 ///
 /// # Errors
 /// Those of [`allows`].
-pub(crate) fn shows(access: &Access, is_own: bool, standing: Standing<'_>) -> Result<(), Error> {
+pub(crate) fn shows(access: &Access, is_own: bool, rights: Rights<'_>) -> Result<(), Error> {
     match access.who {
         Who::OwnOr(permission) if !is_own => {
             let who = Who::Permission(permission);
-            allows(&Access { who, ..*access }, standing)
+            allows(&Access { who, ..*access }, rights)
         }
         Who::Anyone
         | Who::SignedIn
@@ -74,7 +74,7 @@ pub(crate) fn shows(access: &Access, is_own: bool, standing: Standing<'_>) -> Re
         | Who::Permission(_)
         | Who::OwnOr(_)
         | Who::PlatformOr(_)
-        | Who::Platform => allows(access, standing),
+        | Who::Platform => allows(access, rights),
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         } else {
             Err(Error::NotFound)
         };
-        match allows(&access, Standing { credentials, held }) {
+        match allows(&access, Rights { credentials, held }) {
             Ok(()) => "allowed".to_owned(),
             Err(error) => format!("{error:?}").chars().take(9).collect(),
         }
@@ -160,11 +160,11 @@ mod tests {
     fn a_field_of_an_object_of_others_needs_the_permission() {
         let shown = |permission, is_own| {
             let held = Permissions::from([project::READ]);
-            let standing = Standing {
+            let rights = Rights {
                 credentials: PERSON,
                 held: Ok(&held),
             };
-            shows(&Access::own_or("x", permission), is_own, standing).is_ok()
+            shows(&Access::own_or("x", permission), is_own, rights).is_ok()
         };
         assert!(shown(project::DELETE, true));
         assert!(shown(project::READ, false));
@@ -196,18 +196,28 @@ mod tests {
             }
             Who::Anyone | Who::SignedIn | Who::Platform => false,
         };
-        who + if people_only {
-            "; no access tokens"
-        } else {
-            ""
-        }
+        let people_only = people_only.then(|| "no access tokens".to_owned());
+        let conditions = people_only.into_iter().chain(by_plan(access));
+        [who]
+            .into_iter()
+            .chain(conditions)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    /// What the plan of the tenant must allow.
+    fn by_plan(access: &Access) -> impl Iterator<Item = String> {
+        let creates = access.creates.then(|| "creates".to_owned());
+        let feature = access.feature.map(|feature| format!("feature {feature}"));
+        let limit = access.limit.map(|limit| format!("limit {limit}"));
+        creates.into_iter().chain(feature).chain(limit)
     }
 
     #[test]
     fn the_reviewed_list_of_operations_and_fields_matches_the_access_tables() {
         let mut text = String::from(
-            "# Who may use which operation. Generated from the access tables in \
-             events-schema/src/; review every change.\n",
+            "# Who may use which operation; what it needs of the tenant's plan. Generated from the \
+             access tables in events-schema/src/; review every change.\n",
         );
         for area in AreaName::ALL {
             for access in area.access() {

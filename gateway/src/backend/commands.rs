@@ -2,7 +2,7 @@
 //!
 //! A command may be published twice: workers decide each command id once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     Client,
@@ -10,13 +10,17 @@ use async_nats::{
 };
 use event_store::{CommandSender, NoOutcome, Trace, telemetry};
 use events_schema::{
-    Actor, Area, Command, CommandId, Origin, Outcome, Permissions, TenantId, TenantKey, View,
+    Actor, Area, Command, CommandId, Origin, Outcome, Permissions, Rejection, TenantId, TenantKey,
+    View,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
 use crate::{
-    backend::views::{TenantViews, ViewDocument},
+    backend::{
+        plans::TenantPlan,
+        views::{TenantViews, ViewDocument},
+    },
     clock::now,
     error::Error,
 };
@@ -37,6 +41,8 @@ pub(crate) struct Sender {
     pub(crate) actor: Actor,
     /// The sender's permissions, and the tenant in which they count.
     pub(crate) held: Option<(TenantKey, Permissions)>,
+    /// What the plan of the tenant allows, if the operation depends on it.
+    pub(crate) plan: Option<Arc<TenantPlan>>,
     /// Where the request came from.
     pub(crate) origin: Option<Origin>,
     pub(crate) trace: Trace,
@@ -69,8 +75,9 @@ impl Commands {
     /// the view has reached.
     ///
     /// # Errors
-    /// `Rejected` if the domain refuses the command; `Pending` if it may be stored but is not shown
-    /// in time; `Internal` if it is certainly not stored.
+    /// `Rejected` if the domain refuses the command; `LimitReached` if the tenant has as many
+    /// objects as its plan allows; `Pending` if the command may be stored but is not shown in time;
+    /// `Unavailable` if it is certainly not stored.
     pub(crate) async fn send<V: View>(
         &self,
         sender: &Sender,
@@ -78,10 +85,11 @@ impl Commands {
         request: CommandRequest<V::Area>,
     ) -> Result<u64, Error> {
         let (deadline, id) = (self.deadline(), request.id);
-        let aggregate = request.aggregate;
+        let (tenant, aggregate) = (request.tenant, request.aggregate);
         let outcome = self.decide(sender, request, deadline).await?;
         let revision = outcome.revision();
-        let revision = revision.map_err(|rejection| Error::Rejected(rejection.clone()))?;
+        let refusal = |rejection: &Rejection| sender.refusal::<V::Area>(tenant, rejection.clone());
+        let revision = revision.map_err(refusal)?;
         let is_new = matches!(outcome, Outcome::Committed { .. });
         let span = debug_span!("await view", view = V::NAME, revision);
         let shown = views.wait_for::<V>(aggregate, revision, is_new, deadline);
@@ -144,6 +152,21 @@ impl Commands {
     }
 }
 
+impl Sender {
+    /// Returns the plan that counts in this tenant. That of another one must not.
+    fn plan_in(&self, tenant: TenantId) -> Option<&TenantPlan> {
+        let plan = self.plan.as_deref();
+        plan.filter(|plan| TenantId::Tenant(plan.tenant) == tenant)
+    }
+
+    fn refusal<A: Area>(&self, tenant: TenantId, rejection: Rejection) -> Error {
+        match self.plan_in(tenant) {
+            Some(plan) => plan.refusal::<A>(rejection),
+            None => Error::Rejected(rejection),
+        }
+    }
+}
+
 impl<A: Area> CommandRequest<A> {
     /// Makes a request that holds at any revision of the aggregate.
     pub(crate) fn new(
@@ -184,6 +207,8 @@ fn command<A: Area>(sender: &Sender, request: CommandRequest<A>) -> Command<A> {
         TenantId::Platform => None,
         TenantId::Tenant(_) => sender.origin.clone(),
     };
+    let limit = sender.plan_in(tenant);
+    let limit = limit.and_then(|plan| plan.limit_of::<A>());
     Command {
         id: request.id,
         tenant,
@@ -193,6 +218,7 @@ fn command<A: Area>(sender: &Sender, request: CommandRequest<A>) -> Command<A> {
         held: held.map(|(_, held)| held.clone()).unwrap_or_default(),
         time: now(),
         expected: request.expected,
+        limit: limit.map(|(_, allowed)| allowed),
         origin,
         reply: None,
         payload: request.payload,
@@ -201,32 +227,108 @@ fn command<A: Area>(sender: &Sender, request: CommandRequest<A>) -> Command<A> {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Id, project};
+    use events_schema::{
+        Document, Id, Name, PlanId, RejectionKind, Time, member,
+        plan::{self, CATALOGUE, Plan, Version},
+        project,
+    };
 
     use super::*;
 
     const ACME: TenantKey = TenantKey(Id::from_bytes([1; 16]));
     const OTHER: TenantKey = TenantKey(Id::from_bytes([2; 16]));
 
-    fn sent(tenant: TenantId) -> Command<project::Area> {
-        let sender = Sender {
+    /// A plan of acme that allows three projects.
+    fn plan() -> TenantPlan {
+        let id = PlanId(Id::from_bytes([4; 16]));
+        let version = Version {
+            limits: [(project::PROJECTS, 3)].into(),
+            ..Version::default()
+        };
+        let plan = Plan {
+            name: Name::parse("Small").unwrap(),
+            versions: vec![version],
+            archived: false,
+            created_at: Time(0),
+            updated_at: Time(0),
+        };
+        let catalogue = plan::View {
+            plans: [(id, plan)].into(),
+            default: Some(id),
+        };
+        let document = Document {
+            id: CATALOGUE,
+            tenant: TenantId::Platform,
+            revision: 1,
+            sequence: 1,
+            view: Some(catalogue),
+        };
+        TenantPlan::new(ACME, Some(Arc::new(document)), None, Time(0))
+    }
+
+    fn sender() -> Sender {
+        Sender {
             actor: Actor::Anonymous,
             held: Some((ACME, Permissions::from([project::READ]))),
+            plan: Some(Arc::new(plan())),
             origin: None,
             trace: Trace::begin(),
-        };
+        }
+    }
+
+    fn sent<A: Area>(tenant: TenantId, payload: A::Command) -> Command<A> {
         let id = Id::from_bytes([3; 16]);
-        let delete = project::Command::Delete;
-        let request =
-            CommandRequest::<project::Area>::new(tenant, id.into(), CommandId(id), delete);
-        command(&sender, request)
+        let request = CommandRequest::<A>::new(tenant, id.into(), CommandId(id), payload);
+        command(&sender(), request)
+    }
+
+    fn deleted(tenant: TenantId) -> Command<project::Area> {
+        sent(tenant, project::Command::Delete)
     }
 
     #[test]
     fn permissions_are_sent_to_their_own_tenant_only() {
-        let own = sent(TenantId::Tenant(ACME));
+        let own = deleted(TenantId::Tenant(ACME));
         assert_eq!(own.held, Permissions::from([project::READ]));
-        assert!(sent(TenantId::Tenant(OTHER)).held.is_empty());
-        assert!(sent(TenantId::Platform).held.is_empty());
+        assert!(deleted(TenantId::Tenant(OTHER)).held.is_empty());
+        assert!(deleted(TenantId::Platform).held.is_empty());
+    }
+
+    #[test]
+    fn the_limit_of_an_area_is_sent_to_its_own_tenant_and_area_only() {
+        assert_eq!(deleted(TenantId::Tenant(ACME)).limit, Some(3));
+        assert_eq!(deleted(TenantId::Tenant(OTHER)).limit, None);
+        let suspend = member::Command::Suspend {
+            member_holds: Permissions::new(),
+        };
+        let unlimited = sent::<member::Area>(TenantId::Tenant(ACME), suspend);
+        assert_eq!(unlimited.limit, None);
+    }
+
+    #[test]
+    fn a_rejection_by_the_limit_names_it() {
+        let rejection = |code: &str| Rejection {
+            kind: RejectionKind::Limit,
+            code: code.to_owned(),
+            message: "Full.".to_owned(),
+            used: Some(3),
+        };
+        let refusal = |tenant, code| {
+            let tenant = TenantId::Tenant(tenant);
+            sender().refusal::<project::Area>(tenant, rejection(code))
+        };
+        let reached = refusal(ACME, "limit_reached");
+        let is_named = matches!(
+            &reached,
+            Error::LimitReached { limit, allowed: 3, used: 3, plans }
+                if *limit == project::PROJECTS && plans.is_empty()
+        );
+        assert!(is_named, "{reached:?}");
+        for (tenant, code) in [(OTHER, "limit_reached"), (ACME, "too_many_tags")] {
+            assert!(
+                matches!(refusal(tenant, code), Error::Rejected(_)),
+                "{code}"
+            );
+        }
     }
 }

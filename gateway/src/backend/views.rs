@@ -146,7 +146,11 @@ impl TenantViews {
         &self,
         id: <V::Area as Area>::Id,
     ) -> Result<Option<ViewDocument<V>>, Error> {
-        Ok(self.read([id], false).await?.pop())
+        Ok(self
+            .read([id], false)
+            .await?
+            .first()
+            .and_then(|found| shown(found)))
     }
 
     /// Reads a view that may be missing for long, by its id; `None` if it does not exist or is a
@@ -158,6 +162,23 @@ impl TenantViews {
         &self,
         id: <V::Area as Area>::Id,
     ) -> Result<Option<ViewDocument<V>>, Error> {
+        Ok(self
+            .read([id], true)
+            .await?
+            .first()
+            .and_then(|found| shown(found)))
+    }
+
+    /// Reads a view that may be missing for long, by its id, and shares it with memory: a large
+    /// view that each request needs is not copied. `None` if there is no document; the document of
+    /// a tombstone has no view.
+    ///
+    /// # Errors
+    /// If MongoDB does not answer, or the view is not stored here.
+    pub(crate) async fn shared<V: View>(
+        &self,
+        id: <V::Area as Area>::Id,
+    ) -> Result<Option<Arc<Document<V>>>, Error> {
         Ok(self.read([id], true).await?.pop())
     }
 
@@ -181,21 +202,22 @@ impl TenantViews {
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
     ) -> Result<Vec<ViewDocument<V>>, Error> {
-        self.read(ids, false).await
+        let documents = self.read(ids, false).await?;
+        Ok(documents.iter().filter_map(|found| shown(found)).collect())
     }
 
-    /// Reads those of these views that exist. Absences are kept only where they are common:
-    /// otherwise anybody could fill memory with ids of their own making.
+    /// Reads the documents of these views, tombstones included. Absences are kept only where they
+    /// are common: otherwise anybody could fill memory with ids of their own making.
     async fn read<V: View>(
         &self,
         ids: impl IntoIterator<Item = <V::Area as Area>::Id>,
         keep_absence: bool,
-    ) -> Result<Vec<ViewDocument<V>>, Error> {
+    ) -> Result<Vec<Arc<Document<V>>>, Error> {
         self.ensure_home::<V>()?;
         let (mut found, mut unknown, mut ticket) = (Vec::new(), Vec::new(), None);
         for id in ids {
             match self.memory.get::<V>(self.tenant, id)? {
-                Known::Document(document) => found.extend(shown(&document)),
+                Known::Document(document) => found.push(document),
                 Known::Unknown(issued) => {
                     // The first ticket permits the least.
                     ticket = ticket.or(issued);
@@ -210,20 +232,15 @@ impl TenantViews {
         let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
         let filter = doc! { "_id": { "$in": ids }, "tenant": self.tenant.to_string() };
         let stored = self.read_all::<V>(filter, doc! {}, 0).await?;
-        found.extend(stored.iter().filter_map(shown));
+        let stored = Vec::from_iter(stored.into_iter().map(Arc::new));
+        found.extend(stored.iter().cloned());
         if let Some(ticket) = ticket {
             let by_id = stored.into_iter().map(|document| (document.id, document));
             let mut stored: HashMap<_, _> = by_id.collect();
             for id in unknown {
-                let absence = keep_absence.then_some(Document {
-                    id,
-                    tenant: self.tenant,
-                    revision: 0,
-                    sequence: 0,
-                    view: None,
-                });
+                let absence = keep_absence.then(|| Arc::new(absence_of(id, self.tenant)));
                 if let Some(document) = stored.remove(&id).or(absence) {
-                    self.memory.keep(ticket, Arc::new(document));
+                    self.memory.keep(ticket, document);
                 }
             }
         }
@@ -376,6 +393,17 @@ fn changes(listener: watch::Receiver<()>) -> BoxStream<'static, ()> {
         Some(((), listener))
     });
     changed.boxed()
+}
+
+/// Returns the document of a view that does not exist.
+fn absence_of<V: View>(id: <V::Area as Area>::Id, tenant: TenantId) -> Document<V> {
+    Document {
+        id,
+        tenant,
+        revision: 0,
+        sequence: 0,
+        view: None,
+    }
 }
 
 fn shown<V: View>(document: &Document<V>) -> Option<ViewDocument<V>> {

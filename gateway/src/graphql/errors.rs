@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
-use events_schema::{Rejection, RejectionKind};
+use events_schema::{Name, Rejection, RejectionKind};
 
 use super::names::camel_case;
 use crate::error::Error;
@@ -49,6 +49,31 @@ impl From<Error> for async_graphql::Error {
                     ..error
                 }
             }
+            Error::FeatureNotInPlan { feature, plans } => {
+                let message = format!("The plan does not have the feature {feature}.");
+                let error = answer("FEATURE_NOT_IN_PLAN", message);
+                let error = with(error, "feature", Some(feature.as_str()));
+                with(error, "plans", Some(named(&plans)))
+            }
+            Error::LimitReached {
+                limit,
+                allowed,
+                used,
+                plans,
+            } => {
+                let message = format!("The plan allows {allowed} {limit}; {used} are in use.");
+                let error = with(
+                    answer("LIMIT_REACHED", message),
+                    "limit",
+                    Some(limit.as_str()),
+                );
+                let error = with(with(error, "allowed", Some(allowed)), "used", Some(used));
+                with(error, "plans", Some(named(&plans)))
+            }
+            Error::PaymentRequired => {
+                let message = "Nothing can be created until the tenant pays or chooses a plan.";
+                answer("PAYMENT_REQUIRED", message)
+            }
             Error::Rejected(rejection) => rejected(rejection),
             Error::Internal(cause) => Self {
                 source: Some(Arc::new(cause)),
@@ -63,6 +88,7 @@ fn rejected(rejection: Rejection) -> async_graphql::Error {
         kind,
         code,
         message,
+        used,
     } = rejection;
     let error = match kind {
         RejectionKind::NotFound => answer("NOT_FOUND", NOT_FOUND),
@@ -71,10 +97,15 @@ fn rejected(rejection: Rejection) -> async_graphql::Error {
             let error = answer("BAD_USER_INPUT", message);
             with(error, "field", Some(camel_case(&field)))
         }
-        RejectionKind::Limit => answer("LIMIT_REACHED", message),
+        RejectionKind::Limit => with(answer("LIMIT_REACHED", message), "used", used),
         RejectionKind::Forbidden => answer("FORBIDDEN", message),
     };
     with(error, "reason", Some(code))
+}
+
+fn named(plans: &[Name]) -> Value {
+    let names = plans.iter().map(|name| Value::from(name.as_str()));
+    Value::List(names.collect())
 }
 
 fn answer(code: &str, message: impl Into<String>) -> async_graphql::Error {
@@ -219,7 +250,7 @@ fn mistyped_input(message: &str) -> Option<(String, String)> {
 mod tests {
     use std::time::Duration;
 
-    use events_schema::{CommandId, Id, Invalid};
+    use events_schema::{CommandId, Id, Invalid, Name, project, webhook};
     use serde_json::json;
 
     use super::*;
@@ -235,6 +266,7 @@ mod tests {
             kind,
             code: "why_not".to_owned(),
             message: "From the domain.".to_owned(),
+            used: None,
         })
     }
 
@@ -258,6 +290,32 @@ mod tests {
             (
                 Error::Pending(pending),
                 json!({ "code": "PENDING", "commandId": "ab".repeat(16) }),
+            ),
+            (
+                Error::FeatureNotInPlan {
+                    feature: webhook::FEATURE,
+                    plans: vec![Name::parse("Team").unwrap()],
+                },
+                json!({
+                    "code": "FEATURE_NOT_IN_PLAN", "feature": "webhooks",
+                    "plans": ["Team"],
+                }),
+            ),
+            (
+                Error::LimitReached {
+                    limit: project::PROJECTS,
+                    allowed: 3,
+                    used: 4,
+                    plans: Vec::new(),
+                },
+                json!({
+                    "code": "LIMIT_REACHED", "limit": "projects", "allowed": 3, "used": 4,
+                    "plans": [],
+                }),
+            ),
+            (
+                Error::PaymentRequired,
+                json!({ "code": "PAYMENT_REQUIRED" }),
             ),
             (
                 Error::Unavailable(anyhow::anyhow!("no stream")),
@@ -286,6 +344,18 @@ mod tests {
             let expected = json!({ "message": message, "extensions": extensions });
             assert_eq!(answered(rejection(kind)), expected);
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_counted_shows_how_many_there_are() {
+        let counted = Error::Rejected(Rejection {
+            kind: RejectionKind::Limit,
+            code: "limit_reached".to_owned(),
+            message: "No more.".to_owned(),
+            used: Some(3),
+        });
+        let expected = json!({ "code": "LIMIT_REACHED", "used": 3, "reason": "limit_reached" });
+        assert_eq!(answered(counted)["extensions"], expected);
     }
 
     #[test]

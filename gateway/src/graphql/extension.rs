@@ -18,7 +18,6 @@ use events_schema::{Access, AreaName, Who};
 
 use super::operations::{Operation, Operations};
 use crate::{
-    access::allows,
     error::Error,
     identity::{
         Caller,
@@ -119,7 +118,7 @@ impl Extension for Extensions {
         let notes = ctx.data_unchecked::<Arc<Notes>>();
         let allowed = match notes.too_large() {
             Some(error) => Err(error),
-            None => authorize(&self.0, ctx, &info),
+            None => authorize(&self.0, ctx, &info).await,
         };
         let result = match allowed {
             Ok(()) => next.run(ctx, info).await,
@@ -141,7 +140,7 @@ impl Extension for Extensions {
     }
 }
 
-fn authorize(
+async fn authorize(
     operations: &Operations,
     ctx: &ExtensionContext<'_>,
     info: &ResolveInfo<'_>,
@@ -154,7 +153,7 @@ fn authorize(
         Some(Operation::Group) => Ok(()),
         Some(Operation::Access(area, access)) => {
             let caller = ctx.data_unchecked::<Caller>();
-            let allowed = allows(access, caller.standing());
+            let allowed = caller.may_use(access).await;
             if matches!(allowed, Err(Error::Forbidden)) {
                 record_refusal(ctx, caller, area, access);
             }

@@ -8,7 +8,7 @@ use events_schema::{Access, AreaName, CommandId, Permissions, TenantKey};
 
 use super::{cursor::Cursors, extension::Notes, loaders::Loaders};
 use crate::{
-    access::{Standing, shows},
+    access::{Rights, shows},
     error::Error,
     identity::{
         Caller, Membership,
@@ -66,11 +66,11 @@ impl<'a> FieldContext<'a> {
         is_own: bool,
     ) -> Result<(), Error> {
         let row = area.field(name).ok_or(Error::Forbidden)?;
-        let standing = Standing {
+        let rights = Rights {
             held: Ok(held),
-            ..self.caller.standing()
+            ..self.caller.rights()
         };
-        let shown = shows(row, is_own, standing);
+        let shown = shows(row, is_own, rights);
         let notes = self.ctx.data_unchecked::<Arc<Notes>>();
         if matches!(shown, Err(Error::Forbidden)) && notes.is_first_refusal(area, name) {
             self.record_refusal(area, row, tenant);

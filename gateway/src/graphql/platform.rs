@@ -1,9 +1,10 @@
 //! What the platform's administrators see and do: tenants and accounts.
 
 use async_graphql::{Context, ID, Object};
-use events_schema::{EmailAddress, account::Command};
+use events_schema::{EmailAddress, TenantKey, account::Command, billing};
 
 use super::{
+    billing::{Billing, GrantPlanInput, OverrideBillingInput},
     connection::{Connection, connection},
     field::FieldContext,
     profile::User,
@@ -56,6 +57,41 @@ impl PlatformMutation {
     async fn end_sessions(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
         administer(ctx, &id, Command::RevokeSessions).await
     }
+
+    /// Makes exceptions from the plan of a tenant, and forgets those before. `NOT_FOUND` if the
+    /// tenant does not exist.
+    async fn override_billing(
+        &self,
+        ctx: &Context<'_>,
+        input: OverrideBillingInput,
+    ) -> Result<Option<Billing>, Error> {
+        let (tenant, overrides) = input.parse()?;
+        bill(ctx, tenant, billing::Command::Override(overrides)).await
+    }
+
+    /// Ends the exceptions from the plan of a tenant.
+    async fn end_override(&self, ctx: &Context<'_>, tenant: ID) -> Result<Option<Billing>, Error> {
+        bill(ctx, id_of(&tenant)?, billing::Command::EndOverride).await
+    }
+
+    /// Gives a plan to a tenant without payment. It counts instead of the plan that the tenant has
+    /// chosen. `NOT_FOUND` if the tenant or the plan does not exist.
+    async fn grant_plan(
+        &self,
+        ctx: &Context<'_>,
+        input: GrantPlanInput,
+    ) -> Result<Option<Billing>, Error> {
+        let field = FieldContext::of(ctx);
+        let (tenant, new) = input.parse()?;
+        let billings = &field.use_cases.billings;
+        let granted = billings.grant(field.caller, field.command_id()?, tenant, new);
+        Ok(Some(Billing(granted.await?)))
+    }
+
+    /// Takes back the plan that a tenant has without payment.
+    async fn end_grant(&self, ctx: &Context<'_>, tenant: ID) -> Result<Option<Billing>, Error> {
+        bill(ctx, id_of(&tenant)?, billing::Command::EndGrant).await
+    }
 }
 
 async fn administer(ctx: &Context<'_>, id: &ID, command: Command) -> Result<Option<User>, Error> {
@@ -63,6 +99,17 @@ async fn administer(ctx: &Context<'_>, id: &ID, command: Command) -> Result<Opti
     let (accounts, account) = (&field.use_cases.accounts, id_of(id)?);
     let done = accounts.administer(field.caller, field.command_id()?, account, command);
     Ok(Some(User(done.await?)))
+}
+
+async fn bill(
+    ctx: &Context<'_>,
+    tenant: TenantKey,
+    command: billing::Command,
+) -> Result<Option<Billing>, Error> {
+    let field = FieldContext::of(ctx);
+    let billings = &field.use_cases.billings;
+    let changed = billings.administer(field.caller, field.command_id()?, tenant, command);
+    Ok(Some(Billing(changed.await?)))
 }
 
 pub(super) struct PlatformQuery;
@@ -115,5 +162,12 @@ impl PlatformQuery {
         let accounts = &field.use_cases.accounts;
         let listed = accounts.list(email, &page, field.wanted()).await?;
         Ok(Some(connection(listed, User)))
+    }
+
+    /// The plan of a tenant, and what the tenant may use. `NOT_FOUND` if the tenant does not exist.
+    async fn billing(&self, ctx: &Context<'_>, tenant: ID) -> Result<Option<Billing>, Error> {
+        let billings = &FieldContext::of(ctx).use_cases.billings;
+        let found = billings.of(id_of(&tenant)?).await?;
+        Ok(Some(Billing(found)))
     }
 }

@@ -26,6 +26,60 @@ impl Success {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Long(pub(super) i64);
+
+impl Long {
+    /// The greatest integer that every JSON parser reads exactly: 2^53 - 1.
+    const MAX: i64 = (1 << 53) - 1;
+
+    /// Returns an input that must not be negative.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is.
+    pub(super) fn not_negative(self, field: &'static str) -> Result<u64, Error> {
+        let number = u64::try_from(self.0);
+        number.map_err(|_| Error::input(field, format!("{field} must not be negative.")))
+    }
+}
+
+impl From<u64> for Long {
+    /// Writes a count. No count comes near the greatest integer.
+    fn from(count: u64) -> Self {
+        Self(i64::try_from(count).map_or(Self::MAX, |count| count.min(Self::MAX)))
+    }
+}
+
+/// An integer from -9007199254740991 to 9007199254740991, which is beyond the range of `Int`: every
+/// JSON parser reads it exactly.
+#[Scalar]
+impl ScalarType for Long {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let number = match &value {
+            Value::Number(number) => number.as_i64(),
+            Value::Null
+            | Value::String(_)
+            | Value::Boolean(_)
+            | Value::Binary(_)
+            | Value::Enum(_)
+            | Value::List(_)
+            | Value::Object(_) => None,
+        };
+        let is_exact = |number: &i64| (-Self::MAX..=Self::MAX).contains(number);
+        let number = number.filter(is_exact).map(Self);
+        number.ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    // So that the error of a wrong number names its field.
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
+    fn to_value(&self) -> Value {
+        self.0.into()
+    }
+}
+
 pub(super) struct DateTime(pub(super) Time);
 
 /// A point in time: RFC 3339, with a precision of milliseconds. Answers are in UTC, such as
@@ -105,6 +159,22 @@ mod tests {
             DateTime::parse(text).ok().map(|time| time.0),
             Some(Time(1_700_000_000_123))
         );
+    }
+
+    #[test]
+    fn a_long_is_an_integer_that_json_holds_exactly() {
+        for number in [0, -1, i64::from(i32::MAX) + 1, Long::MAX, -Long::MAX] {
+            assert_eq!(Long(number).to_value(), Value::from(number));
+            assert_eq!(Long::parse(number.into()).ok(), Some(Long(number)));
+        }
+        let fraction = Value::Number(serde_json::Number::from_f64(1.5).unwrap());
+        let beyond = [Value::from(Long::MAX + 1), Value::from(-Long::MAX - 1)];
+        for wrong in [fraction, Value::from("1"), Value::Null]
+            .into_iter()
+            .chain(beyond)
+        {
+            assert!(Long::parse(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Tenant {
         loaders.person(self.0.view.founder).await
     }
 
-    /// Id of the plan that the tenant is billed by: 32 lower-case hex digits. Null if it has none.
+    /// What the founder has named as the plan: 32 lower-case hex digits, or null. `billing` shows
+    /// the plan that counts.
     async fn plan(&self) -> Option<ID> {
         self.0.view.plan.map(to_id)
     }
@@ -232,7 +233,8 @@ struct CreateTenantInput {
     /// name by default. `CONFLICT` if another tenant has it, or if it rests;
     /// `BAD_USER_INPUT` if it is reserved.
     normalized_name: Option<String>,
-    /// Id of the plan that the tenant is billed by: 32 lower-case hex digits. None by default.
+    /// A note of the plan that the founder wants: 32 lower-case hex digits. None by default. It
+    /// changes nothing: `billing { changeSubscription }` chooses a plan.
     plan: Option<ID>,
     /// Where to store the data. By default, where the operator has chosen. `BAD_USER_INPUT` if the
     /// operator leaves no choice.

@@ -71,6 +71,9 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::NotFound
         | Error::BadUserInput { .. }
         | Error::Pending(_)
+        | Error::FeatureNotInPlan { .. }
+        | Error::LimitReached { .. }
+        | Error::PaymentRequired
         | Error::Rejected(_) => refuse(StatusCode::UNAUTHORIZED, error),
         Error::Unavailable(cause) | Error::Internal(cause) => {
             fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace)

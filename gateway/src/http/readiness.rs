@@ -107,6 +107,7 @@ impl Readiness {
         let sender = Sender {
             actor: Actor::Anonymous,
             held: None,
+            plan: None,
             origin: None,
             trace: Trace::begin(),
         };

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_store::{Trace, random_id};
 use events_schema::{
-    AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, SessionId, TenantId, Time,
-    account, member, secret::ServerKey, tenant,
+    Access, AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, SessionId, TenantId,
+    Time, account, member, secret::ServerKey, tenant,
 };
+use tokio::sync::OnceCell;
 
 use crate::{
-    access::{Credentials, RolePermissions, Standing},
+    access::{Credentials, Rights, RolePermissions, guard},
     backend::{
         commands::Sender,
+        plans::{Plans, TenantPlan},
         views::{TenantViews, ViewDocument},
     },
     error::Error,
@@ -69,6 +71,9 @@ pub(crate) struct Membership {
     pub(crate) roles: Arc<RolePermissions>,
     /// The tenant's views.
     pub(crate) views: TenantViews,
+    /// The plan of the tenant, once an operation depends on it.
+    pub(crate) plan: OnceCell<Arc<TenantPlan>>,
+    pub(crate) plans: Plans,
 }
 
 /// Why a request has no tenant.
@@ -124,8 +129,17 @@ impl Caller {
         })
     }
 
+    /// Checks that the caller may use an operation now.
+    ///
+    /// # Errors
+    /// Those of [`guard`].
+    pub(crate) async fn may_use(&self, access: &Access) -> Result<(), Error> {
+        let plan = async { self.membership()?.plan().await };
+        guard(access, self.rights(), plan).await
+    }
+
     /// Returns what the check of an operation needs to know about the caller.
-    pub(crate) fn standing(&self) -> Standing<'_> {
+    pub(crate) fn rights(&self) -> Rights<'_> {
         let credentials = match &self.identity {
             None => Credentials::None,
             Some(identity) => match identity.by {
@@ -135,7 +149,7 @@ impl Caller {
                 },
             },
         };
-        Standing {
+        Rights {
             credentials,
             held: self.membership().map(|membership| &membership.permissions),
         }
@@ -153,6 +167,7 @@ impl Caller {
         Sender {
             actor: self.actor(),
             held: membership.map(|member| (member.tenant.id, member.permissions.clone())),
+            plan: membership.and_then(|member| member.plan.get().cloned()),
             origin: Some(self.origin.clone()),
             trace: self.trace,
         }
@@ -206,6 +221,18 @@ impl Membership {
     /// Returns the tenant as the owner of commands and views.
     pub(crate) fn tenant_id(&self) -> TenantId {
         TenantId::Tenant(self.tenant.id)
+    }
+
+    /// Returns what the plan of the tenant allows. It is read once for all operations of a request.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(crate) async fn plan(&self) -> Result<&TenantPlan, Error> {
+        let read = || async {
+            let plan = self.plans.of(&self.views, self.tenant.id).await?;
+            Ok::<_, Error>(Arc::new(plan))
+        };
+        Ok(self.plan.get_or_try_init(read).await?)
     }
 }
 
@@ -298,9 +325,9 @@ mod tests {
         };
         assert!(caller.identity().is_ok());
         assert!(matches!(caller.person(), Err(Error::Forbidden)));
-        let standing = caller.standing();
-        assert_eq!(standing.credentials, Credentials::AccessToken);
-        assert!(matches!(standing.held, Err(Error::NotFound)));
+        let rights = caller.rights();
+        assert_eq!(rights.credentials, Credentials::AccessToken);
+        assert!(matches!(rights.held, Err(Error::NotFound)));
     }
 
     #[test]

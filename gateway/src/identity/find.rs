@@ -16,11 +16,13 @@ use futures_util::{
     StreamExt,
     stream::{BoxStream, select_all},
 };
+use tokio::sync::OnceCell;
 
 use crate::{
     access::PermissionCache,
     backend::{
         filter::Filter,
+        plans::Plans,
         views::{ViewDocument, Views},
     },
     clock::now,
@@ -54,6 +56,7 @@ pub(crate) struct RequestHead {
 pub(crate) struct Callers {
     views: Views,
     permissions: PermissionCache,
+    plans: Plans,
     uses: Uses,
     security: SecurityEvents,
     cookies: Cookies,
@@ -78,6 +81,7 @@ impl Callers {
     ) -> Self {
         let resolvers = TenantResolvers::new(&config.tenant_resolvers, &config.posture.public_url);
         Self {
+            plans: Plans::new(&views),
             views,
             permissions,
             uses,
@@ -279,6 +283,8 @@ impl Callers {
             member,
             roles,
             views,
+            plan: OnceCell::new(),
+            plans: self.plans.clone(),
         }))
     }
 

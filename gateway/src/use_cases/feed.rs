@@ -139,7 +139,7 @@ impl Feed {
 /// Checks that a caller may follow these areas in this tenant.
 fn authorize(caller: &Caller, tenant: TenantKey, areas: &[AreaName]) -> Result<(), Error> {
     let operation = AreaName::Tenant.operation("events");
-    allows(operation.ok_or(Error::Forbidden)?, caller.standing())?;
+    allows(operation.ok_or(Error::Forbidden)?, caller.rights())?;
     let membership = caller.membership()?;
     let may_read_all = areas.iter().all(|area| may_read(membership, *area));
     if membership.tenant.id == tenant && may_read_all {

@@ -31,7 +31,8 @@ use crate::{
         Shared,
         consumers::Consumer,
         delivery::{self, Handled, Received},
-        history::{Histories, History, subject_of},
+        history::{self, Histories, History, subject_of},
+        limit::Limits,
         slots::Slots,
     },
 };
@@ -64,7 +65,8 @@ pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::
     let decider = Arc::new(Decider::<A> {
         log: commits.log().clone(),
         commits,
-        histories: Histories::new(),
+        histories: Histories::new(history::MAX_BYTES),
+        limits: Limits::new(),
         slots: Slots::new(consumer.concurrency),
         not_stored: Mutex::new(LruCache::new(REMEMBERED)),
         client,
@@ -102,6 +104,7 @@ struct Decider<A: Aggregate> {
     log: EventLog,
     commits: GroupCommit,
     histories: Histories<A>,
+    limits: Limits<A::Area>,
     slots: Slots,
     /// The outcomes of the latest commands that stored nothing. The log answers a repetition of all
     /// others. A sender may repeat a command whose outcome is under way, and must get the same one.
@@ -130,7 +133,8 @@ impl<A: Aggregate> Decider<A> {
     }
 
     async fn decide(&self, command: &Command<A::Area>, trace: Trace) -> anyhow::Result<Outcome> {
-        let kept = self.histories.get(command.tenant, command.aggregate);
+        let key = (command.tenant, command.aggregate);
+        let kept = self.histories.get(key);
         let mut history = kept.lock().await;
         // Only the first command of an aggregate waits for a slot. The others wait for the first.
         let _slot = self.slots.take(command.tenant).await?;
@@ -151,8 +155,7 @@ impl<A: Aggregate> Decider<A> {
             // It is unknown what is stored, so the next command loads the aggregate again.
             Err(_) => *history = History::default(),
         }
-        self.histories
-            .used(command.tenant, command.aggregate, &history);
+        self.histories.used(&key, history.size());
         outcome
     }
 
@@ -223,24 +226,47 @@ impl<A: Aggregate> Decider<A> {
                     .await
             }
             Ok(decision) => {
-                let appended = self.append(history, command, decision, holders, trace);
-                appended.await
+                let stored = self.store(history, command, subject, decision, holders, trace);
+                stored.await
             }
         }
     }
 
-    /// Appends the commit of a decision with its claims. `None` if another append was first.
-    async fn append(
+    /// Stores what was decided, unless a limit is reached. `None` if another append was first.
+    async fn store(
         &self,
         history: &mut History<A>,
         command: &Command<A::Area>,
+        subject: &str,
         decision: Decision<EventOf<A>>,
         holders: Holders,
         trace: Trace,
     ) -> anyhow::Result<Option<Outcome>> {
-        let claims = self.claim_appends(command, &decision, holders);
-        let claims = claims.await?;
-        let commit = commit_of(history.revision + 1, command, decision.events);
+        let permit = self.limits.permit(&self.log, command, &decision.events);
+        let permit = match permit.await? {
+            Ok(permit) => permit,
+            Err(rejection) => {
+                let outcome = Outcome::Rejected(rejection);
+                return self.if_current(history, subject, outcome).await;
+            }
+        };
+        let mut claims = self.claim_appends(command, &decision, holders).await?;
+        // Directly before the commit.
+        claims.extend(permit.as_ref().map(|permit| permit.claim.clone()));
+        let appended = self.append(history, command, decision.events, claims, trace);
+        appended.await
+    }
+
+    /// Appends the commit of a decision behind its claims. `None` if another append was first.
+    async fn append(
+        &self,
+        history: &mut History<A>,
+        command: &Command<A::Area>,
+        events: Vec<EventOf<A>>,
+        claims: Vec<Append>,
+        trace: Trace,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let commit = commit_of(history.revision + 1, command, events);
         let payload = serde_json::to_vec(&commit)?;
         let bytes = payload.len();
         let append = Append {

@@ -15,14 +15,17 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use servers::{Layout, MEMBERS, Servers};
+use servers::{Layout, MEMBERS, NatsServer, Servers};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,
     time::sleep,
 };
 
-use crate::support::{COMMANDS_AND_VIEWS, Load, World, assert_sound, assert_stored, id, register};
+use crate::{
+    limits::tenant::{Tenant, assert_won, racers},
+    support::{COMMANDS_AND_VIEWS, Load, World, assert_sound, assert_stored, id, register},
+};
 
 /// One cluster at a time: six servers keep a small machine busy.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -86,6 +89,14 @@ async fn step_down(world: &World<()>, what: &str) {
     let client = world.operator.client();
     let asked = client.request(subject, "".into());
     _ = tokio::time::timeout(Duration::from_secs(1), asked).await;
+}
+
+/// Stops a server for a moment. Then it answers reads with what it had before it catches up.
+async fn stand_still(server: &NatsServer) {
+    let pid = Pid::from_raw(i32::try_from(server.pid().unwrap()).unwrap());
+    signal::kill(pid, Signal::SIGSTOP).unwrap();
+    sleep(Duration::from_millis(700)).await;
+    signal::kill(pid, Signal::SIGCONT).unwrap();
 }
 
 /// Registers one address eight times at once. Returns the accounts and checks the answers.
@@ -170,15 +181,29 @@ async fn any_server_that_is_killed_under_load_loses_nothing() {
 async fn a_replica_that_lags_behind_is_never_believed() {
     let cluster = Cluster::under_load(4, 4).await;
     for round in 0..12 {
-        let pid = cluster.servers.nats[round % MEMBERS].pid().unwrap();
-        let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-        // It stands still, then answers reads with what it had before it catches up.
-        signal::kill(pid, Signal::SIGSTOP).unwrap();
-        sleep(Duration::from_millis(700)).await;
-        signal::kill(pid, Signal::SIGCONT).unwrap();
+        stand_still(&cluster.servers.nats[round % MEMBERS]).await;
         cluster.goes_on(30).await;
     }
     cluster.assert_nothing_lost_or_done_twice().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_racers_for_three_places_three_win_while_replicas_lag_behind() {
+    let _alone = ALONE.lock().await;
+    let (world, servers) = World::start_as(Layout::Cluster).await.split();
+    let _workers = world.workers::<2>(COMMANDS_AND_VIEWS).await;
+    for round in 0..9 {
+        let acme = Tenant::new(&world).await;
+        // Nothing is claimed yet, so only the log tells that these exist.
+        let unlimited = (0..2).map(|_| acme.create(id(), None));
+        let lags = stand_still(&servers.nats[round % MEMBERS]);
+        let (created, ()) = tokio::join!(join_all(unlimited), lags);
+        assert_won(&created, 2, 0);
+        let lags = stand_still(&servers.nats[(round + 1) % MEMBERS]);
+        let racers = racers(40, 5);
+        let (outcomes, ()) = tokio::join!(acme.race(&racers), lags);
+        assert_won(&outcomes, 3, 5);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

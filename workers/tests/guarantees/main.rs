@@ -16,6 +16,7 @@ mod garbage;
 mod hosts;
 mod inbound;
 mod kills;
+mod limits;
 mod loops;
 mod monitor;
 mod outages;

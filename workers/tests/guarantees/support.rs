@@ -351,6 +351,7 @@ pub fn message_of(
         held: Permissions::new(),
         time: Time::from(time),
         expected: None,
+        limit: None,
         origin: None,
         reply: Some(reply),
         payload: payload.clone(),

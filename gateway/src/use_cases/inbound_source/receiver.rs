@@ -143,6 +143,9 @@ impl Receiver {
             | Error::BadUserInput { .. }
             | Error::RateLimited { .. }
             | Error::Pending(_)
+            | Error::FeatureNotInPlan { .. }
+            | Error::LimitReached { .. }
+            | Error::PaymentRequired
             | Error::Rejected(_)) => other,
         })
     }

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use events_schema::{
     AccountId, BuiltInRole, ChallengeId, Claim, EmailAddress, Name, PersonName, Time,
-    member::{Area, Event},
+    member::{Area, Event, INVITATION_LIFETIME},
 };
 
 use super::{Member, Present, Rejection, check_within};
 use crate::aggregate::{Decision, Facts};
 
-/// An invitation may be answered for this long, so that a person who is away for a few days finds
-/// it valid.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The shortest time between two mails of one invitation, so that a button that is pressed twice
 /// sends one.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -63,7 +60,7 @@ impl Invitation {
     fn check_open(self, answered: ChallengeId, now: Time) -> Result<(), Rejection> {
         match self {
             Self::Pending { challenge, sent_at }
-                if challenge == answered && now.since(sent_at) < LIFETIME =>
+                if challenge == answered && now.since(sent_at) < INVITATION_LIFETIME =>
             {
                 Ok(())
             }

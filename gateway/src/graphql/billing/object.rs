@@ -1,0 +1,212 @@
+//! The billing of a tenant as clients see it.
+
+use async_graphql::{Enum, Object, SimpleObject};
+use events_schema::{self as schema, Feature, Limit, billing, plan};
+
+use crate::{
+    error::Error,
+    graphql::{
+        plan::{Plan, Price},
+        scalars::{DateTime, Long},
+    },
+    use_cases::billing::TenantBilling,
+};
+
+pub(in crate::graphql) struct Billing(pub(in crate::graphql) TenantBilling);
+
+/// The plan of a tenant, what it allows now, and how much of that is in use.
+#[Object]
+impl Billing {
+    /// The plan that counts now. Null if there is none: then the tenant may use everything, unless
+    /// its own plan has ended.
+    async fn plan(&self) -> Option<Plan> {
+        Plan::of(self.catalogue()?, self.0.plan.entitlements.plan?)
+    }
+
+    /// How the tenant stands with its plan.
+    async fn standing(&self) -> Standing {
+        self.0.plan.entitlements.standing.into()
+    }
+
+    /// The features that the tenant has, such as `webhooks`.
+    async fn features(&self) -> Vec<&str> {
+        let features = self.0.plan.entitlements.features.iter();
+        features.copied().map(Feature::as_str).collect()
+    }
+
+    /// All limits, and how many objects are in use.
+    async fn limits(&self) -> Vec<TenantLimit<'_>> {
+        let all = Limit::all().iter();
+        all.map(|limit| TenantLimit {
+            billing: &self.0,
+            limit: *limit,
+        })
+        .collect()
+    }
+
+    /// What the tenant has chosen. Null if it has never chosen a plan.
+    async fn subscription(&self) -> Option<Subscription> {
+        let subscription = self.of_tenant()?.subscription.as_ref()?;
+        Some(Subscription::of(subscription, self.catalogue()?))
+    }
+
+    /// Exceptions from the plan. Null if there are none now.
+    #[graphql(name = "override")]
+    async fn overrides(&self) -> Option<PlanOverride> {
+        let overrides = self.of_tenant()?.overrides.as_ref()?;
+        let is_valid = overrides.is_valid(self.0.plan.at);
+        is_valid.then(|| PlanOverride::of(overrides))
+    }
+
+    /// A plan that the tenant has without payment. Null if there is none now.
+    async fn grant(&self) -> Option<PlanGrant> {
+        let grant = self.of_tenant()?.grant.as_ref()?;
+        let is_valid = grant.is_valid(self.0.plan.at);
+        let plan = Plan::of(self.catalogue()?, grant.plan);
+        is_valid.then(|| PlanGrant {
+            plan,
+            until: grant.until.map(DateTime),
+            reason: grant.reason.as_str().to_owned(),
+        })
+    }
+}
+
+impl Billing {
+    fn catalogue(&self) -> Option<&plan::View> {
+        self.0.plan.catalogue()
+    }
+
+    fn of_tenant(&self) -> Option<&billing::View> {
+        self.0.plan.billing()
+    }
+}
+
+/// How a tenant stands with its plan.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "schema::Standing")]
+pub(in crate::graphql) enum Standing {
+    /// The tenant has its plan.
+    Active,
+    /// The tenant tries its plan.
+    Trial,
+    /// A payment is missing. The tenant may do everything for 14 days.
+    Grace,
+    /// A payment has been missing for too long, or the plan has ended and there is no other. The
+    /// tenant creates nothing. It may read, delete, leave and pay.
+    Restricted,
+    /// The plan has ended. The tenant has the default plan.
+    Ended,
+}
+
+pub(in crate::graphql) struct TenantLimit<'b> {
+    billing: &'b TenantBilling,
+    limit: Limit,
+}
+
+/// A limit, and how much of it is in use.
+#[Object(name = "BillingLimit")]
+impl TenantLimit<'_> {
+    /// Name of the limit, such as `projects`.
+    async fn name(&self) -> &str {
+        self.limit.as_str()
+    }
+
+    /// The most objects that the tenant may have. Null if there is no limit.
+    async fn value(&self) -> Option<Long> {
+        let most = self.billing.plan.entitlements.limit(self.limit);
+        most.map(Long::from)
+    }
+
+    /// How many objects there are; more than `value` after a change to a smaller plan. Counting
+    /// takes time; ask for it only if you need it.
+    async fn used(&self) -> Result<Option<Long>, Error> {
+        Ok(Some(self.billing.used(self.limit).await?.into()))
+    }
+}
+
+/// The plan that a tenant has chosen.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct Subscription {
+    /// The version of the plan.
+    plan: Option<Plan>,
+    /// What the tenant pays after the trial. Null if the plan is free.
+    price: Option<Price>,
+    /// When the trial ends, or has ended. Null if there was none.
+    trial_end: Option<DateTime>,
+    /// When the plan ends, or has ended, since the tenant has given it up. Null if it has not.
+    cancel_at: Option<DateTime>,
+}
+
+impl Subscription {
+    fn of(subscription: &billing::Subscription, catalogue: &plan::View) -> Self {
+        let chosen = subscription.plan;
+        let version = catalogue.version(chosen);
+        let mut prices = version.into_iter().flat_map(|version| &version.prices);
+        let price = prices.find(|price| subscription.price == Some(chosen.price_id(price)));
+        Self {
+            plan: Plan::of(catalogue, chosen),
+            price: price.map(|price| Price::of(chosen, price)),
+            trial_end: subscription.trial_end.map(DateTime),
+            cancel_at: subscription.cancel_at.map(DateTime),
+        }
+    }
+}
+
+/// Exceptions from the plan of a tenant.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct PlanOverride {
+    /// Features that the tenant has although its plan lacks them.
+    granted: Vec<String>,
+    /// Features that the tenant lacks although its plan has them.
+    withheld: Vec<String>,
+    /// Limits that count instead of those of the plan.
+    limits: Vec<OverriddenLimit>,
+    /// When the exceptions end. Null for never.
+    until: Option<DateTime>,
+    /// Why there are exceptions.
+    reason: String,
+}
+
+/// A limit that counts instead of that of the plan.
+#[derive(SimpleObject)]
+struct OverriddenLimit {
+    /// Name of the limit, such as `projects`.
+    name: String,
+    /// The most objects. Null if there is no limit.
+    value: Option<Long>,
+}
+
+impl PlanOverride {
+    fn of(overrides: &billing::Override) -> Self {
+        let features = |wanted: bool| {
+            let features = overrides.features.iter();
+            let features = features.filter(move |(_, has)| **has == wanted);
+            features.map(|(feature, _)| feature.to_string()).collect()
+        };
+        let limits = overrides
+            .limits
+            .iter()
+            .map(|(limit, most)| OverriddenLimit {
+                name: limit.to_string(),
+                value: most.map(Long::from),
+            });
+        Self {
+            granted: features(true),
+            withheld: features(false),
+            limits: limits.collect(),
+            until: overrides.until.map(DateTime),
+            reason: overrides.reason.as_str().to_owned(),
+        }
+    }
+}
+
+/// A plan that a tenant has without payment.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct PlanGrant {
+    /// The version of the plan.
+    plan: Option<Plan>,
+    /// When it ends. Null for never.
+    until: Option<DateTime>,
+    /// Why the tenant has it.
+    reason: String,
+}

@@ -1,0 +1,138 @@
+//! What administrators choose for a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_graphql::{ID, InputObject};
+use events_schema::{
+    Feature, Limit, Name, PlanId,
+    plan::{Command, Price, Version},
+};
+
+use super::object::{PriceInterval, PricePer};
+use crate::{
+    error::Error,
+    graphql::{
+        money::MoneyInput,
+        scalars::{Long, optional, parsed},
+    },
+};
+
+/// The data of a new plan.
+#[derive(InputObject)]
+pub(super) struct CreatePlanInput {
+    /// Name of the plan, 1 to 100 characters.
+    name: String,
+    /// The features of the plan, such as `webhooks`. None by default. `BAD_USER_INPUT` if one is
+    /// unknown; the message lists all.
+    features: Option<Vec<String>>,
+    /// How many objects a tenant may have. Unlimited by default.
+    limits: Option<Vec<LimitInput>>,
+    /// What the plan costs: at most one price for each currency and interval. Free by default.
+    prices: Option<Vec<PriceInput>>,
+    /// How many days a tenant may try the plan before it pays, up to 730. 0 by default.
+    trial_days: Option<u16>,
+}
+
+/// The change of a plan. An absent field keeps its value.
+#[derive(InputObject)]
+pub(super) struct UpdatePlanInput {
+    /// Id of the plan.
+    pub(super) id: ID,
+    /// New name of all versions, 1 to 100 characters.
+    name: Option<String>,
+    /// Replaces all features.
+    features: Option<Vec<String>>,
+    /// Replaces all limits.
+    limits: Option<Vec<LimitInput>>,
+    /// Replaces all prices.
+    prices: Option<Vec<PriceInput>>,
+    /// How many days a tenant may try the plan before it pays, up to 730.
+    trial_days: Option<u16>,
+}
+
+/// How many objects of a kind a tenant may have.
+#[derive(InputObject)]
+struct LimitInput {
+    /// Name of the limit, such as `projects`. `BAD_USER_INPUT` if it is unknown; the message lists
+    /// all.
+    name: String,
+    /// The most objects, 0 or more.
+    value: Long,
+}
+
+/// What a tenant pays for a plan.
+#[derive(InputObject)]
+struct PriceInput {
+    /// The amount for one interval.
+    amount: MoneyInput,
+    /// How often it is paid.
+    interval: PriceInterval,
+    /// What it is paid for. The tenant by default.
+    per: Option<PricePer>,
+}
+
+impl CreatePlanInput {
+    pub(super) fn parse(self) -> Result<Command, Error> {
+        let features = self.features.unwrap_or_default();
+        Ok(Command::Create {
+            name: parsed("name", &self.name, Name::parse)?,
+            version: Version {
+                features: parse_features("features", &features)?,
+                limits: parse_limits(&self.limits.unwrap_or_default())?,
+                prices: parse_prices(self.prices.unwrap_or_default())?,
+                trial_days: self.trial_days.unwrap_or_default(),
+            },
+        })
+    }
+}
+
+impl UpdatePlanInput {
+    pub(super) fn parse(self, plan: PlanId) -> Result<Command, Error> {
+        let features = self.features.as_deref();
+        let features = features.map(|names| parse_features("features", names));
+        Ok(Command::AddVersion {
+            plan,
+            name: optional("name", self.name, Name::parse)?,
+            features: features.transpose()?,
+            limits: self.limits.as_deref().map(parse_limits).transpose()?,
+            prices: self.prices.map(parse_prices).transpose()?,
+            trial_days: self.trial_days,
+        })
+    }
+}
+
+/// Parses the names of features in this input.
+///
+/// # Errors
+/// `BadUserInput` if one is unknown.
+pub(in crate::graphql) fn parse_features(
+    field: &'static str,
+    names: &[String],
+) -> Result<BTreeSet<Feature>, Error> {
+    let features = names.iter().map(|name| parsed(field, name, Feature::parse));
+    features.collect()
+}
+
+fn parse_limits(inputs: &[LimitInput]) -> Result<BTreeMap<Limit, u64>, Error> {
+    let mut limits = BTreeMap::new();
+    for input in inputs {
+        let limit = parsed("limits", &input.name, Limit::parse)?;
+        let most = input.value.not_negative("limits")?;
+        if limits.insert(limit, most).is_some() {
+            let message = format!("limits must name {limit} once.");
+            return Err(Error::input("limits", message));
+        }
+    }
+    Ok(limits)
+}
+
+fn parse_prices(inputs: Vec<PriceInput>) -> Result<Vec<Price>, Error> {
+    let prices = inputs.into_iter().map(|input| {
+        Ok(Price {
+            amount: input.amount.parse()?,
+            interval: input.interval.into(),
+            per: input.per.unwrap_or(PricePer::Tenant).into(),
+        })
+    });
+    prices.collect()
+}
