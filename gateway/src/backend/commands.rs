@@ -255,6 +255,7 @@ mod tests {
         let catalogue = plan::View {
             plans: [(id, plan)].into(),
             default: Some(id),
+            ..plan::View::default()
         };
         let document = Document {
             id: CATALOGUE,

@@ -46,6 +46,7 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
         ]
         .into(),
         default: None,
+        ..plan::View::default()
     };
     let subscription = Subscription {
         plan: PlanVersion {
