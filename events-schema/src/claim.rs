@@ -30,11 +30,11 @@ pub enum ClaimKind {
     Owner,
     /// One of the tenants that an account may found: the account and a number.
     TenantPlace,
+    /// The customer of a tenant at Stripe, unique on the platform.
+    StripeCustomer,
     /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
     /// last counted under a limit; see `workers/src/loops/limit.rs`.
     Limit,
-    /// The customer of a tenant at Stripe, unique on the platform.
-    StripeCustomer,
 }
 
 impl ClaimKind {
@@ -46,8 +46,8 @@ impl ClaimKind {
         Self::MemberAccount,
         Self::Owner,
         Self::TenantPlace,
-        Self::Limit,
         Self::StripeCustomer,
+        Self::Limit,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -61,8 +61,8 @@ impl ClaimKind {
             | Self::MemberAccount
             | Self::Owner
             | Self::TenantPlace
-            | Self::Limit
-            | Self::StripeCustomer => Duration::ZERO,
+            | Self::StripeCustomer
+            | Self::Limit => Duration::ZERO,
         }
     }
 
@@ -75,8 +75,8 @@ impl ClaimKind {
             Self::MemberAccount => "member_account",
             Self::Owner => "owner",
             Self::TenantPlace => "tenant_place",
-            Self::Limit => "limit",
             Self::StripeCustomer => "stripe_customer",
+            Self::Limit => "limit",
         }
     }
 
@@ -144,15 +144,15 @@ impl Claim {
         }
     }
 
-    /// Returns the claim that guards the number of live aggregates of a tenant in an area.
-    pub fn limit(tenant: TenantId, area: AreaName) -> Self {
-        Self::of_text(tenant, ClaimKind::Limit, area.as_str())
-    }
-
     /// Returns the claim of a tenant's billing to a customer at Stripe.
     pub fn stripe_customer(customer: &StripeCustomerId) -> Self {
         let kind = ClaimKind::StripeCustomer;
         Self::of_text(TenantId::Platform, kind, customer.as_str())
+    }
+
+    /// Returns the claim that guards the number of live aggregates of a tenant in an area.
+    pub fn limit(tenant: TenantId, area: AreaName) -> Self {
+        Self::of_text(tenant, ClaimKind::Limit, area.as_str())
     }
 
     /// Returns the subject whose last message names the holder.

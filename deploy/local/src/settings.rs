@@ -71,11 +71,8 @@ impl Settings {
             ("--mail-attempts", &mail_attempts.to_string()),
             ("--replicas", &servers.members().to_string()),
         ];
-        let stripe = self.stripe_url.as_deref();
-        let stripe =
-            stripe.map(|url| words(&[("--stripe-key", SECRET_KEY), ("--stripe-url", url)]));
         let shared = self.shared(servers, Role::Workers);
-        parse([shared, words(&own), stripe.unwrap_or_default()].concat())
+        parse([shared, words(&own), self.stripe()].concat())
     }
 
     fn shared(&self, servers: &Servers, role: Role) -> Vec<String> {
@@ -87,6 +84,15 @@ impl Settings {
             ("--secret", &self.secret),
             ("--webhook-allow", WEBHOOK_ALLOW),
         ])
+    }
+
+    /// Returns how the workers reach the development Stripe, if it runs.
+    fn stripe(&self) -> Vec<String> {
+        let options = self.stripe_url.as_ref().map(|url| {
+            let key = ("--stripe-key", SECRET_KEY);
+            words(&[("--stripe-url", url), key])
+        });
+        options.unwrap_or_default()
     }
 
     /// Returns lines for a shell: `workers` reads the variables that begin with `UB_`, `nats` reads

@@ -42,10 +42,11 @@ async fn create(stripe: &Stripe) -> Result<Customer, StripeError> {
 }
 
 fn reason(failed: Result<Customer, StripeError>) -> String {
-    match failed.unwrap_err() {
-        StripeError::Unavailable(reason) => reason,
-        other => panic!("{other:?}"),
-    }
+    let failed = failed.unwrap_err();
+    let StripeError::Unavailable(reason) = failed else {
+        panic!("{failed:?}");
+    };
+    reason
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod outages;
 mod posture;
 mod rebuilds;
 mod retention;
+mod stripe;
 mod support;
 mod views;
 mod webhooks;

@@ -45,6 +45,7 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
             (OTHER_PLAN, offered("Large", &[webhook::FEATURE])),
         ]
         .into(),
+        default: None,
         ..plan::View::default()
     };
     let subscription = Subscription {

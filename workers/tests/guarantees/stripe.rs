@@ -1,0 +1,207 @@
+//! Plans and subscriptions reach Stripe, and what becomes of them reaches the log.
+//!
+//! Stripe is a server that keeps what it is told. The development Stripe is stricter; it is in a
+//! crate that needs this one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    routing::{get, post},
+};
+use event_store::CommandSender;
+use events_schema::{
+    Actor, Area, Command, CommandId, Commit, Currency, Money, Name, PlanId, PlanVersion,
+    StripePriceId, TenantId, TenantKey, Time,
+    billing::{self, Wanted},
+    plan::{self, CATALOGUE, Interval, Per, Price, Version},
+};
+use serde_json::{Value, json};
+use servers::Role;
+use tokio::net::TcpListener;
+use url::form_urlencoded;
+
+use crate::support::{World, connect, eventually, id};
+
+/// What Stripe has: objects by their list, and how often each was created.
+type Kept = Arc<Mutex<HashMap<&'static str, Vec<Value>>>>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_plan_is_created_and_subscribed_to_at_stripe_once() {
+    let kept = Kept::default();
+    let url = serve(kept.clone()).await;
+    let world = World::start().await;
+    let options = ["--stripe-key", "sk_test_1", "--stripe-url", &url];
+    let _workers = world.workers::<2>(&options).await;
+    let price = Price {
+        amount: Money::new(900, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per: Per::Tenant,
+    };
+    let created = CommandId(id());
+    let version = Version {
+        prices: vec![price.clone()],
+        ..Version::default()
+    };
+    let name = Name::parse("Team").unwrap();
+    let create = plan::Command::Create { name, version };
+    send::<plan::Area>(&world, TenantId::Platform, CATALOGUE, created, create).await;
+    let recorded = || async {
+        let commits: Vec<(u64, Commit<plan::Area>)> = world.commits(plan::Area::NAME).await;
+        let events = commits.iter().flat_map(|(_, commit)| &commit.events);
+        let is_recorded = |event| matches!(event, &plan::Event::PricesRecorded { .. });
+        events.filter(|event| is_recorded(*event)).count() == 1
+    };
+    eventually("the price", recorded).await;
+
+    let plan = PlanVersion {
+        plan: PlanId(created.0),
+        number: 1,
+    };
+    let wanted = Wanted {
+        plan,
+        price: plan.price_id(&price),
+        stripe_price: StripePriceId::parse("price_1").unwrap(),
+        quantity: 1,
+        name: Name::parse("Weavers").unwrap(),
+        proration_date: None,
+    };
+    let (tenant, request) = (TenantKey(id()), CommandId(id()));
+    let subscribe = billing::Command::Subscribe {
+        wanted,
+        trial_days: 0,
+    };
+    let of_tenant = TenantId::Tenant(tenant);
+    send::<billing::Area>(&world, of_tenant, tenant, request, subscribe).await;
+    let events = || async {
+        let commits: Vec<(u64, Commit<billing::Area>)> = world.commits(billing::Area::NAME).await;
+        let events = commits.into_iter().flat_map(|(_, commit)| commit.events);
+        events.collect::<Vec<_>>()
+    };
+    eventually("the subscription", || async { events().await.len() == 3 }).await;
+    let events = events().await;
+    assert!(matches!(
+        &events[1],
+        billing::Event::CustomerRecorded { .. }
+    ));
+    let billing::Event::SubscriptionRecorded { request: of, .. } = &events[2] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(*of, Some(request));
+    for (list, created) in kept.lock().unwrap().iter() {
+        assert_eq!(created.len(), 1, "{list}");
+    }
+}
+
+async fn send<A: Area>(
+    world: &World,
+    tenant: TenantId,
+    aggregate: A::Id,
+    id: CommandId,
+    payload: A::Command,
+) {
+    let client = connect(&world.servers, Role::Gateway, "_INBOX_gateway").await;
+    let sender = CommandSender::start(client).await.unwrap();
+    let now = Time::from(std::time::SystemTime::now());
+    let mut command = Command::<A>::by_system(id, tenant, aggregate, now, payload);
+    command.actor = Actor::Anonymous;
+    let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
+    let sent = sender.send(command, event_store::Trace::begin(), deadline);
+    let outcome = sent.await.unwrap();
+    let is_done = matches!(outcome, events_schema::Outcome::Committed { .. });
+    assert!(is_done, "{outcome:?}");
+}
+
+/// Starts a server in the place of Stripe, and returns its URL.
+async fn serve(kept: Kept) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new()
+        .route("/v1/products", post(create_product))
+        .route("/v1/prices", get(prices).post(create_price))
+        .route("/v1/customers", get(customers).post(create_customer))
+        .route(
+            "/v1/subscriptions",
+            get(subscriptions).post(create_subscription),
+        )
+        .route("/v1/subscriptions/sub_1", get(subscription));
+    tokio::spawn(axum::serve(listener, routes.with_state(kept)).into_future());
+    url
+}
+
+fn parameters(form: &str) -> HashMap<String, String> {
+    let pairs = form_urlencoded::parse(form.as_bytes());
+    pairs.into_owned().collect()
+}
+
+fn list(kept: &Kept, name: &str) -> Json<Value> {
+    let kept = kept.lock().unwrap();
+    let data = kept.get(name).cloned().unwrap_or_default();
+    Json(json!({ "object": "list", "data": data, "has_more": false }))
+}
+
+fn keep(kept: &Kept, name: &'static str, object: Value) -> Json<Value> {
+    let mut kept = kept.lock().unwrap();
+    kept.entry(name).or_default().push(object.clone());
+    Json(object)
+}
+
+async fn prices(State(kept): State<Kept>) -> Json<Value> {
+    list(&kept, "prices")
+}
+
+async fn customers(State(kept): State<Kept>) -> Json<Value> {
+    list(&kept, "customers")
+}
+
+async fn subscriptions(State(kept): State<Kept>) -> Json<Value> {
+    list(&kept, "subscriptions")
+}
+
+async fn subscription(State(kept): State<Kept>) -> Json<Value> {
+    Json(kept.lock().unwrap()["subscriptions"][0].clone())
+}
+
+async fn create_product(State(kept): State<Kept>, form: String) -> Json<Value> {
+    let form = parameters(&form);
+    keep(&kept, "products", json!({ "id": form["id"] }))
+}
+
+async fn create_price(State(kept): State<Kept>, form: String) -> Json<Value> {
+    let form = parameters(&form);
+    let amount: i64 = form["unit_amount"].parse().unwrap();
+    let price = json!({
+        "id": "price_1", "product": form["product"], "lookup_key": form["lookup_key"],
+        "currency": form["currency"], "unit_amount": amount,
+        "recurring": { "interval": form["recurring[interval]"] }
+    });
+    keep(&kept, "prices", price)
+}
+
+async fn create_customer(State(kept): State<Kept>, form: String) -> Json<Value> {
+    let form = parameters(&form);
+    let metadata = json!({ "ub_tenant": form["metadata[ub_tenant]"] });
+    keep(
+        &kept,
+        "customers",
+        json!({ "id": "cus_1", "metadata": metadata }),
+    )
+}
+
+async fn create_subscription(State(kept): State<Kept>, form: String) -> Json<Value> {
+    let form = parameters(&form);
+    let price = kept.lock().unwrap()["prices"][0].clone();
+    let item = json!({
+        "id": "si_1", "quantity": 1, "price": price, "current_period_end": 1_797_000_000
+    });
+    let subscription = json!({
+        "id": "sub_1", "customer": form["customer"], "status": "active",
+        "metadata": { "ub_request": form["metadata[ub_request]"] },
+        "items": { "data": [item] }
+    });
+    keep(&kept, "subscriptions", subscription)
+}
