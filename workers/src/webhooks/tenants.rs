@@ -23,7 +23,7 @@ const REQUESTS: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub struct TenantWebhooks {
     /// The sequence of the last commit that is folded.
-    sequence: u64,
+    pub sequence: u64,
     /// Whether the tenant is deleted, and its webhooks with it.
     pub is_deleted: bool,
     /// Whether a newer release has changed the webhooks, so that not all of it is known here.

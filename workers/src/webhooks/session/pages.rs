@@ -40,6 +40,8 @@ pub struct Pages {
     pub at_end: bool,
     /// Whether a commit of a newer release comes next.
     pub is_newer: bool,
+    /// The last commit that was read which may have changed the webhook, until somebody has looked.
+    pub changed_at: Option<u64>,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
     read_again: Duration,
@@ -53,6 +55,7 @@ impl Pages {
             tenant,
             at_end: false,
             is_newer: false,
+            changed_at: None,
             read_at: Instant::now(),
             read_again: Duration::ZERO,
         }
@@ -106,6 +109,11 @@ impl Pages {
             self.read_at = Instant::now();
             let page = self.log.page_of(&self.all(), from, PAGE).await?;
             let is_last = page.pending == 0;
+            let changes = page.messages.iter().filter(|stored| may_change(stored));
+            self.changed_at = changes
+                .map(|stored| stored.sequence)
+                .max()
+                .or(self.changed_at);
             let read = self.items(line, settings, &page.messages, from);
             let is_empty = read.items.is_empty();
             line.read(read.end, read.items);
@@ -289,6 +297,18 @@ pub struct Read {
     /// The next sequence to read.
     pub end: u64,
     is_newer: bool,
+}
+
+/// Whether a commit may have changed a webhook of its tenant.
+fn may_change(stored: &Stored) -> bool {
+    let subject = Subject::parse(&stored.subject);
+    matches!(
+        subject,
+        Ok(Subject::Event {
+            area: AreaName::Webhook,
+            ..
+        })
+    )
 }
 
 /// Returns an event as an item of the line.

@@ -121,15 +121,18 @@ impl<'a> Turn<'a> {
             if !self.is_stopping {
                 self.start().await?;
             }
-            if self.sending.is_empty() {
-                if self.is_stopping {
-                    return Ok(End::Yield);
+            // Events after a change of the webhook wait until somebody has looked.
+            if self.pages.changed_at.is_none() {
+                if self.sending.is_empty() {
+                    if self.is_stopping {
+                        return Ok(End::Yield);
+                    }
+                    if self.may_rest() && self.is_done().await? {
+                        return Ok(End::Rest);
+                    }
                 }
-                if self.may_rest() && self.is_done().await? {
-                    return Ok(End::Rest);
-                }
+                self.wait(wake_ups).await?;
             }
-            self.wait(wake_ups).await?;
             self.store().await?;
             if let Some(end) = self.look(wake_ups).await? {
                 return Ok(end);
@@ -327,11 +330,16 @@ impl<'a> Turn<'a> {
             let told = wake_ups.held.ack_with(AckKind::Progress).await;
             told.map_err(anyhow::Error::from_boxed)?;
         }
-        if self.looked_at.elapsed() < LOOK_EVERY {
+        let changed_at = self.pages.changed_at.take();
+        if changed_at.is_none() && self.looked_at.elapsed() < LOOK_EVERY {
             return Ok(None);
         }
         self.looked_at = Instant::now();
         self.webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
+        anyhow::ensure!(
+            changed_at <= Some(self.webhooks.sequence),
+            "a replica of the log lags behind"
+        );
         match self.webhooks.get(self.session.webhook) {
             None => {
                 self.sending.clear();

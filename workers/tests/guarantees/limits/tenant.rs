@@ -35,7 +35,7 @@ impl Tenant {
         payload: A::Command,
         limit: Option<u64>,
     ) -> Outcome {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let deadline = tokio::time::Instant::now() + 3 * DEADLINE;
         loop {
             let now = Time::from(SystemTime::now());
             let command = Command::<A> {

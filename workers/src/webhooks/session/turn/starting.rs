@@ -34,6 +34,9 @@ impl Turn<'_> {
         self.pages
             .fill(&mut self.line, &self.webhook.settings)
             .await?;
+        if self.pages.changed_at.is_some() {
+            return Ok(());
+        }
         self.start_replay().await?;
         while self.may_start()
             && let Some(item) = self.line.start(now())
