@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use events_schema::{
-    ProjectId,
-    webhook::{Command, DisabledReason, Ordering, Payload, Start},
+    ProjectId, WebhookId,
+    published::EventFilter,
+    webhook::{Changes, Command, DisabledReason, Ordering, Payload, Start},
     webhook_signature::{Message as Signed, VerifyingKey, verify},
 };
 use futures_util::StreamExt as _;
@@ -253,6 +254,41 @@ async fn a_disabled_webhook_goes_on_where_it_was_or_now() {
             .iter()
             .any(|message| message.object() == text(skipped))
     );
+}
+
+/// A change of what a webhook wants.
+fn wanting(webhook: WebhookId, filter: &str) -> Command {
+    let event_types = Some([EventFilter::parse(filter).unwrap()].into());
+    let changes = Changes {
+        event_types,
+        ..Changes::default()
+    };
+    Command::Update { webhook, changes }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_behind_a_change_of_the_filter_is_chosen_by_the_new_one() {
+    let world = World::start().await;
+    let _workers: [Child; 1] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    for round in 1..=10 {
+        // The session goes on for some milliseconds after an event.
+        let project = acme.project().await;
+        arrived(&receiver, &up_to(&[project], 1)).await;
+        acme.change(wanting(webhook, "task.*")).await;
+        let hidden = acme.project().await;
+        acme.change(wanting(webhook, "project.*")).await;
+        let shown = acme.project().await;
+        arrived(&receiver, &up_to(&[shown], 1)).await;
+        let messages = receiver.messages();
+        let mut objects = messages.iter().map(|message| message.object());
+        assert!(
+            !objects.any(|object| object == text(hidden)),
+            "round {round}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
