@@ -110,11 +110,8 @@ impl Pages {
             };
             self.read_at = Instant::now();
             let page = self.log.page_of(&self.all(), from, PAGE).await?;
-            let mut commits = page.messages.iter();
-            let change = commits.position(|stored| may_change(stored, known));
-            self.changed_at = change.map(|at| page.messages[at].sequence);
-            // What follows a change is read when it is known.
-            let commits = &page.messages[..change.map_or(page.messages.len(), |at| at + 1)];
+            let (commits, changed_at) = up_to_change(&page.messages, known);
+            self.changed_at = changed_at;
             let is_last = page.pending == 0 && commits.len() == page.messages.len();
             let read = self.items(line, settings, commits, from);
             let is_empty = read.items.is_empty();
@@ -308,6 +305,16 @@ fn may_change(stored: &Stored, known: u64) -> bool {
     stored.sequence > known && matches!(subject, Ok(Subject::Event { area: of, .. }) if of == area)
 }
 
+/// Returns commits up to the first one that may have changed the webhook, and its sequence. What
+/// follows is read when the change is known: else the former filter would choose it.
+fn up_to_change(commits: &[Stored], known: u64) -> (&[Stored], Option<u64>) {
+    let mut all = commits.iter();
+    match all.position(|stored| may_change(stored, known)) {
+        Some(at) => (&commits[..=at], Some(commits[at].sequence)),
+        None => (commits, None),
+    }
+}
+
 /// Returns an event as an item of the line.
 pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item<PublicEvent> {
     Item {
@@ -318,5 +325,30 @@ pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item
         lane: line.lane_of(format!("{}.{}", event.area, event.aggregate)),
         time: Time(event.time.0),
         content: event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits of these areas, with the sequences 1, 2, 3 …
+    fn commits(areas: &[&str]) -> Vec<Stored> {
+        let id = "00112233445566778899aabbccddeeff";
+        let stored = |(sequence, area): (u64, &&str)| Stored {
+            sequence,
+            subject: format!("evt.{id}.{area}.{id}"),
+            payload: "".into(),
+        };
+        (1..).zip(areas).map(stored).collect()
+    }
+
+    #[test]
+    fn commits_are_read_up_to_a_change_that_is_not_known() {
+        let all = commits(&["project", "webhook", "project", "webhook", "project"]);
+        for (known, read, changed_at) in [(0, 2, Some(2)), (2, 4, Some(4)), (4, 5, None)] {
+            let (commits, change) = up_to_change(&all, known);
+            assert_eq!((commits.len(), change), (read, changed_at), "{known}");
+        }
     }
 }
