@@ -14,6 +14,8 @@ use super::{
 
 /// How often an event can be delivered by one request.
 const TIMES: usize = 100;
+/// How far the clock may go ahead, in seconds: ten years. Each month of each subscription is billed.
+const MOST_AHEAD: i64 = 10 * 366 * 24 * 60 * 60;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -111,6 +113,9 @@ impl Stripe {
         };
         if to < now {
             return Err(Refusal::invalid("Time does not go back."));
+        }
+        if to > delivery::now() + MOST_AHEAD {
+            return Err(Refusal::invalid("The clock goes ten years ahead at most."));
         }
         state.ahead += to - now;
         state.account.pass_time(to);

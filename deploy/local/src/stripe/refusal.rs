@@ -22,6 +22,12 @@ impl Refusal {
         Self { status, error }
     }
 
+    /// A page of another site has sent the request.
+    pub(super) fn of_another_site() -> Self {
+        let message = "Other sites must not use the development Stripe.";
+        Self::new(403, "invalid_request_error", message.to_owned())
+    }
+
     /// Adds the parameter that is wrong.
     pub(super) fn param(self, name: &str) -> Self {
         self.with("param", name)

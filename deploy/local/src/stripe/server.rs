@@ -1,7 +1,7 @@
 //! The HTTP side. It uses hyper without axum, which answers every request: only so can a
 //! connection be closed in place of an answer.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -10,8 +10,8 @@ use hyper::{
     HeaderMap, Request, Response,
     body::Incoming,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-        RETRY_AFTER,
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
+        ORIGIN, RETRY_AFTER,
     },
     server::conn::http1,
     service::service_fn,
@@ -85,6 +85,11 @@ impl Stripe {
         let body = Limited::new(body, BODY_BYTES).collect().await;
         let body = body.map_err(|error| anyhow!(error))?.to_bytes();
         let (method, path) = (head.method.as_str(), head.uri.path());
+        let is_control = path.starts_with("/_test/");
+        let host = text(&head.headers, HOST.as_str()).unwrap_or_default();
+        if !is_this_machine(&host) || is_control && is_foreign(&head.headers, &host) {
+            return json(403, &Refusal::of_another_site().body());
+        }
         if path.starts_with("/v1/") {
             let call = Call {
                 method: method.to_owned(),
@@ -97,7 +102,7 @@ impl Stripe {
             };
             return self.answer_call(&call).await;
         }
-        if path.starts_with("/_test/") {
+        if is_control {
             return match self.control(method, path, &body).await {
                 Ok(answer) => json(200, &answer),
                 Err(refusal) => json(refusal.status, &refusal.body()),
@@ -172,6 +177,21 @@ impl Stripe {
     }
 }
 
+/// Whether the client has asked for this machine. A page of another site may ask for a name of its
+/// own that leads here.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a page of another site has sent the request.
+fn is_foreign(headers: &HeaderMap, host: &str) -> bool {
+    let origin = text(headers, ORIGIN.as_str());
+    origin.is_some_and(|origin| origin != format!("http://{host}"))
+}
+
 /// Returns the key of the caller: a bearer token, or the name of a basic login.
 fn key(headers: &HeaderMap) -> Option<String> {
     let header = text(headers, AUTHORIZATION.as_str())?;
@@ -212,4 +232,40 @@ fn html(page: Option<String>) -> anyhow::Result<Answer> {
         .header(CONTENT_SECURITY_POLICY, pages::POLICY)
         .body(Full::from(page.unwrap_or_default()))
         .context("a page that is none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in [
+            "127.0.0.1:9903",
+            "localhost:9903",
+            "[::1]:9903",
+            "127.0.0.1",
+        ] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example:9903",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:80",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_foreign() {
+        let host = "127.0.0.1:9903";
+        let sent_by = |origin: Option<&str>| {
+            let origin = origin.map(|origin| (ORIGIN, origin.parse().unwrap()));
+            is_foreign(&origin.into_iter().collect(), host)
+        };
+        assert!(!sent_by(None) && !sent_by(Some("http://127.0.0.1:9903")));
+        assert!(sent_by(Some("https://evil.example")) && sent_by(Some("null")));
+    }
 }
