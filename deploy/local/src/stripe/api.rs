@@ -152,7 +152,7 @@ fn act(account: &mut Account, call: &Call, mut form: Form) -> Result<Value, Refu
     Ok(answer)
 }
 
-/// Reads. `None` if there is no such path.
+/// Answers a GET request. `None` if the path is unknown.
 fn get(account: &mut Account, parts: &[&str], form: Form) -> Option<Result<Value, Refusal>> {
     let list = match parts {
         ["customers"] => customer::list(account, form),
@@ -197,7 +197,7 @@ fn retrieve(account: &Account, parts: &[&str], form: Form) -> Option<Result<Valu
     Some(form.end().and(found))
 }
 
-/// Changes. `None` if there is no such path.
+/// Answers a POST request. `None` if the path is unknown.
 fn post(account: &mut Account, parts: &[&str], form: Form) -> Option<Result<Value, Refusal>> {
     Some(match parts {
         ["customers"] => customer::create(account, form),
@@ -238,7 +238,7 @@ fn post_card(account: &mut Account, parts: &[&str], form: Form) -> Option<Result
     })
 }
 
-/// Deletes. `None` if there is no such path.
+/// Answers a DELETE request. `None` if the path is unknown.
 fn delete(account: &mut Account, parts: &[&str], form: Form) -> Option<Result<Value, Refusal>> {
     if let ["subscriptions", id] = parts {
         return Some(subscription::cancel(account, id, form));

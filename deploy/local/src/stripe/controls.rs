@@ -61,7 +61,7 @@ impl Stripe {
     /// Answers a request below `/_test/`.
     ///
     /// # Errors
-    /// If there is no such control, or its parameters are wrong.
+    /// If the path is unknown, or a parameter is wrong.
     pub(super) async fn control(
         &self,
         method: &str,

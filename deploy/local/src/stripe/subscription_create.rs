@@ -37,7 +37,7 @@ impl Behavior {
     /// Reads the parameter.
     ///
     /// # Errors
-    /// If there is no such behaviour.
+    /// If Stripe knows no such behaviour.
     pub(super) fn read(form: &mut Form) -> Result<Self, Refusal> {
         const ALL: [&str; 4] = [
             "allow_incomplete",
