@@ -281,6 +281,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             views: views.clone(),
             plans: Plans::new(&views),
+            publishable_key: config.stripe_publishable_key.clone(),
         },
         catalogue: Catalogue {
             commands: commands.clone(),

@@ -3,10 +3,11 @@
 use async_graphql::{Enum, Object, SimpleObject};
 use events_schema::{self as schema, Feature, Limit, billing, plan};
 
+use super::subscription::{PendingChange, Subscription};
 use crate::{
     error::Error,
     graphql::{
-        plan::{Plan, Price},
+        plan::Plan,
         scalars::{DateTime, Long},
     },
     use_cases::billing::TenantBilling,
@@ -46,8 +47,13 @@ impl Billing {
 
     /// What the tenant has chosen. Null if it has never chosen a plan.
     async fn subscription(&self) -> Option<Subscription> {
-        let subscription = self.of_tenant()?.subscription.as_ref()?;
-        Some(Subscription::of(subscription, self.catalogue()?))
+        Subscription::of(self.of_tenant()?, self.catalogue()?)
+    }
+
+    /// What the tenant has asked Stripe for. Null if there is nothing that Stripe has not confirmed.
+    async fn pending_change(&self) -> Option<PendingChange> {
+        let pending = self.of_tenant()?.payment.pending.as_ref()?;
+        Some(PendingChange::of(pending))
     }
 
     /// Exceptions from the plan. Null if there are none now.
@@ -121,34 +127,6 @@ impl TenantLimit<'_> {
     /// time; ask for it only if you need it.
     async fn used(&self) -> Result<Option<Long>, Error> {
         Ok(Some(self.billing.used(self.limit).await?.into()))
-    }
-}
-
-/// The plan that a tenant has chosen.
-#[derive(SimpleObject)]
-pub(in crate::graphql) struct Subscription {
-    /// The version of the plan.
-    plan: Option<Plan>,
-    /// What the tenant pays after the trial. Null if the plan is free.
-    price: Option<Price>,
-    /// When the trial ends, or has ended. Null if there was none.
-    trial_end: Option<DateTime>,
-    /// When the plan ends, or has ended, since the tenant has given it up. Null if it has not.
-    cancel_at: Option<DateTime>,
-}
-
-impl Subscription {
-    fn of(subscription: &billing::Subscription, catalogue: &plan::View) -> Self {
-        let chosen = subscription.plan;
-        let version = catalogue.version(chosen);
-        let mut prices = version.into_iter().flat_map(|version| &version.prices);
-        let price = prices.find(|price| subscription.price == Some(chosen.price_id(price)));
-        Self {
-            plan: Plan::of(catalogue, chosen),
-            price: price.map(|price| Price::of(chosen, price)),
-            trial_end: subscription.trial_end.map(DateTime),
-            cancel_at: subscription.cancel_at.map(DateTime),
-        }
     }
 }
 
