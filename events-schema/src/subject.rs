@@ -17,13 +17,15 @@
 //! in.<tenant>.<source>            a hook that another service sent  INBOX
 //! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
+//! ask.<tenant>.billing.<verb>     a question for Stripe             –
 //! ```
 
+mod ask;
 mod inbox;
 
 use std::fmt;
 
-pub use self::inbox::*;
+pub use self::{ask::*, inbox::*};
 use crate::{
     AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View, WebhookId,
     webhook::Verdict,

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError, jetstream,
+    Client, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, ServerAddr, ServerError,
+    jetstream,
 };
+use futures_util::StreamExt as _;
 use mongodb::{
     IndexModel,
     bson::{Document, doc},
@@ -177,6 +179,11 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.UPDATE.INBOX", &[Migrator]),
     ("$JS.API.STREAM.PURGE.INBOX", NOBODY),
     ("_INBOX_inbound.a", DECIDERS),
+    // It would show the cards and invoices of a tenant.
+    ("ask.a.billing.cards", &[Gateway]),
+    ("ask.a.plan.cards", NOBODY),
+    // Where answers go back to a gateway.
+    ("_R_.a", NOBODY),
     ("whs.a.b", SENDERS_TO_WEBHOOKS),
     ("att.a.b.ok", SENDERS_TO_WEBHOOKS),
     ("$KV.CURSORS.a.b", &[Workers, Webhooks, Migrator]),
@@ -292,7 +299,8 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
 ];
 
 /// Only the operator may read these.
-const FOREIGN: [&str; 10] = [
+const FOREIGN: [&str; 11] = [
+    "ask.>",
     ">",
     "evt.>",
     "clm.>",
@@ -334,6 +342,44 @@ async fn each_user_reads_its_own_inbox_and_the_gateway_changed_documents() {
         let changed = user.unreadable(&["changed.>"]).await;
         assert_eq!(changed.is_empty(), role == Gateway, "{role:?}");
     }
+}
+
+/// The subscription of the workers that have the key of Stripe.
+const ASKS: &str = "ask.*.billing.*";
+
+#[tokio::test]
+async fn a_question_about_payments_goes_to_one_worker_and_its_answer_to_the_gateway() {
+    let broker = Broker::start().await;
+    for role in LIMITED {
+        let mut user = broker.connect(role).await;
+        // Outside the group, a user would read along.
+        assert_eq!(user.unreadable(&[ASKS]).await, [ASKS], "{role:?}");
+    }
+    let gateway = broker.connect(Gateway).await.client;
+    for role in [Workers, Effects] {
+        let mut user = broker.connect(role).await;
+        let questions = user.client.queue_subscribe(ASKS, "effects".to_owned());
+        let mut questions = questions.await.unwrap();
+        // The server has seen the subscription when it has refused another one.
+        assert_eq!(user.unreadable(&[ASKS]).await, [ASKS], "{role:?}");
+        let answer = async {
+            let question = timeout(LIMIT, questions.next()).await.unwrap().unwrap();
+            let reply = question.reply.unwrap();
+            assert!(!reply.starts_with("_INBOX_gateway"), "{reply}");
+            user.client.publish(reply, "answer".into()).await.unwrap();
+        };
+        let asked = gateway.request("ask.a.billing.cards", "question".into());
+        let (asked, ()) = tokio::join!(asked, answer);
+        assert_eq!(asked.unwrap().payload, "answer", "{role:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_no_worker_answers_fails_at_once() {
+    let broker = Broker::start().await;
+    let gateway = broker.connect(Gateway).await.client;
+    let asked = gateway.request("ask.a.billing.cards", "".into()).await;
+    assert_eq!(asked.unwrap_err().kind(), RequestErrorKind::NoResponders);
 }
 
 /// nats-server sends the answer to a request to any reply subject, without asking for a permission.

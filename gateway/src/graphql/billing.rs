@@ -1,12 +1,15 @@
 //! Billing: the plan of the tenant, what it allows, and how much of that is in use.
 
+mod card;
 mod input;
 mod object;
+mod payments;
 mod subscription;
 
 use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::billing::Command;
 
+use self::{card::CardMutation, payments::Card};
 pub(super) use self::{
     input::{GrantPlanInput, OverrideBillingInput},
     object::Billing,
@@ -32,6 +35,13 @@ impl Queries {
         let field = FieldContext::of(ctx);
         let own = field.use_cases.billings.own(field.caller).await?;
         Ok(Some(Billing(own)))
+    }
+
+    /// The cards of the tenant, the latest first; at most 100. They are read from Stripe.
+    async fn cards(&self, ctx: &Context<'_>) -> Result<Option<Vec<Card>>, Error> {
+        let field = FieldContext::of(ctx);
+        let cards = field.use_cases.billings.cards(field.caller).await?;
+        Ok(Some(cards.into_iter().map(Card::from).collect()))
     }
 }
 
@@ -76,6 +86,11 @@ impl Mutations {
     /// Changes of the tenant's plan.
     async fn billing(&self) -> Option<BillingMutation> {
         Some(BillingMutation)
+    }
+
+    /// Changes of the tenant's cards.
+    async fn card(&self) -> Option<CardMutation> {
+        Some(CardMutation)
     }
 }
 

@@ -2,6 +2,7 @@
 //! administrators change about it.
 
 mod choice;
+mod payments;
 
 use events_schema::{
     AreaName, CommandId, Limit, PlanId, Reason, TenantId, TenantKey, Time, areas,
@@ -9,10 +10,14 @@ use events_schema::{
     member::{INVITATION_LIFETIME, Status},
 };
 
-pub(crate) use self::choice::Choice;
+pub(crate) use self::{
+    choice::Choice,
+    payments::{Exceeded, Preview},
+};
 
 use crate::{
     backend::{
+        asks::Asks,
         commands::{CommandRequest, Commands},
         filter::Filter,
         plans::{Plans, TenantPlan},
@@ -31,6 +36,8 @@ pub(crate) struct Billings {
     pub(crate) plans: Plans,
     /// The key of Stripe that browsers get. `None` if payments are not set up.
     pub(crate) publishable_key: Option<String>,
+    pub(crate) asks: Asks,
+    pub(crate) public_url: String,
 }
 
 /// The billing of a tenant, with the views that tell how much of each limit is in use.

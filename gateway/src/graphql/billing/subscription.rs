@@ -1,14 +1,19 @@
 //! What a tenant has chosen and pays for, and what it has asked Stripe for.
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use events_schema::{
-    billing::{Change, Paid, PaidStatus, Pending, PendingStatus, View},
+    Sensitive, TenantKey,
+    billing::{Change, Paid, PaidStatus, Pending, PendingStatus, UPDATE, View},
     plan,
 };
 
-use crate::graphql::{
-    plan::{Plan, Price},
-    scalars::{DateTime, Long},
+use crate::{
+    error::Error,
+    graphql::{
+        field::FieldContext,
+        plan::{Plan, Price},
+        scalars::{DateTime, Long},
+    },
 };
 
 /// The plan that a tenant has chosen.
@@ -70,6 +75,7 @@ impl Subscription {
 
 /// A change that Stripe has not confirmed.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(in crate::graphql) struct PendingChange {
     /// What was asked for.
     kind: ChangeKind,
@@ -81,6 +87,26 @@ pub(in crate::graphql) struct PendingChange {
     message: Option<String>,
     /// When it was asked for.
     requested_at: DateTime,
+    #[graphql(skip)]
+    tenant: TenantKey,
+}
+
+#[ComplexObject]
+impl PendingChange {
+    /// Lets the owner of the card confirm the payment with Stripe.js. Null unless that is needed, and
+    /// for those who may not change the plan. It is read from Stripe.
+    async fn client_secret(&self, ctx: &Context<'_>) -> Result<Option<String>, Error> {
+        let field = FieldContext::of(ctx);
+        let needs_action = self.status == PendingChangeStatus::ActionRequired;
+        let Some(own) = field.membership().ok().filter(|_| needs_action) else {
+            return Ok(None);
+        };
+        if own.tenant.id != self.tenant || !own.permissions.contains(&UPDATE) {
+            return Ok(None);
+        }
+        let secret = field.use_cases.billings.payment_secret(field.caller);
+        Ok(secret.await?.map(Sensitive::reveal))
+    }
 }
 
 /// What a tenant asks Stripe for.
@@ -107,7 +133,7 @@ enum PendingChangeStatus {
 
 impl PendingChange {
     /// Shows a change.
-    pub(super) fn of(pending: &Pending) -> Self {
+    pub(super) fn of(pending: &Pending, tenant: TenantKey) -> Self {
         let kind = match pending.change {
             Change::Subscribe { .. } => ChangeKind::Subscribe,
             Change::Cancel => ChangeKind::Cancel,
@@ -126,6 +152,7 @@ impl PendingChange {
             code: failure.map(|(code, _)| code.clone()),
             message: failure.map(|(_, message)| message.clone()),
             requested_at: DateTime(pending.at),
+            tenant,
         }
     }
 }

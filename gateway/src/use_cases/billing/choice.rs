@@ -31,19 +31,27 @@ pub(crate) struct Choice {
 }
 
 /// A version that a tenant may choose.
-struct Offer<'c> {
-    plan: PlanVersion,
-    version: &'c Version,
+pub(super) struct Offer<'c> {
+    pub(super) plan: PlanVersion,
+    pub(super) version: &'c Version,
     /// `None` if the plan is free.
-    price: Option<&'c Price>,
+    pub(super) price: Option<&'c Price>,
 }
 
 /// Why a plan cannot be chosen. These rules are here, since the domain of billing has no catalogue.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
-enum Unavailable {
+pub(super) enum Unavailable {
     #[error("This plan is archived. Choose another one.")]
     PlanArchived,
+    #[error("Payments are not set up here. Ask who runs this service.")]
+    PaymentsNotSetUp,
+}
+
+impl Unavailable {
+    pub(super) fn to_error(&self) -> Error {
+        Error::Rejected(self.to_rejection())
+    }
 }
 
 impl Reject for Unavailable {
@@ -85,13 +93,13 @@ impl Billings {
 }
 
 /// Finds the version that a tenant chooses, and its price.
-fn offer(catalogue: Option<&View>, choice: Choice) -> Result<Offer<'_>, Error> {
+pub(super) fn offer(catalogue: Option<&View>, choice: Choice) -> Result<Offer<'_>, Error> {
     let catalogue = catalogue.ok_or(Error::NotFound)?;
     let latest = catalogue.latest(choice.plan).ok_or(Error::NotFound)?;
     let version = catalogue.version(latest).ok_or(Error::NotFound)?;
     let plan = catalogue.plans.get(&choice.plan);
     if plan.is_some_and(|plan| plan.archived) {
-        return Err(Error::Rejected(Unavailable::PlanArchived.to_rejection()));
+        return Err(Unavailable::PlanArchived.to_error());
     }
     Ok(Offer {
         plan: latest,
@@ -137,7 +145,10 @@ async fn wanted(
 }
 
 /// Returns a price as Stripe knows it.
-fn known_price(catalogue: Option<&View>, price: PriceId) -> Result<StripePriceId, Error> {
+pub(super) fn known_price(
+    catalogue: Option<&View>,
+    price: PriceId,
+) -> Result<StripePriceId, Error> {
     let known = catalogue.and_then(|catalogue| catalogue.stripe_prices.get(&price));
     known.cloned().ok_or(Error::PaymentsAway {
         retry_after: PRICE_KNOWN_WITHIN,
@@ -145,7 +156,11 @@ fn known_price(catalogue: Option<&View>, price: PriceId) -> Result<StripePriceId
 }
 
 /// Returns how many units a tenant pays for.
-async fn quantity(present: &TenantBilling, per: Per, wanted: Option<u64>) -> Result<u64, Error> {
+pub(super) async fn quantity(
+    present: &TenantBilling,
+    per: Per,
+    wanted: Option<u64>,
+) -> Result<u64, Error> {
     let used = match per {
         Per::Tenant => 1,
         Per::Seat => present.used(SEATS).await?.max(1),
