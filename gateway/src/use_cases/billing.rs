@@ -18,7 +18,7 @@ pub(crate) use self::{
 use crate::{
     backend::{
         asks::Asks,
-        commands::{CommandRequest, Commands},
+        commands::{CommandRequest, Commands, Sender},
         filter::Filter,
         plans::{Plans, TenantPlan},
         views::{TenantViews, Views},
@@ -85,7 +85,8 @@ impl Billings {
     ) -> Result<TenantBilling, Error> {
         let membership = caller.membership()?;
         let (views, tenant) = (&membership.views, membership.tenant.id);
-        self.change(caller, views, (tenant, id, payload)).await
+        let sender = caller.sender();
+        self.change(&sender, views, (tenant, id, payload)).await
     }
 
     /// Gives the latest version of a plan to any tenant, without payment.
@@ -124,7 +125,12 @@ impl Billings {
         payload: Command,
     ) -> Result<TenantBilling, Error> {
         let views = self.views_of(tenant).await?;
-        self.change(caller, &views, (tenant, id, payload)).await
+        // The tenant need not know from where its platform is administered.
+        let sender = Sender {
+            origin: None,
+            ..caller.sender()
+        };
+        self.change(&sender, &views, (tenant, id, payload)).await
     }
 
     async fn views_of(&self, tenant: TenantKey) -> Result<TenantViews, Error> {
@@ -134,13 +140,12 @@ impl Billings {
 
     async fn change(
         &self,
-        caller: &Caller,
+        sender: &Sender,
         views: &TenantViews,
         (tenant, id, payload): (TenantKey, CommandId, Command),
     ) -> Result<TenantBilling, Error> {
         let request = CommandRequest::new(TenantId::Tenant(tenant), tenant, id, payload);
-        let sender = caller.sender();
-        let sent = self.commands.send::<billing::View>(&sender, views, request);
+        let sent = self.commands.send::<billing::View>(sender, views, request);
         sent.await?;
         self.read(views, tenant).await
     }

@@ -87,7 +87,7 @@ async fn a_granted_plan_counts_instead_of_the_chosen_one() {
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     set_default(&root, free("Free", &[], &[])).await;
     let price = json!({ "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH" });
-    let plan = json!({ "name": "Team", "features": ["webhooks"], "prices": [price] });
+    let plan = json!({ "name": "Team", "features": ["audit_log", "webhooks"], "prices": [price] });
     let plan = create_plan(&root, plan).await;
     let tenant = tenant_id(&ada).await;
     let grant = input(json!({ "tenant": tenant, "plan": plan, "reason": "A friend." }));
@@ -99,12 +99,20 @@ async fn a_granted_plan_counts_instead_of_the_chosen_one() {
     });
     assert_eq!(granted["platform"]["grantPlan"], expected);
     let billing = ada.data(BILLING, ()).await;
-    assert_eq!(billing["billing"]["features"], json!(["webhooks"]));
+    assert_eq!(
+        billing["billing"]["features"],
+        json!(["audit_log", "webhooks"])
+    );
+    let last = "{ auditLog(first: 1) { nodes { area address device } } }";
+    let last = ada.data(last, ()).await;
+    let expected = json!([{ "area": "BILLING", "address": null, "device": null }]);
+    assert_eq!(last["auditLog"]["nodes"], expected, "staff stays hidden");
     let of_tenant = "query($tenant: ID!) {
         platform { billing(tenant: $tenant) { plan { name } features } }
     }";
     let seen = root.data(of_tenant, json!({ "tenant": tenant })).await;
-    let expected = json!({ "plan": { "name": "Team" }, "features": ["webhooks"] });
+    let features = ["audit_log", "webhooks"];
+    let expected = json!({ "plan": { "name": "Team" }, "features": features });
     assert_eq!(seen["platform"]["billing"], expected);
     let ended = root.data(END_GRANT, json!({ "tenant": tenant })).await;
     assert_eq!(ended["platform"]["endGrant"]["plan"]["name"], "Free");

@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use events_schema::{
-    ProjectId,
-    webhook::{Command, DisabledReason, Ordering, Payload, Start},
+    ProjectId, WebhookId,
+    published::EventFilter,
+    webhook::{Changes, Command, DisabledReason, Ordering, Payload, Start},
     webhook_signature::{Message as Signed, VerifyingKey, verify},
 };
 use futures_util::StreamExt as _;
@@ -253,6 +254,36 @@ async fn a_disabled_webhook_goes_on_where_it_was_or_now() {
             .iter()
             .any(|message| message.object() == text(skipped))
     );
+}
+
+/// A change of what a webhook wants.
+fn wanting(webhook: WebhookId, filter: &str) -> Command {
+    let event_types = Some([EventFilter::parse(filter).unwrap()].into());
+    let changes = Changes {
+        event_types,
+        ..Changes::default()
+    };
+    Command::Update { webhook, changes }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_behind_a_change_of_the_filter_is_chosen_by_the_new_one() {
+    let world = World::start().await;
+    let _workers: [Child; 1] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let renamed = acme.project().await;
+    arrived(&receiver, &up_to(&[renamed], 1)).await;
+    for round in 1..=10 {
+        acme.change(wanting(webhook, "project.updated")).await;
+        acme.rename(renamed).await;
+        // The session goes on for some milliseconds after an event.
+        arrived(&receiver, &up_to(&[renamed], 1 + round)).await;
+        acme.change(wanting(webhook, "project.*")).await;
+        let created = acme.project().await;
+        arrived(&receiver, &up_to(&[created], 1)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ pub struct Pages {
     pub at_end: bool,
     /// Whether a commit of a newer release comes next.
     pub is_newer: bool,
-    /// The last commit that was read which may have changed the webhook, until somebody has looked.
+    /// The last commit that was read, if it may have changed the webhook, until somebody has looked.
     pub changed_at: Option<u64>,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
@@ -82,7 +82,8 @@ impl Pages {
         self.at_end && self.read_again >= QUIET
     }
 
-    /// Reads what the line wants to read: due lanes, then the next commits.
+    /// Reads what the line wants to read: due lanes, then the next commits, up to one that may have
+    /// changed the webhook after the sequence `known`.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -90,6 +91,7 @@ impl Pages {
         &mut self,
         line: &mut Line<PublicEvent>,
         settings: &Settings,
+        known: u64,
     ) -> anyhow::Result<()> {
         for _ in 0..LANES_AT_ONCE {
             let Some((lane, from)) = line.due_lane(now()) else {
@@ -98,7 +100,7 @@ impl Pages {
             let items = self.lane(line, settings, &lane, from).await?;
             line.retry(&lane, items);
         }
-        if self.is_newer || Instant::now() < self.next_read() {
+        if self.is_newer || self.changed_at.is_some() || Instant::now() < self.next_read() {
             return Ok(());
         }
         let again = (self.read_again * 2).clamp(READ_AGAIN_FIRST, READ_AGAIN_LONGEST);
@@ -108,20 +110,17 @@ impl Pages {
             };
             self.read_at = Instant::now();
             let page = self.log.page_of(&self.all(), from, PAGE).await?;
-            let is_last = page.pending == 0;
-            let changes = page.messages.iter().filter(|stored| may_change(stored));
-            self.changed_at = changes
-                .map(|stored| stored.sequence)
-                .max()
-                .or(self.changed_at);
-            let read = self.items(line, settings, &page.messages, from);
+            let (commits, changed_at) = up_to_change(&page.messages, known);
+            self.changed_at = changed_at;
+            let is_last = page.pending == 0 && commits.len() == page.messages.len();
+            let read = self.items(line, settings, commits, from);
             let is_empty = read.items.is_empty();
             line.read(read.end, read.items);
             self.is_newer = read.is_newer;
             self.at_end = is_last && !read.is_newer;
-            let has_come = !page.messages.is_empty();
+            let has_come = !commits.is_empty();
             self.read_again = if has_come { READ_AGAIN_FIRST } else { again };
-            if !is_empty || self.at_end || self.is_newer {
+            if !is_empty || self.at_end || self.is_newer || self.changed_at.is_some() {
                 break;
             }
         }
@@ -299,16 +298,21 @@ pub struct Read {
     is_newer: bool,
 }
 
-/// Whether a commit may have changed a webhook of its tenant.
-fn may_change(stored: &Stored) -> bool {
+/// Whether a commit may have changed a webhook of its tenant after the sequence `known`.
+fn may_change(stored: &Stored, known: u64) -> bool {
     let subject = Subject::parse(&stored.subject);
-    matches!(
-        subject,
-        Ok(Subject::Event {
-            area: AreaName::Webhook,
-            ..
-        })
-    )
+    let area = AreaName::Webhook;
+    stored.sequence > known && matches!(subject, Ok(Subject::Event { area: of, .. }) if of == area)
+}
+
+/// Returns commits up to the first one that may have changed the webhook, and its sequence. What
+/// follows is read when the change is known: else the former filter would choose it.
+fn up_to_change(commits: &[Stored], known: u64) -> (&[Stored], Option<u64>) {
+    let mut all = commits.iter();
+    match all.position(|stored| may_change(stored, known)) {
+        Some(at) => (&commits[..=at], Some(commits[at].sequence)),
+        None => (commits, None),
+    }
 }
 
 /// Returns an event as an item of the line.
@@ -321,5 +325,30 @@ pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item
         lane: line.lane_of(format!("{}.{}", event.area, event.aggregate)),
         time: Time(event.time.0),
         content: event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits of these areas, with the sequences 1, 2, 3 …
+    fn commits(areas: &[&str]) -> Vec<Stored> {
+        let id = "00112233445566778899aabbccddeeff";
+        let stored = |(sequence, area): (u64, &&str)| Stored {
+            sequence,
+            subject: format!("evt.{id}.{area}.{id}"),
+            payload: "".into(),
+        };
+        (1..).zip(areas).map(stored).collect()
+    }
+
+    #[test]
+    fn commits_are_read_up_to_a_change_that_is_not_known() {
+        let all = commits(&["project", "webhook", "project", "webhook", "project"]);
+        for (known, read, changed_at) in [(0, 2, Some(2)), (2, 4, Some(4)), (4, 5, None)] {
+            let (commits, change) = up_to_change(&all, known);
+            assert_eq!((commits.len(), change), (read, changed_at), "{known}");
+        }
     }
 }

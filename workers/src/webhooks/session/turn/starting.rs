@@ -32,8 +32,13 @@ impl Turn<'_> {
             return Ok(());
         }
         self.pages
-            .fill(&mut self.line, &self.webhook.settings)
+            .fill(
+                &mut self.line,
+                &self.webhook.settings,
+                self.webhooks.sequence,
+            )
             .await?;
+        // Events behind a change wait until it is known.
         if self.pages.changed_at.is_some() {
             return Ok(());
         }
