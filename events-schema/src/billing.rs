@@ -4,6 +4,7 @@
 //! Webhooks send nothing of it. What a customer wants to know is the standing, and it changes with
 //! time, without an event.
 
+pub mod ask;
 mod payment;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,13 +36,21 @@ impl crate::Area for Area {
         Access::permission("change_subscription", UPDATE),
         Access::permission("cancel_subscription", UPDATE),
         Access::permission("resume_subscription", UPDATE),
+        Access::permission("cards", READ),
+        Access::permission("card_create_setup_intent", UPDATE),
+        Access::permission("card_attach", UPDATE),
+        Access::permission("card_set_default", UPDATE),
+        Access::permission("card_delete", UPDATE),
         Access::platform("platform_billing"),
         Access::platform("platform_override_billing"),
         Access::platform("platform_end_override"),
         Access::platform("platform_grant_plan"),
         Access::platform("platform_end_grant"),
     ];
+    /// Stripe's pages let their visitor change everything.
+    const FIELDS: &'static [Access] = &[Access::permission("portal_link", UPDATE)];
     const INTERNAL: &'static [&'static str] = &[
+        "expect_customer",
         "record_customer",
         "record_subscription",
         "record_action",
@@ -86,7 +95,10 @@ pub enum Command {
         /// How many days the tenant may try the plan before it pays, as the catalogue says.
         trial_days: u16,
     },
-    /// Record the tenant as Stripe knows it. An effect sends this.
+    /// Record that a customer is about to be created at Stripe, so that one of an attempt that has
+    /// not been recorded is found. A worker sends this.
+    ExpectCustomer,
+    /// Record the tenant as Stripe knows it. A worker sends this.
     RecordCustomer { customer: StripeCustomerId },
     /// Record what the tenant pays for. An effect sends this.
     RecordSubscription {
@@ -194,6 +206,8 @@ pub enum Event {
     CancelRequested { request: CommandId, at: Time },
     /// The tenant wants to keep the plan that would end.
     ResumeRequested { request: CommandId, at: Time },
+    /// A customer is about to be created at Stripe.
+    CustomerExpected { at: Time },
     /// Stripe knows the tenant.
     CustomerRecorded { customer: StripeCustomerId },
     /// What the tenant pays for is this now.
@@ -328,6 +342,9 @@ pub fn apply(billing: &mut View, event: &Event) {
         }
         Event::ResumeRequested { request, at } => {
             billing.payment.ask(*request, *at, Change::Resume);
+        }
+        Event::CustomerExpected { at } => {
+            billing.payment.since.get_or_insert(*at);
         }
         Event::CustomerRecorded { customer } => billing.payment.customer = Some(customer.clone()),
         Event::SubscriptionRecorded {

@@ -39,6 +39,7 @@ pub mod role;
 pub mod sealed;
 pub mod secret;
 mod security;
+mod sensitive;
 pub mod session;
 mod slug;
 mod stripe_id;
@@ -81,6 +82,7 @@ pub use recipient::RecipientId;
 pub use rejection::{Reject, Rejection, RejectionKind};
 pub use role::RoleId;
 pub use security::SecurityEntry;
+pub use sensitive::Sensitive;
 pub use session::SessionId;
 pub use slug::Slug;
 pub use stripe_id::{

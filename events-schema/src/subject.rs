@@ -17,14 +17,16 @@
 //! in.<tenant>.<source>            a hook that another service sent  INBOX
 //! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
+//! ask.<tenant>.billing.<verb>     a question for Stripe             –
 //! ```
 
+mod ask;
 mod inbox;
 mod webhooks;
 
 use std::fmt;
 
-pub use self::{inbox::*, webhooks::*};
+pub use self::{ask::*, inbox::*, webhooks::*};
 use crate::{AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View};
 
 /// The stream of commands: a work queue.

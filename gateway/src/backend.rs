@@ -1,5 +1,6 @@
 //! Sends commands, reads views and the log.
 
+pub(crate) mod asks;
 pub(crate) mod bucket;
 pub(crate) mod commands;
 pub(crate) mod deliveries;

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use event_store::{
     MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions, WebhookOptions,
 };
+use events_schema::Invalid;
 
 /// The GraphQL gateway.
 #[derive(Clone, Parser)]
@@ -40,6 +41,11 @@ pub struct Config {
 
     #[command(flatten)]
     pub limits: LimitOptions,
+
+    /// Publishable key of Stripe, `pk_…`. With it, tenants can pay for plans; the workers need
+    /// `UB_STRIPE_KEY` then.
+    #[arg(long, env = "UB_STRIPE_PUBLISHABLE_KEY", value_parser = publishable_key)]
+    pub stripe_publishable_key: Option<String>,
 
     /// Where the views of new tenants are stored. `workers move-tenant` moves those of any tenant.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
@@ -149,6 +155,16 @@ impl fmt::Display for Resolver {
     }
 }
 
+/// Checks that a key of Stripe is one that browsers may have. The error does not show it.
+fn publishable_key(text: &str) -> Result<String, Invalid> {
+    let is_word = text.bytes().all(|c| c.is_ascii_graphic());
+    if text.starts_with("pk_") && is_word {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid("must begin with pk_"))
+    }
+}
+
 impl Config {
     /// Returns how long a command may take until its views show the outcome.
     pub(crate) fn command_timeout(&self) -> Duration {
@@ -168,6 +184,7 @@ impl fmt::Debug for Config {
             .field("mongo_hosts", &hosts)
             .field("webhook", &self.webhook)
             .field("limits", &self.limits)
+            .field("stripe_publishable_key", &self.stripe_publishable_key)
             .field("tenant_databases", &self.tenant_databases)
             .field("databases_per_host", &self.databases_per_host)
             .field("tenant_resolvers", &self.tenant_resolvers)
@@ -247,6 +264,7 @@ mod tests {
             ("--public-url", "ftp://x"),
             ("--public-url", "https://"),
             ("--secret", "short"),
+            ("--stripe-publishable-key", "sk_live_1"),
         ] {
             assert!(
                 Config::try_parse_from(REQUIRED.into_iter().chain([option, wrong])).is_err(),

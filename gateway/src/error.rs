@@ -26,6 +26,8 @@ pub(crate) enum Error {
     /// A server of ours does not answer now, so this operation has changed nothing. The cause is
     /// logged, never answered.
     Unavailable(anyhow::Error),
+    /// Stripe, or the worker that asks it, does not answer now. Nothing has changed.
+    PaymentsAway { retry_after: Duration },
     /// The plan of the tenant lacks a feature, which these plans have.
     FeatureNotInPlan { feature: Feature, plans: Vec<Name> },
     /// The tenant has as many objects as its plan allows.
@@ -86,6 +88,7 @@ impl Error {
             | Self::RateLimited { .. }
             | Self::Pending(_)
             | Self::Unavailable(_)
+            | Self::PaymentsAway { .. }
             | Self::FeatureNotInPlan { .. }
             | Self::LimitReached { .. }
             | Self::PaymentRequired

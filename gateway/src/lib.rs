@@ -32,6 +32,7 @@ pub use config::{Config, Resolver};
 use crate::{
     access::PermissionCache,
     backend::{
+        asks::Asks,
         commands::{Commands, jetstream},
         deliveries::Deliveries,
         inbox::Inbox,
@@ -180,6 +181,7 @@ async fn app(
             &config.limits,
         ),
         logins: LoginThrottle::new(jetstream(nats.clone()), config.secrets.key()),
+        asks: Asks::new(nats.clone()),
         deliveries: Deliveries::new(nats),
         passwords: Passwords::new(config).await?,
         commands: commands.clone(),
@@ -228,6 +230,7 @@ struct Parts {
     security_log: SecurityLog,
     security: SecurityEvents,
     deliveries: Deliveries,
+    asks: Asks,
 }
 
 fn use_cases(config: &Config, parts: Parts) -> UseCases {
@@ -247,6 +250,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         security_log,
         security,
         deliveries,
+        asks,
     } = parts;
     let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
@@ -281,6 +285,9 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             views: views.clone(),
             plans: Plans::new(&views),
+            publishable_key: config.stripe_publishable_key.clone(),
+            asks,
+            public_url: config.posture.public_url.clone(),
         },
         catalogue: Catalogue {
             commands: commands.clone(),

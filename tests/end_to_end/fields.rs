@@ -10,7 +10,7 @@ use crate::support::{
 
 const TABLE: &str = include_str!("../../gateway/src/access/operations.txt");
 /// The rows of fields, and a document with each of them.
-const PROBES: [(&str, &str, &str); 3] = [
+const PROBES: [(&str, &str, &str); 4] = [
     (
         "tenant { settings }",
         "{ me { tenant { name settings { key value } } } }",
@@ -20,6 +20,11 @@ const PROBES: [(&str, &str, &str); 3] = [
         "tenant { database }",
         "{ me { tenant { name database { kind host } } } }",
         "/me/tenant",
+    ),
+    (
+        "billing { portal_link }",
+        r#"{ billing { standing portalLink(returnPath: "/settings") { url } } }"#,
+        "/billing",
     ),
     (
         "member { email }",
@@ -73,14 +78,21 @@ async fn each_role_and_token_sees_the_fields_that_the_reviewed_table_says_and_no
         let (roles, permission) = (roles.replace("or ", ""), permission.trim_end_matches(')'));
         let may_read: BTreeSet<_> = roles.split(", ").collect();
         for (role, person) in people {
-            // The other roles cannot change a member, so they see no address in this way.
-            if row != "member { email }" || role == "owner" || role == "admin" {
+            // The other roles cannot change a member or read the billing, so they see no such object.
+            let is_for_admins = ["member { email }", "billing { portal_link }"].contains(&row);
+            if !is_for_admins || role == "owner" || role == "admin" {
                 let shown = shows(person, document, id.clone(), path).await;
                 assert_eq!(shown, may_read.contains(role), "{row} {role}");
             }
         }
-        // What it takes to change a guest.
-        let few = ["read_project", "read_task", "read_tenant", "update_member"];
+        // What it takes to change a guest and to read the billing.
+        let few = [
+            "read_project",
+            "read_task",
+            "read_tenant",
+            "update_member",
+            "read_billing",
+        ];
         for (scopes, expected) in [
             (few.to_vec(), false),
             ([&few[..], &[permission]].concat(), true),

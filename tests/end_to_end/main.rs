@@ -28,6 +28,7 @@ mod members;
 mod moves;
 mod paging;
 mod passwords;
+mod payments;
 mod permissions;
 mod placement;
 mod posture;

@@ -67,6 +67,15 @@ pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
     Local::start(options).await.unwrap()
 }
 
+/// A backend where nobody can pay.
+pub async fn start_without_stripe() -> Local {
+    let options = Options {
+        stripe_listen: None,
+        ..options()
+    };
+    Local::start(options).await.unwrap()
+}
+
 /// A backend whose gateway has further options.
 pub async fn start_with(gateway: &[&str]) -> Local {
     // An option may be given once.

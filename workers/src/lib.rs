@@ -12,6 +12,7 @@ pub mod effect;
 mod inbound;
 mod loops;
 mod operate;
+mod payments;
 mod placements;
 pub mod reaction;
 mod readiness;

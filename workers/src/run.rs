@@ -20,10 +20,12 @@ use crate::{
     effect::{AreaOf, Effect},
     inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
+    payments,
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
     streams,
+    stripe::Stripe,
     views::Confirmations,
     webhooks,
 };
@@ -101,6 +103,7 @@ async fn run_loops(
     }
     start.webhooks();
     start.inbound();
+    start.payments()?;
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -218,6 +221,20 @@ impl Start<'_> {
             self.running
                 .spawn(inbound::run(shared, self.sender.clone()));
         }
+    }
+
+    /// Starts what answers questions about payments, where the key of Stripe is.
+    ///
+    /// # Errors
+    /// If the key is wrong.
+    fn payments(&mut self) -> anyhow::Result<()> {
+        let stripe = Stripe::new(&self.config.stripe)?;
+        if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Effects)) {
+            let (shared, sender) = (self.shared.clone(), self.sender.clone());
+            let run = async move { payments::run(&stripe, shared, sender).await };
+            self.running.spawn(run);
+        }
+        Ok(())
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open

@@ -19,7 +19,6 @@ pub use self::{
     meters::MeterEvent,
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, product_id},
-    sensitive::Sensitive,
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
         Trial,
@@ -39,7 +38,6 @@ mod pace;
 mod portal;
 mod prices;
 mod request;
-mod sensitive;
 mod subscriptions;
 mod transport;
 

@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use events_schema::secret::{Secret, ServerKey};
 use servers::{Role, Servers};
 
-use crate::{shell::exports, stripe::SECRET_KEY};
+use crate::{
+    shell::exports,
+    stripe::{PUBLISHABLE_KEY, SECRET_KEY},
+};
 
 /// Webhooks may go to servers of this machine, so that a developer can receive them.
 const WEBHOOK_ALLOW: &str = "127.0.0.0/8,::1";
@@ -53,7 +56,10 @@ impl Settings {
         servers: &Servers,
         further: Vec<String>,
     ) -> anyhow::Result<gateway::Config> {
-        parse([self.shared(servers, Role::Gateway), further].concat())
+        let stripe = self.stripe_url.as_ref();
+        let stripe = stripe.map(|_| words(&[("--stripe-publishable-key", PUBLISHABLE_KEY)]));
+        let shared = self.shared(servers, Role::Gateway);
+        parse([shared, stripe.unwrap_or_default(), further].concat())
     }
 
     /// Returns the configuration of the workers.
@@ -104,6 +110,8 @@ impl Settings {
         if let Some(url) = &self.stripe_url {
             variables.push(("UB_STRIPE_URL", url.clone()));
             variables.push(("UB_STRIPE_KEY", SECRET_KEY.to_owned()));
+            let publishable = PUBLISHABLE_KEY.to_owned();
+            variables.push(("UB_STRIPE_PUBLISHABLE_KEY", publishable));
         }
         let lines = variables
             .iter()

@@ -20,7 +20,7 @@ pub struct Payment {
     /// What the tenant has asked for last, until Stripe confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// When the tenant first asked for something. Its customer is not older.
+    /// When the tenant first needed a customer. That is not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }

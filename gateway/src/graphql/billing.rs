@@ -1,17 +1,27 @@
 //! Billing: the plan of the tenant, what it allows, and how much of that is in use.
 
+mod card;
 mod input;
 mod object;
+mod payments;
+mod subscription;
 
 use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::billing::Command;
 
+use self::{card::CardMutation, payments::Card};
 pub(super) use self::{
     input::{GrantPlanInput, OverrideBillingInput},
     object::Billing,
 };
-use super::{field::FieldContext, scalars::id_of};
-use crate::{error::Error, use_cases::list::IndexCheck};
+use super::{
+    field::FieldContext,
+    scalars::{DateTime, Long, id_of},
+};
+use crate::{
+    error::Error,
+    use_cases::{billing::Choice, list::IndexCheck},
+};
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
 
@@ -26,6 +36,13 @@ impl Queries {
         let own = field.use_cases.billings.own(field.caller).await?;
         Ok(Some(Billing(own)))
     }
+
+    /// The cards of the tenant, the latest first; at most 100. They are read from Stripe.
+    async fn cards(&self, ctx: &Context<'_>) -> Result<Option<Vec<Card>>, Error> {
+        let field = FieldContext::of(ctx);
+        let cards = field.use_cases.billings.cards(field.caller).await?;
+        Ok(Some(cards.into_iter().map(Card::from).collect()))
+    }
 }
 
 /// The plan that the tenant chooses.
@@ -35,6 +52,30 @@ struct ChangeSubscriptionInput {
     plan: ID,
     /// Id of one of the plan's prices. Required unless the plan is free.
     price: Option<ID>,
+    /// How many seats to pay for: at least those in use, which is also the default, and at most
+    /// 1,000,000. 1 for a price of the whole tenant.
+    quantity: Option<Long>,
+    /// The time from which the difference to the plan before counts, if that is paid for. That of
+    /// the change by default.
+    proration_date: Option<DateTime>,
+}
+
+impl ChangeSubscriptionInput {
+    /// Parses the choice.
+    ///
+    /// # Errors
+    /// `BadUserInput` if an id or the quantity is malformed.
+    fn parse(&self) -> Result<Choice, Error> {
+        let (price, quantity) = (self.price.as_ref(), self.quantity);
+        Ok(Choice {
+            plan: id_of(&self.plan)?,
+            price: price.map(|price| id_of(price)).transpose()?,
+            quantity: quantity
+                .map(|quantity| quantity.not_negative("quantity"))
+                .transpose()?,
+            proration_date: self.proration_date.as_ref().map(|date| date.0),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -46,6 +87,11 @@ impl Mutations {
     async fn billing(&self) -> Option<BillingMutation> {
         Some(BillingMutation)
     }
+
+    /// Changes of the tenant's cards.
+    async fn card(&self) -> Option<CardMutation> {
+        Some(CardMutation)
+    }
 }
 
 pub(super) struct BillingMutation;
@@ -53,24 +99,25 @@ pub(super) struct BillingMutation;
 /// Changes of the tenant's plan.
 #[Object(serial)]
 impl BillingMutation {
-    /// Chooses the latest version of a plan, at once. A plan with prices begins with its trial, and
-    /// a tenant may try each plan once; `CONFLICT` if there is no trial, since payments are not
-    /// accepted yet. A smaller plan deletes nothing.
+    /// Chooses the latest version of a plan. A free plan counts at once, and so does a trial where
+    /// payments are not set up; `CONFLICT` if there is no trial then. Otherwise the tenant pays for a
+    /// plan with prices: the change is in `pendingChange` until Stripe confirms it, and until then
+    /// the plan before counts. If it asks for action, the owner of the card confirms the payment;
+    /// then the same choice again shows the result. A tenant may try each plan once. A smaller plan
+    /// deletes nothing.
     async fn change_subscription(
         &self,
         ctx: &Context<'_>,
         input: ChangeSubscriptionInput,
     ) -> Result<Option<Billing>, Error> {
         let field = FieldContext::of(ctx);
-        let plan = id_of(&input.plan)?;
-        let price = input.price.map(|price| id_of(&price)).transpose()?;
         let billings = &field.use_cases.billings;
-        let chosen = billings.choose(field.caller, field.command_id()?, plan, price);
+        let chosen = billings.choose(field.caller, field.command_id()?, input.parse()?);
         Ok(Some(Billing(chosen.await?)))
     }
 
-    /// Gives up the plan: a trial ends when it would end, anything else at once. Then the tenant
-    /// has the default plan.
+    /// Gives up the plan: one that is paid for ends with its period, once Stripe confirms it, a trial
+    /// when it would end, and anything else at once. Then the tenant has the default plan.
     async fn cancel_subscription(&self, ctx: &Context<'_>) -> Result<Option<Billing>, Error> {
         change(ctx, Command::Cancel).await
     }

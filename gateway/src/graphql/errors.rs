@@ -2,7 +2,7 @@
 //!
 //! The cause of a failure on our side is logged once and never answered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 use events_schema::{Name, Rejection, RejectionKind};
@@ -25,7 +25,7 @@ impl From<Error> for async_graphql::Error {
                 with(answer("BAD_USER_INPUT", message), "field", field)
             }
             Error::RateLimited { retry_after } => {
-                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                let seconds = whole_seconds(retry_after);
                 let message = format!("Too many attempts. Try again in {seconds} s.");
                 with(answer("RATE_LIMITED", message), "retryAfter", Some(seconds))
             }
@@ -48,6 +48,11 @@ impl From<Error> for async_graphql::Error {
                     source: Some(Arc::new(cause)),
                     ..error
                 }
+            }
+            Error::PaymentsAway { retry_after } => {
+                let seconds = whole_seconds(retry_after);
+                let message = format!("Payments do not work now. Try again in {seconds} s.");
+                with(answer("UNAVAILABLE", message), "retryAfter", Some(seconds))
             }
             Error::FeatureNotInPlan { feature, plans } => {
                 let message = format!("The plan does not have the feature {feature}.");
@@ -81,6 +86,11 @@ impl From<Error> for async_graphql::Error {
             },
         }
     }
+}
+
+/// Rounds up to seconds, at least one.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs_f64().ceil().max(1.0) as u64
 }
 
 fn rejected(rejection: Rejection) -> async_graphql::Error {
@@ -286,6 +296,10 @@ mod tests {
             (
                 Error::RateLimited { retry_after },
                 json!({ "code": "RATE_LIMITED", "retryAfter": 2 }),
+            ),
+            (
+                Error::PaymentsAway { retry_after },
+                json!({ "code": "UNAVAILABLE", "retryAfter": 2 }),
             ),
             (
                 Error::Pending(pending),

@@ -71,6 +71,7 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::NotFound
         | Error::BadUserInput { .. }
         | Error::Pending(_)
+        | Error::PaymentsAway { .. }
         | Error::FeatureNotInPlan { .. }
         | Error::LimitReached { .. }
         | Error::PaymentRequired

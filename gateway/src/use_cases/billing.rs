@@ -1,17 +1,23 @@
 //! Billing: which plan a tenant has, how much of it is in use, and what the platform's
 //! administrators change about it.
 
+mod choice;
+mod payments;
+
 use events_schema::{
-    AreaName, CommandId, Limit, PlanId, PlanVersion, PriceId, Reason, Reject, RejectionKind,
-    TenantId, TenantKey, Time, areas,
+    AreaName, CommandId, Limit, PlanId, Reason, TenantId, TenantKey, Time, areas,
     billing::{self, Command, Grant},
     member::{INVITATION_LIFETIME, Status},
-    plan::Version,
 };
-use serde::Serialize;
+
+pub(crate) use self::{
+    choice::Choice,
+    payments::{Exceeded, Preview},
+};
 
 use crate::{
     backend::{
+        asks::Asks,
         commands::{CommandRequest, Commands, Sender},
         filter::Filter,
         plans::{Plans, TenantPlan},
@@ -28,6 +34,10 @@ pub(crate) struct Billings {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
     pub(crate) plans: Plans,
+    /// The key of Stripe that browsers get. `None` if payments are not set up.
+    pub(crate) publishable_key: Option<String>,
+    pub(crate) asks: Asks,
+    pub(crate) public_url: String,
 }
 
 /// The billing of a tenant, with the views that tell how much of each limit is in use.
@@ -43,20 +53,6 @@ pub(crate) struct NewGrant {
     /// When it ends; `None` for never.
     pub(crate) until: Option<Time>,
     pub(crate) reason: Reason,
-}
-
-/// Why a plan cannot be chosen. These rules are here, since the domain of billing has no catalogue.
-#[derive(Debug, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-enum Unavailable {
-    #[error("This plan is archived. Choose another one.")]
-    PlanArchived,
-}
-
-impl Reject for Unavailable {
-    fn kind(&self) -> RejectionKind {
-        RejectionKind::Conflict
-    }
 }
 
 impl Billings {
@@ -75,35 +71,6 @@ impl Billings {
     /// `NotFound` if the tenant does not exist.
     pub(crate) async fn of(&self, tenant: TenantKey) -> Result<TenantBilling, Error> {
         self.read(&self.views_of(tenant).await?, tenant).await
-    }
-
-    /// Chooses a plan for the caller's tenant.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such plan; `BadUserInput` if it does not have the price, or needs
-    /// one; `Rejected` if it is archived or the domain refuses it.
-    pub(crate) async fn choose(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-        plan: PlanId,
-        price: Option<PriceId>,
-    ) -> Result<TenantBilling, Error> {
-        let catalogue = self.plans.catalogue().await?;
-        let catalogue = catalogue.as_ref().and_then(|found| found.view.as_ref());
-        let catalogue = catalogue.ok_or(Error::NotFound)?;
-        let latest = catalogue.latest(plan).ok_or(Error::NotFound)?;
-        let version = catalogue.version(latest).ok_or(Error::NotFound)?;
-        if catalogue.plans.get(&plan).is_some_and(|plan| plan.archived) {
-            return Err(Error::Rejected(Unavailable::PlanArchived.to_rejection()));
-        }
-        ensure_price(latest, version, price)?;
-        let change = Command::Change {
-            plan: latest,
-            price,
-            trial_days: version.trial_days,
-        };
-        self.change_own(caller, id, change).await
     }
 
     /// Changes the billing of the caller's tenant.
@@ -188,24 +155,6 @@ impl Billings {
             plan: self.plans.of(views, tenant).await?,
             views: views.clone(),
         })
-    }
-}
-
-/// Checks that a version has the price that a tenant has chosen, or is free.
-fn ensure_price(
-    latest: PlanVersion,
-    version: &Version,
-    price: Option<PriceId>,
-) -> Result<(), Error> {
-    let mut ids = version.prices.iter().map(|price| latest.price_id(price));
-    match price {
-        None if version.is_free() => Ok(()),
-        None => Err(Error::input(
-            "price",
-            "price is required, since the plan is not free.",
-        )),
-        Some(wanted) if ids.any(|id| id == wanted) => Ok(()),
-        Some(_) => Err(Error::input("price", "price must be one of the plan.")),
     }
 }
 

@@ -9,7 +9,7 @@ use events_schema::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::support::{PROJECTS, send_command};
+use crate::support::{PROJECTS, eventually, send_command, start_without_stripe};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,7 +33,7 @@ async fn reason(browser: &Browser, choice: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_begins_once() {
-    let backend = start().await;
+    let backend = start_without_stripe().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     let free = set_default(&root, free("Free", &[], &[])).await;
     let team = priced(&root, "Team", 14).await;
@@ -61,7 +61,7 @@ async fn a_trial_begins_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_its_trial_a_tenant_has_the_default_plan() {
-    let backend = start().await;
+    let backend = start_without_stripe().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     set_default(&root, free("Free", &[], &[("projects", 1)])).await;
     let team = priced(&root, "Team", 14).await;
@@ -103,7 +103,7 @@ async fn after_its_trial_a_tenant_has_the_default_plan() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_without_any_plan_left_may_read_and_delete_but_creates_nothing() {
-    let backend = start().await;
+    let backend = start_without_stripe().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     let plan = create_plan(&root, free("Free", &features(), &[])).await;
     ada.data(CHANGE, input(json!({ "plan": plan }))).await;
@@ -129,7 +129,7 @@ async fn a_tenant_without_any_plan_left_may_read_and_delete_but_creates_nothing(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_costs_money_needs_a_price_and_a_trial() {
-    let backend = start().await;
+    let backend = start_without_stripe().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     let free = create_plan(&root, free("Free", &[], &[])).await;
     let (team, large) = (

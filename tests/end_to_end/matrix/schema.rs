@@ -100,7 +100,12 @@ impl Schema {
             return String::new();
         };
         let mut chosen = String::new();
-        for field in fields {
+        // A field that needs an argument has a test of its own.
+        let needs_none = |field: &&Value| {
+            let mut arguments = list(&field["args"]).iter();
+            arguments.all(|one| one["type"]["kind"] != "NON_NULL")
+        };
+        for field in fields.iter().filter(needs_none) {
             let (field, inner) = (text(field, "/name"), type_name(&field["type"]));
             let kind = self.0[&inner]["kind"].as_str();
             if matches!(kind, Some("SCALAR" | "ENUM")) {

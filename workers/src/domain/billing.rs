@@ -85,6 +85,7 @@ impl Aggregate for Billing {
             | Command::Grant(_)
             | Command::EndGrant
             | Command::Subscribe { .. }
+            | Command::ExpectCustomer
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
             | Command::RecordFailure { .. } => Vec::new(),
@@ -114,6 +115,7 @@ impl Aggregate for Billing {
             Command::Subscribe { wanted, trial_days } => {
                 self.subscribe(wanted, *trial_days, id, now)?
             }
+            Command::ExpectCustomer => self.expect_customer(now),
             Command::RecordCustomer { customer } => {
                 let is_taken = facts.is_taken(&Claim::stripe_customer(customer));
                 let recorded = (!is_taken).then(|| self.record_customer(customer));

@@ -27,9 +27,6 @@ const NEEDS_OWNER: [&str; 3] = [
     "subscription_payment_intent_requires_action",
 ];
 
-/// Seconds by which our clocks may be ahead of Stripe's.
-const CLOCKS_DIFFER: i64 = 300;
-
 /// Changes subscriptions.
 pub struct ChangeSubscription(Stripe);
 
@@ -73,6 +70,7 @@ impl Effect for ChangeSubscription {
             | Event::OverrideEnded
             | Event::Granted(_)
             | Event::GrantEnded
+            | Event::CustomerExpected { .. }
             | Event::SubscriptionRecorded { .. }
             | Event::ActionRequired { .. }
             | Event::ChangeFailed { .. } => false,
@@ -134,17 +132,11 @@ impl ChangeSubscription {
         wanted: &Wanted,
         since: Time,
     ) -> Result<Command, Failure> {
-        let since = Timestamp(Timestamp::from(since).0 - CLOCKS_DIFFER);
-        let found = self.0.find_customer(tenant, since).await?;
-        let customer = match found {
-            Some(found) => found,
-            None => {
-                let key = IdempotencyKey::new(tenant.0, "customer");
-                let name = wanted.name.clone();
-                let new = NewCustomer { tenant, name };
-                self.0.create_customer(key, &new).await?
-            }
-        };
+        let name = wanted.name.clone();
+        let customer = self
+            .0
+            .customer_of(&NewCustomer { tenant, name }, since)
+            .await?;
         let customer = customer.id;
         Ok(Command::RecordCustomer { customer })
     }

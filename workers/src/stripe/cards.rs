@@ -1,9 +1,9 @@
 //! Cards, and how they are saved. Their numbers go from the browser to Stripe and never here.
 
-use events_schema::{StripeCardId, StripeCustomerId, StripeSetupIntentId};
+use events_schema::{Sensitive, StripeCardId, StripeCustomerId, StripeSetupIntentId};
 use serde::Deserialize;
 
-use super::{IdempotencyKey, Listed, Pages, Sensitive, Stripe, StripeError, request::Request};
+use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, request::Request};
 
 /// A saved card: in Stripe's words, a payment method.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events_schema::{Name, StripeCardId, StripeCustomerId, TenantKey};
+use events_schema::{Name, StripeCardId, StripeCustomerId, TenantKey, Time};
 use serde::Deserialize;
 
 use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, Timestamp, request::Request};
@@ -10,6 +10,8 @@ use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, Timestamp, reque
 /// Names the tenant of a customer in its metadata. It only serves to find a customer that we have
 /// created: facts about a tenant are found by the claim of its customer.
 const TENANT: &str = "ub_tenant";
+/// Seconds by which our clocks may be ahead of Stripe's.
+const CLOCKS_DIFFER: i64 = 300;
 
 /// A customer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,6 +67,23 @@ impl Stripe {
         customer: &NewCustomer,
     ) -> Result<Customer, StripeError> {
         self.send(create(key, customer)).await
+    }
+
+    /// Returns the customer of a tenant, and creates it if there is none that was created since then.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn customer_of(
+        &self,
+        customer: &NewCustomer,
+        since: Time,
+    ) -> Result<Customer, StripeError> {
+        let since = Timestamp(Timestamp::from(since).0 - CLOCKS_DIFFER);
+        if let Some(found) = self.find_customer(customer.tenant, since).await? {
+            return Ok(found);
+        }
+        let key = IdempotencyKey::new(customer.tenant.0, "customer");
+        self.create_customer(key, customer).await
     }
 
     /// Returns the customer that was created for a tenant at this time or later; `None` if there is

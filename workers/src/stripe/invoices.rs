@@ -1,13 +1,11 @@
 //! Invoices and their payments. Stripe computes all amounts; they are minor units of the currency.
 
 use events_schema::{
-    StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    Sensitive, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
 };
 use serde::Deserialize;
 
-use super::{
-    Listed, Pages, Sensitive, Stripe, StripeError, StripeTax, Timestamp, request::Request,
-};
+use super::{Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request};
 
 /// How far an invoice shows its payments: with the state of each.
 const PAYMENTS: &str = "payments.data.payment.payment_intent";

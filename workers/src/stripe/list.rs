@@ -25,6 +25,7 @@ struct Page<T> {
 pub struct Pages<T> {
     stripe: Stripe,
     request: Request,
+    size: u32,
     after: Option<String>,
     is_over: bool,
     kind: PhantomData<fn() -> T>,
@@ -34,10 +35,26 @@ impl<T: Listed> Pages<T> {
     pub(super) fn new(stripe: &Stripe, request: Request) -> Self {
         Self {
             stripe: stripe.clone(),
-            request: request.set("limit", PAGE),
+            request,
+            size: PAGE,
             after: None,
             is_over: false,
             kind: PhantomData,
+        }
+    }
+
+    /// Returns the same list in pages of so many objects, 1 to 100.
+    #[must_use]
+    pub fn of_size(self, size: u32) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Returns the part of the list that follows the object with this id.
+    #[must_use]
+    pub fn after(self, id: impl ToString) -> Self {
+        Self {
+            after: Some(id.to_string()),
+            ..self
         }
     }
 
@@ -49,7 +66,7 @@ impl<T: Listed> Pages<T> {
         if self.is_over {
             return Ok(None);
         }
-        let request = self.request.clone();
+        let request = self.request.clone().set("limit", self.size);
         let request = request.set_some("starting_after", self.after.as_ref());
         let page: Page<T> = self.stripe.send(request).await?;
         self.after = page.data.last().map(|last| last.id().to_owned());

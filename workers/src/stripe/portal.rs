@@ -1,9 +1,9 @@
 //! Stripe's own pages for customers.
 
-use events_schema::StripeCustomerId;
+use events_schema::{Sensitive, StripeCustomerId};
 use serde::Deserialize;
 
-use super::{Sensitive, Stripe, StripeError, request::Request};
+use super::{Stripe, StripeError, request::Request};
 
 #[derive(Deserialize)]
 struct PortalSession {

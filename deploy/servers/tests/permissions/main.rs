@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod answers;
+mod asks;
 mod broker;
 mod mongod;
 mod table;

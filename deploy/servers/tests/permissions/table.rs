@@ -58,6 +58,11 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.UPDATE.INBOX", &[Migrator]),
     ("$JS.API.STREAM.PURGE.INBOX", NOBODY),
     ("_INBOX_inbound.a", DECIDERS),
+    // It would show the cards and invoices of a tenant.
+    ("ask.a.billing.cards", &[Gateway]),
+    ("ask.a.plan.cards", NOBODY),
+    // Where answers go back to a gateway.
+    ("_R_.a", NOBODY),
     ("whs.a.b", SENDERS_TO_WEBHOOKS),
     ("att.a.b.ok", SENDERS_TO_WEBHOOKS),
     ("$KV.CURSORS.a.b", &[Workers, Webhooks, Migrator]),
@@ -198,7 +203,8 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
 ];
 
 /// Only the operator may read these.
-pub const FOREIGN: [&str; 10] = [
+pub const FOREIGN: [&str; 11] = [
+    "ask.>",
     ">",
     "evt.>",
     "clm.>",

@@ -1,12 +1,19 @@
 //! The billing of a tenant as clients see it.
 
-use async_graphql::{Enum, Object, SimpleObject};
-use events_schema::{self as schema, Feature, Limit, billing, plan};
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
+use events_schema::{self as schema, AreaName, Feature, Limit, StripeInvoiceId, billing, plan};
 
+use super::{
+    ChangeSubscriptionInput,
+    card::stripe_id,
+    payments::{ChangePreview, Invoice, PortalLink},
+    subscription::{PendingChange, Subscription},
+};
 use crate::{
     error::Error,
     graphql::{
-        plan::{Plan, Price},
+        field::FieldContext,
+        plan::Plan,
         scalars::{DateTime, Long},
     },
     use_cases::billing::TenantBilling,
@@ -46,8 +53,69 @@ impl Billing {
 
     /// What the tenant has chosen. Null if it has never chosen a plan.
     async fn subscription(&self) -> Option<Subscription> {
-        let subscription = self.of_tenant()?.subscription.as_ref()?;
-        Some(Subscription::of(subscription, self.catalogue()?))
+        Subscription::of(self.of_tenant()?, self.catalogue()?)
+    }
+
+    /// What the tenant has asked Stripe for. Null if there is nothing that Stripe has not confirmed.
+    async fn pending_change(&self) -> Option<PendingChange> {
+        let pending = self.of_tenant()?.payment.pending.as_ref()?;
+        Some(PendingChange::of(pending, self.0.plan.tenant))
+    }
+
+    /// What a change of the plan would cost now, and which limits it would exceed. Stripe computes
+    /// the costs.
+    async fn preview_change(
+        &self,
+        ctx: &Context<'_>,
+        input: ChangeSubscriptionInput,
+    ) -> Result<Option<ChangePreview>, Error> {
+        let field = FieldContext::of(ctx);
+        let billings = &field.use_cases.billings;
+        let preview = billings.preview(field.caller, &self.0, input.parse()?);
+        Ok(Some(preview.await?.into()))
+    }
+
+    /// A link to Stripe's pages, where cards, invoices and the plan can be seen and changed. They
+    /// lead back to `returnPath` of this host, such as `/settings`. `FORBIDDEN` without the
+    /// permission `update_billing`.
+    async fn portal_link(
+        &self,
+        ctx: &Context<'_>,
+        return_path: String,
+    ) -> Result<Option<PortalLink>, Error> {
+        let (field, tenant) = (FieldContext::of(ctx), self.0.plan.tenant);
+        let own = field.membership()?;
+        if own.tenant.id != tenant {
+            return Err(Error::Forbidden);
+        }
+        let held = &own.permissions;
+        field.ensure_shown(AreaName::Billing, "portal_link", tenant, held, false)?;
+        let billings = &field.use_cases.billings;
+        let link = billings.portal_link(field.caller, &return_path).await?;
+        Ok(Some(PortalLink { url: link.reveal() }))
+    }
+
+    /// Up to 25 invoices of the tenant, the latest first. They are read from Stripe.
+    async fn invoices(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Id of the last invoice of the page before.")] after: Option<ID>,
+    ) -> Result<Option<Vec<Invoice>>, Error> {
+        let field = FieldContext::of(ctx);
+        let after = after.map(|id| stripe_id(&id, StripeInvoiceId::parse));
+        let billings = &field.use_cases.billings;
+        let tenant = self.0.plan.tenant;
+        let invoices = billings.invoices(field.caller, tenant, after.transpose()?);
+        Ok(Some(invoices.await?.into_iter().map(Into::into).collect()))
+    }
+
+    /// An invoice of the tenant, read from Stripe. `NOT_FOUND` if the tenant has no such invoice.
+    async fn invoice(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Invoice>, Error> {
+        let field = FieldContext::of(ctx);
+        let id = stripe_id(&id, StripeInvoiceId::parse)?;
+        let billings = &field.use_cases.billings;
+        let invoice = billings.invoice(field.caller, self.0.plan.tenant, id);
+        Ok(Some(invoice.await?.into()))
     }
 
     /// Exceptions from the plan. Null if there are none now.
@@ -121,34 +189,6 @@ impl TenantLimit<'_> {
     /// takes time; ask for it only if you need it.
     async fn used(&self) -> Result<Option<Long>, Error> {
         Ok(Some(self.billing.used(self.limit).await?.into()))
-    }
-}
-
-/// The plan that a tenant has chosen.
-#[derive(SimpleObject)]
-pub(in crate::graphql) struct Subscription {
-    /// The version of the plan.
-    plan: Option<Plan>,
-    /// What the tenant pays after the trial. Null if the plan is free.
-    price: Option<Price>,
-    /// When the trial ends, or has ended. Null if there was none.
-    trial_end: Option<DateTime>,
-    /// When the plan ends, or has ended, since the tenant has given it up. Null if it has not.
-    cancel_at: Option<DateTime>,
-}
-
-impl Subscription {
-    fn of(subscription: &billing::Subscription, catalogue: &plan::View) -> Self {
-        let chosen = subscription.plan;
-        let version = catalogue.version(chosen);
-        let mut prices = version.into_iter().flat_map(|version| &version.prices);
-        let price = prices.find(|price| subscription.price == Some(chosen.price_id(price)));
-        Self {
-            plan: Plan::of(catalogue, chosen),
-            price: price.map(|price| Price::of(chosen, price)),
-            trial_end: subscription.trial_end.map(DateTime),
-            cancel_at: subscription.cancel_at.map(DateTime),
-        }
     }
 }
 

@@ -143,6 +143,7 @@ impl Receiver {
             | Error::BadUserInput { .. }
             | Error::RateLimited { .. }
             | Error::Pending(_)
+            | Error::PaymentsAway { .. }
             | Error::FeatureNotInPlan { .. }
             | Error::LimitReached { .. }
             | Error::PaymentRequired

@@ -71,6 +71,12 @@ impl Billing {
         (!is_so).then_some(Event::ResumeRequested { request, at })
     }
 
+    pub(super) fn expect_customer(&self, at: Time) -> Option<Event> {
+        let payment = self.payment();
+        let is_new = payment.customer.is_none() && payment.since.is_none();
+        is_new.then_some(Event::CustomerExpected { at })
+    }
+
     /// If another customer was recorded, it has been deleted at Stripe.
     pub(super) fn record_customer(&self, customer: &StripeCustomerId) -> Decision<Event> {
         let before = self.payment().customer.as_ref();

@@ -1,0 +1,258 @@
+//! Cards, invoices, previews and links: what workers ask Stripe for at once.
+
+use std::ops::Not as _;
+
+use events_schema::{
+    Limit, Money, PlanVersion, Sensitive, StripeCardId, StripeInvoiceId, StripeSetupIntentId,
+    TenantKey, Time,
+    billing::ask::{
+        AttachCard, Card, Cards, CreateSetupIntent, DeleteCard, FindInvoice, Invoice, Invoices,
+        PaymentSecret, PortalLink, PreviewChange, Question, SetDefaultCard,
+    },
+    plan::Version,
+};
+
+use super::{
+    Billings, Choice, TenantBilling,
+    choice::{self, Unavailable, offer},
+};
+use crate::{clock::now, error::Error, identity::Caller};
+
+/// Longest path to which Stripe's pages lead back, in bytes.
+const MAX_PATH: usize = 500;
+
+/// What a change would cost, and which limits it would exceed.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// What is paid at once; `None` if the plan is free.
+    pub(crate) due_now: Option<Money>,
+    /// What each period costs; `None` if the plan is free.
+    pub(crate) next: Option<Money>,
+    /// The time from which the difference to the plan before counts.
+    pub(crate) proration_date: Time,
+    pub(crate) exceeded: Vec<Exceeded>,
+}
+
+/// A limit of which more is in use than a plan allows.
+#[derive(Debug)]
+pub(crate) struct Exceeded {
+    pub(crate) limit: Limit,
+    pub(crate) allowed: u64,
+    pub(crate) used: u64,
+}
+
+impl Billings {
+    /// Returns the key of Stripe that browsers get.
+    ///
+    /// # Errors
+    /// `Rejected` if payments are not set up.
+    pub(crate) fn browser_key(&self) -> Result<&str, Error> {
+        let key = self.publishable_key.as_deref();
+        key.ok_or_else(|| Unavailable::PaymentsNotSetUp.to_error())
+    }
+
+    /// Reads the cards of the caller's tenant.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn cards(&self, caller: &Caller) -> Result<Vec<Card>, Error> {
+        self.ask_for_own(caller, &Cards {}).await
+    }
+
+    /// Lets a browser save a card; returns the client secret.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn create_setup_intent(&self, caller: &Caller) -> Result<Sensitive, Error> {
+        let name = caller.membership()?.tenant.view.name.clone();
+        self.ask_for_own(caller, &CreateSetupIntent { name }).await
+    }
+
+    /// Keeps a card that a browser has saved.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn attach_card(
+        &self,
+        caller: &Caller,
+        setup_intent: StripeSetupIntentId,
+    ) -> Result<Card, Error> {
+        self.ask_for_own(caller, &AttachCard { setup_intent }).await
+    }
+
+    /// Lets a card pay for invoices.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn set_default_card(
+        &self,
+        caller: &Caller,
+        card: StripeCardId,
+    ) -> Result<Card, Error> {
+        self.ask_for_own(caller, &SetDefaultCard { card }).await
+    }
+
+    /// Deletes a card.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn delete_card(
+        &self,
+        caller: &Caller,
+        card: StripeCardId,
+    ) -> Result<(), Error> {
+        self.ask_for_own(caller, &DeleteCard { card }).await
+    }
+
+    /// Returns a link to Stripe's pages for the caller's tenant. They lead back to this path of our
+    /// host.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the path is none; those of [`ask`](Self::ask).
+    pub(crate) async fn portal_link(
+        &self,
+        caller: &Caller,
+        return_path: &str,
+    ) -> Result<Sensitive, Error> {
+        let is_path = return_path.starts_with('/') && return_path.len() <= MAX_PATH;
+        if !is_path || return_path.bytes().all(|c| c.is_ascii_graphic()).not() {
+            let message = format!("returnPath must begin with / and have 1 to {MAX_PATH} bytes.");
+            return Err(Error::input("returnPath", message));
+        }
+        let link = PortalLink {
+            name: caller.membership()?.tenant.view.name.clone(),
+            return_url: format!("{}{return_path}", self.public_url.trim_end_matches('/')),
+        };
+        self.ask_for_own(caller, &link).await
+    }
+
+    /// Reads up to 25 invoices of a tenant, the latest first.
+    ///
+    /// # Errors
+    /// `NotFound` if the tenant has no invoice `after`; those of [`ask`](Self::ask).
+    pub(crate) async fn invoices(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+        after: Option<StripeInvoiceId>,
+    ) -> Result<Vec<Invoice>, Error> {
+        self.ask(caller, tenant, &Invoices { after }).await
+    }
+
+    /// Reads an invoice of a tenant.
+    ///
+    /// # Errors
+    /// `NotFound` if the tenant has no such invoice; those of [`ask`](Self::ask).
+    pub(crate) async fn invoice(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+        id: StripeInvoiceId,
+    ) -> Result<Invoice, Error> {
+        self.ask(caller, tenant, &FindInvoice { id }).await
+    }
+
+    /// Returns the client secret of the payment that waits for the owner of the card; `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn payment_secret(&self, caller: &Caller) -> Result<Option<Sensitive>, Error> {
+        self.ask_for_own(caller, &PaymentSecret {}).await
+    }
+
+    /// Returns what a choice would cost a tenant, and which limits it would exceed.
+    ///
+    /// # Errors
+    /// Those of [`choose`](Self::choose) and of [`ask`](Self::ask).
+    pub(crate) async fn preview(
+        &self,
+        caller: &Caller,
+        present: &TenantBilling,
+        choice: Choice,
+    ) -> Result<Preview, Error> {
+        let offer = offer(present.plan.catalogue(), choice)?;
+        let proration_date = choice.proration_date.unwrap_or_else(now);
+        let mut preview = Preview {
+            due_now: None,
+            next: None,
+            proration_date,
+            exceeded: present.exceeded(offer.version).await?,
+        };
+        let Some(price) = offer.price else {
+            return Ok(preview);
+        };
+        let id = offer.plan.price_id(price);
+        let question = PreviewChange {
+            price: choice::known_price(present.plan.catalogue(), id)?,
+            quantity: choice::quantity(present, price.per, choice.quantity).await?,
+            proration_date,
+        };
+        let costs = self.ask(caller, present.plan.tenant, &question).await?;
+        preview.due_now = Some(if present.may_try(offer.plan, offer.version) {
+            let nothing = Money::new(0, costs.due_now.currency().clone());
+            nothing.map_err(Error::invalid("amount"))?
+        } else {
+            costs.due_now
+        });
+        preview.next = Some(costs.next);
+        Ok(preview)
+    }
+
+    async fn ask_for_own<Q: Question>(
+        &self,
+        caller: &Caller,
+        question: &Q,
+    ) -> Result<Q::Answer, Error> {
+        let tenant = caller.membership()?.tenant.id;
+        self.ask(caller, tenant, question).await
+    }
+
+    /// Asks about the payments of a tenant.
+    ///
+    /// # Errors
+    /// `PaymentsAway` if Stripe or the worker does not answer; `Rejected` if payments are not set up
+    /// or it is refused; `RateLimited` if the tenant asks too much at once.
+    async fn ask<Q: Question>(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+        question: &Q,
+    ) -> Result<Q::Answer, Error> {
+        self.browser_key()?;
+        self.asks.ask(tenant, question, caller.trace).await
+    }
+}
+
+impl TenantBilling {
+    /// Whether the tenant would begin a plan with its trial.
+    fn may_try(&self, plan: PlanVersion, version: &Version) -> bool {
+        let billing = self.plan.billing();
+        let may = billing.is_none_or(|billing| {
+            billing.payment.lasting().is_none() && !billing.tried.contains(&plan.plan)
+        });
+        may && version.trial_days > 0
+    }
+
+    /// Returns the limits of which more is in use than a version allows, with the tenant's
+    /// exceptions.
+    async fn exceeded(&self, version: &Version) -> Result<Vec<Exceeded>, Error> {
+        let overrides = self.plan.billing().and_then(|it| it.overrides.as_ref());
+        let overrides = overrides.filter(|overrides| overrides.is_valid(self.plan.at));
+        let mut exceeded = Vec::new();
+        for limit in Limit::all().iter().copied() {
+            let exception = overrides.and_then(|it| it.limits.get(&limit).copied());
+            let most = exception.unwrap_or_else(|| version.limits.get(&limit).copied());
+            let Some(allowed) = most else { continue };
+            let used = self.used(limit).await?;
+            if used > allowed {
+                exceeded.push(Exceeded {
+                    limit,
+                    allowed,
+                    used,
+                });
+            }
+        }
+        Ok(exceeded)
+    }
+}
