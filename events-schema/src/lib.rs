@@ -41,6 +41,7 @@ pub mod secret;
 mod security;
 pub mod session;
 mod slug;
+mod stripe_hook;
 mod stripe_id;
 pub mod subject;
 pub mod task;
@@ -83,9 +84,10 @@ pub use role::RoleId;
 pub use security::SecurityEntry;
 pub use session::SessionId;
 pub use slug::Slug;
+pub use stripe_hook::StripeHook;
 pub use stripe_id::{
-    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripePriceId,
-    StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripeObjectId,
+    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{

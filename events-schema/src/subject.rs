@@ -17,6 +17,7 @@
 //! in.<tenant>.<source>            a hook that another service sent  INBOX
 //! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
+//! ins.<event>                     an event of Stripe                INBOX
 //! ```
 
 mod inbox;

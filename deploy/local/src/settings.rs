@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use events_schema::secret::{Secret, ServerKey};
 use servers::{Role, Servers};
 
-use crate::{shell::exports, stripe::SECRET_KEY};
+use crate::{
+    shell::exports,
+    stripe::{SECRET_KEY, WEBHOOK_SECRET},
+};
 
 /// Webhooks may go to servers of this machine, so that a developer can receive them.
 const WEBHOOK_ALLOW: &str = "127.0.0.0/8,::1";
@@ -53,7 +56,10 @@ impl Settings {
         servers: &Servers,
         further: Vec<String>,
     ) -> anyhow::Result<gateway::Config> {
-        parse([self.shared(servers, Role::Gateway), further].concat())
+        let own = self.stripe_url.as_ref();
+        let own = own.map(|_| words(&[("--stripe-webhook-secrets", WEBHOOK_SECRET)]));
+        let shared = self.shared(servers, Role::Gateway);
+        parse([shared, own.unwrap_or_default(), further].concat())
     }
 
     /// Returns the configuration of the workers.

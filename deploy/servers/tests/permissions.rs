@@ -164,11 +164,19 @@ const PUBLISHERS: &[(&str, &[Role])] = &[
     ("whk.a.b", &[Workers, Webhooks, Migrator]),
     // It would change the tasks of everybody.
     ("int.a.task.import", HANDLERS_OF_HOOKS),
-    ("int.a.billing.record_subscription", &[Workers, Effects]),
-    ("int.platform.plan.record_prices", &[Workers, Effects]),
+    // They would give anybody a plan, and plans other prices.
+    (
+        "int.a.billing.record_subscription",
+        &[Workers, Effects, Inbound, Migrator],
+    ),
+    (
+        "int.platform.plan.record_prices",
+        &[Workers, Effects, Migrator],
+    ),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),
+    ("ins.a", &[Gateway]),
     ("inr.a.b.c", HANDLERS_OF_HOOKS),
     ("$JS.API.DIRECT.GET.INBOX", &[Gateway, Workers, Inbound]),
     ("$JS.API.CONSUMER.CREATE.INBOX.a.in.>", HANDLERS_OF_HOOKS),
