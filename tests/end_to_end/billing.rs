@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    bad_input, create_project, input, invite, list, set_platform_admin, start, succeeded, text,
+    bad_input, create_project, eventually, input, invite, list, set_platform_admin, start,
+    succeeded, text,
 };
 
 const PLANS: &str = "{
@@ -58,16 +59,25 @@ async fn limit(browser: &Browser, name: &str) -> Value {
 }
 
 /// A platform administrator.
-async fn root(backend: &Local) -> Browser {
+pub async fn root(backend: &Local) -> Browser {
     let root = Browser::signed_up(backend, "root@example.com").await;
     set_platform_admin(backend, "root@example.com", true)
         .await
         .unwrap();
+    // The gateway hears of it a moment later.
+    eventually("the administration", || async {
+        succeeded(
+            &root
+                .gql("{ platform { tenants { totalCount } } }", ())
+                .await,
+        )
+    })
+    .await;
     root
 }
 
 /// The input of a free plan.
-fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
+pub fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
     let limits = limits.iter();
     let limits = limits.map(|(name, value)| json!({ "name": name, "value": value }));
     let limits = Vec::from_iter(limits);
@@ -75,13 +85,13 @@ fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
 }
 
 /// Creates a plan; returns its id.
-async fn create_plan(root: &Browser, plan: Value) -> String {
+pub async fn create_plan(root: &Browser, plan: Value) -> String {
     let created = root.data(CREATE_PLAN, input(plan)).await;
     text(&created, "/plan/create/id")
 }
 
 /// Creates a plan and makes it the default one; returns its id.
-async fn set_default(root: &Browser, plan: Value) -> String {
+pub async fn set_default(root: &Browser, plan: Value) -> String {
     let id = create_plan(root, plan).await;
     let set = root.data(SET_DEFAULT, json!({ "id": id })).await;
     assert_eq!(set["plan"]["setDefault"]["default"], true);

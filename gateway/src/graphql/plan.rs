@@ -6,7 +6,7 @@ mod input;
 mod object;
 
 use async_graphql::{Context, ID, Object};
-use events_schema::{PlanId, plan::Command};
+use events_schema::{CommandId, PlanId, plan::Command};
 
 use self::input::{CreatePlanInput, UpdatePlanInput};
 pub(super) use self::{
@@ -74,7 +74,7 @@ impl PlanMutation {
         input: CreatePlanInput,
     ) -> Result<Option<Plan>, Error> {
         let id = FieldContext::of(ctx).command_id()?;
-        change(ctx, PlanId(id.0), input.parse()?).await
+        change(ctx, id, PlanId(id.0), input.parse()?).await
     }
 
     /// Adds a version to a plan. Tenants that have chosen the plan keep their version until they
@@ -85,30 +85,37 @@ impl PlanMutation {
         input: UpdatePlanInput,
     ) -> Result<Option<Plan>, Error> {
         let plan = id_of(&input.id)?;
-        change(ctx, plan, input.parse(plan)?).await
+        let id = FieldContext::of(ctx).command_id()?;
+        change(ctx, id, plan, input.parse(plan)?).await
     }
 
-    /// Archives a plan: no more tenants may choose it, and those that have it keep it. `CONFLICT` for
-    /// the default plan.
+    /// Archives a plan: no more tenants may choose it, and those that have it keep it. `CONFLICT`
+    /// for the default plan.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let plan = id_of(&id)?;
-        change(ctx, plan, Command::Archive { plan }).await?;
+        let id = FieldContext::of(ctx).command_id()?;
+        change(ctx, id, plan, Command::Archive { plan }).await?;
         Success::yes()
     }
 
     /// Makes a free plan the default one: tenants without another plan have its latest version.
-    /// Before there is one, they may use everything. `CONFLICT` if the plan has prices
-    /// or is archived.
+    /// Before there is one, they may use everything. `CONFLICT` if the plan has prices or is
+    /// archived.
     async fn set_default(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Plan>, Error> {
         let plan = id_of(&id)?;
-        change(ctx, plan, Command::SetDefault { plan }).await
+        let id = FieldContext::of(ctx).command_id()?;
+        change(ctx, id, plan, Command::SetDefault { plan }).await
     }
 }
 
-async fn change(ctx: &Context<'_>, plan: PlanId, command: Command) -> Result<Option<Plan>, Error> {
+async fn change(
+    ctx: &Context<'_>,
+    id: CommandId,
+    plan: PlanId,
+    command: Command,
+) -> Result<Option<Plan>, Error> {
     let field = FieldContext::of(ctx);
     let catalogue = &field.use_cases.catalogue;
-    let changed = catalogue.change(field.caller, field.command_id()?, command);
-    let changed = changed.await?;
+    let changed = catalogue.change(field.caller, id, command).await?;
     Ok(Plan::latest(changed.with(plan)?, plan))
 }

@@ -9,7 +9,7 @@ use events_schema::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::support::{PROJECTS, eventually, send_command};
+use crate::support::{PROJECTS, send_command};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
