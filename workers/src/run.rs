@@ -23,7 +23,8 @@ use crate::{
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
-    streams,
+    reconcile, streams,
+    stripe::Stripe,
     views::Confirmations,
     webhooks,
 };
@@ -99,6 +100,7 @@ async fn run_loops(
     }
     start.webhooks();
     start.inbound();
+    start.stripe_hooks()?;
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -216,6 +218,20 @@ impl Start<'_> {
             self.running
                 .spawn(inbound::run(shared, self.sender.clone()));
         }
+    }
+
+    /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other
+    /// services.
+    fn stripe_hooks(&mut self) -> anyhow::Result<()> {
+        if self.runs(Loop::Inbound)
+            && let Some(stripe) = Stripe::new(&self.config.stripe)?
+        {
+            let shared = self.expect(Consumer::stripe_hooks());
+            let (config, sender) = (self.config.clone(), self.sender.clone());
+            let run = async move { reconcile::run(&config, stripe, shared, sender).await };
+            self.running.spawn(run);
+        }
+        Ok(())
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open

@@ -186,6 +186,18 @@ impl Consumer {
         }
     }
 
+    /// Returns the consumer of Stripe's events. A delivery fails only while Stripe or a server of
+    /// ours is away, so its deliveries outlast the month after which the stream forgets the event.
+    pub fn stripe_hooks() -> Self {
+        Self {
+            name: "stripe_hooks".to_owned(),
+            filters: vec![subject::stripe_hooks()],
+            deliveries: 100_000,
+            longest_retry: Duration::from_secs(60),
+            ..Self::inbound_hooks()
+        }
+    }
+
     /// Returns the consumer. It is created or updated only if it is missing or has other settings:
     /// each creation is a proposal to the leader of a cluster, and idle loops ask every few
     /// seconds.
