@@ -105,6 +105,9 @@ pub enum Command {
         plan: PlanVersion,
         price: PriceId,
         subscription: Paid,
+        /// Since when a payment is missing, if Stripe tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        past_due_since: Option<Time>,
         /// The command that asked for it; `None` if Stripe has changed it by itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<CommandId>,

@@ -42,6 +42,7 @@ mod security;
 mod sensitive;
 pub mod session;
 mod slug;
+mod stripe_hook;
 mod stripe_id;
 pub mod subject;
 pub mod task;
@@ -85,9 +86,10 @@ pub use security::SecurityEntry;
 pub use sensitive::Sensitive;
 pub use session::SessionId;
 pub use slug::Slug;
+pub use stripe_hook::StripeHook;
 pub use stripe_id::{
-    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripePriceId,
-    StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripeObjectId,
+    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{

@@ -244,6 +244,33 @@ impl View {
         Some(PlanVersion { plan, number })
     }
 
+    /// Finds the price that Stripe knows by this id, and the version that has it.
+    pub fn priced(&self, wanted: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
+        let mut known = self.stripe_prices.iter();
+        let (id, _) = known.find(|(_, known)| *known == wanted)?;
+        let mut priced = self
+            .prices()
+            .filter(|(version, price)| version.price_id(price) == *id);
+        priced.next().map(|(version, _)| (version, *id))
+    }
+
+    /// Returns the prices of all versions.
+    pub fn prices(&self) -> impl Iterator<Item = (PlanVersion, &Price)> {
+        let versions = self.plans.iter().flat_map(|(plan, found)| {
+            let numbered = (1..).zip(&found.versions);
+            numbered.map(|(number, version)| {
+                (
+                    PlanVersion {
+                        plan: *plan,
+                        number,
+                    },
+                    version,
+                )
+            })
+        });
+        versions.flat_map(|(id, version)| version.prices.iter().map(move |price| (id, price)))
+    }
+
     /// Returns the version of tenants without another plan.
     pub fn default_version(&self) -> Option<PlanVersion> {
         self.latest(self.default?)

@@ -59,6 +59,8 @@ stripe_id! {
     StripeSetupIntentId
     /// An event, such as `evt_1Qx`.
     StripeEventId
+    /// Any object, such as one that an event is about.
+    StripeObjectId
 }
 
 fn check(text: &str) -> Result<(), Invalid> {

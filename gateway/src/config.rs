@@ -5,7 +5,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::identity::limits::LimitOptions;
+use crate::{identity::limits::LimitOptions, use_cases::stripe_hook::StripeSecret};
 use axum::http::HeaderName;
 use clap::{Parser, ValueEnum};
 use event_store::{
@@ -46,6 +46,15 @@ pub struct Config {
     /// `UB_STRIPE_KEY` then.
     #[arg(long, env = "UB_STRIPE_PUBLISHABLE_KEY", value_parser = publishable_key)]
     pub stripe_publishable_key: Option<String>,
+    /// Secrets of the webhook endpoint at Stripe, `whsec_…`, separated by commas: the current one,
+    /// and during a rotation the next or former one. Without any, events of Stripe are refused.
+    #[arg(
+        long,
+        env = "UB_STRIPE_WEBHOOK_SECRETS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub stripe_webhook_secrets: Vec<StripeSecret>,
 
     /// Where the views of new tenants are stored. `workers move-tenant` moves those of any tenant.
     #[arg(long, env = "UB_TENANT_DATABASES", default_value_t = Strategy::Shared)]
@@ -185,6 +194,7 @@ impl fmt::Debug for Config {
             .field("webhook", &self.webhook)
             .field("limits", &self.limits)
             .field("stripe_publishable_key", &self.stripe_publishable_key)
+            .field("stripe_webhook_secrets", &self.stripe_webhook_secrets)
             .field("tenant_databases", &self.tenant_databases)
             .field("databases_per_host", &self.databases_per_host)
             .field("tenant_resolvers", &self.tenant_resolvers)

@@ -9,6 +9,7 @@ pub(crate) mod post;
 pub(crate) mod readiness;
 pub(crate) mod serve;
 pub(crate) mod sockets;
+mod stripe;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ use crate::{
     graphql::{Api, errors},
     http::{observe::Seen, readiness::Readiness, sockets::Sockets},
     identity::Callers,
-    use_cases::inbound_source::Receiver,
+    use_cases::{inbound_source::Receiver, stripe_hook::StripeHooks},
 };
 
 /// Maximum bytes in the body of a request: several times a query of 2,000 tokens with its
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) callers: Callers,
     pub(crate) hooks: Arc<Receiver>,
+    pub(crate) stripe_hooks: Arc<StripeHooks>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) sockets: Sockets,
     pub(crate) is_production: bool,
@@ -81,6 +83,7 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .route("/graphql/ws", any(sockets::open))
         .route("/t/{tenant}/graphql/ws", any(sockets::open))
         .merge(inbound::routes())
+        .merge(stripe::routes())
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())

@@ -70,6 +70,7 @@ use crate::{
         role::Roles,
         security::SecurityHistory,
         session::Sessions,
+        stripe_hook::StripeHooks,
         tenant::Tenants,
         webhook::Webhooks,
     },
@@ -172,6 +173,7 @@ async fn app(
         limits.clone(),
         config.secrets.key(),
     )?;
+    let stripe_hooks = StripeHooks::new(inbox.clone(), config.stripe_webhook_secrets.clone())?;
     let parts = Parts {
         log: EventLog::new(nats.clone()),
         pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
@@ -204,6 +206,7 @@ async fn app(
         api,
         callers,
         hooks: Arc::new(hooks),
+        stripe_hooks: Arc::new(stripe_hooks),
         readiness: readiness.clone(),
         sockets,
         is_production: config.posture.is_production(),

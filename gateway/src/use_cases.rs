@@ -20,6 +20,7 @@ pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod security;
 pub(crate) mod session;
+pub(crate) mod stripe_hook;
 pub(crate) mod tenant;
 pub(crate) mod webhook;
 

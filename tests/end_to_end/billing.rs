@@ -59,7 +59,7 @@ async fn limit(browser: &Browser, name: &str) -> Value {
 }
 
 /// A platform administrator.
-async fn root(backend: &Local) -> Browser {
+pub async fn root(backend: &Local) -> Browser {
     let root = Browser::signed_up(backend, "root@example.com").await;
     set_platform_admin(backend, "root@example.com", true)
         .await
@@ -77,7 +77,7 @@ async fn root(backend: &Local) -> Browser {
 }
 
 /// The input of a free plan.
-fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
+pub fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
     let limits = limits.iter();
     let limits = limits.map(|(name, value)| json!({ "name": name, "value": value }));
     let limits = Vec::from_iter(limits);
@@ -85,13 +85,13 @@ fn free(name: &str, features: &[&str], limits: &[(&str, u64)]) -> Value {
 }
 
 /// Creates a plan; returns its id.
-async fn create_plan(root: &Browser, plan: Value) -> String {
+pub async fn create_plan(root: &Browser, plan: Value) -> String {
     let created = root.data(CREATE_PLAN, input(plan)).await;
     text(&created, "/plan/create/id")
 }
 
 /// Creates a plan and makes it the default one; returns its id.
-async fn set_default(root: &Browser, plan: Value) -> String {
+pub async fn set_default(root: &Browser, plan: Value) -> String {
     let id = create_plan(root, plan).await;
     let set = root.data(SET_DEFAULT, json!({ "id": id })).await;
     assert_eq!(set["plan"]["setDefault"]["default"], true);

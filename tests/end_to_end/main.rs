@@ -43,6 +43,7 @@ mod rotation;
 mod secrets;
 mod security_events;
 mod sessions;
+mod stripe;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

@@ -28,8 +28,8 @@ pub use browser::Browser;
 pub use collector::Collector;
 pub use operator::{
     PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, mongo,
-    open_stream, operator, send_command, set_platform_admin, store_account, stored_owners,
-    tenant_views,
+    open_stream, operator, operator_nats, send_command, send_command_of_operator,
+    set_platform_admin, store_account, stored_owners, tenant_views,
 };
 pub use receiver::{Received, Receiver};
 pub use socket::{EVENTS, Socket};

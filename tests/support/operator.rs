@@ -125,6 +125,24 @@ pub async fn send_command<A: Area>(backend: &Local, command: Command<A>) {
     outcome.unwrap().revision().unwrap();
 }
 
+/// Sends a command that only workers and operators send, and waits for its outcome.
+pub async fn send_command_of_operator<A: Area>(backend: &Local, command: Command<A>) {
+    let nats = operator_nats(backend);
+    let client = event_store::connect(&nats, "migrator").await.unwrap();
+    let sender = CommandSender::start(client).await.unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let outcome = sender.send(command, Trace::begin(), deadline).await;
+    outcome.unwrap().revision().unwrap();
+}
+
+/// How the commands of an operator reach NATS.
+pub fn operator_nats(backend: &Local) -> NatsOptions {
+    NatsOptions {
+        nats_url: backend.servers.nats_url(Role::Migrator),
+        ..NatsOptions::default()
+    }
+}
+
 /// The documents of a view of the platform.
 pub async fn documents_of(backend: &Local, view: &str) -> Vec<serde_json::Value> {
     let database = mongo(backend).await.database(PLATFORM);

@@ -16,6 +16,7 @@ mod payments;
 mod placements;
 pub mod reaction;
 mod readiness;
+mod reconcile;
 mod run;
 mod streams;
 pub mod stripe;
@@ -23,7 +24,7 @@ mod views;
 mod webhooks;
 
 pub use operate::{
-    REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant, rebuild_views, reseal, reset_webhooks,
-    set_platform_admin,
+    Difference, DifferenceKind, REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant,
+    rebuild_views, reconcile_billing, reseal, reset_webhooks, set_platform_admin,
 };
 pub use run::run;

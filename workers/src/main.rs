@@ -1,6 +1,9 @@
 //! The program `workers`: a shell around the library.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -8,7 +11,14 @@ use event_store::{
     MongoOptions, Monitor, NatsOptions, PostureOptions, SecretOptions, Telemetry, program,
 };
 use events_schema::{AreaName, EmailAddress, HostName, Placement, Time};
-use workers::config::{Config, StreamOptions};
+use workers::{
+    Difference,
+    config::{Config, StreamOptions},
+    stripe::StripeOptions,
+};
+
+/// Tenants between two lines about the progress of a comparison.
+const PROGRESS_EVERY: usize = 100;
 
 /// Stateless workers: decide commands, keep views, react to events, send mail.
 #[derive(Parser)]
@@ -101,6 +111,25 @@ enum Command {
         secrets: SecretOptions,
     },
 
+    /// Compare what tenants pay with Stripe, record what differs, and end the subscriptions of
+    /// deleted tenants. Run it regularly, such as once a night. The exit code is 1 if something
+    /// differs that is not mended.
+    ReconcileBilling {
+        #[command(flatten)]
+        stores: Stores,
+        #[command(flatten)]
+        stripe: StripeOptions,
+        /// Slug or id of the only tenant to compare.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print each difference as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
     /// Run it regularly, such as once a day.
     DropDeleted {
@@ -159,6 +188,7 @@ impl Command {
             | Self::PlatformAdmin { stores, .. }
             | Self::ResetWebhooks { stores, .. }
             | Self::Reseal { stores, .. }
+            | Self::ReconcileBilling { stores, .. }
             | Self::DropDeleted { stores, .. } => &stores.posture,
         }
     }
@@ -232,12 +262,54 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
+        Command::ReconcileBilling {
+            stores,
+            stripe,
+            tenant,
+            dry_run,
+            json,
+        } => {
+            let (nats, _) = stores.checked().await?;
+            let tenant = tenant.as_deref();
+            let found = if json { print_json } else { log_difference };
+            let remaining =
+                workers::reconcile_billing(&nats, &stripe, tenant, dry_run, &found, &log_progress);
+            match remaining.await? {
+                0 => Ok(()),
+                remaining => bail!("{remaining} differences are not mended"),
+            }
+        }
         Command::DropDeleted { stores, after_days } => {
             let (nats, mongo) = stores.checked().await?;
             let grace = Duration::from_secs(u64::from(after_days) * 24 * 60 * 60);
             let progress = |tenant, step: &str| tracing::info!(%tenant, "{step}");
             workers::drop_deleted(&nats, &mongo, grace, &progress).await
         }
+    }
+}
+
+fn print_json(difference: &Difference) {
+    let line = serde_json::json!(difference);
+    // Whoever closes the output does not want the rest.
+    _ = writeln!(io::stdout(), "{line}");
+}
+
+fn log_difference(difference: &Difference) {
+    let (tenant, kind) = (
+        difference.tenant.map(|tenant| tenant.to_string()),
+        &difference.kind,
+    );
+    tracing::warn!(
+        tenant,
+        ?kind,
+        mended = difference.mended,
+        "Stripe and the log differ"
+    );
+}
+
+fn log_progress(done: usize, all: usize) {
+    if done.is_multiple_of(PROGRESS_EVERY) || done == all {
+        tracing::info!(done, all, "compared");
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
-    streams,
+    reconcile, streams,
     stripe::Stripe,
     views::Confirmations,
     webhooks,
@@ -104,6 +104,7 @@ async fn run_loops(
     start.webhooks();
     start.inbound();
     start.payments()?;
+    start.stripe_hooks()?;
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -232,6 +233,20 @@ impl Start<'_> {
         if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Effects)) {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
+            self.running.spawn(run);
+        }
+        Ok(())
+    }
+
+    /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other
+    /// services.
+    fn stripe_hooks(&mut self) -> anyhow::Result<()> {
+        if self.runs(Loop::Inbound)
+            && let Some(stripe) = Stripe::new(&self.config.stripe)?
+        {
+            let shared = self.expect(Consumer::stripe_hooks());
+            let (config, sender) = (self.config.clone(), self.sender.clone());
+            let run = async move { reconcile::run(&config, stripe, shared, sender).await };
             self.running.spawn(run);
         }
         Ok(())

@@ -26,7 +26,12 @@ pub mod stripe;
 
 pub use cli::main;
 
-use crate::{mailbox::Mailbox, settings::Settings, start_page::Links, stripe::Stripe};
+use crate::{
+    mailbox::Mailbox,
+    settings::Settings,
+    start_page::Links,
+    stripe::{Stripe, WEBHOOK_SECRET},
+};
 
 /// Time for the parts to finish their work at the end. The servers need another second or two, so
 /// that the whole stop takes less than five.
@@ -123,7 +128,10 @@ impl Local {
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
         parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
         if let Some((listener, url)) = stripe_listener.zip(stripe_url.as_ref()) {
-            parts.spawn(Stripe::new(url).serve(listener, shutdown.clone()));
+            let stripe = Stripe::new(url);
+            let webhooks = format!("{}/webhooks/stripe", self::url(address));
+            stripe.add_webhook(&webhooks, WEBHOOK_SECRET);
+            parts.spawn(stripe.serve(listener, shutdown.clone()));
         }
         parts.spawn(workers::run(workers, Monitor::default(), shutdown.clone()));
         parts.spawn(gateway::run_with_pages(

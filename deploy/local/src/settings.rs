@@ -9,7 +9,7 @@ use servers::{Role, Servers};
 
 use crate::{
     shell::exports,
-    stripe::{PUBLISHABLE_KEY, SECRET_KEY},
+    stripe::{PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET},
 };
 
 /// Webhooks may go to servers of this machine, so that a developer can receive them.
@@ -56,8 +56,12 @@ impl Settings {
         servers: &Servers,
         further: Vec<String>,
     ) -> anyhow::Result<gateway::Config> {
-        let stripe = self.stripe_url.as_ref();
-        let stripe = stripe.map(|_| words(&[("--stripe-publishable-key", PUBLISHABLE_KEY)]));
+        let stripe = self.stripe_url.as_ref().map(|_| {
+            words(&[
+                ("--stripe-publishable-key", PUBLISHABLE_KEY),
+                ("--stripe-webhook-secrets", WEBHOOK_SECRET),
+            ])
+        });
         let shared = self.shared(servers, Role::Gateway);
         parse([shared, stripe.unwrap_or_default(), further].concat())
     }

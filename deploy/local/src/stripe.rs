@@ -61,6 +61,8 @@ pub const API_VERSION: &str = "2026-09-30.endive";
 pub const SECRET_KEY: &str = "sk_test_development";
 /// The key for browsers.
 pub const PUBLISHABLE_KEY: &str = "pk_test_development";
+/// The secret with which `cargo dev` signs events. It proves nothing outside this machine.
+pub const WEBHOOK_SECRET: &str = "whsec_development_of_this_machine";
 /// Maximum requests that are remembered. The oldest is forgotten first.
 const REQUESTS: usize = 10_000;
 

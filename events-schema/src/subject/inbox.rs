@@ -1,13 +1,14 @@
 //! The subjects of `INBOX`.
 
-use crate::{Id, InboundSourceId, TenantKey, inbound_source::HookId};
+use crate::{Id, InboundSourceId, StripeEventId, StripeHook, TenantKey, inbound_source::HookId};
 
 /// The stream of hooks that other services have sent, kept for 30 days.
 pub const INBOX: &str = "INBOX";
 
 /// Returns the subjects of INBOX.
 pub fn of_inbox_stream() -> Vec<String> {
-    vec![hooks(), "ink.*.*.*".to_owned(), "inr.*.*.*".to_owned()]
+    let of_sources = [hooks(), "ink.*.*.*".to_owned(), "inr.*.*.*".to_owned()];
+    of_sources.into_iter().chain([stripe_hooks()]).collect()
 }
 
 /// Returns the filter for all hooks.
@@ -35,6 +36,16 @@ pub fn receipt(tenant: TenantKey, source: InboundSourceId, hook: HookId) -> Stri
 /// Returns the filter for the receipts of a source.
 pub fn receipts_of(tenant: TenantKey, source: InboundSourceId) -> String {
     format!("ink.{tenant}.{source}.*")
+}
+
+/// Returns the filter for all events of Stripe about tenants' payments.
+pub fn stripe_hooks() -> String {
+    "ins.*".to_owned()
+}
+
+/// Returns the subject of an event of Stripe. At most one is stored.
+pub fn stripe_hook(event: &StripeEventId) -> String {
+    format!("ins.{}", StripeHook::key(event))
 }
 
 /// Returns the subject of what became of a hook.
@@ -66,6 +77,15 @@ mod tests {
         assert_eq!(parse_hook(&subject), Some((TENANT, SOURCE)));
         for wrong in ["", "in", "in.x.y", "in.*.*", &format!("{subject}.x")] {
             assert_eq!(parse_hook(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_stripe_has_a_subject_of_its_own_whatever_its_id_is() {
+        let subject = |id: &str| stripe_hook(&StripeEventId::parse(id).unwrap());
+        assert_ne!(subject("evt_1"), subject("evt_2"));
+        for id in ["evt_1", "evt.1.x", "evt-1"] {
+            assert_eq!(subject(id).split('.').count(), 2);
         }
     }
 

@@ -14,7 +14,7 @@ use async_nats::{
 };
 use event_store::{Trace, first_and_count, random_id, read_stream};
 use events_schema::{
-    InboundSourceId, TenantKey,
+    InboundSourceId, StripeHook, TenantKey,
     inbound_source::{Handling, Hook, HookId, Receipt},
     subject::{self, INBOX},
 };
@@ -64,10 +64,7 @@ impl Inbox {
     /// If NATS is away, or too many hooks of the source wait, or it is not known whether the hook is
     /// stored. The sender finds out when it sends the hook again.
     pub(crate) async fn store(&self, hook: &Hook, trace: Trace) -> anyhow::Result<()> {
-        // While the connection is lost, the client would keep the hook and answer nobody.
-        if self.0.connection_state() != Connection::Connected {
-            return Err(anyhow!("not connected to NATS"));
-        }
+        self.check_connection()?;
         self.check_room(hook).await?;
         let receipt = Receipt {
             key: hook.key.clone(),
@@ -101,12 +98,54 @@ impl Inbox {
         }
     }
 
+    /// Stores an event of Stripe, unless it was stored before. Returns after the stream has synced
+    /// it.
+    ///
+    /// # Errors
+    /// If NATS is away, or it is not known whether the event is stored. Stripe sends it again.
+    pub(crate) async fn store_of_stripe(
+        &self,
+        hook: &StripeHook,
+        trace: Trace,
+    ) -> anyhow::Result<()> {
+        self.check_connection()?;
+        let subject = subject::stripe_hook(&hook.id);
+        let mut headers = trace.headers();
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        let request = Request::new()
+            .headers(headers)
+            .payload(serde_json::to_vec(hook)?.into())
+            .timeout(Some(STORED_WITHIN));
+        let answer = self.0.send_request(subject.clone(), request).await;
+        let answer = answer.context("storing an event of Stripe")?;
+        match serde_json::from_slice(&answer.payload).context("reading the answer to an event")? {
+            Response::Ok::<PublishAck>(_) => Ok(()),
+            Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
+                self.check_stored(&subject).await
+            }
+            Response::Err { error } => Err(anyhow!("storing an event of Stripe: {error}")),
+        }
+    }
+
+    /// Checks that there is a connection. Without one, the client would keep the hook and answer
+    /// nobody.
+    fn check_connection(&self) -> anyhow::Result<()> {
+        let is_connected = self.0.connection_state() == Connection::Connected;
+        ensure!(is_connected, "not connected to NATS");
+        Ok(())
+    }
+
     /// Checks that the receipt of a hook is stored.
     async fn check_received(&self, hook: &Hook) -> anyhow::Result<()> {
         let receipt = subject::receipt(hook.tenant, hook.source, hook.id());
-        let (receipt, _) = first_and_count(&self.0, INBOX, &receipt).await?;
-        receipt.context("the hook may be stored or not")?;
-        tracing::debug!(source = %hook.source, key = hook.key, "a hook comes again");
+        self.check_stored(&receipt).await
+    }
+
+    /// Checks that there is a message on a subject.
+    async fn check_stored(&self, subject: &str) -> anyhow::Result<()> {
+        let (stored, _) = first_and_count(&self.0, INBOX, subject).await?;
+        stored.context("the hook may be stored or not")?;
+        tracing::debug!(subject, "a hook comes again");
         Ok(())
     }
 

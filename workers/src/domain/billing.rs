@@ -125,8 +125,12 @@ impl Aggregate for Billing {
                 plan,
                 price,
                 subscription,
+                past_due_since,
                 request,
-            } => self.record_subscription((*plan, *price), subscription, *request, now),
+            } => {
+                let chosen = (*plan, *price);
+                self.record_subscription(chosen, subscription, *past_due_since, *request, now)
+            }
             Command::RecordAction { request } => self.record_action(*request),
             Command::RecordFailure {
                 request,

@@ -129,6 +129,11 @@ impl Aggregate for Catalogue {
 }
 
 impl Catalogue {
+    /// Returns all plans.
+    pub const fn plans(&self) -> &View {
+        &self.0
+    }
+
     fn create(&self, plan: PlanId, name: &Name, version: &Version) -> Result<Event, Rejection> {
         if self.offered().count() >= MAX_PLANS {
             return Err(Rejection::TooManyPlans);

@@ -5,6 +5,8 @@
 
 mod recorded;
 
+pub(crate) use self::recorded::paid;
+
 use events_schema::{
     CommandId, PlanVersion, PriceId, StripeCustomerId, TenantKey, Time,
     billing::{Change, Command, Event, Paid, Pending, PendingStatus, Wanted},
@@ -248,7 +250,7 @@ impl ChangeSubscription {
 }
 
 /// Whether a subscription is paid for, or will be, or should have been.
-const fn is_lasting(subscription: &Subscription) -> bool {
+pub(crate) const fn is_lasting(subscription: &Subscription) -> bool {
     match subscription.status {
         SubscriptionStatus::Trialing
         | SubscriptionStatus::Active

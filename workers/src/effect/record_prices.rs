@@ -91,6 +91,11 @@ impl Effect for RecordPrices {
 }
 
 impl RecordPrices {
+    /// Creates prices with this client.
+    pub(crate) const fn new_with(stripe: Stripe) -> Self {
+        Self(stripe)
+    }
+
     async fn create(
         &self,
         version: PlanVersion,
@@ -117,7 +122,7 @@ impl RecordPrices {
 
 /// Returns the name by which a price is found at Stripe. It derives from plan, version, currency and
 /// interval.
-fn lookup_key(version: PlanVersion, price: &plan::Price) -> String {
+pub(crate) fn lookup_key(version: PlanVersion, price: &plan::Price) -> String {
     format!("ub_{}", version.price_id(price))
 }
 

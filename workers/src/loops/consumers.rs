@@ -197,13 +197,26 @@ impl Consumer {
         }
     }
 
+    /// Returns the consumer of Stripe's events. A delivery fails only while Stripe or a server of
+    /// ours is away, so its deliveries outlast the month after which the stream forgets the event.
+    pub fn stripe_hooks() -> Self {
+        Self {
+            name: "stripe_hooks".to_owned(),
+            filters: vec![subject::stripe_hooks()],
+            deliveries: 100_000,
+            longest_retry: Duration::from_secs(60),
+            ..Self::inbound_hooks()
+        }
+    }
+
     /// Returns the consumers that `workers migrate` and the workers that decide commands create.
-    pub fn kept() -> [Self; 4] {
+    pub fn kept() -> [Self; 5] {
         [
             Self::wake_ups_of_webhooks(),
             Self::deliveries_to_webhooks(),
             Self::inbound_hooks(),
             Self::inbound_replays(),
+            Self::stripe_hooks(),
         ]
     }
 

@@ -179,6 +179,11 @@ impl Stripe {
         self.send(retrieve(id)).await
     }
 
+    /// Returns the invoices of a subscription that are not paid, the latest first.
+    pub fn open_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
+        Pages::new(self, list_open(subscription))
+    }
+
     /// Returns the invoices of a customer without their payments, the latest first.
     pub fn invoices(&self, customer: &StripeCustomerId) -> Pages<Invoice> {
         Pages::new(self, list(customer))
@@ -222,6 +227,12 @@ fn preview(change: &PreviewedChange, tax: StripeTax) -> Request {
 
 pub(super) fn retrieve(id: &StripeInvoiceId) -> Request {
     Request::get(format!("/invoices/{id}")).set("expand[0]", PAYMENTS)
+}
+
+pub(super) fn list_open(subscription: &StripeSubscriptionId) -> Request {
+    Request::get("/invoices")
+        .set("subscription", subscription)
+        .set("status", "open")
 }
 
 pub(super) fn list(customer: &StripeCustomerId) -> Request {

@@ -59,6 +59,14 @@ impl StripeOptions {
         Ok(Some(key))
     }
 
+    /// Whether the key is about real money.
+    pub fn is_live(&self) -> bool {
+        let key = &self.stripe_key.0;
+        ["sk_live_", "rk_live_"]
+            .iter()
+            .any(|kind| key.starts_with(kind))
+    }
+
     pub(super) fn rate(&self) -> NonZeroU32 {
         NonZeroU32::new(self.stripe_rate).unwrap_or(NonZeroU32::MIN)
     }

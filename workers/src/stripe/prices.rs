@@ -22,6 +22,9 @@ pub struct Price {
     pub id: StripePriceId,
     pub product: StripeProductId,
     pub lookup_key: Option<String>,
+    /// Whether new subscriptions may have it.
+    #[serde(default)]
+    pub active: bool,
     /// Three lower-case letters.
     pub currency: String,
     /// Minor units of the currency. `None` if it has fractions of them, as none of ours has.
@@ -112,6 +115,18 @@ impl Stripe {
         self.send(create_price(key, price)).await
     }
 
+    /// Lets new subscriptions have a price again.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn activate_price(
+        &self,
+        key: IdempotencyKey,
+        id: &StripePriceId,
+    ) -> Result<Price, StripeError> {
+        self.send(activate_price(key, id)).await
+    }
+
     /// Returns the prices with these lookup keys. Those that do not exist are left out.
     ///
     /// # Errors
@@ -139,6 +154,10 @@ pub(super) fn create_price(key: IdempotencyKey, price: &NewPrice) -> Request {
         .set("product", &price.product)
         .set("recurring[interval]", price.interval)
         .set("unit_amount", price.unit_amount)
+}
+
+pub(super) fn activate_price(key: IdempotencyKey, id: &StripePriceId) -> Request {
+    Request::post(format!("/prices/{id}"), key).set("active", true)
 }
 
 pub(super) fn list_prices(lookup_keys: &[String]) -> Request {

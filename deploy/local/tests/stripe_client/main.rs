@@ -10,15 +10,25 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
+use events_schema::{
+    Time,
+    inbound_source::{Provider, Refused, verify},
+};
 use local::stripe::{SECRET_KEY, Stripe};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, process};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, process};
 use tokio_util::sync::CancellationToken;
 
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "client.mjs"];
+const FILES: [&str; 4] = [
+    "package.json",
+    "package-lock.json",
+    "client.mjs",
+    "sign.mjs",
+];
 
 #[tokio::test]
 async fn stripes_own_client_subscribes_and_verifies_events() {
@@ -53,6 +63,57 @@ async fn stripes_own_client_subscribes_and_verifies_events() {
     assert!(seen["events"].as_u64().unwrap() > 10, "{seen}");
 }
 
+#[tokio::test]
+async fn the_gateway_verifies_what_stripes_own_client_signs() {
+    const NOW: i64 = 1_800_000_000;
+    let secrets = ["whsec_former".to_owned(), "whsec_current".to_owned()];
+    let payload = json!({ "id": "evt_1", "object": "event", "name": "Zoë" }).to_string();
+    let cases = [
+        ("whsec_current", NOW, true),
+        ("whsec_former", NOW - 300, true),
+        ("whsec_current", NOW - 301, false),
+        ("whsec_current", NOW + 301, false),
+        ("whsec_other", NOW, false),
+    ];
+    let requests = cases.map(|(secret, timestamp, _)| {
+        json!({ "payload": payload, "secret": secret, "timestamp": timestamp }).to_string()
+    });
+    let headers = sign(&installed(), &requests.join("\n")).await;
+    for (header, (secret, timestamp, is_accepted)) in headers.lines().zip(cases) {
+        let verify = |payload: &str| {
+            let header = |name: &str| (name == "stripe-signature").then_some(header);
+            let now = Time(NOW * 1000);
+            verify(&Provider::Stripe, &secrets, header, payload.as_bytes(), now)
+        };
+        let verified = verify(&payload).map(|accepted| accepted.key);
+        let expected = if is_accepted {
+            Ok("evt_1".to_owned())
+        } else {
+            Err(Refused)
+        };
+        assert_eq!(verified, expected, "{secret} {timestamp}");
+        assert_eq!(verify(&format!("{payload} ")), Err(Refused));
+    }
+    assert_eq!(headers.lines().count(), cases.len());
+}
+
+/// Lets Stripe's client sign; returns a line for each request.
+async fn sign(folder: &Path, requests: &str) -> String {
+    let mut node = process::Command::new("node")
+        .arg("sign.mjs")
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test needs Node.js 20 or later");
+    let mut input = node.stdin.take().unwrap();
+    input.write_all(requests.as_bytes()).await.unwrap();
+    drop(input);
+    let output = node.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
 async fn run(folder: &Path, port: u16) -> Value {
     let output = process::Command::new("node")
         .args(["client.mjs", &port.to_string(), SECRET_KEY])
@@ -67,6 +128,9 @@ async fn run(folder: &Path, port: u16) -> Value {
 
 /// Returns the folder with the client. It is installed again when its version changes.
 fn installed() -> PathBuf {
+    // The tests run at once.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stripe_client");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripe_client");
     fs::create_dir_all(&folder).unwrap();

@@ -38,23 +38,37 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("whk.a.b", &[Workers, Webhooks, Migrator]),
     // It would change the tasks of everybody.
     ("int.a.task.import", HANDLERS_OF_HOOKS),
-    ("int.a.billing.record_subscription", &[Workers, Effects]),
-    ("int.platform.plan.record_prices", &[Workers, Effects]),
+    // They would give anybody a plan, and plans other prices.
+    (
+        "int.a.billing.record_subscription",
+        &[Workers, Effects, Inbound, Migrator],
+    ),
+    (
+        "int.platform.plan.record_prices",
+        &[Workers, Effects, Migrator],
+    ),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),
+    ("ins.a", &[Gateway]),
     ("inr.a.b.c", HANDLERS_OF_HOOKS),
     ("$JS.API.DIRECT.GET.INBOX", &[Gateway, Workers, Inbound]),
     // A consumer can deliver to any subject, too.
     ("$JS.API.CONSUMER.CREATE.INBOX.a.in.>", &[Workers]),
     ("$JS.API.CONSUMER.CREATE.INBOX.inbound_hooks.in.>", KEEPERS),
     ("$JS.API.CONSUMER.MSG.NEXT.INBOX.a", &[Workers]),
+    ("$JS.API.CONSUMER.CREATE.INBOX.stripe_hooks.ins.>", KEEPERS),
     (
         "$JS.API.CONSUMER.MSG.NEXT.INBOX.inbound_hooks",
         HANDLERS_OF_HOOKS,
     ),
+    (
+        "$JS.API.CONSUMER.MSG.NEXT.INBOX.stripe_hooks",
+        HANDLERS_OF_HOOKS,
+    ),
     ("$JS.ACK.INBOX.a.1.1.1.1.0", &[Workers]),
     ("$JS.ACK.INBOX.inbound_hooks.1.1.1.1.0", HANDLERS_OF_HOOKS),
+    ("$JS.ACK.INBOX.stripe_hooks.1.1.1.1.0", HANDLERS_OF_HOOKS),
     ("$JS.API.STREAM.UPDATE.INBOX", &[Migrator]),
     ("$JS.API.STREAM.PURGE.INBOX", NOBODY),
     ("_INBOX_inbound.a", DECIDERS),

@@ -91,24 +91,30 @@ impl Billing {
         }
     }
 
-    pub(super) fn record_subscription(
+    /// Returns the event that records what the tenant pays for; `None` if that is known. An ended
+    /// subscription that is known says nothing of the plan that was chosen since.
+    pub fn record_subscription(
         &self,
         (plan, price): (PlanVersion, PriceId),
         paid: &Paid,
+        past_due_since: Option<Time>,
         request: Option<CommandId>,
         now: Time,
     ) -> Option<Event> {
         let known = self.0.subscription.as_ref();
+        let known_since = known.and_then(|known| known.past_due_since);
+        let since = past_due_since.or(known_since).unwrap_or(now);
+        let since = (paid.status == PaidStatus::PastDue).then_some(since);
         let has_plan = known.is_some_and(|it| (it.plan, it.price) == (plan, Some(price)));
-        let is_known = has_plan && self.payment().subscription.as_ref() == Some(paid);
+        let is_current = has_plan && known_since == since || paid.status == PaidStatus::Ended;
+        let is_known = is_current && self.payment().subscription.as_ref() == Some(paid);
         let pending = self.payment().pending.as_ref();
         let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
-        let since = known.and_then(|known| known.past_due_since).unwrap_or(now);
         (!is_known || is_awaited).then(|| Event::SubscriptionRecorded {
             plan,
             price,
             subscription: paid.clone(),
-            past_due_since: (paid.status == PaidStatus::PastDue).then_some(since),
+            past_due_since: since,
             request,
         })
     }
@@ -125,7 +131,12 @@ impl Billing {
         message: &str,
     ) -> Option<Event> {
         let short = |text: &str| text.chars().take(MAX_TEXT).collect();
-        self.awaits(request).then(|| Event::ChangeFailed {
+        let pending = self.payment().pending.as_ref();
+        let is_open = pending.is_some_and(|pending| match pending.status {
+            PendingStatus::Pending | PendingStatus::ActionRequired => pending.request == request,
+            PendingStatus::Failed { .. } => false,
+        });
+        is_open.then(|| Event::ChangeFailed {
             request,
             code: short(code),
             message: short(message),

@@ -60,6 +60,7 @@ fn record(subscription: Paid, request: Option<CommandId>) -> Command {
         plan: TEAM,
         price: MONTHLY,
         subscription,
+        past_due_since: None,
         request,
     }
 }
@@ -273,4 +274,46 @@ fn a_customer_belongs_to_one_tenant() {
         .when(command())
         .while_held(claim, OWN);
     own.changes_nothing();
+}
+
+#[test]
+fn a_payment_that_its_owner_does_not_confirm_in_time_has_failed() {
+    let action = Event::ActionRequired { request: REQUEST };
+    let waits = given::<Billing>([requested(REQUEST, None), action]);
+    waits.when(failure(REQUEST)).then([failed()]);
+    waits.when(failure(OTHER)).changes_nothing();
+    waits
+        .and([failed()])
+        .when(failure(REQUEST))
+        .changes_nothing();
+}
+
+#[test]
+fn a_payment_is_missing_since_the_time_that_stripe_tells() {
+    let late = |since: Option<i64>| Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: paid(PaidStatus::PastDue),
+        past_due_since: since.map(Time),
+        request: None,
+    };
+    let known = recorded(paid(PaidStatus::PastDue), Some(5), None);
+    paying().when(late(Some(5))).at(9).then([known.clone()]);
+    let later = recorded(paid(PaidStatus::PastDue), Some(9), None);
+    paying().when(late(None)).at(9).then([later.clone()]);
+    let known = paying().and([known]);
+    known.when(late(Some(5))).changes_nothing();
+    known.when(late(None)).at(9).changes_nothing();
+    known.when(late(Some(9))).then([later]);
+}
+
+#[test]
+fn an_end_that_is_known_does_not_take_the_plan_that_was_chosen_since() {
+    let ended = || paid(PaidStatus::Ended);
+    let free = Event::Changed {
+        plan: version(7),
+        price: None,
+    };
+    let chosen = paying().and([recorded(ended(), None, None), free]);
+    chosen.when(record(ended(), None)).changes_nothing();
 }

@@ -40,6 +40,7 @@ impl ChangeSubscription {
             plan,
             price,
             subscription: paid,
+            past_due_since: None,
             request: Some(task.pending.request),
         })
     }
@@ -109,7 +110,7 @@ impl Task {
 ///
 /// # Errors
 /// If it pays for nothing, or is in a state that this release does not know.
-fn paid(present: &Subscription) -> anyhow::Result<Paid> {
+pub fn paid(present: &Subscription) -> anyhow::Result<Paid> {
     let item = present.item();
     let item = item.ok_or_else(|| anyhow!("{} at Stripe pays for nothing", present.id))?;
     let status = status(present.status);

@@ -71,6 +71,7 @@ fn done(status: PaidStatus) -> Command {
         plan: TEAM,
         price: MONTHLY,
         subscription: paid(status),
+        past_due_since: None,
         request: Some(REQUEST),
     }
 }
@@ -288,6 +289,7 @@ async fn cancelling_and_resuming_are_repeatable() {
             cancel_at: Some(Time(1_797_000_000_000)),
             ..paid(PaidStatus::Active)
         },
+        past_due_since: None,
         request: Some(REQUEST),
     };
     let acts = [present("active"), ending(), ending()];
@@ -316,6 +318,7 @@ async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
             cancel_at: Some(Time(1_796_000_000_000)),
             ..paid(PaidStatus::Ended)
         },
+        past_due_since: None,
         request: Some(REQUEST),
     };
     records(&cancel, [ok(&ended.to_string())], expected, &[READ, READ]).await;

@@ -39,10 +39,12 @@ use stripe_payment::payment_method::{
     AttachPaymentMethod, DetachPaymentMethod, ListPaymentMethod, ListPaymentMethodType,
 };
 use stripe_product::{
-    price::{CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice},
+    price::{
+        CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice, UpdatePrice,
+    },
     product::CreateProduct,
 };
-use stripe_shared::SetupIntentAllowedPaymentMethodTypes;
+use stripe_shared::{InvoiceStatus, SetupIntentAllowedPaymentMethodTypes};
 use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 use url::form_urlencoded;
 
@@ -149,6 +151,10 @@ fn requests_about_prices_are_as_generated() {
         .recurring(recurring)
         .unit_amount(9_007_199_254_740_991_i64);
     same(&prices::create_price(key(), &ours), &theirs);
+
+    let id = StripePriceId::parse("price_1").unwrap();
+    let theirs = UpdatePrice::new("price_1").active(true);
+    same(&prices::activate_price(key(), &id), &theirs);
 
     let keys = ["a".to_owned(), "b".to_owned()];
     let theirs = ListPrice::new().lookup_keys(keys.clone());
@@ -338,6 +344,11 @@ fn requests_about_invoices_are_as_generated() {
         &invoices::list(&customer()),
         &ListInvoice::new().customer("cus_1"),
     );
+    let subscription = StripeSubscriptionId::parse("sub_1").unwrap();
+    let theirs = ListInvoice::new()
+        .subscription("sub_1")
+        .status(InvoiceStatus::Open);
+    same(&invoices::list_open(&subscription), &theirs);
 }
 
 #[test]

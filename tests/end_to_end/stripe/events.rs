@@ -1,0 +1,169 @@
+//! Events come in any order, any number of times, or not at all.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    account::{Account, Tenant},
+    status,
+};
+use crate::support::eventually;
+
+/// Times that differ by less are the same: two tenants do the same one after the other.
+const SAME_MS: i64 = 5 * 60 * 1000;
+
+/// A tenant gets each event once and in order. Its twin does the same, and gets them otherwise.
+struct Twins {
+    in_order: Tenant,
+    otherwise: Tenant,
+}
+
+impl Twins {
+    async fn new(account: &Account, name: &str) -> Self {
+        Self {
+            in_order: account.tenant(name).await,
+            otherwise: account.tenant(&format!("{name}-twin")).await,
+        }
+    }
+
+    fn both(&self) -> [&Tenant; 2] {
+        [&self.in_order, &self.otherwise]
+    }
+}
+
+/// Sends events as they are wanted.
+struct Postman {
+    seen: BTreeSet<String>,
+    kept: Vec<String>,
+}
+
+impl Postman {
+    /// Delivers the new events of tenants that get them in order, and keeps the others.
+    async fn deliver_in_order(&mut self, account: &Account, all: &[Twins]) {
+        let mut new = Vec::new();
+        for event in account.events().await {
+            let object = &event["data"]["object"];
+            let customer = object["customer"].as_str().or(object["id"].as_str());
+            let id = event["id"].as_str().unwrap().to_owned();
+            if !self.seen.insert(id.clone()) {
+                continue;
+            }
+            let is_of = |tenant: &Tenant| Some(tenant.customer.as_str()) == customer;
+            if all.iter().any(|twins| is_of(&twins.in_order)) {
+                new.push(id);
+            } else if all.iter().any(|twins| is_of(&twins.otherwise)) {
+                self.kept.push(id);
+            }
+        }
+        // The list has the latest first.
+        new.reverse();
+        account.control("deliver", json!({ "events": new })).await;
+        account.settle().await;
+    }
+}
+
+/// Whether two views say the same, apart from ids and from some minutes.
+fn are_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let names = |map: &serde_json::Map<String, Value>| {
+                map.keys().cloned().collect::<BTreeSet<String>>()
+            };
+            names(one) == names(other) && one.iter().all(|(name, it)| are_alike(it, &other[name]))
+        }
+        (Value::Number(one), Value::Number(other)) => match (one.as_i64(), other.as_i64()) {
+            (Some(one), Some(other)) => one.abs_diff(other) < SAME_MS.unsigned_abs(),
+            (_, _) => one == other,
+        },
+        (Value::String(one), Value::String(other)) => {
+            let kind = |text: &str| {
+                let kinds = ["sub_", "si_", "cus_"];
+                kinds.into_iter().find(|kind| text.starts_with(kind))
+            };
+            one == other || kind(one).is_some() && kind(one) == kind(other)
+        }
+        (one, other) => one == other,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_order_repetition_and_omission_of_events_leads_to_the_same_billing() {
+    let account = Account::open().await;
+    account.control("delivery", json!({ "mode": "hold" })).await;
+    let mut all = Vec::new();
+    for name in [
+        "active",
+        "more-seats",
+        "late",
+        "deleted",
+        "ending",
+        "replaced",
+    ] {
+        all.push(Twins::new(&account, name).await);
+    }
+    let (seen, kept) = (BTreeSet::new(), Vec::new());
+    let mut postman = Postman { seen, kept };
+    postman.deliver_in_order(&account, &all).await;
+    let mut subscriptions = Vec::new();
+    for tenant in all.iter().flat_map(Twins::both) {
+        subscriptions.push(account.subscribe(tenant, 2).await);
+    }
+    postman.deliver_in_order(&account, &all).await;
+    for (number, tenant) in all.iter().flat_map(Twins::both).enumerate() {
+        let path = format!("subscriptions/{}", subscriptions[number]);
+        match number / 2 {
+            1 => {
+                let item = account.get(&path).await;
+                let item = item["items"]["data"][0]["id"].as_str().unwrap();
+                let seats = [("items[0][id]", item), ("items[0][quantity]", "5")];
+                _ = account.post(&path, &seats).await;
+            }
+            2 => {
+                account
+                    .use_card(&tenant.customer, "pm_card_chargeCustomerFail")
+                    .await
+            }
+            3 => _ = account.delete(&path).await,
+            4 => {
+                _ = account
+                    .post(&path, &[("cancel_at_period_end", "true")])
+                    .await
+            }
+            5 => {
+                account.delete(&path).await;
+                account.subscribe(tenant, 7).await;
+            }
+            _ => {}
+        }
+    }
+    postman.deliver_in_order(&account, &all).await;
+    account.pass_days(32).await;
+    postman.deliver_in_order(&account, &all).await;
+    assert!(postman.kept.len() >= 50, "{} events", postman.kept.len());
+
+    // Every third event is lost, and the others come three times and in any order.
+    let mut kept = postman.kept.into_iter().enumerate();
+    let kept: Vec<String> = kept
+        .by_ref()
+        .filter(|(at, _)| at % 3 > 0)
+        .map(|(_, id)| id)
+        .collect();
+    let delivered = json!({ "events": kept, "shuffle": 28, "times": 3 });
+    account.control("deliver", delivered).await;
+    account.settle().await;
+    let (_, remaining) = account.reconcile(false).await;
+    assert_eq!(remaining, 0);
+    let (differences, _) = account.reconcile(true).await;
+    assert_eq!(differences, []);
+
+    let statuses = ["active", "active", "past_due", "ended", "ended", "active"];
+    for (twins, expected) in all.iter().zip(statuses) {
+        eventually("the same billing", || async {
+            let in_order = account.view(&twins.in_order).await;
+            let otherwise = account.view(&twins.otherwise).await;
+            status(&in_order) == expected && are_alike(&in_order, &otherwise)
+        })
+        .await;
+    }
+}

@@ -1,0 +1,247 @@
+//! Brings the billing of a tenant to what Stripe has: after each of Stripe's events, and when an
+//! operator asks for it.
+//!
+//! Events only say that something has changed. What has become of it is read at Stripe, after the
+//! revision of the billing was read that the record must still have. So the last record is never
+//! older than what a record before has seen, whatever the order of events is.
+
+mod due;
+mod hooks;
+pub(crate) mod prices;
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, bail};
+use event_store::{CommandSender, EventLog, Trace, random_id};
+use events_schema::{
+    Claim, ClaimHolder, Command, CommandId, Outcome, RejectionKind, StripeCustomerId,
+    StripeSubscriptionId, TenantId, TenantKey, Time,
+    billing::{self, Paid, PaidStatus},
+    plan,
+};
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::due::Due;
+use self::due::{AtStripe, due};
+pub(crate) use self::hooks::run;
+use crate::{
+    domain::{billing::Billing, plan::Catalogue},
+    effect::change_subscription::paid,
+    loops::history::{History, subject_of},
+    stripe::{Stripe, Subscription},
+};
+
+/// How often a record may lose against another one. Each time, Stripe is asked again.
+const ROUNDS: usize = 10;
+/// How long a command may take to be decided.
+const DECIDED_WITHIN: Duration = Duration::from_secs(8);
+
+/// Compares billings with Stripe, and records what differs.
+pub(crate) struct Reconciler {
+    stripe: Stripe,
+    log: EventLog,
+    sender: CommandSender,
+    catalogue: Mutex<History<Catalogue>>,
+}
+
+/// The billing of a tenant beside what Stripe has.
+pub(crate) struct Compared {
+    billing: History<Billing>,
+    at_stripe: AtStripe,
+    /// What is to be recorded.
+    pub(crate) due: Due,
+}
+
+impl Compared {
+    /// Returns what the tenant pays for, as the log has it.
+    pub(crate) const fn recorded(&self) -> Option<&Paid> {
+        self.billing.state.payment().subscription.as_ref()
+    }
+
+    /// Returns the subscriptions at Stripe that cost money or will.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = &Subscription> {
+        self.at_stripe.lasting()
+    }
+}
+
+impl Reconciler {
+    pub(crate) fn new(stripe: Stripe, log: EventLog, sender: CommandSender) -> Self {
+        Self {
+            stripe,
+            log,
+            sender,
+            catalogue: Mutex::default(),
+        }
+    }
+
+    /// Returns the tenant that has a customer. Its claim says so, and nothing at Stripe.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub(crate) async fn tenant_of(
+        &self,
+        customer: &StripeCustomerId,
+    ) -> anyhow::Result<Option<TenantKey>> {
+        let subject = Claim::stripe_customer(customer).subject().to_string();
+        let Some(last) = self.log.last(&subject).await? else {
+            return Ok(None);
+        };
+        let holder: ClaimHolder =
+            serde_json::from_slice(&last.payload).context("reading a claim")?;
+        Ok(holder.holder.map(TenantKey))
+    }
+
+    /// Returns the catalogue as the log has it now.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub(crate) async fn catalogue(&self) -> anyhow::Result<Catalogue> {
+        let mut catalogue = self.catalogue.lock().await;
+        let subject = subject_of::<Catalogue>(TenantId::Platform, plan::CATALOGUE);
+        catalogue.refresh_from_leader(&self.log, &subject).await?;
+        Ok(catalogue.state.clone())
+    }
+
+    /// Compares a tenant with Stripe; `None` if it has no customer there.
+    ///
+    /// # Errors
+    /// If the log or Stripe does not answer, or Stripe does not know the customer.
+    pub(crate) async fn compare(&self, tenant: TenantKey) -> anyhow::Result<Option<Compared>> {
+        let mut billing = History::<Billing>::default();
+        let subject = subject_of::<Billing>(TenantId::Tenant(tenant), tenant);
+        billing.refresh_from_leader(&self.log, &subject).await?;
+        let payment = billing.state.payment();
+        let Some(customer) = &payment.customer else {
+            return Ok(None);
+        };
+        let catalogue = self.catalogue().await?;
+        let at_stripe = self.fetch(customer, payment.subscription.as_ref()).await?;
+        let now = Time::from(SystemTime::now());
+        let due = due(&billing.state, catalogue.plans(), &at_stripe, now);
+        Ok(Some(Compared {
+            billing,
+            at_stripe,
+            due,
+        }))
+    }
+
+    /// Records what differs between a tenant and Stripe. Returns how many records that took.
+    ///
+    /// # Errors
+    /// If the log, a worker or Stripe does not answer.
+    pub(crate) async fn mend(&self, tenant: TenantKey, trace: Trace) -> anyhow::Result<u64> {
+        let mut records = 0;
+        for _ in 0..ROUNDS {
+            let Some(compared) = self.compare(tenant).await? else {
+                return Ok(records);
+            };
+            match compared.due {
+                Due::Nothing => return Ok(records),
+                Due::Unclear(reason) => {
+                    tracing::error!(%tenant, reason, "what a tenant pays at Stripe is not recorded");
+                    return Ok(records);
+                }
+                Due::Record(command) => {
+                    let revision = compared.billing.revision;
+                    let is_recorded = self.record(tenant, revision, command, trace).await?;
+                    records += u64::from(is_recorded);
+                }
+            }
+        }
+        bail!("the billing of tenant {tenant} changes all the time")
+    }
+
+    /// Ends all subscriptions of a tenant at Stripe. Invoices stay.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub(crate) async fn cancel_all(&self, compared: &Compared) -> anyhow::Result<()> {
+        for lasting in compared.lasting() {
+            match self.stripe.cancel_subscription(&lasting.id).await {
+                Err(error) if !error.is_missing() => return Err(error.into()),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks Stripe for all subscriptions of a customer, and since when a payment is missing.
+    async fn fetch(
+        &self,
+        customer: &StripeCustomerId,
+        recorded: Option<&Paid>,
+    ) -> anyhow::Result<AtStripe> {
+        let subscriptions = self.stripe.subscriptions(customer).all().await?;
+        let is_gone = match recorded {
+            Some(paid) if !subscriptions.iter().any(|found| found.id == paid.id) => {
+                self.is_gone(customer, paid).await?
+            }
+            Some(_) | None => false,
+        };
+        let late = subscriptions.iter().find(|found| is_past_due(found));
+        let past_due_since = match late {
+            Some(late) => self.unpaid_since(&late.id).await?,
+            None => None,
+        };
+        Ok(AtStripe {
+            subscriptions,
+            past_due_since,
+            is_gone,
+        })
+    }
+
+    /// Returns when the oldest open invoice of a subscription was made.
+    async fn unpaid_since(&self, late: &StripeSubscriptionId) -> anyhow::Result<Option<Time>> {
+        let open = self.stripe.open_invoices(late).all().await?;
+        let since = open.iter().map(|invoice| invoice.created).min();
+        Ok(since.map(Time::from))
+    }
+
+    /// Whether a subscription does not exist any more, although its customer does or did.
+    async fn is_gone(&self, customer: &StripeCustomerId, paid: &Paid) -> anyhow::Result<bool> {
+        match self.stripe.subscription(&paid.id).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_missing() => {
+                // With the key of another account, everything would be missing.
+                let customer = self.stripe.customer(customer).await;
+                customer.context("is UB_STRIPE_KEY that of the same account as before?")?;
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records something, unless the billing has changed since this revision. Returns whether it is
+    /// recorded.
+    async fn record(
+        &self,
+        tenant: TenantKey,
+        revision: u64,
+        payload: billing::Command,
+        trace: Trace,
+    ) -> anyhow::Result<bool> {
+        let mut command = Command::<billing::Area>::by_system(
+            CommandId(random_id()?),
+            TenantId::Tenant(tenant),
+            tenant,
+            SystemTime::now().into(),
+            payload,
+        );
+        command.expected = Some(revision);
+        let deadline = Instant::now() + DECIDED_WITHIN;
+        let outcome = self.sender.send(command, trace, deadline).await;
+        match outcome.context("recording what Stripe has")? {
+            Outcome::Committed { .. } | Outcome::DoneBefore { .. } => Ok(true),
+            Outcome::Unchanged { .. } => Ok(false),
+            Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Conflict => Ok(false),
+            Outcome::Rejected(rejection) => bail!("it was not recorded: {}", rejection.message),
+        }
+    }
+}
+
+fn is_past_due(subscription: &Subscription) -> bool {
+    paid(subscription).is_ok_and(|paid| paid.status == PaidStatus::PastDue)
+}

@@ -1,0 +1,263 @@
+//! What is recorded follows from what Stripe has now, whatever was recorded before.
+
+use events_schema::{
+    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    billing::{Event, Wanted},
+    plan::{Interval, Per, Plan, Price, Version},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::testing::given;
+
+const NOW: Time = Time(1_800_000_000_000);
+const SINCE: Time = Time(1_700_000_000_000);
+const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
+const TEAM: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([2; 16])),
+    number: 1,
+};
+
+fn price() -> Price {
+    Price {
+        amount: serde_json::from_value(json!({ "amount": 900, "currency": "EUR" })).unwrap(),
+        interval: Interval::Month,
+        per: Per::Seat,
+    }
+}
+
+/// A catalogue whose only plan costs `price_1`.
+fn catalogue() -> plan::View {
+    let team = Plan {
+        name: Name::parse("Team").unwrap(),
+        versions: vec![Version {
+            prices: vec![price()],
+            ..Version::default()
+        }],
+        archived: false,
+        created_at: Time(0),
+        updated_at: Time(0),
+    };
+    let at_stripe = StripePriceId::parse("price_1").unwrap();
+    plan::View {
+        plans: [(TEAM.plan, team)].into(),
+        default: None,
+        stripe_prices: [(TEAM.price_id(&price()), at_stripe)].into(),
+    }
+}
+
+/// Stripe's answer for a subscription with one item.
+fn subscription(id: &str, status: &str, price: &str) -> Value {
+    json!({
+        "id": id, "customer": "cus_1", "status": status, "trial_end": null, "cancel_at": null,
+        "ended_at": (status == "canceled").then_some(1_790_000_000), "latest_invoice": null,
+        "pending_update": null,
+        "items": { "data": [{
+            "id": "si_1", "quantity": 3, "current_period_end": 1_795_000_000,
+            "price": { "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 }
+        }] }
+    })
+}
+
+fn at_stripe(subscriptions: impl IntoIterator<Item = Value>) -> AtStripe {
+    let subscriptions = subscriptions.into_iter();
+    let subscriptions = subscriptions.map(|it| serde_json::from_value(it).unwrap());
+    AtStripe {
+        subscriptions: subscriptions.collect(),
+        past_due_since: None,
+        is_gone: false,
+    }
+}
+
+fn paid(id: &str, status: PaidStatus) -> Paid {
+    let end = Time(1_790_000_000_000);
+    Paid {
+        id: StripeSubscriptionId::parse(id).unwrap(),
+        item: StripeItemId::parse("si_1").unwrap(),
+        status,
+        price: StripePriceId::parse("price_1").unwrap(),
+        quantity: 3,
+        period_end: Time(1_795_000_000_000),
+        trial_end: None,
+        cancel_at: (status == PaidStatus::Ended).then_some(end),
+    }
+}
+
+fn recorded(subscription: Paid) -> Event {
+    Event::SubscriptionRecorded {
+        plan: TEAM,
+        price: TEAM.price_id(&price()),
+        subscription,
+        past_due_since: None,
+        request: None,
+    }
+}
+
+fn record(subscription: Paid) -> Command {
+    Command::RecordSubscription {
+        plan: TEAM,
+        price: TEAM.price_id(&price()),
+        subscription,
+        past_due_since: None,
+        request: None,
+    }
+}
+
+/// A tenant that wants to pay for the plan.
+fn requested() -> Event {
+    Event::ChangeRequested {
+        request: REQUEST,
+        at: Time(0),
+        wanted: Wanted {
+            plan: TEAM,
+            price: TEAM.price_id(&price()),
+            stripe_price: StripePriceId::parse("price_1").unwrap(),
+            quantity: 3,
+            name: Name::parse("Weavers").unwrap(),
+            proration_date: None,
+        },
+        trial_end: None,
+    }
+}
+
+fn due_after(events: impl IntoIterator<Item = Event>, at_stripe: &AtStripe) -> Due {
+    let billing = given::<Billing>(events);
+    due(billing.state(), &catalogue(), at_stripe, NOW)
+}
+
+#[test]
+fn the_latest_subscription_that_lasts_counts_and_else_the_latest_that_has_lasted() {
+    for (subscriptions, expected) in [
+        (
+            vec![
+                ("sub_3", "canceled"),
+                ("sub_2", "active"),
+                ("sub_1", "past_due"),
+            ],
+            paid("sub_2", PaidStatus::Active),
+        ),
+        (
+            vec![
+                ("sub_3", "incomplete_expired"),
+                ("sub_2", "canceled"),
+                ("sub_1", "canceled"),
+            ],
+            paid("sub_2", PaidStatus::Ended),
+        ),
+    ] {
+        let subscriptions = subscriptions.into_iter();
+        let found = subscriptions.map(|(id, status)| subscription(id, status, "price_1"));
+        let found = at_stripe(found);
+        for before in [
+            vec![],
+            vec![recorded(paid("sub_1", PaidStatus::Active))],
+            vec![recorded(paid("sub_2", PaidStatus::Trialing))],
+        ] {
+            let due = due_after(before, &found);
+            assert_eq!(due, Due::Record(record(expected.clone())));
+        }
+        assert_eq!(due_after([recorded(expected)], &found), Due::Nothing);
+    }
+}
+
+#[test]
+fn a_subscription_that_was_never_paid_changes_nothing() {
+    for status in ["incomplete", "incomplete_expired"] {
+        let found = at_stripe([subscription("sub_1", status, "price_1")]);
+        assert_eq!(due_after([], &found), Due::Nothing, "{status}");
+    }
+}
+
+#[test]
+fn an_ended_subscription_does_not_take_the_plan_that_was_chosen_afterwards() {
+    let found = at_stripe([subscription("sub_1", "canceled", "price_1")]);
+    let free = Event::Changed {
+        plan: TEAM,
+        price: None,
+    };
+    let ended = recorded(paid("sub_1", PaidStatus::Ended));
+    assert_eq!(due_after([ended, free], &found), Due::Nothing);
+}
+
+#[test]
+fn a_missing_payment_is_recorded_since_stripe_has_asked_for_it() {
+    let late = AtStripe {
+        past_due_since: Some(SINCE),
+        ..at_stripe([subscription("sub_1", "past_due", "price_1")])
+    };
+    let due = due_after([recorded(paid("sub_1", PaidStatus::Active))], &late);
+    let Due::Record(Command::RecordSubscription { past_due_since, .. }) = due else {
+        panic!("{due:?}");
+    };
+    assert_eq!(past_due_since, Some(SINCE));
+}
+
+#[test]
+fn the_log_wins_for_the_plan_if_a_price_belongs_to_none() {
+    let found = at_stripe([subscription("sub_1", "active", "price_other")]);
+    let other = Paid {
+        price: StripePriceId::parse("price_other").unwrap(),
+        ..paid("sub_1", PaidStatus::Active)
+    };
+    let before = recorded(paid("sub_1", PaidStatus::Active));
+    assert_eq!(due_after([before], &found), Due::Record(record(other)));
+    assert_eq!(
+        due_after([], &found),
+        Due::Nothing,
+        "a subscription to something else"
+    );
+}
+
+#[test]
+fn a_subscription_that_does_not_exist_any_more_has_ended() {
+    let gone = AtStripe {
+        is_gone: true,
+        ..at_stripe([])
+    };
+    let ended = Paid {
+        cancel_at: Some(NOW),
+        ..paid("sub_1", PaidStatus::Ended)
+    };
+    let before = recorded(paid("sub_1", PaidStatus::Active));
+    assert_eq!(
+        due_after([before.clone()], &gone),
+        Due::Record(record(ended.clone()))
+    );
+    assert_eq!(due_after([before, recorded(ended)], &gone), Due::Nothing);
+}
+
+#[test]
+fn a_change_that_its_owner_has_confirmed_is_done_and_one_that_has_expired_is_refused() {
+    let waits = || [requested(), Event::ActionRequired { request: REQUEST }];
+    let open = at_stripe([subscription("sub_1", "incomplete", "price_1")]);
+    assert_eq!(due_after(waits(), &open), Due::Nothing);
+    let confirmed = at_stripe([subscription("sub_1", "active", "price_1")]);
+    let due = due_after(waits(), &confirmed);
+    let Due::Record(Command::RecordSubscription { request, .. }) = due else {
+        panic!("{due:?}");
+    };
+    assert_eq!(request, Some(REQUEST));
+    let expired = at_stripe([subscription("sub_1", "incomplete_expired", "price_1")]);
+    let due = due_after(waits(), &expired);
+    assert!(
+        matches!(
+            &due,
+            Due::Record(Command::RecordFailure {
+                request: REQUEST,
+                ..
+            })
+        ),
+        "{due:?}"
+    );
+}
+
+#[test]
+fn a_state_that_this_release_does_not_know_is_for_a_person() {
+    let mut odd = subscription("sub_1", "active", "price_1");
+    odd["items"]["data"] = json!([]);
+    let before = recorded(paid("sub_1", PaidStatus::Active));
+    assert!(matches!(
+        due_after([before], &at_stripe([odd])),
+        Due::Unclear(_)
+    ));
+}

@@ -1,0 +1,100 @@
+//! The prices of plans at Stripe. The log wins: a price that tenants may choose must be there.
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, anyhow, bail};
+use event_store::{Trace, random_id};
+use events_schema::{
+    Command, CommandId, Outcome, StripePriceId, TenantId,
+    plan::{self, CATALOGUE},
+};
+use tokio::time::Instant;
+
+use super::{DECIDED_WITHIN, Reconciler};
+use crate::{
+    domain::plan::Catalogue,
+    effect::{
+        Effect as _, Failure,
+        record_prices::{RecordPrices, lookup_key},
+    },
+    stripe::IdempotencyKey,
+};
+
+/// Creates the prices that Stripe does not know yet, and records them.
+///
+/// # Errors
+/// If the log, a worker or Stripe does not answer.
+pub(crate) async fn create_missing(reconciler: &Reconciler) -> anyhow::Result<()> {
+    let effect = RecordPrices::new_with(reconciler.stripe.clone());
+    while let Some(task) = RecordPrices::pending(&reconciler.catalogue().await?) {
+        let created = effect.perform(CATALOGUE, &task).await;
+        let payload = created.map_err(|failure| match failure {
+            Failure::Permanent(error) | Failure::Temporary(error) | Failure::Outage(error, _) => {
+                error
+            }
+        })?;
+        record(reconciler, payload).await?;
+    }
+    Ok(())
+}
+
+/// Returns the prices that tenants may choose here and not at Stripe.
+///
+/// # Errors
+/// If the log or Stripe does not answer.
+pub(crate) async fn inactive(reconciler: &Reconciler) -> anyhow::Result<Vec<StripePriceId>> {
+    let catalogue = reconciler.catalogue().await?;
+    let keys: Vec<String> = offered(&catalogue).map(|(key, _)| key).collect();
+    let found = reconciler.stripe.prices(&keys).await?;
+    let inactive = offered(&catalogue).filter(|(_, price)| {
+        let found = found.iter().find(|found| found.id == **price);
+        found.is_some_and(|found| !found.active)
+    });
+    Ok(inactive.map(|(_, price)| price.clone()).collect())
+}
+
+/// Lets tenants choose a price at Stripe again.
+///
+/// # Errors
+/// If Stripe does not confirm it.
+pub(crate) async fn activate(reconciler: &Reconciler, price: &StripePriceId) -> anyhow::Result<()> {
+    // Somebody may make it inactive twice within a day.
+    let key = IdempotencyKey::new(random_id()?, "activate");
+    let activated = reconciler.stripe.activate_price(key, price).await?;
+    if activated.active {
+        Ok(())
+    } else {
+        Err(anyhow!("{price} at Stripe stays inactive"))
+    }
+}
+
+/// Returns the prices that tenants may choose and Stripe knows, with the keys by which they are
+/// found there.
+fn offered(catalogue: &Catalogue) -> impl Iterator<Item = (String, &StripePriceId)> {
+    let plans = catalogue.plans();
+    plans.prices().filter_map(|(version, price)| {
+        let is_archived = plans.plans.get(&version.plan)?.archived;
+        let is_offered = !is_archived && plans.latest(version.plan) == Some(version);
+        let known = plans.stripe_prices.get(&version.price_id(price));
+        let known = known.filter(|_| is_offered)?;
+        Some((lookup_key(version, price), known))
+    })
+}
+
+async fn record(reconciler: &Reconciler, payload: plan::Command) -> anyhow::Result<()> {
+    let command = Command::<plan::Area>::by_system(
+        CommandId(random_id()?),
+        TenantId::Platform,
+        CATALOGUE,
+        SystemTime::now().into(),
+        payload,
+    );
+    let deadline = Instant::now() + DECIDED_WITHIN;
+    let outcome = reconciler.sender.send(command, Trace::begin(), deadline);
+    match outcome.await.context("recording prices")? {
+        Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
+            Ok(())
+        }
+        Outcome::Rejected(rejection) => bail!("prices were not recorded: {}", rejection.message),
+    }
+}
