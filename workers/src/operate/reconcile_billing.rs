@@ -239,6 +239,7 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
         | Command::Grant(_)
         | Command::EndGrant
         | Command::Subscribe { .. }
+        | Command::ExpectCustomer
         | Command::RecordCustomer { .. }
         | Command::RecordAction { .. } => None,
     }
