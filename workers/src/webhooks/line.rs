@@ -13,7 +13,7 @@ use std::{
 
 use events_schema::{
     Time,
-    webhook::{Cursor, EventRef, Failing, Parked, ReplayId, ReplayProgress},
+    webhook::{Cursor, EventRef, Failing, Parked},
 };
 
 use super::retries::{self, Failure};
@@ -104,28 +104,6 @@ impl<T> Line<T> {
     fn next(&self) -> u64 {
         let first = self.open.first_key_value();
         first.map_or(self.scan, |(event, _)| event.sequence)
-    }
-
-    /// Remembers that the requests of people up to this sequence are done.
-    pub fn answered(&mut self, sequence: u64) {
-        self.cursor.requests = self.cursor.requests.max(sequence);
-    }
-
-    /// Returns up to which sequence requests of people are done.
-    pub fn answered_to(&self) -> u64 {
-        self.cursor.requests
-    }
-
-    /// Returns since when every attempt has failed.
-    pub fn failing(&self) -> Option<Failing> {
-        self.cursor.failing
-    }
-
-    /// Remembers that the owners were warned.
-    pub fn warned(&mut self) {
-        if let Some(failing) = &mut self.cursor.failing {
-            failing.warned = true;
-        }
     }
 
     /// Returns the sequence from which the log is to be read; `None` if enough is waiting, or if
@@ -237,20 +215,6 @@ impl<T> Line<T> {
         if self.queues.get(lane).is_some_and(|queue| !queue.is_empty()) {
             self.ready.push_back(lane.to_owned());
         }
-    }
-
-    /// Returns how far a replay is.
-    pub fn replay(&self, replay: ReplayId) -> ReplayProgress {
-        self.cursor
-            .replays
-            .get(&replay)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// Remembers how far a replay is.
-    pub fn set_replay(&mut self, replay: ReplayId, progress: ReplayProgress) {
-        self.cursor.replays.insert(replay, progress);
     }
 
     /// Returns how many events are being sent.
@@ -391,5 +355,6 @@ fn go_back(cursor: &mut Cursor) {
     }
 }
 
+mod kept;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use super::{
 };
 
 mod lease;
+mod pace;
 mod pages;
 mod replaying;
 mod sending;

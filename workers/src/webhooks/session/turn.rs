@@ -14,6 +14,7 @@ use super::{
     End, Session, WakeUps,
     lease::HeldLease,
     now,
+    pace::Pace,
     pages::Pages,
     replaying::{Replaying, advanced},
     sending::{Done, Sending, Sent, failure_of, is_accepted, is_gone, record},
@@ -57,9 +58,7 @@ pub struct Turn<'a> {
     is_turn_of_replay: bool,
     began: Instant,
     sent: u64,
-    /// When the rate limit allows the next request, and the next one of a replay.
-    next_start: Instant,
-    next_replay_start: Instant,
+    pace: Pace,
     stored_at: Instant,
     looked_at: Instant,
     told_at: Instant,
@@ -78,6 +77,8 @@ impl<'a> Turn<'a> {
     ) -> Self {
         let is_ordered = webhook.settings.ordering == Ordering::Endpoint;
         let begin = Instant::now();
+        let rate_limit = webhook.settings.rate_limit;
+        let pace = Pace::new(rate_limit, cursor.next_starts, begin, now());
         Self {
             session,
             webhooks,
@@ -93,8 +94,7 @@ impl<'a> Turn<'a> {
             is_turn_of_replay: false,
             began: begin,
             sent: 0,
-            next_start: begin,
-            next_replay_start: begin,
+            pace,
             stored_at: begin,
             looked_at: begin,
             told_at: begin,
@@ -163,7 +163,7 @@ impl<'a> Turn<'a> {
     /// Whether the log is read further, now or later.
     fn reads(&self) -> bool {
         let is_sending = !self.is_stopping && self.webhook.disabled.is_none();
-        is_sending && self.may_start() && self.pages.reads(&self.line)
+        is_sending && self.has_room() && self.pages.reads(&self.line)
     }
 
     /// Whether nothing came for a while, or others want the slot.
@@ -208,10 +208,8 @@ impl<'a> Turn<'a> {
         if self.pages.changed_at.is_some() {
             until = until.min(self.next_look());
         }
-        for start in [self.next_start, self.next_replay_start] {
-            if start > Instant::now() {
-                until = until.min(start);
-            }
+        if let Some(start) = self.pace.allows_more_at(Instant::now()) {
+            until = until.min(start);
         }
         tokio::select! {
             done = self.sending.next() => self.finish(done).await?,

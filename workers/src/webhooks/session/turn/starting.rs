@@ -15,6 +15,7 @@ use crate::webhooks::{
     message::Shown,
     session::{
         now,
+        pace::Pace,
         replaying::{Next, Replaying},
         sending::Sent,
     },
@@ -46,7 +47,7 @@ impl Turn<'_> {
         while self.may_start()
             && let Some(item) = self.line.start(now())
         {
-            self.count_start();
+            self.count_start(Pace::count);
             self.is_turn_of_replay = true;
             let shown = Shown::Stored {
                 sequence: item.event.sequence,
@@ -58,24 +59,20 @@ impl Turn<'_> {
 
     /// Whether the limits allow another request.
     pub(super) fn may_start(&self) -> bool {
+        self.has_room() && self.pace.allows(Instant::now())
+    }
+
+    /// Whether another request may be in progress.
+    pub(super) fn has_room(&self) -> bool {
         let most = usize::try_from(self.webhook.settings.concurrency).unwrap_or(1);
-        self.line.in_flight() < most
-            && Instant::now() >= self.next_start
-            && self.lease.allows_request()
+        self.line.in_flight() < most && self.lease.allows_request()
     }
 
-    fn count_start(&mut self) {
-        let pause = self.pause();
-        self.next_start = self.next_start.max(Instant::now() - pause) + pause;
+    fn count_start(&mut self, count: impl FnOnce(&mut Pace, Instant)) {
+        let at = Instant::now();
+        count(&mut self.pace, at);
+        self.line.set_next_starts(self.pace.next_starts(at, now()));
         self.sent += 1;
-    }
-
-    /// Returns the time between two requests.
-    fn pause(&self) -> Duration {
-        match self.webhook.settings.rate_limit {
-            0 => Duration::ZERO,
-            rate => Duration::from_secs(1) / rate,
-        }
     }
 
     /// Begins to send the next event of a replay, at half the rate at most, and in turn with the
@@ -83,7 +80,7 @@ impl Turn<'_> {
     async fn start_replay(&mut self) -> anyhow::Result<()> {
         let must_wait = self.replay_is_busy
             || !self.may_start()
-            || Instant::now() < self.next_replay_start
+            || !self.pace.allows_replay(Instant::now())
             || self.line.has_ready() && !self.is_turn_of_replay;
         let Some(id) = self.due_replay().filter(|_| !must_wait) else {
             return Ok(());
@@ -98,8 +95,7 @@ impl Turn<'_> {
         match next.await? {
             // Reading may have taken long.
             Next::Event(item) if self.may_start() && self.line.lock(&item.lane) => {
-                self.count_start();
-                self.next_replay_start = Instant::now() + 2 * self.pause();
+                self.count_start(Pace::count_replay);
                 self.replay_is_busy = true;
                 self.is_turn_of_replay = false;
                 let shown = Shown::Stored {
