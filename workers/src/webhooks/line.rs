@@ -26,6 +26,8 @@ const MAX_AHEAD: usize = 512;
 const MAX_PARKED: usize = 1_000;
 /// How often a webhook is tried that does not work at all.
 const PROBE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long an event waits that could not be attempted.
+const PUT_OFF: Duration = Duration::from_secs(5);
 
 /// An event to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -283,14 +285,22 @@ impl<T> Line<T> {
         Retry { attempt, at }
     }
 
-    /// Records that an event was not attempted, so that it waits as before.
-    pub fn returned(&mut self, item: Item<T>) {
-        self.busy.remove(&item.lane);
-        self.ready.push_front(item.lane.clone());
-        self.queues
-            .entry(item.lane.clone())
-            .or_default()
-            .push_front(item);
+    /// Records that an event could not be attempted. Its lane waits for a while, and no attempt
+    /// counts.
+    pub fn put_off(&mut self, item: &Item<T>, now: Time) {
+        let due = now + PUT_OFF;
+        let before = self.cursor.parked.get(&item.lane);
+        let before = before.filter(|parked| parked.next == item.event);
+        let parked = Parked {
+            next: item.event,
+            attempts: before.map_or(0, |parked| parked.attempts),
+            since: before.map_or(now, |parked| parked.since),
+            due,
+        };
+        self.park(item, parked);
+        if let Some(probe_at) = &mut self.cursor.probe_at {
+            *probe_at = due;
+        }
     }
 
     fn park(&mut self, item: &Item<T>, parked: Parked) {

@@ -11,21 +11,10 @@ use events_schema::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    End, Session, WakeUps,
-    lease::HeldLease,
-    now,
-    pace::Pace,
-    pages::Pages,
-    replaying::{Replaying, advanced},
-    sending::{Done, Sending, Sent, failure_of, is_accepted, is_gone, record},
+    End, Session, WakeUps, lease::HeldLease, now, pace::Pace, pages::Pages, replaying::Replaying,
+    sending::Sending,
 };
-use crate::webhooks::{
-    line::{Line, Retry},
-    message::Envelope,
-    report::{self, Report},
-    tenants::TenantWebhooks,
-    wake::Why,
-};
+use crate::webhooks::{line::Line, message::Envelope, tenants::TenantWebhooks, wake::Why};
 
 /// How often the settings are read again: so soon a deleted webhook gets nothing more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -37,7 +26,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 const TURN_EVENTS: u64 = 200;
 const TURN: Duration = Duration::from_secs(10);
 
+mod finishing;
+mod replays;
+mod requests;
 mod starting;
+
+use self::requests::Asked;
 
 /// A turn with a webhook.
 pub struct Turn<'a> {
@@ -49,8 +43,12 @@ pub struct Turn<'a> {
     lease: HeldLease,
     pages: Pages,
     sending: Sending,
-    /// The request of a person that is in progress.
-    request: Option<u64>,
+    /// What a person has asked for and waits for its turn.
+    asked: Option<Asked>,
+    /// Whether a request of a person is in progress.
+    request_is_busy: bool,
+    /// When requests of people are read again, after a failure.
+    ask_again_at: Instant,
     replaying: Option<Replaying>,
     /// Whether an event of a replay is being sent.
     replay_is_busy: bool,
@@ -88,7 +86,9 @@ impl<'a> Turn<'a> {
             lease,
             pages: Pages::new(session.parts.log.clone(), session.tenant),
             sending: Sending::default(),
-            request: None,
+            asked: None,
+            request_is_busy: false,
+            ask_again_at: begin,
             replaying: None,
             replay_is_busy: false,
             is_turn_of_replay: false,
@@ -119,6 +119,14 @@ impl<'a> Turn<'a> {
                 return Ok(End::Rest);
             }
         }
+        let end = self.send(wake_ups).await;
+        if end.is_err() {
+            self.drain().await;
+        }
+        end
+    }
+
+    async fn send(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<End> {
         loop {
             if !self.is_stopping {
                 self.start().await?;
@@ -139,6 +147,20 @@ impl<'a> Turn<'a> {
             let is_long = self.sent >= TURN_EVENTS || self.began.elapsed() >= TURN;
             self.is_stopping |= is_long && self.session.slot.is_wanted();
         }
+    }
+
+    /// Waits for the requests in progress and records what became of them: what is forgotten is sent
+    /// again. Without the lease, another worker does that anyway.
+    async fn drain(&mut self) {
+        while !self.sending.is_empty() && !self.lease.is_lost() {
+            let done = self.sending.next().await;
+            self.finish(done).await;
+            if let Err(error) = self.store().await {
+                let (webhook, error) = (self.session.webhook, format!("{error:#}"));
+                tracing::warn!(%webhook, error, "where a delivery stands is stored later");
+            }
+        }
+        self.sending.clear().await;
     }
 
     /// Stores the cursor, releases the lease, and has the webhook woken when its next attempt is
@@ -182,6 +204,14 @@ impl<'a> Turn<'a> {
 
     /// Whether there is nothing to send now, as the leader of the log says.
     async fn is_done(&mut self) -> anyhow::Result<bool> {
+        if self.has_request() {
+            let is_readable = Instant::now() >= self.ask_again_at;
+            anyhow::ensure!(
+                is_readable,
+                "what a person has asked for is not readable now"
+            );
+            return Ok(false);
+        }
         if self.webhook.disabled.is_some() {
             return Ok(true);
         }
@@ -212,7 +242,7 @@ impl<'a> Turn<'a> {
             until = until.min(start);
         }
         tokio::select! {
-            done = self.sending.next() => self.finish(done).await?,
+            done = self.sending.next() => self.finish(done).await,
             Some(message) = wake_ups.following.recv() => {
                 let mut message = Some(message);
                 // Each has replaced the one before.
@@ -231,94 +261,6 @@ impl<'a> Turn<'a> {
             }
         }
         Ok(())
-    }
-
-    async fn finish(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { sent, at, reply } = done;
-        match (sent, reply) {
-            (Sent::Item(item), Ok(reply)) => {
-                let retry = if is_accepted(&reply) {
-                    let attempt = self.line.attempt(&item);
-                    self.line.succeeded(&item, now());
-                    Retry { attempt, at: None }
-                } else {
-                    let random = random()?;
-                    self.line.failed(&item, failure_of(&reply), random, now())
-                };
-                let attempt = record(&item.content, Some(item.event), at, &reply, retry);
-                self.record(&attempt).await;
-                if !is_accepted(&reply) {
-                    self.report(is_gone(&reply)).await;
-                }
-                Ok(())
-            }
-            (Sent::Replay { replay, item }, Ok(reply)) => {
-                self.replay_is_busy = false;
-                self.line.unlock(&item.lane);
-                let before = self.line.replay(replay);
-                let failure = failure_of(&reply);
-                let is_accepted = is_accepted(&reply);
-                let (event, random) = (item.event, random()?);
-                let after = advanced(before, event, is_accepted, failure, random, now());
-                self.line.set_replay(replay, after);
-                let retry = Retry {
-                    attempt: before.attempts + 1,
-                    at: after.due,
-                };
-                let attempt = record(&item.content, Some(event), at, &reply, retry);
-                self.record(&attempt).await;
-                Ok(())
-            }
-            (
-                Sent::Request {
-                    sequence,
-                    event,
-                    reference,
-                },
-                Ok(reply),
-            ) => {
-                self.request = None;
-                self.line.answered(sequence);
-                let once = Retry {
-                    attempt: 1,
-                    at: None,
-                };
-                let attempt = record(&event, reference, at, &reply, once);
-                self.record(&attempt).await;
-                Ok(())
-            }
-            (Sent::Item(item), Err(error)) => {
-                self.line.returned(item);
-                Err(error)
-            }
-            (Sent::Replay { .. } | Sent::Request { .. }, Err(error)) => Err(error),
-        }
-    }
-
-    async fn record(&mut self, attempt: &events_schema::webhook::Attempt) {
-        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
-        let attempts = &self.session.parts.attempts;
-        attempts.record(tenant, webhook, attempt).await;
-    }
-
-    /// Reports a webhook that does not work, if it is time. Without success, the next failure tries
-    /// it again.
-    async fn report(&mut self, is_gone: bool) {
-        let failing = self.line.failing();
-        let Some(report) = report::due(failing, is_gone, now()) else {
-            return;
-        };
-        let since = failing.map_or_else(now, |failing| failing.since);
-        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
-        let reports = &self.session.parts.reports;
-        match reports.send(tenant, webhook, report, since).await {
-            Ok(()) if report == Report::Warn => self.line.warned(),
-            Ok(()) => self.is_stopping = true,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(%webhook, error, "a webhook that does not work is not reported");
-            }
-        }
     }
 
     async fn store(&mut self) -> anyhow::Result<()> {
@@ -347,7 +289,7 @@ impl<'a> Turn<'a> {
         self.pages.changed_at = self.pages.changed_at.filter(|at| *at > known);
         match self.webhooks.get(self.session.webhook) {
             None => {
-                self.sending.clear();
+                self.sending.clear().await;
                 Ok(Some(End::Deleted))
             }
             Some(webhook) => {
@@ -356,10 +298,4 @@ impl<'a> Turn<'a> {
             }
         }
     }
-}
-
-/// Returns a random number from -1 to 1.
-fn random() -> anyhow::Result<f64> {
-    let number = getrandom::u32()?;
-    Ok(f64::from(number) / f64::from(u32::MAX) * 2.0 - 1.0)
 }

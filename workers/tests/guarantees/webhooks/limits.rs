@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use events_schema::webhook::{Ordering, Settings};
+use events_schema::{
+    AreaName, CommitSummary,
+    webhook::{Command, EventRef, Ordering, Settings},
+};
 use futures_util::future::join_all;
 use tokio::process::Child;
 
@@ -100,5 +103,32 @@ async fn an_ordered_webhook_gets_one_request_at_a_time() {
     let receiver = Receiver::start().await;
     receiver.takes(Duration::from_millis(5));
     send_all(&receiver, |settings| settings.ordering = Ordering::Endpoint).await;
+    assert_eq!(receiver.most_at_once(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redelivery_waits_its_turn_with_new_events() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let mut settings = settings(&receiver.url);
+    settings.ordering = Ordering::Endpoint;
+    let (webhook, _) = acme.webhook(settings).await;
+    let projects = [acme.project().await, acme.project().await];
+    arrived(&receiver, &up_to(&projects, 1)).await;
+    receiver.takes(Duration::from_secs(1));
+    let commits = world.commits::<CommitSummary>(AreaName::Project).await;
+    let event = EventRef {
+        sequence: commits[0].0,
+        position: 0,
+    };
+    tokio::join!(
+        acme.change(Command::Redeliver { webhook, event }),
+        acme.rename(projects[0]),
+        acme.rename(projects[1]),
+    );
+    arrived(&receiver, &up_to(&projects, 2)).await;
+    eventually("the redelivery", || async { receiver.count() == 5 }).await;
     assert_eq!(receiver.most_at_once(), (1, 1));
 }
