@@ -43,6 +43,9 @@ pub struct Cursor {
     /// events wait for it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<String, Parked>,
+    /// The last change of the tenant's webhooks that the worker knew. One that knows less must not
+    /// go on.
+    pub known: u64,
     /// Requests of people up to this sequence, such as a test, are done.
     pub requests: u64,
     /// Since when every attempt has failed; `None` if the last one succeeded.

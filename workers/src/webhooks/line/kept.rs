@@ -41,6 +41,11 @@ impl<T> Line<T> {
         self.cursor.replays.insert(replay, progress);
     }
 
+    /// Remembers which change of the tenant's webhooks is known.
+    pub fn set_known(&mut self, sequence: u64) {
+        self.cursor.known = self.cursor.known.max(sequence);
+    }
+
     /// Remembers when the rate limit allows further requests.
     pub fn set_next_starts(&mut self, next_starts: Option<NextStarts>) {
         self.cursor.next_starts = next_starts;

@@ -18,7 +18,8 @@ use crate::webhooks::{line::Line, message::Envelope, tenants::TenantWebhooks, wa
 
 /// How often the settings are read again: so soon a deleted webhook gets nothing more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How soon they are read again after the log has shown a change.
+/// How soon they are read again after the log has shown a change. It doubles until the change is
+/// known.
 const LOOK_SOON: Duration = Duration::from_millis(5);
 /// How often the server is told that the wake-up is still in work.
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
@@ -59,6 +60,8 @@ pub struct Turn<'a> {
     pace: Pace,
     stored_at: Instant,
     looked_at: Instant,
+    /// How soon the settings are read again while a change is not known.
+    look_again: Duration,
     told_at: Instant,
     /// Whether nothing more is started.
     is_stopping: bool,
@@ -97,6 +100,7 @@ impl<'a> Turn<'a> {
             pace,
             stored_at: begin,
             looked_at: begin,
+            look_again: LOOK_SOON,
             told_at: begin,
             is_stopping: false,
         }
@@ -185,7 +189,8 @@ impl<'a> Turn<'a> {
     /// Whether the log is read further, now or later.
     fn reads(&self) -> bool {
         let is_sending = !self.is_stopping && self.webhook.disabled.is_none();
-        is_sending && self.has_room() && self.pages.reads(&self.line)
+        let is_known = self.pages.changed_at.is_none();
+        is_sending && is_known && self.has_room() && self.pages.reads(&self.line)
     }
 
     /// Whether nothing came for a while, or others want the slot.
@@ -198,7 +203,10 @@ impl<'a> Turn<'a> {
 
     /// Returns when the settings are read again: soon if the log shows a change.
     fn next_look(&self) -> Instant {
-        let wait = self.pages.changed_at.map_or(LOOK_EVERY, |_| LOOK_SOON);
+        let wait = self
+            .pages
+            .changed_at
+            .map_or(LOOK_EVERY, |_| self.look_again);
         self.looked_at + wait
     }
 
@@ -212,11 +220,12 @@ impl<'a> Turn<'a> {
             );
             return Ok(false);
         }
-        if self.webhook.disabled.is_some() {
-            return Ok(true);
-        }
-        if !self.line.is_at_rest(now()) || self.due_replay().is_some() {
+        let is_disabled = self.webhook.disabled.is_some();
+        if !is_disabled && (!self.line.is_at_rest(now()) || self.due_replay().is_some()) {
             return Ok(false);
+        }
+        if is_disabled || self.line.reads_from().is_none() {
+            return self.knows_all().await;
         }
         anyhow::ensure!(
             !self.pages.is_newer,
@@ -227,6 +236,16 @@ impl<'a> Turn<'a> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Whether the leader of the log knows of no further change. Who does not read the log does not
+    /// see it there.
+    async fn knows_all(&mut self) -> anyhow::Result<bool> {
+        let tenants = &self.session.parts.tenants;
+        let last = tenants.last_change(self.session.tenant).await?;
+        let is_behind = last > self.webhooks.sequence;
+        self.pages.changed_at = is_behind.then_some(last);
+        Ok(!is_behind)
     }
 
     /// Waits for the end of a request, a wake-up, or the time to do something.
@@ -283,10 +302,18 @@ impl<'a> Turn<'a> {
             return Ok(None);
         }
         self.looked_at = Instant::now();
-        self.webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
+        let webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
         // The replica that was asked may lag behind the one that was read.
+        if webhooks.is_deleted || webhooks.sequence >= self.webhooks.sequence {
+            self.webhooks = webhooks;
+        }
         let known = self.webhooks.sequence;
+        self.line.set_known(known);
         self.pages.changed_at = self.pages.changed_at.filter(|at| *at > known);
+        self.look_again = match self.pages.changed_at {
+            Some(_) => (self.look_again * 2).min(LOOK_EVERY),
+            None => LOOK_SOON,
+        };
         match self.webhooks.get(self.session.webhook) {
             None => {
                 self.sending.clear().await;

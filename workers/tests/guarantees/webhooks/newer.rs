@@ -125,6 +125,25 @@ async fn requests_in_progress_count_although_the_settings_are_of_a_newer_release
     assert_eq!(receiver.count(), 2, "an event was sent again");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_not_known_yet_costs_no_computing() {
+    let world = World::start().await;
+    let [worker] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    acme.webhook(settings(&receiver.url)).await;
+    let project = acme.project().await;
+    arrived(&receiver, &up_to(&[project], 1)).await;
+    // Nobody folds this object, so that the change is never known.
+    publish(&world, &acme, "webhook", (id(), 1)).await;
+    acme.rename(project).await;
+    let used = computed(worker.id().unwrap());
+    tokio::time::sleep(WATCHED).await;
+    let used = computed(worker.id().unwrap()) - used;
+    assert!(used < MOST_CPU, "{used:?} in {WATCHED:?}");
+    assert_eq!(receiver.count(), 1, "an event behind the change was sent");
+}
+
 /// What the consumer that wakes webhooks reads of an area that only a newer release knows.
 const OF_NEWER: &str = "evt.*.newer.*";
 
