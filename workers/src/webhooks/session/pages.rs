@@ -19,7 +19,7 @@ use crate::webhooks::{
     tenants::is_deletion,
 };
 
-/// The time between two reads: so long, commits gather. It doubles as long as nothing comes. A
+/// The time between two reads: so long, commits gather. It doubles as long as no event comes. A
 /// session does not wait for wake-ups, since another worker may get them.
 const READ_AGAIN_FIRST: Duration = Duration::from_millis(5);
 const READ_AGAIN_LONGEST: Duration = Duration::from_millis(160);
@@ -45,6 +45,8 @@ pub struct Pages {
     pub is_newer: bool,
     /// The next commit, if it may have changed the webhook, until that is known.
     pub changed_at: Option<u64>,
+    /// The last commit that the leader named, if no event or wake-up came since.
+    last: Option<u64>,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
     read_again: Duration,
@@ -59,6 +61,7 @@ impl Pages {
             at_end: false,
             is_newer: false,
             changed_at: None,
+            last: None,
             read_at: Instant::now(),
             read_again: Duration::ZERO,
         }
@@ -78,6 +81,7 @@ impl Pages {
     pub fn read_soon(&mut self) {
         self.at_end = false;
         self.read_again = READ_AGAIN_FIRST;
+        self.last = None;
     }
 
     /// Whether everything is read, and nothing came for a while.
@@ -121,8 +125,11 @@ impl Pages {
             line.read(read.end, read.items);
             self.is_newer = read.is_newer;
             self.at_end = is_last && !read.is_newer;
-            let has_come = !commits.is_empty();
-            self.read_again = if has_come { READ_AGAIN_FIRST } else { again };
+            if !is_empty {
+                self.last = None;
+            }
+            let is_more = !is_empty || !is_last;
+            self.read_again = if is_more { READ_AGAIN_FIRST } else { again };
             if !is_empty || self.at_end || self.is_newer || self.changed_at.is_some() {
                 break;
             }
@@ -130,14 +137,25 @@ impl Pages {
         Ok(())
     }
 
-    /// Whether the leader of the log has a commit that is not read.
+    /// Whether a commit is not read that the leader of the log has named. It is asked once after each
+    /// event and wake-up: later commits that matter have wake-ups of their own.
     ///
     /// # Errors
     /// If the leader does not answer.
-    pub async fn has_more(&self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
-        let last = self.log.last(&self.all()).await?;
-        let last = last.map_or(0, |last| last.sequence);
-        Ok(line.reads_from().is_some_and(|from| from <= last))
+    pub async fn has_more(&mut self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
+        let last = match self.last {
+            Some(last) => last,
+            None => {
+                let last = self.log.last(&self.all()).await?;
+                *self.last.insert(last.map_or(0, |last| last.sequence))
+            }
+        };
+        let is_more = line.reads_from().is_some_and(|from| from <= last);
+        if is_more {
+            self.at_end = false;
+            self.read_again = READ_AGAIN_FIRST;
+        }
+        Ok(is_more)
     }
 
     /// Returns an event of the tenant, as the leader of the log knows it; `None` if there is no such
