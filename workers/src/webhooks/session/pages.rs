@@ -32,6 +32,8 @@ const PAGE: usize = 200;
 const PAGES_AT_ONCE: usize = 50;
 /// Events of a parked lane that are read at once.
 const LANE_EVENTS: usize = 50;
+/// Pages of a parked lane that are read before the session stores how far it is.
+const LANE_PAGES: usize = 5;
 /// Parked lanes that are read before events are sent.
 const LANES_AT_ONCE: usize = 16;
 
@@ -104,8 +106,10 @@ impl Pages {
             let Some((lane, from)) = line.due_lane(now()) else {
                 break;
             };
-            let items = self.lane(line, settings, &lane, from).await?;
-            line.retry(&lane, items);
+            match self.lane(line, settings, &lane, from).await? {
+                LaneRead::Events(items) => line.retry(&lane, items),
+                LaneRead::NoneBefore(sequence) => line.pass_over(&lane, sequence),
+            }
         }
         if self.is_newer || self.changed_at.is_some() || Instant::now() < self.next_read() {
             return Ok(());
@@ -176,42 +180,48 @@ impl Pages {
         Ok(events.find(is_it))
     }
 
-    /// Reads the next events of a parked lane, up to where the main line has read.
+    /// Reads the next events of a parked lane, up to where the main line has read. Without any, the
+    /// lane has caught up.
     async fn lane(
         &self,
         line: &Line<PublicEvent>,
         settings: &Settings,
         lane: &str,
         from: EventRef,
-    ) -> anyhow::Result<Vec<Item<PublicEvent>>> {
-        let Some(filter) = self.filter_of(lane) else {
-            return Ok(Vec::new());
-        };
+    ) -> anyhow::Result<LaneRead> {
         let (mut found, mut next, mut is_newer) = (Vec::new(), from.sequence, false);
-        while found.len() < LANE_EVENTS && next < line.scanned_to() {
-            let page = self.log.page_of(&filter, next, PAGE).await?;
-            let Some(last) = page.messages.last() else {
-                break;
-            };
-            let read = self.items(line, settings, &page.messages, next);
-            found.extend(read.items.into_iter().filter(|item| {
-                item.event >= from
-                    && item.event.sequence < line.scanned_to()
-                    && (lane == ALL || item.lane == lane)
-            }));
-            is_newer = read.is_newer;
-            next = last.sequence + 1;
-            if page.pending == 0 || is_newer {
+        let Some(filter) = self.filter_of(lane) else {
+            return Ok(LaneRead::Events(found));
+        };
+        let end = line.scanned_to();
+        let mut is_end = next >= end;
+        for _ in 0..LANE_PAGES {
+            if is_end || found.len() >= LANE_EVENTS {
                 break;
             }
+            let page = self.log.page_of(&filter, next, PAGE).await?;
+            let read = self.items(line, settings, &page.messages, next);
+            let of_lane = read.items.into_iter().map(|item| Item {
+                lane: lane.to_owned(),
+                ..item
+            });
+            let is_within =
+                |item: &Item<PublicEvent>| item.event >= from && item.event.sequence < end;
+            found.extend(of_lane.filter(is_within));
+            next = page.messages.last().map_or(next, |last| last.sequence + 1);
+            is_newer = read.is_newer;
+            is_end = page.pending == 0 || is_newer || next >= end;
         }
         if found.is_empty() {
             // Nothing more is read of a lane that counts as done, so it must be certain.
             ensure!(!is_newer, "a newer release wrote the next commit of a lane");
-            self.check_end(&filter, next, line.scanned_to()).await?;
+            if !is_end {
+                return Ok(LaneRead::NoneBefore(next));
+            }
+            self.check_end(&filter, next, end).await?;
         }
         found.truncate(LANE_EVENTS);
-        Ok(found)
+        Ok(LaneRead::Events(found))
     }
 
     /// Checks with the leader that there is no message on `filter` from this sequence on, before
@@ -309,6 +319,13 @@ impl Pages {
         }
         read
     }
+}
+
+/// What was read of a parked lane.
+enum LaneRead {
+    Events(Vec<Item<PublicEvent>>),
+    /// There is none before this sequence, and more to read.
+    NoneBefore(u64),
 }
 
 /// What was read of a page.
