@@ -13,7 +13,7 @@ use std::{
 
 use events_schema::{
     Time,
-    webhook::{Cursor, EventRef, Failing, Parked, ReplayId, ReplayProgress},
+    webhook::{Cursor, EventRef, Failing, Parked},
 };
 
 use super::retries::{self, Failure};
@@ -26,6 +26,8 @@ const MAX_AHEAD: usize = 512;
 const MAX_PARKED: usize = 1_000;
 /// How often a webhook is tried that does not work at all.
 const PROBE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long an event waits that could not be attempted.
+const PUT_OFF: Duration = Duration::from_secs(5);
 
 /// An event to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,11 +65,10 @@ pub struct Retry {
 }
 
 impl<T> Line<T> {
-    /// Goes on at a cursor. If `is_ordered`, all events are one lane.
+    /// Goes on at a cursor. If `is_ordered`, all events are one lane. Objects that were parked before
+    /// catch up first.
     pub fn new(mut cursor: Cursor, is_ordered: bool) -> Self {
-        if is_ordered {
-            park_as_one(&mut cursor);
-        } else {
+        if !is_ordered {
             go_back(&mut cursor);
         }
         Self {
@@ -104,28 +105,6 @@ impl<T> Line<T> {
     fn next(&self) -> u64 {
         let first = self.open.first_key_value();
         first.map_or(self.scan, |(event, _)| event.sequence)
-    }
-
-    /// Remembers that the requests of people up to this sequence are done.
-    pub fn answered(&mut self, sequence: u64) {
-        self.cursor.requests = self.cursor.requests.max(sequence);
-    }
-
-    /// Returns up to which sequence requests of people are done.
-    pub fn answered_to(&self) -> u64 {
-        self.cursor.requests
-    }
-
-    /// Returns since when every attempt has failed.
-    pub fn failing(&self) -> Option<Failing> {
-        self.cursor.failing
-    }
-
-    /// Remembers that the owners were warned.
-    pub fn warned(&mut self) {
-        if let Some(failing) = &mut self.cursor.failing {
-            failing.warned = true;
-        }
     }
 
     /// Returns the sequence from which the log is to be read; `None` if enough is waiting, or if
@@ -198,8 +177,23 @@ impl<T> Line<T> {
         }
     }
 
-    /// Returns the next event to send. If the webhook does not work, it is one at a time.
+    /// Remembers that a parked lane has no event before this sequence.
+    pub fn pass_over(&mut self, lane: &str, sequence: u64) {
+        if let Some(parked) = self.cursor.parked.get_mut(lane) {
+            parked.attempts = 0;
+            parked.next = EventRef {
+                sequence,
+                position: 0,
+            };
+        }
+    }
+
+    /// Returns the next event to send. If the webhook is ordered or does not work, it is one at a
+    /// time.
     pub fn start(&mut self, now: Time) -> Option<Item<T>> {
+        if self.must_wait() {
+            return None;
+        }
         if let Some(probe_at) = self.cursor.probe_at
             && (now < probe_at || !self.busy.is_empty())
         {
@@ -209,6 +203,11 @@ impl<T> Line<T> {
         let item = self.queues.get_mut(&lane)?.pop_front()?;
         self.busy.insert(lane);
         Some(item)
+    }
+
+    /// Whether the event that is being sent must end before another begins.
+    fn must_wait(&self) -> bool {
+        self.is_ordered && !self.busy.is_empty()
     }
 
     /// Whether events are sent as usual, and not only one now and then to try.
@@ -224,7 +223,7 @@ impl<T> Line<T> {
     /// Keeps a lane from being sent to, so that a replay can send one of its events; false if one
     /// is being sent.
     pub fn lock(&mut self, lane: &str) -> bool {
-        if !self.busy.insert(lane.to_owned()) {
+        if self.must_wait() || !self.busy.insert(lane.to_owned()) {
             return false;
         }
         self.ready.retain(|ready| ready != lane);
@@ -237,20 +236,6 @@ impl<T> Line<T> {
         if self.queues.get(lane).is_some_and(|queue| !queue.is_empty()) {
             self.ready.push_back(lane.to_owned());
         }
-    }
-
-    /// Returns how far a replay is.
-    pub fn replay(&self, replay: ReplayId) -> ReplayProgress {
-        self.cursor
-            .replays
-            .get(&replay)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// Remembers how far a replay is.
-    pub fn set_replay(&mut self, replay: ReplayId, progress: ReplayProgress) {
-        self.cursor.replays.insert(replay, progress);
     }
 
     /// Returns how many events are being sent.
@@ -319,14 +304,22 @@ impl<T> Line<T> {
         Retry { attempt, at }
     }
 
-    /// Records that an event was not attempted, so that it waits as before.
-    pub fn returned(&mut self, item: Item<T>) {
-        self.busy.remove(&item.lane);
-        self.ready.push_front(item.lane.clone());
-        self.queues
-            .entry(item.lane.clone())
-            .or_default()
-            .push_front(item);
+    /// Records that an event could not be attempted. Its lane waits for a while, and no attempt
+    /// counts.
+    pub fn put_off(&mut self, item: &Item<T>, now: Time) {
+        let due = now + PUT_OFF;
+        let before = self.cursor.parked.get(&item.lane);
+        let before = before.filter(|parked| parked.next == item.event);
+        let parked = Parked {
+            next: item.event,
+            attempts: before.map_or(0, |parked| parked.attempts),
+            since: before.map_or(now, |parked| parked.since),
+            due,
+        };
+        self.park(item, parked);
+        if let Some(probe_at) = &mut self.cursor.probe_at {
+            *probe_at = due;
+        }
     }
 
     fn park(&mut self, item: &Item<T>, parked: Parked) {
@@ -372,14 +365,6 @@ impl<T> Line<T> {
     }
 }
 
-/// Parks all events instead of those of some objects: from now on, they are one lane.
-fn park_as_one(cursor: &mut Cursor) {
-    let parked = std::mem::take(&mut cursor.parked);
-    if let Some(first) = parked.into_values().min_by_key(|parked| parked.next) {
-        cursor.parked.insert(ALL.to_owned(), first);
-    }
-}
-
 /// Goes back to the event for which all have waited: from now on, only its object waits.
 fn go_back(cursor: &mut Cursor) {
     if let Some(parked) = cursor.parked.remove(ALL) {
@@ -391,5 +376,6 @@ fn go_back(cursor: &mut Cursor) {
     }
 }
 
+mod kept;
 #[cfg(test)]
 mod tests;
