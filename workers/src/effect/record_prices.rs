@@ -9,9 +9,8 @@ use events_schema::{
 };
 
 use crate::{
-    config::Config,
     domain::plan::Catalogue,
-    effect::{Effect, Failure, Lane, Undone, stripe_failure},
+    effect::{Effect, Failure, Lane, Setup, Undone, stripe_failure},
     stripe::{IdempotencyKey, Interval, NewPrice, Price, Stripe, product_id},
 };
 
@@ -30,8 +29,8 @@ impl Effect for RecordPrices {
     const NAME: &'static str = "record_prices";
     const UNDONE: Option<Undone> = None;
 
-    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
-        Ok(Stripe::new(&config.stripe)?.map(Self))
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
+        Ok(setup.stripe.cloned().map(Self))
     }
 
     fn attempts(&self) -> i64 {
