@@ -133,6 +133,7 @@ impl Attempt<'_> {
         if item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity) {
             return Ok(present.clone());
         }
+        self.drop_other_change(present, wanted).await?;
         let from = wanted.proration_date.map(Timestamp::from);
         let change = |payment| stripe::Change {
             item: item.id.clone(),
@@ -155,6 +156,26 @@ impl Attempt<'_> {
         self.stripe
             .change_subscription(key, &present.id, &waiting)
             .await
+    }
+
+    /// Voids the invoice of a change that an earlier request has asked for, which ends that change.
+    /// Otherwise its owner could still confirm it.
+    async fn drop_other_change(
+        &self,
+        present: &Subscription,
+        wanted: &Wanted,
+    ) -> Result<(), StripeError> {
+        let waits = present.has_pending_update();
+        let is_other = waits && !present.waits_for(&wanted.stripe_price, wanted.quantity);
+        let Some(invoice) = present.latest_invoice.as_ref().filter(|_| is_other) else {
+            return Ok(());
+        };
+        let key = IdempotencyKey::new(self.task.pending.request.0, "void");
+        match self.stripe.void_invoice(key, invoice).await {
+            // It has just been paid, or has expired.
+            Err(StripeError::Refused { .. }) => Ok(()),
+            voided => voided,
+        }
     }
 
     /// Cancels subscriptions that still wait for their first payment: the tenant has asked for

@@ -161,6 +161,12 @@ fn subscription(status: &str, price: &str, request: CommandId) -> Value {
     })
 }
 
+/// A change to this price that waits for its payment.
+fn pending_update(price: &str) -> Value {
+    let price = json!({ "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 });
+    json!({ "expires_at": 1, "subscription_items": [{ "price": price, "quantity": 3 }] })
+}
+
 fn present(status: &str) -> Act {
     ok(&subscription(status, "price_1", REQUEST).to_string())
 }
@@ -313,7 +319,7 @@ async fn a_payment_that_its_owner_must_confirm_waits() {
 
     let lasting = subscription("active", "price_0", OTHER);
     let mut waiting = lasting.clone();
-    waiting["pending_update"] = json!({ "expires_at": 1 });
+    waiting["pending_update"] = pending_update("price_1");
     let waiting = || ok(&waiting.to_string());
     let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
     let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
@@ -437,4 +443,35 @@ async fn a_price_that_somebody_has_changed_at_stripe_tells_the_plan() {
         };
         records(&cancel(), [ends(at_stripe)], expected, &[READ, READ]).await;
     }
+}
+
+#[tokio::test]
+async fn a_change_of_an_earlier_request_that_waits_is_dropped_and_not_taken_for_the_present_one() {
+    let mut waiting = subscription("active", "price_0", OTHER);
+    waiting["pending_update"] = pending_update("price_7");
+    let voided = || invoice(json!({ "status": "canceled" }));
+    let acts = [
+        list(&[waiting.clone()]),
+        voided(),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, "POST /v1/invoices/in_1/void", CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut own = subscription("active", "price_1", OTHER);
+    own["pending_update"] = pending_update("price_7");
+    own["cancel_at"] = json!(1_797_000_000);
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_797_000_000_000)),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    let acts = [ok(&own.to_string())];
+    records(&cancel(), acts, expected, &[READ, READ]).await;
 }
