@@ -9,6 +9,7 @@ mod recorded;
 use events_schema::{
     TenantKey,
     billing::{Command, Event, Pending, PendingStatus},
+    plan,
 };
 
 use self::attempt::Attempt;
@@ -90,16 +91,33 @@ impl Effect for ChangeSubscription {
 
     async fn perform(&self, tenant: TenantKey, task: &Task) -> Result<Command, Failure> {
         let catalogue = self.catalogue.read().await?;
-        let attempt = Attempt {
-            stripe: &self.stripe,
-            catalogue: catalogue.plans(),
-            task,
-        };
-        attempt.perform(tenant).await
+        attempt(self.stripe.clone(), catalogue.plans(), tenant, task).await
     }
 
     fn failed(task: &Task, reason: String) -> Command {
         task.failed("internal", reason)
+    }
+}
+
+/// Attempts a task, with further keys while Stripe only repeats a failure. Each round looks first at
+/// what there is.
+async fn attempt(
+    mut stripe: Stripe,
+    catalogue: &plan::View,
+    tenant: TenantKey,
+    task: &Task,
+) -> Result<Command, Failure> {
+    loop {
+        let attempt = Attempt {
+            stripe: &stripe,
+            catalogue,
+            task,
+        };
+        let done = attempt.perform(tenant).await;
+        match stripe_failure::next_round(&stripe, &done) {
+            Some(next) => stripe = next,
+            None => return done,
+        }
     }
 }
 

@@ -109,9 +109,10 @@ impl Task {
                 let text = "The change is not possible. Ask who runs this service.";
                 Ok(self.failed(&code, text.to_owned()))
             }
-            StripeError::Key(_) | StripeError::RateLimited(_) | StripeError::Unavailable(_) => {
-                Err(error.into())
-            }
+            StripeError::Key(_)
+            | StripeError::RateLimited(_)
+            | StripeError::Unavailable(_)
+            | StripeError::Repeated(_) => Err(error.into()),
         }
     }
 

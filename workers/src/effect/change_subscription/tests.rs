@@ -6,7 +6,7 @@ use events_schema::{
     CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
     StripeItemId, StripePriceId, StripeSubscriptionId, Time,
     billing::{Paid, PaidStatus, Wanted},
-    plan::{self, Interval, Per, Plan, Version},
+    plan::{Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
 
@@ -204,12 +204,8 @@ async fn perform<const N: usize>(
         stripe_tax: StripeTax::None,
         stripe_rate: 100,
     };
-    let attempt = Attempt {
-        stripe: &Stripe::new(&options).unwrap().unwrap(),
-        catalogue: &catalogue(),
-        task,
-    };
-    let recorded = attempt.perform(TENANT).await;
+    let stripe = Stripe::new(&options).unwrap().unwrap();
+    let recorded = attempt(stripe, &catalogue(), TENANT, task).await;
     let lines = server.requests().into_iter().map(|request| {
         let line = request.lines().next().unwrap();
         let (line, _) = line.rsplit_once(' ').unwrap();
@@ -474,4 +470,33 @@ async fn a_change_of_an_earlier_request_that_waits_is_dropped_and_not_taken_for_
     };
     let acts = [ok(&own.to_string())];
     records(&cancel(), acts, expected, &[READ, READ]).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_stripe_repeats_is_tried_with_further_keys_after_a_look() {
+    let repeated = || {
+        let headers = "idempotent-replayed: true\r\n";
+        answer("500 Internal Server Error", headers, "{}")
+    };
+    let own = subscription("active", "price_1", REQUEST);
+    let acts = [list(&[]), repeated(), list(&[own]), present("active")];
+    let sent = [LIST, CREATE, LIST, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let acts = [
+        list(&[]),
+        repeated(),
+        list(&[]),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, CREATE, LIST, CREATE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut acts = Vec::new();
+    acts.resize(10, [list(&[]), repeated()]);
+    let acts: [Act; 20] = acts.concat().try_into().ok().unwrap();
+    let (failed, requests) = perform(&subscribe(), acts).await;
+    assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    assert_eq!(requests.len(), 10, "{requests:?}");
 }
