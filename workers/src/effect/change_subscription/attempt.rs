@@ -30,11 +30,22 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Does what the tenant has asked for, and returns the command that records it.
+    /// Does what the tenant has asked for, and returns the command that records it, or that Stripe
+    /// refuses it.
     ///
     /// # Errors
     /// If Stripe is away, or has something that nobody expects.
     pub(super) async fn perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
+        match self.try_to_perform(tenant).await {
+            Err(Failure::Temporary(error)) => match error.downcast() {
+                Ok(refusal) => self.task.refused(refusal),
+                Err(error) => Err(Failure::Temporary(error)),
+            },
+            performed => performed,
+        }
+    }
+
+    async fn try_to_perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
         let payment = self.task.record.payment();
         match (&self.task.pending.change, &payment.customer) {
             (Change::Subscribe { wanted, .. }, None) => {
@@ -42,10 +53,8 @@ impl Attempt<'_> {
                 self.create_customer(tenant, wanted, since).await
             }
             (Change::Subscribe { wanted, trial_end }, Some(customer)) => {
-                match self.subscribe(customer, wanted, *trial_end).await {
-                    Ok(subscription) => self.recorded(&subscription).await,
-                    Err(error) => self.task.refused(error),
-                }
+                let subscription = self.subscribe(customer, wanted, *trial_end).await?;
+                self.recorded(&subscription).await
             }
             (Change::Cancel, _) => self.end_with_period(true).await,
             (Change::Resume, _) => self.end_with_period(false).await,

@@ -500,3 +500,27 @@ async fn a_failure_that_stripe_repeats_is_tried_with_further_keys_after_a_look()
     assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
     assert_eq!(requests.len(), 10, "{requests:?}");
 }
+
+#[tokio::test]
+async fn what_stripe_refuses_is_recorded_whatever_was_asked_for() {
+    let refused = || {
+        let error = json!({ "error": { "code": "resource_missing", "message": "No such sub_1" } });
+        answer("404 Not Found", "", &error.to_string())
+    };
+    let text = "The change is not possible. Ask who runs this service.";
+    let expected = || failed("resource_missing", text);
+    records(&cancel(), [refused()], expected(), &[READ]).await;
+    let mut ending = subscription("active", "price_1", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let acts = [ok(&ending.to_string()), refused()];
+    records(&resume(), acts, expected(), &[READ, CHANGE]).await;
+    let sent = ["GET /v1/customers", "POST /v1/customers"];
+    records(
+        &task([], wants()),
+        [list(&[]), refused()],
+        expected(),
+        &sent,
+    )
+    .await;
+    records(&subscribe(), [refused()], expected(), &[LIST]).await;
+}
