@@ -6,6 +6,8 @@
 mod attempt;
 mod recorded;
 
+use std::time::SystemTime;
+
 use events_schema::{
     TenantKey,
     billing::{Command, Event, Pending, PendingStatus},
@@ -112,6 +114,7 @@ async fn attempt(
             stripe: &stripe,
             catalogue,
             task,
+            now: SystemTime::now().into(),
         };
         let done = attempt.perform(tenant).await;
         match stripe_failure::next_round(&stripe, &done) {
