@@ -21,7 +21,7 @@ pub use self::{
     prices::{Interval, NewPrice, Price, Product, product_id},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
-        Trial,
+        Trial, TrialChange,
     },
 };
 
