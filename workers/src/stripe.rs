@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use self::transport::Transport;
+use tokio::sync::Mutex;
+
 pub use self::{
     cards::{Card, CardDetails, SetupIntent, SetupIntentStatus},
     customers::{Customer, NewCustomer},
@@ -24,6 +25,7 @@ pub use self::{
         Trial, TrialChange,
     },
 };
+use self::{seen_customers::SeenCustomers, transport::Transport};
 
 mod cards;
 mod customers;
@@ -38,6 +40,7 @@ mod pace;
 mod portal;
 mod prices;
 mod request;
+mod seen_customers;
 mod subscriptions;
 mod transport;
 
@@ -46,11 +49,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Sends requests to Stripe. Clones share their connections and their pace.
+/// Sends requests to Stripe. Clones share their connections, their pace, and the customers that they
+/// have seen.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
+    seen_customers: Arc<Mutex<SeenCustomers>>,
     is_urgent: bool,
     /// How often the keys of requests were replaced.
     round: u8,
@@ -71,6 +76,7 @@ impl Stripe {
         Ok(Some(Self {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
+            seen_customers: Arc::default(),
             is_urgent: false,
             round: 0,
         }))

@@ -241,8 +241,9 @@ async fn a_customer_is_created_once() {
     };
     let own = json!({ "id": "cus_1", "metadata": { "ub_tenant": TENANT.to_string() } });
     let other = json!({ "id": "cus_2", "metadata": { "ub_tenant": "else" } });
-    let customers = list(&[other.clone(), own]);
-    records(&task, [customers], recorded(), &["GET /v1/customers"]).await;
+    let acts = [list(&[other.clone(), own.clone()]), ok(&own.to_string())];
+    let sent = ["GET /v1/customers", "GET /v1/customers/cus_1"];
+    records(&task, acts, recorded(), &sent).await;
     let acts = [list(&[other]), ok(r#"{"id": "cus_1"}"#)];
     let sent = ["GET /v1/customers", "POST /v1/customers"];
     records(&task, acts, recorded(), &sent).await;
