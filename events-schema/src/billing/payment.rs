@@ -80,6 +80,15 @@ pub struct Paid {
     pub cancel_at: Option<Time>,
 }
 
+impl Paid {
+    /// Returns the end of the trial or of the paid period. What follows is not known yet.
+    pub fn known_until(&self) -> Time {
+        let trial_end = self.trial_end;
+        let trial_end = trial_end.filter(|_| self.status == PaidStatus::Trialing);
+        trial_end.unwrap_or(self.period_end)
+    }
+}
+
 /// How a subscription stands at Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
