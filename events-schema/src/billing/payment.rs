@@ -47,6 +47,13 @@ impl Payment {
         _ = self.pending.take_if(is_done);
     }
 
+    /// Forgets a customer. The next one is not older than this.
+    pub(super) fn forget(&mut self, customer: &StripeCustomerId, at: Time) {
+        if self.customer.take_if(|known| known == customer).is_some() {
+            self.since = Some(at);
+        }
+    }
+
     pub(super) fn settle(&mut self, request: CommandId, status: PendingStatus) {
         let pending = self.pending.as_mut();
         if let Some(pending) = pending.filter(|pending| pending.request == request) {
