@@ -52,7 +52,12 @@ pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
     is_urgent: bool,
+    /// How often the keys of requests were replaced.
+    round: u8,
 }
+
+/// How often the keys of a request are replaced, since Stripe repeats a failure of its own.
+const MAX_ROUNDS: u8 = 4;
 
 impl Stripe {
     /// Prepares the requests. Returns `None` without a key.
@@ -67,6 +72,7 @@ impl Stripe {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
             is_urgent: false,
+            round: 0,
         }))
     }
 
@@ -77,5 +83,16 @@ impl Stripe {
             is_urgent: true,
             ..self.clone()
         }
+    }
+
+    /// Returns the same client with further keys for the same requests; `None` if they were replaced
+    /// too often. Use it after [`StripeError::Repeated`], and look first at what Stripe has: the
+    /// failed request may have been done.
+    #[must_use]
+    pub fn with_further_keys(&self) -> Option<Self> {
+        (self.round < MAX_ROUNDS).then(|| Self {
+            round: self.round + 1,
+            ..self.clone()
+        })
     }
 }

@@ -248,11 +248,9 @@ impl Run {
 /// The error itself if it is another one: then the run cannot go on.
 fn unclear(error: anyhow::Error) -> anyhow::Result<DifferenceKind> {
     let mut causes = error.chain();
-    let is_refusal = causes.any(|cause| match cause.downcast_ref() {
-        Some(StripeError::Refused { .. } | StripeError::Declined { .. }) => true,
-        Some(StripeError::Key(_) | StripeError::RateLimited(_) | StripeError::Unavailable(_)) => {
-            false
-        }
+    let is_refusal = causes.any(|cause| match cause.downcast_ref::<StripeError>() {
+        // Time does not help.
+        Some(error) => error.retry_after().is_none(),
         None => cause.is::<prices::NotCreated>(),
     });
     if !is_refusal {

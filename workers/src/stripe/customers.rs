@@ -78,12 +78,20 @@ impl Stripe {
         customer: &NewCustomer,
         since: Time,
     ) -> Result<Customer, StripeError> {
+        // One that was deleted was wanted at another time.
+        let key = IdempotencyKey::new(customer.tenant.0, &format!("customer {}", since.0));
         let since = Timestamp(Timestamp::from(since).0 - CLOCKS_DIFFER);
-        if let Some(found) = self.find_customer(customer.tenant, since).await? {
-            return Ok(found);
+        let mut stripe = self.clone();
+        loop {
+            if let Some(found) = stripe.find_customer(customer.tenant, since).await? {
+                return Ok(found);
+            }
+            let created = stripe.create_customer(key, customer).await;
+            match (&created, stripe.with_further_keys()) {
+                (Err(StripeError::Repeated(_)), Some(next)) => stripe = next,
+                (_, _) => return created,
+            }
         }
-        let key = IdempotencyKey::new(customer.tenant.0, "customer");
-        self.create_customer(key, customer).await
     }
 
     /// Returns the customer that was created for a tenant at this time or later; `None` if there is

@@ -40,7 +40,15 @@ struct Items {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct PendingUpdate {}
+struct PendingUpdate {
+    subscription_items: Option<Vec<PendingItem>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct PendingItem {
+    price: Price,
+    quantity: Option<u64>,
+}
 
 /// What a subscription pays for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -140,6 +148,14 @@ impl Subscription {
     /// Whether a change waits for its payment.
     pub const fn has_pending_update(&self) -> bool {
         self.pending_update.is_some()
+    }
+
+    /// Whether a change to this price and quantity waits for its payment.
+    pub fn waits_for(&self, price: &StripePriceId, quantity: u64) -> bool {
+        let update = self.pending_update.as_ref();
+        let items = update.and_then(|update| update.subscription_items.as_ref());
+        let mut items = items.into_iter().flatten();
+        items.any(|item| item.price.id == *price && item.quantity == Some(quantity))
     }
 }
 

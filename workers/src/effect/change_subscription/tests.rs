@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use events_schema::{
-    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId, billing::PaidStatus,
+    CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
+    StripeItemId, StripePriceId, StripeSubscriptionId, Time,
+    billing::{Paid, PaidStatus, Wanted},
+    plan::{Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
 
 use super::*;
-use crate::stripe::{
-    StripeOptions, StripeTax,
-    testing::{Act, Server, json as ok, status as answer},
+use crate::{
+    domain::testing::given,
+    stripe::{
+        StripeOptions, StripeTax,
+        testing::{Act, Server, json as ok, status as answer},
+    },
 };
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
@@ -20,6 +26,11 @@ const TEAM: PlanVersion = PlanVersion {
     plan: PlanId(Id::from_bytes([2; 16])),
     number: 1,
 };
+const COMPANY: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([4; 16])),
+    number: 1,
+};
+const ASKED: Time = Time(1_795_000_000_000);
 const MONTHLY: PriceId = PriceId(Id::from_bytes([3; 16]));
 
 fn wanted() -> Wanted {
@@ -33,24 +44,78 @@ fn wanted() -> Wanted {
     }
 }
 
-fn task(change: Change, customer: Option<&str>) -> Task {
-    Task {
-        pending: Pending {
-            request: REQUEST,
-            at: Time(1_795_000_000_000),
-            change,
-            status: PendingStatus::Pending,
-        },
-        customer: customer.map(|id| StripeCustomerId::parse(id).unwrap()),
-        since: Time(1_795_000_000_000),
-        chosen: Some((TEAM, MONTHLY)),
-        paid: Some(paid(PaidStatus::Active)),
+/// A tenant of these events asks for something.
+fn task(events: impl IntoIterator<Item = Event>, asked: Event) -> Task {
+    let billing = given::<Billing>(events).and([asked]);
+    ChangeSubscription::pending(billing.state()).unwrap()
+}
+
+fn known() -> Event {
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    Event::CustomerRecorded { customer }
+}
+
+/// The tenant pays for the plan.
+fn pays() -> Event {
+    Event::SubscriptionRecorded {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: paid(PaidStatus::Active),
+        past_due_since: None,
+        request: None,
+    }
+}
+
+fn wants() -> Event {
+    Event::ChangeRequested {
+        request: REQUEST,
+        at: ASKED,
+        wanted: wanted(),
+        trial_end: None,
     }
 }
 
 fn subscribe() -> Task {
-    let (wanted, trial_end) = (wanted(), None);
-    task(Change::Subscribe { wanted, trial_end }, Some("cus_1"))
+    task([known(), pays()], wants())
+}
+
+fn cancel() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::CancelRequested { request, at })
+}
+
+fn resume() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::ResumeRequested { request, at })
+}
+
+fn price() -> plan::Price {
+    plan::Price {
+        amount: Money::new(2_900, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per: Per::Tenant,
+    }
+}
+
+/// A catalogue whose only plan costs `price_2` at Stripe.
+fn catalogue() -> plan::View {
+    let version = Version {
+        prices: vec![price()],
+        ..Version::default()
+    };
+    let plan = Plan {
+        name: Name::parse("Company").unwrap(),
+        versions: vec![version],
+        archived: false,
+        created_at: Time(0),
+        updated_at: Time(0),
+    };
+    let at_stripe = StripePriceId::parse("price_2").unwrap();
+    plan::View {
+        plans: [(COMPANY.plan, plan)].into(),
+        default: None,
+        stripe_prices: [(COMPANY.price_id(&price()), at_stripe)].into(),
+    }
 }
 
 fn paid(status: PaidStatus) -> Paid {
@@ -96,6 +161,12 @@ fn subscription(status: &str, price: &str, request: CommandId) -> Value {
     })
 }
 
+/// A change to this price that waits for its payment.
+fn pending_update(price: &str) -> Value {
+    let price = json!({ "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 });
+    json!({ "expires_at": 1, "subscription_items": [{ "price": price, "quantity": 3 }] })
+}
+
 fn present(status: &str) -> Act {
     ok(&subscription(status, "price_1", REQUEST).to_string())
 }
@@ -133,8 +204,8 @@ async fn perform<const N: usize>(
         stripe_tax: StripeTax::None,
         stripe_rate: 100,
     };
-    let effect = ChangeSubscription(Stripe::new(&options).unwrap().unwrap());
-    let recorded = effect.perform(TENANT, task).await;
+    let stripe = Stripe::new(&options).unwrap().unwrap();
+    let recorded = attempt(stripe, &catalogue(), TENANT, task).await;
     let lines = server.requests().into_iter().map(|request| {
         let line = request.lines().next().unwrap();
         let (line, _) = line.rsplit_once(' ').unwrap();
@@ -157,8 +228,7 @@ const INVOICE: &str = "GET /v1/invoices/in_1";
 
 #[tokio::test]
 async fn a_customer_is_created_once() {
-    let (wanted, trial_end) = (wanted(), None);
-    let task = task(Change::Subscribe { wanted, trial_end }, None);
+    let task = task([], wants());
     let recorded = || Command::RecordCustomer {
         customer: StripeCustomerId::parse("cus_1").unwrap(),
     };
@@ -208,6 +278,15 @@ async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
 }
 
 #[tokio::test]
+async fn a_subscription_that_would_end_still_ends_if_its_change_is_declined() {
+    let mut ending = subscription("active", "price_0", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let acts = [list(&[ending]), declined("lost_card")];
+    let expected = failed("lost_card", "No.");
+    records(&subscribe(), acts, expected, &[LIST, CHANGE]).await;
+}
+
+#[tokio::test]
 async fn a_declined_card_is_recorded() {
     let acts = [list(&[]), declined("card_declined")];
     records(
@@ -236,7 +315,7 @@ async fn a_payment_that_its_owner_must_confirm_waits() {
 
     let lasting = subscription("active", "price_0", OTHER);
     let mut waiting = lasting.clone();
-    waiting["pending_update"] = json!({ "expires_at": 1 });
+    waiting["pending_update"] = pending_update("price_1");
     let waiting = || ok(&waiting.to_string());
     let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
     let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
@@ -278,7 +357,6 @@ async fn an_incomplete_subscription_gives_way_to_another() {
 
 #[tokio::test]
 async fn cancelling_and_resuming_are_repeatable() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ending = subscription("active", "price_1", OTHER);
     ending["cancel_at"] = json!(1_797_000_000);
     let ending = || ok(&ending.to_string());
@@ -293,12 +371,11 @@ async fn cancelling_and_resuming_are_repeatable() {
         request: Some(REQUEST),
     };
     let acts = [present("active"), ending(), ending()];
-    records(&cancel, acts, ends(), &[READ, CHANGE, READ]).await;
-    records(&cancel, [ending()], ends(), &[READ, READ]).await;
-    let resume = task(Change::Resume, Some("cus_1"));
+    records(&cancel(), acts, ends(), &[READ, CHANGE, READ]).await;
+    records(&cancel(), [ending()], ends(), &[READ, READ]).await;
     let acts = [ending(), present("active")];
     records(
-        &resume,
+        &resume(),
         acts,
         done(PaidStatus::Active),
         &[READ, CHANGE, READ],
@@ -308,7 +385,6 @@ async fn cancelling_and_resuming_are_repeatable() {
 
 #[tokio::test]
 async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ended = subscription("canceled", "price_1", OTHER);
     ended["ended_at"] = json!(1_796_000_000);
     let expected = Command::RecordSubscription {
@@ -321,7 +397,7 @@ async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
         past_due_since: None,
         request: Some(REQUEST),
     };
-    records(&cancel, [ok(&ended.to_string())], expected, &[READ, READ]).await;
+    records(&cancel(), [ok(&ended.to_string())], expected, &[READ, READ]).await;
 }
 
 #[tokio::test]
@@ -337,4 +413,90 @@ async fn an_outage_is_no_attempt() {
         let (failed, _) = perform(&subscribe(), acts).await;
         assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
     }
+}
+
+#[tokio::test]
+async fn a_price_that_somebody_has_changed_at_stripe_tells_the_plan() {
+    let ends = |price: &str| {
+        let mut ending = subscription("active", price, OTHER);
+        ending["cancel_at"] = json!(1_797_000_000);
+        ok(&ending.to_string())
+    };
+    for (at_stripe, (plan, price)) in [
+        ("price_2", (COMPANY, COMPANY.price_id(&price()))),
+        ("price_of_no_plan", (TEAM, MONTHLY)),
+    ] {
+        let expected = Command::RecordSubscription {
+            plan,
+            price,
+            subscription: Paid {
+                price: StripePriceId::parse(at_stripe).unwrap(),
+                cancel_at: Some(Time(1_797_000_000_000)),
+                ..paid(PaidStatus::Active)
+            },
+            past_due_since: None,
+            request: Some(REQUEST),
+        };
+        records(&cancel(), [ends(at_stripe)], expected, &[READ, READ]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_an_earlier_request_that_waits_is_dropped_and_not_taken_for_the_present_one() {
+    let mut waiting = subscription("active", "price_0", OTHER);
+    waiting["pending_update"] = pending_update("price_7");
+    let voided = || invoice(json!({ "status": "canceled" }));
+    let acts = [
+        list(&[waiting.clone()]),
+        voided(),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, "POST /v1/invoices/in_1/void", CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut own = subscription("active", "price_1", OTHER);
+    own["pending_update"] = pending_update("price_7");
+    own["cancel_at"] = json!(1_797_000_000);
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_797_000_000_000)),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    let acts = [ok(&own.to_string())];
+    records(&cancel(), acts, expected, &[READ, READ]).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_stripe_repeats_is_tried_with_further_keys_after_a_look() {
+    let repeated = || {
+        let headers = "idempotent-replayed: true\r\n";
+        answer("500 Internal Server Error", headers, "{}")
+    };
+    let own = subscription("active", "price_1", REQUEST);
+    let acts = [list(&[]), repeated(), list(&[own]), present("active")];
+    let sent = [LIST, CREATE, LIST, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let acts = [
+        list(&[]),
+        repeated(),
+        list(&[]),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, CREATE, LIST, CREATE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut acts = Vec::new();
+    acts.resize(10, [list(&[]), repeated()]);
+    let acts: [Act; 20] = acts.concat().try_into().ok().unwrap();
+    let (failed, requests) = perform(&subscribe(), acts).await;
+    assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    assert_eq!(requests.len(), 10, "{requests:?}");
 }

@@ -15,6 +15,7 @@ use stripe_billing::{
         CreatePreviewInvoicePreviewMode, CreatePreviewInvoiceSubscriptionDetails,
         CreatePreviewInvoiceSubscriptionDetailsItems,
         CreatePreviewInvoiceSubscriptionDetailsProrationBehavior, ListInvoice, RetrieveInvoice,
+        VoidInvoiceInvoice,
     },
     subscription::{
         CancelSubscription, CreateSubscription, CreateSubscriptionAutomaticTax,
@@ -340,6 +341,10 @@ fn requests_about_invoices_are_as_generated() {
     let payments = "payments.data.payment.payment_intent".to_owned();
     let theirs = RetrieveInvoice::new("in_1").expand([payments]);
     same(&invoices::retrieve(&id), &theirs);
+    same(
+        &invoices::void(key(), &id),
+        &VoidInvoiceInvoice::new("in_1"),
+    );
     same(
         &invoices::list(&customer()),
         &ListInvoice::new().customer("cus_1"),
