@@ -68,6 +68,7 @@ impl Effect for ChangeSubscription {
             | Event::Granted(_)
             | Event::GrantEnded
             | Event::CustomerExpected { .. }
+            | Event::CustomerForgotten { .. }
             | Event::SubscriptionRecorded { .. }
             | Event::ActionRequired { .. }
             | Event::ChangeFailed { .. } => false,

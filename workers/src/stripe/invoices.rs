@@ -198,6 +198,11 @@ impl Stripe {
         Pages::new(self, list_open(subscription))
     }
 
+    /// Returns the paid invoices of a subscription, the latest first.
+    pub fn paid_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
+        Pages::new(self, list_paid(subscription))
+    }
+
     /// Returns the invoices of a customer without their payments, the latest first.
     pub fn invoices(&self, customer: &StripeCustomerId) -> Pages<Invoice> {
         Pages::new(self, list(customer))
@@ -251,6 +256,12 @@ pub(super) fn list_open(subscription: &StripeSubscriptionId) -> Request {
     Request::get("/invoices")
         .set("subscription", subscription)
         .set("status", "open")
+}
+
+pub(super) fn list_paid(subscription: &StripeSubscriptionId) -> Request {
+    Request::get("/invoices")
+        .set("subscription", subscription)
+        .set("status", "paid")
 }
 
 pub(super) fn list(customer: &StripeCustomerId) -> Request {

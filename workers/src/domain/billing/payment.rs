@@ -112,6 +112,33 @@ impl Billing {
         }
     }
 
+    /// The next request creates another customer.
+    pub(super) fn forget_customer(&self, customer: &StripeCustomerId, at: Time) -> Decision<Event> {
+        if self.payment().customer.as_ref() != Some(customer) {
+            return Decision::unchanged();
+        }
+        let customer = customer.clone();
+        Decision {
+            release: vec![Claim::stripe_customer(&customer)],
+            ..Decision::events(vec![Event::CustomerForgotten { customer, at }])
+        }
+    }
+
+    /// Returns the event of a request that Stripe has not confirmed, as of now; `None` if it has.
+    pub(super) fn request_again(&self, request: CommandId, at: Time) -> Option<Event> {
+        let change = self.awaited().filter(|_| self.awaits(request))?;
+        Some(match change.clone() {
+            Change::Subscribe { wanted, trial_end } => Event::ChangeRequested {
+                request,
+                at,
+                wanted,
+                trial_end,
+            },
+            Change::Cancel => Event::CancelRequested { request, at },
+            Change::Resume => Event::ResumeRequested { request, at },
+        })
+    }
+
     /// Returns the event that records what the tenant pays for; `None` if that is known. An ended
     /// subscription that is known says nothing of the plan that was chosen since.
     pub fn record_subscription(

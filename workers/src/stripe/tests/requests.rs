@@ -372,6 +372,10 @@ fn requests_about_invoices_are_as_generated() {
         .subscription("sub_1")
         .status(InvoiceStatus::Open);
     same(&invoices::list_open(&subscription), &theirs);
+    let theirs = ListInvoice::new()
+        .subscription("sub_1")
+        .status(InvoiceStatus::Paid);
+    same(&invoices::list_paid(&subscription), &theirs);
 }
 
 #[test]
