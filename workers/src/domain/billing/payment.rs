@@ -112,27 +112,50 @@ impl Billing {
         }
     }
 
-    /// The next request creates another customer.
+    /// The next request creates another customer. With the customer, Stripe has ended what it pays
+    /// for.
     pub(super) fn forget_customer(&self, customer: &StripeCustomerId, at: Time) -> Decision<Event> {
         if self.payment().customer.as_ref() != Some(customer) {
             return Decision::unchanged();
         }
         let customer = customer.clone();
+        let release = vec![Claim::stripe_customer(&customer)];
+        let ended = self.ended(at).into_iter();
+        let forgotten = Event::CustomerForgotten { customer, at };
         Decision {
-            release: vec![Claim::stripe_customer(&customer)],
-            ..Decision::events(vec![Event::CustomerForgotten { customer, at }])
+            release,
+            ..Decision::events(ended.chain([forgotten]).collect())
         }
+    }
+
+    /// Returns the event of the end of what the tenant pays for; `None` if it pays for nothing.
+    fn ended(&self, at: Time) -> Option<Event> {
+        let lasting = self.payment().lasting()?;
+        let (plan, price) = self.chosen_price()?;
+        Some(Event::SubscriptionRecorded {
+            plan,
+            price,
+            subscription: Paid {
+                status: PaidStatus::Ended,
+                cancel_at: Some(at),
+                ..lasting.clone()
+            },
+            past_due_since: None,
+            request: None,
+        })
     }
 
     /// Returns the event of a request that Stripe has not confirmed, as of now; `None` if it has.
     pub(super) fn request_again(&self, request: CommandId, at: Time) -> Option<Event> {
+        let asked_at = self.payment().pending.as_ref()?.at;
         let change = self.awaited().filter(|_| self.awaits(request))?;
         Some(match change.clone() {
             Change::Subscribe { wanted, trial_end } => Event::ChangeRequested {
                 request,
                 at,
                 wanted,
-                trial_end,
+                // The trial is as long as it was.
+                trial_end: trial_end.map(|end| Time(end.0 + at.0 - asked_at.0)),
             },
             Change::Cancel => Event::CancelRequested { request, at },
             Change::Resume => Event::ResumeRequested { request, at },

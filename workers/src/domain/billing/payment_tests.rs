@@ -453,9 +453,13 @@ fn a_request_that_stripe_has_not_confirmed_is_made_again() {
         let asked_at = |ms: i64| {
             let mut event = asked.clone();
             match &mut event {
-                Event::ChangeRequested { at, .. }
-                | Event::CancelRequested { at, .. }
-                | Event::ResumeRequested { at, .. } => *at = Time(ms),
+                Event::ChangeRequested { at, trial_end, .. } => {
+                    *at = Time(ms);
+                    *trial_end = trial_end.map(|end| Time(end.0 + ms));
+                }
+                Event::CancelRequested { at, .. } | Event::ResumeRequested { at, .. } => {
+                    *at = Time(ms);
+                }
                 other => panic!("{other:?}"),
             }
             event

@@ -43,11 +43,24 @@ impl Attempt<'_> {
     pub(super) async fn perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
         match self.try_to_perform(tenant).await {
             Err(Failure::Temporary(error)) => match error.downcast() {
-                Ok(refusal) => self.task.refused(refusal),
+                Ok(refusal) => self.refused(refusal).await,
                 Err(error) => Err(Failure::Temporary(error)),
             },
             performed => performed,
         }
+    }
+
+    /// Returns the command that records a refusal, or what has led to it: the customer is deleted at
+    /// Stripe. Then the tenant gets another one.
+    async fn refused(&self, refusal: StripeError) -> Result<Command, Failure> {
+        let known = self.task.record.payment().customer.as_ref();
+        if let Some(customer) = known.filter(|_| refusal.is_missing())
+            && self.stripe.customer(customer).await?.deleted
+        {
+            let customer = customer.clone();
+            return Ok(Command::ForgetCustomer { customer });
+        }
+        self.task.refused(refusal)
     }
 
     async fn try_to_perform(&self, tenant: TenantKey) -> Result<Command, Failure> {

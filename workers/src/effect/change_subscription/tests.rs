@@ -512,11 +512,11 @@ async fn a_failure_that_stripe_repeats_is_tried_with_further_keys_after_a_look()
 #[tokio::test]
 async fn what_stripe_refuses_is_recorded_whatever_was_asked_for() {
     let refused = || {
-        let error = json!({ "error": { "code": "resource_missing", "message": "No such sub_1" } });
-        answer("404 Not Found", "", &error.to_string())
+        let error = json!({ "error": { "code": "parameter_invalid", "message": "No." } });
+        answer("400 Bad Request", "", &error.to_string())
     };
     let text = "The change is not possible. Ask who runs this service.";
-    let expected = || failed("resource_missing", text);
+    let expected = || failed("parameter_invalid", text);
     records(&cancel(), [refused()], expected(), &[READ]).await;
     let mut ending = subscription("active", "price_1", OTHER);
     ending["cancel_at"] = json!(1_797_000_000);
@@ -579,4 +579,20 @@ async fn a_trial_does_not_carry_over_to_another_plan() {
     assert_eq!((name, left / (24 * 60 * 60)), ("trial_end", 7));
     let same_plan = change("price_0", None).await;
     assert_eq!(trial_of(&same_plan), None);
+}
+
+#[tokio::test]
+async fn a_deleted_customer_is_forgotten_so_that_the_tenant_gets_another_one() {
+    let error = json!({ "error": { "code": "resource_missing", "message": "No such customer" } });
+    let missing = || answer("400 Bad Request", "", &error.to_string());
+    let sent = [LIST, CREATE, "GET /v1/customers/cus_1"];
+    let deleted = ok(r#"{"id": "cus_1", "deleted": true}"#);
+    let forget = Command::ForgetCustomer {
+        customer: StripeCustomerId::parse("cus_1").unwrap(),
+    };
+    records(&subscribe(), [list(&[]), missing(), deleted], forget, &sent).await;
+    let there = ok(r#"{"id": "cus_1"}"#);
+    let text = "The change is not possible. Ask who runs this service.";
+    let refused = failed("resource_missing", text);
+    records(&subscribe(), [list(&[]), missing(), there], refused, &sent).await;
 }
