@@ -76,7 +76,9 @@ impl Aggregate for Billing {
 
     fn claims(&self, command: &Command, _: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::RecordCustomer { customer } => vec![Claim::stripe_customer(customer)],
+            Command::RecordCustomer { customer } | Command::ForgetCustomer { customer } => {
+                vec![Claim::stripe_customer(customer)]
+            }
             Command::Change { .. }
             | Command::Cancel
             | Command::Resume
@@ -88,7 +90,8 @@ impl Aggregate for Billing {
             | Command::ExpectCustomer
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
-            | Command::RecordFailure { .. } => Vec::new(),
+            | Command::RecordFailure { .. }
+            | Command::RequestAgain { .. } => Vec::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Aggregate for Billing {
                 let recorded = (!is_taken).then(|| self.record_customer(customer));
                 return recorded.ok_or(Rejection::CustomerTaken);
             }
+            Command::ForgetCustomer { customer } => return Ok(self.forget_customer(customer, now)),
             Command::RecordSubscription {
                 plan,
                 price,
@@ -137,6 +141,7 @@ impl Aggregate for Billing {
                 code,
                 message,
             } => self.record_failure(*request, code, message),
+            Command::RequestAgain { request } => self.request_again(*request, now),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -200,6 +205,11 @@ impl Billing {
 
     fn resume(&self, now: Time) -> Result<Option<Event>, Rejection> {
         let subscription = self.subscription(now).ok_or(Rejection::NothingToResume)?;
+        // What was paid for has ended at Stripe, and does not begin again here.
+        let was_paid = subscription.price.is_some() && subscription.trial_end.is_none();
+        if was_paid {
+            return Err(Rejection::NothingToResume);
+        }
         Ok(subscription.cancel_at.map(|_| Event::Resumed))
     }
 
