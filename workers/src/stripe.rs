@@ -25,6 +25,7 @@ pub use self::{
     },
 };
 
+mod account;
 mod cards;
 mod customers;
 mod error;
@@ -51,6 +52,7 @@ mod tests;
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
+    is_live: bool,
     is_urgent: bool,
     /// How often the keys of requests were replaced.
     round: u8,
@@ -71,6 +73,7 @@ impl Stripe {
         Ok(Some(Self {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
+            is_live: options.is_live(),
             is_urgent: false,
             round: 0,
         }))
