@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use self::transport::Transport;
+use tokio::sync::Mutex;
+
 pub use self::{
     cards::{Card, CardDetails, SetupIntent, SetupIntentStatus},
     customers::{Customer, NewCustomer},
@@ -21,9 +22,10 @@ pub use self::{
     prices::{Interval, NewPrice, Price, Product, product_id},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
-        Trial,
+        Trial, TrialChange,
     },
 };
+use self::{seen_customers::SeenCustomers, transport::Transport};
 
 mod account;
 mod cards;
@@ -39,6 +41,7 @@ mod pace;
 mod portal;
 mod prices;
 mod request;
+mod seen_customers;
 mod subscriptions;
 mod transport;
 
@@ -47,12 +50,14 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Sends requests to Stripe. Clones share their connections and their pace.
+/// Sends requests to Stripe. Clones share their connections, their pace, and the customers that they
+/// have seen.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
     is_live: bool,
+    seen_customers: Arc<Mutex<SeenCustomers>>,
     is_urgent: bool,
     /// How often the keys of requests were replaced.
     round: u8,
@@ -74,6 +79,7 @@ impl Stripe {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
             is_live: options.is_live(),
+            seen_customers: Arc::default(),
             is_urgent: false,
             round: 0,
         }))

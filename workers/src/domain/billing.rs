@@ -205,6 +205,11 @@ impl Billing {
 
     fn resume(&self, now: Time) -> Result<Option<Event>, Rejection> {
         let subscription = self.subscription(now).ok_or(Rejection::NothingToResume)?;
+        // What was paid for has ended at Stripe, and does not begin again here.
+        let was_paid = subscription.price.is_some() && subscription.trial_end.is_none();
+        if was_paid {
+            return Err(Rejection::NothingToResume);
+        }
         Ok(subscription.cancel_at.map(|_| Event::Resumed))
     }
 

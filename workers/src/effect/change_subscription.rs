@@ -6,6 +6,8 @@
 mod attempt;
 mod recorded;
 
+use std::time::SystemTime;
+
 use events_schema::{
     TenantKey,
     billing::{Command, Event, Pending, PendingStatus},
@@ -50,13 +52,15 @@ impl Effect for ChangeSubscription {
         stripe_failure::ATTEMPTS
     }
 
-    /// A recorded customer is the first half of a change.
+    /// A recorded customer is the first half of a change. After one is forgotten, the change begins
+    /// anew.
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::ChangeRequested { .. }
             | Event::CancelRequested { .. }
             | Event::ResumeRequested { .. }
-            | Event::CustomerRecorded { .. } => true,
+            | Event::CustomerRecorded { .. }
+            | Event::CustomerForgotten { .. } => true,
             Event::Changed { .. }
             | Event::TrialStarted { .. }
             | Event::Cancelled { .. }
@@ -66,7 +70,6 @@ impl Effect for ChangeSubscription {
             | Event::Granted(_)
             | Event::GrantEnded
             | Event::CustomerExpected { .. }
-            | Event::CustomerForgotten { .. }
             | Event::SubscriptionRecorded { .. }
             | Event::ActionRequired { .. }
             | Event::ChangeFailed { .. } => false,
@@ -113,6 +116,7 @@ async fn attempt(
             stripe: &stripe,
             catalogue,
             task,
+            now: SystemTime::now().into(),
         };
         let done = attempt.perform(tenant).await;
         match stripe_failure::next_round(&stripe, &done) {

@@ -98,7 +98,18 @@ pub struct NewSubscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
     None,
-    /// If no card is there at this time, the subscription ends.
+    /// So many days, 1 to 730. If no card is there at their end, the subscription ends.
+    Days(u16),
+}
+
+/// What becomes of the trial of a subscription that is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialChange {
+    /// It goes on, if there is one.
+    Keep,
+    /// It ends now, and the tenant pays.
+    End,
+    /// It ends at this time, which is in the future.
     Until(Timestamp),
 }
 
@@ -109,6 +120,7 @@ pub struct Change {
     pub price: StripePriceId,
     pub quantity: u64,
     pub proration: Proration,
+    pub trial: TrialChange,
     pub payment: OpenPayment,
 }
 
@@ -253,7 +265,7 @@ pub(super) fn create(
     let request = request.set_some("discounts[0][promotion_code]", code);
     let request = match subscription.trial {
         Trial::None => request,
-        Trial::Until(end) => request.set("trial_end", end.0).set(
+        Trial::Days(days) => request.set("trial_period_days", days).set(
             "trial_settings[end_behavior][missing_payment_method]",
             "cancel",
         ),
@@ -275,6 +287,11 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
                 OpenPayment::Wait => "pending_if_incomplete",
             },
         );
+    let request = match change.trial {
+        TrialChange::Keep => request,
+        TrialChange::End => request.set("trial_end", "now"),
+        TrialChange::Until(end) => request.set("trial_end", end.0),
+    };
     match change.proration {
         Proration::None => request.set("proration_behavior", "none"),
         Proration::Now { from } => request

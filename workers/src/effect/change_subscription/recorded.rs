@@ -135,7 +135,11 @@ pub fn paid(present: &Subscription) -> anyhow::Result<Paid> {
     let status = status(present.status);
     let status = status.ok_or_else(|| anyhow!("{} has an unknown state", present.id))?;
     let end = match status {
-        PaidStatus::Ended => present.ended_at.or(Some(item.current_period_end)),
+        // A paused one has ended with its trial.
+        PaidStatus::Ended => present
+            .ended_at
+            .or(present.trial_end)
+            .or(Some(item.current_period_end)),
         PaidStatus::Trialing | PaidStatus::Active | PaidStatus::PastDue => present.cancel_at,
     };
     Ok(Paid {
