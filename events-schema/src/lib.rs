@@ -88,8 +88,8 @@ pub use session::SessionId;
 pub use slug::Slug;
 pub use stripe_hook::StripeHook;
 pub use stripe_id::{
-    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripeObjectId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripeAccountId, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
+    StripeObjectId, StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{

@@ -41,6 +41,8 @@ macro_rules! stripe_id {
 }
 
 stripe_id! {
+    /// An account, such as `acct_1Qx`.
+    StripeAccountId
     /// A customer, such as `cus_Rk3`.
     StripeCustomerId
     /// A product, such as `prod_Rk3`.

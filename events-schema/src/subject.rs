@@ -19,6 +19,7 @@
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
 //! ask.<tenant>.billing.<verb>     a question for Stripe             –
 //! ins.<event>                     an event of Stripe                STRIPE
+//! rcn.<night>                     who compares billings this night  STRIPE
 //! ```
 
 mod ask;

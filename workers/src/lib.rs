@@ -25,7 +25,8 @@ mod views;
 mod webhooks;
 
 pub use operate::{
-    Difference, DifferenceKind, REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant,
-    rebuild_views, reconcile_billing, reseal, reset_webhooks, set_platform_admin,
+    REBUILD_MEMORY_MIB, adopt_stripe_account, drop_deleted, migrate, move_tenant, rebuild_views,
+    reconcile_billing, reseal, reset_webhooks, set_platform_admin,
 };
+pub use reconcile::{Difference, DifferenceKind};
 pub use run::run;

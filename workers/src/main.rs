@@ -130,6 +130,16 @@ enum Command {
         json: bool,
     },
 
+    /// Record that the customers of tenants are in the account of UB_STRIPE_KEY from now on. Workers
+    /// refuse the key of another account than before. The prices of plans are created there; the
+    /// customers of tenants are not moved.
+    AdoptStripeAccount {
+        #[command(flatten)]
+        stores: Stores,
+        #[command(flatten)]
+        stripe: StripeOptions,
+    },
+
     /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
     /// Run it regularly, such as once a day.
     DropDeleted {
@@ -189,6 +199,7 @@ impl Command {
             | Self::ResetWebhooks { stores, .. }
             | Self::Reseal { stores, .. }
             | Self::ReconcileBilling { stores, .. }
+            | Self::AdoptStripeAccount { stores, .. }
             | Self::DropDeleted { stores, .. } => &stores.posture,
         }
     }
@@ -278,6 +289,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
                 0 => Ok(()),
                 remaining => bail!("{remaining} differences are not mended"),
             }
+        }
+        Command::AdoptStripeAccount { stores, stripe } => {
+            let (nats, _) = stores.checked().await?;
+            let account = workers::adopt_stripe_account(&nats, &stripe).await?;
+            tracing::info!(id = %account.id, live = account.live, "the account is recorded");
+            Ok(())
         }
         Command::DropDeleted { stores, after_days } => {
             let (nats, mongo) = stores.checked().await?;

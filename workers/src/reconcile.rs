@@ -5,8 +5,11 @@
 //! revision of the billing was read that the record must still have. So the last record is never
 //! older than what a record before has seen, whatever the order of events is.
 
+mod account;
+mod comparison;
 mod due;
 mod hooks;
+mod nightly;
 pub(crate) mod prices;
 
 use std::time::SystemTime;
@@ -21,9 +24,12 @@ use events_schema::{
 };
 use tokio::time::{Duration, Instant};
 
-pub(crate) use self::due::Due;
+pub use self::comparison::{Difference, DifferenceKind};
 use self::due::{AtStripe, due, is_doubtful};
 pub(crate) use self::hooks::run;
+pub(crate) use self::{
+    account::watch as watch_account, comparison::Comparison, due::Due, nightly::run as run_nightly,
+};
 use crate::{
     catalogue::LatestCatalogue,
     domain::{billing::Billing, plan::Catalogue},

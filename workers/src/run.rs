@@ -24,7 +24,8 @@ use crate::{
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
-    reconcile, streams,
+    reconcile::{self, Comparison, Reconciler},
+    streams,
     stripe::Stripe,
     views::Confirmations,
     webhooks,
@@ -107,6 +108,8 @@ async fn run_loops(
     start.inbound();
     start.payments();
     start.stripe_hooks();
+    start.stripe_account().await?;
+    start.nightly_comparison();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -249,6 +252,43 @@ impl Start<'_> {
             let run = async move { reconcile::run(&config, stripe, shared, sender).await };
             self.running.spawn(run);
         }
+    }
+
+    /// Refuses the key of another account than before, and records the first one.
+    ///
+    /// # Errors
+    /// If the key belongs to another account.
+    async fn stripe_account(&mut self) -> anyhow::Result<()> {
+        if let Some(reconciler) = self.reconciler() {
+            reconciler.refuse_other_account().await?;
+            if self.runs(Loop::Effects) {
+                let shutdown = self.shared.shutdown.clone();
+                self.running
+                    .spawn(reconcile::watch_account(reconciler, shutdown));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what compares billings with Stripe once a night.
+    fn nightly_comparison(&mut self) {
+        if let Some(reconciler) = self.reconciler().filter(|_| self.runs(Loop::Effects)) {
+            let comparison = Comparison {
+                reconciler,
+                log: self.log.clone(),
+                is_dry_run: false,
+            };
+            let context = jetstream::new(self.shared.client.clone());
+            let shutdown = self.shared.shutdown.clone();
+            self.running
+                .spawn(reconcile::run_nightly(comparison, context, shutdown));
+        }
+    }
+
+    fn reconciler(&self) -> Option<Reconciler> {
+        let stripe = self.stripe.clone()?;
+        let (log, sender) = (self.log.clone(), self.sender.clone());
+        Some(Reconciler::new(stripe, log, sender))
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open

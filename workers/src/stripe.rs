@@ -27,6 +27,7 @@ pub use self::{
 };
 use self::{seen_customers::SeenCustomers, transport::Transport};
 
+mod account;
 mod cards;
 mod customers;
 mod error;
@@ -55,6 +56,7 @@ mod tests;
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
+    is_live: bool,
     seen_customers: Arc<Mutex<SeenCustomers>>,
     is_urgent: bool,
     /// How often the keys of requests were replaced.
@@ -76,6 +78,7 @@ impl Stripe {
         Ok(Some(Self {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
+            is_live: options.is_live(),
             seen_customers: Arc::default(),
             is_urgent: false,
             round: 0,

@@ -14,7 +14,12 @@ pub fn of_inbox_stream() -> Vec<String> {
 
 /// Returns the subjects of STRIPE.
 pub fn of_stripe_stream() -> Vec<String> {
-    vec![stripe_hooks()]
+    vec![stripe_hooks(), "rcn.*".to_owned()]
+}
+
+/// Returns the subject on which the process that compares billings in a night says so.
+pub fn comparison_of(night: i64) -> String {
+    format!("rcn.{night}")
 }
 
 /// Returns the filter for all hooks.

@@ -39,9 +39,10 @@ impl Effect for RecordPrices {
 
     fn is_requested_by(event: &Event) -> bool {
         match event {
-            Event::Created { .. } | Event::VersionAdded { .. } | Event::PricesRecorded { .. } => {
-                true
-            }
+            Event::Created { .. }
+            | Event::VersionAdded { .. }
+            | Event::PricesRecorded { .. }
+            | Event::AccountRecorded { .. } => true,
             Event::Renamed { .. } | Event::Archived { .. } | Event::DefaultSet { .. } => false,
         }
     }

@@ -51,6 +51,7 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),
     ("ins.a", &[Gateway]),
+    ("rcn.a", &[Workers, Effects]),
     ("inr.a.b.c", HANDLERS_OF_HOOKS),
     ("$JS.API.DIRECT.GET.INBOX", &[Gateway, Workers, Inbound]),
     ("$JS.API.DIRECT.GET.STRIPE", &[Gateway]),

@@ -119,6 +119,7 @@ fn catalogue() -> plan::View {
     plan::View {
         plans: [(COMPANY.plan, plan)].into(),
         default: None,
+        stripe_account: None,
         stripe_prices: [(COMPANY.price_id(&price()), at_stripe)].into(),
     }
 }

@@ -42,6 +42,7 @@ fn catalogue() -> plan::View {
     plan::View {
         plans: [(TEAM.plan, team)].into(),
         default: None,
+        stripe_account: None,
         stripe_prices: [(TEAM.price_id(&price()), at_stripe)].into(),
     }
 }
