@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission,
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Meter, Money, Name, Permission,
     StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
 };
 
@@ -94,6 +94,9 @@ pub struct Version {
     pub prices: Vec<Price>,
     /// How many days a tenant may try the plan before it pays; 0 if it may not.
     pub trial_days: u16,
+    /// What is counted while a tenant has the plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub meters: BTreeSet<Meter>,
 }
 
 impl Version {
@@ -162,6 +165,9 @@ pub enum Command {
         prices: Option<Vec<Price>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trial_days: Option<u16>,
+        /// Replaces all meters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meters: Option<BTreeSet<Meter>>,
     },
     /// Offer a plan to no more tenants. Those that have it keep it.
     Archive { plan: PlanId },
