@@ -277,6 +277,12 @@ impl View {
         versions.flat_map(|(id, version)| version.prices.iter().map(move |price| (id, price)))
     }
 
+    /// Whether a version of a plan has a meter.
+    pub fn has_meters(&self) -> bool {
+        let mut versions = self.plans.values().flat_map(|plan| &plan.versions);
+        versions.any(|version| !version.meters.is_empty())
+    }
+
     /// Returns the version of tenants without another plan.
     pub fn default_version(&self) -> Option<PlanVersion> {
         self.latest(self.default?)

@@ -20,11 +20,12 @@ mod reconcile;
 mod run;
 mod streams;
 pub mod stripe;
+mod usage;
 mod views;
 mod webhooks;
 
 pub use operate::{
-    Difference, DifferenceKind, REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant,
-    rebuild_views, reconcile_billing, reseal, reset_webhooks, set_platform_admin,
+    Difference, DifferenceKind, REBUILD_MEMORY_MIB, Recount, drop_deleted, migrate, move_tenant,
+    rebuild_views, reconcile_billing, recount_usage, reseal, reset_webhooks, set_platform_admin,
 };
 pub use run::run;

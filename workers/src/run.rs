@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, program};
-use events_schema::{Area as _, View};
+use events_schema::{Area as _, AreaName, View};
 use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
@@ -26,6 +26,7 @@ use crate::{
     readiness::Readiness,
     reconcile, streams,
     stripe::Stripe,
+    usage,
     views::Confirmations,
     webhooks,
 };
@@ -104,6 +105,7 @@ async fn run_loops(
     start.webhooks();
     start.inbound();
     start.payments()?;
+    start.usage();
     start.stripe_hooks()?;
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
@@ -236,6 +238,15 @@ impl Start<'_> {
             self.running.spawn(run);
         }
         Ok(())
+    }
+
+    /// Starts what counts usage. It belongs to the effects, since it looks at the clock.
+    fn usage(&mut self) {
+        if self.runs(Loop::Effects) && self.config.areas.contains(&AreaName::Usage) {
+            let interval = Duration::from_secs(self.config.usage.usage_interval_s);
+            let (shared, sender) = (self.shared.clone(), self.sender.clone());
+            self.running.spawn(usage::run(interval, shared, sender));
+        }
     }
 
     /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other

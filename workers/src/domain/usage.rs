@@ -142,9 +142,8 @@ impl Usage {
         if is_due && self.unreported.len() >= MAX_UNREPORTED {
             return Err(Rejection::TooManyUnreported);
         }
-        let is_same = before.is_some_and(|before| {
-            (before.to, &before.payer) == (position.to, &position.payer)
-        });
+        let is_same = before
+            .is_some_and(|before| (before.to, &before.payer) == (position.to, &position.payer));
         Ok((!is_same).then_some(Event::Cut {
             meter,
             from,
