@@ -67,15 +67,6 @@ pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
     Local::start(options).await.unwrap()
 }
 
-/// A backend that counts usage each second.
-pub async fn start_counting_each_second() -> Local {
-    let options = Options {
-        workers: ["--usage-interval-s", "1"].map(str::to_owned).to_vec(),
-        ..options()
-    };
-    Local::start(options).await.unwrap()
-}
-
 /// A backend where nobody can pay.
 pub async fn start_without_stripe() -> Local {
     let options = Options {
@@ -126,7 +117,7 @@ fn options() -> Options {
         layout: Layout::Single,
         mail_attempts: 12,
         gateway: limits.map(str::to_owned).collect(),
-        workers: Vec::new(),
+        workers: ["--usage-interval-s", "1"].map(str::to_owned).to_vec(),
     }
 }
 

@@ -384,7 +384,7 @@ fn requests_about_cards_are_as_generated() {
 }
 
 #[test]
-fn requests_for_links_usage_and_events_are_as_generated() {
+fn requests_for_links_and_events_are_as_generated() {
     let back = "https://app.example/t/acme?a=b";
     let theirs = CreateBillingPortalSession::new()
         .customer("cus_1")
@@ -400,7 +400,7 @@ fn requests_for_links_usage_and_events_are_as_generated() {
 }
 
 #[test]
-fn usage() {
+fn requests_about_usage_are_as_generated() {
     let ours = MeterEvent {
         meter: TASKS_CREATED,
         customer: customer(),
