@@ -9,12 +9,15 @@ pub(crate) mod counters;
 mod tenants;
 mod terms;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, bail};
 use event_store::{CommandSender, EventLog, Stored, Trace, random_bytes, random_id};
 use events_schema::{
-    Command, CommandId, Commit, Outcome, RejectionKind, TenantId, TenantKey, Time, UsageId,
+    Command, CommandId, Commit, Meter, Outcome, RejectionKind, TenantId, TenantKey, Time, UsageId,
     plan::CATALOGUE,
     subject::events_of_tenant_in,
     usage::{self, Position},
@@ -100,9 +103,9 @@ impl Counting {
         self.tenants.refresh(&self.log).await?;
         let order = self.tenants.from(TenantKey(random_id()?));
         for tenants in order.chunks(AT_ONCE) {
-            let positions = self.positions(tenants).await?;
-            for (tenant, positions) in tenants.iter().zip(positions) {
-                match self.count_of(*tenant, positions).await {
+            let last = self.last_commits(tenants).await?;
+            for tenant in tenants {
+                match self.count_of(*tenant, &last).await {
                     Err(error) if is_outage(&error) => return Err(error),
                     Err(error) => {
                         let error = format!("{error:#}");
@@ -115,34 +118,30 @@ impl Counting {
         Ok(())
     }
 
-    /// Reads where counting stands, by tenant and meter. A replica that lags behind leads to a cut
-    /// that is refused.
-    async fn positions(&self, tenants: &[TenantKey]) -> anyhow::Result<Vec<Vec<Option<Position>>>> {
-        let meters = || self.counters.iter().map(|counter| counter.meter);
-        let subjects = tenants.iter().map(|tenant| {
-            let ids = meters().map(|meter| UsageId::of(*tenant, meter));
-            let subjects = ids.map(|id| subject_of::<Usage>(TenantId::Tenant(*tenant), id));
+    /// Reads the last commit of each usage of these tenants, by its subject. A replica that lags
+    /// behind leads to a cut that is refused.
+    async fn last_commits(&self, tenants: &[TenantKey]) -> anyhow::Result<HashMap<String, Stored>> {
+        let of_tenant = |tenant: &TenantKey| {
+            let meters = self.counters.iter().map(|counter| counter.meter);
+            let subjects = meters.map(|meter| subject_of_usage(*tenant, meter));
             subjects.collect::<Vec<_>>()
-        });
-        let subjects: Vec<Vec<String>> = subjects.collect();
-        let last = self.log.last_of_each(subjects.concat()).await?;
-        let position = |subject: &String| {
-            let stored = last.iter().find(|stored| stored.subject == *subject);
-            stored.map(position_after).transpose()
         };
-        let of_tenant = |subjects: &Vec<String>| subjects.iter().map(position).collect();
-        subjects.iter().map(of_tenant).collect()
+        let subjects = tenants.iter().flat_map(of_tenant).collect();
+        let last = self.log.last_of_each(subjects).await?.into_iter();
+        Ok(last.map(|last| (last.subject.clone(), last)).collect())
     }
 
     /// Counts what a tenant has used, with each meter of its plan.
     async fn count_of(
         &self,
         tenant: TenantKey,
-        positions: Vec<Option<Position>>,
+        last: &HashMap<String, Stored>,
     ) -> anyhow::Result<()> {
         let now = Time::from(SystemTime::now());
         let terms = self.terms(tenant, now).await?;
-        for (counter, position) in self.counters.iter().zip(positions) {
+        for counter in &self.counters {
+            let last = last.get(&subject_of_usage(tenant, counter.meter));
+            let position = last.map(position_after).transpose()?;
             let is_counted = position
                 .as_ref()
                 .is_some_and(|position| self.number_of(position.at) >= self.number_of(now));
@@ -226,6 +225,10 @@ impl Counting {
         let spread = self.interval / SPREAD * chance / u32::from(u16::MAX);
         Ok(Duration::from_nanos(rest) + spread)
     }
+}
+
+fn subject_of_usage(tenant: TenantKey, meter: Meter) -> String {
+    subject_of::<Usage>(TenantId::Tenant(tenant), UsageId::of(tenant, meter))
 }
 
 /// Returns where counting stands after a commit.
