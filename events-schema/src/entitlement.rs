@@ -1,8 +1,9 @@
 //! Entitlements: what a tenant may use, by its plan and by exceptions from it.
 //!
-//! An area declares its features and limits beside its access table, whose rows name them. So all
-//! lists of them derive from the access tables. A newer release may have stored one that this one
-//! does not know. It is kept with its name, and means nothing here.
+//! An area declares its features and limits beside its access table, whose rows name them, and its
+//! meters with the functions that count. So all lists of them derive from the areas. A newer
+//! release may have stored one that this one does not know. It is kept with its name, and means
+//! nothing here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    AreaName, Invalid, PlanVersion, Time,
+    Access, AreaName, Invalid, PlanVersion, Time,
     billing::{self, Override, Paid, PaidStatus, Subscription},
     names, plan,
 };
@@ -29,10 +30,10 @@ pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// event again for so long.
 pub const NEWS: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// Declares a name that rows of the access tables have in this field. A macro, since no function
-/// can declare a type.
-macro_rules! name_in_tables {
-    ($(#[$doc:meta])* $name:ident in $field:ident) => {
+/// Declares a type of names, all of which this function returns. A macro, since no function can
+/// declare a type.
+macro_rules! names_of_areas {
+    ($(#[$doc:meta])* $name:ident from $declared:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -45,13 +46,11 @@ macro_rules! name_in_tables {
                 Self(name)
             }
 
-            /// Returns all that an access table names, in the order of their names.
+            /// Returns all that the areas declare, in the order of their names.
             pub fn all() -> &'static [Self] {
                 static ALL: LazyLock<Vec<$name>> = LazyLock::new(|| {
-                    let areas = AreaName::ALL.iter();
-                    let rows = areas.flat_map(|area| area.access().iter().chain(area.fields()));
-                    let named: BTreeSet<$name> = rows.filter_map(|row| row.$field).collect();
-                    named.into_iter().collect()
+                    let declared: BTreeSet<$name> = $declared().collect();
+                    declared.into_iter().collect()
                 });
                 &ALL
             }
@@ -59,7 +58,7 @@ macro_rules! name_in_tables {
             /// Parses a name that somebody enters.
             ///
             /// # Errors
-            /// If no access table has it. The error lists the names.
+            /// If no area declares it. The error lists the names.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 static WRONG: LazyLock<String> = LazyLock::new(|| {
                     let names: Vec<&str> = $name::all().iter().map(|one| one.0).collect();
@@ -97,14 +96,36 @@ macro_rules! name_in_tables {
     };
 }
 
-name_in_tables! {
+names_of_areas! {
     /// Something that a plan has or lacks, such as `webhooks`.
-    Feature in feature
+    Feature from features
 }
 
-name_in_tables! {
+names_of_areas! {
     /// Something of which a tenant may have so many, such as `projects`.
-    Limit in limit
+    Limit from limits
+}
+
+names_of_areas! {
+    /// Something that is counted while a tenant uses it, such as `tasks_created`.
+    Meter from meters
+}
+
+fn rows() -> impl Iterator<Item = &'static Access> {
+    let areas = AreaName::ALL.iter();
+    areas.flat_map(|area| area.access().iter().chain(area.fields()))
+}
+
+fn features() -> impl Iterator<Item = Feature> {
+    rows().filter_map(|row| row.feature)
+}
+
+fn limits() -> impl Iterator<Item = Limit> {
+    rows().filter_map(|row| row.limit)
+}
+
+fn meters() -> impl Iterator<Item = Meter> {
+    AreaName::ALL.iter().flat_map(|area| area.meters())
 }
 
 /// How a tenant stands with its plan.

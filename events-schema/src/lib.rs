@@ -24,6 +24,7 @@ pub mod inbound_source;
 mod ip_network;
 mod life;
 pub mod member;
+mod meter;
 mod money;
 mod names;
 pub mod outbound;
@@ -49,6 +50,7 @@ pub mod task;
 pub mod tenant;
 mod text;
 mod time;
+pub mod usage;
 mod view;
 pub mod webhook;
 pub mod webhook_signature;
@@ -63,7 +65,7 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
-pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, entitlements};
+pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Meter, Standing, entitlements};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,
@@ -73,6 +75,7 @@ pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
 pub use life::Life;
 pub use member::MemberId;
+pub use meter::Counter;
 pub use money::{Currency, MAX_AMOUNT, Money};
 pub use permission::{BuiltInRole, Permission};
 pub use permissions::Permissions;
@@ -97,5 +100,6 @@ pub use text::{
     SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
+pub use usage::UsageId;
 pub use view::{Child, Home, Index, View};
 pub use webhook::WebhookId;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission,
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Meter, Money, Name, Permission,
     StripeAccountId, StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
 };
 
@@ -98,6 +98,9 @@ pub struct Version {
     pub prices: Vec<Price>,
     /// How many days a tenant may try the plan before it pays; 0 if it may not.
     pub trial_days: u16,
+    /// What is counted while a tenant has the plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub meters: BTreeSet<Meter>,
 }
 
 impl Version {
@@ -166,6 +169,9 @@ pub enum Command {
         prices: Option<Vec<Price>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trial_days: Option<u16>,
+        /// Replaces all meters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meters: Option<BTreeSet<Meter>>,
     },
     /// Offer a plan to no more tenants. Those that have it keep it.
     Archive { plan: PlanId },
@@ -300,6 +306,12 @@ impl View {
             })
         });
         versions.flat_map(|(id, version)| version.prices.iter().map(move |price| (id, price)))
+    }
+
+    /// Whether a version of a plan has a meter.
+    pub fn has_meters(&self) -> bool {
+        let mut versions = self.plans.values().flat_map(|plan| &plan.versions);
+        versions.any(|version| !version.meters.is_empty())
     }
 
     /// Returns the version of tenants without another plan.

@@ -39,6 +39,7 @@ mod session;
 mod task;
 mod tenant;
 mod tokens;
+mod usage;
 mod webhook;
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod support;
 mod tasks;
 mod telemetry;
 mod tenants;
+mod usage;
 mod webhook_access;
 mod webhook_order;
 mod webhooks;

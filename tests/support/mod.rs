@@ -117,6 +117,7 @@ fn options() -> Options {
         layout: Layout::Single,
         mail_attempts: 12,
         gateway: limits.map(str::to_owned).collect(),
+        workers: ["--usage-interval-s", "1"].map(str::to_owned).to_vec(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     domain,
     effect::{
         Effect, change_subscription::ChangeSubscription, record_prices::RecordPrices,
-        send_mail::SendMail,
+        report_usage::ReportUsage, send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
@@ -68,6 +68,10 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
+        }
+        AreaName::Usage => {
+            plain::<domain::usage::Usage, schema::usage::View>(to);
+            to.effect::<ReportUsage>();
         }
         AreaName::Webhook => {
             plain::<domain::webhook::Webhooks, schema::webhook::View>(to);

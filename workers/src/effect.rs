@@ -15,6 +15,7 @@ pub mod change_subscription;
 mod mail_text;
 pub mod outbound;
 pub mod record_prices;
+pub mod report_usage;
 pub mod send_mail;
 mod stripe_failure;
 mod wanted_mail;

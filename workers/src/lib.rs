@@ -21,12 +21,13 @@ mod reconcile;
 mod run;
 mod streams;
 pub mod stripe;
+mod usage;
 mod views;
 mod webhooks;
 
 pub use operate::{
-    REBUILD_MEMORY_MIB, adopt_stripe_account, drop_deleted, migrate, move_tenant, rebuild_views,
-    reconcile_billing, reseal, reset_webhooks, set_platform_admin,
+    REBUILD_MEMORY_MIB, Recount, adopt_stripe_account, drop_deleted, migrate, move_tenant,
+    rebuild_views, reconcile_billing, recount_usage, reseal, reset_webhooks, set_platform_admin,
 };
 pub use reconcile::{Difference, DifferenceKind};
 pub use run::run;

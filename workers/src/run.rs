@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, program};
-use events_schema::{Area as _, View};
+use events_schema::{Area as _, AreaName, View};
 use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
@@ -27,6 +27,7 @@ use crate::{
     reconcile::{self, Comparison, Reconciler},
     streams,
     stripe::Stripe,
+    usage,
     views::Confirmations,
     webhooks,
 };
@@ -107,6 +108,7 @@ async fn run_loops(
     start.webhooks();
     start.inbound();
     start.payments();
+    start.usage();
     start.stripe_hooks();
     start.stripe_account().await?;
     start.nightly_comparison();
@@ -239,6 +241,15 @@ impl Start<'_> {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
             self.running.spawn(run);
+        }
+    }
+
+    /// Starts what counts usage. It belongs to the effects, since it looks at the clock.
+    fn usage(&mut self) {
+        if self.runs(Loop::Effects) && self.config.areas.contains(&AreaName::Usage) {
+            let interval = Duration::from_secs(self.config.usage.usage_interval_s);
+            let (shared, sender) = (self.shared.clone(), self.sender.clone());
+            self.running.spawn(usage::run(interval, shared, sender));
         }
     }
 

@@ -17,7 +17,7 @@ pub use self::{
     invoices::{Invoice, InvoiceStatus, Payment, PaymentStatus, Preview, PreviewedChange},
     key::{IdempotencyKey, Timestamp},
     list::{Listed, Pages},
-    meters::MeterEvent,
+    meters::{MeterEvent, StripeMeter},
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, product_id},
     subscriptions::{

@@ -5,9 +5,10 @@ mod choice;
 mod payments;
 
 use events_schema::{
-    AreaName, CommandId, Limit, PlanId, Reason, TenantId, TenantKey, Time, areas,
+    AreaName, CommandId, Limit, Meter, PlanId, Reason, TenantId, TenantKey, Time, UsageId, areas,
     billing::{self, Command, Grant},
     member::{INVITATION_LIFETIME, Status},
+    usage,
 };
 
 pub(crate) use self::{
@@ -159,6 +160,19 @@ impl Billings {
 }
 
 impl TenantBilling {
+    /// Returns what the tenant has used, as of the last count of each meter.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(crate) async fn usage(&self) -> Result<Vec<usage::View>, Error> {
+        let mut all = Vec::new();
+        for meter in Meter::all() {
+            let id = UsageId::of(self.plan.tenant, *meter);
+            all.extend(self.views.get::<usage::View>(id).await?);
+        }
+        Ok(all.into_iter().map(|found| found.view).collect())
+    }
+
     /// Counts the objects that a limit bounds.
     ///
     /// # Errors

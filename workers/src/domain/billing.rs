@@ -152,6 +152,11 @@ impl Aggregate for Billing {
 }
 
 impl Billing {
+    /// Returns all that is known of the billing.
+    pub const fn view(&self) -> &View {
+        &self.0
+    }
+
     /// Returns the plan that the tenant has chosen, as long as it lasts.
     fn subscription(&self, now: Time) -> Option<&Subscription> {
         let chosen = self.0.subscription.as_ref();

@@ -108,6 +108,7 @@ impl Aggregate for Catalogue {
                 limits,
                 prices,
                 trial_days,
+                meters,
             } => {
                 let (current, latest) = self.find_offered(*plan)?;
                 let features = features.as_ref().unwrap_or(&latest.features);
@@ -118,6 +119,7 @@ impl Aggregate for Catalogue {
                     limits: limits.clone(),
                     prices: prices.clone(),
                     trial_days: trial_days.unwrap_or(latest.trial_days),
+                    meters: meters.as_ref().unwrap_or(&latest.meters).clone(),
                 };
                 let name = name.as_ref().filter(|name| **name != current.name);
                 let renamed = name.map(|name| self.rename(*plan, name)).transpose()?;

@@ -47,6 +47,8 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
         "int.platform.plan.record_prices",
         &[Workers, Effects, Migrator],
     ),
+    // It would put anything on an invoice.
+    ("int.a.usage.cut", &[Workers, Effects]),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),

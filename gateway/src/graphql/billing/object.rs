@@ -15,6 +15,7 @@ use crate::{
         field::FieldContext,
         plan::Plan,
         scalars::{DateTime, Long},
+        usage::Usage,
     },
     use_cases::billing::TenantBilling,
 };
@@ -49,6 +50,13 @@ impl Billing {
             limit: *limit,
         })
         .collect()
+    }
+
+    /// What the tenant has used, by the meters of its plan. Empty if its plan has none, or nothing was
+    /// counted yet.
+    async fn usage(&self) -> Result<Option<Vec<Usage>>, Error> {
+        let usage = self.0.usage().await?;
+        Ok(Some(usage.into_iter().map(Usage::from).collect()))
     }
 
     /// What the tenant has chosen. Null if it has never chosen a plan.

@@ -1,7 +1,7 @@
 use events_schema::{
     Currency, Feature, Id, Limit, Money, StripeAccountId,
     plan::{Interval, Per, Price},
-    project, webhook,
+    project, task, webhook,
 };
 
 use super::*;
@@ -33,6 +33,7 @@ fn priced() -> Version {
         limits: [(project::PROJECTS, 100)].into(),
         prices: vec![monthly(900)],
         trial_days: 14,
+        meters: [task::TASKS_CREATED].into(),
     }
 }
 fn create(text: &str, version: Version) -> Command {
@@ -57,6 +58,7 @@ fn add(plan: PlanId) -> Command {
         limits: None,
         prices: None,
         trial_days: None,
+        meters: None,
     }
 }
 fn add_prices(plan: PlanId, new: Vec<Price>) -> Command {
@@ -136,6 +138,7 @@ fn a_new_version_differs_in_the_given_fields_only() {
         limits: Some(limits.into()),
         prices: None,
         trial_days: None,
+        meters: None,
     };
     let version = Version {
         features: [Feature::parse("audit_log").unwrap()].into(),
@@ -156,6 +159,7 @@ fn a_version_like_the_latest_one_is_not_added() {
         limits: Some(priced().limits),
         prices: Some(priced().prices),
         trial_days: Some(14),
+        meters: Some(priced().meters),
     };
     for command in [add(TEAM), same] {
         catalogue().when(command).changes_nothing();

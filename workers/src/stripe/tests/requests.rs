@@ -5,10 +5,18 @@ use std::collections::HashMap;
 
 use events_schema::{
     Id, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId, task::TASKS_CREATED,
 };
 use stripe_billing::{
+    BillingMeterStatus,
+    billing_meter::{
+        CreateBillingMeter, CreateBillingMeterCustomerMapping,
+        CreateBillingMeterCustomerMappingType, CreateBillingMeterDefaultAggregation,
+        CreateBillingMeterDefaultAggregationFormula, CreateBillingMeterValueSettings,
+        ListBillingMeter,
+    },
     billing_meter_event::CreateBillingMeterEvent,
+    billing_meter_event_summary::ListIdBillingMeterEventSummary,
     billing_portal_session::CreateBillingPortalSession,
     invoice::{
         CreatePreviewInvoice, CreatePreviewInvoiceAutomaticTax, CreatePreviewInvoiceDiscounts,
@@ -52,7 +60,7 @@ use url::form_urlencoded;
 use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events, invoices,
+    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events, invoices,
     meters, portal, prices, request::Request, subscriptions,
 };
 
@@ -403,26 +411,12 @@ fn requests_about_cards_are_as_generated() {
 }
 
 #[test]
-fn requests_for_links_usage_and_events_are_as_generated() {
+fn requests_for_links_and_events_are_as_generated() {
     let back = "https://app.example/t/acme?a=b";
     let theirs = CreateBillingPortalSession::new()
         .customer("cus_1")
         .return_url(back);
     same(&portal::create(&customer(), back), &theirs);
-
-    let ours = MeterEvent {
-        meter: "tasks".to_owned(),
-        customer: customer(),
-        quantity: 12,
-        identifier: "t-tasks-99".to_owned(),
-        at: Timestamp(NOW),
-    };
-    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
-    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let theirs = CreateBillingMeterEvent::new("tasks", HashMap::from(payload))
-        .identifier("t-tasks-99")
-        .timestamp(NOW);
-    same(&meters::create(key(), &ours), &theirs);
 
     let id = StripeEventId::parse("evt_1").unwrap();
     same(&events::retrieve(&id), &RetrieveEvent::new("evt_1"));
@@ -430,4 +424,44 @@ fn requests_for_links_usage_and_events_are_as_generated() {
         &events::list(Timestamp(NOW)),
         &ListEvent::new().created(since()),
     );
+}
+
+#[test]
+fn requests_about_usage_are_as_generated() {
+    let ours = MeterEvent {
+        meter: TASKS_CREATED,
+        customer: customer(),
+        quantity: 12,
+        identifier: "t-tasks-99".to_owned(),
+        at: Timestamp(NOW),
+    };
+    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
+    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let theirs = CreateBillingMeterEvent::new("ub_tasks_created", HashMap::from(payload))
+        .identifier("t-tasks-99")
+        .timestamp(NOW);
+    same(&meters::create(key(), &ours), &theirs);
+
+    let theirs = ListBillingMeter::new().status(BillingMeterStatus::Active);
+    same(&meters::list_meters(), &theirs);
+
+    let sum =
+        CreateBillingMeterDefaultAggregation::new(CreateBillingMeterDefaultAggregationFormula::Sum);
+    let by_id = CreateBillingMeterCustomerMapping::new(
+        "stripe_customer_id",
+        CreateBillingMeterCustomerMappingType::ById,
+    );
+    let theirs = CreateBillingMeter::new(sum, "tasks_created", "ub_tasks_created")
+        .customer_mapping(by_id)
+        .value_settings(CreateBillingMeterValueSettings::new("value"));
+    same(&meters::create_meter(TASKS_CREATED), &theirs);
+
+    let meter = StripeMeter {
+        id: "mtr_1".to_owned(),
+        event_name: "ub_tasks_created".to_owned(),
+    };
+    let minute = NOW - NOW % 60;
+    let theirs = ListIdBillingMeterEventSummary::new("mtr_1", "cus_1", minute + 60, minute);
+    let ours = meters::list_usage(&meter, &customer(), Timestamp(NOW));
+    same(&ours, &theirs);
 }
