@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    delivery::{Attempt, Cursor, EventRef, Failing, Lease, Parked, ReplayProgress, Verdict},
+    delivery::{
+        Attempt, Cursor, EventRef, Failing, Lease, NextStarts, Parked, ReplayProgress, Verdict,
+    },
     replay::{MAX_REPLAYS, MAX_RUNNING_REPLAYS, Only, Replay, ReplayEnd, ReplayId},
     settings::{
         Algorithm, AuthKind, Changes, ContentType, Credentials, MAX_CONCURRENCY, MAX_EVENT_FILTERS,

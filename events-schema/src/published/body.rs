@@ -65,7 +65,8 @@ struct Data<'a, T> {
     /// their object.
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<Option<&'a T>>,
-    /// True if the object was left out, since the message would be larger than 20 KiB.
+    /// True if the object was left out: the message would be larger than 20 KiB, or the object has
+    /// too many changes, or one that is damaged.
     #[serde(skip_serializing_if = "Not::not")]
     truncated: bool,
 }

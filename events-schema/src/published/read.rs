@@ -170,9 +170,14 @@ fn object_in<A: Area>(event: &PublicEvent, folded: Folded) -> Result<Option<Valu
         .map_err(malformed)
 }
 
-/// Decodes a commit whose envelope is known to be readable.
+/// Decodes a commit. If only its envelope is readable, a newer release wrote it.
 fn decode<A: Area>(payload: &[u8]) -> Result<Commit<A>, Unreadable> {
-    serde_json::from_slice(payload).map_err(|unknown| Unreadable::Newer(unknown.to_string()))
+    serde_json::from_slice(payload).map_err(|unknown| {
+        match serde_json::from_slice::<CommitSummary>(payload) {
+            Ok(_) => Unreadable::Newer(unknown.to_string()),
+            Err(error) => malformed(error),
+        }
+    })
 }
 
 fn malformed(reason: impl ToString) -> Unreadable {

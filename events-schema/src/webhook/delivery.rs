@@ -43,6 +43,9 @@ pub struct Cursor {
     /// events wait for it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<String, Parked>,
+    /// The last change of the tenant's webhooks that the worker knew. One that knows less must not
+    /// go on.
+    pub known: u64,
     /// Requests of people up to this sequence, such as a test, are done.
     pub requests: u64,
     /// Since when every attempt has failed; `None` if the last one succeeded.
@@ -58,6 +61,9 @@ pub struct Cursor {
     /// The time of the oldest event that is not sent; `None` if the webhook has got all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Time>,
+    /// When the rate limit allows further requests; `None` without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_starts: Option<NextStarts>,
     /// How far running replays are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub replays: BTreeMap<ReplayId, ReplayProgress>,
@@ -94,6 +100,15 @@ pub struct ReplayProgress {
     /// When the next attempt is due; `None` for at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
+}
+
+/// When a rate limit allows further requests.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NextStarts {
+    pub request: Time,
+    /// When it allows one of a replay, which takes half of the rate at most.
+    pub replay: Time,
 }
 
 /// A time in which every attempt has failed.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use async_nats::jetstream::{
     self,
     kv::{Entry, Operation, Store, UpdateError, UpdateErrorKind},
@@ -22,6 +22,9 @@ use super::tenants::TenantWebhooks;
 const SWEEP_KEY: &str = "sweep";
 /// How much the clocks of two workers may differ until one takes the lease of the other.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3);
+
+/// Why a delivery cannot go on yet.
+pub const LAGS: &str = "a replica of the log lags behind";
 
 /// The bucket of cursors.
 #[derive(Clone)]
@@ -211,11 +214,18 @@ pub fn is_held(cursor: &Cursor, now: Time) -> bool {
 }
 
 /// Returns the cursor of a webhook that has none yet, or goes on after its latest start.
-pub fn started(cursor: Option<Cursor>, webhook: WebhookId, tenant: &TenantWebhooks) -> Cursor {
+///
+/// # Errors
+/// If less is known of the webhooks than when the cursor was stored.
+pub fn started(
+    cursor: Option<Cursor>,
+    webhook: WebhookId,
+    tenant: &TenantWebhooks,
+) -> anyhow::Result<Cursor> {
     let start = tenant.starts.get(&webhook).copied().unwrap_or_default();
-    let Some(mut cursor) = cursor else {
-        return Cursor::after(start);
-    };
+    let mut cursor = cursor.unwrap_or_else(|| Cursor::after(start));
+    ensure!(tenant.sequence >= cursor.known, LAGS);
+    cursor.known = tenant.sequence;
     cursor
         .replays
         .retain(|replay, _| tenant.replays.contains_key(replay));
@@ -234,7 +244,7 @@ pub fn started(cursor: Option<Cursor>, webhook: WebhookId, tenant: &TenantWebhoo
             parked.due = Time(0);
         }
     }
-    cursor
+    Ok(cursor)
 }
 
 fn is_present(entry: &Entry) -> bool {
@@ -249,5 +259,44 @@ fn is_race(error: &UpdateError) -> bool {
         UpdateErrorKind::WrongLastRevision => true,
         UpdateErrorKind::Other => format!("{error:?}").contains(DETECTED_LATE),
         UpdateErrorKind::InvalidKey | UpdateErrorKind::TimedOut => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{
+        Id,
+        webhook::{ReplayId, ReplayProgress},
+    };
+
+    use super::*;
+
+    const WEBHOOK: WebhookId = WebhookId(Id::from_bytes([1; 16]));
+    const REPLAY: ReplayId = ReplayId(Id::from_bytes([2; 16]));
+
+    /// The webhooks of a tenant up to this change, the seventh of which begins a replay.
+    fn tenant(sequence: u64) -> TenantWebhooks {
+        let mut tenant = TenantWebhooks {
+            sequence,
+            ..TenantWebhooks::default()
+        };
+        if sequence >= 7 {
+            tenant.replays.insert(REPLAY, 7);
+        }
+        tenant
+    }
+
+    #[test]
+    fn a_worker_that_knows_less_than_the_last_one_does_not_go_on() {
+        let mut cursor = started(None, WEBHOOK, &tenant(7)).unwrap();
+        let progress = ReplayProgress {
+            sent: 3,
+            ..ReplayProgress::default()
+        };
+        cursor.replays.insert(REPLAY, progress);
+        assert!(started(Some(cursor.clone()), WEBHOOK, &tenant(5)).is_err());
+        let later = started(Some(cursor), WEBHOOK, &tenant(8)).unwrap();
+        assert_eq!(later.replays[&REPLAY], progress);
+        assert_eq!(later.known, 8);
     }
 }

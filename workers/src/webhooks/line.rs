@@ -13,7 +13,7 @@ use std::{
 
 use events_schema::{
     Time,
-    webhook::{Cursor, EventRef, Failing, Parked, ReplayId, ReplayProgress},
+    webhook::{Cursor, EventRef, Failing, Parked},
 };
 
 use super::retries::{self, Failure};
@@ -26,6 +26,8 @@ const MAX_AHEAD: usize = 512;
 const MAX_PARKED: usize = 1_000;
 /// How often a webhook is tried that does not work at all.
 const PROBE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long an event waits that could not be attempted.
+const PUT_OFF: Duration = Duration::from_secs(5);
 
 /// An event to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,28 +106,6 @@ impl<T> Line<T> {
     fn next(&self) -> u64 {
         let first = self.open.first_key_value();
         first.map_or(self.scan, |(event, _)| event.sequence)
-    }
-
-    /// Remembers that the requests of people up to this sequence are done.
-    pub fn answered(&mut self, sequence: u64) {
-        self.cursor.requests = self.cursor.requests.max(sequence);
-    }
-
-    /// Returns up to which sequence requests of people are done.
-    pub fn answered_to(&self) -> u64 {
-        self.cursor.requests
-    }
-
-    /// Returns since when every attempt has failed.
-    pub fn failing(&self) -> Option<Failing> {
-        self.cursor.failing
-    }
-
-    /// Remembers that the owners were warned.
-    pub fn warned(&mut self) {
-        if let Some(failing) = &mut self.cursor.failing {
-            failing.warned = true;
-        }
     }
 
     /// Returns the sequence from which the log is to be read; `None` if enough is waiting, or if
@@ -239,20 +219,6 @@ impl<T> Line<T> {
         }
     }
 
-    /// Returns how far a replay is.
-    pub fn replay(&self, replay: ReplayId) -> ReplayProgress {
-        self.cursor
-            .replays
-            .get(&replay)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// Remembers how far a replay is.
-    pub fn set_replay(&mut self, replay: ReplayId, progress: ReplayProgress) {
-        self.cursor.replays.insert(replay, progress);
-    }
-
     /// Returns how many events are being sent.
     pub fn in_flight(&self) -> usize {
         self.busy.len()
@@ -319,14 +285,22 @@ impl<T> Line<T> {
         Retry { attempt, at }
     }
 
-    /// Records that an event was not attempted, so that it waits as before.
-    pub fn returned(&mut self, item: Item<T>) {
-        self.busy.remove(&item.lane);
-        self.ready.push_front(item.lane.clone());
-        self.queues
-            .entry(item.lane.clone())
-            .or_default()
-            .push_front(item);
+    /// Records that an event could not be attempted. Its lane waits for a while, and no attempt
+    /// counts.
+    pub fn put_off(&mut self, item: &Item<T>, now: Time) {
+        let due = now + PUT_OFF;
+        let before = self.cursor.parked.get(&item.lane);
+        let before = before.filter(|parked| parked.next == item.event);
+        let parked = Parked {
+            next: item.event,
+            attempts: before.map_or(0, |parked| parked.attempts),
+            since: before.map_or(now, |parked| parked.since),
+            due,
+        };
+        self.park(item, parked);
+        if let Some(probe_at) = &mut self.cursor.probe_at {
+            *probe_at = due;
+        }
     }
 
     fn park(&mut self, item: &Item<T>, parked: Parked) {
@@ -391,5 +365,6 @@ fn go_back(cursor: &mut Cursor) {
     }
 }
 
+mod kept;
 #[cfg(test)]
 mod tests;

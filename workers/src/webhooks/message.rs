@@ -8,7 +8,7 @@ use event_store::EventLog;
 use events_schema::{
     TenantKey, Time, WebhookId,
     outbound::WebhookUrl,
-    published::{Content, Folded, PublicEvent},
+    published::{Content, Folded, PublicEvent, Unreadable},
     secret::ServerKey,
     webhook::{OAuth2, Payload, SEALED_FOR, SecretHeaders, Webhook},
     webhook_signature::{Message, SigningKey, signature_header},
@@ -175,25 +175,57 @@ impl Messages {
             Shown::Example(object) => return Ok(event.body(source, Content::Full(Some(object)))?),
             Shown::Stored { sequence } => *sequence,
         };
+        let object = match self.history(event, sequence).await? {
+            Some(history) => event.object(history),
+            None => return Ok(event.body(source, Content::Truncated)?),
+        };
+        match object {
+            Ok(object) => Ok(event.body(source, Content::Full(object.as_ref()))?),
+            Err(error) => {
+                hide(event, error)?;
+                Ok(event.body(source, Content::Truncated)?)
+            }
+        }
+    }
+
+    /// Folds the object up to this sequence; `None` if it is too large or its history is malformed.
+    async fn history(&self, event: &PublicEvent, sequence: u64) -> anyhow::Result<Option<Folded>> {
         // So few read histories at once that their pages fit into the memory.
         let _permit = self.histories.acquire().await?;
         let subject = event.subject().to_string();
         let (mut folded, mut next) = (Folded::default(), 1);
         for _ in 0..MAX_PAGES {
             let page = self.log.page_of(&subject, next, PAGE).await?;
-            let is_last = page
-                .messages
-                .last()
-                .is_none_or(|last| last.sequence >= sequence);
-            next = page.messages.last().map_or(next, |last| last.sequence + 1);
+            let last = page.messages.last().map(|last| last.sequence);
+            let last = last.context("a replica of the log lags behind")?;
             let payloads = page.messages.iter().map(|stored| &stored.payload);
-            folded = event.fold(folded, payloads)?;
-            if is_last {
-                let object = event.object(folded)?;
-                return Ok(event.body(source, Content::Full(object.as_ref()))?);
+            match event.fold(folded, payloads) {
+                Ok(read) => folded = read,
+                Err(error) => {
+                    hide(event, error)?;
+                    return Ok(None);
+                }
             }
+            if last >= sequence {
+                return Ok(Some(folded));
+            }
+            next = last + 1;
         }
-        Ok(event.body(source, Content::Truncated)?)
+        Ok(None)
+    }
+}
+
+/// Logs why an object is not shown.
+///
+/// # Errors
+/// If a worker of a newer release can show it.
+fn hide(event: &PublicEvent, error: Unreadable) -> Result<(), Unreadable> {
+    match error {
+        Unreadable::Newer(_) => Err(error),
+        Unreadable::Malformed(_) | Unreadable::Missing { .. } => {
+            tracing::warn!(event = event.id, %error, "an event is sent without its object");
+            Ok(())
+        }
     }
 }
 

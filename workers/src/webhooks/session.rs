@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     attempts::Attempts,
-    cursors::{Cursors, Missing, is_held, started},
+    cursors::{Cursors, LAGS, Missing, is_held, started},
     message::Messages,
     report::Reports,
     slots::Slot,
@@ -20,6 +20,7 @@ use super::{
 };
 
 mod lease;
+mod pace;
 mod pages;
 mod replaying;
 mod sending;
@@ -94,9 +95,9 @@ impl Session {
         let webhooks = self.parts.tenants.of(tenant).await?;
         let record = cursors.get(tenant, id).await?;
         let Some(webhook) = webhooks.get(id) else {
+            let is_current = self.parts.tenants.is_current(tenant, &webhooks).await?;
+            ensure!(is_current, LAGS);
             if record.cursor.is_some() {
-                let is_current = self.parts.tenants.is_current(tenant, &webhooks).await?;
-                ensure!(is_current, "a replica of the log lags behind");
                 cursors.delete(tenant, id, record.revision).await?;
             }
             return Ok(End::Deleted);
@@ -113,7 +114,7 @@ impl Session {
             return Ok(End::Rest);
         }
         let (cursor, revision) = (record.cursor, record.revision);
-        let cursor = started(cursor, id, &webhooks);
+        let cursor = started(cursor, id, &webhooks)?;
         let lease = HeldLease::take(cursors.clone(), tenant, id, cursor.clone(), revision);
         let Some(lease) = lease.await? else {
             return Ok(End::Held);

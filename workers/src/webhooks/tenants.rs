@@ -70,14 +70,25 @@ impl RequestKind {
 #[derive(Clone)]
 pub struct Tenants {
     log: EventLog,
-    remembered: Arc<Mutex<LruCache<TenantKey, Arc<TenantWebhooks>>>>,
+    remembered: Arc<Remembered>,
 }
+
+/// The webhooks of the tenants that were read last.
+struct Remembered(Mutex<LruCache<TenantKey, Arc<TenantWebhooks>>>);
 
 impl TenantWebhooks {
     /// Returns a webhook; `None` if it is deleted, or its tenant is.
     pub fn get(&self, webhook: WebhookId) -> Option<&Webhook> {
         let webhook = self.webhooks.get(&webhook);
         webhook.filter(|_| !self.is_deleted)
+    }
+
+    /// Whether a commit of this tenant is known here, if it concerns webhooks.
+    pub fn knows(&self, tenant: TenantKey, subject: &str, sequence: u64, payload: &[u8]) -> bool {
+        if subject == commits_of(tenant, AreaName::Webhook) {
+            return sequence <= self.sequence || self.is_newer || self.is_deleted;
+        }
+        self.is_deleted || subject != commits_of(tenant, AreaName::Tenant) || !is_deletion(payload)
     }
 
     fn fold(&mut self, stored: &Stored) -> anyhow::Result<()> {
@@ -135,7 +146,7 @@ impl Tenants {
     pub fn new(log: EventLog) -> Self {
         Self {
             log,
-            remembered: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
+            remembered: Arc::new(Remembered::new()),
         }
     }
 
@@ -175,7 +186,7 @@ impl Tenants {
             let deleted = last.get(&commits_of(*tenant, AreaName::Tenant));
             let changed = last.get(&commits_of(*tenant, AreaName::Webhook));
             let sequence = changed.map_or(0, |stored| stored.sequence);
-            let is_deleted = deleted.is_some_and(is_deletion);
+            let is_deleted = deleted.is_some_and(|stored| is_deletion(&stored.payload));
             found.insert(*tenant, self.read(*tenant, sequence, is_deleted).await?);
         }
         Ok(found)
@@ -188,8 +199,7 @@ impl Tenants {
         last: u64,
         is_deleted: bool,
     ) -> anyhow::Result<Arc<TenantWebhooks>> {
-        let remembered = self.lock().get(&tenant).cloned();
-        let remembered = remembered.unwrap_or_default();
+        let remembered = self.remembered.get(tenant);
         if remembered.sequence >= last && (remembered.is_deleted || !is_deleted) {
             return Ok(remembered);
         }
@@ -203,9 +213,7 @@ impl Tenants {
             tracing::debug!(%tenant, error, "webhooks wait for a worker of a newer release");
         }
         changed.is_deleted |= is_deleted;
-        let changed = Arc::new(changed);
-        self.lock().put(tenant, changed.clone());
-        Ok(changed)
+        Ok(self.remembered.keep(tenant, changed))
     }
 
     /// Whether the leader of the log knows nothing newer of these webhooks.
@@ -217,18 +225,53 @@ impl Tenants {
         tenant: TenantKey,
         webhooks: &TenantWebhooks,
     ) -> anyhow::Result<bool> {
-        let last = self
+        Ok(webhooks.is_deleted || self.last_change(tenant).await? <= webhooks.sequence)
+    }
+
+    /// Returns the sequence of the last commit that has changed the webhooks of a tenant, or has
+    /// deleted it, as the leader of the log knows it; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the leader does not answer.
+    pub async fn last_change(&self, tenant: TenantKey) -> anyhow::Result<u64> {
+        let changed = self
             .log
             .last(&commits_of(tenant, AreaName::Webhook))
             .await?;
-        let last = last.map_or(0, |last| last.sequence);
-        Ok(last <= webhooks.sequence)
+        let of_tenant = self.log.last(&commits_of(tenant, AreaName::Tenant)).await?;
+        let deleted = of_tenant.filter(|stored| is_deletion(&stored.payload));
+        let changes = [changed, deleted].into_iter().flatten();
+        Ok(changes.map(|stored| stored.sequence).max().unwrap_or(0))
+    }
+}
+
+impl Remembered {
+    fn new() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED)))
+    }
+
+    fn get(&self, tenant: TenantKey) -> Arc<TenantWebhooks> {
+        self.lock().get(&tenant).cloned().unwrap_or_default()
+    }
+
+    /// Remembers what was read, unless more is known: another reader was faster, or asked a replica
+    /// that lags less. Returns what is known.
+    fn keep(&self, tenant: TenantKey, mut read: TenantWebhooks) -> Arc<TenantWebhooks> {
+        let mut remembered = self.lock();
+        if let Some(known) = remembered.get(&tenant) {
+            let is_deleted = known.is_deleted || read.is_deleted;
+            if (known.sequence, known.is_newer) > (read.sequence, read.is_newer) {
+                read = TenantWebhooks::clone(known);
+            }
+            read.is_deleted = is_deleted;
+        }
+        let known = Arc::new(read);
+        remembered.put(tenant, known.clone());
+        known
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<TenantKey, Arc<TenantWebhooks>>> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -242,7 +285,61 @@ fn commits_of(tenant: TenantKey, area: AreaName) -> String {
     subject.to_string()
 }
 
-fn is_deletion(stored: &Stored) -> bool {
-    let commit = serde_json::from_slice::<CommitSummary>(&stored.payload);
+/// Whether a commit of a tenant deletes it.
+pub fn is_deletion(payload: &[u8]) -> bool {
+    let commit = serde_json::from_slice::<CommitSummary>(payload);
     commit.is_ok_and(|commit| commit.events.iter().any(|event| event.name == "deleted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::Id;
+
+    use super::*;
+
+    const TENANT: TenantKey = TenantKey(Id::from_bytes([1; 16]));
+
+    fn read(sequence: u64) -> TenantWebhooks {
+        TenantWebhooks {
+            sequence,
+            ..TenantWebhooks::default()
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_replace_what_is_newer() {
+        let remembered = Remembered::new();
+        remembered.keep(TENANT, read(7));
+        assert_eq!(remembered.keep(TENANT, read(5)).sequence, 7);
+        assert_eq!(remembered.get(TENANT).sequence, 7);
+        assert_eq!(remembered.keep(TENANT, read(8)).sequence, 8);
+    }
+
+    #[test]
+    fn a_deletion_is_never_forgotten() {
+        let remembered = Remembered::new();
+        let deleted = TenantWebhooks {
+            is_deleted: true,
+            ..read(5)
+        };
+        remembered.keep(TENANT, read(7));
+        remembered.keep(TENANT, deleted);
+        let known = remembered.keep(TENANT, read(8));
+        assert!(known.is_deleted && known.sequence == 8);
+    }
+
+    #[test]
+    fn a_commit_that_was_not_seen_yet_is_not_known() {
+        let change = commits_of(TENANT, AreaName::Webhook);
+        let knows =
+            |webhooks: &TenantWebhooks, sequence| webhooks.knows(TENANT, &change, sequence, b"{}");
+        assert!(knows(&read(7), 7) && !knows(&read(7), 8));
+        let newer = TenantWebhooks {
+            is_newer: true,
+            ..read(7)
+        };
+        assert!(knows(&newer, 8), "this release never knows it");
+        let project = format!("evt.{TENANT}.project.{TENANT}");
+        assert!(read(7).knows(TENANT, &project, 8, b"{}"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use async_nats::jetstream::{self, Message, message::PublishMessage};
 use bytes::Bytes;
 use events_schema::{
@@ -14,7 +14,7 @@ use events_schema::{
 use futures_util::{StreamExt as _, future::try_join_all};
 
 use super::{
-    cursors::Cursors,
+    cursors::{Cursors, LAGS},
     tenants::{TenantWebhooks, Tenants},
 };
 use crate::loops::{
@@ -113,6 +113,11 @@ async fn wake(
         let Some(webhooks) = known.get(&tenant) else {
             continue;
         };
+        let message = &received.message;
+        let (subject, sequence) = (message.subject.as_str(), delivery::sequence(message));
+        // Else a session would look too early, and end without a further wake-up.
+        let is_known = webhooks.knows(tenant, subject, sequence, &message.payload);
+        ensure!(is_known, LAGS);
         if area == Some(AreaName::Webhook) {
             begin(cursors, tenant, webhooks, received).await?;
         }

@@ -16,6 +16,7 @@ mod replays;
 mod secrets;
 mod slow;
 mod stalls;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 

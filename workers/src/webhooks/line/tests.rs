@@ -262,6 +262,34 @@ fn each_attempt_has_its_number() {
 }
 
 #[test]
+fn an_event_that_could_not_be_attempted_waits_with_its_object_and_counts_no_attempt() {
+    let mut given = log("aab");
+    let started = given.start();
+    given.line.put_off(&started[0], given.now);
+    given.succeed(&started[1]);
+    assert!(given.run(|_| false).is_empty());
+    assert_eq!(given.line.failing(), None);
+    given.wait(PUT_OFF);
+    let again = given.start();
+    assert_eq!(sequences(&again), [1]);
+    assert_eq!(given.fail(&again[0]).attempt, 1);
+}
+
+#[test]
+fn a_probe_that_could_not_be_attempted_is_tried_again_soon() {
+    let mut given = log("a");
+    for _ in 0..8 {
+        given.run(|_| true);
+        given.wait(11 * HOUR);
+    }
+    let probe = given.start();
+    given.line.put_off(&probe[0], given.now);
+    assert!(given.run(|_| false).is_empty());
+    given.wait(PUT_OFF);
+    assert_eq!(given.run(|_| false), [1]);
+}
+
+#[test]
 fn a_webhook_with_nothing_left_to_try_works_again() {
     let mut given = log("a");
     for _ in 0..8 {
@@ -350,6 +378,10 @@ fn chaos(seed: u64, is_ordered: bool) {
             given.wait(Duration::from_secs(5));
         } else {
             let item = flying.swap_remove(random.below(count) as usize);
+            if random.below(20) == 0 {
+                given.line.put_off(&item, given.now);
+                continue;
+            }
             // The eighth failure would give the event up.
             if random.below(4) == 0 && given.line.attempt(&item) < 8 {
                 given.fail(&item);

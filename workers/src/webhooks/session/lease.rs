@@ -107,6 +107,11 @@ impl HeldLease {
         self.cursors.delete(tenant, webhook, self.revision).await
     }
 
+    /// Whether another worker has the lease.
+    pub const fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Whether a request may start: it ends before another worker can take the lease.
     pub fn allows_request(&self) -> bool {
         !self.is_lost && self.since.elapsed() + NEEDED < LEASE
@@ -123,15 +128,34 @@ impl HeldLease {
             lease,
             ..cursor.clone()
         };
-        let (tenant, webhook) = (self.tenant, self.webhook);
-        let put = self.cursors.put(tenant, webhook, &record, self.revision);
-        let Some(revision) = put.await.context("storing where a delivery stands")? else {
+        let mut stored = self.put_record(&record).await?;
+        if stored.is_none() && self.has_stored_unknowingly().await? {
+            stored = self.put_record(&record).await?;
+        }
+        let Some(revision) = stored else {
             return Ok(false);
         };
         self.revision = revision;
         self.since = since;
         self.stored = cursor;
         Ok(true)
+    }
+
+    async fn put_record(&self, record: &Cursor) -> anyhow::Result<Option<u64>> {
+        let (tenant, webhook) = (self.tenant, self.webhook);
+        let put = self.cursors.put(tenant, webhook, record, self.revision);
+        put.await.context("storing where a delivery stands")
+    }
+
+    /// Whether the record is ours, after all: a write whose answer was lost is stored.
+    async fn has_stored_unknowingly(&mut self) -> anyhow::Result<bool> {
+        let record = self.cursors.get(self.tenant, self.webhook).await?;
+        let lease = record.cursor.and_then(|cursor| cursor.lease);
+        let is_ours = lease.is_some_and(|lease| lease.holder == self.holder);
+        if is_ours {
+            self.revision = record.revision;
+        }
+        Ok(is_ours)
     }
 }
 

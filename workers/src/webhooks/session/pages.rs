@@ -14,7 +14,10 @@ use events_schema::{
 use tokio::time::Instant;
 
 use super::now;
-use crate::webhooks::line::{ALL, Item, Line};
+use crate::webhooks::{
+    line::{ALL, Item, Line},
+    tenants::is_deletion,
+};
 
 /// The time between two reads: so long, commits gather. It doubles as long as nothing comes. A
 /// session does not wait for wake-ups, since another worker may get them.
@@ -40,7 +43,7 @@ pub struct Pages {
     pub at_end: bool,
     /// Whether a commit of a newer release comes next.
     pub is_newer: bool,
-    /// The last commit that was read, if it may have changed the webhook, until somebody has looked.
+    /// The next commit, if it may have changed the webhook, until that is known.
     pub changed_at: Option<u64>,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
@@ -300,17 +303,24 @@ pub struct Read {
 
 /// Whether a commit may have changed a webhook of its tenant after the sequence `known`.
 fn may_change(stored: &Stored, known: u64) -> bool {
-    let subject = Subject::parse(&stored.subject);
-    let area = AreaName::Webhook;
-    stored.sequence > known && matches!(subject, Ok(Subject::Event { area: of, .. }) if of == area)
+    let is_change = match Subject::parse(&stored.subject) {
+        Ok(Subject::Event { area, .. }) => {
+            area == AreaName::Webhook || area == AreaName::Tenant && is_deletion(&stored.payload)
+        }
+        Ok(Subject::Command { .. } | Subject::Claim { .. } | Subject::View { .. }) | Err(_) => {
+            false
+        }
+    };
+    stored.sequence > known && is_change
 }
 
-/// Returns commits up to the first one that may have changed the webhook, and its sequence. What
-/// follows is read when the change is known: else the former filter would choose it.
+/// Returns commits up to the first one that may have changed the webhook, and its sequence. The
+/// change and what follows are read when it is known: else the former filter would choose, and what
+/// a person has asked for could be passed over.
 fn up_to_change(commits: &[Stored], known: u64) -> (&[Stored], Option<u64>) {
     let mut all = commits.iter();
     match all.position(|stored| may_change(stored, known)) {
-        Some(at) => (&commits[..=at], Some(commits[at].sequence)),
+        Some(at) => (&commits[..at], Some(commits[at].sequence)),
         None => (commits, None),
     }
 }
@@ -346,7 +356,7 @@ mod tests {
     #[test]
     fn commits_are_read_up_to_a_change_that_is_not_known() {
         let all = commits(&["project", "webhook", "project", "webhook", "project"]);
-        for (known, read, changed_at) in [(0, 2, Some(2)), (2, 4, Some(4)), (4, 5, None)] {
+        for (known, read, changed_at) in [(0, 1, Some(2)), (2, 3, Some(4)), (4, 5, None)] {
             let (commits, change) = up_to_change(&all, known);
             assert_eq!((commits.len(), change), (read, changed_at), "{known}");
         }

@@ -34,10 +34,19 @@ pub enum Sent {
     Request {
         /// The sequence of the commit.
         sequence: u64,
-        event: PublicEvent,
         /// Where the log has the event; `None` for a test.
         reference: Option<EventRef>,
+        item: Item<PublicEvent>,
     },
+}
+
+impl Sent {
+    /// Returns the event with its lane.
+    pub const fn item(&self) -> &Item<PublicEvent> {
+        match self {
+            Self::Item(item) | Self::Replay { item, .. } | Self::Request { item, .. } => item,
+        }
+    }
 }
 
 /// A request that has ended.
@@ -58,10 +67,7 @@ impl Sending {
         let until = Instant::now() + EXCHANGE_TIMEOUT;
         self.0.spawn(async move {
             let at = now();
-            let event = match &sent {
-                Sent::Item(item) | Sent::Replay { item, .. } => &item.content,
-                Sent::Request { event, .. } => event,
-            };
+            let event = &sent.item().content;
             let reply = messages.send(&envelope, event, &shown, until).await;
             Done { sent, at, reply }
         });
@@ -82,9 +88,9 @@ impl Sending {
         self.0.is_empty()
     }
 
-    /// Breaks all requests off.
-    pub fn clear(&mut self) {
-        self.0.abort_all();
+    /// Breaks all requests off, and returns when none is in progress.
+    pub async fn clear(&mut self) {
+        self.0.shutdown().await;
     }
 }
 

@@ -11,24 +11,15 @@ use events_schema::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    End, Session, WakeUps,
-    lease::HeldLease,
-    now,
-    pages::Pages,
-    replaying::{Replaying, advanced},
-    sending::{Done, Sending, Sent, failure_of, is_accepted, is_gone, record},
+    End, Session, WakeUps, lease::HeldLease, now, pace::Pace, pages::Pages, replaying::Replaying,
+    sending::Sending,
 };
-use crate::webhooks::{
-    line::{Line, Retry},
-    message::Envelope,
-    report::{self, Report},
-    tenants::TenantWebhooks,
-    wake::Why,
-};
+use crate::webhooks::{line::Line, message::Envelope, tenants::TenantWebhooks, wake::Why};
 
 /// How often the settings are read again: so soon a deleted webhook gets nothing more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How soon they are read again after the log has shown a change.
+/// How soon they are read again after the log has shown a change. It doubles until the change is
+/// known.
 const LOOK_SOON: Duration = Duration::from_millis(5);
 /// How often the server is told that the wake-up is still in work.
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
@@ -36,7 +27,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 const TURN_EVENTS: u64 = 200;
 const TURN: Duration = Duration::from_secs(10);
 
+mod finishing;
+mod replays;
+mod requests;
 mod starting;
+
+use self::requests::Asked;
 
 /// A turn with a webhook.
 pub struct Turn<'a> {
@@ -48,8 +44,12 @@ pub struct Turn<'a> {
     lease: HeldLease,
     pages: Pages,
     sending: Sending,
-    /// The request of a person that is in progress.
-    request: Option<u64>,
+    /// What a person has asked for and waits for its turn.
+    asked: Option<Asked>,
+    /// Whether a request of a person is in progress.
+    request_is_busy: bool,
+    /// When requests of people are read again, after a failure.
+    ask_again_at: Instant,
     replaying: Option<Replaying>,
     /// Whether an event of a replay is being sent.
     replay_is_busy: bool,
@@ -57,11 +57,11 @@ pub struct Turn<'a> {
     is_turn_of_replay: bool,
     began: Instant,
     sent: u64,
-    /// When the rate limit allows the next request, and the next one of a replay.
-    next_start: Instant,
-    next_replay_start: Instant,
+    pace: Pace,
     stored_at: Instant,
     looked_at: Instant,
+    /// How soon the settings are read again while a change is not known.
+    look_again: Duration,
     told_at: Instant,
     /// Whether nothing more is started.
     is_stopping: bool,
@@ -78,6 +78,8 @@ impl<'a> Turn<'a> {
     ) -> Self {
         let is_ordered = webhook.settings.ordering == Ordering::Endpoint;
         let begin = Instant::now();
+        let rate_limit = webhook.settings.rate_limit;
+        let pace = Pace::new(rate_limit, cursor.next_starts, begin, now());
         Self {
             session,
             webhooks,
@@ -87,16 +89,18 @@ impl<'a> Turn<'a> {
             lease,
             pages: Pages::new(session.parts.log.clone(), session.tenant),
             sending: Sending::default(),
-            request: None,
+            asked: None,
+            request_is_busy: false,
+            ask_again_at: begin,
             replaying: None,
             replay_is_busy: false,
             is_turn_of_replay: false,
             began: begin,
             sent: 0,
-            next_start: begin,
-            next_replay_start: begin,
+            pace,
             stored_at: begin,
             looked_at: begin,
+            look_again: LOOK_SOON,
             told_at: begin,
             is_stopping: false,
         }
@@ -119,6 +123,14 @@ impl<'a> Turn<'a> {
                 return Ok(End::Rest);
             }
         }
+        let end = self.send(wake_ups).await;
+        if end.is_err() {
+            self.drain().await;
+        }
+        end
+    }
+
+    async fn send(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<End> {
         loop {
             if !self.is_stopping {
                 self.start().await?;
@@ -139,6 +151,20 @@ impl<'a> Turn<'a> {
             let is_long = self.sent >= TURN_EVENTS || self.began.elapsed() >= TURN;
             self.is_stopping |= is_long && self.session.slot.is_wanted();
         }
+    }
+
+    /// Waits for the requests in progress and records what became of them: what is forgotten is sent
+    /// again. Without the lease, another worker does that anyway.
+    async fn drain(&mut self) {
+        while !self.sending.is_empty() && !self.lease.is_lost() {
+            let done = self.sending.next().await;
+            self.finish(done).await;
+            if let Err(error) = self.store().await {
+                let (webhook, error) = (self.session.webhook, format!("{error:#}"));
+                tracing::warn!(%webhook, error, "where a delivery stands is stored later");
+            }
+        }
+        self.sending.clear().await;
     }
 
     /// Stores the cursor, releases the lease, and has the webhook woken when its next attempt is
@@ -163,7 +189,8 @@ impl<'a> Turn<'a> {
     /// Whether the log is read further, now or later.
     fn reads(&self) -> bool {
         let is_sending = !self.is_stopping && self.webhook.disabled.is_none();
-        is_sending && self.may_start() && self.pages.reads(&self.line)
+        let is_known = self.pages.changed_at.is_none();
+        is_sending && is_known && self.has_room() && self.pages.reads(&self.line)
     }
 
     /// Whether nothing came for a while, or others want the slot.
@@ -176,17 +203,29 @@ impl<'a> Turn<'a> {
 
     /// Returns when the settings are read again: soon if the log shows a change.
     fn next_look(&self) -> Instant {
-        let wait = self.pages.changed_at.map_or(LOOK_EVERY, |_| LOOK_SOON);
+        let wait = self
+            .pages
+            .changed_at
+            .map_or(LOOK_EVERY, |_| self.look_again);
         self.looked_at + wait
     }
 
     /// Whether there is nothing to send now, as the leader of the log says.
     async fn is_done(&mut self) -> anyhow::Result<bool> {
-        if self.webhook.disabled.is_some() {
-            return Ok(true);
-        }
-        if !self.line.is_at_rest(now()) || self.due_replay().is_some() {
+        if self.has_request() {
+            let is_readable = Instant::now() >= self.ask_again_at;
+            anyhow::ensure!(
+                is_readable,
+                "what a person has asked for is not readable now"
+            );
             return Ok(false);
+        }
+        let is_disabled = self.webhook.disabled.is_some();
+        if !is_disabled && (!self.line.is_at_rest(now()) || self.due_replay().is_some()) {
+            return Ok(false);
+        }
+        if is_disabled || self.line.reads_from().is_none() {
+            return self.knows_all().await;
         }
         anyhow::ensure!(
             !self.pages.is_newer,
@@ -199,6 +238,16 @@ impl<'a> Turn<'a> {
         Ok(true)
     }
 
+    /// Whether the leader of the log knows of no further change. Who does not read the log does not
+    /// see it there.
+    async fn knows_all(&mut self) -> anyhow::Result<bool> {
+        let tenants = &self.session.parts.tenants;
+        let last = tenants.last_change(self.session.tenant).await?;
+        let is_behind = last > self.webhooks.sequence;
+        self.pages.changed_at = is_behind.then_some(last);
+        Ok(!is_behind)
+    }
+
     /// Waits for the end of a request, a wake-up, or the time to do something.
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
         let mut until = self.stored_at + self.lease.store_every();
@@ -208,13 +257,11 @@ impl<'a> Turn<'a> {
         if self.pages.changed_at.is_some() {
             until = until.min(self.next_look());
         }
-        for start in [self.next_start, self.next_replay_start] {
-            if start > Instant::now() {
-                until = until.min(start);
-            }
+        if let Some(start) = self.pace.allows_more_at(Instant::now()) {
+            until = until.min(start);
         }
         tokio::select! {
-            done = self.sending.next() => self.finish(done).await?,
+            done = self.sending.next() => self.finish(done).await,
             Some(message) = wake_ups.following.recv() => {
                 let mut message = Some(message);
                 // Each has replaced the one before.
@@ -233,94 +280,6 @@ impl<'a> Turn<'a> {
             }
         }
         Ok(())
-    }
-
-    async fn finish(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { sent, at, reply } = done;
-        match (sent, reply) {
-            (Sent::Item(item), Ok(reply)) => {
-                let retry = if is_accepted(&reply) {
-                    let attempt = self.line.attempt(&item);
-                    self.line.succeeded(&item, now());
-                    Retry { attempt, at: None }
-                } else {
-                    let random = random()?;
-                    self.line.failed(&item, failure_of(&reply), random, now())
-                };
-                let attempt = record(&item.content, Some(item.event), at, &reply, retry);
-                self.record(&attempt).await;
-                if !is_accepted(&reply) {
-                    self.report(is_gone(&reply)).await;
-                }
-                Ok(())
-            }
-            (Sent::Replay { replay, item }, Ok(reply)) => {
-                self.replay_is_busy = false;
-                self.line.unlock(&item.lane);
-                let before = self.line.replay(replay);
-                let failure = failure_of(&reply);
-                let is_accepted = is_accepted(&reply);
-                let (event, random) = (item.event, random()?);
-                let after = advanced(before, event, is_accepted, failure, random, now());
-                self.line.set_replay(replay, after);
-                let retry = Retry {
-                    attempt: before.attempts + 1,
-                    at: after.due,
-                };
-                let attempt = record(&item.content, Some(event), at, &reply, retry);
-                self.record(&attempt).await;
-                Ok(())
-            }
-            (
-                Sent::Request {
-                    sequence,
-                    event,
-                    reference,
-                },
-                Ok(reply),
-            ) => {
-                self.request = None;
-                self.line.answered(sequence);
-                let once = Retry {
-                    attempt: 1,
-                    at: None,
-                };
-                let attempt = record(&event, reference, at, &reply, once);
-                self.record(&attempt).await;
-                Ok(())
-            }
-            (Sent::Item(item), Err(error)) => {
-                self.line.returned(item);
-                Err(error)
-            }
-            (Sent::Replay { .. } | Sent::Request { .. }, Err(error)) => Err(error),
-        }
-    }
-
-    async fn record(&mut self, attempt: &events_schema::webhook::Attempt) {
-        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
-        let attempts = &self.session.parts.attempts;
-        attempts.record(tenant, webhook, attempt).await;
-    }
-
-    /// Reports a webhook that does not work, if it is time. Without success, the next failure tries
-    /// it again.
-    async fn report(&mut self, is_gone: bool) {
-        let failing = self.line.failing();
-        let Some(report) = report::due(failing, is_gone, now()) else {
-            return;
-        };
-        let since = failing.map_or_else(now, |failing| failing.since);
-        let (tenant, webhook) = (self.session.tenant, self.session.webhook);
-        let reports = &self.session.parts.reports;
-        match reports.send(tenant, webhook, report, since).await {
-            Ok(()) if report == Report::Warn => self.line.warned(),
-            Ok(()) => self.is_stopping = true,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(%webhook, error, "a webhook that does not work is not reported");
-            }
-        }
     }
 
     async fn store(&mut self) -> anyhow::Result<()> {
@@ -343,13 +302,21 @@ impl<'a> Turn<'a> {
             return Ok(None);
         }
         self.looked_at = Instant::now();
-        self.webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
+        let webhooks = self.session.parts.tenants.of(self.session.tenant).await?;
         // The replica that was asked may lag behind the one that was read.
+        if webhooks.is_deleted || webhooks.sequence >= self.webhooks.sequence {
+            self.webhooks = webhooks;
+        }
         let known = self.webhooks.sequence;
+        self.line.set_known(known);
         self.pages.changed_at = self.pages.changed_at.filter(|at| *at > known);
+        self.look_again = match self.pages.changed_at {
+            Some(_) => (self.look_again * 2).min(LOOK_EVERY),
+            None => LOOK_SOON,
+        };
         match self.webhooks.get(self.session.webhook) {
             None => {
-                self.sending.clear();
+                self.sending.clear().await;
                 Ok(Some(End::Deleted))
             }
             Some(webhook) => {
@@ -358,10 +325,4 @@ impl<'a> Turn<'a> {
             }
         }
     }
-}
-
-/// Returns a random number from -1 to 1.
-fn random() -> anyhow::Result<f64> {
-    let number = getrandom::u32()?;
-    Ok(f64::from(number) / f64::from(u32::MAX) * 2.0 - 1.0)
 }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use async_nats::jetstream::kv::{Operation, Store};
 use events_schema::{
     TenantKey, Time, WebhookId,
-    subject::{ATTEMPTS, CURSORS_BUCKET, attempts, cursor_key, wake_up},
+    subject::{self, ATTEMPTS, CURSORS_BUCKET, cursor_key, wake_up},
     webhook::{Attempt, Cursor, Verdict},
 };
 
@@ -70,17 +70,27 @@ pub async fn change<S>(
 
 /// Returns the attempts that have failed, the oldest first.
 pub async fn failures(world: &World, tenant: TenantKey, webhook: WebhookId) -> Vec<Attempt> {
+    attempts(world, tenant, webhook, Verdict::Failed).await
+}
+
+/// Returns the attempts with this verdict, the oldest first.
+pub async fn attempts(
+    world: &World,
+    tenant: TenantKey,
+    webhook: WebhookId,
+    verdict: Verdict,
+) -> Vec<Attempt> {
     let mut stream = world.operator.get_stream(ATTEMPTS).await.unwrap();
     let last = stream.info().await.unwrap().state.last_sequence;
-    let subject = attempts(tenant, webhook, Verdict::Failed);
-    let mut failures = Vec::new();
+    let subject = subject::attempts(tenant, webhook, verdict);
+    let mut found = Vec::new();
     for sequence in 1..=last {
         let message = stream.get_raw_message(sequence).await.unwrap();
         if message.subject.as_str() == subject {
-            failures.push(serde_json::from_slice(&message.payload).unwrap());
+            found.push(serde_json::from_slice(&message.payload).unwrap());
         }
     }
-    failures
+    found
 }
 
 /// Returns the time so many hours ago.

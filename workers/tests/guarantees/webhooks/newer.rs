@@ -3,18 +3,18 @@
 use std::{fs, time::Duration};
 
 use async_nats::jetstream::consumer::PullConsumer;
-use events_schema::{Id, subject::wake_up};
+use events_schema::{Id, subject::wake_up, webhook::Verdict};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::{
     LOOPS, arrived,
-    cursors::{cursor, rests},
+    cursors::{attempts, cursor, rests},
     customer::{Customer, settings},
     receiver::Receiver,
     up_to,
 };
-use crate::support::{DEADLINE, World, id};
+use crate::support::{DEADLINE, World, eventually, id};
 
 /// How long the worker is watched, and how much of that it may compute. It tries again every two
 /// seconds.
@@ -103,6 +103,45 @@ async fn settings_of_a_newer_release_hold_up_no_other_tenant() {
     }
     assert_eq!(waiting.count(), sent_before);
     assert_eq!(world.dead().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_progress_count_although_the_settings_are_of_a_newer_release() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    receiver.takes(Duration::from_secs(3));
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    tokio::join!(acme.project(), acme.project());
+    eventually("two requests", || async { receiver.count() == 2 }).await;
+    let newer = publish(&world, &acme, "webhook", (acme.tenant.0, 2)).await;
+    let cursor = rests(&world, acme.tenant, webhook, |_| true).await;
+    assert_eq!(cursor.next, newer, "an event counts as not sent");
+    let accepted = attempts(&world, acme.tenant, webhook, Verdict::Succeeded).await;
+    assert_eq!(accepted.len(), 2);
+    // Longer than the worker waits before it tries again.
+    tokio::time::sleep(WATCHED).await;
+    assert_eq!(receiver.count(), 2, "an event was sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_not_known_yet_costs_no_computing() {
+    let world = World::start().await;
+    let [worker] = world.workers(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    acme.webhook(settings(&receiver.url)).await;
+    let project = acme.project().await;
+    arrived(&receiver, &up_to(&[project], 1)).await;
+    // Nobody folds this object, so that the change is never known.
+    publish(&world, &acme, "webhook", (id(), 1)).await;
+    acme.rename(project).await;
+    let used = computed(worker.id().unwrap());
+    tokio::time::sleep(WATCHED).await;
+    let used = computed(worker.id().unwrap()) - used;
+    assert!(used < MOST_CPU, "{used:?} in {WATCHED:?}");
+    assert_eq!(receiver.count(), 1, "an event behind the change was sent");
 }
 
 /// What the consumer that wakes webhooks reads of an area that only a newer release knows.
