@@ -55,6 +55,13 @@ pub enum Template {
     AlreadyRegistered,
     /// Tells the owner of an account that many logins have failed.
     LoginsFailed,
+    /// Contains a code to log in with.
+    LoginCode { challenge: ChallengeId },
+    /// Tells the owner of an account that its credentials have changed.
+    CredentialsChanged { change: CredentialChange },
+    /// Tells the owner of an account that somebody knows the password, and gives wrong codes of the
+    /// second factor.
+    SecondFactorFailed,
     /// Contains a link to set a new password.
     PasswordReset {
         account: AccountId,
@@ -88,6 +95,21 @@ pub enum Template {
     WebhookDisabled { url: WebhookUrl, is_gone: bool },
 }
 
+/// How the credentials of an account have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum CredentialChange {
+    /// An authenticator app was added.
+    TotpEnrolled,
+    /// The authenticator app was removed.
+    TotpRemoved,
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
+}
+
 /// A request to send a mail, or to record the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -113,6 +135,14 @@ pub enum Command {
     WarnOfRegistration { to: EmailAddress },
     /// Tell the owner of an account that many logins have failed.
     WarnOfFailedLogins { to: EmailAddress },
+    /// Send a mail with a code to log in with. A gateway sends this, since the code is no fact of
+    /// the account.
+    SendLoginCode {
+        to: EmailAddress,
+        challenge: ChallengeId,
+    },
+    /// Tell the owner of an account that somebody gives wrong codes of the second factor.
+    WarnOfSecondFactor { to: EmailAddress },
     /// Record that the mail server accepted the mail.
     RecordSent,
     /// Record that all attempts to send the mail have failed.

@@ -33,11 +33,13 @@ mod permissions;
 mod placement;
 pub mod plan;
 pub mod project;
+pub mod proof;
 pub mod published;
 pub mod recipient;
 mod rejection;
 pub mod role;
 pub mod sealed;
+pub mod second_factor;
 pub mod secret;
 mod security;
 mod sensitive;
@@ -50,6 +52,7 @@ pub mod task;
 pub mod tenant;
 mod text;
 mod time;
+pub mod totp;
 pub mod usage;
 mod view;
 pub mod webhook;
@@ -82,9 +85,11 @@ pub use permissions::Permissions;
 pub use placement::{HostName, Placement};
 pub use plan::{PlanId, PlanVersion, PriceId};
 pub use project::ProjectId;
+pub use proof::{Proof, ProofKind, Proved};
 pub use recipient::RecipientId;
 pub use rejection::{Reject, Rejection, RejectionKind};
 pub use role::RoleId;
+pub use second_factor::{CredentialId, SecondFactor};
 pub use security::SecurityEntry;
 pub use sensitive::Sensitive;
 pub use session::SessionId;
@@ -96,8 +101,8 @@ pub use stripe_id::{
 };
 pub use subject::Subject;
 pub use text::{
-    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, Reason,
-    SettingKey, SettingValue, has_link,
+    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
+    ProviderName, Reason, SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
 pub use usage::UsageId;

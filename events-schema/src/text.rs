@@ -40,7 +40,7 @@ pub(crate) use text;
 
 text! {
     EmailAddress PersonName PasswordHash Device Name Description SettingKey SettingValue
-    Address Reason
+    Address Reason ProviderName
 }
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
@@ -118,6 +118,27 @@ pub fn has_link(text: &str) -> bool {
         !names.is_empty() && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
     };
     text.contains("://") || text.split(is_separator).any(is_host)
+}
+
+/// The name of a party that identifies people, such as `google`: 1 to 32 lower-case letters, digits
+/// and hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct ProviderName(String);
+
+impl ProviderName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has other characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        let is_name = (1..=32).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_name.then(|| Self(text.to_owned())).ok_or(Invalid(
+            "must have 1 to 32 lower-case letters, digits and hyphens",
+        ))
+    }
 }
 
 /// A first or last name: 1 to 100 characters, no control characters, trimmed.

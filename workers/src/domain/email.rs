@@ -104,13 +104,22 @@ impl Aggregate for Email {
             (Self::Absent, Command::WarnOfFailedLogins { to }) => {
                 vec![requested(to, Template::LoginsFailed)]
             }
+            (Self::Absent, Command::SendLoginCode { to, challenge }) => {
+                let challenge = *challenge;
+                vec![requested(to, Template::LoginCode { challenge })]
+            }
+            (Self::Absent, Command::WarnOfSecondFactor { to }) => {
+                vec![requested(to, Template::SecondFactorFailed)]
+            }
             // An id stands for one occasion, so a second request changes nothing.
             (
                 Self::Pending { .. } | Self::Sent | Self::Failed | Self::Withdrawn,
                 Command::Request { .. }
                 | Command::AskToVerify { .. }
                 | Command::WarnOfRegistration { .. }
-                | Command::WarnOfFailedLogins { .. },
+                | Command::WarnOfFailedLogins { .. }
+                | Command::SendLoginCode { .. }
+                | Command::WarnOfSecondFactor { .. },
             ) => vec![],
             (
                 Self::Absent,
@@ -236,6 +245,17 @@ mod tests {
             (
                 Command::WarnOfFailedLogins { to: to() },
                 Template::LoginsFailed,
+            ),
+            (
+                Command::SendLoginCode {
+                    to: to(),
+                    challenge,
+                },
+                Template::LoginCode { challenge },
+            ),
+            (
+                Command::WarnOfSecondFactor { to: to() },
+                Template::SecondFactorFailed,
             ),
         ] {
             absent()

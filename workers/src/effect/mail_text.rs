@@ -11,6 +11,9 @@ use events_schema::{
     secret::{Purpose, ServerKey},
 };
 
+mod credentials;
+use credentials::{credentials_changed, login_code, second_factor_failed};
+
 /// The input of the codes and links in mails.
 #[derive(Clone, Debug)]
 pub struct Links {
@@ -69,6 +72,9 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         } => password_reset(*account, *challenge, links),
         Template::AlreadyRegistered => already_registered(links),
         Template::LoginsFailed => logins_failed(links),
+        Template::LoginCode { challenge } => login_code(*challenge, links),
+        Template::CredentialsChanged { change } => credentials_changed(*change, links),
+        Template::SecondFactorFailed => second_factor_failed(links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
         Template::AccessTokenExpires {
             name, expires_at, ..

@@ -106,6 +106,9 @@ impl Effect for SendMail {
                 Template::Verification { .. }
                 | Template::AlreadyRegistered
                 | Template::LoginsFailed
+                | Template::LoginCode { .. }
+                | Template::CredentialsChanged { .. }
+                | Template::SecondFactorFailed
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. } => true,

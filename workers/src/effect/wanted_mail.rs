@@ -32,6 +32,9 @@ pub(super) async fn is_wanted(
         Template::Verification { .. }
         | Template::AlreadyRegistered
         | Template::LoginsFailed
+        | Template::LoginCode { .. }
+        | Template::CredentialsChanged { .. }
+        | Template::SecondFactorFailed
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }

@@ -146,6 +146,8 @@ impl Receiver {
             Error::Internal(cause) | Error::Unavailable(cause) => Error::Unavailable(cause),
             other @ (Error::Unauthenticated(_)
             | Error::Forbidden
+            | Error::StepUpRequired { .. }
+            | Error::SecondFactorRequired
             | Error::NotFound
             | Error::BadUserInput { .. }
             | Error::RateLimited { .. }

@@ -1,4 +1,4 @@
-use events_schema::{AccessTokenId, Id, TenantKey, secret::Secret};
+use events_schema::{AccessTokenId, Id, TenantKey, email::CredentialChange, secret::Secret};
 
 use super::*;
 
@@ -113,6 +113,35 @@ fn both_bodies_of_a_reset_mail_have_a_link_that_only_resets_a_password() {
         let opened = links().key.open_link_token(Purpose::Verification, token);
         assert_eq!(opened, None);
     }
+}
+
+#[test]
+fn both_bodies_of_a_mail_to_log_in_have_the_code_and_no_link() {
+    let mail = rendered(&Template::LoginCode {
+        challenge: CHALLENGE,
+    });
+    let code = links().key.code(Purpose::LoginCode, CHALLENGE);
+    for body in [&mail.text, &mail.html] {
+        assert!(body.contains(&code), "{body}");
+        assert!(!body.contains("://"), "{body}");
+    }
+}
+
+#[test]
+fn a_mail_about_the_second_factor_says_what_has_changed() {
+    for (change, what) in [
+        (CredentialChange::TotpEnrolled, "was added"),
+        (CredentialChange::TotpRemoved, "were removed"),
+        (CredentialChange::RecoveryCodesRenewed, "new recovery codes"),
+        (CredentialChange::RecoveryCodeUsed, "instead of"),
+    ] {
+        let mail = rendered(&Template::CredentialsChanged { change });
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(what), "{body}");
+        }
+    }
+    let mail = rendered(&Template::SecondFactorFailed);
+    assert!(mail.text.contains("wrong codes"));
 }
 
 #[test]
