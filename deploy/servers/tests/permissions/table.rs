@@ -15,12 +15,13 @@ const LOOPS_AND_MIGRATOR: &[Role] = &[
     Workers, Commands, Views, Reactions, Effects, Webhooks, Inbound, Migrator,
 ];
 const DECIDERS: &[Role] = &[Workers, Commands];
-/// A stream can send its messages on to any subject, also to those of the log.
+/// A stream or a consumer can send its messages on to any subject, also to those of the log.
 const KEEPERS: &[Role] = &[Workers, Commands, Migrator];
 const READERS_OF_THE_LOG: &[Role] = &[
     Workers, Commands, Views, Effects, Webhooks, Inbound, Migrator,
 ];
-const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
+/// They pull from their consumers of the log.
+const PULLERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
 /// They send events to webhooks.
 const SENDERS_TO_WEBHOOKS: &[Role] = &[Workers, Webhooks];
 /// They handle hooks of other services.
@@ -191,19 +192,13 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.MSG.DELETE.EVENTS", NOBODY),
     ("$JS.API.STREAM.SNAPSHOT.EVENTS", NOBODY),
     ("$JS.API.STREAM.RESTORE.EVENTS", NOBODY),
-    (
-        "$JS.API.CONSUMER.CREATE.EVENTS.a.evt.>",
-        CONSUMERS_OF_THE_LOG,
-    ),
-    ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.a", CONSUMERS_OF_THE_LOG),
-    ("$JS.ACK.EVENTS.a.1.1.1.1.0", CONSUMERS_OF_THE_LOG),
-    (
-        "$JS.API.CONSUMER.CREATE.EVENTS.webhooks_wake",
-        &[Workers, Commands, Views, Reactions, Effects, Migrator],
-    ),
+    ("$JS.API.CONSUMER.CREATE.EVENTS.a.evt.>", KEEPERS),
+    ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.a", PULLERS_OF_THE_LOG),
+    ("$JS.ACK.EVENTS.a.1.1.1.1.0", PULLERS_OF_THE_LOG),
+    ("$JS.API.CONSUMER.CREATE.EVENTS.webhooks_wake", KEEPERS),
     (
         "$JS.API.CONSUMER.CREATE.EVENTS.inbound_replays.evt.>",
-        &[Workers, Commands, Views, Reactions, Effects, Migrator],
+        KEEPERS,
     ),
     (
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.webhooks_wake",
