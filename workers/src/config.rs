@@ -134,7 +134,7 @@ pub enum Loop {
     Views,
     /// Send the commands that follow from events.
     Reactions,
-    /// Act on the outside world.
+    /// Act on the outside world, and count usage.
     Effects,
     /// Send events to webhooks.
     Webhooks,

@@ -17,9 +17,8 @@ use events_schema::{
 use tokio::sync::Mutex;
 
 use crate::{
-    config::Config,
     domain::usage::{Report, Usage},
-    effect::{Effect, Failure, Lane, Undone, stripe_failure},
+    effect::{Effect, Failure, Lane, Setup, Undone, stripe_failure},
     stripe::{IdempotencyKey, MeterEvent, Stripe, StripeError, StripeMeter},
 };
 
@@ -46,8 +45,8 @@ impl Effect for ReportUsage {
     const NAME: &'static str = "report_usage";
     const UNDONE: Option<Undone> = None;
 
-    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
-        Ok(Stripe::new(&config.stripe)?.map(Self::new_with))
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
+        Ok(setup.stripe.cloned().map(Self::new_with))
     }
 
     fn attempts(&self) -> i64 {
