@@ -4,8 +4,8 @@ use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CREATE_PROJECT, ada_in_acme, create_project, eventually, input, list,
-    set_platform_admin, start, start_without_stripe, text,
+    Browser, CREATE_PROJECT, ada_in_acme, administrator, create_project, eventually, input, list,
+    start, start_without_stripe, text,
 };
 
 const CREATE_PLAN: &str = "
@@ -47,10 +47,7 @@ const ATTACH: &str = "
 const CARDS: &str = "{ cards { id last4 isDefault } }";
 
 async fn root(backend: &Local) -> Browser {
-    let root = Browser::signed_up(backend, "root@example.com").await;
-    let set = set_platform_admin(backend, "root@example.com", true);
-    set.await.unwrap();
-    root
+    administrator(backend, "root@example.com").await
 }
 
 /// Creates a plan with webhooks, at this price per month; returns the input that chooses it, once
