@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
-    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
-    outbound::WebhookUrl, published::Private,
+    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
+    Index, MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS,
+    id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
 typed_id! {
@@ -62,6 +62,8 @@ pub enum Template {
     /// Tells the owner of an account that somebody knows the password, and gives wrong codes of the
     /// second factor.
     SecondFactorFailed,
+    /// Tells the owner of an account that somebody has logged in on a device that it does not know.
+    NewDevice { device: Device, at: Time },
     /// Contains a link to set a new password.
     PasswordReset {
         account: AccountId,
@@ -143,6 +145,12 @@ pub enum Command {
     },
     /// Tell the owner of an account that somebody gives wrong codes of the second factor.
     WarnOfSecondFactor { to: EmailAddress },
+    /// Tell the owner of an account that somebody has logged in on a device that it does not know.
+    TellOfNewDevice {
+        to: EmailAddress,
+        device: Device,
+        at: Time,
+    },
     /// Record that the mail server accepted the mail.
     RecordSent,
     /// Record that all attempts to send the mail have failed.

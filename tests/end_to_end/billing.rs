@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    bad_input, create_project, eventually, input, invite, list, set_platform_admin, start,
-    succeeded, text,
+    administrator, bad_input, create_project, input, invite, list, start, succeeded, text,
 };
 
 const PLANS: &str = "{
@@ -60,20 +59,7 @@ async fn limit(browser: &Browser, name: &str) -> Value {
 
 /// A platform administrator.
 pub async fn root(backend: &Local) -> Browser {
-    let root = Browser::signed_up(backend, "root@example.com").await;
-    set_platform_admin(backend, "root@example.com", true)
-        .await
-        .unwrap();
-    // The gateway hears of it a moment later.
-    eventually("the administration", || async {
-        succeeded(
-            &root
-                .gql("{ platform { tenants { totalCount } } }", ())
-                .await,
-        )
-    })
-    .await;
-    root
+    administrator(backend, "root@example.com").await
 }
 
 /// The input of a free plan.

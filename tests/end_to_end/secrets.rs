@@ -3,16 +3,21 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use async_nats::jetstream;
+use data_encoding::{BASE64, HEXLOWER};
 use futures_util::TryStreamExt;
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 
 use crate::{
     cargo_dev::{Dev, operator_of, server},
+    login_codes::SEND as SEND_CODE,
+    second_factor::{LOG_IN, second},
+    step_up::STEP_UP,
     support::{
-        ACCEPT_INVITATION, Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TENANT, CREATE_TOKEN,
-        INVITE, LOGIN, REGISTER, VERIFY, code, code_of, credentials, eventually, input, invite,
-        succeeded, text, token,
+        ACCEPT_INVITATION, Authenticator, Browser, CHANGE_PASSWORD, CONFIRM_TOTP, CREATE_PROJECT,
+        CREATE_TENANT, CREATE_TOKEN, INVITE, LOGIN, REGISTER, START_TOTP, VERIFY, code,
+        code as code_in, code_of, credentials, eventually, input, invite, list, succeeded, text,
+        token,
     },
 };
 
@@ -205,6 +210,42 @@ async fn misplace(seen: &mut Seen, dev: &Dev, token: &str) {
         .unwrap();
 }
 
+/// Adds a second factor, uses it, and logs in by a code in a mail.
+async fn prove_two_factors(seen: &mut Seen, ada: &Browser) {
+    let setup = seen.done(ada, START_TOTP, json!({})).await;
+    let secret = text(&setup, "/credential/startTotp/secret");
+    let mut app = Authenticator::new(&secret);
+    seen.secret("a seed", &secret);
+    seen.secret("a seed in hexadecimal", &HEXLOWER.encode(app.seed()));
+    seen.secret("a seed in Base64", &BASE64.encode(app.seed()));
+    let wrong = json!({ "code": WRONG });
+    seen.fails(ada, CONFIRM_TOTP, wrong).await;
+    let code = app.next().await;
+    seen.secret("a code of an app", &code);
+    let confirmed = seen.done(ada, CONFIRM_TOTP, json!({ "code": code })).await;
+    let codes = list(&confirmed["credential"]["confirmTotp"]).clone();
+    for code in &codes {
+        let code = code.as_str().unwrap();
+        seen.secret("a recovery code", code);
+        seen.secret("a recovery code without hyphens", &code.replace('-', ""));
+    }
+    seen.done(ada, SEND_CODE, input(json!({ "email": ADA })))
+        .await;
+    let mailed = code_in(&ada.mail(ADA, "in which you asked for it", 1).await);
+    seen.secret("a code to log in", &mailed);
+    let params = json!({ "email": ADA, "code": mailed });
+    let by_mail = input(json!({ "service": "EmailCode", "params": params }));
+    seen.done(ada, LOG_IN, by_mail).await;
+    seen.fails(ada, LOG_IN, second("Totp", WRONG)).await;
+    let code = app.next().await;
+    seen.secret("a code of an app", &code);
+    seen.done(ada, LOG_IN, second("Totp", &code)).await;
+    let recovery = second("RecoveryCode", codes[0].as_str().unwrap());
+    seen.done(ada, STEP_UP, recovery).await;
+    let remove = "mutation { credential { removeTotp { success } } }";
+    seen.done(ada, remove, json!({})).await;
+}
+
 async fn change_passwords(seen: &mut Seen, ada: &Browser) {
     let change = |old: &str, new: &str| input(json!({ "oldPassword": old, "newPassword": new }));
     seen.fails(ada, CHANGE_PASSWORD, change(WRONG, CHANGED))
@@ -277,6 +318,7 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     sign_up(&mut seen, &dev, &grace, GRACE).await;
     let token = work_in_a_tenant(&mut seen, &ada, &grace).await;
     misplace(&mut seen, &dev, &token).await;
+    prove_two_factors(&mut seen, &ada).await;
     change_passwords(&mut seen, &ada).await;
 
     let nats = operator_of(&data).await;

@@ -3,6 +3,7 @@
 //!
 //! A backend stops with its test: dropping it kills its two servers and removes their folder.
 
+mod authenticator;
 mod browser;
 mod collector;
 mod operator;
@@ -24,6 +25,9 @@ use servers::Layout;
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use authenticator::{
+    Authenticator, CONFIRM_TOTP, START_TOTP, add_second_factor, administrator, make_administrator,
+};
 pub use browser::Browser;
 pub use collector::Collector;
 pub use operator::{

@@ -201,7 +201,12 @@ impl SecondFactors {
         method: SecondMethod,
         code: &str,
     ) -> Result<ProofKind, Error> {
-        let attempt = self.codes.begin(account.id).await?;
+        let attempt = self.codes.begin(account.id).await.inspect_err(|error| {
+            if matches!(error, Error::RateLimited { .. }) {
+                let limited = SecurityEvent::LoginLimited;
+                self.security.record(limited, caller, Some(account.id));
+            }
+        })?;
         let factor = account.view.second_factor.as_ref();
         let used = factor.and_then(|factor| self.compare(account.id, factor, method, code));
         let Some((command, kind)) = used else {

@@ -150,7 +150,11 @@ impl Sessions {
         account: ViewDocument<account::View>,
         proofs: Vec<Proof>,
     ) -> Result<LoggedIn, Error> {
+        let is_known = self.is_known_device(caller, &account);
         let started = self.start(caller, &account, proofs).await?;
+        if !is_known {
+            self.tell_of_new_device(caller, &account, &started);
+        }
         let succeeded = SecurityEvent::LoginSucceeded;
         self.security.record(succeeded, caller, Some(account.id));
         self.revoke_previous(caller).await;
@@ -182,6 +186,33 @@ impl Sessions {
         };
         self.logins.succeeded(attempt).await;
         Ok(account)
+    }
+
+    /// Whether somebody has logged in to the account on the device, or has registered it there.
+    fn is_known_device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> bool {
+        let token = caller.kept.registration.as_ref();
+        let registered = token.and_then(|token| self.secret.open_registration_token(token));
+        let has_registered = registered.is_some_and(|challenge| challenge.0 == account.id.0);
+        has_registered || self.device(caller, account).is_some()
+    }
+
+    /// Tells the owner of an account by mail. The answer does not wait for it.
+    fn tell_of_new_device(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+        started: &Started,
+    ) {
+        let session = started.session.id.0;
+        let id = derived_id(&[b"email", b"new_device", session.bytes()]);
+        let tell = email::Command::TellOfNewDevice {
+            to: account.view.email.clone(),
+            device: caller.origin.device.clone(),
+            at: started.session.view.started_at,
+        };
+        let (platform, command) = (TenantId::Platform, CommandId(id));
+        let request = CommandRequest::<email::Area>::new(platform, EmailId(id), command, tell);
+        self.commands.send_in_background(caller.sender(), request);
     }
 
     /// Replaces a hash with parameters of an earlier release, now that the password is known. An

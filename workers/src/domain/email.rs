@@ -111,6 +111,10 @@ impl Aggregate for Email {
             (Self::Absent, Command::WarnOfSecondFactor { to }) => {
                 vec![requested(to, Template::SecondFactorFailed)]
             }
+            (Self::Absent, Command::TellOfNewDevice { to, device, at }) => {
+                let (device, at) = (device.clone(), *at);
+                vec![requested(to, Template::NewDevice { device, at })]
+            }
             // An id stands for one occasion, so a second request changes nothing.
             (
                 Self::Pending { .. } | Self::Sent | Self::Failed | Self::Withdrawn,
@@ -119,7 +123,8 @@ impl Aggregate for Email {
                 | Command::WarnOfRegistration { .. }
                 | Command::WarnOfFailedLogins { .. }
                 | Command::SendLoginCode { .. }
-                | Command::WarnOfSecondFactor { .. },
+                | Command::WarnOfSecondFactor { .. }
+                | Command::TellOfNewDevice { .. },
             ) => vec![],
             (
                 Self::Absent,
@@ -225,6 +230,7 @@ mod tests {
         let account = events_schema::AccountId(events_schema::Id::from_bytes([1; 16]));
         let challenge = events_schema::ChallengeId(account.0);
         let firstname = events_schema::PersonName::parse("Ada").unwrap();
+        let device = events_schema::Device::from_user_agent("curl");
         let ask = Command::AskToVerify {
             to: to(),
             account,
@@ -256,6 +262,17 @@ mod tests {
             (
                 Command::WarnOfSecondFactor { to: to() },
                 Template::SecondFactorFailed,
+            ),
+            (
+                Command::TellOfNewDevice {
+                    to: to(),
+                    device: device.clone(),
+                    at: Time(5),
+                },
+                Template::NewDevice {
+                    device,
+                    at: Time(5),
+                },
             ),
         ] {
             absent()

@@ -12,7 +12,7 @@ use events_schema::{
 };
 
 mod credentials;
-use credentials::{credentials_changed, login_code, second_factor_failed};
+use credentials::{credentials_changed, login_code, new_device, second_factor_failed};
 
 /// The input of the codes and links in mails.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::LoginCode { challenge } => login_code(*challenge, links),
         Template::CredentialsChanged { change } => credentials_changed(*change, links),
         Template::SecondFactorFailed => second_factor_failed(links),
+        Template::NewDevice { device, at } => new_device(device, *at, links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
         Template::AccessTokenExpires {
             name, expires_at, ..

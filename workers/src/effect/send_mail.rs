@@ -109,6 +109,7 @@ impl Effect for SendMail {
                 | Template::LoginCode { .. }
                 | Template::CredentialsChanged { .. }
                 | Template::SecondFactorFailed
+                | Template::NewDevice { .. }
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. } => true,

@@ -35,6 +35,7 @@ pub(super) async fn is_wanted(
         | Template::LoginCode { .. }
         | Template::CredentialsChanged { .. }
         | Template::SecondFactorFailed
+        | Template::NewDevice { .. }
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }

@@ -1,8 +1,11 @@
 //! Mails about logging in and about the second factor.
 
-use events_schema::{ChallengeId, email::CredentialChange, secret::Purpose};
+use anyhow::Context as _;
+use events_schema::{
+    ChallengeId, Device, Time, email::CredentialChange, has_link, secret::Purpose,
+};
 
-use super::{Links, MailText};
+use super::{Links, MailText, date};
 
 pub(super) fn login_code(challenge: ChallengeId, links: &Links) -> anyhow::Result<MailText> {
     let code = &links.key.code(Purpose::LoginCode, challenge);
@@ -46,6 +49,19 @@ pub(super) fn second_factor_failed(links: &Links) -> anyhow::Result<MailText> {
     )
 }
 
+pub(super) fn new_device(device: &Device, at: Time, links: &Links) -> anyhow::Result<MailText> {
+    let date = &date(at).context("the time of the log-in")?;
+    // The client has chosen the text, and may be a thief.
+    let device = Some(device.as_str()).filter(|text| !text.is_empty() && !has_link(text));
+    let (device, link) = (
+        device.unwrap_or("an unknown program"),
+        links.public_url.as_str(),
+    );
+    let html = NewDeviceHtml { device, date, link };
+    let text = NewDeviceText { device, date, link };
+    MailText::new("A log-in on a new device", &text, &html)
+}
+
 #[derive(askama::Template)]
 #[template(path = "login_code.txt")]
 struct LoginCodeText<'a> {
@@ -81,5 +97,21 @@ struct SecondFactorFailedText<'a> {
 #[derive(askama::Template)]
 #[template(path = "second_factor_failed.html")]
 struct SecondFactorFailedHtml<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "new_device.txt")]
+struct NewDeviceText<'a> {
+    device: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "new_device.html")]
+struct NewDeviceHtml<'a> {
+    device: &'a str,
+    date: &'a str,
     link: &'a str,
 }

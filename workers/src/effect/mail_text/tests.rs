@@ -1,4 +1,6 @@
-use events_schema::{AccessTokenId, Id, TenantKey, email::CredentialChange, secret::Secret};
+use events_schema::{
+    AccessTokenId, Device, Id, TenantKey, email::CredentialChange, secret::Secret,
+};
 
 use super::*;
 
@@ -124,6 +126,25 @@ fn both_bodies_of_a_mail_to_log_in_have_the_code_and_no_link() {
     for body in [&mail.text, &mail.html] {
         assert!(body.contains(&code), "{body}");
         assert!(!body.contains("://"), "{body}");
+    }
+}
+
+#[test]
+fn a_mail_about_a_new_device_has_no_link_that_a_thief_has_chosen() {
+    let rendered = |agent| {
+        let device = Device::from_user_agent(agent);
+        let at = Time(1_700_000_000_000);
+        rendered(&Template::NewDevice { device, at })
+    };
+    for (agent, shown) in [
+        ("Mozilla/5.0", "know: Mozilla/5.0, on 14 November 2023"),
+        ("go to evil.example", "know: an unknown program, on"),
+        ("", "know: an unknown program, on"),
+    ] {
+        let mail = rendered(agent);
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(shown), "{body}");
+        }
     }
 }
 
