@@ -8,6 +8,7 @@
 mod attempts;
 mod cursors;
 mod deliver;
+mod histories;
 mod line;
 mod message;
 mod oauth2;

@@ -65,11 +65,10 @@ pub struct Retry {
 }
 
 impl<T> Line<T> {
-    /// Goes on at a cursor. If `is_ordered`, all events are one lane.
+    /// Goes on at a cursor. If `is_ordered`, all events are one lane. Objects that were parked before
+    /// catch up first.
     pub fn new(mut cursor: Cursor, is_ordered: bool) -> Self {
-        if is_ordered {
-            park_as_one(&mut cursor);
-        } else {
+        if !is_ordered {
             go_back(&mut cursor);
         }
         Self {
@@ -178,8 +177,23 @@ impl<T> Line<T> {
         }
     }
 
-    /// Returns the next event to send. If the webhook does not work, it is one at a time.
+    /// Remembers that a parked lane has no event before this sequence.
+    pub fn pass_over(&mut self, lane: &str, sequence: u64) {
+        if let Some(parked) = self.cursor.parked.get_mut(lane) {
+            parked.attempts = 0;
+            parked.next = EventRef {
+                sequence,
+                position: 0,
+            };
+        }
+    }
+
+    /// Returns the next event to send. If the webhook is ordered or does not work, it is one at a
+    /// time.
     pub fn start(&mut self, now: Time) -> Option<Item<T>> {
+        if self.must_wait() {
+            return None;
+        }
         if let Some(probe_at) = self.cursor.probe_at
             && (now < probe_at || !self.busy.is_empty())
         {
@@ -189,6 +203,11 @@ impl<T> Line<T> {
         let item = self.queues.get_mut(&lane)?.pop_front()?;
         self.busy.insert(lane);
         Some(item)
+    }
+
+    /// Whether the event that is being sent must end before another begins.
+    fn must_wait(&self) -> bool {
+        self.is_ordered && !self.busy.is_empty()
     }
 
     /// Whether events are sent as usual, and not only one now and then to try.
@@ -204,7 +223,7 @@ impl<T> Line<T> {
     /// Keeps a lane from being sent to, so that a replay can send one of its events; false if one
     /// is being sent.
     pub fn lock(&mut self, lane: &str) -> bool {
-        if !self.busy.insert(lane.to_owned()) {
+        if self.must_wait() || !self.busy.insert(lane.to_owned()) {
             return false;
         }
         self.ready.retain(|ready| ready != lane);
@@ -343,14 +362,6 @@ impl<T> Line<T> {
             position: 0,
         };
         self.cursor.done = self.cursor.done.split_off(&first);
-    }
-}
-
-/// Parks all events instead of those of some objects: from now on, they are one lane.
-fn park_as_one(cursor: &mut Cursor) {
-    let parked = std::mem::take(&mut cursor.parked);
-    if let Some(first) = parked.into_values().min_by_key(|parked| parked.next) {
-        cursor.parked.insert(ALL.to_owned(), first);
     }
 }
 

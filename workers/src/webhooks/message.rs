@@ -1,6 +1,6 @@
 //! Builds the message of an event, signs it and sends it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use event_store::EventLog;
 use events_schema::{
     TenantKey, Time, WebhookId,
     outbound::WebhookUrl,
-    published::{Content, Folded, PublicEvent, Unreadable},
+    published::{Content, PublicEvent},
     secret::ServerKey,
     webhook::{OAuth2, Payload, SEALED_FOR, SecretHeaders, Webhook},
     webhook_signature::{Message, SigningKey, signature_header},
@@ -18,23 +18,21 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::{Instant, timeout};
 
-use super::oauth2::Tokens;
+use super::{
+    histories::{Histories, hide},
+    oauth2::Tokens,
+};
 use crate::effect::outbound::{Outbound, Reply, Request};
 
-/// Histories of objects that are read at once.
-const HISTORIES_AT_ONCE: usize = 16;
-/// Commits of a history that are read at once. They have up to 40 KB each.
-const PAGE: usize = 50;
-/// With so many pages, an object is too large to be shown.
-const MAX_PAGES: usize = 200;
+/// How long the reading of a history may take, so that the server still has time to answer.
+const HISTORY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Sends messages.
 #[derive(Clone)]
 pub struct Messages {
-    histories: Arc<Semaphore>,
-    log: EventLog,
+    histories: Histories,
     tokens: Tokens,
     outbound: Outbound,
     key: ServerKey,
@@ -64,8 +62,7 @@ impl Messages {
     /// Sends messages in this way. `public_url` names the source of the events.
     pub fn new(log: EventLog, outbound: Outbound, key: ServerKey, public_url: &str) -> Self {
         Self {
-            histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)),
-            log,
+            histories: Histories::new(log),
             tokens: Tokens::new(outbound.clone()),
             outbound,
             key,
@@ -133,7 +130,10 @@ impl Messages {
         let source = event.source(&self.public_url);
         let body = match envelope.payload {
             Payload::Thin => event.body(&source, Content::Thin)?,
-            Payload::Full => self.full(&source, event, shown).await?,
+            Payload::Full => {
+                let full = timeout(HISTORY_WITHIN, self.full(&source, event, shown));
+                full.await.context("the history takes long to read")??
+            }
         };
         let mut headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
         if let Some(oauth2) = &envelope.oauth2 {
@@ -175,7 +175,7 @@ impl Messages {
             Shown::Example(object) => return Ok(event.body(source, Content::Full(Some(object)))?),
             Shown::Stored { sequence } => *sequence,
         };
-        let object = match self.history(event, sequence).await? {
+        let object = match self.histories.fold(event, sequence).await? {
             Some(history) => event.object(history),
             None => return Ok(event.body(source, Content::Truncated)?),
         };
@@ -185,46 +185,6 @@ impl Messages {
                 hide(event, error)?;
                 Ok(event.body(source, Content::Truncated)?)
             }
-        }
-    }
-
-    /// Folds the object up to this sequence; `None` if it is too large or its history is malformed.
-    async fn history(&self, event: &PublicEvent, sequence: u64) -> anyhow::Result<Option<Folded>> {
-        // So few read histories at once that their pages fit into the memory.
-        let _permit = self.histories.acquire().await?;
-        let subject = event.subject().to_string();
-        let (mut folded, mut next) = (Folded::default(), 1);
-        for _ in 0..MAX_PAGES {
-            let page = self.log.page_of(&subject, next, PAGE).await?;
-            let last = page.messages.last().map(|last| last.sequence);
-            let last = last.context("a replica of the log lags behind")?;
-            let payloads = page.messages.iter().map(|stored| &stored.payload);
-            match event.fold(folded, payloads) {
-                Ok(read) => folded = read,
-                Err(error) => {
-                    hide(event, error)?;
-                    return Ok(None);
-                }
-            }
-            if last >= sequence {
-                return Ok(Some(folded));
-            }
-            next = last + 1;
-        }
-        Ok(None)
-    }
-}
-
-/// Logs why an object is not shown.
-///
-/// # Errors
-/// If a worker of a newer release can show it.
-fn hide(event: &PublicEvent, error: Unreadable) -> Result<(), Unreadable> {
-    match error {
-        Unreadable::Newer(_) => Err(error),
-        Unreadable::Malformed(_) | Unreadable::Missing { .. } => {
-            tracing::warn!(event = event.id, %error, "an event is sent without its object");
-            Ok(())
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::webhooks::{
     tenants::is_deletion,
 };
 
-/// The time between two reads: so long, commits gather. It doubles as long as nothing comes. A
+/// The time between two reads: so long, commits gather. It doubles as long as no event comes. A
 /// session does not wait for wake-ups, since another worker may get them.
 const READ_AGAIN_FIRST: Duration = Duration::from_millis(5);
 const READ_AGAIN_LONGEST: Duration = Duration::from_millis(160);
@@ -32,6 +32,8 @@ const PAGE: usize = 200;
 const PAGES_AT_ONCE: usize = 50;
 /// Events of a parked lane that are read at once.
 const LANE_EVENTS: usize = 50;
+/// Pages of a parked lane that are read before the session stores how far it is.
+const LANE_PAGES: usize = 5;
 /// Parked lanes that are read before events are sent.
 const LANES_AT_ONCE: usize = 16;
 
@@ -45,6 +47,8 @@ pub struct Pages {
     pub is_newer: bool,
     /// The next commit, if it may have changed the webhook, until that is known.
     pub changed_at: Option<u64>,
+    /// The last commit that the leader named, if no event or wake-up came since.
+    last: Option<u64>,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
     read_again: Duration,
@@ -59,6 +63,7 @@ impl Pages {
             at_end: false,
             is_newer: false,
             changed_at: None,
+            last: None,
             read_at: Instant::now(),
             read_again: Duration::ZERO,
         }
@@ -78,6 +83,7 @@ impl Pages {
     pub fn read_soon(&mut self) {
         self.at_end = false;
         self.read_again = READ_AGAIN_FIRST;
+        self.last = None;
     }
 
     /// Whether everything is read, and nothing came for a while.
@@ -100,8 +106,10 @@ impl Pages {
             let Some((lane, from)) = line.due_lane(now()) else {
                 break;
             };
-            let items = self.lane(line, settings, &lane, from).await?;
-            line.retry(&lane, items);
+            match self.lane(line, settings, &lane, from).await? {
+                LaneRead::Events(items) => line.retry(&lane, items),
+                LaneRead::NoneBefore(sequence) => line.pass_over(&lane, sequence),
+            }
         }
         if self.is_newer || self.changed_at.is_some() || Instant::now() < self.next_read() {
             return Ok(());
@@ -121,8 +129,11 @@ impl Pages {
             line.read(read.end, read.items);
             self.is_newer = read.is_newer;
             self.at_end = is_last && !read.is_newer;
-            let has_come = !commits.is_empty();
-            self.read_again = if has_come { READ_AGAIN_FIRST } else { again };
+            if !is_empty {
+                self.last = None;
+            }
+            let is_more = !is_empty || !is_last;
+            self.read_again = if is_more { READ_AGAIN_FIRST } else { again };
             if !is_empty || self.at_end || self.is_newer || self.changed_at.is_some() {
                 break;
             }
@@ -130,14 +141,25 @@ impl Pages {
         Ok(())
     }
 
-    /// Whether the leader of the log has a commit that is not read.
+    /// Whether a commit is not read that the leader of the log has named. It is asked once after each
+    /// event and wake-up: later commits that matter have wake-ups of their own.
     ///
     /// # Errors
     /// If the leader does not answer.
-    pub async fn has_more(&self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
-        let last = self.log.last(&self.all()).await?;
-        let last = last.map_or(0, |last| last.sequence);
-        Ok(line.reads_from().is_some_and(|from| from <= last))
+    pub async fn has_more(&mut self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
+        let last = match self.last {
+            Some(last) => last,
+            None => {
+                let last = self.log.last(&self.all()).await?;
+                *self.last.insert(last.map_or(0, |last| last.sequence))
+            }
+        };
+        let is_more = line.reads_from().is_some_and(|from| from <= last);
+        if is_more {
+            self.at_end = false;
+            self.read_again = READ_AGAIN_FIRST;
+        }
+        Ok(is_more)
     }
 
     /// Returns an event of the tenant, as the leader of the log knows it; `None` if there is no such
@@ -158,42 +180,48 @@ impl Pages {
         Ok(events.find(is_it))
     }
 
-    /// Reads the next events of a parked lane, up to where the main line has read.
+    /// Reads the next events of a parked lane, up to where the main line has read. Without any, the
+    /// lane has caught up.
     async fn lane(
         &self,
         line: &Line<PublicEvent>,
         settings: &Settings,
         lane: &str,
         from: EventRef,
-    ) -> anyhow::Result<Vec<Item<PublicEvent>>> {
-        let Some(filter) = self.filter_of(lane) else {
-            return Ok(Vec::new());
-        };
+    ) -> anyhow::Result<LaneRead> {
         let (mut found, mut next, mut is_newer) = (Vec::new(), from.sequence, false);
-        while found.len() < LANE_EVENTS && next < line.scanned_to() {
-            let page = self.log.page_of(&filter, next, PAGE).await?;
-            let Some(last) = page.messages.last() else {
-                break;
-            };
-            let read = self.items(line, settings, &page.messages, next);
-            found.extend(read.items.into_iter().filter(|item| {
-                item.event >= from
-                    && item.event.sequence < line.scanned_to()
-                    && (lane == ALL || item.lane == lane)
-            }));
-            is_newer = read.is_newer;
-            next = last.sequence + 1;
-            if page.pending == 0 || is_newer {
+        let Some(filter) = self.filter_of(lane) else {
+            return Ok(LaneRead::Events(found));
+        };
+        let end = line.scanned_to();
+        let mut is_end = next >= end;
+        for _ in 0..LANE_PAGES {
+            if is_end || found.len() >= LANE_EVENTS {
                 break;
             }
+            let page = self.log.page_of(&filter, next, PAGE).await?;
+            let read = self.items(line, settings, &page.messages, next);
+            let of_lane = read.items.into_iter().map(|item| Item {
+                lane: lane.to_owned(),
+                ..item
+            });
+            let is_within =
+                |item: &Item<PublicEvent>| item.event >= from && item.event.sequence < end;
+            found.extend(of_lane.filter(is_within));
+            next = page.messages.last().map_or(next, |last| last.sequence + 1);
+            is_newer = read.is_newer;
+            is_end = page.pending == 0 || is_newer || next >= end;
         }
         if found.is_empty() {
             // Nothing more is read of a lane that counts as done, so it must be certain.
             ensure!(!is_newer, "a newer release wrote the next commit of a lane");
-            self.check_end(&filter, next, line.scanned_to()).await?;
+            if !is_end {
+                return Ok(LaneRead::NoneBefore(next));
+            }
+            self.check_end(&filter, next, end).await?;
         }
         found.truncate(LANE_EVENTS);
-        Ok(found)
+        Ok(LaneRead::Events(found))
     }
 
     /// Checks with the leader that there is no message on `filter` from this sequence on, before
@@ -291,6 +319,13 @@ impl Pages {
         }
         read
     }
+}
+
+/// What was read of a parked lane.
+enum LaneRead {
+    Events(Vec<Item<PublicEvent>>),
+    /// There is none before this sequence, and more to read.
+    NoneBefore(u64),
 }
 
 /// What was read of a page.

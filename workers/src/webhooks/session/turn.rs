@@ -231,11 +231,7 @@ impl<'a> Turn<'a> {
             !self.pages.is_newer,
             "a newer release wrote the next commit"
         );
-        if self.pages.has_more(&self.line).await? {
-            self.pages.read_soon();
-            return Ok(false);
-        }
-        Ok(true)
+        Ok(!self.pages.has_more(&self.line).await?)
     }
 
     /// Whether the leader of the log knows of no further change. Who does not read the log does not
