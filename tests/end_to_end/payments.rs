@@ -103,7 +103,12 @@ async fn save(backend: &Local, ada: &Browser, card: &str) -> String {
     let id = id_of(setup["clientSecret"].as_str().unwrap()).to_owned();
     let path = format!("/v1/setup_intents/{id}/confirm");
     let confirmed = stripe(backend, &path, &[("payment_method", card)]).await;
-    assert_eq!(confirmed["status"], "succeeded", "{confirmed}");
+    if confirmed["status"] == "requires_action" {
+        let owner = json!({ "id": id, "succeeds": true });
+        control(backend, "authenticate", owner).await;
+    } else {
+        assert_eq!(confirmed["status"], "succeeded", "{confirmed}");
+    }
     id
 }
 
@@ -249,7 +254,7 @@ async fn cards_and_invoices_of_another_tenant_do_not_exist() {
     );
     let set = "mutation($id: ID!) { card { setDefault(id: $id) { id } } }";
     let delete = "mutation($id: ID!) { card { delete(id: $id) { success } } }";
-    assert_eq!(ada.code(by_id, invoice.clone()).await, "none");
+    ada.data(by_id, invoice.clone()).await;
     // Before Bob's tenant is a customer, and afterwards.
     for _ in 0..2 {
         for (document, variables) in [
@@ -296,7 +301,7 @@ async fn amounts_without_and_with_three_decimals_are_invoiced_as_they_are() {
 async fn without_a_key_nobody_asks_stripe() {
     let backend = start_without_stripe().await;
     let ada = ada_in_acme(&backend).await;
-    let refused = ada.error(CARDS, ()).await;
+    let refused = ada.gql(CARDS, ()).await["errors"][0]["extensions"].clone();
     let expected = json!({ "code": "CONFLICT", "reason": "payments_not_set_up" });
     assert_eq!(refused, expected);
 }
