@@ -55,8 +55,8 @@ struct ChangeSubscriptionInput {
     /// How many seats to pay for: at least those in use, which is also the default, and at most
     /// 1,000,000. 1 for a price of the whole tenant.
     quantity: Option<Long>,
-    /// The time from which the difference to the plan before counts, if that is paid for. That of
-    /// the change by default.
+    /// The time from which the difference to the plan before counts, if that is paid for: that of a
+    /// preview of the last 15 minutes. That of the change by default.
     proration_date: Option<DateTime>,
 }
 

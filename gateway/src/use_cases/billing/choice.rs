@@ -11,12 +11,15 @@ use events_schema::{
 use serde::Serialize;
 
 use super::{Billings, TenantBilling};
-use crate::{error::Error, identity::Caller};
+use crate::{clock::now, error::Error, identity::Caller};
 
 /// When a new price is usually known to Stripe.
 const PRICE_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// Units that a tenant pays for at most: as many as Stripe multiplies with a price of any currency.
 const MAX_QUANTITY: u64 = 1_000_000;
+/// How long a preview holds. Somebody who could choose an earlier time would pay nothing for the
+/// rest of a period, or get money back for a plan that the tenant did not have.
+const PREVIEW_HOLDS: Duration = Duration::from_secs(15 * 60);
 
 /// A plan that a tenant chooses.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +69,7 @@ impl Billings {
     ///
     /// # Errors
     /// `NotFound` if there is no such plan; `BadUserInput` if it does not have the price, or needs
-    /// one, or the quantity is wrong; `PaymentsAway` if Stripe does not know the price yet;
+    /// one, or the quantity or time is wrong; `PaymentsAway` if Stripe does not know the price yet;
     /// `Rejected` if the plan is archived or the domain refuses it.
     pub(crate) async fn choose(
         &self,
@@ -74,6 +77,7 @@ impl Billings {
         id: CommandId,
         choice: Choice,
     ) -> Result<TenantBilling, Error> {
+        ensure_recent(choice.proration_date, now())?;
         let present = self.own(caller).await?;
         let offer = offer(present.plan.catalogue(), choice)?;
         let trial_days = offer.version.trial_days;
@@ -90,6 +94,19 @@ impl Billings {
         };
         self.change_own(caller, id, command).await
     }
+}
+
+/// Checks the time from which a change counts.
+///
+/// # Errors
+/// `BadUserInput` if no preview that holds could have shown it.
+pub(super) fn ensure_recent(proration_date: Option<Time>, now: Time) -> Result<(), Error> {
+    let is_recent = |date: Time| date <= now && now.since(date) <= PREVIEW_HOLDS;
+    if proration_date.is_none_or(is_recent) {
+        return Ok(());
+    }
+    let message = "prorationDate must be that of a preview of the last 15 minutes.";
+    Err(Error::input("prorationDate", message))
 }
 
 /// Finds the version that a tenant chooses, and its price.
@@ -175,5 +192,32 @@ pub(super) async fn quantity(
     } else {
         let message = format!("quantity must be {used} to {most}.");
         Err(Error::input("quantity", message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_from_a_preview_of_the_last_15_minutes() {
+        const MINUTE: i64 = 60 * 1_000;
+        let now = Time(100 * MINUTE);
+        for (date, is_accepted) in [
+            (85 * MINUTE - 1, false),
+            (85 * MINUTE, true),
+            (100 * MINUTE, true),
+            (100 * MINUTE + 1, false),
+            (i64::MIN, false),
+            (i64::MAX, false),
+        ] {
+            let checked = ensure_recent(Some(Time(date)), now);
+            assert_eq!(checked.is_ok(), is_accepted, "{date}");
+            if let Err(error) = checked {
+                let field = matches!(error, Error::BadUserInput { field, .. } if field == Some("prorationDate"));
+                assert!(field, "{error:?}");
+            }
+        }
+        assert!(ensure_recent(None, now).is_ok());
     }
 }

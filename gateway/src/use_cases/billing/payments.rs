@@ -14,7 +14,7 @@ use events_schema::{
 
 use super::{
     Billings, Choice, TenantBilling,
-    choice::{self, Unavailable, offer},
+    choice::{self, Unavailable, ensure_recent, offer},
 };
 use crate::{clock::now, error::Error, identity::Caller};
 
@@ -171,8 +171,10 @@ impl Billings {
         present: &TenantBilling,
         choice: Choice,
     ) -> Result<Preview, Error> {
+        let now = now();
+        ensure_recent(choice.proration_date, now)?;
         let offer = offer(present.plan.catalogue(), choice)?;
-        let proration_date = choice.proration_date.unwrap_or_else(now);
+        let proration_date = choice.proration_date.unwrap_or(now);
         let mut preview = Preview {
             due_now: None,
             next: None,
