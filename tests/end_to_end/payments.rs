@@ -1,5 +1,7 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
+mod bounds;
+
 use local::Local;
 use serde_json::{Value, json};
 

@@ -25,7 +25,7 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::Caller,
+    identity::{Caller, limits::Limits},
 };
 
 /// Reads and changes the billing of tenants.
@@ -37,6 +37,7 @@ pub(crate) struct Billings {
     /// The key of Stripe that browsers get. `None` if payments are not set up.
     pub(crate) publishable_key: Option<String>,
     pub(crate) asks: Asks,
+    pub(crate) limits: Limits,
     pub(crate) public_url: String,
 }
 

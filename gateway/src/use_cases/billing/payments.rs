@@ -62,9 +62,12 @@ impl Billings {
     /// Lets a browser save a card; returns the client secret.
     ///
     /// # Errors
-    /// Those of [`ask`](Self::ask).
+    /// `RateLimited` if the tenant has begun too many; those of [`ask`](Self::ask).
     pub(crate) async fn create_setup_intent(&self, caller: &Caller) -> Result<Sensitive, Error> {
-        let name = caller.membership()?.tenant.view.name.clone();
+        self.browser_key()?;
+        let tenant = &caller.membership()?.tenant;
+        self.limits.count_card(tenant.id)?;
+        let name = tenant.view.name.clone();
         self.ask_for_own(caller, &CreateSetupIntent { name }).await
     }
 
@@ -214,7 +217,8 @@ impl Billings {
     ///
     /// # Errors
     /// `PaymentsAway` if Stripe or the worker does not answer; `Rejected` if payments are not set up
-    /// or it is refused; `RateLimited` if the tenant asks too much at once.
+    /// or it is refused; `RateLimited` if the account or the tenant asks too often, or too much at
+    /// once.
     async fn ask<Q: Question>(
         &self,
         caller: &Caller,
@@ -222,6 +226,8 @@ impl Billings {
         question: &Q,
     ) -> Result<Q::Answer, Error> {
         self.browser_key()?;
+        let account = caller.identity()?.account.id;
+        self.limits.count_question(account, tenant)?;
         self.asks.ask(tenant, question, caller.trace).await
     }
 }
