@@ -8,6 +8,7 @@ use events_schema::Time;
 use crate::{
     aggregate::{Aggregate, CommandOf, EventOf, IdOf},
     config::Config,
+    stripe::Stripe,
 };
 
 pub mod change_subscription;
@@ -20,6 +21,14 @@ mod wanted_mail;
 
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;
+
+/// What effects are made from.
+pub struct Setup<'a> {
+    pub config: &'a Config,
+    /// The client that this process has; `None` without a key.
+    pub stripe: Option<&'a Stripe>,
+    pub log: &'a EventLog,
+}
 
 /// Acts on the outside world when an event requests it. A command records the result.
 pub trait Effect: Sized + Send + Sync + 'static {
@@ -37,7 +46,7 @@ pub trait Effect: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the configuration is wrong.
-    fn new(config: &Config) -> anyhow::Result<Option<Self>>;
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>>;
 
     /// Returns the number of attempts after which the effect is recorded as failed.
     fn attempts(&self) -> i64;

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod areas;
+mod catalogue;
 pub mod config;
 mod decode;
 pub mod domain;

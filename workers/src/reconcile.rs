@@ -17,17 +17,14 @@ use events_schema::{
     Claim, ClaimHolder, Command, CommandId, Outcome, RejectionKind, StripeCustomerId,
     StripeSubscriptionId, TenantId, TenantKey, Time,
     billing::{self, Paid, PaidStatus},
-    plan,
 };
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
 pub(crate) use self::due::Due;
 use self::due::{AtStripe, due};
 pub(crate) use self::hooks::run;
 use crate::{
+    catalogue::LatestCatalogue,
     domain::{billing::Billing, plan::Catalogue},
     effect::change_subscription::paid,
     loops::history::{History, subject_of},
@@ -44,7 +41,7 @@ pub(crate) struct Reconciler {
     stripe: Stripe,
     log: EventLog,
     sender: CommandSender,
-    catalogue: Mutex<History<Catalogue>>,
+    catalogue: LatestCatalogue,
 }
 
 /// The billing of a tenant beside what Stripe has.
@@ -71,9 +68,9 @@ impl Reconciler {
     pub(crate) fn new(stripe: Stripe, log: EventLog, sender: CommandSender) -> Self {
         Self {
             stripe,
+            catalogue: LatestCatalogue::new(log.clone()),
             log,
             sender,
-            catalogue: Mutex::default(),
         }
     }
 
@@ -99,10 +96,7 @@ impl Reconciler {
     /// # Errors
     /// If the log does not answer.
     pub(crate) async fn catalogue(&self) -> anyhow::Result<Catalogue> {
-        let mut catalogue = self.catalogue.lock().await;
-        let subject = subject_of::<Catalogue>(TenantId::Platform, plan::CATALOGUE);
-        catalogue.refresh_from_leader(&self.log, &subject).await?;
-        Ok(catalogue.state.clone())
+        self.catalogue.read().await
     }
 
     /// Compares a tenant with Stripe; `None` if it has no customer there.

@@ -17,7 +17,7 @@ use crate::{
     aggregate::Aggregate,
     areas::{self, Visitor},
     config::{Config, Loop},
-    effect::{AreaOf, Effect},
+    effect::{AreaOf, Effect, Setup},
     inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
     payments,
@@ -81,7 +81,9 @@ async fn run_loops(
         stop_deciding: stop_deciding.clone(),
         config: &config,
         sender: CommandSender::start(client.clone()).await?,
-        commits: GroupCommit::start(log),
+        commits: GroupCommit::start(log.clone()),
+        log,
+        stripe: Stripe::new(&config.stripe)?,
         shared: Shared {
             client: client.clone(),
             pulls: pulls.clone(),
@@ -103,8 +105,8 @@ async fn run_loops(
     }
     start.webhooks();
     start.inbound();
-    start.payments()?;
-    start.stripe_hooks()?;
+    start.payments();
+    start.stripe_hooks();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -194,6 +196,9 @@ struct Start<'a> {
     shared: Shared,
     sender: CommandSender,
     commits: GroupCommit,
+    log: EventLog,
+    /// All loops share its pace: Stripe counts the requests of an account.
+    stripe: Option<Stripe>,
     placements: Placements,
     confirmations: Confirmations,
 }
@@ -225,31 +230,25 @@ impl Start<'_> {
     }
 
     /// Starts what answers questions about payments, where the key of Stripe is.
-    ///
-    /// # Errors
-    /// If the key is wrong.
-    fn payments(&mut self) -> anyhow::Result<()> {
-        let stripe = Stripe::new(&self.config.stripe)?;
+    fn payments(&mut self) {
+        let stripe = self.stripe.clone();
         if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Effects)) {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
             self.running.spawn(run);
         }
-        Ok(())
     }
 
     /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other
     /// services.
-    fn stripe_hooks(&mut self) -> anyhow::Result<()> {
-        if self.runs(Loop::Inbound)
-            && let Some(stripe) = Stripe::new(&self.config.stripe)?
-        {
+    fn stripe_hooks(&mut self) {
+        let stripe = self.stripe.clone();
+        if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Inbound)) {
             let shared = self.expect(Consumer::stripe_hooks());
             let (config, sender) = (self.config.clone(), self.sender.clone());
             let run = async move { reconcile::run(&config, stripe, shared, sender).await };
             self.running.spawn(run);
         }
-        Ok(())
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open
@@ -298,7 +297,12 @@ impl Visitor for Start<'_> {
         if !self.runs(Loop::Effects) {
             return;
         }
-        let effect = match E::new(self.config) {
+        let setup = Setup {
+            config: self.config,
+            stripe: self.stripe.as_ref(),
+            log: &self.log,
+        };
+        let effect = match E::new(&setup) {
             Ok(None) => return,
             Ok(Some(effect)) => Ok(effect),
             Err(error) => Err(error),

@@ -9,9 +9,8 @@ use events_schema::{
 };
 
 use crate::{
-    config::Config,
     domain::plan::Catalogue,
-    effect::{Effect, Failure, Lane, Undone, stripe_failure},
+    effect::{Effect, Failure, Lane, Setup, Undone, stripe_failure},
     stripe::{IdempotencyKey, Interval, NewPrice, Price, Stripe, product_id},
 };
 
@@ -30,8 +29,8 @@ impl Effect for RecordPrices {
     const NAME: &'static str = "record_prices";
     const UNDONE: Option<Undone> = None;
 
-    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
-        Ok(Stripe::new(&config.stripe)?.map(Self))
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
+        Ok(setup.stripe.cloned().map(Self))
     }
 
     fn attempts(&self) -> i64 {
@@ -62,24 +61,36 @@ impl Effect for RecordPrices {
         }
     }
 
+    /// What was created is recorded, also if the rest fails.
     async fn perform(&self, _: CatalogueId, Task(prices): &Task) -> Result<Command, Failure> {
         let keys: Vec<String> = prices
             .iter()
             .map(|(version, _, price)| lookup_key(*version, price))
             .collect();
         let present = self.0.prices(&keys).await?;
-        let mut recorded = BTreeMap::new();
+        let (mut recorded, mut failed) = (BTreeMap::new(), None);
         for ((version, name, price), key) in prices.iter().zip(keys) {
-            let present = present
-                .iter()
-                .find(|found| found.lookup_key.as_ref() == Some(&key));
+            let mut present = present.iter();
+            let present = present.find(|found| found.lookup_key.as_ref() == Some(&key));
             let id = match present {
-                Some(found) => same(found, price)?,
-                None => self.create(*version, name, price, key).await?,
+                Some(found) => same(found, price).map_err(Failure::from),
+                None => self.create(*version, name, price, key).await,
             };
-            recorded.insert(version.price_id(price), id);
+            match id {
+                Ok(id) => _ = recorded.insert(version.price_id(price), id),
+                Err(failure) => {
+                    let is_outage = matches!(failure, Failure::Outage(..));
+                    _ = failed.get_or_insert(failure);
+                    if is_outage {
+                        break;
+                    }
+                }
+            }
         }
-        Ok(Command::RecordPrices { prices: recorded })
+        match failed {
+            Some(failure) if recorded.is_empty() => Err(failure),
+            Some(_) | None => Ok(Command::RecordPrices { prices: recorded }),
+        }
     }
 
     /// There is no last attempt, so this is never sent.
@@ -105,7 +116,8 @@ impl RecordPrices {
     ) -> Result<StripePriceId, Failure> {
         let PlanId(plan) = version.plan;
         let product = product_id(version.plan).map_err(anyhow::Error::from)?;
-        let key = IdempotencyKey::new(plan, "product");
+        // A plan may have had another name a minute ago.
+        let key = IdempotencyKey::new(plan, &format!("product {}", name.as_str()));
         self.0.create_product(key, &product, name.as_str()).await?;
         let PriceId(id) = version.price_id(price);
         let new = NewPrice {
@@ -115,8 +127,8 @@ impl RecordPrices {
             unit_amount: price.amount.amount(),
             interval: interval(price),
         };
-        let created = self.0.create_price(IdempotencyKey::new(id, "price"), &new);
-        Ok(created.await?.id)
+        let key = IdempotencyKey::new(id, &format!("price {}", new.unit_amount));
+        Ok(self.0.create_price(key, &new).await?.id)
     }
 }
 

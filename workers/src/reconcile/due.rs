@@ -84,8 +84,7 @@ fn present(
         Ok(paid) => paid,
         Err(error) => return Due::Unclear(format!("{error:#}")),
     };
-    let chosen = catalogue.priced(&paid.price).or_else(|| chosen(billing));
-    let Some((plan, price)) = chosen else {
+    let Some((plan, price)) = billing.plan_of(&paid.price, catalogue) else {
         return Due::Unclear(format!("{} has a price of no plan", found.id));
     };
     let request = fulfilled(billing.payment(), found, &paid);
@@ -96,7 +95,7 @@ fn present(
 /// A recorded subscription that does not exist any more has ended.
 fn gone(billing: &Billing, at_stripe: &AtStripe, now: Time) -> Due {
     let lasting = billing.payment().lasting().filter(|_| at_stripe.is_gone);
-    let (Some(lasting), Some(chosen)) = (lasting, chosen(billing)) else {
+    let (Some(lasting), Some(chosen)) = (lasting, billing.chosen_price()) else {
         return Due::Nothing;
     };
     let ended = Paid {
@@ -125,12 +124,6 @@ fn record(
         request,
     });
     command.map_or(Due::Nothing, Due::Record)
-}
-
-/// Returns the plan and price that the tenant has chosen before.
-fn chosen(billing: &Billing) -> Option<(PlanVersion, PriceId)> {
-    let chosen = billing.chosen()?;
-    Some((chosen.plan, chosen.price?))
 }
 
 /// Returns the request that Stripe has fulfilled.

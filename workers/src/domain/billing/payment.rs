@@ -2,9 +2,9 @@
 //! of it.
 
 use events_schema::{
-    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, Time,
+    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
     billing::{Change, Event, Paid, PaidStatus, Payment, PendingStatus, Subscription, Wanted},
-    plan::MAX_TRIAL_DAYS,
+    plan::{self, MAX_TRIAL_DAYS},
 };
 
 use super::{Billing, DAY, Rejection};
@@ -22,6 +22,22 @@ impl Billing {
     /// Returns the plan that the tenant has chosen, ended or not.
     pub const fn chosen(&self) -> Option<&Subscription> {
         self.0.subscription.as_ref()
+    }
+
+    /// Returns the plan and price that the tenant has chosen, if it is not a free plan.
+    pub fn chosen_price(&self) -> Option<(PlanVersion, PriceId)> {
+        let chosen = self.chosen()?;
+        Some((chosen.plan, chosen.price?))
+    }
+
+    /// Returns the plan and price that a price at Stripe stands for. If the catalogue does not know
+    /// it, the tenant keeps those that it has chosen.
+    pub fn plan_of(
+        &self,
+        price: &StripePriceId,
+        catalogue: &plan::View,
+    ) -> Option<(PlanVersion, PriceId)> {
+        catalogue.priced(price).or_else(|| self.chosen_price())
     }
 
     /// Whether Stripe decides which plan the tenant has, or will.

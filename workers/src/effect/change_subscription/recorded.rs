@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use events_schema::{
     PlanVersion, PriceId, StripePriceId,
-    billing::{Command, Paid, PaidStatus},
+    billing::{Change, Command, Paid, PaidStatus},
 };
 
-use super::{ChangeSubscription, Task};
+use super::{Task, attempt::Attempt};
 use crate::{
     effect::Failure,
     stripe::{PaymentStatus, StripeError, Subscription, SubscriptionStatus},
@@ -18,46 +18,53 @@ use crate::{
 /// How long a payment is given that Stripe is still making.
 const PAYING: Duration = Duration::from_secs(5);
 
-impl ChangeSubscription {
-    /// Returns the command that records what has become of a change. If it was done, the tenant has
-    /// this plan, and pays this price for it.
-    pub(super) async fn recorded(
-        &self,
-        task: &Task,
-        changed: &Subscription,
-        ((plan, price), stripe_price): ((PlanVersion, PriceId), &StripePriceId),
-    ) -> Result<Command, Failure> {
-        let present = self.0.subscription(&changed.id).await?;
+impl Attempt<'_> {
+    /// Returns the command that records what has become of a subscription. Its price tells the plan.
+    pub(super) async fn recorded(&self, changed: &Subscription) -> Result<Command, Failure> {
+        let present = self.stripe.subscription(&changed.id).await?;
         let is_open = present.status == SubscriptionStatus::Incomplete;
         if is_open || present.has_pending_update() {
-            return self.unpaid(task, &present).await;
+            return self.unpaid(&present).await;
         }
         let paid = paid(&present)?;
-        if paid.price != *stripe_price {
-            return Err(anyhow!("{} at Stripe has another price", present.id).into());
-        }
+        let Some((plan, price)) = self.plan_of(&paid.price) else {
+            let message = "No plan has the price of the subscription.".to_owned();
+            return Ok(self.task.failed("unknown_price", message));
+        };
         Ok(Command::RecordSubscription {
             plan,
             price,
             subscription: paid,
             past_due_since: None,
-            request: Some(task.pending.request),
+            request: Some(self.task.pending.request),
         })
     }
 
+    /// Returns the plan and price that a price at Stripe stands for.
+    pub(super) fn plan_of(&self, price: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
+        match &self.task.pending.change {
+            Change::Subscribe { wanted, .. } if wanted.stripe_price == *price => {
+                Some((wanted.plan, wanted.price))
+            }
+            Change::Subscribe { .. } | Change::Cancel | Change::Resume => {
+                self.task.record.plan_of(price, self.catalogue)
+            }
+        }
+    }
+
     /// Returns the command that records why the payment of a change is not made.
-    async fn unpaid(&self, task: &Task, open: &Subscription) -> Result<Command, Failure> {
+    async fn unpaid(&self, open: &Subscription) -> Result<Command, Failure> {
         let Some(invoice) = &open.latest_invoice else {
             return Err(anyhow!("{} at Stripe has no invoice", open.id).into());
         };
-        let invoice = self.0.invoice(invoice).await?;
+        let invoice = self.stripe.invoice(invoice).await?;
         let Some(payment) = invoice.payment() else {
             return Err(anyhow!("{} at Stripe has no payment", invoice.id).into());
         };
         match payment.status {
             PaymentStatus::RequiresAction | PaymentStatus::RequiresConfirmation => {
                 Ok(Command::RecordAction {
-                    request: task.pending.request,
+                    request: self.task.pending.request,
                 })
             }
             PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled => {
@@ -65,7 +72,7 @@ impl ChangeSubscription {
                 let code = error.map_or("declined", |error| error.code());
                 let message = error.and_then(|error| error.message.clone());
                 let message = message.unwrap_or_else(|| "The card was declined.".to_owned());
-                Ok(task.failed(code, message))
+                Ok(self.task.failed(code, message))
             }
             PaymentStatus::Processing
             | PaymentStatus::Succeeded

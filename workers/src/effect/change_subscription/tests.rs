@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use events_schema::{
-    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId, billing::PaidStatus,
+    CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
+    StripeItemId, StripePriceId, StripeSubscriptionId, Time,
+    billing::{Paid, PaidStatus, Wanted},
+    plan::{self, Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
 
 use super::*;
-use crate::stripe::{
-    StripeOptions, StripeTax,
-    testing::{Act, Server, json as ok, status as answer},
+use crate::{
+    domain::testing::given,
+    stripe::{
+        StripeOptions, StripeTax,
+        testing::{Act, Server, json as ok, status as answer},
+    },
 };
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
@@ -20,6 +26,11 @@ const TEAM: PlanVersion = PlanVersion {
     plan: PlanId(Id::from_bytes([2; 16])),
     number: 1,
 };
+const COMPANY: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([4; 16])),
+    number: 1,
+};
+const ASKED: Time = Time(1_795_000_000_000);
 const MONTHLY: PriceId = PriceId(Id::from_bytes([3; 16]));
 
 fn wanted() -> Wanted {
@@ -33,24 +44,78 @@ fn wanted() -> Wanted {
     }
 }
 
-fn task(change: Change, customer: Option<&str>) -> Task {
-    Task {
-        pending: Pending {
-            request: REQUEST,
-            at: Time(1_795_000_000_000),
-            change,
-            status: PendingStatus::Pending,
-        },
-        customer: customer.map(|id| StripeCustomerId::parse(id).unwrap()),
-        since: Time(1_795_000_000_000),
-        chosen: Some((TEAM, MONTHLY)),
-        paid: Some(paid(PaidStatus::Active)),
+/// A tenant of these events asks for something.
+fn task(events: impl IntoIterator<Item = Event>, asked: Event) -> Task {
+    let billing = given::<Billing>(events).and([asked]);
+    ChangeSubscription::pending(billing.state()).unwrap()
+}
+
+fn known() -> Event {
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    Event::CustomerRecorded { customer }
+}
+
+/// The tenant pays for the plan.
+fn pays() -> Event {
+    Event::SubscriptionRecorded {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: paid(PaidStatus::Active),
+        past_due_since: None,
+        request: None,
+    }
+}
+
+fn wants() -> Event {
+    Event::ChangeRequested {
+        request: REQUEST,
+        at: ASKED,
+        wanted: wanted(),
+        trial_end: None,
     }
 }
 
 fn subscribe() -> Task {
-    let (wanted, trial_end) = (wanted(), None);
-    task(Change::Subscribe { wanted, trial_end }, Some("cus_1"))
+    task([known(), pays()], wants())
+}
+
+fn cancel() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::CancelRequested { request, at })
+}
+
+fn resume() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::ResumeRequested { request, at })
+}
+
+fn price() -> plan::Price {
+    plan::Price {
+        amount: Money::new(2_900, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per: Per::Tenant,
+    }
+}
+
+/// A catalogue whose only plan costs `price_2` at Stripe.
+fn catalogue() -> plan::View {
+    let version = Version {
+        prices: vec![price()],
+        ..Version::default()
+    };
+    let plan = Plan {
+        name: Name::parse("Company").unwrap(),
+        versions: vec![version],
+        archived: false,
+        created_at: Time(0),
+        updated_at: Time(0),
+    };
+    let at_stripe = StripePriceId::parse("price_2").unwrap();
+    plan::View {
+        plans: [(COMPANY.plan, plan)].into(),
+        default: None,
+        stripe_prices: [(COMPANY.price_id(&price()), at_stripe)].into(),
+    }
 }
 
 fn paid(status: PaidStatus) -> Paid {
@@ -133,8 +198,12 @@ async fn perform<const N: usize>(
         stripe_tax: StripeTax::None,
         stripe_rate: 100,
     };
-    let effect = ChangeSubscription(Stripe::new(&options).unwrap().unwrap());
-    let recorded = effect.perform(TENANT, task).await;
+    let attempt = Attempt {
+        stripe: &Stripe::new(&options).unwrap().unwrap(),
+        catalogue: &catalogue(),
+        task,
+    };
+    let recorded = attempt.perform(TENANT).await;
     let lines = server.requests().into_iter().map(|request| {
         let line = request.lines().next().unwrap();
         let (line, _) = line.rsplit_once(' ').unwrap();
@@ -157,8 +226,7 @@ const INVOICE: &str = "GET /v1/invoices/in_1";
 
 #[tokio::test]
 async fn a_customer_is_created_once() {
-    let (wanted, trial_end) = (wanted(), None);
-    let task = task(Change::Subscribe { wanted, trial_end }, None);
+    let task = task([], wants());
     let recorded = || Command::RecordCustomer {
         customer: StripeCustomerId::parse("cus_1").unwrap(),
     };
@@ -205,6 +273,15 @@ async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
     let acts = [list(&[ending]), present("active")];
     let sent = [LIST, CHANGE, CHANGE, READ];
     records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_would_end_still_ends_if_its_change_is_declined() {
+    let mut ending = subscription("active", "price_0", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let acts = [list(&[ending]), declined("lost_card")];
+    let expected = failed("lost_card", "No.");
+    records(&subscribe(), acts, expected, &[LIST, CHANGE]).await;
 }
 
 #[tokio::test]
@@ -278,7 +355,6 @@ async fn an_incomplete_subscription_gives_way_to_another() {
 
 #[tokio::test]
 async fn cancelling_and_resuming_are_repeatable() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ending = subscription("active", "price_1", OTHER);
     ending["cancel_at"] = json!(1_797_000_000);
     let ending = || ok(&ending.to_string());
@@ -293,12 +369,11 @@ async fn cancelling_and_resuming_are_repeatable() {
         request: Some(REQUEST),
     };
     let acts = [present("active"), ending(), ending()];
-    records(&cancel, acts, ends(), &[READ, CHANGE, READ]).await;
-    records(&cancel, [ending()], ends(), &[READ, READ]).await;
-    let resume = task(Change::Resume, Some("cus_1"));
+    records(&cancel(), acts, ends(), &[READ, CHANGE, READ]).await;
+    records(&cancel(), [ending()], ends(), &[READ, READ]).await;
     let acts = [ending(), present("active")];
     records(
-        &resume,
+        &resume(),
         acts,
         done(PaidStatus::Active),
         &[READ, CHANGE, READ],
@@ -308,7 +383,6 @@ async fn cancelling_and_resuming_are_repeatable() {
 
 #[tokio::test]
 async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ended = subscription("canceled", "price_1", OTHER);
     ended["ended_at"] = json!(1_796_000_000);
     let expected = Command::RecordSubscription {
@@ -321,7 +395,7 @@ async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
         past_due_since: None,
         request: Some(REQUEST),
     };
-    records(&cancel, [ok(&ended.to_string())], expected, &[READ, READ]).await;
+    records(&cancel(), [ok(&ended.to_string())], expected, &[READ, READ]).await;
 }
 
 #[tokio::test]
@@ -336,5 +410,31 @@ async fn an_outage_is_no_attempt() {
     ] {
         let (failed, _) = perform(&subscribe(), acts).await;
         assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_price_that_somebody_has_changed_at_stripe_tells_the_plan() {
+    let ends = |price: &str| {
+        let mut ending = subscription("active", price, OTHER);
+        ending["cancel_at"] = json!(1_797_000_000);
+        ok(&ending.to_string())
+    };
+    for (at_stripe, (plan, price)) in [
+        ("price_2", (COMPANY, COMPANY.price_id(&price()))),
+        ("price_of_no_plan", (TEAM, MONTHLY)),
+    ] {
+        let expected = Command::RecordSubscription {
+            plan,
+            price,
+            subscription: Paid {
+                price: StripePriceId::parse(at_stripe).unwrap(),
+                cancel_at: Some(Time(1_797_000_000_000)),
+                ..paid(PaidStatus::Active)
+            },
+            past_due_since: None,
+            request: Some(REQUEST),
+        };
+        records(&cancel(), [ends(at_stripe)], expected, &[READ, READ]).await;
     }
 }
