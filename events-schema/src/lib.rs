@@ -63,7 +63,7 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
-pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, entitlements};
+pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, allowed, entitlements};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,
@@ -89,12 +89,13 @@ pub use slug::Slug;
 pub use stripe_hook::StripeHook;
 pub use stripe_id::{
     StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripeObjectId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{
-    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, Reason,
-    SettingKey, SettingValue, has_link,
+    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
+    PromotionCode, Reason, SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
 pub use view::{Child, Home, Index, View};

@@ -1,6 +1,8 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
 mod bounds;
+mod changes;
+mod seats;
 
 use local::Local;
 use serde_json::{Value, json};

@@ -19,6 +19,7 @@ pub mod reaction;
 mod readiness;
 mod reconcile;
 mod run;
+mod seats;
 mod streams;
 pub mod stripe;
 mod views;

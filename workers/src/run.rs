@@ -24,7 +24,7 @@ use crate::{
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
-    reconcile, streams,
+    reconcile, seats, streams,
     stripe::Stripe,
     views::Confirmations,
     webhooks,
@@ -107,6 +107,7 @@ async fn run_loops(
     start.inbound();
     start.payments();
     start.stripe_hooks();
+    start.seats();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -236,6 +237,14 @@ impl Start<'_> {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
             self.running.spawn(run);
+        }
+    }
+
+    /// Starts the loop that counts the seats of tenants. It needs no key of Stripe: the effect does.
+    fn seats(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::seats());
+            self.running.spawn(seats::run(shared, self.sender.clone()));
         }
     }
 

@@ -19,6 +19,7 @@ pub use self::{
     meters::MeterEvent,
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, product_id},
+    promotions::{Coupon, Discount},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
         Trial,
@@ -37,6 +38,7 @@ mod options;
 mod pace;
 mod portal;
 mod prices;
+mod promotions;
 mod request;
 mod subscriptions;
 mod transport;

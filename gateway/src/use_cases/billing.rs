@@ -3,6 +3,7 @@
 
 mod choice;
 mod payments;
+mod timing;
 
 use events_schema::{
     AreaName, CommandId, Limit, PlanId, Reason, TenantId, TenantKey, Time, areas,

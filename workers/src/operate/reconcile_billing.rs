@@ -241,6 +241,7 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
         | Command::Subscribe { .. }
         | Command::ExpectCustomer
         | Command::RecordCustomer { .. }
-        | Command::RecordAction { .. } => None,
+        | Command::RecordAction { .. }
+        | Command::SetSeats { .. } => None,
     }
 }

@@ -1,8 +1,8 @@
 //! One attempt to do at Stripe what a tenant has asked for.
 
 use events_schema::{
-    CommandId, StripeCustomerId, TenantKey, Time,
-    billing::{Change, Command, Wanted},
+    CommandId, StripeCustomerId, StripePromotionCodeId, TenantKey, Time,
+    billing::{Change, ChangeTime, Command, Wanted},
     plan,
 };
 
@@ -80,8 +80,9 @@ impl Attempt<'_> {
         if let Some(done) = all.iter().find(|it| it.was_requested_by(request)) {
             return Ok(done.clone());
         }
+        let promotion_code = self.promotion_code(wanted).await?;
         if let Some(lasting) = all.iter().find(|it| is_lasting(it)) {
-            return self.change(lasting, wanted).await;
+            return self.change(lasting, wanted, promotion_code).await;
         }
         self.cancel_incomplete(&all).await?;
         let new = |payment| NewSubscription {
@@ -89,7 +90,7 @@ impl Attempt<'_> {
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
             trial: trial_end.map_or(Trial::None, |end| Trial::Until(end.into())),
-            promotion_code: None,
+            promotion_code: promotion_code.clone(),
             payment,
             request,
         };
@@ -109,8 +110,9 @@ impl Attempt<'_> {
         &self,
         present: &Subscription,
         wanted: &Wanted,
+        code: Option<StripePromotionCodeId>,
     ) -> Result<Subscription, StripeError> {
-        let changed = self.change_item(present, wanted).await?;
+        let changed = self.change_item(present, wanted, code).await?;
         if present.cancel_at.is_some() {
             let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
             self.stripe.end_with_period(key, &present.id, false).await?;
@@ -122,6 +124,7 @@ impl Attempt<'_> {
         &self,
         present: &Subscription,
         wanted: &Wanted,
+        code: Option<StripePromotionCodeId>,
     ) -> Result<Subscription, StripeError> {
         let CommandId(request) = self.task.pending.request;
         let Some(item) = present.item() else {
@@ -131,18 +134,25 @@ impl Attempt<'_> {
             });
         };
         if item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity) {
+            self.set_discount(present, code.as_ref()).await?;
             return Ok(present.clone());
         }
-        let from = wanted.proration_date.map(Timestamp::from);
-        let change = |payment| stripe::Change {
+        let proration = match wanted.at {
+            ChangeTime::Now => Proration::Now {
+                from: wanted.proration_date.map(Timestamp::from),
+            },
+            ChangeTime::PeriodEnd => Proration::None,
+        };
+        let change = |payment, promotion_code| stripe::Change {
             item: item.id.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
-            proration: Proration::Now { from },
+            proration,
             payment,
+            promotion_code,
         };
         let key = IdempotencyKey::new(request, "change");
-        let declining = change(OpenPayment::Decline);
+        let declining = change(OpenPayment::Decline, code.clone());
         let changed = self
             .stripe
             .change_subscription(key, &present.id, &declining);
@@ -150,11 +160,43 @@ impl Attempt<'_> {
         if !needs_owner(&changed) {
             return changed;
         }
+        self.set_discount(present, code.as_ref()).await?;
         let key = IdempotencyKey::new(request, "waiting change");
-        let waiting = change(OpenPayment::Wait);
+        let waiting = change(OpenPayment::Wait, None);
         self.stripe
             .change_subscription(key, &present.id, &waiting)
             .await
+    }
+
+    /// Finds the promotion code that the tenant has entered.
+    ///
+    /// # Errors
+    /// If there is none that can be used.
+    async fn promotion_code(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<Option<StripePromotionCodeId>, StripeError> {
+        let Some(code) = &wanted.promotion_code else {
+            return Ok(None);
+        };
+        let found = self.stripe.promotion_code(code).await?;
+        let found = found.ok_or_else(|| StripeError::Declined {
+            code: "promotion_code_unknown".to_owned(),
+            message: "This promotion code does not exist, or has ended.".to_owned(),
+        });
+        found.map(Some)
+    }
+
+    async fn set_discount(
+        &self,
+        present: &Subscription,
+        code: Option<&StripePromotionCodeId>,
+    ) -> Result<(), StripeError> {
+        if let Some(code) = code {
+            let key = IdempotencyKey::new(self.task.pending.request.0, "discount");
+            self.stripe.set_discount(key, &present.id, code).await?;
+        }
+        Ok(())
     }
 
     /// Cancels subscriptions that still wait for their first payment: the tenant has asked for
