@@ -63,7 +63,9 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
-pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, allowed, entitlements};
+pub use entitlement::{
+    Entitlements, Feature, GRACE, Limit, MAX_LIMIT, Standing, allowed, entitlements,
+};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,

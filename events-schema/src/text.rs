@@ -381,14 +381,16 @@ impl Device {
 pub struct PromotionCode(String);
 
 impl PromotionCode {
-    /// Trims and checks a code: 1 to 100 letters, digits, hyphens and underscores.
+    /// Trims and checks a code: 1 to 100 letters, digits, hyphens and underscores. Many digits
+    /// alone may be the number of a card, which must not be stored.
     ///
     /// # Errors
     /// If it has another form.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         let is_word = |c: u8| c.is_ascii_alphanumeric() || b"-_".contains(&c);
-        if (1..=100).contains(&text.len()) && text.bytes().all(is_word) {
+        let is_number = text.len() >= 12 && text.bytes().all(|c| c.is_ascii_digit() || c == b'-');
+        if (1..=100).contains(&text.len()) && text.bytes().all(is_word) && !is_number {
             Ok(Self(text.to_owned()))
         } else {
             Err(Invalid("must have 1 to 100 letters, digits, - and _"))

@@ -18,7 +18,7 @@ pub mod outbound;
 pub mod record_prices;
 pub mod send_mail;
 mod stripe_failure;
-mod wanted_mail;
+pub(crate) mod wanted_mail;
 
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;

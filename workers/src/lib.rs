@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod areas;
+mod billing_mail;
 mod catalogue;
 pub mod config;
 mod decode;
@@ -13,6 +14,7 @@ pub mod effect;
 mod inbound;
 mod loops;
 mod operate;
+mod owners;
 mod payments;
 mod placements;
 pub mod reaction;

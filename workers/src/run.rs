@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     aggregate::Aggregate,
     areas::{self, Visitor},
+    billing_mail,
     config::{Config, Loop},
     effect::{AreaOf, Effect, Setup},
     inbound,
@@ -108,6 +109,7 @@ async fn run_loops(
     start.payments();
     start.stripe_hooks();
     start.seats();
+    start.billing_mail();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -245,6 +247,16 @@ impl Start<'_> {
         if self.runs(Loop::Effects) {
             let shared = self.expect(Consumer::seats());
             self.running.spawn(seats::run(shared, self.sender.clone()));
+        }
+    }
+
+    /// Starts the loop that requests mails about the plans of tenants. It looks for their owners in
+    /// the log, which the loops of reactions may not read.
+    fn billing_mail(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::billing_mail());
+            let sender = self.sender.clone();
+            self.running.spawn(billing_mail::run(shared, sender));
         }
     }
 

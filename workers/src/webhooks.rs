@@ -11,7 +11,6 @@ mod deliver;
 mod line;
 mod message;
 mod oauth2;
-mod owners;
 mod report;
 mod retries;
 mod session;
@@ -27,15 +26,14 @@ use async_nats::jetstream;
 use event_store::{CommandSender, EventLog};
 
 use self::{
-    attempts::Attempts, deliver::Deliveries, message::Messages, owners::Owners, report::Reports,
-    sweep::Sweep,
+    attempts::Attempts, deliver::Deliveries, message::Messages, report::Reports, sweep::Sweep,
 };
 pub use self::{
     cursors::Cursors,
     tenants::Tenants,
     wake::{Wakes, Why},
 };
-use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
+use crate::{config::Config, effect::outbound::Outbound, loops::Shared, owners::Owners};
 
 /// Sends events to webhooks until `shutdown`, then finishes the requests in progress.
 ///

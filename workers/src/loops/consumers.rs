@@ -129,6 +129,11 @@ impl Consumer {
         }
     }
 
+    /// Returns the consumer of the commits that the owners of tenants learn of by mail.
+    pub fn billing_mail() -> Self {
+        Self::effects("billing_mail", AreaName::Billing)
+    }
+
     /// Returns the consumer of the commits that may change how many seats a tenant pays for.
     pub fn seats() -> Self {
         let areas = [AreaName::Member, AreaName::Billing];
