@@ -2,6 +2,8 @@
 
 mod bounds;
 mod changes;
+mod mails;
+mod privacy;
 mod seats;
 
 use local::Local;
