@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
-    Index, MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS,
+    Index, MemberId, Name, Permission, PersonName, TenantId, TenantKey, Time,
+    area::FOR_INVESTIGATIONS,
     id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
@@ -95,6 +96,25 @@ pub enum Template {
     WebhookFailing { url: WebhookUrl, since: Time },
     /// Tells the owner of a tenant that a webhook does not work and was disabled.
     WebhookDisabled { url: WebhookUrl, is_gone: bool },
+    /// Tells the owner of a tenant about its plan.
+    Billing {
+        tenant: TenantKey,
+        tenant_name: Name,
+        notice: BillingNotice,
+    },
+}
+
+/// What the owners of a tenant learn about its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum BillingNotice {
+    /// A payment is missing since this time.
+    PaymentFailed { since: Time },
+    /// The trial ends soon.
+    TrialEnds { at: Time },
+    /// The tenant creates nothing any more.
+    Restricted { since: Time },
 }
 
 /// How the credentials of an account have changed.

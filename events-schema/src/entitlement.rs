@@ -239,6 +239,19 @@ pub fn entitlements(
     entitled
 }
 
+/// Returns how many objects a version of a plan allows a tenant with these exceptions; `None` for any
+/// number.
+pub fn allowed(
+    version: &plan::Version,
+    overrides: Option<&Override>,
+    limit: Limit,
+    now: Time,
+) -> Option<u64> {
+    let overrides = overrides.filter(|overrides| overrides.is_valid(now));
+    let exception = overrides.and_then(|overrides| overrides.limits.get(&limit).copied());
+    exception.unwrap_or_else(|| version.limits.get(&limit).copied())
+}
+
 /// Returns the plan that a tenant has of its own, and how it stands.
 fn chosen(billing: Option<&billing::View>, now: Time) -> (Option<PlanVersion>, Standing) {
     let Some(billing) = billing else {
@@ -249,7 +262,10 @@ fn chosen(billing: Option<&billing::View>, now: Time) -> (Option<PlanVersion>, S
     match (grant, &billing.subscription) {
         (Some(grant), _) => (Some(grant.plan), Standing::Active),
         (None, Some(subscription)) if has_ended(subscription, paid, now) => (None, Standing::Ended),
-        (None, Some(subscription)) => (Some(subscription.plan), standing(subscription, paid, now)),
+        (None, Some(subscription)) => {
+            let plan = subscription.plan_at(now);
+            (Some(plan), standing(subscription, paid, now))
+        }
         (None, None) => (None, Standing::Active),
     }
 }

@@ -68,7 +68,9 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
-pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Meter, Standing, entitlements};
+pub use entitlement::{
+    Entitlements, Feature, GRACE, Limit, MAX_LIMIT, Meter, Standing, allowed, entitlements,
+};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,
@@ -97,12 +99,13 @@ pub use slug::Slug;
 pub use stripe_hook::StripeHook;
 pub use stripe_id::{
     StripeAccountId, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
-    StripeObjectId, StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripeObjectId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{
     Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
-    ProviderName, Reason, SettingKey, SettingValue, has_link,
+    PromotionCode, ProviderName, Reason, SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
 pub use usage::UsageId;

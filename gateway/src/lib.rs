@@ -307,6 +307,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             plans: Plans::new(&views),
             publishable_key: config.stripe_publishable_key.clone(),
             asks,
+            limits: limits.clone(),
             public_url: config.posture.public_url.clone(),
         },
         catalogue: Catalogue {

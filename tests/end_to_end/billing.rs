@@ -284,7 +284,7 @@ async fn without_a_default_plan_a_tenant_may_use_everything() {
 async fn the_role_is_checked_before_the_plan_and_owners_change_it() {
     let team = Team::start().await;
     let root = root(&team.backend).await;
-    set_default(&root, free("Nothing", &[], &[("projects", 0)])).await;
+    set_default(&root, free("Nothing", &["audit_log"], &[("projects", 0)])).await;
     let plan = create_plan(&root, free("Some", &["access_tokens"], &[("projects", 1)])).await;
     for (browser, expected) in [
         (&team.owner, "LIMIT_REACHED"),
@@ -298,6 +298,13 @@ async fn the_role_is_checked_before_the_plan_and_owners_change_it() {
     ] {
         assert_eq!(browser.code(CREATE_PROJECT, project("1")).await, expected);
     }
+    // What a plan refuses shows no attack, so only the guest is among those who were refused.
+    let refused = async || {
+        let refusals = "{ refusals(first: 9) { nodes { permission } } }";
+        team.owner.data(refusals, ()).await["refusals"]["nodes"].clone()
+    };
+    eventually("the refusal", || async { refused().await != json!([]) }).await;
+    assert_eq!(refused().await, json!([{ "permission": "create_project" }]));
     for (browser, may_read) in [
         (&team.owner, true),
         (&team.admin, true),

@@ -1,5 +1,11 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
+mod bounds;
+mod changes;
+mod mails;
+mod privacy;
+mod seats;
+
 use local::Local;
 use serde_json::{Value, json};
 

@@ -96,7 +96,9 @@ pub async fn start_with(gateway: &[&str]) -> Local {
 }
 
 /// All people of a test come from one address. `limits.rs` is about the limits.
-const UNLIMITED: [(&str, &str); 8] = [
+const UNLIMITED: [(&str, &str); 10] = [
+    ("--payment-limit", "1000000/second"),
+    ("--card-limit", "1000000/second"),
     ("--invitations-per-address", "500"),
     ("--registration-total-limit", "1000000/second"),
     ("--tenants-per-account", "0"),

@@ -7,8 +7,8 @@ use crate::{
     aggregate::Aggregate,
     domain,
     effect::{
-        Effect, change_subscription::ChangeSubscription, record_prices::RecordPrices,
-        report_usage::ReportUsage, send_mail::SendMail,
+        Effect, change_subscription::ChangeSubscription, follow_seats::FollowSeats,
+        record_prices::RecordPrices, report_usage::ReportUsage, send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
@@ -41,6 +41,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Billing => {
             plain::<domain::billing::Billing, schema::billing::View>(to);
             to.effect::<ChangeSubscription>();
+            to.effect::<FollowSeats>();
         }
         AreaName::Email => {
             plain::<domain::email::Email, schema::email::View>(to);

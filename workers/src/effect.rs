@@ -12,13 +12,14 @@ use crate::{
 };
 
 pub mod change_subscription;
+pub mod follow_seats;
 mod mail_text;
 pub mod outbound;
 pub mod record_prices;
 pub mod report_usage;
 pub mod send_mail;
 mod stripe_failure;
-mod wanted_mail;
+pub(crate) mod wanted_mail;
 
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod areas;
+mod billing_mail;
 mod catalogue;
 pub mod config;
 mod decode;
@@ -13,12 +14,14 @@ pub mod effect;
 mod inbound;
 mod loops;
 mod operate;
+mod owners;
 mod payments;
 mod placements;
 pub mod reaction;
 mod readiness;
 mod reconcile;
 mod run;
+mod seats;
 mod streams;
 pub mod stripe;
 mod usage;

@@ -44,7 +44,7 @@ fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequenc
 }
 
 /// Returns the command that requests a mail, as [`mail`] does, not to be sent before this time.
-fn mail_later(
+pub(crate) fn mail_later(
     occasion: &[&[u8]],
     to: &EmailAddress,
     template: Template,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     aggregate::Aggregate,
     areas::{self, Visitor},
+    billing_mail,
     config::{Config, Loop},
     effect::{AreaOf, Effect, Setup},
     inbound,
@@ -25,7 +26,7 @@ use crate::{
     reaction::Reaction,
     readiness::Readiness,
     reconcile::{self, Comparison, Reconciler},
-    streams,
+    seats, streams,
     stripe::Stripe,
     usage,
     views::Confirmations,
@@ -112,6 +113,8 @@ async fn run_loops(
     start.stripe_hooks();
     start.stripe_account().await?;
     start.nightly_comparison();
+    start.seats();
+    start.billing_mail();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -250,6 +253,24 @@ impl Start<'_> {
             let interval = Duration::from_secs(self.config.usage.usage_interval_s);
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             self.running.spawn(usage::run(interval, shared, sender));
+        }
+    }
+
+    /// Starts the loop that counts the seats of tenants. It needs no key of Stripe: the effect does.
+    fn seats(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::seats());
+            self.running.spawn(seats::run(shared, self.sender.clone()));
+        }
+    }
+
+    /// Starts the loop that requests mails about the plans of tenants. It looks for their owners in
+    /// the log, which the loops of reactions may not read.
+    fn billing_mail(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::billing_mail());
+            let sender = self.sender.clone();
+            self.running.spawn(billing_mail::run(shared, sender));
         }
     }
 

@@ -20,6 +20,7 @@ pub use self::{
     meters::{MeterEvent, StripeMeter},
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, product_id},
+    promotions::{Coupon, Discount},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
         Trial, TrialChange,
@@ -40,6 +41,7 @@ mod options;
 mod pace;
 mod portal;
 mod prices;
+mod promotions;
 mod request;
 mod seen_customers;
 mod subscriptions;

@@ -57,6 +57,7 @@ fn subscribed(plan: PlanVersion) -> Subscription {
         trial_end: None,
         cancel_at: None,
         past_due_since: None,
+        next: None,
     }
 }
 fn billing(subscription: Subscription) -> billing::View {

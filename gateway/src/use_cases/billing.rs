@@ -3,6 +3,7 @@
 
 mod choice;
 mod payments;
+mod timing;
 
 use events_schema::{
     AreaName, CommandId, Limit, Meter, PlanId, Reason, TenantId, TenantKey, Time, UsageId, areas,
@@ -26,7 +27,7 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::Caller,
+    identity::{Caller, limits::Limits},
 };
 
 /// Reads and changes the billing of tenants.
@@ -38,6 +39,7 @@ pub(crate) struct Billings {
     /// The key of Stripe that browsers get. `None` if payments are not set up.
     pub(crate) publishable_key: Option<String>,
     pub(crate) asks: Asks,
+    pub(crate) limits: Limits,
     pub(crate) public_url: String,
 }
 

@@ -40,7 +40,7 @@ impl Account {
         let root = root(&backend).await;
         set_default(&root, free("Free", &[], &[])).await;
         let price = json!({
-            "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH", "per": "SEAT",
+            "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH", "per": "TENANT",
         });
         let mut team = free("Team", &["webhooks"], &[]);
         team["prices"] = json!([price]);

@@ -35,6 +35,12 @@ pub enum Rejection {
     /// Stripe decides which plan the tenant has, or will.
     #[error("You pay for your plan, or are about to. Cancel that first, and wait for its end.")]
     CancelFirst,
+    /// Another plan comes with the next period, and the present one is paid until then.
+    #[error(
+        "Another plan comes with your next period. Choose your present plan to stay with it, and \
+         then this one."
+    )]
+    PlanComing,
     /// Another tenant has the customer.
     #[error("This customer at Stripe belongs to another tenant.")]
     CustomerTaken,
@@ -60,6 +66,7 @@ impl Reject for Rejection {
         match self {
             Self::PaymentsNotSetUp
             | Self::CancelFirst
+            | Self::PlanComing
             | Self::CustomerTaken
             | Self::NothingToCancel
             | Self::NothingToResume => RejectionKind::Conflict,
@@ -91,7 +98,8 @@ impl Aggregate for Billing {
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
             | Command::RecordFailure { .. }
-            | Command::RequestAgain { .. } => Vec::new(),
+            | Command::RequestAgain { .. }
+            | Command::SetSeats { .. } => Vec::new(),
         }
     }
 
@@ -142,6 +150,7 @@ impl Aggregate for Billing {
                 message,
             } => self.record_failure(*request, code, message),
             Command::RequestAgain { request } => self.request_again(*request, now),
+            Command::SetSeats { price, quantity } => self.set_seats(price, *quantity, id),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -239,6 +248,8 @@ impl Billing {
     }
 }
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod payment_tests;
 #[cfg(test)]

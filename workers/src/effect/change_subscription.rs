@@ -72,7 +72,8 @@ impl Effect for ChangeSubscription {
             | Event::CustomerExpected { .. }
             | Event::SubscriptionRecorded { .. }
             | Event::ActionRequired { .. }
-            | Event::ChangeFailed { .. } => false,
+            | Event::ChangeFailed { .. }
+            | Event::SeatsChanged { .. } => false,
         }
     }
 

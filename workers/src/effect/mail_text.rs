@@ -1,6 +1,8 @@
 //! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
 //! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
+mod billing;
+
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
 use events_schema::{
@@ -83,6 +85,11 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::WebhookFailing { url, since } => webhook_failing(url, *since, links),
         Template::WebhookDisabled { url, is_gone } => webhook_disabled(url, *is_gone, links),
+        Template::Billing {
+            tenant_name,
+            notice,
+            ..
+        } => billing::billing(tenant_name, *notice, links),
         Template::Invitation {
             tenant,
             tenant_name,

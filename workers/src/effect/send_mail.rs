@@ -116,7 +116,8 @@ impl Effect for SendMail {
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }
                 | Template::WebhookFailing { .. }
-                | Template::WebhookDisabled { .. } => false,
+                | Template::WebhookDisabled { .. }
+                | Template::Billing { .. } => false,
             },
             not_before: task.not_before,
         }

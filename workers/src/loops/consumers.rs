@@ -122,6 +122,20 @@ impl Consumer {
         }
     }
 
+    /// Returns the consumer of the commits that the owners of tenants learn of by mail.
+    pub fn billing_mail() -> Self {
+        Self::effects("billing_mail", AreaName::Billing)
+    }
+
+    /// Returns the consumer of the commits that may change how many seats a tenant pays for.
+    pub fn seats() -> Self {
+        let areas = [AreaName::Member, AreaName::Billing];
+        Self {
+            filters: areas.map(subject::events_of).to_vec(),
+            ..Self::effects("seats", AreaName::Member)
+        }
+    }
+
     /// Returns the consumer of the commits that wake webhooks. A new one reads the whole log, which
     /// wakes each webhook once more.
     pub fn wake_ups_of_webhooks() -> Self {

@@ -103,6 +103,18 @@ impl<A: Area> Limits<A> {
         Ok(Ok(Some(Permit { claim, _live: live })))
     }
 
+    /// Returns how many aggregates of a tenant are live.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn live(&self, log: &EventLog, tenant: TenantId, now: Time) -> anyhow::Result<u64> {
+        let mut live = self.tenants.get(tenant).lock_owned().await;
+        let refreshed = live.refresh::<A>(log, tenant, 0).await;
+        self.tenants.used(&tenant, live.size());
+        refreshed?;
+        Ok(live.count(now))
+    }
+
     /// Returns the live aggregates of a tenant, and the last sequence of its claim.
     async fn count(
         &self,
@@ -187,6 +199,12 @@ impl Live {
     fn has(&self, id: Id, now: Time) -> bool {
         let life = self.aggregates.get(&id);
         life.is_some_and(|life| life.is_live_at(now))
+    }
+
+    /// Returns how many aggregates are live.
+    fn count(&self, now: Time) -> u64 {
+        let lives = self.aggregates.values();
+        lives.filter(|life| life.is_live_at(now)).count() as u64
     }
 
     /// Returns how many aggregates other than this one are live, or have just ended by themselves.
@@ -285,6 +303,7 @@ mod tests {
         assert!(live.has(id(1), Time(WEEK - 1)) && !live.has(id(1), Time(WEEK)));
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE - 1)), 2);
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE)), 1);
+        assert_eq!([WEEK - 1, WEEK].map(|now| live.count(Time(now))), [2, 1]);
     }
 
     #[test]

@@ -70,6 +70,12 @@ fn is_too_old<R: Reaction>(commit: &Commit<R::Source>) -> bool {
     R::Target::RETENTION.is_some_and(|retention| age + MARGIN >= retention)
 }
 
+/// Whether a mail that a commit of this time has led to may have left the log.
+pub(crate) fn is_mail_too_old(time: Time) -> bool {
+    let age = Time::from(SystemTime::now()).since(time);
+    email::Area::RETENTION.is_some_and(|retention| age + MARGIN >= retention)
+}
+
 /// The same commit leads to the same commands with the same ids. So a replay is answered from the
 /// history.
 fn command_of<R: Reaction>(

@@ -1,7 +1,8 @@
 //! Invoices and their payments. Stripe computes all amounts; they are minor units of the currency.
 
 use events_schema::{
-    Sensitive, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    Sensitive, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId,
+    StripePromotionCodeId, StripeSubscriptionId,
 };
 use serde::Deserialize;
 
@@ -40,6 +41,7 @@ pub struct Preview {
     pub total: i64,
     /// What is left after the customer's credit.
     pub amount_due: i64,
+    total_taxes: Option<Vec<Tax>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -122,7 +124,7 @@ pub struct PreviewedChange {
     pub subscription: Option<(StripeSubscriptionId, StripeItemId)>,
     pub price: StripePriceId,
     pub quantity: u64,
-    pub promotion_code: Option<String>,
+    pub promotion_code: Option<StripePromotionCodeId>,
     /// The time from which the difference counts, so that the change can cost the same.
     pub proration_date: Timestamp,
 }
@@ -130,8 +132,7 @@ pub struct PreviewedChange {
 impl Invoice {
     /// Returns the sum of the taxes.
     pub fn tax(&self) -> i64 {
-        let taxes = self.total_taxes.iter().flatten();
-        taxes.map(|tax| tax.amount).fold(0, i64::saturating_add)
+        sum(self.total_taxes.as_ref())
     }
 
     /// Returns the payment that counts, if the invoice was asked for with its payments.
@@ -140,6 +141,18 @@ impl Invoice {
         let default = payments.data.iter().find(|payment| payment.is_default)?;
         default.payment.payment_intent.as_ref()
     }
+}
+
+impl Preview {
+    /// Returns the sum of the taxes.
+    pub fn tax(&self) -> i64 {
+        sum(self.total_taxes.as_ref())
+    }
+}
+
+fn sum(taxes: Option<&Vec<Tax>>) -> i64 {
+    let taxes = taxes.into_iter().flatten();
+    taxes.map(|tax| tax.amount).fold(0, i64::saturating_add)
 }
 
 impl PaymentError {
@@ -171,6 +184,17 @@ impl Stripe {
     /// If Stripe does not compute it.
     pub async fn preview_next(&self, change: &PreviewedChange) -> Result<Preview, StripeError> {
         self.send(preview_next(change, self.tax)).await
+    }
+
+    /// Returns the next invoice of a subscription as it would be now.
+    ///
+    /// # Errors
+    /// If there will be none, or Stripe does not compute it.
+    pub async fn upcoming_invoice(
+        &self,
+        id: &StripeSubscriptionId,
+    ) -> Result<Preview, StripeError> {
+        self.send(upcoming(id)).await
     }
 
     /// Returns an invoice with its payments.
@@ -224,6 +248,10 @@ pub(super) fn preview_now(change: &PreviewedChange, tax: StripeTax) -> Request {
 
 pub(super) fn preview_next(change: &PreviewedChange, tax: StripeTax) -> Request {
     preview(change, tax).set("preview_mode", "recurring")
+}
+
+pub(super) fn upcoming(id: &StripeSubscriptionId) -> Request {
+    Request::ask("/invoices/create_preview").set("subscription", id)
 }
 
 fn preview(change: &PreviewedChange, tax: StripeTax) -> Request {

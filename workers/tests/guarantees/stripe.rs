@@ -21,7 +21,7 @@ use event_store::CommandSender;
 use events_schema::{
     Actor, Area, Command, CommandId, Commit, Currency, Money, Name, PlanId, PlanVersion,
     StripePriceId, TenantId, TenantKey, Time,
-    billing::{self, Wanted},
+    billing::{self, ChangeTime, Wanted},
     plan::{self, CATALOGUE, Interval, Per, Price, Version},
 };
 use mongodb::bson::{Document, doc};
@@ -131,6 +131,8 @@ async fn subscribe(
         quantity,
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
     };
     let request = CommandId(id());
     let subscribe = billing::Command::Subscribe {

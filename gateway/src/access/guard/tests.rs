@@ -60,6 +60,7 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
         trial_end: None,
         cancel_at: None,
         past_due_since: (!has_paid).then_some(Time(0)),
+        next: None,
     };
     let billing = billing::View {
         subscription: Some(subscription),

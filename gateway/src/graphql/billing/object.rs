@@ -6,7 +6,7 @@ use events_schema::{self as schema, AreaName, Feature, Limit, StripeInvoiceId, b
 use super::{
     ChangeSubscriptionInput,
     card::stripe_id,
-    payments::{ChangePreview, Invoice, PortalLink},
+    payments::{ChangePreview, Invoice, PortalLink, UpcomingInvoice},
     subscription::{PendingChange, Subscription},
 };
 use crate::{
@@ -61,13 +61,13 @@ impl Billing {
 
     /// What the tenant has chosen. Null if it has never chosen a plan.
     async fn subscription(&self) -> Option<Subscription> {
-        Subscription::of(self.of_tenant()?, self.catalogue()?)
+        Subscription::of(self.of_tenant()?, self.catalogue()?, &self.0.plan)
     }
 
-    /// What the tenant has asked Stripe for. Null if there is nothing that Stripe has not confirmed.
+    /// The change of the plan that has not come yet: what Stripe has not confirmed, or the plan that
+    /// comes with the next period. Null if there is none.
     async fn pending_change(&self) -> Option<PendingChange> {
-        let pending = self.of_tenant()?.payment.pending.as_ref()?;
-        Some(PendingChange::of(pending, self.0.plan.tenant))
+        PendingChange::of(self.of_tenant()?, self.catalogue(), &self.0.plan)
     }
 
     /// What a change of the plan would cost now, and which limits it would exceed. Stripe computes
@@ -115,6 +115,14 @@ impl Billing {
         let tenant = self.0.plan.tenant;
         let invoices = billings.invoices(field.caller, tenant, after.transpose()?);
         Ok(Some(invoices.await?.into_iter().map(Into::into).collect()))
+    }
+
+    /// What the tenant pays next if nothing changes. Null if it will pay nothing. Stripe computes it.
+    async fn upcoming_invoice(&self, ctx: &Context<'_>) -> Result<Option<UpcomingInvoice>, Error> {
+        let field = FieldContext::of(ctx);
+        let billings = &field.use_cases.billings;
+        let upcoming = billings.upcoming_invoice(field.caller, self.0.plan.tenant);
+        Ok(upcoming.await?.map(Into::into))
     }
 
     /// An invoice of the tenant, read from Stripe. `NOT_FOUND` if the tenant has no such invoice.

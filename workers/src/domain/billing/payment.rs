@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use events_schema::{
     Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
-    billing::{Change, Event, Paid, PaidStatus, Payment, PendingStatus, Subscription, Wanted},
+    billing::{
+        Change, ChangeTime, Event, Override, Paid, PaidStatus, Payment, PendingStatus,
+        Subscription, Wanted, apply,
+    },
     plan::{self, MAX_TRIAL_DAYS},
 };
 
@@ -26,6 +29,11 @@ impl Billing {
     /// Returns the plan that the tenant has chosen, ended or not.
     pub const fn chosen(&self) -> Option<&Subscription> {
         self.0.subscription.as_ref()
+    }
+
+    /// Returns the exceptions from the tenant's plan, valid or not.
+    pub const fn overrides(&self) -> Option<&Override> {
+        self.0.overrides.as_ref()
     }
 
     /// Returns the plan and price that the tenant has chosen, if it is not a free plan.
@@ -58,6 +66,9 @@ impl Billing {
     ) -> Result<Option<Event>, Rejection> {
         if trial_days > MAX_TRIAL_DAYS {
             return Err(Rejection::TrialTooLong);
+        }
+        if wanted.at == ChangeTime::Now && self.is_leaving(at) {
+            return Err(Rejection::PlanComing);
         }
         let lasting = self.payment().lasting();
         let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
@@ -175,19 +186,47 @@ impl Billing {
         let known = self.0.subscription.as_ref();
         let known_since = known.and_then(|known| known.past_due_since);
         let since = past_due_since.or(known_since).unwrap_or(now);
-        let since = (paid.status == PaidStatus::PastDue).then_some(since);
         let paid = &self.with_end(paid, now);
-        let has_plan = known.is_some_and(|it| (it.plan, it.price) == (plan, Some(price)));
-        let is_current = has_plan && known_since == since || paid.status == PaidStatus::Ended;
-        let is_known = is_current && self.payment().subscription.as_ref() == Some(paid);
-        let pending = self.payment().pending.as_ref();
-        let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
-        (!is_known || is_awaited).then(|| Event::SubscriptionRecorded {
+        let event = Event::SubscriptionRecorded {
             plan,
             price,
             subscription: paid.clone(),
-            past_due_since: since,
+            past_due_since: (paid.status == PaidStatus::PastDue).then_some(since),
             request,
+        };
+        let is_same = self.payment().subscription.as_ref() == Some(paid);
+        let is_known = is_same && (paid.status == PaidStatus::Ended || !self.is_changed_by(&event));
+        let pending = self.payment().pending.as_ref();
+        let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
+        (!is_known || is_awaited).then_some(event)
+    }
+
+    /// Returns the event that sets the number of seats; `None` if the tenant does not pay this price,
+    /// or Stripe counts so many, or will.
+    pub fn set_seats(
+        &self,
+        price: &StripePriceId,
+        quantity: u64,
+        request: CommandId,
+    ) -> Option<Event> {
+        let payment = self.payment();
+        let paid = payment.lasting().filter(|paid| paid.price == *price)?;
+        let seats = payment.seats.as_ref();
+        let awaited = seats.map_or(paid.quantity, |seats| seats.quantity);
+        (awaited != quantity).then(|| Event::SeatsChanged {
+            request,
+            price: price.clone(),
+            quantity,
+        })
+    }
+
+    /// Whether Stripe has not done yet what the tenant has asked for, or the owner of the card must
+    /// confirm it.
+    pub fn is_changing(&self) -> bool {
+        let pending = self.payment().pending.as_ref();
+        pending.is_some_and(|pending| match pending.status {
+            PendingStatus::Pending | PendingStatus::ActionRequired => true,
+            PendingStatus::Failed { .. } => false,
         })
     }
 
@@ -252,10 +291,24 @@ impl Billing {
         self.awaited().is_some() && pending.is_some_and(|pending| pending.request == request)
     }
 
+    /// Whether another plan comes with the next period.
+    fn is_leaving(&self, now: Time) -> bool {
+        let chosen = self.chosen().filter(|_| self.payment().lasting().is_some());
+        chosen.is_some_and(|chosen| chosen.coming_at(now).is_some())
+    }
+
+    fn is_changed_by(&self, event: &Event) -> bool {
+        let mut after = self.0.clone();
+        apply(&mut after, event);
+        after != self.0
+    }
+
     fn has(&self, paid: &Paid, wanted: &Wanted) -> bool {
-        let plan = self.0.subscription.as_ref().map(|chosen| chosen.plan);
+        let chosen = self.0.subscription.as_ref();
+        let plan = chosen.map(|it| it.next.as_ref().map_or(it.plan, |next| next.plan));
         let (price, quantity) = (&wanted.stripe_price, wanted.quantity);
-        plan == Some(wanted.plan)
+        wanted.promotion_code.is_none()
+            && plan == Some(wanted.plan)
             && (&paid.price, paid.quantity) == (price, quantity)
             && paid.cancel_at.is_none()
     }

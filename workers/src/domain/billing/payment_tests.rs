@@ -3,7 +3,7 @@
 use events_schema::{
     Claim, CommandId, Id, Name, PlanId, StripeCustomerId, StripeItemId, StripePriceId,
     StripeSubscriptionId,
-    billing::{Paid, PaidStatus, Wanted},
+    billing::{ChangeTime, Paid, PaidStatus, Wanted},
 };
 
 use super::*;
@@ -29,6 +29,8 @@ fn wanted(plan: PlanVersion, quantity: u64) -> Wanted {
         quantity,
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
     }
 }
 fn subscribe(trial_days: u16) -> Command {

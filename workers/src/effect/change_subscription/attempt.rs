@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use events_schema::{
-    CommandId, StripeCustomerId, StripePriceId, TenantKey, Time,
-    billing::{Change, Command, Wanted},
+    CommandId, StripeCustomerId, StripePriceId, StripePromotionCodeId, TenantKey, Time,
+    billing::{Change, ChangeTime, Command, Wanted},
     plan,
 };
 
@@ -106,8 +106,9 @@ impl Attempt<'_> {
         if let Some(done) = all.iter().find(|it| it.was_requested_by(request)) {
             return Ok(done.clone());
         }
+        let promotion_code = self.promotion_code(wanted).await?;
         if let Some(lasting) = all.iter().find(|it| is_lasting(it)) {
-            return self.change(lasting, wanted).await;
+            return self.change(lasting, wanted, promotion_code).await;
         }
         self.cancel_incomplete(&all).await?;
         let new = |payment| NewSubscription {
@@ -115,7 +116,7 @@ impl Attempt<'_> {
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
             trial: self.task.trial_days().map_or(Trial::None, Trial::Days),
-            promotion_code: None,
+            promotion_code: promotion_code.clone(),
             payment,
             request,
         };
@@ -135,8 +136,9 @@ impl Attempt<'_> {
         &self,
         present: &Subscription,
         wanted: &Wanted,
+        code: Option<StripePromotionCodeId>,
     ) -> Result<Subscription, StripeError> {
-        let changed = self.change_item(present, wanted).await?;
+        let changed = self.change_item(present, wanted, code).await?;
         if present.cancel_at.is_some() {
             let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
             self.stripe.end_with_period(key, &present.id, false).await?;
@@ -148,6 +150,7 @@ impl Attempt<'_> {
         &self,
         present: &Subscription,
         wanted: &Wanted,
+        code: Option<StripePromotionCodeId>,
     ) -> Result<Subscription, StripeError> {
         let CommandId(request) = self.task.pending.request;
         let Some(item) = present.item() else {
@@ -157,22 +160,29 @@ impl Attempt<'_> {
             });
         };
         if item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity) {
+            self.set_discount(present, code.as_ref()).await?;
             return Ok(present.clone());
         }
         self.drop_other_change(present, wanted).await?;
         let trial = self.trial_after(present, &item.price.id, wanted);
-        let from = wanted.proration_date.map(Timestamp::from);
-        let change = |payment| stripe::Change {
+        let proration = match wanted.at {
+            ChangeTime::Now => Proration::Now {
+                from: wanted.proration_date.map(Timestamp::from),
+            },
+            ChangeTime::PeriodEnd => Proration::None,
+        };
+        let change = |payment, promotion_code| stripe::Change {
             item: item.id.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
-            proration: Proration::Now { from },
+            proration,
             trial,
             payment,
+            promotion_code,
         };
         // With another trial, it is another request.
         let key = IdempotencyKey::new(request, &format!("change {trial:?}"));
-        let declining = change(OpenPayment::Decline);
+        let declining = change(OpenPayment::Decline, code.clone());
         let changed = self
             .stripe
             .change_subscription(key, &present.id, &declining);
@@ -180,8 +190,9 @@ impl Attempt<'_> {
         if !needs_owner(&changed) {
             return changed;
         }
+        self.set_discount(present, code.as_ref()).await?;
         let key = IdempotencyKey::new(request, &format!("waiting change {trial:?}"));
-        let waiting = change(OpenPayment::Wait);
+        let waiting = change(OpenPayment::Wait, None);
         self.stripe
             .change_subscription(key, &present.id, &waiting)
             .await
@@ -223,6 +234,37 @@ impl Attempt<'_> {
             Err(StripeError::Refused { .. }) => Ok(()),
             voided => voided,
         }
+    }
+
+    /// Finds the promotion code that the tenant has entered.
+    ///
+    /// # Errors
+    /// If there is none that can be used.
+    async fn promotion_code(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<Option<StripePromotionCodeId>, StripeError> {
+        let Some(code) = &wanted.promotion_code else {
+            return Ok(None);
+        };
+        let found = self.stripe.promotion_code(code).await?;
+        let found = found.ok_or_else(|| StripeError::Declined {
+            code: "promotion_code_unknown".to_owned(),
+            message: "This promotion code does not exist, or has ended.".to_owned(),
+        });
+        found.map(Some)
+    }
+
+    async fn set_discount(
+        &self,
+        present: &Subscription,
+        code: Option<&StripePromotionCodeId>,
+    ) -> Result<(), StripeError> {
+        if let Some(code) = code {
+            let key = IdempotencyKey::new(self.task.pending.request.0, "discount");
+            self.stripe.set_discount(key, &present.id, code).await?;
+        }
+        Ok(())
     }
 
     /// Cancels subscriptions that still wait for their first payment: the tenant has asked for

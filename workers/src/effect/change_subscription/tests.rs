@@ -5,7 +5,7 @@ use std::time::Duration;
 use events_schema::{
     CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
     StripeItemId, StripePriceId, StripeSubscriptionId, Time,
-    billing::{Paid, PaidStatus, Wanted},
+    billing::{ChangeTime, Paid, PaidStatus, Wanted},
     plan::{Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
@@ -41,6 +41,8 @@ fn wanted() -> Wanted {
         quantity: 3,
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
     }
 }
 

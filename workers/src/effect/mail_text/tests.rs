@@ -1,5 +1,7 @@
 use events_schema::{
-    AccessTokenId, Device, Id, TenantKey, email::CredentialChange, secret::Secret,
+    AccessTokenId, Device, Id, TenantKey,
+    email::{BillingNotice, CredentialChange},
+    secret::Secret,
 };
 
 use super::*;
@@ -90,6 +92,47 @@ fn a_mail_about_a_webhook_names_its_host_and_no_secret_of_its_url() {
             assert!(body.contains(reason), "{body}");
             assert!(!body.contains("secret"), "{body}");
         }
+    }
+}
+
+#[test]
+fn a_mail_about_a_plan_names_the_tenant_and_the_day_and_has_a_link_to_our_page_only() {
+    let time = Time(1_700_000_000_000);
+    let mail = |name: &str, notice| {
+        rendered(&Template::Billing {
+            tenant: TENANT,
+            tenant_name: Name::parse(name).unwrap(),
+            notice,
+        })
+    };
+    for (notice, subject) in [
+        (
+            BillingNotice::PaymentFailed { since: time },
+            "A payment has failed",
+        ),
+        (
+            BillingNotice::TrialEnds { at: time },
+            "Your trial ends soon",
+        ),
+        (
+            BillingNotice::Restricted { since: time },
+            "Nothing more can be created",
+        ),
+    ] {
+        let named = mail("Acme", notice);
+        assert_eq!(named.subject, subject);
+        for body in [&named.text, &named.html] {
+            assert!(
+                body.contains("Acme") && body.contains("14 November 2023"),
+                "{body}"
+            );
+            let mut links = body.match_indices("https://").map(|(at, _)| &body[at..]);
+            assert!(
+                links.all(|link| link.starts_with("https://example.com")),
+                "{body}"
+            );
+        }
+        assert!(!mail("evil.example", notice).text.contains("evil"));
     }
 }
 

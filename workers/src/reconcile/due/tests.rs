@@ -2,7 +2,7 @@
 
 use events_schema::{
     Id, Name, PlanId, StripeCustomerId, StripeItemId, StripePriceId, StripeSubscriptionId,
-    billing::{Event, Wanted},
+    billing::{ChangeTime, Event, Wanted},
     plan::{Interval, Per, Plan, Price, Version},
 };
 use serde_json::{Value, json};
@@ -117,6 +117,8 @@ fn requested() -> Event {
             quantity: 3,
             name: Name::parse("Weavers").unwrap(),
             proration_date: None,
+            at: ChangeTime::Now,
+            promotion_code: None,
         },
         trial_end: None,
     }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    Id, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId, task::TASKS_CREATED,
+    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId,
+    StripeItemId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    StripeSubscriptionId, task::TASKS_CREATED,
 };
 use stripe_billing::{
     BillingMeterStatus,
@@ -52,6 +53,7 @@ use stripe_product::{
         CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice, UpdatePrice,
     },
     product::CreateProduct,
+    promotion_code::ListPromotionCode,
 };
 use stripe_shared::{InvoiceStatus, SetupIntentAllowedPaymentMethodTypes};
 use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
@@ -60,8 +62,8 @@ use url::form_urlencoded;
 use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events, invoices,
-    meters, portal, prices, request::Request, subscriptions,
+    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events,
+    invoices, meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -176,7 +178,7 @@ fn new_subscription(trial: Trial, promotion_code: Option<&str>) -> NewSubscripti
         price: price(),
         quantity: 3,
         trial,
-        promotion_code: promotion_code.map(str::to_owned),
+        promotion_code: promotion_code.map(|code| StripePromotionCodeId::parse(code).unwrap()),
         payment: OpenPayment::Decline,
         request: Id::from_bytes([7; 16]),
     }
@@ -232,14 +234,18 @@ fn requests_that_change_subscriptions_are_as_generated() {
         proration: Proration::None,
         trial: TrialChange::Keep,
         payment: OpenPayment::Decline,
+        promotion_code: Some(promotion_code()),
     };
     let mut item = UpdateSubscriptionItems::new();
     item.id = Some("si_1".to_owned());
     item.price = Some("price_1".to_owned());
     item.quantity = Some(3);
     let theirs = UpdateSubscription::new("sub_1").items([item]);
+    let mut discount = DiscountsDataParam::new();
+    discount.promotion_code = Some("promo_1".to_owned());
     let unprorated = theirs
         .clone()
+        .discounts([discount.clone()])
         .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete)
         .proration_behavior(UpdateSubscriptionProrationBehavior::None);
     same(
@@ -247,6 +253,11 @@ fn requests_that_change_subscriptions_are_as_generated() {
         &unprorated,
     );
 
+    let cheaper = UpdateSubscription::new("sub_1").discounts([discount]);
+    let ours = subscriptions::set_discount(key(), &subscription(), &promotion_code());
+    same(&ours, &cheaper);
+
+    change.promotion_code = None;
     change.payment = OpenPayment::Wait;
     change.proration = Proration::Now {
         from: Some(Timestamp(NOW)),
@@ -276,6 +287,14 @@ fn requests_that_change_subscriptions_are_as_generated() {
             &theirs,
         );
     }
+    let mut seats = UpdateSubscriptionItems::new();
+    seats.id = Some("si_1".to_owned());
+    seats.quantity = Some(4);
+    let theirs = UpdateSubscription::new("sub_1")
+        .items([seats])
+        .proration_behavior(UpdateSubscriptionProrationBehavior::CreateProrations);
+    let ours = subscriptions::set_quantity(key(), &subscription(), &change.item, 4);
+    same(&ours, &theirs);
 
     for ends in [true, false] {
         let theirs = UpdateSubscription::new("sub_1").cancel_at_period_end(ends);
@@ -302,6 +321,28 @@ fn requests_that_read_and_end_subscriptions_are_as_generated() {
     same(&subscriptions::list(&customer()), &theirs);
 }
 
+fn promotion_code() -> StripePromotionCodeId {
+    StripePromotionCodeId::parse("promo_1").unwrap()
+}
+
+#[test]
+fn requests_about_promotion_codes_are_as_generated() {
+    let code = PromotionCode::parse("SUMMER").unwrap();
+    let theirs = ListPromotionCode::new()
+        .active(true)
+        .code("SUMMER")
+        .limit(1);
+    same(&promotions::find(&code), &theirs);
+    let theirs = RetrieveSubscription::new("sub_1").expand(["discounts.source.coupon".to_owned()]);
+    same(&promotions::discounts(&subscription()), &theirs);
+}
+
+#[test]
+fn the_preview_of_the_next_invoice_is_as_generated() {
+    let theirs = CreatePreviewInvoice::new().subscription("sub_1");
+    same(&invoices::upcoming(&subscription()), &theirs);
+}
+
 #[test]
 fn previews_of_new_subscriptions_are_as_generated() {
     let change = PreviewedChange {
@@ -309,7 +350,7 @@ fn previews_of_new_subscriptions_are_as_generated() {
         subscription: None,
         price: price(),
         quantity: 3,
-        promotion_code: Some("promo_1".to_owned()),
+        promotion_code: Some(promotion_code()),
         proration_date: Timestamp(NOW),
     };
     let mut discount = CreatePreviewInvoiceDiscounts::new();
