@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
     Index, MemberId, Name, Permission, PersonName, TenantId, TenantKey, Time,
-    area::FOR_INVESTIGATIONS,
-    id::typed_id, outbound::WebhookUrl, published::Private,
+    area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
 typed_id! {
