@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::CommandSender;
-use events_schema::{Area as _, Command, CommandId, Commit, Time, secret::derived_id};
+use events_schema::{Area as _, Command, CommandId, Commit, Time, email, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 

@@ -1,5 +1,5 @@
 use events_schema::{
-    Currency, Feature, Id, Limit, Money, StripeAccountId,
+    Currency, Feature, Id, Limit, Meter, Money, StripeAccountId,
     plan::{Interval, Per, Price},
     project, task, webhook,
 };
@@ -446,6 +446,7 @@ fn largest_version() -> Version {
             .map(|interval| price(MAX_LIMIT.cast_signed(), "EUR", interval))
             .into(),
         trial_days: MAX_TRIAL_DAYS,
+        meters: Meter::all().iter().copied().collect(),
     }
 }
 
