@@ -338,15 +338,13 @@ pub struct Read {
 
 /// Whether a commit may have changed a webhook of its tenant after the sequence `known`.
 fn may_change(stored: &Stored, known: u64) -> bool {
-    let is_change = match Subject::parse(&stored.subject) {
-        Ok(Subject::Event { area, .. }) => {
-            area == AreaName::Webhook || area == AreaName::Tenant && is_deletion(&stored.payload)
-        }
-        Ok(Subject::Command { .. } | Subject::Claim { .. } | Subject::View { .. }) | Err(_) => {
-            false
-        }
+    let Ok(Subject::Event { tenant, area, id }) = Subject::parse(&stored.subject) else {
+        return false;
     };
-    stored.sequence > known && is_change
+    let is_change =
+        area == AreaName::Webhook || area == AreaName::Tenant && is_deletion(&stored.payload);
+    // All webhooks of a tenant are one object, with the tenant's id.
+    stored.sequence > known && is_change && matches!(tenant, TenantId::Tenant(key) if key.0 == id)
 }
 
 /// Returns commits up to the first one that may have changed the webhook, and its sequence. The

@@ -203,11 +203,13 @@ impl<'a> Turn<'a> {
 
     /// Returns when the settings are read again: soon if the log shows a change.
     fn next_look(&self) -> Instant {
-        let wait = self
-            .pages
-            .changed_at
-            .map_or(LOOK_EVERY, |_| self.look_again);
-        self.looked_at + wait
+        let is_known = self.pages.changed_at.is_none();
+        self.looked_at
+            + if is_known {
+                LOOK_EVERY
+            } else {
+                self.look_again
+            }
     }
 
     /// Whether there is nothing to send now, as the leader of the log says.

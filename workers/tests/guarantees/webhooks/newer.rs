@@ -24,11 +24,16 @@ const MOST_CPU: Duration = Duration::from_millis(600);
 const LOOKS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Stores a commit with an event that only a newer release knows. Returns its sequence.
-async fn publish(
+async fn publish(world: &World, customer: &Customer, area: &str, object: (Id, u64)) -> u64 {
+    publish_event(world, customer, (area, object), "teleported").await
+}
+
+/// Stores a commit of an object at a revision, with an event of this name. Returns its sequence.
+async fn publish_event(
     world: &World,
     customer: &Customer,
-    area: &str,
-    (object, revision): (Id, u64),
+    (area, (object, revision)): (&str, (Id, u64)),
+    event: &str,
 ) -> u64 {
     let commit = json!({
         "tenant": customer.tenant,
@@ -38,7 +43,7 @@ async fn publish(
         "command": id(),
         "actor": { "kind": "system" },
         "time": 0,
-        "events": [{ "type": "teleported" }],
+        "events": [{ "type": event }],
     });
     let subject = format!("evt.{}.{area}.{object}", customer.tenant);
     let stored = world.operator.publish(subject, commit.to_string().into());
@@ -131,11 +136,14 @@ async fn a_change_that_is_not_known_yet_costs_no_computing() {
     let [worker] = world.workers(LOOPS).await;
     let acme = Customer::new(&world).await;
     let receiver = Receiver::start().await;
+    receiver.takes(Duration::from_secs(2));
     acme.webhook(settings(&receiver.url)).await;
     let project = acme.project().await;
-    arrived(&receiver, &up_to(&[project], 1)).await;
-    // Nobody folds this object, so that the change is never known.
-    publish(&world, &acme, "webhook", (id(), 1)).await;
+    eventually("a session", || async { receiver.count() == 1 }).await;
+    // Only the last commit of a tenant tells that it is deleted, so this is never known.
+    let tenant = acme.tenant.0;
+    publish_event(&world, &acme, ("tenant", (tenant, 2)), "deleted").await;
+    publish(&world, &acme, "tenant", (tenant, 3)).await;
     acme.rename(project).await;
     let used = computed(worker.id().unwrap());
     tokio::time::sleep(WATCHED).await;
