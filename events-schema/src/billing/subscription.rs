@@ -87,7 +87,7 @@ pub(super) fn paid_plan(
     }
     let known = present.next.clone();
     let known = known.filter(|next| (next.plan, next.price) == (plan, price));
-    let asked = billing.payment.postpones(plan, price).then(|| NextPlan {
+    let asked = billing.payment.postpones(plan, price).then_some(NextPlan {
         plan,
         price,
         at: before.period_end,
