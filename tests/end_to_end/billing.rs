@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    administrator, bad_input, create_project, input, invite, list, start, succeeded, text,
+    administrator, bad_input, create_project, eventually, input, invite, list, start, succeeded,
+    text,
 };
 
 const PLANS: &str = "{

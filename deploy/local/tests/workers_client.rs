@@ -174,6 +174,7 @@ async fn a_subscription_is_paid_changed_and_ended() {
             proration: Proration::Now { from: None },
             trial: TrialChange::Keep,
             payment,
+            promotion_code: None,
         };
         let key = key(5, &format!("{payment:?}"));
         let changed = stripe.change_subscription(key, &begun.id, &change).await;

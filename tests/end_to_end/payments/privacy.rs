@@ -50,7 +50,8 @@ impl Variables {
             ..NatsOptions::default()
         };
         let email = EmailAddress::parse(email).unwrap();
-        let set = workers::set_platform_admin(&nats, &self.mongo(), &email, true);
+        let mongo = self.mongo();
+        let set = workers::set_platform_admin(&nats, &mongo, &email, true);
         set.await.unwrap();
     }
 
@@ -145,7 +146,8 @@ async fn check_databases(seen: &Seen, mongo: &MongoOptions) {
             false => Vec::new(),
         };
         for view in collections {
-            let found = database.collection::<Document>(&view).find(doc! {});
+            let collection = database.collection::<Document>(&view);
+            let found = collection.find(doc! {});
             let documents: Vec<Document> = found.await.unwrap().try_collect().await.unwrap();
             for document in documents {
                 seen.check(&view, &json!(document).to_string());

@@ -124,6 +124,7 @@ mod tests {
                 limits: BTreeMap::new(),
                 prices: vec![price(number)],
                 trial_days: 0,
+                meters: BTreeSet::new(),
             }],
             archived: false,
             created_at: Time(0),
