@@ -60,7 +60,7 @@ pub async fn start_as(layout: Layout) -> Local {
         layout,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
@@ -68,7 +68,7 @@ pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
         mail_attempts,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// A backend where nobody can pay.
@@ -77,7 +77,16 @@ pub async fn start_without_stripe() -> Local {
         stripe_listen: None,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
+}
+
+/// A backend whose workers have further options.
+pub async fn start_with_workers(workers: &[&str]) -> Local {
+    let options = Options {
+        workers: workers.iter().map(|word| (*word).to_owned()).collect(),
+        ..options()
+    };
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// A backend whose gateway has further options.
@@ -92,7 +101,7 @@ pub async fn start_with(gateway: &[&str]) -> Local {
         gateway: words.collect(),
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// All people of a test come from one address. `limits.rs` is about the limits.

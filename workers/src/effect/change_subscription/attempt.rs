@@ -54,13 +54,22 @@ impl Attempt<'_> {
     /// Stripe. Then the tenant gets another one.
     async fn refused(&self, refusal: StripeError) -> Result<Command, Failure> {
         let known = self.task.record.payment().customer.as_ref();
-        if let Some(customer) = known.filter(|_| refusal.is_missing())
-            && self.stripe.customer(customer).await?.deleted
-        {
-            let customer = customer.clone();
-            return Ok(Command::ForgetCustomer { customer });
+        match known.filter(|_| refusal.is_missing()) {
+            Some(customer) if self.is_deleted(customer).await? => {
+                let customer = customer.clone();
+                Ok(Command::ForgetCustomer { customer })
+            }
+            Some(_) | None => self.task.refused(refusal),
         }
-        self.task.refused(refusal)
+    }
+
+    /// Whether a customer was deleted. One that never existed is another account's.
+    async fn is_deleted(&self, customer: &StripeCustomerId) -> Result<bool, StripeError> {
+        match self.stripe.customer(customer).await {
+            Ok(customer) => Ok(customer.deleted),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn try_to_perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
@@ -138,6 +147,7 @@ impl Attempt<'_> {
         wanted: &Wanted,
         code: Option<StripePromotionCodeId>,
     ) -> Result<Subscription, StripeError> {
+        self.drop_other_change(present, wanted).await?;
         let changed = self.change_item(present, wanted, code).await?;
         if present.cancel_at.is_some() {
             let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
@@ -163,7 +173,6 @@ impl Attempt<'_> {
             self.set_discount(present, code.as_ref()).await?;
             return Ok(present.clone());
         }
-        self.drop_other_change(present, wanted).await?;
         let trial = self.trial_after(present, &item.price.id, wanted);
         let proration = match wanted.at {
             ChangeTime::Now => Proration::Now {

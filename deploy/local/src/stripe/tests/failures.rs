@@ -118,14 +118,18 @@ async fn an_ordered_failure_is_kept_for_its_key() {
 #[tokio::test]
 async fn a_request_hangs_until_the_faults_are_deleted() {
     let stripe = Running::start().await;
-    stripe
-        .control("faults", json!({ "kind": "hang", "next": 1 }))
-        .await;
-    let hanging = tokio::spawn(stripe.request(Method::GET, "/v1/customers").send());
-    // It has begun to hang when it is among the requests, which have no answer yet.
-    while stripe.read("/_test/requests").await == json!([]) {}
-    assert!(!hanging.is_finished());
-    assert_eq!(stripe.get("/v1/customers").await.0, 200);
-    stripe.delete("/_test/faults").await;
-    assert!(hanging.await.unwrap().is_err());
+    for (kind, customers) in [("hang", 0), ("hang_after", 1)] {
+        stripe
+            .control("faults", json!({ "kind": kind, "next": 1 }))
+            .await;
+        let hanging = tokio::spawn(stripe.request(Method::POST, "/v1/customers").send());
+        // It has begun to hang when it is among the requests, which have no answer yet.
+        while stripe.read("/_test/requests").await == json!([]) {}
+        assert!(!hanging.is_finished());
+        let all = stripe.read("/v1/customers").await;
+        assert_eq!(all["data"].as_array().unwrap().len(), customers, "{kind}");
+        stripe.delete("/_test/faults").await;
+        assert!(hanging.await.unwrap().is_err());
+        stripe.delete("/_test/requests").await;
+    }
 }
