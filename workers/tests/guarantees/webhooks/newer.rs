@@ -142,8 +142,10 @@ async fn a_change_that_is_not_known_yet_costs_no_computing() {
     eventually("a session", || async { receiver.count() == 1 }).await;
     // Only the last commit of a tenant tells that it is deleted, so this is never known.
     let tenant = acme.tenant.0;
-    publish_event(&world, &acme, ("tenant", (tenant, 2)), "deleted").await;
-    publish(&world, &acme, "tenant", (tenant, 3)).await;
+    tokio::join!(
+        publish_event(&world, &acme, ("tenant", (tenant, 2)), "deleted"),
+        publish(&world, &acme, "tenant", (tenant, 3)),
+    );
     acme.rename(project).await;
     let used = computed(worker.id().unwrap());
     tokio::time::sleep(WATCHED).await;
