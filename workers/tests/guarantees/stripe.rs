@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -24,13 +25,13 @@ use events_schema::{
     billing::{self, ChangeTime, Wanted},
     plan::{self, CATALOGUE, Interval, Per, Price, Version},
 };
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use servers::Role;
 use tokio::net::TcpListener;
 use url::form_urlencoded;
 
-use crate::support::{World, connect, eventually, id};
+use crate::support::{COMMANDS_AND_VIEWS, World, connect, eventually, id};
 
 /// What Stripe has: objects by their list, and how often each was created.
 type Kept = Arc<Mutex<HashMap<&'static str, Vec<Value>>>>;
@@ -93,6 +94,44 @@ async fn no_loop_of_a_process_asks_stripe_while_it_wants_no_request() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_request_does_not_wait_for_the_next_attempt_of_the_one_before() {
+    let kept = Kept::default();
+    let url = serve(kept.clone()).await;
+    let world = World::start().await;
+    let _deciding = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let plan = create_plan(&world).await;
+    let worker = |url: &str| {
+        let stripe = ["--stripe-key", "sk_test_1", "--stripe-url", url];
+        world.spawn_worker(&[["--loops", "effects"].as_slice(), &stripe].concat())
+    };
+    let tenant = TenantKey(id());
+    let mut without_stripe = worker("http://127.0.0.1:9");
+    subscribe(&world, tenant, plan, 1).await;
+    let outbox = world.views.collection::<Document>("outbox");
+    let entry = doc! { "effect": "change_subscription", "reason": { "$exists": true } };
+    eventually("an attempt that fails", || async {
+        outbox.count_documents(entry.clone()).await.unwrap() == 1
+    })
+    .await;
+    without_stripe.kill().await.unwrap();
+    // As if it had failed often.
+    let in_an_hour = DateTime::from_system_time(SystemTime::now() + Duration::from_secs(60 * 60));
+    let wait = doc! { "$set": { "due_at": in_an_hour, "attempts": 20_i64 } };
+    let changed = outbox.update_one(entry, wait).await.unwrap();
+    assert_eq!(changed.matched_count, 1);
+    // The price does not wait for the end of a claim.
+    let price = doc! { "effect": "record_prices" };
+    let due = doc! { "$set": { "due_at": DateTime::now() } };
+    outbox.update_many(price, due).await.unwrap();
+    let _worker = worker(&url);
+    let has = |list: &'static str| kept.lock().unwrap().contains_key(list);
+    eventually("the price", || async { has("prices") }).await;
+    assert!(!has("customers"));
+    subscribe(&world, tenant, plan, 2).await;
+    eventually("the subscription", || async { has("subscriptions") }).await;
+}
+
 /// Creates a plan with a price; returns its version.
 async fn create_plan(world: &World) -> PlanVersion {
     let version = Version {
@@ -152,7 +191,7 @@ async fn send<A: Area>(
 ) {
     let client = connect(&world.servers, Role::Gateway, "_INBOX_gateway").await;
     let sender = CommandSender::start(client).await.unwrap();
-    let now = Time::from(std::time::SystemTime::now());
+    let now = Time::from(SystemTime::now());
     let mut command = Command::<A>::by_system(id, tenant, aggregate, now, payload);
     command.actor = Actor::Anonymous;
     let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
