@@ -102,7 +102,13 @@ pub(super) fn while_invited(mut event: Event) -> Event {
         Event::RoleChanged { lapses_at, .. }
         | Event::RoleAssigned { lapses_at, .. }
         | Event::RoleUnassigned { lapses_at, .. } => *lapses_at = Some(Time(WEEK)),
-        other => panic!("{other:?} changes no role"),
+        Event::FounderAdded { .. }
+        | Event::Invited { .. }
+        | Event::Accepted { .. }
+        | Event::Rejected
+        | Event::Suspended
+        | Event::Restored { .. }
+        | Event::Removed => panic!("{event:?} changes no role"),
     }
     event
 }
