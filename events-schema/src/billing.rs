@@ -58,10 +58,12 @@ impl crate::Area for Area {
     const INTERNAL: &'static [&'static str] = &[
         "expect_customer",
         "record_customer",
+        "forget_customer",
         "record_subscription",
         "record_action",
         "record_failure",
         "set_seats",
+        "request_again",
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
@@ -107,6 +109,9 @@ pub enum Command {
     ExpectCustomer,
     /// Record the tenant as Stripe knows it. A worker sends this.
     RecordCustomer { customer: StripeCustomerId },
+    /// Record that the customer is deleted at Stripe, so that the next request creates another one.
+    /// A worker sends this.
+    ForgetCustomer { customer: StripeCustomerId },
     /// Record what the tenant pays for. An effect sends this.
     RecordSubscription {
         plan: PlanVersion,
@@ -129,6 +134,9 @@ pub enum Command {
     },
     /// Set the number of seats that this price is paid for. A worker sends this.
     SetSeats { price: StripePriceId, quantity: u64 },
+    /// Request once more what Stripe has not confirmed, since the request may be lost. A worker
+    /// sends this.
+    RequestAgain { request: CommandId },
 }
 
 /// Exceptions from a tenant's plan.
@@ -222,6 +230,11 @@ pub enum Event {
     CustomerExpected { at: Time },
     /// Stripe knows the tenant.
     CustomerRecorded { customer: StripeCustomerId },
+    /// The customer is deleted at Stripe.
+    CustomerForgotten {
+        customer: StripeCustomerId,
+        at: Time,
+    },
     /// What the tenant pays for is this now.
     SubscriptionRecorded {
         plan: PlanVersion,
@@ -340,6 +353,7 @@ pub fn apply(billing: &mut View, event: &Event) {
             billing.payment.since.get_or_insert(*at);
         }
         Event::CustomerRecorded { customer } => billing.payment.customer = Some(customer.clone()),
+        Event::CustomerForgotten { customer, at } => billing.payment.forget(customer, *at),
         Event::SubscriptionRecorded {
             plan,
             price,

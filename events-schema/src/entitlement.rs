@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     AreaName, Invalid, PlanVersion, Time,
-    billing::{self, Override, Subscription},
+    billing::{self, Override, Paid, PaidStatus, Subscription},
     names, plan,
 };
 
@@ -24,6 +24,10 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 
 /// A tenant whose payment is missing may do everything for this long.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How long after the end of a period or trial Stripe may take to tell what follows. It sends an
+/// event again for so long.
+pub const NEWS: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// Declares a name that rows of the access tables have in this field. A macro, since no function
 /// can declare a type.
@@ -233,24 +237,46 @@ fn chosen(billing: Option<&billing::View>, now: Time) -> (Option<PlanVersion>, S
         return (None, Standing::Active);
     };
     let grant = billing.grant.as_ref().filter(|grant| grant.is_valid(now));
+    let paid = billing.payment.lasting();
     match (grant, &billing.subscription) {
         (Some(grant), _) => (Some(grant.plan), Standing::Active),
-        (None, Some(subscription)) if subscription.has_ended(now) => (None, Standing::Ended),
-        (None, Some(subscription)) => {
-            (Some(subscription.plan_at(now)), standing(subscription, now))
-        }
+        (None, Some(subscription)) if has_ended(subscription, paid, now) => (None, Standing::Ended),
+        (None, Some(subscription)) => (
+            Some(subscription.plan_at(now)),
+            standing(subscription, paid, now),
+        ),
         (None, None) => (None, Standing::Active),
     }
 }
 
+/// Whether a plan has ended, or its trial at Stripe so long ago that no payment can be expected. So
+/// a lost event leaves nobody a plan for ever.
+fn has_ended(subscription: &Subscription, paid: Option<&Paid>, now: Time) -> bool {
+    let is_over = |paid: &Paid| paid.known_until() + GRACE <= now;
+    subscription.has_ended(now) || paid.is_some_and(|paid| is_trial(paid) && is_over(paid))
+}
+
 /// How a tenant stands with a plan that has not ended.
-fn standing(subscription: &Subscription, now: Time) -> Standing {
-    match (subscription.past_due_since, subscription.trial_end) {
-        (Some(since), _) if now < since + GRACE => Standing::Grace,
-        (Some(_), _) => Standing::Restricted,
-        (None, Some(_)) => Standing::Trial,
-        (None, None) => Standing::Active,
+fn standing(subscription: &Subscription, paid: Option<&Paid>, now: Time) -> Standing {
+    let since = subscription.past_due_since;
+    let unheard = || paid.and_then(|paid| unheard_since(paid, now));
+    match since.or_else(unheard) {
+        Some(since) if now < since + GRACE => Standing::Grace,
+        Some(_) => Standing::Restricted,
+        None if subscription.trial_end.is_some() || paid.is_some_and(is_trial) => Standing::Trial,
+        None => Standing::Active,
     }
+}
+
+/// Returns the end of what is paid for, if Stripe has told nothing of the time after it for long.
+/// Then the payment counts as missing.
+fn unheard_since(paid: &Paid, now: Time) -> Option<Time> {
+    let end = paid.known_until();
+    (end + NEWS <= now).then_some(end)
+}
+
+fn is_trial(paid: &Paid) -> bool {
+    paid.status == PaidStatus::Trialing
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@
 //! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
 //! ask.<tenant>.billing.<verb>     a question for Stripe             –
-//! ins.<event>                     an event of Stripe                INBOX
+//! ins.<event>                     an event of Stripe                STRIPE
 //! ```
 
 mod ask;

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use self::transport::Transport;
+use tokio::sync::Mutex;
+
 pub use self::{
     cards::{Card, CardDetails, SetupIntent, SetupIntentStatus},
     customers::{Customer, NewCustomer},
@@ -22,9 +23,10 @@ pub use self::{
     promotions::{Coupon, Discount},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
-        Trial,
+        Trial, TrialChange,
     },
 };
+use self::{seen_customers::SeenCustomers, transport::Transport};
 
 mod cards;
 mod customers;
@@ -40,6 +42,7 @@ mod portal;
 mod prices;
 mod promotions;
 mod request;
+mod seen_customers;
 mod subscriptions;
 mod transport;
 
@@ -48,13 +51,20 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Sends requests to Stripe. Clones share their connections and their pace.
+/// Sends requests to Stripe. Clones share their connections, their pace, and the customers that they
+/// have seen.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
+    seen_customers: Arc<Mutex<SeenCustomers>>,
     is_urgent: bool,
+    /// How often the keys of requests were replaced.
+    round: u8,
 }
+
+/// How often the keys of a request are replaced, since Stripe repeats a failure of its own.
+const MAX_ROUNDS: u8 = 4;
 
 impl Stripe {
     /// Prepares the requests. Returns `None` without a key.
@@ -68,7 +78,9 @@ impl Stripe {
         Ok(Some(Self {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
+            seen_customers: Arc::default(),
             is_urgent: false,
+            round: 0,
         }))
     }
 
@@ -79,5 +91,16 @@ impl Stripe {
             is_urgent: true,
             ..self.clone()
         }
+    }
+
+    /// Returns the same client with further keys for the same requests; `None` if they were replaced
+    /// too often. Use it after [`StripeError::Repeated`], and look first at what Stripe has: the
+    /// failed request may have been done.
+    #[must_use]
+    pub fn with_further_keys(&self) -> Option<Self> {
+        (self.round < MAX_ROUNDS).then(|| Self {
+            round: self.round + 1,
+            ..self.clone()
+        })
     }
 }

@@ -75,6 +75,13 @@ impl Payment {
         })
     }
 
+    /// Forgets a customer. The next one is not older than this.
+    pub(super) fn forget(&mut self, customer: &StripeCustomerId, at: Time) {
+        if self.customer.take_if(|known| known == customer).is_some() {
+            self.since = Some(at);
+        }
+    }
+
     pub(super) fn settle(&mut self, request: CommandId, status: PendingStatus) {
         let pending = self.pending.as_mut();
         if let Some(pending) = pending.filter(|pending| pending.request == request) {
@@ -106,6 +113,15 @@ pub struct Paid {
     /// When it ends or has ended, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_at: Option<Time>,
+}
+
+impl Paid {
+    /// Returns the end of the trial or of the paid period. What follows is not known yet.
+    pub fn known_until(&self) -> Time {
+        let trial_end = self.trial_end;
+        let trial_end = trial_end.filter(|_| self.status == PaidStatus::Trialing);
+        trial_end.unwrap_or(self.period_end)
+    }
 }
 
 /// How a subscription stands at Stripe.

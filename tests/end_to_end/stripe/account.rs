@@ -186,7 +186,7 @@ impl Account {
             let consumer = context
                 .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
                     "stripe_hooks",
-                    "INBOX",
+                    "STRIPE",
                 );
             let consumer = consumer.await.unwrap();
             let state = consumer.cached_info();

@@ -81,6 +81,7 @@ fn of_event(event: &Event, now: Time) -> Vec<Due> {
         | Event::ResumeRequested { .. }
         | Event::CustomerExpected { .. }
         | Event::CustomerRecorded { .. }
+        | Event::CustomerForgotten { .. }
         | Event::ActionRequired { .. }
         | Event::ChangeFailed { .. }
         | Event::SeatsChanged { .. } => Vec::new(),

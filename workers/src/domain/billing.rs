@@ -83,7 +83,9 @@ impl Aggregate for Billing {
 
     fn claims(&self, command: &Command, _: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::RecordCustomer { customer } => vec![Claim::stripe_customer(customer)],
+            Command::RecordCustomer { customer } | Command::ForgetCustomer { customer } => {
+                vec![Claim::stripe_customer(customer)]
+            }
             Command::Change { .. }
             | Command::Cancel
             | Command::Resume
@@ -96,7 +98,8 @@ impl Aggregate for Billing {
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
             | Command::RecordFailure { .. }
-            | Command::SetSeats { .. } => Vec::new(),
+            | Command::SetSeats { .. }
+            | Command::RequestAgain { .. } => Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Aggregate for Billing {
                 let recorded = (!is_taken).then(|| self.record_customer(customer));
                 return recorded.ok_or(Rejection::CustomerTaken);
             }
+            Command::ForgetCustomer { customer } => return Ok(self.forget_customer(customer, now)),
             Command::RecordSubscription {
                 plan,
                 price,
@@ -146,6 +150,7 @@ impl Aggregate for Billing {
                 message,
             } => self.record_failure(*request, code, message),
             Command::SetSeats { price, quantity } => self.set_seats(price, *quantity, id),
+            Command::RequestAgain { request } => self.request_again(*request, now),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -209,6 +214,11 @@ impl Billing {
 
     fn resume(&self, now: Time) -> Result<Option<Event>, Rejection> {
         let subscription = self.subscription(now).ok_or(Rejection::NothingToResume)?;
+        // What was paid for has ended at Stripe, and does not begin again here.
+        let was_paid = subscription.price.is_some() && subscription.trial_end.is_none();
+        if was_paid {
+            return Err(Rejection::NothingToResume);
+        }
         Ok(subscription.cancel_at.map(|_| Event::Resumed))
     }
 

@@ -6,9 +6,12 @@
 mod attempt;
 mod recorded;
 
+use std::time::SystemTime;
+
 use events_schema::{
     TenantKey,
     billing::{Command, Event, Pending, PendingStatus},
+    plan,
 };
 
 use self::attempt::Attempt;
@@ -49,13 +52,15 @@ impl Effect for ChangeSubscription {
         stripe_failure::ATTEMPTS
     }
 
-    /// A recorded customer is the first half of a change.
+    /// A recorded customer is the first half of a change. After one is forgotten, the change begins
+    /// anew.
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::ChangeRequested { .. }
             | Event::CancelRequested { .. }
             | Event::ResumeRequested { .. }
-            | Event::CustomerRecorded { .. } => true,
+            | Event::CustomerRecorded { .. }
+            | Event::CustomerForgotten { .. } => true,
             Event::Changed { .. }
             | Event::TrialStarted { .. }
             | Event::Cancelled { .. }
@@ -91,16 +96,34 @@ impl Effect for ChangeSubscription {
 
     async fn perform(&self, tenant: TenantKey, task: &Task) -> Result<Command, Failure> {
         let catalogue = self.catalogue.read().await?;
-        let attempt = Attempt {
-            stripe: &self.stripe,
-            catalogue: catalogue.plans(),
-            task,
-        };
-        attempt.perform(tenant).await
+        attempt(self.stripe.clone(), catalogue.plans(), tenant, task).await
     }
 
     fn failed(task: &Task, reason: String) -> Command {
         task.failed("internal", reason)
+    }
+}
+
+/// Attempts a task, with further keys while Stripe only repeats a failure. Each round looks first at
+/// what there is.
+async fn attempt(
+    mut stripe: Stripe,
+    catalogue: &plan::View,
+    tenant: TenantKey,
+    task: &Task,
+) -> Result<Command, Failure> {
+    loop {
+        let attempt = Attempt {
+            stripe: &stripe,
+            catalogue,
+            task,
+            now: SystemTime::now().into(),
+        };
+        let done = attempt.perform(tenant).await;
+        match stripe_failure::next_round(&stripe, &done) {
+            Some(next) => stripe = next,
+            None => return done,
+        }
     }
 }
 

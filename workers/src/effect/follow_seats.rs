@@ -68,6 +68,7 @@ impl Effect for FollowSeats {
             | Event::ResumeRequested { .. }
             | Event::CustomerExpected { .. }
             | Event::CustomerRecorded { .. }
+            | Event::CustomerForgotten { .. }
             | Event::ActionRequired { .. } => false,
         }
     }

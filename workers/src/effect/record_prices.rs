@@ -61,8 +61,33 @@ impl Effect for RecordPrices {
         }
     }
 
-    /// What was created is recorded, also if the rest fails.
-    async fn perform(&self, _: CatalogueId, Task(prices): &Task) -> Result<Command, Failure> {
+    async fn perform(&self, _: CatalogueId, task: &Task) -> Result<Command, Failure> {
+        let mut round = Self(self.0.clone());
+        loop {
+            let done = round.create_missing(task).await;
+            match stripe_failure::next_round(&round.0, &done) {
+                Some(next) => round = Self(next),
+                None => return done,
+            }
+        }
+    }
+
+    /// There is no last attempt, so this is never sent.
+    fn failed(_: &Task, _: String) -> Command {
+        Command::RecordPrices {
+            prices: BTreeMap::new(),
+        }
+    }
+}
+
+impl RecordPrices {
+    /// Creates prices with this client.
+    pub(crate) const fn new_with(stripe: Stripe) -> Self {
+        Self(stripe)
+    }
+
+    /// Creates the prices that are not there. What was created is recorded, also if the rest fails.
+    async fn create_missing(&self, Task(prices): &Task) -> Result<Command, Failure> {
         let keys: Vec<String> = prices
             .iter()
             .map(|(version, _, price)| lookup_key(*version, price))
@@ -91,20 +116,6 @@ impl Effect for RecordPrices {
             Some(failure) if recorded.is_empty() => Err(failure),
             Some(_) | None => Ok(Command::RecordPrices { prices: recorded }),
         }
-    }
-
-    /// There is no last attempt, so this is never sent.
-    fn failed(_: &Task, _: String) -> Command {
-        Command::RecordPrices {
-            prices: BTreeMap::new(),
-        }
-    }
-}
-
-impl RecordPrices {
-    /// Creates prices with this client.
-    pub(crate) const fn new_with(stripe: Stripe) -> Self {
-        Self(stripe)
     }
 
     async fn create(

@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 };
 use events_schema::{
     AreaName,
-    subject::{self, COMMANDS, EVENTS, INBOX, WEBHOOKS},
+    subject::{self, COMMANDS, EVENTS, INBOX, STRIPE, WEBHOOKS},
 };
 
 /// Messages of one consumer that may be in progress at once, across all workers.
@@ -212,9 +212,10 @@ impl Consumer {
     }
 
     /// Returns the consumer of Stripe's events. A delivery fails only while Stripe or a server of
-    /// ours is away, so its deliveries outlast the month after which the stream forgets the event.
+    /// ours is away, so its deliveries outlast the week after which the stream forgets the event.
     pub fn stripe_hooks() -> Self {
         Self {
+            stream: STRIPE,
             name: "stripe_hooks".to_owned(),
             filters: vec![subject::stripe_hooks()],
             deliveries: 100_000,

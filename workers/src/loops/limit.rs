@@ -137,7 +137,7 @@ fn is_live_after<A: Area>(events: &[A::Event], time: Time) -> anyhow::Result<boo
     let Some(last) = events.last() else {
         return Ok(false);
     };
-    let life = Life::after::<A>(&variant_name(last)?, time);
+    let life = Life::after::<A>(&variant_name(last)?, time, None);
     Ok(life.is_live_at(time))
 }
 
@@ -226,7 +226,7 @@ fn life_after<A: Area>(commit: &[u8]) -> Life {
     let commit = serde_json::from_slice::<CommitSummary>(commit).ok();
     let life = commit.and_then(|commit| {
         let last = commit.events.last()?;
-        Some(Life::after::<A>(&last.name, commit.time))
+        Some(Life::after::<A>(&last.name, commit.time, last.lapses_at))
     });
     life.unwrap_or(Life::Open)
 }
@@ -304,6 +304,20 @@ mod tests {
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE - 1)), 2);
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE)), 1);
         assert_eq!([WEEK - 1, WEEK].map(|now| live.count(Time(now))), [2, 1]);
+    }
+
+    #[test]
+    fn an_invitation_whose_role_has_changed_is_counted_until_it_expires() {
+        let mut live = live::<member::Area>(&[(1, "invited")]);
+        let changed = json!({
+            "tenant": TENANT, "area": "member", "id": id(1), "revision": 2,
+            "command": id(9), "actor": { "kind": "system" }, "time": MINUTE,
+            "events": [{ "type": "role_assigned", "lapses_at": WEEK }],
+        });
+        let payload = serde_json::to_vec(&changed).unwrap();
+        live.apply::<member::Area>(&stored(2, AreaName::Member, 1, payload));
+        assert!(live.has(id(1), Time(WEEK - 1)));
+        assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE)), 0);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! Stripe wins for money, and the log for plans. So subscriptions are recorded as Stripe has them,
 //! and prices and the subscriptions of deleted tenants are changed at Stripe.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::Future};
 
 use anyhow::{Context as _, bail};
 use event_store::{CommandSender, EventLog, NatsOptions, Trace};
 use events_schema::{
-    AreaName, Claim, ClaimHolder, Commit, Slug, StripePriceId, Subject, TenantId, TenantKey,
-    View as _,
+    AreaName, Claim, ClaimHolder, Commit, Slug, StripeCustomerId, StripePriceId, Subject, TenantId,
+    TenantKey, View as _,
     billing::{Command, Paid},
     subject::{events_of, events_of_tenant_in},
     tenant::{self, View},
@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::{
     decode,
     reconcile::{Compared, Due, Reconciler, prices},
-    stripe::{Stripe, StripeOptions},
+    stripe::{Stripe, StripeError, StripeOptions},
 };
 
 /// Something that Stripe has and the log has not, or the other way round.
@@ -46,6 +46,10 @@ pub enum DifferenceKind {
     },
     /// A change that waits for its owner, although Stripe does not wait any more.
     ExpiredChange,
+    /// A change that Stripe has not confirmed for an hour. It is requested again.
+    LostChange,
+    /// The customer is deleted at Stripe. The next request creates another one.
+    DeletedCustomer { customer: StripeCustomerId },
     /// A tenant is deleted, and still pays. Its subscriptions are cancelled.
     DeletedTenant { subscriptions: usize },
     /// Stripe does not know prices of plans that tenants may choose. They are created.
@@ -152,26 +156,49 @@ impl Run {
     /// Compares the catalogue with Stripe.
     async fn prices(&self) -> anyhow::Result<Vec<Difference>> {
         let mut differences = Vec::new();
-        let missing = self.reconciler.catalogue().await?.unrecorded().len();
-        if missing > 0 {
-            if !self.is_dry_run {
-                prices::create_missing(&self.reconciler).await?;
-            }
-            let kind = DifferenceKind::MissingPrices { prices: missing };
-            differences.push(self.difference(None, kind));
+        let offered = prices::differing(&self.reconciler).await?;
+        for (price, lookup_key) in offered.absent {
+            let reason = format!("Stripe has no price {price} with the lookup key {lookup_key}");
+            differences.push(self.difference(None, DifferenceKind::Unclear { reason }));
         }
-        for price in prices::inactive(&self.reconciler).await? {
-            if !self.is_dry_run {
-                prices::activate(&self.reconciler, &price).await?;
-            }
-            let kind = DifferenceKind::InactivePrice { price };
-            differences.push(self.difference(None, kind));
+        // The key of another account would create all prices there.
+        let is_same_account = differences.is_empty();
+        let prices = self.reconciler.catalogue().await?.unrecorded().len();
+        if prices > 0 && is_same_account {
+            let kind = DifferenceKind::MissingPrices { prices };
+            let create = prices::create_missing(&self.reconciler);
+            differences.push(self.mended(None, kind, create).await?);
+        }
+        for price in offered.inactive {
+            let kind = DifferenceKind::InactivePrice {
+                price: price.clone(),
+            };
+            let activate = prices::activate(&self.reconciler, &price);
+            differences.push(self.mended(None, kind, activate).await?);
         }
         Ok(differences)
     }
 
-    /// Compares a tenant with Stripe.
+    /// Mends a difference, unless nothing may change. What Stripe refuses is for a person.
+    async fn mended(
+        &self,
+        tenant: Option<TenantKey>,
+        kind: DifferenceKind,
+        mend: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<Difference> {
+        let mended = if self.is_dry_run { Ok(()) } else { mend.await };
+        let kind = mended.map(|()| kind).or_else(unclear)?;
+        Ok(self.difference(tenant, kind))
+    }
+
+    /// Compares a tenant with Stripe. What Stripe refuses is for a person, and holds up no other
+    /// tenant.
     async fn tenant(&self, tenant: TenantKey) -> anyhow::Result<Vec<Difference>> {
+        let compared = self.compare(tenant).await;
+        compared.or_else(|error| Ok(vec![self.difference(Some(tenant), unclear(error)?)]))
+    }
+
+    async fn compare(&self, tenant: TenantKey) -> anyhow::Result<Vec<Difference>> {
         let Some(compared) = self.reconciler.compare(tenant).await? else {
             return Ok(Vec::new());
         };
@@ -215,6 +242,24 @@ impl Run {
     }
 }
 
+/// Returns a refusal of Stripe as a difference.
+///
+/// # Errors
+/// The error itself if it is another one: then the run cannot go on.
+fn unclear(error: anyhow::Error) -> anyhow::Result<DifferenceKind> {
+    let mut causes = error.chain();
+    let is_refusal = causes.any(|cause| match cause.downcast_ref::<StripeError>() {
+        // Time does not help.
+        Some(error) => error.retry_after().is_none(),
+        None => cause.is::<prices::NotCreated>(),
+    });
+    if !is_refusal {
+        return Err(error);
+    }
+    let reason = format!("{error:#}");
+    Ok(DifferenceKind::Unclear { reason })
+}
+
 /// Returns how a tenant differs from Stripe.
 fn kind(compared: &Compared) -> Option<DifferenceKind> {
     let command = match &compared.due {
@@ -231,6 +276,11 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
             at_stripe: subscription.clone(),
         }),
         Command::RecordFailure { .. } => Some(DifferenceKind::ExpiredChange),
+        Command::RequestAgain { .. } => Some(DifferenceKind::LostChange),
+        Command::ForgetCustomer { customer } => {
+            let customer = customer.clone();
+            Some(DifferenceKind::DeletedCustomer { customer })
+        }
         Command::Change { .. }
         | Command::Cancel
         | Command::Resume

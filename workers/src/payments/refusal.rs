@@ -95,7 +95,8 @@ fn of_stripe<A>(error: StripeError) -> Reply<A> {
         StripeError::Refused { .. }
         | StripeError::Key(_)
         | StripeError::RateLimited(_)
-        | StripeError::Unavailable(_) => {
+        | StripeError::Unavailable(_)
+        | StripeError::Repeated(_) => {
             tracing::error!("a question about payments failed: {error}");
             Reason::RefusedByStripe.to_rejection()
         }

@@ -6,7 +6,9 @@ use events_schema::{
 };
 use serde::Deserialize;
 
-use super::{Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request};
+use super::{
+    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request,
+};
 
 /// How far an invoice shows its payments: with the state of each.
 const PAYMENTS: &str = "payments.data.payment.payment_intent";
@@ -203,9 +205,26 @@ impl Stripe {
         self.send(retrieve(id)).await
     }
 
+    /// Voids an open invoice, which also ends the change that waits for its payment.
+    ///
+    /// # Errors
+    /// If it is not open, or Stripe does not answer.
+    pub async fn void_invoice(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeInvoiceId,
+    ) -> Result<(), StripeError> {
+        self.send::<Invoice>(void(key, id)).await.map(drop)
+    }
+
     /// Returns the invoices of a subscription that are not paid, the latest first.
     pub fn open_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
         Pages::new(self, list_open(subscription))
+    }
+
+    /// Returns the paid invoices of a subscription, the latest first.
+    pub fn paid_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
+        Pages::new(self, list_paid(subscription))
     }
 
     /// Returns the invoices of a customer without their payments, the latest first.
@@ -257,10 +276,20 @@ pub(super) fn retrieve(id: &StripeInvoiceId) -> Request {
     Request::get(format!("/invoices/{id}")).set("expand[0]", PAYMENTS)
 }
 
+pub(super) fn void(key: IdempotencyKey, id: &StripeInvoiceId) -> Request {
+    Request::post(format!("/invoices/{id}/void"), key)
+}
+
 pub(super) fn list_open(subscription: &StripeSubscriptionId) -> Request {
     Request::get("/invoices")
         .set("subscription", subscription)
         .set("status", "open")
+}
+
+pub(super) fn list_paid(subscription: &StripeSubscriptionId) -> Request {
+    Request::get("/invoices")
+        .set("subscription", subscription)
+        .set("status", "paid")
 }
 
 pub(super) fn list(customer: &StripeCustomerId) -> Request {

@@ -43,7 +43,15 @@ struct Items {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct PendingUpdate {}
+struct PendingUpdate {
+    subscription_items: Option<Vec<PendingItem>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct PendingItem {
+    price: Price,
+    quantity: Option<u64>,
+}
 
 /// What a subscription pays for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -93,7 +101,18 @@ pub struct NewSubscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
     None,
-    /// If no card is there at this time, the subscription ends.
+    /// So many days, 1 to 730. If no card is there at their end, the subscription ends.
+    Days(u16),
+}
+
+/// What becomes of the trial of a subscription that is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialChange {
+    /// It goes on, if there is one.
+    Keep,
+    /// It ends now, and the tenant pays.
+    End,
+    /// It ends at this time, which is in the future.
     Until(Timestamp),
 }
 
@@ -104,6 +123,7 @@ pub struct Change {
     pub price: StripePriceId,
     pub quantity: u64,
     pub proration: Proration,
+    pub trial: TrialChange,
     pub payment: OpenPayment,
     /// Stripe takes none together with a payment that waits.
     pub promotion_code: Option<StripePromotionCodeId>,
@@ -145,6 +165,14 @@ impl Subscription {
     /// Whether a change waits for its payment.
     pub const fn has_pending_update(&self) -> bool {
         self.pending_update.is_some()
+    }
+
+    /// Whether a change to this price and quantity waits for its payment.
+    pub fn waits_for(&self, price: &StripePriceId, quantity: u64) -> bool {
+        let update = self.pending_update.as_ref();
+        let items = update.and_then(|update| update.subscription_items.as_ref());
+        let mut items = items.into_iter().flatten();
+        items.any(|item| item.price.id == *price && item.quantity == Some(quantity))
     }
 }
 
@@ -269,7 +297,7 @@ pub(super) fn create(
     let request = request.set_some(DISCOUNT, code);
     let request = match subscription.trial {
         Trial::None => request,
-        Trial::Until(end) => request.set("trial_end", end.0).set(
+        Trial::Days(days) => request.set("trial_period_days", days).set(
             "trial_settings[end_behavior][missing_payment_method]",
             "cancel",
         ),
@@ -292,6 +320,11 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
             },
         )
         .set_some(DISCOUNT, change.promotion_code.as_ref());
+    let request = match change.trial {
+        TrialChange::Keep => request,
+        TrialChange::End => request.set("trial_end", "now"),
+        TrialChange::Until(end) => request.set("trial_end", end.0),
+    };
     match change.proration {
         Proration::None => request.set("proration_behavior", "none"),
         Proration::Now { from } => request

@@ -155,7 +155,13 @@ impl Stripe {
 
     fn answer_as_ordered(&self, call: &Call, fault: &Fault) -> anyhow::Result<Answer> {
         self.remember(call, Some(fault.status));
-        let mut answer = json(fault.status, &Refusal::ordered(fault.status).body())?;
+        let body = Refusal::ordered(fault.status).body();
+        api::keep_failure(
+            &mut self.state().account,
+            call,
+            (fault.status, body.clone()),
+        );
+        let mut answer = json(fault.status, &body)?;
         if let Some(seconds) = fault.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }

@@ -1,6 +1,8 @@
 //! What a tenant pays by Stripe: it asks, an effect does it at Stripe, and records what has become
 //! of it.
 
+use std::time::Duration;
+
 use events_schema::{
     Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
     billing::{
@@ -13,6 +15,8 @@ use events_schema::{
 use super::{Billing, DAY, Rejection};
 use crate::aggregate::Decision;
 
+/// How long an effect is believed to have a request in hand. Later, the request may be lost.
+const IN_HAND: Duration = Duration::from_secs(60);
 /// Longest text of Stripe that is kept, in characters.
 const MAX_TEXT: usize = 300;
 
@@ -67,10 +71,11 @@ impl Billing {
             return Err(Rejection::PlanComing);
         }
         let lasting = self.payment().lasting();
-        let may_try = lasting.is_none() && !self.0.tried.contains(&wanted.plan.plan);
+        let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
+        let may_try = begins && !self.0.tried.contains(&wanted.plan.plan);
         let trial_end = (may_try && trial_days > 0).then(|| at + DAY * u32::from(trial_days));
         let is_so = match self.awaited() {
-            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted,
+            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted && self.is_in_hand(at),
             Some(Change::Cancel | Change::Resume) => false,
             None => lasting.is_some_and(|paid| self.has(paid, wanted)),
         };
@@ -84,7 +89,7 @@ impl Billing {
 
     pub(super) fn cancel_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
         let is_so = match self.awaited() {
-            Some(change) => *change == Change::Cancel,
+            Some(change) => *change == Change::Cancel && self.is_in_hand(at),
             None => paid.cancel_at.is_some(),
         };
         (!is_so).then_some(Event::CancelRequested { request, at })
@@ -92,7 +97,7 @@ impl Billing {
 
     pub(super) fn resume_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
         let is_so = match self.awaited() {
-            Some(change) => *change == Change::Resume,
+            Some(change) => *change == Change::Resume && self.is_in_hand(at),
             None => paid.cancel_at.is_none(),
         };
         (!is_so).then_some(Event::ResumeRequested { request, at })
@@ -118,6 +123,56 @@ impl Billing {
         }
     }
 
+    /// The next request creates another customer. With the customer, Stripe has ended what it pays
+    /// for.
+    pub(super) fn forget_customer(&self, customer: &StripeCustomerId, at: Time) -> Decision<Event> {
+        if self.payment().customer.as_ref() != Some(customer) {
+            return Decision::unchanged();
+        }
+        let customer = customer.clone();
+        let release = vec![Claim::stripe_customer(&customer)];
+        let ended = self.ended(at).into_iter();
+        let forgotten = Event::CustomerForgotten { customer, at };
+        Decision {
+            release,
+            ..Decision::events(ended.chain([forgotten]).collect())
+        }
+    }
+
+    /// Returns the event of the end of what the tenant pays for; `None` if it pays for nothing.
+    fn ended(&self, at: Time) -> Option<Event> {
+        let lasting = self.payment().lasting()?;
+        let (plan, price) = self.chosen_price()?;
+        Some(Event::SubscriptionRecorded {
+            plan,
+            price,
+            subscription: Paid {
+                status: PaidStatus::Ended,
+                cancel_at: Some(at),
+                ..lasting.clone()
+            },
+            past_due_since: None,
+            request: None,
+        })
+    }
+
+    /// Returns the event of a request that Stripe has not confirmed, as of now; `None` if it has.
+    pub(super) fn request_again(&self, request: CommandId, at: Time) -> Option<Event> {
+        let asked_at = self.payment().pending.as_ref()?.at;
+        let change = self.awaited().filter(|_| self.awaits(request))?;
+        Some(match change.clone() {
+            Change::Subscribe { wanted, trial_end } => Event::ChangeRequested {
+                request,
+                at,
+                wanted,
+                // The trial is as long as it was.
+                trial_end: trial_end.map(|end| Time(end.0 + at.0 - asked_at.0)),
+            },
+            Change::Cancel => Event::CancelRequested { request, at },
+            Change::Resume => Event::ResumeRequested { request, at },
+        })
+    }
+
     /// Returns the event that records what the tenant pays for; `None` if that is known. An ended
     /// subscription that is known says nothing of the plan that was chosen since.
     pub fn record_subscription(
@@ -131,6 +186,7 @@ impl Billing {
         let known = self.0.subscription.as_ref();
         let known_since = known.and_then(|known| known.past_due_since);
         let since = past_due_since.or(known_since).unwrap_or(now);
+        let paid = &self.with_end(paid, now);
         let event = Event::SubscriptionRecorded {
             plan,
             price,
@@ -174,6 +230,24 @@ impl Billing {
         })
     }
 
+    /// Returns an ended subscription with an end that has come, whatever the clocks say. Otherwise it
+    /// could be resumed.
+    fn with_end(&self, paid: &Paid, now: Time) -> Paid {
+        if paid.status != PaidStatus::Ended {
+            return paid.clone();
+        }
+        let known = self.payment().subscription.as_ref();
+        let known = known.filter(|it| it.id == paid.id && it.status == PaidStatus::Ended);
+        let cancel_at = match known {
+            Some(known) => known.cancel_at.map(|end| end.min(now)),
+            None => Some(paid.cancel_at.unwrap_or(now).min(now)),
+        };
+        Paid {
+            cancel_at,
+            ..paid.clone()
+        }
+    }
+
     pub(super) fn record_action(&self, request: CommandId) -> Option<Event> {
         let is_awaited = self.awaits(request);
         is_awaited.then_some(Event::ActionRequired { request })
@@ -203,6 +277,12 @@ impl Billing {
         let pending = self.payment().pending.as_ref();
         let awaited = pending.filter(|it| it.status == PendingStatus::Pending);
         awaited.map(|awaited| &awaited.change)
+    }
+
+    /// Whether the last request is so young that an effect will do it.
+    fn is_in_hand(&self, now: Time) -> bool {
+        let pending = self.payment().pending.as_ref();
+        pending.is_some_and(|pending| now < pending.at + IN_HAND)
     }
 
     /// Whether Stripe has not confirmed yet what this command has asked for.

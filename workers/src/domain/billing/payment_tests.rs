@@ -319,3 +319,179 @@ fn an_end_that_is_known_does_not_take_the_plan_that_was_chosen_since() {
     let chosen = paying().and([recorded(ended(), None, None), free]);
     chosen.when(record(ended(), None)).changes_nothing();
 }
+
+#[test]
+fn what_is_not_done_within_a_minute_is_asked_for_again() {
+    let again = |request| match requested(request, None) {
+        Event::ChangeRequested {
+            wanted, trial_end, ..
+        } => Event::ChangeRequested {
+            request,
+            at: Time(60_000),
+            wanted,
+            trial_end,
+        },
+        other => panic!("{other:?}"),
+    };
+    let at = Time(60_000);
+    let (request, other) = (REQUEST, OTHER);
+    let cancel = Event::CancelRequested {
+        request: other,
+        at: Time(0),
+    };
+    let resume = Event::ResumeRequested {
+        request: other,
+        at: Time(0),
+    };
+    let ending = || ending().and([resume.clone()]);
+    for (billing, command, event) in [
+        (
+            given([requested(other, None)]),
+            subscribe(0),
+            again(request),
+        ),
+        (
+            paying().and([cancel]),
+            Command::Cancel,
+            Event::CancelRequested { request, at },
+        ),
+        (
+            ending(),
+            Command::Resume,
+            Event::ResumeRequested { request, at },
+        ),
+    ] {
+        billing.when(command.clone()).at(59_999).changes_nothing();
+        billing.when(command).at(60_000).then([event]);
+    }
+}
+
+#[test]
+fn an_ended_plan_is_not_resumed_whatever_end_stripe_tells() {
+    let ended = |end: Option<i64>| Paid {
+        cancel_at: end.map(Time),
+        ..paid(PaidStatus::Ended)
+    };
+    for end in [None, Some(30 * DAY_MS), Some(5)] {
+        let when = paying().when(record(ended(end), None)).at(5);
+        when.then([recorded(ended(Some(5)), None, None)]);
+    }
+    let over = paying().and([recorded(ended(Some(5)), None, None)]);
+    over.when(record(ended(Some(30 * DAY_MS)), None))
+        .at(9)
+        .changes_nothing();
+    // An earlier release has recorded ends that had not come.
+    for end in [None, Some(30 * DAY_MS)] {
+        let over = paying().and([recorded(ended(end), None, None)]);
+        let when = over.when(Command::Resume).at(5);
+        when.rejects(Rejection::NothingToResume);
+    }
+}
+
+#[test]
+fn each_plan_is_tried_once_also_one_after_the_other() {
+    let tries = |plan: PlanVersion| Event::SubscriptionRecorded {
+        plan,
+        price: MONTHLY,
+        subscription: Paid {
+            trial_end: Some(Time(14 * DAY_MS)),
+            ..paid(PaidStatus::Trialing)
+        },
+        past_due_since: None,
+        request: None,
+    };
+    let choose = |plan: PlanVersion| Command::Subscribe {
+        wanted: wanted(plan, 3),
+        trial_days: 7,
+    };
+    let asked = |plan: PlanVersion, days: Option<i64>| Event::ChangeRequested {
+        request: REQUEST,
+        at: Time(0),
+        wanted: wanted(plan, 3),
+        trial_end: days.map(|days| Time(days * DAY_MS)),
+    };
+    let other = version(5);
+    let trying = given::<Billing>([tries(TEAM)]);
+    trying.when(choose(other)).then([asked(other, Some(7))]);
+    let both = trying.and([tries(other)]);
+    both.when(choose(TEAM)).then([asked(TEAM, None)]);
+}
+
+#[test]
+fn a_deleted_customer_is_forgotten() {
+    let customer = || StripeCustomerId::parse("cus_1").unwrap();
+    let recorded = given::<Billing>([Event::CustomerRecorded {
+        customer: customer(),
+    }]);
+    let forget = || Command::ForgetCustomer {
+        customer: customer(),
+    };
+    let forgotten = || Event::CustomerForgotten {
+        customer: customer(),
+        at: Time(5),
+    };
+    recorded.when(forget()).at(5).decides(Decision {
+        release: vec![Claim::stripe_customer(&customer())],
+        ..Decision::events(vec![forgotten()])
+    });
+    let after = recorded.and([forgotten()]);
+    let payment = after.state().payment();
+    assert_eq!((&payment.customer, payment.since), (&None, Some(Time(5))));
+    after.when(forget()).changes_nothing();
+    let other = given::<Billing>([Event::CustomerRecorded {
+        customer: StripeCustomerId::parse("cus_2").unwrap(),
+    }]);
+    other.when(forget()).changes_nothing();
+}
+
+#[test]
+fn a_request_that_stripe_has_not_confirmed_is_made_again() {
+    let again = |request| Command::RequestAgain { request };
+    for asked in [
+        requested(REQUEST, Some(DAY_MS)),
+        cancel_requested(),
+        resume_requested(),
+    ] {
+        let asked_at = |ms: i64| {
+            let mut event = asked.clone();
+            match &mut event {
+                Event::ChangeRequested { at, trial_end, .. } => {
+                    *at = Time(ms);
+                    *trial_end = trial_end.map(|end| Time(end.0 + ms));
+                }
+                Event::CancelRequested { at, .. } | Event::ResumeRequested { at, .. } => {
+                    *at = Time(ms);
+                }
+                other => panic!("{other:?}"),
+            }
+            event
+        };
+        let waits = paying().and([asked.clone()]);
+        waits.when(again(REQUEST)).at(7).then([asked_at(7)]);
+        waits.when(again(OTHER)).changes_nothing();
+        let failed = waits.and([failed()]);
+        failed.when(again(REQUEST)).changes_nothing();
+    }
+    paying().when(again(OTHER)).changes_nothing();
+}
+
+#[test]
+fn what_a_deleted_customer_has_paid_for_has_ended() {
+    let customer = || StripeCustomerId::parse("cus_1").unwrap();
+    let known = Event::CustomerRecorded {
+        customer: customer(),
+    };
+    let forget = Command::ForgetCustomer {
+        customer: customer(),
+    };
+    let ended = Paid {
+        cancel_at: Some(Time(5)),
+        ..paid(PaidStatus::Ended)
+    };
+    let forgotten = Event::CustomerForgotten {
+        customer: customer(),
+        at: Time(5),
+    };
+    let when = paying().and([known]).when(forget).at(5);
+    when.then([recorded(ended, None, None), forgotten]);
+}

@@ -1,7 +1,9 @@
 //! One attempt to do at Stripe what a tenant has asked for.
 
+use std::time::Duration;
+
 use events_schema::{
-    CommandId, StripeCustomerId, StripePromotionCodeId, TenantKey, Time,
+    CommandId, StripeCustomerId, StripePriceId, StripePromotionCodeId, TenantKey, Time,
     billing::{Change, ChangeTime, Command, Wanted},
     plan,
 };
@@ -11,9 +13,11 @@ use crate::{
     effect::Failure,
     stripe::{
         self, IdempotencyKey, NewCustomer, NewSubscription, OpenPayment, Proration, Stripe,
-        StripeError, Subscription, SubscriptionStatus, Timestamp, Trial,
+        StripeError, Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange,
     },
 };
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What Stripe says if the owner of the card must confirm the payment.
 const NEEDS_OWNER: [&str; 3] = [
@@ -27,25 +31,48 @@ pub(super) struct Attempt<'a> {
     pub(super) stripe: &'a Stripe,
     pub(super) catalogue: &'a plan::View,
     pub(super) task: &'a Task,
+    pub(super) now: Time,
 }
 
 impl Attempt<'_> {
-    /// Does what the tenant has asked for, and returns the command that records it.
+    /// Does what the tenant has asked for, and returns the command that records it, or that Stripe
+    /// refuses it.
     ///
     /// # Errors
     /// If Stripe is away, or has something that nobody expects.
     pub(super) async fn perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
+        match self.try_to_perform(tenant).await {
+            Err(Failure::Temporary(error)) => match error.downcast() {
+                Ok(refusal) => self.refused(refusal).await,
+                Err(error) => Err(Failure::Temporary(error)),
+            },
+            performed => performed,
+        }
+    }
+
+    /// Returns the command that records a refusal, or what has led to it: the customer is deleted at
+    /// Stripe. Then the tenant gets another one.
+    async fn refused(&self, refusal: StripeError) -> Result<Command, Failure> {
+        let known = self.task.record.payment().customer.as_ref();
+        if let Some(customer) = known.filter(|_| refusal.is_missing())
+            && self.stripe.customer(customer).await?.deleted
+        {
+            let customer = customer.clone();
+            return Ok(Command::ForgetCustomer { customer });
+        }
+        self.task.refused(refusal)
+    }
+
+    async fn try_to_perform(&self, tenant: TenantKey) -> Result<Command, Failure> {
         let payment = self.task.record.payment();
         match (&self.task.pending.change, &payment.customer) {
             (Change::Subscribe { wanted, .. }, None) => {
                 let since = payment.since.unwrap_or(self.task.pending.at);
                 self.create_customer(tenant, wanted, since).await
             }
-            (Change::Subscribe { wanted, trial_end }, Some(customer)) => {
-                match self.subscribe(customer, wanted, *trial_end).await {
-                    Ok(subscription) => self.recorded(&subscription).await,
-                    Err(error) => self.task.refused(error),
-                }
+            (Change::Subscribe { wanted, .. }, Some(customer)) => {
+                let subscription = self.subscribe(customer, wanted).await?;
+                self.recorded(&subscription).await
             }
             (Change::Cancel, _) => self.end_with_period(true).await,
             (Change::Resume, _) => self.end_with_period(false).await,
@@ -73,7 +100,6 @@ impl Attempt<'_> {
         &self,
         customer: &StripeCustomerId,
         wanted: &Wanted,
-        trial_end: Option<Time>,
     ) -> Result<Subscription, StripeError> {
         let all = self.stripe.subscriptions(customer).all().await?;
         let request = self.task.pending.request.0;
@@ -89,7 +115,7 @@ impl Attempt<'_> {
             customer: customer.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
-            trial: trial_end.map_or(Trial::None, |end| Trial::Until(end.into())),
+            trial: self.task.trial_days().map_or(Trial::None, Trial::Days),
             promotion_code: promotion_code.clone(),
             payment,
             request,
@@ -137,6 +163,8 @@ impl Attempt<'_> {
             self.set_discount(present, code.as_ref()).await?;
             return Ok(present.clone());
         }
+        self.drop_other_change(present, wanted).await?;
+        let trial = self.trial_after(present, &item.price.id, wanted);
         let proration = match wanted.at {
             ChangeTime::Now => Proration::Now {
                 from: wanted.proration_date.map(Timestamp::from),
@@ -148,10 +176,12 @@ impl Attempt<'_> {
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
             proration,
+            trial,
             payment,
             promotion_code,
         };
-        let key = IdempotencyKey::new(request, "change");
+        // With another trial, it is another request.
+        let key = IdempotencyKey::new(request, &format!("change {trial:?}"));
         let declining = change(OpenPayment::Decline, code.clone());
         let changed = self
             .stripe
@@ -161,7 +191,7 @@ impl Attempt<'_> {
             return changed;
         }
         self.set_discount(present, code.as_ref()).await?;
-        let key = IdempotencyKey::new(request, "waiting change");
+        let key = IdempotencyKey::new(request, &format!("waiting change {trial:?}"));
         let waiting = change(OpenPayment::Wait, None);
         self.stripe
             .change_subscription(key, &present.id, &waiting)
@@ -199,6 +229,44 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Returns what becomes of a trial. It is one of its plan, and does not carry over to another.
+    fn trial_after(
+        &self,
+        present: &Subscription,
+        price: &StripePriceId,
+        wanted: &Wanted,
+    ) -> TrialChange {
+        let tried = self.task.record.plan_of(price, self.catalogue);
+        let is_same = tried.is_some_and(|(tried, _)| tried.plan == wanted.plan.plan);
+        if present.status != SubscriptionStatus::Trialing || is_same {
+            return TrialChange::Keep;
+        }
+        match self.task.trial_days() {
+            Some(days) => TrialChange::Until((self.now + DAY * u32::from(days)).into()),
+            None => TrialChange::End,
+        }
+    }
+
+    /// Voids the invoice of a change that an earlier request has asked for, which ends that change.
+    /// Otherwise its owner could still confirm it.
+    async fn drop_other_change(
+        &self,
+        present: &Subscription,
+        wanted: &Wanted,
+    ) -> Result<(), StripeError> {
+        let waits = present.has_pending_update();
+        let is_other = waits && !present.waits_for(&wanted.stripe_price, wanted.quantity);
+        let Some(invoice) = present.latest_invoice.as_ref().filter(|_| is_other) else {
+            return Ok(());
+        };
+        let key = IdempotencyKey::new(self.task.pending.request.0, "void");
+        match self.stripe.void_invoice(key, invoice).await {
+            // It has just been paid, or has expired.
+            Err(StripeError::Refused { .. }) => Ok(()),
+            voided => voided,
+        }
+    }
+
     /// Cancels subscriptions that still wait for their first payment: the tenant has asked for
     /// another one.
     async fn cancel_incomplete(&self, all: &[Subscription]) -> Result<(), StripeError> {
@@ -226,6 +294,20 @@ impl Attempt<'_> {
             self.stripe.end_with_period(key, &paid.id, ends).await?;
         }
         self.recorded(&present).await
+    }
+}
+
+impl Task {
+    /// Returns the length of the trial that the tenant gets. It begins when Stripe does what was
+    /// asked for, however long that takes.
+    fn trial_days(&self) -> Option<u16> {
+        let Change::Subscribe { trial_end, .. } = &self.pending.change else {
+            return None;
+        };
+        let length = (*trial_end)?.0 - self.pending.at.0;
+        let day = i64::try_from(DAY.as_millis()).ok()?;
+        let days = u16::try_from(length.div_euclid(day)).ok();
+        days.filter(|days| *days > 0)
     }
 }
 

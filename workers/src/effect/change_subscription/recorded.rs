@@ -22,14 +22,13 @@ impl Attempt<'_> {
     /// Returns the command that records what has become of a subscription. Its price tells the plan.
     pub(super) async fn recorded(&self, changed: &Subscription) -> Result<Command, Failure> {
         let present = self.stripe.subscription(&changed.id).await?;
-        let is_open = present.status == SubscriptionStatus::Incomplete;
-        if is_open || present.has_pending_update() {
+        if self.is_unpaid(&present) {
             return self.unpaid(&present).await;
         }
         let paid = paid(&present)?;
         let Some((plan, price)) = self.plan_of(&paid.price) else {
-            let message = "No plan has the price of the subscription.".to_owned();
-            return Ok(self.task.failed("unknown_price", message));
+            let message = "The subscription has another price. Look at it, and choose again.";
+            return Ok(self.task.failed("another_price", message.to_owned()));
         };
         Ok(Command::RecordSubscription {
             plan,
@@ -40,15 +39,27 @@ impl Attempt<'_> {
         })
     }
 
-    /// Returns the plan and price that a price at Stripe stands for.
-    pub(super) fn plan_of(&self, price: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
+    /// Returns the plan and price that a price at Stripe stands for; `None` if the tenant has asked
+    /// for another one.
+    fn plan_of(&self, price: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
         match &self.task.pending.change {
-            Change::Subscribe { wanted, .. } if wanted.stripe_price == *price => {
-                Some((wanted.plan, wanted.price))
+            Change::Subscribe { wanted, .. } => {
+                let is_wanted = wanted.stripe_price == *price;
+                is_wanted.then_some((wanted.plan, wanted.price))
             }
-            Change::Subscribe { .. } | Change::Cancel | Change::Resume => {
-                self.task.record.plan_of(price, self.catalogue)
+            Change::Cancel | Change::Resume => self.task.record.plan_of(price, self.catalogue),
+        }
+    }
+
+    /// Whether what the tenant has asked for waits for its payment. A change of an earlier request
+    /// may wait, too.
+    fn is_unpaid(&self, present: &Subscription) -> bool {
+        match &self.task.pending.change {
+            Change::Subscribe { wanted, .. } => {
+                present.status == SubscriptionStatus::Incomplete
+                    || present.waits_for(&wanted.stripe_price, wanted.quantity)
             }
+            Change::Cancel | Change::Resume => false,
         }
     }
 
@@ -98,9 +109,10 @@ impl Task {
                 let text = "The change is not possible. Ask who runs this service.";
                 Ok(self.failed(&code, text.to_owned()))
             }
-            StripeError::Key(_) | StripeError::RateLimited(_) | StripeError::Unavailable(_) => {
-                Err(error.into())
-            }
+            StripeError::Key(_)
+            | StripeError::RateLimited(_)
+            | StripeError::Unavailable(_)
+            | StripeError::Repeated(_) => Err(error.into()),
         }
     }
 
@@ -123,7 +135,11 @@ pub fn paid(present: &Subscription) -> anyhow::Result<Paid> {
     let status = status(present.status);
     let status = status.ok_or_else(|| anyhow!("{} has an unknown state", present.id))?;
     let end = match status {
-        PaidStatus::Ended => present.ended_at.or(Some(item.current_period_end)),
+        // A paused one has ended with its trial.
+        PaidStatus::Ended => present
+            .ended_at
+            .or(present.trial_end)
+            .or(Some(item.current_period_end)),
         PaidStatus::Trialing | PaidStatus::Active | PaidStatus::PastDue => present.cancel_at,
     };
     Ok(Paid {

@@ -6,7 +6,7 @@ use events_schema::{
     CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
     StripeItemId, StripePriceId, StripeSubscriptionId, Time,
     billing::{ChangeTime, Paid, PaidStatus, Wanted},
-    plan::{self, Interval, Per, Plan, Version},
+    plan::{Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     domain::testing::given,
     stripe::{
-        StripeOptions, StripeTax,
+        StripeOptions, StripeTax, Timestamp,
         testing::{Act, Server, json as ok, status as answer},
     },
 };
@@ -69,11 +69,16 @@ fn pays() -> Event {
 }
 
 fn wants() -> Event {
+    wants_trial(None)
+}
+
+/// The tenant wants the plan, and gets a trial of so many days.
+fn wants_trial(days: Option<u16>) -> Event {
     Event::ChangeRequested {
         request: REQUEST,
         at: ASKED,
         wanted: wanted(),
-        trial_end: None,
+        trial_end: days.map(|days| ASKED + Duration::from_secs(24 * 60 * 60) * days.into()),
     }
 }
 
@@ -163,6 +168,12 @@ fn subscription(status: &str, price: &str, request: CommandId) -> Value {
     })
 }
 
+/// A change to this price that waits for its payment.
+fn pending_update(price: &str) -> Value {
+    let price = json!({ "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 });
+    json!({ "expires_at": 1, "subscription_items": [{ "price": price, "quantity": 3 }] })
+}
+
 fn present(status: &str) -> Act {
     ok(&subscription(status, "price_1", REQUEST).to_string())
 }
@@ -187,8 +198,7 @@ fn invoice(payment: Value) -> Act {
     .to_string())
 }
 
-/// Performs a task while Stripe answers this. Returns what is recorded, and the requests, each with
-/// its method and path.
+/// Performs a task while Stripe answers this. Returns what is recorded, and the requests.
 async fn perform<const N: usize>(
     task: &Task,
     acts: [Act; N],
@@ -200,24 +210,23 @@ async fn perform<const N: usize>(
         stripe_tax: StripeTax::None,
         stripe_rate: 100,
     };
-    let attempt = Attempt {
-        stripe: &Stripe::new(&options).unwrap().unwrap(),
-        catalogue: &catalogue(),
-        task,
-    };
-    let recorded = attempt.perform(TENANT).await;
-    let lines = server.requests().into_iter().map(|request| {
-        let line = request.lines().next().unwrap();
-        let (line, _) = line.rsplit_once(' ').unwrap();
-        line.split('?').next().unwrap().to_owned()
-    });
-    (recorded, lines.collect())
+    let stripe = Stripe::new(&options).unwrap().unwrap();
+    let recorded = attempt(stripe, &catalogue(), TENANT, task).await;
+    (recorded, server.requests())
+}
+
+/// The method and path of a request.
+fn line(request: &String) -> &str {
+    let line = request.lines().next().unwrap();
+    let (line, _) = line.rsplit_once(' ').unwrap();
+    line.split('?').next().unwrap()
 }
 
 async fn records<const N: usize>(task: &Task, acts: [Act; N], command: Command, sent: &[&str]) {
     let (recorded, requests) = perform(task, acts).await;
     assert_eq!(recorded.unwrap(), command);
-    assert_eq!(requests, sent);
+    let lines: Vec<&str> = requests.iter().map(line).collect();
+    assert_eq!(lines, sent);
 }
 
 const LIST: &str = "GET /v1/subscriptions";
@@ -234,8 +243,9 @@ async fn a_customer_is_created_once() {
     };
     let own = json!({ "id": "cus_1", "metadata": { "ub_tenant": TENANT.to_string() } });
     let other = json!({ "id": "cus_2", "metadata": { "ub_tenant": "else" } });
-    let customers = list(&[other.clone(), own]);
-    records(&task, [customers], recorded(), &["GET /v1/customers"]).await;
+    let acts = [list(&[other.clone(), own.clone()]), ok(&own.to_string())];
+    let sent = ["GET /v1/customers", "GET /v1/customers/cus_1"];
+    records(&task, acts, recorded(), &sent).await;
     let acts = [list(&[other]), ok(r#"{"id": "cus_1"}"#)];
     let sent = ["GET /v1/customers", "POST /v1/customers"];
     records(&task, acts, recorded(), &sent).await;
@@ -315,7 +325,7 @@ async fn a_payment_that_its_owner_must_confirm_waits() {
 
     let lasting = subscription("active", "price_0", OTHER);
     let mut waiting = lasting.clone();
-    waiting["pending_update"] = json!({ "expires_at": 1 });
+    waiting["pending_update"] = pending_update("price_1");
     let waiting = || ok(&waiting.to_string());
     let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
     let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
@@ -439,4 +449,152 @@ async fn a_price_that_somebody_has_changed_at_stripe_tells_the_plan() {
         };
         records(&cancel(), [ends(at_stripe)], expected, &[READ, READ]).await;
     }
+}
+
+#[tokio::test]
+async fn a_change_of_an_earlier_request_that_waits_is_dropped_and_not_taken_for_the_present_one() {
+    let mut waiting = subscription("active", "price_0", OTHER);
+    waiting["pending_update"] = pending_update("price_7");
+    let voided = || invoice(json!({ "status": "canceled" }));
+    let acts = [
+        list(&[waiting.clone()]),
+        voided(),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, "POST /v1/invoices/in_1/void", CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut own = subscription("active", "price_1", OTHER);
+    own["pending_update"] = pending_update("price_7");
+    own["cancel_at"] = json!(1_797_000_000);
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_797_000_000_000)),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    let acts = [ok(&own.to_string())];
+    records(&cancel(), acts, expected, &[READ, READ]).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_stripe_repeats_is_tried_with_further_keys_after_a_look() {
+    let repeated = || {
+        let headers = "idempotent-replayed: true\r\n";
+        answer("500 Internal Server Error", headers, "{}")
+    };
+    let own = subscription("active", "price_1", REQUEST);
+    let acts = [list(&[]), repeated(), list(&[own]), present("active")];
+    let sent = [LIST, CREATE, LIST, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let acts = [
+        list(&[]),
+        repeated(),
+        list(&[]),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, CREATE, LIST, CREATE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut acts = Vec::new();
+    acts.resize(10, [list(&[]), repeated()]);
+    let acts: [Act; 20] = acts.concat().try_into().ok().unwrap();
+    let (failed, requests) = perform(&subscribe(), acts).await;
+    assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    assert_eq!(requests.len(), 10, "{requests:?}");
+}
+
+#[tokio::test]
+async fn what_stripe_refuses_is_recorded_whatever_was_asked_for() {
+    let refused = || {
+        let error = json!({ "error": { "code": "parameter_invalid", "message": "No." } });
+        answer("400 Bad Request", "", &error.to_string())
+    };
+    let text = "The change is not possible. Ask who runs this service.";
+    let expected = || failed("parameter_invalid", text);
+    records(&cancel(), [refused()], expected(), &[READ]).await;
+    let mut ending = subscription("active", "price_1", OTHER);
+    ending["cancel_at"] = json!(1_797_000_000);
+    let acts = [ok(&ending.to_string()), refused()];
+    records(&resume(), acts, expected(), &[READ, CHANGE]).await;
+    let sent = ["GET /v1/customers", "POST /v1/customers"];
+    records(
+        &task([], wants()),
+        [list(&[]), refused()],
+        expected(),
+        &sent,
+    )
+    .await;
+    records(&subscribe(), [refused()], expected(), &[LIST]).await;
+}
+
+/// The parameters of the last request that changes something.
+fn parameters(requests: &[String]) -> Vec<(String, String)> {
+    let mut changes = requests.iter().rev();
+    let last = changes.find(|it| it.starts_with("POST")).unwrap();
+    let (_, form) = last.split_once("\r\n\r\n").unwrap();
+    let pairs = url::form_urlencoded::parse(form.as_bytes());
+    pairs.into_owned().collect()
+}
+
+fn trial_of(parameters: &[(String, String)]) -> Option<(&str, &str)> {
+    let mut all = parameters.iter();
+    let found = all.find(|(name, _)| name.starts_with("trial_end") || name.contains("period_days"));
+    found.map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+#[tokio::test]
+async fn a_trial_begins_when_stripe_gives_it_however_long_ago_it_was_asked_for() {
+    // It was asked for in 2026, and its end of that time may be over.
+    let task = task([known()], wants_trial(Some(14)));
+    let acts = [list(&[]), present("trialing")];
+    let (recorded, requests) = perform(&task, acts).await;
+    assert_eq!(recorded.unwrap(), done(PaidStatus::Trialing));
+    let parameters = parameters(&requests);
+    assert_eq!(trial_of(&parameters), Some(("trial_period_days", "14")));
+}
+
+#[tokio::test]
+async fn a_trial_does_not_carry_over_to_another_plan() {
+    let change = async |price: &str, days: Option<u16>| {
+        let trying = subscription("trialing", price, OTHER);
+        let task = task([known(), pays()], wants_trial(days));
+        let acts = [list(&[trying]), present("active")];
+        let (recorded, requests) = perform(&task, acts).await;
+        recorded.unwrap();
+        parameters(&requests)
+    };
+    // Only the catalogue knows the plan of `price_2`. The tenant has chosen the plan of the others.
+    let ended = change("price_2", None).await;
+    assert_eq!(trial_of(&ended), Some(("trial_end", "now")));
+    let now = Timestamp::from(Time::from(SystemTime::now())).0;
+    let another = change("price_2", Some(7)).await;
+    let (name, end) = trial_of(&another).unwrap();
+    let left = end.parse::<i64>().unwrap() - now;
+    assert_eq!((name, left / (24 * 60 * 60)), ("trial_end", 7));
+    let same_plan = change("price_0", None).await;
+    assert_eq!(trial_of(&same_plan), None);
+}
+
+#[tokio::test]
+async fn a_deleted_customer_is_forgotten_so_that_the_tenant_gets_another_one() {
+    let error = json!({ "error": { "code": "resource_missing", "message": "No such customer" } });
+    let missing = || answer("400 Bad Request", "", &error.to_string());
+    let sent = [LIST, CREATE, "GET /v1/customers/cus_1"];
+    let deleted = ok(r#"{"id": "cus_1", "deleted": true}"#);
+    let forget = Command::ForgetCustomer {
+        customer: StripeCustomerId::parse("cus_1").unwrap(),
+    };
+    records(&subscribe(), [list(&[]), missing(), deleted], forget, &sent).await;
+    let there = ok(r#"{"id": "cus_1"}"#);
+    let text = "The change is not possible. Ask who runs this service.";
+    let refused = failed("resource_missing", text);
+    records(&subscribe(), [list(&[]), missing(), there], refused, &sent).await;
 }

@@ -16,15 +16,16 @@ use stripe_billing::{
         CreatePreviewInvoicePreviewMode, CreatePreviewInvoiceSubscriptionDetails,
         CreatePreviewInvoiceSubscriptionDetailsItems,
         CreatePreviewInvoiceSubscriptionDetailsProrationBehavior, ListInvoice, RetrieveInvoice,
+        VoidInvoiceInvoice,
     },
     subscription::{
         CancelSubscription, CreateSubscription, CreateSubscriptionAutomaticTax,
-        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior, CreateSubscriptionTrialEnd,
+        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior,
         CreateSubscriptionTrialSettings, CreateSubscriptionTrialSettingsEndBehavior,
         CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod, DiscountsDataParam,
         ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
         UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
-        UpdateSubscriptionProrationBehavior,
+        UpdateSubscriptionProrationBehavior, UpdateSubscriptionTrialEnd,
     },
 };
 use stripe_client_core::{StripeMethod, StripeRequest};
@@ -53,8 +54,8 @@ use url::form_urlencoded;
 use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeTax, Timestamp, Trial, cards, customers, events, invoices, meters, portal,
-    prices, promotions, request::Request, subscriptions,
+    Proration, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events, invoices,
+    meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -201,14 +202,14 @@ fn requests_for_new_subscriptions_are_as_generated() {
     let behavior = CreateSubscriptionPaymentBehavior::AllowIncomplete;
     same(&waiting, &their_subscription().payment_behavior(behavior));
 
-    let ours = new_subscription(Trial::Until(Timestamp(NOW)), Some("promo_1"));
+    let ours = new_subscription(Trial::Days(14), Some("promo_1"));
     let mut discount = DiscountsDataParam::new();
     discount.promotion_code = Some("promo_1".to_owned());
     let mut end = CreateSubscriptionTrialSettingsEndBehavior::new();
     end.missing_payment_method =
         Some(CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod::Cancel);
     let theirs = their_subscription()
-        .trial_end(CreateSubscriptionTrialEnd::Timestamp(NOW))
+        .trial_period_days(14_u32)
         .trial_settings(CreateSubscriptionTrialSettings::new(end))
         .discounts([discount])
         .automatic_tax(CreateSubscriptionAutomaticTax::new(true));
@@ -223,6 +224,7 @@ fn requests_that_change_subscriptions_are_as_generated() {
         price: price(),
         quantity: 3,
         proration: Proration::None,
+        trial: TrialChange::Keep,
         payment: OpenPayment::Decline,
         promotion_code: Some(promotion_code()),
     };
@@ -269,6 +271,22 @@ fn requests_that_change_subscriptions_are_as_generated() {
         .proration_behavior(UpdateSubscriptionProrationBehavior::CreateProrations);
     let ours = subscriptions::set_quantity(key(), &subscription(), &change.item, 4);
     same(&ours, &theirs);
+    for (trial, theirs) in [
+        (
+            TrialChange::End,
+            prorated.clone().trial_end(UpdateSubscriptionTrialEnd::Now),
+        ),
+        (
+            TrialChange::Until(Timestamp(NOW)),
+            prorated.trial_end(UpdateSubscriptionTrialEnd::Timestamp(NOW)),
+        ),
+    ] {
+        change.trial = trial;
+        same(
+            &subscriptions::update(key(), &subscription(), &change),
+            &theirs,
+        );
+    }
 
     for ends in [true, false] {
         let theirs = UpdateSubscription::new("sub_1").cancel_at_period_end(ends);
@@ -383,6 +401,10 @@ fn requests_about_invoices_are_as_generated() {
     let theirs = RetrieveInvoice::new("in_1").expand([payments]);
     same(&invoices::retrieve(&id), &theirs);
     same(
+        &invoices::void(key(), &id),
+        &VoidInvoiceInvoice::new("in_1"),
+    );
+    same(
         &invoices::list(&customer()),
         &ListInvoice::new().customer("cus_1"),
     );
@@ -391,6 +413,10 @@ fn requests_about_invoices_are_as_generated() {
         .subscription("sub_1")
         .status(InvoiceStatus::Open);
     same(&invoices::list_open(&subscription), &theirs);
+    let theirs = ListInvoice::new()
+        .subscription("sub_1")
+        .status(InvoiceStatus::Paid);
+    same(&invoices::list_paid(&subscription), &theirs);
 }
 
 #[test]

@@ -103,6 +103,19 @@ async fn ordered_answers_come_as_often_as_asked() {
 }
 
 #[tokio::test]
+async fn an_ordered_failure_is_kept_for_its_key() {
+    let stripe = Running::start().await;
+    for (status, again) in [(500, 500), (429, 200)] {
+        let fault = json!({ "kind": "answer", "status": status, "next": 1 });
+        stripe.control("faults", fault).await;
+        let key = status.to_string();
+        let create = || stripe.post_with_key(&key, "/v1/customers", "name=Ada");
+        assert_eq!(create().await.0, status);
+        assert_eq!(create().await.0, again);
+    }
+}
+
+#[tokio::test]
 async fn a_request_hangs_until_the_faults_are_deleted() {
     let stripe = Running::start().await;
     stripe
