@@ -23,7 +23,7 @@ use crate::{
         Shared,
         consumers::Consumer,
         delivery::{self, Handled, Received},
-        reaction::is_mail_too_old,
+        reaction::may_have_expired,
     },
     owners::Owners,
     reaction::{Consequence, mail_later},
@@ -72,7 +72,7 @@ impl BillingMail {
             Err(reason) => return delivery::undecoded(reason),
         };
         let notices = notices(&commit);
-        if notices.is_empty() || is_mail_too_old(commit.time) {
+        if notices.is_empty() || may_have_expired::<email::Area>(commit.time) {
             return Ok(Handled::Done);
         }
         let mails = self.mails(&commit, &notices).await?;
