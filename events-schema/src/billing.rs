@@ -57,6 +57,7 @@ impl crate::Area for Area {
         "record_action",
         "record_failure",
         "request_again",
+        "end",
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
@@ -128,6 +129,8 @@ pub enum Command {
     /// Request once more what Stripe has not confirmed, since the request may be lost. A worker
     /// sends this.
     RequestAgain { request: CommandId },
+    /// End at once what the tenant pays for, since the tenant is deleted. A reaction sends this.
+    End,
 }
 
 /// Exceptions from a tenant's plan.
@@ -217,6 +220,8 @@ pub enum Event {
     CancelRequested { request: CommandId, at: Time },
     /// The tenant wants to keep the plan that would end.
     ResumeRequested { request: CommandId, at: Time },
+    /// The tenant is deleted, so that it pays no more.
+    EndRequested { request: CommandId, at: Time },
     /// A customer is about to be created at Stripe.
     CustomerExpected { at: Time },
     /// Stripe knows the tenant.
@@ -359,6 +364,7 @@ pub fn apply(billing: &mut View, event: &Event) {
         Event::ResumeRequested { request, at } => {
             billing.payment.ask(*request, *at, Change::Resume);
         }
+        Event::EndRequested { request, at } => billing.payment.ask(*request, *at, Change::End),
         Event::CustomerExpected { at } => {
             billing.payment.since.get_or_insert(*at);
         }

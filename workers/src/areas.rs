@@ -12,8 +12,8 @@ use crate::{
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
-        account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
-        webhook_mail::WebhookMail,
+        account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
+        member_mail::MemberMail, webhook_mail::WebhookMail,
     },
 };
 
@@ -68,6 +68,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
+            to.reaction::<DeletedTenant>();
         }
         AreaName::Webhook => {
             plain::<domain::webhook::Webhooks, schema::webhook::View>(to);

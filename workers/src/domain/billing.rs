@@ -91,7 +91,8 @@ impl Aggregate for Billing {
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
             | Command::RecordFailure { .. }
-            | Command::RequestAgain { .. } => Vec::new(),
+            | Command::RequestAgain { .. }
+            | Command::End => Vec::new(),
         }
     }
 
@@ -142,6 +143,7 @@ impl Aggregate for Billing {
                 message,
             } => self.record_failure(*request, code, message),
             Command::RequestAgain { request } => self.request_again(*request, now),
+            Command::End => self.end_paid(id, now),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }

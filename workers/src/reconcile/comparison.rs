@@ -257,7 +257,8 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
         | Command::Subscribe { .. }
         | Command::ExpectCustomer
         | Command::RecordCustomer { .. }
-        | Command::RecordAction { .. } => None,
+        | Command::RecordAction { .. }
+        | Command::End => None,
     }
 }
 

@@ -136,7 +136,7 @@ impl PendingChange {
     pub(super) fn of(pending: &Pending, tenant: TenantKey) -> Self {
         let kind = match pending.change {
             Change::Subscribe { .. } => ChangeKind::Subscribe,
-            Change::Cancel => ChangeKind::Cancel,
+            Change::Cancel | Change::End => ChangeKind::Cancel,
             Change::Resume => ChangeKind::Resume,
         };
         let (status, failure) = match &pending.status {

@@ -493,3 +493,17 @@ fn what_a_deleted_customer_has_paid_for_has_ended() {
     let when = paying().and([known]).when(forget).at(5);
     when.then([recorded(ended, None, None), forgotten]);
 }
+
+#[test]
+fn a_deleted_tenant_that_pays_or_is_about_to_ends_that_once() {
+    let (request, at) = (REQUEST, Time(0));
+    let ends = || Event::EndRequested { request, at };
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    let known = given([Event::CustomerRecorded { customer }]);
+    for billing in [paying(), given([requested(OTHER, None)]), known] {
+        billing.when(Command::End).then([ends()]);
+        let ending = billing.and([ends()]);
+        ending.when(Command::End).changes_nothing();
+    }
+    given::<Billing>([]).when(Command::End).changes_nothing();
+}
