@@ -161,7 +161,7 @@ async fn a_deleted_tenant_pays_no_more_and_its_invoices_stay() {
 async fn what_stripe_refuses_about_one_tenant_holds_up_no_other() {
     let account = Account::open().await;
     account.control("delivery", json!({ "mode": "omit" })).await;
-    let tenants = [account.tenant("a").await, account.tenant("b").await];
+    let tenants = [account.tenant("one").await, account.tenant("two").await];
     let mut subscriptions = Vec::new();
     for tenant in &tenants {
         subscriptions.push(account.subscribe(tenant, 3).await);
