@@ -64,6 +64,7 @@ impl crate::Area for Area {
         "record_failure",
         "request_again",
         "set_seats",
+        "end",
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
@@ -137,6 +138,8 @@ pub enum Command {
     RequestAgain { request: CommandId },
     /// Set the number of seats that this price is paid for. A worker sends this.
     SetSeats { price: StripePriceId, quantity: u64 },
+    /// End at once what the tenant pays for, since the tenant is deleted. A reaction sends this.
+    End,
 }
 
 /// Exceptions from a tenant's plan.
@@ -226,6 +229,8 @@ pub enum Event {
     CancelRequested { request: CommandId, at: Time },
     /// The tenant wants to keep the plan that would end.
     ResumeRequested { request: CommandId, at: Time },
+    /// The tenant is deleted, so that it pays no more.
+    EndRequested { request: CommandId, at: Time },
     /// A customer is about to be created at Stripe.
     CustomerExpected { at: Time },
     /// Stripe knows the tenant.
@@ -349,6 +354,7 @@ pub fn apply(billing: &mut View, event: &Event) {
         Event::ResumeRequested { request, at } => {
             billing.payment.ask(*request, *at, Change::Resume);
         }
+        Event::EndRequested { request, at } => billing.payment.ask(*request, *at, Change::End),
         Event::CustomerExpected { at } => {
             billing.payment.since.get_or_insert(*at);
         }

@@ -12,8 +12,8 @@ use crate::{
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
-        account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
-        webhook_mail::WebhookMail,
+        account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
+        member_mail::MemberMail, webhook_mail::WebhookMail,
     },
 };
 
@@ -69,6 +69,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
+            to.reaction::<DeletedTenant>();
         }
         AreaName::Usage => {
             plain::<domain::usage::Usage, schema::usage::View>(to);

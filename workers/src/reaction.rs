@@ -10,6 +10,7 @@ use events_schema::{
 pub mod access_token_mail;
 pub mod access_token_reminder;
 pub mod account_mail;
+pub mod deleted_tenant;
 pub mod founder;
 pub mod member_mail;
 pub mod webhook_mail;

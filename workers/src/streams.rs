@@ -109,9 +109,10 @@ async fn ensure_streams(
     context.set_timeout(ANSWER_WITHIN);
     // All at once, so that waits for lost answers do not add up: two workers that create a stream
     // together may both get none.
-    let streams = streams(replicas).map(|wanted| {
+    // Each is boxed: together they would fill half of a thread's stack.
+    let streams = streams(replicas).into_iter().map(|wanted| {
         let may_change = may_change(&wanted);
-        ensure_with_leader(&context, wanted, may_change)
+        Box::pin(ensure_with_leader(&context, wanted, may_change))
     });
     try_join_all(streams).await
 }

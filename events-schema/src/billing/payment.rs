@@ -211,6 +211,8 @@ pub enum Change {
     Cancel,
     /// Do not end after all.
     Resume,
+    /// End at once.
+    End,
 }
 
 /// How a change at Stripe stands.

@@ -92,13 +92,20 @@ async fn fifty_differences_are_found_and_mended_and_a_second_run_finds_none() {
     let slug = format!("tenant-{}", tenants.len());
     let delete = input(json!({ "normalizedName": slug }));
     deleted.owner.data(DELETE_TENANT, delete).await;
+    eventually("its end", || async {
+        let path = format!("subscriptions/{deleted_subscription}");
+        account.get(&path).await["status"] == "canceled"
+    })
+    .await;
+    // Somebody in the dashboard does not know that.
+    let deleted_subscription = account.subscribe(&deleted, 3).await;
     let price = format!("prices/{}", account.price);
     account.post(&price, &[("active", "false")]).await;
 
     let (differences, remaining) = account.reconcile(true).await;
-    assert_eq!((differences.len(), remaining), (50, 50));
+    assert_eq!((differences.len(), remaining), (51, 51));
     let (differences, remaining) = account.reconcile(false).await;
-    assert_eq!((differences.len(), remaining), (50, 0));
+    assert_eq!((differences.len(), remaining), (51, 0));
     assert!(differences.iter().all(|it| it.mended), "{differences:?}");
     let (differences, remaining) = account.reconcile(true).await;
     assert_eq!((differences, remaining), (Vec::new(), 0));
@@ -130,10 +137,31 @@ async fn fifty_differences_are_found_and_mended_and_a_second_run_finds_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_tenant_pays_no_more_and_its_invoices_stay() {
+    let account = Account::open().await;
+    let tenant = account.tenant("weavers").await;
+    let subscription = account.subscribe(&tenant, 3).await;
+    eventually("the subscription", || async {
+        status(&account.view(&tenant).await) == "active"
+    })
+    .await;
+    let delete = input(json!({ "normalizedName": "weavers" }));
+    tenant.owner.data(DELETE_TENANT, delete).await;
+    let path = format!("subscriptions/{subscription}");
+    eventually("the end", || async {
+        account.get(&path).await["status"] == "canceled"
+    })
+    .await;
+    let invoices = format!("invoices?subscription={subscription}");
+    let invoices = account.get(&invoices).await;
+    assert_eq!(invoices["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_refuses_about_one_tenant_holds_up_no_other() {
     let account = Account::open().await;
     account.control("delivery", json!({ "mode": "omit" })).await;
-    let tenants = [account.tenant("a").await, account.tenant("b").await];
+    let tenants = [account.tenant("one").await, account.tenant("two").await];
     let mut subscriptions = Vec::new();
     for tenant in &tenants {
         subscriptions.push(account.subscribe(tenant, 3).await);

@@ -99,7 +99,8 @@ impl Aggregate for Billing {
             | Command::RecordAction { .. }
             | Command::RecordFailure { .. }
             | Command::RequestAgain { .. }
-            | Command::SetSeats { .. } => Vec::new(),
+            | Command::SetSeats { .. }
+            | Command::End => Vec::new(),
         }
     }
 
@@ -151,6 +152,7 @@ impl Aggregate for Billing {
             } => self.record_failure(*request, code, message),
             Command::RequestAgain { request } => self.request_again(*request, now),
             Command::SetSeats { price, quantity } => self.set_seats(price, *quantity, id),
+            Command::End => self.end_paid(id, now),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }

@@ -59,6 +59,7 @@ impl Effect for ChangeSubscription {
             Event::ChangeRequested { .. }
             | Event::CancelRequested { .. }
             | Event::ResumeRequested { .. }
+            | Event::EndRequested { .. }
             | Event::CustomerRecorded { .. }
             | Event::CustomerForgotten { .. } => true,
             Event::Changed { .. }

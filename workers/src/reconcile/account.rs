@@ -8,6 +8,7 @@ use events_schema::{
     Command, CommandId, Outcome, TenantId,
     plan::{self, CATALOGUE, StripeAccount},
 };
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -52,21 +53,24 @@ impl Reconciler {
         })
     }
 
-    /// Checks the account of the key, and records it if the log knows none.
+    /// Checks the account of the key, and records it if the log knows none. The future is boxed: the
+    /// future of each start would contain it.
     ///
     /// # Errors
     /// [`OtherAccount`], or another error if Stripe, the log or a worker does not answer.
-    async fn check_account(&self, records: bool) -> anyhow::Result<()> {
-        let known = self.catalogue().await?.plans().stripe_account.clone();
-        if known.is_none() && !records {
-            return Ok(());
-        }
-        let found = self.stripe.account().await?;
-        match known {
-            Some(known) if known == found => Ok(()),
-            Some(known) => Err(OtherAccount { found, known }.into()),
-            None => self.record_account(found, false).await,
-        }
+    fn check_account(&self, records: bool) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move {
+            let known = self.catalogue().await?.plans().stripe_account.clone();
+            if known.is_none() && !records {
+                return Ok(());
+            }
+            let found = self.stripe.account().await?;
+            match known {
+                Some(known) if known == found => Ok(()),
+                Some(known) => Err(OtherAccount { found, known }.into()),
+                None => self.record_account(found, false).await,
+            }
+        })
     }
 
     /// Records the account of the key in place of any other one.

@@ -258,7 +258,8 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
         | Command::ExpectCustomer
         | Command::RecordCustomer { .. }
         | Command::RecordAction { .. }
-        | Command::SetSeats { .. } => None,
+        | Command::SetSeats { .. }
+        | Command::End => None,
     }
 }
 

@@ -185,6 +185,7 @@ fn fulfilled(payment: &Payment, found: &Subscription, paid: &Paid) -> Option<Com
         }
         Change::Cancel => paid.cancel_at.is_some(),
         Change::Resume => lasts && paid.cancel_at.is_none(),
+        Change::End => !lasts,
     };
     is_done.then_some(pending.request)
 }

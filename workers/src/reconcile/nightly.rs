@@ -34,7 +34,8 @@ pub(crate) async fn run(
             () = shutdown.cancelled() => return Ok(()),
         }
         tokio::select! {
-            done = compare(&comparison, &context, night) => {
+            // Boxed, so that the start of this loop moves little.
+            done = Box::pin(compare(&comparison, &context, night)) => {
                 if let Err(error) = done {
                     let error = format!("{error:#}");
                     tracing::error!(error, "billings were not compared with Stripe");

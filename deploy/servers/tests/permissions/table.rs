@@ -45,6 +45,10 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
         &[Workers, Effects, Inbound, Migrator],
     ),
     (
+        "int.a.billing.end",
+        &[Workers, Reactions, Effects, Inbound, Migrator],
+    ),
+    (
         "int.platform.plan.record_prices",
         &[Workers, Effects, Migrator],
     ),

@@ -211,7 +211,7 @@ impl PendingChange {
     ) -> Self {
         let (kind, wanted) = match &pending.change {
             Change::Subscribe { wanted, .. } => (ChangeKind::Subscribe, Some(wanted)),
-            Change::Cancel => (ChangeKind::Cancel, None),
+            Change::Cancel | Change::End => (ChangeKind::Cancel, None),
             Change::Resume => (ChangeKind::Resume, None),
         };
         let (status, failure) = match &pending.status {

@@ -76,7 +76,7 @@ impl Billing {
         let trial_end = (may_try && trial_days > 0).then(|| at + DAY * u32::from(trial_days));
         let is_so = match self.awaited() {
             Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted && self.is_in_hand(at),
-            Some(Change::Cancel | Change::Resume) => false,
+            Some(Change::Cancel | Change::Resume | Change::End) => false,
             None => lasting.is_some_and(|paid| self.has(paid, wanted)),
         };
         Ok((!is_so).then(|| Event::ChangeRequested {
@@ -101,6 +101,13 @@ impl Billing {
             None => paid.cancel_at.is_none(),
         };
         (!is_so).then_some(Event::ResumeRequested { request, at })
+    }
+
+    /// Returns the event that ends what the tenant pays for, or is about to pay for.
+    pub(super) fn end_paid(&self, request: CommandId, at: Time) -> Option<Event> {
+        let may_pay = self.is_paying() || self.payment().customer.is_some();
+        let is_so = self.awaited() == Some(&Change::End);
+        (may_pay && !is_so).then_some(Event::EndRequested { request, at })
     }
 
     pub(super) fn expect_customer(&self, at: Time) -> Option<Event> {
@@ -170,6 +177,7 @@ impl Billing {
             },
             Change::Cancel => Event::CancelRequested { request, at },
             Change::Resume => Event::ResumeRequested { request, at },
+            Change::End => Event::EndRequested { request, at },
         })
     }
 

@@ -339,3 +339,17 @@ fn each_plan_is_tried_once_also_one_after_the_other() {
     let both = trying.and([tries(other)]);
     both.when(choose(TEAM)).then([asked(TEAM, None)]);
 }
+
+#[test]
+fn a_deleted_tenant_that_pays_or_is_about_to_ends_that_once() {
+    let (request, at) = (REQUEST, Time(0));
+    let ends = || Event::EndRequested { request, at };
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    let known = given([Event::CustomerRecorded { customer }]);
+    for billing in [paying(), given([requested(OTHER, None)]), known] {
+        billing.when(Command::End).then([ends()]);
+        let ending = billing.and([ends()]);
+        ending.when(Command::End).changes_nothing();
+    }
+    given::<Billing>([]).when(Command::End).changes_nothing();
+}

@@ -85,6 +85,7 @@ impl Attempt<'_> {
             }
             (Change::Cancel, _) => self.end_with_period(true).await,
             (Change::Resume, _) => self.end_with_period(false).await,
+            (Change::End, customer) => self.end(customer.as_ref()).await,
         }
     }
 
@@ -287,6 +288,26 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends all subscriptions at once, also one that nothing is recorded of yet. Invoices stay.
+    async fn end(&self, customer: Option<&StripeCustomerId>) -> Result<Command, Failure> {
+        if let Some(customer) = customer {
+            let all = self.stripe.subscriptions(customer).all().await?;
+            self.cancel_incomplete(&all).await?;
+            for lasting in all.iter().filter(|it| is_lasting(it)) {
+                match self.stripe.cancel_subscription(&lasting.id).await {
+                    Err(error) if !error.is_missing() => return Err(error.into()),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        let Some(paid) = &self.task.record.payment().subscription else {
+            let message = "There is no subscription.".to_owned();
+            return Ok(self.task.failed("no_subscription", message));
+        };
+        self.recorded(&self.stripe.subscription(&paid.id).await?)
+            .await
     }
 
     /// Lets the subscription that the record knows end with its period, or go on. If it has ended at

@@ -47,7 +47,9 @@ impl Attempt<'_> {
                 let is_wanted = wanted.stripe_price == *price;
                 is_wanted.then_some((wanted.plan, wanted.price))
             }
-            Change::Cancel | Change::Resume => self.task.record.plan_of(price, self.catalogue),
+            Change::Cancel | Change::Resume | Change::End => {
+                self.task.record.plan_of(price, self.catalogue)
+            }
         }
     }
 
@@ -59,7 +61,7 @@ impl Attempt<'_> {
                 present.status == SubscriptionStatus::Incomplete
                     || present.waits_for(&wanted.stripe_price, wanted.quantity)
             }
-            Change::Cancel | Change::Resume => false,
+            Change::Cancel | Change::Resume | Change::End => false,
         }
     }
 
