@@ -135,7 +135,7 @@ async fn create(
 }
 
 const fn hangs(number: usize) -> bool {
-    number % ONE_HANGS_OF == 0
+    number.is_multiple_of(ONE_HANGS_OF)
 }
 
 /// Publishes a commit of each tenant at once, and then one after the other at a steady rate.
