@@ -52,7 +52,7 @@ pub struct Replay {
 /// Where the messages come from.
 enum Source {
     /// A consumer, once there is one.
-    Consumer(Option<Reading>),
+    Consumer(Option<Box<Reading>>),
     Requests(EventLog),
 }
 
@@ -128,7 +128,7 @@ impl Replay {
                     Some(reading) => reading,
                     None => {
                         let opened = Reading::open(&self.context, &self.filter, self.next).await?;
-                        reading.insert(opened)
+                        reading.insert(Box::new(opened))
                     }
                 };
                 reading.page(self.next, self.through, limit).await?
