@@ -74,7 +74,8 @@ impl Payment {
     pub(super) fn postpones(&self, plan: PlanVersion, price: PriceId) -> bool {
         let pending = self.pending.as_ref();
         pending.is_some_and(|pending| match (&pending.change, &pending.status) {
-            (Change::Cancel | Change::Resume, _) | (_, PendingStatus::Failed { .. }) => false,
+            (Change::Cancel | Change::Resume | Change::End, _)
+            | (_, PendingStatus::Failed { .. }) => false,
             (
                 Change::Subscribe { wanted, .. },
                 PendingStatus::Pending | PendingStatus::ActionRequired,

@@ -78,6 +78,7 @@ fn of_event(event: &Event, now: Time) -> Vec<Due> {
         | Event::GrantEnded
         | Event::ChangeRequested { .. }
         | Event::CancelRequested { .. }
+        | Event::EndRequested { .. }
         | Event::ResumeRequested { .. }
         | Event::CustomerExpected { .. }
         | Event::CustomerRecorded { .. }

@@ -65,6 +65,7 @@ impl Effect for FollowSeats {
             | Event::GrantEnded
             | Event::ChangeRequested { .. }
             | Event::CancelRequested { .. }
+            | Event::EndRequested { .. }
             | Event::ResumeRequested { .. }
             | Event::CustomerExpected { .. }
             | Event::CustomerRecorded { .. }
