@@ -36,8 +36,8 @@ pub struct Difference {
 pub enum DifferenceKind {
     /// What the tenant pays for. Stripe's counts.
     Subscription {
-        recorded: Option<Paid>,
-        at_stripe: Paid,
+        recorded: Option<Box<Paid>>,
+        at_stripe: Box<Paid>,
     },
     /// A change that waits for its owner, although Stripe does not wait any more.
     ExpiredChange,
@@ -238,8 +238,8 @@ fn kind(compared: &Compared) -> Option<DifferenceKind> {
     };
     match command {
         Command::RecordSubscription { subscription, .. } => Some(DifferenceKind::Subscription {
-            recorded: compared.recorded().cloned(),
-            at_stripe: subscription.clone(),
+            recorded: compared.recorded().cloned().map(Box::new),
+            at_stripe: Box::new(subscription.clone()),
         }),
         Command::RecordFailure { .. } => Some(DifferenceKind::ExpiredChange),
         Command::RequestAgain { .. } => Some(DifferenceKind::LostChange),

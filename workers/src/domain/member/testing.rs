@@ -98,11 +98,11 @@ pub(super) fn assigned(byte: u8) -> Event {
 }
 /// The event of a change of roles as it is for an invitation that was sent at time zero.
 pub(super) fn while_invited(mut event: Event) -> Event {
-    match &mut event {
-        Event::RoleChanged { lapses_at, .. }
-        | Event::RoleAssigned { lapses_at, .. }
-        | Event::RoleUnassigned { lapses_at, .. } => *lapses_at = Some(Time(WEEK)),
-        other => panic!("{other:?} changes no role"),
+    if let Event::RoleChanged { lapses_at, .. }
+    | Event::RoleAssigned { lapses_at, .. }
+    | Event::RoleUnassigned { lapses_at, .. } = &mut event
+    {
+        *lapses_at = Some(Time(WEEK));
     }
     event
 }
