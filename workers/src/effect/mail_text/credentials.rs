@@ -52,7 +52,7 @@ pub(super) fn second_factor_failed(links: &Links) -> anyhow::Result<MailText> {
 pub(super) fn new_device(device: &Device, at: Time, links: &Links) -> anyhow::Result<MailText> {
     let date = &date(at).context("the time of the log-in")?;
     // The client has chosen the text, and may be a thief.
-    let device = Some(device.as_str()).filter(|text| !text.is_empty() && !has_link(text));
+    let device = Some(device.as_str()).filter(|text| !has_link(text));
     let (device, link) = (
         device.unwrap_or("an unknown program"),
         links.public_url.as_str(),

@@ -182,7 +182,7 @@ fn a_mail_about_a_new_device_has_no_link_that_a_thief_has_chosen() {
     for (agent, shown) in [
         ("Mozilla/5.0", "know: Mozilla/5.0, on 14 November 2023"),
         ("go to evil.example", "know: an unknown program, on"),
-        ("", "know: an unknown program, on"),
+        ("", "know: unknown, on"),
     ] {
         let mail = rendered(agent);
         for body in [&mail.text, &mail.html] {
