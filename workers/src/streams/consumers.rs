@@ -31,6 +31,8 @@ fn all() -> Vec<Consumer> {
         Consumer::inbound_hooks(),
         Consumer::inbound_replays(),
         Consumer::stripe_hooks(),
+        Consumer::seats(),
+        Consumer::billing_mail(),
     ]);
     for area in AreaName::ALL {
         visit(*area, &mut kept);
