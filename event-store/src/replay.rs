@@ -1,7 +1,8 @@
 //! Reads a part of the log from its beginning to its present end, as fast as the server sends it.
 //! The leader says where that is, since a replica may lag.
 //!
-//! A consumer sends ahead, while a page of a direct get waits for its request.
+//! A consumer sends ahead, while a page of a direct get waits for its request. But it can send to any
+//! subject, so not every user may create one.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use events_schema::subject::EVENTS;
 use futures_util::StreamExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::{EventLog, Page, Stored, random_id};
+use crate::{EventLog, Page, Stored, direct_get::PAGE, random_id};
 
 /// Messages that are requested at once, and their bytes. The server buffers 32 MB for a connection.
 const REQUESTED: usize = 5_000;
@@ -45,7 +46,14 @@ pub struct Replay {
     next: u64,
     /// The sequence of the last message to read; 0 if there is none.
     through: u64,
-    reading: Option<Reading>,
+    source: Source,
+}
+
+/// Where the messages come from.
+enum Source {
+    /// A consumer, once there is one.
+    Consumer(Option<Box<Reading>>),
+    Requests(EventLog),
 }
 
 /// The consumer that sends the messages.
@@ -56,18 +64,33 @@ struct Reading {
 }
 
 impl Replay {
-    /// Begins to read all messages on `filter` that the log's leader has by now.
+    /// Begins to read all messages on `filter` that the log's leader has by now. The user must be
+    /// one that may create a consumer.
     ///
     /// # Errors
     /// If the server does not answer.
     pub async fn begin(context: &Context, filter: &str) -> anyhow::Result<Self> {
+        Self::begin_from(context, filter, Source::Consumer(None)).await
+    }
+
+    /// Begins to read all messages on `filter` that the log's leader has by now, for a user that may
+    /// create no consumer. It is slower, so it is for a small part of the log.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn begin_by_requests(context: &Context, filter: &str) -> anyhow::Result<Self> {
+        let log = EventLog::new(context.client());
+        Self::begin_from(context, filter, Source::Requests(log)).await
+    }
+
+    async fn begin_from(context: &Context, filter: &str, source: Source) -> anyhow::Result<Self> {
         let last = EventLog::new(context.client()).last(filter).await?;
         Ok(Self {
             context: context.clone(),
             filter: filter.to_owned(),
             next: 1,
             through: last.map_or(0, |last| last.sequence),
-            reading: None,
+            source,
         })
     }
 
@@ -88,37 +111,43 @@ impl Replay {
             };
             let error = format!("{error:#}");
             tracing::warn!(error, ?pause, "reading the log is tried again");
-            self.reading = None;
+            if let Source::Consumer(reading) = &mut self.source {
+                *reading = None;
+            }
             sleep(*pause).await;
         }
     }
 
     async fn try_page(&mut self, limit: usize) -> anyhow::Result<Page> {
-        let mut page = Page::default();
-        let mut bytes = 0;
         if self.next > self.through {
-            return Ok(page);
+            return Ok(Page::default());
         }
-        let reading = match &mut self.reading {
-            Some(reading) => reading,
-            None => {
-                let opened = Reading::open(&self.context, &self.filter, self.next).await?;
-                self.reading.insert(opened)
+        let mut page = match &mut self.source {
+            Source::Consumer(reading) => {
+                let reading = match reading {
+                    Some(reading) => reading,
+                    None => {
+                        let opened = Reading::open(&self.context, &self.filter, self.next).await?;
+                        reading.insert(Box::new(opened))
+                    }
+                };
+                reading.page(self.next, self.through, limit).await?
+            }
+            Source::Requests(log) => {
+                let limit = limit.min(PAGE);
+                let mut page = log.page_of(&self.filter, self.next, limit).await?;
+                page.messages
+                    .retain(|message| message.sequence <= self.through);
+                page
             }
         };
-        let mut next = self.next;
-        while next <= self.through && page.messages.len() < limit && bytes < PAGE_BYTES {
-            let (message, pending) = reading.next().await?;
-            next = message.sequence + 1;
-            bytes += message.payload.len();
-            // A replica that lags may report none, although more follow.
-            page.pending = if next > self.through {
-                0
-            } else {
-                pending.max(1)
-            };
-            page.messages.push(message);
-        }
+        let next = page.next().context("a replica of the log lags")?;
+        // A replica that lags may report none, although more follow.
+        page.pending = if next > self.through {
+            0
+        } else {
+            page.pending.max(1)
+        };
         self.next = next;
         Ok(page)
     }
@@ -146,6 +175,19 @@ impl Reading {
             .max_bytes_per_batch(REQUESTED_BYTES);
         let messages = messages.expires(REQUEST_EXPIRES).messages().await?;
         Ok(Self { messages, read: 0 })
+    }
+
+    /// Reads from `next` to `through`, up to `limit` messages.
+    async fn page(&mut self, mut next: u64, through: u64, limit: usize) -> anyhow::Result<Page> {
+        let (mut page, mut bytes) = (Page::default(), 0);
+        while next <= through && page.messages.len() < limit && bytes < PAGE_BYTES {
+            let (message, pending) = self.next().await?;
+            next = message.sequence + 1;
+            bytes += message.payload.len();
+            page.pending = pending;
+            page.messages.push(message);
+        }
+        Ok(page)
     }
 
     /// Returns the next message, and how many follow.

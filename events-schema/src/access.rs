@@ -20,6 +20,8 @@ pub struct Access {
     pub limit: Option<Limit>,
     /// Whether it creates an object. A tenant that has not paid may not.
     pub creates: bool,
+    /// Whether the session must be fresh.
+    pub fresh: bool,
 }
 
 /// Who may use an operation.
@@ -117,6 +119,16 @@ impl Access {
         }
     }
 
+    /// The same operation, for people who have proved within ten minutes who they are, with two
+    /// factors if the account has two. A machine proves nothing, so access tokens may not use it.
+    pub const fn fresh(self) -> Self {
+        Self {
+            fresh: true,
+            access_tokens: false,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -143,6 +155,7 @@ impl Access {
             feature: None,
             limit: None,
             creates: false,
+            fresh: false,
         }
     }
 }

@@ -36,7 +36,7 @@ impl crate::Area for Area {
         Access::permission("read", READ),
         // A token that creates tokens would outlive its own end.
         Access::permission("create", CREATE)
-            .without_access_tokens()
+            .fresh()
             .feature(FEATURE)
             .creates(),
         Access::permission("delete", DELETE),
@@ -228,6 +228,7 @@ mod tests {
             epoch_began_at: Time(10),
             is_platform_admin: false,
             is_disabled: false,
+            second_factor: None,
             created_at: Time(0),
             updated_at: Time(0),
         }

@@ -3,8 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, ChallengeId, Commit, EmailAddress, Home, Index, PasswordHash, Permission,
-    PersonName, Time, id::typed_id, published::Private,
+    Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Index, PasswordHash,
+    Permission, PersonName, SecondFactor, Time,
+    id::typed_id,
+    proof::{ONE_FACTOR, TWO_FACTORS},
+    published::Private,
+    second_factor,
 };
 
 typed_id! {
@@ -25,18 +29,26 @@ impl crate::Area for Area {
         Access::anyone("send_verification_email"),
         Access::anyone("send_reset_password_email"),
         Access::anyone("reset_password"),
-        Access::signed_in("change_password"),
+        Access::signed_in("change_password").fresh(),
         Access::anyone("login"),
+        Access::anyone("send_login_code"),
+        Access::signed_in("step_up"),
         Access::anyone("logout"),
         Access::signed_in("revoke_session"),
         Access::signed_in("revoke_all_sessions"),
         Access::signed_in("profile"),
         Access::signed_in("profile_update"),
         Access::signed_in("account_activity"),
+        Access::signed_in("credentials"),
+        Access::signed_in("credential_start_totp").fresh(),
+        Access::signed_in("credential_confirm_totp").fresh(),
+        Access::signed_in("credential_remove_totp").fresh(),
+        Access::signed_in("credential_new_recovery_codes").fresh(),
         Access::platform("platform_accounts"),
         Access::platform("platform_disable_account"),
         Access::platform("platform_enable_account"),
         Access::platform("platform_end_sessions"),
+        Access::platform("platform_remove_second_factor").fresh(),
     ];
     const INTERNAL: &'static [&'static str] = &["grant_platform_admin", "revoke_platform_admin"];
     const FEED: Option<Permission> = None;
@@ -81,6 +93,27 @@ pub enum Command {
         /// command changes nothing.
         old_hash: PasswordHash,
         password_hash: PasswordHash,
+    },
+    /// Add an authenticator app and a set of recovery codes. The gateway has checked a code of the
+    /// app.
+    EnrolTotp {
+        credential: CredentialId,
+        /// The id of the secret that the seed and the recovery codes derive from.
+        secret_id: String,
+        /// The step of the code.
+        step: i64,
+        recovery_codes: CredentialId,
+    },
+    /// Use the code of a step. The gateway has compared it.
+    UseTotp { credential: CredentialId, step: i64 },
+    /// Use a recovery code of index 0 to 9. The gateway has compared it.
+    UseRecoveryCode { credential: CredentialId, index: u8 },
+    /// Remove the authenticator app and the recovery codes.
+    RemoveTotp,
+    /// Replace the recovery codes.
+    RenewRecoveryCodes {
+        credential: CredentialId,
+        secret_id: String,
     },
     /// Revoke all sessions.
     RevokeSessions,
@@ -144,6 +177,33 @@ pub enum Event {
     },
     /// The hash of the password was replaced; the password is the same, and no session ends.
     PasswordHashRenewed { password_hash: PasswordHash },
+    /// An authenticator app and recovery codes were added.
+    TotpEnrolled {
+        credential: CredentialId,
+        secret_id: String,
+        step: i64,
+        recovery_codes: CredentialId,
+        email: EmailAddress,
+    },
+    /// The code of a step was used.
+    TotpUsed { credential: CredentialId, step: i64 },
+    /// A recovery code was used.
+    RecoveryCodeUsed {
+        credential: CredentialId,
+        index: u8,
+        email: EmailAddress,
+    },
+    /// The authenticator app and the recovery codes were removed.
+    TotpRemoved {
+        credential: CredentialId,
+        email: EmailAddress,
+    },
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed {
+        credential: CredentialId,
+        secret_id: String,
+        email: EmailAddress,
+    },
     /// All sessions so far were revoked.
     SessionsRevoked,
     /// The account became one of the platform's administrators.
@@ -182,6 +242,8 @@ pub struct View {
     /// Whether the account is disabled: it has no session and no access token, and gets none.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_disabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -207,6 +269,15 @@ impl crate::View for View {
 }
 
 impl View {
+    /// Returns the highest level that a session of the account can reach.
+    pub const fn best_aal(&self) -> u8 {
+        if self.second_factor.is_some() {
+            TWO_FACTORS
+        } else {
+            ONE_FACTOR
+        }
+    }
+
     fn begin_epoch(&mut self, at: Time) {
         self.epoch += 1;
         self.epoch_began_at = at;
@@ -235,16 +306,23 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             epoch_began_at: at,
             is_platform_admin: false,
             is_disabled: false,
+            second_factor: None,
             created_at: at,
             updated_at: at,
         });
     }
     let mut view = view?;
+    view.second_factor = second_factor::step(view.second_factor, event, at);
     match event {
         Event::Registered { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
-        | Event::PasswordResetRequested { .. } => {}
+        | Event::PasswordResetRequested { .. }
+        | Event::TotpEnrolled { .. }
+        | Event::TotpUsed { .. }
+        | Event::RecoveryCodeUsed { .. }
+        | Event::TotpRemoved { .. }
+        | Event::RecoveryCodesRenewed { .. } => {}
         Event::RegistrationRefused { .. } => return None,
         Event::Verified => view.verified = true,
         Event::PasswordChanged { password_hash, .. } => {

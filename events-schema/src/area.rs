@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Access, Home, Id, Invalid, Permission, View,
+    Access, Counter, Home, Id, Invalid, Meter, Permission, View,
     published::{EventType, Published},
 };
 
@@ -36,6 +36,9 @@ pub trait Area: Clone + Copy + Debug + PartialEq + Eq + Send + Sync + 'static {
     const ENDS: &'static [&'static str] = &[];
     /// The event after which an aggregate ends by itself unless another event follows, and when.
     const LAPSES: Option<(&'static str, Duration)> = None;
+    /// What is counted of the area's commits. Only for areas of tenants whose commits the log keeps
+    /// for ever.
+    const METERS: &'static [Counter<Self>] = &[];
     /// Identifies one aggregate.
     type Id: AggregateId;
     /// A request to change an aggregate.
@@ -114,6 +117,7 @@ macro_rules! areas {
             Session: session [View],
             Task: task [View],
             Tenant: tenant [View],
+            Usage: usage [View],
             Webhook: webhook [View],
         }
     };
@@ -171,6 +175,16 @@ macro_rules! declare_area_name {
                 }
             }
 
+            /// Returns what is counted of the area's commits.
+            pub fn meters(self) -> Vec<Meter> {
+                match self {
+                    $(Self::$name => {
+                        let counters = <$crate::$module::Area as Area>::METERS.iter();
+                        counters.map(|counter| counter.meter).collect()
+                    }),+
+                }
+            }
+
             /// Returns the types of the area's events that webhooks send.
             pub const fn event_types(self) -> &'static [EventType] {
                 match self {
@@ -224,6 +238,19 @@ mod tests {
                     let mut views = AreaName::$name.views().iter();
                     let is_of_platform = views.all(|(_, home)| *home == Home::Platform);
                     assert!(is_of_platform, "{}", AreaName::$name);
+                })+
+            };
+        }
+        areas!(check);
+    }
+
+    #[test]
+    fn meters_count_what_tenants_do_and_the_log_keeps() {
+        macro_rules! check {
+            ($($name:ident: $module:ident [$($view:ident)+],)+) => {
+                $(if !AreaName::$name.meters().is_empty() {
+                    assert!(<crate::$module::Area as Area>::RETENTION.is_none());
+                    assert!(AreaName::$name.feed().is_some(), "{}", AreaName::$name);
                 })+
             };
         }

@@ -6,15 +6,21 @@
 
 pub mod ask;
 mod payment;
+mod subscription;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::payment::{Change, Paid, PaidStatus, Payment, Pending, PendingStatus, Wanted};
+pub use self::payment::{
+    Change, ChangeTime, Paid, PaidStatus, Payment, Pending, PendingStatus, Seats, Wanted,
+};
+use self::subscription::paid_plan;
+pub use self::subscription::{NextPlan, Subscription};
 use crate::{
     Access, AreaName, BuiltInRole, CommandId, Commit, Feature, Home, Index, Limit, Permission,
-    PlanId, PlanVersion, PriceId, Reason, StripeCustomerId, TenantKey, Time, published::Private,
+    PlanId, PlanVersion, PriceId, Reason, StripeCustomerId, StripePriceId, TenantKey, Time,
+    published::Private,
 };
 
 /// The permission to read the tenant's plan and what it costs.
@@ -52,9 +58,13 @@ impl crate::Area for Area {
     const INTERNAL: &'static [&'static str] = &[
         "expect_customer",
         "record_customer",
+        "forget_customer",
         "record_subscription",
         "record_action",
         "record_failure",
+        "request_again",
+        "set_seats",
+        "end",
     ];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
@@ -100,6 +110,9 @@ pub enum Command {
     ExpectCustomer,
     /// Record the tenant as Stripe knows it. A worker sends this.
     RecordCustomer { customer: StripeCustomerId },
+    /// Record that the customer is deleted at Stripe, so that the next request creates another one.
+    /// A worker sends this.
+    ForgetCustomer { customer: StripeCustomerId },
     /// Record what the tenant pays for. An effect sends this.
     RecordSubscription {
         plan: PlanVersion,
@@ -120,6 +133,13 @@ pub enum Command {
         code: String,
         message: String,
     },
+    /// Request once more what Stripe has not confirmed, since the request may be lost. A worker
+    /// sends this.
+    RequestAgain { request: CommandId },
+    /// Set the number of seats that this price is paid for. A worker sends this.
+    SetSeats { price: StripePriceId, quantity: u64 },
+    /// End at once what the tenant pays for, since the tenant is deleted. A reaction sends this.
+    End,
 }
 
 /// Exceptions from a tenant's plan.
@@ -209,10 +229,17 @@ pub enum Event {
     CancelRequested { request: CommandId, at: Time },
     /// The tenant wants to keep the plan that would end.
     ResumeRequested { request: CommandId, at: Time },
+    /// The tenant is deleted, so that it pays no more.
+    EndRequested { request: CommandId, at: Time },
     /// A customer is about to be created at Stripe.
     CustomerExpected { at: Time },
     /// Stripe knows the tenant.
     CustomerRecorded { customer: StripeCustomerId },
+    /// The customer is deleted at Stripe.
+    CustomerForgotten {
+        customer: StripeCustomerId,
+        at: Time,
+    },
     /// What the tenant pays for is this now.
     SubscriptionRecorded {
         plan: PlanVersion,
@@ -232,33 +259,12 @@ pub enum Event {
         code: String,
         message: String,
     },
-}
-
-/// The plan that a tenant has chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Subscription {
-    pub plan: PlanVersion,
-    /// `None` if the plan is free.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<PriceId>,
-    /// When the trial ends; `None` if it is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trial_end: Option<Time>,
-    /// When the plan ends, since the tenant has given it up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancel_at: Option<Time>,
-    /// Since when a payment is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub past_due_since: Option<Time>,
-}
-
-impl Subscription {
-    /// Whether the plan has ended: it was given up, or its trial is over.
-    pub fn has_ended(&self, now: Time) -> bool {
-        let mut ends = [self.trial_end, self.cancel_at].into_iter().flatten();
-        ends.any(|end| end <= now)
-    }
+    /// The tenant uses another number of seats than it pays for.
+    SeatsChanged {
+        request: CommandId,
+        price: StripePriceId,
+        quantity: u64,
+    },
 }
 
 /// The view of a tenant's billing.
@@ -302,6 +308,7 @@ pub fn apply(billing: &mut View, event: &Event) {
                 trial_end: same.and_then(|same| same.trial_end),
                 cancel_at: None,
                 past_due_since: None,
+                next: None,
             });
         }
         Event::TrialStarted { plan, price, until } => {
@@ -312,6 +319,7 @@ pub fn apply(billing: &mut View, event: &Event) {
                 trial_end: Some(*until),
                 cancel_at: None,
                 past_due_since: None,
+                next: None,
             });
         }
         Event::Cancelled { at } => {
@@ -346,10 +354,12 @@ pub fn apply(billing: &mut View, event: &Event) {
         Event::ResumeRequested { request, at } => {
             billing.payment.ask(*request, *at, Change::Resume);
         }
+        Event::EndRequested { request, at } => billing.payment.ask(*request, *at, Change::End),
         Event::CustomerExpected { at } => {
             billing.payment.since.get_or_insert(*at);
         }
         Event::CustomerRecorded { customer } => billing.payment.customer = Some(customer.clone()),
+        Event::CustomerForgotten { customer, at } => billing.payment.forget(customer, *at),
         Event::SubscriptionRecorded {
             plan,
             price,
@@ -359,16 +369,17 @@ pub fn apply(billing: &mut View, event: &Event) {
         } => {
             let tried = subscription.trial_end.map(|_| plan.plan);
             billing.tried.extend(tried);
+            let (plan, price, next) = paid_plan(billing, (*plan, *price), subscription);
             billing.subscription = Some(Subscription {
-                plan: *plan,
-                price: Some(*price),
+                plan,
+                price: Some(price),
                 // Stripe says when the plan ends. Until it does, the end of its trial ends nothing.
                 trial_end: None,
                 cancel_at: subscription.cancel_at,
                 past_due_since: *past_due_since,
+                next,
             });
-            billing.payment.subscription = Some(subscription.clone());
-            billing.payment.done(*request);
+            billing.payment.record(subscription, *request);
         }
         Event::ActionRequired { request } => {
             billing
@@ -383,6 +394,17 @@ pub fn apply(billing: &mut View, event: &Event) {
             let (code, message) = (code.clone(), message.clone());
             let failed = PendingStatus::Failed { code, message };
             billing.payment.settle(*request, failed);
+        }
+        Event::SeatsChanged {
+            request,
+            price,
+            quantity,
+        } => {
+            billing.payment.seats = Some(Seats {
+                request: *request,
+                price: price.clone(),
+                quantity: *quantity,
+            });
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, EmailAddress, Home, Index,
-    MemberId, Name, Permission, PersonName, TenantId, Time, area::FOR_INVESTIGATIONS, id::typed_id,
-    outbound::WebhookUrl, published::Private,
+    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
+    Index, MemberId, Name, Permission, PersonName, TenantId, TenantKey, Time,
+    area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
 typed_id! {
@@ -55,6 +55,15 @@ pub enum Template {
     AlreadyRegistered,
     /// Tells the owner of an account that many logins have failed.
     LoginsFailed,
+    /// Contains a code to log in with.
+    LoginCode { challenge: ChallengeId },
+    /// Tells the owner of an account that its credentials have changed.
+    CredentialsChanged { change: CredentialChange },
+    /// Tells the owner of an account that somebody knows the password, and gives wrong codes of the
+    /// second factor.
+    SecondFactorFailed,
+    /// Tells the owner of an account that somebody has logged in on a device that it does not know.
+    NewDevice { device: Device, at: Time },
     /// Contains a link to set a new password.
     PasswordReset {
         account: AccountId,
@@ -86,6 +95,40 @@ pub enum Template {
     WebhookFailing { url: WebhookUrl, since: Time },
     /// Tells the owner of a tenant that a webhook does not work and was disabled.
     WebhookDisabled { url: WebhookUrl, is_gone: bool },
+    /// Tells the owner of a tenant about its plan.
+    Billing {
+        tenant: TenantKey,
+        tenant_name: Name,
+        notice: BillingNotice,
+    },
+}
+
+/// What the owners of a tenant learn about its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum BillingNotice {
+    /// A payment is missing since this time.
+    PaymentFailed { since: Time },
+    /// The trial ends soon.
+    TrialEnds { at: Time },
+    /// The tenant creates nothing any more.
+    Restricted { since: Time },
+}
+
+/// How the credentials of an account have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum CredentialChange {
+    /// An authenticator app was added.
+    TotpEnrolled,
+    /// The authenticator app was removed.
+    TotpRemoved,
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
 }
 
 /// A request to send a mail, or to record the result.
@@ -113,6 +156,20 @@ pub enum Command {
     WarnOfRegistration { to: EmailAddress },
     /// Tell the owner of an account that many logins have failed.
     WarnOfFailedLogins { to: EmailAddress },
+    /// Send a mail with a code to log in with. A gateway sends this, since the code is no fact of
+    /// the account.
+    SendLoginCode {
+        to: EmailAddress,
+        challenge: ChallengeId,
+    },
+    /// Tell the owner of an account that somebody gives wrong codes of the second factor.
+    WarnOfSecondFactor { to: EmailAddress },
+    /// Tell the owner of an account that somebody has logged in on a device that it does not know.
+    TellOfNewDevice {
+        to: EmailAddress,
+        device: Device,
+        at: Time,
+    },
     /// Record that the mail server accepted the mail.
     RecordSent,
     /// Record that all attempts to send the mail have failed.

@@ -1,8 +1,9 @@
 //! Entitlements: what a tenant may use, by its plan and by exceptions from it.
 //!
-//! An area declares its features and limits beside its access table, whose rows name them. So all
-//! lists of them derive from the access tables. A newer release may have stored one that this one
-//! does not know. It is kept with its name, and means nothing here.
+//! An area declares its features and limits beside its access table, whose rows name them, and its
+//! meters with the functions that count. So all lists of them derive from the areas. A newer
+//! release may have stored one that this one does not know. It is kept with its name, and means
+//! nothing here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +15,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    AreaName, Invalid, PlanVersion, Time,
-    billing::{self, Override, Subscription},
+    Access, AreaName, Invalid, PlanVersion, Time,
+    billing::{self, Override, Paid, PaidStatus, Subscription},
     names, plan,
 };
 
@@ -25,10 +26,14 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 /// A tenant whose payment is missing may do everything for this long.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// Declares a name that rows of the access tables have in this field. A macro, since no function
-/// can declare a type.
-macro_rules! name_in_tables {
-    ($(#[$doc:meta])* $name:ident in $field:ident) => {
+/// How long after the end of a period or trial Stripe may take to tell what follows. It sends an
+/// event again for so long.
+pub const NEWS: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// Declares a type of names, all of which this function returns. A macro, since no function can
+/// declare a type.
+macro_rules! names_of_areas {
+    ($(#[$doc:meta])* $name:ident from $declared:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -41,13 +46,11 @@ macro_rules! name_in_tables {
                 Self(name)
             }
 
-            /// Returns all that an access table names, in the order of their names.
+            /// Returns all that the areas declare, in the order of their names.
             pub fn all() -> &'static [Self] {
                 static ALL: LazyLock<Vec<$name>> = LazyLock::new(|| {
-                    let areas = AreaName::ALL.iter();
-                    let rows = areas.flat_map(|area| area.access().iter().chain(area.fields()));
-                    let named: BTreeSet<$name> = rows.filter_map(|row| row.$field).collect();
-                    named.into_iter().collect()
+                    let declared: BTreeSet<$name> = $declared().collect();
+                    declared.into_iter().collect()
                 });
                 &ALL
             }
@@ -55,7 +58,7 @@ macro_rules! name_in_tables {
             /// Parses a name that somebody enters.
             ///
             /// # Errors
-            /// If no access table has it. The error lists the names.
+            /// If no area declares it. The error lists the names.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 static WRONG: LazyLock<String> = LazyLock::new(|| {
                     let names: Vec<&str> = $name::all().iter().map(|one| one.0).collect();
@@ -93,14 +96,36 @@ macro_rules! name_in_tables {
     };
 }
 
-name_in_tables! {
+names_of_areas! {
     /// Something that a plan has or lacks, such as `webhooks`.
-    Feature in feature
+    Feature from features
 }
 
-name_in_tables! {
+names_of_areas! {
     /// Something of which a tenant may have so many, such as `projects`.
-    Limit in limit
+    Limit from limits
+}
+
+names_of_areas! {
+    /// Something that is counted while a tenant uses it, such as `tasks_created`.
+    Meter from meters
+}
+
+fn rows() -> impl Iterator<Item = &'static Access> {
+    let areas = AreaName::ALL.iter();
+    areas.flat_map(|area| area.access().iter().chain(area.fields()))
+}
+
+fn features() -> impl Iterator<Item = Feature> {
+    rows().filter_map(|row| row.feature)
+}
+
+fn limits() -> impl Iterator<Item = Limit> {
+    rows().filter_map(|row| row.limit)
+}
+
+fn meters() -> impl Iterator<Item = Meter> {
+    AreaName::ALL.iter().flat_map(|area| area.meters())
 }
 
 /// How a tenant stands with its plan.
@@ -214,28 +239,65 @@ pub fn entitlements(
     entitled
 }
 
+/// Returns how many objects a version of a plan allows a tenant with these exceptions; `None` for any
+/// number.
+pub fn allowed(
+    version: &plan::Version,
+    overrides: Option<&Override>,
+    limit: Limit,
+    now: Time,
+) -> Option<u64> {
+    let overrides = overrides.filter(|overrides| overrides.is_valid(now));
+    let exception = overrides.and_then(|overrides| overrides.limits.get(&limit).copied());
+    exception.unwrap_or_else(|| version.limits.get(&limit).copied())
+}
+
 /// Returns the plan that a tenant has of its own, and how it stands.
 fn chosen(billing: Option<&billing::View>, now: Time) -> (Option<PlanVersion>, Standing) {
     let Some(billing) = billing else {
         return (None, Standing::Active);
     };
     let grant = billing.grant.as_ref().filter(|grant| grant.is_valid(now));
+    let paid = billing.payment.lasting();
     match (grant, &billing.subscription) {
         (Some(grant), _) => (Some(grant.plan), Standing::Active),
-        (None, Some(subscription)) if subscription.has_ended(now) => (None, Standing::Ended),
-        (None, Some(subscription)) => (Some(subscription.plan), standing(subscription, now)),
+        (None, Some(subscription)) if has_ended(subscription, paid, now) => (None, Standing::Ended),
+        (None, Some(subscription)) => {
+            let plan = subscription.plan_at(now);
+            (Some(plan), standing(subscription, paid, now))
+        }
         (None, None) => (None, Standing::Active),
     }
 }
 
+/// Whether a plan has ended, or its trial at Stripe so long ago that no payment can be expected. So
+/// a lost event leaves nobody a plan for ever.
+fn has_ended(subscription: &Subscription, paid: Option<&Paid>, now: Time) -> bool {
+    let is_over = |paid: &Paid| paid.known_until() + GRACE <= now;
+    subscription.has_ended(now) || paid.is_some_and(|paid| is_trial(paid) && is_over(paid))
+}
+
 /// How a tenant stands with a plan that has not ended.
-fn standing(subscription: &Subscription, now: Time) -> Standing {
-    match (subscription.past_due_since, subscription.trial_end) {
-        (Some(since), _) if now < since + GRACE => Standing::Grace,
-        (Some(_), _) => Standing::Restricted,
-        (None, Some(_)) => Standing::Trial,
-        (None, None) => Standing::Active,
+fn standing(subscription: &Subscription, paid: Option<&Paid>, now: Time) -> Standing {
+    let since = subscription.past_due_since;
+    let unheard = || paid.and_then(|paid| unheard_since(paid, now));
+    match since.or_else(unheard) {
+        Some(since) if now < since + GRACE => Standing::Grace,
+        Some(_) => Standing::Restricted,
+        None if subscription.trial_end.is_some() || paid.is_some_and(is_trial) => Standing::Trial,
+        None => Standing::Active,
     }
+}
+
+/// Returns the end of what is paid for, if Stripe has told nothing of the time after it for long.
+/// Then the payment counts as missing.
+fn unheard_since(paid: &Paid, now: Time) -> Option<Time> {
+    let end = paid.known_until();
+    (end + NEWS <= now).then_some(end)
+}
+
+fn is_trial(paid: &Paid) -> bool {
+    paid.status == PaidStatus::Trialing
 }
 
 #[cfg(test)]

@@ -203,6 +203,9 @@ pub struct EventName {
     /// The variant's name in snake case.
     #[serde(rename = "type")]
     pub name: String,
+    /// When the aggregate ends by itself unless another commit follows, if the event says so.
+    #[serde(default)]
+    pub lapses_at: Option<Time>,
 }
 
 /// The answer to a command.

@@ -24,6 +24,7 @@ pub mod inbound_source;
 mod ip_network;
 mod life;
 pub mod member;
+mod meter;
 mod money;
 mod names;
 pub mod outbound;
@@ -32,11 +33,13 @@ mod permissions;
 mod placement;
 pub mod plan;
 pub mod project;
+pub mod proof;
 pub mod published;
 pub mod recipient;
 mod rejection;
 pub mod role;
 pub mod sealed;
+pub mod second_factor;
 pub mod secret;
 mod security;
 mod sensitive;
@@ -49,6 +52,8 @@ pub mod task;
 pub mod tenant;
 mod text;
 mod time;
+pub mod totp;
+pub mod usage;
 mod view;
 pub mod webhook;
 pub mod webhook_signature;
@@ -63,7 +68,9 @@ pub use area::{AggregateId, Area, AreaName, Payload};
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
-pub use entitlement::{Entitlements, Feature, Limit, MAX_LIMIT, Standing, entitlements};
+pub use entitlement::{
+    Entitlements, Feature, GRACE, Limit, MAX_LIMIT, Meter, Standing, allowed, entitlements,
+};
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,
     variant_name,
@@ -73,29 +80,34 @@ pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
 pub use life::Life;
 pub use member::MemberId;
+pub use meter::Counter;
 pub use money::{Currency, MAX_AMOUNT, Money};
 pub use permission::{BuiltInRole, Permission};
 pub use permissions::Permissions;
 pub use placement::{HostName, Placement};
 pub use plan::{PlanId, PlanVersion, PriceId};
 pub use project::ProjectId;
+pub use proof::{Proof, ProofKind, Proved};
 pub use recipient::RecipientId;
 pub use rejection::{Reject, Rejection, RejectionKind};
 pub use role::RoleId;
+pub use second_factor::{CredentialId, SecondFactor};
 pub use security::SecurityEntry;
 pub use sensitive::Sensitive;
 pub use session::SessionId;
 pub use slug::Slug;
 pub use stripe_hook::StripeHook;
 pub use stripe_id::{
-    StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId, StripeObjectId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    StripeAccountId, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
+    StripeObjectId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    StripeSubscriptionId,
 };
 pub use subject::Subject;
 pub use text::{
-    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName, Reason,
-    SettingKey, SettingValue, has_link,
+    Address, Description, Device, EmailAddress, Invalid, Name, PasswordHash, PersonName,
+    PromotionCode, ProviderName, Reason, SettingKey, SettingValue, has_link,
 };
 pub use time::Time;
+pub use usage::UsageId;
 pub use view::{Child, Home, Index, View};
 pub use webhook::WebhookId;

@@ -15,13 +15,14 @@ pub enum Life {
 
 impl Life {
     /// Returns how long an aggregate lives after a commit of this time whose last event has this
-    /// name. An event that this release does not know ends nothing.
-    pub fn after<A: Area>(event: &str, time: Time) -> Self {
+    /// name, and says this of its end. An event that this release does not know ends nothing.
+    pub fn after<A: Area>(event: &str, time: Time, lapses_at: Option<Time>) -> Self {
         if A::ENDS.contains(&event) {
             return Self::Ended;
         }
         let lapse = A::LAPSES.filter(|(lapsing, _)| *lapsing == event);
-        lapse.map_or(Self::Open, |(_, after)| Self::Until(time + after))
+        let lapses_at = lapse.map(|(_, after)| time + after).or(lapses_at);
+        lapses_at.map_or(Self::Open, Self::Until)
     }
 
     /// Whether the aggregate is live at this time.
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_aggregate_lives_until_an_event_ends_it() {
-        let after = |event| Life::after::<project::Area>(event, Time(5));
+        let after = |event| Life::after::<project::Area>(event, Time(5), None);
         for event in ["created", "updated", "event_of_a_newer_release"] {
             assert_eq!(after(event), Life::Open, "{event}");
         }
@@ -61,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_invitation_lives_for_a_week_and_a_member_until_removed() {
-        let after = |event| Life::after::<member::Area>(event, Time(5));
+        let after = |event| Life::after::<member::Area>(event, Time(5), None);
         let invited = after("invited");
         assert!(invited.is_live_at(Time(5 + WEEK - 1)));
         assert!(!invited.is_live_at(Time(5 + WEEK)));
@@ -71,6 +72,17 @@ mod tests {
         for event in ["rejected", "removed"] {
             assert_eq!(after(event), Life::Ended, "{event}");
         }
+    }
+
+    #[test]
+    fn an_invitation_whose_role_changes_lives_no_longer() {
+        let end = Some(Time(9));
+        for event in ["role_changed", "role_assigned", "role_unassigned"] {
+            let life = Life::after::<member::Area>(event, Time(5), end);
+            assert_eq!(life, Life::Until(Time(9)), "{event}");
+        }
+        let removed = Life::after::<member::Area>("removed", Time(5), end);
+        assert_eq!(removed, Life::Ended);
     }
 
     fn name_of(event: &Value) -> &str {

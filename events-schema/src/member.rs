@@ -164,11 +164,26 @@ pub enum Event {
     /// The invitation was rejected.
     Rejected,
     /// The built-in role was changed.
-    RoleChanged { role: BuiltInRole },
+    RoleChanged {
+        role: BuiltInRole,
+        /// When the invitation expires, if it is not answered yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lapses_at: Option<Time>,
+    },
     /// A custom role was assigned.
-    RoleAssigned { role: RoleId },
+    RoleAssigned {
+        role: RoleId,
+        /// When the invitation expires, if it is not answered yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lapses_at: Option<Time>,
+    },
     /// A custom role was unassigned.
-    RoleUnassigned { role: RoleId },
+    RoleUnassigned {
+        role: RoleId,
+        /// When the invitation expires, if it is not answered yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lapses_at: Option<Time>,
+    },
     /// The member was suspended.
     Suspended,
     /// The member has access again.
@@ -285,15 +300,15 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             invitation: None,
             ..view
         }),
-        Event::RoleChanged { role } => view.map(|view| View {
+        Event::RoleChanged { role, .. } => view.map(|view| View {
             role: *role,
             ..view
         }),
-        Event::RoleAssigned { role } => view.map(|mut view| {
+        Event::RoleAssigned { role, .. } => view.map(|mut view| {
             view.roles.insert(*role);
             view
         }),
-        Event::RoleUnassigned { role } => view.map(|mut view| {
+        Event::RoleUnassigned { role, .. } => view.map(|mut view| {
             view.roles.remove(role);
             view
         }),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Money, Name, Permission,
-    StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Meter, Money, Name, Permission,
+    StripeAccountId, StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
 };
 
 typed_id! {
@@ -37,6 +37,10 @@ pub const MAX_PLANS: usize = 100;
 pub const MAX_VERSIONS: usize = 1_000;
 /// All plans together have at most this many prices, for the same reason as versions are bounded.
 pub const MAX_PRICES: usize = 2_000;
+/// All plans together have at most this many bytes, since a message of NATS has at most 1 MiB.
+pub const MAX_BYTES: usize = 960 * 1024;
+/// The bytes that a price takes once Stripe knows it, with an id of the longest kind that Stripe has.
+const PRICE_AT_STRIPE: usize = 110;
 /// The longest trial in days, as at Stripe: two years.
 pub const MAX_TRIAL_DAYS: u16 = 730;
 
@@ -53,7 +57,7 @@ impl crate::Area for Area {
         Access::platform("delete"),
         Access::platform("set_default"),
     ];
-    const INTERNAL: &'static [&'static str] = &["record_prices"];
+    const INTERNAL: &'static [&'static str] = &["record_prices", "record_account"];
     const FEED: Option<Permission> = None;
     type Public = Private<View>;
     type Id = CatalogueId;
@@ -94,6 +98,9 @@ pub struct Version {
     pub prices: Vec<Price>,
     /// How many days a tenant may try the plan before it pays; 0 if it may not.
     pub trial_days: u16,
+    /// What is counted while a tenant has the plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub meters: BTreeSet<Meter>,
 }
 
 impl Version {
@@ -162,6 +169,9 @@ pub enum Command {
         prices: Option<Vec<Price>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trial_days: Option<u16>,
+        /// Replaces all meters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meters: Option<BTreeSet<Meter>>,
     },
     /// Offer a plan to no more tenants. Those that have it keep it.
     Archive { plan: PlanId },
@@ -171,6 +181,21 @@ pub enum Command {
     RecordPrices {
         prices: BTreeMap<PriceId, StripePriceId>,
     },
+    /// Record whose prices and customers the log has. A worker sends this when it starts.
+    RecordAccount {
+        account: StripeAccount,
+        /// Whether it may replace another account. Only an operator says so.
+        adopt: bool,
+    },
+}
+
+/// An account at Stripe, in one of its modes. The modes share no object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StripeAccount {
+    pub id: StripeAccountId,
+    /// Whether it is about real money.
+    pub live: bool,
 }
 
 /// A change to the catalogue.
@@ -196,6 +221,8 @@ pub enum Event {
     PricesRecorded {
         prices: BTreeMap<PriceId, StripePriceId>,
     },
+    /// Customers and prices are in this account. It does not know the prices of another one.
+    AccountRecorded { account: StripeAccount },
 }
 
 /// A plan.
@@ -226,12 +253,22 @@ pub struct View {
     pub plans: BTreeMap<PlanId, Plan>,
     /// The plan of tenants without another one.
     pub default: Option<PlanId>,
+    /// Where the customers of tenants are, and these prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripe_account: Option<StripeAccount>,
     /// The prices that Stripe knows. Tenants can pay for these only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stripe_prices: BTreeMap<PriceId, StripePriceId>,
 }
 
 impl View {
+    /// Returns how many bytes all plans may have once Stripe knows all prices; `None` if they cannot
+    /// be written.
+    pub fn bytes(&self) -> Option<usize> {
+        let plans = serde_json::to_vec(&self.plans).ok()?;
+        Some(plans.len() + PRICE_AT_STRIPE * self.prices().count())
+    }
+
     /// Finds a version of a plan, archived or not.
     pub fn version(&self, wanted: PlanVersion) -> Option<&Version> {
         let at = usize::try_from(wanted.number).ok()?.checked_sub(1)?;
@@ -269,6 +306,12 @@ impl View {
             })
         });
         versions.flat_map(|(id, version)| version.prices.iter().map(move |price| (id, price)))
+    }
+
+    /// Whether a version of a plan has a meter.
+    pub fn has_meters(&self) -> bool {
+        let mut versions = self.plans.values().flat_map(|plan| &plan.versions);
+        versions.any(|version| !version.meters.is_empty())
     }
 
     /// Returns the version of tenants without another plan.
@@ -322,6 +365,12 @@ pub fn apply(catalogue: &mut View, event: &Event, at: Time) {
             catalogue.stripe_prices.extend(prices.clone());
             return;
         }
+        Event::AccountRecorded { account } => {
+            if catalogue.stripe_account.replace(account.clone()).is_some() {
+                catalogue.stripe_prices.clear();
+            }
+            return;
+        }
     };
     if let Event::Created { name, version, .. } = event {
         let created = Plan {
@@ -338,7 +387,7 @@ pub fn apply(catalogue: &mut View, event: &Event, at: Time) {
         return;
     };
     match event {
-        Event::Created { .. } | Event::PricesRecorded { .. } => {}
+        Event::Created { .. } | Event::PricesRecorded { .. } | Event::AccountRecorded { .. } => {}
         Event::Renamed { name, .. } => plan.name = name.clone(),
         Event::VersionAdded { version, .. } => plan.versions.push(version.clone()),
         Event::Archived { .. } => plan.archived = true,

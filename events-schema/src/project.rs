@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Commit, Description, Home, Id, Index, Limit, Name,
-    Permission, Time,
+    Access, AccountId, AreaName, BuiltInRole, Commit, Counter, Description, Home, Id, Index, Limit,
+    Meter, Name, Permission, Time,
     id::typed_id,
     published::{DateTime, EnumName, EventType, Person, Published},
 };
@@ -25,6 +25,8 @@ pub const DELETE: Permission = Permission::new("delete_project", BuiltInRole::De
 
 /// How many projects a tenant may have.
 pub const PROJECTS: Limit = Limit::new("projects");
+/// How many projects a tenant has created.
+pub const PROJECTS_CREATED: Meter = Meter::new("projects_created");
 
 /// The area of projects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +42,18 @@ impl crate::Area for Area {
     ];
     const FEED: Option<Permission> = Some(READ);
     const ENDS: &'static [&'static str] = &["deleted"];
+    const METERS: &'static [Counter<Self>] = &[Counter::new(PROJECTS_CREATED, created)];
     type Id = ProjectId;
     type Command = Command;
     type Event = Event;
     type Public = Public;
+}
+
+/// Returns how many projects a commit creates.
+fn created(commit: &Commit<Area>) -> u64 {
+    let created = commit.events.iter();
+    let created = created.filter(|event| matches!(event, Event::Created { .. }));
+    created.count() as u64
 }
 
 /// A request to change a project.

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::{AccountId, ChallengeId, Id, Invalid, MemberId, RecipientId, TenantKey};
+use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, RecipientId, TenantKey};
 
 /// Longest id of a secret. It is part of each link and cookie.
 const MAX_ID: usize = 16;
@@ -49,6 +49,8 @@ pub enum Purpose {
     Registration,
     /// Somebody has logged in to this account on the device.
     Device,
+    /// The person reads the mailbox of the account, to log in.
+    LoginCode,
 }
 
 impl Purpose {
@@ -60,6 +62,7 @@ impl Purpose {
             Self::StopInvitations => b"stop-invitations",
             Self::Registration => b"registration",
             Self::Device => b"device",
+            Self::LoginCode => b"login-code",
         }
     }
 }
@@ -127,6 +130,10 @@ impl Secret {
 
     fn epoch_id(&self, account: AccountId, epoch: i64) -> Id {
         self.derive(&[b"epoch", account.0.bytes(), &epoch.to_be_bytes()])
+    }
+
+    fn address_id(&self, email: &EmailAddress) -> Id {
+        self.derive(&[b"login-code", email.as_str().as_bytes()])
     }
 
     fn derive(&self, parts: &[&[u8]]) -> Id {
@@ -237,6 +244,19 @@ impl ServerKey {
     pub fn open_registration_token(&self, token: &str) -> Option<ChallengeId> {
         let (_, [challenge]) = self.open(Purpose::Registration, token)?;
         Some(ChallengeId(challenge))
+    }
+
+    /// Returns the token that a browser keeps which has asked for a code to log in with an address.
+    pub fn login_code_token(&self, challenge: ChallengeId, email: &EmailAddress) -> String {
+        let address = self.current.address_id(email);
+        self.current
+            .token(Purpose::LoginCode, [challenge.0, address])
+    }
+
+    /// Reads the token of a code to log in; `None` if no secret made it for this address.
+    pub fn open_login_code_token(&self, token: &str, email: &EmailAddress) -> Option<ChallengeId> {
+        let (secret, [challenge, of]) = self.open(Purpose::LoginCode, token)?;
+        (of == secret.address_id(email)).then_some(ChallengeId(challenge))
     }
 
     /// Returns the token that a device keeps on which the owner of this account has logged in. It

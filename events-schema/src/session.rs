@@ -1,12 +1,12 @@
 //! Sessions: where people are signed in. Belongs to the platform. A session's id is the head of its
 //! token's hash, so that the token itself is stored nowhere.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Time,
+    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Proof, ProofKind, Time,
     area::FOR_INVESTIGATIONS, id::typed_id, published::Private,
 };
 
@@ -43,12 +43,16 @@ impl crate::Area for Area {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Command {
-    /// Start a session. The gateway has checked the password.
+    /// Start a session. The gateway has checked the proofs.
     Start {
         account: AccountId,
-        /// The account's epoch when the password was checked.
+        /// The account's epoch when the proofs were checked.
         epoch: i64,
         device: Device,
+        /// What the person has proved; `None` from a gateway of an earlier release, which has
+        /// checked the password.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proofs: Option<Vec<Proof>>,
     },
     /// Record that the session is in use. Gateways of earlier releases send it; now uses are in a
     /// bucket.
@@ -70,6 +74,8 @@ pub enum Event {
         account: AccountId,
         epoch: i64,
         device: Device,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proofs: Option<Vec<Proof>>,
     },
     /// The session was used. Only earlier releases have recorded it here.
     Used,
@@ -89,9 +95,20 @@ pub struct View {
     /// The last use that is in the log: the start, unless an earlier release has recorded a later
     /// one.
     pub last_used_at: Time,
+    /// What the person has proved; `None` for a session of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proofs: Option<Vec<Proof>>,
 }
 
 impl View {
+    /// Returns what the person has proved. A session of an earlier release began with a password.
+    pub fn proofs(&self) -> Cow<'_, [Proof]> {
+        match &self.proofs {
+            Some(proofs) => Cow::Borrowed(proofs),
+            None => Cow::Owned(vec![Proof::new(ProofKind::Password, self.started_at)]),
+        }
+    }
+
     /// Whether the session is younger than [`LIFETIME`] at `now` and of the account's current
     /// `epoch`. The gateway checks [`IDLE`], since it knows the last use.
     pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
@@ -112,12 +129,14 @@ impl crate::View for View {
                 account,
                 epoch,
                 device,
+                proofs,
             } => Some(Self {
                 account: *account,
                 epoch: *epoch,
                 device: device.clone(),
                 started_at: at,
                 last_used_at: at,
+                proofs: proofs.clone(),
             }),
             Event::Used => view.map(|view| Self {
                 last_used_at: at,
@@ -143,6 +162,7 @@ mod tests {
             device: Device::from_user_agent("curl"),
             started_at: Time(0),
             last_used_at: Time(0),
+            proofs: None,
         }
     }
 
@@ -164,11 +184,28 @@ mod tests {
             account: ADA,
             epoch: 2,
             device: Device::from_user_agent("curl"),
+            proofs: None,
         };
         let shown: View = fold([(10, started.clone()), (20, Event::Used)]).unwrap();
         assert_eq!(shown.epoch, 2);
         assert_eq!((shown.started_at, shown.last_used_at), (Time(10), Time(20)));
         let revoked = [(10, started), (20, Event::Ended), (30, Event::Used)];
         assert_eq!(fold::<View>(revoked), None);
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_release_began_with_a_password() {
+        let started = |proofs| Event::Started {
+            account: ADA,
+            epoch: 2,
+            device: Device::from_user_agent("curl"),
+            proofs,
+        };
+        let proofs = |event| fold::<View>([(10, event)]).unwrap().proofs().into_owned();
+        let password = Proof::new(ProofKind::Password, Time(10));
+        assert_eq!(proofs(started(None)), [password]);
+        assert_eq!(proofs(started(Some(Vec::new()))), []);
+        let totp = Proof::new(ProofKind::Totp, Time(9));
+        assert_eq!(proofs(started(Some(vec![totp.clone()]))), [totp]);
     }
 }

@@ -1,4 +1,4 @@
-//! An event of Stripe as it is stored in the stream `INBOX`: which object has changed, and whose it
+//! An event of Stripe as it is stored in the stream `STRIPE`: which object has changed, and whose it
 //! is. Gateways verify and store it. Workers then ask Stripe what has become of the object, so
 //! nothing else of the event is kept.
 

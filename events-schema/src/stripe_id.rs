@@ -41,6 +41,8 @@ macro_rules! stripe_id {
 }
 
 stripe_id! {
+    /// An account, such as `acct_1Qx`.
+    StripeAccountId
     /// A customer, such as `cus_Rk3`.
     StripeCustomerId
     /// A product, such as `prod_Rk3`.
@@ -57,6 +59,8 @@ stripe_id! {
     StripeCardId
     /// An attempt to save a card, such as `seti_1Qx`.
     StripeSetupIntentId
+    /// A promotion code, such as `promo_1Qx`.
+    StripePromotionCodeId
     /// An event, such as `evt_1Qx`.
     StripeEventId
     /// Any object, such as one that an event is about.

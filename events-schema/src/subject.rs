@@ -18,7 +18,8 @@
 //! ink.<tenant>.<source>.<hook>    its receipt                       INBOX
 //! inr.<tenant>.<source>.<hook>    what became of it                 INBOX
 //! ask.<tenant>.billing.<verb>     a question for Stripe             –
-//! ins.<event>                     an event of Stripe                INBOX
+//! ins.<event>                     an event of Stripe                STRIPE
+//! rcn.<night>                     who compares billings this night  STRIPE
 //! ```
 
 mod ask;

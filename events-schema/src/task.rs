@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, BuiltInRole, Child, Commit, Home, Id, Index, Name, Permission,
-    ProjectId, Time,
+    Access, AccountId, AreaName, BuiltInRole, Child, Commit, Counter, Home, Id, Index, Meter, Name,
+    Permission, ProjectId, Time,
     id::typed_id,
     project,
     published::{DateTime, EventType, Person, Published},
@@ -27,6 +27,9 @@ pub const UPDATE: Permission = Permission::new("update_task", BuiltInRole::Admin
 /// The permission to delete the tasks of others.
 pub const DELETE: Permission = Permission::new("delete_task", BuiltInRole::Admin);
 
+/// How many tasks a tenant has created, also by way of another service.
+pub const TASKS_CREATED: Meter = Meter::new("tasks_created");
+
 /// The area of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -42,10 +45,18 @@ impl crate::Area for Area {
     const INTERNAL: &'static [&'static str] = &["import"];
     const FEED: Option<Permission> = Some(READ);
     const ENDS: &'static [&'static str] = &["deleted"];
+    const METERS: &'static [Counter<Self>] = &[Counter::new(TASKS_CREATED, created)];
     type Id = TaskId;
     type Command = Command;
     type Event = Event;
     type Public = Public;
+}
+
+/// Returns how many tasks a commit creates.
+fn created(commit: &Commit<Area>) -> u64 {
+    let created = commit.events.iter();
+    let created = created.filter(|event| matches!(event, Event::Created { .. }));
+    created.count() as u64
 }
 
 /// A request to change a task.

@@ -41,7 +41,7 @@ impl crate::Area for Area {
         Access::signed_in("tenant_available"),
         Access::signed_in("create"),
         Access::permission("update", UPDATE),
-        Access::permission("delete", DELETE),
+        Access::permission("delete", DELETE).fresh(),
         Access::permission("audit_log", READ_AUDIT_LOG).feature(AUDIT_LOG),
         Access::permission("refusals", READ_AUDIT_LOG),
         // Each event also needs the permission that its area names for the feed.

@@ -40,7 +40,7 @@ pub(crate) use text;
 
 text! {
     EmailAddress PersonName PasswordHash Device Name Description SettingKey SettingValue
-    Address Reason
+    Address Reason ProviderName PromotionCode
 }
 
 /// An e-mail address, lower-cased as a whole, so that one mailbox has one spelling.
@@ -118,6 +118,27 @@ pub fn has_link(text: &str) -> bool {
         !names.is_empty() && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
     };
     text.contains("://") || text.split(is_separator).any(is_host)
+}
+
+/// The name of a party that identifies people, such as `google`: 1 to 32 lower-case letters, digits
+/// and hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct ProviderName(String);
+
+impl ProviderName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// If it is empty, too long or has other characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        let is_name = (1..=32).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_name.then(|| Self(text.to_owned())).ok_or(Invalid(
+            "must have 1 to 32 lower-case letters, digits and hyphens",
+        ))
+    }
 }
 
 /// A first or last name: 1 to 100 characters, no control characters, trimmed.
@@ -371,6 +392,30 @@ impl Device {
     /// Cleans a `User-Agent` as [`parse`](Self::parse) does.
     pub fn from_user_agent(text: &str) -> Self {
         Self::parse(text).unwrap_or_else(|Invalid(_)| Self("unknown".to_owned()))
+    }
+}
+
+/// A code that customers enter to pay less. Stripe knows which codes there are, and ignores case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct PromotionCode(String);
+
+impl PromotionCode {
+    /// Trims and checks a code: 1 to 100 letters, digits, hyphens and underscores. Many digits
+    /// alone may be the number of a card, which must not be stored.
+    ///
+    /// # Errors
+    /// If it has another form.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let is_word = |c: u8| c.is_ascii_alphanumeric() || b"-_".contains(&c);
+        let is_number = text.len() >= 12 && text.bytes().all(|c| c.is_ascii_digit() || c == b'-');
+        if (1..=100).contains(&text.len()) && text.bytes().all(is_word) && !is_number {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid("must have 1 to 100 letters, digits, - and _"))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::{
     delivery::{
         Attempt, Cursor, EventRef, Failing, Lease, NextStarts, Parked, ReplayProgress, Verdict,
     },
-    replay::{MAX_REPLAYS, MAX_RUNNING_REPLAYS, Only, Replay, ReplayEnd, ReplayId},
+    replay::{MAX_REPLAYS, MAX_RUNNING_REPLAYS, Only, Replay, ReplayCounts, ReplayEnd, ReplayId},
     settings::{
         Algorithm, AuthKind, Changes, ContentType, Credentials, MAX_CONCURRENCY, MAX_EVENT_FILTERS,
         MAX_HEADERS, MAX_RATE, NewKey, OAuth2, Ordering, Payload, SecretHeaders, Settings,
@@ -129,6 +129,9 @@ pub enum Command {
     CancelReplay {
         webhook: WebhookId,
         replay: ReplayId,
+        /// What it has sent, as far as its gateway knows. Earlier gateways do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<ReplayCounts>,
     },
     /// Record that everything of a replay was sent. Its worker sends this.
     FinishReplay {
@@ -246,6 +249,8 @@ pub enum Event {
     ReplayCancelled {
         webhook: WebhookId,
         replay: ReplayId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<ReplayCounts>,
     },
     /// Everything of a replay was sent.
     ReplayFinished {

@@ -5,6 +5,6 @@ mod check;
 mod guard;
 mod permissions;
 
-pub(crate) use check::{Credentials, Rights, allows, shows};
+pub(crate) use check::{Credentials, Rights, allows, fresh, shows};
 pub(crate) use guard::guard;
 pub(crate) use permissions::{PermissionCache, RolePermissions};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use events_schema::{CommandId, Feature, Invalid, Limit, Name, Rejection, RejectionKind};
 
+use crate::method::Method;
+
 /// Why a request, or one of its fields, fails.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -11,6 +13,10 @@ pub(crate) enum Error {
     Unauthenticated(&'static str),
     /// The caller lacks a permission.
     Forbidden,
+    /// The caller must prove again who they are, in one of these ways.
+    StepUpRequired { methods: &'static [Method] },
+    /// The caller must add a second factor to their account first.
+    SecondFactorRequired,
     /// The object does not exist, or the caller must not learn that it does.
     NotFound,
     /// The request must be changed before it can succeed.
@@ -83,6 +89,8 @@ impl Error {
             Self::Rejected(_) => meaning(),
             other @ (Self::Unauthenticated(_)
             | Self::Forbidden
+            | Self::StepUpRequired { .. }
+            | Self::SecondFactorRequired
             | Self::NotFound
             | Self::BadUserInput { .. }
             | Self::RateLimited { .. }

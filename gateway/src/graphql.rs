@@ -8,8 +8,10 @@ mod account;
 mod actor;
 mod area_name;
 mod audit;
+mod authentication;
 mod billing;
 mod connection;
+mod credential;
 pub(crate) mod cursor;
 mod documents;
 mod email;
@@ -39,6 +41,7 @@ mod session;
 mod task;
 mod tenant;
 mod tokens;
+mod usage;
 mod webhook;
 
 #[cfg(test)]
@@ -84,6 +87,9 @@ macro_rules! assemble {
         ///
         /// - `UNAUTHENTICATED`: log in first, or the credentials are wrong.
         /// - `FORBIDDEN`: the caller lacks a permission.
+        /// - `STEP_UP_REQUIRED`: prove again who you are, by `account { stepUp }` with one of
+        ///   `methods`.
+        /// - `SECOND_FACTOR_REQUIRED`: add a second factor, by `credential { startTotp }`.
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.
@@ -101,14 +107,15 @@ macro_rules! assemble {
         ///
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
-        struct Query($($module::Queries,)+ audit::Queries, platform::Queries, profile::Queries,
+        struct Query($($module::Queries,)+ audit::Queries, credential::Queries, platform::Queries, profile::Queries,
             security::Queries);
 
         /// All changes, grouped by area. The changes of one request, at most ten, are made one
         /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII
         /// characters, a repeated request changes nothing twice.
         #[derive(Default, MergedObject)]
-        struct Mutation($($module::Mutations,)+ platform::Mutations, profile::Mutations);
+        struct Mutation($($module::Mutations,)+ credential::Mutations, platform::Mutations,
+            profile::Mutations);
 
         /// The index checks of all lists.
         const INDEX_CHECKS: &[&[IndexCheck]] = &[$($module::INDEX_CHECKS),+];

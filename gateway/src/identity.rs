@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod bearer;
 pub(crate) mod breached;
 pub(crate) mod caller;
+pub(crate) mod code_throttle;
 pub(crate) mod cookie;
 pub(crate) mod find;
 mod last_uses;

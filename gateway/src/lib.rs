@@ -11,6 +11,7 @@ mod error;
 mod graphql;
 mod http;
 mod identity;
+mod method;
 mod security;
 mod shares;
 #[cfg(test)]
@@ -62,12 +63,14 @@ use crate::{
         billing::Billings,
         feed::Feeds,
         inbound_source::{InboundSources, Receiver},
+        login_code::{LoginCodes, SentCodes},
         member::Members,
         plain::Plain,
         plan::Catalogue,
         recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
+        second_factor::SecondFactors,
         security::SecurityHistory,
         session::Sessions,
         stripe_hook::StripeHooks,
@@ -182,6 +185,15 @@ async fn app(
             config.secrets.key(),
             &config.limits,
         ),
+        sent_codes: SentCodes::new(jetstream(nats.clone())),
+        second_factors: SecondFactors::new(
+            jetstream(nats.clone()),
+            commands.clone(),
+            views.clone(),
+            security.clone(),
+            config.secrets.key(),
+            &config.posture.public_url,
+        ),
         logins: LoginThrottle::new(jetstream(nats.clone()), config.secrets.key()),
         asks: Asks::new(nats.clone()),
         deliveries: Deliveries::new(nats),
@@ -230,6 +242,8 @@ struct Parts {
     inbox: Inbox,
     pending: PendingRegistrations,
     mails: MailQuota,
+    sent_codes: SentCodes,
+    second_factors: SecondFactors,
     security_log: SecurityLog,
     security: SecurityEvents,
     deliveries: Deliveries,
@@ -250,6 +264,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         inbox,
         pending,
         mails,
+        sent_codes,
+        second_factors,
         security_log,
         security,
         deliveries,
@@ -264,6 +280,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         logins: logins.clone(),
         uses: uses.clone(),
         limits: limits.clone(),
+        second_factors: second_factors.clone(),
         security: security.clone(),
         secret: secret.clone(),
     };
@@ -290,6 +307,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             plans: Plans::new(&views),
             publishable_key: config.stripe_publishable_key.clone(),
             asks,
+            limits: limits.clone(),
             public_url: config.posture.public_url.clone(),
         },
         catalogue: Catalogue {
@@ -308,6 +326,16 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             inbox,
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
+        },
+        login_codes: LoginCodes {
+            commands: commands.clone(),
+            views: views.clone(),
+            sent: sent_codes,
+            mails: mails.clone(),
+            limits: limits.clone(),
+            sessions: sessions.clone(),
+            security: security.clone(),
+            secret: secret.clone(),
         },
         members: Members {
             commands: commands.clone(),
@@ -334,6 +362,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             permissions,
         },
+        second_factors,
         security: SecurityHistory { log: security_log },
         sessions,
         tenants: Tenants {

@@ -12,12 +12,14 @@ pub(crate) mod child;
 pub(crate) mod feed;
 pub(crate) mod inbound_source;
 pub(crate) mod list;
+pub(crate) mod login_code;
 pub(crate) mod member;
 pub(crate) mod plain;
 pub(crate) mod plan;
 pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
+pub(crate) mod second_factor;
 pub(crate) mod security;
 pub(crate) mod session;
 pub(crate) mod stripe_hook;
@@ -36,9 +38,11 @@ pub(crate) struct UseCases {
     pub(crate) catalogue: plan::Catalogue,
     pub(crate) feeds: feed::Feeds,
     pub(crate) inbound_sources: inbound_source::InboundSources,
+    pub(crate) login_codes: login_code::LoginCodes,
     pub(crate) members: member::Members,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
+    pub(crate) second_factors: second_factor::SecondFactors,
     pub(crate) security: security::SecurityHistory,
     pub(crate) sessions: session::Sessions,
     pub(crate) tenants: tenant::Tenants,

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, DELETE_MEMBER, DELETE_PROJECT, INVITE, MISSING, Team, ada_in_acme,
-    bad_input, create_project, eventually, input, invite, list, set_platform_admin, start,
-    succeeded, text,
+    administrator, bad_input, create_project, eventually, input, invite, list, start, succeeded,
+    text,
 };
 
 const PLANS: &str = "{
@@ -60,20 +60,7 @@ async fn limit(browser: &Browser, name: &str) -> Value {
 
 /// A platform administrator.
 pub async fn root(backend: &Local) -> Browser {
-    let root = Browser::signed_up(backend, "root@example.com").await;
-    set_platform_admin(backend, "root@example.com", true)
-        .await
-        .unwrap();
-    // The gateway hears of it a moment later.
-    eventually("the administration", || async {
-        succeeded(
-            &root
-                .gql("{ platform { tenants { totalCount } } }", ())
-                .await,
-        )
-    })
-    .await;
-    root
+    administrator(backend, "root@example.com").await
 }
 
 /// The input of a free plan.
@@ -298,7 +285,7 @@ async fn without_a_default_plan_a_tenant_may_use_everything() {
 async fn the_role_is_checked_before_the_plan_and_owners_change_it() {
     let team = Team::start().await;
     let root = root(&team.backend).await;
-    set_default(&root, free("Nothing", &[], &[("projects", 0)])).await;
+    set_default(&root, free("Nothing", &["audit_log"], &[("projects", 0)])).await;
     let plan = create_plan(&root, free("Some", &["access_tokens"], &[("projects", 1)])).await;
     for (browser, expected) in [
         (&team.owner, "LIMIT_REACHED"),
@@ -312,6 +299,13 @@ async fn the_role_is_checked_before_the_plan_and_owners_change_it() {
     ] {
         assert_eq!(browser.code(CREATE_PROJECT, project("1")).await, expected);
     }
+    // What a plan refuses shows no attack, so only the guest is among those who were refused.
+    let refused = async || {
+        let refusals = "{ refusals(first: 9) { nodes { permission } } }";
+        team.owner.data(refusals, ()).await["refusals"]["nodes"].clone()
+    };
+    eventually("the refusal", || async { refused().await != json!([]) }).await;
+    assert_eq!(refused().await, json!([{ "permission": "create_project" }]));
     for (browser, may_read) in [
         (&team.owner, true),
         (&team.admin, true),

@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::source::{CREATE, HOOKS, Source, is_shown, issue, tasks};
-use crate::support::{
-    Browser, MISSING, ada_in_acme, assert_refused, create_project, eventually, input, list, share,
-    start, start_with, text,
+use crate::{
+    billing::{free, root, set_default},
+    support::{
+        Browser, MISSING, ada_in_acme, assert_refused, create_project, eventually, input, list,
+        share, start, start_with, text,
+    },
 };
 
 const ROTATE: &str = "
@@ -47,6 +50,33 @@ fn in_tenant(slug: &str, test: impl AsyncFnOnce(&Local, Browser)) {
         ada.create_tenant(slug).await;
         test(backend, ada.in_tenant(slug)).await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_are_refused_like_those_of_an_unknown_source_while_the_plan_does_not_allow_them() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let (source, project) = Source::github(&ada).await;
+    let hook = issue("opened", "Oil it", "open", 1);
+    set_default(&root, free("Small", &[], &[])).await;
+    let unknown = source.at(format!("{}0", source.address));
+    let expected = async |delivery: &str| {
+        let answer = unknown.send(delivery, "issues", &hook).await;
+        (answer.status(), answer.text().await.unwrap())
+    };
+    eventually("the source to be refused", || async {
+        let answer = source.send("1", "issues", &hook).await;
+        let answer = (answer.status(), answer.text().await.unwrap());
+        answer.0 == StatusCode::UNAUTHORIZED && answer == expected("1").await
+    })
+    .await;
+    set_default(&root, free("Large", &["inbound_hooks"], &[])).await;
+    eventually("the source to be accepted", || async {
+        let answer = source.send("2", "issues", &hook).await;
+        answer.status() == StatusCode::OK
+    })
+    .await;
+    is_shown(&ada, &project, "Oil it", false).await;
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
+mod bounds;
+mod changes;
+mod mails;
+mod privacy;
+mod seats;
+
 use local::Local;
 use serde_json::{Value, json};
 
@@ -108,14 +114,19 @@ async fn save(backend: &Local, ada: &Browser, card: &str) -> String {
     id
 }
 
-async fn attach(backend: &Local, ada: &Browser, card: &str) -> Value {
+pub async fn attach(backend: &Local, ada: &Browser, card: &str) -> Value {
     let id = save(backend, ada, card).await;
     let attached = ada.data(ATTACH, json!({ "id": id })).await;
     attached["card"]["attach"].clone()
 }
 
+/// Chooses a plan that costs money.
+pub async fn change(ada: &Browser, choice: Value) {
+    ada.data(CHANGE, input(choice)).await;
+}
+
 /// Returns the billing once its pending change has this status.
-async fn pending(ada: &Browser, status: Value) -> Value {
+pub async fn pending(ada: &Browser, status: Value) -> Value {
     eventually("the change at Stripe", || async {
         ada.data(BILLING, ()).await["billing"]["pendingChange"]["status"] == status
     })

@@ -10,7 +10,9 @@ use clap::{Args, Command};
 use local::Local;
 use serde_json::Value;
 
-use crate::support::{eventually, set_platform_admin, start, succeeded};
+use crate::support::{
+    Authenticator, START_TOTP, eventually, set_platform_admin, start, succeeded, text,
+};
 
 const README: &str = include_str!("../../README.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
@@ -71,6 +73,7 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
     let granted = set_platform_admin(&local, "ada@example.com", true);
     granted.await.unwrap();
     let (functions, _) = commands[0].split_once("jar=").unwrap();
+    add_second_factor(&local, folder.path(), functions).await;
     // The gateway hears of it a moment later.
     let ask =
         format!("{functions}jar=ada.cookies; gql '{{ platform {{ tenants {{ totalCount }} }} }}'");
@@ -92,6 +95,17 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
         "every answer in the README was compared"
     );
     local.stop().await.unwrap();
+}
+
+/// Adds an authenticator app to Ada's account, as the text of the README says.
+async fn add_second_factor(local: &Local, folder: &Path, functions: &str) {
+    let ada = format!("{functions}jar=ada.cookies; ");
+    let setup = run(local, folder, &format!("{ada}gql '{START_TOTP}'")).await;
+    let mut app = Authenticator::new(&text(&setup[0], "/data/credential/startTotp/secret"));
+    let code = app.next().await;
+    let confirm = format!("mutation {{ credential {{ confirmTotp(code: \"{code}\") }} }}");
+    let confirmed = run(local, folder, &format!("{ada}gql '{confirm}'")).await;
+    assert!(succeeded(&confirmed[0]), "{confirmed:?}");
 }
 
 #[test]

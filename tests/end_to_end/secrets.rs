@@ -3,16 +3,21 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use async_nats::jetstream;
+use data_encoding::{BASE64, HEXLOWER};
 use futures_util::TryStreamExt;
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 
 use crate::{
     cargo_dev::{Dev, operator_of, server},
+    login_codes::SEND as SEND_CODE,
+    second_factor::{LOG_IN, second},
+    step_up::STEP_UP,
     support::{
-        ACCEPT_INVITATION, Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TENANT, CREATE_TOKEN,
-        INVITE, LOGIN, REGISTER, VERIFY, code, code_of, credentials, eventually, input, invite,
-        succeeded, text, token,
+        ACCEPT_INVITATION, Authenticator, Browser, CHANGE_PASSWORD, CONFIRM_TOTP, CREATE_PROJECT,
+        CREATE_TENANT, CREATE_TOKEN, INVITE, LOGIN, REGISTER, START_TOTP, VERIFY, code,
+        code as code_in, code_of, credentials, eventually, input, invite, list, succeeded, text,
+        token,
     },
 };
 
@@ -34,13 +39,13 @@ const RESET_PASSWORD: &str = "
 
 /// All secrets that were used, and all errors that were answered.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     secrets: BTreeMap<String, String>,
-    errors: Vec<Value>,
+    pub errors: Vec<Value>,
 }
 
 impl Seen {
-    fn secret(&mut self, what: &str, secret: &str) {
+    pub fn secret(&mut self, what: &str, secret: &str) {
         assert!(secret.len() >= 6, "{what} is empty");
         self.secrets.insert(secret.to_owned(), what.to_owned());
     }
@@ -61,20 +66,20 @@ impl Seen {
     }
 
     /// Sends a document that must succeed.
-    async fn done(&mut self, browser: &Browser, document: &str, variables: Value) -> Value {
+    pub async fn done(&mut self, browser: &Browser, document: &str, variables: Value) -> Value {
         let mut answer = self.send(browser, document, variables).await;
         assert!(succeeded(&answer), "{document}: {answer}");
         answer["data"].take()
     }
 
     /// Sends a document that must fail.
-    async fn fails(&mut self, browser: &Browser, document: &str, variables: Value) {
+    pub async fn fails(&mut self, browser: &Browser, document: &str, variables: Value) {
         let answer = self.send(browser, document, variables).await;
         assert!(code_of(&answer).is_string(), "{document}: {answer}");
     }
 
     /// Fails if a text has a secret as a word of its own.
-    fn check(&self, place: &str, text: &str) {
+    pub fn check(&self, place: &str, text: &str) {
         for (secret, what) in &self.secrets {
             for (at, _) in text.match_indices(secret) {
                 let around = [
@@ -205,6 +210,42 @@ async fn misplace(seen: &mut Seen, dev: &Dev, token: &str) {
         .unwrap();
 }
 
+/// Adds a second factor, uses it, and logs in by a code in a mail.
+async fn prove_two_factors(seen: &mut Seen, ada: &Browser) {
+    let setup = seen.done(ada, START_TOTP, json!({})).await;
+    let secret = text(&setup, "/credential/startTotp/secret");
+    let mut app = Authenticator::new(&secret);
+    seen.secret("a seed", &secret);
+    seen.secret("a seed in hexadecimal", &HEXLOWER.encode(app.seed()));
+    seen.secret("a seed in Base64", &BASE64.encode(app.seed()));
+    let wrong = json!({ "code": WRONG });
+    seen.fails(ada, CONFIRM_TOTP, wrong).await;
+    let code = app.next().await;
+    seen.secret("a code of an app", &code);
+    let confirmed = seen.done(ada, CONFIRM_TOTP, json!({ "code": code })).await;
+    let codes = list(&confirmed["credential"]["confirmTotp"]).clone();
+    for code in &codes {
+        let code = code.as_str().unwrap();
+        seen.secret("a recovery code", code);
+        seen.secret("a recovery code without hyphens", &code.replace('-', ""));
+    }
+    seen.done(ada, SEND_CODE, input(json!({ "email": ADA })))
+        .await;
+    let mailed = code_in(&ada.mail(ADA, "in which you asked for it", 1).await);
+    seen.secret("a code to log in", &mailed);
+    let params = json!({ "email": ADA, "code": mailed });
+    let by_mail = input(json!({ "service": "EmailCode", "params": params }));
+    seen.done(ada, LOG_IN, by_mail).await;
+    seen.fails(ada, LOG_IN, second("Totp", WRONG)).await;
+    let code = app.next().await;
+    seen.secret("a code of an app", &code);
+    seen.done(ada, LOG_IN, second("Totp", &code)).await;
+    let recovery = second("RecoveryCode", codes[0].as_str().unwrap());
+    seen.done(ada, STEP_UP, recovery).await;
+    let remove = "mutation { credential { removeTotp { success } } }";
+    seen.done(ada, remove, json!({})).await;
+}
+
 async fn change_passwords(seen: &mut Seen, ada: &Browser) {
     let change = |old: &str, new: &str| input(json!({ "oldPassword": old, "newPassword": new }));
     seen.fails(ada, CHANGE_PASSWORD, change(WRONG, CHANGED))
@@ -241,7 +282,8 @@ async fn send_to_dead(nats: &jetstream::Context) {
     .await;
 }
 
-async fn check_streams(seen: &Seen, nats: &jetstream::Context) {
+/// Checks all messages. There are some in these streams.
+pub async fn check_streams(seen: &Seen, nats: &jetstream::Context, filled: &[&str]) {
     let streams: Vec<_> = nats.streams().try_collect().await.unwrap();
     let mut checked = Vec::new();
     for info in streams {
@@ -257,7 +299,7 @@ async fn check_streams(seen: &Seen, nats: &jetstream::Context) {
             }
         }
     }
-    for name in ["EVENTS", "DEAD", "SECURITY"] {
+    for name in filled {
         assert!(checked.iter().any(|checked| checked == name), "{name}");
     }
 }
@@ -277,11 +319,12 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     sign_up(&mut seen, &dev, &grace, GRACE).await;
     let token = work_in_a_tenant(&mut seen, &ada, &grace).await;
     misplace(&mut seen, &dev, &token).await;
+    prove_two_factors(&mut seen, &ada).await;
     change_passwords(&mut seen, &ada).await;
 
     let nats = operator_of(&data).await;
     send_to_dead(&nats).await;
-    check_streams(&seen, &nats).await;
+    check_streams(&seen, &nats, &["EVENTS", "DEAD", "SECURITY"]).await;
     assert!(seen.errors.len() > 15);
     seen.check("an error", &json!(seen.errors).to_string());
     let log = fs::read_to_string(log).unwrap();

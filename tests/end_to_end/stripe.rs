@@ -2,13 +2,19 @@
 
 mod account;
 mod events;
+mod kills;
 mod reconciling;
 mod refusals;
 
 use serde_json::{Value, json};
 
 use self::account::{Account, billing};
-use crate::support::eventually;
+use crate::support::{eventually, input, text};
+
+const CHANGE: &str = "
+    mutation($input: ChangeSubscriptionInput!) {
+        billing { changeSubscription(input: $input) { standing } }
+    }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_has_the_plan_of_its_subscription_until_that_is_deleted_in_the_dashboard() {
@@ -50,6 +56,41 @@ async fn a_payment_is_missing_since_the_day_of_its_invoice() {
         .unwrap();
     let month = 27 * 24 * 60 * 60 * 1000;
     assert!(since < period - month, "{view}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_customer_was_deleted_in_the_dashboard_pays_as_another_one() {
+    // Tests have little room on their stacks.
+    let account = Box::pin(Account::open()).await;
+    account.control("delivery", json!({ "mode": "omit" })).await;
+    let tenant = Box::pin(account.tenant("weavers")).await;
+    let deleted = format!("customers/{}", tenant.customer);
+    account.delete(&deleted).await;
+    let plans = Box::pin(tenant.owner.data("{ plans { name id prices { id } } }", ()));
+    let plans = plans.await["plans"].clone();
+    let team = plans
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|plan| plan["name"] == "Team");
+    let team = team.unwrap();
+    let choice = json!({ "plan": team["id"], "price": team["prices"][0]["id"] });
+    Box::pin(tenant.owner.data(CHANGE, input(choice.clone()))).await;
+    let payment = async || account.view(&tenant).await["payment"].clone();
+    eventually("a customer without a card", || async {
+        payment().await["pending"]["status"]["code"] == "resource_missing"
+    })
+    .await;
+    let customer = text(&payment().await, "/customer");
+    assert_ne!(customer, tenant.customer);
+    account.use_card(&customer, "pm_card_visa").await;
+    Box::pin(tenant.owner.data(CHANGE, input(choice))).await;
+    eventually("the subscription", || async {
+        status(&account.view(&tenant).await) == "active"
+    })
+    .await;
+    let customers = account.get("customers").await;
+    assert_eq!(customers["data"].as_array().unwrap().len(), 1);
 }
 
 /// The names of the results that a tenant's view has of its payments.

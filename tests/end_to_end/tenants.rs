@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Browser, CREATE_PROJECT, CREATE_TENANT, DELETE_ACME, PASSWORD, PERMISSIONS, PROJECTS,
-    ada_and_bob, ada_in_acme, code_of, eventually, input, list, permissions, set_platform_admin,
-    start, start_with, succeeded, text,
+    ada_and_bob, ada_in_acme, code_of, eventually, input, list, make_administrator, permissions,
+    set_platform_admin, start, start_with, succeeded, text,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,13 +191,7 @@ const PLATFORM: &str = r#"{
 
 /// Makes the account of `root@example.com` an administrator of the platform.
 async fn grant(backend: &Local, root: &Browser) {
-    set_platform_admin(backend, "root@example.com", true)
-        .await
-        .unwrap();
-    eventually("an administrator", || async {
-        succeeded(&root.gql(PLATFORM, ()).await)
-    })
-    .await;
+    make_administrator(backend, root, "root@example.com").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,6 +149,7 @@ fn an_event_arrives_signed_with_the_name_of_its_object_or_the_object() {
         assert_eq!(received.event_type(), "project.created");
         assert_eq!(received.json()["subject"], json!(project));
         assert!(received.json()["data"].get("object").is_none());
+        assert!(received.json().get("test").is_none());
         assert_eq!(received.header("content-type"), "application/json");
         assert_eq!(received.header("webhook-id"), text(&received.json(), "/id"));
         assert!(received.is_signed_by(&first.key) && !received.is_signed_by(&second.key));
@@ -191,6 +192,7 @@ fn a_test_sends_an_example_of_any_type_also_while_the_webhook_is_disabled() {
         let received = receiver.nth(1).await;
         assert_eq!(received.event_type(), "task.created");
         assert_eq!(object(&received)["title"], "Oil it");
+        assert_eq!(received.json()["test"], true);
         webhook.test(&ada, "task.created").await;
         let again = receiver.nth(2).await;
         assert_ne!(again.header("webhook-id"), received.header("webhook-id"));
@@ -319,6 +321,38 @@ fn the_events_of_a_time_are_sent_once_more() {
         assert_eq!(ada.code(CANCEL_REPLAY, cancel).await, "NOT_FOUND");
         let backwards = json!({ "id": webhook.id, "since": until, "until": since });
         assert_eq!(ada.code(REPLAY, input(backwards)).await, "BAD_USER_INPUT");
+    });
+}
+
+#[test]
+fn a_cancelled_replay_shows_what_it_has_sent() {
+    in_tenant("cancels", async |_, ada| {
+        let receiver = Receiver::start().await;
+        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
+        for nth in 1..=5 {
+            create_project(&ada, &format!("Rocket {nth}")).await;
+        }
+        let since = receiver.nth(1).await.json()["time"].clone();
+        receiver.nth(5).await;
+        // A replay sends one event in two seconds.
+        let slow = json!({ "id": webhook.id, "rateLimit": 1 });
+        ada.data(UPDATE_WEBHOOK, input(slow)).await;
+        let replay = json!({ "id": webhook.id, "since": since });
+        let replay = ada.data(REPLAY, input(replay)).await;
+        let replay = text(&replay["webhook"]["replay"], "/id");
+        let shown = async || {
+            let shown = ada.data(REPLAYS, webhook.variables()).await;
+            shown["webhook"]["replays"][0].clone()
+        };
+        eventually("a sent event", || async { shown().await["sent"] != 0 }).await;
+        let cancel = json!({ "id": webhook.id, "replay": replay });
+        ada.data(CANCEL_REPLAY, cancel).await;
+        let shown = shown().await;
+        assert_eq!(
+            (&shown["status"], &shown["failed"]),
+            (&json!("CANCELLED"), &json!(0))
+        );
+        assert!((1..5).contains(&shown["sent"].as_u64().unwrap()), "{shown}");
     });
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A backend stops with its test: dropping it kills its two servers and removes their folder.
 
+mod authenticator;
 mod browser;
 mod collector;
 mod operator;
@@ -24,6 +25,9 @@ use servers::Layout;
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use authenticator::{
+    Authenticator, CONFIRM_TOTP, START_TOTP, add_second_factor, administrator, make_administrator,
+};
 pub use browser::Browser;
 pub use collector::Collector;
 pub use operator::{
@@ -56,7 +60,7 @@ pub async fn start_as(layout: Layout) -> Local {
         layout,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
@@ -64,7 +68,7 @@ pub async fn start_with_mail_attempts(mail_attempts: i64) -> Local {
         mail_attempts,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// A backend where nobody can pay.
@@ -73,7 +77,16 @@ pub async fn start_without_stripe() -> Local {
         stripe_listen: None,
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
+}
+
+/// A backend whose workers have further options.
+pub async fn start_with_workers(workers: &[&str]) -> Local {
+    let options = Options {
+        workers: workers.iter().map(|word| (*word).to_owned()).collect(),
+        ..options()
+    };
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// A backend whose gateway has further options.
@@ -88,11 +101,13 @@ pub async fn start_with(gateway: &[&str]) -> Local {
         gateway: words.collect(),
         ..options()
     };
-    Local::start(options).await.unwrap()
+    Box::pin(Local::start(options)).await.unwrap()
 }
 
 /// All people of a test come from one address. `limits.rs` is about the limits.
-const UNLIMITED: [(&str, &str); 8] = [
+const UNLIMITED: [(&str, &str); 10] = [
+    ("--payment-limit", "1000000/second"),
+    ("--card-limit", "1000000/second"),
     ("--invitations-per-address", "500"),
     ("--registration-total-limit", "1000000/second"),
     ("--tenants-per-account", "0"),
@@ -117,6 +132,7 @@ fn options() -> Options {
         layout: Layout::Single,
         mail_attempts: 12,
         gateway: limits.map(str::to_owned).collect(),
+        workers: ["--usage-interval-s", "1"].map(str::to_owned).to_vec(),
     }
 }
 

@@ -7,6 +7,7 @@ use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
 use events_schema::{
     AccountId, Area, AreaName, Command, CommandId, EmailAddress, Home, Id, Name, PasswordHash,
     PersonName, PlanId, PlanVersion, TenantId, TenantKey, account, billing, plan,
+    project::PROJECTS_CREATED,
 };
 use futures_util::TryStreamExt as _;
 use local::Local;
@@ -67,12 +68,15 @@ pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
     .await;
 }
 
-/// Creates a free plan and chooses it for a tenant.
+/// Creates a free plan that counts projects, and chooses it for a tenant.
 pub async fn choose_new_plan(backend: &Local, tenant: &str) {
     let [create, change] = [(); 2].map(|()| event_store::random_id().unwrap());
     let new = plan::Command::Create {
         name: Name::parse(&create.to_string()).unwrap(),
-        version: plan::Version::default(),
+        version: plan::Version {
+            meters: [PROJECTS_CREATED].into(),
+            ..plan::Version::default()
+        },
     };
     send::<plan::Area>(backend, TenantId::Platform, plan::CATALOGUE, create, new).await;
     let chosen = billing::Command::Change {
@@ -87,15 +91,19 @@ pub async fn choose_new_plan(backend: &Local, tenant: &str) {
     send::<billing::Area>(backend, TenantId::Tenant(key), key, change, chosen).await;
     let mongo = mongo(backend).await;
     let own = format!("{PLATFORM}_{tenant}");
-    eventually("the plan and the choice in their views", || async {
-        let plans = documents_of(backend, "plan").await;
-        let is_created = plans
-            .iter()
-            .any(|all| !all["view"]["plans"][create.to_string()].is_null());
-        let shared = documents(&mongo, PLATFORM, tenant).await;
-        let own = documents(&mongo, &own, tenant).await;
-        is_created && (shared.contains_key("billing") || own.contains_key("billing"))
-    })
+    eventually(
+        "the plan, the choice and the usage in their views",
+        || async {
+            let plans = documents_of(backend, "plan").await;
+            let is_created = plans
+                .iter()
+                .any(|all| !all["view"]["plans"][create.to_string()].is_null());
+            let shared = documents(&mongo, PLATFORM, tenant).await;
+            let own = documents(&mongo, &own, tenant).await;
+            let has = |view| shared.contains_key(view) || own.contains_key(view);
+            is_created && has("billing") && has("usage")
+        },
+    )
     .await;
 }
 

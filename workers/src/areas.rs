@@ -7,13 +7,13 @@ use crate::{
     aggregate::Aggregate,
     domain,
     effect::{
-        Effect, change_subscription::ChangeSubscription, record_prices::RecordPrices,
-        send_mail::SendMail,
+        Effect, change_subscription::ChangeSubscription, follow_seats::FollowSeats,
+        record_prices::RecordPrices, report_usage::ReportUsage, send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
-        account_mail::AccountMail, founder::Founder, member_mail::MemberMail,
-        webhook_mail::WebhookMail,
+        account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
+        member_mail::MemberMail, webhook_mail::WebhookMail,
     },
 };
 
@@ -41,6 +41,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Billing => {
             plain::<domain::billing::Billing, schema::billing::View>(to);
             to.effect::<ChangeSubscription>();
+            to.effect::<FollowSeats>();
         }
         AreaName::Email => {
             plain::<domain::email::Email, schema::email::View>(to);
@@ -68,6 +69,11 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
+            to.reaction::<DeletedTenant>();
+        }
+        AreaName::Usage => {
+            plain::<domain::usage::Usage, schema::usage::View>(to);
+            to.effect::<ReportUsage>();
         }
         AreaName::Webhook => {
             plain::<domain::webhook::Webhooks, schema::webhook::View>(to);

@@ -58,6 +58,20 @@ pub struct StreamOptions {
     pub replicas: usize,
 }
 
+/// How the usage of tenants is counted.
+#[derive(Args, Clone, Copy)]
+pub struct UsageOptions {
+    /// Seconds between two counts of what a tenant uses, 1 to 86400. Below a minute, a report that
+    /// Stripe has not answered within a day may need a person.
+    #[arg(
+        long,
+        env = "UB_USAGE_INTERVAL_S",
+        default_value_t = 3600,
+        value_parser = value_parser!(u64).range(1..=86_400)
+    )]
+    pub usage_interval_s: u64,
+}
+
 /// The options of `workers run`.
 #[derive(Args, Clone)]
 pub struct Config {
@@ -81,6 +95,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub stripe: StripeOptions,
+
+    #[command(flatten)]
+    pub usage: UsageOptions,
 
     #[command(flatten)]
     pub monitor: MonitorOptions,
@@ -117,7 +134,7 @@ pub enum Loop {
     Views,
     /// Send the commands that follow from events.
     Reactions,
-    /// Act on the outside world.
+    /// Act on the outside world, and count usage.
     Effects,
     /// Send events to webhooks.
     Webhooks,

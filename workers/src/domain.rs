@@ -13,6 +13,7 @@ pub mod role;
 pub mod session;
 pub mod task;
 pub mod tenant;
+pub mod usage;
 pub mod webhook;
 
 #[cfg(test)]

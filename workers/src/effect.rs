@@ -8,18 +8,29 @@ use events_schema::Time;
 use crate::{
     aggregate::{Aggregate, CommandOf, EventOf, IdOf},
     config::Config,
+    stripe::Stripe,
 };
 
 pub mod change_subscription;
+pub mod follow_seats;
 mod mail_text;
 pub mod outbound;
 pub mod record_prices;
+pub mod report_usage;
 pub mod send_mail;
 mod stripe_failure;
-mod wanted_mail;
+pub(crate) mod wanted_mail;
 
 /// The area that records an effect.
 pub type AreaOf<E> = <<E as Effect>::Record as Aggregate>::Area;
+
+/// What effects are made from.
+pub struct Setup<'a> {
+    pub config: &'a Config,
+    /// The client that this process has; `None` without a key.
+    pub stripe: Option<&'a Stripe>,
+    pub log: &'a EventLog,
+}
 
 /// Acts on the outside world when an event requests it. A command records the result.
 pub trait Effect: Sized + Send + Sync + 'static {
@@ -37,7 +48,7 @@ pub trait Effect: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the configuration is wrong.
-    fn new(config: &Config) -> anyhow::Result<Option<Self>>;
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>>;
 
     /// Returns the number of attempts after which the effect is recorded as failed.
     fn attempts(&self) -> i64;

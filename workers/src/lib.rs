@@ -5,6 +5,8 @@
 
 pub mod aggregate;
 pub mod areas;
+mod billing_mail;
+mod catalogue;
 pub mod config;
 mod decode;
 pub mod domain;
@@ -12,19 +14,23 @@ pub mod effect;
 mod inbound;
 mod loops;
 mod operate;
+mod owners;
 mod payments;
 mod placements;
 pub mod reaction;
 mod readiness;
 mod reconcile;
 mod run;
+mod seats;
 mod streams;
 pub mod stripe;
+mod usage;
 mod views;
 mod webhooks;
 
 pub use operate::{
-    Difference, DifferenceKind, REBUILD_MEMORY_MIB, drop_deleted, migrate, move_tenant,
-    rebuild_views, reconcile_billing, reseal, reset_webhooks, set_platform_admin,
+    REBUILD_MEMORY_MIB, Recount, adopt_stripe_account, drop_deleted, migrate, move_tenant,
+    rebuild_views, reconcile_billing, recount_usage, reseal, reset_webhooks, set_platform_admin,
 };
+pub use reconcile::{Difference, DifferenceKind};
 pub use run::run;

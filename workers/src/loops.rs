@@ -8,7 +8,7 @@ mod dead_letter;
 pub mod delivery;
 pub mod effect;
 pub mod history;
-mod limit;
+pub(crate) mod limit;
 mod parking;
 mod place_queue;
 mod pulls;

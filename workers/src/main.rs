@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use event_store::{
 };
 use events_schema::{AreaName, EmailAddress, HostName, Placement, Time};
 use workers::{
-    Difference,
+    Difference, Recount,
     config::{Config, StreamOptions},
     stripe::StripeOptions,
 };
@@ -130,6 +131,23 @@ enum Command {
         json: bool,
     },
 
+    /// Record that the customers of tenants are in the account of UB_STRIPE_KEY from now on. Workers
+    /// refuse the key of another account than before. The prices of plans are created there; the
+    /// customers of tenants are not moved.
+    AdoptStripeAccount {
+        #[command(flatten)]
+        stores: Stores,
+        #[command(flatten)]
+        stripe: StripeOptions,
+    },
+
+    /// Count again what tenants have used, and compare it with what was stored. The exit code is 1
+    /// if something differs. It changes nothing.
+    RecountUsage {
+        #[command(flatten)]
+        stores: Stores,
+    },
+
     /// Drop what MongoDB has of tenants that were deleted long ago. The log keeps their commits.
     /// Run it regularly, such as once a day.
     DropDeleted {
@@ -189,6 +207,8 @@ impl Command {
             | Self::ResetWebhooks { stores, .. }
             | Self::Reseal { stores, .. }
             | Self::ReconcileBilling { stores, .. }
+            | Self::AdoptStripeAccount { stores, .. }
+            | Self::RecountUsage { stores }
             | Self::DropDeleted { stores, .. } => &stores.posture,
         }
     }
@@ -278,6 +298,29 @@ async fn execute(command: Command) -> anyhow::Result<()> {
                 0 => Ok(()),
                 remaining => bail!("{remaining} differences are not mended"),
             }
+        }
+        Command::AdoptStripeAccount { stores, stripe } => {
+            let (nats, _) = stores.checked().await?;
+            let account = workers::adopt_stripe_account(&nats, &stripe).await?;
+            tracing::info!(id = %account.id, live = account.live, "the account is recorded");
+            Ok(())
+        }
+        Command::RecountUsage { stores } => {
+            let (nats, _) = stores.checked().await?;
+            let (all, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
+            let done = |cut: &Recount| {
+                all.fetch_add(1, Ordering::Relaxed);
+                if !cut.is_right() {
+                    wrong.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(?cut, "another usage was stored");
+                }
+            };
+            workers::recount_usage(&nats, &done).await?;
+            match wrong.into_inner() {
+                0 => tracing::info!(cuts = all.into_inner(), "all usage was counted right"),
+                wrong => bail!("{wrong} cuts are wrong"),
+            }
+            Ok(())
         }
         Command::DropDeleted { stores, after_days } => {
             let (nats, mongo) = stores.checked().await?;

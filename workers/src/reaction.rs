@@ -10,6 +10,7 @@ use events_schema::{
 pub mod access_token_mail;
 pub mod access_token_reminder;
 pub mod account_mail;
+pub mod deleted_tenant;
 pub mod founder;
 pub mod member_mail;
 pub mod webhook_mail;
@@ -44,7 +45,7 @@ fn mail(occasion: &[&[u8]], to: &EmailAddress, template: Template) -> Consequenc
 }
 
 /// Returns the command that requests a mail, as [`mail`] does, not to be sent before this time.
-fn mail_later(
+pub(crate) fn mail_later(
     occasion: &[&[u8]],
     to: &EmailAddress,
     template: Template,

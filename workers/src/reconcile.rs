@@ -5,8 +5,11 @@
 //! revision of the billing was read that the record must still have. So the last record is never
 //! older than what a record before has seen, whatever the order of events is.
 
+mod account;
+mod comparison;
 mod due;
 mod hooks;
+mod nightly;
 pub(crate) mod prices;
 
 use std::time::SystemTime;
@@ -19,19 +22,20 @@ use events_schema::{
     billing::{self, Paid, PaidStatus},
     plan,
 };
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
-pub(crate) use self::due::Due;
-use self::due::{AtStripe, due};
+pub use self::comparison::{Difference, DifferenceKind};
+use self::due::{AtStripe, due, is_doubtful};
 pub(crate) use self::hooks::run;
+pub(crate) use self::{
+    account::watch as watch_account, comparison::Comparison, due::Due, nightly::run as run_nightly,
+};
 use crate::{
+    catalogue::LatestCatalogue,
     domain::{billing::Billing, plan::Catalogue},
     effect::change_subscription::paid,
     loops::history::{History, subject_of},
-    stripe::{Stripe, Subscription},
+    stripe::{Stripe, StripeError, Subscription},
 };
 
 /// How often a record may lose against another one. Each time, Stripe is asked again.
@@ -44,7 +48,7 @@ pub(crate) struct Reconciler {
     stripe: Stripe,
     log: EventLog,
     sender: CommandSender,
-    catalogue: Mutex<History<Catalogue>>,
+    catalogue: LatestCatalogue,
 }
 
 /// The billing of a tenant beside what Stripe has.
@@ -71,9 +75,9 @@ impl Reconciler {
     pub(crate) fn new(stripe: Stripe, log: EventLog, sender: CommandSender) -> Self {
         Self {
             stripe,
+            catalogue: LatestCatalogue::new(log.clone()),
             log,
             sender,
-            catalogue: Mutex::default(),
         }
     }
 
@@ -99,10 +103,7 @@ impl Reconciler {
     /// # Errors
     /// If the log does not answer.
     pub(crate) async fn catalogue(&self) -> anyhow::Result<Catalogue> {
-        let mut catalogue = self.catalogue.lock().await;
-        let subject = subject_of::<Catalogue>(TenantId::Platform, plan::CATALOGUE);
-        catalogue.refresh_from_leader(&self.log, &subject).await?;
-        Ok(catalogue.state.clone())
+        self.catalogue.read().await
     }
 
     /// Compares a tenant with Stripe; `None` if it has no customer there.
@@ -113,14 +114,14 @@ impl Reconciler {
         let mut billing = History::<Billing>::default();
         let subject = subject_of::<Billing>(TenantId::Tenant(tenant), tenant);
         billing.refresh_from_leader(&self.log, &subject).await?;
-        let payment = billing.state.payment();
-        let Some(customer) = &payment.customer else {
+        let Some(customer) = &billing.state.payment().customer else {
             return Ok(None);
         };
         let catalogue = self.catalogue().await?;
-        let at_stripe = self.fetch(customer, payment.subscription.as_ref()).await?;
+        let catalogue = catalogue.plans();
+        let at_stripe = self.fetch(customer, &billing.state, catalogue).await?;
         let now = Time::from(SystemTime::now());
-        let due = due(&billing.state, catalogue.plans(), &at_stripe, now);
+        let due = due(&billing.state, catalogue, &at_stripe, now);
         Ok(Some(Compared {
             billing,
             at_stripe,
@@ -168,50 +169,90 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Asks Stripe for all subscriptions of a customer, and since when a payment is missing.
+    /// Asks Stripe for all subscriptions of a customer, and for what else decides what they mean.
     async fn fetch(
         &self,
         customer: &StripeCustomerId,
-        recorded: Option<&Paid>,
+        billing: &Billing,
+        catalogue: &plan::View,
     ) -> anyhow::Result<AtStripe> {
-        let subscriptions = self.stripe.subscriptions(customer).all().await?;
-        let is_gone = match recorded {
-            Some(paid) if !subscriptions.iter().any(|found| found.id == paid.id) => {
-                self.is_gone(customer, paid).await?
+        let mut at_stripe = AtStripe {
+            subscriptions: self.subscriptions(customer).await?,
+            past_due_since: None,
+            is_gone: false,
+            is_deleted: false,
+        };
+        if at_stripe.lasting().next().is_none() {
+            // With the key of another account, everything would be missing.
+            let customer = self.stripe.customer(customer).await;
+            let customer = customer.context("is UB_STRIPE_KEY that of the same account as before?");
+            at_stripe.is_deleted = customer?.deleted;
+        }
+        if let Some(recorded) = &billing.payment().subscription {
+            self.add_recorded(&mut at_stripe, recorded).await?;
+        }
+        self.leave_out_unbegun(&mut at_stripe, billing, catalogue)
+            .await?;
+        let counting = at_stripe.counting(billing, catalogue);
+        if let Some(late) = counting.filter(|counting| is_past_due(counting)) {
+            at_stripe.past_due_since = self.unpaid_since(&late.id).await?;
+        }
+        Ok(at_stripe)
+    }
+
+    /// Returns the subscriptions of a customer; none if Stripe does not list those of a deleted one.
+    async fn subscriptions(
+        &self,
+        customer: &StripeCustomerId,
+    ) -> Result<Vec<Subscription>, StripeError> {
+        match self.stripe.subscriptions(customer).all().await {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
+    /// Adds the recorded subscription if the list lacks it.
+    async fn add_recorded(&self, at_stripe: &mut AtStripe, recorded: &Paid) -> anyhow::Result<()> {
+        let mut listed = at_stripe.subscriptions.iter();
+        if listed.any(|found| found.id == recorded.id) {
+            return Ok(());
+        }
+        match self.stripe.subscription(&recorded.id).await {
+            Ok(found) => at_stripe.subscriptions.push(found),
+            Err(error) if error.is_missing() => at_stripe.is_gone = true,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Leaves out the subscriptions that have ended before anything was paid or tried.
+    async fn leave_out_unbegun(
+        &self,
+        at_stripe: &mut AtStripe,
+        billing: &Billing,
+        catalogue: &plan::View,
+    ) -> Result<(), StripeError> {
+        while let Some(found) = at_stripe.counting(billing, catalogue) {
+            let id = found.id.clone();
+            if !is_doubtful(billing, found) || self.has_begun(&id).await? {
+                break;
             }
-            Some(_) | None => false,
-        };
-        let late = subscriptions.iter().find(|found| is_past_due(found));
-        let past_due_since = match late {
-            Some(late) => self.unpaid_since(&late.id).await?,
-            None => None,
-        };
-        Ok(AtStripe {
-            subscriptions,
-            past_due_since,
-            is_gone,
-        })
+            at_stripe.subscriptions.retain(|found| found.id != id);
+        }
+        Ok(())
+    }
+
+    /// Whether an invoice of a subscription was paid. That of a trial is, with an amount of zero.
+    async fn has_begun(&self, id: &StripeSubscriptionId) -> Result<bool, StripeError> {
+        let paid = self.stripe.paid_invoices(id).of_size(1).next().await?;
+        Ok(paid.is_some_and(|paid| !paid.is_empty()))
     }
 
     /// Returns when the oldest open invoice of a subscription was made.
-    async fn unpaid_since(&self, late: &StripeSubscriptionId) -> anyhow::Result<Option<Time>> {
+    async fn unpaid_since(&self, late: &StripeSubscriptionId) -> Result<Option<Time>, StripeError> {
         let open = self.stripe.open_invoices(late).all().await?;
         let since = open.iter().map(|invoice| invoice.created).min();
         Ok(since.map(Time::from))
-    }
-
-    /// Whether a subscription does not exist any more, although its customer does or did.
-    async fn is_gone(&self, customer: &StripeCustomerId, paid: &Paid) -> anyhow::Result<bool> {
-        match self.stripe.subscription(&paid.id).await {
-            Ok(_) => Ok(false),
-            Err(error) if error.is_missing() => {
-                // With the key of another account, everything would be missing.
-                let customer = self.stripe.customer(customer).await;
-                customer.context("is UB_STRIPE_KEY that of the same account as before?")?;
-                Ok(true)
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Records something, unless the billing has changed since this revision. Returns whether it is

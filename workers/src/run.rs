@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, program};
-use events_schema::{Area as _, View};
+use events_schema::{Area as _, AreaName, View};
 use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
@@ -16,16 +16,19 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     aggregate::Aggregate,
     areas::{self, Visitor},
+    billing_mail,
     config::{Config, Loop},
-    effect::{AreaOf, Effect},
+    effect::{AreaOf, Effect, Setup},
     inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
     payments,
     placements::Placements,
     reaction::Reaction,
     readiness::Readiness,
-    reconcile, streams,
+    reconcile::{self, Comparison, Reconciler},
+    seats, streams,
     stripe::Stripe,
+    usage,
     views::Confirmations,
     webhooks,
 };
@@ -81,7 +84,9 @@ async fn run_loops(
         stop_deciding: stop_deciding.clone(),
         config: &config,
         sender: CommandSender::start(client.clone()).await?,
-        commits: GroupCommit::start(log),
+        commits: GroupCommit::start(log.clone()),
+        log,
+        stripe: Stripe::new(&config.stripe)?,
         shared: Shared {
             client: client.clone(),
             pulls: pulls.clone(),
@@ -103,8 +108,13 @@ async fn run_loops(
     }
     start.webhooks();
     start.inbound();
-    start.payments()?;
-    start.stripe_hooks()?;
+    start.payments();
+    start.usage();
+    start.stripe_hooks();
+    start.stripe_account().await?;
+    start.nightly_comparison();
+    start.seats();
+    start.billing_mail();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -194,6 +204,9 @@ struct Start<'a> {
     shared: Shared,
     sender: CommandSender,
     commits: GroupCommit,
+    log: EventLog,
+    /// All loops share its pace: Stripe counts the requests of an account.
+    stripe: Option<Stripe>,
     placements: Placements,
     confirmations: Confirmations,
 }
@@ -225,31 +238,89 @@ impl Start<'_> {
     }
 
     /// Starts what answers questions about payments, where the key of Stripe is.
-    ///
-    /// # Errors
-    /// If the key is wrong.
-    fn payments(&mut self) -> anyhow::Result<()> {
-        let stripe = Stripe::new(&self.config.stripe)?;
+    fn payments(&mut self) {
+        let stripe = self.stripe.clone();
         if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Effects)) {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
             self.running.spawn(run);
         }
-        Ok(())
+    }
+
+    /// Starts what counts usage. It belongs to the effects, since it looks at the clock.
+    fn usage(&mut self) {
+        if self.runs(Loop::Effects) && self.config.areas.contains(&AreaName::Usage) {
+            let interval = Duration::from_secs(self.config.usage.usage_interval_s);
+            let (shared, sender) = (self.shared.clone(), self.sender.clone());
+            self.running.spawn(usage::run(interval, shared, sender));
+        }
+    }
+
+    /// Starts the loop that counts the seats of tenants. It needs no key of Stripe: the effect does.
+    fn seats(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::seats());
+            self.running.spawn(seats::run(shared, self.sender.clone()));
+        }
+    }
+
+    /// Starts the loop that requests mails about the plans of tenants. It looks for their owners in
+    /// the log, which the loops of reactions may not read.
+    fn billing_mail(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::billing_mail());
+            let sender = self.sender.clone();
+            self.running.spawn(billing_mail::run(shared, sender));
+        }
     }
 
     /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other
     /// services.
-    fn stripe_hooks(&mut self) -> anyhow::Result<()> {
-        if self.runs(Loop::Inbound)
-            && let Some(stripe) = Stripe::new(&self.config.stripe)?
-        {
+    fn stripe_hooks(&mut self) {
+        let stripe = self.stripe.clone();
+        if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Inbound)) {
             let shared = self.expect(Consumer::stripe_hooks());
             let (config, sender) = (self.config.clone(), self.sender.clone());
             let run = async move { reconcile::run(&config, stripe, shared, sender).await };
             self.running.spawn(run);
         }
+    }
+
+    /// Refuses the key of another account than before, and records the first one.
+    ///
+    /// # Errors
+    /// If the key belongs to another account.
+    async fn stripe_account(&mut self) -> anyhow::Result<()> {
+        if let Some(reconciler) = self.reconciler() {
+            reconciler.refuse_other_account().await?;
+            if self.runs(Loop::Effects) {
+                let shutdown = self.shared.shutdown.clone();
+                self.running
+                    .spawn(reconcile::watch_account(reconciler, shutdown));
+            }
+        }
         Ok(())
+    }
+
+    /// Starts what compares billings with Stripe once a night.
+    fn nightly_comparison(&mut self) {
+        if let Some(reconciler) = self.reconciler().filter(|_| self.runs(Loop::Effects)) {
+            let comparison = Comparison {
+                reconciler,
+                log: self.log.clone(),
+                is_dry_run: false,
+            };
+            let context = jetstream::new(self.shared.client.clone());
+            let shutdown = self.shared.shutdown.clone();
+            self.running
+                .spawn(reconcile::run_nightly(comparison, context, shutdown));
+        }
+    }
+
+    fn reconciler(&self) -> Option<Reconciler> {
+        let stripe = self.stripe.clone()?;
+        let (log, sender) = (self.log.clone(), self.sender.clone());
+        Some(Reconciler::new(stripe, log, sender))
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open
@@ -298,7 +369,12 @@ impl Visitor for Start<'_> {
         if !self.runs(Loop::Effects) {
             return;
         }
-        let effect = match E::new(self.config) {
+        let setup = Setup {
+            config: self.config,
+            stripe: self.stripe.as_ref(),
+            log: &self.log,
+        };
+        let effect = match E::new(&setup) {
             Ok(None) => return,
             Ok(Some(effect)) => Ok(effect),
             Err(error) => Err(error),

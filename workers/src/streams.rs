@@ -2,8 +2,9 @@
 //! refuse a server that runs them with weaker settings. Those that decide commands create
 //! and update the streams of transport, which a server keeps in memory and forgets when it stops.
 //! Nobody else may: a stream can send its messages on to any subject, also to those of the log. So
-//! can a consumer, and they also create the consumers of the loops that write what others choose.
+//! can a consumer, and they also create the consumers of all other loops.
 
+mod consumers;
 mod settings;
 
 use std::{
@@ -28,8 +29,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::settings::{is_transport, streams};
-use crate::loops::consumers::Consumer;
+use self::{
+    consumers::keep_consumers,
+    settings::{is_transport, streams},
+};
 
 /// The oldest nats-server whose atomic batches do what we rely on.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -48,6 +51,9 @@ const LEADER_POLL: Duration = Duration::from_millis(250);
 const UNAVAILABLE: usize = 503;
 /// How often a worker looks whether the streams are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks whether the consumers are still there. They are many, and are lost with their
+/// stream or by an operator only.
+const LOOK_AT_CONSUMERS_EVERY: Duration = Duration::from_secs(5);
 
 /// Creates or updates all streams, and the consumers that their loops may not create. A cluster that
 /// has just started has no leader yet, so this waits for one.
@@ -65,14 +71,6 @@ pub async fn migrate(context: Context, replicas: usize) -> anyhow::Result<()> {
         let error = format!("{error:#}");
         tracing::warn!(error, "a new stream has no leader yet");
         sleep(LEADER_POLL).await;
-    }
-    Ok(())
-}
-
-/// Creates or updates the consumers that their loops may not create.
-async fn keep_consumers(context: &Context) -> anyhow::Result<()> {
-    for consumer in Consumer::kept() {
-        consumer.ensure(context).await?;
     }
     Ok(())
 }
@@ -111,9 +109,10 @@ async fn ensure_streams(
     context.set_timeout(ANSWER_WITHIN);
     // All at once, so that waits for lost answers do not add up: two workers that create a stream
     // together may both get none.
-    let streams = streams(replicas).map(|wanted| {
+    // Each is boxed: together they would fill half of a thread's stack.
+    let streams = streams(replicas).into_iter().map(|wanted| {
         let may_change = may_change(&wanted);
-        ensure_with_leader(&context, wanted, may_change)
+        Box::pin(ensure_with_leader(&context, wanted, may_change))
     });
     try_join_all(streams).await
 }
@@ -179,9 +178,11 @@ pub async fn keep_transport(
 ) {
     let transport = streams(replicas).into_iter().filter(is_transport);
     let transport: Vec<Stream> = transport.collect();
+    let mut consumers_kept: Option<Instant> = None;
     loop {
-        // Elapsed or reconnected, it is time to look.
-        _ = timeout(LOOK_EVERY, reconnects.changed()).await;
+        if timeout(LOOK_EVERY, reconnects.changed()).await.is_ok() {
+            consumers_kept = None;
+        }
         for wanted in &transport {
             let is_complete = match context.get_stream(&wanted.name).await {
                 Ok(stream) => has_subjects(&stream.cached_info().config, wanted),
@@ -194,15 +195,23 @@ pub async fn keep_transport(
                 stream = wanted.name,
                 "the stream is gone or lacks a subject, and is created or updated"
             );
+            consumers_kept = None;
             if let Err(error) = ensure_stream(&context, wanted.clone()).await {
                 let error = format!("{error:#}");
                 tracing::error!(error, "the stream cannot be created");
             }
         }
-        if let Err(error) = keep_consumers(&context).await {
-            let error = format!("{error:#}");
-            tracing::warn!(error, "a consumer is not created yet");
+        if consumers_kept.is_some_and(|at| at.elapsed() < LOOK_AT_CONSUMERS_EVERY) {
+            continue;
         }
+        consumers_kept = match keep_consumers(&context).await {
+            Ok(()) => Some(Instant::now()),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "a consumer is not created yet");
+                None
+            }
+        };
     }
 }
 

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use self::transport::Transport;
+use tokio::sync::Mutex;
+
 pub use self::{
     cards::{Card, CardDetails, SetupIntent, SetupIntentStatus},
     customers::{Customer, NewCustomer},
@@ -16,15 +17,18 @@ pub use self::{
     invoices::{Invoice, InvoiceStatus, Payment, PaymentStatus, Preview, PreviewedChange},
     key::{IdempotencyKey, Timestamp},
     list::{Listed, Pages},
-    meters::MeterEvent,
+    meters::{MeterEvent, StripeMeter},
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, product_id},
+    promotions::{Coupon, Discount},
     subscriptions::{
         Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
-        Trial,
+        Trial, TrialChange,
     },
 };
+use self::{seen_customers::SeenCustomers, transport::Transport};
 
+mod account;
 mod cards;
 mod customers;
 mod error;
@@ -37,7 +41,9 @@ mod options;
 mod pace;
 mod portal;
 mod prices;
+mod promotions;
 mod request;
+mod seen_customers;
 mod subscriptions;
 mod transport;
 
@@ -46,13 +52,21 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Sends requests to Stripe. Clones share their connections and their pace.
+/// Sends requests to Stripe. Clones share their connections, their pace, and the customers that they
+/// have seen.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
+    is_live: bool,
+    seen_customers: Arc<Mutex<SeenCustomers>>,
     is_urgent: bool,
+    /// How often the keys of requests were replaced.
+    round: u8,
 }
+
+/// How often the keys of a request are replaced, since Stripe repeats a failure of its own.
+const MAX_ROUNDS: u8 = 4;
 
 impl Stripe {
     /// Prepares the requests. Returns `None` without a key.
@@ -66,7 +80,10 @@ impl Stripe {
         Ok(Some(Self {
             transport: Arc::new(Transport::new(options, key)?),
             tax: options.stripe_tax,
+            is_live: options.is_live(),
+            seen_customers: Arc::default(),
             is_urgent: false,
+            round: 0,
         }))
     }
 
@@ -77,5 +94,16 @@ impl Stripe {
             is_urgent: true,
             ..self.clone()
         }
+    }
+
+    /// Returns the same client with further keys for the same requests; `None` if they were replaced
+    /// too often. Use it after [`StripeError::Repeated`], and look first at what Stripe has: the
+    /// failed request may have been done.
+    #[must_use]
+    pub fn with_further_keys(&self) -> Option<Self> {
+        (self.round < MAX_ROUNDS).then(|| Self {
+            round: self.round + 1,
+            ..self.clone()
+        })
     }
 }

@@ -12,7 +12,6 @@ mod histories;
 mod line;
 mod message;
 mod oauth2;
-mod owners;
 mod report;
 mod retries;
 mod session;
@@ -28,15 +27,14 @@ use async_nats::jetstream;
 use event_store::{CommandSender, EventLog};
 
 use self::{
-    attempts::Attempts, deliver::Deliveries, message::Messages, owners::Owners, report::Reports,
-    sweep::Sweep,
+    attempts::Attempts, deliver::Deliveries, message::Messages, report::Reports, sweep::Sweep,
 };
 pub use self::{
     cursors::Cursors,
     tenants::Tenants,
     wake::{Wakes, Why},
 };
-use crate::{config::Config, effect::outbound::Outbound, loops::Shared};
+use crate::{config::Config, effect::outbound::Outbound, loops::Shared, owners::Owners};
 
 /// Sends events to webhooks until `shutdown`, then finishes the requests in progress.
 ///

@@ -159,6 +159,7 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
         mail_attempts: arguments.mail_attempts,
         // Other settings come from the environment: `UB_TENANT_DATABASES=hybrid cargo dev`.
         gateway: Vec::new(),
+        workers: Vec::new(),
     };
     let local = tokio::select! {
         () = &mut stop => return Ok(()),

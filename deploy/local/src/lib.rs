@@ -66,6 +66,8 @@ pub struct Options {
     pub mail_attempts: i64,
     /// Further options of the gateway, such as `--tenant-databases` and `hybrid`.
     pub gateway: Vec<String>,
+    /// Further options of the workers, such as `--usage-interval-s` and `1`.
+    pub workers: Vec<String>,
 }
 
 /// A running backend.
@@ -110,7 +112,7 @@ impl Local {
         let settings = Settings::new(&servers, address, smtp_listener.local_addr()?)?;
         let settings = settings.with_stripe(stripe_url.clone());
         let gateway = settings.gateway(&servers, options.gateway)?;
-        let workers = settings.workers(&servers, options.mail_attempts)?;
+        let workers = settings.workers(&servers, options.mail_attempts, options.workers)?;
         migrate(&servers, &workers.mongo.mongo_database).await?;
         let env_file = servers.dir().join("env");
         servers::write_private(&env_file, &settings.for_a_shell(&servers))?;

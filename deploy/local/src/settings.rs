@@ -74,6 +74,7 @@ impl Settings {
         &self,
         servers: &Servers,
         mail_attempts: i64,
+        further: Vec<String>,
     ) -> anyhow::Result<workers::config::Config> {
         let own = [
             ("--smtp-url", self.smtp_url.as_str()),
@@ -82,7 +83,7 @@ impl Settings {
             ("--replicas", &servers.members().to_string()),
         ];
         let shared = self.shared(servers, Role::Workers);
-        parse([shared, words(&own), self.stripe()].concat())
+        parse([shared, words(&own), self.stripe(), further].concat())
     }
 
     fn shared(&self, servers: &Servers, role: Role) -> Vec<String> {

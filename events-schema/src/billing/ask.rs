@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Money, Name, Rejection, Sensitive, StripeCardId, StripeInvoiceId, StripePriceId,
+    Money, Name, PromotionCode, Rejection, Sensitive, StripeCardId, StripeInvoiceId, StripePriceId,
     StripeSetupIntentId, Time,
 };
 
@@ -70,7 +70,18 @@ pub struct PreviewChange {
     pub quantity: u64,
     /// The time from which the difference to the plan before counts.
     pub proration_date: Time,
+    /// A code that makes it cheaper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_code: Option<PromotionCode>,
 }
+
+/// What makes the plan of the tenant cheaper? `None` if nothing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindDiscount {}
+
+/// What does the tenant pay next, and when? `None` if it will pay nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpcomingInvoice {}
 
 /// Where can the tenant see and change what it pays? The answer is a link that is valid for minutes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +134,30 @@ pub struct Costs {
     pub due_now: Money,
     /// What each period costs.
     pub next: Money,
+}
+
+/// What makes a plan cheaper.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Discount {
+    /// What customers read on invoices.
+    pub name: Option<String>,
+    /// 0 to 100.
+    pub percent_off: Option<f64>,
+    pub amount_off: Option<Money>,
+    /// When it ends; `None` if it does not, or counts for one invoice.
+    pub until: Option<Time>,
+}
+
+/// An invoice that Stripe will make if nothing changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upcoming {
+    pub subtotal: Money,
+    pub tax: Money,
+    pub total: Money,
+    /// What is left after the credit of the tenant.
+    pub due: Money,
+    /// When the period ends.
+    pub at: Time,
 }
 
 /// An invoice.
@@ -184,6 +219,16 @@ impl Question for DeleteCard {
 impl Question for PreviewChange {
     const VERB: &'static str = "preview_change";
     type Answer = Costs;
+}
+
+impl Question for FindDiscount {
+    const VERB: &'static str = "discount";
+    type Answer = Option<Discount>;
+}
+
+impl Question for UpcomingInvoice {
+    const VERB: &'static str = "upcoming_invoice";
+    type Answer = Option<Upcoming>;
 }
 
 impl Question for PortalLink {

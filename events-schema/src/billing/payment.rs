@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, Name, PlanVersion, PriceId, StripeCustomerId, StripeItemId, StripePriceId,
-    StripeSubscriptionId, Time,
+    CommandId, Name, PlanVersion, PriceId, PromotionCode, StripeCustomerId, StripeItemId,
+    StripePriceId, StripeSubscriptionId, Time,
 };
 
 /// What a tenant pays, and what it has asked for.
@@ -23,6 +23,9 @@ pub struct Payment {
     /// When the tenant first needed a customer. That is not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// The seats that Stripe is to count, until it has confirmed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Seats>,
 }
 
 impl Payment {
@@ -45,6 +48,39 @@ impl Payment {
     pub(super) fn done(&mut self, request: Option<CommandId>) {
         let is_done = |pending: &mut Pending| Some(pending.request) == request;
         _ = self.pending.take_if(is_done);
+    }
+
+    /// Forgets a customer. The next one is not older than this.
+    pub(super) fn forget(&mut self, customer: &StripeCustomerId, at: Time) {
+        if self.customer.take_if(|known| known == customer).is_some() {
+            self.since = Some(at);
+        }
+    }
+
+    /// Records what Stripe has. Seats that it has counted, or that belong to another price, are not
+    /// awaited any more.
+    pub(super) fn record(&mut self, paid: &Paid, request: Option<CommandId>) {
+        self.subscription = Some(paid.clone());
+        self.done(request);
+        let is_settled = |seats: &mut Seats| {
+            Some(seats.request) == request
+                || seats.price != paid.price
+                || paid.status == PaidStatus::Ended
+        };
+        _ = self.seats.take_if(is_settled);
+    }
+
+    /// Whether the tenant has asked for this plan from the end of its period on.
+    pub(super) fn postpones(&self, plan: PlanVersion, price: PriceId) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| match (&pending.change, &pending.status) {
+            (Change::Cancel | Change::Resume | Change::End, _)
+            | (_, PendingStatus::Failed { .. }) => false,
+            (
+                Change::Subscribe { wanted, .. },
+                PendingStatus::Pending | PendingStatus::ActionRequired,
+            ) => wanted.at == ChangeTime::PeriodEnd && (wanted.plan, wanted.price) == (plan, price),
+        })
     }
 
     pub(super) fn settle(&mut self, request: CommandId, status: PendingStatus) {
@@ -80,6 +116,15 @@ pub struct Paid {
     pub cancel_at: Option<Time>,
 }
 
+impl Paid {
+    /// Returns the end of the trial or of the paid period. What follows is not known yet.
+    pub fn known_until(&self) -> Time {
+        let trial_end = self.trial_end;
+        let trial_end = trial_end.filter(|_| self.status == PaidStatus::Trialing);
+        trial_end.unwrap_or(self.period_end)
+    }
+}
+
 /// How a subscription stands at Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +155,34 @@ pub struct Wanted {
     /// The time from which the difference to the plan before counts, as a preview has shown it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proration_date: Option<Time>,
+    /// When the tenant gets the plan.
+    #[serde(default)]
+    pub at: ChangeTime,
+    /// A code that makes it cheaper. Stripe knows what it is worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_code: Option<PromotionCode>,
+}
+
+/// When a tenant that pays gets another plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ChangeTime {
+    /// When Stripe has confirmed it. The difference for the rest of the period is paid at once.
+    #[default]
+    Now,
+    /// With the next period. Until then the tenant keeps the plan that it has paid for.
+    PeriodEnd,
+}
+
+/// The seats in use, for a price per seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Seats {
+    /// The command that has set them.
+    pub request: CommandId,
+    pub price: StripePriceId,
+    pub quantity: u64,
 }
 
 /// What a tenant has asked for.
@@ -139,6 +212,8 @@ pub enum Change {
     Cancel,
     /// Do not end after all.
     Resume,
+    /// End at once.
+    End,
 }
 
 /// How a change at Stripe stands.

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    Id, Name, PlanId, Reason, access_token, billing::Grant, member, plan::Plan, plan::Version,
+    Id, Name, PlanId, Reason, StripeItemId, StripePriceId, StripeSubscriptionId, access_token,
+    billing::{Grant, Paid, PaidStatus, Payment},
+    member,
+    plan::{Plan, Version},
     project, webhook,
 };
 
@@ -54,12 +57,34 @@ fn subscribed(plan: PlanVersion) -> Subscription {
         trial_end: None,
         cancel_at: None,
         past_due_since: None,
+        next: None,
     }
 }
 fn billing(subscription: Subscription) -> billing::View {
     billing::View {
         subscription: Some(subscription),
         ..billing::View::default()
+    }
+}
+/// A tenant that pays for `Team` until day 30, or tries it until day 7.
+fn paying(status: PaidStatus) -> billing::View {
+    let is_trial = status == PaidStatus::Trialing;
+    let paid = Paid {
+        id: StripeSubscriptionId::parse("sub_1").unwrap(),
+        item: StripeItemId::parse("si_1").unwrap(),
+        status,
+        price: StripePriceId::parse("price_1").unwrap(),
+        quantity: 1,
+        period_end: Time(30 * DAY),
+        trial_end: is_trial.then_some(Time(7 * DAY)),
+        cancel_at: None,
+    };
+    billing::View {
+        payment: Payment {
+            subscription: Some(paid),
+            ..Payment::default()
+        },
+        ..billing(subscribed(version(TEAM, 1)))
     }
 }
 fn reason() -> Reason {
@@ -212,6 +237,53 @@ fn a_missing_payment_restricts_a_tenant_after_14_days() {
         assert_eq!(entitled.may_create(), standing == Standing::Grace);
         assert!(entitled.has(webhook::FEATURE), "it keeps its plan");
     }
+}
+
+#[test]
+fn a_trial_at_stripe_is_a_trial() {
+    let trial = of(&paying(PaidStatus::Trialing), 0);
+    assert_eq!(trial.standing, Standing::Trial);
+    assert_eq!(
+        of(&paying(PaidStatus::Active), 0).standing,
+        Standing::Active
+    );
+}
+
+#[test]
+fn a_trial_of_which_stripe_tells_nothing_more_ends_14_days_later() {
+    let trial = paying(PaidStatus::Trialing);
+    for (now, plan, standing) in [
+        (10 * DAY - 1, version(TEAM, 1), Standing::Trial),
+        (10 * DAY, version(TEAM, 1), Standing::Grace),
+        (21 * DAY - 1, version(TEAM, 1), Standing::Grace),
+        (21 * DAY, version(FREE, 2), Standing::Ended),
+    ] {
+        let entitled = of(&trial, now);
+        assert_eq!((entitled.plan, entitled.standing), (Some(plan), standing));
+    }
+}
+
+#[test]
+fn a_period_of_which_stripe_tells_no_successor_counts_as_a_missing_payment() {
+    let paying = paying(PaidStatus::Active);
+    for (now, standing) in [
+        (33 * DAY - 1, Standing::Active),
+        (33 * DAY, Standing::Grace),
+        (44 * DAY - 1, Standing::Grace),
+        (44 * DAY, Standing::Restricted),
+    ] {
+        let entitled = of(&paying, now);
+        assert_eq!(entitled.plan, Some(version(TEAM, 1)));
+        assert_eq!(entitled.standing, standing, "{now}");
+    }
+}
+
+#[test]
+fn a_missing_payment_counts_from_when_stripe_has_asked_for_it() {
+    let mut late = paying(PaidStatus::PastDue);
+    late.subscription.as_mut().unwrap().past_due_since = Some(Time(0));
+    assert_eq!(of(&late, 13 * DAY).standing, Standing::Grace);
+    assert_eq!(of(&late, 14 * DAY).standing, Standing::Restricted);
 }
 
 #[test]

@@ -29,7 +29,13 @@ fn accepted() -> (i64, Event) {
     (20, Event::Accepted { account: ADA })
 }
 fn assigned() -> (i64, Event) {
-    (15, Event::RoleAssigned { role: ROLE })
+    (
+        15,
+        Event::RoleAssigned {
+            role: ROLE,
+            lapses_at: None,
+        },
+    )
 }
 
 #[test]
@@ -78,9 +84,16 @@ fn a_member_shows_changed_roles() {
             30,
             Event::RoleChanged {
                 role: BuiltInRole::Admin,
+                lapses_at: None,
             },
         ),
-        (40, Event::RoleUnassigned { role: ROLE }),
+        (
+            40,
+            Event::RoleUnassigned {
+                role: ROLE,
+                lapses_at: None,
+            },
+        ),
     ];
     let shown: View = fold(events).unwrap();
     assert_eq!(

@@ -46,6 +46,9 @@ pub(super) struct Body<'a, T> {
     /// Orders the messages about one object: the revision, with zeros before it to 20 digits. A
     /// text that is greater belongs to a later change.
     sequence: String,
+    /// True if nothing has changed: somebody tries the endpoint. Absent otherwise.
+    #[serde(skip_serializing_if = "Not::not")]
+    test: bool,
     /// What has changed.
     data: Data<'a, T>,
 }
@@ -140,6 +143,7 @@ impl PublicEvent {
             time: DateTime(self.time),
             timestamp: DateTime(self.time),
             sequence: format!("{:020}", self.revision),
+            test: self.is_test,
             data: Data {
                 area: EnumName(self.area),
                 id: self.object,

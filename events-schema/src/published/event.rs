@@ -28,6 +28,8 @@ pub struct PublicEvent {
     pub actor: Actor,
     /// When the change was made.
     pub time: Time,
+    /// Whether it has not happened: somebody tries an endpoint.
+    pub is_test: bool,
 }
 
 impl PublicEvent {
@@ -66,6 +68,7 @@ impl PublicEvent {
             position: 0,
             actor: Actor::System,
             time,
+            is_test: true,
         };
         Some((event, data["object"].clone()))
     }

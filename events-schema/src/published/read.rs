@@ -108,6 +108,7 @@ fn events<A: Area>(tenant: TenantKey, payload: &[u8]) -> Result<Vec<PublicEvent>
                 position,
                 actor: commit.actor,
                 time: commit.time,
+                is_test: false,
             });
         }
     }

@@ -345,4 +345,5 @@ fn an_endpoint_is_tried_with_the_example_of_a_type() {
     let body = body(&event, Content::Full(Some(&object)));
     assert_eq!(body["data"]["object"]["name"], "Loom");
     assert_eq!(body["data"]["object"]["id"], body["subject"]);
+    assert_eq!(body["test"], true);
 }

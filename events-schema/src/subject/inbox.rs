@@ -1,14 +1,25 @@
-//! The subjects of `INBOX`.
+//! The subjects of `INBOX` and `STRIPE`.
 
 use crate::{Id, InboundSourceId, StripeEventId, StripeHook, TenantKey, inbound_source::HookId};
 
 /// The stream of hooks that other services have sent, kept for 30 days.
 pub const INBOX: &str = "INBOX";
+/// The stream of Stripe's events, kept for a week. No hook of a tenant pushes them out.
+pub const STRIPE: &str = "STRIPE";
 
 /// Returns the subjects of INBOX.
 pub fn of_inbox_stream() -> Vec<String> {
-    let of_sources = [hooks(), "ink.*.*.*".to_owned(), "inr.*.*.*".to_owned()];
-    of_sources.into_iter().chain([stripe_hooks()]).collect()
+    vec![hooks(), "ink.*.*.*".to_owned(), "inr.*.*.*".to_owned()]
+}
+
+/// Returns the subjects of STRIPE.
+pub fn of_stripe_stream() -> Vec<String> {
+    vec![stripe_hooks(), "rcn.*".to_owned()]
+}
+
+/// Returns the subject on which the process that compares billings in a night says so.
+pub fn comparison_of(night: i64) -> String {
+    format!("rcn.{night}")
 }
 
 /// Returns the filter for all hooks.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ReplayId;
+use super::{ReplayCounts, ReplayId};
 use crate::{Id, Time};
 
 /// An event within the log: the sequence of its commit, and its position in that commit.
@@ -100,6 +100,16 @@ pub struct ReplayProgress {
     /// When the next attempt is due; `None` for at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
+}
+
+impl ReplayProgress {
+    /// Returns how many events it has sent.
+    pub const fn counts(&self) -> ReplayCounts {
+        ReplayCounts {
+            sent: self.sent,
+            failed: self.failed,
+        }
+    }
 }
 
 /// When a rate limit allows further requests.

@@ -56,8 +56,20 @@ impl Replay {
 pub enum ReplayEnd {
     /// Everything was sent. `failed` counts events that the server did not accept.
     Finished { sent: u64, failed: u64 },
-    /// A person has ended it.
-    Cancelled,
+    /// A person has ended it, when it had sent so much.
+    Cancelled {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<ReplayCounts>,
+    },
+}
+
+/// How many events a replay has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReplayCounts {
+    pub sent: u64,
+    /// Those that the server did not accept.
+    pub failed: u64,
 }
 
 /// Applies an event about replays. The oldest ones that have ended are forgotten.
@@ -87,7 +99,9 @@ pub(super) fn apply(replays: &mut BTreeMap<ReplayId, Replay>, event: &Event, at:
             };
             replays.insert(*replay, requested);
         }
-        Event::ReplayCancelled { replay, .. } => end(replays, *replay, ReplayEnd::Cancelled),
+        Event::ReplayCancelled { replay, counts, .. } => {
+            end(replays, *replay, ReplayEnd::Cancelled { counts: *counts });
+        }
         Event::ReplayFinished {
             replay,
             sent,

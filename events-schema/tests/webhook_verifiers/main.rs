@@ -1,6 +1,6 @@
-//! Webhooks as customers verify them: with the library of Standard Webhooks, with Node's own
-//! cryptography, and with the library of CloudEvents. It needs Node.js 20 or later with npm, which
-//! installs the libraries once.
+//! Webhooks as customers verify them: with the libraries of Standard Webhooks, with Node's own
+//! cryptography, and with the library of CloudEvents. It needs Node.js 20 or later with npm, and
+//! Python with pip, which install the libraries once.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,25 +8,29 @@
     reason = "a test binary panics when it fails"
 )]
 
+#[path = "../../../tests/support/packages.rs"]
+mod packages;
+
 use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use events_schema::webhook_signature::{Message, SigningKey, signature_header};
 use serde_json::{Value, json};
 
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "verify.mjs"];
+use self::packages::{installed_by_npm, installed_by_pip, run};
+
+const FOLDER: &str = "webhook_verifiers";
+/// The page with the examples that customers paste.
+const PAGE: &str = include_str!("../../../docs/webhooks.md");
 const ID: &str = "msg_0123456789abcdef";
 /// With characters that take more than one byte.
 const BODY: &str = r#"{"specversion":"1.0","id":"msg_0123456789abcdef","source":"https://app.example.com/tenants/1","type":"project.created","time":"2026-11-26T12:00:00Z","data":{"name":"Wörk 🚀"}}"#;
 
 #[test]
 fn customers_verify_what_we_sign() {
-    let folder = installed();
+    let folder = installed_by_npm(FOLDER);
     let (secret, pair) = (SigningKey::hmac([7; 32]), SigningKey::ed25519([8; 32]));
     let signed = webhook(&[secret.clone(), pair.clone()], now());
     let verdict = verify(&folder, &signed, &secret, &pair);
@@ -78,42 +82,35 @@ fn verify(folder: &Path, webhook: &Value, secret: &SigningKey, pair: &SigningKey
     let mut input = webhook.clone();
     input["secret"] = secret.secret().into();
     input["publicKey"] = pair.public().unwrap().into();
-    let mut node = Command::new("node")
-        .arg("verify.mjs")
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test needs Node.js 20 or later");
-    let mut stdin = node.stdin.take().unwrap();
-    stdin.write_all(input.to_string().as_bytes()).unwrap();
-    drop(stdin);
-    let output = node.wait_with_output().unwrap();
-    assert!(output.status.success(), "node has failed");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let verdict = run(folder, "node", "verify.mjs", &input.to_string());
+    serde_json::from_str(&verdict).unwrap()
 }
 
-/// Returns the folder with the verifiers. Libraries are installed again when their versions change.
-fn installed() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webhook_verifiers");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("webhook_verifiers");
-    fs::create_dir_all(&folder).unwrap();
-    for file in FILES {
-        fs::copy(source.join(file), folder.join(file)).unwrap();
+#[test]
+fn the_examples_of_the_page_verify_what_we_sign_and_refuse_what_somebody_else_signs() {
+    let languages = [
+        ("js", installed_by_npm(FOLDER), "node", "example.mjs"),
+        ("python", installed_by_pip(FOLDER), "python3", "example.py"),
+    ];
+    let (secret, other) = (SigningKey::hmac([7; 32]), SigningKey::hmac([9; 32]));
+    for (language, folder, program, script) in languages {
+        let run_with = |signed_by: &SigningKey| -> Value {
+            let mut input = webhook(std::slice::from_ref(signed_by), now());
+            input["secret"] = secret.secret().into();
+            input["example"] = example(language).into();
+            let output = run(&folder, program, script, &input.to_string());
+            serde_json::from_str(&output).unwrap()
+        };
+        let event: Value = serde_json::from_str(BODY).unwrap();
+        assert_eq!(run_with(&secret), json!({ "event": event }), "{language}");
+        let refused = json!({ "refusal": "WebhookVerificationError" });
+        assert_eq!(run_with(&other), refused, "{language}");
     }
-    let (wanted, done) = (
-        folder.join("package-lock.json"),
-        folder.join("installed.json"),
-    );
-    let wanted = fs::read(wanted).unwrap();
-    if fs::read(&done).ok().as_ref() != Some(&wanted) {
-        let npm = Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder)
-            .status()
-            .expect("this test needs npm");
-        assert!(npm.success(), "npm cannot install the verifiers");
-        fs::write(done, wanted).unwrap();
-    }
-    folder
+}
+
+/// Returns the first example of the page in this language.
+fn example(language: &str) -> &'static str {
+    let (_, example) = PAGE.split_once(&format!("```{language}\n")).unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    example
 }

@@ -3,9 +3,9 @@
 //! [`Area::ACCESS`](events_schema::Area::ACCESS) and
 //! [`Area::FIELDS`](events_schema::Area::FIELDS).
 
-use events_schema::{Access, Permissions, Who};
+use events_schema::{Access, Permissions, Who, proof::TWO_FACTORS};
 
-use crate::error::Error;
+use crate::{error::Error, method::Method};
 
 /// How a caller is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,15 @@ pub(crate) enum Credentials {
     /// The caller sent a valid access token.
     AccessToken,
     /// The caller has a valid session.
-    Session { is_platform_admin: bool },
+    Session {
+        is_platform_admin: bool,
+        /// The level of what was proved in the session.
+        aal: u8,
+        /// The highest level that the account can reach.
+        best_aal: u8,
+        /// Whether it was proved within ten minutes, at that highest level.
+        is_fresh: bool,
+    },
 }
 
 /// What the check needs to know about a caller.
@@ -30,8 +38,10 @@ pub(crate) struct Rights<'a> {
 /// member here: only the domain knows whose the object is.
 ///
 /// # Errors
-/// `Unauthenticated` without valid credentials; the error of `held` outside the tenant; `Forbidden`
-/// without the permission, or if access tokens may not use the operation.
+/// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
+/// the error of `held` outside the tenant; `Forbidden` without the permission, or if access tokens
+/// may not use the operation; `SecondFactorRequired` to an administrator of the platform without
+/// one.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
         return Ok(());
@@ -41,13 +51,16 @@ pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
         Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
         Credentials::AccessToken | Credentials::Session { .. } => {}
     }
+    if access.fresh {
+        fresh(rights.credentials)?;
+    }
     let allowed = match access.who {
         Who::Anyone | Who::SignedIn => true,
         Who::Member | Who::OwnOr(_) => rights.held.map(|_| true)?,
         Who::Permission(permission) => rights.held?.contains(&permission),
-        Who::Platform => is_platform_admin(rights.credentials),
+        Who::Platform => administers(rights.credentials).map(|()| true)?,
         Who::PlatformOr(permission) => {
-            is_platform_admin(rights.credentials) || rights.held?.contains(&permission)
+            administers(rights.credentials).is_ok() || rights.held?.contains(&permission)
         }
     };
     if allowed {
@@ -78,10 +91,42 @@ pub(crate) fn shows(access: &Access, is_own: bool, rights: Rights<'_>) -> Result
     }
 }
 
-fn is_platform_admin(credentials: Credentials) -> bool {
+/// Checks that a caller has proved within ten minutes who they are.
+///
+/// # Errors
+/// `Unauthenticated` without valid credentials; `Forbidden` for an access token; `StepUpRequired`
+/// for a session that is not fresh.
+pub(crate) fn fresh(credentials: Credentials) -> Result<(), Error> {
     match credentials {
-        Credentials::Session { is_platform_admin } => is_platform_admin,
-        Credentials::None | Credentials::AccessToken => false,
+        Credentials::None => Err(Error::not_logged_in()),
+        Credentials::AccessToken => Err(Error::Forbidden),
+        Credentials::Session { is_fresh: true, .. } => Ok(()),
+        Credentials::Session { best_aal, .. } => Err(step_up(best_aal)),
+    }
+}
+
+const fn step_up(best_aal: u8) -> Error {
+    Error::StepUpRequired {
+        methods: Method::of_step_up(best_aal),
+    }
+}
+
+/// Checks that a caller is an administrator of the platform who has proved two factors.
+fn administers(credentials: Credentials) -> Result<(), Error> {
+    match credentials {
+        Credentials::Session {
+            is_platform_admin: true,
+            aal,
+            best_aal,
+            ..
+        } => match (aal >= TWO_FACTORS, best_aal >= TWO_FACTORS) {
+            (true, _) => Ok(()),
+            (false, true) => Err(step_up(best_aal)),
+            (false, false) => Err(Error::SecondFactorRequired),
+        },
+        Credentials::None | Credentials::AccessToken | Credentials::Session { .. } => {
+            Err(Error::Forbidden)
+        }
     }
 }
 
@@ -92,12 +137,22 @@ mod tests {
     use super::*;
     use crate::testing::assert_generated;
 
-    const PERSON: Credentials = Credentials::Session {
-        is_platform_admin: false,
-    };
-    const ADMIN: Credentials = Credentials::Session {
-        is_platform_admin: true,
-    };
+    const PERSON: Credentials = session(false, 1, 1, true);
+    const ADMIN: Credentials = session(true, 2, 2, true);
+
+    const fn session(
+        is_platform_admin: bool,
+        aal: u8,
+        best_aal: u8,
+        is_fresh: bool,
+    ) -> Credentials {
+        Credentials::Session {
+            is_platform_admin,
+            aal,
+            best_aal,
+            is_fresh,
+        }
+    }
 
     /// The answer to a caller with these credentials, who holds `read_project` if a member.
     fn answer(access: Access, credentials: Credentials, is_member: bool) -> String {
@@ -150,6 +205,37 @@ mod tests {
     }
 
     #[test]
+    fn a_fresh_operation_refuses_sessions_that_are_not_and_all_access_tokens() {
+        let methods = |credentials| match fresh(credentials) {
+            Err(Error::StepUpRequired { methods }) => methods,
+            other => panic!("{other:?}"),
+        };
+        let (stale, weak) = (session(false, 1, 1, false), session(false, 1, 2, false));
+        assert_eq!(methods(stale), [Method::Password, Method::EmailCode]);
+        assert_eq!(methods(weak), [Method::Totp, Method::RecoveryCode]);
+        let access = Access::permission("x", project::READ).fresh();
+        assert_eq!(answer(access, stale, true), "StepUpReq");
+        assert_eq!(answer(access, PERSON, true), "allowed");
+        assert_eq!(answer(access, PERSON, false), "NotFound");
+        assert_eq!(answer(access, Credentials::None, true), "Unauthent");
+        assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
+        let without_permission = Access::permission("x", project::DELETE).fresh();
+        assert_eq!(answer(without_permission, stale, true), "StepUpReq");
+    }
+
+    #[test]
+    fn an_administrator_of_the_platform_needs_two_factors() {
+        let platform = Access::platform("x");
+        let (without, unproved) = (session(true, 1, 1, true), session(true, 1, 2, true));
+        assert_eq!(answer(platform, without, false), "SecondFac");
+        assert_eq!(answer(platform, unproved, false), "StepUpReq");
+        let or = Access::platform_or("x", project::DELETE);
+        for admin in [without, unproved] {
+            assert_eq!(answer(or, admin, true), "Forbidden");
+        }
+    }
+
+    #[test]
     fn an_operation_without_access_tokens_refuses_them() {
         let access = Access::permission("x", project::READ).without_access_tokens();
         assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
@@ -197,12 +283,20 @@ mod tests {
             Who::Anyone | Who::SignedIn | Who::Platform => false,
         };
         let people_only = people_only.then(|| "no access tokens".to_owned());
-        let conditions = people_only.into_iter().chain(by_plan(access));
+        let conditions = people_only.into_iter();
+        let conditions = conditions.chain(by_proof(access)).chain(by_plan(access));
         [who]
             .into_iter()
             .chain(conditions)
             .collect::<Vec<_>>()
             .join("; ")
+    }
+
+    /// What must be proved.
+    fn by_proof(access: &Access) -> impl Iterator<Item = String> {
+        let factors = (access.who == Who::Platform).then(|| "two factors".to_owned());
+        let fresh = access.fresh.then(|| "fresh".to_owned());
+        factors.into_iter().chain(fresh)
     }
 
     /// What the plan of the tenant must allow.
@@ -216,8 +310,9 @@ mod tests {
     #[test]
     fn the_reviewed_list_of_operations_and_fields_matches_the_access_tables() {
         let mut text = String::from(
-            "# Who may use which operation; what it needs of the tenant's plan. Generated from the \
-             access tables in events-schema/src/; review every change.\n",
+            "# Who may use which operation; what they must have proved; what it needs of the \
+             tenant's plan. Generated from the access tables in events-schema/src/; review every \
+             change.\n",
         );
         for area in AreaName::ALL {
             for access in area.access() {

@@ -8,7 +8,8 @@ use crate::{
     error::Error,
 };
 
-/// Checks that a caller may use an operation now. In this order: the caller, the tenant, the role
+/// Checks that a caller may use an operation now. In this order: the caller, whether
+/// their session is fresh, the tenant, the role
 /// and the scopes of an access token, the standing of the tenant, the feature. The first refusal is
 /// the answer. `plan` is read only for an operation that depends on it.
 ///

@@ -18,8 +18,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// When another attempt is worth it if no worker answers.
 const AFTER_SILENCE: Duration = Duration::from_secs(5);
 /// Questions that the members of a tenant may have open at one gateway, and how long they wait if
-/// there are more. Each is one request to Stripe or several.
-const OPEN_PER_TENANT: usize = 8;
+/// there are more. Each is one request to Stripe or several, and a worker answers 32 at once, so
+/// that no tenant takes all of them.
+const OPEN_PER_TENANT: usize = 4;
 const AFTER_TOO_MANY: Duration = Duration::from_secs(1);
 
 /// Asks workers about the payments of tenants.

@@ -1,4 +1,5 @@
-//! The stream `INBOX`: stores hooks of other services, and reads what became of them.
+//! The streams `INBOX` and `STRIPE`: store hooks of other services and events of Stripe, and tell
+//! what became of hooks.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +17,7 @@ use event_store::{Trace, first_and_count, random_id, read_stream};
 use events_schema::{
     InboundSourceId, StripeHook, TenantKey,
     inbound_source::{Handling, Hook, HookId, Receipt},
-    subject::{self, INBOX},
+    subject::{self, INBOX, STRIPE},
 };
 
 use crate::{backend::commands::jetstream, error::Error};
@@ -121,7 +122,7 @@ impl Inbox {
         match serde_json::from_slice(&answer.payload).context("reading the answer to an event")? {
             Response::Ok::<PublishAck>(_) => Ok(()),
             Response::Err { error } if WRONG_LAST_SEQUENCE.contains(&error.error_code().0) => {
-                self.check_stored(&subject).await
+                self.check_stored(STRIPE, &subject).await
             }
             Response::Err { error } => Err(anyhow!("storing an event of Stripe: {error}")),
         }
@@ -138,12 +139,12 @@ impl Inbox {
     /// Checks that the receipt of a hook is stored.
     async fn check_received(&self, hook: &Hook) -> anyhow::Result<()> {
         let receipt = subject::receipt(hook.tenant, hook.source, hook.id());
-        self.check_stored(&receipt).await
+        self.check_stored(INBOX, &receipt).await
     }
 
     /// Checks that there is a message on a subject.
-    async fn check_stored(&self, subject: &str) -> anyhow::Result<()> {
-        let (stored, _) = first_and_count(&self.0, INBOX, subject).await?;
+    async fn check_stored(&self, stream: &str, subject: &str) -> anyhow::Result<()> {
+        let (stored, _) = first_and_count(&self.0, stream, subject).await?;
         stored.context("the hook may be stored or not")?;
         tracing::debug!(subject, "a hook comes again");
         Ok(())

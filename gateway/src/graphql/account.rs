@@ -60,9 +60,9 @@ struct VerifyActivationLinkInput {
 
 /// The address to send a mail to.
 #[derive(InputObject)]
-struct EmailInput {
+pub(super) struct EmailInput {
     /// The e-mail address, such as `ada@example.com`.
-    email: String,
+    pub(super) email: String,
 }
 
 /// The link of a mail and a new password.
@@ -206,7 +206,8 @@ impl PasswordMutation {
     }
 
     /// Sets a new password by the link in the mail, which is valid for ten minutes. Revokes all
-    /// sessions, logs this client in and sets the session cookie. `BAD_USER_INPUT` if the link is
+    /// sessions, logs this client in and sets the session cookie. If the account has a second
+    /// factor, the client must log in itself. `BAD_USER_INPUT` if the link is
     /// wrong or no longer valid.
     async fn reset_password(
         &self,
@@ -217,7 +218,9 @@ impl PasswordMutation {
         let ResetPasswordInput { token, password } = input;
         let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
         let reset = accounts.reset_password(field.caller, id, &token, password);
-        field.start_session(&reset.await?);
+        if let Some(started) = reset.await? {
+            field.start_session(&started);
+        }
         Success::yes()
     }
 

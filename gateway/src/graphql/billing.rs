@@ -6,8 +6,11 @@ mod object;
 mod payments;
 mod subscription;
 
-use async_graphql::{Context, ID, InputObject, Object};
-use events_schema::billing::Command;
+use async_graphql::{Context, Enum, ID, InputObject, Object};
+use events_schema::{
+    PromotionCode,
+    billing::{self as schema, Command},
+};
 
 use self::{card::CardMutation, payments::Card};
 pub(super) use self::{
@@ -16,7 +19,7 @@ pub(super) use self::{
 };
 use super::{
     field::FieldContext,
-    scalars::{DateTime, Long, id_of},
+    scalars::{DateTime, id_of, parsed},
 };
 use crate::{
     error::Error,
@@ -52,28 +55,44 @@ struct ChangeSubscriptionInput {
     plan: ID,
     /// Id of one of the plan's prices. Required unless the plan is free.
     price: Option<ID>,
-    /// How many seats to pay for: at least those in use, which is also the default, and at most
-    /// 1,000,000. 1 for a price of the whole tenant.
-    quantity: Option<Long>,
-    /// The time from which the difference to the plan before counts, if that is paid for. That of
-    /// the change by default.
+    /// The time from which the difference to the plan before counts, if that is paid for: that of a
+    /// preview of the last 15 minutes. That of the change by default.
     proration_date: Option<DateTime>,
+    /// When the tenant gets the plan. If it costs less in the same interval, `PERIOD_END` by default,
+    /// and otherwise `NOW`.
+    at: Option<ChangeTime>,
+    /// A code that makes the plan cheaper. `BAD_USER_INPUT` if Stripe does not know it.
+    promotion_code: Option<String>,
+}
+
+/// When a tenant that pays gets another plan.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "schema::ChangeTime")]
+enum ChangeTime {
+    /// When Stripe has confirmed it. The difference for the rest of the period is paid or credited
+    /// at once.
+    Now,
+    /// With the next period. Until then the tenant keeps the plan that it has paid for.
+    PeriodEnd,
 }
 
 impl ChangeSubscriptionInput {
     /// Parses the choice.
     ///
     /// # Errors
-    /// `BadUserInput` if an id or the quantity is malformed.
+    /// `BadUserInput` if an id or the code is malformed.
     fn parse(&self) -> Result<Choice, Error> {
-        let (price, quantity) = (self.price.as_ref(), self.quantity);
+        let price = self.price.as_ref();
         Ok(Choice {
             plan: id_of(&self.plan)?,
             price: price.map(|price| id_of(price)).transpose()?,
-            quantity: quantity
-                .map(|quantity| quantity.not_negative("quantity"))
-                .transpose()?,
             proration_date: self.proration_date.as_ref().map(|date| date.0),
+            at: self.at.map(Into::into),
+            promotion_code: self
+                .promotion_code
+                .as_ref()
+                .map(|code| parsed("promotionCode", code, PromotionCode::parse))
+                .transpose()?,
         })
     }
 }
@@ -103,8 +122,9 @@ impl BillingMutation {
     /// payments are not set up; `CONFLICT` if there is no trial then. Otherwise the tenant pays for a
     /// plan with prices: the change is in `pendingChange` until Stripe confirms it, and until then
     /// the plan before counts. If it asks for action, the owner of the card confirms the payment;
-    /// then the same choice again shows the result. A tenant may try each plan once. A smaller plan
-    /// deletes nothing.
+    /// then the same choice again shows the result. A plan that costs less comes with the next
+    /// period; until then the choice of the present plan keeps that, and any other change at once is
+    /// a `CONFLICT`. A tenant may try each plan once. A smaller plan deletes nothing.
     async fn change_subscription(
         &self,
         ctx: &Context<'_>,

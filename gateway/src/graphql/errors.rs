@@ -20,6 +20,17 @@ impl From<Error> for async_graphql::Error {
         match error {
             Error::Unauthenticated(message) => answer("UNAUTHENTICATED", message),
             Error::Forbidden => answer("FORBIDDEN", "You are not allowed to do this."),
+            Error::StepUpRequired { methods } => {
+                let message = "Prove again who you are: use stepUp with one of these methods.";
+                let names = methods.iter().map(|method| Value::from(method.name()));
+                let names = Value::List(names.collect());
+                with(answer("STEP_UP_REQUIRED", message), "methods", Some(names))
+            }
+            Error::SecondFactorRequired => {
+                let message =
+                    "Add a second factor to your account first: use credential.startTotp.";
+                answer("SECOND_FACTOR_REQUIRED", message)
+            }
             Error::NotFound => answer("NOT_FOUND", NOT_FOUND),
             Error::BadUserInput { field, message } => {
                 with(answer("BAD_USER_INPUT", message), "field", field)
@@ -264,6 +275,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::method::SECOND;
 
     fn answered(error: impl Into<ServerError>) -> serde_json::Value {
         let mut errors = [error.into()];
@@ -288,6 +300,14 @@ mod tests {
             (Error::not_logged_in(), json!({ "code": "UNAUTHENTICATED" })),
             (Error::Forbidden, json!({ "code": "FORBIDDEN" })),
             (Error::NotFound, json!({ "code": "NOT_FOUND" })),
+            (
+                Error::StepUpRequired { methods: SECOND },
+                json!({ "code": "STEP_UP_REQUIRED", "methods": ["Totp", "RecoveryCode"] }),
+            ),
+            (
+                Error::SecondFactorRequired,
+                json!({ "code": "SECOND_FACTOR_REQUIRED" }),
+            ),
             (
                 Error::invalid("email")(Invalid("is odd")),
                 json!({ "code": "BAD_USER_INPUT", "field": "email" }),

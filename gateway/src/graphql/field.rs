@@ -129,9 +129,9 @@ impl<'a> FieldContext<'a> {
             .append_http_header(SET_COOKIE, cookies.hand_over(kind, value));
     }
 
-    /// Deletes the client's session cookie.
-    pub(super) fn clear_cookie(&self) {
+    /// Deletes the client's cookie of this kind.
+    pub(super) fn clear_cookie(&self, kind: Kind) {
         let cookies = self.ctx.data_unchecked::<Cookies>();
-        self.ctx.append_http_header(SET_COOKIE, cookies.clear());
+        self.ctx.append_http_header(SET_COOKIE, cookies.clear(kind));
     }
 }

@@ -7,6 +7,7 @@ use events_schema::{
 };
 
 use super::{
+    authentication::Authentication,
     connection::{Connection, connection},
     field::FieldContext,
     loaders::Person,
@@ -140,6 +141,8 @@ struct Me {
     member: Member,
     /// The permissions that this request holds in the tenant, such as `read_project`.
     permissions: Vec<String>,
+    /// What the person has proved in the session. Null for an access token.
+    authentication: Option<Authentication>,
 }
 
 /// Which members to list. A member must meet all conditions; an absent one is ignored.
@@ -235,12 +238,15 @@ impl Queries {
 
     /// The caller as a member of the tenant that the request is for.
     async fn me(&self, ctx: &Context<'_>) -> Result<Option<Me>, Error> {
-        let membership = FieldContext::of(ctx).membership()?;
+        let field = FieldContext::of(ctx);
+        let membership = field.membership()?;
         let permissions = membership.permissions.iter();
+        let person = field.caller.person().ok();
         Ok(Some(Me {
             tenant: Tenant(membership.tenant.clone()),
             member: Member(membership.member.clone()),
             permissions: permissions.map(|held| held.to_string()).collect(),
+            authentication: person.map(Authentication::of),
         }))
     }
 }

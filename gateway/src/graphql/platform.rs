@@ -58,6 +58,12 @@ impl PlatformMutation {
         administer(ctx, &id, Command::RevokeSessions).await
     }
 
+    /// Removes the second factor of an account whose owner has lost it. Make sure that it is the
+    /// owner who asks.
+    async fn remove_second_factor(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
+        administer(ctx, &id, Command::RemoveTotp).await
+    }
+
     /// Makes exceptions from the plan of a tenant, and forgets those before. `NOT_FOUND` if the
     /// tenant does not exist.
     async fn override_billing(

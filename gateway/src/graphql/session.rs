@@ -1,36 +1,29 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use events_schema::{EmailAddress, SessionId, Time, session};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use events_schema::{EmailAddress, SessionId, Time, account, session};
 
 use super::{
+    account::EmailInput,
+    authentication::{Authentication, ChallengeView, LoginParamsInput, ServiceType},
     field::FieldContext,
     profile::User,
     scalars::{DateTime, Success, id_of, parsed, to_id},
 };
-use crate::{backend::views::ViewDocument, error::Error, use_cases::list::IndexCheck};
+use crate::{
+    backend::views::ViewDocument,
+    error::Error,
+    identity::cookie::Kind,
+    use_cases::{
+        list::IndexCheck,
+        second_factor::SecondMethod,
+        session::{LoggedIn, Started},
+    },
+};
 
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
 
 pub(super) use async_graphql::EmptyMutation as Mutations;
-
-/// The way to log in.
-#[derive(Clone, Copy, Enum, Eq, PartialEq)]
-enum ServiceType {
-    /// By e-mail address and password.
-    #[graphql(name = "Password")]
-    Password,
-}
-
-/// The credentials of a person.
-#[derive(InputObject)]
-struct LoginParamsInput {
-    /// The e-mail address of the account.
-    email: String,
-    /// The password.
-    #[graphql(secret)]
-    password: String,
-}
 
 /// A login.
 #[derive(InputObject)]
@@ -41,19 +34,61 @@ struct LoginInput {
     params: LoginParamsInput,
 }
 
-/// A successful login.
+/// A login, or the first part of one.
 #[derive(SimpleObject)]
 struct Login {
-    /// The person who is logged in now.
-    user: User,
-    /// The new session.
-    session: Session,
+    /// The person who is logged in now. Null if the second factor is still to be proved.
+    user: Option<User>,
+    /// The new session. Null if the second factor is still to be proved.
+    session: Option<Session>,
+    /// Not null if the second factor is still to be proved, by another `login` in this browser.
+    challenge: Option<ChallengeView>,
+}
+
+impl Login {
+    /// Shows a session that was just started.
+    fn of(account: ViewDocument<account::View>, started: Started) -> Self {
+        let session = Session {
+            last_used_at: started.session.view.last_used_at,
+            current: Some(started.session.id),
+            best_aal: account.view.best_aal(),
+            document: started.session,
+        };
+        Self {
+            user: Some(User(account)),
+            session: Some(session),
+            challenge: None,
+        }
+    }
+}
+
+/// Hands what a login has led to to the client.
+fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
+    match logged_in {
+        LoggedIn::Session(account, started) => {
+            field.start_session(&started);
+            if field.caller.kept.challenge.is_some() {
+                field.clear_cookie(Kind::Challenge);
+            }
+            Login::of(*account, started)
+        }
+        LoggedIn::Challenge(challenge) => {
+            field.hand_over(Kind::Challenge, &challenge.token);
+            Login {
+                user: None,
+                session: None,
+                challenge: Some((&challenge).into()),
+            }
+        }
+    }
 }
 
 pub(super) struct Session {
     document: ViewDocument<session::View>,
     last_used_at: Time,
     current: Option<SessionId>,
+    /// The highest level that the account can reach.
+    best_aal: u8,
 }
 
 /// A session: one login of the caller in one client.
@@ -84,6 +119,11 @@ impl Session {
     async fn current(&self) -> bool {
         self.current == Some(self.document.id)
     }
+
+    /// What the person has proved in the session.
+    async fn authentication(&self) -> Authentication {
+        Authentication::new(&self.document.view.proofs(), self.best_aal)
+    }
 }
 
 #[derive(Default)]
@@ -94,12 +134,14 @@ impl Queries {
     /// The caller's valid sessions, the newest first, at most 100.
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Error> {
         let field = FieldContext::of(ctx);
-        let current = field.caller.person()?.session();
+        let identity = field.caller.person()?;
+        let (current, best_aal) = (identity.session(), identity.account.view.best_aal());
         let sessions = field.use_cases.sessions.list(field.caller).await?;
         let shown = sessions.into_iter().map(|found| Session {
             document: found.session,
             last_used_at: found.last_used_at,
             current,
+            best_aal,
         });
         Ok(Some(shown.collect()))
     }
@@ -111,28 +153,85 @@ pub(super) struct SessionMutation;
 #[Object(serial)]
 impl SessionMutation {
     /// Logs in and sets the session cookie. Each login starts a new session, even with an
-    /// `Idempotency-Key`. `UNAUTHENTICATED` if the address or the password is wrong, or the address
-    /// is not verified; `RATE_LIMITED` after too many failures.
+    /// `Idempotency-Key`. If the account has a second factor, `Password` and `EmailCode` answer a
+    /// `challenge` instead, and a further `login` by `Totp` or `RecoveryCode` completes it.
+    /// `UNAUTHENTICATED` if the address or the password is wrong, the address is not verified, or
+    /// the challenge has ended; `BAD_USER_INPUT` if a code is wrong; `RATE_LIMITED` after too many
+    /// failures.
     async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
         let field = FieldContext::of(ctx);
-        let LoginInput {
-            service: ServiceType::Password,
-            params,
-        } = input;
-        let email = parsed("email", &params.email, EmailAddress::parse)?;
+        let LoginInput { service, params } = input;
         let sessions = &field.use_cases.sessions;
-        let logged_in = sessions.log_in(field.caller, &email, params.password);
-        let (account, started) = logged_in.await?;
+        let logged_in = match service {
+            ServiceType::Password => {
+                let email = parsed("email", params.email()?, EmailAddress::parse)?;
+                let logged_in = sessions.log_in(field.caller, &email, params.password()?);
+                logged_in.await?
+            }
+            ServiceType::EmailCode => {
+                let email = parsed("email", params.email()?, EmailAddress::parse)?;
+                let codes = &field.use_cases.login_codes;
+                codes.log_in(field.caller, &email, params.code()?).await?
+            }
+            ServiceType::Totp => {
+                let (method, code) = (SecondMethod::Totp, params.code()?);
+                let completed = sessions.complete_challenge(field.caller, method, code);
+                completed.await?
+            }
+            ServiceType::RecoveryCode => {
+                let (method, code) = (SecondMethod::RecoveryCode, params.code()?);
+                let completed = sessions.complete_challenge(field.caller, method, code);
+                completed.await?
+            }
+        };
+        Ok(Some(answer(&field, logged_in)))
+    }
+
+    /// Proves again who the caller is, so that the session is fresh: for ten minutes, operations
+    /// that need it are allowed. Starts a new session, ends the old one and sets the cookie.
+    /// `BAD_USER_INPUT` if the password or the code is wrong; `RATE_LIMITED` after too many.
+    async fn step_up(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
+        let field = FieldContext::of(ctx);
+        let LoginInput { service, params } = input;
+        let (sessions, caller) = (&field.use_cases.sessions, field.caller);
+        let started = match service {
+            ServiceType::Password => {
+                let started = sessions.step_up_by_password(caller, params.password()?);
+                started.await?
+            }
+            ServiceType::EmailCode => {
+                let codes = &field.use_cases.login_codes;
+                codes.step_up(caller, params.code()?).await?
+            }
+            ServiceType::Totp => {
+                let started = sessions.step_up_by_code(caller, SecondMethod::Totp, params.code()?);
+                started.await?
+            }
+            ServiceType::RecoveryCode => {
+                let method = SecondMethod::RecoveryCode;
+                let started = sessions.step_up_by_code(caller, method, params.code()?);
+                started.await?
+            }
+        };
         field.start_session(&started);
-        let current = Some(started.session.id);
-        Ok(Some(Login {
-            user: User(account),
-            session: Session {
-                last_used_at: started.session.view.last_used_at,
-                document: started.session,
-                current,
-            },
-        }))
+        Ok(Some(Login::of(caller.person()?.account.clone(), started)))
+    }
+
+    /// Mails a code to log in with, if the address has an account, and sets a cookie: only this
+    /// browser can use the code, for ten minutes and once. The answer is always the same.
+    /// `RATE_LIMITED` after too many mails to the address: the wait is a minute at first, and
+    /// doubles.
+    async fn send_login_code(
+        &self,
+        ctx: &Context<'_>,
+        input: EmailInput,
+    ) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let email = parsed("email", &input.email, EmailAddress::parse)?;
+        let (codes, id) = (&field.use_cases.login_codes, field.command_id()?);
+        let token = codes.send(field.caller, id, &email).await?;
+        field.hand_over(Kind::LoginCode, &token);
+        Success::yes()
     }
 
     /// Logs out and deletes the session cookie. Succeeds even without a session.
@@ -141,7 +240,7 @@ impl SessionMutation {
         let (sessions, id) = (&field.use_cases.sessions, field.command_id()?);
         sessions.log_out(field.caller, id).await?;
         // Not before: without its cookie the client could not try again.
-        field.clear_cookie();
+        field.clear_cookie(Kind::Session);
         Success::yes()
     }
 
@@ -151,7 +250,7 @@ impl SessionMutation {
         let field = FieldContext::of(ctx);
         let (sessions, command) = (&field.use_cases.sessions, field.command_id()?);
         if sessions.revoke(field.caller, command, id_of(&id)?).await? {
-            field.clear_cookie();
+            field.clear_cookie(Kind::Session);
         }
         Success::yes()
     }
@@ -161,7 +260,7 @@ impl SessionMutation {
         let field = FieldContext::of(ctx);
         let (sessions, id) = (&field.use_cases.sessions, field.command_id()?);
         sessions.revoke_all(field.caller, id).await?;
-        field.clear_cookie();
+        field.clear_cookie(Kind::Session);
         Success::yes()
     }
 }

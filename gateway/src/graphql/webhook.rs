@@ -312,11 +312,11 @@ impl WebhookMutation {
         id: ID,
         #[graphql(desc = "Id of the replay.")] replay: ID,
     ) -> Result<Option<Success>, Error> {
-        let cancel = Command::CancelReplay {
-            webhook: id_of(&id)?,
-            replay: id_of(&replay)?,
-        };
-        send(ctx, cancel).await
+        let field = FieldContext::of(ctx);
+        let (webhooks, command) = (&field.use_cases.webhooks, field.command_id()?);
+        let cancelled = webhooks.cancel_replay(field.caller, command, id_of(&id)?, id_of(&replay)?);
+        cancelled.await?;
+        Success::yes()
     }
 }
 

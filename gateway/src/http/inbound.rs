@@ -68,6 +68,8 @@ fn refusal(error: Error, trace: Trace) -> Response {
         Error::RateLimited { .. } => refuse(StatusCode::TOO_MANY_REQUESTS, error),
         Error::Unauthenticated(_)
         | Error::Forbidden
+        | Error::StepUpRequired { .. }
+        | Error::SecondFactorRequired
         | Error::NotFound
         | Error::BadUserInput { .. }
         | Error::Pending(_)

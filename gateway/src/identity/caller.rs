@@ -5,18 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_store::{Trace, random_id};
 use events_schema::{
-    Access, AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, SessionId, TenantId,
-    Time, account, member, secret::ServerKey, tenant,
+    Access, AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, Proof, Proved,
+    SessionId, TenantId, Time, account, member, secret::ServerKey, tenant,
 };
 use tokio::sync::OnceCell;
 
 use crate::{
-    access::{Credentials, Rights, RolePermissions, guard},
+    access::{Credentials, Rights, RolePermissions, fresh, guard},
     backend::{
         commands::Sender,
         plans::{Plans, TenantPlan},
         views::{TenantViews, ViewDocument},
     },
+    clock::now,
     error::Error,
 };
 
@@ -41,6 +42,10 @@ pub(crate) struct Kept {
     pub(crate) device: Option<String>,
     /// The token of a registration.
     pub(crate) registration: Option<String>,
+    /// The token of a code to log in.
+    pub(crate) login_code: Option<String>,
+    /// A log-in that waits for its second factor.
+    pub(crate) challenge: Option<String>,
 }
 
 /// A person or machine with valid credentials.
@@ -49,6 +54,8 @@ pub(crate) struct Identity {
     pub(crate) by: By,
     /// The person's account. For an access token, the account of its creator.
     pub(crate) account: ViewDocument<account::View>,
+    /// What the person has proved in the session; nothing for an access token.
+    pub(crate) proofs: Vec<Proof>,
 }
 
 /// The credentials of a caller.
@@ -144,15 +151,23 @@ impl Caller {
             None => Credentials::None,
             Some(identity) => match identity.by {
                 By::AccessToken(_) => Credentials::AccessToken,
-                By::Session { .. } => Credentials::Session {
-                    is_platform_admin: identity.account.view.is_platform_admin,
-                },
+                By::Session { .. } => identity.credentials(),
             },
         };
         Rights {
             credentials,
             held: self.membership().map(|membership| &membership.permissions),
         }
+    }
+
+    /// Checks that the person has proved within ten minutes who they are, with two factors if the
+    /// account has two.
+    ///
+    /// # Errors
+    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token;
+    /// `StepUpRequired` if the session is not fresh.
+    pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
+        fresh(self.rights().credentials)
     }
 
     /// Returns who sends the request.
@@ -206,6 +221,21 @@ impl Identity {
         match self.by {
             By::Session { id, .. } => Some(id),
             By::AccessToken(_) => None,
+        }
+    }
+
+    /// Returns what the person has proved in the session, and what they could prove.
+    pub(crate) fn proved(&self) -> Proved {
+        Proved::new(&self.proofs, self.account.view.best_aal())
+    }
+
+    fn credentials(&self) -> Credentials {
+        let proved = self.proved();
+        Credentials::Session {
+            is_platform_admin: self.account.view.is_platform_admin,
+            aal: proved.aal,
+            best_aal: proved.best_aal,
+            is_fresh: proved.is_fresh(now()),
         }
     }
 
@@ -275,6 +305,7 @@ mod tests {
             epoch_began_at: Time(0),
             is_platform_admin: false,
             is_disabled: false,
+            second_factor: None,
             created_at: Time(0),
             updated_at: Time(0),
         };
@@ -286,6 +317,7 @@ mod tests {
                 revision: 1,
                 view,
             },
+            proofs: Vec::new(),
         }
     }
 

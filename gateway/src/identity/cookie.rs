@@ -1,5 +1,5 @@
-//! Cookies: that of the session, that of a device on which somebody has logged in before, and that
-//! of a browser that has sent a registration.
+//! Cookies: that of the session, that of a device on which somebody has logged in before, and those
+//! of a browser that has sent a registration, waits for a code or has begun to log in.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.
@@ -48,6 +48,10 @@ pub(crate) enum Kind {
     Device,
     /// Proves that a registration was sent from this browser.
     Registration,
+    /// Proves that this browser has asked for a code to log in.
+    LoginCode,
+    /// Proves that this browser has proved a first factor.
+    Challenge,
 }
 
 impl Kind {
@@ -57,6 +61,7 @@ impl Kind {
             // Browsers keep no cookie longer.
             Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
             Self::Registration => Duration::from_secs(24 * 60 * 60),
+            Self::LoginCode | Self::Challenge => Duration::from_secs(10 * 60),
         }
     }
 }
@@ -83,9 +88,9 @@ impl Cookies {
         self.header(kind, value, kind.max_age().as_secs())
     }
 
-    /// Returns the `Set-Cookie` that deletes the session's cookie.
-    pub(crate) fn clear(self) -> String {
-        self.header(Kind::Session, "", 0)
+    /// Returns the `Set-Cookie` that deletes the cookie of this kind.
+    pub(crate) fn clear(self, kind: Kind) -> String {
+        self.header(kind, "", 0)
     }
 
     /// Reads the id of the session that a request's cookie names; `None` without a well-formed
@@ -122,6 +127,10 @@ impl Cookies {
             (Kind::Device, false) => "device",
             (Kind::Registration, true) => "__Host-registration",
             (Kind::Registration, false) => "registration",
+            (Kind::LoginCode, true) => "__Host-login-code",
+            (Kind::LoginCode, false) => "login-code",
+            (Kind::Challenge, true) => "__Host-challenge",
+            (Kind::Challenge, false) => "challenge",
         }
     }
 
@@ -172,7 +181,7 @@ mod tests {
                 .contains("Secure")
         );
         assert_eq!(
-            Cookies::new(false).clear(),
+            Cookies::new(false).clear(Kind::Session),
             "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
         );
     }

@@ -158,6 +158,8 @@ impl Callers {
             kept: Kept {
                 device: self.cookies.value(&head.headers, Kind::Device),
                 registration: self.cookies.value(&head.headers, Kind::Registration),
+                login_code: self.cookies.value(&head.headers, Kind::LoginCode),
+                challenge: self.cookies.value(&head.headers, Kind::Challenge),
             },
             trace: head.trace,
             idempotency,
@@ -197,7 +199,12 @@ impl Callers {
             id,
             started_at: session.view.started_at,
         };
-        Ok(Some(Identity { by, account }))
+        let proofs = session.view.proofs().into_owned();
+        Ok(Some(Identity {
+            by,
+            account,
+            proofs,
+        }))
     }
 
     /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
@@ -233,7 +240,11 @@ impl Callers {
         }
         membership.permissions.keep_only(&found.view.scopes);
         let by = By::AccessToken(token.id());
-        let identity = Identity { by, account };
+        let identity = Identity {
+            by,
+            account,
+            proofs: Vec::new(),
+        };
         Ok((Some(identity), is_own.then_some(membership)))
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use event_store::telemetry::{self, KeyValue};
-use events_schema::{EmailAddress, InboundSourceId, Origin, TenantKey};
+use events_schema::{AccountId, EmailAddress, InboundSourceId, Origin, TenantKey};
 use governor::{
     NotUntil, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -94,6 +94,15 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_INBOUND_TENANT_LIMIT", default_value = "3000/minute")]
     pub inbound_tenant_limit: Rate,
 
+    /// What one account may ask Stripe, such as its cards or the price of a change, and what all
+    /// members of one tenant may ask.
+    #[arg(long, env = "UB_PAYMENT_LIMIT", default_value = "30/minute")]
+    pub payment_limit: Rate,
+
+    /// Attempts to save a card that one tenant may begin.
+    #[arg(long, env = "UB_CARD_LIMIT", default_value = "10/hour")]
+    pub card_limit: Rate,
+
     /// Tenants that one account may have founded at once, 0 to 1000. With 0, any number.
     #[arg(
         long,
@@ -153,6 +162,9 @@ struct Buckets {
     inbound_clients: Bucket<Network>,
     inbound_sources: Bucket<InboundSourceId>,
     inbound_tenants: Bucket<TenantKey>,
+    paying_accounts: Bucket<AccountId>,
+    paying_tenants: Bucket<TenantKey>,
+    cards: Bucket<TenantKey>,
 }
 
 /// What is left of a bucket, as the headers `RateLimit-…` tell it.
@@ -178,6 +190,9 @@ impl Limits {
             inbound_clients: Bucket::new("inbound_client", options.inbound_client_limit),
             inbound_sources: Bucket::new("inbound_source", options.inbound_source_limit),
             inbound_tenants: Bucket::new("inbound_tenant", options.inbound_tenant_limit),
+            paying_accounts: Bucket::new("payment_account", options.payment_limit),
+            paying_tenants: Bucket::new("payment_tenant", options.payment_limit),
+            cards: Bucket::new("card", options.card_limit),
         }))
     }
 
@@ -236,6 +251,27 @@ impl Limits {
     ) -> Result<(), Error> {
         without_budget(self.0.inbound_sources.take(&source))?;
         without_budget(self.0.inbound_tenants.take(&tenant))
+    }
+
+    /// Counts what somebody asks Stripe about a tenant.
+    ///
+    /// # Errors
+    /// `RateLimited` if the account has asked too much, or all members of the tenant.
+    pub(crate) fn count_question(
+        &self,
+        account: AccountId,
+        tenant: TenantKey,
+    ) -> Result<(), Error> {
+        without_budget(self.0.paying_accounts.take(&account))?;
+        without_budget(self.0.paying_tenants.take(&tenant))
+    }
+
+    /// Counts an attempt to save a card.
+    ///
+    /// # Errors
+    /// `RateLimited` if the tenant has begun too many.
+    pub(crate) fn count_card(&self, tenant: TenantKey) -> Result<(), Error> {
+        without_budget(self.0.cards.take(&tenant))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Attempt {
 
 /// What is stored for a guesser, or for all strangers with an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Count {
+pub(super) struct Count {
     failures: u32,
     last_ms: i64,
     /// When the first of them was. After a day, counting begins again.
@@ -89,6 +89,14 @@ impl Count {
             self
         } else {
             Self::default()
+        }
+    }
+
+    /// Takes back a failure.
+    pub(super) const fn one_less(self) -> Self {
+        Self {
+            failures: self.failures.saturating_sub(1),
+            ..self
         }
     }
 
@@ -136,10 +144,11 @@ impl LoginThrottle {
             let count = count.within_a_day(now);
             count.check(FREE_FAILURES_OF_STRANGERS, now)?;
         }
-        self.count(&key, FREE_FAILURES, now).await?;
+        count_one(&self.counts, &key, FREE_FAILURES, now).await?;
         let warns = match &strangers {
             Some(strangers) => {
-                let failures = self.count(strangers, FREE_FAILURES_OF_STRANGERS, now);
+                let free = FREE_FAILURES_OF_STRANGERS;
+                let failures = count_one(&self.counts, strangers, free, now);
                 failures.await? == FREE_FAILURES_OF_STRANGERS
             }
             None => false,
@@ -151,17 +160,6 @@ impl LoginThrottle {
         })
     }
 
-    /// Counts one more failure, and returns how many there are.
-    async fn count(&self, key: &str, free: u32, now: Time) -> Result<u32, Error> {
-        let count_one = |count: Option<Count>| {
-            let count = count.unwrap_or_default().within_a_day(now);
-            count.check(free, now)?;
-            let count = count.one_more(now);
-            Ok((count, count.failures))
-        };
-        self.counts.change(key, count_one).await
-    }
-
     /// Clears the count of a guesser that knew the password, and takes this attempt back from that
     /// of all strangers. An error is only logged, since the login stands.
     pub(crate) async fn succeeded(&self, attempt: Attempt) {
@@ -169,11 +167,7 @@ impl LoginThrottle {
         let Some(key) = attempt.key_of_strangers else {
             return;
         };
-        let one_less = |count: Option<Count>| {
-            let count = count.unwrap_or_default();
-            let failures = count.failures.saturating_sub(1);
-            Ok((Count { failures, ..count }, ()))
-        };
+        let one_less = |count: Option<Count>| Ok((count.unwrap_or_default().one_less(), ()));
         if let Err(error) = self.counts.change(&key, one_less).await {
             tracing::warn!(?error, "a login was counted as a failure");
         }
@@ -218,6 +212,26 @@ impl LoginThrottle {
         let parts: [&[u8]; 2] = [b"login", email.as_str().as_bytes()];
         self.secret.id(&parts).to_string()
     }
+}
+
+/// Counts one more failure, and returns how many there are.
+///
+/// # Errors
+/// `RateLimited` if there are more than `free` and the wait is not over; `Internal` if the bucket
+/// cannot be read or written.
+pub(super) async fn count_one(
+    counts: &Bucket<Count>,
+    key: &str,
+    free: u32,
+    now: Time,
+) -> Result<u32, Error> {
+    let one_more = |count: Option<Count>| {
+        let count = count.unwrap_or_default().within_a_day(now);
+        count.check(free, now)?;
+        let count = count.one_more(now);
+        Ok((count, count.failures))
+    };
+    counts.change(key, one_more).await
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ enum MailKind {
     Registration,
     /// Invites to a tenant; the sender is the account of the person who invites.
     Invitation,
+    /// Has a code to log in with; the sender is the network of a client.
+    LoginCode,
 }
 
 impl MailKind {
@@ -34,6 +36,7 @@ impl MailKind {
         match self {
             Self::Registration => b"registration",
             Self::Invitation => b"invitation",
+            Self::LoginCode => b"login-code",
         }
     }
 }
@@ -188,6 +191,19 @@ impl MailQuota {
         self.registrations.change(&key, add).await
     }
 
+    /// Counts a mail with a code to log in with. A repeated command counts once.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client or all clients have sent too many to the address.
+    pub(crate) async fn count_login_code(
+        &self,
+        to: &EmailAddress,
+        client: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        self.add(MailKind::LoginCode, to, client, about).await
+    }
+
     /// Counts an invitation that an account sends in a tenant. A repeated command counts once.
     ///
     /// # Errors
@@ -264,20 +280,20 @@ impl MailQuota {
     const fn bucket(&self, kind: MailKind) -> &Bucket<Mails> {
         match kind {
             MailKind::Registration => &self.registrations,
-            MailKind::Invitation => &self.invitations_to,
+            MailKind::Invitation | MailKind::LoginCode => &self.invitations_to,
         }
     }
 
     const fn limit(&self, kind: MailKind) -> Limit {
         match kind {
-            MailKind::Registration => Limit::REGISTRATIONS,
+            MailKind::Registration | MailKind::LoginCode => Limit::REGISTRATIONS,
             MailKind::Invitation => self.invitations,
         }
     }
 
     fn key(&self, kind: MailKind, to: &EmailAddress) -> String {
         let to = match kind {
-            MailKind::Registration => to.to_string(),
+            MailKind::Registration | MailKind::LoginCode => to.to_string(),
             // To many spellings of one mailbox, too.
             MailKind::Invitation => to.mailbox(),
         };

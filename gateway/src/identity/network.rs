@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use events_schema::Origin;
+use events_schema::{Id, Origin, secret::ServerKey};
 
 /// The network that a request comes from: its address, or the first 64 bits of an IPv6 address,
 /// since a client has all those addresses. `None` if it is not known.
@@ -17,6 +17,11 @@ impl Network {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         }))
+    }
+
+    /// Returns an id of the network that nobody can guess without the secret.
+    pub(crate) fn id(self, secret: &ServerKey) -> Id {
+        secret.id(&[b"network", self.text().as_bytes()])
     }
 
     /// Returns the network as text, such as `192.0.2.1`; empty if it is not known.

@@ -19,6 +19,18 @@ pub(crate) enum SecurityEvent {
     PasswordReset,
     /// A new password was set by somebody who knew the old one.
     PasswordChanged,
+    /// Somebody proved again who they are, in their session.
+    SteppedUp,
+    /// A code of the second factor was wrong, after the first factor was right.
+    SecondFactorWrong,
+    /// An authenticator app was added.
+    SecondFactorEnrolled,
+    /// The authenticator app and the recovery codes were removed.
+    SecondFactorRemoved,
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed,
+    /// Somebody asked for a code to log in with.
+    LoginCodeRequested,
     /// One session was revoked.
     SessionRevoked,
     /// All sessions of the account were revoked.
@@ -62,6 +74,12 @@ impl SecurityEvent {
             Self::ResetRequested => "reset_requested",
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
+            Self::SteppedUp => "stepped_up",
+            Self::SecondFactorWrong => "second_factor_wrong",
+            Self::SecondFactorEnrolled => "second_factor_enrolled",
+            Self::SecondFactorRemoved => "second_factor_removed",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::LoginCodeRequested => "login_code_requested",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
             Self::AccessTokenCreated => "access_token_created",
@@ -79,6 +97,10 @@ impl SecurityEvent {
             Self::LoginSucceeded
             | Self::PasswordReset
             | Self::PasswordChanged
+            | Self::SteppedUp
+            | Self::SecondFactorEnrolled
+            | Self::SecondFactorRemoved
+            | Self::RecoveryCodesRenewed
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated
@@ -86,6 +108,8 @@ impl SecurityEvent {
             Self::LoginFailed
             | Self::LoginLimited
             | Self::ResetRequested
+            | Self::SecondFactorWrong
+            | Self::LoginCodeRequested
             | Self::RegistrationRefused
             | Self::TokenRefused => Readers::Owner,
             Self::AccessRefused(..) => Readers::Administrators,
@@ -114,6 +138,12 @@ impl SecurityEvent {
             | Self::ResetRequested
             | Self::PasswordReset
             | Self::PasswordChanged
+            | Self::SteppedUp
+            | Self::SecondFactorWrong
+            | Self::SecondFactorEnrolled
+            | Self::SecondFactorRemoved
+            | Self::RecoveryCodesRenewed
+            | Self::LoginCodeRequested
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use events_schema::{
-    AccountId, CommandId, EmailAddress, PasswordHash, PersonName, TenantId,
+    AccountId, CommandId, EmailAddress, PasswordHash, PersonName, Proof, ProofKind, TenantId,
     account::{self, Command},
+    proof,
     secret::{Purpose, ServerKey},
 };
 
@@ -18,13 +19,9 @@ use crate::{
         filter::Filter,
         views::{ViewDocument, Views},
     },
+    clock::now,
     error::Error,
-    identity::{
-        Caller,
-        login_throttle::{Guesser, LoginThrottle},
-        network::Network,
-        passwords::Passwords,
-    },
+    identity::{Caller, login_throttle::LoginThrottle, network::Network, passwords::Passwords},
     security::{SecurityEvent, SecurityEvents},
     use_cases::{
         list::{FilterBy, List, Listed, OrderBy, Page, Selection, Wanted, read},
@@ -89,7 +86,8 @@ impl Accounts {
     }
 
     /// Sets a new password by the link in the mail, revokes all sessions and starts a new one. So
-    /// an owner needs no login after a guesser has locked the address.
+    /// an owner needs no login after a guesser has locked the address. `None` if the account has a
+    /// second factor, which the link does not prove: its owner must log in.
     ///
     /// # Errors
     /// `BadUserInput` if the link is wrong or no longer valid, or the password is not acceptable;
@@ -100,7 +98,7 @@ impl Accounts {
         id: CommandId,
         token: &str,
         password: String,
-    ) -> Result<Started, Error> {
+    ) -> Result<Option<Started>, Error> {
         let opened = self.secret.open_link_token(Purpose::PasswordReset, token);
         let (account, challenge) = opened.ok_or_else(wrong_link)?;
         self.passwords.check_length("password", &password)?;
@@ -117,8 +115,14 @@ impl Accounts {
         sent.map_err(|error| error.if_rejected(wrong_link))?;
         let reset = SecurityEvent::PasswordReset;
         self.security.record(reset, caller, Some(account));
-        let started = self.start_session(caller, account, &password_hash);
-        started.await.map_err(after_the_change)
+        let owner = self.owner_of(caller, account, &password_hash).await;
+        let owner = owner.map_err(after_the_change)?;
+        if owner.view.second_factor.is_some() {
+            return Ok(None);
+        }
+        let proofs = vec![proved_now(ProofKind::EmailCode)];
+        let started = self.sessions.start(caller, &owner, proofs).await;
+        started.map(Some).map_err(after_the_change)
     }
 
     /// Sets a new password, revokes all sessions and starts a new one.
@@ -138,34 +142,29 @@ impl Accounts {
         let ViewDocument {
             id: account, view, ..
         } = &identity.account;
-        let old_hash = &view.password_hash;
         self.passwords.check_length("newPassword", &new)?;
-        let admission = self.passwords.admit(&caller.origin).await?;
-        let guesser = identity.session().map_or_else(
-            || Guesser::Stranger(Network::of(&caller.origin)),
-            Guesser::Session,
-        );
-        let attempt = self.logins.begin(&view.email, guesser).await?;
-        let matches = self.passwords.matches(&admission, old, Some(old_hash));
-        if !matches.await? {
-            let failed = SecurityEvent::LoginFailed;
-            self.security.record(failed, caller, Some(*account));
-            return Err(Error::input("oldPassword", "The old password is wrong."));
-        }
-        self.logins.succeeded(attempt).await;
+        let message = "The old password is wrong.";
+        let proved = self
+            .sessions
+            .prove_password(caller, "oldPassword", message, old);
+        proved.await?;
         let known = self.known_about(*account).await?;
+        let admission = self.passwords.admit(&caller.origin).await?;
         let hashed = self.passwords.hash(&admission, "newPassword", new, known);
         let password_hash = hashed.await?;
         drop(admission);
         let change = Command::ChangePassword {
-            old_hash: old_hash.clone(),
+            old_hash: view.password_hash.clone(),
             password_hash: password_hash.clone(),
         };
         self.send(caller, *account, id, change).await?;
         let changed = SecurityEvent::PasswordChanged;
         self.security.record(changed, caller, Some(*account));
-        let started = self.start_session(caller, *account, &password_hash);
-        started.await.map_err(after_the_change)
+        let proofs = proof::with(identity.proofs.clone(), proved_now(ProofKind::Password));
+        let owner = self.owner_of(caller, *account, &password_hash).await;
+        let owner = owner.map_err(after_the_change)?;
+        let started = self.sessions.start(caller, &owner, proofs).await;
+        started.map_err(after_the_change)
     }
 
     /// Returns what others may know about the owner of an account: names, address and tenants.
@@ -184,14 +183,14 @@ impl Accounts {
         Ok(known.chain(tenants).map(str::to_owned).collect())
     }
 
-    /// Starts a session under the password that was just set. If the account has another one by
-    /// now, a later client has set it, perhaps to keep this one out.
-    async fn start_session(
+    /// Returns the account whose password was just set, and clears its failed logins. If it has
+    /// another password by now, a later client has set it, perhaps to keep this one out.
+    async fn owner_of(
         &self,
         caller: &Caller,
         account: AccountId,
         password: &PasswordHash,
-    ) -> Result<Started, Error> {
+    ) -> Result<ViewDocument<account::View>, Error> {
         let account = self.views.platform().get::<account::View>(account).await?;
         let account = account.ok_or(Error::NotFound)?;
         if *password != account.view.password_hash {
@@ -199,7 +198,7 @@ impl Accounts {
         }
         let network = Network::of(&caller.origin);
         self.logins.clear(&account.view.email, network).await;
-        self.sessions.start(caller, &account).await
+        Ok(account)
     }
 
     /// Changes those names in the caller's profile that are given.
@@ -295,6 +294,10 @@ impl Accounts {
             .send::<account::View>(&sender, &platform, request);
         sent.await.map(|_revision| ())
     }
+}
+
+fn proved_now(kind: ProofKind) -> Proof {
+    Proof::new(kind, now())
 }
 
 fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {

@@ -3,11 +3,13 @@
 
 mod choice;
 mod payments;
+mod timing;
 
 use events_schema::{
-    AreaName, CommandId, Limit, PlanId, Reason, TenantId, TenantKey, Time, areas,
+    AreaName, CommandId, Limit, Meter, PlanId, Reason, TenantId, TenantKey, Time, UsageId, areas,
     billing::{self, Command, Grant},
     member::{INVITATION_LIFETIME, Status},
+    usage,
 };
 
 pub(crate) use self::{
@@ -25,7 +27,7 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::Caller,
+    identity::{Caller, limits::Limits},
 };
 
 /// Reads and changes the billing of tenants.
@@ -37,6 +39,7 @@ pub(crate) struct Billings {
     /// The key of Stripe that browsers get. `None` if payments are not set up.
     pub(crate) publishable_key: Option<String>,
     pub(crate) asks: Asks,
+    pub(crate) limits: Limits,
     pub(crate) public_url: String,
 }
 
@@ -159,6 +162,19 @@ impl Billings {
 }
 
 impl TenantBilling {
+    /// Returns what the tenant has used, as of the last count of each meter.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(crate) async fn usage(&self) -> Result<Vec<usage::View>, Error> {
+        let mut all = Vec::new();
+        for meter in Meter::all() {
+            let id = UsageId::of(self.plan.tenant, *meter);
+            all.extend(self.views.get::<usage::View>(id).await?);
+        }
+        Ok(all.into_iter().map(|found| found.view).collect())
+    }
+
     /// Counts the objects that a limit bounds.
     ///
     /// # Errors

@@ -38,9 +38,11 @@ struct Invitation {
 }
 
 impl Members {
-    /// Invites an address, or sends the invitation again.
+    /// Invites an address, or sends the invitation again. Who invites an owner must have a fresh
+    /// session.
     ///
     /// # Errors
+    /// `StepUpRequired` or `Forbidden` without one, for an owner;
     /// `Rejected` if the address belongs to a member, or the role has permissions that the caller
     /// lacks; `RateLimited` after too many invitations of the tenant or to the address.
     pub(crate) async fn invite(
@@ -51,6 +53,9 @@ impl Members {
         role: BuiltInRole,
     ) -> Result<ViewDocument<View>, Error> {
         let membership = caller.membership()?;
+        if role == BuiltInRole::Owner {
+            caller.must_be_fresh()?;
+        }
         let tenant = membership.tenant.id;
         let account = caller.identity()?.account_id();
         let counted = self.mails.count_invitation(tenant, account, &email, id.0);
@@ -141,9 +146,10 @@ impl Members {
         })
     }
 
-    /// Changes the built-in role of a member.
+    /// Changes the built-in role of a member. Who makes an owner must have a fresh session.
     ///
     /// # Errors
+    /// `StepUpRequired` or `Forbidden` without one, for an owner;
     /// `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
     /// or the member or the role has permissions that the caller lacks.
     pub(crate) async fn change_role(
@@ -155,6 +161,9 @@ impl Members {
         expected: Option<u64>,
     ) -> Result<ViewDocument<View>, Error> {
         let membership = caller.membership()?;
+        if role == BuiltInRole::Owner {
+            caller.must_be_fresh()?;
+        }
         let member_holds = permissions_of(membership, member).await?;
         let change = Command::ChangeRole {
             role,

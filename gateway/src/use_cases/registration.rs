@@ -11,7 +11,7 @@
 mod pending;
 
 use events_schema::{
-    AccountId, ChallengeId, CommandId, EmailAddress, EmailId, Id, PersonName, TenantId,
+    AccountId, ChallengeId, CommandId, EmailAddress, EmailId, PersonName, TenantId,
     account::{self, Command},
     email,
     secret::{Purpose, ServerKey, derived_id},
@@ -92,7 +92,7 @@ impl Registrations {
             // Not before: a registration that is refused for the load has no mail.
             // The totals first: what they refuse must not be stored.
             self.limits.count_registration_mail(&email)?;
-            let sender = self.sender(caller);
+            let sender = Network::of(&caller.origin).id(&self.secret);
             let counted = self.mails.count_registration(&email, sender, challenge.0);
             counted.await?;
             let pending = Pending::new(email, firstname, lastname, password_hash);
@@ -118,7 +118,7 @@ impl Registrations {
             let Some((challenge, _)) = self.find(caller, email).await? else {
                 return Ok(());
             };
-            let sender = self.sender(caller);
+            let sender = Network::of(&caller.origin).id(&self.secret);
             let counted = self.mails.count_again(email, sender, challenge.0);
             match counted.await {
                 Ok(()) => {}
@@ -247,12 +247,6 @@ impl Registrations {
         let hash = found.map(|(_, pending)| &pending.password_hash);
         let matches = self.passwords.matches(&admission, password, hash).await?;
         Ok(matches && is_counted)
-    }
-
-    /// Returns the network of the client, under an id that nobody can guess.
-    fn sender(&self, caller: &Caller) -> Id {
-        let network = Network::of(&caller.origin).text();
-        self.secret.id(&[b"network", network.as_bytes()])
     }
 
     fn is_from_browser(&self, caller: &Caller) -> bool {

@@ -1,15 +1,20 @@
 //! Logging in and out, and the sessions of the caller.
 
+mod challenge;
+mod step_up;
+
 use std::{future::ready, time::Duration};
 
 use event_store::random_id;
 use events_schema::{
-    CommandId, EmailAddress, EmailId, Id, SessionId, TenantId, Time, account, email,
+    CommandId, EmailAddress, EmailId, Id, Proof, ProofKind, SessionId, TenantId, Time, account,
+    email,
     secret::{ServerKey, derived_id},
     session::{self, Command},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+pub(crate) use self::challenge::Challenge;
 use crate::{
     backend::{
         commands::{CommandRequest, Commands},
@@ -29,7 +34,7 @@ use crate::{
         passwords::Passwords,
     },
     security::{SecurityEvent, SecurityEvents},
-    use_cases::account::by_email,
+    use_cases::{account::by_email, second_factor::SecondFactors},
 };
 
 /// Maximum sessions that are listed: more than anybody has devices.
@@ -56,6 +61,7 @@ pub(crate) struct Sessions {
     pub(crate) logins: LoginThrottle,
     pub(crate) uses: Uses,
     pub(crate) limits: Limits,
+    pub(crate) second_factors: SecondFactors,
     pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
@@ -64,6 +70,14 @@ pub(crate) struct Sessions {
 pub(crate) struct InUse {
     pub(crate) session: ViewDocument<session::View>,
     pub(crate) last_used_at: Time,
+}
+
+/// How far a log-in has got.
+pub(crate) enum LoggedIn {
+    /// The person is logged in.
+    Session(Box<ViewDocument<account::View>>, Started),
+    /// The second factor is still to be proved.
+    Challenge(Challenge),
 }
 
 /// A session that was just started.
@@ -76,8 +90,8 @@ pub(crate) struct Started {
 }
 
 impl Sessions {
-    /// Logs in by address and password, and revokes the session that the request came with. Each
-    /// login starts a new session, since the token is random and shown once.
+    /// Logs in by address and password. Each login starts a new session, since the token is random
+    /// and shown once.
     ///
     /// # Errors
     /// `Unauthenticated` if the login is refused; `RateLimited` after too many failures.
@@ -86,7 +100,7 @@ impl Sessions {
         caller: &Caller,
         email: &EmailAddress,
         password: String,
-    ) -> Result<(ViewDocument<account::View>, Started), Error> {
+    ) -> Result<LoggedIn, Error> {
         let account = by_email(&self.views, email).await?;
         let device = account
             .as_ref()
@@ -125,11 +139,26 @@ impl Sessions {
                 .await;
         }
         drop(admission);
-        let started = self.start(caller, &account).await?;
+        self.proceed(caller, account, ProofKind::Password).await
+    }
+
+    /// Starts the session of a log-in that has proved enough, and revokes the one that the request
+    /// came with.
+    async fn complete(
+        &self,
+        caller: &Caller,
+        account: ViewDocument<account::View>,
+        proofs: Vec<Proof>,
+    ) -> Result<LoggedIn, Error> {
+        let is_known = self.is_known_device(caller, &account);
+        let started = self.start(caller, &account, proofs).await?;
+        if !is_known {
+            self.tell_of_new_device(caller, &account, &started);
+        }
         let succeeded = SecurityEvent::LoginSucceeded;
         self.security.record(succeeded, caller, Some(account.id));
         self.revoke_previous(caller).await;
-        Ok((account, started))
+        Ok(LoggedIn::Session(Box::new(account), started))
     }
 
     /// Checks a login. An unknown address costs the same work and gets the same answer as a wrong
@@ -157,6 +186,33 @@ impl Sessions {
         };
         self.logins.succeeded(attempt).await;
         Ok(account)
+    }
+
+    /// Whether somebody has logged in to the account on the device, or has registered it there.
+    fn is_known_device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> bool {
+        let token = caller.kept.registration.as_ref();
+        let registered = token.and_then(|token| self.secret.open_registration_token(token));
+        let has_registered = registered.is_some_and(|challenge| challenge.0 == account.id.0);
+        has_registered || self.device(caller, account).is_some()
+    }
+
+    /// Tells the owner of an account by mail. The answer does not wait for it.
+    fn tell_of_new_device(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+        started: &Started,
+    ) {
+        let session = started.session.id.0;
+        let id = derived_id(&[b"email", b"new_device", session.bytes()]);
+        let tell = email::Command::TellOfNewDevice {
+            to: account.view.email.clone(),
+            device: caller.origin.device.clone(),
+            at: started.session.view.started_at,
+        };
+        let (platform, command) = (TenantId::Platform, CommandId(id));
+        let request = CommandRequest::<email::Area>::new(platform, EmailId(id), command, tell);
+        self.commands.send_in_background(caller.sender(), request);
     }
 
     /// Replaces a hash with parameters of an earlier release, now that the password is known. An
@@ -209,7 +265,7 @@ impl Sessions {
         self.commands.send_in_background(caller.sender(), request);
     }
 
-    /// Starts a session for a client that has just proved that it owns the account.
+    /// Starts a session for a client that has proved that it owns the account.
     ///
     /// # Errors
     /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
@@ -217,12 +273,14 @@ impl Sessions {
         &self,
         caller: &Caller,
         account: &ViewDocument<account::View>,
+        proofs: Vec<Proof>,
     ) -> Result<Started, Error> {
         let token = SessionToken::mint()?;
         let start = Command::Start {
             account: account.id,
             epoch: account.view.epoch,
             device: caller.origin.device.clone(),
+            proofs: Some(proofs),
         };
         let request = request(token.session_id(), new_command_id()?, start);
         let (sender, platform) = (caller.sender(), self.views.platform());

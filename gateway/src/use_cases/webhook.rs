@@ -10,7 +10,7 @@ use events_schema::{
     outbound::WebhookUrl,
     sealed::Sealed,
     secret::ServerKey,
-    webhook::{self, Changes, Command, Cursor, SEALED_FOR, Settings, Webhook},
+    webhook::{self, Changes, Command, Cursor, ReplayId, SEALED_FOR, Settings, Webhook},
 };
 
 use crate::{
@@ -184,6 +184,28 @@ impl Webhooks {
             event: event.ok_or(Error::NotFound)?,
         };
         self.send(caller, command, redeliver).await
+    }
+
+    /// Ends a replay early, and records what it has sent.
+    ///
+    /// # Errors
+    /// `Rejected` if there is no such replay, or it has ended; `Unavailable` if it is not known what
+    /// it has sent.
+    pub(crate) async fn cancel_replay(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        id: WebhookId,
+        replay: ReplayId,
+    ) -> Result<(), Error> {
+        let cursor = self.cursor(caller.membership()?, id).await?;
+        let progress = cursor.replays.get(&replay).copied().unwrap_or_default();
+        let cancel = Command::CancelReplay {
+            webhook: id,
+            replay,
+            counts: Some(progress.counts()),
+        };
+        self.send(caller, command, cancel).await
     }
 
     /// Sends a command to a webhook, and reads the webhook back.

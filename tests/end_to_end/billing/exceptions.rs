@@ -2,7 +2,7 @@
 //! without payment.
 
 use super::*;
-use crate::support::{CREATE_TOKEN, code_of, scopes};
+use crate::support::{CREATE_TOKEN, code_of, eventually, scopes};
 
 const OVERRIDE: &str = "
     mutation($input: OverrideBillingInput!) {

@@ -18,14 +18,17 @@ use crate::support::{
 pub const MARKER: &str = "secret-rival";
 
 /// Operations that the matrix leaves out: they end the session of a caller that it needs, lock the
-/// address, or hash a password each time. None takes an id. `sessions.rs`, `passwords.rs` and
-/// `hostile.rs` test them.
-const APART: [&str; 6] = [
+/// address, hash a password, or answer otherwise each time. None takes an id. `sessions.rs`,
+/// `passwords.rs`, `second_factor.rs`, `login_codes.rs` and `hostile.rs` test them.
+const APART: [&str; 9] = [
     "login",
     "logout",
     "register",
     "resetPassword",
     "changePassword",
+    "sendLoginCode",
+    "startTotp",
+    "confirmTotp",
     "revokeAllSessions",
 ];
 

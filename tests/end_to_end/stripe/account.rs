@@ -40,7 +40,7 @@ impl Account {
         let root = root(&backend).await;
         set_default(&root, free("Free", &[], &[])).await;
         let price = json!({
-            "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH", "per": "SEAT",
+            "amount": { "amount": 900, "currency": "EUR" }, "interval": "MONTH", "per": "TENANT",
         });
         let mut team = free("Team", &["webhooks"], &[]);
         team["prices"] = json!([price]);
@@ -186,7 +186,7 @@ impl Account {
             let consumer = context
                 .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
                     "stripe_hooks",
-                    "INBOX",
+                    "STRIPE",
                 );
             let consumer = consumer.await.unwrap();
             let state = consumer.cached_info();
@@ -203,21 +203,29 @@ impl Account {
         own.next().map_or(Value::Null, |own| own["view"].clone())
     }
 
-    /// Runs `workers reconcile-billing`. Returns the differences, and how many remain.
-    pub async fn reconcile(&self, is_dry_run: bool) -> (Vec<Difference>, u64) {
-        let found = std::sync::Mutex::new(Vec::new());
-        let stripe = StripeOptions {
+    /// The settings of operators' commands.
+    pub fn options(&self) -> StripeOptions {
+        StripeOptions {
             stripe_key: SECRET_KEY.parse().unwrap(),
             stripe_url: self.url.parse().unwrap(),
             stripe_tax: workers::stripe::StripeTax::None,
             stripe_rate: 100,
-        };
-        let nats = operator_nats(&self.backend);
+        }
+    }
+
+    /// Runs `workers reconcile-billing`. Returns the differences, and how many remain.
+    pub async fn reconcile(&self, is_dry_run: bool) -> (Vec<Difference>, u64) {
+        self.try_reconcile(is_dry_run).await.unwrap()
+    }
+
+    pub async fn try_reconcile(&self, is_dry_run: bool) -> anyhow::Result<(Vec<Difference>, u64)> {
+        let found = std::sync::Mutex::new(Vec::new());
+        let (stripe, nats) = (self.options(), operator_nats(&self.backend));
         let collect = |difference: &Difference| found.lock().unwrap().push(difference.clone());
         let remaining =
             workers::reconcile_billing(&nats, &stripe, None, is_dry_run, &collect, &|_, _| {});
-        let remaining = remaining.await.unwrap();
-        (found.into_inner().unwrap(), remaining)
+        let remaining = remaining.await?;
+        Ok((found.into_inner().unwrap(), remaining))
     }
 }
 

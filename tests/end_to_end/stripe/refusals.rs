@@ -95,8 +95,8 @@ async fn only_recent_events_that_stripe_has_signed_are_accepted() {
         let refused = send(&stripe, &signature, body).await;
         assert_eq!(refused, StatusCode::BAD_REQUEST, "{reason}");
     }
-    let inbox = operator(&backend).await.get_stream("INBOX").await.unwrap();
-    assert_eq!(inbox.cached_info().state.messages, 1, "the repeated event");
+    let stream = operator(&backend).await.get_stream("STRIPE").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 1, "the repeated event");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,9 +105,9 @@ async fn an_event_that_cannot_be_stored_is_sent_again() {
     let stripe = Browser::new(&backend);
     let body = event("evt_1", "cus_1", false);
     let send = async || send(&stripe, &signed(WEBHOOK_SECRET, now(), &body), body.clone()).await;
-    close_stream(&backend, "INBOX").await;
+    close_stream(&backend, "STRIPE").await;
     assert_eq!(send().await, StatusCode::SERVICE_UNAVAILABLE);
-    open_stream(&backend, "INBOX").await;
+    open_stream(&backend, "STRIPE").await;
     assert_eq!(send().await, StatusCode::OK);
 }
 

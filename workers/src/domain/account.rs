@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 mod challenges;
+mod second_factor;
 use challenges::Challenges;
+use second_factor::Enrolment;
 
 /// One account.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +36,7 @@ pub struct Open {
     is_platform_admin: bool,
     is_disabled: bool,
     resets: Challenges,
+    second_factor: Enrolment,
 }
 
 /// Why a command to an account is rejected.
@@ -58,6 +61,15 @@ pub enum Rejection {
     /// The password was changed after the old one was checked.
     #[error("The password has been changed in the meantime. Log in again.")]
     PasswordChangedMeanwhile,
+    /// The account has an authenticator app.
+    #[error("The account has an authenticator app already. Remove it first.")]
+    TotpEnrolledAlready,
+    /// The account has no authenticator app, or another one.
+    #[error("The account has no such second factor.")]
+    NoSecondFactor,
+    /// The code, or one of a later time, was used before.
+    #[error("The code was used before. Wait for the next one.")]
+    CodeUsed,
 }
 
 impl Reject for Rejection {
@@ -67,7 +79,10 @@ impl Reject for Rejection {
             Self::AlreadyExists
             | Self::EmailTaken
             | Self::NotVerified
-            | Self::PasswordChangedMeanwhile => RejectionKind::Conflict,
+            | Self::PasswordChangedMeanwhile
+            | Self::TotpEnrolledAlready
+            | Self::NoSecondFactor => RejectionKind::Conflict,
+            Self::CodeUsed => RejectionKind::invalid("code"),
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
         }
     }
@@ -84,6 +99,11 @@ impl Aggregate for Account {
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RenewPasswordHash { .. }
+            | Command::EnrolTotp { .. }
+            | Command::UseTotp { .. }
+            | Command::UseRecoveryCode { .. }
+            | Command::RemoveTotp
+            | Command::RenewRecoveryCodes { .. }
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin
@@ -129,6 +149,7 @@ impl Aggregate for Account {
                     is_platform_admin: false,
                     is_disabled: false,
                     resets: Challenges::default(),
+                    second_factor: Enrolment::default(),
                 }));
             }
             (_, Event::RegistrationRefused { .. }) => *self = Self::Refused,
@@ -189,6 +210,11 @@ impl Open {
             } else {
                 Vec::new()
             }),
+            Command::EnrolTotp { .. }
+            | Command::UseTotp { .. }
+            | Command::UseRecoveryCode { .. }
+            | Command::RemoveTotp
+            | Command::RenewRecoveryCodes { .. } => self.second_factor.decide(command, &self.email),
             Command::RevokeSessions => Ok(vec![Event::SessionsRevoked]),
             Command::GrantPlatformAdmin => self.grant_platform_admin(),
             Command::RevokePlatformAdmin => Ok(if self.is_platform_admin {
@@ -292,11 +318,17 @@ impl Open {
     }
 
     fn evolve(&mut self, event: &Event, at: Time) {
+        self.second_factor.evolve(event, at);
         match event {
             Event::Registered { .. }
             | Event::RegistrationRefused { .. }
             | Event::VerificationRequested { .. }
             | Event::VerificationFailed { .. }
+            | Event::TotpEnrolled { .. }
+            | Event::TotpUsed { .. }
+            | Event::RecoveryCodeUsed { .. }
+            | Event::TotpRemoved { .. }
+            | Event::RecoveryCodesRenewed { .. }
             | Event::SessionsRevoked => {}
             Event::Verified => self.verified = true,
             Event::PlatformAdminGranted => self.is_platform_admin = true,

@@ -35,6 +35,12 @@ pub enum Rejection {
     /// Stripe decides which plan the tenant has, or will.
     #[error("You pay for your plan, or are about to. Cancel that first, and wait for its end.")]
     CancelFirst,
+    /// Another plan comes with the next period, and the present one is paid until then.
+    #[error(
+        "Another plan comes with your next period. Choose your present plan to stay with it, and \
+         then this one."
+    )]
+    PlanComing,
     /// Another tenant has the customer.
     #[error("This customer at Stripe belongs to another tenant.")]
     CustomerTaken,
@@ -60,6 +66,7 @@ impl Reject for Rejection {
         match self {
             Self::PaymentsNotSetUp
             | Self::CancelFirst
+            | Self::PlanComing
             | Self::CustomerTaken
             | Self::NothingToCancel
             | Self::NothingToResume => RejectionKind::Conflict,
@@ -76,7 +83,9 @@ impl Aggregate for Billing {
 
     fn claims(&self, command: &Command, _: &Facts<Area>) -> Vec<Claim> {
         match command {
-            Command::RecordCustomer { customer } => vec![Claim::stripe_customer(customer)],
+            Command::RecordCustomer { customer } | Command::ForgetCustomer { customer } => {
+                vec![Claim::stripe_customer(customer)]
+            }
             Command::Change { .. }
             | Command::Cancel
             | Command::Resume
@@ -88,7 +97,10 @@ impl Aggregate for Billing {
             | Command::ExpectCustomer
             | Command::RecordSubscription { .. }
             | Command::RecordAction { .. }
-            | Command::RecordFailure { .. } => Vec::new(),
+            | Command::RecordFailure { .. }
+            | Command::RequestAgain { .. }
+            | Command::SetSeats { .. }
+            | Command::End => Vec::new(),
         }
     }
 
@@ -121,6 +133,7 @@ impl Aggregate for Billing {
                 let recorded = (!is_taken).then(|| self.record_customer(customer));
                 return recorded.ok_or(Rejection::CustomerTaken);
             }
+            Command::ForgetCustomer { customer } => return Ok(self.forget_customer(customer, now)),
             Command::RecordSubscription {
                 plan,
                 price,
@@ -137,6 +150,9 @@ impl Aggregate for Billing {
                 code,
                 message,
             } => self.record_failure(*request, code, message),
+            Command::RequestAgain { request } => self.request_again(*request, now),
+            Command::SetSeats { price, quantity } => self.set_seats(price, *quantity, id),
+            Command::End => self.end_paid(id, now),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -147,6 +163,11 @@ impl Aggregate for Billing {
 }
 
 impl Billing {
+    /// Returns all that is known of the billing.
+    pub const fn view(&self) -> &View {
+        &self.0
+    }
+
     /// Returns the plan that the tenant has chosen, as long as it lasts.
     fn subscription(&self, now: Time) -> Option<&Subscription> {
         let chosen = self.0.subscription.as_ref();
@@ -200,6 +221,11 @@ impl Billing {
 
     fn resume(&self, now: Time) -> Result<Option<Event>, Rejection> {
         let subscription = self.subscription(now).ok_or(Rejection::NothingToResume)?;
+        // What was paid for has ended at Stripe, and does not begin again here.
+        let was_paid = subscription.price.is_some() && subscription.trial_end.is_none();
+        if was_paid {
+            return Err(Rejection::NothingToResume);
+        }
         Ok(subscription.cancel_at.map(|_| Event::Resumed))
     }
 
@@ -224,6 +250,8 @@ impl Billing {
     }
 }
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod payment_tests;
 #[cfg(test)]

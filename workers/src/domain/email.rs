@@ -104,13 +104,27 @@ impl Aggregate for Email {
             (Self::Absent, Command::WarnOfFailedLogins { to }) => {
                 vec![requested(to, Template::LoginsFailed)]
             }
+            (Self::Absent, Command::SendLoginCode { to, challenge }) => {
+                let challenge = *challenge;
+                vec![requested(to, Template::LoginCode { challenge })]
+            }
+            (Self::Absent, Command::WarnOfSecondFactor { to }) => {
+                vec![requested(to, Template::SecondFactorFailed)]
+            }
+            (Self::Absent, Command::TellOfNewDevice { to, device, at }) => {
+                let (device, at) = (device.clone(), *at);
+                vec![requested(to, Template::NewDevice { device, at })]
+            }
             // An id stands for one occasion, so a second request changes nothing.
             (
                 Self::Pending { .. } | Self::Sent | Self::Failed | Self::Withdrawn,
                 Command::Request { .. }
                 | Command::AskToVerify { .. }
                 | Command::WarnOfRegistration { .. }
-                | Command::WarnOfFailedLogins { .. },
+                | Command::WarnOfFailedLogins { .. }
+                | Command::SendLoginCode { .. }
+                | Command::WarnOfSecondFactor { .. }
+                | Command::TellOfNewDevice { .. },
             ) => vec![],
             (
                 Self::Absent,
@@ -216,6 +230,7 @@ mod tests {
         let account = events_schema::AccountId(events_schema::Id::from_bytes([1; 16]));
         let challenge = events_schema::ChallengeId(account.0);
         let firstname = events_schema::PersonName::parse("Ada").unwrap();
+        let device = events_schema::Device::from_user_agent("curl");
         let ask = Command::AskToVerify {
             to: to(),
             account,
@@ -236,6 +251,28 @@ mod tests {
             (
                 Command::WarnOfFailedLogins { to: to() },
                 Template::LoginsFailed,
+            ),
+            (
+                Command::SendLoginCode {
+                    to: to(),
+                    challenge,
+                },
+                Template::LoginCode { challenge },
+            ),
+            (
+                Command::WarnOfSecondFactor { to: to() },
+                Template::SecondFactorFailed,
+            ),
+            (
+                Command::TellOfNewDevice {
+                    to: to(),
+                    device: device.clone(),
+                    at: Time(5),
+                },
+                Template::NewDevice {
+                    device,
+                    at: Time(5),
+                },
             ),
         ] {
             absent()

@@ -249,13 +249,13 @@ impl Present {
                 self.invitation.reject();
                 self.roles.clear();
             }
-            Event::RoleChanged { role } => self.role = *role,
+            Event::RoleChanged { role, .. } => self.role = *role,
             Event::Suspended => self.is_suspended = true,
             Event::Restored { .. } => self.is_suspended = false,
-            Event::RoleAssigned { role } => {
+            Event::RoleAssigned { role, .. } => {
                 self.roles.insert(*role);
             }
-            Event::RoleUnassigned { role } => {
+            Event::RoleUnassigned { role, .. } => {
                 self.roles.remove(role);
             }
         }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     MAX_LIMIT, Name, PlanId, PlanVersion, PriceId, Reject, RejectionKind, StripePriceId, Time,
     plan::{
-        Area, Command, Event, MAX_PLANS, MAX_PRICES, MAX_TRIAL_DAYS, MAX_VERSIONS, Plan, Price,
-        Version, View, apply,
+        Area, Command, Event, MAX_BYTES, MAX_PLANS, MAX_PRICES, MAX_TRIAL_DAYS, MAX_VERSIONS, Plan,
+        Price, StripeAccount, Version, View, apply,
     },
 };
 use serde::Serialize;
@@ -40,6 +40,9 @@ pub enum Rejection {
     /// There would be more than [`MAX_PRICES`] prices.
     #[error("All versions of all plans together have at most {MAX_PRICES} prices.")]
     TooManyPrices,
+    /// All plans together would have more than [`MAX_BYTES`].
+    #[error("All plans together are too large. Choose shorter names, or fewer limits and prices.")]
+    TooLarge,
     /// A price is zero or less.
     #[error("A price is more than zero. A plan without prices is free.")]
     PriceNotPositive,
@@ -61,16 +64,24 @@ pub enum Rejection {
     /// Tenants without another plan would have one that costs money.
     #[error("The default plan is free. It cannot have prices.")]
     DefaultNotFree,
+    /// The customers of tenants are in another account at Stripe.
+    #[error(
+        "UB_STRIPE_KEY belongs to another account or mode than before. The customers of tenants are \
+         not there."
+    )]
+    OtherAccount,
 }
 
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::Archived | Self::NameTaken | Self::IsDefault | Self::DefaultNotFree => {
-                RejectionKind::Conflict
-            }
-            Self::TooManyPlans | Self::TooManyVersions | Self::TooManyPrices => {
+            Self::Archived
+            | Self::NameTaken
+            | Self::IsDefault
+            | Self::DefaultNotFree
+            | Self::OtherAccount => RejectionKind::Conflict,
+            Self::TooManyPlans | Self::TooManyVersions | Self::TooManyPrices | Self::TooLarge => {
                 RejectionKind::Limit
             }
             Self::PriceNotPositive | Self::PriceRepeated => RejectionKind::invalid("prices"),
@@ -88,7 +99,7 @@ impl Aggregate for Catalogue {
         let events = match command {
             Command::Create { name, version } => {
                 let plan = PlanId(facts.command.0);
-                vec![self.create(plan, name, version)?]
+                self.fitting(vec![self.create(plan, name, version)?], facts.now)?
             }
             Command::AddVersion {
                 plan,
@@ -97,6 +108,7 @@ impl Aggregate for Catalogue {
                 limits,
                 prices,
                 trial_days,
+                meters,
             } => {
                 let (current, latest) = self.find_offered(*plan)?;
                 let features = features.as_ref().unwrap_or(&latest.features);
@@ -107,6 +119,7 @@ impl Aggregate for Catalogue {
                     limits: limits.clone(),
                     prices: prices.clone(),
                     trial_days: trial_days.unwrap_or(latest.trial_days),
+                    meters: meters.as_ref().unwrap_or(&latest.meters).clone(),
                 };
                 let name = name.as_ref().filter(|name| **name != current.name);
                 let renamed = name.map(|name| self.rename(*plan, name)).transpose()?;
@@ -114,11 +127,12 @@ impl Aggregate for Catalogue {
                 let added = version
                     .map(|version| self.add(*plan, version))
                     .transpose()?;
-                renamed.into_iter().chain(added).collect()
+                self.fitting(renamed.into_iter().chain(added).collect(), facts.now)?
             }
             Command::Archive { plan } => self.archive(*plan)?,
             Command::SetDefault { plan } => self.set_default(*plan)?,
             Command::RecordPrices { prices } => self.record(prices),
+            Command::RecordAccount { account, adopt } => self.record_account(account, *adopt)?,
         };
         Ok(Decision::events(events))
     }
@@ -189,6 +203,29 @@ impl Catalogue {
         prices.retain(|id, price| self.0.stripe_prices.get(id) != Some(price));
         let recorded = (!prices.is_empty()).then_some(Event::PricesRecorded { prices });
         recorded.into_iter().collect()
+    }
+
+    /// Returns these events, unless all plans do not fit into one message afterwards.
+    fn fitting(&self, events: Vec<Event>, now: Time) -> Result<Vec<Event>, Rejection> {
+        let mut after = self.0.clone();
+        for event in &events {
+            apply(&mut after, event, now);
+        }
+        let fits = after.bytes().is_some_and(|bytes| bytes <= MAX_BYTES);
+        fits.then_some(events).ok_or(Rejection::TooLarge)
+    }
+
+    fn record_account(
+        &self,
+        account: &StripeAccount,
+        adopt: bool,
+    ) -> Result<Vec<Event>, Rejection> {
+        let account = account.clone();
+        match &self.0.stripe_account {
+            Some(known) if *known == account => Ok(Vec::new()),
+            Some(_) if !adopt => Err(Rejection::OtherAccount),
+            Some(_) | None => Ok(vec![Event::AccountRecorded { account }]),
+        }
     }
 
     /// Returns the prices that Stripe does not know yet, each with its version and the plan's name.

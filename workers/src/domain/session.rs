@@ -61,12 +61,14 @@ impl Aggregate for Session {
                 account,
                 epoch,
                 device,
+                proofs,
             } => {
                 self.must_be_absent()?;
                 vec![Event::Started {
                     account: *account,
                     epoch: *epoch,
                     device: device.clone(),
+                    proofs: proofs.clone(),
                 }]
             }
             Command::Touch => self.touch(facts.now)?,
@@ -121,7 +123,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Device, Id};
+    use events_schema::{Device, Id, Proof, ProofKind};
 
     use super::*;
     use crate::domain::testing::{Given, given};
@@ -135,6 +137,7 @@ mod tests {
             account: ADA,
             epoch: 0,
             device: Device::from_user_agent("curl"),
+            proofs: Some(proofs()),
         }
     }
     fn started() -> Event {
@@ -142,7 +145,11 @@ mod tests {
             account: ADA,
             epoch: 0,
             device: Device::from_user_agent("curl"),
+            proofs: Some(proofs()),
         }
+    }
+    fn proofs() -> Vec<Proof> {
+        vec![Proof::new(ProofKind::Password, Time(1))]
     }
     fn end_by(account: AccountId) -> Command {
         Command::End { account }

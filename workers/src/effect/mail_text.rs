@@ -1,6 +1,8 @@
 //! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
 //! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
+mod billing;
+
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
 use events_schema::{
@@ -10,6 +12,9 @@ use events_schema::{
     outbound::WebhookUrl,
     secret::{Purpose, ServerKey},
 };
+
+mod credentials;
+use credentials::{credentials_changed, login_code, new_device, second_factor_failed};
 
 /// The input of the codes and links in mails.
 #[derive(Clone, Debug)]
@@ -69,6 +74,10 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         } => password_reset(*account, *challenge, links),
         Template::AlreadyRegistered => already_registered(links),
         Template::LoginsFailed => logins_failed(links),
+        Template::LoginCode { challenge } => login_code(*challenge, links),
+        Template::CredentialsChanged { change } => credentials_changed(*change, links),
+        Template::SecondFactorFailed => second_factor_failed(links),
+        Template::NewDevice { device, at } => new_device(device, *at, links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
         Template::AccessTokenExpires {
             name, expires_at, ..
@@ -76,6 +85,11 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::WebhookFailing { url, since } => webhook_failing(url, *since, links),
         Template::WebhookDisabled { url, is_gone } => webhook_disabled(url, *is_gone, links),
+        Template::Billing {
+            tenant_name,
+            notice,
+            ..
+        } => billing::billing(tenant_name, *notice, links),
         Template::Invitation {
             tenant,
             tenant_name,

@@ -9,9 +9,8 @@ use events_schema::{
 };
 
 use crate::{
-    config::Config,
     domain::plan::Catalogue,
-    effect::{Effect, Failure, Lane, Undone, stripe_failure},
+    effect::{Effect, Failure, Lane, Setup, Undone, stripe_failure},
     stripe::{IdempotencyKey, Interval, NewPrice, Price, Stripe, product_id},
 };
 
@@ -30,8 +29,8 @@ impl Effect for RecordPrices {
     const NAME: &'static str = "record_prices";
     const UNDONE: Option<Undone> = None;
 
-    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
-        Ok(Stripe::new(&config.stripe)?.map(Self))
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
+        Ok(setup.stripe.cloned().map(Self))
     }
 
     fn attempts(&self) -> i64 {
@@ -40,9 +39,10 @@ impl Effect for RecordPrices {
 
     fn is_requested_by(event: &Event) -> bool {
         match event {
-            Event::Created { .. } | Event::VersionAdded { .. } | Event::PricesRecorded { .. } => {
-                true
-            }
+            Event::Created { .. }
+            | Event::VersionAdded { .. }
+            | Event::PricesRecorded { .. }
+            | Event::AccountRecorded { .. } => true,
             Event::Renamed { .. } | Event::Archived { .. } | Event::DefaultSet { .. } => false,
         }
     }
@@ -62,24 +62,15 @@ impl Effect for RecordPrices {
         }
     }
 
-    async fn perform(&self, _: CatalogueId, Task(prices): &Task) -> Result<Command, Failure> {
-        let keys: Vec<String> = prices
-            .iter()
-            .map(|(version, _, price)| lookup_key(*version, price))
-            .collect();
-        let present = self.0.prices(&keys).await?;
-        let mut recorded = BTreeMap::new();
-        for ((version, name, price), key) in prices.iter().zip(keys) {
-            let present = present
-                .iter()
-                .find(|found| found.lookup_key.as_ref() == Some(&key));
-            let id = match present {
-                Some(found) => same(found, price)?,
-                None => self.create(*version, name, price, key).await?,
-            };
-            recorded.insert(version.price_id(price), id);
+    async fn perform(&self, _: CatalogueId, task: &Task) -> Result<Command, Failure> {
+        let mut round = Self(self.0.clone());
+        loop {
+            let done = round.create_missing(task).await;
+            match stripe_failure::next_round(&round.0, &done) {
+                Some(next) => round = Self(next),
+                None => return done,
+            }
         }
-        Ok(Command::RecordPrices { prices: recorded })
     }
 
     /// There is no last attempt, so this is never sent.
@@ -96,6 +87,38 @@ impl RecordPrices {
         Self(stripe)
     }
 
+    /// Creates the prices that are not there. What was created is recorded, also if the rest fails.
+    async fn create_missing(&self, Task(prices): &Task) -> Result<Command, Failure> {
+        let keys: Vec<String> = prices
+            .iter()
+            .map(|(version, _, price)| lookup_key(*version, price))
+            .collect();
+        let present = self.0.prices(&keys).await?;
+        let (mut recorded, mut failed) = (BTreeMap::new(), None);
+        for ((version, name, price), key) in prices.iter().zip(keys) {
+            let mut present = present.iter();
+            let present = present.find(|found| found.lookup_key.as_ref() == Some(&key));
+            let id = match present {
+                Some(found) => same(found, price).map_err(Failure::from),
+                None => self.create(*version, name, price, key).await,
+            };
+            match id {
+                Ok(id) => _ = recorded.insert(version.price_id(price), id),
+                Err(failure) => {
+                    let is_outage = matches!(failure, Failure::Outage(..));
+                    _ = failed.get_or_insert(failure);
+                    if is_outage {
+                        break;
+                    }
+                }
+            }
+        }
+        match failed {
+            Some(failure) if recorded.is_empty() => Err(failure),
+            Some(_) | None => Ok(Command::RecordPrices { prices: recorded }),
+        }
+    }
+
     async fn create(
         &self,
         version: PlanVersion,
@@ -105,7 +128,8 @@ impl RecordPrices {
     ) -> Result<StripePriceId, Failure> {
         let PlanId(plan) = version.plan;
         let product = product_id(version.plan).map_err(anyhow::Error::from)?;
-        let key = IdempotencyKey::new(plan, "product");
+        // A plan may have had another name a minute ago.
+        let key = IdempotencyKey::new(plan, &format!("product {}", name.as_str()));
         self.0.create_product(key, &product, name.as_str()).await?;
         let PriceId(id) = version.price_id(price);
         let new = NewPrice {
@@ -115,8 +139,8 @@ impl RecordPrices {
             unit_amount: price.amount.amount(),
             interval: interval(price),
         };
-        let created = self.0.create_price(IdempotencyKey::new(id, "price"), &new);
-        Ok(created.await?.id)
+        let key = IdempotencyKey::new(id, &format!("price {}", new.unit_amount));
+        Ok(self.0.create_price(key, &new).await?.id)
     }
 }
 

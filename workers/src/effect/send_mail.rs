@@ -16,10 +16,9 @@ use lettre::{
 use tokio::time::timeout;
 
 use crate::{
-    config::Config,
     domain::email::Email,
     effect::{
-        Effect, Failure, Lane, Undone,
+        Effect, Failure, Lane, Setup, Undone,
         mail_text::{Links, render},
         wanted_mail,
     },
@@ -58,7 +57,8 @@ impl Effect for SendMail {
         since: "requested_at",
     });
 
-    fn new(config: &Config) -> anyhow::Result<Option<Self>> {
+    fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
+        let Setup { config, .. } = setup;
         let mail = &config.mail;
         let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(&mail.smtp_url);
         let smtp = smtp.context("UB_SMTP_URL")?.timeout(Some(STEP_TIMEOUT));
@@ -106,13 +106,18 @@ impl Effect for SendMail {
                 Template::Verification { .. }
                 | Template::AlreadyRegistered
                 | Template::LoginsFailed
+                | Template::LoginCode { .. }
+                | Template::CredentialsChanged { .. }
+                | Template::SecondFactorFailed
+                | Template::NewDevice { .. }
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. } => true,
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }
                 | Template::WebhookFailing { .. }
-                | Template::WebhookDisabled { .. } => false,
+                | Template::WebhookDisabled { .. }
+                | Template::Billing { .. } => false,
             },
             not_before: task.not_before,
         }

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 use event_store::EventLog;
 use events_schema::{
     AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, RecipientId,
-    Subject, TenantId, Time, View, access_token, account, email::Template, member, recipient,
-    tenant,
+    Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
+    billing::{self, PaidStatus},
+    email::{BillingNotice, Template},
+    entitlements, member, plan, recipient, tenant,
 };
 
-use crate::decode;
+use crate::{decode, owners::Owners};
 
 /// Whether a mail to this address is still wanted.
 ///
@@ -29,14 +31,60 @@ pub(super) async fn is_wanted(
             let found = current::<recipient::View>(log, TenantId::Platform, recipient).await?;
             Ok(found.is_none_or(|found| found.wants_invitations))
         }
+        Template::Billing { tenant, notice, .. } => is_due(log, to, *tenant, *notice).await,
         Template::Verification { .. }
         | Template::AlreadyRegistered
         | Template::LoginsFailed
+        | Template::LoginCode { .. }
+        | Template::CredentialsChanged { .. }
+        | Template::SecondFactorFailed
+        | Template::NewDevice { .. }
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. } => Ok(true),
+    }
+}
+
+/// Whether a notice about the plan of a tenant is still true, and goes to an owner.
+async fn is_due(
+    log: &EventLog,
+    to: &EmailAddress,
+    key: TenantKey,
+    notice: BillingNotice,
+) -> anyhow::Result<bool> {
+    let tenant = TenantId::Tenant(key);
+    if !exists(log, tenant).await? || !Owners::new(log.clone()).of(key).await?.contains(to) {
+        return Ok(false);
+    }
+    let billing = current::<billing::View>(log, tenant, key).await?;
+    let catalogue = current::<plan::View>(log, TenantId::Platform, plan::CATALOGUE).await?;
+    let now = Time::from(SystemTime::now());
+    Ok(is_true(notice, catalogue.as_ref(), billing.as_ref(), now))
+}
+
+fn is_true(
+    notice: BillingNotice,
+    catalogue: Option<&plan::View>,
+    billing: Option<&billing::View>,
+    now: Time,
+) -> bool {
+    let chosen = billing.and_then(|billing| billing.subscription.as_ref());
+    let chosen = chosen.filter(|chosen| !chosen.has_ended(now));
+    match notice {
+        BillingNotice::PaymentFailed { since } => {
+            chosen.is_some_and(|chosen| chosen.past_due_since == Some(since))
+        }
+        BillingNotice::TrialEnds { at } => chosen.is_some_and(|chosen| {
+            let paid = billing.and_then(|billing| billing.payment.lasting());
+            let of_stripe = paid.filter(|paid| paid.status == PaidStatus::Trialing);
+            let ends = [chosen.trial_end, of_stripe.and_then(|paid| paid.trial_end)];
+            ends.contains(&Some(at)) && chosen.cancel_at.is_none() && now < at
+        }),
+        BillingNotice::Restricted { .. } => {
+            entitlements(catalogue, billing, now).standing == Standing::Restricted
+        }
     }
 }
 
@@ -90,7 +138,7 @@ async fn exists(log: &EventLog, tenant: TenantId) -> anyhow::Result<bool> {
 }
 
 /// Folds a document from the log; `None` if there is nothing to show.
-async fn current<V: View>(
+pub(crate) async fn current<V: View>(
     log: &EventLog,
     tenant: TenantId,
     id: <V::Area as Area>::Id,

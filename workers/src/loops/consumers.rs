@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 };
 use events_schema::{
     AreaName,
-    subject::{self, COMMANDS, EVENTS, INBOX, WEBHOOKS},
+    subject::{self, COMMANDS, EVENTS, INBOX, STRIPE, WEBHOOKS},
 };
 
 /// Messages of one consumer that may be in progress at once, across all workers.
@@ -26,9 +26,6 @@ pub struct Consumer {
     pub name: String,
     /// The subjects that it reads.
     pub filters: Vec<String>,
-    /// Whether only `workers migrate` and the workers that decide commands create it. A consumer can
-    /// deliver to any subject, also to those of the log, so its loop may not.
-    pub is_kept: bool,
     /// A message that is not settled within this time is redelivered, to any worker.
     pub ack_wait: Duration,
     /// After this many deliveries a message goes to DEAD.
@@ -54,7 +51,6 @@ impl Consumer {
             stream: COMMANDS,
             name: format!("commands_{area}"),
             filters: vec![subject::commands_of(area)],
-            is_kept: false,
             ack_wait: Duration::from_secs(5),
             deliveries: 20,
             first_retry: Duration::from_millis(100),
@@ -84,7 +80,6 @@ impl Consumer {
             stream: EVENTS,
             name: format!("views_{name}"),
             filters: vec![subject::events_of(area)],
-            is_kept: false,
             ack_wait: Duration::from_secs(2),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -101,7 +96,6 @@ impl Consumer {
             stream: EVENTS,
             name: format!("reactions_{name}"),
             filters: vec![subject::events_of(source)],
-            is_kept: false,
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -119,13 +113,26 @@ impl Consumer {
             stream: EVENTS,
             name: format!("effects_{name}"),
             filters: vec![subject::events_of(source)],
-            is_kept: false,
             ack_wait: Duration::from_secs(60),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(5),
             concurrency: 64,
             prefetch: 32,
+        }
+    }
+
+    /// Returns the consumer of the commits that the owners of tenants learn of by mail.
+    pub fn billing_mail() -> Self {
+        Self::effects("billing_mail", AreaName::Billing)
+    }
+
+    /// Returns the consumer of the commits that may change how many seats a tenant pays for.
+    pub fn seats() -> Self {
+        let areas = [AreaName::Member, AreaName::Billing];
+        Self {
+            filters: areas.map(subject::events_of).to_vec(),
+            ..Self::effects("seats", AreaName::Member)
         }
     }
 
@@ -142,7 +149,6 @@ impl Consumer {
             stream: EVENTS,
             name: "webhooks_wake".to_owned(),
             filters: areas.filter(concerns).map(subject::events_of).collect(),
-            is_kept: true,
             ack_wait: Duration::from_secs(10),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -160,7 +166,6 @@ impl Consumer {
             stream: WEBHOOKS,
             name: "webhooks_deliver".to_owned(),
             filters: vec![subject::wake_ups()],
-            is_kept: true,
             ack_wait: Duration::from_secs(10),
             deliveries: i64::MAX,
             first_retry: Duration::from_millis(50),
@@ -177,7 +182,6 @@ impl Consumer {
             stream: INBOX,
             name: "inbound_hooks".to_owned(),
             filters: vec![subject::hooks()],
-            is_kept: true,
             ack_wait: Duration::from_secs(30),
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
@@ -198,9 +202,10 @@ impl Consumer {
     }
 
     /// Returns the consumer of Stripe's events. A delivery fails only while Stripe or a server of
-    /// ours is away, so its deliveries outlast the month after which the stream forgets the event.
+    /// ours is away, so its deliveries outlast the week after which the stream forgets the event.
     pub fn stripe_hooks() -> Self {
         Self {
+            stream: STRIPE,
             name: "stripe_hooks".to_owned(),
             filters: vec![subject::stripe_hooks()],
             deliveries: 100_000,
@@ -209,25 +214,14 @@ impl Consumer {
         }
     }
 
-    /// Returns the consumers that `workers migrate` and the workers that decide commands create.
-    pub fn kept() -> [Self; 5] {
-        [
-            Self::wake_ups_of_webhooks(),
-            Self::deliveries_to_webhooks(),
-            Self::inbound_hooks(),
-            Self::inbound_replays(),
-            Self::stripe_hooks(),
-        ]
-    }
-
-    /// Returns the consumer for its loop. Creates or updates it if it is missing or has other
-    /// settings, unless others do.
+    /// Returns the consumer for its loop. Only the loop that decides commands creates its own: a
+    /// consumer can deliver to any subject, also to those of the log.
     ///
     /// # Errors
     /// If the server does not answer, or runs the consumer with other settings, or if others create
     /// it and have not yet.
     pub async fn open(&self, context: &Context) -> anyhow::Result<PullConsumer> {
-        if !self.is_kept {
+        if self.stream == COMMANDS {
             return self.ensure(context).await;
         }
         let present = self.present(context).await?;

@@ -103,6 +103,18 @@ impl<A: Area> Limits<A> {
         Ok(Ok(Some(Permit { claim, _live: live })))
     }
 
+    /// Returns how many aggregates of a tenant are live.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn live(&self, log: &EventLog, tenant: TenantId, now: Time) -> anyhow::Result<u64> {
+        let mut live = self.tenants.get(tenant).lock_owned().await;
+        let refreshed = live.refresh::<A>(log, tenant, 0).await;
+        self.tenants.used(&tenant, live.size());
+        refreshed?;
+        Ok(live.count(now))
+    }
+
     /// Returns the live aggregates of a tenant, and the last sequence of its claim.
     async fn count(
         &self,
@@ -125,7 +137,7 @@ fn is_live_after<A: Area>(events: &[A::Event], time: Time) -> anyhow::Result<boo
     let Some(last) = events.last() else {
         return Ok(false);
     };
-    let life = Life::after::<A>(&variant_name(last)?, time);
+    let life = Life::after::<A>(&variant_name(last)?, time, None);
     Ok(life.is_live_at(time))
 }
 
@@ -189,6 +201,12 @@ impl Live {
         life.is_some_and(|life| life.is_live_at(now))
     }
 
+    /// Returns how many aggregates are live.
+    fn count(&self, now: Time) -> u64 {
+        let lives = self.aggregates.values();
+        lives.filter(|life| life.is_live_at(now)).count() as u64
+    }
+
     /// Returns how many aggregates other than this one are live, or have just ended by themselves.
     fn others(&self, own: Id, now: Time) -> u64 {
         let before = Time(now.0.saturating_sub(LEEWAY_MS));
@@ -208,7 +226,7 @@ fn life_after<A: Area>(commit: &[u8]) -> Life {
     let commit = serde_json::from_slice::<CommitSummary>(commit).ok();
     let life = commit.and_then(|commit| {
         let last = commit.events.last()?;
-        Some(Life::after::<A>(&last.name, commit.time))
+        Some(Life::after::<A>(&last.name, commit.time, last.lapses_at))
     });
     life.unwrap_or(Life::Open)
 }
@@ -285,6 +303,21 @@ mod tests {
         assert!(live.has(id(1), Time(WEEK - 1)) && !live.has(id(1), Time(WEEK)));
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE - 1)), 2);
         assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE)), 1);
+        assert_eq!([WEEK - 1, WEEK].map(|now| live.count(Time(now))), [2, 1]);
+    }
+
+    #[test]
+    fn an_invitation_whose_role_has_changed_is_counted_until_it_expires() {
+        let mut live = live::<member::Area>(&[(1, "invited")]);
+        let changed = json!({
+            "tenant": TENANT, "area": "member", "id": id(1), "revision": 2,
+            "command": id(9), "actor": { "kind": "system" }, "time": MINUTE,
+            "events": [{ "type": "role_assigned", "lapses_at": WEEK }],
+        });
+        let payload = serde_json::to_vec(&changed).unwrap();
+        live.apply::<member::Area>(&stored(2, AreaName::Member, 1, payload));
+        assert!(live.has(id(1), Time(WEEK - 1)));
+        assert_eq!(live.others(id(9), Time(WEEK + 5 * MINUTE)), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::CommandSender;
-use events_schema::{Area as _, Command, CommandId, Commit, Time, secret::derived_id};
+use events_schema::{Area, Command, CommandId, Commit, Time, secret::derived_id};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -66,8 +66,13 @@ async fn react<R: Reaction>(
 
 /// Whether what followed from a commit may have expired. A replay would do it again.
 fn is_too_old<R: Reaction>(commit: &Commit<R::Source>) -> bool {
-    let age = Time::from(SystemTime::now()).since(commit.time);
-    R::Target::RETENTION.is_some_and(|retention| age + MARGIN >= retention)
+    may_have_expired::<R::Target>(commit.time)
+}
+
+/// Whether a commit of this area and time may have left the log.
+pub(crate) fn may_have_expired<A: Area>(time: Time) -> bool {
+    let age = Time::from(SystemTime::now()).since(time);
+    A::RETENTION.is_some_and(|retention| age + MARGIN >= retention)
 }
 
 /// The same commit leads to the same commands with the same ids. So a replay is answered from the

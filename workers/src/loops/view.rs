@@ -178,8 +178,12 @@ impl<V: View> ViewLoop<V> {
             let (queue, is_only_one) = self.queue_of(places);
             match queue.send(delivered, is_only_one).await {
                 Ok(()) => return,
-                // Its writer has just finished.
-                Err(NotQueued::Closed(unsent)) => delivered = unsent,
+                // Its writer has just finished. On a runtime that shuts down, none ever starts, and
+                // this task must let the runtime end it.
+                Err(NotQueued::Closed(unsent)) => {
+                    delivered = unsent;
+                    tokio::task::yield_now().await;
+                }
                 Err(NotQueued::Full(unsent)) => {
                     let error = anyhow!("too much waits for this database of the view");
                     return self.settle(&unsent.received, &Err(error)).await;

@@ -1,67 +1,23 @@
-//! Compares what tenants pay with Stripe, and mends what differs: `workers reconcile-billing`.
-//!
-//! Stripe wins for money, and the log for plans. So subscriptions are recorded as Stripe has them,
-//! and prices and the subscriptions of deleted tenants are changed at Stripe.
-
-use std::collections::BTreeSet;
+//! Compares what tenants pay with Stripe, and mends what differs: `workers reconcile-billing`. Takes
+//! another account at Stripe for the own one: `workers adopt-stripe-account`.
 
 use anyhow::{Context as _, bail};
-use event_store::{CommandSender, EventLog, NatsOptions, Trace};
-use events_schema::{
-    AreaName, Claim, ClaimHolder, Commit, Slug, StripePriceId, Subject, TenantId, TenantKey,
-    View as _,
-    billing::{Command, Paid},
-    subject::{events_of, events_of_tenant_in},
-    tenant::{self, View},
-};
+use event_store::{CommandSender, EventLog, NatsOptions};
+use events_schema::{Claim, ClaimHolder, Slug, TenantKey, plan::StripeAccount};
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 
 use crate::{
-    decode,
-    reconcile::{Compared, Due, Reconciler, prices},
+    reconcile::{Comparison, Difference, Reconciler},
     stripe::{Stripe, StripeOptions},
 };
-
-/// Something that Stripe has and the log has not, or the other way round.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Difference {
-    /// The tenant; `None` if it is about the catalogue of plans.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantKey>,
-    #[serde(flatten)]
-    pub kind: DifferenceKind,
-    /// Whether the log and Stripe agree now.
-    pub mended: bool,
-}
-
-/// What differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum DifferenceKind {
-    /// What the tenant pays for. Stripe's counts.
-    Subscription {
-        recorded: Option<Box<Paid>>,
-        at_stripe: Box<Paid>,
-    },
-    /// A change that waits for its owner, although Stripe does not wait any more.
-    ExpiredChange,
-    /// A tenant is deleted, and still pays. Its subscriptions are cancelled.
-    DeletedTenant { subscriptions: usize },
-    /// Stripe does not know prices of plans that tenants may choose. They are created.
-    MissingPrices { prices: usize },
-    /// A price of a plan that tenants may choose cannot be chosen at Stripe. It is made active.
-    InactivePrice { price: StripePriceId },
-    /// A person must look at it.
-    Unclear { reason: String },
-}
 
 /// Compares one tenant with Stripe, or the catalogue and all tenants, and mends what differs unless
 /// `is_dry_run`. `found` is called with each difference, `progress` with the tenants that are done
 /// and those in all. Returns how many differences remain.
 ///
 /// # Errors
-/// If there is no key of Stripe, or NATS, a worker or Stripe does not answer.
+/// If there is no key of Stripe, it belongs to another account, or NATS, a worker or Stripe does
+/// not answer.
 pub fn reconcile_billing<'a>(
     nats: &'a NatsOptions,
     stripe: &'a StripeOptions,
@@ -71,176 +27,62 @@ pub fn reconcile_billing<'a>(
     progress: &'a (dyn Fn(usize, usize) + Send + Sync),
 ) -> BoxFuture<'a, anyhow::Result<u64>> {
     Box::pin(async move {
-        let stripe = Stripe::new(stripe)?.context("UB_STRIPE_KEY is not set")?;
-        let client = event_store::connect(nats, "workers").await?;
-        let log = EventLog::new(client.clone());
-        let sender = CommandSender::start(client).await?;
-        let run = Run {
-            reconciler: Reconciler::new(stripe, log.clone(), sender),
+        let (reconciler, log) = connect(nats, stripe).await?;
+        let comparison = Comparison {
+            reconciler,
             log,
             is_dry_run,
         };
-        let mut remaining = 0;
-        let mut report = |difference: Difference| {
-            remaining += u64::from(!difference.mended);
-            found(&difference);
-        };
-        let tenants = match tenant {
-            Some(tenant) => BTreeSet::from([run.find(tenant).await?]),
-            None => {
-                let differences = run.prices().await?;
-                differences.into_iter().for_each(&mut report);
-                run.tenants().await?
+        match tenant {
+            Some(tenant) => {
+                comparison.reconciler.refuse_other_account().await?;
+                let tenant = find(&comparison.log, tenant).await?;
+                comparison.only(tenant, found).await
             }
-        };
-        for (done, tenant) in tenants.iter().enumerate() {
-            let differences = run.tenant(*tenant).await;
-            let differences = differences.with_context(|| format!("tenant {tenant}"))?;
-            differences.into_iter().for_each(&mut report);
-            progress(done + 1, tenants.len());
+            None => comparison.all(found, progress).await,
         }
-        Ok(remaining)
     })
 }
 
-struct Run {
-    reconciler: Reconciler,
-    log: EventLog,
-    is_dry_run: bool,
+/// Records that the customers of tenants are in the account of the key from now on. Returns it.
+///
+/// # Errors
+/// If there is no key of Stripe, or NATS, a worker or Stripe does not answer.
+pub fn adopt_stripe_account<'a>(
+    nats: &'a NatsOptions,
+    stripe: &'a StripeOptions,
+) -> BoxFuture<'a, anyhow::Result<StripeAccount>> {
+    Box::pin(async move {
+        let (reconciler, _) = connect(nats, stripe).await?;
+        reconciler.adopt_account().await
+    })
 }
 
-impl Run {
-    /// Finds a tenant by its slug or id.
-    async fn find(&self, tenant: &str) -> anyhow::Result<TenantKey> {
-        let slug = Slug::parse(tenant).ok();
-        if let Some(slug) = slug {
-            let subject = Claim::slug(&slug).subject().to_string();
-            if let Some(last) = self.log.last(&subject).await? {
-                let holder: ClaimHolder = serde_json::from_slice(&last.payload)?;
-                if let Some(holder) = holder.holder {
-                    return Ok(TenantKey(holder));
-                }
-            }
-        }
-        match TenantKey::parse(tenant) {
-            Ok(tenant) => Ok(tenant),
-            Err(_) => bail!("there is no tenant {tenant}"),
-        }
-    }
-
-    /// Returns the tenants that have chosen a plan or asked for one, also those that are deleted.
-    async fn tenants(&self) -> anyhow::Result<BTreeSet<TenantKey>> {
-        let (mut found, mut next) = (BTreeSet::new(), 1);
-        loop {
-            let page = self.log.page(&events_of(AreaName::Billing), next).await?;
-            for stored in &page.messages {
-                if let Ok(Subject::Event {
-                    tenant: TenantId::Tenant(tenant),
-                    ..
-                }) = Subject::parse(&stored.subject)
-                {
-                    found.insert(tenant);
-                }
-            }
-            match page.next().filter(|_| !page.is_last()) {
-                Some(after) => next = after,
-                None => return Ok(found),
-            }
-        }
-    }
-
-    /// Compares the catalogue with Stripe.
-    async fn prices(&self) -> anyhow::Result<Vec<Difference>> {
-        let mut differences = Vec::new();
-        let missing = self.reconciler.catalogue().await?.unrecorded().len();
-        if missing > 0 {
-            if !self.is_dry_run {
-                prices::create_missing(&self.reconciler).await?;
-            }
-            let kind = DifferenceKind::MissingPrices { prices: missing };
-            differences.push(self.difference(None, kind));
-        }
-        for price in prices::inactive(&self.reconciler).await? {
-            if !self.is_dry_run {
-                prices::activate(&self.reconciler, &price).await?;
-            }
-            let kind = DifferenceKind::InactivePrice { price };
-            differences.push(self.difference(None, kind));
-        }
-        Ok(differences)
-    }
-
-    /// Compares a tenant with Stripe.
-    async fn tenant(&self, tenant: TenantKey) -> anyhow::Result<Vec<Difference>> {
-        let Some(compared) = self.reconciler.compare(tenant).await? else {
-            return Ok(Vec::new());
-        };
-        let mut differences = Vec::new();
-        let lasting = compared.lasting().count();
-        if lasting > 0 && self.is_deleted(tenant).await? {
-            if !self.is_dry_run {
-                self.reconciler.cancel_all(&compared).await?;
-            }
-            let subscriptions = lasting;
-            let kind = DifferenceKind::DeletedTenant { subscriptions };
-            differences.push(self.difference(Some(tenant), kind));
-        }
-        if let Some(kind) = kind(&compared) {
-            differences.push(self.difference(Some(tenant), kind));
-        }
-        if !differences.is_empty() && !self.is_dry_run {
-            self.reconciler.mend(tenant, Trace::begin()).await?;
-        }
-        Ok(differences)
-    }
-
-    fn difference(&self, tenant: Option<TenantKey>, kind: DifferenceKind) -> Difference {
-        let is_clear = !matches!(kind, DifferenceKind::Unclear { .. });
-        Difference {
-            tenant,
-            kind,
-            mended: is_clear && !self.is_dry_run,
-        }
-    }
-
-    async fn is_deleted(&self, tenant: TenantKey) -> anyhow::Result<bool> {
-        let subject = events_of_tenant_in(TenantId::Tenant(tenant), AreaName::Tenant);
-        let (mut state, mut has_been) = (None, false);
-        for stored in self.log.read_all(&subject, 1).await? {
-            let commit: Commit<tenant::Area> = decode::commit(&stored.subject, &stored.payload)?;
-            state = View::fold(state, &commit);
-            has_been |= state.is_some();
-        }
-        Ok(has_been && state.is_none())
-    }
+async fn connect(
+    nats: &NatsOptions,
+    stripe: &StripeOptions,
+) -> anyhow::Result<(Reconciler, EventLog)> {
+    let stripe = Stripe::new(stripe)?.context("UB_STRIPE_KEY is not set")?;
+    let client = event_store::connect(nats, "workers").await?;
+    let log = EventLog::new(client.clone());
+    let sender = CommandSender::start(client).await?;
+    Ok((Reconciler::new(stripe, log.clone(), sender), log))
 }
 
-/// Returns how a tenant differs from Stripe.
-fn kind(compared: &Compared) -> Option<DifferenceKind> {
-    let command = match &compared.due {
-        Due::Nothing => return None,
-        Due::Unclear(reason) => {
-            let reason = reason.clone();
-            return Some(DifferenceKind::Unclear { reason });
+/// Finds a tenant by its slug or id.
+async fn find(log: &EventLog, tenant: &str) -> anyhow::Result<TenantKey> {
+    let slug = Slug::parse(tenant).ok();
+    if let Some(slug) = slug {
+        let subject = Claim::slug(&slug).subject().to_string();
+        if let Some(last) = log.last(&subject).await? {
+            let holder: ClaimHolder = serde_json::from_slice(&last.payload)?;
+            if let Some(holder) = holder.holder {
+                return Ok(TenantKey(holder));
+            }
         }
-        Due::Record(command) => command,
-    };
-    match command {
-        Command::RecordSubscription { subscription, .. } => Some(DifferenceKind::Subscription {
-            recorded: compared.recorded().cloned().map(Box::new),
-            at_stripe: Box::new(subscription.clone()),
-        }),
-        Command::RecordFailure { .. } => Some(DifferenceKind::ExpiredChange),
-        Command::Change { .. }
-        | Command::Cancel
-        | Command::Resume
-        | Command::Override(_)
-        | Command::EndOverride
-        | Command::Grant(_)
-        | Command::EndGrant
-        | Command::Subscribe { .. }
-        | Command::ExpectCustomer
-        | Command::RecordCustomer { .. }
-        | Command::RecordAction { .. } => None,
+    }
+    match TenantKey::parse(tenant) {
+        Ok(tenant) => Ok(tenant),
+        Err(_) => bail!("there is no tenant {tenant}"),
     }
 }

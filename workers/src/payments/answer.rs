@@ -4,8 +4,8 @@ use async_nats::Message;
 use events_schema::{
     TenantKey,
     billing::ask::{
-        AttachCard, Cards, CreateSetupIntent, DeleteCard, FindInvoice, Invoices, PaymentSecret,
-        PortalLink, PreviewChange, Question, Reply, SetDefaultCard,
+        AttachCard, Cards, CreateSetupIntent, DeleteCard, FindDiscount, FindInvoice, Invoices,
+        PaymentSecret, PortalLink, PreviewChange, Question, Reply, SetDefaultCard, UpcomingInvoice,
     },
     subject,
 };
@@ -26,6 +26,8 @@ impl Payments {
             PreviewChange::VERB => self.reply::<PreviewChange>(tenant, question).await,
             PortalLink::VERB => self.reply::<PortalLink>(tenant, question).await,
             Invoices::VERB => self.reply::<Invoices>(tenant, question).await,
+            FindDiscount::VERB => self.reply::<FindDiscount>(tenant, question).await,
+            UpcomingInvoice::VERB => self.reply::<UpcomingInvoice>(tenant, question).await,
             FindInvoice::VERB => self.reply::<FindInvoice>(tenant, question).await,
             PaymentSecret::VERB => self.reply::<PaymentSecret>(tenant, question).await,
             _ => None,

@@ -45,7 +45,8 @@ impl Payments {
         customer.ok_or_else(|| Reason::NotFound.into())
     }
 
-    /// Returns the customer of a tenant, and creates it first if there is none. The log learns that
+    /// Returns the customer of a tenant, and creates it first if there is none, or if it is deleted at
+    /// Stripe. The log learns that
     /// one is expected before Stripe does, so another attempt finds it, whenever this one is killed.
     ///
     /// # Errors
@@ -56,7 +57,11 @@ impl Payments {
         name: Name,
     ) -> Result<StripeCustomerId, Refusal> {
         if let Some(customer) = self.payment(tenant).await?.customer {
-            return Ok(customer);
+            if !self.stripe.customer(&customer).await?.deleted {
+                return Ok(customer);
+            }
+            let forget = Command::ForgetCustomer { customer };
+            self.record(tenant, forget).await?;
         }
         self.record(tenant, Command::ExpectCustomer).await?;
         let payment = self.payment(tenant).await?;

@@ -1,10 +1,13 @@
 //! Invoices, previews and the payment that waits.
 
 use events_schema::{
-    Sensitive, StripeCustomerId, StripeInvoiceId, TenantKey,
+    PromotionCode, Sensitive, StripeCustomerId, StripeInvoiceId, StripePromotionCodeId, TenantKey,
     billing::{
         PendingStatus,
-        ask::{Costs, FindInvoice, Invoice, Invoices, PaymentSecret, PortalLink, PreviewChange},
+        ask::{
+            Costs, Discount, FindDiscount, FindInvoice, Invoice, Invoices, PaymentSecret,
+            PortalLink, PreviewChange, Upcoming, UpcomingInvoice,
+        },
     },
 };
 
@@ -22,12 +25,16 @@ impl Answers<PreviewChange> for Payments {
     async fn answer(&self, tenant: TenantKey, question: PreviewChange) -> Result<Costs, Refusal> {
         let payment = self.payment(tenant).await?;
         let lasting = payment.lasting();
+        let promotion_code = match &question.promotion_code {
+            Some(code) => Some(self.promotion_code(code).await?),
+            None => None,
+        };
         let change = PreviewedChange {
             subscription: lasting.map(|paid| (paid.id.clone(), paid.item.clone())),
             customer: payment.customer,
             price: question.price,
             quantity: question.quantity,
-            promotion_code: None,
+            promotion_code,
             proration_date: question.proration_date.into(),
         };
         let now = self.stripe.preview_now(&change);
@@ -36,6 +43,36 @@ impl Answers<PreviewChange> for Payments {
             due_now: shown::money(now.amount_due, &now.currency)?,
             next: shown::money(next.total, &next.currency)?,
         })
+    }
+}
+
+impl Answers<FindDiscount> for Payments {
+    async fn answer(
+        &self,
+        tenant: TenantKey,
+        _: FindDiscount,
+    ) -> Result<Option<Discount>, Refusal> {
+        let payment = self.payment(tenant).await?;
+        let Some(paid) = payment.lasting() else {
+            return Ok(None);
+        };
+        let discount = self.stripe.discount(&paid.id).await?;
+        Ok(discount.and_then(shown::discount).transpose()?)
+    }
+}
+
+impl Answers<UpcomingInvoice> for Payments {
+    async fn answer(
+        &self,
+        tenant: TenantKey,
+        _: UpcomingInvoice,
+    ) -> Result<Option<Upcoming>, Refusal> {
+        let payment = self.payment(tenant).await?;
+        let Some(paid) = payment.lasting().filter(|paid| paid.cancel_at.is_none()) else {
+            return Ok(None);
+        };
+        let preview = self.stripe.upcoming_invoice(&paid.id).await?;
+        Ok(Some(shown::upcoming(&preview, paid.period_end)?))
     }
 }
 
@@ -98,6 +135,15 @@ impl Answers<PaymentSecret> for Payments {
 }
 
 impl Payments {
+    /// Finds a promotion code.
+    ///
+    /// # Errors
+    /// If there is none that can be used.
+    async fn promotion_code(&self, code: &PromotionCode) -> Result<StripePromotionCodeId, Refusal> {
+        let found = self.stripe.promotion_code(code).await?;
+        found.ok_or_else(|| Reason::PromotionCodeUnknown.into())
+    }
+
     /// Returns an invoice of a customer.
     ///
     /// # Errors

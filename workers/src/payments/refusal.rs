@@ -27,6 +27,9 @@ pub(super) enum Reason {
     /// The browser has not saved the card.
     #[error("The card is not saved yet. Complete that in the browser first.")]
     CardNotSaved,
+    /// Stripe has no such code, or it can be used no more.
+    #[error("This promotion code does not exist, or has ended.")]
+    PromotionCodeUnknown,
     /// Stripe refuses the request.
     #[error("Stripe refuses this. Ask who runs this service.")]
     RefusedByStripe,
@@ -36,6 +39,7 @@ impl Reject for Reason {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
+            Self::PromotionCodeUnknown => RejectionKind::invalid("promotion_code"),
             Self::CardNotSaved | Self::RefusedByStripe => RejectionKind::Conflict,
         }
     }
@@ -91,7 +95,8 @@ fn of_stripe<A>(error: StripeError) -> Reply<A> {
         StripeError::Refused { .. }
         | StripeError::Key(_)
         | StripeError::RateLimited(_)
-        | StripeError::Unavailable(_) => {
+        | StripeError::Unavailable(_)
+        | StripeError::Repeated(_) => {
             tracing::error!("a question about payments failed: {error}");
             Reason::RefusedByStripe.to_rejection()
         }

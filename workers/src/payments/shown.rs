@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, anyhow};
 use events_schema::{
-    Currency, Money, StripeCardId,
-    billing::ask::{Card, Invoice, InvoiceStatus},
+    Currency, Money, StripeCardId, Time,
+    billing::ask::{Card, Discount, Invoice, InvoiceStatus, Upcoming},
 };
 
 use crate::stripe::{self, InvoiceStatus as Status};
@@ -38,6 +38,37 @@ pub(super) fn invoice(invoice: stripe::Invoice) -> anyhow::Result<Invoice> {
         hosted_url: invoice.hosted_invoice_url,
         created_at: invoice.created.into(),
     })
+}
+
+/// Shows the invoice that comes at this time.
+///
+/// # Errors
+/// If an amount has no known currency.
+pub(super) fn upcoming(preview: &stripe::Preview, at: Time) -> anyhow::Result<Upcoming> {
+    let amount = |amount| money(amount, &preview.currency);
+    Ok(Upcoming {
+        subtotal: amount(preview.subtotal)?,
+        tax: amount(preview.tax())?,
+        total: amount(preview.total)?,
+        due: amount(preview.amount_due)?,
+        at,
+    })
+}
+
+/// Shows a discount; `None` if it takes nothing off.
+///
+/// # Errors
+/// If its amount has no known currency.
+pub(super) fn discount(discount: stripe::Discount) -> Option<anyhow::Result<Discount>> {
+    let coupon = discount.coupon()?;
+    let amount = coupon.amount_off.zip(coupon.currency.as_ref());
+    let amount_off = amount.map(|(amount, currency)| money(amount, currency));
+    Some(amount_off.transpose().map(|amount_off| Discount {
+        name: coupon.name.clone(),
+        percent_off: coupon.percent_off,
+        amount_off,
+        until: discount.end.map(Time::from),
+    }))
 }
 
 /// Shows an amount in a currency as Stripe writes it, such as `eur`.

@@ -3,7 +3,7 @@
 use events_schema::{
     Commit, EmailAddress, PersonName,
     account::{Area, Event},
-    email::{self, Template},
+    email::{self, CredentialChange, Template},
 };
 
 use super::{Consequence, Reaction, mail};
@@ -44,12 +44,29 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
         Event::PasswordChanged {
             email, firstname, ..
         } => Some(password_changed(commit, email, firstname)),
+        Event::TotpEnrolled { email, .. } => {
+            let change = CredentialChange::TotpEnrolled;
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::TotpRemoved { email, .. } => {
+            let change = CredentialChange::TotpRemoved;
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::RecoveryCodesRenewed { email, .. } => {
+            let change = CredentialChange::RecoveryCodesRenewed;
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::RecoveryCodeUsed { email, .. } => {
+            let change = CredentialChange::RecoveryCodeUsed;
+            Some(credentials_changed(commit, email, change))
+        }
         Event::Registered { .. }
         | Event::RegistrationRefused { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
         | Event::Verified
         | Event::PasswordHashRenewed { .. }
+        | Event::TotpUsed { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked
@@ -72,6 +89,20 @@ fn password_changed(
         &revision,
     ];
     mail(&occasion, email, Template::PasswordChanged { firstname })
+}
+
+fn credentials_changed(
+    commit: &Commit<Area>,
+    email: &EmailAddress,
+    change: CredentialChange,
+) -> Consequence<email::Area> {
+    let revision = commit.revision.to_be_bytes();
+    let occasion = [
+        b"credentials_changed",
+        commit.id.0.bytes().as_slice(),
+        &revision,
+    ];
+    mail(&occasion, email, Template::CredentialsChanged { change })
 }
 
 #[cfg(test)]
@@ -140,6 +171,44 @@ mod tests {
     #[test]
     fn a_changed_password_is_mailed() {
         when::<AccountMail>([changed()]).then([change()]);
+    }
+
+    #[test]
+    fn a_change_of_the_second_factor_is_mailed_and_its_use_is_not() {
+        let credential = events_schema::CredentialId(ID);
+        let secret_id = "k1".to_owned();
+        let enrolled = Event::TotpEnrolled {
+            credential,
+            secret_id: secret_id.clone(),
+            step: 7,
+            recovery_codes: credential,
+            email: ada(),
+        };
+        let renewed = Event::RecoveryCodesRenewed {
+            credential,
+            secret_id,
+            email: ada(),
+        };
+        let used = Event::RecoveryCodeUsed {
+            credential,
+            index: 0,
+            email: ada(),
+        };
+        let email = ada();
+        let removed = Event::TotpRemoved { credential, email };
+        let revision = REVISION.to_be_bytes();
+        let id = derived_id(&[b"email", b"credentials_changed", ID.bytes(), &revision]);
+        for (event, change) in [
+            (enrolled, CredentialChange::TotpEnrolled),
+            (renewed, CredentialChange::RecoveryCodesRenewed),
+            (used, CredentialChange::RecoveryCodeUsed),
+            (removed, CredentialChange::TotpRemoved),
+        ] {
+            let template = Template::CredentialsChanged { change };
+            when::<AccountMail>([event]).then([requested(id, ada(), template)]);
+        }
+        let step = 8;
+        when::<AccountMail>([Event::TotpUsed { credential, step }]).then([]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is to be recorded of a tenant's payments: a function of what Stripe has, and of what the log
 //! has.
 
+use std::time::Duration;
+
 use events_schema::{
     CommandId, PlanVersion, PriceId, Time,
     billing::{Change, Command, Paid, PaidStatus, Payment, Pending, PendingStatus},
@@ -13,14 +15,19 @@ use crate::{
     stripe::{Subscription, SubscriptionStatus},
 };
 
+/// A change that is not done after this time is requested again: the request may be lost.
+const LOST_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// What Stripe has of a customer.
 pub(super) struct AtStripe {
     /// All subscriptions, also ended ones, the latest first.
     pub(super) subscriptions: Vec<Subscription>,
-    /// Since when a payment is missing.
+    /// Since when a payment of the subscription that counts is missing.
     pub(super) past_due_since: Option<Time>,
     /// Whether the recorded subscription does not exist any more.
     pub(super) is_gone: bool,
+    /// Whether the customer is deleted.
+    pub(super) is_deleted: bool,
 }
 
 /// What is to be done about the difference between the log and Stripe.
@@ -41,11 +48,35 @@ impl AtStripe {
     }
 
     /// Returns the subscription that counts: the latest that lasts, or else the latest that has
-    /// lasted. So the choice does not depend on what was recorded before.
-    fn counting(&self, is_ours: impl Fn(&Subscription) -> bool) -> Option<&Subscription> {
-        let ended = self.subscriptions.iter().filter(|found| has_lasted(found));
-        self.lasting().chain(ended).find(|found| is_ours(found))
+    /// lasted. An ended one that was never recorded does not take the plan that the tenant has
+    /// chosen otherwise.
+    pub(super) fn counting(
+        &self,
+        billing: &Billing,
+        catalogue: &plan::View,
+    ) -> Option<&Subscription> {
+        let has_other_plan = billing.chosen().is_some() && billing.payment().lasting().is_none();
+        let ended = self
+            .subscriptions
+            .iter()
+            .filter(|found| has_lasted(found) && (!has_other_plan || is_recorded(billing, found)));
+        self.lasting().chain(ended).find(|found| {
+            let price = found.item().map(|item| &item.price.id);
+            let is_priced = price.is_some_and(|price| catalogue.priced(price).is_some());
+            is_recorded(billing, found) || is_priced
+        })
     }
+}
+
+/// Whether the log knows this subscription as what the tenant pays for.
+fn is_recorded(billing: &Billing, found: &Subscription) -> bool {
+    let recorded = billing.payment().subscription.as_ref();
+    recorded.is_some_and(|recorded| recorded.id == found.id)
+}
+
+/// Whether a subscription may have ended before it began. That matters only if the log knows none.
+pub(super) fn is_doubtful(billing: &Billing, found: &Subscription) -> bool {
+    billing.payment().subscription.is_none() && has_lasted(found)
 }
 
 /// Returns what is to be recorded of a tenant. Stripe wins for money, and the log for plans: a price
@@ -56,21 +87,33 @@ pub(super) fn due(
     at_stripe: &AtStripe,
     now: Time,
 ) -> Due {
-    let payment = billing.payment();
-    let recorded = payment.subscription.as_ref();
-    let is_ours = |found: &Subscription| {
-        let is_recorded = recorded.is_some_and(|recorded| recorded.id == found.id);
-        let price = found.item().map(|item| &item.price.id);
-        is_recorded || price.is_some_and(|price| catalogue.priced(price).is_some())
-    };
-    let subscription = match at_stripe.counting(is_ours) {
+    let subscription = match at_stripe.counting(billing, catalogue) {
         Some(found) => present(billing, catalogue, at_stripe, found, now),
         None => gone(billing, at_stripe, now),
     };
+    let payment = billing.payment();
     match (subscription, payment.pending.as_ref()) {
         (Due::Nothing, Some(pending)) if has_expired(pending, at_stripe) => expired(pending),
+        (Due::Nothing, _) if at_stripe.is_deleted => forget(payment),
+        (Due::Nothing, Some(pending)) if is_lost(pending, now) => {
+            let request = pending.request;
+            Due::Record(Command::RequestAgain { request })
+        }
         (due, _) => due,
     }
+}
+
+/// The tenant needs another customer before it can pay again.
+fn forget(payment: &Payment) -> Due {
+    let customer = payment.customer.clone();
+    customer.map_or(Due::Nothing, |customer| {
+        Due::Record(Command::ForgetCustomer { customer })
+    })
+}
+
+/// Whether a change should have been done long ago.
+fn is_lost(pending: &Pending, now: Time) -> bool {
+    pending.status == PendingStatus::Pending && pending.at + LOST_AFTER <= now
 }
 
 fn present(
@@ -84,8 +127,7 @@ fn present(
         Ok(paid) => paid,
         Err(error) => return Due::Unclear(format!("{error:#}")),
     };
-    let chosen = catalogue.priced(&paid.price).or_else(|| chosen(billing));
-    let Some((plan, price)) = chosen else {
+    let Some((plan, price)) = billing.plan_of(&paid.price, catalogue) else {
         return Due::Unclear(format!("{} has a price of no plan", found.id));
     };
     let request = fulfilled(billing.payment(), found, &paid);
@@ -96,7 +138,7 @@ fn present(
 /// A recorded subscription that does not exist any more has ended.
 fn gone(billing: &Billing, at_stripe: &AtStripe, now: Time) -> Due {
     let lasting = billing.payment().lasting().filter(|_| at_stripe.is_gone);
-    let (Some(lasting), Some(chosen)) = (lasting, chosen(billing)) else {
+    let (Some(lasting), Some(chosen)) = (lasting, billing.chosen_price()) else {
         return Due::Nothing;
     };
     let ended = Paid {
@@ -127,18 +169,13 @@ fn record(
     command.map_or(Due::Nothing, Due::Record)
 }
 
-/// Returns the plan and price that the tenant has chosen before.
-fn chosen(billing: &Billing) -> Option<(PlanVersion, PriceId)> {
-    let chosen = billing.chosen()?;
-    Some((chosen.plan, chosen.price?))
-}
-
-/// Returns the request that Stripe has fulfilled.
+/// Returns the request that Stripe has fulfilled after its owner has acted. One that the effect has
+/// in hand is left to it: a request on its way may still change the subscription.
 fn fulfilled(payment: &Payment, found: &Subscription, paid: &Paid) -> Option<CommandId> {
     let pending = payment
         .pending
         .as_ref()
-        .filter(|pending| is_open(pending))?;
+        .filter(|pending| pending.status == PendingStatus::ActionRequired)?;
     let lasts = paid.status != PaidStatus::Ended;
     let is_done = match &pending.change {
         Change::Subscribe { wanted, .. } => {
@@ -148,6 +185,7 @@ fn fulfilled(payment: &Payment, found: &Subscription, paid: &Paid) -> Option<Com
         }
         Change::Cancel => paid.cancel_at.is_some(),
         Change::Resume => lasts && paid.cancel_at.is_none(),
+        Change::End => !lasts,
     };
     is_done.then_some(pending.request)
 }
@@ -166,13 +204,6 @@ fn expired(pending: &Pending) -> Due {
         code: "expired".to_owned(),
         message: "The payment was not confirmed in time.".to_owned(),
     })
-}
-
-const fn is_open(pending: &Pending) -> bool {
-    match pending.status {
-        PendingStatus::Pending | PendingStatus::ActionRequired => true,
-        PendingStatus::Failed { .. } => false,
-    }
 }
 
 /// Whether a subscription was paid for or tried, and is over.

@@ -1,8 +1,9 @@
-//! Reads Stripe's events from the stream `INBOX`.
+//! Reads Stripe's events from the stream `STRIPE`.
 
 use std::{
     num::NonZeroUsize,
     sync::{Arc, LazyLock, PoisonError},
+    time::SystemTime,
 };
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use event_store::{
     CommandSender, EventLog,
     telemetry::{self, KeyValue},
 };
-use events_schema::{StripeCustomerId, StripeHook, subject::INBOX};
+use events_schema::{StripeCustomerId, StripeHook, subject::STRIPE};
 use futures_util::StreamExt as _;
 use lru::LruCache;
 use tokio::sync::Mutex;
@@ -37,9 +38,24 @@ static EVENTS: LazyLock<telemetry::Counter<u64>> = LazyLock::new(|| {
     telemetry::counter("ub.stripe.events", description)
 });
 
-/// The sequence of `INBOX` up to which events of a customer came before it was read. Its lock
-/// orders those who read the customer.
-type Covered = Arc<Mutex<u64>>;
+/// The end of the stream when a customer was read last: all events up to it came before. `None` if
+/// it was never read. The lock orders those who read the customer.
+type Covered = Arc<Mutex<Option<End>>>;
+
+/// Where a stream ended at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    /// When the stream was created: another one of the same name counts from 1 again.
+    created_at: SystemTime,
+    sequence: u64,
+}
+
+impl End {
+    /// Whether an event came before, if this is the stream that has it.
+    fn covers(&self, event: u64, stream: &Self) -> bool {
+        self.created_at == stream.created_at && event <= self.sequence
+    }
+}
 
 /// Handles Stripe's events.
 struct Hooks {
@@ -102,7 +118,9 @@ impl Hooks {
         };
         let covered = self.covered(customer);
         let mut covered = covered.lock().await;
-        if delivery::sequence(&received.message) <= *covered {
+        let end = self.end().await?;
+        let sequence = delivery::sequence(&received.message);
+        if covered.is_some_and(|covered| covered.covers(sequence, &end)) {
             return Ok("covered");
         }
         let Some(tenant) = self.reconciler.tenant_of(customer).await? else {
@@ -110,9 +128,8 @@ impl Hooks {
             tracing::warn!(%id, kind, %customer, "no tenant has the customer of an event of Stripe");
             return Ok("unknown_customer");
         };
-        let last = self.last_sequence().await?;
         let records = self.reconciler.mend(tenant, received.trace).await?;
-        *covered = last;
+        *covered = Some(end);
         Ok(if records > 0 { "recorded" } else { "unchanged" })
     }
 
@@ -122,9 +139,32 @@ impl Hooks {
             .clone()
     }
 
-    async fn last_sequence(&self) -> anyhow::Result<u64> {
-        let stream = self.jetstream.get_stream(INBOX).await;
-        let stream = stream.context("reading the state of INBOX")?;
-        Ok(stream.cached_info().state.last_sequence)
+    async fn end(&self) -> anyhow::Result<End> {
+        let stream = self.jetstream.get_stream(STRIPE).await;
+        let stream = stream.context("reading the state of the stream of Stripe's events")?;
+        let info = stream.cached_info();
+        Ok(End {
+            created_at: info.created.into(),
+            sequence: info.state.last_sequence,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stream_covers_no_event_of_its_successor() {
+        let end = |created_at: u64, sequence| End {
+            created_at: UNIX_EPOCH + Duration::from_secs(created_at),
+            sequence,
+        };
+        let before = end(1, 7);
+        assert!(before.covers(7, &end(1, 9)));
+        assert!(!before.covers(8, &end(1, 9)));
+        assert!(!before.covers(1, &end(2, 1)), "a stream that is new");
     }
 }

@@ -20,37 +20,55 @@ use crate::{
     stripe::IdempotencyKey,
 };
 
+/// Prices that tenants may choose here.
+#[derive(Default)]
+pub(crate) struct Offered {
+    /// Those that Stripe does not list, each with its lookup key.
+    pub(crate) absent: Vec<(StripePriceId, String)>,
+    /// Those that nobody can choose at Stripe.
+    pub(crate) inactive: Vec<StripePriceId>,
+}
+
+/// Why prices cannot be created: Stripe refuses it, or has another price in the place of one.
+#[derive(Debug, thiserror::Error)]
+#[error("prices cannot be created: {0:#}")]
+pub(crate) struct NotCreated(anyhow::Error);
+
 /// Creates the prices that Stripe does not know yet, and records them.
 ///
 /// # Errors
-/// If the log, a worker or Stripe does not answer.
+/// [`NotCreated`], or another error if the log, a worker or Stripe does not answer.
 pub(crate) async fn create_missing(reconciler: &Reconciler) -> anyhow::Result<()> {
     let effect = RecordPrices::new_with(reconciler.stripe.clone());
     while let Some(task) = RecordPrices::pending(&reconciler.catalogue().await?) {
         let created = effect.perform(CATALOGUE, &task).await;
         let payload = created.map_err(|failure| match failure {
-            Failure::Permanent(error) | Failure::Temporary(error) | Failure::Outage(error, _) => {
-                error
-            }
-        })?;
+            Failure::Permanent(error) | Failure::Temporary(error) => NotCreated(error).into(),
+            Failure::Outage(error, _) => error,
+        });
+        let payload: plan::Command = payload?;
         record(reconciler, payload).await?;
     }
     Ok(())
 }
 
-/// Returns the prices that tenants may choose here and not at Stripe.
+/// Returns the recorded prices that tenants may choose here and not at Stripe.
 ///
 /// # Errors
 /// If the log or Stripe does not answer.
-pub(crate) async fn inactive(reconciler: &Reconciler) -> anyhow::Result<Vec<StripePriceId>> {
+pub(crate) async fn differing(reconciler: &Reconciler) -> anyhow::Result<Offered> {
     let catalogue = reconciler.catalogue().await?;
     let keys: Vec<String> = offered(&catalogue).map(|(key, _)| key).collect();
     let found = reconciler.stripe.prices(&keys).await?;
-    let inactive = offered(&catalogue).filter(|(_, price)| {
-        let found = found.iter().find(|found| found.id == **price);
-        found.is_some_and(|found| !found.active)
-    });
-    Ok(inactive.map(|(_, price)| price.clone()).collect())
+    let mut differing = Offered::default();
+    for (key, price) in offered(&catalogue) {
+        match found.iter().find(|found| found.id == *price) {
+            Some(found) if found.active => {}
+            Some(_) => differing.inactive.push(price.clone()),
+            None => differing.absent.push((price.clone(), key)),
+        }
+    }
+    Ok(differing)
 }
 
 /// Lets tenants choose a price at Stripe again.

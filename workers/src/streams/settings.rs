@@ -9,7 +9,8 @@ use events_schema::{
     session,
     subject::{
         self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, INBOX, LOGINS_BUCKET,
-        REGISTRATIONS_BUCKET, SECURITY, SESSION_USES_BUCKET, TOKEN_USES_BUCKET, VIEWS, WEBHOOKS,
+        REGISTRATIONS_BUCKET, SECURITY, SESSION_USES_BUCKET, STRIPE, TOKEN_USES_BUCKET, VIEWS,
+        WEBHOOKS,
     },
 };
 
@@ -56,8 +57,15 @@ const INBOX_PER_SUBJECT: i64 = 10_000;
 /// out the hooks of all. The server reserves it.
 const INBOX_MAX_BYTES: i64 = 512 * 1024 * 1024;
 
+/// How long an event of Stripe waits, and is known when it comes again: longer than Stripe sends it
+/// again. What has become of an older one is found when billings are compared.
+const STRIPE_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Room for some 150,000 events. Beyond it new ones are refused, and Stripe sends them again for
+/// three days. The server reserves it.
+const STRIPE_MAX_BYTES: i64 = 64 * 1024 * 1024;
+
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 13] {
+pub fn streams(replicas: usize) -> [Stream; 14] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -207,6 +215,12 @@ pub fn streams(replicas: usize) -> [Stream; 13] {
                 subject::of_inbox_stream(),
                 "Hooks of other services, and what became of them",
             )
+        },
+        Stream {
+            max_age: STRIPE_KEPT,
+            max_bytes: STRIPE_MAX_BYTES,
+            allow_direct: true,
+            ..stream(STRIPE, subject::of_stripe_stream(), "Events of Stripe")
         },
     ]
 }

@@ -1,6 +1,6 @@
 //! Customers: one for each tenant that pays.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use events_schema::{Name, StripeCardId, StripeCustomerId, TenantKey, Time};
 use serde::Deserialize;
@@ -10,6 +10,8 @@ use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, Timestamp, reque
 /// Names the tenant of a customer in its metadata. It only serves to find a customer that we have
 /// created: facts about a tenant are found by the claim of its customer.
 const TENANT: &str = "ub_tenant";
+/// Seconds for which Stripe certainly recognizes the repetition of a request.
+const RECOGNIZED: i64 = 23 * 60 * 60;
 /// Seconds by which our clocks may be ahead of Stripe's.
 const CLOCKS_DIFFER: i64 = 300;
 
@@ -20,6 +22,8 @@ pub struct Customer {
     /// Whether somebody has deleted it in Stripe's dashboard.
     #[serde(default)]
     pub deleted: bool,
+    /// `None` if it is deleted.
+    pub(super) created: Option<Timestamp>,
     metadata: Option<BTreeMap<String, String>>,
     #[serde(default)]
     invoice_settings: InvoiceSettings,
@@ -44,9 +48,10 @@ impl Customer {
         self.invoice_settings.default_payment_method.as_ref()
     }
 
-    fn belongs_to(&self, tenant: &str) -> bool {
-        let named = self.metadata.as_ref().and_then(|it| it.get(TENANT));
-        named.is_some_and(|named| named == tenant)
+    /// Returns the tenant for which we have created it.
+    pub(super) fn tenant(&self) -> Option<&str> {
+        let named = self.metadata.as_ref()?.get(TENANT);
+        named.map(String::as_str)
     }
 }
 
@@ -69,21 +74,34 @@ impl Stripe {
         self.send(create(key, customer)).await
     }
 
-    /// Returns the customer of a tenant, and creates it if there is none that was created since then.
+    /// Returns the customer of a tenant that was created since then, and creates it if there is none.
     ///
     /// # Errors
-    /// If Stripe does not confirm it.
+    /// If Stripe does not confirm it, or has so many customers that a later attempt must go on.
     pub async fn customer_of(
         &self,
         customer: &NewCustomer,
         since: Time,
     ) -> Result<Customer, StripeError> {
+        // After a customer is deleted, its tenant needs another one since a later time.
+        let key = IdempotencyKey::new(customer.tenant.0, &format!("customer {}", since.0));
         let since = Timestamp(Timestamp::from(since).0 - CLOCKS_DIFFER);
-        if let Some(found) = self.find_customer(customer.tenant, since).await? {
+        let now = Timestamp::from(Time::from(SystemTime::now()));
+        let old = (since, Timestamp(now.0 - RECOGNIZED));
+        if let Some(found) = self.find_old_customer(customer.tenant, old).await? {
             return Ok(found);
         }
-        let key = IdempotencyKey::new(customer.tenant.0, "customer");
-        self.create_customer(key, customer).await
+        let mut stripe = self.clone();
+        loop {
+            let created = stripe.create_customer(key, customer).await;
+            match (&created, stripe.with_further_keys()) {
+                (Err(StripeError::Repeated(_)), Some(next)) => stripe = next,
+                (_, _) => return created,
+            }
+            if let Some(found) = stripe.find_customer(customer.tenant, since).await? {
+                return Ok(found);
+            }
+        }
     }
 
     /// Returns the customer that was created for a tenant at this time or later; `None` if there is
@@ -98,7 +116,9 @@ impl Stripe {
     ) -> Result<Option<Customer>, StripeError> {
         let tenant = tenant.to_string();
         let customers = Pages::<Customer>::new(self, list(since));
-        customers.find(|found| found.belongs_to(&tenant)).await
+        customers
+            .find(|found| found.tenant() == Some(&tenant))
+            .await
     }
 
     /// Returns a customer, also one that is deleted.
@@ -129,6 +149,7 @@ pub(super) fn create(key: IdempotencyKey, customer: &NewCustomer) -> Request {
         .set(format!("metadata[{TENANT}]"), customer.tenant)
 }
 
+/// The customers of this time and later.
 pub(super) fn list(since: Timestamp) -> Request {
     Request::get("/customers").set("created[gte]", since.0)
 }

@@ -44,6 +44,10 @@ pub enum StripeError {
     /// same key does it once.
     #[error("Stripe is not available: {0}")]
     Unavailable(String),
+    /// Stripe has kept its failure for the key of the request, and repeats it for a day. What was
+    /// done is not known. A further key may do it.
+    #[error("Stripe repeats a failure: {0}")]
+    Repeated(String),
 }
 
 impl StripeError {
@@ -62,7 +66,7 @@ impl StripeError {
         match self {
             Self::Key(_) => Some(AFTER_KEY),
             Self::RateLimited(pause) => Some(*pause),
-            Self::Unavailable(_) => Some(AFTER_OUTAGE),
+            Self::Unavailable(_) | Self::Repeated(_) => Some(AFTER_OUTAGE),
             Self::Declined { .. } | Self::Refused { .. } => None,
         }
     }
@@ -75,6 +79,7 @@ impl StripeError {
             Self::Key(_) => "key",
             Self::RateLimited(_) => "rate_limited",
             Self::Unavailable(_) => "unavailable",
+            Self::Repeated(_) => "repeated",
         }
     }
 
@@ -106,6 +111,7 @@ impl StripeError {
             },
             401 | 403 => Self::Key(message),
             429 => Self::RateLimited(pause(headers)),
+            500.. if is_repeated(headers) => Self::Repeated(message),
             _ => Self::Unavailable(format!("{}: {message}", status.as_u16())),
         }
     }
@@ -118,6 +124,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 fn pause(headers: &HeaderMap) -> Duration {
     let asked = outbound::retry_after(headers, jiff::Timestamp::now());
     asked.unwrap_or(USUAL_PAUSE).min(LONGEST_PAUSE)
+}
+
+/// Whether this is the answer to an earlier request with the same key.
+fn is_repeated(headers: &HeaderMap) -> bool {
+    let repeated = headers.get("idempotent-replayed");
+    repeated.is_some_and(|repeated| repeated == "true")
 }
 
 /// Stripe's support asks for this id.
@@ -203,6 +215,17 @@ mod tests {
             let error = of(status, json!({ "code": code }));
             assert_eq!(error.name(), name, "{status}");
             assert!(error.retry_after().is_some());
+        }
+    }
+
+    #[test]
+    fn only_a_kept_failure_of_stripe_needs_a_further_key() {
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotent-replayed", "true".parse().unwrap());
+        for (status, name) in [(500, "repeated"), (402, "declined")] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let kept = StripeError::of(status, &headers, b"{}");
+            assert_eq!(kept.name(), name);
         }
     }
 

@@ -1,11 +1,14 @@
 //! Invoices and their payments. Stripe computes all amounts; they are minor units of the currency.
 
 use events_schema::{
-    Sensitive, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    Sensitive, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId,
+    StripePromotionCodeId, StripeSubscriptionId,
 };
 use serde::Deserialize;
 
-use super::{Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request};
+use super::{
+    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request,
+};
 
 /// How far an invoice shows its payments: with the state of each.
 const PAYMENTS: &str = "payments.data.payment.payment_intent";
@@ -38,6 +41,7 @@ pub struct Preview {
     pub total: i64,
     /// What is left after the customer's credit.
     pub amount_due: i64,
+    total_taxes: Option<Vec<Tax>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -120,7 +124,7 @@ pub struct PreviewedChange {
     pub subscription: Option<(StripeSubscriptionId, StripeItemId)>,
     pub price: StripePriceId,
     pub quantity: u64,
-    pub promotion_code: Option<String>,
+    pub promotion_code: Option<StripePromotionCodeId>,
     /// The time from which the difference counts, so that the change can cost the same.
     pub proration_date: Timestamp,
 }
@@ -128,8 +132,7 @@ pub struct PreviewedChange {
 impl Invoice {
     /// Returns the sum of the taxes.
     pub fn tax(&self) -> i64 {
-        let taxes = self.total_taxes.iter().flatten();
-        taxes.map(|tax| tax.amount).fold(0, i64::saturating_add)
+        sum(self.total_taxes.as_ref())
     }
 
     /// Returns the payment that counts, if the invoice was asked for with its payments.
@@ -138,6 +141,18 @@ impl Invoice {
         let default = payments.data.iter().find(|payment| payment.is_default)?;
         default.payment.payment_intent.as_ref()
     }
+}
+
+impl Preview {
+    /// Returns the sum of the taxes.
+    pub fn tax(&self) -> i64 {
+        sum(self.total_taxes.as_ref())
+    }
+}
+
+fn sum(taxes: Option<&Vec<Tax>>) -> i64 {
+    let taxes = taxes.into_iter().flatten();
+    taxes.map(|tax| tax.amount).fold(0, i64::saturating_add)
 }
 
 impl PaymentError {
@@ -171,6 +186,17 @@ impl Stripe {
         self.send(preview_next(change, self.tax)).await
     }
 
+    /// Returns the next invoice of a subscription as it would be now.
+    ///
+    /// # Errors
+    /// If there will be none, or Stripe does not compute it.
+    pub async fn upcoming_invoice(
+        &self,
+        id: &StripeSubscriptionId,
+    ) -> Result<Preview, StripeError> {
+        self.send(upcoming(id)).await
+    }
+
     /// Returns an invoice with its payments.
     ///
     /// # Errors
@@ -179,9 +205,26 @@ impl Stripe {
         self.send(retrieve(id)).await
     }
 
+    /// Voids an open invoice, which also ends the change that waits for its payment.
+    ///
+    /// # Errors
+    /// If it is not open, or Stripe does not answer.
+    pub async fn void_invoice(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeInvoiceId,
+    ) -> Result<(), StripeError> {
+        self.send::<Invoice>(void(key, id)).await.map(drop)
+    }
+
     /// Returns the invoices of a subscription that are not paid, the latest first.
     pub fn open_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
         Pages::new(self, list_open(subscription))
+    }
+
+    /// Returns the paid invoices of a subscription, the latest first.
+    pub fn paid_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
+        Pages::new(self, list_paid(subscription))
     }
 
     /// Returns the invoices of a customer without their payments, the latest first.
@@ -207,6 +250,10 @@ pub(super) fn preview_next(change: &PreviewedChange, tax: StripeTax) -> Request 
     preview(change, tax).set("preview_mode", "recurring")
 }
 
+pub(super) fn upcoming(id: &StripeSubscriptionId) -> Request {
+    Request::ask("/invoices/create_preview").set("subscription", id)
+}
+
 fn preview(change: &PreviewedChange, tax: StripeTax) -> Request {
     let present = change.subscription.as_ref();
     Request::ask("/invoices/create_preview")
@@ -229,10 +276,20 @@ pub(super) fn retrieve(id: &StripeInvoiceId) -> Request {
     Request::get(format!("/invoices/{id}")).set("expand[0]", PAYMENTS)
 }
 
+pub(super) fn void(key: IdempotencyKey, id: &StripeInvoiceId) -> Request {
+    Request::post(format!("/invoices/{id}/void"), key)
+}
+
 pub(super) fn list_open(subscription: &StripeSubscriptionId) -> Request {
     Request::get("/invoices")
         .set("subscription", subscription)
         .set("status", "open")
+}
+
+pub(super) fn list_paid(subscription: &StripeSubscriptionId) -> Request {
+    Request::get("/invoices")
+        .set("subscription", subscription)
+        .set("status", "paid")
 }
 
 pub(super) fn list(customer: &StripeCustomerId) -> Request {

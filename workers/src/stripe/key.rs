@@ -13,6 +13,14 @@ impl IdempotencyKey {
     pub fn new(request: Id, step: &str) -> Self {
         Self(derived_id(&[b"stripe", request.bytes(), step.as_bytes()]))
     }
+
+    /// Returns the key of the same step in a further round; round 0 has the key itself.
+    pub(super) fn in_round(self, round: u8) -> Self {
+        match round {
+            0 => self,
+            1.. => Self(derived_id(&[b"round", self.0.bytes(), &[round]])),
+        }
+    }
 }
 
 impl std::fmt::Display for IdempotencyKey {
@@ -51,6 +59,9 @@ mod tests {
         assert_ne!(key, IdempotencyKey::new(first, "subscription"));
         assert_ne!(key, IdempotencyKey::new(second, "customer"));
         assert_eq!(key.to_string().len(), 32);
+        assert_eq!(key, key.in_round(0));
+        assert_ne!(key, key.in_round(1));
+        assert_ne!(key.in_round(1), key.in_round(2));
     }
 
     #[test]

@@ -103,8 +103,9 @@ impl<T: Listed> Pages<T> {
 impl Stripe {
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
-        request: Request,
+        mut request: Request,
     ) -> Result<T, StripeError> {
+        request.key = request.key.map(|key| key.in_round(self.round));
         self.transport.send(&request, self.is_urgent).await
     }
 }

@@ -1,20 +1,52 @@
 //! Usage, which Stripe adds up until the invoice is due.
 
-use events_schema::StripeCustomerId;
+use events_schema::{Meter, StripeCustomerId, secret::derived_id};
 use serde::Deserialize;
 
-use super::{IdempotencyKey, Stripe, StripeError, Timestamp, request::Request};
+use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, Timestamp, request::Request};
+
+/// Seconds of the shortest time for which Stripe tells the usage.
+const MINUTE: i64 = 60;
+/// What a report names its customer and its quantity by.
+const CUSTOMER_KEY: &str = "stripe_customer_id";
+const QUANTITY_KEY: &str = "value";
 
 /// Usage of one customer.
 #[derive(Clone, Debug)]
 pub struct MeterEvent {
-    /// The name of the meter in Stripe.
-    pub meter: String,
+    pub meter: Meter,
     pub customer: StripeCustomerId,
     pub quantity: u64,
     /// Names the report. Stripe ignores a second one with the same name for at least 24 hours.
     pub identifier: String,
     pub at: Timestamp,
+}
+
+/// A meter at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StripeMeter {
+    pub id: String,
+    /// The name that reports have.
+    pub event_name: String,
+}
+
+/// What a customer has used within some time.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Summary {
+    id: String,
+    aggregated_value: f64,
+}
+
+impl Listed for StripeMeter {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Summary {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 #[derive(Deserialize)]
@@ -33,13 +65,74 @@ impl Stripe {
         let Accepted {} = self.send(create(key, event)).await?;
         Ok(())
     }
+
+    /// Returns the meter at Stripe that adds up what this one counts. It is created if it does not
+    /// exist.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn meter(&self, meter: Meter) -> Result<StripeMeter, StripeError> {
+        let name = event_name(meter);
+        let all = Pages::<StripeMeter>::new(self, list_meters());
+        match all.find(|found| found.event_name == name).await? {
+            Some(found) => Ok(found),
+            None => self.send(create_meter(meter)).await,
+        }
+    }
+
+    /// Returns what Stripe knows of the usage of a customer in the minute of this time.
+    ///
+    /// # Errors
+    /// If Stripe does not tell it.
+    pub async fn usage_in_minute(
+        &self,
+        meter: &StripeMeter,
+        customer: &StripeCustomerId,
+        at: Timestamp,
+    ) -> Result<f64, StripeError> {
+        let summaries = Pages::<Summary>::new(self, list_usage(meter, customer, at));
+        let summaries = summaries.all().await?;
+        Ok(summaries.iter().map(|it| it.aggregated_value).sum())
+    }
+}
+
+/// Returns the name of a meter in Stripe. Others in the same account have other names.
+fn event_name(meter: Meter) -> String {
+    format!("ub_{meter}")
 }
 
 pub(super) fn create(key: IdempotencyKey, event: &MeterEvent) -> Request {
     Request::post("/billing/meter_events", key)
-        .set("event_name", &event.meter)
+        .set("event_name", event_name(event.meter))
         .set("identifier", &event.identifier)
-        .set("payload[stripe_customer_id]", &event.customer)
-        .set("payload[value]", event.quantity)
+        .set(format!("payload[{CUSTOMER_KEY}]"), &event.customer)
+        .set(format!("payload[{QUANTITY_KEY}]"), event.quantity)
         .set("timestamp", event.at.0)
+}
+
+pub(super) fn list_meters() -> Request {
+    Request::get("/billing/meters").set("status", "active")
+}
+
+pub(super) fn create_meter(meter: Meter) -> Request {
+    let name = derived_id(&[b"meter", meter.as_str().as_bytes()]);
+    Request::post("/billing/meters", IdempotencyKey::new(name, "meter"))
+        .set("customer_mapping[event_payload_key]", CUSTOMER_KEY)
+        .set("customer_mapping[type]", "by_id")
+        .set("default_aggregation[formula]", "sum")
+        .set("display_name", meter)
+        .set("event_name", event_name(meter))
+        .set("value_settings[event_payload_key]", QUANTITY_KEY)
+}
+
+pub(super) fn list_usage(
+    meter: &StripeMeter,
+    customer: &StripeCustomerId,
+    Timestamp(at): Timestamp,
+) -> Request {
+    let begin = at - at.rem_euclid(MINUTE);
+    Request::get(format!("/billing/meters/{}/event_summaries", meter.id))
+        .set("customer", customer)
+        .set("end_time", begin + MINUTE)
+        .set("start_time", begin)
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    Id, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    Id, StripeCustomerId, StripeInvoiceId, StripeItemId, StripePriceId, StripePromotionCodeId,
+    StripeSubscriptionId,
 };
 use serde::Deserialize;
 
@@ -15,6 +16,8 @@ use super::{
 /// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after a
 /// day.
 const REQUEST: &str = "ub_request";
+/// The code that makes a subscription cheaper. There is at most one.
+const DISCOUNT: &str = "discounts[0][promotion_code]";
 
 /// A subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -40,7 +43,15 @@ struct Items {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct PendingUpdate {}
+struct PendingUpdate {
+    subscription_items: Option<Vec<PendingItem>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct PendingItem {
+    price: Price,
+    quantity: Option<u64>,
+}
 
 /// What a subscription pays for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -80,7 +91,7 @@ pub struct NewSubscription {
     pub price: StripePriceId,
     pub quantity: u64,
     pub trial: Trial,
-    pub promotion_code: Option<String>,
+    pub promotion_code: Option<StripePromotionCodeId>,
     pub payment: OpenPayment,
     /// The commit that asks for it.
     pub request: Id,
@@ -90,7 +101,18 @@ pub struct NewSubscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
     None,
-    /// If no card is there at this time, the subscription ends.
+    /// So many days, 1 to 730. If no card is there at their end, the subscription ends.
+    Days(u16),
+}
+
+/// What becomes of the trial of a subscription that is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialChange {
+    /// It goes on, if there is one.
+    Keep,
+    /// It ends now, and the tenant pays.
+    End,
+    /// It ends at this time, which is in the future.
     Until(Timestamp),
 }
 
@@ -101,7 +123,10 @@ pub struct Change {
     pub price: StripePriceId,
     pub quantity: u64,
     pub proration: Proration,
+    pub trial: TrialChange,
     pub payment: OpenPayment,
+    /// Stripe takes none together with a payment that waits.
+    pub promotion_code: Option<StripePromotionCodeId>,
 }
 
 /// What becomes of a subscription or change whose first payment is not made at once.
@@ -141,6 +166,14 @@ impl Subscription {
     pub const fn has_pending_update(&self) -> bool {
         self.pending_update.is_some()
     }
+
+    /// Whether a change to this price and quantity waits for its payment.
+    pub fn waits_for(&self, price: &StripePriceId, quantity: u64) -> bool {
+        let update = self.pending_update.as_ref();
+        let items = update.and_then(|update| update.subscription_items.as_ref());
+        let mut items = items.into_iter().flatten();
+        items.any(|item| item.price.id == *price && item.quantity == Some(quantity))
+    }
 }
 
 impl Listed for Subscription {
@@ -173,6 +206,33 @@ impl Stripe {
         change: &Change,
     ) -> Result<Subscription, StripeError> {
         self.send(update(key, id, change)).await
+    }
+
+    /// Makes a subscription cheaper by a promotion code.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn set_discount(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeSubscriptionId,
+        code: &StripePromotionCodeId,
+    ) -> Result<Subscription, StripeError> {
+        self.send(set_discount(key, id, code)).await
+    }
+
+    /// Changes how many units a subscription pays for. The difference is on the next invoice.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub async fn set_quantity(
+        &self,
+        key: IdempotencyKey,
+        id: &StripeSubscriptionId,
+        item: &StripeItemId,
+        quantity: u64,
+    ) -> Result<Subscription, StripeError> {
+        self.send(set_quantity(key, id, item, quantity)).await
     }
 
     /// Lets a subscription end with its period, or go on.
@@ -234,10 +294,10 @@ pub(super) fn create(
         )
         .set(format!("metadata[{REQUEST}]"), subscription.request);
     let code = subscription.promotion_code.as_ref();
-    let request = request.set_some("discounts[0][promotion_code]", code);
+    let request = request.set_some(DISCOUNT, code);
     let request = match subscription.trial {
         Trial::None => request,
-        Trial::Until(end) => request.set("trial_end", end.0).set(
+        Trial::Days(days) => request.set("trial_period_days", days).set(
             "trial_settings[end_behavior][missing_payment_method]",
             "cancel",
         ),
@@ -258,13 +318,40 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
                 OpenPayment::Decline => "error_if_incomplete",
                 OpenPayment::Wait => "pending_if_incomplete",
             },
-        );
+        )
+        .set_some(DISCOUNT, change.promotion_code.as_ref());
+    let request = match change.trial {
+        TrialChange::Keep => request,
+        TrialChange::End => request.set("trial_end", "now"),
+        TrialChange::Until(end) => request.set("trial_end", end.0),
+    };
     match change.proration {
         Proration::None => request.set("proration_behavior", "none"),
         Proration::Now { from } => request
             .set("proration_behavior", "always_invoice")
             .set_some("proration_date", from.map(|from| from.0)),
     }
+}
+
+pub(super) fn set_discount(
+    key: IdempotencyKey,
+    id: &StripeSubscriptionId,
+    code: &StripePromotionCodeId,
+) -> Request {
+    Request::post(format!("/subscriptions/{id}"), key).set(DISCOUNT, code)
+}
+
+/// The price is not named: it stays, also if it changes at the same time.
+pub(super) fn set_quantity(
+    key: IdempotencyKey,
+    id: &StripeSubscriptionId,
+    item: &StripeItemId,
+    quantity: u64,
+) -> Request {
+    Request::post(format!("/subscriptions/{id}"), key)
+        .set("items[0][id]", item)
+        .set("items[0][quantity]", quantity)
+        .set("proration_behavior", "create_prorations")
 }
 
 pub(super) fn end_with_period(

@@ -1,9 +1,9 @@
 //! On real sockets, with servers that answer badly. Each request is also compared with the one that
 //! async-stripe makes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use events_schema::{Id, Name, StripeCustomerId, StripeSetupIntentId, TenantKey};
+use events_schema::{Id, Name, StripeCustomerId, StripeSetupIntentId, TenantKey, Time};
 
 use super::{
     testing::{Act, Server, json, status},
@@ -102,7 +102,7 @@ async fn no_request_is_sent_while_stripe_wants_none() {
     let limited = status("429 Too Many Requests", "retry-after: 30\r\n", "{}");
     let server = Server::acts([limited, json(r#"{"id": "cus_1"}"#)]).await;
     let stripe = stripe(&server);
-    let thirty = StripeError::RateLimited(std::time::Duration::from_secs(30));
+    let thirty = StripeError::RateLimited(Duration::from_secs(30));
     assert_eq!(create(&stripe).await, Err(thirty));
     for stripe in [stripe.clone(), stripe.urgent()] {
         let refused = create(&stripe).await.unwrap_err();
@@ -190,4 +190,49 @@ async fn a_list_is_read_page_by_page() {
         lines,
         [begin.to_owned(), format!("{begin}&starting_after=cus_2")]
     );
+}
+
+#[tokio::test]
+async fn a_customer_of_today_needs_no_list_and_another_one_another_key() {
+    let server = Server::acts([json(r#"{"id": "cus_1"}"#)]).await;
+    let stripe = stripe(&server);
+    let now = Time::from(SystemTime::now());
+    for since in [now, now, now + Duration::from_secs(60)] {
+        stripe.customer_of(&weaver(), since).await.unwrap();
+    }
+    let requests = server.requests();
+    let keys: Vec<&str> = requests.iter().map(|it| key_of(it)).collect();
+    assert!(
+        requests
+            .iter()
+            .all(|it| it.starts_with("POST /v1/customers "))
+    );
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[1], keys[2]);
+}
+
+#[tokio::test]
+async fn a_customer_that_was_created_although_stripe_has_failed_is_found() {
+    let repeated = status(
+        "500 Internal Server Error",
+        "idempotent-replayed: true\r\n",
+        "{}",
+    );
+    let own = r#"{"id": "cus_1", "metadata": {"ub_tenant": "09090909090909090909090909090909"}}"#;
+    let nobody = json(r#"{"data": [], "has_more": false}"#);
+    let listed = json(&format!(r#"{{"data": [{own}], "has_more": false}}"#));
+    for (list, requests) in [(listed, 2), (nobody, 3)] {
+        let server = Server::acts([repeated.clone(), list, json(own)]).await;
+        let now = Time::from(SystemTime::now());
+        let found = stripe(&server).customer_of(&weaver(), now).await.unwrap();
+        assert_eq!(found.id.as_str(), "cus_1");
+        assert_eq!(server.requests().len(), requests);
+    }
+}
+
+/// The key by which Stripe recognizes a repetition.
+fn key_of(request: &str) -> &str {
+    let mut lines = request.lines();
+    let key = lines.find_map(|line| line.strip_prefix("idempotency-key: "));
+    key.unwrap()
 }

@@ -49,7 +49,7 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static("ultimate-backend");
 
 static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time of a request to Stripe; `result` is ok, declined, refused, key, \
-                       rate_limited or unavailable.";
+                       rate_limited, unavailable or repeated.";
     telemetry::seconds("ub.stripe.duration", description)
 });
 

@@ -184,13 +184,15 @@ impl<V: View> Rebuild<'_, V> {
         max_held_bytes: usize,
         progress: Progress<'_>,
     ) -> anyhow::Result<u64> {
-        let filter = match &self.scope {
-            Scope::All => subject::events_of(V::Area::NAME),
+        let (context, area) = (&self.views.context, V::Area::NAME);
+        let replay = match &self.scope {
+            Scope::All => Replay::begin(context, &subject::events_of(area)).await?,
+            // The loop that keeps the view reads this, too, and it may create no consumer.
             Scope::Tenant(tenant) | Scope::Fill(tenant, _) => {
-                subject::events_of_tenant_in(*tenant, V::Area::NAME)
+                let filter = subject::events_of_tenant_in(*tenant, area);
+                Replay::begin_by_requests(context, &filter).await?
             }
         };
-        let replay = Replay::begin(&self.views.context, &filter).await?;
         let (_reading, mut batches) = read_ahead::<V>(replay);
         let mut held = Held::<V>::default();
         let (mut read, mut next) = (0, 1);

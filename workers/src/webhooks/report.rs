@@ -11,7 +11,7 @@ use events_schema::{
 };
 use tokio::time::Instant;
 
-use super::owners::Owners;
+use crate::owners::Owners;
 
 /// The owners are warned when every attempt has failed for so long.
 const WARN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use events_schema::{Area as _, AreaName, CommitSummary, View, subject::internal_commands_of};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use servers::Role;
+use servers::{Layout, Role};
 use tokio::process::Command as Process;
 use workers::{
     areas::{Visitor, visit},
@@ -15,20 +15,14 @@ use workers::{
 
 use crate::support::{World, eventually};
 
-/// The consumers of both streams; none before a worker has created the streams.
-async fn consumers(world: &World) -> BTreeSet<String> {
+/// The consumers of both streams that a worker pulls from.
+async fn pulled(world: &World) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for stream in ["COMMANDS", "EVENTS"] {
-        let Ok(stream) = world.operator.get_stream(stream).await else {
-            continue;
-        };
-        names.extend(
-            stream
-                .consumer_names()
-                .try_collect::<Vec<_>>()
-                .await
-                .unwrap(),
-        );
+        let stream = world.operator.get_stream(stream).await.unwrap();
+        let consumers: Vec<_> = stream.consumers().try_collect().await.unwrap();
+        let pulled = consumers.into_iter().filter(|info| info.num_waiting > 0);
+        names.extend(pulled.map(|info| info.name));
     }
     names
 }
@@ -42,7 +36,7 @@ async fn a_worker_runs_the_configured_loops_only() {
     let commands = areas.clone().map(|area| format!("commands_{area}"));
     let views = areas.flat_map(|area| area.views());
     let views = views.map(|(name, _)| format!("views_{name}"));
-    let mut expected = kept();
+    let mut expected = BTreeSet::new();
     let mut workers = Vec::new();
     for (loops, started) in [
         ("commands", commands.chain(internal).collect::<Vec<_>>()),
@@ -50,19 +44,8 @@ async fn a_worker_runs_the_configured_loops_only() {
     ] {
         workers.push(world.spawn_worker(&["--loops", loops]));
         expected.extend(started);
-        eventually(loops, || async {
-            consumers(&world).await.is_superset(&expected)
-        })
-        .await;
-        assert_eq!(consumers(&world).await, expected);
+        eventually(loops, || async { pulled(&world).await == expected }).await;
     }
-}
-
-/// The consumers of both streams that `workers migrate` has created.
-fn kept() -> BTreeSet<String> {
-    ["inbound_replays", "webhooks_wake"]
-        .map(str::to_owned)
-        .into()
 }
 
 /// Counts views and reactions.
@@ -80,13 +63,16 @@ impl Visitor for Expected {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_worker_creates_no_consumer_twice() {
     let world = World::start().await;
-    let _worker = world.spawn_worker(&["--loops", "views,reactions"]);
+    let _worker = world
+        .workers::<1>(&["--loops", "commands,views,reactions"])
+        .await;
     let mut expected = Expected(0);
     for area in AreaName::ALL {
         visit(*area, &mut expected);
     }
-    eventually("a consumer for each view and reaction", || async {
-        consumers(&world).await.len() == kept().len() + expected.0
+    eventually("a pull for each view and reaction", || async {
+        let of_log = |name: &&String| !name.contains("commands_");
+        pulled(&world).await.iter().filter(of_log).count() == expected.0
     })
     .await;
     let operator = world.operator.client();
@@ -101,8 +87,8 @@ async fn an_idle_worker_creates_no_consumer_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_loop_works_with_a_user_of_its_own() {
-    let world = World::start().await;
+async fn each_loop_works_with_a_user_of_its_own_on_any_server_of_a_cluster() {
+    let world = World::start_as(Layout::Cluster).await;
     let roles = [Role::Commands, Role::Views, Role::Reactions, Role::Effects];
     let loops = roles.map(|role| {
         // No mail server answers, so the mail fails at once, and its failure is recorded.
@@ -191,10 +177,17 @@ fn the_users_of_reactions_and_effects_may_send_their_internal_commands() {
         ("workers", all),
     ] {
         let (_, of_user) = nats_conf.split_once(&format!("user: {user}\n")).unwrap();
-        let (of_user, _) = of_user.split_once("user: ").unwrap();
+        let (of_account, _) = of_user.split_once("\n  }\n").unwrap();
+        let (of_user, _) = of_user.split_once("\n      }\n").unwrap();
         for area in areas {
-            let allowed = format!("\"{}\"", internal_commands_of(area));
-            assert!(of_user.contains(&allowed), "{user} lacks {allowed}");
+            let subject = format!("\"{}\"", internal_commands_of(area));
+            assert!(of_user.contains(&subject), "{user} lacks {subject}");
+            let import = format!("service: {{ account: UB, subject: {subject} }}");
+            let is_imported = user == "workers" || of_account.contains(&import);
+            assert!(
+                is_imported,
+                "the account of {user} does not import {subject}"
+            );
         }
     }
 }

@@ -25,5 +25,6 @@ mod rebuilds;
 mod retention;
 mod stripe;
 mod support;
+mod usage;
 mod views;
 mod webhooks;

@@ -429,6 +429,7 @@ async fn a_view_written_from_another_log_stops_workers_until_it_is_rebuilt() {
         .operator
         .delete_consumer_from_stream("views_account", "EVENTS");
     deleted.await.unwrap();
+    world.run(&["migrate"]).await;
     let output = refused(&world).await;
     let name = account.to_string();
     assert!(

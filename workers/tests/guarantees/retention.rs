@@ -45,6 +45,7 @@ fn requested() -> email::Event {
 
 fn started() -> session::Event {
     session::Event::Started {
+        proofs: None,
         account: id().into(),
         epoch: 0,
         device: Device::from_user_agent("curl"),
@@ -71,6 +72,7 @@ async fn outcome_of(world: &World, session: SessionId, payload: session::Command
 async fn end_of_a_session(world: &World) -> Option<HeaderValue> {
     let (session, account) = (SessionId(id()), id().into());
     let start = session::Command::Start {
+        proofs: None,
         account,
         epoch: 0,
         device: Device::from_user_agent("curl"),

@@ -5,27 +5,33 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use axum::{
     Json, Router,
     extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
     routing::{get, post},
 };
 use event_store::CommandSender;
 use events_schema::{
     Actor, Area, Command, CommandId, Commit, Currency, Money, Name, PlanId, PlanVersion,
     StripePriceId, TenantId, TenantKey, Time,
-    billing::{self, Wanted},
+    billing::{self, ChangeTime, Wanted},
     plan::{self, CATALOGUE, Interval, Per, Price, Version},
 };
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use servers::Role;
 use tokio::net::TcpListener;
 use url::form_urlencoded;
 
-use crate::support::{World, connect, eventually, id};
+use crate::support::{COMMANDS_AND_VIEWS, World, connect, eventually, id};
 
 /// What Stripe has: objects by their list, and how often each was created.
 type Kept = Arc<Mutex<HashMap<&'static str, Vec<Value>>>>;
@@ -37,19 +43,7 @@ async fn a_paid_plan_is_created_and_subscribed_to_at_stripe_once() {
     let world = World::start().await;
     let options = ["--stripe-key", "sk_test_1", "--stripe-url", &url];
     let _workers = world.workers::<2>(&options).await;
-    let price = Price {
-        amount: Money::new(900, Currency::parse("EUR").unwrap()).unwrap(),
-        interval: Interval::Month,
-        per: Per::Tenant,
-    };
-    let created = CommandId(id());
-    let version = Version {
-        prices: vec![price.clone()],
-        ..Version::default()
-    };
-    let name = Name::parse("Team").unwrap();
-    let create = plan::Command::Create { name, version };
-    send::<plan::Area>(&world, TenantId::Platform, CATALOGUE, created, create).await;
+    let plan = create_plan(&world).await;
     let recorded = || async {
         let commits: Vec<(u64, Commit<plan::Area>)> = world.commits(plan::Area::NAME).await;
         let events = commits.iter().flat_map(|(_, commit)| &commit.events);
@@ -58,25 +52,8 @@ async fn a_paid_plan_is_created_and_subscribed_to_at_stripe_once() {
     };
     eventually("the price", recorded).await;
 
-    let plan = PlanVersion {
-        plan: PlanId(created.0),
-        number: 1,
-    };
-    let wanted = Wanted {
-        plan,
-        price: plan.price_id(&price),
-        stripe_price: StripePriceId::parse("price_1").unwrap(),
-        quantity: 1,
-        name: Name::parse("Weavers").unwrap(),
-        proration_date: None,
-    };
-    let (tenant, request) = (TenantKey(id()), CommandId(id()));
-    let subscribe = billing::Command::Subscribe {
-        wanted,
-        trial_days: 0,
-    };
-    let of_tenant = TenantId::Tenant(tenant);
-    send::<billing::Area>(&world, of_tenant, tenant, request, subscribe).await;
+    let tenant = TenantKey(id());
+    let request = subscribe(&world, tenant, plan, 1).await;
     let events = || async {
         let commits: Vec<(u64, Commit<billing::Area>)> = world.commits(billing::Area::NAME).await;
         let events = commits.into_iter().flat_map(|(_, commit)| commit.events);
@@ -97,6 +74,114 @@ async fn a_paid_plan_is_created_and_subscribed_to_at_stripe_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_loop_of_a_process_asks_stripe_while_it_wants_no_request() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let url = serve_limited(asked.clone()).await;
+    let world = World::start().await;
+    let options = ["--stripe-key", "sk_test_1", "--stripe-url", &url];
+    let _worker = world.workers::<1>(&options).await;
+    let plan = create_plan(&world).await;
+    let waits = async |effect: &str| {
+        let reason = doc! { "$regex": "wants no request" };
+        let waits = doc! { "effect": effect, "reason": reason };
+        let outbox = world.views.collection::<Document>("outbox");
+        outbox.count_documents(waits).await.unwrap() == 1
+    };
+    eventually("the price to wait", || waits("record_prices")).await;
+    subscribe(&world, TenantKey(id()), plan, 1).await;
+    eventually("the change to wait", || waits("change_subscription")).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_request_does_not_wait_for_the_next_attempt_of_the_one_before() {
+    let kept = Kept::default();
+    let url = serve(kept.clone()).await;
+    let world = World::start().await;
+    let _deciding = world.workers::<1>(COMMANDS_AND_VIEWS).await;
+    let plan = create_plan(&world).await;
+    let worker = |url: &str| {
+        let stripe = ["--stripe-key", "sk_test_1", "--stripe-url", url];
+        world.spawn_worker(&[["--loops", "effects"].as_slice(), &stripe].concat())
+    };
+    let tenant = TenantKey(id());
+    let mut without_stripe = worker("http://127.0.0.1:9");
+    subscribe(&world, tenant, plan, 1).await;
+    let outbox = world.views.collection::<Document>("outbox");
+    let entry = doc! { "effect": "change_subscription", "reason": { "$exists": true } };
+    eventually("an attempt that fails", || async {
+        outbox.count_documents(entry.clone()).await.unwrap() == 1
+    })
+    .await;
+    without_stripe.kill().await.unwrap();
+    // As if it had failed often.
+    let in_an_hour = DateTime::from_system_time(SystemTime::now() + Duration::from_secs(60 * 60));
+    let wait = doc! { "$set": { "due_at": in_an_hour, "attempts": 20_i64 } };
+    let changed = outbox.update_one(entry, wait).await.unwrap();
+    assert_eq!(changed.matched_count, 1);
+    // The price does not wait for the end of a claim.
+    let price = doc! { "effect": "record_prices" };
+    let due = doc! { "$set": { "due_at": DateTime::now() } };
+    outbox.update_many(price, due).await.unwrap();
+    let _worker = worker(&url);
+    let has = |list: &'static str| kept.lock().unwrap().contains_key(list);
+    eventually("the price", || async { has("prices") }).await;
+    assert!(!has("customers"));
+    subscribe(&world, tenant, plan, 2).await;
+    eventually("the subscription", || async { has("subscriptions") }).await;
+}
+
+/// Creates a plan with a price; returns its version.
+async fn create_plan(world: &World) -> PlanVersion {
+    let version = Version {
+        prices: vec![price()],
+        ..Version::default()
+    };
+    let name = Name::parse("Team").unwrap();
+    let created = CommandId(id());
+    let create = plan::Command::Create { name, version };
+    send::<plan::Area>(world, TenantId::Platform, CATALOGUE, created, create).await;
+    PlanVersion {
+        plan: PlanId(created.0),
+        number: 1,
+    }
+}
+
+fn price() -> Price {
+    Price {
+        amount: Money::new(900, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per: Per::Tenant,
+    }
+}
+
+/// Asks for a plan with a price; returns the request.
+async fn subscribe(
+    world: &World,
+    tenant: TenantKey,
+    plan: PlanVersion,
+    quantity: u64,
+) -> CommandId {
+    let wanted = Wanted {
+        plan,
+        price: plan.price_id(&price()),
+        stripe_price: StripePriceId::parse("price_1").unwrap(),
+        quantity,
+        name: Name::parse("Weavers").unwrap(),
+        proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
+    };
+    let request = CommandId(id());
+    let subscribe = billing::Command::Subscribe {
+        wanted,
+        trial_days: 0,
+    };
+    send::<billing::Area>(world, TenantId::Tenant(tenant), tenant, request, subscribe).await;
+    request
+}
+
 async fn send<A: Area>(
     world: &World,
     tenant: TenantId,
@@ -106,7 +191,7 @@ async fn send<A: Area>(
 ) {
     let client = connect(&world.servers, Role::Gateway, "_INBOX_gateway").await;
     let sender = CommandSender::start(client).await.unwrap();
-    let now = Time::from(std::time::SystemTime::now());
+    let now = Time::from(SystemTime::now());
     let mut command = Command::<A>::by_system(id, tenant, aggregate, now, payload);
     command.actor = Actor::Anonymous;
     let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
@@ -130,6 +215,18 @@ async fn serve(kept: Kept) -> String {
         )
         .route("/v1/subscriptions/sub_1", get(subscription));
     tokio::spawn(axum::serve(listener, routes.with_state(kept)).into_future());
+    url
+}
+
+/// Starts a server that wants no request for a minute, and returns its URL.
+async fn serve_limited(asked: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let refuse = move || async move {
+        asked.fetch_add(1, Ordering::SeqCst);
+        (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "60")])
+    };
+    tokio::spawn(axum::serve(listener, Router::new().fallback(refuse)).into_future());
     url
 }
 

@@ -185,9 +185,10 @@ async fn events_that_were_refused_for_a_while_arrive_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_workers_never_send_two_events_of_an_object_at_once() {
+async fn twenty_workers_never_send_two_events_of_an_object_at_once() {
     let world = World::start().await;
-    let _workers: [Child; 5] = world.workers(LOOPS).await;
+    let _deciding: [Child; 1] = world.workers(COMMANDS).await;
+    let _sending = [(); 20].map(|()| world.spawn_worker(WEBHOOKS));
     let acme = Customer::new(&world).await;
     let receiver = Receiver::start().await;
     receiver.takes(std::time::Duration::from_millis(5));

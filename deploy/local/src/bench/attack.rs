@@ -97,6 +97,7 @@ fn backend() -> LocalOptions {
         layout: Layout::Single,
         mail_attempts: 12,
         gateway: gateway.map(str::to_owned).to_vec(),
+        workers: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bare;
 mod customer;
 mod endpoint;
+mod hanging;
 mod idle;
 
 use std::{
@@ -146,6 +147,10 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
         let busy = bench.busy(&stage, first, concurrency, options.events());
         results.add(&busy.await?)?;
     }
+    let many = options.events().min(hanging::MOST);
+    for delays in hanging::measure(&mut bench, many).await? {
+        results.add(&delays)?;
+    }
     stage.stop().await
 }
 
@@ -188,18 +193,11 @@ impl Bench {
             let (project, at) = self.customer.project(tenant).await?;
             sent.insert(project, at);
         }
-        let mut delays = Vec::new();
-        for _ in 0..sent.len() * ENDPOINTS {
-            let arrival = self.next().await?;
-            let sent = sent.get(&arrival.object).context("an unknown event")?;
-            if *sent > begin + WARM_UP {
-                delays.push(microseconds(*sent, arrival.at));
-            }
-        }
+        let arrivals = sent.len() * ENDPOINTS;
+        let delays = self.arrive(arrivals, &sent, begin + WARM_UP).await?;
         for webhook in webhooks {
             self.customer.delete(tenant, webhook).await?;
         }
-        let delays = Latencies::of(delays);
         Ok(Delays {
             events_per_second: STEADY,
             webhooks: ENDPOINTS,
@@ -208,6 +206,25 @@ impl Bench {
             p99_ms: delays.at(99.0),
             max_ms: delays.at(100.0),
         })
+    }
+
+    /// Waits for so many arrivals of these events. Returns the delays of those that were sent after
+    /// the warm-up.
+    async fn arrive(
+        &mut self,
+        arrivals: usize,
+        sent: &HashMap<String, Instant>,
+        warm: Instant,
+    ) -> anyhow::Result<Latencies> {
+        let mut delays = Vec::new();
+        for _ in 0..arrivals {
+            let arrival = self.next().await?;
+            let sent = sent.get(&arrival.object).context("an unknown event")?;
+            if *sent > warm {
+                delays.push(microseconds(*sent, arrival.at));
+            }
+        }
+        Ok(Latencies::of(delays))
     }
 
     async fn lone(&mut self, tenants: &[TenantKey]) -> anyhow::Result<Lone> {

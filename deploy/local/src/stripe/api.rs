@@ -53,6 +53,29 @@ pub(super) fn answer(account: &mut Account, keys: &Keys, call: &Call) -> Answere
     }
 }
 
+/// Keeps a failure that a test has ordered, as Stripe keeps its own ones: a request with the same key
+/// gets it again. What Stripe refuses before it begins is not kept.
+pub(super) fn keep_failure(account: &mut Account, call: &Call, answer: Answer) {
+    let (Some(key), Ok(form)) = (key_of(call), Form::parse(&call.query, &call.body)) else {
+        return;
+    };
+    if answer.0 >= 500 {
+        let request = shown(call, &form);
+        let now = account.now;
+        account.answers.keep(key, &request, answer, now);
+    }
+}
+
+fn key_of(call: &Call) -> Option<&String> {
+    let key = call.idempotency_key.as_ref();
+    key.filter(|_| call.method == "POST")
+}
+
+/// Returns what requests with the same key must have in common.
+fn shown(call: &Call, form: &Form) -> String {
+    format!("{} {} {}", call.method, call.path, form.canonical())
+}
+
 fn checked(account: &mut Account, keys: &Keys, call: &Call) -> Result<Answered, Refusal> {
     let mut form = Form::parse(&call.query, &call.body)?;
     authorize(account, keys, call, &mut form)?;
@@ -65,11 +88,8 @@ fn checked(account: &mut Account, keys: &Keys, call: &Call) -> Result<Answered, 
             "Invalid Stripe API version: {version}"
         )));
     }
-    let key = call
-        .idempotency_key
-        .as_ref()
-        .filter(|_| call.method == "POST");
-    let request = format!("{} {} {}", call.method, call.path, form.canonical());
+    let key = key_of(call);
+    let request = shown(call, &form);
     if let Some(key) = key {
         let earlier = account.answers.earlier(key, &request, account.now)?;
         if let Some(answer) = earlier {

@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Answer,
     /// They get no answer until the failures are deleted, and nothing else happens.
     Hang,
+    /// They get no answer until the failures are deleted, after all has happened.
+    HangAfter,
     /// The connection is closed before anything happens.
     CutBefore,
     /// The connection is closed in place of an answer, after all has happened.

@@ -126,7 +126,7 @@ impl Stripe {
                 self.remember(call, None);
                 return Err(anyhow!("a test wanted no answer"));
             }
-            Some((Kind::CutAfter, _)) | None => {}
+            Some((Kind::CutAfter | Kind::HangAfter, _)) | None => {}
         }
         let answered = {
             let mut state = self.state();
@@ -137,8 +137,12 @@ impl Stripe {
             answered
         };
         let (status, body) = &answered.answer;
-        if fault.is_some() {
+        if let Some(fault) = fault {
+            let released = self.shared.released.notified();
             self.remember(call, None);
+            if fault.kind == Kind::HangAfter {
+                released.await;
+            }
             return Err(anyhow!("a test wanted no answer"));
         }
         self.remember(call, Some(*status));
@@ -155,7 +159,13 @@ impl Stripe {
 
     fn answer_as_ordered(&self, call: &Call, fault: &Fault) -> anyhow::Result<Answer> {
         self.remember(call, Some(fault.status));
-        let mut answer = json(fault.status, &Refusal::ordered(fault.status).body())?;
+        let body = Refusal::ordered(fault.status).body();
+        api::keep_failure(
+            &mut self.state().account,
+            call,
+            (fault.status, body.clone()),
+        );
+        let mut answer = json(fault.status, &body)?;
         if let Some(seconds) = fault.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }

@@ -258,6 +258,9 @@ fn charge(
     };
     ensure_wanted(&outcome, behavior)?;
     if outcome != Outcome::Paid && behavior == Behavior::Pend {
+        if let Some(replaced) = &before.pending {
+            billing::void(account, &replaced.invoice);
+        }
         let invoice = billing::issue(account, invoice);
         let pending = PendingUpdate {
             after,

@@ -7,12 +7,10 @@
     reason = "a test binary panics when it fails"
 )]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
-};
+#[path = "../../../../tests/support/packages.rs"]
+mod packages;
+
+use std::path::Path;
 
 use events_schema::{
     Time,
@@ -20,19 +18,16 @@ use events_schema::{
 };
 use local::stripe::{SECRET_KEY, Stripe};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, process};
+use tokio::{net::TcpListener, process};
 use tokio_util::sync::CancellationToken;
 
-const FILES: [&str; 4] = [
-    "package.json",
-    "package-lock.json",
-    "client.mjs",
-    "sign.mjs",
-];
+use self::packages::installed_by_npm;
+
+const FOLDER: &str = "stripe_client";
 
 #[tokio::test]
 async fn stripes_own_client_subscribes_and_verifies_events() {
-    let folder = installed();
+    let folder = installed_by_npm(FOLDER);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stripe, shutdown) = (
@@ -63,8 +58,8 @@ async fn stripes_own_client_subscribes_and_verifies_events() {
     assert!(seen["events"].as_u64().unwrap() > 10, "{seen}");
 }
 
-#[tokio::test]
-async fn the_gateway_verifies_what_stripes_own_client_signs() {
+#[test]
+fn the_gateway_verifies_what_stripes_own_client_signs() {
     const NOW: i64 = 1_800_000_000;
     let secrets = ["whsec_former".to_owned(), "whsec_current".to_owned()];
     let payload = json!({ "id": "evt_1", "object": "event", "name": "Zoë" }).to_string();
@@ -78,7 +73,8 @@ async fn the_gateway_verifies_what_stripes_own_client_signs() {
     let requests = cases.map(|(secret, timestamp, _)| {
         json!({ "payload": payload, "secret": secret, "timestamp": timestamp }).to_string()
     });
-    let headers = sign(&installed(), &requests.join("\n")).await;
+    let (folder, requests) = (installed_by_npm(FOLDER), requests.join("\n"));
+    let headers = packages::run(&folder, "node", "sign.mjs", &requests);
     for (header, (secret, timestamp, is_accepted)) in headers.lines().zip(cases) {
         let verify = |payload: &str| {
             let header = |name: &str| (name == "stripe-signature").then_some(header);
@@ -97,23 +93,6 @@ async fn the_gateway_verifies_what_stripes_own_client_signs() {
     assert_eq!(headers.lines().count(), cases.len());
 }
 
-/// Lets Stripe's client sign; returns a line for each request.
-async fn sign(folder: &Path, requests: &str) -> String {
-    let mut node = process::Command::new("node")
-        .arg("sign.mjs")
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test needs Node.js 20 or later");
-    let mut input = node.stdin.take().unwrap();
-    input.write_all(requests.as_bytes()).await.unwrap();
-    drop(input);
-    let output = node.wait_with_output().await.unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap()
-}
-
 async fn run(folder: &Path, port: u16) -> Value {
     let output = process::Command::new("node")
         .args(["client.mjs", &port.to_string(), SECRET_KEY])
@@ -124,32 +103,4 @@ async fn run(folder: &Path, port: u16) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Returns the folder with the client. It is installed again when its version changes.
-fn installed() -> PathBuf {
-    // The tests run at once.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stripe_client");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripe_client");
-    fs::create_dir_all(&folder).unwrap();
-    for file in FILES {
-        fs::copy(source.join(file), folder.join(file)).unwrap();
-    }
-    let (wanted, done) = (
-        folder.join("package-lock.json"),
-        folder.join("installed.json"),
-    );
-    let wanted = fs::read(wanted).unwrap();
-    if fs::read(&done).ok().as_ref() != Some(&wanted) {
-        let npm = Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder)
-            .status()
-            .expect("this test needs npm");
-        assert!(npm.success(), "npm cannot install the client");
-        fs::write(done, wanted).unwrap();
-    }
-    folder
 }

@@ -1,26 +1,41 @@
 //! nats-server sends the answer to a request to any reply subject, without asking for a permission.
-//! A consumer delivers to any subject, too. So users that store content of their choice must not
-//! reach the subjects of the log in either way.
+//! A consumer delivers to any subject, too. So users that store content of their choice, or read the
+//! log, must not reach the subjects of the log in either way.
 
 use async_nats::{
     Client, HeaderMap,
     jetstream::{
         self,
         consumer::{AckPolicy, pull},
+        stream::LastRawMessageErrorKind,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use servers::Role::{self, Gateway, Inbound, Operator, Webhooks};
+use servers::Role::{self, Effects, Gateway, Inbound, Operator, Reactions, Views, Webhooks};
 use tokio::time::timeout;
 
-use crate::broker::{Broker, LIMIT};
+use crate::{
+    broker::{Broker, LIMIT},
+    table::PUBLISHERS,
+};
 
-/// What a user stores.
+/// What is stored.
 const FORGED: &str = r#"{"forged":true}"#;
-/// Where an attacker wants to have it: a commit, and a command of an operator.
-const TARGETS: [&str; 2] = ["evt.a.b.c", "int.platform.account.grant_platform_admin"];
+/// Where an attacker wants to have it: a commit, commands, and a view document.
+const TARGETS: [&str; 4] = [
+    "evt.platform.account.a",
+    "int.platform.account.grant_platform_admin",
+    "int.platform.email.request",
+    "view.platform.account.a",
+];
 /// The streams with these targets.
-const TARGETED: [(&str, &str); 2] = [("EVENTS", "evt.>"), ("COMMANDS", "int.>")];
+const TARGETED: [(&str, &str); 3] = [
+    ("EVENTS", "evt.>"),
+    ("COMMANDS", "int.>"),
+    ("VIEWS", "view.>"),
+];
+/// A subject of each of them.
+const BEHIND: [&str; 3] = ["evt.z.z.z", "int.z.z.z", "view.z.z.z"];
 /// The streams where somebody stores content.
 const OTHERS: [(&str, &str); 5] = [
     ("KV_LOGINS", "$KV.LOGINS.>"),
@@ -30,16 +45,26 @@ const OTHERS: [(&str, &str); 5] = [
     ("INBOX", "inr.>"),
 ];
 /// The consumers of the loops.
-const CONSUMERS: [(&str, &str); 2] = [("WEBHOOKS", "webhooks_deliver"), ("INBOX", "inbound_hooks")];
+const CONSUMERS: [(&str, &str); 5] = [
+    ("WEBHOOKS", "webhooks_deliver"),
+    ("INBOX", "inbound_hooks"),
+    ("EVENTS", "views_a"),
+    ("EVENTS", "reactions_a"),
+    ("EVENTS", "effects_a"),
+];
+/// Everybody who must not write the log.
+const ROLES: [Role; 6] = [Gateway, Webhooks, Inbound, Views, Reactions, Effects];
 
-/// How a user may store content, and read it again.
+/// How a user may read content, and who has stored it.
 struct Way {
     role: Role,
+    stored_by: Role,
     stored_on: &'static str,
     read_by: &'static str,
     question: &'static str,
 }
 
+/// Returns a way in which a user stores content, and reads it again.
 const fn way(
     role: Role,
     stored_on: &'static str,
@@ -48,15 +73,27 @@ const fn way(
 ) -> Way {
     Way {
         role,
+        stored_by: role,
         stored_on,
         read_by,
         question,
     }
 }
 
+/// Returns a way in which a user reads the log.
+const fn way_of_log(role: Role, read_by: &'static str, question: &'static str) -> Way {
+    Way {
+        stored_by: Operator,
+        ..way(role, LOGGED, read_by, question)
+    }
+}
+
+/// Where the log has content that a customer chooses, such as the name of a project.
+const LOGGED: &str = "evt.a.project.a";
+const LAST_OF_LOG: &str = r#"{"last_by_subj":"evt.a.project.a"}"#;
 /// Asks a consumer for one message, within 20 seconds.
 const ONE: &str = r#"{"batch":1,"expires":20000000000}"#;
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 12] = [
     way(
         Gateway,
         "$KV.LOGINS.a",
@@ -99,6 +136,15 @@ const WAYS: [Way; 7] = [
         "$JS.API.CONSUMER.MSG.NEXT.INBOX.inbound_hooks",
         ONE,
     ),
+    way_of_log(Views, "$JS.API.DIRECT.GET.EVENTS", LAST_OF_LOG),
+    way_of_log(Views, "$JS.API.CONSUMER.MSG.NEXT.EVENTS.views_a", ONE),
+    way_of_log(
+        Reactions,
+        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.reactions_a",
+        ONE,
+    ),
+    way_of_log(Effects, "$JS.API.DIRECT.GET.EVENTS", LAST_OF_LOG),
+    way_of_log(Effects, "$JS.API.CONSUMER.MSG.NEXT.EVENTS.effects_a", ONE),
 ];
 
 async fn create_streams(operator: &jetstream::Context) {
@@ -133,45 +179,96 @@ async fn ask(client: &Client, subject: &'static str, payload: &'static str) -> S
 }
 
 #[tokio::test]
-async fn those_who_store_content_of_their_choice_cannot_have_answers_stored_in_the_log() {
+async fn nobody_but_the_loop_that_decides_can_have_answers_stored_in_the_log() {
     let broker = Broker::start().await;
     let operator = broker.jetstream(Operator).await;
     create_streams(&operator).await;
     for way in &WAYS {
         let client = broker.connect(way.role).await.client;
-        let stored = ask(&client, way.stored_on, FORGED).await;
-        assert!(stored.contains(r#""seq":"#), "{stored}");
+        let storing = broker.connect(way.stored_by).await.client;
+        // A consumer has one for each request.
+        for _ in 0..TARGETS.len() + 2 {
+            let stored = ask(&storing, way.stored_on, FORGED).await;
+            assert!(stored.contains(r#""seq":"#), "{stored}");
+        }
         // The user itself gets the answer.
         let read = ask(&client, way.read_by, way.question).await;
         assert_eq!(read, FORGED, "{}", way.read_by);
         for target in TARGETS {
-            let stored = client.publish_with_reply(way.stored_on, target, FORGED.into());
-            stored.await.unwrap();
             let read = client.publish_with_reply(way.read_by, target, way.question.into());
             read.await.unwrap();
             let mut traced = HeaderMap::new();
             traced.insert("Nats-Trace-Dest", target);
-            let stored = client.publish_with_headers(way.stored_on, traced, FORGED.into());
-            stored.await.unwrap();
+            let read = client.publish_with_headers(way.read_by, traced, way.question.into());
+            read.await.unwrap();
+            if way.stored_by == way.role {
+                store_for(&client, way.stored_on, target).await;
+            }
         }
-        // What was sent before has been answered by now.
-        ask(&client, way.stored_on, FORGED).await;
-    }
-    for (name, _) in TARGETED {
-        let stream = operator.get_stream(name).await.unwrap();
-        assert_eq!(stream.cached_info().state.messages, 0, "{name}");
+        // What was sent before has been answered and stored by now.
+        ask(&client, way.read_by, way.question).await;
+        for subject in BEHIND {
+            ask(&operator.client(), subject, FORGED).await;
+        }
+        for target in TARGETS {
+            let is_wrong = !may_publish(way.role, target) && is_stored(&operator, target).await;
+            assert!(!is_wrong, "{:?}: {} to {target}", way.role, way.read_by);
+        }
+        empty_targeted(&operator).await;
     }
 }
 
+async fn empty_targeted(operator: &jetstream::Context) {
+    for (name, _) in TARGETED {
+        let stream = operator.get_stream(name).await.unwrap();
+        stream.purge().await.unwrap();
+    }
+}
+
+/// Whether a user may store it there anyway.
+fn may_publish(role: Role, subject: &str) -> bool {
+    let (_, publishers) = PUBLISHERS
+        .iter()
+        .find(|(known, _)| *known == subject)
+        .unwrap();
+    publishers.contains(&role)
+}
+
+/// Stores content, with answers and traces for a subject.
+async fn store_for(client: &Client, stored_on: &'static str, target: &'static str) {
+    let stored = client.publish_with_reply(stored_on, target, FORGED.into());
+    stored.await.unwrap();
+    let mut traced = HeaderMap::new();
+    traced.insert("Nats-Trace-Dest", target);
+    let stored = client.publish_with_headers(stored_on, traced, FORGED.into());
+    stored.await.unwrap();
+}
+
+/// Whether a stream has a message on this subject.
+async fn is_stored(operator: &jetstream::Context, target: &str) -> bool {
+    for (name, _) in TARGETED {
+        let stream = operator.get_stream(name).await.unwrap();
+        match stream.get_last_raw_message_by_subject(target).await {
+            Ok(_) => return true,
+            Err(error) => assert_eq!(error.kind(), LastRawMessageErrorKind::NoMessageFound),
+        }
+    }
+    false
+}
+
 #[tokio::test]
-async fn those_who_store_content_of_their_choice_cannot_have_it_delivered_into_the_log() {
+async fn nobody_but_the_loop_that_decides_can_have_anything_delivered_into_the_log() {
     let broker = Broker::start().await;
     let operator = broker.jetstream(Operator).await;
     create_streams(&operator).await;
-    for role in [Gateway, Webhooks, Inbound] {
+    let streams = OTHERS.into_iter().chain(TARGETED).map(|(name, _)| name);
+    for role in ROLES {
         let client = broker.connect(role).await.client;
-        for (stream, _) in OTHERS {
-            for (consumer, target) in ["forged", "webhooks_deliver"].into_iter().zip(TARGETS) {
+        for stream in streams.clone() {
+            for (consumer, target) in ["a", "webhooks_deliver", "views_a", "inbound_hooks"]
+                .into_iter()
+                .zip(TARGETS)
+            {
                 let config = serde_json::json!({
                     "stream_name": stream,
                     "config": {
@@ -187,7 +284,7 @@ async fn those_who_store_content_of_their_choice_cannot_have_it_delivered_into_t
         }
         client.flush().await.unwrap();
     }
-    for (name, _) in OTHERS {
+    for name in streams {
         let stream = operator.get_stream(name).await.unwrap();
         let mut consumers = stream.consumers();
         while let Some(consumer) = consumers.try_next().await.unwrap() {

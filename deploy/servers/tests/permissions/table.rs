@@ -15,12 +15,13 @@ const LOOPS_AND_MIGRATOR: &[Role] = &[
     Workers, Commands, Views, Reactions, Effects, Webhooks, Inbound, Migrator,
 ];
 const DECIDERS: &[Role] = &[Workers, Commands];
-/// A stream can send its messages on to any subject, also to those of the log.
+/// A stream or a consumer can send its messages on to any subject, also to those of the log.
 const KEEPERS: &[Role] = &[Workers, Commands, Migrator];
 const READERS_OF_THE_LOG: &[Role] = &[
     Workers, Commands, Views, Effects, Webhooks, Inbound, Migrator,
 ];
-const CONSUMERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
+/// They pull from their consumers of the log.
+const PULLERS_OF_THE_LOG: &[Role] = &[Workers, Views, Reactions, Effects, Migrator];
 /// They send events to webhooks.
 const SENDERS_TO_WEBHOOKS: &[Role] = &[Workers, Webhooks];
 /// They handle hooks of other services.
@@ -44,32 +45,44 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
         &[Workers, Effects, Inbound, Migrator],
     ),
     (
+        "int.a.billing.end",
+        &[Workers, Reactions, Effects, Inbound, Migrator],
+    ),
+    (
         "int.platform.plan.record_prices",
         &[Workers, Effects, Migrator],
     ),
+    // It would put anything on an invoice.
+    ("int.a.usage.cut", &[Workers, Effects]),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),
     ("ins.a", &[Gateway]),
+    ("rcn.a", &[Workers, Effects]),
     ("inr.a.b.c", HANDLERS_OF_HOOKS),
     ("$JS.API.DIRECT.GET.INBOX", &[Gateway, Workers, Inbound]),
+    ("$JS.API.DIRECT.GET.STRIPE", &[Gateway]),
     // A consumer can deliver to any subject, too.
     ("$JS.API.CONSUMER.CREATE.INBOX.a.in.>", &[Workers]),
     ("$JS.API.CONSUMER.CREATE.INBOX.inbound_hooks.in.>", KEEPERS),
     ("$JS.API.CONSUMER.MSG.NEXT.INBOX.a", &[Workers]),
-    ("$JS.API.CONSUMER.CREATE.INBOX.stripe_hooks.ins.>", KEEPERS),
+    ("$JS.API.CONSUMER.CREATE.STRIPE.stripe_hooks.ins.>", KEEPERS),
     (
         "$JS.API.CONSUMER.MSG.NEXT.INBOX.inbound_hooks",
         HANDLERS_OF_HOOKS,
     ),
     (
-        "$JS.API.CONSUMER.MSG.NEXT.INBOX.stripe_hooks",
+        "$JS.API.CONSUMER.MSG.NEXT.STRIPE.stripe_hooks",
         HANDLERS_OF_HOOKS,
     ),
     ("$JS.ACK.INBOX.a.1.1.1.1.0", &[Workers]),
     ("$JS.ACK.INBOX.inbound_hooks.1.1.1.1.0", HANDLERS_OF_HOOKS),
-    ("$JS.ACK.INBOX.stripe_hooks.1.1.1.1.0", HANDLERS_OF_HOOKS),
+    ("$JS.ACK.STRIPE.stripe_hooks.1.1.1.1.0", HANDLERS_OF_HOOKS),
     ("$JS.API.STREAM.UPDATE.INBOX", &[Migrator]),
+    ("$JS.API.CONSUMER.CREATE.STRIPE.a.ins.>", &[Workers]),
+    ("$JS.API.CONSUMER.MSG.NEXT.STRIPE.a", &[Workers]),
+    ("$JS.API.STREAM.UPDATE.STRIPE", &[Migrator]),
+    ("$JS.API.STREAM.PURGE.STRIPE", NOBODY),
     ("$JS.API.STREAM.PURGE.INBOX", NOBODY),
     ("_INBOX_inbound.a", DECIDERS),
     // It would show the cards and invoices of a tenant.
@@ -183,19 +196,13 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("$JS.API.STREAM.MSG.DELETE.EVENTS", NOBODY),
     ("$JS.API.STREAM.SNAPSHOT.EVENTS", NOBODY),
     ("$JS.API.STREAM.RESTORE.EVENTS", NOBODY),
-    (
-        "$JS.API.CONSUMER.CREATE.EVENTS.a.evt.>",
-        CONSUMERS_OF_THE_LOG,
-    ),
-    ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.a", CONSUMERS_OF_THE_LOG),
-    ("$JS.ACK.EVENTS.a.1.1.1.1.0", CONSUMERS_OF_THE_LOG),
-    (
-        "$JS.API.CONSUMER.CREATE.EVENTS.webhooks_wake",
-        &[Workers, Commands, Views, Reactions, Effects, Migrator],
-    ),
+    ("$JS.API.CONSUMER.CREATE.EVENTS.a.evt.>", KEEPERS),
+    ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.a", PULLERS_OF_THE_LOG),
+    ("$JS.ACK.EVENTS.a.1.1.1.1.0", PULLERS_OF_THE_LOG),
+    ("$JS.API.CONSUMER.CREATE.EVENTS.webhooks_wake", KEEPERS),
     (
         "$JS.API.CONSUMER.CREATE.EVENTS.inbound_replays.evt.>",
-        &[Workers, Commands, Views, Reactions, Effects, Migrator],
+        KEEPERS,
     ),
     (
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.webhooks_wake",

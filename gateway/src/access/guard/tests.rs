@@ -19,6 +19,9 @@ const PLAN: PlanId = PlanId(Id::from_bytes([2; 16]));
 const OTHER_PLAN: PlanId = PlanId(Id::from_bytes([3; 16]));
 const PERSON: Credentials = Credentials::Session {
     is_platform_admin: false,
+    aal: 1,
+    best_aal: 1,
+    is_fresh: true,
 };
 /// Long after the tenant should have paid.
 const NOW: Time = Time(i64::MAX / 2);
@@ -57,6 +60,7 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
         trial_end: None,
         cancel_at: None,
         past_due_since: (!has_paid).then_some(Time(0)),
+        next: None,
     };
     let billing = billing::View {
         subscription: Some(subscription),

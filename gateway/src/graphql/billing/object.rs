@@ -6,7 +6,7 @@ use events_schema::{self as schema, AreaName, Feature, Limit, StripeInvoiceId, b
 use super::{
     ChangeSubscriptionInput,
     card::stripe_id,
-    payments::{ChangePreview, Invoice, PortalLink},
+    payments::{ChangePreview, Invoice, PortalLink, UpcomingInvoice},
     subscription::{PendingChange, Subscription},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         field::FieldContext,
         plan::Plan,
         scalars::{DateTime, Long},
+        usage::Usage,
     },
     use_cases::billing::TenantBilling,
 };
@@ -51,15 +52,22 @@ impl Billing {
         .collect()
     }
 
-    /// What the tenant has chosen. Null if it has never chosen a plan.
-    async fn subscription(&self) -> Option<Subscription> {
-        Subscription::of(self.of_tenant()?, self.catalogue()?)
+    /// What the tenant has used, by the meters of its plan. Empty if its plan has none, or nothing was
+    /// counted yet.
+    async fn usage(&self) -> Result<Option<Vec<Usage>>, Error> {
+        let usage = self.0.usage().await?;
+        Ok(Some(usage.into_iter().map(Usage::from).collect()))
     }
 
-    /// What the tenant has asked Stripe for. Null if there is nothing that Stripe has not confirmed.
+    /// What the tenant has chosen. Null if it has never chosen a plan.
+    async fn subscription(&self) -> Option<Subscription> {
+        Subscription::of(self.of_tenant()?, self.catalogue()?, &self.0.plan)
+    }
+
+    /// The change of the plan that has not come yet: what Stripe has not confirmed, or the plan that
+    /// comes with the next period. Null if there is none.
     async fn pending_change(&self) -> Option<PendingChange> {
-        let pending = self.of_tenant()?.payment.pending.as_ref()?;
-        Some(PendingChange::of(pending, self.0.plan.tenant))
+        PendingChange::of(self.of_tenant()?, self.catalogue(), &self.0.plan)
     }
 
     /// What a change of the plan would cost now, and which limits it would exceed. Stripe computes
@@ -107,6 +115,14 @@ impl Billing {
         let tenant = self.0.plan.tenant;
         let invoices = billings.invoices(field.caller, tenant, after.transpose()?);
         Ok(Some(invoices.await?.into_iter().map(Into::into).collect()))
+    }
+
+    /// What the tenant pays next if nothing changes. Null if it will pay nothing. Stripe computes it.
+    async fn upcoming_invoice(&self, ctx: &Context<'_>) -> Result<Option<UpcomingInvoice>, Error> {
+        let field = FieldContext::of(ctx);
+        let billings = &field.use_cases.billings;
+        let upcoming = billings.upcoming_invoice(field.caller, self.0.plan.tenant);
+        Ok(upcoming.await?.map(Into::into))
     }
 
     /// An invoice of the tenant, read from Stripe. `NOT_FOUND` if the tenant has no such invoice.

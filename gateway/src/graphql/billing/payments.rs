@@ -70,6 +70,8 @@ pub(super) struct ChangePreview {
     /// The time from which the difference to the plan before counts. With it, the change costs the
     /// same.
     proration_date: DateTime,
+    /// When the tenant would get the plan. Null for at once.
+    takes_effect_at: Option<DateTime>,
     /// The limits of which more is in use than the plan allows. Nothing is deleted, and nothing more
     /// is created.
     exceeded: Vec<ExceededLimit>,
@@ -92,6 +94,7 @@ impl From<Preview> for ChangePreview {
             due_now: preview.due_now.as_ref().map(Money::from),
             next: preview.next.as_ref().map(Money::from),
             proration_date: DateTime(preview.proration_date),
+            takes_effect_at: preview.from.map(DateTime),
             exceeded: preview.exceeded.into_iter().map(Into::into).collect(),
         }
     }
@@ -103,6 +106,57 @@ impl From<Exceeded> for ExceededLimit {
             name: exceeded.limit.to_string(),
             value: exceeded.allowed.into(),
             used: exceeded.used.into(),
+        }
+    }
+}
+
+/// What makes a plan cheaper.
+#[derive(SimpleObject)]
+pub(super) struct Discount {
+    /// The name that invoices show. Null if there is none.
+    name: Option<String>,
+    /// How much less each invoice is, in percent. Null if it is an amount.
+    percent_off: Option<f64>,
+    /// How much less each invoice is. Null if it is a part.
+    amount_off: Option<Money>,
+    /// When it ends. Null if it does not, or counts for one invoice only.
+    ends_at: Option<DateTime>,
+}
+
+impl From<ask::Discount> for Discount {
+    fn from(discount: ask::Discount) -> Self {
+        Self {
+            name: discount.name,
+            percent_off: discount.percent_off,
+            amount_off: discount.amount_off.as_ref().map(Money::from),
+            ends_at: discount.until.map(DateTime),
+        }
+    }
+}
+
+/// What the tenant pays next if nothing changes.
+#[derive(SimpleObject)]
+pub(super) struct UpcomingInvoice {
+    /// The sum without taxes.
+    subtotal: Money,
+    /// The sum of the taxes.
+    tax: Money,
+    /// The sum with taxes.
+    total: Money,
+    /// What is left to pay after the tenant's credit.
+    due: Money,
+    /// When the present period ends.
+    due_at: DateTime,
+}
+
+impl From<ask::Upcoming> for UpcomingInvoice {
+    fn from(upcoming: ask::Upcoming) -> Self {
+        Self {
+            subtotal: Money::from(&upcoming.subtotal),
+            tax: Money::from(&upcoming.tax),
+            total: Money::from(&upcoming.total),
+            due: Money::from(&upcoming.due),
+            due_at: DateTime(upcoming.at),
         }
     }
 }

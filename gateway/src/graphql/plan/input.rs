@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_graphql::{ID, InputObject};
 use events_schema::{
-    Feature, Limit, Name, PlanId,
+    Feature, Limit, Meter, Name, PlanId,
     plan::{Command, Price, Version},
 };
 
@@ -31,6 +31,9 @@ pub(super) struct CreatePlanInput {
     prices: Option<Vec<PriceInput>>,
     /// How many days a tenant may try the plan before it pays, up to 730. 0 by default.
     trial_days: Option<u16>,
+    /// What is counted while a tenant has the plan, such as `tasks_created`. Nothing by default.
+    /// `BAD_USER_INPUT` if one is unknown; the message lists all.
+    meters: Option<Vec<String>>,
 }
 
 /// The change of a plan. An absent field keeps its value.
@@ -48,6 +51,8 @@ pub(super) struct UpdatePlanInput {
     prices: Option<Vec<PriceInput>>,
     /// How many days a tenant may try the plan before it pays, up to 730.
     trial_days: Option<u16>,
+    /// Replaces all meters.
+    meters: Option<Vec<String>>,
 }
 
 /// How many objects of a kind a tenant may have.
@@ -81,6 +86,7 @@ impl CreatePlanInput {
                 limits: parse_limits(&self.limits.unwrap_or_default())?,
                 prices: parse_prices(self.prices.unwrap_or_default())?,
                 trial_days: self.trial_days.unwrap_or_default(),
+                meters: parse_meters(&self.meters.unwrap_or_default())?,
             },
         })
     }
@@ -97,6 +103,7 @@ impl UpdatePlanInput {
             limits: self.limits.as_deref().map(parse_limits).transpose()?,
             prices: self.prices.map(parse_prices).transpose()?,
             trial_days: self.trial_days,
+            meters: self.meters.as_deref().map(parse_meters).transpose()?,
         })
     }
 }
@@ -111,6 +118,13 @@ pub(in crate::graphql) fn parse_features(
 ) -> Result<BTreeSet<Feature>, Error> {
     let features = names.iter().map(|name| parsed(field, name, Feature::parse));
     features.collect()
+}
+
+fn parse_meters(names: &[String]) -> Result<BTreeSet<Meter>, Error> {
+    let meters = names
+        .iter()
+        .map(|name| parsed("meters", name, Meter::parse));
+    meters.collect()
 }
 
 fn parse_limits(inputs: &[LimitInput]) -> Result<BTreeMap<Limit, u64>, Error> {

@@ -2,7 +2,7 @@
 
 use async_graphql::{Enum, ID, SimpleObject};
 use events_schema::{
-    Feature, Limit, PlanId, PlanVersion,
+    Feature, Limit, Meter, PlanId, PlanVersion,
     plan::{self, Interval, Per, View},
 };
 
@@ -28,6 +28,8 @@ pub(in crate::graphql) struct Plan {
     prices: Vec<Price>,
     /// How many days a tenant may try the plan before it pays; 0 if it may not.
     trial_days: u16,
+    /// What is counted while a tenant has the plan.
+    meters: Vec<PlanMeter>,
     /// Whether nobody pays for the plan.
     free: bool,
     /// Whether tenants without another plan have this one.
@@ -45,6 +47,13 @@ pub(in crate::graphql) struct PlanLimit {
     name: String,
     /// The most objects.
     value: Long,
+}
+
+/// Something that is counted while a tenant has a plan.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct PlanMeter {
+    /// Name of the meter, such as `tasks_created`.
+    name: String,
 }
 
 /// What a tenant pays for a plan.
@@ -99,6 +108,7 @@ impl Plan {
             limits: version.limits.iter().map(limit).collect(),
             prices: prices.map(|price| Price::of(wanted, price)).collect(),
             trial_days: version.trial_days,
+            meters: version.meters.iter().map(meter).collect(),
             free: version.is_free(),
             default: catalogue.default == Some(wanted.plan),
             archived: plan.archived,
@@ -124,6 +134,12 @@ pub(in crate::graphql) fn names_of<'f>(
     features: impl IntoIterator<Item = &'f Feature>,
 ) -> Vec<String> {
     features.into_iter().map(ToString::to_string).collect()
+}
+
+fn meter(meter: &Meter) -> PlanMeter {
+    PlanMeter {
+        name: meter.to_string(),
+    }
 }
 
 fn limit((limit, most): (&Limit, &u64)) -> PlanLimit {

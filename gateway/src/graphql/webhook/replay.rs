@@ -1,7 +1,7 @@
 //! Replays of a webhook as clients see them.
 
 use async_graphql::{Enum, ID, InputObject, SimpleObject};
-use events_schema::webhook::{Only, Replay, ReplayEnd, ReplayId, ReplayProgress};
+use events_schema::webhook::{Only, Replay, ReplayCounts, ReplayEnd, ReplayId, ReplayProgress};
 
 use crate::graphql::scalars::{DateTime, to_id};
 
@@ -54,9 +54,9 @@ pub(super) struct WebhookReplay {
     only: WebhookReplayOnly,
     /// How far it is.
     status: WebhookReplayStatus,
-    /// Events that the server has accepted. 0 if the replay was cancelled.
+    /// Events that the server has accepted, until the replay was cancelled, if it was.
     sent: u64,
-    /// Events that the server has refused three times. 0 if the replay was cancelled.
+    /// Events that the server has refused three times, until the replay was cancelled, if it was.
     failed: u64,
     /// Whether it has ended.
     done: bool,
@@ -72,7 +72,10 @@ impl WebhookReplay {
             Some(ReplayEnd::Finished { sent, failed }) => {
                 (WebhookReplayStatus::Finished, sent, failed)
             }
-            Some(ReplayEnd::Cancelled) => (WebhookReplayStatus::Cancelled, 0, 0),
+            Some(ReplayEnd::Cancelled { counts }) => {
+                let ReplayCounts { sent, failed } = counts.unwrap_or_default();
+                (WebhookReplayStatus::Cancelled, sent, failed)
+            }
         };
         Self {
             id: to_id(id),

@@ -76,6 +76,29 @@ fn the_sources_of_a_tenant_share_its_hooks_and_leave_those_of_others() {
 }
 
 #[test]
+fn an_account_and_a_tenant_ask_stripe_so_often_and_a_tenant_saves_so_many_cards() {
+    let arguments = "gateway --payment-limit 2/hour --card-limit 1/hour";
+    let limits = Limits::new(&Program::parse_from(arguments.split(' ')).limits);
+    let [ada, bob, eve] = [1, 2, 3].map(|id| AccountId(Id::from_bytes([id; 16])));
+    let [acme, burger, other] = [4, 5, 6].map(|id| TenantKey(Id::from_bytes([id; 16])));
+    for (account, tenant, is_accepted) in [
+        (ada, acme, true),
+        (ada, burger, true),
+        // In whichever tenant.
+        (ada, other, false),
+        (bob, acme, true),
+        // Whoever asks, and what a person is refused is not taken from the tenant.
+        (eve, acme, false),
+        (eve, other, true),
+    ] {
+        let counted = limits.count_question(account, tenant);
+        assert_eq!(counted.is_ok(), is_accepted, "{account} {tenant}");
+    }
+    let cards = [acme, acme, burger].map(|tenant| limits.count_card(tenant).is_ok());
+    assert_eq!(cards, [true, false, true]);
+}
+
+#[test]
 fn full_buckets_are_forgotten() {
     let bucket = Bucket::new("test", rate("1000000/second"));
     for key in 0..3 * TIDY_EVERY {

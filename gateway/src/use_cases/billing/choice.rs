@@ -3,31 +3,37 @@
 use std::time::Duration;
 
 use events_schema::{
-    CommandId, PlanId, PlanVersion, PriceId, Reject, RejectionKind, StripePriceId, Time,
-    billing::{Command, Wanted},
+    CommandId, PlanId, PlanVersion, PriceId, PromotionCode, Reject, RejectionKind, StripePriceId,
+    Time,
+    billing::{ChangeTime, Command, Wanted},
     member::SEATS,
     plan::{Per, Price, Version, View},
 };
 use serde::Serialize;
 
-use super::{Billings, TenantBilling};
-use crate::{error::Error, identity::Caller};
+use super::{
+    Billings, TenantBilling,
+    timing::{Aim, change_time},
+};
+use crate::{clock::now, error::Error, identity::Caller};
 
 /// When a new price is usually known to Stripe.
 const PRICE_KNOWN_WITHIN: Duration = Duration::from_secs(5);
-/// Units that a tenant pays for at most: as many as Stripe multiplies with a price of any currency.
-const MAX_QUANTITY: u64 = 1_000_000;
+/// How long a preview holds. Somebody who could choose an earlier time would pay nothing for the
+/// rest of a period, or get money back for a plan that the tenant did not have.
+const PREVIEW_HOLDS: Duration = Duration::from_secs(15 * 60);
 
 /// A plan that a tenant chooses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) plan: PlanId,
     /// `None` if the plan is free.
     pub(crate) price: Option<PriceId>,
-    /// The seats to pay for; `None` for those in use.
-    pub(crate) quantity: Option<u64>,
     /// The time from which the difference to the plan before counts; `None` for that of the change.
     pub(crate) proration_date: Option<Time>,
+    /// When the tenant gets the plan; `None` for the rule of [`change_time`].
+    pub(crate) at: Option<ChangeTime>,
+    pub(crate) promotion_code: Option<PromotionCode>,
 }
 
 /// A version that a tenant may choose.
@@ -38,7 +44,7 @@ pub(super) struct Offer<'c> {
     pub(super) price: Option<&'c Price>,
 }
 
-/// Why a plan cannot be chosen. These rules are here, since the domain of billing has no catalogue.
+/// Why a plan cannot be chosen, or not now. These rules are here, since the domain of billing has no catalogue.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unavailable {
@@ -46,6 +52,11 @@ pub(super) enum Unavailable {
     PlanArchived,
     #[error("Payments are not set up here. Ask who runs this service.")]
     PaymentsNotSetUp,
+    #[error(
+        "Another plan comes with your next period. Choose your present plan to stay with it, and \
+         then this one."
+    )]
+    PlanComing,
 }
 
 impl Unavailable {
@@ -66,7 +77,7 @@ impl Billings {
     ///
     /// # Errors
     /// `NotFound` if there is no such plan; `BadUserInput` if it does not have the price, or needs
-    /// one, or the quantity is wrong; `PaymentsAway` if Stripe does not know the price yet;
+    /// one, or the time is wrong; `PaymentsAway` if Stripe does not know the price yet;
     /// `Rejected` if the plan is archived or the domain refuses it.
     pub(crate) async fn choose(
         &self,
@@ -74,12 +85,13 @@ impl Billings {
         id: CommandId,
         choice: Choice,
     ) -> Result<TenantBilling, Error> {
+        ensure_recent(choice.proration_date, now())?;
         let present = self.own(caller).await?;
-        let offer = offer(present.plan.catalogue(), choice)?;
+        let offer = offer(present.plan.catalogue(), &choice)?;
         let trial_days = offer.version.trial_days;
         let command = match offer.price {
             Some(price) if self.publishable_key.is_some() => Command::Subscribe {
-                wanted: wanted(caller, &present, &offer, (price, choice)).await?,
+                wanted: wanted(caller, &present, &offer, (price, &choice)).await?,
                 trial_days,
             },
             Some(_) | None => Command::Change {
@@ -92,8 +104,21 @@ impl Billings {
     }
 }
 
+/// Checks the time from which a change counts.
+///
+/// # Errors
+/// `BadUserInput` if no preview that holds could have shown it.
+pub(super) fn ensure_recent(proration_date: Option<Time>, now: Time) -> Result<(), Error> {
+    let is_recent = |date: Time| date <= now && now.since(date) <= PREVIEW_HOLDS;
+    if proration_date.is_none_or(is_recent) {
+        return Ok(());
+    }
+    let message = "prorationDate must be that of a preview of the last 15 minutes.";
+    Err(Error::input("prorationDate", message))
+}
+
 /// Finds the version that a tenant chooses, and its price.
-pub(super) fn offer(catalogue: Option<&View>, choice: Choice) -> Result<Offer<'_>, Error> {
+pub(super) fn offer<'c>(catalogue: Option<&'c View>, choice: &Choice) -> Result<Offer<'c>, Error> {
     let catalogue = catalogue.ok_or(Error::NotFound)?;
     let latest = catalogue.latest(choice.plan).ok_or(Error::NotFound)?;
     let version = catalogue.version(latest).ok_or(Error::NotFound)?;
@@ -131,16 +156,19 @@ async fn wanted(
     caller: &Caller,
     present: &TenantBilling,
     offer: &Offer<'_>,
-    (price, choice): (&Price, Choice),
+    (price, choice): (&Price, &Choice),
 ) -> Result<Wanted, Error> {
     let id = offer.plan.price_id(price);
+    let aim = present.aim(offer, price).await?;
     Ok(Wanted {
         plan: offer.plan,
         price: id,
         stripe_price: known_price(present.plan.catalogue(), id)?,
-        quantity: quantity(present, price.per, choice.quantity).await?,
+        quantity: aim.quantity,
         name: caller.membership()?.tenant.view.name.clone(),
         proration_date: choice.proration_date,
+        at: present.change_time(aim, choice.at)?,
+        promotion_code: choice.promotion_code.clone(),
     })
 }
 
@@ -155,25 +183,68 @@ pub(super) fn known_price(
     })
 }
 
-/// Returns how many units a tenant pays for.
-pub(super) async fn quantity(
-    present: &TenantBilling,
-    per: Per,
-    wanted: Option<u64>,
-) -> Result<u64, Error> {
-    let used = match per {
-        Per::Tenant => 1,
-        Per::Seat => present.used(SEATS).await?.max(1),
-    };
-    let most = match per {
-        Per::Tenant => 1,
-        Per::Seat => MAX_QUANTITY,
-    };
-    let wanted = wanted.unwrap_or(used);
-    if (used..=most).contains(&wanted) {
-        Ok(wanted)
-    } else {
-        let message = format!("quantity must be {used} to {most}.");
-        Err(Error::input("quantity", message))
+impl TenantBilling {
+    /// Returns what the tenant would pay for an offer: for a price per seat the seats in use, but no
+    /// more than the version allows. The workers count again when somebody comes or goes.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(super) async fn aim<'c>(
+        &self,
+        offer: &Offer<'_>,
+        price: &'c Price,
+    ) -> Result<Aim<'c>, Error> {
+        let quantity = match price.per {
+            Per::Tenant => 1,
+            Per::Seat => {
+                let most = self.allowed(offer.version, SEATS).unwrap_or(u64::MAX);
+                self.used(SEATS).await?.min(most).max(1)
+            }
+        };
+        Ok(Aim {
+            plan: offer.plan,
+            price,
+            quantity,
+        })
+    }
+
+    /// Returns when the tenant would get what it aims at.
+    ///
+    /// # Errors
+    /// Those of [`change_time`].
+    pub(super) fn change_time(
+        &self,
+        aim: Aim<'_>,
+        asked: Option<ChangeTime>,
+    ) -> Result<ChangeTime, Error> {
+        let plan = &self.plan;
+        change_time(plan.catalogue(), plan.billing(), aim, asked, plan.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_from_a_preview_of_the_last_15_minutes() {
+        const MINUTE: i64 = 60 * 1_000;
+        let now = Time(100 * MINUTE);
+        for (date, is_accepted) in [
+            (85 * MINUTE - 1, false),
+            (85 * MINUTE, true),
+            (100 * MINUTE, true),
+            (100 * MINUTE + 1, false),
+            (i64::MIN, false),
+            (i64::MAX, false),
+        ] {
+            let checked = ensure_recent(Some(Time(date)), now);
+            assert_eq!(checked.is_ok(), is_accepted, "{date}");
+            if let Err(error) = checked {
+                let field = matches!(error, Error::BadUserInput { field, .. } if field == Some("prorationDate"));
+                assert!(field, "{error:?}");
+            }
+        }
+        assert!(ensure_recent(None, now).is_ok());
     }
 }

@@ -5,16 +5,20 @@ use std::ops::Not as _;
 use events_schema::{
     Limit, Money, PlanVersion, Sensitive, StripeCardId, StripeInvoiceId, StripeSetupIntentId,
     TenantKey, Time,
-    billing::ask::{
-        AttachCard, Card, Cards, CreateSetupIntent, DeleteCard, FindInvoice, Invoice, Invoices,
-        PaymentSecret, PortalLink, PreviewChange, Question, SetDefaultCard,
+    billing::{
+        ChangeTime,
+        ask::{
+            AttachCard, Card, Cards, CreateSetupIntent, DeleteCard, Discount, FindDiscount,
+            FindInvoice, Invoice, Invoices, PaymentSecret, PortalLink, PreviewChange, Question,
+            SetDefaultCard, Upcoming, UpcomingInvoice,
+        },
     },
     plan::Version,
 };
 
 use super::{
     Billings, Choice, TenantBilling,
-    choice::{self, Unavailable, offer},
+    choice::{self, Unavailable, ensure_recent, offer},
 };
 use crate::{clock::now, error::Error, identity::Caller};
 
@@ -30,6 +34,8 @@ pub(crate) struct Preview {
     pub(crate) next: Option<Money>,
     /// The time from which the difference to the plan before counts.
     pub(crate) proration_date: Time,
+    /// When the tenant would get the plan; `None` for at once.
+    pub(crate) from: Option<Time>,
     pub(crate) exceeded: Vec<Exceeded>,
 }
 
@@ -62,9 +68,12 @@ impl Billings {
     /// Lets a browser save a card; returns the client secret.
     ///
     /// # Errors
-    /// Those of [`ask`](Self::ask).
+    /// `RateLimited` if the tenant has begun too many; those of [`ask`](Self::ask).
     pub(crate) async fn create_setup_intent(&self, caller: &Caller) -> Result<Sensitive, Error> {
-        let name = caller.membership()?.tenant.view.name.clone();
+        self.browser_key()?;
+        let tenant = &caller.membership()?.tenant;
+        self.limits.count_card(tenant.id)?;
+        let name = tenant.view.name.clone();
         self.ask_for_own(caller, &CreateSetupIntent { name }).await
     }
 
@@ -152,6 +161,30 @@ impl Billings {
         self.ask(caller, tenant, &FindInvoice { id }).await
     }
 
+    /// Returns what makes the plan of a tenant cheaper; `None` if nothing does.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn discount(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+    ) -> Result<Option<Discount>, Error> {
+        self.ask(caller, tenant, &FindDiscount {}).await
+    }
+
+    /// Returns what a tenant pays next; `None` if it will pay nothing.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn upcoming_invoice(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+    ) -> Result<Option<Upcoming>, Error> {
+        self.ask(caller, tenant, &UpcomingInvoice {}).await
+    }
+
     /// Returns the client secret of the payment that waits for the owner of the card; `None` if
     /// there is none.
     ///
@@ -171,25 +204,36 @@ impl Billings {
         present: &TenantBilling,
         choice: Choice,
     ) -> Result<Preview, Error> {
-        let offer = offer(present.plan.catalogue(), choice)?;
-        let proration_date = choice.proration_date.unwrap_or_else(now);
+        let now = now();
+        ensure_recent(choice.proration_date, now)?;
+        let offer = offer(present.plan.catalogue(), &choice)?;
+        let proration_date = choice.proration_date.unwrap_or(now);
         let mut preview = Preview {
             due_now: None,
             next: None,
             proration_date,
+            from: None,
             exceeded: present.exceeded(offer.version).await?,
         };
         let Some(price) = offer.price else {
             return Ok(preview);
         };
+        let aim = present.aim(&offer, price).await?;
+        let at = present.change_time(aim, choice.at)?;
         let id = offer.plan.price_id(price);
         let question = PreviewChange {
             price: choice::known_price(present.plan.catalogue(), id)?,
-            quantity: choice::quantity(present, price.per, choice.quantity).await?,
+            quantity: aim.quantity,
             proration_date,
+            promotion_code: choice.promotion_code,
         };
         let costs = self.ask(caller, present.plan.tenant, &question).await?;
-        preview.due_now = Some(if present.may_try(offer.plan, offer.version) {
+        preview.from = match at {
+            ChangeTime::Now => None,
+            ChangeTime::PeriodEnd => present.period_end(),
+        };
+        let is_free_now = at == ChangeTime::PeriodEnd || present.may_try(offer.plan, offer.version);
+        preview.due_now = Some(if is_free_now {
             let nothing = Money::new(0, costs.due_now.currency().clone());
             nothing.map_err(Error::invalid("amount"))?
         } else {
@@ -212,7 +256,8 @@ impl Billings {
     ///
     /// # Errors
     /// `PaymentsAway` if Stripe or the worker does not answer; `Rejected` if payments are not set up
-    /// or it is refused; `RateLimited` if the tenant asks too much at once.
+    /// or it is refused; `RateLimited` if the account or the tenant asks too often, or too much at
+    /// once.
     async fn ask<Q: Question>(
         &self,
         caller: &Caller,
@@ -220,11 +265,19 @@ impl Billings {
         question: &Q,
     ) -> Result<Q::Answer, Error> {
         self.browser_key()?;
+        let account = caller.identity()?.account.id;
+        self.limits.count_question(account, tenant)?;
         self.asks.ask(tenant, question, caller.trace).await
     }
 }
 
 impl TenantBilling {
+    /// Returns when the period ends that the tenant has paid.
+    fn period_end(&self) -> Option<Time> {
+        let paid = self.plan.billing()?.payment.lasting()?;
+        Some(paid.period_end)
+    }
+
     /// Whether the tenant would begin a plan with its trial.
     fn may_try(&self, plan: PlanVersion, version: &Version) -> bool {
         let billing = self.plan.billing();
@@ -234,16 +287,22 @@ impl TenantBilling {
         may && version.trial_days > 0
     }
 
+    /// Returns how many objects a version allows the tenant, with its exceptions; `None` for any
+    /// number.
+    pub(super) fn allowed(&self, version: &Version, limit: Limit) -> Option<u64> {
+        let billing = self.plan.billing();
+        let overrides = billing.and_then(|billing| billing.overrides.as_ref());
+        events_schema::allowed(version, overrides, limit, self.plan.at)
+    }
+
     /// Returns the limits of which more is in use than a version allows, with the tenant's
     /// exceptions.
     async fn exceeded(&self, version: &Version) -> Result<Vec<Exceeded>, Error> {
-        let overrides = self.plan.billing().and_then(|it| it.overrides.as_ref());
-        let overrides = overrides.filter(|overrides| overrides.is_valid(self.plan.at));
         let mut exceeded = Vec::new();
         for limit in Limit::all().iter().copied() {
-            let exception = overrides.and_then(|it| it.limits.get(&limit).copied());
-            let most = exception.unwrap_or_else(|| version.limits.get(&limit).copied());
-            let Some(allowed) = most else { continue };
+            let Some(allowed) = self.allowed(version, limit) else {
+                continue;
+            };
             let used = self.used(limit).await?;
             if used > allowed {
                 exceeded.push(Exceeded {

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use event_store::Trace;
 use events_schema::{
-    AccountId, Id, InboundSourceId, Name, Origin, TenantKey, Time,
-    inbound_source::{self, Hook, Provider, Receipt, SEALED_FOR, Source, verify},
+    AccountId, Entitlements, Id, InboundSourceId, Name, Origin, TenantKey, Time,
+    inbound_source::{self, FEATURE, Hook, Provider, Receipt, SEALED_FOR, Source, verify},
     secret::ServerKey,
     tenant,
 };
@@ -12,6 +12,7 @@ use events_schema::{
 use crate::{
     backend::{
         inbox::{Inbox, SourceKey},
+        plans::Plans,
         views::Views,
     },
     clock::now,
@@ -30,6 +31,7 @@ const NOBODY: SourceKey = {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     inbox: Inbox,
+    plans: Plans,
     views: Views,
     limits: Limits,
     secret: ServerKey,
@@ -78,6 +80,7 @@ impl Receiver {
         };
         Ok(Self {
             inbox,
+            plans: Plans::new(&views),
             views,
             limits,
             secret,
@@ -85,8 +88,8 @@ impl Receiver {
         })
     }
 
-    /// Stores a hook, unless it was stored before. An unknown source, a wrong signature and a hook
-    /// that is too old are refused alike.
+    /// Stores a hook, unless it was stored before. An unknown source, one whose tenant may not have
+    /// hooks now, a wrong signature and a hook that is too old are refused alike.
     ///
     /// # Errors
     /// `Unauthenticated` if the hook is refused; `RateLimited` if the client, the source or its
@@ -131,6 +134,10 @@ impl Receiver {
                 return Ok(None);
             };
             let views = self.views.of(&tenant)?;
+            let plan = self.plans.of(&views, tenant.id).await?;
+            if !may_have_hooks(&plan.entitlements) {
+                return Ok(None);
+            }
             let found = views.get::<inbound_source::View>(tenant.id).await?;
             Ok(found.and_then(|mut found| found.view.sources.remove(&source)))
         };
@@ -139,6 +146,8 @@ impl Receiver {
             Error::Internal(cause) | Error::Unavailable(cause) => Error::Unavailable(cause),
             other @ (Error::Unauthenticated(_)
             | Error::Forbidden
+            | Error::StepUpRequired { .. }
+            | Error::SecondFactorRequired
             | Error::NotFound
             | Error::BadUserInput { .. }
             | Error::RateLimited { .. }
@@ -166,6 +175,11 @@ impl Receiver {
         };
         source.valid_secrets(now()).filter_map(open).collect()
     }
+}
+
+/// Whether hooks may act for a tenant: they create, and need the feature.
+fn may_have_hooks(entitlements: &Entitlements) -> bool {
+    entitlements.has(FEATURE) && entitlements.may_create()
 }
 
 /// What the secrets of a source are sealed for.

@@ -1,15 +1,22 @@
 //! What a tenant pays by Stripe: it asks, an effect does it at Stripe, and records what has become
 //! of it.
 
+use std::time::Duration;
+
 use events_schema::{
-    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, Time,
-    billing::{Change, Event, Paid, PaidStatus, Payment, PendingStatus, Subscription, Wanted},
-    plan::MAX_TRIAL_DAYS,
+    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
+    billing::{
+        Change, ChangeTime, Event, Override, Paid, PaidStatus, Payment, PendingStatus,
+        Subscription, Wanted, apply,
+    },
+    plan::{self, MAX_TRIAL_DAYS},
 };
 
 use super::{Billing, DAY, Rejection};
 use crate::aggregate::Decision;
 
+/// How long an effect is believed to have a request in hand. Later, the request may be lost.
+const IN_HAND: Duration = Duration::from_secs(60);
 /// Longest text of Stripe that is kept, in characters.
 const MAX_TEXT: usize = 300;
 
@@ -22,6 +29,27 @@ impl Billing {
     /// Returns the plan that the tenant has chosen, ended or not.
     pub const fn chosen(&self) -> Option<&Subscription> {
         self.0.subscription.as_ref()
+    }
+
+    /// Returns the exceptions from the tenant's plan, valid or not.
+    pub const fn overrides(&self) -> Option<&Override> {
+        self.0.overrides.as_ref()
+    }
+
+    /// Returns the plan and price that the tenant has chosen, if it is not a free plan.
+    pub fn chosen_price(&self) -> Option<(PlanVersion, PriceId)> {
+        let chosen = self.chosen()?;
+        Some((chosen.plan, chosen.price?))
+    }
+
+    /// Returns the plan and price that a price at Stripe stands for. If the catalogue does not know
+    /// it, the tenant keeps those that it has chosen.
+    pub fn plan_of(
+        &self,
+        price: &StripePriceId,
+        catalogue: &plan::View,
+    ) -> Option<(PlanVersion, PriceId)> {
+        catalogue.priced(price).or_else(|| self.chosen_price())
     }
 
     /// Whether Stripe decides which plan the tenant has, or will.
@@ -39,12 +67,16 @@ impl Billing {
         if trial_days > MAX_TRIAL_DAYS {
             return Err(Rejection::TrialTooLong);
         }
+        if wanted.at == ChangeTime::Now && self.is_leaving(at) {
+            return Err(Rejection::PlanComing);
+        }
         let lasting = self.payment().lasting();
-        let may_try = lasting.is_none() && !self.0.tried.contains(&wanted.plan.plan);
+        let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
+        let may_try = begins && !self.0.tried.contains(&wanted.plan.plan);
         let trial_end = (may_try && trial_days > 0).then(|| at + DAY * u32::from(trial_days));
         let is_so = match self.awaited() {
-            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted,
-            Some(Change::Cancel | Change::Resume) => false,
+            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted && self.is_in_hand(at),
+            Some(Change::Cancel | Change::Resume | Change::End) => false,
             None => lasting.is_some_and(|paid| self.has(paid, wanted)),
         };
         Ok((!is_so).then(|| Event::ChangeRequested {
@@ -57,7 +89,7 @@ impl Billing {
 
     pub(super) fn cancel_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
         let is_so = match self.awaited() {
-            Some(change) => *change == Change::Cancel,
+            Some(change) => *change == Change::Cancel && self.is_in_hand(at),
             None => paid.cancel_at.is_some(),
         };
         (!is_so).then_some(Event::CancelRequested { request, at })
@@ -65,10 +97,17 @@ impl Billing {
 
     pub(super) fn resume_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
         let is_so = match self.awaited() {
-            Some(change) => *change == Change::Resume,
+            Some(change) => *change == Change::Resume && self.is_in_hand(at),
             None => paid.cancel_at.is_none(),
         };
         (!is_so).then_some(Event::ResumeRequested { request, at })
+    }
+
+    /// Returns the event that ends what the tenant pays for, or is about to pay for.
+    pub(super) fn end_paid(&self, request: CommandId, at: Time) -> Option<Event> {
+        let may_pay = self.is_paying() || self.payment().customer.is_some();
+        let is_so = self.awaited() == Some(&Change::End);
+        (may_pay && !is_so).then_some(Event::EndRequested { request, at })
     }
 
     pub(super) fn expect_customer(&self, at: Time) -> Option<Event> {
@@ -91,6 +130,57 @@ impl Billing {
         }
     }
 
+    /// The next request creates another customer. With the customer, Stripe has ended what it pays
+    /// for.
+    pub(super) fn forget_customer(&self, customer: &StripeCustomerId, at: Time) -> Decision<Event> {
+        if self.payment().customer.as_ref() != Some(customer) {
+            return Decision::unchanged();
+        }
+        let customer = customer.clone();
+        let release = vec![Claim::stripe_customer(&customer)];
+        let ended = self.ended(at).into_iter();
+        let forgotten = Event::CustomerForgotten { customer, at };
+        Decision {
+            release,
+            ..Decision::events(ended.chain([forgotten]).collect())
+        }
+    }
+
+    /// Returns the event of the end of what the tenant pays for; `None` if it pays for nothing.
+    fn ended(&self, at: Time) -> Option<Event> {
+        let lasting = self.payment().lasting()?;
+        let (plan, price) = self.chosen_price()?;
+        Some(Event::SubscriptionRecorded {
+            plan,
+            price,
+            subscription: Paid {
+                status: PaidStatus::Ended,
+                cancel_at: Some(at),
+                ..lasting.clone()
+            },
+            past_due_since: None,
+            request: None,
+        })
+    }
+
+    /// Returns the event of a request that Stripe has not confirmed, as of now; `None` if it has.
+    pub(super) fn request_again(&self, request: CommandId, at: Time) -> Option<Event> {
+        let asked_at = self.payment().pending.as_ref()?.at;
+        let change = self.awaited().filter(|_| self.awaits(request))?;
+        Some(match change.clone() {
+            Change::Subscribe { wanted, trial_end } => Event::ChangeRequested {
+                request,
+                at,
+                wanted,
+                // The trial is as long as it was.
+                trial_end: trial_end.map(|end| Time(end.0 + at.0 - asked_at.0)),
+            },
+            Change::Cancel => Event::CancelRequested { request, at },
+            Change::Resume => Event::ResumeRequested { request, at },
+            Change::End => Event::EndRequested { request, at },
+        })
+    }
+
     /// Returns the event that records what the tenant pays for; `None` if that is known. An ended
     /// subscription that is known says nothing of the plan that was chosen since.
     pub fn record_subscription(
@@ -104,19 +194,66 @@ impl Billing {
         let known = self.0.subscription.as_ref();
         let known_since = known.and_then(|known| known.past_due_since);
         let since = past_due_since.or(known_since).unwrap_or(now);
-        let since = (paid.status == PaidStatus::PastDue).then_some(since);
-        let has_plan = known.is_some_and(|it| (it.plan, it.price) == (plan, Some(price)));
-        let is_current = has_plan && known_since == since || paid.status == PaidStatus::Ended;
-        let is_known = is_current && self.payment().subscription.as_ref() == Some(paid);
-        let pending = self.payment().pending.as_ref();
-        let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
-        (!is_known || is_awaited).then(|| Event::SubscriptionRecorded {
+        let paid = &self.with_end(paid, now);
+        let event = Event::SubscriptionRecorded {
             plan,
             price,
             subscription: paid.clone(),
-            past_due_since: since,
+            past_due_since: (paid.status == PaidStatus::PastDue).then_some(since),
             request,
+        };
+        let is_same = self.payment().subscription.as_ref() == Some(paid);
+        let is_known = is_same && (paid.status == PaidStatus::Ended || !self.is_changed_by(&event));
+        let pending = self.payment().pending.as_ref();
+        let is_awaited = pending.is_some_and(|pending| Some(pending.request) == request);
+        (!is_known || is_awaited).then_some(event)
+    }
+
+    /// Returns the event that sets the number of seats; `None` if the tenant does not pay this price,
+    /// or Stripe counts so many, or will.
+    pub fn set_seats(
+        &self,
+        price: &StripePriceId,
+        quantity: u64,
+        request: CommandId,
+    ) -> Option<Event> {
+        let payment = self.payment();
+        let paid = payment.lasting().filter(|paid| paid.price == *price)?;
+        let seats = payment.seats.as_ref();
+        let awaited = seats.map_or(paid.quantity, |seats| seats.quantity);
+        (awaited != quantity).then(|| Event::SeatsChanged {
+            request,
+            price: price.clone(),
+            quantity,
         })
+    }
+
+    /// Whether Stripe has not done yet what the tenant has asked for, or the owner of the card must
+    /// confirm it.
+    pub fn is_changing(&self) -> bool {
+        let pending = self.payment().pending.as_ref();
+        pending.is_some_and(|pending| match pending.status {
+            PendingStatus::Pending | PendingStatus::ActionRequired => true,
+            PendingStatus::Failed { .. } => false,
+        })
+    }
+
+    /// Returns an ended subscription with an end that has come, whatever the clocks say. Otherwise it
+    /// could be resumed.
+    fn with_end(&self, paid: &Paid, now: Time) -> Paid {
+        if paid.status != PaidStatus::Ended {
+            return paid.clone();
+        }
+        let known = self.payment().subscription.as_ref();
+        let known = known.filter(|it| it.id == paid.id && it.status == PaidStatus::Ended);
+        let cancel_at = match known {
+            Some(known) => known.cancel_at.map(|end| end.min(now)),
+            None => Some(paid.cancel_at.unwrap_or(now).min(now)),
+        };
+        Paid {
+            cancel_at,
+            ..paid.clone()
+        }
     }
 
     pub(super) fn record_action(&self, request: CommandId) -> Option<Event> {
@@ -150,16 +287,36 @@ impl Billing {
         awaited.map(|awaited| &awaited.change)
     }
 
+    /// Whether the last request is so young that an effect will do it.
+    fn is_in_hand(&self, now: Time) -> bool {
+        let pending = self.payment().pending.as_ref();
+        pending.is_some_and(|pending| now < pending.at + IN_HAND)
+    }
+
     /// Whether Stripe has not confirmed yet what this command has asked for.
     fn awaits(&self, request: CommandId) -> bool {
         let pending = self.payment().pending.as_ref();
         self.awaited().is_some() && pending.is_some_and(|pending| pending.request == request)
     }
 
+    /// Whether another plan comes with the next period.
+    fn is_leaving(&self, now: Time) -> bool {
+        let chosen = self.chosen().filter(|_| self.payment().lasting().is_some());
+        chosen.is_some_and(|chosen| chosen.coming_at(now).is_some())
+    }
+
+    fn is_changed_by(&self, event: &Event) -> bool {
+        let mut after = self.0.clone();
+        apply(&mut after, event);
+        after != self.0
+    }
+
     fn has(&self, paid: &Paid, wanted: &Wanted) -> bool {
-        let plan = self.0.subscription.as_ref().map(|chosen| chosen.plan);
+        let chosen = self.0.subscription.as_ref();
+        let plan = chosen.map(|it| it.next.as_ref().map_or(it.plan, |next| next.plan));
         let (price, quantity) = (&wanted.stripe_price, wanted.quantity);
-        plan == Some(wanted.plan)
+        wanted.promotion_code.is_none()
+            && plan == Some(wanted.plan)
             && (&paid.price, paid.quantity) == (price, quantity)
             && paid.cancel_at.is_none()
     }

@@ -3,11 +3,13 @@
 use events_schema::{
     Claim, CommandId, Id, Name, PlanId, StripeCustomerId, StripeItemId, StripePriceId,
     StripeSubscriptionId,
-    billing::{Paid, PaidStatus, Wanted},
+    billing::{ChangeTime, Paid, PaidStatus, Wanted},
 };
 
 use super::*;
 use crate::domain::testing::{COMMAND, Given, OWN, given};
+
+mod lost;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const REQUEST: CommandId = CommandId(COMMAND);
@@ -29,6 +31,8 @@ fn wanted(plan: PlanVersion, quantity: u64) -> Wanted {
         quantity,
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
     }
 }
 fn subscribe(trial_days: u16) -> Command {
@@ -308,12 +312,44 @@ fn a_payment_is_missing_since_the_time_that_stripe_tells() {
 }
 
 #[test]
-fn an_end_that_is_known_does_not_take_the_plan_that_was_chosen_since() {
-    let ended = || paid(PaidStatus::Ended);
-    let free = Event::Changed {
-        plan: version(7),
-        price: None,
+fn each_plan_is_tried_once_also_one_after_the_other() {
+    let tries = |plan: PlanVersion| Event::SubscriptionRecorded {
+        plan,
+        price: MONTHLY,
+        subscription: Paid {
+            trial_end: Some(Time(14 * DAY_MS)),
+            ..paid(PaidStatus::Trialing)
+        },
+        past_due_since: None,
+        request: None,
     };
-    let chosen = paying().and([recorded(ended(), None, None), free]);
-    chosen.when(record(ended(), None)).changes_nothing();
+    let choose = |plan: PlanVersion| Command::Subscribe {
+        wanted: wanted(plan, 3),
+        trial_days: 7,
+    };
+    let asked = |plan: PlanVersion, days: Option<i64>| Event::ChangeRequested {
+        request: REQUEST,
+        at: Time(0),
+        wanted: wanted(plan, 3),
+        trial_end: days.map(|days| Time(days * DAY_MS)),
+    };
+    let other = version(5);
+    let trying = given::<Billing>([tries(TEAM)]);
+    trying.when(choose(other)).then([asked(other, Some(7))]);
+    let both = trying.and([tries(other)]);
+    both.when(choose(TEAM)).then([asked(TEAM, None)]);
+}
+
+#[test]
+fn a_deleted_tenant_that_pays_or_is_about_to_ends_that_once() {
+    let (request, at) = (REQUEST, Time(0));
+    let ends = || Event::EndRequested { request, at };
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    let known = given([Event::CustomerRecorded { customer }]);
+    for billing in [paying(), given([requested(OTHER, None)]), known] {
+        billing.when(Command::End).then([ends()]);
+        let ending = billing.and([ends()]);
+        ending.when(Command::End).changes_nothing();
+    }
+    given::<Billing>([]).when(Command::End).changes_nothing();
 }

@@ -40,6 +40,14 @@ impl Invitation {
         }
     }
 
+    /// Returns when it expires; `None` if it is answered.
+    pub(super) fn lapses_at(self) -> Option<Time> {
+        match self {
+            Self::Pending { sent_at, .. } => Some(sent_at + INVITATION_LIFETIME),
+            Self::Accepted { .. } | Self::Rejected { .. } => None,
+        }
+    }
+
     pub(super) fn accept(&mut self, account: AccountId) {
         let challenge = self.challenge();
         *self = Self::Accepted { account, challenge };
@@ -394,6 +402,6 @@ mod tests {
     fn a_rejected_invitation_loses_its_roles() {
         let events = [assigned(1), Event::Rejected, invited(Guest, SECOND)];
         let again = pending(Guest).and(events);
-        again.when(assign(1)).then([assigned(1)]);
+        again.when(assign(1)).then([while_invited(assigned(1))]);
     }
 }

@@ -26,7 +26,8 @@ impl Present {
         if role == self.role {
             return Ok(Decision::unchanged());
         }
-        let mut decision = Decision::events(vec![Event::RoleChanged { role }]);
+        let lapses_at = self.invitation.lapses_at();
+        let mut decision = Decision::events(vec![Event::RoleChanged { role, lapses_at }]);
         let own = Claim::owner(facts.tenant, facts.id);
         if self.is_owner() {
             decision.touch.push(check_other_owner(other_owner, facts)?);
@@ -50,7 +51,11 @@ impl Present {
         } else if self.roles.len() >= MAX_CUSTOM_ROLES {
             Err(Rejection::TooManyRoles)
         } else {
-            Ok(Decision::events(vec![Event::RoleAssigned { role }]))
+            let lapses_at = self.invitation.lapses_at();
+            Ok(Decision::events(vec![Event::RoleAssigned {
+                role,
+                lapses_at,
+            }]))
         }
     }
 
@@ -62,8 +67,9 @@ impl Present {
     ) -> Result<Decision<Event>, Rejection> {
         self.check_has_roles()?;
         check_within(grants, held)?;
+        let lapses_at = self.invitation.lapses_at();
         Ok(if self.roles.contains(&role) {
-            Decision::events(vec![Event::RoleUnassigned { role }])
+            Decision::events(vec![Event::RoleUnassigned { role, lapses_at }])
         } else {
             Decision::unchanged()
         })
@@ -128,9 +134,12 @@ mod tests {
 
     #[test]
     fn a_role_is_changed() {
-        for member in [pending(Guest), member(Guest)] {
+        for (member, event) in [
+            (pending(Guest), while_invited(role_changed(Admin))),
+            (member(Guest), role_changed(Admin)),
+        ] {
             let when = member.when(change(Admin)).holding(Admin);
-            when.decides(Decision::events(vec![role_changed(Admin)]));
+            when.decides(Decision::events(vec![event]));
         }
     }
 
@@ -188,9 +197,9 @@ mod tests {
     #[test]
     fn an_invited_owner_has_no_claim_to_take_or_release() {
         let when = pending(Admin).when(change(Owner)).holding(Owner);
-        when.decides(Decision::events(vec![role_changed(Owner)]));
+        when.decides(Decision::events(vec![while_invited(role_changed(Owner))]));
         let lowered = pending(Owner).when(change(Guest)).holding(Owner);
-        lowered.decides(Decision::events(vec![role_changed(Guest)]));
+        lowered.decides(Decision::events(vec![while_invited(role_changed(Guest))]));
     }
 
     #[test]
@@ -206,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_custom_role_is_assigned() {
-        for member in [pending(Guest), member(Guest)] {
-            member.when(assign(1)).then([assigned(1)]);
-        }
+        member(Guest).when(assign(1)).then([assigned(1)]);
+        let invited = pending(Guest).when(assign(1));
+        invited.then([while_invited(assigned(1))]);
     }
 
     #[test]
@@ -220,6 +229,8 @@ mod tests {
     fn a_custom_role_is_unassigned() {
         with_roles(2).when(unassign(1)).then([unassigned(1)]);
         with_roles(1).and([unassigned(0)]).is(founder().state());
+        let invited = pending(Guest).and([assigned(1)]).when(unassign(1));
+        invited.then([while_invited(unassigned(1))]);
     }
 
     #[test]

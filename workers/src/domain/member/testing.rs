@@ -79,7 +79,10 @@ pub(super) fn change(role: BuiltInRole) -> Command {
     }
 }
 pub(super) fn role_changed(role: BuiltInRole) -> Event {
-    Event::RoleChanged { role }
+    Event::RoleChanged {
+        role,
+        lapses_at: None,
+    }
 }
 pub(super) fn assign(byte: u8) -> Command {
     Command::AssignRole {
@@ -88,7 +91,26 @@ pub(super) fn assign(byte: u8) -> Command {
     }
 }
 pub(super) fn assigned(byte: u8) -> Event {
-    Event::RoleAssigned { role: custom(byte) }
+    Event::RoleAssigned {
+        role: custom(byte),
+        lapses_at: None,
+    }
+}
+/// The event of a change of roles as it is for an invitation that was sent at time zero.
+pub(super) fn while_invited(mut event: Event) -> Event {
+    match &mut event {
+        Event::RoleChanged { lapses_at, .. }
+        | Event::RoleAssigned { lapses_at, .. }
+        | Event::RoleUnassigned { lapses_at, .. } => *lapses_at = Some(Time(WEEK)),
+        Event::FounderAdded { .. }
+        | Event::Invited { .. }
+        | Event::Accepted { .. }
+        | Event::Rejected
+        | Event::Suspended
+        | Event::Restored { .. }
+        | Event::Removed => panic!("{event:?} changes no role"),
+    }
+    event
 }
 pub(super) fn unassign(byte: u8) -> Command {
     Command::UnassignRole {
@@ -97,7 +119,10 @@ pub(super) fn unassign(byte: u8) -> Command {
     }
 }
 pub(super) fn unassigned(byte: u8) -> Event {
-    Event::RoleUnassigned { role: custom(byte) }
+    Event::RoleUnassigned {
+        role: custom(byte),
+        lapses_at: None,
+    }
 }
 /// A removal of a member who holds nothing by their roles, so that only built-in roles count.
 pub(super) fn remove() -> Command {

@@ -1,7 +1,7 @@
 use events_schema::{
-    Currency, Feature, Id, Limit, Money,
+    Currency, Feature, Id, Limit, Meter, Money, StripeAccountId,
     plan::{Interval, Per, Price},
-    project, webhook,
+    project, task, webhook,
 };
 
 use super::*;
@@ -33,6 +33,7 @@ fn priced() -> Version {
         limits: [(project::PROJECTS, 100)].into(),
         prices: vec![monthly(900)],
         trial_days: 14,
+        meters: [task::TASKS_CREATED].into(),
     }
 }
 fn create(text: &str, version: Version) -> Command {
@@ -57,6 +58,7 @@ fn add(plan: PlanId) -> Command {
         limits: None,
         prices: None,
         trial_days: None,
+        meters: None,
     }
 }
 fn add_prices(plan: PlanId, new: Vec<Price>) -> Command {
@@ -136,6 +138,7 @@ fn a_new_version_differs_in_the_given_fields_only() {
         limits: Some(limits.into()),
         prices: None,
         trial_days: None,
+        meters: None,
     };
     let version = Version {
         features: [Feature::parse("audit_log").unwrap()].into(),
@@ -156,6 +159,7 @@ fn a_version_like_the_latest_one_is_not_added() {
         limits: Some(priced().limits),
         prices: Some(priced().prices),
         trial_days: Some(14),
+        meters: Some(priced().meters),
     };
     for command in [add(TEAM), same] {
         catalogue().when(command).changes_nothing();
@@ -370,4 +374,112 @@ fn prices_of_the_latest_versions_are_to_be_recorded() {
     assert_eq!(unrecorded(all), [team(2, 1000)]);
     assert_eq!(unrecorded(vec![first.clone(), recorded]), []);
     assert_eq!(unrecorded(vec![first, Event::Archived { plan: TEAM }]), []);
+}
+
+#[test]
+fn the_first_account_at_stripe_is_recorded_and_another_one_only_if_it_is_adopted() {
+    let account = |id: &str, live| StripeAccount {
+        id: StripeAccountId::parse(id).unwrap(),
+        live,
+    };
+    let record = |account, adopt| Command::RecordAccount { account, adopt };
+    let recorded = |account| Event::AccountRecorded { account };
+    let own = || account("acct_1", false);
+    let none = given::<Catalogue>([]).when(record(own(), false));
+    none.then([recorded(own())]);
+    let known = given::<Catalogue>([recorded(own())]);
+    known.when(record(own(), false)).changes_nothing();
+    for other in [account("acct_2", false), account("acct_1", true)] {
+        let refused = known.when(record(other.clone(), false));
+        refused.rejects(Rejection::OtherAccount);
+        let adopted = known.when(record(other.clone(), true));
+        adopted.then([recorded(other)]);
+    }
+}
+
+#[test]
+fn an_adopted_account_knows_none_of_the_prices_before() {
+    let account = |id: &str| Event::AccountRecorded {
+        account: StripeAccount {
+            id: StripeAccountId::parse(id).unwrap(),
+            live: false,
+        },
+    };
+    let price = PriceId(Id::from_bytes([3; 16]));
+    let prices = [(price, StripePriceId::parse("price_1").unwrap())].into();
+    let recorded = Event::PricesRecorded { prices };
+    let first = given::<Catalogue>([recorded, account("acct_1")]);
+    assert_eq!(first.state().plans().stripe_prices.len(), 1);
+    let other = first.and([account("acct_2")]);
+    assert!(other.state().plans().stripe_prices.is_empty());
+}
+
+/// The most bytes of a message of NATS, without room for its headers.
+const MESSAGE: usize = 1024 * 1024 - 16 * 1024;
+
+/// Archived plans with the longest names, all features and limits, and two prices each.
+fn largest_plans(count: u16) -> Given<Catalogue> {
+    let events = (0..count).flat_map(|number| {
+        let mut id = [7; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        let plan = PlanId(Id::from_bytes(id));
+        let name = name(&"\u{1F9F5}".repeat(100));
+        let version = largest_version();
+        let created = Event::Created {
+            plan,
+            name,
+            version,
+        };
+        [created, Event::Archived { plan }]
+    });
+    given(events)
+}
+fn largest_version() -> Version {
+    let prices = [Interval::Month, Interval::Year];
+    Version {
+        features: Feature::all().iter().copied().collect(),
+        limits: Limit::all()
+            .iter()
+            .map(|limit| (*limit, MAX_LIMIT))
+            .collect(),
+        prices: prices
+            .map(|interval| price(MAX_LIMIT.cast_signed(), "EUR", interval))
+            .into(),
+        trial_days: MAX_TRIAL_DAYS,
+        meters: Meter::all().iter().copied().collect(),
+    }
+}
+
+#[test]
+fn the_largest_catalogue_is_announced_in_one_message() {
+    let create = || Command::Create {
+        name: name("Loom"),
+        version: largest_version(),
+    };
+    let is_full = |count: u16| {
+        let bytes = largest_plans(count).state().plans().bytes().unwrap();
+        let with_another = bytes + bytes / usize::from(count);
+        with_another > MAX_BYTES
+    };
+    let most = (1..=1_000_u16).step_by(50).find(|count| is_full(*count));
+    let full = largest_plans(most.unwrap());
+    full.when(create()).rejects(Rejection::TooLarge);
+    let most = most.unwrap() - 50;
+    largest_plans(most).when(create()).then([Event::Created {
+        plan: NEW,
+        name: name("Loom"),
+        version: largest_version(),
+    }]);
+    let mut plans = largest_plans(most).state().plans().clone();
+    let known = plans.prices().map(|(version, price)| {
+        let id = StripePriceId::parse(&format!("price_{}", "1".repeat(60))).unwrap();
+        (version.price_id(price), id)
+    });
+    let known: Vec<_> = known.collect();
+    plans.stripe_prices.extend(known);
+    let bytes = serde_json::to_vec(&plans).unwrap().len();
+    assert!(
+        bytes <= MESSAGE && plans.bytes().unwrap() >= bytes - 200,
+        "{bytes}"
+    );
 }

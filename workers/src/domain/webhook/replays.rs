@@ -26,11 +26,16 @@ impl Webhooks {
                 let requested = self.request(*webhook, replay, (*since, *until), *only, facts.now);
                 requested.map(Some)
             }
-            Command::CancelReplay { webhook, replay } => {
+            Command::CancelReplay {
+                webhook,
+                replay,
+                counts,
+            } => {
                 let is_running = self.runs(*webhook, *replay)?;
                 let cancelled = Event::ReplayCancelled {
                     webhook: *webhook,
                     replay: *replay,
+                    counts: *counts,
                 };
                 is_running
                     .then_some(Some(cancelled))

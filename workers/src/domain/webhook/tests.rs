@@ -8,7 +8,8 @@ use events_schema::{
     published::EventFilter,
     sealed::Sealed,
     webhook::{
-        Algorithm, Changes, ContentType, Only, Ordering, Payload, READ, ReplayId, Resealed, Start,
+        Algorithm, Changes, ContentType, Only, Ordering, Payload, READ, ReplayCounts, ReplayId,
+        Resealed, Start,
     },
 };
 
@@ -304,9 +305,11 @@ fn few_replays_run_at_once() {
 #[test]
 fn a_replay_ends_once() {
     let id = ReplayId(COMMAND);
+    let counts = Some(ReplayCounts { sent: 2, failed: 1 });
     let cancel = Command::CancelReplay {
         webhook: FIRST,
         replay: id,
+        counts,
     };
     let finish = Command::FinishReplay {
         webhook: FIRST,
@@ -317,6 +320,7 @@ fn a_replay_ends_once() {
     let cancelled = Event::ReplayCancelled {
         webhook: FIRST,
         replay: id,
+        counts,
     };
     let finished = Event::ReplayFinished {
         webhook: FIRST,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use events_schema::{
     PlanVersion, PriceId, StripePriceId,
-    billing::{Command, Paid, PaidStatus},
+    billing::{Change, Command, Paid, PaidStatus},
 };
 
-use super::{ChangeSubscription, Task};
+use super::{Task, attempt::Attempt};
 use crate::{
     effect::Failure,
     stripe::{PaymentStatus, StripeError, Subscription, SubscriptionStatus},
@@ -18,46 +18,66 @@ use crate::{
 /// How long a payment is given that Stripe is still making.
 const PAYING: Duration = Duration::from_secs(5);
 
-impl ChangeSubscription {
-    /// Returns the command that records what has become of a change. If it was done, the tenant has
-    /// this plan, and pays this price for it.
-    pub(super) async fn recorded(
-        &self,
-        task: &Task,
-        changed: &Subscription,
-        ((plan, price), stripe_price): ((PlanVersion, PriceId), &StripePriceId),
-    ) -> Result<Command, Failure> {
-        let present = self.0.subscription(&changed.id).await?;
-        let is_open = present.status == SubscriptionStatus::Incomplete;
-        if is_open || present.has_pending_update() {
-            return self.unpaid(task, &present).await;
+impl Attempt<'_> {
+    /// Returns the command that records what has become of a subscription. Its price tells the plan.
+    pub(super) async fn recorded(&self, changed: &Subscription) -> Result<Command, Failure> {
+        let present = self.stripe.subscription(&changed.id).await?;
+        if self.is_unpaid(&present) {
+            return self.unpaid(&present).await;
         }
         let paid = paid(&present)?;
-        if paid.price != *stripe_price {
-            return Err(anyhow!("{} at Stripe has another price", present.id).into());
-        }
+        let Some((plan, price)) = self.plan_of(&paid.price) else {
+            let message = "The subscription has another price. Look at it, and choose again.";
+            return Ok(self.task.failed("another_price", message.to_owned()));
+        };
         Ok(Command::RecordSubscription {
             plan,
             price,
             subscription: paid,
             past_due_since: None,
-            request: Some(task.pending.request),
+            request: Some(self.task.pending.request),
         })
     }
 
+    /// Returns the plan and price that a price at Stripe stands for; `None` if the tenant has asked
+    /// for another one.
+    fn plan_of(&self, price: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
+        match &self.task.pending.change {
+            Change::Subscribe { wanted, .. } => {
+                let is_wanted = wanted.stripe_price == *price;
+                is_wanted.then_some((wanted.plan, wanted.price))
+            }
+            Change::Cancel | Change::Resume | Change::End => {
+                self.task.record.plan_of(price, self.catalogue)
+            }
+        }
+    }
+
+    /// Whether what the tenant has asked for waits for its payment. A change of an earlier request
+    /// may wait, too.
+    fn is_unpaid(&self, present: &Subscription) -> bool {
+        match &self.task.pending.change {
+            Change::Subscribe { wanted, .. } => {
+                present.status == SubscriptionStatus::Incomplete
+                    || present.waits_for(&wanted.stripe_price, wanted.quantity)
+            }
+            Change::Cancel | Change::Resume | Change::End => false,
+        }
+    }
+
     /// Returns the command that records why the payment of a change is not made.
-    async fn unpaid(&self, task: &Task, open: &Subscription) -> Result<Command, Failure> {
+    async fn unpaid(&self, open: &Subscription) -> Result<Command, Failure> {
         let Some(invoice) = &open.latest_invoice else {
             return Err(anyhow!("{} at Stripe has no invoice", open.id).into());
         };
-        let invoice = self.0.invoice(invoice).await?;
+        let invoice = self.stripe.invoice(invoice).await?;
         let Some(payment) = invoice.payment() else {
             return Err(anyhow!("{} at Stripe has no payment", invoice.id).into());
         };
         match payment.status {
             PaymentStatus::RequiresAction | PaymentStatus::RequiresConfirmation => {
                 Ok(Command::RecordAction {
-                    request: task.pending.request,
+                    request: self.task.pending.request,
                 })
             }
             PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled => {
@@ -65,7 +85,7 @@ impl ChangeSubscription {
                 let code = error.map_or("declined", |error| error.code());
                 let message = error.and_then(|error| error.message.clone());
                 let message = message.unwrap_or_else(|| "The card was declined.".to_owned());
-                Ok(task.failed(code, message))
+                Ok(self.task.failed(code, message))
             }
             PaymentStatus::Processing
             | PaymentStatus::Succeeded
@@ -91,9 +111,10 @@ impl Task {
                 let text = "The change is not possible. Ask who runs this service.";
                 Ok(self.failed(&code, text.to_owned()))
             }
-            StripeError::Key(_) | StripeError::RateLimited(_) | StripeError::Unavailable(_) => {
-                Err(error.into())
-            }
+            StripeError::Key(_)
+            | StripeError::RateLimited(_)
+            | StripeError::Unavailable(_)
+            | StripeError::Repeated(_) => Err(error.into()),
         }
     }
 
@@ -116,7 +137,11 @@ pub fn paid(present: &Subscription) -> anyhow::Result<Paid> {
     let status = status(present.status);
     let status = status.ok_or_else(|| anyhow!("{} has an unknown state", present.id))?;
     let end = match status {
-        PaidStatus::Ended => present.ended_at.or(Some(item.current_period_end)),
+        // A paused one has ended with its trial.
+        PaidStatus::Ended => present
+            .ended_at
+            .or(present.trial_end)
+            .or(Some(item.current_period_end)),
         PaidStatus::Trialing | PaidStatus::Active | PaidStatus::PastDue => present.cancel_at,
     };
     Ok(Paid {

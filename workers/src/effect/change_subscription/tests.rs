@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use events_schema::{
-    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId, billing::PaidStatus,
+    CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, PriceId, StripeCustomerId,
+    StripeItemId, StripePriceId, StripeSubscriptionId, Time,
+    billing::{ChangeTime, Paid, PaidStatus, Wanted},
+    plan::{Interval, Per, Plan, Version},
 };
 use serde_json::{Value, json};
 
 use super::*;
-use crate::stripe::{
-    StripeOptions, StripeTax,
-    testing::{Act, Server, json as ok, status as answer},
+use crate::{
+    domain::testing::given,
+    stripe::{
+        StripeOptions, StripeTax, Timestamp,
+        testing::{Act, Server, json as ok, status as answer},
+    },
 };
+
+mod failures;
+mod trials;
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
 const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
@@ -20,6 +29,11 @@ const TEAM: PlanVersion = PlanVersion {
     plan: PlanId(Id::from_bytes([2; 16])),
     number: 1,
 };
+const COMPANY: PlanVersion = PlanVersion {
+    plan: PlanId(Id::from_bytes([4; 16])),
+    number: 1,
+};
+const ASKED: Time = Time(1_795_000_000_000);
 const MONTHLY: PriceId = PriceId(Id::from_bytes([3; 16]));
 
 fn wanted() -> Wanted {
@@ -30,27 +44,89 @@ fn wanted() -> Wanted {
         quantity: 3,
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
+        at: ChangeTime::Now,
+        promotion_code: None,
     }
 }
 
-fn task(change: Change, customer: Option<&str>) -> Task {
-    Task {
-        pending: Pending {
-            request: REQUEST,
-            at: Time(1_795_000_000_000),
-            change,
-            status: PendingStatus::Pending,
-        },
-        customer: customer.map(|id| StripeCustomerId::parse(id).unwrap()),
-        since: Time(1_795_000_000_000),
-        chosen: Some((TEAM, MONTHLY)),
-        paid: Some(paid(PaidStatus::Active)),
+/// A tenant of these events asks for something.
+fn task(events: impl IntoIterator<Item = Event>, asked: Event) -> Task {
+    let billing = given::<Billing>(events).and([asked]);
+    ChangeSubscription::pending(billing.state()).unwrap()
+}
+
+fn known() -> Event {
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    Event::CustomerRecorded { customer }
+}
+
+/// The tenant pays for the plan.
+fn pays() -> Event {
+    Event::SubscriptionRecorded {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: paid(PaidStatus::Active),
+        past_due_since: None,
+        request: None,
+    }
+}
+
+fn wants() -> Event {
+    wants_trial(None)
+}
+
+/// The tenant wants the plan, and gets a trial of so many days.
+fn wants_trial(days: Option<u16>) -> Event {
+    Event::ChangeRequested {
+        request: REQUEST,
+        at: ASKED,
+        wanted: wanted(),
+        trial_end: days.map(|days| ASKED + Duration::from_secs(24 * 60 * 60) * days.into()),
     }
 }
 
 fn subscribe() -> Task {
-    let (wanted, trial_end) = (wanted(), None);
-    task(Change::Subscribe { wanted, trial_end }, Some("cus_1"))
+    task([known(), pays()], wants())
+}
+
+fn cancel() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::CancelRequested { request, at })
+}
+
+fn resume() -> Task {
+    let (request, at) = (REQUEST, ASKED);
+    task([known(), pays()], Event::ResumeRequested { request, at })
+}
+
+fn price() -> plan::Price {
+    plan::Price {
+        amount: Money::new(2_900, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per: Per::Tenant,
+    }
+}
+
+/// A catalogue whose only plan costs `price_2` at Stripe.
+fn catalogue() -> plan::View {
+    let version = Version {
+        prices: vec![price()],
+        ..Version::default()
+    };
+    let plan = Plan {
+        name: Name::parse("Company").unwrap(),
+        versions: vec![version],
+        archived: false,
+        created_at: Time(0),
+        updated_at: Time(0),
+    };
+    let at_stripe = StripePriceId::parse("price_2").unwrap();
+    plan::View {
+        plans: [(COMPANY.plan, plan)].into(),
+        default: None,
+        stripe_account: None,
+        stripe_prices: [(COMPANY.price_id(&price()), at_stripe)].into(),
+    }
 }
 
 fn paid(status: PaidStatus) -> Paid {
@@ -96,6 +172,12 @@ fn subscription(status: &str, price: &str, request: CommandId) -> Value {
     })
 }
 
+/// A change to this price that waits for its payment.
+fn pending_update(price: &str) -> Value {
+    let price = json!({ "id": price, "product": "ub_1", "currency": "eur", "unit_amount": 900 });
+    json!({ "expires_at": 1, "subscription_items": [{ "price": price, "quantity": 3 }] })
+}
+
 fn present(status: &str) -> Act {
     ok(&subscription(status, "price_1", REQUEST).to_string())
 }
@@ -120,8 +202,7 @@ fn invoice(payment: Value) -> Act {
     .to_string())
 }
 
-/// Performs a task while Stripe answers this. Returns what is recorded, and the requests, each with
-/// its method and path.
+/// Performs a task while Stripe answers this. Returns what is recorded, and the requests.
 async fn perform<const N: usize>(
     task: &Task,
     acts: [Act; N],
@@ -133,20 +214,23 @@ async fn perform<const N: usize>(
         stripe_tax: StripeTax::None,
         stripe_rate: 100,
     };
-    let effect = ChangeSubscription(Stripe::new(&options).unwrap().unwrap());
-    let recorded = effect.perform(TENANT, task).await;
-    let lines = server.requests().into_iter().map(|request| {
-        let line = request.lines().next().unwrap();
-        let (line, _) = line.rsplit_once(' ').unwrap();
-        line.split('?').next().unwrap().to_owned()
-    });
-    (recorded, lines.collect())
+    let stripe = Stripe::new(&options).unwrap().unwrap();
+    let recorded = attempt(stripe, &catalogue(), TENANT, task).await;
+    (recorded, server.requests())
+}
+
+/// The method and path of a request.
+fn line(request: &str) -> &str {
+    let line = request.lines().next().unwrap();
+    let (line, _) = line.rsplit_once(' ').unwrap();
+    line.split('?').next().unwrap()
 }
 
 async fn records<const N: usize>(task: &Task, acts: [Act; N], command: Command, sent: &[&str]) {
     let (recorded, requests) = perform(task, acts).await;
     assert_eq!(recorded.unwrap(), command);
-    assert_eq!(requests, sent);
+    let lines: Vec<&str> = requests.iter().map(|it| line(it)).collect();
+    assert_eq!(lines, sent);
 }
 
 const LIST: &str = "GET /v1/subscriptions";
@@ -157,15 +241,15 @@ const INVOICE: &str = "GET /v1/invoices/in_1";
 
 #[tokio::test]
 async fn a_customer_is_created_once() {
-    let (wanted, trial_end) = (wanted(), None);
-    let task = task(Change::Subscribe { wanted, trial_end }, None);
+    let task = task([], wants());
     let recorded = || Command::RecordCustomer {
         customer: StripeCustomerId::parse("cus_1").unwrap(),
     };
     let own = json!({ "id": "cus_1", "metadata": { "ub_tenant": TENANT.to_string() } });
     let other = json!({ "id": "cus_2", "metadata": { "ub_tenant": "else" } });
-    let customers = list(&[other.clone(), own]);
-    records(&task, [customers], recorded(), &["GET /v1/customers"]).await;
+    let acts = [list(&[other.clone(), own.clone()]), ok(&own.to_string())];
+    let sent = ["GET /v1/customers", "GET /v1/customers/cus_1"];
+    records(&task, acts, recorded(), &sent).await;
     let acts = [list(&[other]), ok(r#"{"id": "cus_1"}"#)];
     let sent = ["GET /v1/customers", "POST /v1/customers"];
     records(&task, acts, recorded(), &sent).await;
@@ -208,18 +292,6 @@ async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
 }
 
 #[tokio::test]
-async fn a_declined_card_is_recorded() {
-    let acts = [list(&[]), declined("card_declined")];
-    records(
-        &subscribe(),
-        acts,
-        failed("card_declined", "No."),
-        &[LIST, CREATE],
-    )
-    .await;
-}
-
-#[tokio::test]
 async fn a_payment_that_its_owner_must_confirm_waits() {
     let confirm = || invoice(json!({ "status": "requires_action" }));
     let action = || Command::RecordAction { request: REQUEST };
@@ -236,28 +308,11 @@ async fn a_payment_that_its_owner_must_confirm_waits() {
 
     let lasting = subscription("active", "price_0", OTHER);
     let mut waiting = lasting.clone();
-    waiting["pending_update"] = json!({ "expires_at": 1 });
+    waiting["pending_update"] = pending_update("price_1");
     let waiting = || ok(&waiting.to_string());
     let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
     let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
     records(&subscribe(), acts, action(), &sent).await;
-}
-
-#[tokio::test]
-async fn a_first_payment_that_fails_later_is_recorded_with_its_reason() {
-    let own = subscription("incomplete", "price_1", REQUEST);
-    let payment = json!({
-        "status": "requires_payment_method",
-        "last_payment_error": { "code": "card_declined", "decline_code": "lost_card", "message": "No." }
-    });
-    let acts = [list(&[own]), present("incomplete"), invoice(payment)];
-    records(
-        &subscribe(),
-        acts,
-        failed("lost_card", "No."),
-        &[LIST, READ, INVOICE],
-    )
-    .await;
 }
 
 #[tokio::test]
@@ -278,7 +333,6 @@ async fn an_incomplete_subscription_gives_way_to_another() {
 
 #[tokio::test]
 async fn cancelling_and_resuming_are_repeatable() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ending = subscription("active", "price_1", OTHER);
     ending["cancel_at"] = json!(1_797_000_000);
     let ending = || ok(&ending.to_string());
@@ -293,12 +347,11 @@ async fn cancelling_and_resuming_are_repeatable() {
         request: Some(REQUEST),
     };
     let acts = [present("active"), ending(), ending()];
-    records(&cancel, acts, ends(), &[READ, CHANGE, READ]).await;
-    records(&cancel, [ending()], ends(), &[READ, READ]).await;
-    let resume = task(Change::Resume, Some("cus_1"));
+    records(&cancel(), acts, ends(), &[READ, CHANGE, READ]).await;
+    records(&cancel(), [ending()], ends(), &[READ, READ]).await;
     let acts = [ending(), present("active")];
     records(
-        &resume,
+        &resume(),
         acts,
         done(PaidStatus::Active),
         &[READ, CHANGE, READ],
@@ -308,7 +361,6 @@ async fn cancelling_and_resuming_are_repeatable() {
 
 #[tokio::test]
 async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
-    let cancel = task(Change::Cancel, Some("cus_1"));
     let mut ended = subscription("canceled", "price_1", OTHER);
     ended["ended_at"] = json!(1_796_000_000);
     let expected = Command::RecordSubscription {
@@ -321,20 +373,66 @@ async fn a_subscription_that_was_deleted_at_stripe_has_ended() {
         past_due_since: None,
         request: Some(REQUEST),
     };
-    records(&cancel, [ok(&ended.to_string())], expected, &[READ, READ]).await;
+    records(&cancel(), [ok(&ended.to_string())], expected, &[READ, READ]).await;
 }
 
 #[tokio::test]
-async fn an_outage_is_no_attempt() {
-    let limited = answer("429 Too Many Requests", "retry-after: 7\r\n", "{}");
-    let (failed, _) = perform(&subscribe(), [limited]).await;
-    let pause = Duration::from_secs(7);
-    assert!(matches!(failed, Err(Failure::Outage(_, found)) if found == pause));
-    for acts in [
-        [list(&[]), Act::Cut],
-        [answer("401 Unauthorized", "", "{}"), Act::Cut],
+async fn a_price_that_somebody_has_changed_at_stripe_tells_the_plan() {
+    let ends = |price: &str| {
+        let mut ending = subscription("active", price, OTHER);
+        ending["cancel_at"] = json!(1_797_000_000);
+        ok(&ending.to_string())
+    };
+    for (at_stripe, (plan, price)) in [
+        ("price_2", (COMPANY, COMPANY.price_id(&price()))),
+        ("price_of_no_plan", (TEAM, MONTHLY)),
     ] {
-        let (failed, _) = perform(&subscribe(), acts).await;
-        assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+        let expected = Command::RecordSubscription {
+            plan,
+            price,
+            subscription: Paid {
+                price: StripePriceId::parse(at_stripe).unwrap(),
+                cancel_at: Some(Time(1_797_000_000_000)),
+                ..paid(PaidStatus::Active)
+            },
+            past_due_since: None,
+            request: Some(REQUEST),
+        };
+        records(&cancel(), [ends(at_stripe)], expected, &[READ, READ]).await;
     }
+}
+
+#[tokio::test]
+async fn a_change_of_an_earlier_request_that_waits_is_dropped_and_not_taken_for_the_present_one() {
+    let mut waiting = subscription("active", "price_0", OTHER);
+    waiting["pending_update"] = pending_update("price_7");
+    let voided = || invoice(json!({ "status": "canceled" }));
+    let acts = [
+        list(&[waiting.clone()]),
+        voided(),
+        present("active"),
+        present("active"),
+    ];
+    let sent = [LIST, "POST /v1/invoices/in_1/void", CHANGE, READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    let mut own = subscription("active", "price_1", OTHER);
+    own["pending_update"] = pending_update("price_7");
+    let acts = [list(&[own.clone()]), voided(), present("active")];
+    let sent = [LIST, "POST /v1/invoices/in_1/void", READ];
+    records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
+
+    own["cancel_at"] = json!(1_797_000_000);
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            cancel_at: Some(Time(1_797_000_000_000)),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    let acts = [ok(&own.to_string())];
+    records(&cancel(), acts, expected, &[READ, READ]).await;
 }

@@ -1,4 +1,8 @@
-use events_schema::{AccessTokenId, Id, TenantKey, secret::Secret};
+use events_schema::{
+    AccessTokenId, Device, Id, TenantKey,
+    email::{BillingNotice, CredentialChange},
+    secret::Secret,
+};
 
 use super::*;
 
@@ -92,6 +96,47 @@ fn a_mail_about_a_webhook_names_its_host_and_no_secret_of_its_url() {
 }
 
 #[test]
+fn a_mail_about_a_plan_names_the_tenant_and_the_day_and_has_a_link_to_our_page_only() {
+    let time = Time(1_700_000_000_000);
+    let mail = |name: &str, notice| {
+        rendered(&Template::Billing {
+            tenant: TENANT,
+            tenant_name: Name::parse(name).unwrap(),
+            notice,
+        })
+    };
+    for (notice, subject) in [
+        (
+            BillingNotice::PaymentFailed { since: time },
+            "A payment has failed",
+        ),
+        (
+            BillingNotice::TrialEnds { at: time },
+            "Your trial ends soon",
+        ),
+        (
+            BillingNotice::Restricted { since: time },
+            "Nothing more can be created",
+        ),
+    ] {
+        let named = mail("Acme", notice);
+        assert_eq!(named.subject, subject);
+        for body in [&named.text, &named.html] {
+            assert!(
+                body.contains("Acme") && body.contains("14 November 2023"),
+                "{body}"
+            );
+            let mut links = body.match_indices("https://").map(|(at, _)| &body[at..]);
+            assert!(
+                links.all(|link| link.starts_with("https://example.com")),
+                "{body}"
+            );
+        }
+        assert!(!mail("evil.example", notice).text.contains("evil"));
+    }
+}
+
+#[test]
 fn both_bodies_of_a_verification_mail_have_the_code_and_the_link() {
     let mail = rendered(&verification());
     let code = links().key.code(Purpose::Verification, CHALLENGE);
@@ -113,6 +158,54 @@ fn both_bodies_of_a_reset_mail_have_a_link_that_only_resets_a_password() {
         let opened = links().key.open_link_token(Purpose::Verification, token);
         assert_eq!(opened, None);
     }
+}
+
+#[test]
+fn both_bodies_of_a_mail_to_log_in_have_the_code_and_no_link() {
+    let mail = rendered(&Template::LoginCode {
+        challenge: CHALLENGE,
+    });
+    let code = links().key.code(Purpose::LoginCode, CHALLENGE);
+    for body in [&mail.text, &mail.html] {
+        assert!(body.contains(&code), "{body}");
+        assert!(!body.contains("://"), "{body}");
+    }
+}
+
+#[test]
+fn a_mail_about_a_new_device_has_no_link_that_a_thief_has_chosen() {
+    let rendered = |agent| {
+        let device = Device::from_user_agent(agent);
+        let at = Time(1_700_000_000_000);
+        rendered(&Template::NewDevice { device, at })
+    };
+    for (agent, shown) in [
+        ("Mozilla/5.0", "know: Mozilla/5.0, on 14 November 2023"),
+        ("go to evil.example", "know: an unknown program, on"),
+        ("", "know: unknown, on"),
+    ] {
+        let mail = rendered(agent);
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(shown), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_mail_about_the_second_factor_says_what_has_changed() {
+    for (change, what) in [
+        (CredentialChange::TotpEnrolled, "was added"),
+        (CredentialChange::TotpRemoved, "were removed"),
+        (CredentialChange::RecoveryCodesRenewed, "new recovery codes"),
+        (CredentialChange::RecoveryCodeUsed, "instead of"),
+    ] {
+        let mail = rendered(&Template::CredentialsChanged { change });
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(what), "{body}");
+        }
+    }
+    let mail = rendered(&Template::SecondFactorFailed);
+    assert!(mail.text.contains("wrong codes"));
 }
 
 #[test]

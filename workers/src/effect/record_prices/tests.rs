@@ -35,6 +35,14 @@ fn list(data: &[Value]) -> Act {
 }
 
 async fn perform<const N: usize>(acts: [Act; N]) -> (Result<Command, Failure>, Vec<String>) {
+    perform_for("Team", acts).await
+}
+
+/// Creates the prices of a plan with this name.
+async fn perform_for<const N: usize>(
+    name: &str,
+    acts: [Act; N],
+) -> (Result<Command, Failure>, Vec<String>) {
     let server = Server::acts(acts).await;
     let options = StripeOptions {
         stripe_key: "sk_test_1".parse().unwrap(),
@@ -43,7 +51,7 @@ async fn perform<const N: usize>(acts: [Act; N]) -> (Result<Command, Failure>, V
         stripe_rate: 100,
     };
     let effect = RecordPrices(Stripe::new(&options).unwrap().unwrap());
-    let name = Name::parse("Team").unwrap();
+    let name = Name::parse(name).unwrap();
     let prices = [price(900, "EUR"), price(9_007_199_254_740_991, "KWD")];
     let prices = prices.map(|price| (TEAM, name.clone(), price));
     let task = Task(prices.to_vec());
@@ -83,7 +91,7 @@ async fn only_prices_that_stripe_lacks_are_created() {
 async fn a_lookup_key_of_another_price_is_noticed() {
     let mut other = at_stripe("price_1", &price(900, "EUR"));
     other["unit_amount"] = json!(100);
-    let (recorded, _) = perform([list(&[other])]).await;
+    let (recorded, _) = perform([list(&[other]), Act::Cut]).await;
     match recorded {
         Err(Failure::Temporary(error)) => assert_eq!(
             error.to_string(),
@@ -91,4 +99,42 @@ async fn a_lookup_key_of_another_price_is_noticed() {
         ),
         other => panic!("{other:?}"),
     }
+}
+
+/// The key by which Stripe recognizes a repetition.
+fn key_of(request: &str) -> &str {
+    let mut lines = request.lines();
+    let key = lines.find_map(|line| line.strip_prefix("idempotency-key: "));
+    key.unwrap()
+}
+
+#[tokio::test]
+async fn a_renamed_plan_is_another_request_for_its_product() {
+    let mut keys = Vec::new();
+    for name in ["Team", "Team", "Crew"] {
+        let (_, requests) = perform_for(name, [list(&[]), Act::Cut]).await;
+        assert!(requests[1].starts_with("POST /v1/products "));
+        keys.push(key_of(&requests[1]).to_owned());
+    }
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[1], keys[2]);
+}
+
+#[tokio::test]
+async fn what_was_created_is_recorded_although_the_rest_fails() {
+    let (euros, dinars) = (price(900, "EUR"), price(9_007_199_254_740_991, "KWD"));
+    let recorded = |price: &plan::Price, id| {
+        let prices = BTreeMap::from([(TEAM.price_id(price), StripePriceId::parse(id).unwrap())]);
+        Command::RecordPrices { prices }
+    };
+    let product = || ok(r#"{"id": "ub_1"}"#);
+    let created = |id, price| ok(&at_stripe(id, price).to_string());
+    let acts = [list(&[]), product(), created("price_1", &euros), Act::Cut];
+    let (partly, _) = perform(acts).await;
+    assert_eq!(partly.unwrap(), recorded(&euros, "price_1"));
+    let mut other = at_stripe("price_0", &euros);
+    other["unit_amount"] = json!(100);
+    let acts = [list(&[other]), product(), created("price_2", &dinars)];
+    let (partly, _) = perform(acts).await;
+    assert_eq!(partly.unwrap(), recorded(&dinars, "price_2"));
 }

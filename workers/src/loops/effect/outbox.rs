@@ -93,8 +93,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Stores durably that an effect is to be done, and when at first. One that is there keeps its
-    /// time, and remembers the revision of the record that requests it last.
+    /// Stores durably that an effect is to be done, and when at first. One that is there remembers
+    /// the revision of the record that requests it last. What is requested anew does not wait as long
+    /// as failed attempts to do something else.
     ///
     /// # Errors
     /// If that is not certain.
@@ -123,7 +124,22 @@ impl Outbox {
             let insert = outbox.update_one(which, insert).upsert(true);
             insert.write_concern(durable).await
         });
-        added.await.context("adding to the outbox")?;
+        let added = added.await.context("adding to the outbox")?;
+        if added.matched_count > 0 {
+            self.bring_forward(entry, not_before).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets an effect that waits after failed attempts be due at this time, unless it is earlier. One
+    /// that is attempted now stays claimed.
+    async fn bring_forward(&self, entry: &Entry, due_at: DateTime) -> anyhow::Result<()> {
+        let which = doc! {
+            "_id": self.key(entry.tenant, entry.id),
+            "claimed_until": { "$not": { "$gt": DateTime::now() } },
+        };
+        let change = doc! { "$min": { "due_at": due_at }, "$set": { "attempts": 0_i64 } };
+        self.update(which, change).await?;
         Ok(())
     }
 
@@ -141,7 +157,10 @@ impl Outbox {
                 "destination": { "$nin": &busy },
             };
             let until = DateTime::from_system_time(SystemTime::now() + CLAIMED_FOR);
-            let claim = doc! { "$set": { "due_at": until }, "$inc": { "attempts": 1_i64 } };
+            let claim = doc! {
+                "$set": { "due_at": until, "claimed_until": until },
+                "$inc": { "attempts": 1_i64 },
+            };
             let found = self.run("claim", |platform| async move {
                 let outbox = platform.collection::<Document>(OUTBOX);
                 let claimed = outbox.find_one_and_update(which, claim);
@@ -156,7 +175,8 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Sets the time of the next attempt, which ends the claim.
+    /// Sets the time of the next attempt, which ends the claim. If it has been requested again
+    /// meanwhile, it is due at once.
     ///
     /// # Errors
     /// If MongoDB does not answer. Then the next attempt comes when the claim ends.
@@ -167,11 +187,22 @@ impl Outbox {
         after: Duration,
         reason: &str,
     ) -> anyhow::Result<()> {
-        let which = self.own(claimed);
         let due_at = DateTime::from_system_time(SystemTime::now() + after);
         let reason: String = reason.chars().take(MAX_REASON).collect();
         let values = doc! { "due_at": due_at, "attempts": attempts, "reason": reason };
-        self.set(which, values).await
+        let change = doc! { "$set": values, "$unset": { "claimed_until": "" } };
+        if self.update(self.own_unchanged(claimed), change).await? == 0 {
+            self.release(claimed).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets an effect be due at once, which ends the claim.
+    async fn release(&self, claimed: &Claimed) -> anyhow::Result<()> {
+        let values = doc! { "due_at": DateTime::now(), "attempts": 0_i64 };
+        let change = doc! { "$set": values, "$unset": { "claimed_until": "" } };
+        self.update(self.own(claimed), change).await?;
+        Ok(())
     }
 
     /// Notes that an effect was performed, so that no worker performs it again.
@@ -180,17 +211,19 @@ impl Outbox {
     /// If MongoDB does not answer.
     pub async fn note_performed(&self, claimed: &Claimed) -> anyhow::Result<()> {
         let which = doc! { "_id": self.key(claimed.entry.tenant, claimed.entry.id) };
-        self.set(which, doc! { "performed": true }).await
+        let change = doc! { "$set": { "performed": true } };
+        self.update(which, change).await?;
+        Ok(())
     }
 
-    async fn set(&self, which: Document, values: Document) -> anyhow::Result<()> {
-        let change = doc! { "$set": values };
+    /// Changes an entry. Returns how many there were: one, or none.
+    async fn update(&self, which: Document, change: Document) -> anyhow::Result<u64> {
         let changed = self.run("update_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.update_one(which, change).await
         });
-        changed.await.context("changing the outbox")?;
-        Ok(())
+        let changed = changed.await.context("changing the outbox")?;
+        Ok(changed.matched_count)
     }
 
     /// Removes an effect whose result is recorded. If it has been requested again meanwhile, it is
@@ -199,17 +232,14 @@ impl Outbox {
     /// # Errors
     /// If MongoDB does not answer. Then the next attempt finds the record.
     pub async fn remove(&self, claimed: &Claimed) -> anyhow::Result<()> {
-        let mut which = self.own(claimed);
-        // An entry of an earlier release has no revision.
-        which.insert("revision", doc! { "$not": { "$gt": claimed.revision } });
+        let which = self.own_unchanged(claimed);
         let removed = self.run("delete_one", |platform| async move {
             let outbox = platform.collection::<Document>(OUTBOX);
             outbox.delete_one(which).await
         });
         let removed = removed.await.context("removing from the outbox")?;
         if removed.deleted_count == 0 {
-            let requested = "it has been requested again";
-            self.postpone(claimed, 0, Duration::ZERO, requested).await?;
+            self.release(claimed).await?;
         }
         Ok(())
     }
@@ -287,6 +317,14 @@ impl Outbox {
     fn own(&self, claimed: &Claimed) -> Document {
         let key = self.key(claimed.entry.tenant, claimed.entry.id);
         doc! { "_id": key, "due_at": claimed.until }
+    }
+
+    /// Returns the filter of an entry that has not been requested again since its claim either.
+    fn own_unchanged(&self, claimed: &Claimed) -> Document {
+        let mut which = self.own(claimed);
+        // An entry of an earlier release has no revision.
+        which.insert("revision", doc! { "$not": { "$gt": claimed.revision } });
+        which
     }
 
     fn key(&self, tenant: TenantId, id: Id) -> String {

@@ -1,8 +1,8 @@
 //! What is recorded follows from what Stripe has now, whatever was recorded before.
 
 use events_schema::{
-    Id, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId,
-    billing::{Event, Wanted},
+    Id, Name, PlanId, StripeCustomerId, StripeItemId, StripePriceId, StripeSubscriptionId,
+    billing::{ChangeTime, Event, Wanted},
     plan::{Interval, Per, Plan, Price, Version},
 };
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ fn catalogue() -> plan::View {
     plan::View {
         plans: [(TEAM.plan, team)].into(),
         default: None,
+        stripe_account: None,
         stripe_prices: [(TEAM.price_id(&price()), at_stripe)].into(),
     }
 }
@@ -66,6 +67,7 @@ fn at_stripe(subscriptions: impl IntoIterator<Item = Value>) -> AtStripe {
         subscriptions: subscriptions.collect(),
         past_due_since: None,
         is_gone: false,
+        is_deleted: false,
     }
 }
 
@@ -115,6 +117,8 @@ fn requested() -> Event {
             quantity: 3,
             name: Name::parse("Weavers").unwrap(),
             proration_date: None,
+            at: ChangeTime::Now,
+            promotion_code: None,
         },
         trial_end: None,
     }
@@ -180,6 +184,27 @@ fn an_ended_subscription_does_not_take_the_plan_that_was_chosen_afterwards() {
 }
 
 #[test]
+fn a_subscription_that_never_began_does_not_take_the_plan_that_was_chosen() {
+    let free = Event::Changed {
+        plan: TEAM,
+        price: None,
+    };
+    let found = at_stripe([subscription("sub_1", "canceled", "price_1")]);
+    assert_eq!(due_after([free], &found), Due::Nothing);
+}
+
+#[test]
+fn a_change_that_the_effect_has_in_hand_is_left_to_it() {
+    let active = recorded(paid("sub_1", PaidStatus::Active));
+    let resume = Event::ResumeRequested {
+        request: REQUEST,
+        at: NOW,
+    };
+    let found = at_stripe([subscription("sub_1", "active", "price_1")]);
+    assert_eq!(due_after([active, resume], &found), Due::Nothing);
+}
+
+#[test]
 fn a_missing_payment_is_recorded_since_stripe_has_asked_for_it() {
     let late = AtStripe {
         past_due_since: Some(SINCE),
@@ -224,6 +249,44 @@ fn a_subscription_that_does_not_exist_any_more_has_ended() {
         Due::Record(record(ended.clone()))
     );
     assert_eq!(due_after([before, recorded(ended)], &gone), Due::Nothing);
+}
+
+#[test]
+fn a_deleted_customer_is_forgotten_after_the_end_of_its_subscription_is_recorded() {
+    let customer = StripeCustomerId::parse("cus_1").unwrap();
+    let known = Event::CustomerRecorded {
+        customer: customer.clone(),
+    };
+    let deleted = AtStripe {
+        is_deleted: true,
+        ..at_stripe([subscription("sub_1", "canceled", "price_1")])
+    };
+    let active = recorded(paid("sub_1", PaidStatus::Active));
+    let ended = paid("sub_1", PaidStatus::Ended);
+    let due = due_after([known.clone(), active.clone()], &deleted);
+    assert_eq!(due, Due::Record(record(ended.clone())));
+    let forget = Command::ForgetCustomer { customer };
+    let due = due_after([known, active, recorded(ended)], &deleted);
+    assert_eq!(due, Due::Record(forget));
+}
+
+#[test]
+fn a_change_that_is_not_done_after_an_hour_is_requested_again() {
+    let asked_at = |ms: i64| {
+        let at = Time(ms);
+        let request = REQUEST;
+        [
+            recorded(paid("sub_1", PaidStatus::Active)),
+            Event::CancelRequested { request, at },
+        ]
+    };
+    let active = at_stripe([subscription("sub_1", "active", "price_1")]);
+    let hour = 60 * 60 * 1000;
+    let again = Command::RequestAgain { request: REQUEST };
+    let late = due_after(asked_at(NOW.0 - hour), &active);
+    assert_eq!(late, Due::Record(again));
+    let recent = due_after(asked_at(NOW.0 - hour + 1), &active);
+    assert_eq!(recent, Due::Nothing);
 }
 
 #[test]

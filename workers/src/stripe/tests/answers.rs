@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::stripe::{
-    Card, Customer, Invoice, InvoiceStatus, PaymentStatus, Preview, Price, SetupIntent,
+    Card, Customer, Discount, Invoice, InvoiceStatus, PaymentStatus, Preview, Price, SetupIntent,
     SetupIntentStatus, StripeEvent, Subscription, SubscriptionStatus, Timestamp,
 };
 
@@ -54,6 +54,20 @@ fn a_subscription_shows_its_item_and_who_asked_for_it() {
     assert_eq!((item.id.as_str(), item.quantity), ("si_1", Some(3)));
     assert_eq!(item.current_period_end, Timestamp(1_795_000_000));
     assert!(!found.has_pending_update());
+}
+
+#[test]
+fn a_discount_shows_what_it_takes_off() {
+    let discount: Discount = read(json!({
+        "id": "di_1", "object": "discount", "end": 1_795_000_000, "promotion_code": "promo_1",
+        "source": { "type": "coupon", "coupon": {
+            "id": "co_1", "object": "coupon", "name": "Summer", "percent_off": 12.5,
+            "amount_off": null, "currency": null, "duration": "repeating"
+        } }
+    }));
+    let coupon = discount.coupon().unwrap();
+    assert_eq!((coupon.percent_off, coupon.amount_off), (Some(12.5), None));
+    assert_eq!(discount.end, Some(Timestamp(1_795_000_000)));
 }
 
 #[test]

@@ -4,26 +4,36 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    Id, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId, StripeItemId,
-    StripePriceId, StripeProductId, StripeSetupIntentId, StripeSubscriptionId,
+    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId,
+    StripeItemId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    StripeSubscriptionId, task::TASKS_CREATED,
 };
 use stripe_billing::{
+    BillingMeterStatus,
+    billing_meter::{
+        CreateBillingMeter, CreateBillingMeterCustomerMapping,
+        CreateBillingMeterCustomerMappingType, CreateBillingMeterDefaultAggregation,
+        CreateBillingMeterDefaultAggregationFormula, CreateBillingMeterValueSettings,
+        ListBillingMeter,
+    },
     billing_meter_event::CreateBillingMeterEvent,
+    billing_meter_event_summary::ListIdBillingMeterEventSummary,
     billing_portal_session::CreateBillingPortalSession,
     invoice::{
         CreatePreviewInvoice, CreatePreviewInvoiceAutomaticTax, CreatePreviewInvoiceDiscounts,
         CreatePreviewInvoicePreviewMode, CreatePreviewInvoiceSubscriptionDetails,
         CreatePreviewInvoiceSubscriptionDetailsItems,
         CreatePreviewInvoiceSubscriptionDetailsProrationBehavior, ListInvoice, RetrieveInvoice,
+        VoidInvoiceInvoice,
     },
     subscription::{
         CancelSubscription, CreateSubscription, CreateSubscriptionAutomaticTax,
-        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior, CreateSubscriptionTrialEnd,
+        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior,
         CreateSubscriptionTrialSettings, CreateSubscriptionTrialSettingsEndBehavior,
         CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod, DiscountsDataParam,
         ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
         UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
-        UpdateSubscriptionProrationBehavior,
+        UpdateSubscriptionProrationBehavior, UpdateSubscriptionTrialEnd,
     },
 };
 use stripe_client_core::{StripeMethod, StripeRequest};
@@ -43,6 +53,7 @@ use stripe_product::{
         CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice, UpdatePrice,
     },
     product::CreateProduct,
+    promotion_code::ListPromotionCode,
 };
 use stripe_shared::{InvoiceStatus, SetupIntentAllowedPaymentMethodTypes};
 use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
@@ -51,8 +62,8 @@ use url::form_urlencoded;
 use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeTax, Timestamp, Trial, cards, customers, events, invoices, meters, portal,
-    prices, request::Request, subscriptions,
+    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events,
+    invoices, meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -167,7 +178,7 @@ fn new_subscription(trial: Trial, promotion_code: Option<&str>) -> NewSubscripti
         price: price(),
         quantity: 3,
         trial,
-        promotion_code: promotion_code.map(str::to_owned),
+        promotion_code: promotion_code.map(|code| StripePromotionCodeId::parse(code).unwrap()),
         payment: OpenPayment::Decline,
         request: Id::from_bytes([7; 16]),
     }
@@ -199,14 +210,14 @@ fn requests_for_new_subscriptions_are_as_generated() {
     let behavior = CreateSubscriptionPaymentBehavior::AllowIncomplete;
     same(&waiting, &their_subscription().payment_behavior(behavior));
 
-    let ours = new_subscription(Trial::Until(Timestamp(NOW)), Some("promo_1"));
+    let ours = new_subscription(Trial::Days(14), Some("promo_1"));
     let mut discount = DiscountsDataParam::new();
     discount.promotion_code = Some("promo_1".to_owned());
     let mut end = CreateSubscriptionTrialSettingsEndBehavior::new();
     end.missing_payment_method =
         Some(CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod::Cancel);
     let theirs = their_subscription()
-        .trial_end(CreateSubscriptionTrialEnd::Timestamp(NOW))
+        .trial_period_days(14_u32)
         .trial_settings(CreateSubscriptionTrialSettings::new(end))
         .discounts([discount])
         .automatic_tax(CreateSubscriptionAutomaticTax::new(true));
@@ -221,15 +232,20 @@ fn requests_that_change_subscriptions_are_as_generated() {
         price: price(),
         quantity: 3,
         proration: Proration::None,
+        trial: TrialChange::Keep,
         payment: OpenPayment::Decline,
+        promotion_code: Some(promotion_code()),
     };
     let mut item = UpdateSubscriptionItems::new();
     item.id = Some("si_1".to_owned());
     item.price = Some("price_1".to_owned());
     item.quantity = Some(3);
     let theirs = UpdateSubscription::new("sub_1").items([item]);
+    let mut discount = DiscountsDataParam::new();
+    discount.promotion_code = Some("promo_1".to_owned());
     let unprorated = theirs
         .clone()
+        .discounts([discount.clone()])
         .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete)
         .proration_behavior(UpdateSubscriptionProrationBehavior::None);
     same(
@@ -237,6 +253,11 @@ fn requests_that_change_subscriptions_are_as_generated() {
         &unprorated,
     );
 
+    let cheaper = UpdateSubscription::new("sub_1").discounts([discount]);
+    let ours = subscriptions::set_discount(key(), &subscription(), &promotion_code());
+    same(&ours, &cheaper);
+
+    change.promotion_code = None;
     change.payment = OpenPayment::Wait;
     change.proration = Proration::Now {
         from: Some(Timestamp(NOW)),
@@ -249,6 +270,31 @@ fn requests_that_change_subscriptions_are_as_generated() {
         &subscriptions::update(key(), &subscription(), &change),
         &prorated,
     );
+
+    for (trial, theirs) in [
+        (
+            TrialChange::End,
+            prorated.clone().trial_end(UpdateSubscriptionTrialEnd::Now),
+        ),
+        (
+            TrialChange::Until(Timestamp(NOW)),
+            prorated.trial_end(UpdateSubscriptionTrialEnd::Timestamp(NOW)),
+        ),
+    ] {
+        change.trial = trial;
+        same(
+            &subscriptions::update(key(), &subscription(), &change),
+            &theirs,
+        );
+    }
+    let mut seats = UpdateSubscriptionItems::new();
+    seats.id = Some("si_1".to_owned());
+    seats.quantity = Some(4);
+    let theirs = UpdateSubscription::new("sub_1")
+        .items([seats])
+        .proration_behavior(UpdateSubscriptionProrationBehavior::CreateProrations);
+    let ours = subscriptions::set_quantity(key(), &subscription(), &change.item, 4);
+    same(&ours, &theirs);
 
     for ends in [true, false] {
         let theirs = UpdateSubscription::new("sub_1").cancel_at_period_end(ends);
@@ -275,6 +321,28 @@ fn requests_that_read_and_end_subscriptions_are_as_generated() {
     same(&subscriptions::list(&customer()), &theirs);
 }
 
+fn promotion_code() -> StripePromotionCodeId {
+    StripePromotionCodeId::parse("promo_1").unwrap()
+}
+
+#[test]
+fn requests_about_promotion_codes_are_as_generated() {
+    let code = PromotionCode::parse("SUMMER").unwrap();
+    let theirs = ListPromotionCode::new()
+        .active(true)
+        .code("SUMMER")
+        .limit(1);
+    same(&promotions::find(&code), &theirs);
+    let theirs = RetrieveSubscription::new("sub_1").expand(["discounts.source.coupon".to_owned()]);
+    same(&promotions::discounts(&subscription()), &theirs);
+}
+
+#[test]
+fn the_preview_of_the_next_invoice_is_as_generated() {
+    let theirs = CreatePreviewInvoice::new().subscription("sub_1");
+    same(&invoices::upcoming(&subscription()), &theirs);
+}
+
 #[test]
 fn previews_of_new_subscriptions_are_as_generated() {
     let change = PreviewedChange {
@@ -282,7 +350,7 @@ fn previews_of_new_subscriptions_are_as_generated() {
         subscription: None,
         price: price(),
         quantity: 3,
-        promotion_code: Some("promo_1".to_owned()),
+        promotion_code: Some(promotion_code()),
         proration_date: Timestamp(NOW),
     };
     let mut discount = CreatePreviewInvoiceDiscounts::new();
@@ -341,6 +409,10 @@ fn requests_about_invoices_are_as_generated() {
     let theirs = RetrieveInvoice::new("in_1").expand([payments]);
     same(&invoices::retrieve(&id), &theirs);
     same(
+        &invoices::void(key(), &id),
+        &VoidInvoiceInvoice::new("in_1"),
+    );
+    same(
         &invoices::list(&customer()),
         &ListInvoice::new().customer("cus_1"),
     );
@@ -349,6 +421,10 @@ fn requests_about_invoices_are_as_generated() {
         .subscription("sub_1")
         .status(InvoiceStatus::Open);
     same(&invoices::list_open(&subscription), &theirs);
+    let theirs = ListInvoice::new()
+        .subscription("sub_1")
+        .status(InvoiceStatus::Paid);
+    same(&invoices::list_paid(&subscription), &theirs);
 }
 
 #[test]
@@ -376,26 +452,12 @@ fn requests_about_cards_are_as_generated() {
 }
 
 #[test]
-fn requests_for_links_usage_and_events_are_as_generated() {
+fn requests_for_links_and_events_are_as_generated() {
     let back = "https://app.example/t/acme?a=b";
     let theirs = CreateBillingPortalSession::new()
         .customer("cus_1")
         .return_url(back);
     same(&portal::create(&customer(), back), &theirs);
-
-    let ours = MeterEvent {
-        meter: "tasks".to_owned(),
-        customer: customer(),
-        quantity: 12,
-        identifier: "t-tasks-99".to_owned(),
-        at: Timestamp(NOW),
-    };
-    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
-    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let theirs = CreateBillingMeterEvent::new("tasks", HashMap::from(payload))
-        .identifier("t-tasks-99")
-        .timestamp(NOW);
-    same(&meters::create(key(), &ours), &theirs);
 
     let id = StripeEventId::parse("evt_1").unwrap();
     same(&events::retrieve(&id), &RetrieveEvent::new("evt_1"));
@@ -403,4 +465,44 @@ fn requests_for_links_usage_and_events_are_as_generated() {
         &events::list(Timestamp(NOW)),
         &ListEvent::new().created(since()),
     );
+}
+
+#[test]
+fn requests_about_usage_are_as_generated() {
+    let ours = MeterEvent {
+        meter: TASKS_CREATED,
+        customer: customer(),
+        quantity: 12,
+        identifier: "t-tasks-99".to_owned(),
+        at: Timestamp(NOW),
+    };
+    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
+    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let theirs = CreateBillingMeterEvent::new("ub_tasks_created", HashMap::from(payload))
+        .identifier("t-tasks-99")
+        .timestamp(NOW);
+    same(&meters::create(key(), &ours), &theirs);
+
+    let theirs = ListBillingMeter::new().status(BillingMeterStatus::Active);
+    same(&meters::list_meters(), &theirs);
+
+    let sum =
+        CreateBillingMeterDefaultAggregation::new(CreateBillingMeterDefaultAggregationFormula::Sum);
+    let by_id = CreateBillingMeterCustomerMapping::new(
+        "stripe_customer_id",
+        CreateBillingMeterCustomerMappingType::ById,
+    );
+    let theirs = CreateBillingMeter::new(sum, "tasks_created", "ub_tasks_created")
+        .customer_mapping(by_id)
+        .value_settings(CreateBillingMeterValueSettings::new("value"));
+    same(&meters::create_meter(TASKS_CREATED), &theirs);
+
+    let meter = StripeMeter {
+        id: "mtr_1".to_owned(),
+        event_name: "ub_tasks_created".to_owned(),
+    };
+    let minute = NOW - NOW % 60;
+    let theirs = ListIdBillingMeterEventSummary::new("mtr_1", "cus_1", minute + 60, minute);
+    let ours = meters::list_usage(&meter, &customer(), Timestamp(NOW));
+    same(&ours, &theirs);
 }

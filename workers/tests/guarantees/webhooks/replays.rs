@@ -147,7 +147,12 @@ async fn a_cancelled_replay_sends_nothing_more() {
         .await;
     eventually("the replay", || async { !receiver.messages().is_empty() }).await;
     let replay = events_schema::webhook::ReplayId(replay.0);
-    acme.change(Command::CancelReplay { webhook, replay }).await;
+    acme.change(Command::CancelReplay {
+        webhook,
+        replay,
+        counts: None,
+    })
+    .await;
     // What follows is sent, and nothing of the replay beside what was on its way.
     let later = acme.project().await;
     arrived(&receiver, &up_to(&[later], 1)).await;

@@ -1,7 +1,14 @@
 //! A customer's server, as lean as the client of the load: it notes when an event comes, and
 //! accepts it.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -27,6 +34,7 @@ pub(super) struct Arrival {
 /// A running server. It ends when it is dropped.
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
+    hangs: Arc<AtomicBool>,
     _connections: JoinSet<()>,
 }
 
@@ -38,22 +46,33 @@ impl Endpoint {
     pub(super) async fn start(arrivals: UnboundedSender<Arrival>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let mut connections = JoinSet::new();
+        let hangs = Arc::new(AtomicBool::new(false));
+        let (mut connections, is_hanging) = (JoinSet::new(), hangs.clone());
         connections.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                served.spawn(serve(stream, arrivals.clone()));
+                served.spawn(serve(stream, arrivals.clone(), is_hanging.clone()));
             }
         });
         Ok(Self {
             address,
+            hangs,
             _connections: connections,
         })
+    }
+
+    /// Answers no request from now on.
+    pub(super) fn hang(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
     }
 }
 
 /// Serves a connection until the client closes it.
-async fn serve(mut stream: TcpStream, arrivals: UnboundedSender<Arrival>) -> anyhow::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    arrivals: UnboundedSender<Arrival>,
+    hangs: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = Vec::new();
     loop {
@@ -62,6 +81,10 @@ async fn serve(mut stream: TcpStream, arrivals: UnboundedSender<Arrival>) -> any
             let object = subject(&input[..length]).context("a message without an object")?;
             // After the end, nobody asks any more.
             _ = arrivals.send(Arrival { object, at });
+            if hangs.load(Ordering::Relaxed) {
+                while stream.read_buf(&mut input).await? > 0 {}
+                return Ok(());
+            }
             stream.write_all(ACCEPTED).await?;
             input.drain(..length);
         }

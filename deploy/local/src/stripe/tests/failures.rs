@@ -103,16 +103,33 @@ async fn ordered_answers_come_as_often_as_asked() {
 }
 
 #[tokio::test]
+async fn an_ordered_failure_is_kept_for_its_key() {
+    let stripe = Running::start().await;
+    for (status, again) in [(500, 500), (429, 200)] {
+        let fault = json!({ "kind": "answer", "status": status, "next": 1 });
+        stripe.control("faults", fault).await;
+        let key = status.to_string();
+        let create = || stripe.post_with_key(&key, "/v1/customers", "name=Ada");
+        assert_eq!(create().await.0, status);
+        assert_eq!(create().await.0, again);
+    }
+}
+
+#[tokio::test]
 async fn a_request_hangs_until_the_faults_are_deleted() {
     let stripe = Running::start().await;
-    stripe
-        .control("faults", json!({ "kind": "hang", "next": 1 }))
-        .await;
-    let hanging = tokio::spawn(stripe.request(Method::GET, "/v1/customers").send());
-    // It has begun to hang when it is among the requests, which have no answer yet.
-    while stripe.read("/_test/requests").await == json!([]) {}
-    assert!(!hanging.is_finished());
-    assert_eq!(stripe.get("/v1/customers").await.0, 200);
-    stripe.delete("/_test/faults").await;
-    assert!(hanging.await.unwrap().is_err());
+    for (kind, customers) in [("hang", 0), ("hang_after", 1)] {
+        stripe
+            .control("faults", json!({ "kind": kind, "next": 1 }))
+            .await;
+        let hanging = tokio::spawn(stripe.request(Method::POST, "/v1/customers").send());
+        // It has begun to hang when it is among the requests, which have no answer yet.
+        while stripe.read("/_test/requests").await == json!([]) {}
+        assert!(!hanging.is_finished());
+        let all = stripe.read("/v1/customers").await;
+        assert_eq!(all["data"].as_array().unwrap().len(), customers, "{kind}");
+        stripe.delete("/_test/faults").await;
+        assert!(hanging.await.unwrap().is_err());
+        stripe.delete("/_test/requests").await;
+    }
 }

@@ -1,0 +1,209 @@
+//! What a person has proved in a session, by what and when. The strength of a session follows from
+//! its proofs, and so does how long it is fresh.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ProviderName, Time};
+
+/// An operation that needs a fresh proof accepts one for this long.
+pub const FRESH: Duration = Duration::from_secs(10 * 60);
+
+/// One factor was proved: the authenticator assurance level 1 of NIST SP 800-63B.
+pub const ONE_FACTOR: u8 = 1;
+/// Two factors were proved: the authenticator assurance level 2.
+pub const TWO_FACTORS: u8 = 2;
+
+/// Something that a person has proved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Proof {
+    pub kind: ProofKind,
+    pub at: Time,
+}
+
+/// By what a person has proved who they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ProofKind {
+    /// They know the password.
+    Password,
+    /// They read the mailbox of the account.
+    EmailCode,
+    /// They have a passkey, which has verified them by a PIN or by biometrics.
+    Passkey,
+    /// They have the authenticator app.
+    Totp,
+    /// They have one of the recovery codes.
+    RecoveryCode,
+    /// Another party has identified them.
+    Identity { provider: ProviderName },
+}
+
+/// What the sender of a request has proved, and what they could prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// The level of the session: 0 without any proof, then 1 or 2.
+    pub aal: u8,
+    /// The highest level that the account can reach.
+    pub best_aal: u8,
+    /// Until when the session is fresh; `None` if it never was.
+    pub fresh_until: Option<Time>,
+}
+
+impl Proof {
+    /// Makes a proof.
+    pub const fn new(kind: ProofKind, at: Time) -> Self {
+        Self { kind, at }
+    }
+}
+
+impl ProofKind {
+    /// Whether this proves two factors at once.
+    const fn is_complete(&self) -> bool {
+        match self {
+            Self::Passkey => true,
+            Self::Password
+            | Self::EmailCode
+            | Self::Totp
+            | Self::RecoveryCode
+            | Self::Identity { .. } => false,
+        }
+    }
+
+    /// Whether this completes a first factor.
+    const fn is_second(&self) -> bool {
+        match self {
+            Self::Totp | Self::RecoveryCode => true,
+            Self::Password | Self::EmailCode | Self::Passkey | Self::Identity { .. } => false,
+        }
+    }
+}
+
+impl Proved {
+    /// Returns what these proofs are worth in an account that can reach `best_aal`. A second factor
+    /// that the account has no more is worth nothing.
+    pub fn new(proofs: &[Proof], best_aal: u8) -> Self {
+        Self {
+            aal: aal(proofs).min(best_aal),
+            best_aal,
+            fresh_until: fresh_until(proofs, best_aal),
+        }
+    }
+
+    /// Whether the session is fresh.
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.fresh_until.is_some_and(|until| now < until)
+    }
+}
+
+/// Returns the level that these proofs reach: 2 for a passkey, or for a first factor together with
+/// a second one; 1 for any other proof; 0 without one.
+pub fn aal(proofs: &[Proof]) -> u8 {
+    let kinds = || proofs.iter().map(|proof| &proof.kind);
+    let is_complete = kinds().any(ProofKind::is_complete);
+    let has_second = kinds().any(ProofKind::is_second);
+    let has_first = kinds().any(|kind| !kind.is_second());
+    match (is_complete || (has_first && has_second), proofs.is_empty()) {
+        (true, _) => TWO_FACTORS,
+        (false, false) => ONE_FACTOR,
+        (false, true) => 0,
+    }
+}
+
+/// Returns until when these proofs are fresh in an account that can reach `best_aal`; `None` if
+/// they do not reach it. Where the account has a second factor, only that factor and passkeys
+/// count: a thief of the session may know the password.
+pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
+    if aal(proofs) < best_aal {
+        return None;
+    }
+    let counts =
+        |kind: &ProofKind| best_aal < TWO_FACTORS || kind.is_second() || kind.is_complete();
+    let counting = proofs.iter().filter(|proof| counts(&proof.kind));
+    counting.map(|proof| proof.at).max().map(|at| at + FRESH)
+}
+
+/// Adds a proof. It replaces an earlier one of the same kind.
+pub fn with(mut proofs: Vec<Proof>, new: Proof) -> Vec<Proof> {
+    proofs.retain(|proof| proof.kind != new.kind);
+    proofs.push(new);
+    proofs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProofKind::{EmailCode, Passkey, Password, RecoveryCode, Totp};
+    use super::*;
+
+    fn identity() -> ProofKind {
+        ProofKind::Identity {
+            provider: ProviderName::parse("google").unwrap(),
+        }
+    }
+    fn at(minutes: i64, kind: ProofKind) -> Proof {
+        Proof::new(kind, minute(minutes))
+    }
+    fn minute(minutes: i64) -> Time {
+        Time(minutes * 60_000)
+    }
+
+    #[test]
+    fn two_factors_are_a_passkey_or_a_first_factor_with_a_second_one() {
+        for (kinds, expected) in [
+            (vec![], 0),
+            (vec![Password], 1),
+            (vec![EmailCode], 1),
+            (vec![identity()], 1),
+            (vec![Password, EmailCode, identity()], 1),
+            (vec![Totp], 1),
+            (vec![Totp, RecoveryCode], 1),
+            (vec![Passkey], 2),
+            (vec![Password, Totp], 2),
+            (vec![RecoveryCode, EmailCode], 2),
+            (vec![identity(), Totp], 2),
+        ] {
+            let proofs: Vec<_> = kinds.iter().map(|kind| at(0, kind.clone())).collect();
+            assert_eq!(aal(&proofs), expected, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_fresh_for_ten_minutes_after_its_latest_proof() {
+        let proofs = [at(0, Password), at(7, EmailCode)];
+        let proved = Proved::new(&proofs, ONE_FACTOR);
+        assert_eq!(proved.fresh_until, Some(minute(17)));
+        assert!(proved.is_fresh(Time(minute(17).0 - 1)));
+        assert!(!proved.is_fresh(minute(17)));
+        assert_eq!(fresh_until(&[], ONE_FACTOR), None);
+    }
+
+    #[test]
+    fn where_there_is_a_second_factor_only_it_makes_a_session_fresh() {
+        let fresh = |proofs: &[Proof]| fresh_until(proofs, TWO_FACTORS);
+        assert_eq!(fresh(&[at(5, Password)]), None);
+        let both = [at(0, Totp), at(5, Password)];
+        assert_eq!(fresh(&both), Some(minute(10)));
+        let recovered = [at(0, Password), at(3, RecoveryCode)];
+        assert_eq!(fresh(&recovered), Some(minute(13)));
+        let passkey = [at(2, Passkey), at(9, Password)];
+        assert_eq!(fresh(&passkey), Some(minute(12)));
+    }
+
+    #[test]
+    fn a_second_factor_that_was_removed_is_worth_nothing() {
+        let proofs = [at(0, Password), at(0, Totp)];
+        assert_eq!(Proved::new(&proofs, TWO_FACTORS).aal, 2);
+        assert_eq!(Proved::new(&proofs, ONE_FACTOR).aal, 1);
+    }
+
+    #[test]
+    fn a_proof_replaces_an_earlier_one_of_its_kind() {
+        let proofs = with(vec![at(0, Password), at(0, Totp)], at(5, Password));
+        assert_eq!(proofs, [at(0, Totp), at(5, Password)]);
+        let proofs = with(proofs, at(6, identity()));
+        assert_eq!(proofs.len(), 3);
+    }
+}

@@ -1,0 +1,181 @@
+//! What a person has proved in a session, and the ways to do so.
+
+use async_graphql::{Enum, InputObject, SimpleObject};
+use events_schema::{Proof, ProofKind, Proved};
+
+use super::scalars::DateTime;
+use crate::{error::Error, identity::Identity, method::Method, use_cases::session::Challenge};
+
+/// A way to prove who somebody is.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+pub(super) enum ServiceType {
+    /// By e-mail address and password.
+    #[graphql(name = "Password")]
+    Password,
+    /// By e-mail address and the code of the mail that `sendLoginCode` has sent.
+    #[graphql(name = "EmailCode")]
+    EmailCode,
+    /// By the code that an authenticator app shows: the second factor.
+    #[graphql(name = "Totp")]
+    Totp,
+    /// By a recovery code, instead of the authenticator app.
+    #[graphql(name = "RecoveryCode")]
+    RecoveryCode,
+}
+
+impl From<Method> for ServiceType {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Password => Self::Password,
+            Method::EmailCode => Self::EmailCode,
+            Method::Totp => Self::Totp,
+            Method::RecoveryCode => Self::RecoveryCode,
+        }
+    }
+}
+
+/// The credentials of a person. Each service needs some of them.
+#[derive(InputObject)]
+pub(super) struct LoginParamsInput {
+    /// The e-mail address of the account. For `Password` and `EmailCode`; not to step up.
+    email: Option<String>,
+    /// The password. For `Password`.
+    #[graphql(secret)]
+    password: Option<String>,
+    /// The code. For `EmailCode`, `Totp` and `RecoveryCode`.
+    #[graphql(secret)]
+    code: Option<String>,
+}
+
+impl LoginParamsInput {
+    /// Returns the e-mail address.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is missing.
+    pub(super) fn email(&self) -> Result<&str, Error> {
+        required("email", self.email.as_deref())
+    }
+
+    /// Returns the password.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is missing.
+    pub(super) fn password(self) -> Result<String, Error> {
+        self.password.ok_or_else(|| is_required("password"))
+    }
+
+    /// Returns the code.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is missing.
+    pub(super) fn code(&self) -> Result<&str, Error> {
+        required("code", self.code.as_deref())
+    }
+}
+
+fn required<'a>(field: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
+    value.ok_or_else(|| is_required(field))
+}
+
+fn is_required(field: &'static str) -> Error {
+    Error::input(field, format!("{field} is required."))
+}
+
+/// A log-in that waits for its second factor, in the browser that has begun it.
+#[derive(SimpleObject)]
+#[graphql(name = "Challenge")]
+pub(super) struct ChallengeView {
+    /// The ways to complete it by `login`.
+    methods: Vec<ServiceType>,
+    /// When it ends.
+    expires_at: DateTime,
+}
+
+impl From<&Challenge> for ChallengeView {
+    fn from(challenge: &Challenge) -> Self {
+        let methods = challenge.methods.iter().copied();
+        Self {
+            methods: methods.map(Into::into).collect(),
+            expires_at: DateTime(challenge.expires_at),
+        }
+    }
+}
+
+/// What the person has proved in a session.
+#[derive(SimpleObject)]
+pub(super) struct Authentication {
+    /// The authenticator assurance level of NIST SP 800-63B: 1 for one factor, 2 for two, 0 for
+    /// none.
+    aal: i32,
+    /// What was proved, the earliest first.
+    proofs: Vec<ProofView>,
+    /// Until when the session is fresh: it may use operations that need a proof of the last ten
+    /// minutes. Null if it does not have the factors that the account could prove.
+    fresh_until: Option<DateTime>,
+}
+
+impl Authentication {
+    /// Shows these proofs in an account that can reach `best_aal`.
+    pub(super) fn new(proofs: &[Proof], best_aal: u8) -> Self {
+        let proved = Proved::new(proofs, best_aal);
+        Self {
+            aal: proved.aal.into(),
+            proofs: proofs.iter().map(Into::into).collect(),
+            fresh_until: proved.fresh_until.map(DateTime),
+        }
+    }
+
+    /// Shows what the person has proved in the session of the request.
+    pub(super) fn of(identity: &Identity) -> Self {
+        Self::new(&identity.proofs, identity.account.view.best_aal())
+    }
+}
+
+/// Something that a person has proved.
+#[derive(SimpleObject)]
+#[graphql(name = "Proof")]
+struct ProofView {
+    /// By what.
+    kind: ProofType,
+    /// The party that has identified the person, for the kind `IDENTITY`.
+    provider: Option<String>,
+    /// When.
+    at: DateTime,
+}
+
+impl From<&Proof> for ProofView {
+    fn from(proof: &Proof) -> Self {
+        let (kind, provider) = match &proof.kind {
+            ProofKind::Password => (ProofType::Password, None),
+            ProofKind::EmailCode => (ProofType::EmailCode, None),
+            ProofKind::Passkey => (ProofType::Passkey, None),
+            ProofKind::Totp => (ProofType::Totp, None),
+            ProofKind::RecoveryCode => (ProofType::RecoveryCode, None),
+            ProofKind::Identity { provider } => {
+                (ProofType::Identity, Some(provider.as_str().to_owned()))
+            }
+        };
+        Self {
+            kind,
+            provider,
+            at: DateTime(proof.at),
+        }
+    }
+}
+
+/// By what a person has proved who they are.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+enum ProofType {
+    /// The password.
+    Password,
+    /// A code or a link in a mail to the account's address.
+    EmailCode,
+    /// A passkey, which proves two factors.
+    Passkey,
+    /// An authenticator app.
+    Totp,
+    /// A recovery code.
+    RecoveryCode,
+    /// Another party that has identified the person.
+    Identity,
+}

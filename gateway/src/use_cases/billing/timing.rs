@@ -1,0 +1,230 @@
+//! When a tenant that pays gets another plan: a smaller one with the next period, since the present
+//! one is paid until then, and everything else at once.
+
+use events_schema::{
+    PlanVersion, Time,
+    billing::{self, ChangeTime, Paid, PaidStatus, Subscription},
+    plan::{Price, View},
+};
+
+use super::choice::Unavailable;
+use crate::error::Error;
+
+/// A price that a tenant wants to pay.
+#[derive(Clone, Copy)]
+pub(super) struct Aim<'c> {
+    pub(super) plan: PlanVersion,
+    pub(super) price: &'c Price,
+    pub(super) quantity: u64,
+}
+
+/// Returns when a tenant gets what it aims at. `asked` is what it asks for; `None` for the rule.
+///
+/// # Errors
+/// `BadUserInput` if the next period does not have the plan; `Rejected` if another plan comes with
+/// it, so that Stripe would not charge what the change costs.
+pub(super) fn change_time(
+    catalogue: Option<&View>,
+    billing: Option<&billing::View>,
+    aim: Aim<'_>,
+    asked: Option<ChangeTime>,
+    now: Time,
+) -> Result<ChangeTime, Error> {
+    let Some((chosen, paid)) = billing.and_then(lasting) else {
+        return Ok(ChangeTime::Now);
+    };
+    let coming = chosen.coming_at(now);
+    if coming.is_some() && is_present(chosen, aim, now) {
+        return Ok(ChangeTime::PeriodEnd);
+    }
+    let present = catalogue.and_then(|catalogue| present_price(catalogue, chosen, now));
+    let by_rule = present.map_or(ChangeTime::Now, |present| rule(present, paid, aim));
+    let at = asked.unwrap_or(by_rule);
+    match at {
+        ChangeTime::Now if coming.is_some() => Err(Unavailable::PlanComing.to_error()),
+        ChangeTime::PeriodEnd if paid.status == PaidStatus::Trialing => {
+            Err(Error::input("at", "at must be NOW during a trial."))
+        }
+        ChangeTime::PeriodEnd if present.is_some_and(|it| it.interval != aim.price.interval) => {
+            Err(Error::input("at", "at must be NOW for another interval."))
+        }
+        ChangeTime::Now | ChangeTime::PeriodEnd => Ok(at),
+    }
+}
+
+/// Returns what a tenant has chosen and pays for.
+fn lasting(billing: &billing::View) -> Option<(&Subscription, &Paid)> {
+    Some((billing.subscription.as_ref()?, billing.payment.lasting()?))
+}
+
+fn is_present(chosen: &Subscription, aim: Aim<'_>, now: Time) -> bool {
+    let price = Some(aim.plan.price_id(aim.price));
+    (chosen.plan_at(now), chosen.price_at(now)) == (aim.plan, price)
+}
+
+fn present_price<'c>(catalogue: &'c View, chosen: &Subscription, now: Time) -> Option<&'c Price> {
+    let (plan, id) = (chosen.plan_at(now), chosen.price_at(now)?);
+    let mut prices = catalogue.version(plan)?.prices.iter();
+    prices.find(|price| plan.price_id(price) == id)
+}
+
+/// A tenant that pays less from now on keeps what it has paid for.
+fn rule(present: &Price, paid: &Paid, aim: Aim<'_>) -> ChangeTime {
+    let sum =
+        |price: &Price, quantity: u64| i128::from(price.amount.amount()) * i128::from(quantity);
+    let is_alike = present.interval == aim.price.interval
+        && present.amount.currency() == aim.price.amount.currency();
+    let is_less = sum(aim.price, aim.quantity) < sum(present, paid.quantity);
+    if is_alike && is_less && paid.status != PaidStatus::Trialing {
+        ChangeTime::PeriodEnd
+    } else {
+        ChangeTime::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use events_schema::{
+        Currency, Id, Money, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId,
+        billing::{NextPlan, Payment},
+        plan::{Interval, Per, Plan, Version},
+    };
+
+    use super::*;
+
+    /// The price of each plan: 0 is what the tenant pays.
+    const PRICES: [(i64, Interval, &str); 5] = [
+        (1_000, Interval::Month, "EUR"),
+        (400, Interval::Month, "EUR"),
+        (3_000, Interval::Month, "EUR"),
+        (10, Interval::Year, "EUR"),
+        (10, Interval::Month, "JPY"),
+    ];
+    const END: Time = Time(100);
+
+    fn plan(number: usize) -> PlanVersion {
+        let plan = PlanId(Id::from_bytes([u8::try_from(number).unwrap(); 16]));
+        PlanVersion { plan, number: 1 }
+    }
+    fn price(number: usize) -> Price {
+        let (amount, interval, currency) = PRICES[number];
+        Price {
+            amount: Money::new(amount, Currency::parse(currency).unwrap()).unwrap(),
+            interval,
+            per: Per::Seat,
+        }
+    }
+    fn catalogue() -> View {
+        let with_price = |number| Plan {
+            name: Name::parse("Team").unwrap(),
+            versions: vec![Version {
+                features: BTreeSet::new(),
+                limits: BTreeMap::new(),
+                prices: vec![price(number)],
+                trial_days: 0,
+                meters: BTreeSet::new(),
+            }],
+            archived: false,
+            created_at: Time(0),
+            updated_at: Time(0),
+        };
+        let plans = (0..PRICES.len()).map(|number| (plan(number).plan, with_price(number)));
+        View {
+            plans: plans.collect(),
+            ..View::default()
+        }
+    }
+    /// A tenant that pays price 0 for two seats.
+    fn paying(status: PaidStatus, next: Option<usize>) -> billing::View {
+        let subscription = Subscription {
+            plan: plan(0),
+            price: Some(plan(0).price_id(&price(0))),
+            trial_end: None,
+            cancel_at: None,
+            past_due_since: None,
+            next: next.map(|next| NextPlan {
+                plan: plan(next),
+                price: plan(next).price_id(&price(next)),
+                at: END,
+            }),
+        };
+        let paid = Paid {
+            id: StripeSubscriptionId::parse("sub_1").unwrap(),
+            item: StripeItemId::parse("si_1").unwrap(),
+            status,
+            price: StripePriceId::parse("price_1").unwrap(),
+            quantity: 2,
+            period_end: END,
+            trial_end: None,
+            cancel_at: None,
+        };
+        billing::View {
+            subscription: Some(subscription),
+            payment: Payment {
+                subscription: Some(paid),
+                ..Payment::default()
+            },
+            ..billing::View::default()
+        }
+    }
+    /// `NOW`, `PERIOD_END` or the code of the refusal.
+    fn time(billing: &billing::View, aim: (usize, u64), asked: Option<ChangeTime>) -> &'static str {
+        let (number, quantity) = aim;
+        let aim = Aim {
+            plan: plan(number),
+            price: &price(number),
+            quantity,
+        };
+        match change_time(Some(&catalogue()), Some(billing), aim, asked, Time(0)) {
+            Ok(ChangeTime::Now) => "NOW",
+            Ok(ChangeTime::PeriodEnd) => "PERIOD_END",
+            Err(Error::BadUserInput { field, .. }) => field.unwrap_or_default(),
+            Err(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn what_costs_less_comes_with_the_next_period_and_the_rest_at_once() {
+        let billing = paying(PaidStatus::Active, None);
+        for (aim, expected) in [
+            ((0, 2), "NOW"),
+            ((1, 2), "PERIOD_END"),
+            ((1, 5), "NOW"),
+            ((2, 2), "NOW"),
+            ((3, 2), "NOW"),
+            ((4, 2), "NOW"),
+        ] {
+            assert_eq!(time(&billing, aim, None), expected, "{aim:?}");
+        }
+        for billing in [
+            paying(PaidStatus::Trialing, None),
+            paying(PaidStatus::Ended, None),
+            billing::View::default(),
+        ] {
+            assert_eq!(time(&billing, (1, 2), None), "NOW");
+        }
+    }
+
+    #[test]
+    fn a_tenant_may_ask_for_the_other_time_if_the_next_period_can_have_the_plan() {
+        let (now, later) = (Some(ChangeTime::Now), Some(ChangeTime::PeriodEnd));
+        let billing = paying(PaidStatus::Active, None);
+        assert_eq!(time(&billing, (1, 2), now), "NOW");
+        assert_eq!(time(&billing, (2, 2), later), "PERIOD_END");
+        assert_eq!(time(&billing, (3, 2), later), "at");
+        let trying = paying(PaidStatus::Trialing, None);
+        assert_eq!(time(&trying, (1, 2), later), "at");
+    }
+
+    #[test]
+    fn a_tenant_that_leaves_its_plan_may_stay_or_choose_again_for_the_next_period() {
+        let leaving = paying(PaidStatus::Active, Some(1));
+        assert_eq!(time(&leaving, (0, 2), None), "PERIOD_END");
+        assert_eq!(time(&leaving, (0, 2), Some(ChangeTime::Now)), "PERIOD_END");
+        assert_eq!(time(&leaving, (2, 2), None), "refused");
+        let later = Some(ChangeTime::PeriodEnd);
+        assert_eq!(time(&leaving, (2, 2), later), "PERIOD_END");
+    }
+}

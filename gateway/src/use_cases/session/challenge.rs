@@ -1,0 +1,123 @@
+//! A log-in that waits for its second factor. The browser keeps it, sealed, so that nobody else can
+//! complete it.
+
+use std::time::Duration;
+
+use event_store::{random_bytes, random_id};
+use events_schema::{
+    AccountId, Id, Proof, ProofKind, Time, account, proof,
+    sealed::{NONCE_BYTES, Sealed},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{LoggedIn, Sessions};
+use crate::{
+    backend::views::ViewDocument,
+    clock::now,
+    error::Error,
+    identity::Caller,
+    method::{Method, SECOND},
+    use_cases::second_factor::SecondMethod,
+};
+
+/// The second factor must be proved within this time.
+const LIFETIME: Duration = Duration::from_secs(10 * 60);
+const PURPOSE: &str = "challenge";
+const ENDED: Error = Error::Unauthenticated("This log-in is no longer valid. Begin again.");
+
+/// A log-in that waits for its second factor.
+pub(crate) struct Challenge {
+    /// What only the browser keeps.
+    pub(crate) token: String,
+    pub(crate) methods: &'static [Method],
+    pub(crate) expires_at: Time,
+}
+
+/// What the browser keeps, sealed.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    id: Id,
+    account: AccountId,
+    /// The account's epoch when the first factor was proved.
+    epoch: i64,
+    at: Time,
+    proofs: Vec<Proof>,
+}
+
+impl Sessions {
+    /// Goes on with a log-in after its first proof: starts a session, unless the account has a
+    /// second factor. The session that the request came with ends.
+    ///
+    /// # Errors
+    /// `Pending` if the outcome of the command is not known in time.
+    pub(crate) async fn proceed(
+        &self,
+        caller: &Caller,
+        account: ViewDocument<account::View>,
+        kind: ProofKind,
+    ) -> Result<LoggedIn, Error> {
+        let proofs = vec![Proof::new(kind, now())];
+        if account.view.second_factor.is_some() {
+            let challenge = self.challenge(&account, proofs)?;
+            return Ok(LoggedIn::Challenge(challenge));
+        }
+        self.complete(caller, account, proofs).await
+    }
+
+    /// Completes a log-in by its second factor.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if this browser has begun none, or it has ended; `BadUserInput` if the code
+    /// is wrong; `RateLimited` after too many wrong ones.
+    pub(crate) async fn complete_challenge(
+        &self,
+        caller: &Caller,
+        method: SecondMethod,
+        code: &str,
+    ) -> Result<LoggedIn, Error> {
+        let begun = self.open(caller).ok_or(ENDED)?;
+        let platform = self.views.platform();
+        let account = platform.get::<account::View>(begun.account).await?;
+        let is_valid = |account: &ViewDocument<account::View>| {
+            account.view.epoch == begun.epoch && !account.view.is_disabled
+        };
+        let account = account.filter(is_valid).ok_or(ENDED)?;
+        if !self.second_factors.count_of_challenge(begun.id).await? {
+            return Err(ENDED);
+        }
+        let checked = self.second_factors.check(caller, &account, method, code);
+        let second = Proof::new(checked.await?, now());
+        let proofs = proof::with(begun.proofs, second);
+        self.complete(caller, account, proofs).await
+    }
+
+    fn challenge(
+        &self,
+        account: &ViewDocument<account::View>,
+        proofs: Vec<Proof>,
+    ) -> Result<Challenge, Error> {
+        let begun = Begun {
+            id: random_id()?,
+            account: account.id,
+            epoch: account.view.epoch,
+            at: now(),
+            proofs,
+        };
+        let plain = serde_json::to_vec(&begun).map_err(anyhow::Error::from)?;
+        let nonce: [u8; NONCE_BYTES] = random_bytes()?;
+        let sealed = self.secret.seal(PURPOSE, &[], nonce, &plain);
+        Ok(Challenge {
+            token: sealed.into(),
+            methods: SECOND,
+            expires_at: begun.at + LIFETIME,
+        })
+    }
+
+    /// Opens the log-in that this browser has begun, if it has not ended.
+    fn open(&self, caller: &Caller) -> Option<Begun> {
+        let sealed = Sealed::parse(caller.kept.challenge.as_ref()?).ok()?;
+        let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
+        let begun: Begun = serde_json::from_slice(&plain).ok()?;
+        (now().since(begun.at) < LIFETIME).then_some(begun)
+    }
+}

@@ -1,0 +1,95 @@
+//! Proving again who somebody is, within their session. Each proof starts a new session and ends the
+//! old one, so that a token from before gains nothing.
+
+use events_schema::{Proof, ProofKind, proof};
+
+use super::{Sessions, Started};
+use crate::{
+    clock::now,
+    error::Error,
+    identity::{Caller, login_throttle::Guesser, network::Network},
+    security::SecurityEvent,
+    use_cases::second_factor::SecondMethod,
+};
+
+impl Sessions {
+    /// Proves the password again.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is wrong; `RateLimited` after too many failures.
+    pub(crate) async fn step_up_by_password(
+        &self,
+        caller: &Caller,
+        password: String,
+    ) -> Result<Started, Error> {
+        let message = "The password is wrong.";
+        self.prove_password(caller, "password", message, password)
+            .await?;
+        self.add_proof(caller, ProofKind::Password).await
+    }
+
+    /// Proves the second factor, for the first time in the session or again.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the code is wrong; `RateLimited` after too many wrong ones.
+    pub(crate) async fn step_up_by_code(
+        &self,
+        caller: &Caller,
+        method: SecondMethod,
+        code: &str,
+    ) -> Result<Started, Error> {
+        let account = &caller.person()?.account;
+        let checked = self.second_factors.check(caller, account, method, code);
+        self.add_proof(caller, checked.await?).await
+    }
+
+    /// Checks the password of the person who sends the request. `field` is the input that it came
+    /// in, and `message` says that it is wrong.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is wrong; `RateLimited` after too many failures.
+    pub(crate) async fn prove_password(
+        &self,
+        caller: &Caller,
+        field: &'static str,
+        message: &'static str,
+        password: String,
+    ) -> Result<(), Error> {
+        let identity = caller.person()?;
+        let view = &identity.account.view;
+        let admission = self.passwords.admit(&caller.origin).await?;
+        let guesser = identity.session().map_or_else(
+            || Guesser::Stranger(Network::of(&caller.origin)),
+            Guesser::Session,
+        );
+        let attempt = self.logins.begin(&view.email, guesser).await?;
+        let hash = Some(&view.password_hash);
+        if !self.passwords.matches(&admission, password, hash).await? {
+            let failed = SecurityEvent::LoginFailed;
+            let account = Some(identity.account_id());
+            self.security.record(failed, caller, account);
+            return Err(Error::input(field, message));
+        }
+        self.logins.succeeded(attempt).await;
+        Ok(())
+    }
+
+    /// Starts a session that has a further proof, and ends the one that the request came with.
+    ///
+    /// # Errors
+    /// `Pending` if the outcome of the command is not known in time.
+    pub(crate) async fn add_proof(
+        &self,
+        caller: &Caller,
+        kind: ProofKind,
+    ) -> Result<Started, Error> {
+        let identity = caller.person()?;
+        let proofs = proof::with(identity.proofs.clone(), Proof::new(kind, now()));
+        let started = self.start(caller, &identity.account, proofs).await?;
+        let account = Some(identity.account_id());
+        let stepped_up = SecurityEvent::SteppedUp;
+        self.security.record(stepped_up, caller, account);
+        self.revoke_previous(caller).await;
+        Ok(started)
+    }
+}

@@ -1,0 +1,68 @@
+//! A price per seat counts the seats in use.
+
+use local::Local;
+use serde_json::{Value, json};
+
+use super::{BILLING, CHANGE, CREATE_PLAN, PREVIEW, attach, pending, root};
+use crate::support::{Browser, INVITE, ada_in_acme, eventually, input, invite, start, text};
+
+const DELETE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
+
+/// Creates a plan that costs five euros a month for each seat; returns the input that chooses it.
+async fn per_seat(root: &Browser, ada: &Browser) -> Value {
+    let amount = json!({ "amount": 500, "currency": "EUR" });
+    let price = json!({ "amount": amount, "interval": "MONTH", "per": "SEAT" });
+    let plan = json!({
+        "name": "Seats", "features": [], "limits": [{ "name": "seats", "value": 3 }],
+        "prices": [price],
+    });
+    let created = root.data(CREATE_PLAN, input(plan)).await;
+    let id = text(&created, "/plan/create/id");
+    let choice = json!({ "plan": id, "price": text(&created, "/plan/create/prices/0/id") });
+    eventually("a price that Stripe knows", || async {
+        let preview = ada.gql(PREVIEW, input(choice.clone())).await;
+        preview["errors"].is_null()
+    })
+    .await;
+    choice
+}
+
+/// Waits until the tenant pays for so many seats, and Stripe counts as many.
+async fn seats(backend: &Local, ada: &Browser, expected: u64) {
+    eventually("the seats", || async {
+        let billing = ada.data(BILLING, ()).await;
+        billing["billing"]["subscription"]["quantity"] == expected
+    })
+    .await;
+    let url = format!("{}/v1/subscriptions", backend.stripe_url().unwrap());
+    let request = reqwest::Client::new().get(url);
+    let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    let quantity = &answer["data"][0]["items"]["data"][0]["quantity"];
+    assert_eq!(*quantity, expected, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stripe_counts_members_and_pending_invitations_whoever_comes_and_goes() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let choice = per_seat(&root, &ada).await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    let first = ada.data(INVITE, invite("bob@example.com", "GUEST")).await;
+    let preview = ada.data(PREVIEW, input(choice.clone())).await;
+    let preview = &preview["billing"]["previewChange"];
+    assert_eq!(
+        (&preview["dueNow"]["amount"], &preview["next"]["amount"]),
+        (&json!(1_000), &json!(1_000))
+    );
+    ada.data(CHANGE, input(choice)).await;
+    pending(&ada, Value::Null).await;
+    seats(&backend, &ada, 2).await;
+    let eve = ada.data(INVITE, invite("eve@example.com", "GUEST")).await;
+    seats(&backend, &ada, 3).await;
+    for invited in [first, eve] {
+        let id = text(&invited, "/member/invite/id");
+        ada.data(DELETE, json!({ "id": id })).await;
+    }
+    seats(&backend, &ada, 1).await;
+}

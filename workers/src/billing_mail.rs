@@ -1,0 +1,128 @@
+//! Mails to the owners of a tenant about its plan: a payment has failed, a trial ends, nothing can be
+//! created any more. They follow from dates that were recorded. A mail about a later date is
+//! requested now; by then, the effect that sends it knows whether it is still true.
+
+mod notices;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_nats::jetstream;
+use event_store::{CommandSender, EventLog};
+use events_schema::{
+    Command, CommandId, Commit, TenantId, billing::Area, email, secret::derived_id, tenant,
+};
+use futures_util::StreamExt as _;
+use tokio::time::{Duration, Instant};
+
+use self::notices::{Due, notices};
+use crate::{
+    decode,
+    effect::wanted_mail::current,
+    loops::{
+        Shared,
+        consumers::Consumer,
+        delivery::{self, Handled, Received},
+        reaction::may_have_expired,
+    },
+    owners::Owners,
+    reaction::{Consequence, mail_later},
+};
+
+/// How long the outcome of a command may take. Then its cause is redelivered.
+const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
+
+/// Requests mails.
+struct BillingMail {
+    log: EventLog,
+    owners: Owners,
+    sender: CommandSender,
+}
+
+/// Requests the mails that follow from commits of billing, until `shutdown`.
+///
+/// # Errors
+/// Never: failures are retried. The result fits the other loops.
+pub(crate) async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
+    let context = jetstream::new(shared.client.clone());
+    let log = EventLog::new(shared.client.clone());
+    let mails = Arc::new(BillingMail {
+        owners: Owners::new(log.clone()),
+        log,
+        sender,
+    });
+    let consumer = Consumer::billing_mail();
+    delivery::messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| {
+            let (mails, context, consumer) = (mails.clone(), context.clone(), consumer.clone());
+            async move {
+                let handled = mails.handle(&received);
+                delivery::handle(&context, &consumer, &received, handled).await;
+            }
+        })
+        .await;
+    Ok(())
+}
+
+impl BillingMail {
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
+        let message = &received.message;
+        let commit = match decode::commit::<Area>(&message.subject, &message.payload) {
+            Ok(commit) => commit,
+            Err(reason) => return delivery::undecoded(reason),
+        };
+        let notices = notices(&commit);
+        if notices.is_empty() || may_have_expired::<email::Area>(commit.time) {
+            return Ok(Handled::Done);
+        }
+        let mails = self.mails(&commit, &notices).await?;
+        for (position, mail) in mails.into_iter().enumerate() {
+            let command = command(&commit, position, mail);
+            let deadline = Instant::now() + OUTCOME_WITHIN;
+            let outcome = self.sender.send(command, received.trace, deadline).await;
+            outcome.context("requesting a mail")?;
+        }
+        Ok(Handled::Done)
+    }
+
+    /// Returns the mails to the owners that the tenant has now.
+    async fn mails(
+        &self,
+        commit: &Commit<Area>,
+        notices: &[Due],
+    ) -> anyhow::Result<Vec<Consequence<email::Area>>> {
+        let (key, owner) = (commit.id, TenantId::Tenant(commit.id));
+        let Some(tenant) = current::<tenant::View>(&self.log, owner, key).await? else {
+            return Ok(Vec::new());
+        };
+        let owners = self.owners.of(key).await?;
+        let mails = notices.iter().flat_map(|due| {
+            let template = due.template(key, &tenant.name);
+            owners.iter().map(move |to| {
+                let occasion = due.occasion(key);
+                let occasion: Vec<&[u8]> = occasion.iter().map(Vec::as_slice).collect();
+                let occasion = [occasion, vec![to.as_str().as_bytes()]].concat();
+                mail_later(&occasion, to, template.clone(), due.not_before)
+            })
+        });
+        Ok(mails.collect())
+    }
+}
+
+/// The same commit leads to the same commands, so a redelivery is answered from the history.
+fn command(
+    commit: &Commit<Area>,
+    position: usize,
+    mail: Consequence<email::Area>,
+) -> Command<email::Area> {
+    let subject = commit.subject().to_string();
+    let (revision, position) = (commit.revision.to_be_bytes(), position.to_be_bytes());
+    let cause: [&[u8]; 4] = [b"billing_mail", subject.as_bytes(), &revision, &position];
+    Command::by_system(
+        CommandId(derived_id(&cause)),
+        mail.tenant,
+        mail.aggregate,
+        commit.time,
+        mail.command,
+    )
+}

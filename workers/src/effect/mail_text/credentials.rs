@@ -1,0 +1,117 @@
+//! Mails about logging in and about the second factor.
+
+use anyhow::Context as _;
+use events_schema::{
+    ChallengeId, Device, Time, email::CredentialChange, has_link, secret::Purpose,
+};
+
+use super::{Links, MailText, date};
+
+pub(super) fn login_code(challenge: ChallengeId, links: &Links) -> anyhow::Result<MailText> {
+    let code = &links.key.code(Purpose::LoginCode, challenge);
+    let html = LoginCodeHtml { code };
+    MailText::new("Your code to log in", &LoginCodeText { code }, &html)
+}
+
+pub(super) fn credentials_changed(
+    change: CredentialChange,
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let (subject, what) = match change {
+        CredentialChange::TotpEnrolled => (
+            "An authenticator app was added",
+            "An authenticator app was added to your account. From now on, you need it to log in.",
+        ),
+        CredentialChange::TotpRemoved => (
+            "The authenticator app was removed",
+            "The authenticator app and the recovery codes were removed from your account.",
+        ),
+        CredentialChange::RecoveryCodesRenewed => (
+            "Your recovery codes were replaced",
+            "Your account has got new recovery codes. Those from before are no longer valid.",
+        ),
+        CredentialChange::RecoveryCodeUsed => (
+            "A recovery code was used",
+            "Somebody has used one of your recovery codes instead of the authenticator app.",
+        ),
+    };
+    let link = links.public_url.as_str();
+    let html = CredentialsChangedHtml { what, link };
+    MailText::new(subject, &CredentialsChangedText { what, link }, &html)
+}
+
+pub(super) fn second_factor_failed(links: &Links) -> anyhow::Result<MailText> {
+    let link = links.public_url.as_str();
+    MailText::new(
+        "Somebody may know your password",
+        &SecondFactorFailedText { link },
+        &SecondFactorFailedHtml { link },
+    )
+}
+
+pub(super) fn new_device(device: &Device, at: Time, links: &Links) -> anyhow::Result<MailText> {
+    let date = &date(at).context("the time of the log-in")?;
+    // The client has chosen the text, and may be a thief.
+    let device = Some(device.as_str()).filter(|text| !has_link(text));
+    let (device, link) = (
+        device.unwrap_or("an unknown program"),
+        links.public_url.as_str(),
+    );
+    let html = NewDeviceHtml { device, date, link };
+    let text = NewDeviceText { device, date, link };
+    MailText::new("A log-in on a new device", &text, &html)
+}
+
+#[derive(askama::Template)]
+#[template(path = "login_code.txt")]
+struct LoginCodeText<'a> {
+    code: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "login_code.html")]
+struct LoginCodeHtml<'a> {
+    code: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "credentials_changed.txt")]
+struct CredentialsChangedText<'a> {
+    what: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "credentials_changed.html")]
+struct CredentialsChangedHtml<'a> {
+    what: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "second_factor_failed.txt")]
+struct SecondFactorFailedText<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "second_factor_failed.html")]
+struct SecondFactorFailedHtml<'a> {
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "new_device.txt")]
+struct NewDeviceText<'a> {
+    device: &'a str,
+    date: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "new_device.html")]
+struct NewDeviceHtml<'a> {
+    device: &'a str,
+    date: &'a str,
+    link: &'a str,
+}

@@ -1,0 +1,103 @@
+//! Compares all billings with Stripe once a night.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use async_nats::{
+    HeaderMap,
+    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    jetstream::{self, context::PublishErrorKind},
+};
+use events_schema::{Time, subject};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Comparison, Difference};
+
+/// The time of day in UTC, when few people work.
+const AT_MS: i64 = 3 * 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Compares all billings each night until `shutdown`, if no other process does.
+///
+/// # Errors
+/// Never: the next night is another attempt. The result fits the other loops.
+pub(crate) async fn run(
+    comparison: Comparison,
+    context: jetstream::Context,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let (night, wait) = next(SystemTime::now().into());
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        tokio::select! {
+            // Boxed, so that the start of this loop moves little.
+            done = Box::pin(compare(&comparison, &context, night)) => {
+                if let Err(error) = done {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "billings were not compared with Stripe");
+                }
+            }
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Returns the number of the next night, and the time until then.
+fn next(now: Time) -> (i64, Duration) {
+    let night = (now.0 - AT_MS).div_euclid(DAY_MS) + 1;
+    let wait = night * DAY_MS + AT_MS - now.0;
+    (night, Duration::from_millis(wait.unsigned_abs()))
+}
+
+async fn compare(
+    comparison: &Comparison,
+    context: &jetstream::Context,
+    night: i64,
+) -> anyhow::Result<()> {
+    if !begins(context, night).await? {
+        return Ok(());
+    }
+    let remaining = comparison.all(&warn, &|_, _| {}).await?;
+    if remaining > 0 {
+        bail!("{remaining} differences are not mended");
+    }
+    tracing::info!("billings are compared with Stripe");
+    Ok(())
+}
+
+/// Whether this process is the first one that wants to compare this night.
+async fn begins(context: &jetstream::Context, night: i64) -> anyhow::Result<bool> {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+    let subject = subject::comparison_of(night);
+    let sent = context.publish_with_headers(subject, headers, "begun".into());
+    match sent.await.context("claiming a night")?.await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(false),
+        Err(error) => Err(error).context("claiming a night"),
+    }
+}
+
+fn warn(difference: &Difference) {
+    let tenant = difference.tenant.map(|tenant| tenant.to_string());
+    let (kind, mended) = (&difference.kind, difference.mended);
+    tracing::warn!(tenant, ?kind, mended, "Stripe and the log differ");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_night_begins_at_three_and_has_a_number_of_its_own() {
+        let hour = DAY_MS / 24;
+        for (now, night, hours) in [(0, 0, 3), (2, 0, 1), (3, 1, 24), (4, 1, 23), (27, 2, 24)] {
+            let wait = Duration::from_secs(hours * 60 * 60);
+            assert_eq!(next(Time(now * hour)), (night, wait), "{now}");
+        }
+    }
+}
