@@ -1,5 +1,6 @@
 //! The ids that Stripe gives to its objects. The log may hold them. It must never hold a client
-//! secret, which begins with the id of its object, so `parse` refuses one.
+//! secret, which begins with the id of its object, nor a card number, which somebody may enter where
+//! an id is asked for. `parse` refuses both.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ macro_rules! stripe_id {
 
         impl $name {
             /// Checks an id: 1 to 255 letters, digits, dots, hyphens and underscores, of which the
-            /// first is a letter or digit.
+            /// first is a letter or digit, and at least one letter.
             ///
             /// # Errors
             /// If it has another form, or is a client secret.
@@ -74,7 +75,8 @@ fn check(text: &str) -> Result<(), Invalid> {
     let fits = (1..=MAX_LENGTH).contains(&text.len());
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let legal = |c: u8| c.is_ascii_alphanumeric() || b"_-.".contains(&c);
-    if fits && begins && text.bytes().all(legal) {
+    let has_letter = text.contains(|c: char| c.is_ascii_alphabetic());
+    if fits && begins && has_letter && text.bytes().all(legal) {
         Ok(())
     } else {
         Err(Invalid("must be an id that Stripe has given"))
@@ -88,7 +90,7 @@ mod tests {
     #[test]
     fn an_id_is_a_word_that_fits_into_a_path() {
         let longest = "a".repeat(255);
-        for id in ["cus_Rk3", "price-1.gold", "7", &longest] {
+        for id in ["cus_Rk3", "price-1.gold", "gold", &longest] {
             assert_eq!(StripeCustomerId::parse(id).unwrap().as_str(), id);
         }
         let longer = "a".repeat(256);
@@ -96,6 +98,13 @@ mod tests {
             "", "..", ".", "_a", "a/b", "a?b", "a b", "a%2f", "ä", "a\n", &longer,
         ] {
             assert!(StripeCustomerId::parse(other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_card_number_is_no_id() {
+        for number in ["4242424242424242", "4242-4242-4242-4242", "4242.4242_4242"] {
+            assert!(StripeSetupIntentId::parse(number).is_err(), "{number}");
         }
     }
 
