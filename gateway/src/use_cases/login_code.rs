@@ -30,9 +30,9 @@ use crate::{
 
 /// How long a code is valid.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// Codes that may be tried for one mail. An address gets 20 mails a day, so a guesser with a hundred
-/// codes a day succeeds once in 10,000 days.
-const MAX_TRIES: u32 = 5;
+/// Wrong codes after which a mailed one is void. An address gets 20 mails a day, so a guesser with a
+/// hundred codes a day succeeds once in 10,000 days.
+const MAX_WRONG: u32 = 5;
 
 /// Sends and checks codes to log in with.
 #[derive(Clone, Debug)]
@@ -55,13 +55,22 @@ pub(crate) struct SentCodes(Bucket<Sent>);
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Sent {
     at: Time,
-    tries: u32,
+    /// Wrong codes that were tried.
+    wrong: u32,
     is_used: bool,
 }
 
 impl Sent {
     fn is_valid(self, now: Time) -> bool {
-        now.since(self.at) < LIFETIME && self.tries <= MAX_TRIES && !self.is_used
+        now.since(self.at) < LIFETIME && self.wrong < MAX_WRONG && !self.is_used
+    }
+
+    fn tried(self, is_right: bool) -> Self {
+        Self {
+            wrong: self.wrong + u32::from(!is_right),
+            is_used: is_right,
+            ..self
+        }
     }
 }
 
@@ -74,39 +83,25 @@ impl SentCodes {
     async fn add(&self, id: ChallengeId) -> Result<(), Error> {
         let new = Sent {
             at: now(),
-            tries: 0,
+            wrong: 0,
             is_used: false,
         };
         let add = |present: Option<Sent>| Ok((present.unwrap_or(new), ()));
         self.0.change(&id.0.to_string(), add).await
     }
 
-    /// Counts a try before the code is compared. Returns whether it may be.
-    async fn count_try(&self, id: ChallengeId) -> Result<bool, Error> {
-        self.change_valid(id, |sent| sent.tries += 1).await
-    }
-
-    /// Uses a code up. Returns whether nobody has done so before.
-    async fn use_up(&self, id: ChallengeId) -> Result<bool, Error> {
-        self.change_valid(id, |sent| sent.is_used = true).await
-    }
-
-    /// Changes a code if it is valid. Returns whether it was, within the tries it has.
-    async fn change_valid(
-        &self,
-        id: ChallengeId,
-        change: impl Fn(&mut Sent),
-    ) -> Result<bool, Error> {
+    /// Uses a code up if it is right, or else counts a wrong one. Both are one change, and nobody
+    /// hears about the code before it is written: guesses at the same time all count, and copies of
+    /// the right code do not spend its tries. Returns whether it was right, and still valid.
+    async fn try_once(&self, id: ChallengeId, is_right: bool) -> Result<bool, Error> {
         let change = |present: Option<Sent>| {
             let sent = present.filter(|sent| sent.is_valid(now()));
-            let mut sent = sent.ok_or(Error::NotFound)?;
-            change(&mut sent);
-            Ok((sent, sent.tries <= MAX_TRIES))
+            let sent = sent.ok_or(Error::NotFound)?;
+            Ok((sent.tried(is_right), is_right))
         };
         match self.0.change(&id.0.to_string(), change).await {
-            Ok(is_valid) => Ok(is_valid),
             Err(Error::NotFound) => Ok(false),
-            Err(error) => Err(error),
+            tried => tried,
         }
     }
 }
@@ -198,10 +193,9 @@ impl LoginCodes {
         let Some(challenge) = challenge else {
             return Ok(false);
         };
-        let may_try = self.sent.count_try(challenge).await?;
         let purpose = Purpose::LoginCode;
-        let matches = self.secret.code_matches(purpose, challenge, code);
-        Ok(may_try && matches && self.sent.use_up(challenge).await?)
+        let is_right = self.secret.code_matches(purpose, challenge, code);
+        self.sent.try_once(challenge, is_right).await
     }
 
     /// The outcome is not awaited: a delay would reveal that there is an account.
@@ -232,17 +226,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_valid_for_ten_minutes_and_five_tries_until_it_is_used() {
-        let sent = |tries, is_used| Sent {
+    fn a_code_is_valid_for_ten_minutes_and_five_wrong_ones_until_it_is_used() {
+        let sent = |wrong, is_used| Sent {
             at: Time(0),
-            tries,
+            wrong,
             is_used,
         };
         let end = 10 * 60 * 1000;
-        // The fifth try is counted before its code is used up.
-        assert!(sent(5, false).is_valid(Time(end - 1)));
+        assert!(sent(4, false).is_valid(Time(end - 1)));
         assert!(!sent(0, false).is_valid(Time(end)));
-        assert!(!sent(6, false).is_valid(Time(0)));
+        assert!(!sent(5, false).is_valid(Time(0)));
         assert!(!sent(0, true).is_valid(Time(0)));
+        assert_eq!(sent(3, false).tried(false), sent(4, false));
+        assert_eq!(sent(3, false).tried(true), sent(3, true));
     }
 }
