@@ -6,7 +6,7 @@ use crate::{
     Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Index, PasswordHash,
     Permission, PersonName, SecondFactor, Time,
     id::typed_id,
-    proof::{ONE_FACTOR, TWO_FACTORS},
+    proof::{self, ONE_FACTOR, Proof, TWO_FACTORS},
     published::Private,
     second_factor,
 };
@@ -276,6 +276,13 @@ impl View {
         } else {
             ONE_FACTOR
         }
+    }
+
+    /// Returns those of these proofs that still count. None does of a second factor that was removed
+    /// or replaced.
+    pub fn counting(&self, proofs: Vec<Proof>) -> Vec<Proof> {
+        let factor = self.second_factor.as_ref();
+        proof::counting(proofs, factor.map(|factor| factor.totp.enrolled_at))
     }
 
     fn begin_epoch(&mut self, at: Time) {

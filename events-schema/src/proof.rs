@@ -10,6 +10,9 @@ use crate::{ProviderName, Time};
 /// An operation that needs a fresh proof accepts one for this long.
 pub const FRESH: Duration = Duration::from_secs(10 * 60);
 
+/// By how much the clocks of two programs may differ.
+const CLOCKS: Duration = Duration::from_secs(60);
+
 /// One factor was proved: the authenticator assurance level 1 of NIST SP 800-63B.
 pub const ONE_FACTOR: u8 = 1;
 /// Two factors were proved: the authenticator assurance level 2.
@@ -126,6 +129,17 @@ pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
     counting.map(|proof| proof.at).max().map(|at| at + FRESH)
 }
 
+/// Returns the proofs that still count in an account whose second factor is this old; `None` if it
+/// has none. Those of a factor before it were shown by whoever has that now, such as a thief.
+pub fn counting(mut proofs: Vec<Proof>, second_factor_since: Option<Time>) -> Vec<Proof> {
+    let counts = |proof: &Proof| {
+        let is_shown = |since: Time| proof.at + CLOCKS > since;
+        !proof.kind.is_second() || second_factor_since.is_some_and(is_shown)
+    };
+    proofs.retain(counts);
+    proofs
+}
+
 /// Adds a proof. It replaces an earlier one of the same kind.
 pub fn with(mut proofs: Vec<Proof>, new: Proof) -> Vec<Proof> {
     proofs.retain(|proof| proof.kind != new.kind);
@@ -197,6 +211,20 @@ mod tests {
         let proofs = [at(0, Password), at(0, Totp)];
         assert_eq!(Proved::new(&proofs, TWO_FACTORS).aal, 2);
         assert_eq!(Proved::new(&proofs, ONE_FACTOR).aal, 1);
+    }
+
+    #[test]
+    fn a_proof_of_a_second_factor_before_the_present_one_counts_no_more() {
+        let counting = |at_minute: i64, since: Option<i64>| {
+            let proofs = vec![at(at_minute, Password), at(at_minute, Totp)];
+            counting(proofs, since.map(minute)).len()
+        };
+        assert_eq!(counting(9, None), 1);
+        assert_eq!(counting(9, Some(8)), 2);
+        assert_eq!(counting(9, Some(9)), 2, "the code that adds the app");
+        assert_eq!(counting(9, Some(10)), 1);
+        let recovered = vec![at(3, RecoveryCode), at(3, Passkey)];
+        assert_eq!(super::counting(recovered, Some(minute(5))).len(), 1);
     }
 
     #[test]

@@ -177,19 +177,21 @@ async fn app(
         config.secrets.key(),
     )?;
     let stripe_hooks = StripeHooks::new(inbox.clone(), config.stripe_webhook_secrets.clone())?;
+    let mails = MailQuota::new(
+        jetstream(nats.clone()),
+        config.secrets.key(),
+        &config.limits,
+    );
     let parts = Parts {
         log: EventLog::new(nats.clone()),
         pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
-        mails: MailQuota::new(
-            jetstream(nats.clone()),
-            config.secrets.key(),
-            &config.limits,
-        ),
+        mails: mails.clone(),
         sent_codes: SentCodes::new(jetstream(nats.clone())),
         second_factors: SecondFactors::new(
             jetstream(nats.clone()),
             commands.clone(),
             views.clone(),
+            mails,
             security.clone(),
             config.secrets.key(),
             &config.posture.public_url,
@@ -281,6 +283,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         uses: uses.clone(),
         limits: limits.clone(),
         second_factors: second_factors.clone(),
+        mails: mails.clone(),
         security: security.clone(),
         secret: secret.clone(),
     };

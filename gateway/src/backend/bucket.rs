@@ -8,13 +8,14 @@ use async_nats::jetstream::{
     self,
     kv::{Entry, Operation, Store, UpdateError, UpdateErrorKind},
 };
+use event_store::random_bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
 
 /// Maximum lost races before a change is refused. No user makes so many changes at once.
-const MAX_RACES: usize = 8;
+const MAX_RACES: u8 = 8;
 /// How long a client waits that lost so many races.
 const RACES_PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,7 +59,8 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
         key: &str,
         mut change: impl FnMut(Option<T>) -> Result<(T, R), Error>,
     ) -> Result<R, Error> {
-        for _ in 0..MAX_RACES {
+        for lost in 0..MAX_RACES {
+            pause_after(lost).await;
             let entry = self.entry(key).await?;
             let (new, result) = change(entry.as_ref().and_then(record))?;
             let revision = entry.map_or(0, |entry| entry.revision);
@@ -111,6 +113,17 @@ impl<T: DeserializeOwned + Serialize> Bucket<T> {
             store.with_context(|| format!("opening the bucket {}", self.name))
         };
         self.store.get_or_try_init(open).await
+    }
+}
+
+/// Waits after lost races, longer after more, and not as long as others. The change that was first
+/// may not be readable yet, so an attempt at once could lose to it again.
+async fn pause_after(lost: u8) {
+    if lost > 0 {
+        // Without random bytes all wait for the same time, which still lets the change be read.
+        let [random] = random_bytes().unwrap_or([0; 1]);
+        let micros = u64::from(lost) * (500 + u64::from(random) * 10);
+        tokio::time::sleep(Duration::from_micros(micros)).await;
     }
 }
 

@@ -70,7 +70,7 @@ impl CredentialMutation {
     async fn start_totp(&self, ctx: &Context<'_>) -> Result<Option<TotpSetup>, Error> {
         let field = FieldContext::of(ctx);
         let factors = &field.use_cases.second_factors;
-        let setup = factors.start_totp(field.caller, field.command_id()?);
+        let setup = factors.start_totp(field.caller);
         Ok(Some(setup.await?.into()))
     }
 
@@ -84,8 +84,8 @@ impl CredentialMutation {
         #[graphql(secret)] code: String,
     ) -> Result<Option<Vec<String>>, Error> {
         let field = FieldContext::of(ctx);
-        let (factors, id) = (&field.use_cases.second_factors, field.command_id()?);
-        let codes = factors.confirm_totp(field.caller, id, &code).await?;
+        let factors = &field.use_cases.second_factors;
+        let codes = factors.confirm_totp(field.caller, &code).await?;
         let sessions = &field.use_cases.sessions;
         let started = sessions.add_proof(field.caller, ProofKind::Totp);
         field.start_session(&started.await?);
@@ -101,11 +101,11 @@ impl CredentialMutation {
     }
 
     /// Replaces the recovery codes. Returns the new ones, which are not shown again. `CONFLICT` if
-    /// there is no authenticator app.
+    /// there is no authenticator app; `RATE_LIMITED` after 20 times a day.
     async fn new_recovery_codes(&self, ctx: &Context<'_>) -> Result<Option<Vec<String>>, Error> {
         let field = FieldContext::of(ctx);
-        let (factors, id) = (&field.use_cases.second_factors, field.command_id()?);
-        let codes = factors.renew_recovery_codes(field.caller, id);
-        Ok(Some(codes.await?))
+        let factors = &field.use_cases.second_factors;
+        let codes = factors.renew_recovery_codes(field.caller).await?;
+        Ok(Some(codes))
     }
 }

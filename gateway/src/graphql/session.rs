@@ -1,7 +1,7 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use events_schema::{EmailAddress, SessionId, Time, account, session};
+use events_schema::{EmailAddress, Proof, SessionId, Time, account, session};
 
 use super::{
     account::EmailInput,
@@ -48,12 +48,8 @@ struct Login {
 impl Login {
     /// Shows a session that was just started.
     fn of(account: ViewDocument<account::View>, started: Started) -> Self {
-        let session = Session {
-            last_used_at: started.session.view.last_used_at,
-            current: Some(started.session.id),
-            best_aal: account.view.best_aal(),
-            document: started.session,
-        };
+        let current = Some(started.session.id);
+        let session = Session::new(&account.view, current, started.session);
         Self {
             user: Some(User(account)),
             session: Some(session),
@@ -87,8 +83,26 @@ pub(super) struct Session {
     document: ViewDocument<session::View>,
     last_used_at: Time,
     current: Option<SessionId>,
+    proofs: Vec<Proof>,
     /// The highest level that the account can reach.
     best_aal: u8,
+}
+
+impl Session {
+    /// Shows a session of this account. `current` is that of the request.
+    fn new(
+        account: &account::View,
+        current: Option<SessionId>,
+        document: ViewDocument<session::View>,
+    ) -> Self {
+        Self {
+            last_used_at: document.view.last_used_at,
+            current,
+            proofs: account.counting(document.view.proofs().into_owned()),
+            best_aal: account.best_aal(),
+            document,
+        }
+    }
 }
 
 /// A session: one login of the caller in one client.
@@ -122,7 +136,7 @@ impl Session {
 
     /// What the person has proved in the session.
     async fn authentication(&self) -> Authentication {
-        Authentication::new(&self.document.view.proofs(), self.best_aal)
+        Authentication::new(&self.proofs, self.best_aal)
     }
 }
 
@@ -135,13 +149,11 @@ impl Queries {
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Error> {
         let field = FieldContext::of(ctx);
         let identity = field.caller.person()?;
-        let (current, best_aal) = (identity.session(), identity.account.view.best_aal());
+        let (account, current) = (&identity.account.view, identity.session());
         let sessions = field.use_cases.sessions.list(field.caller).await?;
         let shown = sessions.into_iter().map(|found| Session {
-            document: found.session,
             last_used_at: found.last_used_at,
-            current,
-            best_aal,
+            ..Session::new(account, current, found.session)
         });
         Ok(Some(shown.collect()))
     }
@@ -228,8 +240,8 @@ impl SessionMutation {
     ) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let email = parsed("email", &input.email, EmailAddress::parse)?;
-        let (codes, id) = (&field.use_cases.login_codes, field.command_id()?);
-        let token = codes.send(field.caller, id, &email).await?;
+        let codes = &field.use_cases.login_codes;
+        let token = codes.send(field.caller, &email).await?;
         field.hand_over(Kind::LoginCode, &token);
         Success::yes()
     }

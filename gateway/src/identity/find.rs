@@ -199,7 +199,7 @@ impl Callers {
             id,
             started_at: session.view.started_at,
         };
-        let proofs = session.view.proofs().into_owned();
+        let proofs = account.view.counting(session.view.proofs().into_owned());
         Ok(Some(Identity {
             by,
             account,

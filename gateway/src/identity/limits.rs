@@ -82,6 +82,11 @@ pub struct LimitOptions {
     #[arg(long, env = "UB_REGISTRATION_TOTAL_LIMIT", default_value = "2000/hour")]
     pub registration_total_limit: Rate,
 
+    /// Codes to log in with that all clients ask for, also for addresses without an account. The
+    /// bucket that keeps them also counts failed log-ins, and has room for some 700,000 a day.
+    #[arg(long, env = "UB_LOGIN_CODE_LIMIT", default_value = "20000/hour")]
+    pub login_code_limit: Rate,
+
     /// Hooks that one client may send to the tenants' inbound sources.
     #[arg(long, env = "UB_INBOUND_CLIENT_LIMIT", default_value = "6000/minute")]
     pub inbound_client_limit: Rate,
@@ -159,6 +164,7 @@ struct Buckets {
     registrations: Bucket<Network>,
     domains: Bucket<String>,
     all_registrations: Bucket<()>,
+    all_login_codes: Bucket<()>,
     inbound_clients: Bucket<Network>,
     inbound_sources: Bucket<InboundSourceId>,
     inbound_tenants: Bucket<TenantKey>,
@@ -187,6 +193,7 @@ impl Limits {
             registrations: Bucket::new("registration", options.registration_limit),
             domains: Bucket::new("registration_domain", options.registration_domain_limit),
             all_registrations: Bucket::new("registration_total", options.registration_total_limit),
+            all_login_codes: Bucket::new("login_code", options.login_code_limit),
             inbound_clients: Bucket::new("inbound_client", options.inbound_client_limit),
             inbound_sources: Bucket::new("inbound_source", options.inbound_source_limit),
             inbound_tenants: Bucket::new("inbound_tenant", options.inbound_tenant_limit),
@@ -229,6 +236,14 @@ impl Limits {
     pub(crate) fn count_registration_mail(&self, email: &EmailAddress) -> Result<(), Error> {
         without_budget(self.0.domains.take(&email.domain().to_owned()))?;
         without_budget(self.0.all_registrations.take(&()))
+    }
+
+    /// Counts a code to log in with that somebody asks for.
+    ///
+    /// # Errors
+    /// `RateLimited` if all clients have asked for too many.
+    pub(crate) fn count_login_code(&self) -> Result<(), Error> {
+        without_budget(self.0.all_login_codes.take(&()))
     }
 
     /// Counts a hook that a client sends, whatever becomes of it.

@@ -18,6 +18,8 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits:
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// Senders that can each send as many mails to an address as one may.
 const SENDERS: usize = 4;
+/// Mails of one kind within a day about the log-ins or the recovery codes of an account.
+const OF_ACCOUNT: u32 = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A kind of mail that others send.
@@ -221,9 +223,30 @@ impl MailQuota {
             return Ok(());
         }
         // The day first: what it refuses must not use up what the address gets.
-        self.count_day(b"invitations_of_tenant", tenant.0).await?;
-        self.count_day(b"invitations_of_account", account.0).await?;
+        let most = self.invitations_per_day;
+        self.count_day(b"invitations_of_tenant", tenant.0, most)
+            .await?;
+        self.count_day(b"invitations_of_account", account.0, most)
+            .await?;
         self.add(kind, to, account.0, about).await
+    }
+
+    /// Counts a mail about a log-in to an account on a new device.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_new_device(&self, account: AccountId) -> Result<(), Error> {
+        self.count_day(b"new_devices_of_account", account.0, OF_ACCOUNT)
+            .await
+    }
+
+    /// Counts a mail about new recovery codes of an account.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_recovery_codes(&self, account: AccountId) -> Result<(), Error> {
+        self.count_day(b"recovery_codes_of_account", account.0, OF_ACCOUNT)
+            .await
     }
 
     async fn add(
@@ -246,14 +269,14 @@ impl MailQuota {
     }
 
     /// Counts what a tenant or an account sends within a day of the clock, in UTC.
-    async fn count_day(&self, what: &[u8], of: Id) -> Result<(), Error> {
+    async fn count_day(&self, what: &[u8], of: Id, most: u32) -> Result<(), Error> {
         let key = self.secret.id(&[what, of.bytes()]).to_string();
         let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
         let (day, of_day) = (now().0.div_euclid(day_ms), now().0.rem_euclid(day_ms));
         let count_one = |known: Option<DayCount>| {
             let known = known.filter(|known| known.day == day);
             let known = known.unwrap_or_default();
-            if known.count >= self.invitations_per_day {
+            if known.count >= most {
                 let retry_after = Duration::from_millis((day_ms - of_day).unsigned_abs());
                 return Err(Error::RateLimited { retry_after });
             }

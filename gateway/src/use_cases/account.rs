@@ -224,7 +224,7 @@ impl Accounts {
             .await
     }
 
-    /// Disables an account, enables it again, or ends its sessions.
+    /// Disables an account, enables it again, ends its sessions, or removes its second factor.
     ///
     /// # Errors
     /// `Rejected` if there is no such account; `Forbidden` if it is the caller's own.
@@ -239,10 +239,15 @@ impl Accounts {
             return Err(Error::Forbidden);
         }
         let (sender, platform) = (caller.sender(), self.views.platform());
+        let removes_factor = matches!(command, Command::RemoveTotp);
         let request = request(account, id, command);
-        self.commands
-            .send_and_get(&sender, &platform, request)
-            .await
+        let sent = self.commands.send_and_get(&sender, &platform, request);
+        let changed = sent.await?;
+        if removes_factor {
+            let removed = SecurityEvent::SecondFactorRemoved;
+            self.security.record(removed, caller, Some(account));
+        }
+        Ok(changed)
     }
 
     /// Lists all accounts, the latest first, or those with one address.

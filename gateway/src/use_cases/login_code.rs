@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
+use event_store::random_id;
 use events_schema::{
     ChallengeId, CommandId, EmailAddress, EmailId, ProofKind, TenantId, Time, account, email,
     secret::{Purpose, ServerKey, derived_id},
@@ -86,7 +87,7 @@ impl SentCodes {
             wrong: 0,
             is_used: false,
         };
-        let add = |present: Option<Sent>| Ok((present.unwrap_or(new), ()));
+        let add = |_: Option<Sent>| Ok((new, ()));
         self.0.change(&id.0.to_string(), add).await
     }
 
@@ -110,15 +111,16 @@ impl LoginCodes {
     /// Mails a code to an address, if it has an account. Returns the token that the browser keeps.
     ///
     /// # Errors
-    /// `RateLimited` after too many mails to the address.
+    /// `RateLimited` after too many mails to the address, or codes for all clients together.
     pub(crate) async fn send(
         &self,
         caller: &Caller,
-        id: CommandId,
         email: &EmailAddress,
     ) -> Result<String, Error> {
         self.limits.count_address(caller, email)?;
-        let challenge = ChallengeId(id.0);
+        self.limits.count_login_code()?;
+        // Random: a repeated command must not bring back a code that is no longer valid.
+        let challenge = ChallengeId(random_id()?);
         with_min_answer_time(async {
             let sender = Network::of(&caller.origin).id(&self.secret);
             let counted = self.mails.count_login_code(email, sender, challenge.0);
@@ -147,7 +149,11 @@ impl LoginCodes {
         email: &EmailAddress,
         code: &str,
     ) -> Result<LoggedIn, Error> {
-        self.limits.count_address(caller, email)?;
+        // A browser that has asked for a code has few tries anyway, and strangers must not use up
+        // those of the owner.
+        if self.challenge(caller, email).is_none() {
+            self.limits.count_address(caller, email)?;
+        }
         let checked = with_min_answer_time(self.check(caller, email, code));
         let account = checked.await?;
         let kind = ProofKind::EmailCode;
@@ -188,14 +194,18 @@ impl LoginCodes {
         email: &EmailAddress,
         code: &str,
     ) -> Result<bool, Error> {
-        let token = caller.kept.login_code.as_ref();
-        let challenge = token.and_then(|token| self.secret.open_login_code_token(token, email));
-        let Some(challenge) = challenge else {
+        let Some(challenge) = self.challenge(caller, email) else {
             return Ok(false);
         };
         let purpose = Purpose::LoginCode;
         let is_right = self.secret.code_matches(purpose, challenge, code);
         self.sent.try_once(challenge, is_right).await
+    }
+
+    /// Returns what this browser has asked for, if it was a code for this address.
+    fn challenge(&self, caller: &Caller, email: &EmailAddress) -> Option<ChallengeId> {
+        let token = caller.kept.login_code.as_ref()?;
+        self.secret.open_login_code_token(token, email)
     }
 
     /// The outcome is not awaited: a delay would reveal that there is an account.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use events_schema::{
-    CommandId, MemberId, Permissions, RoleId, member,
+    BuiltInRole, CommandId, MemberId, Permissions, RoleId, member,
     role::{self, Command, Parent, Role},
 };
 
@@ -32,10 +32,11 @@ pub(crate) struct ChangedRole {
 }
 
 impl Roles {
-    /// Creates or updates the role with this id, and reads it back.
+    /// Creates or updates the role with this id, and reads it back. Who gives it permissions of
+    /// owners must have a fresh session.
     ///
     /// # Errors
-    /// `Rejected` if the name is taken, a limit is reached, or the role would hold permissions that
+    /// `StepUpRequired` or `Forbidden` without one, for permissions of owners; `Rejected` if the name is taken, a limit is reached, or the role would hold permissions that
     /// the caller lacks.
     pub(crate) async fn save(
         &self,
@@ -45,6 +46,9 @@ impl Roles {
         payload: Command,
     ) -> Result<ChangedRole, Error> {
         let membership = caller.membership()?;
+        if gives_ownership(&granted_by(membership, &payload)) {
+            caller.must_be_fresh()?;
+        }
         self.send(caller, membership, command, payload).await?;
         // What the request has read of the roles may be older than the command.
         let (views, tenant) = (&membership.views, membership.tenant.id);
@@ -72,10 +76,11 @@ impl Roles {
             .await
     }
 
-    /// Assigns a custom role to a member.
+    /// Assigns a custom role to a member. Who assigns one with permissions of owners must have a
+    /// fresh session.
     ///
     /// # Errors
-    /// `NotFound` if there is no such role; `Rejected` if it has permissions that the caller lacks.
+    /// `StepUpRequired` or `Forbidden` without one, for permissions of owners; `NotFound` if there is no such role; `Rejected` if it has permissions that the caller lacks.
     pub(crate) async fn assign(
         &self,
         caller: &Caller,
@@ -84,6 +89,9 @@ impl Roles {
         role: RoleId,
     ) -> Result<ViewDocument<member::View>, Error> {
         let grants = granted(caller.membership()?, role)?;
+        if gives_ownership(&grants) {
+            caller.must_be_fresh()?;
+        }
         let assign = member::Command::AssignRole { role, grants };
         self.send_to_member(caller, command, member, assign).await
     }
@@ -130,6 +138,34 @@ impl Roles {
         let (sender, views) = (caller.sender(), &membership.views);
         self.commands.send_and_get(&sender, views, request).await
     }
+}
+
+/// Whether these are permissions that only owners have by their role. To give them is to give
+/// ownership.
+fn gives_ownership(permissions: &Permissions) -> bool {
+    !permissions.is_subset(&BuiltInRole::Admin.permissions())
+}
+
+/// Returns the permissions that a role would grant after this command, as far as it names them.
+fn granted_by(membership: &Membership, command: &Command) -> Permissions {
+    let (own, inherits) = match command {
+        Command::Create {
+            permissions,
+            inherits,
+            ..
+        } => (Some(permissions), Some(inherits)),
+        Command::Update {
+            permissions,
+            inherits,
+            ..
+        } => (permissions.as_ref(), inherits.as_ref()),
+        Command::Delete { .. } => (None, None),
+    };
+    let mut all = own.cloned().unwrap_or_default();
+    let parents = inherits.into_iter().flatten();
+    let inherited = parents.filter_map(|parent| membership.roles.get(*parent));
+    inherited.for_each(|parent| all.add_all(parent));
+    all
 }
 
 /// Returns the permissions that a custom role grants now.

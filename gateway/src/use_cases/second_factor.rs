@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
+use event_store::random_id;
 use events_schema::{
     AccountId, CommandId, CredentialId, EmailId, Id, ProofKind, SecondFactor, TenantId, Time,
     account::{self, Command},
@@ -24,12 +25,19 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, caller::new_command_id, code_throttle::CodeThrottle},
+    identity::{
+        Caller,
+        caller::new_command_id,
+        code_throttle::{CodeAttempt, CodeGuesser, CodeThrottle},
+        mail_quota::MailQuota,
+    },
     security::{SecurityEvent, SecurityEvents},
 };
 
 /// An authenticator app must be confirmed within this time.
 const SETUP: Duration = Duration::from_secs(10 * 60);
+pub(super) const ENDED: Error =
+    Error::Unauthenticated("This log-in is no longer valid. Begin again.");
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Adds, removes and checks second factors.
@@ -39,6 +47,7 @@ pub(crate) struct SecondFactors {
     views: Views,
     setups: Bucket<Setup>,
     codes: CodeThrottle,
+    mails: MailQuota,
     security: SecurityEvents,
     secret: ServerKey,
     /// What authenticator apps show: the host of the public URL.
@@ -73,6 +82,7 @@ impl SecondFactors {
         jetstream: jetstream::Context,
         commands: Commands,
         views: Views,
+        mails: MailQuota,
         security: SecurityEvents,
         secret: ServerKey,
         public_url: &str,
@@ -82,6 +92,7 @@ impl SecondFactors {
             views,
             setups: Bucket::new(jetstream.clone(), LOGINS_BUCKET),
             codes: CodeThrottle::new(jetstream, secret.clone()),
+            mails,
             security,
             secret,
             issuer: host(public_url).to_owned(),
@@ -92,14 +103,10 @@ impl SecondFactors {
     ///
     /// # Errors
     /// If the bucket cannot be written.
-    pub(crate) async fn start_totp(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-    ) -> Result<TotpSetup, Error> {
+    pub(crate) async fn start_totp(&self, caller: &Caller) -> Result<TotpSetup, Error> {
         let account = &caller.person()?.account;
         let setup = Setup {
-            credential: CredentialId(id.0),
+            credential: CredentialId(random_id()?),
             secret_id: self.secret.current_id().to_owned(),
             begun_at: now(),
         };
@@ -121,19 +128,21 @@ impl SecondFactors {
     pub(crate) async fn confirm_totp(
         &self,
         caller: &Caller,
-        id: CommandId,
         code: &str,
     ) -> Result<Vec<String>, Error> {
-        let account = caller.person()?.account_id();
+        let identity = caller.person()?;
+        let account = identity.account_id();
         let setup = self.setups.get(&self.setup_key(account)).await?;
         let is_open = |setup: &Setup| {
             now().since(setup.begun_at) < SETUP && setup.secret_id == self.secret.current_id()
         };
         let setup = setup.filter(is_open).ok_or_else(nothing_to_confirm)?;
-        let attempt = self.codes.begin(account).await?;
-        let step = self.seed(account, &setup)?.step_of(code, now());
-        let step = step.ok_or_else(wrong_code)?;
+        let attempt = self.begin(caller, account, guesser(caller)?).await?;
+        let Some(step) = self.seed(account, &setup)?.step_of(code, now()) else {
+            return Err(self.wrong(caller, &identity.account, &attempt));
+        };
         self.codes.succeeded(attempt).await;
+        let id = new_command_id()?;
         let recovery_codes = CredentialId(id.0);
         let enrol = Command::EnrolTotp {
             credential: setup.credential,
@@ -162,13 +171,12 @@ impl SecondFactors {
     /// Replaces the recovery codes, and returns the new ones.
     ///
     /// # Errors
-    /// `Rejected` if the account has no second factor.
-    pub(crate) async fn renew_recovery_codes(
-        &self,
-        caller: &Caller,
-        id: CommandId,
-    ) -> Result<Vec<String>, Error> {
+    /// `Rejected` if the account has no second factor; `RateLimited` after too many renewals within
+    /// a day, since each is told by mail.
+    pub(crate) async fn renew_recovery_codes(&self, caller: &Caller) -> Result<Vec<String>, Error> {
         let account = caller.person()?.account_id();
+        self.mails.count_recovery_codes(account).await?;
+        let id = new_command_id()?;
         let credential = CredentialId(id.0);
         let renew = Command::RenewRecoveryCodes {
             credential,
@@ -180,47 +188,109 @@ impl SecondFactors {
         Ok(self.secret.recovery_codes(account, credential))
     }
 
-    /// Counts a code that is tried in a log-in. Returns whether it may be checked.
+    /// Checks a code of the second factor in a log-in and uses it up. The owner gets a mail after
+    /// five wrong ones.
     ///
     /// # Errors
-    /// If the bucket cannot be read or written.
-    pub(crate) async fn count_of_challenge(&self, challenge: Id) -> Result<bool, Error> {
-        self.codes.count_of_challenge(challenge).await
-    }
-
-    /// Checks a code of the second factor and uses it up. The owner gets a mail after five wrong
-    /// ones.
-    ///
-    /// # Errors
-    /// `BadUserInput` if the code is wrong or was used before; `RateLimited` after too many wrong
-    /// ones.
-    pub(crate) async fn check(
+    /// `Unauthenticated` if five codes were tried in this log-in; `BadUserInput` if the code is wrong
+    /// or was used before; `RateLimited` after too many wrong ones.
+    pub(crate) async fn check_in_log_in(
         &self,
         caller: &Caller,
+        challenge: Id,
         account: &ViewDocument<account::View>,
         method: SecondMethod,
         code: &str,
     ) -> Result<ProofKind, Error> {
-        let attempt = self.codes.begin(account.id).await.inspect_err(|error| {
-            if matches!(error, Error::RateLimited { .. }) {
-                let limited = SecurityEvent::LoginLimited;
-                self.security.record(limited, caller, Some(account.id));
-            }
-        })?;
+        let guesser = CodeGuesser::LogIn(challenge);
+        self.check(caller, guesser, account, method, code).await
+    }
+
+    /// Checks a code of the second factor of the person who sends the request, and uses it up. The
+    /// owner gets a mail after five wrong ones.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the code is wrong or was used before; `RateLimited` after too many wrong
+    /// ones.
+    pub(crate) async fn check_in_session(
+        &self,
+        caller: &Caller,
+        method: SecondMethod,
+        code: &str,
+    ) -> Result<ProofKind, Error> {
+        let account = &caller.person()?.account;
+        self.check(caller, guesser(caller)?, account, method, code)
+            .await
+    }
+
+    async fn check(
+        &self,
+        caller: &Caller,
+        guesser: CodeGuesser,
+        account: &ViewDocument<account::View>,
+        method: SecondMethod,
+        code: &str,
+    ) -> Result<ProofKind, Error> {
+        let attempt = self.begin(caller, account.id, guesser).await?;
         let factor = account.view.second_factor.as_ref();
         let used = factor.and_then(|factor| self.compare(account.id, factor, method, code));
         let Some((command, kind)) = used else {
-            let wrong = SecurityEvent::SecondFactorWrong;
-            self.security.record(wrong, caller, Some(account.id));
-            if attempt.warns {
-                self.warn(caller, account);
-            }
-            return Err(wrong_code());
+            return Err(self.wrong(caller, account, &attempt));
         };
-        let sent = self.send(caller, account.id, new_command_id()?, command);
-        sent.await.map_err(|error| error.if_rejected(wrong_code))?;
+        self.use_up(caller, account.id, command).await?;
         self.codes.succeeded(attempt).await;
         Ok(kind)
+    }
+
+    /// Counts a code before it is compared.
+    async fn begin(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        guesser: CodeGuesser,
+    ) -> Result<CodeAttempt, Error> {
+        let begun = self.codes.begin(account, guesser).await;
+        let begun = begun.inspect_err(|error| {
+            if matches!(error, Error::RateLimited { .. }) {
+                let limited = SecurityEvent::LoginLimited;
+                self.security.record(limited, caller, Some(account));
+            }
+        });
+        begun?.ok_or(ENDED)
+    }
+
+    /// Records a wrong code, and returns the answer to it.
+    fn wrong(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+        attempt: &CodeAttempt,
+    ) -> Error {
+        let wrong = SecurityEvent::SecondFactorWrong;
+        self.security.record(wrong, caller, Some(account.id));
+        if attempt.warns {
+            self.warn(caller, account);
+        }
+        wrong_code()
+    }
+
+    /// Uses a right code up. Nobody waits for the view: nothing reads it, and a code that is used up
+    /// must lead to a session.
+    async fn use_up(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        payload: Command,
+    ) -> Result<(), Error> {
+        let (platform, id) = (TenantId::Platform, new_command_id()?);
+        let request = CommandRequest::<account::Area>::new(platform, account, id, payload);
+        let deadline = self.commands.deadline();
+        let sender = caller.sender();
+        let outcome = self.commands.decide(&sender, request, deadline).await?;
+        match outcome.revision() {
+            Ok(_) => Ok(()),
+            Err(_used_before) => Err(wrong_code()),
+        }
     }
 
     /// Compares a code; returns the command that uses it up, and what it proves.
@@ -306,6 +376,12 @@ fn host(url: &str) -> &str {
         Some((host, port)) if port.bytes().all(|c| c.is_ascii_digit()) => host,
         Some(_) | None => authority,
     }
+}
+
+/// Returns who tries a code in a session.
+fn guesser(caller: &Caller) -> Result<CodeGuesser, Error> {
+    let session = caller.person()?.session();
+    session.map(CodeGuesser::Session).ok_or(Error::Forbidden)
 }
 
 fn wrong_code() -> Error {

@@ -30,6 +30,7 @@ use crate::{
         cookie::SessionToken,
         limits::Limits,
         login_throttle::{Attempt, Guesser, LoginThrottle},
+        mail_quota::MailQuota,
         network::Network,
         passwords::Passwords,
     },
@@ -62,6 +63,7 @@ pub(crate) struct Sessions {
     pub(crate) uses: Uses,
     pub(crate) limits: Limits,
     pub(crate) second_factors: SecondFactors,
+    pub(crate) mails: MailQuota,
     pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
@@ -153,7 +155,7 @@ impl Sessions {
         let is_known = self.is_known_device(caller, &account);
         let started = self.start(caller, &account, proofs).await?;
         if !is_known {
-            self.tell_of_new_device(caller, &account, &started);
+            self.tell_of_new_device(caller, &account, &started).await;
         }
         let succeeded = SecurityEvent::LoginSucceeded;
         self.security.record(succeeded, caller, Some(account.id));
@@ -196,13 +198,18 @@ impl Sessions {
         has_registered || self.device(caller, account).is_some()
     }
 
-    /// Tells the owner of an account by mail. The answer does not wait for it.
-    fn tell_of_new_device(
+    /// Tells the owner of an account by mail, up to 20 times a day: who knows the password must not
+    /// bury other mails. The answer does not wait for the mail.
+    async fn tell_of_new_device(
         &self,
         caller: &Caller,
         account: &ViewDocument<account::View>,
         started: &Started,
     ) {
+        if let Err(error) = self.mails.count_new_device(account.id).await {
+            tracing::warn!(?error, "the owner is not told of a new device");
+            return;
+        }
         let session = started.session.id.0;
         let id = derived_id(&[b"email", b"new_device", session.bytes()]);
         let tell = email::Command::TellOfNewDevice {

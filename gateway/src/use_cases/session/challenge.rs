@@ -17,13 +17,12 @@ use crate::{
     error::Error,
     identity::Caller,
     method::{Method, SECOND},
-    use_cases::second_factor::SecondMethod,
+    use_cases::second_factor::{ENDED, SecondMethod},
 };
 
 /// The second factor must be proved within this time.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 const PURPOSE: &str = "challenge";
-const ENDED: Error = Error::Unauthenticated("This log-in is no longer valid. Begin again.");
 
 /// A log-in that waits for its second factor.
 pub(crate) struct Challenge {
@@ -82,10 +81,8 @@ impl Sessions {
             account.view.epoch == begun.epoch && !account.view.is_disabled
         };
         let account = account.filter(is_valid).ok_or(ENDED)?;
-        if !self.second_factors.count_of_challenge(begun.id).await? {
-            return Err(ENDED);
-        }
-        let checked = self.second_factors.check(caller, &account, method, code);
+        let factors = &self.second_factors;
+        let checked = factors.check_in_log_in(caller, begun.id, &account, method, code);
         let second = Proof::new(checked.await?, now());
         let proofs = proof::with(begun.proofs, second);
         self.complete(caller, account, proofs).await

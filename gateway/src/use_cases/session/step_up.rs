@@ -38,8 +38,7 @@ impl Sessions {
         method: SecondMethod,
         code: &str,
     ) -> Result<Started, Error> {
-        let account = &caller.person()?.account;
-        let checked = self.second_factors.check(caller, account, method, code);
+        let checked = self.second_factors.check_in_session(caller, method, code);
         self.add_proof(caller, checked.await?).await
     }
 
