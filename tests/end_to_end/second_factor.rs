@@ -110,11 +110,13 @@ async fn fifty_copies_of_a_code_lead_to_one_success() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, ADA).await;
     let (mut app, codes) = add_second_factor(&ada).await;
-    for (service, code) in [
-        ("Totp", app.next().await),
-        ("RecoveryCode", codes[0].clone()),
-    ] {
+    for service in ["Totp", "RecoveryCode"] {
         let browsers = join_all((0..10).map(|_| begins(&backend))).await;
+        // Not before, since ten log-ins may take longer than a code is valid.
+        let code = match service {
+            "Totp" => app.next().await,
+            _ => codes[0].clone(),
+        };
         let right = second(service, &code);
         let copies = browsers
             .iter()

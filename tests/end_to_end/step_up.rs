@@ -5,11 +5,12 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use crate::{
-    second_factor::second,
+    second_factor::{LOG_IN, second},
     support::{
-        Browser, CHANGE_PASSWORD, CREATE_TOKEN, DELETE_ACME, Gateway, OTHER_PASSWORD, PASSWORD,
-        PLATFORM, UPDATE_MEMBER, ada_in_acme, add_second_factor, bad_input, eventually, input,
-        list, mongo, set_platform_admin, start, succeeded, text,
+        ASSIGN_ROLE, Browser, CHANGE_PASSWORD, CREATE_ROLE, CREATE_TOKEN, DELETE_ACME, Gateway,
+        OTHER_PASSWORD, PASSWORD, PLATFORM, UPDATE_MEMBER, UPDATE_ROLE, ada_in_acme,
+        add_second_factor, assignment, bad_input, create_role, eventually, input, list, mongo,
+        role, set_platform_admin, start, succeeded, text,
     },
 };
 
@@ -25,6 +26,7 @@ pub const STEP_UP: &str = "
 const SESSIONS: &str = "{
     sessions { current authentication { aal proofs { kind at provider } freshUntil } }
 }";
+const CURRENT: &str = "{ me { authentication { aal } } }";
 const MINUTE_MS: i64 = 60 * 1000;
 
 fn by_password(password: &str) -> Value {
@@ -40,6 +42,12 @@ async fn later(backend: &Local, minutes: i64) -> Gateway {
     // One that has ended leaves a document without a view.
     let live = doc! { "view.proofs": { "$exists": true } };
     sessions.update_many(live, change).await.unwrap();
+    let accounts = mongo(backend).await.database(PLATFORM);
+    let accounts = accounts.collection::<Document>("account");
+    let enrolled = "view.second_factor.totp.enrolled_at";
+    let change = doc! { "$set": { enrolled: past } };
+    let with_app = doc! { enrolled: { "$exists": true } };
+    accounts.update_many(with_app, change).await.unwrap();
     Gateway::start(backend, |_| {}).await
 }
 
@@ -92,6 +100,61 @@ async fn after_ten_minutes_a_session_must_prove_again_who_it_is() {
     assert_eq!(code, "CONFLICT", "only giving ownership needs it");
     ada.data(STEP_UP, by_password(PASSWORD)).await;
     ada.data(CREATE_TOKEN, input(token)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_permissions_of_owners_by_a_role_must_have_a_fresh_session() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let member = ada.member_id().await;
+    let chief = create_role(&ada, role("Chief", &["delete_tenant"], &[])).await;
+    let reader = create_role(&ada, role("Reader", &["read_project"], &[])).await;
+
+    let gateway = later(&backend, 10).await;
+    let stale = ada.at_gateway(&gateway);
+    let inherits = input(json!({ "id": reader, "inherits": ["owner"] }));
+    let holds = input(json!({ "id": reader, "permissions": ["delete_tenant"] }));
+    for (document, variables) in [
+        (CREATE_ROLE, role("Second", &["delete_tenant"], &[])),
+        (CREATE_ROLE, role("Second", &[], &["owner"])),
+        (CREATE_ROLE, role("Second", &[], &[&chief])),
+        (UPDATE_ROLE, inherits),
+        (UPDATE_ROLE, holds),
+        (ASSIGN_ROLE, assignment(&member, &chief)),
+    ] {
+        let code = stale.code(document, variables.clone()).await;
+        assert_eq!(code, "STEP_UP_REQUIRED", "{variables}");
+    }
+    stale
+        .data(CREATE_ROLE, role("Second", &["read_project"], &["admin"]))
+        .await;
+    stale.data(ASSIGN_ROLE, assignment(&member, &reader)).await;
+    stale.data(STEP_UP, by_password(PASSWORD)).await;
+    stale.data(ASSIGN_ROLE, assignment(&member, &chief)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proof_of_an_app_that_was_replaced_counts_no_more() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    let (mut app, _) = add_second_factor(&ada).await;
+    let thief = Browser::new(&backend);
+    thief.log_in(ADA).await;
+    thief.data(LOG_IN, second("Totp", &app.next().await)).await;
+    let gateway = later(&backend, 5).await;
+    let (ada, thief) = (ada.at_gateway(&gateway), thief.at_gateway(&gateway));
+    let level = || async {
+        let shown = thief.data(CURRENT, ()).await;
+        shown["me"]["authentication"]["aal"].clone()
+    };
+    assert_eq!(level().await, 2);
+    ada.data("mutation { credential { removeTotp { success } } }", ())
+        .await;
+    eventually("the removal", || async { level().await == 1 }).await;
+    add_second_factor(&ada).await;
+    let shown = ada.data(CURRENT, ()).await;
+    assert_eq!(shown["me"]["authentication"]["aal"], 2);
+    assert_eq!(level().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

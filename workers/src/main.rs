@@ -113,8 +113,8 @@ enum Command {
     },
 
     /// Compare what tenants pay with Stripe, record what differs, and end the subscriptions of
-    /// deleted tenants. Run it regularly, such as once a night. The exit code is 1 if something
-    /// differs that is not mended.
+    /// deleted tenants. Workers do this each night; run it to see the result, or to mend at once.
+    /// The exit code is 1 if something differs that is not mended.
     ReconcileBilling {
         #[command(flatten)]
         stores: Stores,

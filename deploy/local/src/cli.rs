@@ -5,6 +5,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 use crate::{
     Local, Options,
     bench::{self, from_memory, parts},
+    stripe::SECRET_KEY,
 };
 use clap::{Parser, Subcommand};
 use event_store::Telemetry;
@@ -169,9 +170,10 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
     local.run_until(stop).await
 }
 
-/// Whether the programs are to use Stripe itself.
+/// Whether the programs are to use Stripe itself. A shell that has read `.local/env` has the key of
+/// the development Stripe.
 fn has_stripe_key() -> bool {
-    std::env::var_os("UB_STRIPE_KEY").is_some_and(|key| !key.is_empty())
+    std::env::var_os("UB_STRIPE_KEY").is_some_and(|key| !key.is_empty() && key != SECRET_KEY)
 }
 
 fn print_ready(url: &str) -> anyhow::Result<()> {

@@ -11,29 +11,38 @@ use axum::{
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// Lists pages of the folder `docs`. A macro, since `include_str!` takes a literal.
+macro_rules! pages {
+    ($($name:literal)+) => {
+        &[$((
+            concat!("/docs/", $name),
+            include_str!(concat!("../../../docs/", $name)),
+        )),+]
+    };
+}
+
 /// Pages of this repository, served as the text that they are.
-const DOCS: [(&str, &str); 6] = [
-    ("/docs/README.md", include_str!("../../../README.md")),
-    (
-        "/docs/ARCHITECTURE.md",
-        include_str!("../../../ARCHITECTURE.md"),
-    ),
-    (
-        "/docs/add-an-area.md",
-        include_str!("../../../docs/add-an-area.md"),
-    ),
-    (
-        "/docs/configuration.md",
-        include_str!("../../../docs/configuration.md"),
-    ),
-    (
-        "/docs/development-stripe.md",
-        include_str!("../../../docs/development-stripe.md"),
-    ),
-    (
-        "/docs/operations.md",
-        include_str!("../../../docs/operations.md"),
-    ),
+const DOCS: &[(&str, &str)] = pages! {
+    "add-an-area.md"
+    "benchmarks.md"
+    "configuration.md"
+    "development-stripe.md"
+    "identity.md"
+    "inbound-hooks.md"
+    "operations.md"
+    "payments.md"
+    "plans.md"
+    "reconciling.md"
+    "security.md"
+    "usage.md"
+    "webhook-events.md"
+    "webhook-security.md"
+    "webhooks.md"
+};
+/// Pages of its top level, at the same places as there, so that links lead on.
+const TOP: [(&str, &str); 2] = [
+    ("/README.md", include_str!("../../../README.md")),
+    ("/ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
 ];
 
 /// URLs of what runs beside the gateway, without a slash at the end.
@@ -56,10 +65,10 @@ pub(crate) fn router(links: &Links, env_file: &str) -> Router {
         .replace("MONITOR_URL", links.monitor)
         .replace("ENV_FILE", &escaped(env_file));
     let start = get(|| async move { ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)) });
-    DOCS.into_iter()
-        .fold(Router::new().route("/", start), |router, (path, text)| {
-            router.route(path, get(move || async move { plain(text) }))
-        })
+    let pages = TOP.iter().chain(DOCS).copied();
+    pages.fold(Router::new().route("/", start), |router, (path, text)| {
+        router.route(path, get(move || async move { plain(text) }))
+    })
 }
 
 fn plain(text: &'static str) -> impl IntoResponse {
@@ -78,5 +87,15 @@ mod tests {
     #[test]
     fn a_folder_name_cannot_become_markup() {
         assert_eq!(escaped("/tmp/a&b<script>"), "/tmp/a&amp;b&lt;script>");
+    }
+
+    #[test]
+    fn every_page_of_the_folder_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        for page in std::fs::read_dir(folder).unwrap() {
+            let page = page.unwrap().file_name().into_string().unwrap();
+            let path = format!("/docs/{page}");
+            assert!(DOCS.iter().any(|(served, _)| *served == path), "{path}");
+        }
     }
 }

@@ -61,7 +61,8 @@ struct ChangeSubscriptionInput {
     /// When the tenant gets the plan. If it costs less in the same interval, `PERIOD_END` by default,
     /// and otherwise `NOW`.
     at: Option<ChangeTime>,
-    /// A code that makes the plan cheaper. `BAD_USER_INPUT` if Stripe does not know it.
+    /// A code that makes the plan cheaper. If Stripe does not know it, a preview is
+    /// `BAD_USER_INPUT`, and a change fails with the code `promotion_code_unknown`.
     promotion_code: Option<String>,
 }
 
@@ -123,8 +124,11 @@ impl BillingMutation {
     /// plan with prices: the change is in `pendingChange` until Stripe confirms it, and until then
     /// the plan before counts. If it asks for action, the owner of the card confirms the payment;
     /// then the same choice again shows the result. A plan that costs less comes with the next
-    /// period; until then the choice of the present plan keeps that, and any other change at once is
-    /// a `CONFLICT`. A tenant may try each plan once. A smaller plan deletes nothing.
+    /// period. Until then, choose the present plan to cancel the change at no cost, or another plan
+    /// with `at: PERIOD_END` to replace it; any other change is a `CONFLICT`. A tenant may try each
+    /// plan once. A smaller plan deletes nothing. `NOT_FOUND` if there is no such plan or price;
+    /// `BAD_USER_INPUT` if the plan has a price and none is chosen; `UNAVAILABLE` if Stripe does not
+    /// know the price yet.
     async fn change_subscription(
         &self,
         ctx: &Context<'_>,
@@ -138,11 +142,12 @@ impl BillingMutation {
 
     /// Gives up the plan: one that is paid for ends with its period, once Stripe confirms it, a trial
     /// when it would end, and anything else at once. Then the tenant has the default plan.
+    /// `CONFLICT` if there is nothing to give up.
     async fn cancel_subscription(&self, ctx: &Context<'_>) -> Result<Option<Billing>, Error> {
         change(ctx, Command::Cancel).await
     }
 
-    /// Keeps a plan that was given up and has not ended.
+    /// Keeps a plan that was given up and has not ended. `CONFLICT` if there is none.
     async fn resume_subscription(&self, ctx: &Context<'_>) -> Result<Option<Billing>, Error> {
         change(ctx, Command::Resume).await
     }

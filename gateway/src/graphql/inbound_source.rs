@@ -64,7 +64,7 @@ impl Queries {
     }
 
     /// The hooks that an inbound source has sent, the latest first. They are kept for 30 days at
-    /// most, and no more than 1,000 of each source. `NOT_FOUND` if the tenant has no such source.
+    /// most, and no more than 10,000 of each source. `NOT_FOUND` if the tenant has no such source.
     async fn inbound_hooks(
         &self,
         ctx: &Context<'_>,

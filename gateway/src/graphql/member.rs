@@ -256,7 +256,8 @@ impl Queries {
 struct InviteMemberInput {
     /// The e-mail address, such as `ada@example.com`.
     email: String,
-    /// The built-in role. `FORBIDDEN` if it has permissions that the caller lacks.
+    /// The built-in role. `FORBIDDEN` if it has permissions that the caller lacks;
+    /// `STEP_UP_REQUIRED` for an owner, unless the session is fresh.
     role: MemberRole,
 }
 
@@ -273,7 +274,8 @@ struct InvitationInput {
 struct UpdateMemberInput {
     /// Id of the member.
     id: ID,
-    /// The new built-in role. `FORBIDDEN` if it has permissions that the caller lacks.
+    /// The new built-in role. `FORBIDDEN` if it has permissions that the caller lacks;
+    /// `STEP_UP_REQUIRED` for an owner, unless the session is fresh.
     role: MemberRole,
     /// The revision that the client has read. If the member has another one, nothing is changed and
     /// the error is `CONFLICT`.

@@ -106,7 +106,8 @@ pub(super) struct RoleMutation;
 #[Object(serial)]
 impl RoleMutation {
     /// Creates a custom role. `FORBIDDEN` if it would hold permissions that the caller lacks;
-    /// `LIMIT_REACHED` if the tenant has 100 custom roles.
+    /// `STEP_UP_REQUIRED` if it would hold permissions that only owners have, unless the session is
+    /// fresh; `LIMIT_REACHED` if the tenant has 100 custom roles.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -125,7 +126,8 @@ impl RoleMutation {
     }
 
     /// Changes a custom role, for all of its members at once. `FORBIDDEN` if it has or would have
-    /// permissions that the caller lacks.
+    /// permissions that the caller lacks; `STEP_UP_REQUIRED` if it would have permissions that only
+    /// owners have, unless the session is fresh.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -158,7 +160,8 @@ impl RoleMutation {
     }
 
     /// Assigns a custom role to a member, in addition to the built-in one. `FORBIDDEN` if the role
-    /// has permissions that the caller lacks; `LIMIT_REACHED` if the member has 20 custom roles.
+    /// has permissions that the caller lacks; `STEP_UP_REQUIRED` if it has permissions that only
+    /// owners have, unless the session is fresh; `LIMIT_REACHED` if the member has 20 custom roles.
     async fn assign(
         &self,
         ctx: &Context<'_>,

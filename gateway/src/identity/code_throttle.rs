@@ -72,24 +72,27 @@ impl CodeThrottle {
         let now = now();
         count_one(&self.counts, &of_guesser, FREE_CODES, now).await?;
         let wrong = count_one(&self.counts, &of_all, FREE_CODES_OF_ALL, now).await?;
+        let attempt = CodeAttempt {
+            keys: [of_guesser, of_all],
+            warns: wrong >= WARNED_CODES,
+        };
         // Last, since what must wait uses up no code of a log-in.
         if let CodeGuesser::LogIn(challenge) = guesser
             && !self.count_of_challenge(challenge).await?
         {
+            self.take_back(attempt).await;
             return Ok(None);
         }
-        Ok(Some(CodeAttempt {
-            keys: [of_guesser, of_all],
-            warns: wrong >= WARNED_CODES,
-        }))
+        Ok(Some(attempt))
     }
 
-    /// Takes back an attempt whose code was right. An error is only logged, since the code counts.
-    pub(crate) async fn succeeded(&self, attempt: CodeAttempt) {
+    /// Takes back an attempt whose code was right, or was not compared. An error is only logged: it
+    /// changes nothing of the answer.
+    pub(crate) async fn take_back(&self, attempt: CodeAttempt) {
         let one_less = |count: Option<Count>| Ok((count.unwrap_or_default().one_less(), ()));
         for key in attempt.keys {
             if let Err(error) = self.counts.change(&key, one_less).await {
-                tracing::warn!(?error, "a right code was counted as a wrong one");
+                tracing::warn!(?error, "a code was counted that was not wrong");
             }
         }
     }

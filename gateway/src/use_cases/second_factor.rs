@@ -141,7 +141,7 @@ impl SecondFactors {
         let Some(step) = self.seed(account, &setup)?.step_of(code, now()) else {
             return Err(self.wrong(caller, &identity.account, &attempt));
         };
-        self.codes.succeeded(attempt).await;
+        self.codes.take_back(attempt).await;
         let id = new_command_id()?;
         let recovery_codes = CredentialId(id.0);
         let enrol = Command::EnrolTotp {
@@ -238,7 +238,7 @@ impl SecondFactors {
             return Err(self.wrong(caller, account, &attempt));
         };
         self.use_up(caller, account.id, command).await?;
-        self.codes.succeeded(attempt).await;
+        self.codes.take_back(attempt).await;
         Ok(kind)
     }
 

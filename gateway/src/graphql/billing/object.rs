@@ -52,8 +52,7 @@ impl Billing {
         .collect()
     }
 
-    /// What the tenant has used, by the meters of its plan. Empty if its plan has none, or nothing was
-    /// counted yet.
+    /// What the tenant has used, by each meter that has counted; also those of an earlier plan.
     async fn usage(&self) -> Result<Option<Vec<Usage>>, Error> {
         let usage = self.0.usage().await?;
         Ok(Some(usage.into_iter().map(Usage::from).collect()))
@@ -173,7 +172,8 @@ pub(in crate::graphql) enum Standing {
     Active,
     /// The tenant tries its plan.
     Trial,
-    /// A payment is missing. The tenant may do everything for 14 days.
+    /// A payment is missing, or Stripe has told nothing for three days after a period or trial. The
+    /// tenant may use its plan until the 14th day.
     Grace,
     /// A payment has been missing for too long, or the plan has ended and there is no other. The
     /// tenant creates nothing. It may read, delete, leave and pay.
