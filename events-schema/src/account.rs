@@ -34,6 +34,7 @@ impl crate::Area for Area {
         Access::anyone("send_login_code"),
         Access::signed_in("step_up"),
         Access::anyone("logout"),
+        Access::signed_in("rename_session"),
         Access::signed_in("revoke_session"),
         Access::signed_in("revoke_all_sessions"),
         Access::signed_in("profile"),

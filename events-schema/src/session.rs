@@ -6,8 +6,8 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccountId, AreaName, Commit, Device, Home, Index, Permission, Proof, ProofKind, Time,
-    area::FOR_INVESTIGATIONS, id::typed_id, published::Private,
+    Access, AccountId, AreaName, Commit, Device, Home, Index, Name, Permission, Proof, ProofKind,
+    Time, area::FOR_INVESTIGATIONS, id::typed_id, published::Private,
 };
 
 typed_id! {
@@ -53,6 +53,15 @@ pub enum Command {
         /// checked the password.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proofs: Option<Vec<Proof>>,
+        /// The name that the person has given to the session that this one replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+    },
+    /// Name the session, so that the person knows it again.
+    Rename {
+        /// The account that the session must belong to.
+        account: AccountId,
+        name: Name,
     },
     /// Record that the session is in use. Gateways of earlier releases send it; now uses are in a
     /// bucket.
@@ -76,7 +85,11 @@ pub enum Event {
         device: Device,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proofs: Option<Vec<Proof>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
     },
+    /// The session was named.
+    Renamed { name: Name },
     /// The session was used. Only earlier releases have recorded it here.
     Used,
     /// The session was revoked.
@@ -98,6 +111,9 @@ pub struct View {
     /// What the person has proved; `None` for a session of an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proofs: Option<Vec<Proof>>,
+    /// How the person calls the session; `None` until they name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
 }
 
 impl View {
@@ -130,6 +146,7 @@ impl crate::View for View {
                 epoch,
                 device,
                 proofs,
+                name,
             } => Some(Self {
                 account: *account,
                 epoch: *epoch,
@@ -137,6 +154,11 @@ impl crate::View for View {
                 started_at: at,
                 last_used_at: at,
                 proofs: proofs.clone(),
+                name: name.clone(),
+            }),
+            Event::Renamed { name } => view.map(|view| Self {
+                name: Some(name.clone()),
+                ..view
             }),
             Event::Used => view.map(|view| Self {
                 last_used_at: at,
@@ -163,6 +185,7 @@ mod tests {
             started_at: Time(0),
             last_used_at: Time(0),
             proofs: None,
+            name: None,
         }
     }
 
@@ -185,10 +208,15 @@ mod tests {
             epoch: 2,
             device: Device::from_user_agent("curl"),
             proofs: None,
+            name: None,
         };
         let shown: View = fold([(10, started.clone()), (20, Event::Used)]).unwrap();
         assert_eq!(shown.epoch, 2);
         assert_eq!((shown.started_at, shown.last_used_at), (Time(10), Time(20)));
+        let name = Name::parse("Phone").unwrap();
+        let renamed = [(10, started.clone()), (20, Event::Renamed { name })];
+        let shown: View = fold(renamed).unwrap();
+        assert_eq!(shown.name.unwrap().as_str(), "Phone");
         let revoked = [(10, started), (20, Event::Ended), (30, Event::Used)];
         assert_eq!(fold::<View>(revoked), None);
     }
@@ -200,6 +228,7 @@ mod tests {
             epoch: 2,
             device: Device::from_user_agent("curl"),
             proofs,
+            name: None,
         };
         let proofs = |event| fold::<View>([(10, event)]).unwrap().proofs().into_owned();
         let password = Proof::new(ProofKind::Password, Time(10));

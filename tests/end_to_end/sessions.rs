@@ -7,9 +7,12 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Browser, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, PLATFORM, credentials, eventually, input,
-    list, mongo, operator, start, succeeded, text,
+use crate::{
+    step_up::STEP_UP,
+    support::{
+        Browser, Gateway, LOGIN, OTHER_PASSWORD, PASSWORD, PLATFORM, credentials, eventually,
+        input, list, mongo, operator, start, succeeded, text,
+    },
 };
 
 const SESSIONS: &str = "{ sessions { id device startedAt lastUsedAt current } }";
@@ -21,6 +24,11 @@ const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }
 const CHANGE_PASSWORD: &str = "
     mutation($input: ChangePasswordInput!) {
         account { changePassword(input: $input) { success } }
+    }";
+
+const RENAME: &str = "
+    mutation($input: RenameSessionInput!) {
+        account { renameSession(input: $input) { id name current } }
     }";
 
 async fn ends_within_two_seconds(browser: &Browser) {
@@ -43,6 +51,35 @@ async fn phone_and_laptop(backend: &local::Local, second: &Gateway) -> (Browser,
     let answer = laptop.login("ada@example.com", PASSWORD).await;
     let session = text(&answer, "/data/account/login/session/id");
     (phone, laptop, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_names_a_session_and_the_one_that_replaces_it_keeps_the_name() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, "ada@example.com").await;
+    let sessions = ada.data(SESSIONS, ()).await;
+    let id = text(&sessions, "/sessions/0/id");
+    let renamed = |id: &str, name: &str| input(json!({ "id": id, "name": name }));
+    let phone = ada.data(RENAME, renamed(&id, " Phone ")).await;
+    let expected = json!({ "id": id, "name": "Phone", "current": true });
+    assert_eq!(phone["account"]["renameSession"], expected);
+    let refused = ada.code(RENAME, renamed(&id, "")).await;
+    assert_eq!(refused, "BAD_USER_INPUT");
+
+    let params = json!({ "password": PASSWORD });
+    let again = input(json!({ "service": "Password", "params": params }));
+    ada.data(STEP_UP, again).await;
+    let shown = ada.data("{ sessions { id name } }", ()).await;
+    let shown = list(&shown["sessions"]);
+    assert_eq!((shown.len(), &shown[0]["name"]), (1, &json!("Phone")));
+
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    let current = text(&shown[0], "/id");
+    for other in [&current, &id] {
+        let code = eve.code(RENAME, renamed(other, "Mine")).await;
+        assert_eq!(code, "NOT_FOUND");
+    }
+    assert_eq!(ada.code(RENAME, renamed(&id, "Old")).await, "NOT_FOUND");
 }
 
 #[tokio::test(flavor = "multi_thread")]

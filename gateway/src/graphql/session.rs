@@ -1,7 +1,7 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use events_schema::{EmailAddress, Proof, SessionId, Time, account, session};
+use events_schema::{EmailAddress, Name, Proof, SessionId, Time, account, session};
 
 use super::{
     account::EmailInput,
@@ -24,6 +24,15 @@ use crate::{
 pub(super) const INDEX_CHECKS: &[IndexCheck] = &[];
 
 pub(super) use async_graphql::EmptyMutation as Mutations;
+
+/// A new name of a session.
+#[derive(InputObject)]
+struct RenameSessionInput {
+    /// Id of the session.
+    id: ID,
+    /// The name, such as `Phone`: 1 to 100 characters.
+    name: String,
+}
 
 /// A login.
 #[derive(InputObject)]
@@ -111,6 +120,12 @@ impl Session {
     /// Id of the session: 32 lower-case hex digits. It is no secret.
     async fn id(&self) -> ID {
         to_id(self.document.id)
+    }
+
+    /// The name that the person has given to the session. Null until then. A session that replaces
+    /// this one, such as after a step-up, keeps it.
+    async fn name(&self) -> Option<&str> {
+        self.document.view.name.as_ref().map(Name::as_str)
     }
 
     /// The client's description of itself (its `User-Agent`), up to 200 characters.
@@ -265,6 +280,25 @@ impl SessionMutation {
             field.clear_cookie(Kind::Session);
         }
         Success::yes()
+    }
+
+    /// Names one of the caller's sessions, so that they know it again. `NOT_FOUND` if it does not
+    /// exist, has ended, or belongs to another account.
+    async fn rename_session(
+        &self,
+        ctx: &Context<'_>,
+        input: RenameSessionInput,
+    ) -> Result<Option<Session>, Error> {
+        let field = FieldContext::of(ctx);
+        let (id, name) = (id_of(&input.id)?, parsed("name", &input.name, Name::parse)?);
+        let sessions = &field.use_cases.sessions;
+        let renamed = sessions.rename(field.caller, field.command_id()?, id, name);
+        let renamed = renamed.await?;
+        let identity = field.caller.person()?;
+        Ok(Some(Session {
+            last_used_at: renamed.last_used_at,
+            ..Session::new(&identity.account.view, identity.session(), renamed.session)
+        }))
     }
 
     /// Revokes all of the caller's sessions, the current one included.

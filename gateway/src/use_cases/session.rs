@@ -7,8 +7,8 @@ use std::{future::ready, time::Duration};
 
 use event_store::random_id;
 use events_schema::{
-    CommandId, EmailAddress, EmailId, Id, Proof, ProofKind, SessionId, TenantId, Time, account,
-    email,
+    AccountId, CommandId, EmailAddress, EmailId, Id, Name, Proof, ProofKind, SessionId, TenantId,
+    Time, account, email,
     secret::{ServerKey, derived_id},
     session::{self, Command},
 };
@@ -19,7 +19,7 @@ use crate::{
     backend::{
         commands::{CommandRequest, Commands},
         filter::{Filter, Sort},
-        views::{ViewDocument, Views},
+        views::{TenantViews, ViewDocument, Views},
     },
     clock::now,
     error::Error,
@@ -283,14 +283,16 @@ impl Sessions {
         proofs: Vec<Proof>,
     ) -> Result<Started, Error> {
         let token = SessionToken::mint()?;
+        let platform = self.views.platform();
         let start = Command::Start {
             account: account.id,
             epoch: account.view.epoch,
             device: caller.origin.device.clone(),
             proofs: Some(proofs),
+            name: previous_name(&platform, caller, account.id).await?,
         };
         let request = request(token.session_id(), new_command_id()?, start);
-        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sender = caller.sender();
         let session = self.commands.send_and_get(&sender, &platform, request);
         let session = session.await?;
         // The same device with each login, so that its count of failures stays.
@@ -359,6 +361,31 @@ impl Sessions {
         Ok(Some(id) == identity.session())
     }
 
+    /// Names one of the caller's sessions, and returns it.
+    ///
+    /// # Errors
+    /// `Rejected` if the session does not exist, has ended, or belongs to another account.
+    pub(crate) async fn rename(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        id: SessionId,
+        name: Name,
+    ) -> Result<InUse, Error> {
+        let account = caller.person()?.account_id();
+        let request = request(id, command, Command::Rename { account, name });
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let renamed = self
+            .commands
+            .send_and_get::<session::View>(&sender, &platform, request);
+        let session = renamed.await?;
+        let last_used_at = self.uses.of_session(&session).await?;
+        Ok(InUse {
+            session,
+            last_used_at,
+        })
+    }
+
     /// Revokes all of the caller's sessions.
     ///
     /// # Errors
@@ -422,6 +449,22 @@ impl Sessions {
             .send::<session::View>(&sender, &platform, request);
         sent.await.map(|_revision| ())
     }
+}
+
+/// Returns the name of the session that the request came with, if it is one of this account. The
+/// session that replaces it keeps the name.
+async fn previous_name(
+    platform: &TenantViews,
+    caller: &Caller,
+    account: AccountId,
+) -> Result<Option<Name>, Error> {
+    let identity = caller.identity.as_ref();
+    let own = identity.filter(|identity| identity.account_id() == account);
+    let Some(session) = own.and_then(|identity| identity.session()) else {
+        return Ok(None);
+    };
+    let previous = platform.get::<session::View>(session).await?;
+    Ok(previous.and_then(|previous| previous.view.name))
 }
 
 fn request(id: SessionId, command: CommandId, payload: Command) -> CommandRequest<session::Area> {

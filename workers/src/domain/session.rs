@@ -2,7 +2,7 @@
 //! expires, since the gateway checks it at each request.
 
 use events_schema::{
-    AccountId, Reject, RejectionKind, Time,
+    AccountId, Name, Reject, RejectionKind, Time,
     session::{Area, Command, Event, USE_RECORDED_EVERY},
 };
 use serde::Serialize;
@@ -21,6 +21,7 @@ pub enum Session {
         account: AccountId,
         /// The last use that was recorded.
         last_used_at: Time,
+        name: Option<Name>,
     },
     /// Revoked for ever.
     Revoked {
@@ -62,6 +63,7 @@ impl Aggregate for Session {
                 epoch,
                 device,
                 proofs,
+                name,
             } => {
                 self.must_be_absent()?;
                 vec![Event::Started {
@@ -69,8 +71,10 @@ impl Aggregate for Session {
                     epoch: *epoch,
                     device: device.clone(),
                     proofs: proofs.clone(),
+                    name: name.clone(),
                 }]
             }
+            Command::Rename { account, name } => self.rename(*account, name)?,
             Command::Touch => self.touch(facts.now)?,
             Command::End { account } => self.revoke(*account)?,
         };
@@ -79,17 +83,22 @@ impl Aggregate for Session {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         match (&mut *self, event) {
-            (_, Event::Started { account, .. }) => {
+            (_, Event::Started { account, name, .. }) => {
                 *self = Self::Live {
                     account: *account,
                     last_used_at: at,
+                    name: name.clone(),
                 };
             }
+            (Self::Live { name, .. }, Event::Renamed { name: new }) => *name = Some(new.clone()),
             (Self::Live { last_used_at, .. }, Event::Used) => *last_used_at = at,
             (Self::Live { account, .. }, Event::Ended) => {
                 *self = Self::Revoked { account: *account };
             }
-            (Self::Absent | Self::Revoked { .. }, Event::Used | Event::Ended) => {}
+            (
+                Self::Absent | Self::Revoked { .. },
+                Event::Renamed { .. } | Event::Used | Event::Ended,
+            ) => {}
         }
     }
 }
@@ -109,6 +118,17 @@ impl Session {
             }
             Self::Live { .. } => Ok(vec![Event::Used]),
             Self::Absent | Self::Revoked { .. } => Err(Rejection::NotFound),
+        }
+    }
+
+    fn rename(&self, by: AccountId, new: &Name) -> Result<Vec<Event>, Rejection> {
+        match self {
+            Self::Live { account, name, .. } if *account == by => {
+                let is_new = name.as_ref() != Some(new);
+                let renamed = || Event::Renamed { name: new.clone() };
+                Ok(is_new.then(renamed).into_iter().collect())
+            }
+            Self::Absent | Self::Live { .. } | Self::Revoked { .. } => Err(Rejection::NotFound),
         }
     }
 
@@ -138,6 +158,7 @@ mod tests {
             epoch: 0,
             device: Device::from_user_agent("curl"),
             proofs: Some(proofs()),
+            name: None,
         }
     }
     fn started() -> Event {
@@ -146,6 +167,7 @@ mod tests {
             epoch: 0,
             device: Device::from_user_agent("curl"),
             proofs: Some(proofs()),
+            name: None,
         }
     }
     fn proofs() -> Vec<Proof> {
@@ -173,6 +195,27 @@ mod tests {
     fn a_session_starts_only_once() {
         for session in [live(), revoked()] {
             session.when(start()).rejects(Rejection::AlreadyExists);
+        }
+    }
+
+    #[test]
+    fn a_person_names_their_session() {
+        let name = |text| Name::parse(text).unwrap();
+        let rename = |account, text| Command::Rename {
+            account,
+            name: name(text),
+        };
+        let renamed = |text| Event::Renamed { name: name(text) };
+        live().when(rename(ADA, "Phone")).then([renamed("Phone")]);
+        let phone = live().and([renamed("Phone")]);
+        phone.when(rename(ADA, "Phone")).changes_nothing();
+        phone.when(rename(ADA, "Work")).then([renamed("Work")]);
+        live()
+            .when(rename(EVE, "Mine"))
+            .rejects(Rejection::NotFound);
+        for session in [absent(), revoked()] {
+            let when = session.when(rename(ADA, "Phone"));
+            when.rejects(Rejection::NotFound);
         }
     }
 
@@ -213,9 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_did_not_start_is_neither_used_nor_revoked() {
+    fn a_session_that_did_not_start_is_neither_used_nor_named_nor_revoked() {
+        let name = Name::parse("Phone").unwrap();
         absent()
-            .and([Event::Used, Event::Ended])
+            .and([Event::Used, Event::Renamed { name }, Event::Ended])
             .is(&Session::Absent);
     }
 }

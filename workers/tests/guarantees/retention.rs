@@ -46,6 +46,7 @@ fn requested() -> email::Event {
 fn started() -> session::Event {
     session::Event::Started {
         proofs: None,
+        name: None,
         account: id().into(),
         epoch: 0,
         device: Device::from_user_agent("curl"),
@@ -73,6 +74,7 @@ async fn end_of_a_session(world: &World) -> Option<HeaderValue> {
     let (session, account) = (SessionId(id()), id().into());
     let start = session::Command::Start {
         proofs: None,
+        name: None,
         account,
         epoch: 0,
         device: Device::from_user_agent("curl"),
