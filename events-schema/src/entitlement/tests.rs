@@ -351,3 +351,10 @@ fn exceptions_count_for_tenants_without_a_plan_too() {
     assert!(!entitled.has(webhook::FEATURE) && entitled.has(access_token::FEATURE));
     assert_eq!(projects(&entitled), Some(1));
 }
+
+#[test]
+fn a_tenant_pays_for_the_seats_in_use_up_to_what_its_plan_allows_and_for_one_at_least() {
+    assert_eq!([0, 1, 7].map(|used| paid_seats(used, None)), [1, 1, 7]);
+    assert_eq!([0, 3, 7].map(|used| paid_seats(used, Some(3))), [1, 3, 3]);
+    assert_eq!(paid_seats(7, Some(0)), 1);
+}

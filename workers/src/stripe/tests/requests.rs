@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId,
-    StripeItemId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeInvoiceId, StripeItemId,
+    StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
     StripeSubscriptionId, task::TASKS_CREATED,
 };
 use stripe_billing::{
@@ -42,7 +42,6 @@ use stripe_core::{
         CreateCustomer, ListCustomer, RetrieveCustomer, UpdateCustomer,
         UpdateCustomerInvoiceSettings,
     },
-    event::{ListEvent, RetrieveEvent},
     setup_intent::{CreateSetupIntent, CreateSetupIntentUsage, RetrieveSetupIntent},
 };
 use stripe_payment::payment_method::{
@@ -62,8 +61,8 @@ use url::form_urlencoded;
 use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, events,
-    invoices, meters, portal, prices, promotions, request::Request, subscriptions,
+    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, invoices,
+    meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -452,19 +451,12 @@ fn requests_about_cards_are_as_generated() {
 }
 
 #[test]
-fn requests_for_links_and_events_are_as_generated() {
+fn requests_for_links_are_as_generated() {
     let back = "https://app.example/t/acme?a=b";
     let theirs = CreateBillingPortalSession::new()
         .customer("cus_1")
         .return_url(back);
     same(&portal::create(&customer(), back), &theirs);
-
-    let id = StripeEventId::parse("evt_1").unwrap();
-    same(&events::retrieve(&id), &RetrieveEvent::new("evt_1"));
-    same(
-        &events::list(Timestamp(NOW)),
-        &ListEvent::new().created(since()),
-    );
 }
 
 #[test]
