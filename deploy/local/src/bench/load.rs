@@ -246,8 +246,9 @@ mod tests {
         let (_, answers) = loop_of_a_second.unwrap();
         let mut delayed = answers.latencies_us;
         delayed.retain(|latency| *latency > 100_000);
-        // 100 requests were due during the stall; the last 20 of them waited less than that.
-        assert!((60..=100).contains(&delayed.len()), "{}", delayed.len());
+        // 100 requests were due during the stall; the last 20 of them waited less than that. A busy
+        // machine delays more of them.
+        assert!(delayed.len() >= 60, "{}", delayed.len());
         assert_eq!(answers.wrong, 0);
     }
 
