@@ -62,6 +62,8 @@ enum Command {
     Bench(bench::Options),
     #[command(override_usage = "cargo run --release --bin local -- attack [OPTIONS]")]
     Attack(bench::attack::Options),
+    #[command(override_usage = "cargo run --release --bin local -- tell-apart [OPTIONS]")]
+    TellApart(bench::attack::pairs::Options),
     /// Answers one GraphQL query from memory. `bench` starts this.
     #[command(hide = true)]
     AnswerFromMemory,
@@ -80,7 +82,7 @@ impl Command {
     /// Whether `bench` starts this as a child process.
     const fn is_child(&self) -> bool {
         match self {
-            Self::Bench(_) | Self::Attack(_) => false,
+            Self::Bench(_) | Self::Attack(_) | Self::TellApart(_) => false,
             Self::AnswerFromMemory
             | Self::Gateway(_)
             | Self::Workers(_)
@@ -107,6 +109,7 @@ pub async fn main() -> anyhow::Result<()> {
         None => dev(arguments, stop).await,
         Some(Command::Bench(options)) => bench::run(options, stop).await,
         Some(Command::Attack(options)) => bench::attack::run(options, stop).await,
+        Some(Command::TellApart(options)) => bench::attack::pairs::run(options, stop).await,
         Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
         Some(Command::Gateway(config)) => parts::gateway(*config, print_ready, stop).await,
         Some(Command::Workers(config)) => parts::workers(*config, print_ready, stop).await,

@@ -1,6 +1,7 @@
 //! `attack`: floods a backend of its own as strangers would, while honest people use it. It compares
 //! what these people notice with a quiet time before, and fails if it is too much.
 
+pub(crate) mod pairs;
 mod person;
 mod stranger;
 

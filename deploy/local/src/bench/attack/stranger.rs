@@ -118,7 +118,7 @@ impl Stranger {
     }
 }
 
-const PASSWORD: &str = "four words nobody guesses";
+pub(super) const PASSWORD: &str = "four words nobody guesses";
 
 fn registration(email: &str) -> Value {
     json!({
@@ -127,11 +127,11 @@ fn registration(email: &str) -> Value {
     })
 }
 
-const LOGIN: &str =
+pub(super) const LOGIN: &str =
     "mutation($input: LoginInput!) { account { login(input: $input) { user { id } } } }";
-const REGISTER: &str =
+pub(super) const REGISTER: &str =
     "mutation($input: RegisterInput!) { account { register(input: $input) { success } } }";
-const RESET: &str = "mutation($input: EmailInput!) { account { sendResetPasswordEmail(input: $input) { success } } }";
+pub(super) const RESET: &str = "mutation($input: EmailInput!) { account { sendResetPasswordEmail(input: $input) { success } } }";
 const VERIFY: &str = "mutation($input: VerifyAccountInput!) { account { verifyAccount(input: $input) { success } } }";
 const DEEP: &str = "{ a: projects(first: 100) { nodes { id tasks(first: 100) { nodes { id } } } } \
      b: projects(first: 100) { nodes { id tasks(first: 100) { nodes { id } } } } \
