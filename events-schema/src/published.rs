@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::{Area, Id, View};
 
 pub use body::{Content, MAX_BODY};
-pub use event::PublicEvent;
+pub use event::{PublicEvent, source};
 pub use event_type::{CatalogueEntry, EventType, event_types};
 pub use filter::EventFilter;
 pub use read::{Folded, Unreadable, events_of};

@@ -1,6 +1,6 @@
 //! Signatures of webhooks, as Standard Webhooks 1.0 defines them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -40,7 +40,10 @@ pub struct SigningKey(Signer);
 #[derive(Clone)]
 enum Signer {
     Hmac(HmacKey),
-    Ed25519 { seed: [u8; 32] },
+    Ed25519 {
+        seed: [u8; 32],
+        pair: Arc<Ed25519KeyPair>,
+    },
 }
 
 /// A key that verifies messages.
@@ -55,7 +58,11 @@ enum Verifier {
 
 /// A secret that both sides know: 24 to 64 bytes.
 #[derive(Clone)]
-struct HmacKey(Vec<u8>);
+struct HmacKey {
+    secret: Vec<u8>,
+    /// What the secret begins each code with.
+    prepared: Hmac<Sha256>,
+}
 
 /// Why a received message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +78,13 @@ pub enum Refused {
 impl SigningKey {
     /// Makes a symmetric key of random bytes.
     pub fn hmac(random: [u8; 32]) -> Self {
-        Self(Signer::Hmac(HmacKey(random.to_vec())))
+        Self(Signer::Hmac(HmacKey::new(random.to_vec())))
     }
 
     /// Makes an ed25519 key of random bytes.
-    pub const fn ed25519(random: [u8; 32]) -> Self {
-        Self(Signer::Ed25519 { seed: random })
+    pub fn ed25519(random: [u8; 32]) -> Self {
+        let pair = Arc::new(pair(&random));
+        Self(Signer::Ed25519 { seed: random, pair })
     }
 
     /// Reads what [`secret`](Self::secret) returns, or a key that somebody has chosen.
@@ -85,9 +93,9 @@ impl SigningKey {
     /// If the text is neither `whsec_` and the Base64 of 24 to 64 bytes, nor `whsk_` and the Base64
     /// of an ed25519 key.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let hmac = || HmacKey::parse(text).map(Signer::Hmac);
-        let ed25519 = || parse_seed(text).map(|seed| Signer::Ed25519 { seed });
-        hmac().or_else(ed25519).map(Self).ok_or(Invalid(
+        let hmac = || HmacKey::parse(text).map(|key| Self(Signer::Hmac(key)));
+        let ed25519 = || parse_seed(text).map(Self::ed25519);
+        hmac().or_else(ed25519).ok_or(Invalid(
             "must be `whsec_` and the Base64 of 24 to 64 bytes, or `whsk_` and the Base64 of an \
              ed25519 key: its seed of 32 bytes, or the seed and the public key",
         ))
@@ -97,8 +105,8 @@ impl SigningKey {
     pub fn secret(&self) -> String {
         match &self.0 {
             Signer::Hmac(key) => key.text(),
-            Signer::Ed25519 { seed } => {
-                let pair = [seed.as_slice(), pair(seed).public_key().as_ref()].concat();
+            Signer::Ed25519 { seed, pair } => {
+                let pair = [seed.as_slice(), pair.public_key().as_ref()].concat();
                 format!("{PRIVATE_PREFIX}{}", BASE64.encode(&pair))
             }
         }
@@ -108,8 +116,8 @@ impl SigningKey {
     pub fn public(&self) -> Option<String> {
         match &self.0 {
             Signer::Hmac(_) => None,
-            Signer::Ed25519 { seed } => {
-                let public = BASE64.encode(pair(seed).public_key().as_ref());
+            Signer::Ed25519 { pair, .. } => {
+                let public = BASE64.encode(pair.public_key().as_ref());
                 Some(format!("{PUBLIC_PREFIX}{public}"))
             }
         }
@@ -120,7 +128,7 @@ impl SigningKey {
         let signed = message.signed();
         match &self.0 {
             Signer::Hmac(key) => entry(HMAC_VERSION, &key.mac(&signed)),
-            Signer::Ed25519 { seed } => entry(ED25519_VERSION, pair(seed).sign(&signed).as_ref()),
+            Signer::Ed25519 { pair, .. } => entry(ED25519_VERSION, pair.sign(&signed).as_ref()),
         }
     }
 }
@@ -169,18 +177,23 @@ impl VerifyingKey {
 }
 
 impl HmacKey {
+    fn new(secret: Vec<u8>) -> Self {
+        let prepared = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret)
+            .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+        Self { secret, prepared }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let bytes = decode(text, HMAC_PREFIX)?;
-        (24..=64).contains(&bytes.len()).then_some(Self(bytes))
+        (24..=64).contains(&bytes.len()).then(|| Self::new(bytes))
     }
 
     fn text(&self) -> String {
-        format!("{HMAC_PREFIX}{}", BASE64.encode(&self.0))
+        format!("{HMAC_PREFIX}{}", BASE64.encode(&self.secret))
     }
 
     fn mac(&self, signed: &[u8]) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0)
-            .unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+        let mut mac = self.prepared.clone();
         mac.update(signed);
         mac.finalize().into_bytes().into()
     }
@@ -215,9 +228,12 @@ impl fmt::Debug for VerifyingKey {
 
 /// Returns the header `webhook-signature`: the signature of each key. While a key is replaced, the
 /// receiver finds the one that it knows.
-pub fn signature_header(keys: &[SigningKey], message: &Message<'_>) -> String {
-    let signatures: Vec<String> = keys.iter().map(|key| key.sign(message)).collect();
-    signatures.join(" ")
+pub fn signature_header<'k>(
+    keys: impl IntoIterator<Item = &'k SigningKey>,
+    message: &Message<'_>,
+) -> String {
+    let signatures = keys.into_iter().map(|key| key.sign(message));
+    Vec::from_iter(signatures).join(" ")
 }
 
 /// Verifies a received message against the keys that are valid. `header` is `webhook-signature`,

@@ -28,10 +28,16 @@ pub fn installed_by_pip(folder: &str) -> PathBuf {
     installed(folder, "requirements.txt", pip)
 }
 
-/// Runs a program in a folder with this input, and returns its output.
+/// Runs a script in a folder with this input, and returns its output.
 pub fn run(folder: &Path, program: &str, script: &str, input: &str) -> String {
+    run_with(folder, &[program, script], input)
+}
+
+/// Runs a program with its arguments in a folder with this input, and returns its output.
+pub fn run_with(folder: &Path, command: &[&str], input: &str) -> String {
+    let (program, arguments) = command.split_first().unwrap();
     let mut running = Command::new(program)
-        .arg(script)
+        .args(arguments)
         .current_dir(folder)
         .env("PYTHONPATH", "python")
         .stdin(Stdio::piped())
@@ -42,7 +48,7 @@ pub fn run(folder: &Path, program: &str, script: &str, input: &str) -> String {
     stdin.write_all(input.as_bytes()).unwrap();
     drop(stdin);
     let output = running.wait_with_output().unwrap();
-    assert!(output.status.success(), "{program} {script} has failed");
+    assert!(output.status.success(), "{command:?} has failed");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -333,7 +333,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
 
 fn print_json(difference: &Difference) {
     let line = serde_json::json!(difference);
-    // Whoever closes the output does not want the rest.
+    // A reader that closes the output wants no more lines.
     _ = writeln!(io::stdout(), "{line}");
 }
 

@@ -109,7 +109,7 @@ impl From<Actor> for PublicActor {
 
 impl PublicEvent {
     /// Returns the message, without the object if it would be larger than [`MAX_BODY`] with it.
-    /// `source` is [`Self::source`]. The same arguments give the same bytes.
+    /// `source` is [`source`](super::source). The same arguments give the same bytes.
     ///
     /// # Errors
     /// If the message cannot be serialized.

@@ -82,12 +82,6 @@ impl PublicEvent {
         }
     }
 
-    /// Returns the source of the event: the tenant below the public URL of the API.
-    pub fn source(&self, public_url: &str) -> String {
-        let url = public_url.trim_end_matches('/');
-        format!("{url}/tenants/{}", self.tenant)
-    }
-
     /// Folds further commits on [`Self::subject`], in order from the first one. Later ones than that
     /// of the event are not read, so the object is always the same.
     ///
@@ -108,6 +102,12 @@ impl PublicEvent {
     pub fn object(&self, folded: Folded) -> Result<Option<Value>, Unreadable> {
         read::object(self, folded)
     }
+}
+
+/// Returns the source of a tenant's events: the tenant below the public URL of the API.
+pub fn source(public_url: &str, tenant: TenantKey) -> String {
+    let url = public_url.trim_end_matches('/');
+    format!("{url}/tenants/{tenant}")
 }
 
 #[cfg(test)]

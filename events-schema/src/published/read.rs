@@ -53,6 +53,19 @@ pub struct Folded {
     last: u64,
 }
 
+impl Folded {
+    /// Returns the revision of the last commit that is folded; 0 if there is none.
+    pub const fn revision(&self) -> u64 {
+        self.last
+    }
+
+    /// Returns how many bytes the object takes as JSON.
+    pub fn json_bytes(&self) -> usize {
+        let json = self.view.as_ref().map(Value::to_string);
+        json.map_or(0, |json| json.len())
+    }
+}
+
 macro_rules! declare_dispatch {
     ($($name:ident: $module:ident [$($view:ident)+],)+) => {
         fn events_in(

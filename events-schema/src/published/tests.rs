@@ -159,7 +159,7 @@ fn a_thin_body_names_its_object() {
         },
     });
     assert_eq!(body(&event, Content::Thin), expected);
-    assert_eq!(event.source("https://app.example.com/"), SOURCE);
+    assert_eq!(source("https://app.example.com/", event.tenant), SOURCE);
     assert_eq!(event.subject().to_string(), subject(AreaName::Project));
 }
 

@@ -1,15 +1,18 @@
 //! Webhooks as customers verify them: with the libraries of Standard Webhooks, with Node's own
 //! cryptography, and with the library of CloudEvents. It needs Node.js 20 or later with npm, and
-//! Python with pip, which install the libraries once.
+//! Python with pip, which install the libraries once. Go, Ruby and PHP are used where they are
+//! installed.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test binary panics when it fails"
+    clippy::print_stderr,
+    reason = "a test binary panics when it fails, and says what it leaves out"
 )]
 
 #[path = "../../../tests/support/packages.rs"]
 mod packages;
+mod without_library;
 
 use std::{
     path::Path,
@@ -94,17 +97,25 @@ fn the_examples_of_the_page_verify_what_we_sign_and_refuse_what_somebody_else_si
     ];
     let (secret, other) = (SigningKey::hmac([7; 32]), SigningKey::hmac([9; 32]));
     for (language, folder, program, script) in languages {
-        let run_with = |signed_by: &SigningKey| -> Value {
-            let mut input = webhook(std::slice::from_ref(signed_by), now());
+        let verdict = |mut input: Value| -> Value {
             input["secret"] = secret.secret().into();
             input["example"] = example(language).into();
             let output = run(&folder, program, script, &input.to_string());
             serde_json::from_str(&output).unwrap()
         };
-        let event: Value = serde_json::from_str(BODY).unwrap();
-        assert_eq!(run_with(&secret), json!({ "event": event }), "{language}");
+        let accepted = json!({ "event": serde_json::from_str::<Value>(BODY).unwrap() });
+        let ours = webhook(std::slice::from_ref(&secret), now());
+        assert_eq!(verdict(ours.clone()), accepted, "{language}");
+        let both = webhook(&[other.clone(), secret.clone()], now());
+        assert_eq!(verdict(both), accepted, "{language}: a second secret");
         let refused = json!({ "refusal": "WebhookVerificationError" });
-        assert_eq!(run_with(&other), refused, "{language}");
+        let mut changed = ours;
+        changed["body"] = format!("{BODY} ").into();
+        assert_eq!(verdict(changed), refused, "{language}: another body");
+        let of_other = webhook(std::slice::from_ref(&other), now());
+        assert_eq!(verdict(of_other), refused, "{language}: another secret");
+        let old = webhook(std::slice::from_ref(&secret), now() - 310);
+        assert_eq!(verdict(old), refused, "{language}: an old message");
     }
 }
 

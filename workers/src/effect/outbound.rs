@@ -77,8 +77,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
-    /// How long the exchange may take: at most [`EXCHANGE_TIMEOUT`].
-    pub timeout: Duration,
+    /// When the exchange must have ended. It also ends after [`EXCHANGE_TIMEOUT`].
+    pub until: Deadline,
 }
 
 /// What has become of a request.
@@ -166,8 +166,9 @@ impl Outbound {
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, Failure> {
-        let limit = request.timeout.min(EXCHANGE_TIMEOUT);
-        let deadline = Deadline::now() + limit;
+        let begin = Deadline::now();
+        let deadline = request.until.min(begin + EXCHANGE_TIMEOUT);
+        let limit = whole_milliseconds(deadline.saturating_duration_since(begin));
         let sent = self.client.request(self.http_request(request, deadline)?);
         let response = timeout_at(deadline, sent).await;
         let response = response.map_err(|_| Failure::Timeout(limit))?;
@@ -195,6 +196,12 @@ impl Outbound {
         *http.headers_mut() = headers;
         Ok(http)
     }
+}
+
+/// Rounds up, as the text of a failure shows the duration.
+fn whole_milliseconds(duration: Duration) -> Duration {
+    let milliseconds = duration.as_micros().div_ceil(1000);
+    Duration::from_millis(milliseconds.try_into().unwrap_or(u64::MAX))
 }
 
 async fn answer(response: Response<Incoming>, deadline: Deadline) -> Result<Answer, Failure> {

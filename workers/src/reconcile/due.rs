@@ -169,8 +169,8 @@ fn record(
     command.map_or(Due::Nothing, Due::Record)
 }
 
-/// Returns the request that Stripe has fulfilled after its owner has acted. One that the effect has
-/// in hand is left to it: a request on its way may still change the subscription.
+/// Returns the pending request, if Stripe has fulfilled it after an action of the owner. A request
+/// that waits for no action is left to the effect, which may still change the subscription.
 fn fulfilled(payment: &Payment, found: &Subscription, paid: &Paid) -> Option<CommandId> {
     let pending = payment
         .pending

@@ -1,15 +1,21 @@
 //! Reads the histories of objects, which full messages show. A few at once, so that their pages fit
 //! into the memory, and fewer of one tenant, so that its long histories hold up no other tenant.
 
+mod remembered;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use event_store::EventLog;
 use events_schema::{
     TenantKey,
     published::{Folded, PublicEvent, Unreadable},
 };
 
+use tokio::time::{Instant, timeout_at};
+
+use self::remembered::{History, Remembered};
 use super::slots::{Slot, Slots};
 
 /// Histories that are read at once, and those of one tenant.
@@ -17,14 +23,15 @@ const AT_ONCE: usize = 16;
 const AT_ONCE_OF_TENANT: usize = 4;
 /// Commits of a history that are read at once. They have up to 40 KB each.
 const PAGE: usize = 50;
-/// With so many pages, an object is too large to be shown.
-const MAX_PAGES: usize = 200;
+/// With more changes, an object is too large to be shown.
+const MAX_CHANGES: u64 = 10_000;
 
 /// The histories of objects.
 #[derive(Clone)]
 pub struct Histories {
     log: EventLog,
     turns: Turns,
+    remembered: Arc<Remembered>,
 }
 
 /// Says whose history is read next.
@@ -37,36 +44,95 @@ impl Histories {
         Self {
             log,
             turns: Turns::new(),
+            remembered: Arc::new(Remembered::new()),
         }
     }
 
-    /// Folds the object of an event up to the commit with this sequence; `None` if it has too many
-    /// changes, or a malformed one.
+    /// Folds the object of an event up to its commit, which has this sequence; `None` if the object
+    /// has too many changes, or a malformed one. `commit` is that commit, if it is known. What was
+    /// read by `until` is remembered, so a further try ends sooner.
     ///
     /// # Errors
-    /// If the log does not answer or lags behind, or a newer release wrote a commit.
-    pub async fn fold(&self, event: &PublicEvent, sequence: u64) -> anyhow::Result<Option<Folded>> {
-        let _turn = self.turns.next(event.tenant).await;
+    /// If the log does not answer in time or lags behind, or a newer release wrote a commit.
+    pub async fn fold(
+        &self,
+        event: &PublicEvent,
+        sequence: u64,
+        commit: Option<&Bytes>,
+        until: Instant,
+    ) -> anyhow::Result<Option<Folded>> {
+        if event.revision > MAX_CHANGES {
+            return Ok(None);
+        }
         let subject = event.subject().to_string();
-        let (mut folded, mut next) = (Folded::default(), 1);
-        for _ in 0..MAX_PAGES {
-            let page = self.log.page_of(&subject, next, PAGE).await?;
+        let mut history = self.remembered.take(&subject, event.revision);
+        let is_next = history.folded.revision() + 1 == event.revision;
+        let is_readable = match commit.filter(|_| is_next) {
+            Some(commit) => history.extend(event, [commit], sequence + 1)?,
+            None => {
+                let read = self.read(&mut history, &subject, event, sequence);
+                let read = timeout_at(until, read).await;
+                match read.context("the history takes long to read") {
+                    Ok(Ok(is_readable)) => is_readable,
+                    Ok(Err(error)) | Err(error) => {
+                        self.remembered.keep(subject, history);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let folded = is_readable.then(|| history.folded.clone());
+        self.remembered.keep(subject, history);
+        Ok(folded)
+    }
+
+    /// Reads the rest of a history up to the commit with this sequence; false if a commit is
+    /// malformed.
+    async fn read(
+        &self,
+        history: &mut History,
+        subject: &str,
+        event: &PublicEvent,
+        sequence: u64,
+    ) -> anyhow::Result<bool> {
+        if history.next > sequence {
+            return Ok(true);
+        }
+        let _turn = self.turns.next(event.tenant).await;
+        while history.next <= sequence {
+            let page = self.log.page_of(subject, history.next, PAGE).await?;
             let last = page.messages.last().map(|last| last.sequence);
             let last = last.context("a replica of the log lags behind")?;
             let payloads = page.messages.iter().map(|stored| &stored.payload);
-            match event.fold(folded, payloads) {
-                Ok(read) => folded = read,
-                Err(error) => {
-                    hide(event, error)?;
-                    return Ok(None);
-                }
+            // Later commits than that of the event are not folded.
+            if !history.extend(event, payloads, last.min(sequence) + 1)? {
+                return Ok(false);
             }
-            if last >= sequence {
-                return Ok(Some(folded));
-            }
-            next = last + 1;
         }
-        Ok(None)
+        Ok(true)
+    }
+}
+
+impl History {
+    /// Folds further commits, after which the log goes on at `next`. If one is malformed, returns
+    /// false, and the history is empty.
+    fn extend<P: AsRef<[u8]>>(
+        &mut self,
+        event: &PublicEvent,
+        payloads: impl IntoIterator<Item = P>,
+        next: u64,
+    ) -> Result<bool, Unreadable> {
+        let before = std::mem::take(self);
+        match event.fold(before.folded, payloads) {
+            Ok(folded) => {
+                *self = Self { folded, next };
+                Ok(true)
+            }
+            Err(error) => {
+                hide(event, error)?;
+                Ok(false)
+            }
+        }
     }
 }
 

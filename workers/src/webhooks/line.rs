@@ -215,6 +215,11 @@ impl<T> Line<T> {
         self.cursor.probe_at.is_none()
     }
 
+    /// Whether an event of the main line waits or is being sent.
+    pub fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Whether an event waits to be sent.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -357,11 +362,11 @@ impl<T> Line<T> {
 
     /// Forgets events that the position itself says are done.
     fn forget_done(&mut self) {
-        let first = EventRef {
-            sequence: self.next(),
-            position: 0,
-        };
-        self.cursor.done = self.cursor.done.split_off(&first);
+        let next = self.next();
+        let done = &mut self.cursor.done;
+        while done.first().is_some_and(|first| first.sequence < next) {
+            done.pop_first();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use event_store::EventLog;
 use events_schema::{
     TenantKey, Time, WebhookId,
     outbound::WebhookUrl,
-    published::{Content, PublicEvent},
+    published::{Content, PublicEvent, source},
     secret::ServerKey,
     webhook::{OAuth2, Payload, SEALED_FOR, SecretHeaders, Webhook},
     webhook_signature::{Message, SigningKey, signature_header},
@@ -18,7 +18,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
     histories::{Histories, hide},
@@ -47,13 +47,27 @@ pub struct Envelope {
     oauth2: Option<OAuth2>,
     keys: Vec<(SigningKey, Option<Time>)>,
     payload: Payload,
+    /// Where the events come from: the tenant below the public URL of the API.
+    source: String,
 }
 
-/// What a message shows.
-#[derive(Clone, Debug)]
+/// An event to send, and what its message shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    pub event: PublicEvent,
+    pub shown: Shown,
+}
+
+/// What a full message shows.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
-    /// An event of the log, up to the commit with this sequence.
-    Stored { sequence: u64 },
+    /// The object as the log has it up to the event.
+    Stored {
+        /// The sequence of the event's commit.
+        sequence: u64,
+        /// The commit, if it is known.
+        commit: Option<Bytes>,
+    },
     /// An example object.
     Example(Value),
 }
@@ -112,6 +126,7 @@ impl Messages {
             oauth2,
             keys,
             payload: webhook.settings.payload,
+            source: source(&self.public_url, tenant),
         })
     }
 
@@ -122,17 +137,15 @@ impl Messages {
     pub async fn send(
         &self,
         envelope: &Envelope,
-        event: &PublicEvent,
-        shown: &Shown,
+        outgoing: &Outgoing,
         until: Instant,
     ) -> anyhow::Result<Reply> {
-        let begun = Instant::now();
-        let source = event.source(&self.public_url);
+        let (begun, event) = (Instant::now(), &outgoing.event);
         let body = match envelope.payload {
-            Payload::Thin => event.body(&source, Content::Thin)?,
+            Payload::Thin => event.body(&envelope.source, Content::Thin)?,
             Payload::Full => {
-                let full = timeout(HISTORY_WITHIN, self.full(&source, event, shown));
-                full.await.context("the history takes long to read")??
+                let until = until.min(begun + HISTORY_WITHIN);
+                self.full(&envelope.source, outgoing, until).await?
             }
         };
         let mut headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
@@ -148,13 +161,13 @@ impl Messages {
             };
         }
         // A process that was stopped meanwhile may have lost its lease.
-        let timeout = until.saturating_duration_since(Instant::now());
-        ensure!(!timeout.is_zero(), "there is no time left for the request");
+        let is_in_time = Instant::now() < until;
+        ensure!(is_in_time, "there is no time left for the request");
         let request = Request {
             url: envelope.url.clone(),
             headers,
             body: Bytes::from(body),
-            timeout,
+            until,
         };
         let reply = self.outbound.post(request).await;
         let status = reply.outcome.as_ref().map(|answer| answer.status);
@@ -168,15 +181,17 @@ impl Messages {
     async fn full(
         &self,
         source: &str,
-        event: &PublicEvent,
-        shown: &Shown,
+        outgoing: &Outgoing,
+        until: Instant,
     ) -> anyhow::Result<Vec<u8>> {
-        let sequence = match shown {
+        let event = &outgoing.event;
+        let (sequence, commit) = match &outgoing.shown {
             Shown::Example(object) => return Ok(event.body(source, Content::Full(Some(object)))?),
-            Shown::Stored { sequence } => *sequence,
+            Shown::Stored { sequence, commit } => (*sequence, commit.as_ref()),
         };
-        let object = match self.histories.fold(event, sequence).await? {
-            Some(history) => event.object(history),
+        let folded = self.histories.fold(event, sequence, commit, until);
+        let object = match folded.await? {
+            Some(folded) => event.object(folded),
             None => return Ok(event.body(source, Content::Truncated)?),
         };
         match object {
@@ -196,7 +211,7 @@ impl Envelope {
             .keys
             .iter()
             .filter(|(_, end)| end.is_none_or(|end| now < end));
-        let keys: Vec<SigningKey> = valid.map(|(key, _)| key.clone()).collect();
+        let keys = valid.map(|(key, _)| key);
         let timestamp = now.0.div_euclid(1000);
         let message = Message {
             id,
@@ -207,7 +222,7 @@ impl Envelope {
         let own = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", timestamp.to_string()),
-            ("webhook-signature", signature_header(&keys, &message)),
+            ("webhook-signature", signature_header(keys, &message)),
         ];
         for (name, value) in own {
             headers.insert(

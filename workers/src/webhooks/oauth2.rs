@@ -109,7 +109,7 @@ impl Tokens {
             url: oauth2.token_url.clone(),
             headers,
             body: Bytes::from(form(oauth2)),
-            timeout: ASKED_WITHIN,
+            until: Instant::now() + ASKED_WITHIN,
         });
         let answer = reply.await.outcome.map_err(no_token)?;
         if answer.status != StatusCode::OK {

@@ -36,7 +36,7 @@ fn request(url: &str) -> Request {
         url: WebhookUrl::parse(url).unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
-        timeout: EXCHANGE_TIMEOUT,
+        until: Deadline::now() + EXCHANGE_TIMEOUT,
     }
 }
 

@@ -11,13 +11,15 @@ use events_schema::{
 use tokio::time::Instant;
 
 use super::now;
-use crate::webhooks::cursors::Cursors;
+use crate::{effect::outbound::EXCHANGE_TIMEOUT, webhooks::cursors::Cursors};
 
 /// How long a lease lasts, and when it is renewed at the latest.
 const LEASE: Duration = Duration::from_secs(20);
 const RENEW_AFTER: Duration = Duration::from_secs(4);
-/// A request starts only if the lease lasts for so long: longer than an exchange.
-const NEEDED: Duration = Duration::from_secs(16);
+/// How long before the end of its lease a request has ended.
+const SPARE: Duration = Duration::from_secs(1);
+/// A request starts only if the lease lasts for so long.
+const NEEDED: Duration = EXCHANGE_TIMEOUT.saturating_add(SPARE);
 
 /// How often the cursor is stored while events are sent. After a kill, the events of this time are
 /// sent again.
@@ -117,6 +119,11 @@ impl HeldLease {
         !self.is_lost && self.since.elapsed() + NEEDED < LEASE
     }
 
+    /// Returns when a request must have ended that starts now.
+    pub fn request_ends_by(&self) -> Instant {
+        ends_by(self.since, Instant::now())
+    }
+
     async fn put(&mut self, cursor: Cursor, is_held: bool) -> anyhow::Result<bool> {
         // The lease counts from before it is stored.
         let since = Instant::now();
@@ -159,6 +166,13 @@ impl HeldLease {
     }
 }
 
+/// Returns when a request must have ended that starts now, under a lease that was stored at `since`.
+/// The process may be stopped at any moment and go on without its lease, so the clock alone would
+/// not do.
+fn ends_by(since: Instant, now: Instant) -> Instant {
+    (now + EXCHANGE_TIMEOUT).min(since + LEASE - SPARE)
+}
+
 fn store_every(cursor: &Cursor) -> Duration {
     let entries = cursor.parked.len() + cursor.done.len();
     let factor = u32::try_from(1 + entries / ENTRIES).unwrap_or(u32::MAX);
@@ -189,6 +203,15 @@ mod tests {
             parked: (0..parked).map(lane).collect(),
             done: (0..done).map(event).collect(),
             ..Cursor::default()
+        }
+    }
+
+    #[test]
+    fn a_request_ends_before_the_lease_does() {
+        let since = Instant::now();
+        for (started_s, ends_s) in [(0, 15), (3, 18), (4, 19), (60, 19)] {
+            let after = |seconds| since + Duration::from_secs(seconds);
+            assert_eq!(ends_by(since, after(started_s)), after(ends_s));
         }
     }
 

@@ -1,21 +1,26 @@
 //! Reads the log into the line of a webhook.
 
+mod ahead;
+mod lane;
+
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use event_store::{EventLog, Stored};
+use bytes::Bytes;
+use event_store::{EventLog, Page, Stored};
 use events_schema::{
-    AreaName, Id, Subject, TenantId, TenantKey, Time,
+    AreaName, Subject, TenantId, TenantKey, Time,
     published::{PublicEvent, Unreadable, events_of},
     subject::events_of_tenant,
-    webhook::{EventRef, Settings},
+    webhook::{EventRef, Payload, Settings},
 };
-
 use tokio::time::Instant;
 
+use self::{ahead::Ahead, lane::LaneRead};
 use super::now;
 use crate::webhooks::{
-    line::{ALL, Item, Line},
+    line::{Item, Line},
+    message::{Outgoing, Shown},
     tenants::is_deletion,
 };
 
@@ -25,15 +30,15 @@ const READ_AGAIN_FIRST: Duration = Duration::from_millis(5);
 const READ_AGAIN_LONGEST: Duration = Duration::from_millis(160);
 /// With so much time between two reads, nothing came for a while.
 const QUIET: Duration = Duration::from_millis(40);
-/// Commits that are read at once.
-const PAGE: usize = 200;
+/// Commits that are read at once. The server looks through the subjects of the tenant for each page, so
+/// a small page costs it nearly as much as a large one.
+const PAGE: usize = 500;
+/// The largest commit in bytes that waits with its event, as it is a part of the history that a full
+/// message shows. A larger one is read again.
+const MAX_KEPT: usize = 4 * 1024;
 /// Pages that are read before the session stores how far it is. Else a session that reads for longer
 /// than its lease would lose all that it has read, and so would the next one.
 const PAGES_AT_ONCE: usize = 50;
-/// Events of a parked lane that are read at once.
-const LANE_EVENTS: usize = 50;
-/// Pages of a parked lane that are read before the session stores how far it is.
-const LANE_PAGES: usize = 5;
 /// Parked lanes that are read before events are sent.
 const LANES_AT_ONCE: usize = 16;
 
@@ -49,6 +54,8 @@ pub struct Pages {
     pub changed_at: Option<u64>,
     /// The last commit that the leader named, if no event or wake-up came since.
     last: Option<u64>,
+    /// The next page, while events are sent.
+    ahead: Ahead,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
     read_again: Duration,
@@ -64,19 +71,30 @@ impl Pages {
             is_newer: false,
             changed_at: None,
             last: None,
+            ahead: Ahead::default(),
             read_at: Instant::now(),
             read_again: Duration::ZERO,
         }
     }
 
     /// Whether the main line is read further, now or later.
-    pub fn reads(&self, line: &Line<PublicEvent>) -> bool {
+    pub fn reads(&self, line: &Line<Outgoing>) -> bool {
         !self.is_newer && line.reads_from().is_some()
     }
 
     /// Returns when the log is read again.
     pub fn next_read(&self) -> Instant {
         self.read_at + self.read_again
+    }
+
+    /// Whether a page is being read, so that nothing is to be read now.
+    pub const fn are_read(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Returns when a page is read that was asked for; waits for ever without any.
+    pub async fn next_page(&mut self) {
+        self.ahead.is_read().await;
     }
 
     /// Has the log read soon: there may be something new.
@@ -98,7 +116,7 @@ impl Pages {
     /// If the log does not answer.
     pub async fn fill(
         &mut self,
-        line: &mut Line<PublicEvent>,
+        line: &mut Line<Outgoing>,
         settings: &Settings,
         known: u64,
     ) -> anyhow::Result<()> {
@@ -111,34 +129,97 @@ impl Pages {
                 LaneRead::NoneBefore(sequence) => line.pass_over(&lane, sequence),
             }
         }
-        if self.is_newer || self.changed_at.is_some() || Instant::now() < self.next_read() {
+        if self.is_newer || self.changed_at.is_some() {
             return Ok(());
         }
-        let again = (self.read_again * 2).clamp(READ_AGAIN_FIRST, READ_AGAIN_LONGEST);
+        if line.has_open() {
+            self.read_beside(line, settings, known)
+        } else {
+            self.read_now(line, settings, known).await
+        }
+    }
+
+    /// Adds the page that was read while events were sent, and asks for the next one.
+    fn read_beside(
+        &mut self,
+        line: &mut Line<Outgoing>,
+        settings: &Settings,
+        known: u64,
+    ) -> anyhow::Result<()> {
+        if let Some((from, page)) = self.ahead.take() {
+            self.add(line, settings, known, from, &page?);
+        }
+        let is_due = Instant::now() >= self.next_read() && self.ahead.is_empty();
+        let may_read = is_due && !self.is_newer && self.changed_at.is_none();
+        if let Some(from) = line.reads_from().filter(|_| may_read) {
+            self.read_at = Instant::now();
+            self.ahead.begin(self.log.clone(), self.all(), from, PAGE);
+        }
+        Ok(())
+    }
+
+    /// Reads pages until there is an event to send.
+    async fn read_now(
+        &mut self,
+        line: &mut Line<Outgoing>,
+        settings: &Settings,
+        known: u64,
+    ) -> anyhow::Result<()> {
+        let mut ahead = self.ahead.end().await;
+        if ahead.is_none() && Instant::now() < self.next_read() {
+            return Ok(());
+        }
         for _ in 0..PAGES_AT_ONCE {
             let Some(from) = line.reads_from() else {
                 break;
             };
-            self.read_at = Instant::now();
-            let page = self.log.page_of(&self.all(), from, PAGE).await?;
-            let (commits, changed_at) = up_to_change(&page.messages, known);
-            self.changed_at = changed_at;
-            let is_last = page.pending == 0 && commits.len() == page.messages.len();
-            let read = self.items(line, settings, commits, from);
-            let is_empty = read.items.is_empty();
-            line.read(read.end, read.items);
-            self.is_newer = read.is_newer;
-            self.at_end = is_last && !read.is_newer;
-            if !is_empty {
-                self.last = None;
-            }
-            let is_more = !is_empty || !is_last;
-            self.read_again = if is_more { READ_AGAIN_FIRST } else { again };
-            if !is_empty || self.at_end || self.is_newer || self.changed_at.is_some() {
+            let page = match ahead.take() {
+                Some((of, page)) if of == from => page?,
+                Some(_) | None => {
+                    self.read_at = Instant::now();
+                    self.log.page_of(&self.all(), from, PAGE).await?
+                }
+            };
+            let has_events = self.add(line, settings, known, from, &page);
+            if has_events || self.at_end || self.is_newer || self.changed_at.is_some() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Adds a page to the line, unless the line does not go on there any more. Returns whether it has
+    /// events.
+    fn add(
+        &mut self,
+        line: &mut Line<Outgoing>,
+        settings: &Settings,
+        known: u64,
+        from: u64,
+        page: &Page,
+    ) -> bool {
+        if line.reads_from() != Some(from) {
+            return false;
+        }
+        let (commits, changed_at) = up_to_change(&page.messages, known);
+        self.changed_at = changed_at;
+        let is_last = page.pending == 0 && commits.len() == page.messages.len();
+        let read = self.items(line, settings, commits, from);
+        let has_events = !read.items.is_empty();
+        line.read(read.end, read.items);
+        self.is_newer = read.is_newer;
+        self.at_end = is_last && !read.is_newer;
+        if has_events {
+            self.last = None;
+        }
+        self.read_again = if !is_last {
+            Duration::ZERO
+        } else if has_events {
+            READ_AGAIN_FIRST
+        } else {
+            (self.read_again * 2).clamp(READ_AGAIN_FIRST, READ_AGAIN_LONGEST)
+        };
+        has_events
     }
 
     /// Whether a commit is not read that the leader of the log has named. It is asked once after each
@@ -146,7 +227,7 @@ impl Pages {
     ///
     /// # Errors
     /// If the leader does not answer.
-    pub async fn has_more(&mut self, line: &Line<PublicEvent>) -> anyhow::Result<bool> {
+    pub async fn has_more(&mut self, line: &Line<Outgoing>) -> anyhow::Result<bool> {
         let last = match self.last {
             Some(last) => last,
             None => {
@@ -167,7 +248,7 @@ impl Pages {
     ///
     /// # Errors
     /// If the leader does not answer, or a newer release wrote the commit.
-    pub async fn event(&self, event: EventRef) -> anyhow::Result<Option<PublicEvent>> {
+    pub async fn event(&self, event: EventRef) -> anyhow::Result<Option<Outgoing>> {
         let Some(stored) = self.log.at(event.sequence).await? else {
             return Ok(None);
         };
@@ -177,80 +258,16 @@ impl Pages {
             Err(Unreadable::Malformed(_) | Unreadable::Missing { .. }) => return Ok(None),
         };
         let is_it = |one: &PublicEvent| one.tenant == self.tenant && one.position == event.position;
-        Ok(events.find(is_it))
-    }
-
-    /// Reads the next events of a parked lane, up to where the main line has read. Without any, the
-    /// lane has caught up.
-    async fn lane(
-        &self,
-        line: &Line<PublicEvent>,
-        settings: &Settings,
-        lane: &str,
-        from: EventRef,
-    ) -> anyhow::Result<LaneRead> {
-        let (mut found, mut next, mut is_newer) = (Vec::new(), from.sequence, false);
-        let Some(filter) = self.filter_of(lane) else {
-            return Ok(LaneRead::Events(found));
+        let shown = Shown::Stored {
+            sequence: event.sequence,
+            commit: None,
         };
-        let end = line.scanned_to();
-        let mut is_end = next >= end;
-        for _ in 0..LANE_PAGES {
-            if is_end || found.len() >= LANE_EVENTS {
-                break;
-            }
-            let page = self.log.page_of(&filter, next, PAGE).await?;
-            let read = self.items(line, settings, &page.messages, next);
-            let of_lane = read.items.into_iter().map(|item| Item {
-                lane: lane.to_owned(),
-                ..item
-            });
-            let is_within =
-                |item: &Item<PublicEvent>| item.event >= from && item.event.sequence < end;
-            found.extend(of_lane.filter(is_within));
-            next = page.messages.last().map_or(next, |last| last.sequence + 1);
-            is_newer = read.is_newer;
-            is_end = page.pending == 0 || is_newer || next >= end;
-        }
-        if found.is_empty() {
-            // Nothing more is read of a lane that counts as done, so it must be certain.
-            ensure!(!is_newer, "a newer release wrote the next commit of a lane");
-            if !is_end {
-                return Ok(LaneRead::NoneBefore(next));
-            }
-            self.check_end(&filter, next, end).await?;
-        }
-        found.truncate(LANE_EVENTS);
-        Ok(LaneRead::Events(found))
-    }
-
-    /// Checks with the leader that there is no message on `filter` from this sequence on, before
-    /// `end`.
-    async fn check_end(&self, filter: &str, next: u64, end: u64) -> anyhow::Result<()> {
-        if next < end {
-            let last = self.log.last(filter).await?;
-            let last = last.map_or(0, |last| last.sequence);
-            ensure!(last < next, "a replica of the log lags behind");
-        }
-        Ok(())
+        let found = events.find(is_it);
+        Ok(found.map(|event| Outgoing { event, shown }))
     }
 
     fn all(&self) -> String {
         events_of_tenant(TenantId::Tenant(self.tenant))
-    }
-
-    /// Returns the filter for the commits of a lane.
-    fn filter_of(&self, lane: &str) -> Option<String> {
-        if lane == ALL {
-            return Some(self.all());
-        }
-        let (area, id) = lane.split_once('.')?;
-        let subject = Subject::Event {
-            tenant: TenantId::Tenant(self.tenant),
-            area: AreaName::parse(area).ok()?,
-            id: Id::parse(id).ok()?,
-        };
-        Some(subject.to_string())
     }
 
     /// Reads the next commits for a replay. There is one, as the request of the replay itself.
@@ -259,7 +276,7 @@ impl Pages {
     /// If the log does not answer or lags behind, or a newer release wrote a commit.
     pub async fn page(
         &self,
-        line: &Line<PublicEvent>,
+        line: &Line<Outgoing>,
         settings: &Settings,
         from: u64,
     ) -> anyhow::Result<Read> {
@@ -286,7 +303,7 @@ impl Pages {
     /// Returns the events of commits that the webhook wants, up to a commit of a newer release.
     fn items(
         &self,
-        line: &Line<PublicEvent>,
+        line: &Line<Outgoing>,
         settings: &Settings,
         commits: &[Stored],
         from: u64,
@@ -299,11 +316,16 @@ impl Pages {
         for stored in commits {
             match events_of(&stored.subject, &stored.payload) {
                 Ok(events) => {
+                    let shown = shown(settings, stored);
                     let wanted = events
                         .into_iter()
                         .filter(|one| settings.wants(one.event_type));
-                    read.items
-                        .extend(wanted.map(|event| item(line, stored.sequence, event)));
+                    let outgoing = wanted.map(|event| Outgoing {
+                        event,
+                        shown: shown.clone(),
+                    });
+                    let items = outgoing.map(|outgoing| item(line, stored.sequence, outgoing));
+                    read.items.extend(items);
                 }
                 Err(Unreadable::Newer(reason)) => {
                     tracing::debug!(reason, "a webhook waits for a worker of a newer release");
@@ -321,16 +343,9 @@ impl Pages {
     }
 }
 
-/// What was read of a parked lane.
-enum LaneRead {
-    Events(Vec<Item<PublicEvent>>),
-    /// There is none before this sequence, and more to read.
-    NoneBefore(u64),
-}
-
 /// What was read of a page.
 pub struct Read {
-    pub items: Vec<Item<PublicEvent>>,
+    pub items: Vec<Item<Outgoing>>,
     /// The next sequence to read.
     pub end: u64,
     is_newer: bool,
@@ -358,8 +373,19 @@ fn up_to_change(commits: &[Stored], known: u64) -> (&[Stored], Option<u64>) {
     }
 }
 
+/// Returns what the messages of a commit show.
+fn shown(settings: &Settings, stored: &Stored) -> Shown {
+    let is_kept = settings.payload == Payload::Full && stored.payload.len() <= MAX_KEPT;
+    Shown::Stored {
+        sequence: stored.sequence,
+        // A part of what was received would keep all of that.
+        commit: is_kept.then(|| Bytes::copy_from_slice(&stored.payload)),
+    }
+}
+
 /// Returns an event as an item of the line.
-pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item<PublicEvent> {
+pub fn item(line: &Line<Outgoing>, sequence: u64, outgoing: Outgoing) -> Item<Outgoing> {
+    let event = &outgoing.event;
     Item {
         event: EventRef {
             sequence,
@@ -367,7 +393,7 @@ pub fn item(line: &Line<PublicEvent>, sequence: u64, event: PublicEvent) -> Item
         },
         lane: line.lane_of(format!("{}.{}", event.area, event.aggregate)),
         time: Time(event.time.0),
-        content: event,
+        content: outgoing,
     }
 }
 

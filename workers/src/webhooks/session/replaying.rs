@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use events_schema::{
     Time,
-    published::PublicEvent,
     webhook::{EventRef, Only, Replay, ReplayId, ReplayProgress, Settings},
 };
 
 use super::pages::{Pages, item};
 use crate::webhooks::{
     line::{Item, Line},
+    message::Outgoing,
     retries::{self, Failure},
 };
 
@@ -25,7 +25,7 @@ const CLOCKS_DIFFER_MS: i64 = 2 * 60 * 1000;
 
 /// What comes next in a replay.
 pub enum Next {
-    Event(Item<PublicEvent>),
+    Event(Box<Item<Outgoing>>),
     /// Nothing was found yet. Everything before this sequence is read.
     Later(u64),
     /// There is nothing more.
@@ -40,7 +40,7 @@ pub struct Replaying {
     end: u64,
     /// The next sequence to read.
     scan: u64,
-    found: VecDeque<Item<PublicEvent>>,
+    found: VecDeque<Item<Outgoing>>,
     /// The events to send; `None` for all.
     failed: Option<BTreeSet<EventRef>>,
 }
@@ -88,13 +88,13 @@ impl Replaying {
         &mut self,
         from: EventRef,
         pages: &Pages,
-        line: &Line<PublicEvent>,
+        line: &Line<Outgoing>,
         settings: &Settings,
     ) -> anyhow::Result<Next> {
         for _ in 0..PAGES_AT_ONCE {
             while let Some(item) = self.found.front() {
                 if item.event >= from {
-                    return Ok(Next::Event(item.clone()));
+                    return Ok(Next::Event(Box::new(item.clone())));
                 }
                 self.found.pop_front();
             }
@@ -116,7 +116,7 @@ impl Replaying {
     async fn read(
         &mut self,
         pages: &Pages,
-        line: &Line<PublicEvent>,
+        line: &Line<Outgoing>,
         settings: &Settings,
     ) -> anyhow::Result<bool> {
         if self.scan >= self.end {
@@ -125,7 +125,7 @@ impl Replaying {
         let read = pages.page(line, settings, self.scan).await?;
         let (end, replay) = (self.end, &self.replay);
         let belongs =
-            |item: &Item<PublicEvent>| item.event.sequence < end && replay.contains(item.time);
+            |item: &Item<Outgoing>| item.event.sequence < end && replay.contains(item.time);
         self.found.extend(read.items.into_iter().filter(belongs));
         self.scan = read.end;
         Ok(true)
@@ -136,7 +136,7 @@ impl Replaying {
         &mut self,
         event: Option<EventRef>,
         pages: &Pages,
-        line: &Line<PublicEvent>,
+        line: &Line<Outgoing>,
         settings: &Settings,
     ) -> anyhow::Result<bool> {
         let Some(reference) = event.filter(|event| event.sequence < self.end) else {
@@ -147,8 +147,8 @@ impl Replaying {
             failed
         });
         let found = pages.event(reference).await?;
-        let found = found.filter(|event| settings.wants(event.event_type));
-        let found = found.map(|event| item(line, reference.sequence, event));
+        let found = found.filter(|found| settings.wants(found.event.event_type));
+        let found = found.map(|found| item(line, reference.sequence, found));
         self.found
             .extend(found.filter(|item| self.replay.contains(item.time)));
         Ok(true)

@@ -8,14 +8,17 @@ use events_schema::{
     webhook::{Attempt, EventRef, ReplayId, Verdict},
 };
 use hyper::StatusCode;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::now;
 use crate::{
-    effect::outbound::{self, Answer, EXCHANGE_TIMEOUT, Reply},
+    effect::outbound::{self, Answer, Reply},
     webhooks::{
         line::{Item, Retry},
-        message::{Envelope, Messages, Shown},
+        message::{Envelope, Messages, Outgoing},
         retries::Failure,
     },
 };
@@ -24,11 +27,11 @@ use crate::{
 #[derive(Debug)]
 pub enum Sent {
     /// An event of the line.
-    Item(Item<PublicEvent>),
+    Item(Item<Outgoing>),
     /// An event of a replay.
     Replay {
         replay: ReplayId,
-        item: Item<PublicEvent>,
+        item: Item<Outgoing>,
     },
     /// What a person has asked for.
     Request {
@@ -36,13 +39,13 @@ pub enum Sent {
         sequence: u64,
         /// Where the log has the event; `None` for a test.
         reference: Option<EventRef>,
-        item: Item<PublicEvent>,
+        item: Item<Outgoing>,
     },
 }
 
 impl Sent {
     /// Returns the event with its lane.
-    pub const fn item(&self) -> &Item<PublicEvent> {
+    pub const fn item(&self) -> &Item<Outgoing> {
         match self {
             Self::Item(item) | Self::Replay { item, .. } | Self::Request { item, .. } => item,
         }
@@ -62,25 +65,32 @@ pub struct Done {
 pub struct Sending(JoinSet<Done>);
 
 impl Sending {
-    /// Begins a request.
-    pub fn begin(&mut self, messages: Messages, envelope: Arc<Envelope>, sent: Sent, shown: Shown) {
-        let until = Instant::now() + EXCHANGE_TIMEOUT;
+    /// Begins a request that ends by `until`.
+    pub fn begin(
+        &mut self,
+        messages: Messages,
+        envelope: Arc<Envelope>,
+        sent: Sent,
+        until: Instant,
+    ) {
         self.0.spawn(async move {
             let at = now();
-            let event = &sent.item().content;
-            let reply = messages.send(&envelope, event, &shown, until).await;
+            let reply = messages.send(&envelope, &sent.item().content, until).await;
             Done { sent, at, reply }
         });
     }
 
     /// Returns the next request that has ended; waits for ever without any.
     pub async fn next(&mut self) -> Done {
-        match self.0.join_next().await {
-            Some(Ok(done)) => done,
-            Some(Err(error)) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-            // Only `clear` breaks requests off, and nobody waits for them then.
-            Some(Err(_)) | None => pending().await,
+        match self.0.join_next().await.and_then(done) {
+            Some(done) => done,
+            None => pending().await,
         }
+    }
+
+    /// Returns a request that has ended, if there is one.
+    pub fn ended(&mut self) -> Option<Done> {
+        self.0.try_join_next().and_then(done)
     }
 
     /// Whether no request is in progress.
@@ -91,6 +101,15 @@ impl Sending {
     /// Breaks all requests off, and returns when none is in progress.
     pub async fn clear(&mut self) {
         self.0.shutdown().await;
+    }
+}
+
+fn done(joined: Result<Done, JoinError>) -> Option<Done> {
+    match joined {
+        Ok(done) => Some(done),
+        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+        // Only `clear` breaks requests off, and nobody waits for them then.
+        Err(_) => None,
     }
 }
 

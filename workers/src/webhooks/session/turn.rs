@@ -4,17 +4,19 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::AckKind;
-use events_schema::{
-    published::PublicEvent,
-    webhook::{Cursor, Ordering, Webhook},
-};
+use events_schema::webhook::{Cursor, Ordering, Webhook};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     End, Session, WakeUps, lease::HeldLease, now, pace::Pace, pages::Pages, replaying::Replaying,
     sending::Sending,
 };
-use crate::webhooks::{line::Line, message::Envelope, tenants::TenantWebhooks, wake::Why};
+use crate::webhooks::{
+    line::Line,
+    message::{Envelope, Outgoing},
+    tenants::TenantWebhooks,
+    wake::Why,
+};
 
 /// How often the settings are read again: so soon a deleted webhook gets nothing more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -40,7 +42,7 @@ pub struct Turn<'a> {
     webhooks: Arc<TenantWebhooks>,
     webhook: Webhook,
     envelope: Option<Arc<Envelope>>,
-    line: Line<PublicEvent>,
+    line: Line<Outgoing>,
     lease: HeldLease,
     pages: Pages,
     sending: Sending,
@@ -249,7 +251,7 @@ impl<'a> Turn<'a> {
     /// Waits for the end of a request, a wake-up, or the time to do something.
     async fn wait(&mut self, wake_ups: &mut WakeUps<'_>) -> anyhow::Result<()> {
         let mut until = self.stored_at + self.lease.store_every();
-        if self.reads() {
+        if self.reads() && !self.pages.are_read() {
             until = until.min(self.pages.next_read());
         }
         if self.pages.changed_at.is_some() {
@@ -259,7 +261,14 @@ impl<'a> Turn<'a> {
             until = until.min(start);
         }
         tokio::select! {
-            done = self.sending.next() => self.finish(done).await,
+            done = self.sending.next() => {
+                let mut done = Some(done);
+                while let Some(ended) = done {
+                    self.finish(ended).await;
+                    done = self.sending.ended();
+                }
+            }
+            () = self.pages.next_page() => {}
             Some(message) = wake_ups.following.recv() => {
                 let mut message = Some(message);
                 // Each has replaced the one before.

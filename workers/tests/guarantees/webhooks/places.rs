@@ -126,3 +126,35 @@ async fn a_webhook_whose_cursor_is_of_another_log_goes_on_when_the_operator_says
     .await;
     assert_eq!(receiver.messages().len(), 1, "the first event came again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_nothing_again_when_the_whole_log_wakes_it_again() {
+    let world = World::start().await;
+    let _worker = world.workers::<1>(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let (webhook, _) = acme.webhook(settings(&receiver.url)).await;
+    let project = acme.project().await;
+    for _ in 0..5 {
+        acme.rename(project).await;
+    }
+    arrived(&receiver, &up_to(&[project], 6)).await;
+    rests(&world, acme.tenant, webhook, |_| true).await;
+
+    let (consumer, stream) = ("webhooks_wake", "EVENTS");
+    let deleted = world.operator.delete_consumer_from_stream(consumer, stream);
+    assert!(deleted.await.unwrap().success);
+    eventually("that every commit has woken again", || async {
+        let consumer = world.operator.get_consumer_from_stream(consumer, stream);
+        let Ok(mut consumer): Result<PullConsumer, _> = consumer.await else {
+            return false;
+        };
+        let info = consumer.info().await.unwrap();
+        info.ack_floor.stream_sequence > 0 && info.num_pending == 0 && info.num_ack_pending == 0
+    })
+    .await;
+    acme.rename(project).await;
+    arrived(&receiver, &up_to(&[project], 7)).await;
+    rests(&world, acme.tenant, webhook, |_| true).await;
+    assert_eq!(receiver.messages().len(), 7);
+}

@@ -18,6 +18,7 @@ use tokio::process::Child;
 
 use super::{
     COMMANDS, WEBHOOKS, arrived, assert_in_order,
+    cursors::rests,
     customer::{Customer, settings},
     receiver::{Message, Receiver},
     up_to,
@@ -44,6 +45,7 @@ async fn a_stalled_worker_sends_nothing_more_once_another_has_taken_over() {
     let _deciding: [Child; 1] = world.workers(COMMANDS).await;
     let acme = Customer::new(&world).await;
     let receivers = join_all((0..10).map(|_| Receiver::start())).await;
+    let mut webhooks = Vec::new();
     for receiver in &receivers {
         // What is in work when the worker stops ends long before it goes on.
         receiver.takes(Duration::from_millis(1));
@@ -51,7 +53,7 @@ async fn a_stalled_worker_sends_nothing_more_once_another_has_taken_over() {
             payload: Payload::Full,
             ..settings(&receiver.url)
         };
-        acme.webhook(full).await;
+        webhooks.push(acme.webhook(full).await.0);
     }
     let projects = join_all((0..8).map(|_| acme.project())).await;
     rename(&acme, &projects, 20).await;
@@ -64,6 +66,10 @@ async fn a_stalled_worker_sends_nothing_more_once_another_has_taken_over() {
     let _other = world.spawn_worker(WEBHOOKS);
     for receiver in &receivers {
         arrived(receiver, &up_to(&projects, 21)).await;
+    }
+    // The other worker also repeats what came just before the stop.
+    for webhook in webhooks {
+        rests(&world, acme.tenant, webhook, |_| true).await;
     }
     let resumed = Instant::now();
     signal(&stalled, Signal::SIGCONT);

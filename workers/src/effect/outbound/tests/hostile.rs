@@ -46,7 +46,7 @@ async fn send(stream: &mut TcpStream, rest: &[u8], pause: Duration) -> usize {
 
 async fn reply_within(url: &str, limit: Duration) -> Reply {
     let mut request = request(url);
-    request.timeout = limit;
+    request.until = Deadline::now() + limit;
     let reply = client(&["127.0.0.1"], None).post(request).await;
     assert!(reply.latency < limit + SLACK, "{reply:?}");
     reply

@@ -2,7 +2,6 @@
 
 use events_schema::{
     Time,
-    published::PublicEvent,
     webhook::{Attempt, EventRef, ReplayId},
 };
 
@@ -11,6 +10,7 @@ use crate::{
     effect::outbound::Reply,
     webhooks::{
         line::{Item, Retry},
+        message::Outgoing,
         report::{self, Report},
         session::{
             now,
@@ -28,7 +28,7 @@ impl Turn<'_> {
             Ok(reply) => reply,
             Err(error) => {
                 let (webhook, error) = (self.session.webhook, format!("{error:#}"));
-                let event = &sent.item().content.id;
+                let event = &sent.item().content.event.id;
                 tracing::warn!(%webhook, event, error, "an event is sent later");
                 return self.put_off(sent);
             }
@@ -48,7 +48,7 @@ impl Turn<'_> {
                     attempt: 1,
                     at: None,
                 };
-                self.record(&record(&item.content, reference, at, &reply, once))
+                self.record(&record(&item.content.event, reference, at, &reply, once))
                     .await;
             }
         }
@@ -71,7 +71,7 @@ impl Turn<'_> {
         }
     }
 
-    async fn finish_item(&mut self, item: &Item<PublicEvent>, at: Time, reply: &Reply) {
+    async fn finish_item(&mut self, item: &Item<Outgoing>, at: Time, reply: &Reply) {
         let retry = if is_accepted(reply) {
             let attempt = self.line.attempt(item);
             self.line.succeeded(item, now());
@@ -80,7 +80,7 @@ impl Turn<'_> {
             self.line.failed(item, failure_of(reply), random(), now())
         };
         let event = Some(item.event);
-        self.record(&record(&item.content, event, at, reply, retry))
+        self.record(&record(&item.content.event, event, at, reply, retry))
             .await;
         if !is_accepted(reply) {
             self.report(is_gone(reply)).await;
@@ -90,7 +90,7 @@ impl Turn<'_> {
     async fn finish_replayed(
         &mut self,
         replay: ReplayId,
-        item: &Item<PublicEvent>,
+        item: &Item<Outgoing>,
         at: Time,
         reply: &Reply,
     ) {
@@ -104,7 +104,7 @@ impl Turn<'_> {
             attempt: before.attempts + 1,
             at: after.due,
         };
-        self.record(&record(&item.content, Some(event), at, reply, retry))
+        self.record(&record(&item.content.event, Some(event), at, reply, retry))
             .await;
     }
 

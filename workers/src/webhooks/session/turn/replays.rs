@@ -7,14 +7,11 @@ use events_schema::webhook::{EventRef, ReplayId, ReplayProgress};
 use tokio::time::Instant;
 
 use super::Turn;
-use crate::webhooks::{
-    message::Shown,
-    session::{
-        now,
-        pace::Pace,
-        replaying::{Next, Replaying},
-        sending::Sent,
-    },
+use crate::webhooks::session::{
+    now,
+    pace::Pace,
+    replaying::{Next, Replaying},
+    sending::Sent,
 };
 
 /// How long after a failure a replay goes on.
@@ -59,10 +56,10 @@ impl Turn<'_> {
                 self.count_start(Pace::count_replay);
                 self.replay_is_busy = true;
                 self.is_turn_of_replay = false;
-                let shown = Shown::Stored {
-                    sequence: item.event.sequence,
-                };
-                self.begin(Sent::Replay { replay: id, item }, shown);
+                self.begin(Sent::Replay {
+                    replay: id,
+                    item: *item,
+                });
             }
             Next::Event(_) => {}
             Next::Later(sequence) if progress.next.sequence < sequence => {

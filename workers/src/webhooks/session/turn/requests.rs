@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Turn;
 use crate::webhooks::{
     line::Item,
-    message::Shown,
+    message::{Outgoing, Shown},
     session::{now, pace::Pace, pages::item, sending::Sent},
     tenants::{Request, RequestKind},
 };
@@ -25,8 +25,7 @@ pub(super) struct Asked {
     sequence: u64,
     /// Where the log has the event; `None` for a test.
     reference: Option<EventRef>,
-    item: Item<PublicEvent>,
-    shown: Shown,
+    item: Item<Outgoing>,
 }
 
 impl Turn<'_> {
@@ -59,7 +58,7 @@ impl Turn<'_> {
                 reference: asked.reference,
                 item: asked.item,
             };
-            self.begin(sent, asked.shown);
+            self.begin(sent);
         }
     }
 
@@ -86,21 +85,15 @@ impl Turn<'_> {
             let Request { sequence, kind, .. } = request;
             let found = match &kind {
                 RequestKind::Test(name) => self.example(name, sequence),
-                RequestKind::Redeliver(event) => {
-                    let shown = Shown::Stored {
-                        sequence: event.sequence,
-                    };
-                    self.pages.event(*event).await?.map(|event| (event, shown))
-                }
+                RequestKind::Redeliver(event) => self.pages.event(*event).await?,
             };
-            if let Some((event, shown)) = found {
+            if let Some(outgoing) = found {
                 let reference = kind.reference();
                 let of = reference.map_or(sequence, |event| event.sequence);
                 return Ok(Some(Asked {
                     sequence,
                     reference,
-                    item: item(&self.line, of, event),
-                    shown,
+                    item: item(&self.line, of, outgoing),
                 }));
             }
             self.line.answered(sequence);
@@ -109,12 +102,13 @@ impl Turn<'_> {
     }
 
     /// Returns an example event with an id of its own.
-    fn example(&self, name: &str, sequence: u64) -> Option<(PublicEvent, Shown)> {
+    fn example(&self, name: &str, sequence: u64) -> Option<Outgoing> {
         let mut id = *self.session.webhook.0.bytes();
         id[8..].copy_from_slice(&sequence.to_be_bytes());
         let event_type = EventType::find(name)?;
         let id = Id::from_bytes(id);
         let (event, object) = PublicEvent::example(event_type, self.session.tenant, id, now())?;
-        Some((event, Shown::Example(object)))
+        let shown = Shown::Example(object);
+        Some(Outgoing { event, shown })
     }
 }

@@ -3,10 +3,7 @@
 use tokio::time::Instant;
 
 use super::Turn;
-use crate::webhooks::{
-    message::Shown,
-    session::{now, pace::Pace, sending::Sent},
-};
+use crate::webhooks::session::{now, pace::Pace, sending::Sent};
 
 impl Turn<'_> {
     /// Begins the requests that may begin now.
@@ -32,10 +29,7 @@ impl Turn<'_> {
         {
             self.count_start(Pace::count);
             self.is_turn_of_replay = true;
-            let shown = Shown::Stored {
-                sequence: item.event.sequence,
-            };
-            self.begin(Sent::Item(item), shown);
+            self.begin(Sent::Item(item));
         }
         Ok(())
     }
@@ -58,10 +52,12 @@ impl Turn<'_> {
         self.sent += 1;
     }
 
-    pub(super) fn begin(&mut self, sent: Sent, shown: Shown) {
+    pub(super) fn begin(&mut self, sent: Sent) {
         if let Some(envelope) = &self.envelope {
             let messages = self.session.parts.messages.clone();
-            self.sending.begin(messages, envelope.clone(), sent, shown);
+            let until = self.lease.request_ends_by();
+            let envelope = envelope.clone();
+            self.sending.begin(messages, envelope, sent, until);
         }
     }
 }
