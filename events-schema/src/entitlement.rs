@@ -260,6 +260,13 @@ fn seats_until_next_plan(
     (price.per == Per::Seat && billing.payment.lasting().is_some()).then_some(paid)
 }
 
+/// Returns for how many seats a tenant pays that uses so many; `most` is how many its plan allows,
+/// `None` for any number. A tenant may use more than its plan allows, since a smaller plan removes
+/// nobody. It does not pay for more.
+pub fn paid_seats(used: u64, most: Option<u64>) -> u64 {
+    used.min(most.unwrap_or(u64::MAX)).max(1)
+}
+
 /// Returns how many objects a version of a plan allows a tenant with these exceptions; `None` for any
 /// number.
 pub fn allowed(

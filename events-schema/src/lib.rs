@@ -70,6 +70,7 @@ pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
 pub use entitlement::{
     Entitlements, Feature, GRACE, Limit, MAX_LIMIT, Meter, Standing, allowed, entitlements,
+    paid_seats,
 };
 pub use envelope::{
     Actor, Command, Commit, CommitSummary, Document, EventName, Origin, Outcome, TRACEPARENT,

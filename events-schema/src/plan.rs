@@ -180,6 +180,9 @@ pub enum Command {
     /// Record prices as Stripe knows them. An effect sends this.
     RecordPrices {
         prices: BTreeMap<PriceId, StripePriceId>,
+        /// Where they are; `None` if that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<StripeAccount>,
     },
     /// Record whose prices and customers the log has. A worker sends this when it starts.
     RecordAccount {

@@ -1,5 +1,6 @@
 //! The ids that Stripe gives to its objects. The log may hold them. It must never hold a client
-//! secret, which begins with the id of its object, so `parse` refuses one.
+//! secret, which begins with the id of its object, nor the number of a card, which a client may send
+//! by mistake. So `parse` refuses both.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,8 @@ use crate::Invalid;
 const MAX_LENGTH: usize = 255;
 /// What a client secret has between the id of its object and the secret.
 const SECRET_MARK: &str = "_secret_";
+/// The number of a card has at least so many digits.
+const CARD_DIGITS: usize = 12;
 
 /// Declares the id of one kind of object. A macro, since no function can declare a type.
 macro_rules! stripe_id {
@@ -24,7 +27,7 @@ macro_rules! stripe_id {
             /// first is a letter or digit.
             ///
             /// # Errors
-            /// If it has another form, or is a client secret.
+            /// If it has another form, or is a client secret or the number of a card.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 check(text).map(|()| Self(text.to_owned()))
             }
@@ -71,6 +74,9 @@ fn check(text: &str) -> Result<(), Invalid> {
     if text.contains(SECRET_MARK) {
         return Err(Invalid("must be an id and no client secret"));
     }
+    if text.len() >= CARD_DIGITS && text.bytes().all(|c| c.is_ascii_digit() || c == b'-') {
+        return Err(Invalid("must be an id and not the number of a card"));
+    }
     let fits = (1..=MAX_LENGTH).contains(&text.len());
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let legal = |c: u8| c.is_ascii_alphanumeric() || b"_-.".contains(&c);
@@ -97,6 +103,15 @@ mod tests {
         ] {
             assert!(StripeCustomerId::parse(other).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_number_of_a_card_is_no_id() {
+        for number in ["4242424242424242", "4242-4242-4242-4242", "501800000009"] {
+            let refused = StripeSetupIntentId::parse(number).unwrap_err();
+            assert_eq!(refused.0, "must be an id and not the number of a card");
+        }
+        assert!(StripeCardId::parse("pm_4242424242424242").is_ok());
     }
 
     #[test]

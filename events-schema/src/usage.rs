@@ -31,7 +31,7 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Usage;
     /// Clients see it as a part of their billing.
     const ACCESS: &'static [Access] = &[];
-    const INTERNAL: &'static [&'static str] = &["cut", "record_report"];
+    const INTERNAL: &'static [&'static str] = &["cut", "record_report", "record_failure"];
     const FEED: Option<Permission> = Some(billing::READ);
     type Id = UsageId;
     type Command = Command;
@@ -68,6 +68,12 @@ pub enum Command {
     },
     /// Record that Stripe knows of the cut that ends here.
     RecordReport { to: u64 },
+    /// Record that Stripe is never told of the cut that ends here.
+    RecordFailure {
+        to: u64,
+        /// For the person who looks at it.
+        reason: String,
+    },
 }
 
 /// Where counting stands. Each event has it, so the last commit tells it.
@@ -104,13 +110,22 @@ pub enum Event {
         to: u64,
         position: Position,
     },
+    /// Stripe is never told of a cut.
+    ReportFailed {
+        /// Where that cut ends.
+        to: u64,
+        reason: String,
+        position: Position,
+    },
 }
 
 impl Event {
     /// Returns where counting stands.
     pub const fn position(&self) -> &Position {
         match self {
-            Self::Cut { position, .. } | Self::Reported { position, .. } => position,
+            Self::Cut { position, .. }
+            | Self::Reported { position, .. }
+            | Self::ReportFailed { position, .. } => position,
         }
     }
 }
@@ -145,7 +160,7 @@ impl crate::View for View {
                 position,
                 ..
             } => Some(Self::after(view, *meter, *quantity, position)),
-            Event::Reported { .. } => view,
+            Event::Reported { .. } | Event::ReportFailed { .. } => view,
         })
     }
 }

@@ -55,14 +55,14 @@ const ATTACH: &str = "
     mutation($id: ID!) { card { attach(setupIntent: $id) { id brand last4 isDefault } } }";
 const CARDS: &str = "{ cards { id last4 isDefault } }";
 
-/// Creates a plan with webhooks, at this price per month; returns the input that chooses it, once
-/// Stripe knows the price.
+/// Creates a plan with webhooks, at this price per month and named after it; returns the input that
+/// chooses it, once Stripe knows the price.
 async fn priced(root: &Browser, ada: &Browser, amount: i64, currency: &str) -> Value {
-    let amount = json!({ "amount": amount, "currency": currency });
+    let money = json!({ "amount": amount, "currency": currency });
     let plan = json!({
-        "name": format!("Team {currency}"), "features": ["webhooks"],
+        "name": format!("Team {amount} {currency}"), "features": ["webhooks"],
         "limits": [{ "name": "projects", "value": 1 }],
-        "prices": [{ "amount": amount, "interval": "MONTH" }],
+        "prices": [{ "amount": money, "interval": "MONTH" }],
     });
     let created = root.data(CREATE_PLAN, input(plan)).await;
     let id = text(&created, "/plan/create/id");
@@ -157,7 +157,7 @@ async fn a_tenant_with_a_card_subscribes_cancels_and_resumes() {
     let asked = &asked["billing"]["changeSubscription"]["pendingChange"];
     assert!(asked.is_null() || asked["status"] == "PENDING", "{asked}");
     let billing = pending(&ada, Value::Null).await;
-    assert_eq!(billing["plan"]["name"], "Team EUR", "{billing}");
+    assert_eq!(billing["plan"]["name"], "Team 900 EUR", "{billing}");
     assert_eq!(billing["features"], json!(["webhooks"]));
     let paid = &billing["subscription"];
     assert_eq!(

@@ -89,7 +89,12 @@ pub async fn make_administrator(backend: &Local, browser: &Browser, email: &str)
     add_second_factor(browser).await;
     let granted = set_platform_admin(backend, email, true);
     granted.await.unwrap();
-    // The gateway hears of it a moment later.
+    await_administration(browser).await;
+}
+
+/// Waits until the gateway knows that the person of this browser is an administrator: it hears of it
+/// a moment later.
+pub async fn await_administration(browser: &Browser) {
     eventually("the administration", || async {
         let query = "{ platform { tenants { totalCount } } }";
         let seen: Value = browser.gql(query, ()).await;

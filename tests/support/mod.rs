@@ -26,7 +26,8 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use authenticator::{
-    Authenticator, CONFIRM_TOTP, START_TOTP, add_second_factor, administrator, make_administrator,
+    Authenticator, CONFIRM_TOTP, START_TOTP, add_second_factor, administrator,
+    await_administration, make_administrator,
 };
 pub use browser::Browser;
 pub use collector::Collector;

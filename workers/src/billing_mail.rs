@@ -4,18 +4,22 @@
 
 mod notices;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog};
 use events_schema::{
-    Command, CommandId, Commit, TenantId, billing::Area, email, secret::derived_id, tenant,
+    Command, CommandId, Commit, TenantId,
+    billing::{Area, Event, View},
+    email,
+    secret::derived_id,
+    tenant,
 };
 use futures_util::StreamExt as _;
 use tokio::time::{Duration, Instant};
 
-use self::notices::{Due, notices};
+use self::notices::{DueNotice, notices};
 use crate::{
     decode,
     effect::wanted_mail::current,
@@ -71,8 +75,12 @@ impl BillingMail {
             Ok(commit) => commit,
             Err(reason) => return delivery::undecoded(reason),
         };
-        let notices = notices(&commit);
-        if notices.is_empty() || may_have_expired::<email::Area>(commit.time) {
+        if may_have_expired::<email::Area>(commit.time) {
+            return Ok(Handled::Done);
+        }
+        let billing = self.billing(&commit).await?;
+        let notices = notices(&commit, billing.as_ref(), SystemTime::now().into());
+        if notices.is_empty() {
             return Ok(Handled::Done);
         }
         let mails = self.mails(&commit, &notices).await?;
@@ -85,14 +93,24 @@ impl BillingMail {
         Ok(Handled::Done)
     }
 
+    /// Returns what is known of the billing now, if the commit alone does not tell what follows.
+    async fn billing(&self, commit: &Commit<Area>) -> anyhow::Result<Option<View>> {
+        let key = commit.id;
+        let is_needed = commit.events.contains(&Event::Resumed);
+        match is_needed {
+            true => current(&self.log, TenantId::Tenant(key), key).await,
+            false => Ok(None),
+        }
+    }
+
     /// Returns the mails to the owners that the tenant has now.
     async fn mails(
         &self,
         commit: &Commit<Area>,
-        notices: &[Due],
+        notices: &[DueNotice],
     ) -> anyhow::Result<Vec<Consequence<email::Area>>> {
-        let (key, owner) = (commit.id, TenantId::Tenant(commit.id));
-        let Some(tenant) = current::<tenant::View>(&self.log, owner, key).await? else {
+        let (key, of_tenant) = (commit.id, TenantId::Tenant(commit.id));
+        let Some(tenant) = current::<tenant::View>(&self.log, of_tenant, key).await? else {
             return Ok(Vec::new());
         };
         let owners = self.owners.of(key).await?;

@@ -20,6 +20,7 @@ mod placements;
 pub mod reaction;
 mod readiness;
 mod reconcile;
+mod record;
 mod run;
 mod seats;
 mod streams;

@@ -17,12 +17,11 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use event_store::{CommandSender, EventLog, Trace, random_id};
 use events_schema::{
-    Claim, ClaimHolder, Command, CommandId, Outcome, RejectionKind, StripeCustomerId,
-    StripeSubscriptionId, TenantId, TenantKey, Time,
+    Claim, ClaimHolder, Command, CommandId, StripeCustomerId, StripeSubscriptionId, TenantId,
+    TenantKey, Time,
     billing::{self, Paid, PaidStatus},
     plan,
 };
-use tokio::time::{Duration, Instant};
 
 pub use self::comparison::{Difference, DifferenceKind};
 use self::due::{AtStripe, due, is_doubtful, lost};
@@ -35,13 +34,12 @@ use crate::{
     domain::{billing::Billing, plan::Catalogue},
     effect::change_subscription::paid,
     loops::history::{History, subject_of},
+    record::{Recorded, record},
     stripe::{Rest, Stripe, StripeError, Subscription},
 };
 
 /// How often a record may lose against another one. Each time, Stripe is asked again.
 const ROUNDS: usize = 10;
-/// How long a command may take to be decided.
-const DECIDED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Compares billings with Stripe, and records what differs.
 pub(crate) struct Reconciler {
@@ -295,14 +293,8 @@ impl Reconciler {
             payload,
         );
         command.expected = Some(revision);
-        let deadline = Instant::now() + DECIDED_WITHIN;
-        let outcome = self.sender.send(command, trace, deadline).await;
-        match outcome.context("recording what Stripe has")? {
-            Outcome::Committed { .. } | Outcome::DoneBefore { .. } => Ok(true),
-            Outcome::Unchanged { .. } => Ok(false),
-            Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Conflict => Ok(false),
-            Outcome::Rejected(rejection) => bail!("it was not recorded: {}", rejection.message),
-        }
+        let recorded = record(&self.sender, command, trace).await;
+        Ok(recorded.context("recording what Stripe has")? == Recorded::Done)
     }
 }
 

@@ -10,14 +10,13 @@ use anyhow::{Context as _, bail};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, Trace, random_id};
 use events_schema::{
-    Command, CommandId, Outcome, RejectionKind, StripePriceId, Subject, TenantId, TenantKey, Time,
-    allowed,
+    Command, CommandId, StripePriceId, Subject, TenantId, TenantKey, Time, allowed,
     billing::{self, Command::SetSeats},
     member::{self, SEATS},
+    paid_seats,
     plan::{self, Per},
 };
 use futures_util::StreamExt as _;
-use tokio::time::{Duration, Instant};
 
 use crate::{
     catalogue::LatestCatalogue,
@@ -29,12 +28,11 @@ use crate::{
         history::{History, subject_of},
         limit::Limits,
     },
+    record::{Recorded, record},
 };
 
 /// How often a record may lose against another one. Each time, the seats are counted again.
 const ROUNDS: usize = 10;
-/// How long a command may take to be decided.
-const DECIDED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Counts the seats of tenants.
 struct Seats {
@@ -95,7 +93,7 @@ impl Seats {
                 return Ok(());
             };
             let used = self.members.live(&self.log, owner, now).await?;
-            let (price, quantity) = (paid.price.clone(), paid.quantity(used));
+            let (price, quantity) = (paid.price.clone(), paid_seats(used, paid.most));
             let request = CommandId(random_id()?);
             if billing.state.set_seats(&price, quantity, request).is_none() {
                 return Ok(());
@@ -129,17 +127,8 @@ impl Seats {
             payload,
         );
         command.expected = Some(revision);
-        let deadline = Instant::now() + DECIDED_WITHIN;
-        let outcome = self.sender.send(command, trace, deadline).await;
-        match outcome.context("recording the seats")? {
-            Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
-                Ok(true)
-            }
-            Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Conflict => Ok(false),
-            Outcome::Rejected(rejection) => {
-                bail!("the seats were not recorded: {}", rejection.message)
-            }
-        }
+        let recorded = record(&self.sender, command, trace).await;
+        Ok(recorded.context("recording the seats")? != Recorded::Conflict)
     }
 }
 
@@ -149,14 +138,6 @@ struct SeatPrice {
     price: StripePriceId,
     /// How many seats the plan allows; `None` for any number.
     most: Option<u64>,
-}
-
-impl SeatPrice {
-    /// Returns how many seats are paid for. A tenant may use more than its plan allows, since a
-    /// smaller plan removes nobody. It does not pay for more.
-    fn quantity(&self, used: u64) -> u64 {
-        used.min(self.most.unwrap_or(u64::MAX)).max(1)
-    }
 }
 
 /// Returns the price that a tenant pays for each seat; `None` if it pays none. While another plan
@@ -277,16 +258,5 @@ mod tests {
         assert_eq!(counted(leaving.state(), END), Some(stripe_price(1)));
         let renewed = leaving.and([recorded(1, Time(200))]);
         assert_eq!(counted(renewed.state(), Time(0)), Some(stripe_price(1)));
-    }
-
-    #[test]
-    fn a_tenant_pays_for_the_seats_in_use_up_to_what_its_plan_allows_and_for_one_at_least() {
-        let quantity = |most: Option<u64>, used: u64| {
-            let price = StripePriceId::parse("price_1").unwrap();
-            SeatPrice { price, most }.quantity(used)
-        };
-        assert_eq!([0, 1, 7].map(|used| quantity(None, used)), [1, 1, 7]);
-        assert_eq!([0, 3, 7].map(|used| quantity(Some(3), used)), [1, 3, 3]);
-        assert_eq!(quantity(Some(0), 7), 1);
     }
 }

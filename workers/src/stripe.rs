@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use events_schema::plan::StripeAccount;
+use tokio::sync::{Mutex, OnceCell};
 
 pub use self::{
     cards::{Card, CardDetails, SetupIntent, SetupIntentStatus},
     customers::{Customer, NewCustomer},
     error::StripeError,
-    events::{About, StripeEvent},
     invoices::{Invoice, InvoiceStatus, Payment, PaymentStatus, Preview, PreviewedChange},
     key::{IdempotencyKey, Timestamp},
     list::{Listed, Pages},
@@ -32,7 +32,6 @@ mod account;
 mod cards;
 mod customers;
 mod error;
-mod events;
 mod invoices;
 mod key;
 mod list;
@@ -52,14 +51,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Sends requests to Stripe. Clones share their connections, their pace, and the customers that they
-/// have seen.
+/// Sends requests to Stripe. Clones share their connections, their pace, and what they know of the
+/// account and its customers.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
     tax: StripeTax,
     is_live: bool,
     seen_customers: Arc<Mutex<SeenCustomers>>,
+    account: Arc<OnceCell<StripeAccount>>,
     is_urgent: bool,
     /// How often the keys of requests were replaced.
     round: u8,
@@ -82,6 +82,7 @@ impl Stripe {
             tax: options.stripe_tax,
             is_live: options.is_live(),
             seen_customers: Arc::default(),
+            account: Arc::default(),
             is_urgent: false,
             round: 0,
         }))

@@ -14,15 +14,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use event_store::{CommandSender, EventLog, Stored, Trace, random_bytes, random_id};
 use events_schema::{
-    Command, CommandId, Commit, Meter, Outcome, RejectionKind, TenantId, TenantKey, Time, UsageId,
+    Command, CommandId, Commit, Meter, TenantId, TenantKey, Time, UsageId,
     plan::CATALOGUE,
     subject::events_of_tenant_in,
     usage::{self, Position},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use self::{
     counters::Counter,
@@ -37,13 +37,12 @@ use crate::{
         history::{History, subject_of},
         retry::is_outage,
     },
+    record::record,
 };
 
 /// Tenants whose positions are read at once.
 const AT_ONCE: usize = 100;
 const AGAIN_AFTER_OUTAGE: Duration = Duration::from_secs(10);
-/// How long a command may take to be decided.
-const DECIDED_WITHIN: Duration = Duration::from_secs(8);
 /// Workers begin within this part of an interval.
 const SPREAD: u32 = 20;
 
@@ -198,16 +197,9 @@ impl Counting {
     }
 
     async fn send(&self, command: Command<usage::Area>) -> anyhow::Result<()> {
-        let deadline = Instant::now() + DECIDED_WITHIN;
-        let outcome = self.sender.send(command, Trace::begin(), deadline).await;
-        match outcome.context("storing what was counted")? {
-            Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
-                Ok(())
-            }
-            // Another worker was first.
-            Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Conflict => Ok(()),
-            Outcome::Rejected(rejection) => bail!("it was not stored: {}", rejection.message),
-        }
+        // After a conflict, another worker was first.
+        let recorded = record(&self.sender, command, Trace::begin()).await;
+        recorded.context("storing what was counted").map(drop)
     }
 
     /// Returns the number of the interval that a time is in.

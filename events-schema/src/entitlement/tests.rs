@@ -395,3 +395,10 @@ fn while_another_plan_comes_a_tenant_has_no_more_seats_than_it_has_paid() {
     assert_eq!(seats(Per::Seat, None, None, 0), None);
     assert_eq!(seats(Per::Seat, Some(3), Some(granted), 0), None);
 }
+
+#[test]
+fn a_tenant_pays_for_the_seats_in_use_up_to_what_its_plan_allows_and_for_one_at_least() {
+    assert_eq!([0, 1, 7].map(|used| paid_seats(used, None)), [1, 1, 7]);
+    assert_eq!([0, 3, 7].map(|used| paid_seats(used, Some(3))), [1, 3, 3]);
+    assert_eq!(paid_seats(7, Some(0)), 1);
+}

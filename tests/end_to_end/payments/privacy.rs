@@ -15,7 +15,9 @@ use super::{ATTACH, BILLING, CARDS, CHANGE, CREATE_PLAN, INVOICES, PREVIEW, SETU
 use crate::{
     cargo_dev::{Dev, operator_of},
     secrets::{Seen, check_streams},
-    support::{Browser, PLATFORM, eventually, input, text},
+    support::{
+        Browser, PLATFORM, add_second_factor, await_administration, eventually, input, text,
+    },
 };
 
 const ADA: &str = "ada@example.com";
@@ -169,7 +171,9 @@ async fn no_secret_of_stripe_is_in_the_log_in_an_error_in_a_stream_or_in_a_view(
     seen.secret("the key of Stripe", local::stripe::SECRET_KEY);
     let ada = dev.browser();
     ada.sign_up(ADA).await;
+    add_second_factor(&ada).await;
     stripe.make_platform_admin(ADA).await;
+    await_administration(&ada).await;
     ada.create_tenant("acme").await;
     let ada = ada.in_tenant("acme");
     let small = priced(&mut seen, &ada, 900).await;
@@ -198,7 +202,7 @@ async fn no_secret_of_stripe_is_in_the_log_in_an_error_in_a_stream_or_in_a_view(
     }
     misplace(&mut seen, &ada, &small).await;
 
-    check_streams(&seen, &operator_of(&data).await, &["EVENTS", "INBOX"]).await;
+    check_streams(&seen, &operator_of(&data).await, &["EVENTS", "STRIPE"]).await;
     check_databases(&seen, &stripe.mongo()).await;
     assert!(seen.errors.len() > 10);
     seen.check("an error", &json!(seen.errors).to_string());

@@ -3,7 +3,7 @@
 use local::Local;
 use serde_json::{Value, json};
 
-use super::{BILLING, CHANGE, CREATE_PLAN, PREVIEW, attach, pending, root};
+use super::{BILLING, CHANGE, CREATE_PLAN, PREVIEW, attach, pending, root, stripe};
 use crate::support::{Browser, INVITE, ada_in_acme, eventually, input, invite, start, text};
 
 const DELETE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
@@ -27,6 +27,15 @@ async fn per_seat(root: &Browser, ada: &Browser) -> Value {
     choice
 }
 
+/// The item of the only subscription at Stripe.
+async fn item(backend: &Local) -> Value {
+    let url = format!("{}/v1/subscriptions", backend.stripe_url().unwrap());
+    let request = reqwest::Client::new().get(url);
+    let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    answer["data"][0]["items"]["data"][0].clone()
+}
+
 /// Waits until the tenant pays for so many seats, and Stripe counts as many.
 async fn seats(backend: &Local, ada: &Browser, expected: u64) {
     eventually("the seats", || async {
@@ -34,12 +43,8 @@ async fn seats(backend: &Local, ada: &Browser, expected: u64) {
         billing["billing"]["subscription"]["quantity"] == expected
     })
     .await;
-    let url = format!("{}/v1/subscriptions", backend.stripe_url().unwrap());
-    let request = reqwest::Client::new().get(url);
-    let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
-    let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    let quantity = &answer["data"][0]["items"]["data"][0]["quantity"];
-    assert_eq!(*quantity, expected, "{answer}");
+    let item = item(backend).await;
+    assert_eq!(item["quantity"], expected, "{item}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,5 +69,29 @@ async fn stripe_counts_members_and_pending_invitations_whoever_comes_and_goes() 
         let id = text(&invited, "/member/invite/id");
         ada.data(DELETE, json!({ "id": id })).await;
     }
+    seats(&backend, &ada, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seats_that_somebody_sets_in_the_dashboard_are_counted_again() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let choice = per_seat(&root, &ada).await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    ada.data(CHANGE, input(choice)).await;
+    pending(&ada, Value::Null).await;
+    seats(&backend, &ada, 1).await;
+    let item_before = item(&backend).await;
+    let (id, path) = (
+        text(&item_before, "/id"),
+        format!("/v1/subscriptions/{}", text(&item_before, "/subscription")),
+    );
+    let nine = [("items[0][id]", id.as_str()), ("items[0][quantity]", "9")];
+    let changed = stripe(&backend, &path, &nine).await;
+    assert_eq!(changed["items"]["data"][0]["quantity"], 9, "{changed}");
+    eventually("the seats in use", || async {
+        item(&backend).await["quantity"] == 1
+    })
+    .await;
     seats(&backend, &ada, 1).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events_schema::{
     Area as _, Commit, GRACE, Name, TenantKey, Time,
-    billing::{Area, Event, Paid, PaidStatus},
+    billing::{Area, Event, Paid, PaidStatus, View},
     email::{self, BillingNotice, Template},
 };
 
@@ -14,13 +14,13 @@ const REMINDED_BEFORE: Duration = DAY.saturating_mul(3);
 
 /// A notice, and when it is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Due {
+pub(super) struct DueNotice {
     notice: BillingNotice,
     /// `None` for at once.
     pub(super) not_before: Option<Time>,
 }
 
-impl Due {
+impl DueNotice {
     pub(super) fn template(&self, tenant: TenantKey, tenant_name: &Name) -> Template {
         Template::Billing {
             tenant,
@@ -45,37 +45,45 @@ impl Due {
     }
 }
 
-/// Returns the notices that follow from a commit.
-pub(super) fn notices(commit: &Commit<Area>) -> Vec<Due> {
+/// Returns the notices that follow from a commit and are not late at this time. `billing` is what is
+/// known of the tenant now.
+pub(super) fn notices(commit: &Commit<Area>, billing: Option<&View>, now: Time) -> Vec<DueNotice> {
     let events = commit.events.iter();
-    let due = events.flat_map(|event| of_event(event, commit.time));
+    let due = events.flat_map(|event| of_event(event, commit.time, billing));
     // A mail that waits longer would leave the log before it is sent.
     let kept = email::Area::RETENTION.unwrap_or(Duration::MAX);
-    let is_kept = |due: &Due| {
+    let is_kept = |due: &DueNotice| {
         due.not_before
             .is_none_or(|at| at.since(commit.time) + DAY < kept)
     };
-    due.filter(is_kept).collect()
+    // A worker that begins to read the log tells nobody of the past.
+    let is_late = |due: &DueNotice| due.not_before.unwrap_or(commit.time) + DAY < now;
+    due.filter(|due| is_kept(due) && !is_late(due)).collect()
 }
 
-fn of_event(event: &Event, now: Time) -> Vec<Due> {
+fn of_event(event: &Event, now: Time, billing: Option<&View>) -> Vec<DueNotice> {
     match event {
         Event::TrialStarted { until, .. } => {
             let reminder = trial_ends(*until, now);
             reminder.into_iter().chain([restricted(*until)]).collect()
         }
         Event::Cancelled { at } => vec![restricted(*at)],
+        Event::Granted(grant) => grant.until.map(restricted).into_iter().collect(),
+        Event::GrantEnded => vec![restricted(now)],
+        Event::Resumed => {
+            let chosen = billing.and_then(|billing| billing.subscription.as_ref());
+            let end = chosen.and_then(|chosen| chosen.trial_end);
+            let reminder = end.filter(|end| now < *end).map(reminder);
+            reminder.into_iter().collect()
+        }
         Event::SubscriptionRecorded {
             subscription,
             past_due_since,
             ..
         } => of_subscription(subscription, *past_due_since, now),
         Event::Changed { .. }
-        | Event::Resumed
         | Event::Overridden(_)
         | Event::OverrideEnded
-        | Event::Granted(_)
-        | Event::GrantEnded
         | Event::ChangeRequested { .. }
         | Event::CancelRequested { .. }
         | Event::EndRequested { .. }
@@ -89,12 +97,12 @@ fn of_event(event: &Event, now: Time) -> Vec<Due> {
     }
 }
 
-fn of_subscription(paid: &Paid, past_due_since: Option<Time>, now: Time) -> Vec<Due> {
+fn of_subscription(paid: &Paid, past_due_since: Option<Time>, now: Time) -> Vec<DueNotice> {
     let is_trial = paid.status == PaidStatus::Trialing;
     let trial_end = paid
         .trial_end
         .filter(|_| is_trial && paid.cancel_at.is_none());
-    let failed = past_due_since.map(|since| Due {
+    let failed = past_due_since.map(|since| DueNotice {
         notice: BillingNotice::PaymentFailed { since },
         not_before: None,
     });
@@ -108,18 +116,27 @@ fn of_subscription(paid: &Paid, past_due_since: Option<Time>, now: Time) -> Vec<
         .collect()
 }
 
-fn trial_ends(at: Time, now: Time) -> Option<Due> {
-    let before = i64::try_from(REMINDED_BEFORE.as_millis()).ok()?;
-    let not_before = Time(at.0.saturating_sub(before));
-    (now < not_before).then_some(Due {
+/// Nobody is reminded of the end of a trial that is shorter than the time of the reminder.
+fn trial_ends(at: Time, now: Time) -> Option<DueNotice> {
+    let reminder = reminder(at);
+    reminder
+        .not_before
+        .is_some_and(|not_before| now < not_before)
+        .then_some(reminder)
+}
+
+/// Reminds of the end of a trial.
+fn reminder(at: Time) -> DueNotice {
+    let before = i64::try_from(REMINDED_BEFORE.as_millis()).unwrap_or(i64::MAX);
+    DueNotice {
         notice: BillingNotice::TrialEnds { at },
-        not_before: Some(not_before),
-    })
+        not_before: Some(Time(at.0.saturating_sub(before))),
+    }
 }
 
 /// Most tenants have the default plan then. The effect that sends the mail looks at the standing.
-const fn restricted(since: Time) -> Due {
-    Due {
+const fn restricted(since: Time) -> DueNotice {
+    DueNotice {
         notice: BillingNotice::Restricted { since },
         not_before: Some(since),
     }

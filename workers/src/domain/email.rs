@@ -70,8 +70,9 @@ impl Aggregate for Email {
 
     fn decide(&self, command: &Command, _: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let events = match (self, command) {
+            // What nobody wanted then may be wanted now.
             (
-                Self::Absent,
+                Self::Absent | Self::Withdrawn,
                 Command::Request {
                     to,
                     template,
@@ -116,10 +117,10 @@ impl Aggregate for Email {
                 vec![requested(to, Template::NewDevice { device, at })]
             }
             // An id stands for one occasion, so a second request changes nothing.
-            (
+            (Self::Pending { .. } | Self::Sent | Self::Failed, Command::Request { .. })
+            | (
                 Self::Pending { .. } | Self::Sent | Self::Failed | Self::Withdrawn,
-                Command::Request { .. }
-                | Command::AskToVerify { .. }
+                Command::AskToVerify { .. }
                 | Command::WarnOfRegistration { .. }
                 | Command::WarnOfFailedLogins { .. }
                 | Command::SendLoginCode { .. }
@@ -290,9 +291,16 @@ mod tests {
 
     #[test]
     fn requesting_a_mail_again_changes_nothing() {
-        for mail in [pending(), sent(), failed(), withdrawn()] {
+        for mail in [pending(), sent(), failed()] {
             mail.when(request()).changes_nothing();
         }
+    }
+
+    #[test]
+    fn a_mail_that_nobody_wanted_then_can_be_wanted_later() {
+        withdrawn().when(request()).then([requested()]);
+        let again = withdrawn().and([requested()]);
+        again.when(Command::RecordSent).then([Event::Sent]);
     }
 
     #[test]

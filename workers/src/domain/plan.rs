@@ -131,7 +131,7 @@ impl Aggregate for Catalogue {
             }
             Command::Archive { plan } => self.archive(*plan)?,
             Command::SetDefault { plan } => self.set_default(*plan)?,
-            Command::RecordPrices { prices } => self.record(prices),
+            Command::RecordPrices { prices, account } => self.record(prices, account.as_ref())?,
             Command::RecordAccount { account, adopt } => self.record_account(account, *adopt)?,
         };
         Ok(Decision::events(events))
@@ -198,11 +198,19 @@ impl Catalogue {
     }
 
     /// Records those that are new or different.
-    fn record(&self, prices: &BTreeMap<PriceId, StripePriceId>) -> Vec<Event> {
+    fn record(
+        &self,
+        prices: &BTreeMap<PriceId, StripePriceId>,
+        account: Option<&StripeAccount>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let known = self.0.stripe_account.as_ref();
+        if account.is_some_and(|account| known.is_some_and(|known| known != account)) {
+            return Err(Rejection::OtherAccount);
+        }
         let mut prices = prices.clone();
         prices.retain(|id, price| self.0.stripe_prices.get(id) != Some(price));
         let recorded = (!prices.is_empty()).then_some(Event::PricesRecorded { prices });
-        recorded.into_iter().collect()
+        Ok(recorded.into_iter().collect())
     }
 
     /// Returns these events, unless all plans do not fit into one message afterwards.

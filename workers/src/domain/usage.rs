@@ -14,6 +14,8 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 /// Cuts of which Stripe may not know yet: those of three weeks, if one is made each hour. After
 /// that, counting waits, and the next cut is longer.
 const MAX_UNREPORTED: usize = 500;
+/// Longest reason of a failure that is kept, in characters.
+const MAX_REASON: usize = 500;
 
 /// The usage of a tenant that one meter counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,6 +88,7 @@ impl Aggregate for Usage {
                 self.cut(*meter, *from, *quantity, position)?
             }
             Command::RecordReport { to } => self.record(*to),
+            Command::RecordFailure { to, reason } => self.record_failure(*to, reason),
         };
         Ok(Decision::events(event.into_iter().collect()))
     }
@@ -108,7 +111,9 @@ impl Aggregate for Usage {
                 }));
                 self.counted = Some((*meter, position.clone()));
             }
-            Event::Reported { to, .. } => self.unreported.retain(|report| report.to != *to),
+            Event::Reported { to, .. } | Event::ReportFailed { to, .. } => {
+                self.unreported.retain(|report| report.to != *to);
+            }
         }
     }
 }
@@ -163,8 +168,21 @@ impl Usage {
 
     fn record(&self, to: u64) -> Option<Event> {
         let position = self.position()?.clone();
-        let is_open = self.unreported.iter().any(|report| report.to == to);
-        is_open.then_some(Event::Reported { to, position })
+        self.is_open(to).then_some(Event::Reported { to, position })
+    }
+
+    fn record_failure(&self, to: u64, reason: &str) -> Option<Event> {
+        let position = self.position()?.clone();
+        self.is_open(to).then(|| Event::ReportFailed {
+            to,
+            reason: reason.chars().take(MAX_REASON).collect(),
+            position,
+        })
+    }
+
+    /// Whether Stripe is to know of the cut that ends here.
+    fn is_open(&self, to: u64) -> bool {
+        self.unreported.iter().any(|report| report.to == to)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Creates the prices of plans at Stripe, so that tenants can pay for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use events_schema::{
     Name, PlanId, PlanVersion, PriceId, StripePriceId,
-    plan::{self, CatalogueId, Command, Event},
+    plan::{self, CatalogueId, Command, Event, StripeAccount},
 };
 
 use crate::{
@@ -16,12 +16,19 @@ use crate::{
 
 /// Prices of one attempt. The rest follows when these are recorded.
 const AT_ONCE: usize = 20;
+/// When a worker with the key of another account looks again. It is about to end.
+const OTHER_ACCOUNT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Creates prices.
 pub struct RecordPrices(Stripe);
 
-/// The prices that Stripe does not know yet, each with its version and the name of its plan.
-pub struct Task(Vec<(PlanVersion, Name, plan::Price)>);
+/// The prices that Stripe does not know yet.
+pub struct Task {
+    /// Each with its version and the name of its plan.
+    prices: Vec<(PlanVersion, Name, plan::Price)>,
+    /// Where the prices of the catalogue are, if that is known.
+    account: Option<StripeAccount>,
+}
 
 impl Effect for RecordPrices {
     type Record = Catalogue;
@@ -50,7 +57,10 @@ impl Effect for RecordPrices {
     fn pending(record: &Catalogue) -> Option<Task> {
         let mut prices = record.unrecorded();
         prices.truncate(AT_ONCE);
-        (!prices.is_empty()).then_some(Task(prices))
+        (!prices.is_empty()).then(|| Task {
+            prices,
+            account: record.plans().stripe_account.clone(),
+        })
     }
 
     /// Nobody waits for it, and there is one catalogue.
@@ -63,9 +73,10 @@ impl Effect for RecordPrices {
     }
 
     async fn perform(&self, _: CatalogueId, task: &Task) -> Result<Command, Failure> {
+        let account = self.own_account(task).await?;
         let mut round = Self(self.0.clone());
         loop {
-            let done = round.create_missing(task).await;
+            let done = round.create_missing(task, account.as_ref()).await;
             match stripe_failure::next_round(&round.0, &done) {
                 Some(next) => round = Self(next),
                 None => return done,
@@ -77,6 +88,7 @@ impl Effect for RecordPrices {
     fn failed(_: &Task, _: String) -> Command {
         Command::RecordPrices {
             prices: BTreeMap::new(),
+            account: None,
         }
     }
 }
@@ -87,8 +99,29 @@ impl RecordPrices {
         Self(stripe)
     }
 
+    /// Returns the account of the key; `None` if the key may not read it.
+    ///
+    /// # Errors
+    /// If the prices of the catalogue are in another account. A worker with the key of that creates
+    /// them.
+    async fn own_account(&self, task: &Task) -> Result<Option<StripeAccount>, Failure> {
+        let own = self.0.known_account().await?;
+        if let (Some(own), Some(known)) = (&own, &task.account)
+            && own != known
+        {
+            let error = anyhow!("UB_STRIPE_KEY belongs to another account than {}", known.id);
+            return Err(Failure::Outage(error, OTHER_ACCOUNT_PAUSE));
+        }
+        Ok(own)
+    }
+
     /// Creates the prices that are not there. What was created is recorded, also if the rest fails.
-    async fn create_missing(&self, Task(prices): &Task) -> Result<Command, Failure> {
+    async fn create_missing(
+        &self,
+        task: &Task,
+        account: Option<&StripeAccount>,
+    ) -> Result<Command, Failure> {
+        let prices = &task.prices;
         let keys: Vec<String> = prices
             .iter()
             .map(|(version, _, price)| lookup_key(*version, price))
@@ -115,7 +148,10 @@ impl RecordPrices {
         }
         match failed {
             Some(failure) if recorded.is_empty() => Err(failure),
-            Some(_) | None => Ok(Command::RecordPrices { prices: recorded }),
+            Some(_) | None => Ok(Command::RecordPrices {
+                prices: recorded,
+                account: account.cloned(),
+            }),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A usage has one entry in the outbox, so one cut of it is reported at a time. Within a day, Stripe
 //! recognizes a repetition by its identifier. After that, an attempt first asks Stripe what it knows
-//! of the minute of the cut.
+//! of the minute of the cut. A cut that can never be reported is recorded as such, and holds up no
+//! later one.
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,8 @@ use crate::{
 /// When Stripe may have forgotten an identifier: after a day, less what the clocks of workers and
 /// an attempt may take.
 const LATE: Duration = Duration::from_secs(23 * 60 * 60);
+/// Stripe takes no older report.
+const TOO_LATE: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
 /// Reports usage.
 pub struct ReportUsage {
@@ -57,7 +60,7 @@ impl Effect for ReportUsage {
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::Cut { is_due, .. } => *is_due,
-            Event::Reported { .. } => true,
+            Event::Reported { .. } | Event::ReportFailed { .. } => true,
         }
     }
 
@@ -80,21 +83,24 @@ impl Effect for ReportUsage {
         let meter = self.meter(task.meter).await?;
         let done = Command::RecordReport { to: task.report.to };
         let age = Time::from(SystemTime::now()).since(task.report.at);
-        if age >= LATE && self.is_known(&meter, &task.report).await? {
+        if age >= LATE && self.is_known(&meter, task).await? {
             return Ok(done);
         }
+        if age >= TOO_LATE {
+            return Err(never(anyhow!("it is older than 35 days")));
+        }
         let sent = self.send(id, task).await;
-        if let Err(StripeError::Refused { .. }) = sent {
-            // Somebody may have deactivated the meter.
-            self.known.lock().await.remove(&task.meter);
+        if let Err(error @ StripeError::Refused { .. }) = &sent {
+            self.refused(task, error).await?;
         }
         sent?;
         Ok(done)
     }
 
-    /// There is no last attempt, so this is never sent.
-    fn failed(task: &Task, _: String) -> Command {
-        Command::RecordReport { to: task.report.to }
+    fn failed(task: &Task, reason: String) -> Command {
+        let to = task.report.to;
+        tracing::error!(meter = %task.meter, to, reason, "Stripe is never told of a usage");
+        Command::RecordFailure { to, reason }
     }
 }
 
@@ -130,22 +136,45 @@ impl ReportUsage {
         self.stripe.report_usage(key, &event).await
     }
 
+    /// Finds out why a report was refused. Nothing can be reported of a customer that is deleted, or
+    /// is another account's. Otherwise, somebody may have deactivated the meter.
+    ///
+    /// # Errors
+    /// If the customer is gone, or Stripe does not tell it.
+    async fn refused(&self, task: &Task, refusal: &StripeError) -> Result<(), Failure> {
+        self.known.lock().await.remove(&task.meter);
+        match self.stripe.customer(&task.report.customer).await {
+            Ok(found) if !found.deleted => Ok(()),
+            Ok(_) => Err(never(anyhow!("the customer is deleted: {refusal}"))),
+            Err(error) if error.is_missing() => Err(never(error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether Stripe knows of a cut. No other one of the same usage is in its minute.
-    async fn is_known(&self, meter: &StripeMeter, report: &Report) -> Result<bool, Failure> {
-        let at = report.at.into();
-        let customer = &report.customer;
-        let known = self.stripe.usage_in_minute(meter, customer, at).await?;
+    async fn is_known(&self, meter: &StripeMeter, task: &Task) -> Result<bool, Failure> {
+        let report = &task.report;
+        let (customer, at) = (&report.customer, report.at.into());
+        let known = self.stripe.usage_in_minute(meter, customer, at).await;
+        if let Err(error @ StripeError::Refused { .. }) = &known {
+            self.refused(task, error).await?;
+        }
+        let known = known?;
         if known == 0.0 {
             return Ok(false);
         }
         if known.to_string() == report.quantity.to_string() {
             return Ok(true);
         }
-        let (to, quantity) = (report.to, report.quantity);
-        let unclear =
-            "Stripe has another usage of the minute of a cut, so a person must look at it";
-        Err(anyhow!("{unclear}: {known} instead of {quantity}, up to {to}").into())
+        let quantity = report.quantity;
+        let unclear = "Stripe has another usage of this minute, so a person must look at it";
+        Err(never(anyhow!("{unclear}: {known} instead of {quantity}")))
     }
+}
+
+/// A cut that no attempt can report.
+const fn never(reason: anyhow::Error) -> Failure {
+    Failure::Permanent(reason)
 }
 
 #[cfg(test)]

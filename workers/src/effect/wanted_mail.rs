@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, MemberId, RecipientId,
+    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, GRACE, MemberId, RecipientId,
     Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
     billing::{self, PaidStatus},
     email::{BillingNotice, Template},
@@ -82,10 +82,27 @@ fn is_true(
             let ends = [chosen.trial_end, of_stripe.and_then(|paid| paid.trial_end)];
             ends.contains(&Some(at)) && chosen.cancel_at.is_none() && now < at
         }),
-        BillingNotice::Restricted { .. } => {
-            entitlements(catalogue, billing, now).standing == Standing::Restricted
+        BillingNotice::Restricted { since } => {
+            let is_restricted =
+                entitlements(catalogue, billing, now).standing == Standing::Restricted;
+            let began = billing.and_then(|billing| restricted_since(billing, now));
+            // An earlier date is that of an earlier restriction.
+            is_restricted && began.is_none_or(|began| began <= since)
         }
     }
+}
+
+/// Returns since when a tenant has not had what it has chosen: its plan has ended, or a payment has
+/// been missing for too long. `None` if neither is known.
+fn restricted_since(billing: &billing::View, now: Time) -> Option<Time> {
+    let chosen = billing.subscription.as_ref()?;
+    let missing = chosen.past_due_since.map(|since| since + GRACE);
+    let dates = [chosen.trial_end, chosen.cancel_at, missing];
+    dates
+        .into_iter()
+        .flatten()
+        .filter(|date| *date <= now)
+        .min()
 }
 
 /// Whether the gateway would accept an access token now or after the end of a suspension.
@@ -154,4 +171,56 @@ pub(crate) async fn current<V: View>(
         view = V::fold(view, &commit);
     }
     Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{
+        Id, PlanId, PlanVersion, PriceId, Reason,
+        billing::{Event, Grant, apply},
+    };
+
+    use super::*;
+
+    const TEAM: PlanVersion = PlanVersion {
+        plan: PlanId(Id::from_bytes([2; 16])),
+        number: 1,
+    };
+
+    /// Whether owners are told at this time of a restriction since another one. Their plan is a trial
+    /// until 100, and there is no default plan.
+    fn is_told<const N: usize>(further: [Event; N], since: i64, now: i64) -> bool {
+        let trial = Event::TrialStarted {
+            plan: TEAM,
+            price: PriceId(Id::from_bytes([3; 16])),
+            until: Time(100),
+        };
+        let mut billing = billing::View::default();
+        for event in [trial].into_iter().chain(further) {
+            apply(&mut billing, &event);
+        }
+        let notice = BillingNotice::Restricted { since: Time(since) };
+        is_true(notice, None, Some(&billing), Time(now))
+    }
+
+    fn granted(until: i64) -> Event {
+        Event::Granted(Grant {
+            plan: TEAM,
+            until: Some(Time(until)),
+            reason: Reason::parse("A school").unwrap(),
+        })
+    }
+
+    #[test]
+    fn owners_learn_of_the_present_restriction_and_of_no_earlier_one() {
+        assert!(is_told([], 100, 100));
+        assert!(!is_told([], 99, 100), "it is about an earlier plan");
+        assert!(!is_told([], 100, 99), "the trial goes on");
+    }
+
+    #[test]
+    fn the_end_of_a_grant_is_the_beginning_of_a_restriction() {
+        assert!(is_told([granted(200)], 200, 200));
+        assert!(is_told([granted(200), Event::GrantEnded], 150, 150));
+    }
 }

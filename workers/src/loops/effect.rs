@@ -9,6 +9,7 @@ mod outbox;
 
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -19,8 +20,11 @@ use event_store::{
     CommandSender, EventLog, Handling, Trace,
     telemetry::{self, KeyValue},
 };
-use events_schema::{Area as _, Command, CommandId, Outcome, TenantId, Time, secret::derived_id};
+use events_schema::{
+    Area as _, Command, CommandId, Id, Outcome, TenantId, Time, secret::derived_id,
+};
 use futures_util::StreamExt;
+use lru::LruCache;
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinSet,
@@ -62,6 +66,9 @@ const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 /// Usually an effect is in the outbox within a second.
 const LOST_LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
 const LOST_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Records of an effect that a process remembers, so that it reads of each only what is new. Some
+/// grow by a commit an hour, for years.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time of an attempt to perform an effect; `result` is done, retry, failed, \
@@ -88,6 +95,7 @@ pub async fn run<E: Effect>(
         effect,
         wake: Notify::new(),
         busy: Mutex::default(),
+        records: Mutex::new(LruCache::new(REMEMBERED)),
     });
     let watch = tokio::spawn(find_lost(effects.clone()));
     tokio::join!(
@@ -162,7 +170,10 @@ async fn find_lost<E: Effect>(effects: Arc<Effects<E>>) {
     }
 }
 
-struct Effects<E> {
+/// The record of an effect, as far as it was read.
+type Record<E> = Arc<tokio::sync::Mutex<History<<E as Effect>::Record>>>;
+
+struct Effects<E: Effect> {
     consumer: Consumer,
     log: EventLog,
     outbox: Outbox,
@@ -172,6 +183,7 @@ struct Effects<E> {
     wake: Notify,
     /// How many attempts go to each destination.
     busy: Mutex<HashMap<String, usize>>,
+    records: Mutex<LruCache<(TenantId, Id), Record<E>>>,
 }
 
 /// What comes after an attempt.
@@ -395,15 +407,26 @@ impl<E: Effect> Effects<E> {
 
     /// Returns the task that the record shows as not done yet.
     async fn pending(&self, entry: &Entry) -> anyhow::Result<Option<Pending<E::Task>>> {
-        let mut record = History::<E::Record>::default();
+        let record = self.record_of(entry);
+        let mut record = record.lock().await;
         let subject = subject_of::<E::Record>(entry.tenant, entry.id.into());
         // A replica may lag behind and lack the record of what was done.
-        record.refresh_from_leader(&self.log, &subject).await?;
+        if let Err(error) = record.refresh_from_leader(&self.log, &subject).await {
+            *record = History::default();
+            return Err(error);
+        }
+        record.forget_commands();
         let task = E::pending(&record.state);
         Ok(task.map(|task| Pending {
             task,
             revision: record.revision,
         }))
+    }
+
+    fn record_of(&self, entry: &Entry) -> Record<E> {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = records.get_or_insert((entry.tenant, entry.id), Record::<E>::default);
+        record.clone()
     }
 
     /// Records a result, unless the record has changed since this revision: then the result may be

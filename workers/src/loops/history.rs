@@ -103,6 +103,11 @@ impl<A: Aggregate> History<A> {
         Ok(())
     }
 
+    /// Forgets which command led where. Then [`answer`](Self::answer) knows only later ones.
+    pub fn forget_commands(&mut self) {
+        self.commands.clear();
+    }
+
     /// Returns what the history takes in memory, about. A state is not larger than its commits.
     pub fn size(&self) -> usize {
         let state = self.bytes.min(MAX_STATE_BYTES);

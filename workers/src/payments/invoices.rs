@@ -68,11 +68,12 @@ impl Answers<UpcomingInvoice> for Payments {
         _: UpcomingInvoice,
     ) -> Result<Option<Upcoming>, Refusal> {
         let payment = self.payment(tenant).await?;
-        let Some(paid) = payment.lasting().filter(|paid| paid.cancel_at.is_none()) else {
+        let Some(paid) = payment.lasting() else {
             return Ok(None);
         };
         let preview = self.stripe.upcoming_invoice(&paid.id).await?;
-        Ok(Some(shown::upcoming(&preview, paid.period_end)?))
+        let shown = preview.map(|preview| shown::upcoming(&preview, paid.period_end));
+        Ok(shown.transpose()?)
     }
 }
 

@@ -5,16 +5,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use event_store::{Trace, random_id};
 use events_schema::{
-    Command, CommandId, Outcome, TenantId,
+    Command, CommandId, TenantId,
     plan::{self, CATALOGUE, StripeAccount},
 };
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{DECIDED_WITHIN, Reconciler};
+use super::Reconciler;
+use crate::record::{Recorded, record};
 
-/// When it is worth another attempt to ask for the account.
+/// How often the account is checked.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The key belongs to another account, or to the other mode of the same.
@@ -91,18 +92,16 @@ impl Reconciler {
             SystemTime::now().into(),
             plan::Command::RecordAccount { account, adopt },
         );
-        let deadline = Instant::now() + DECIDED_WITHIN;
-        let sent = self.sender.send(command, Trace::begin(), deadline).await;
-        match sent.context("recording the account at Stripe")? {
-            Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
-                Ok(())
-            }
-            Outcome::Rejected(rejection) => bail!(rejection.message),
+        let recorded = record(&self.sender, command, Trace::begin()).await;
+        match recorded.context("recording the account at Stripe")? {
+            Recorded::Done | Recorded::Unchanged => Ok(()),
+            Recorded::Conflict => bail!("another account was recorded first"),
         }
     }
 }
 
-/// Checks the account until that has succeeded once, then waits for `shutdown`.
+/// Checks the account each minute until `shutdown`: an operator may adopt another one meanwhile.
+/// Stripe is asked until it has answered once.
 ///
 /// # Errors
 /// If the key belongs to another account.
@@ -110,20 +109,20 @@ pub(crate) async fn watch(
     reconciler: Reconciler,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    while let Err(error) = reconciler.check_account(true).await {
-        if error.is::<OtherAccount>() {
-            return Err(error);
+    loop {
+        if let Err(error) = reconciler.check_account(true).await {
+            if error.is::<OtherAccount>() {
+                return Err(error);
+            }
+            let error = format!("{error:#}");
+            tracing::warn!(
+                error,
+                "it is not known to which account UB_STRIPE_KEY belongs"
+            );
         }
-        let error = format!("{error:#}");
-        tracing::warn!(
-            error,
-            "it is not known to which account UB_STRIPE_KEY belongs"
-        );
         tokio::select! {
             () = sleep(AGAIN) => {}
             () = shutdown.cancelled() => return Ok(()),
         }
     }
-    shutdown.cancelled().await;
-    Ok(())
 }

@@ -69,7 +69,9 @@ async fn compare(
     Ok(())
 }
 
-/// Whether this process is the first one that wants to compare this night.
+/// Whether this process is the first one that wants to compare this night. If the server stores no
+/// claim, since the stream is full of Stripe's events, each process compares: what is mended twice is
+/// mended.
 async fn begins(context: &jetstream::Context, night: i64) -> anyhow::Result<bool> {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
@@ -78,6 +80,11 @@ async fn begins(context: &jetstream::Context, night: i64) -> anyhow::Result<bool
     match sent.await.context("claiming a night")?.await {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(false),
+        Err(error) if error.kind() == PublishErrorKind::Other => {
+            let error = error.to_string();
+            tracing::warn!(error, "no process claims this night, so each one compares");
+            Ok(true)
+        }
         Err(error) => Err(error).context("claiming a night"),
     }
 }
@@ -90,7 +97,35 @@ fn warn(difference: &Difference) {
 
 #[cfg(test)]
 mod tests {
+    use async_nats::ConnectOptions;
+    use events_schema::subject::STRIPE;
+    use servers::{Layout, Role, Servers};
+
     use super::*;
+    use crate::streams;
+
+    #[tokio::test]
+    async fn one_of_two_processes_compares_a_night_and_both_if_none_can_claim_it() {
+        let servers = Servers::ephemeral(Layout::Single).await.unwrap();
+        let password = servers.passwords.of(Role::Operator).to_owned();
+        let options = ConnectOptions::with_user_and_password("operator".to_owned(), password);
+        let options = options.custom_inbox_prefix("_INBOX_operator");
+        let client = options.connect(servers.nats_url(Role::Operator)).await;
+        let context = jetstream::new(client.unwrap());
+        streams::migrate(context.clone(), 1).await.unwrap();
+        let both = tokio::join!(begins(&context, 7), begins(&context, 7));
+        assert!(both.0.unwrap() != both.1.unwrap());
+        assert!(!begins(&context, 7).await.unwrap());
+        assert!(begins(&context, 8).await.unwrap());
+
+        let stream = context.get_stream(STRIPE).await.unwrap();
+        let mut full = stream.cached_info().config.clone();
+        full.max_messages = 2;
+        context.update_stream(full).await.unwrap();
+        for _ in 0..2 {
+            assert!(begins(&context, 9).await.unwrap());
+        }
+    }
 
     #[test]
     fn a_night_begins_at_three_and_has_a_number_of_its_own() {

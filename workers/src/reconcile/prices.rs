@@ -5,18 +5,18 @@ use std::time::SystemTime;
 use anyhow::{Context as _, anyhow, bail};
 use event_store::{Trace, random_id};
 use events_schema::{
-    Command, CommandId, Outcome, StripePriceId, TenantId,
+    Command, CommandId, StripePriceId, TenantId,
     plan::{self, CATALOGUE},
 };
-use tokio::time::Instant;
 
-use super::{DECIDED_WITHIN, Reconciler};
+use super::Reconciler;
 use crate::{
     domain::plan::Catalogue,
     effect::{
         Effect as _, Failure,
         record_prices::{RecordPrices, lookup_key},
     },
+    record::{Recorded, record},
     stripe::IdempotencyKey,
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn create_missing(reconciler: &Reconciler) -> anyhow::Result<()
             Failure::Outage(error, _) => error,
         });
         let payload: plan::Command = payload?;
-        record(reconciler, payload).await?;
+        record_prices(reconciler, payload).await?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn offered(catalogue: &Catalogue) -> impl Iterator<Item = (String, &StripePriceI
     })
 }
 
-async fn record(reconciler: &Reconciler, payload: plan::Command) -> anyhow::Result<()> {
+async fn record_prices(reconciler: &Reconciler, payload: plan::Command) -> anyhow::Result<()> {
     let command = Command::<plan::Area>::by_system(
         CommandId(random_id()?),
         TenantId::Platform,
@@ -107,12 +107,9 @@ async fn record(reconciler: &Reconciler, payload: plan::Command) -> anyhow::Resu
         SystemTime::now().into(),
         payload,
     );
-    let deadline = Instant::now() + DECIDED_WITHIN;
-    let outcome = reconciler.sender.send(command, Trace::begin(), deadline);
-    match outcome.await.context("recording prices")? {
-        Outcome::Committed { .. } | Outcome::DoneBefore { .. } | Outcome::Unchanged { .. } => {
-            Ok(())
-        }
-        Outcome::Rejected(rejection) => bail!("prices were not recorded: {}", rejection.message),
+    let recorded = record(&reconciler.sender, command, Trace::begin()).await;
+    match recorded.context("recording prices")? {
+        Recorded::Done | Recorded::Unchanged => Ok(()),
+        Recorded::Conflict => bail!("another account was recorded first"),
     }
 }

@@ -61,6 +61,11 @@ impl StripeError {
         matches!(self, Self::Refused { code, .. } if code == "resource_already_exists")
     }
 
+    /// Whether a subscription will have no further invoice, since it has ended or will.
+    pub(super) fn is_nothing_upcoming(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "invoice_upcoming_none")
+    }
+
     /// Returns the time after which the request is worth a repetition. `None` if time does not help.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

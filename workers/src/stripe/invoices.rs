@@ -186,15 +186,18 @@ impl Stripe {
         self.send(preview_next(change, self.tax)).await
     }
 
-    /// Returns the next invoice of a subscription as it would be now.
+    /// Returns the next invoice of a subscription as it would be now; `None` if there will be none.
     ///
     /// # Errors
-    /// If there will be none, or Stripe does not compute it.
+    /// If the subscription does not exist, or Stripe does not compute it.
     pub async fn upcoming_invoice(
         &self,
         id: &StripeSubscriptionId,
-    ) -> Result<Preview, StripeError> {
-        self.send(upcoming(id)).await
+    ) -> Result<Option<Preview>, StripeError> {
+        match self.send(upcoming(id)).await {
+            Err(error) if error.is_nothing_upcoming() => Ok(None),
+            previewed => previewed.map(Some),
+        }
     }
 
     /// Returns an invoice with its payments.

@@ -20,8 +20,12 @@ use super::StripeError;
 /// The part of a second's requests that may go out at once. Stripe counts by the second, so a larger
 /// one could exceed its limit.
 const BURST: u32 = 4;
+/// How long a request lets those go first that somebody waits for. Without an end, many questions
+/// would keep out all changes.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Spaces the requests of this process. Requests that somebody waits for go first.
+/// Spaces the requests of this process. Requests that somebody waits for go first, unless others
+/// have waited for a second.
 pub(super) struct Pace {
     bucket: DefaultDirectRateLimiter,
     /// The time between two requests.
@@ -49,12 +53,14 @@ impl Pace {
     /// If Stripe wants no request now. Whoever waits for one learns that at once.
     pub(super) async fn turn(&self, is_urgent: bool) -> Result<(), StripeError> {
         let _waiting = is_urgent.then(|| Waiting::new(&self.urgent));
+        let began = Instant::now();
         loop {
             let pause = self.pause_left();
             if !pause.is_zero() {
                 return Err(StripeError::RateLimited(pause));
             }
-            match self.wait(is_urgent) {
+            let yields = !is_urgent && began.elapsed() < PATIENCE;
+            match self.wait(yields) {
                 None => return Ok(()),
                 Some(wait) => sleep(wait).await,
             }
@@ -69,8 +75,8 @@ impl Pace {
     }
 
     /// Takes a request from the bucket, or returns the time until the next look.
-    fn wait(&self, is_urgent: bool) -> Option<Duration> {
-        if !is_urgent && self.urgent.load(Ordering::SeqCst) > 0 {
+    fn wait(&self, yields: bool) -> Option<Duration> {
+        if yields && self.urgent.load(Ordering::SeqCst) > 0 {
             return Some(self.interval);
         }
         let refused = self.bucket.check().err()?;
@@ -108,7 +114,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::{sync::mpsc, task::yield_now};
+    use tokio::{sync::mpsc, task::yield_now, time::timeout};
 
     use super::*;
 
@@ -146,6 +152,22 @@ mod tests {
         // The bucket was full, so five others went out before.
         let last = finished.iter().rposition(|is_urgent| *is_urgent).unwrap();
         assert!(last <= 8, "{finished:?}");
+    }
+
+    #[tokio::test]
+    async fn requests_that_somebody_waits_for_keep_out_no_other_for_ever() {
+        let pace = pace(20);
+        for _ in 0..3 {
+            let pace = Arc::clone(&pace);
+            tokio::spawn(async move {
+                loop {
+                    pace.turn(true).await.unwrap();
+                }
+            });
+        }
+        yield_now().await;
+        let turn = timeout(Duration::from_secs(20), pace.turn(false));
+        turn.await.expect("it never has its turn").unwrap();
     }
 
     #[tokio::test]

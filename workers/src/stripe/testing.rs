@@ -49,14 +49,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server that does one of these acts for each request, and the last one for all
     /// others.
-    pub(crate) async fn acts<const N: usize>(acts: [Act; N]) -> Self {
+    pub(crate) async fn acts(acts: impl IntoIterator<Item = Act>) -> Self {
+        let acts: Vec<Act> = acts.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, acts.to_vec(), Arc::clone(&seen)));
+                tokio::spawn(serve(stream, acts.clone(), Arc::clone(&seen)));
             }
         });
         Self {

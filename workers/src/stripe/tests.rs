@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use events_schema::{Id, Name, StripeCustomerId, StripeSetupIntentId, TenantKey, Time};
+use events_schema::{
+    Id, Name, StripeCustomerId, StripeSetupIntentId, StripeSubscriptionId, TenantKey, Time,
+};
 
 use super::{
     testing::{Act, Server, json, status},
@@ -77,6 +79,23 @@ async fn a_declined_card_is_told_with_its_code() {
         message: "Your card was declined.".to_owned(),
     };
     assert_eq!(create(&stripe(&server)).await, Err(expected));
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_has_no_upcoming_invoice_and_that_is_no_error() {
+    let refused = |code: &str| {
+        let body = format!(r#"{{"error": {{"code": "{code}", "message": "No."}}}}"#);
+        status("404 Not Found", "", &body)
+    };
+    let codes = ["invoice_upcoming_none", "resource_missing"];
+    let server = Server::acts(codes.map(refused)).await;
+    let (stripe, id) = (
+        stripe(&server),
+        StripeSubscriptionId::parse("sub_1").unwrap(),
+    );
+    assert_eq!(stripe.upcoming_invoice(&id).await, Ok(None));
+    let missing = stripe.upcoming_invoice(&id).await.unwrap_err();
+    assert!(missing.is_missing(), "{missing}");
 }
 
 #[tokio::test]

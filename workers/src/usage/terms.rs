@@ -24,7 +24,8 @@ impl Terms {
 pub(super) fn terms(catalogue: &plan::View, billing: &billing::View, now: Time) -> Terms {
     let plan = entitlements(Some(catalogue), Some(billing), now).plan;
     let version = plan.and_then(|plan| catalogue.version(plan));
-    let chosen = billing.subscription.as_ref().map(|chosen| chosen.plan);
+    let chosen = billing.subscription.as_ref();
+    let chosen = chosen.map(|chosen| chosen.plan_at(now));
     let is_granted = billing.grant.as_ref().is_some_and(|it| it.is_valid(now));
     let payment = &billing.payment;
     let paid = payment.customer.clone().zip(payment.lasting());
@@ -41,9 +42,9 @@ pub(super) fn terms(catalogue: &plan::View, billing: &billing::View, now: Time) 
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        Id, Name, PlanId, PlanVersion, PriceId, Reason, StripeCustomerId, StripeItemId,
+        CommandId, Id, Name, PlanId, PlanVersion, PriceId, Reason, StripeCustomerId, StripeItemId,
         StripePriceId, StripeSubscriptionId,
-        billing::{Event, Grant, Paid, PaidStatus},
+        billing::{ChangeTime, Event, Grant, Paid, PaidStatus, Wanted},
         plan::Version,
         project::PROJECTS_CREATED,
         task::TASKS_CREATED,
@@ -160,6 +161,56 @@ mod tests {
         let other = subscribed(team(2), PaidStatus::Active);
         let granted = after([customer(), other, granted(1_001)]);
         assert_eq!(granted, (vec![TASKS_CREATED], None));
+    }
+
+    /// The tenant has the second version and asks for the first, from the end of the period on.
+    fn postpones_the_first_version() -> [Event; 4] {
+        let wanted = Wanted {
+            plan: team(1),
+            price: PriceId(Id::from_bytes([4; 16])),
+            stripe_price: StripePriceId::parse("price_2").unwrap(),
+            quantity: 1,
+            name: Name::parse("Acme").unwrap(),
+            proration_date: None,
+            at: ChangeTime::PeriodEnd,
+            promotion_code: None,
+        };
+        let request = CommandId(Id::from_bytes([5; 16]));
+        let asked = Event::ChangeRequested {
+            request,
+            at: Time(1),
+            wanted,
+            trial_end: None,
+        };
+        let mut done = subscribed(team(1), PaidStatus::Active);
+        if let Event::SubscriptionRecorded {
+            price,
+            request: of,
+            subscription,
+            ..
+        } = &mut done
+        {
+            *price = PriceId(Id::from_bytes([4; 16]));
+            *of = Some(request);
+            subscription.price = StripePriceId::parse("price_2").unwrap();
+        }
+        let before = subscribed(team(2), PaidStatus::Active);
+        [customer(), before, asked, done]
+    }
+
+    #[test]
+    fn usage_of_a_smaller_plan_is_paid_from_its_first_moment_on() {
+        let at = |now| {
+            let mut billing = billing::View::default();
+            for event in postpones_the_first_version() {
+                billing::apply(&mut billing, &event);
+            }
+            let terms = terms(&catalogue(), &billing, Time(now));
+            let payer = terms.payer_of(TASKS_CREATED);
+            (terms.meters.contains(&TASKS_CREATED), payer)
+        };
+        assert_eq!(at(8_999), (false, None));
+        assert_eq!(at(9_000), (true, payer()));
     }
 
     #[test]

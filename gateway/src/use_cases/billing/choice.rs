@@ -7,6 +7,7 @@ use events_schema::{
     Time,
     billing::{ChangeTime, Command, Wanted},
     member::SEATS,
+    paid_seats,
     plan::{Per, Price, Version, View},
 };
 use serde::Serialize;
@@ -197,8 +198,8 @@ impl TenantBilling {
         let quantity = match price.per {
             Per::Tenant => 1,
             Per::Seat => {
-                let most = self.allowed(offer.version, SEATS).unwrap_or(u64::MAX);
-                self.used(SEATS).await?.min(most).max(1)
+                let most = self.allowed(offer.version, SEATS);
+                paid_seats(self.used(SEATS).await?, most)
             }
         };
         Ok(Aim {

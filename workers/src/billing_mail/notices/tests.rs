@@ -1,6 +1,7 @@
 use events_schema::{
-    Actor, AreaName, CommandId, Id, PlanId, PlanVersion, PriceId, StripeItemId, StripePriceId,
-    StripeSubscriptionId, TenantId,
+    Actor, AreaName, CommandId, Id, PlanId, PlanVersion, PriceId, Reason, StripeItemId,
+    StripePriceId, StripeSubscriptionId, TenantId,
+    billing::{Grant, apply},
 };
 
 use super::*;
@@ -12,9 +13,14 @@ const TEAM: PlanVersion = PlanVersion {
     number: 1,
 };
 
-/// What follows from an event at time zero.
-fn after(event: Event) -> Vec<Due> {
-    notices(&Commit {
+/// What follows from an event at time zero, at once.
+fn after(event: Event) -> Vec<DueNotice> {
+    handled(event, None, 0)
+}
+
+/// What follows from an event at time zero that is handled so many days later.
+fn handled(event: Event, billing: Option<&View>, days: i64) -> Vec<DueNotice> {
+    let commit = Commit {
         tenant: TenantId::Tenant(ACME),
         area: AreaName::Billing,
         id: ACME,
@@ -24,7 +30,8 @@ fn after(event: Event) -> Vec<Due> {
         time: Time(0),
         origin: None,
         events: vec![event],
-    })
+    };
+    notices(&commit, billing, Time(days * DAY_MS))
 }
 fn recorded(status: PaidStatus, end_days: Option<i64>, past_due_days: Option<i64>) -> Event {
     let end = end_days.map(|days| Time(days * DAY_MS));
@@ -53,8 +60,8 @@ fn trial(days: i64) -> Event {
         until: Time(days * DAY_MS),
     }
 }
-fn due(notice: BillingNotice, days: Option<i64>) -> Due {
-    Due {
+fn due(notice: BillingNotice, days: Option<i64>) -> DueNotice {
+    DueNotice {
         notice,
         not_before: days.map(|days| Time(days * DAY_MS)),
     }
@@ -111,4 +118,41 @@ fn the_end_of_a_plan_is_told_when_it_has_come() {
     assert_eq!(after(cancelled), [due(stops(5), Some(5))]);
     let ends = recorded(PaidStatus::Active, Some(30), None);
     assert_eq!(after(ends), [due(stops(30), Some(30))]);
+}
+
+#[test]
+fn a_worker_that_begins_to_read_the_log_tells_nobody_of_the_past() {
+    let failed = || recorded(PaidStatus::PastDue, None, Some(0));
+    let restricted = due(stops(14), Some(14));
+    assert_eq!(handled(failed(), None, 1).len(), 2);
+    assert_eq!(handled(failed(), None, 2), [restricted]);
+    assert_eq!(handled(failed(), None, 15), [restricted]);
+    assert_eq!(handled(failed(), None, 16), []);
+}
+
+#[test]
+fn the_end_of_a_grant_may_restrict_a_tenant() {
+    let granted = |until: Option<i64>| {
+        Event::Granted(Grant {
+            plan: TEAM,
+            until: until.map(|days| Time(days * DAY_MS)),
+            reason: Reason::parse("A school").unwrap(),
+        })
+    };
+    assert_eq!(after(granted(Some(7))), [due(stops(7), Some(7))]);
+    assert_eq!(after(granted(None)), []);
+    assert_eq!(after(Event::GrantEnded), [due(stops(0), Some(0))]);
+}
+
+#[test]
+fn owners_are_reminded_of_the_end_of_a_trial_that_goes_on_after_all() {
+    let billing = |days| {
+        let mut billing = View::default();
+        apply(&mut billing, &trial(days));
+        billing
+    };
+    let resumed = |days| handled(Event::Resumed, Some(&billing(days)), 0);
+    assert_eq!(resumed(14), [due(ends(14), Some(11))]);
+    assert_eq!(resumed(2), [due(ends(2), Some(-1))]);
+    assert_eq!(handled(Event::Resumed, None, 0), []);
 }

@@ -334,10 +334,39 @@ fn known(price: &Price) -> BTreeMap<PriceId, StripePriceId> {
     BTreeMap::from([(first.price_id(price), id)])
 }
 
+fn record_prices(
+    prices: BTreeMap<PriceId, StripePriceId>,
+    account: Option<StripeAccount>,
+) -> Command {
+    Command::RecordPrices { prices, account }
+}
+
+#[test]
+fn prices_of_another_account_than_the_recorded_one_are_refused() {
+    let account = |id: &str| StripeAccount {
+        id: StripeAccountId::parse(id).unwrap(),
+        live: false,
+    };
+    let prices = || known(&monthly(900));
+    let recorded = || Event::PricesRecorded { prices: prices() };
+    let none = || given::<Catalogue>([created(TEAM, "Team", priced())]);
+    let own = account("acct_1");
+    let team = none().and([Event::AccountRecorded {
+        account: own.clone(),
+    }]);
+    let other = record_prices(prices(), Some(account("acct_2")));
+    team.when(other.clone()).rejects(Rejection::OtherAccount);
+    none().when(other).then([recorded()]);
+    for account in [Some(own), None] {
+        team.when(record_prices(prices(), account))
+            .then([recorded()]);
+    }
+}
+
 #[test]
 fn prices_that_stripe_knows_are_recorded_once() {
     let prices = || known(&monthly(900));
-    let record = || Command::RecordPrices { prices: prices() };
+    let record = || record_prices(prices(), None);
     let recorded = || Event::PricesRecorded { prices: prices() };
     let team = given::<Catalogue>([created(TEAM, "Team", priced())]);
     team.when(record()).then([recorded()]);

@@ -142,6 +142,30 @@ fn cuts_are_reported_in_order_and_each_once() {
 }
 
 #[test]
+fn a_cut_of_which_stripe_is_never_told_holds_up_no_later_one() {
+    let customer = payer("cus_1");
+    let usage = up_to_9(customer.clone())
+        .and([counted(9, 12, 4, customer.clone(), true)])
+        .and([counted(12, 15, 6, customer.clone(), true)]);
+    let failed = |reason: &str| Event::ReportFailed {
+        to: 12,
+        reason: reason.to_owned(),
+        position: position(15, customer.clone()),
+    };
+    let record = |reason: &str| Command::RecordFailure {
+        to: 12,
+        reason: reason.to_owned(),
+    };
+    when(&usage, record("gone")).then([failed("gone")]);
+    let long = "a".repeat(501);
+    when(&usage, record(&long)).then([failed(&long[1..])]);
+    let usage = usage.and([failed("gone")]);
+    when(&usage, record("gone")).changes_nothing();
+    let (_, next) = usage.state().to_report().unwrap();
+    assert_eq!(next.to, 15);
+}
+
+#[test]
 fn a_cut_that_is_not_due_needs_no_report() {
     let usage = up_to_9(None);
     assert_eq!(usage.state().to_report(), None);

@@ -21,7 +21,7 @@ pub(super) fn billing(
         BillingNotice::PaymentFailed { since } => (
             "A payment has failed",
             format!(
-                "The payment for the plan of {name} has failed. It is missing since {}.",
+                "The payment for the plan of {name} has failed. It has been missing since {}.",
                 date(since).context("the time of the failure")?
             ),
             "Log in to pay or to save another card. If the payment is missing for 14 days, nothing \
@@ -38,7 +38,7 @@ pub(super) fn billing(
         BillingNotice::Restricted { since } => (
             "Nothing more can be created",
             format!(
-                "Nothing more can be created in {name} since {}: a payment is missing, or the plan \
+                "Since {}, nothing more can be created in {name}: a payment is missing, or the plan \
                  has ended.",
                 date(since).context("the time of the restriction")?
             ),

@@ -1,6 +1,6 @@
 //! Prices are created once, whatever was done before.
 
-use events_schema::{Currency, Id, Money, plan::Per};
+use events_schema::{Currency, Id, Money, StripeAccountId, plan::Per};
 use serde_json::{Value, json};
 
 use super::*;
@@ -43,6 +43,25 @@ async fn perform_for<const N: usize>(
     name: &str,
     acts: [Act; N],
 ) -> (Result<Command, Failure>, Vec<String>) {
+    perform_in(None, name, acts).await
+}
+
+/// The account of the key.
+fn own() -> StripeAccount {
+    StripeAccount {
+        id: StripeAccountId::parse("acct_1").unwrap(),
+        live: false,
+    }
+}
+
+/// Creates the prices of a catalogue in this account. The first request is for the own account, and
+/// is not returned.
+async fn perform_in<const N: usize>(
+    account: Option<StripeAccount>,
+    name: &str,
+    acts: [Act; N],
+) -> (Result<Command, Failure>, Vec<String>) {
+    let acts = std::iter::once(ok(r#"{"id": "acct_1"}"#)).chain(acts);
     let server = Server::acts(acts).await;
     let options = StripeOptions {
         stripe_key: "sk_test_1".parse().unwrap(),
@@ -54,16 +73,45 @@ async fn perform_for<const N: usize>(
     let name = Name::parse(name).unwrap();
     let prices = [price(900, "EUR"), price(9_007_199_254_740_991, "KWD")];
     let prices = prices.map(|price| (TEAM, name.clone(), price));
-    let task = Task(prices.to_vec());
+    let task = Task {
+        prices: prices.to_vec(),
+        account,
+    };
     let recorded = effect.perform(plan::CATALOGUE, &task).await;
-    (recorded, server.requests())
+    let mut requests = server.requests();
+    assert!(requests.remove(0).starts_with("GET /v1/account "));
+    (recorded, requests)
+}
+
+fn recorded(prices: BTreeMap<PriceId, StripePriceId>) -> Command {
+    let account = Some(own());
+    Command::RecordPrices { prices, account }
+}
+
+#[tokio::test]
+async fn the_key_of_another_account_creates_no_price() {
+    let other = StripeAccount {
+        id: StripeAccountId::parse("acct_2").unwrap(),
+        live: false,
+    };
+    let (refused, requests) = perform_in(Some(other), "Team", [Act::Cut]).await;
+    assert!(matches!(refused, Err(Failure::Outage(..))), "{refused:?}");
+    assert!(requests.is_empty(), "{requests:?}");
+    let euros = at_stripe("price_1", &price(900, "EUR"));
+    let dinars = at_stripe("price_2", &price(9_007_199_254_740_991, "KWD"));
+    let acts = [list(&[euros, dinars])];
+    let (recorded, _) = perform_in(Some(own()), "Team", acts).await;
+    assert!(matches!(
+        recorded,
+        Ok(Command::RecordPrices { account: Some(account), .. }) if account == own()
+    ));
 }
 
 #[tokio::test]
 async fn only_prices_that_stripe_lacks_are_created() {
     let (euros, dinars) = (price(900, "EUR"), price(9_007_199_254_740_991, "KWD"));
     let there = json!({ "error": { "code": "resource_already_exists" } }).to_string();
-    let (recorded, requests) = perform([
+    let (created, requests) = perform([
         list(&[at_stripe("price_1", &euros)]),
         answer("400 Bad Request", "", &there),
         ok(&at_stripe("price_2", &dinars).to_string()),
@@ -74,7 +122,7 @@ async fn only_prices_that_stripe_lacks_are_created() {
         (TEAM.price_id(&euros), id("price_1")),
         (TEAM.price_id(&dinars), id("price_2")),
     ]);
-    assert_eq!(recorded.unwrap(), Command::RecordPrices { prices });
+    assert_eq!(created.unwrap(), recorded(prices));
     assert_eq!(requests.len(), 3);
     let created = &requests[2];
     assert!(created.starts_with("POST /v1/prices "), "{created}");
@@ -125,7 +173,7 @@ async fn what_was_created_is_recorded_although_the_rest_fails() {
     let (euros, dinars) = (price(900, "EUR"), price(9_007_199_254_740_991, "KWD"));
     let recorded = |price: &plan::Price, id| {
         let prices = BTreeMap::from([(TEAM.price_id(price), StripePriceId::parse(id).unwrap())]);
-        Command::RecordPrices { prices }
+        recorded(prices)
     };
     let product = || ok(r#"{"id": "ub_1"}"#);
     let created = |id, price| ok(&at_stripe(id, price).to_string());

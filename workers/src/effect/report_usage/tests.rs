@@ -116,18 +116,48 @@ async fn later_stripe_is_asked_first_what_it_knows() {
 #[tokio::test]
 async fn a_person_looks_at_a_usage_that_stripe_has_otherwise() {
     let (recorded, requests) = perform(24, [meters(), used(11), ok("{}")]).await;
-    let Err(Failure::Temporary(error)) = recorded else {
+    assert!(never(recorded).contains("11 instead of 12"));
+    assert_eq!(requests.len(), 2);
+}
+
+/// Returns why a cut can never be reported.
+fn never(recorded: Result<Command, Failure>) -> String {
+    let Err(Failure::Permanent(error)) = recorded else {
         panic!("{recorded:?}");
     };
-    assert!(error.to_string().contains("11 instead of 12"), "{error}");
-    assert_eq!(requests.len(), 2);
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_cut_that_is_too_old_is_never_reported_unless_stripe_knows_it() {
+    let days = |days: i64| days * 24;
+    let (recorded, requests) = perform(days(35), [meters(), used(0), ok("{}")]).await;
+    assert!(never(recorded).contains("35 days"));
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    let (recorded, _) = perform(days(36), [meters(), used(12)]).await;
+    assert_done(recorded);
+}
+
+#[tokio::test]
+async fn nothing_is_reported_of_a_customer_that_is_gone() {
+    let refused = json!({ "error": { "code": "resource_missing" } }).to_string();
+    let refused = || answer("400 Bad Request", "", &refused);
+    let deleted = ok(r#"{"id": "cus_1", "deleted": true}"#);
+    for customer in [deleted, refused()] {
+        for hours_ago in [0, 24] {
+            let acts = [meters(), refused(), customer.clone()];
+            let (recorded, _) = perform(hours_ago, acts).await;
+            never(recorded);
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_refused_report_and_an_outage_record_nothing() {
     let refused = json!({ "error": { "code": "resource_missing" } }).to_string();
     let refused = answer("400 Bad Request", "", &refused);
-    let (recorded, _) = perform(0, [meters(), refused]).await;
+    let present = ok(r#"{"id": "cus_1"}"#);
+    let (recorded, _) = perform(0, [meters(), refused, present]).await;
     assert!(
         matches!(recorded, Err(Failure::Temporary(_))),
         "{recorded:?}"

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::stripe::{
     Card, Customer, Discount, Invoice, InvoiceStatus, PaymentStatus, Preview, Price, SetupIntent,
-    SetupIntentStatus, StripeEvent, Subscription, SubscriptionStatus, Timestamp,
+    SetupIntentStatus, Subscription, SubscriptionStatus, Timestamp,
 };
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
@@ -161,28 +161,4 @@ fn cards_and_attempts_to_save_them_are_read() {
     assert_eq!(attempt.status, SetupIntentStatus::Succeeded);
     assert!(!format!("{attempt:?}").contains("secret_2"));
     assert_eq!(attempt.client_secret.unwrap().reveal(), "seti_1_secret_2");
-}
-
-#[test]
-fn an_event_names_its_object_and_customer() {
-    let event = |object: Value| -> StripeEvent {
-        read(json!({
-            "id": "evt_1", "type": "customer.updated", "created": 1, "livemode": true,
-            "data": { "object": object, "previous_attributes": {} }
-        }))
-    };
-    for (object, customer) in [
-        (
-            json!({ "object": "customer", "id": "cus_1" }),
-            Some("cus_1"),
-        ),
-        (
-            json!({ "object": "invoice", "customer": "cus_1" }),
-            Some("cus_1"),
-        ),
-        (json!({ "object": "price", "id": "price_1" }), None),
-    ] {
-        let found = event(object).about().customer();
-        assert_eq!(found.as_ref().map(|id| id.as_str()), customer);
-    }
 }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeEventId, StripeInvoiceId,
-    StripeItemId, StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
+    Id, PromotionCode, StripeCardId, StripeCustomerId, StripeInvoiceId, StripeItemId,
+    StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
     StripeSubscriptionId, task::TASKS_CREATED,
 };
 use stripe_billing::{
@@ -42,7 +42,6 @@ use stripe_core::{
         CreateCustomer, ListCustomer, RetrieveCustomer, UpdateCustomer,
         UpdateCustomerInvoiceSettings,
     },
-    event::{ListEvent, RetrieveEvent},
     setup_intent::{CreateSetupIntent, CreateSetupIntentUsage, RetrieveSetupIntent},
 };
 use stripe_payment::payment_method::{
@@ -63,8 +62,7 @@ use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, MeterEvent, NewDiscount, NewPrice, NewSubscription, OpenPayment,
     PreviewedChange, Proration, Rest, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards,
-    customers, events, invoices, meters, portal, prices, promotions, request::Request,
-    subscriptions,
+    customers, invoices, meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -469,19 +467,12 @@ fn requests_about_cards_are_as_generated() {
 }
 
 #[test]
-fn requests_for_links_and_events_are_as_generated() {
+fn requests_for_links_are_as_generated() {
     let back = "https://app.example/t/acme?a=b";
     let theirs = CreateBillingPortalSession::new()
         .customer("cus_1")
         .return_url(back);
     same(&portal::create(&customer(), back), &theirs);
-
-    let id = StripeEventId::parse("evt_1").unwrap();
-    same(&events::retrieve(&id), &RetrieveEvent::new("evt_1"));
-    same(
-        &events::list(Timestamp(NOW)),
-        &ListEvent::new().created(since()),
-    );
 }
 
 #[test]

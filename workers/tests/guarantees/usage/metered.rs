@@ -154,7 +154,7 @@ impl Metered {
                 quantity,
                 is_due,
             }),
-            Event::Reported { .. } => None,
+            Event::Reported { .. } | Event::ReportFailed { .. } => None,
         });
         cuts.collect()
     }

@@ -312,3 +312,23 @@ async fn an_ended_subscription_cannot_be_changed() {
     assert_eq!(stripe.post(&path, "metadata[a]=1").await.0, 404);
     assert_eq!(stripe.read(&path).await["status"], "canceled");
 }
+
+#[tokio::test]
+async fn a_subscription_that_ends_has_no_upcoming_invoice() {
+    let stripe = Running::start().await;
+    let customer = stripe.customer("pm_card_visa").await;
+    let price = stripe.price("usd", 500).await;
+    let subscription = id(&stripe.subscribe(&customer, &price, "").await);
+    let (preview, form) = (
+        "/v1/invoices/create_preview",
+        format!("subscription={subscription}"),
+    );
+    assert_eq!(stripe.ok(preview, &form).await["total"], 500);
+    let path = format!("/v1/subscriptions/{subscription}");
+    stripe.ok(&path, "cancel_at_period_end=true").await;
+    let error = stripe.refused(preview, &form).await;
+    assert_eq!(error["code"], "invoice_upcoming_none");
+    stripe.delete(&path).await;
+    let error = stripe.refused(preview, &form).await;
+    assert_eq!(error["code"], "invoice_upcoming_none");
+}
