@@ -17,7 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use crate::{
     Access, AreaName, Invalid, PlanVersion, Time,
     billing::{self, Override, Paid, PaidStatus, Subscription},
-    names, plan,
+    member::SEATS,
+    names,
+    plan::{self, Per},
 };
 
 /// The largest limit: JSON readers that use floating point still read it exactly.
@@ -236,7 +238,26 @@ pub fn entitlements(
     if let Some(overrides) = overrides.filter(|overrides| overrides.is_valid(now)) {
         entitled.apply(overrides);
     }
+    if let Some(paid) = seats_until_next_plan(catalogue, billing, now) {
+        let most = entitled.limits.entry(SEATS).or_insert(paid);
+        *most = paid.min(*most);
+    }
     entitled
+}
+
+/// Returns how many seats are paid until another plan comes, if the present price is for each seat.
+/// Stripe has the price of the coming plan by then, so it would charge too little for further ones.
+fn seats_until_next_plan(
+    catalogue: Option<&plan::View>,
+    billing: Option<&billing::View>,
+    now: Time,
+) -> Option<u64> {
+    let billing = billing?;
+    let is_granted = billing.grant.as_ref().is_some_and(|it| it.is_valid(now));
+    let chosen = billing.subscription.as_ref().filter(|_| !is_granted)?;
+    let paid = chosen.coming_at(now)?.paid_quantity?;
+    let price = catalogue?.price(chosen.plan, chosen.price?)?;
+    (price.per == Per::Seat && billing.payment.lasting().is_some()).then_some(paid)
 }
 
 /// Returns for how many seats a tenant pays that uses so many; `most` is how many its plan allows,

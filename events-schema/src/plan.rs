@@ -294,6 +294,12 @@ impl View {
         priced.next().map(|(version, _)| (version, *id))
     }
 
+    /// Finds a price of a version.
+    pub fn price(&self, plan: PlanVersion, wanted: PriceId) -> Option<&Price> {
+        let mut prices = self.version(plan)?.prices.iter();
+        prices.find(|price| plan.price_id(price) == wanted)
+    }
+
     /// Returns the prices of all versions.
     pub fn prices(&self) -> impl Iterator<Item = (PlanVersion, &Price)> {
         let versions = self.plans.iter().flat_map(|(plan, found)| {

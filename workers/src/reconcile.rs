@@ -24,7 +24,7 @@ use events_schema::{
 };
 
 pub use self::comparison::{Difference, DifferenceKind};
-use self::due::{AtStripe, due, is_doubtful};
+use self::due::{AtStripe, due, is_doubtful, lost};
 pub(crate) use self::hooks::run;
 pub(crate) use self::{
     account::watch as watch_account, comparison::Comparison, due::Due, nightly::run as run_nightly,
@@ -35,7 +35,7 @@ use crate::{
     effect::change_subscription::paid,
     loops::history::{History, subject_of},
     record::{Recorded, record},
-    stripe::{Stripe, StripeError, Subscription},
+    stripe::{Rest, Stripe, StripeError, Subscription},
 };
 
 /// How often a record may lose against another one. Each time, Stripe is asked again.
@@ -53,6 +53,8 @@ pub(crate) struct Reconciler {
 pub(crate) struct Compared {
     billing: History<Billing>,
     at_stripe: AtStripe,
+    /// Subscriptions to plans that charge beside the one that counts.
+    pub(crate) duplicates: Vec<Subscription>,
     /// What is to be recorded.
     pub(crate) due: Due,
 }
@@ -104,7 +106,7 @@ impl Reconciler {
         self.catalogue.read().await
     }
 
-    /// Compares a tenant with Stripe; `None` if it has no customer there.
+    /// Compares a tenant with Stripe; `None` if it has no customer there, and no lost request for one.
     ///
     /// # Errors
     /// If the log or Stripe does not answer, or Stripe does not know the customer.
@@ -112,15 +114,23 @@ impl Reconciler {
         let mut billing = History::<Billing>::default();
         let subject = subject_of::<Billing>(TenantId::Tenant(tenant), tenant);
         billing.refresh_from_leader(&self.log, &subject).await?;
+        let now = Time::from(SystemTime::now());
         let Some(customer) = &billing.state.payment().customer else {
-            return Ok(None);
+            let due = lost(billing.state.payment(), now);
+            return Ok(due.map(|due| Compared {
+                billing,
+                at_stripe: AtStripe::default(),
+                duplicates: Vec::new(),
+                due,
+            }));
         };
         let catalogue = self.catalogue().await?;
         let catalogue = catalogue.plans();
         let at_stripe = self.fetch(customer, &billing.state, catalogue).await?;
-        let now = Time::from(SystemTime::now());
         let due = due(&billing.state, catalogue, &at_stripe, now);
+        let duplicates = at_stripe.duplicates(&billing.state, catalogue);
         Ok(Some(Compared {
+            duplicates: duplicates.cloned().collect(),
             billing,
             at_stripe,
             due,
@@ -159,12 +169,33 @@ impl Reconciler {
     /// If Stripe does not confirm it.
     pub(crate) async fn cancel_all(&self, compared: &Compared) -> anyhow::Result<()> {
         for lasting in compared.lasting() {
-            match self.stripe.cancel_subscription(&lasting.id).await {
-                Err(error) if !error.is_missing() => return Err(error.into()),
-                Ok(_) | Err(_) => {}
-            }
+            self.cancel(lasting, Rest::Charged).await?;
         }
         Ok(())
+    }
+
+    /// Ends the subscriptions beside the one that counts. What is paid for the rest of their periods
+    /// is credited.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub(crate) async fn cancel_duplicates(&self, compared: &Compared) -> anyhow::Result<()> {
+        for duplicate in &compared.duplicates {
+            let rest = if is_past_due(duplicate) {
+                Rest::Dropped
+            } else {
+                Rest::Credited
+            };
+            self.cancel(duplicate, rest).await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel(&self, ending: &Subscription, rest: Rest) -> anyhow::Result<()> {
+        match self.stripe.cancel_subscription(&ending.id, rest).await {
+            Err(error) if !error.is_missing() => Err(error.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Asks Stripe for all subscriptions of a customer, and for what else decides what they mean.
@@ -176,9 +207,7 @@ impl Reconciler {
     ) -> anyhow::Result<AtStripe> {
         let mut at_stripe = AtStripe {
             subscriptions: self.subscriptions(customer).await?,
-            past_due_since: None,
-            is_gone: false,
-            is_deleted: false,
+            ..AtStripe::default()
         };
         if at_stripe.lasting().next().is_none() {
             // With the key of another account, everything would be missing.
@@ -232,18 +261,12 @@ impl Reconciler {
     ) -> Result<(), StripeError> {
         while let Some(found) = at_stripe.counting(billing, catalogue) {
             let id = found.id.clone();
-            if !is_doubtful(billing, found) || self.has_begun(&id).await? {
+            if !is_doubtful(billing, found) || self.stripe.has_paid_invoice(&id).await? {
                 break;
             }
             at_stripe.subscriptions.retain(|found| found.id != id);
         }
         Ok(())
-    }
-
-    /// Whether an invoice of a subscription was paid. That of a trial is, with an amount of zero.
-    async fn has_begun(&self, id: &StripeSubscriptionId) -> Result<bool, StripeError> {
-        let paid = self.stripe.paid_invoices(id).of_size(1).next().await?;
-        Ok(paid.is_some_and(|paid| !paid.is_empty()))
     }
 
     /// Returns when the oldest open invoice of a subscription was made.

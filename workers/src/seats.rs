@@ -140,15 +140,123 @@ struct SeatPrice {
     most: Option<u64>,
 }
 
-/// Returns the price that a tenant pays for each seat; `None` if it pays none.
+/// Returns the price that a tenant pays for each seat; `None` if it pays none. While another plan
+/// comes, its seats are counted with the next period: Stripe would charge or give back its price for
+/// the rest of this one.
 fn seats_paid_for(billing: &Billing, catalogue: &plan::View, now: Time) -> Option<SeatPrice> {
     let paid = billing.payment().lasting()?;
-    let (plan, id) = catalogue.priced(&paid.price)?;
+    let is_leaving = billing
+        .chosen()
+        .is_some_and(|it| it.coming_at(now).is_some());
+    let (plan, id) = catalogue.priced(&paid.price).filter(|_| !is_leaving)?;
     let version = catalogue.version(plan)?;
-    let mut prices = version.prices.iter();
-    let price = prices.find(|price| plan.price_id(price) == id)?;
+    let price = catalogue.price(plan, id)?;
     (price.per == Per::Seat).then(|| SeatPrice {
         price: paid.price.clone(),
         most: allowed(version, billing.overrides(), SEATS, now),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{
+        CommandId, Currency, Id, Money, Name, PlanId, PlanVersion, StripeItemId,
+        StripeSubscriptionId,
+        billing::{ChangeTime, Event, Paid, PaidStatus, Wanted},
+        plan::{Interval, Plan, Price, Version},
+    };
+
+    use super::*;
+    use crate::domain::testing::given;
+
+    const END: Time = Time(100);
+
+    fn plan(number: u8) -> PlanVersion {
+        let plan = PlanId(Id::from_bytes([number; 16]));
+        PlanVersion { plan, number: 1 }
+    }
+    fn price() -> Price {
+        Price {
+            amount: Money::new(500, Currency::parse("EUR").unwrap()).unwrap(),
+            interval: Interval::Month,
+            per: Per::Seat,
+        }
+    }
+    fn stripe_price(number: u8) -> StripePriceId {
+        StripePriceId::parse(&format!("price_{number}")).unwrap()
+    }
+    /// Plans 1 and 2, which both cost something for each seat.
+    fn catalogue() -> plan::View {
+        let plans = [1, 2].map(|number| {
+            let version = Version {
+                prices: vec![price()],
+                ..Version::default()
+            };
+            let offered = Plan {
+                name: Name::parse("Team").unwrap(),
+                versions: vec![version],
+                archived: false,
+                created_at: Time(0),
+                updated_at: Time(0),
+            };
+            (plan(number).plan, offered)
+        });
+        let prices = [1, 2].map(|it| (plan(it).price_id(&price()), stripe_price(it)));
+        plan::View {
+            plans: plans.into(),
+            stripe_prices: prices.into(),
+            ..plan::View::default()
+        }
+    }
+    fn recorded(number: u8, period_end: Time) -> Event {
+        Event::SubscriptionRecorded {
+            plan: plan(number),
+            price: plan(number).price_id(&price()),
+            subscription: Paid {
+                id: StripeSubscriptionId::parse("sub_1").unwrap(),
+                item: StripeItemId::parse("si_1").unwrap(),
+                status: PaidStatus::Active,
+                price: stripe_price(number),
+                quantity: 3,
+                period_end,
+                trial_end: None,
+                cancel_at: None,
+            },
+            past_due_since: None,
+            request: None,
+        }
+    }
+    /// The tenant wants plan 1 from the next period on.
+    fn leaves() -> Event {
+        Event::ChangeRequested {
+            request: CommandId(Id::from_bytes([9; 16])),
+            at: Time(0),
+            wanted: Wanted {
+                plan: plan(1),
+                price: plan(1).price_id(&price()),
+                stripe_price: stripe_price(1),
+                quantity: 3,
+                name: Name::parse("Weavers").unwrap(),
+                proration_date: None,
+                at: ChangeTime::PeriodEnd,
+                promotion_code: None,
+            },
+            trial_end: None,
+        }
+    }
+
+    #[test]
+    fn seats_are_not_counted_at_the_price_of_a_plan_that_comes_later() {
+        let counted = |billing: &Billing, now| {
+            let found = seats_paid_for(billing, &catalogue(), now);
+            found.map(|found| found.price)
+        };
+        let paying = given::<Billing>([recorded(2, END)]);
+        assert_eq!(counted(paying.state(), Time(0)), Some(stripe_price(2)));
+        let leaving = paying.and([leaves(), recorded(1, END)]);
+        assert_eq!(counted(leaving.state(), Time(0)), None);
+        assert_eq!(counted(leaving.state(), END), Some(stripe_price(1)));
+        let renewed = leaving.and([recorded(1, Time(200))]);
+        assert_eq!(counted(renewed.state(), Time(0)), Some(stripe_price(1)));
+    }
 }

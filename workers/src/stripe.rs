@@ -22,8 +22,8 @@ pub use self::{
     prices::{Interval, NewPrice, Price, Product, product_id},
     promotions::{Coupon, Discount},
     subscriptions::{
-        Change, Item, NewSubscription, OpenPayment, Proration, Subscription, SubscriptionStatus,
-        Trial, TrialChange,
+        Change, Item, NewDiscount, NewSubscription, OpenPayment, Proration, Rest, Subscription,
+        SubscriptionStatus, Trial, TrialChange,
     },
 };
 use self::{seen_customers::SeenCustomers, transport::Transport};

@@ -231,17 +231,12 @@ async fn a_trial_needs_no_card() {
 }
 
 #[tokio::test]
-async fn links_and_events_are_read() {
+async fn links_are_read() {
     let world = World::start().await;
     let customer = world.customer().await;
     let back = "http://127.0.0.1:9900/billing";
     let link = world.stripe.portal_link(&customer, back).await.unwrap();
     assert!(link.reveal().starts_with("http"));
-    let events = world.stripe.events(world.now).all().await.unwrap();
-    let created = events.iter().find(|it| it.kind == "customer.created");
-    let created = created.unwrap();
-    assert_eq!(created.about().customer(), Some(customer));
-    assert_eq!(world.stripe.event(&created.id).await.unwrap(), *created);
 }
 
 #[tokio::test]

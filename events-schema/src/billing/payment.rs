@@ -70,16 +70,15 @@ impl Payment {
         _ = self.seats.take_if(is_settled);
     }
 
-    /// Whether the tenant has asked for this plan from the end of its period on.
+    /// Whether the tenant has asked for this plan from the end of its period on. Stripe may have done
+    /// so although the request is recorded as failed.
     pub(super) fn postpones(&self, plan: PlanVersion, price: PriceId) -> bool {
         let pending = self.pending.as_ref();
-        pending.is_some_and(|pending| match (&pending.change, &pending.status) {
-            (Change::Cancel | Change::Resume | Change::End, _)
-            | (_, PendingStatus::Failed { .. }) => false,
-            (
-                Change::Subscribe { wanted, .. },
-                PendingStatus::Pending | PendingStatus::ActionRequired,
-            ) => wanted.at == ChangeTime::PeriodEnd && (wanted.plan, wanted.price) == (plan, price),
+        pending.is_some_and(|pending| match &pending.change {
+            Change::Cancel | Change::Resume | Change::End => false,
+            Change::Subscribe { wanted, .. } => {
+                wanted.at == ChangeTime::PeriodEnd && (wanted.plan, wanted.price) == (plan, price)
+            }
         })
     }
 

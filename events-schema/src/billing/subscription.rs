@@ -35,6 +35,10 @@ pub struct NextPlan {
     pub price: PriceId,
     /// When the period ends that is paid.
     pub at: Time,
+    /// How many units of the present price are paid until then. `None` if an earlier release has
+    /// recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_quantity: Option<u64>,
 }
 
 impl Subscription {
@@ -87,10 +91,16 @@ pub(super) fn paid_plan(
     }
     let known = present.next.clone();
     let known = known.filter(|next| (next.plan, next.price) == (plan, price));
+    // While a plan comes, Stripe has its quantity, and not that of the present one.
+    let paid_quantity = match &present.next {
+        Some(other) if before.period_end <= other.at => other.paid_quantity,
+        Some(_) | None => Some(before.quantity),
+    };
     let asked = billing.payment.postpones(plan, price).then_some(NextPlan {
         plan,
         price,
         at: before.period_end,
+        paid_quantity,
     });
     match known.or(asked).filter(|next| paid.period_end <= next.at) {
         Some(next) => (present.plan, present_price, Some(next)),

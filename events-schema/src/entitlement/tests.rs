@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
-    Id, Name, PlanId, Reason, StripeItemId, StripePriceId, StripeSubscriptionId, access_token,
-    billing::{Grant, Paid, PaidStatus, Payment},
+    Currency, Id, Money, Name, PlanId, PriceId, Reason, StripeItemId, StripePriceId,
+    StripeSubscriptionId, access_token,
+    billing::{Grant, NextPlan, Paid, PaidStatus, Payment},
     member,
-    plan::{Plan, Version},
+    plan::{Interval, Plan, Version},
     project, webhook,
 };
 
@@ -350,6 +351,49 @@ fn exceptions_count_for_tenants_without_a_plan_too() {
     let entitled = entitlements(None, Some(&exceptional), Time(i64::MAX));
     assert!(!entitled.has(webhook::FEATURE) && entitled.has(access_token::FEATURE));
     assert_eq!(projects(&entitled), Some(1));
+}
+
+#[test]
+fn while_another_plan_comes_a_tenant_has_no_more_seats_than_it_has_paid() {
+    let price = |per| plan::Price {
+        amount: Money::new(500, Currency::parse("EUR").unwrap()).unwrap(),
+        interval: Interval::Month,
+        per,
+    };
+    let seats = |per, paid_quantity, grant: Option<Grant>, now| {
+        let mut catalogue = catalogue();
+        let mut team = offer([], None);
+        team.prices = vec![price(per)];
+        catalogue.plans.insert(TEAM, plan("Team", [team]));
+        let own = version(TEAM, 1);
+        let leaving = Subscription {
+            price: Some(own.price_id(&price(per))),
+            next: Some(NextPlan {
+                plan: version(FREE, 1),
+                price: PriceId(Id::from_bytes([9; 16])),
+                at: Time(30 * DAY),
+                paid_quantity,
+            }),
+            ..subscribed(own)
+        };
+        let billing = billing::View {
+            subscription: Some(leaving),
+            grant,
+            ..paying(PaidStatus::Active)
+        };
+        let entitled = entitlements(Some(&catalogue), Some(&billing), Time(now));
+        entitled.limit(member::SEATS)
+    };
+    let granted = Grant {
+        plan: version(TEAM, 1),
+        until: None,
+        reason: reason(),
+    };
+    assert_eq!(seats(Per::Seat, Some(3), None, 0), Some(3));
+    assert_eq!(seats(Per::Seat, Some(3), None, 30 * DAY), None);
+    assert_eq!(seats(Per::Tenant, Some(3), None, 0), None);
+    assert_eq!(seats(Per::Seat, None, None, 0), None);
+    assert_eq!(seats(Per::Seat, Some(3), Some(granted), 0), None);
 }
 
 #[test]

@@ -41,6 +41,18 @@ pub enum Rejection {
          then this one."
     )]
     PlanComing,
+    /// Stripe has not answered a request whose result decides what another one means.
+    #[error("Your plan is being changed. Wait until that is done, and try again.")]
+    ChangePending,
+    /// Stripe does not know the latest number of seats yet, and would charge nothing for it.
+    #[error("Your seats are being counted. Try again in a minute.")]
+    SeatsPending,
+    /// A payment is missing, and Stripe would give back what was never paid.
+    #[error(
+        "A payment is missing. Pay your open invoice first, on its page or by the portal, and \
+         choose again."
+    )]
+    PaymentMissing,
     /// Another tenant has the customer.
     #[error("This customer at Stripe belongs to another tenant.")]
     CustomerTaken,
@@ -67,6 +79,9 @@ impl Reject for Rejection {
             Self::PaymentsNotSetUp
             | Self::CancelFirst
             | Self::PlanComing
+            | Self::ChangePending
+            | Self::SeatsPending
+            | Self::PaymentMissing
             | Self::CustomerTaken
             | Self::NothingToCancel
             | Self::NothingToResume => RejectionKind::Conflict,
@@ -113,11 +128,11 @@ impl Aggregate for Billing {
                 trial_days,
             } => self.change(*plan, *price, *trial_days, now)?,
             Command::Cancel => match self.0.payment.lasting() {
-                Some(paid) => self.cancel_paid(paid, id, now),
+                Some(paid) => self.cancel_paid(paid, id, now)?,
                 None => self.cancel(now)?,
             },
             Command::Resume => match self.0.payment.lasting() {
-                Some(paid) => self.resume_paid(paid, id, now),
+                Some(paid) => self.resume_paid(paid, id, now)?,
                 None => self.resume(now)?,
             },
             Command::Override(overrides) => self.make_exceptions(overrides, now)?,

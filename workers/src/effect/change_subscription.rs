@@ -4,6 +4,7 @@
 //! after Stripe has forgotten its keys.
 
 mod attempt;
+mod change;
 mod recorded;
 
 use std::time::SystemTime;
@@ -52,8 +53,8 @@ impl Effect for ChangeSubscription {
         stripe_failure::ATTEMPTS
     }
 
-    /// A recorded customer is the first half of a change. After one is forgotten, the change begins
-    /// anew.
+    /// A recorded customer is the first half of a change, and so is a subscription that is recorded
+    /// before it is changed. After a customer is forgotten, the change begins again.
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::ChangeRequested { .. }
@@ -61,7 +62,8 @@ impl Effect for ChangeSubscription {
             | Event::ResumeRequested { .. }
             | Event::EndRequested { .. }
             | Event::CustomerRecorded { .. }
-            | Event::CustomerForgotten { .. } => true,
+            | Event::CustomerForgotten { .. }
+            | Event::SubscriptionRecorded { request: None, .. } => true,
             Event::Changed { .. }
             | Event::TrialStarted { .. }
             | Event::Cancelled { .. }
@@ -71,7 +73,9 @@ impl Effect for ChangeSubscription {
             | Event::Granted(_)
             | Event::GrantEnded
             | Event::CustomerExpected { .. }
-            | Event::SubscriptionRecorded { .. }
+            | Event::SubscriptionRecorded {
+                request: Some(_), ..
+            }
             | Event::ActionRequired { .. }
             | Event::ChangeFailed { .. }
             | Event::SeatsChanged { .. } => false,

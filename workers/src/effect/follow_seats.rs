@@ -5,7 +5,7 @@
 
 use events_schema::{
     TenantKey,
-    billing::{Command, Event, Paid, Seats},
+    billing::{Command, Event, Paid, PendingStatus, Seats},
 };
 
 use crate::{
@@ -49,10 +49,11 @@ impl Effect for FollowSeats {
         stripe_failure::ATTEMPTS
     }
 
-    /// Seats wait for the end of a change.
+    /// Seats wait for the answer to a change.
     fn is_requested_by(event: &Event) -> bool {
         match event {
             Event::SeatsChanged { .. }
+            | Event::ActionRequired { .. }
             | Event::SubscriptionRecorded { .. }
             | Event::ChangeFailed { .. } => true,
             Event::Changed { .. }
@@ -69,15 +70,22 @@ impl Effect for FollowSeats {
             | Event::ResumeRequested { .. }
             | Event::CustomerExpected { .. }
             | Event::CustomerRecorded { .. }
-            | Event::CustomerForgotten { .. }
-            | Event::ActionRequired { .. } => false,
+            | Event::CustomerForgotten { .. } => false,
         }
     }
 
     fn pending(record: &Billing) -> Option<Task> {
         let payment = record.payment();
         let (seats, paid) = (payment.seats.clone()?, payment.lasting()?.clone());
-        (!record.is_changing()).then(|| Task {
+        let waits = payment.pending.as_ref().is_some_and(|pending| {
+            match pending.status {
+                PendingStatus::Pending => true,
+                // The owner of the card may never confirm it. Further seats would cost nothing.
+                PendingStatus::ActionRequired => seats.quantity <= paid.quantity,
+                PendingStatus::Failed { .. } => false,
+            }
+        });
+        (!waits).then(|| Task {
             seats,
             paid,
             record: record.clone(),
@@ -124,7 +132,11 @@ impl FollowSeats {
     /// Returns the subscription as it is afterwards.
     async fn follow(&self, task: &Task) -> Result<Subscription, StripeError> {
         let Task { seats, paid, .. } = task;
-        let present = self.stripe.subscription(&paid.id).await?;
+        let mut present = self.stripe.subscription(&paid.id).await?;
+        if seats.quantity > paid.quantity && present.has_pending_update() {
+            self.drop_waiting_change(seats, &present).await?;
+            present = self.stripe.subscription(&paid.id).await?;
+        }
         let item = present.item().filter(|_| is_lasting(&present));
         let Some(item) = item.filter(|item| item.price.id == seats.price) else {
             return Ok(present);
@@ -139,5 +151,104 @@ impl FollowSeats {
             .set_quantity(key, &present.id, &item.id, seats.quantity);
         set.await?;
         self.stripe.subscription(&paid.id).await
+    }
+
+    /// Voids the invoice that a change waits for. Once it is paid, the change would count as many
+    /// seats as there were when it was asked for.
+    async fn drop_waiting_change(
+        &self,
+        seats: &Seats,
+        present: &Subscription,
+    ) -> Result<(), StripeError> {
+        let Some(invoice) = &present.latest_invoice else {
+            return Ok(());
+        };
+        let key = IdempotencyKey::new(seats.request.0, &format!("void {invoice}"));
+        match self.stripe.void_invoice(key, invoice).await {
+            // It has just been paid, or has expired.
+            Err(StripeError::Refused { .. }) => Ok(()),
+            voided => voided,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{
+        CommandId, Id, Name, PlanId, PlanVersion, PriceId, StripeItemId, StripePriceId,
+        StripeSubscriptionId, Time,
+        billing::{ChangeTime, PaidStatus, Wanted},
+    };
+
+    use super::*;
+    use crate::domain::testing::given;
+
+    const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
+    const PLAN: PlanVersion = PlanVersion {
+        plan: PlanId(Id::from_bytes([2; 16])),
+        number: 1,
+    };
+    const PRICE: PriceId = PriceId(Id::from_bytes([3; 16]));
+
+    fn price() -> StripePriceId {
+        StripePriceId::parse("price_1").unwrap()
+    }
+    /// A tenant that pays for three seats.
+    fn pays() -> Event {
+        Event::SubscriptionRecorded {
+            plan: PLAN,
+            price: PRICE,
+            subscription: Paid {
+                id: StripeSubscriptionId::parse("sub_1").unwrap(),
+                item: StripeItemId::parse("si_1").unwrap(),
+                status: PaidStatus::Active,
+                price: price(),
+                quantity: 3,
+                period_end: Time(1_000),
+                trial_end: None,
+                cancel_at: None,
+            },
+            past_due_since: None,
+            request: None,
+        }
+    }
+    fn seats(quantity: u64) -> Event {
+        Event::SeatsChanged {
+            request: CommandId(Id::from_bytes([1; 16])),
+            price: price(),
+            quantity,
+        }
+    }
+    /// The tenant wants a plan.
+    fn wants() -> Event {
+        Event::ChangeRequested {
+            request: REQUEST,
+            at: Time(0),
+            wanted: Wanted {
+                plan: PLAN,
+                price: PRICE,
+                stripe_price: StripePriceId::parse("price_2").unwrap(),
+                quantity: 3,
+                name: Name::parse("Weavers").unwrap(),
+                proration_date: None,
+                at: ChangeTime::Now,
+                promotion_code: None,
+            },
+            trial_end: None,
+        }
+    }
+    fn is_due(events: impl IntoIterator<Item = Event>) -> bool {
+        let billing = given::<Billing>([pays()]).and(events);
+        FollowSeats::pending(billing.state()).is_some()
+    }
+
+    #[test]
+    fn further_seats_wait_for_stripe_and_not_for_the_owner_of_a_card() {
+        let action = || Event::ActionRequired { request: REQUEST };
+        assert!(is_due([seats(4)]));
+        assert!(!is_due([wants(), seats(4)]));
+        assert!(is_due([wants(), seats(4), action()]));
+        assert!(!is_due([wants(), seats(2), action()]));
+        assert!(FollowSeats::is_requested_by(&action()));
     }
 }

@@ -43,6 +43,8 @@ pub enum DifferenceKind {
     ExpiredChange,
     /// A change that Stripe has not confirmed for an hour. It is requested again.
     LostChange,
+    /// Subscriptions to plans charge beside the one that counts. They are cancelled.
+    DuplicateSubscriptions { subscriptions: usize },
     /// The customer is deleted at Stripe. The next request creates another one.
     DeletedCustomer { customer: StripeCustomerId },
     /// A tenant is deleted, and still pays. Its subscriptions are cancelled.
@@ -176,6 +178,13 @@ impl Comparison {
             }
             let subscriptions = lasting;
             let kind = DifferenceKind::DeletedTenant { subscriptions };
+            differences.push(self.difference(Some(tenant), kind));
+        } else if !compared.duplicates.is_empty() {
+            if !self.is_dry_run {
+                self.reconciler.cancel_duplicates(&compared).await?;
+            }
+            let subscriptions = compared.duplicates.len();
+            let kind = DifferenceKind::DuplicateSubscriptions { subscriptions };
             differences.push(self.difference(Some(tenant), kind));
         }
         if let Some(kind) = kind(&compared) {

@@ -12,13 +12,14 @@ use events_schema::{
 use crate::{
     domain::billing::Billing,
     effect::change_subscription::{is_lasting, paid},
-    stripe::{Subscription, SubscriptionStatus},
+    stripe::{Item, Subscription, SubscriptionStatus},
 };
 
 /// A change that is not done after this time is requested again: the request may be lost.
 const LOST_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What Stripe has of a customer.
+#[derive(Default)]
 pub(super) struct AtStripe {
     /// All subscriptions, also ended ones, the latest first.
     pub(super) subscriptions: Vec<Subscription>,
@@ -60,12 +61,28 @@ impl AtStripe {
             .subscriptions
             .iter()
             .filter(|found| has_lasted(found) && (!has_other_plan || is_recorded(billing, found)));
-        self.lasting().chain(ended).find(|found| {
-            let price = found.item().map(|item| &item.price.id);
-            let is_priced = price.is_some_and(|price| catalogue.priced(price).is_some());
-            is_recorded(billing, found) || is_priced
-        })
+        let mut all = self.lasting().chain(ended);
+        all.find(|found| is_for_plan(billing, catalogue, found))
     }
+
+    /// Returns the subscriptions to plans that cost money, or will, beside the one that counts.
+    pub(super) fn duplicates(
+        &self,
+        billing: &Billing,
+        catalogue: &plan::View,
+    ) -> impl Iterator<Item = &Subscription> {
+        let for_plans = self
+            .lasting()
+            .filter(|found| is_for_plan(billing, catalogue, found));
+        for_plans.skip(1)
+    }
+}
+
+/// Whether a subscription pays for a plan, and not for something else that Stripe sells.
+fn is_for_plan(billing: &Billing, catalogue: &plan::View, found: &Subscription) -> bool {
+    let price = found.item().map(|item| &item.price.id);
+    let is_priced = price.is_some_and(|price| catalogue.priced(price).is_some());
+    is_recorded(billing, found) || is_priced
 }
 
 /// Whether the log knows this subscription as what the tenant pays for.
@@ -87,20 +104,32 @@ pub(super) fn due(
     at_stripe: &AtStripe,
     now: Time,
 ) -> Due {
-    let subscription = match at_stripe.counting(billing, catalogue) {
+    let counting = at_stripe.counting(billing, catalogue);
+    let subscription = match counting {
         Some(found) => present(billing, catalogue, at_stripe, found, now),
         None => gone(billing, at_stripe, now),
     };
     let payment = billing.payment();
     match (subscription, payment.pending.as_ref()) {
+        (Due::Nothing, Some(pending)) if counting.is_some_and(|it| is_ending(pending, it)) => {
+            again(pending)
+        }
         (Due::Nothing, Some(pending)) if has_expired(pending, at_stripe) => expired(pending),
         (Due::Nothing, _) if at_stripe.is_deleted => forget(payment),
-        (Due::Nothing, Some(pending)) if is_lost(pending, now) => {
-            let request = pending.request;
-            Due::Record(Command::RequestAgain { request })
-        }
+        (Due::Nothing, _) => lost(payment, now).unwrap_or(Due::Nothing),
         (due, _) => due,
     }
+}
+
+/// Returns what is to be done about a request that is lost; `None` if none is.
+pub(super) fn lost(payment: &Payment, now: Time) -> Option<Due> {
+    let pending = payment.pending.as_ref()?;
+    is_lost(pending, now).then(|| again(pending))
+}
+
+fn again(pending: &Pending) -> Due {
+    let request = pending.request;
+    Due::Record(Command::RequestAgain { request })
 }
 
 /// The tenant needs another customer before it can pay again.
@@ -188,6 +217,22 @@ fn fulfilled(payment: &Payment, found: &Subscription, paid: &Paid) -> Option<Com
         Change::End => !lasts,
     };
     is_done.then_some(pending.request)
+}
+
+/// Whether a change is confirmed of a subscription that had been given up, and still ends. The effect
+/// lets it go on.
+fn is_ending(pending: &Pending, found: &Subscription) -> bool {
+    let has_changed = match &pending.change {
+        Change::Subscribe { wanted, .. } => {
+            let is_wanted = |item: &Item| {
+                item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity)
+            };
+            found.item().is_some_and(is_wanted) && !found.has_pending_update()
+        }
+        Change::Cancel | Change::Resume | Change::End => false,
+    };
+    let waits = pending.status == PendingStatus::ActionRequired;
+    waits && has_changed && is_lasting(found) && found.cancel_at.is_some()
 }
 
 /// Whether the owner of a card has not confirmed a payment as long as Stripe has waited for it.

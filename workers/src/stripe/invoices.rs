@@ -225,6 +225,15 @@ impl Stripe {
         Pages::new(self, list_open(subscription))
     }
 
+    /// Whether an invoice of a subscription was paid. That of a trial is, with an amount of zero.
+    ///
+    /// # Errors
+    /// If Stripe does not answer.
+    pub async fn has_paid_invoice(&self, id: &StripeSubscriptionId) -> Result<bool, StripeError> {
+        let paid = self.paid_invoices(id).of_size(1).next().await?;
+        Ok(paid.is_some_and(|paid| !paid.is_empty()))
+    }
+
     /// Returns the paid invoices of a subscription, the latest first.
     pub fn paid_invoices(&self, subscription: &StripeSubscriptionId) -> Pages<Invoice> {
         Pages::new(self, list_paid(subscription))

@@ -16,6 +16,8 @@ use super::{
 /// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after a
 /// day.
 const REQUEST: &str = "ub_request";
+/// Names the commit whose promotion code counts, so that it does not count twice.
+const DISCOUNT_REQUEST: &str = "ub_discount_request";
 /// The code that makes a subscription cheaper. There is at most one.
 const DISCOUNT: &str = "discounts[0][promotion_code]";
 
@@ -126,7 +128,26 @@ pub struct Change {
     pub trial: TrialChange,
     pub payment: OpenPayment,
     /// Stripe takes none together with a payment that waits.
-    pub promotion_code: Option<StripePromotionCodeId>,
+    pub discount: Option<NewDiscount>,
+}
+
+/// A promotion code that is to make a subscription cheaper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDiscount {
+    pub code: StripePromotionCodeId,
+    /// The commit that asks for it.
+    pub request: Id,
+}
+
+/// What becomes of the rest when a subscription ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing is charged or given back.
+    Dropped,
+    /// What the next invoice would have beside the next period is charged now, such as seats.
+    Charged,
+    /// The same, and what is paid for the rest of the period is credited.
+    Credited,
 }
 
 /// What becomes of a subscription or change whose first payment is not made at once.
@@ -158,7 +179,16 @@ impl Subscription {
 
     /// Whether this commit has asked for it.
     pub fn was_requested_by(&self, request: Id) -> bool {
-        let named = self.metadata.get(REQUEST);
+        self.names(REQUEST, request)
+    }
+
+    /// Whether the promotion code counts that came with this commit.
+    pub fn was_discounted_by(&self, request: Id) -> bool {
+        self.names(DISCOUNT_REQUEST, request)
+    }
+
+    fn names(&self, key: &str, request: Id) -> bool {
+        let named = self.metadata.get(key);
         named.is_some_and(|named| *named == request.to_string())
     }
 
@@ -216,9 +246,9 @@ impl Stripe {
         &self,
         key: IdempotencyKey,
         id: &StripeSubscriptionId,
-        code: &StripePromotionCodeId,
+        discount: &NewDiscount,
     ) -> Result<Subscription, StripeError> {
-        self.send(set_discount(key, id, code)).await
+        self.send(set_discount(key, id, discount)).await
     }
 
     /// Changes how many units a subscription pays for. The difference is on the next invoice.
@@ -255,8 +285,9 @@ impl Stripe {
     pub async fn cancel_subscription(
         &self,
         id: &StripeSubscriptionId,
+        rest: Rest,
     ) -> Result<Subscription, StripeError> {
-        self.send(cancel(id)).await
+        self.send(cancel(id, rest)).await
     }
 
     /// Returns a subscription, also an ended one.
@@ -306,7 +337,7 @@ pub(super) fn create(
 }
 
 /// A change that waits for its payment may not have metadata, so none names its commit. The item
-/// tells whether it was done.
+/// tells whether it was done, and metadata whether a promotion code was set.
 pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Change) -> Request {
     let request = Request::post(format!("/subscriptions/{id}"), key)
         .set("items[0][id]", &change.item)
@@ -318,8 +349,11 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
                 OpenPayment::Decline => "error_if_incomplete",
                 OpenPayment::Wait => "pending_if_incomplete",
             },
-        )
-        .set_some(DISCOUNT, change.promotion_code.as_ref());
+        );
+    let request = match &change.discount {
+        Some(discount) => with_discount(request, discount),
+        None => request,
+    };
     let request = match change.trial {
         TrialChange::Keep => request,
         TrialChange::End => request.set("trial_end", "now"),
@@ -336,9 +370,15 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
 pub(super) fn set_discount(
     key: IdempotencyKey,
     id: &StripeSubscriptionId,
-    code: &StripePromotionCodeId,
+    discount: &NewDiscount,
 ) -> Request {
-    Request::post(format!("/subscriptions/{id}"), key).set(DISCOUNT, code)
+    with_discount(Request::post(format!("/subscriptions/{id}"), key), discount)
+}
+
+fn with_discount(request: Request, discount: &NewDiscount) -> Request {
+    request
+        .set(DISCOUNT, &discount.code)
+        .set(format!("metadata[{DISCOUNT_REQUEST}]"), discount.request)
 }
 
 /// The price is not named: it stays, also if it changes at the same time.
@@ -362,8 +402,13 @@ pub(super) fn end_with_period(
     Request::post(format!("/subscriptions/{id}"), key).set("cancel_at_period_end", ends)
 }
 
-pub(super) fn cancel(id: &StripeSubscriptionId) -> Request {
-    Request::delete(format!("/subscriptions/{id}"))
+pub(super) fn cancel(id: &StripeSubscriptionId, rest: Rest) -> Request {
+    let request = Request::delete(format!("/subscriptions/{id}"));
+    match rest {
+        Rest::Dropped => request,
+        Rest::Charged => request.set("invoice_now", true).set("prorate", false),
+        Rest::Credited => request.set("invoice_now", true).set("prorate", true),
+    }
 }
 
 pub(super) fn retrieve(id: &StripeSubscriptionId) -> Request {

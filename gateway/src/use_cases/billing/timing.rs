@@ -63,9 +63,7 @@ fn is_present(chosen: &Subscription, aim: Aim<'_>, now: Time) -> bool {
 }
 
 fn present_price<'c>(catalogue: &'c View, chosen: &Subscription, now: Time) -> Option<&'c Price> {
-    let (plan, id) = (chosen.plan_at(now), chosen.price_at(now)?);
-    let mut prices = catalogue.version(plan)?.prices.iter();
-    prices.find(|price| plan.price_id(price) == id)
+    catalogue.price(chosen.plan_at(now), chosen.price_at(now)?)
 }
 
 /// A tenant that pays less from now on keeps what it has paid for.
@@ -148,6 +146,7 @@ mod tests {
                 plan: plan(next),
                 price: plan(next).price_id(&price(next)),
                 at: END,
+                paid_quantity: None,
             }),
         };
         let paid = Paid {

@@ -160,6 +160,7 @@ fn a_smaller_plan_comes_with_the_next_period_and_nothing_is_to_be_recorded_then(
         plan: plan(1),
         price: price(1),
         at: END,
+        paid_quantity: Some(3),
     };
     assert_eq!(next, Some(expected));
     // What Stripe has is known, whoever reads it.
@@ -226,4 +227,73 @@ fn a_tenant_that_leaves_its_plan_stays_with_it_or_waits() {
         wanted: wanted(3, now),
         trial_end: None,
     }]);
+}
+
+#[test]
+fn a_plan_for_the_next_period_is_asked_for_alone_so_that_it_never_comes_at_once() {
+    let (now, later) = (ChangeTime::Now, ChangeTime::PeriodEnd);
+    let asked = paying().and([requested(OTHER, 3, later)]);
+    for other in [
+        Command::Resume,
+        Command::Cancel,
+        subscribe(3, now),
+        subscribe(1, now),
+        subscribe(1, later),
+    ] {
+        asked.when(other).rejects(Rejection::ChangePending);
+    }
+    asked.when(subscribe(3, later)).changes_nothing();
+    let again = asked.when(subscribe(3, later)).at(60_000);
+    again.then([Event::ChangeRequested {
+        request: OTHER,
+        at: Time(60_000),
+        wanted: wanted(3, later),
+        trial_end: None,
+    }]);
+}
+
+#[test]
+fn a_plan_for_the_next_period_does_not_come_at_once_if_stripe_has_it_and_the_request_failed() {
+    let failed = Event::ChangeFailed {
+        request: OTHER,
+        code: "parameter_invalid".to_owned(),
+        message: "No.".to_owned(),
+    };
+    let hook = paying().and([
+        requested(OTHER, 3, ChangeTime::PeriodEnd),
+        failed,
+        recorded(3, paid(3, 3, END), None),
+    ]);
+    assert_eq!(plan_at(&hook, Time(0)), plan(2));
+    assert_eq!(plan_at(&hook, END), plan(3));
+}
+
+#[test]
+fn a_tenant_that_stays_with_its_plan_has_the_seats_that_are_paid_and_others_are_counted_then() {
+    let later = ChangeTime::PeriodEnd;
+    let choose = |number, quantity| Command::Subscribe {
+        wanted: Wanted {
+            quantity,
+            ..wanted(number, later)
+        },
+        trial_days: 0,
+    };
+    let another = leaving().and([
+        requested(REQUEST, 3, later),
+        recorded(3, paid(3, 9, END), Some(REQUEST)),
+    ]);
+    for leaving in [leaving(), another] {
+        let stays = leaving.when(choose(2, 9));
+        stays.then([requested(REQUEST, 2, later)]);
+    }
+}
+
+#[test]
+fn seats_that_stripe_does_not_know_are_counted_before_a_plan_for_the_next_period_is_chosen() {
+    let counting = paying().and([seats_changed(OTHER, 4)]);
+    let later = counting.when(subscribe(1, ChangeTime::PeriodEnd));
+    later.rejects(Rejection::SeatsPending);
+    let now = ChangeTime::Now;
+    let asked = counting.when(subscribe(3, now));
+    asked.then([requested(REQUEST, 3, now)]);
 }

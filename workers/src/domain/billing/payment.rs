@@ -67,40 +67,115 @@ impl Billing {
         if trial_days > MAX_TRIAL_DAYS {
             return Err(Rejection::TrialTooLong);
         }
+        if let Some(undecided) = self.undecided() {
+            let is_same = is_same_choice(undecided, wanted);
+            let repeated = is_same.then(|| self.repeat(at));
+            return repeated.ok_or(Rejection::ChangePending);
+        }
         if wanted.at == ChangeTime::Now && self.is_leaving(at) {
             return Err(Rejection::PlanComing);
         }
-        let lasting = self.payment().lasting();
-        let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
-        let may_try = begins && !self.0.tried.contains(&wanted.plan.plan);
-        let trial_end = (may_try && trial_days > 0).then(|| at + DAY * u32::from(trial_days));
-        let is_so = match self.awaited() {
-            Some(Change::Subscribe { wanted: asked, .. }) => asked == wanted && self.is_in_hand(at),
-            Some(Change::Cancel | Change::Resume | Change::End) => false,
-            None => lasting.is_some_and(|paid| self.has(paid, wanted)),
-        };
-        Ok((!is_so).then(|| Event::ChangeRequested {
+        let wanted = &self.staying(wanted, at);
+        match self.awaited() {
+            Some(Change::Subscribe { wanted: asked, .. }) if asked == wanted => {
+                return Ok(self.repeat(at));
+            }
+            Some(Change::Subscribe { .. } | Change::Cancel | Change::Resume | Change::End) => {}
+            None if self.has(wanted) => return Ok(None),
+            None => {}
+        }
+        self.ensure_changeable(wanted)?;
+        Ok(Some(Event::ChangeRequested {
             request,
             at,
             wanted: wanted.clone(),
-            trial_end,
+            trial_end: self.new_trial(wanted.plan, trial_days, at),
         }))
     }
 
-    pub(super) fn cancel_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
+    /// Returns when the trial ends that a tenant would get with a plan; `None` if it gets none.
+    fn new_trial(&self, plan: PlanVersion, days: u16, at: Time) -> Option<Time> {
+        let lasting = self.payment().lasting();
+        let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
+        let may_try = begins && !self.0.tried.contains(&plan.plan);
+        (may_try && days > 0).then(|| at + DAY * u32::from(days))
+    }
+
+    /// Checks that Stripe would charge what a change costs.
+    fn ensure_changeable(&self, wanted: &Wanted) -> Result<(), Rejection> {
+        let payment = self.payment();
+        let Some(paid) = payment.lasting() else {
+            return Ok(());
+        };
+        if paid.status == PaidStatus::PastDue {
+            return Err(Rejection::PaymentMissing);
+        }
+        if wanted.at == ChangeTime::PeriodEnd && payment.seats.is_some() {
+            return Err(Rejection::SeatsPending);
+        }
+        Ok(())
+    }
+
+    /// Returns what a tenant wants. If it stays with its plan instead of leaving it, it has the units
+    /// that are paid, so that others are charged when they are counted.
+    fn staying(&self, wanted: &Wanted, now: Time) -> Wanted {
+        let chosen = self.chosen().filter(|_| self.is_leaving(now));
+        let stays = chosen.filter(|it| (it.plan, it.price) == (wanted.plan, Some(wanted.price)));
+        let next = stays.and_then(|chosen| chosen.next.as_ref());
+        let paid = next.and_then(|next| next.paid_quantity);
+        Wanted {
+            quantity: paid.unwrap_or(wanted.quantity),
+            ..wanted.clone()
+        }
+    }
+
+    /// Returns the request that nothing may replace until Stripe has answered: a first subscription,
+    /// of which there could be two, and a plan for the next period, which would come at once if
+    /// nobody knew that it was asked for.
+    fn undecided(&self) -> Option<&Wanted> {
+        match self.awaited()? {
+            Change::Subscribe { wanted, .. } => {
+                let is_first = self.payment().lasting().is_none();
+                (is_first || wanted.at == ChangeTime::PeriodEnd).then_some(wanted)
+            }
+            Change::Cancel | Change::Resume | Change::End => None,
+        }
+    }
+
+    /// Returns the event that repeats the last request, unless an effect has it in hand. It keeps its
+    /// id, by which Stripe knows what was done.
+    fn repeat(&self, at: Time) -> Option<Event> {
+        let pending = self.payment().pending.as_ref();
+        let lost = pending.filter(|_| !self.is_in_hand(at))?;
+        self.request_again(lost.request, at)
+    }
+
+    pub(super) fn cancel_paid(
+        &self,
+        paid: &Paid,
+        request: CommandId,
+        at: Time,
+    ) -> Result<Option<Event>, Rejection> {
         let is_so = match self.awaited() {
+            Some(_) if self.undecided().is_some() => return Err(Rejection::ChangePending),
             Some(change) => *change == Change::Cancel && self.is_in_hand(at),
             None => paid.cancel_at.is_some(),
         };
-        (!is_so).then_some(Event::CancelRequested { request, at })
+        Ok((!is_so).then_some(Event::CancelRequested { request, at }))
     }
 
-    pub(super) fn resume_paid(&self, paid: &Paid, request: CommandId, at: Time) -> Option<Event> {
+    pub(super) fn resume_paid(
+        &self,
+        paid: &Paid,
+        request: CommandId,
+        at: Time,
+    ) -> Result<Option<Event>, Rejection> {
         let is_so = match self.awaited() {
+            Some(_) if self.undecided().is_some() => return Err(Rejection::ChangePending),
             Some(change) => *change == Change::Resume && self.is_in_hand(at),
             None => paid.cancel_at.is_none(),
         };
-        (!is_so).then_some(Event::ResumeRequested { request, at })
+        Ok((!is_so).then_some(Event::ResumeRequested { request, at }))
     }
 
     /// Returns the event that ends what the tenant pays for, or is about to pay for.
@@ -165,9 +240,10 @@ impl Billing {
 
     /// Returns the event of a request that Stripe has not confirmed, as of now; `None` if it has.
     pub(super) fn request_again(&self, request: CommandId, at: Time) -> Option<Event> {
-        let asked_at = self.payment().pending.as_ref()?.at;
-        let change = self.awaited().filter(|_| self.awaits(request))?;
-        Some(match change.clone() {
+        let pending = self.payment().pending.as_ref();
+        let pending = pending.filter(|it| it.request == request && self.is_changing())?;
+        let asked_at = pending.at;
+        Some(match pending.change.clone() {
             Change::Subscribe { wanted, trial_end } => Event::ChangeRequested {
                 request,
                 at,
@@ -311,7 +387,11 @@ impl Billing {
         after != self.0
     }
 
-    fn has(&self, paid: &Paid, wanted: &Wanted) -> bool {
+    /// Whether a tenant has what it wants.
+    fn has(&self, wanted: &Wanted) -> bool {
+        let Some(paid) = self.payment().lasting() else {
+            return false;
+        };
         let chosen = self.0.subscription.as_ref();
         let plan = chosen.map(|it| it.next.as_ref().map_or(it.plan, |next| next.plan));
         let (price, quantity) = (&wanted.stripe_price, wanted.quantity);
@@ -320,4 +400,10 @@ impl Billing {
             && (&paid.price, paid.quantity) == (price, quantity)
             && paid.cancel_at.is_none()
     }
+}
+
+/// Whether a tenant asks for the same once more. The number of seats may have changed since.
+fn is_same_choice(asked: &Wanted, wanted: &Wanted) -> bool {
+    let choice = |it: &Wanted| (it.plan, it.price, it.at, it.promotion_code.clone());
+    choice(asked) == choice(wanted)
 }

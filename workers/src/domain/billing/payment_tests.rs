@@ -141,7 +141,7 @@ fn a_change_is_asked_for_once() {
         wanted: wanted.clone(),
         trial_days: 0,
     };
-    for billing in [asked, paying()] {
+    for billing in [paying(), paying().and([requested(OTHER, None)])] {
         billing.when(other.clone()).then([Event::ChangeRequested {
             request: REQUEST,
             at: Time(0),
@@ -149,6 +149,26 @@ fn a_change_is_asked_for_once() {
             trial_end: None,
         }]);
     }
+    // Stripe may be making a subscription already, and would make a second one.
+    asked.when(other).rejects(Rejection::ChangePending);
+}
+
+#[test]
+fn a_tenant_pays_what_is_missing_before_it_chooses_another_plan() {
+    let late = paying().and([recorded(paid(PaidStatus::PastDue), Some(0), None)]);
+    for at in [ChangeTime::Now, ChangeTime::PeriodEnd] {
+        let wanted = Wanted {
+            at,
+            ..wanted(version(5), 3)
+        };
+        let choose = Command::Subscribe {
+            wanted,
+            trial_days: 0,
+        };
+        late.when(choose).rejects(Rejection::PaymentMissing);
+    }
+    late.when(subscribe(0)).changes_nothing();
+    late.when(Command::Cancel).then([cancel_requested()]);
 }
 
 #[test]

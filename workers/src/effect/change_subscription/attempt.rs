@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use events_schema::{
-    CommandId, StripeCustomerId, StripePriceId, StripePromotionCodeId, TenantKey, Time,
-    billing::{Change, ChangeTime, Command, Wanted},
+    CommandId, StripeCustomerId, StripePromotionCodeId, TenantKey, Time,
+    billing::{Change, Command, Wanted},
     plan,
 };
 
-use super::{Task, is_lasting};
+use super::{Task, is_lasting, recorded::being_paid};
 use crate::{
     effect::Failure,
     stripe::{
-        self, IdempotencyKey, NewCustomer, NewSubscription, OpenPayment, Proration, Stripe,
-        StripeError, Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange,
+        IdempotencyKey, InvoiceStatus, NewCustomer, NewSubscription, OpenPayment, Rest, Stripe,
+        StripeError, Subscription, SubscriptionStatus, Trial,
     },
 };
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What Stripe says if the owner of the card must confirm the payment.
 const NEEDS_OWNER: [&str; 3] = [
@@ -80,8 +80,7 @@ impl Attempt<'_> {
                 self.create_customer(tenant, wanted, since).await
             }
             (Change::Subscribe { wanted, .. }, Some(customer)) => {
-                let subscription = self.subscribe(customer, wanted).await?;
-                self.recorded(&subscription).await
+                self.subscribe(customer, wanted).await
             }
             (Change::Cancel, _) => self.end_with_period(true).await,
             (Change::Resume, _) => self.end_with_period(false).await,
@@ -105,22 +104,34 @@ impl Attempt<'_> {
         Ok(Command::RecordCustomer { customer })
     }
 
-    /// Returns the subscription that pays for the wanted plan.
+    /// Lets a customer pay for the wanted plan.
     async fn subscribe(
         &self,
         customer: &StripeCustomerId,
         wanted: &Wanted,
-    ) -> Result<Subscription, StripeError> {
+    ) -> Result<Command, Failure> {
         let all = self.stripe.subscriptions(customer).all().await?;
-        let request = self.task.pending.request.0;
+        let CommandId(request) = self.task.pending.request;
         if let Some(done) = all.iter().find(|it| it.was_requested_by(request)) {
-            return Ok(done.clone());
+            return self.recorded(done).await;
         }
+        let lasting = match all.iter().find(|it| is_lasting(it)) {
+            Some(lasting) => Some(lasting.clone()),
+            None => self.drop_incomplete(&all).await?,
+        };
+        match lasting {
+            Some(lasting) => self.change(&lasting, wanted).await,
+            None => self.recorded(&self.create(customer, wanted).await?).await,
+        }
+    }
+
+    async fn create(
+        &self,
+        customer: &StripeCustomerId,
+        wanted: &Wanted,
+    ) -> Result<Subscription, StripeError> {
+        let CommandId(request) = self.task.pending.request;
         let promotion_code = self.promotion_code(wanted).await?;
-        if let Some(lasting) = all.iter().find(|it| is_lasting(it)) {
-            return self.change(lasting, wanted, promotion_code).await;
-        }
-        self.cancel_incomplete(&all).await?;
         let new = |payment| NewSubscription {
             customer: customer.clone(),
             price: wanted.stripe_price.clone(),
@@ -141,116 +152,11 @@ impl Attempt<'_> {
         self.stripe.create_subscription(key, &waiting).await
     }
 
-    /// Changes what a subscription pays for. One that would end goes on, unless the card is declined.
-    async fn change(
-        &self,
-        present: &Subscription,
-        wanted: &Wanted,
-        code: Option<StripePromotionCodeId>,
-    ) -> Result<Subscription, StripeError> {
-        self.drop_other_change(present, wanted).await?;
-        let changed = self.change_item(present, wanted, code).await?;
-        if present.cancel_at.is_some() {
-            let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
-            self.stripe.end_with_period(key, &present.id, false).await?;
-        }
-        Ok(changed)
-    }
-
-    async fn change_item(
-        &self,
-        present: &Subscription,
-        wanted: &Wanted,
-        code: Option<StripePromotionCodeId>,
-    ) -> Result<Subscription, StripeError> {
-        let CommandId(request) = self.task.pending.request;
-        let Some(item) = present.item() else {
-            return Err(StripeError::Refused {
-                code: "no_item".to_owned(),
-                message: format!("{} at Stripe pays for nothing", present.id),
-            });
-        };
-        if item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity) {
-            self.set_discount(present, code.as_ref()).await?;
-            return Ok(present.clone());
-        }
-        let trial = self.trial_after(present, &item.price.id, wanted);
-        let proration = match wanted.at {
-            ChangeTime::Now => Proration::Now {
-                from: wanted.proration_date.map(Timestamp::from),
-            },
-            ChangeTime::PeriodEnd => Proration::None,
-        };
-        let change = |payment, promotion_code| stripe::Change {
-            item: item.id.clone(),
-            price: wanted.stripe_price.clone(),
-            quantity: wanted.quantity,
-            proration,
-            trial,
-            payment,
-            promotion_code,
-        };
-        // With another trial, it is another request.
-        let key = IdempotencyKey::new(request, &format!("change {trial:?}"));
-        let declining = change(OpenPayment::Decline, code.clone());
-        let changed = self
-            .stripe
-            .change_subscription(key, &present.id, &declining);
-        let changed = changed.await;
-        if !needs_owner(&changed) {
-            return changed;
-        }
-        self.set_discount(present, code.as_ref()).await?;
-        let key = IdempotencyKey::new(request, &format!("waiting change {trial:?}"));
-        let waiting = change(OpenPayment::Wait, None);
-        self.stripe
-            .change_subscription(key, &present.id, &waiting)
-            .await
-    }
-
-    /// Returns what becomes of a trial. It is one of its plan, and does not carry over to another.
-    fn trial_after(
-        &self,
-        present: &Subscription,
-        price: &StripePriceId,
-        wanted: &Wanted,
-    ) -> TrialChange {
-        let tried = self.task.record.plan_of(price, self.catalogue);
-        let is_same = tried.is_some_and(|(tried, _)| tried.plan == wanted.plan.plan);
-        if present.status != SubscriptionStatus::Trialing || is_same {
-            return TrialChange::Keep;
-        }
-        match self.task.trial_days() {
-            Some(days) => TrialChange::Until((self.now + DAY * u32::from(days)).into()),
-            None => TrialChange::End,
-        }
-    }
-
-    /// Voids the invoice of a change that an earlier request has asked for, which ends that change.
-    /// Otherwise its owner could still confirm it.
-    async fn drop_other_change(
-        &self,
-        present: &Subscription,
-        wanted: &Wanted,
-    ) -> Result<(), StripeError> {
-        let waits = present.has_pending_update();
-        let is_other = waits && !present.waits_for(&wanted.stripe_price, wanted.quantity);
-        let Some(invoice) = present.latest_invoice.as_ref().filter(|_| is_other) else {
-            return Ok(());
-        };
-        let key = IdempotencyKey::new(self.task.pending.request.0, "void");
-        match self.stripe.void_invoice(key, invoice).await {
-            // It has just been paid, or has expired.
-            Err(StripeError::Refused { .. }) => Ok(()),
-            voided => voided,
-        }
-    }
-
     /// Finds the promotion code that the tenant has entered.
     ///
     /// # Errors
     /// If there is none that can be used.
-    async fn promotion_code(
+    pub(super) async fn promotion_code(
         &self,
         wanted: &Wanted,
     ) -> Result<Option<StripePromotionCodeId>, StripeError> {
@@ -265,41 +171,58 @@ impl Attempt<'_> {
         found.map(Some)
     }
 
-    async fn set_discount(
-        &self,
-        present: &Subscription,
-        code: Option<&StripePromotionCodeId>,
-    ) -> Result<(), StripeError> {
-        if let Some(code) = code {
-            let key = IdempotencyKey::new(self.task.pending.request.0, "discount");
-            self.stripe.set_discount(key, &present.id, code).await?;
+    /// Ends the subscriptions that still wait for their first payment: the tenant has asked for
+    /// another one. Returns one that its owner has just paid. It is not ended.
+    async fn drop_incomplete(&self, all: &[Subscription]) -> Result<Option<Subscription>, Failure> {
+        for incomplete in all.iter().filter(is_incomplete) {
+            if !self.void_payment(incomplete).await? {
+                let present = self.stripe.subscription(&incomplete.id).await?;
+                let paid = is_lasting(&present).then_some(present);
+                return paid.map(Some).ok_or_else(being_paid);
+            }
+            self.cancel(incomplete, Rest::Dropped).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Cancels subscriptions that still wait for their first payment: the tenant has asked for
-    /// another one.
-    async fn cancel_incomplete(&self, all: &[Subscription]) -> Result<(), StripeError> {
-        let is_incomplete = |it: &&Subscription| it.status == SubscriptionStatus::Incomplete;
-        for incomplete in all.iter().filter(is_incomplete) {
-            match self.stripe.cancel_subscription(&incomplete.id).await {
-                Err(error) if !error.is_missing() => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
+    /// Ends a subscription now, unless it has ended.
+    async fn cancel(&self, ending: &Subscription, rest: Rest) -> Result<(), StripeError> {
+        match self.stripe.cancel_subscription(&ending.id, rest).await {
+            Err(error) if !error.is_missing() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Voids the invoice that a subscription waits for, so that its owner cannot confirm it any more.
+    /// Returns whether nobody can pay it: `false` if that has just been done.
+    pub(super) async fn void_payment(&self, waiting: &Subscription) -> Result<bool, StripeError> {
+        let Some(invoice) = &waiting.latest_invoice else {
+            return Ok(true);
+        };
+        let CommandId(request) = self.task.pending.request;
+        let key = IdempotencyKey::new(request, &format!("void {invoice}"));
+        match self.stripe.void_invoice(key, invoice).await {
+            Ok(()) => Ok(true),
+            Err(StripeError::Refused { .. }) => {
+                let status = self.stripe.invoice(invoice).await?.status;
+                Ok(matches!(
+                    status,
+                    Some(InvoiceStatus::Void | InvoiceStatus::Uncollectible)
+                ))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends all subscriptions at once, also one that nothing is recorded of yet. Invoices stay.
     async fn end(&self, customer: Option<&StripeCustomerId>) -> Result<Command, Failure> {
         if let Some(customer) = customer {
             let all = self.stripe.subscriptions(customer).all().await?;
-            self.cancel_incomplete(&all).await?;
             for lasting in all.iter().filter(|it| is_lasting(it)) {
-                match self.stripe.cancel_subscription(&lasting.id).await {
-                    Err(error) if !error.is_missing() => return Err(error.into()),
-                    Ok(_) | Err(_) => {}
-                }
+                self.cancel(lasting, Rest::Charged).await?;
+            }
+            for incomplete in all.iter().filter(is_incomplete) {
+                self.cancel(incomplete, Rest::Dropped).await?;
             }
         }
         let Some(paid) = &self.task.record.payment().subscription else {
@@ -330,7 +253,7 @@ impl Attempt<'_> {
 impl Task {
     /// Returns the length of the trial that the tenant gets. It begins when Stripe does what was
     /// asked for, however long that takes.
-    fn trial_days(&self) -> Option<u16> {
+    pub(super) fn trial_days(&self) -> Option<u16> {
         let Change::Subscribe { trial_end, .. } = &self.pending.change else {
             return None;
         };
@@ -341,6 +264,11 @@ impl Task {
     }
 }
 
-fn needs_owner(done: &Result<Subscription, StripeError>) -> bool {
+/// Whether a subscription waits for its first payment.
+fn is_incomplete(subscription: &&Subscription) -> bool {
+    subscription.status == SubscriptionStatus::Incomplete
+}
+
+pub(super) fn needs_owner(done: &Result<Subscription, StripeError>) -> bool {
     matches!(done, Err(StripeError::Declined { code, .. }) if NEEDS_OWNER.contains(&code.as_str()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use events_schema::{
-    PlanVersion, PriceId, StripePriceId,
+    CommandId, PlanVersion, PriceId, StripePriceId,
     billing::{Change, Command, Paid, PaidStatus},
 };
 
@@ -25,18 +25,62 @@ impl Attempt<'_> {
         if self.is_unpaid(&present) {
             return self.unpaid(&present).await;
         }
+        if self.has_expired(&present).await? {
+            let message = "The payment was not confirmed in time. Choose the plan again.";
+            return Ok(self.task.failed("expired", message.to_owned()));
+        }
         let paid = paid(&present)?;
-        let Some((plan, price)) = self.plan_of(&paid.price) else {
+        let request = Some(self.task.pending.request);
+        Ok(self.record(self.plan_of(&paid.price), paid, request))
+    }
+
+    /// Returns the command that records a subscription as it is before it is changed. The request is
+    /// still to be done then.
+    pub(super) fn recorded_before(&self, present: &Subscription) -> Result<Command, Failure> {
+        let paid = paid(present)?;
+        let plan = self.task.record.plan_of(&paid.price, self.catalogue);
+        Ok(self.record(plan, paid, None))
+    }
+
+    fn record(
+        &self,
+        plan: Option<(PlanVersion, PriceId)>,
+        subscription: Paid,
+        request: Option<CommandId>,
+    ) -> Command {
+        let Some((plan, price)) = plan else {
             let message = "The subscription has another price. Look at it, and choose again.";
-            return Ok(self.task.failed("another_price", message.to_owned()));
+            return self.task.failed("another_price", message.to_owned());
         };
-        Ok(Command::RecordSubscription {
+        Command::RecordSubscription {
             plan,
             price,
-            subscription: paid,
+            subscription,
             past_due_since: None,
-            request: Some(self.task.pending.request),
-        })
+            request,
+        }
+    }
+
+    /// Whether what the tenant has asked for has ended before it was paid.
+    async fn has_expired(&self, present: &Subscription) -> Result<bool, StripeError> {
+        match (&self.task.pending.change, present.status) {
+            (Change::Subscribe { .. }, SubscriptionStatus::IncompleteExpired) => Ok(true),
+            (Change::Subscribe { .. }, SubscriptionStatus::Canceled) => {
+                Ok(!self.stripe.has_paid_invoice(&present.id).await?)
+            }
+            (
+                Change::Subscribe { .. } | Change::Cancel | Change::Resume | Change::End,
+                SubscriptionStatus::Trialing
+                | SubscriptionStatus::Active
+                | SubscriptionStatus::Incomplete
+                | SubscriptionStatus::IncompleteExpired
+                | SubscriptionStatus::PastDue
+                | SubscriptionStatus::Unpaid
+                | SubscriptionStatus::Paused
+                | SubscriptionStatus::Canceled
+                | SubscriptionStatus::Unknown,
+            ) => Ok(false),
+        }
     }
 
     /// Returns the plan and price that a price at Stripe stands for; `None` if the tenant has asked
@@ -90,10 +134,7 @@ impl Attempt<'_> {
             PaymentStatus::Processing
             | PaymentStatus::Succeeded
             | PaymentStatus::RequiresCapture
-            | PaymentStatus::Unknown => Err(Failure::Outage(
-                anyhow!("the payment is being made"),
-                PAYING,
-            )),
+            | PaymentStatus::Unknown => Err(being_paid()),
         }
     }
 }
@@ -125,6 +166,11 @@ impl Task {
             message,
         }
     }
+}
+
+/// Returns the failure of an attempt that waits for a payment which Stripe is making.
+pub(super) fn being_paid() -> Failure {
+    Failure::Outage(anyhow!("the payment is being made"), PAYING)
 }
 
 /// Returns a subscription as it is recorded.

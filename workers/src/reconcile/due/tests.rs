@@ -65,9 +65,7 @@ fn at_stripe(subscriptions: impl IntoIterator<Item = Value>) -> AtStripe {
     let subscriptions = subscriptions.map(|it| serde_json::from_value(it).unwrap());
     AtStripe {
         subscriptions: subscriptions.collect(),
-        past_due_since: None,
-        is_gone: false,
-        is_deleted: false,
+        ..AtStripe::default()
     }
 }
 
@@ -323,4 +321,58 @@ fn a_state_that_this_release_does_not_know_is_for_a_person() {
         due_after([before], &at_stripe([odd])),
         Due::Unclear(_)
     ));
+}
+
+#[test]
+fn a_plan_that_was_given_up_goes_on_once_its_change_is_confirmed() {
+    let waits = || [requested(), Event::ActionRequired { request: REQUEST }];
+    let mut ending = subscription("sub_1", "active", "price_1");
+    ending["cancel_at"] = json!(1_795_000_000);
+    let known = Paid {
+        cancel_at: Some(Time(1_795_000_000_000)),
+        ..paid("sub_1", PaidStatus::Active)
+    };
+    let events = || waits().into_iter().chain([recorded(known.clone())]);
+    let again = Command::RequestAgain { request: REQUEST };
+    let due = due_after(events(), &at_stripe([ending.clone()]));
+    assert_eq!(due, Due::Record(again));
+    ending["pending_update"] = json!({ "subscription_items": [] });
+    let due = due_after(events(), &at_stripe([ending]));
+    assert_eq!(due, Due::Nothing, "the owner has not confirmed it");
+}
+
+#[test]
+fn subscriptions_to_plans_beside_the_one_that_counts_are_duplicates() {
+    let duplicates = |before: Vec<Event>, subscriptions: &[(&str, &str, &str)]| {
+        let billing = given::<Billing>(before);
+        let subscriptions = subscriptions.iter();
+        let found = subscriptions.map(|(id, status, price)| subscription(id, status, price));
+        let at_stripe = at_stripe(found);
+        let catalogue = catalogue();
+        let found = at_stripe.duplicates(billing.state(), &catalogue);
+        found.map(|it| it.id.to_string()).collect::<Vec<_>>()
+    };
+    let (plan, other) = ("price_1", "price_other");
+    let both = [("sub_2", "active", plan), ("sub_1", "past_due", plan)];
+    assert_eq!(duplicates(vec![], &both), ["sub_1"]);
+    let known = vec![recorded(paid("sub_1", PaidStatus::Active))];
+    assert_eq!(duplicates(known, &both), ["sub_1"]);
+    for one in [
+        [("sub_2", "active", plan), ("sub_1", "canceled", plan)],
+        [("sub_2", "active", other), ("sub_1", "active", plan)],
+        [("sub_2", "incomplete", plan), ("sub_1", "active", plan)],
+    ] {
+        assert!(duplicates(vec![], &one).is_empty(), "{one:?}");
+    }
+}
+
+#[test]
+fn a_request_is_lost_after_an_hour_also_before_there_is_a_customer() {
+    let billing = given::<Billing>([requested()]);
+    let again = Command::RequestAgain { request: REQUEST };
+    let hour = 60 * 60 * 1000;
+    let due = |now| lost(billing.state().payment(), Time(now));
+    assert_eq!(due(hour), Some(Due::Record(again)));
+    assert_eq!(due(hour - 1), None);
+    assert_eq!(lost(&Payment::default(), NOW), None);
 }

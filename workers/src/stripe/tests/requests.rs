@@ -60,9 +60,9 @@ use url::form_urlencoded;
 
 use super::{TENANT, key, weaver};
 use crate::stripe::{
-    Change, Interval, MeterEvent, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
-    Proration, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards, customers, invoices,
-    meters, portal, prices, promotions, request::Request, subscriptions,
+    Change, Interval, MeterEvent, NewDiscount, NewPrice, NewSubscription, OpenPayment,
+    PreviewedChange, Proration, Rest, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards,
+    customers, invoices, meters, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -233,18 +233,21 @@ fn requests_that_change_subscriptions_are_as_generated() {
         proration: Proration::None,
         trial: TrialChange::Keep,
         payment: OpenPayment::Decline,
-        promotion_code: Some(promotion_code()),
+        discount: Some(discount()),
     };
     let mut item = UpdateSubscriptionItems::new();
     item.id = Some("si_1".to_owned());
     item.price = Some("price_1".to_owned());
     item.quantity = Some(3);
     let theirs = UpdateSubscription::new("sub_1").items([item]);
-    let mut discount = DiscountsDataParam::new();
-    discount.promotion_code = Some("promo_1".to_owned());
+    let mut code = DiscountsDataParam::new();
+    code.promotion_code = Some("promo_1".to_owned());
+    let request = discount().request.to_string();
+    let metadata = HashMap::from([("ub_discount_request".to_owned(), request)]);
     let unprorated = theirs
         .clone()
-        .discounts([discount.clone()])
+        .discounts([code.clone()])
+        .metadata(metadata.clone())
         .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete)
         .proration_behavior(UpdateSubscriptionProrationBehavior::None);
     same(
@@ -252,11 +255,13 @@ fn requests_that_change_subscriptions_are_as_generated() {
         &unprorated,
     );
 
-    let cheaper = UpdateSubscription::new("sub_1").discounts([discount]);
-    let ours = subscriptions::set_discount(key(), &subscription(), &promotion_code());
+    let cheaper = UpdateSubscription::new("sub_1")
+        .discounts([code])
+        .metadata(metadata);
+    let ours = subscriptions::set_discount(key(), &subscription(), &discount());
     same(&ours, &cheaper);
 
-    change.promotion_code = None;
+    change.discount = None;
     change.payment = OpenPayment::Wait;
     change.proration = Proration::Now {
         from: Some(Timestamp(NOW)),
@@ -306,10 +311,14 @@ fn requests_that_change_subscriptions_are_as_generated() {
 
 #[test]
 fn requests_that_read_and_end_subscriptions_are_as_generated() {
-    same(
-        &subscriptions::cancel(&subscription()),
-        &CancelSubscription::new("sub_1"),
-    );
+    let ended = || CancelSubscription::new("sub_1");
+    for (rest, theirs) in [
+        (Rest::Dropped, ended()),
+        (Rest::Charged, ended().invoice_now(true).prorate(false)),
+        (Rest::Credited, ended().invoice_now(true).prorate(true)),
+    ] {
+        same(&subscriptions::cancel(&subscription(), rest), &theirs);
+    }
     same(
         &subscriptions::retrieve(&subscription()),
         &RetrieveSubscription::new("sub_1"),
@@ -318,6 +327,13 @@ fn requests_that_read_and_end_subscriptions_are_as_generated() {
         .customer("cus_1")
         .status(ListSubscriptionStatus::All);
     same(&subscriptions::list(&customer()), &theirs);
+}
+
+fn discount() -> NewDiscount {
+    NewDiscount {
+        code: promotion_code(),
+        request: Id::from_bytes([9; 16]),
+    }
 }
 
 fn promotion_code() -> StripePromotionCodeId {

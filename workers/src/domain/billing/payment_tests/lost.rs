@@ -15,8 +15,9 @@ fn an_end_that_is_known_does_not_take_the_plan_that_was_chosen_since() {
 
 #[test]
 fn what_is_not_done_within_a_minute_is_asked_for_again() {
-    let again = |request| Event::ChangeRequested {
-        request,
+    // Stripe knows the request by its id, and does not do it twice.
+    let again = Event::ChangeRequested {
+        request: OTHER,
         at: Time(60_000),
         wanted: wanted(TEAM, 3),
         trial_end: None,
@@ -33,11 +34,8 @@ fn what_is_not_done_within_a_minute_is_asked_for_again() {
     };
     let ending = || ending().and([resume.clone()]);
     for (billing, command, event) in [
-        (
-            given([requested(other, None)]),
-            subscribe(0),
-            again(request),
-        ),
+        (given([requested(other, None)]), subscribe(0), again.clone()),
+        (paying().and([requested(other, None)]), subscribe(0), again),
         (
             paying().and([cancel]),
             Command::Cancel,
@@ -123,6 +121,11 @@ fn a_request_that_stripe_has_not_confirmed_is_made_again() {
     for asked_at in [change, cancel, resume] {
         let waits = paying().and([asked_at(0)]);
         waits.when(again(REQUEST)).at(7).then([asked_at(7)]);
+        // A change that its owner has confirmed may need a further step.
+        let confirmed = waits
+            .clone()
+            .and([Event::ActionRequired { request: REQUEST }]);
+        confirmed.when(again(REQUEST)).at(7).then([asked_at(7)]);
         waits.when(again(OTHER)).changes_nothing();
         let failed = waits.and([failed()]);
         failed.when(again(REQUEST)).changes_nothing();
@@ -149,4 +152,20 @@ fn what_a_deleted_customer_has_paid_for_has_ended() {
     };
     let when = paying().and([known]).when(forget).at(5);
     when.then([recorded(ended, None, None), forgotten]);
+}
+
+#[test]
+fn a_first_request_is_repeated_although_the_seats_have_changed() {
+    let asked = given::<Billing>([requested(OTHER, None)]);
+    let more = Command::Subscribe {
+        wanted: wanted(TEAM, 9),
+        trial_days: 0,
+    };
+    asked.when(more.clone()).at(59_999).changes_nothing();
+    asked.when(more).at(60_000).then([Event::ChangeRequested {
+        request: OTHER,
+        at: Time(60_000),
+        wanted: wanted(TEAM, 3),
+        trial_end: None,
+    }]);
 }

@@ -1,0 +1,187 @@
+//! A change of a subscription that lasts: another plan, price, quantity or promotion code.
+
+use events_schema::{
+    CommandId, StripePriceId,
+    billing::{ChangeTime, Command, Paid, Wanted},
+};
+
+use super::{
+    attempt::{Attempt, DAY, needs_owner},
+    recorded::{being_paid, paid},
+};
+use crate::{
+    effect::Failure,
+    stripe::{
+        self, IdempotencyKey, Item, NewDiscount, OpenPayment, Proration, StripeError, Subscription,
+        SubscriptionStatus, Timestamp, TrialChange,
+    },
+};
+
+impl Attempt<'_> {
+    /// Changes what a subscription pays for, and returns the command that records what has become of
+    /// that. One that would end goes on, once the change is paid.
+    pub(super) async fn change(
+        &self,
+        present: &Subscription,
+        wanted: &Wanted,
+    ) -> Result<Command, Failure> {
+        let Some(item) = present.item() else {
+            let message = format!("{} at Stripe pays for nothing", present.id);
+            return self.task.refused(StripeError::Refused {
+                code: "no_item".to_owned(),
+                message,
+            });
+        };
+        let is_so = is_so(item, wanted);
+        if !is_so && is_late(present) {
+            let message = "A payment is missing. Pay your open invoice first, and choose again.";
+            return Ok(self.task.failed("payment_missing", message.to_owned()));
+        }
+        if !is_so && wanted.at == ChangeTime::PeriodEnd && !self.is_recorded(present)? {
+            return self.recorded_before(present);
+        }
+        self.drop_other_change(present, wanted).await?;
+        let changed = self.change_item(present, item, wanted).await?;
+        if present.cancel_at.is_some() && !changed.has_pending_update() {
+            let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
+            self.stripe.end_with_period(key, &present.id, false).await?;
+        }
+        self.recorded(&changed).await
+    }
+
+    /// Whether the record has what is paid for, and until when. A plan for the next period comes at
+    /// the end of the recorded one.
+    fn is_recorded(&self, present: &Subscription) -> anyhow::Result<bool> {
+        let paid_for = |paid: &Paid| (paid.price.clone(), paid.quantity, paid.period_end);
+        let recorded = self.task.record.payment().lasting().map(paid_for);
+        Ok(recorded == Some(paid_for(&paid(present)?)))
+    }
+
+    async fn change_item(
+        &self,
+        present: &Subscription,
+        item: &Item,
+        wanted: &Wanted,
+    ) -> Result<Subscription, StripeError> {
+        let discount = self.new_discount(present, wanted).await?;
+        if is_so(item, wanted) {
+            self.set_discount(present, discount.as_ref()).await?;
+            return Ok(present.clone());
+        }
+        let CommandId(request) = self.task.pending.request;
+        let trial = self.trial_after(present, &item.price.id, wanted);
+        let change = |payment, discount| stripe::Change {
+            item: item.id.clone(),
+            price: wanted.stripe_price.clone(),
+            quantity: wanted.quantity,
+            proration: proration(wanted),
+            trial,
+            payment,
+            discount,
+        };
+        // With another trial, or without the code, it is another request.
+        let code = if discount.is_some() { " with code" } else { "" };
+        let key = IdempotencyKey::new(request, &format!("change {trial:?}{code}"));
+        let declining = change(OpenPayment::Decline, discount.clone());
+        let changed = self
+            .stripe
+            .change_subscription(key, &present.id, &declining);
+        let changed = changed.await;
+        if !needs_owner(&changed) {
+            return changed;
+        }
+        self.set_discount(present, discount.as_ref()).await?;
+        let key = IdempotencyKey::new(request, &format!("waiting change {trial:?}"));
+        let waiting = change(OpenPayment::Wait, None);
+        let changed = self.stripe.change_subscription(key, &present.id, &waiting);
+        changed.await
+    }
+
+    /// Returns what becomes of a trial. It is one of its plan, and does not carry over to another.
+    fn trial_after(
+        &self,
+        present: &Subscription,
+        price: &StripePriceId,
+        wanted: &Wanted,
+    ) -> TrialChange {
+        let tried = self.task.record.plan_of(price, self.catalogue);
+        let is_same = tried.is_some_and(|(tried, _)| tried.plan == wanted.plan.plan);
+        if present.status != SubscriptionStatus::Trialing || is_same {
+            return TrialChange::Keep;
+        }
+        match self.task.trial_days() {
+            Some(days) => TrialChange::Until((self.now + DAY * u32::from(days)).into()),
+            None => TrialChange::End,
+        }
+    }
+
+    /// Ends a change that an earlier request has asked for. Otherwise its owner could still confirm
+    /// it.
+    async fn drop_other_change(
+        &self,
+        present: &Subscription,
+        wanted: &Wanted,
+    ) -> Result<(), Failure> {
+        let waits = present.has_pending_update();
+        let is_other = waits && !present.waits_for(&wanted.stripe_price, wanted.quantity);
+        if is_other && !self.void_payment(present).await? {
+            return Err(being_paid());
+        }
+        Ok(())
+    }
+
+    /// Returns what is to make a subscription cheaper. A code counts once, also if it makes a change
+    /// cheaper whose answer is lost.
+    async fn new_discount(
+        &self,
+        present: &Subscription,
+        wanted: &Wanted,
+    ) -> Result<Option<NewDiscount>, StripeError> {
+        let CommandId(request) = self.task.pending.request;
+        if present.was_discounted_by(request) {
+            return Ok(None);
+        }
+        let code = self.promotion_code(wanted).await?;
+        Ok(code.map(|code| NewDiscount { code, request }))
+    }
+
+    async fn set_discount(
+        &self,
+        present: &Subscription,
+        discount: Option<&NewDiscount>,
+    ) -> Result<(), StripeError> {
+        if let Some(discount) = discount {
+            let key = IdempotencyKey::new(discount.request, "discount");
+            self.stripe.set_discount(key, &present.id, discount).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a subscription pays for what is wanted.
+fn is_so(item: &Item, wanted: &Wanted) -> bool {
+    item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity)
+}
+
+/// Whether a payment is missing. Stripe would give back what was never paid.
+fn is_late(present: &Subscription) -> bool {
+    match present.status {
+        SubscriptionStatus::PastDue | SubscriptionStatus::Unpaid => true,
+        SubscriptionStatus::Trialing
+        | SubscriptionStatus::Active
+        | SubscriptionStatus::Paused
+        | SubscriptionStatus::Incomplete
+        | SubscriptionStatus::IncompleteExpired
+        | SubscriptionStatus::Canceled
+        | SubscriptionStatus::Unknown => false,
+    }
+}
+
+fn proration(wanted: &Wanted) -> Proration {
+    match wanted.at {
+        ChangeTime::Now => Proration::Now {
+            from: wanted.proration_date.map(Timestamp::from),
+        },
+        ChangeTime::PeriodEnd => Proration::None,
+    }
+}
