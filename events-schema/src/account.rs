@@ -1,11 +1,12 @@
-//! Accounts: a person's address, password and profile. Belongs to the platform.
+//! Accounts: a person's address, credentials and profile. Belongs to the platform.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Index, PasswordHash,
-    Permission, PersonName, SecondFactor, Time,
+    Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Identity, IdentityId,
+    Index, PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, SecondFactor, Time,
     id::typed_id,
+    identity,
     proof::{ONE_FACTOR, TWO_FACTORS},
     published::Private,
     second_factor,
@@ -72,6 +73,22 @@ pub enum Command {
         lastname: PersonName,
         password_hash: PasswordHash,
     },
+    /// Open an account without a password for a person whom a provider has identified, and whose
+    /// address is proved. An account whose owner never proved the address is replaced.
+    OpenByIdentity {
+        email: EmailAddress,
+        firstname: PersonName,
+        lastname: PersonName,
+        identity: ProvedIdentity,
+    },
+    /// Log in by this identity from now on. The gateway has checked that it belongs to the owner.
+    LinkIdentity { identity: ProvedIdentity },
+    /// Log in by this identity no more.
+    UnlinkIdentity { identity: IdentityId },
+    /// Set a password in an account that has none.
+    SetPassword { password_hash: PasswordHash },
+    /// Log in by a password no more.
+    RemovePassword,
     /// Send a mail with a link to set a new password.
     RequestPasswordReset,
     /// Set a new password. The gateway has checked the link.
@@ -146,6 +163,35 @@ pub enum Event {
         lastname: PersonName,
         password_hash: PasswordHash,
     },
+    /// The account was opened without a password. A provider or a code by mail has proved that the
+    /// address belongs to its owner.
+    Opened {
+        email: EmailAddress,
+        firstname: PersonName,
+        lastname: PersonName,
+    },
+    /// An identity was linked.
+    IdentityLinked {
+        identity: IdentityId,
+        provider: ProviderName,
+        /// The address that the provider has for the person. It proves nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_email: Option<EmailAddress>,
+        email: EmailAddress,
+    },
+    /// An identity was unlinked.
+    IdentityUnlinked {
+        identity: IdentityId,
+        provider: ProviderName,
+        email: EmailAddress,
+    },
+    /// The account got a password. No session ends.
+    PasswordSet {
+        password_hash: PasswordHash,
+        email: EmailAddress,
+    },
+    /// The password was removed. No session ends.
+    PasswordRemoved { email: EmailAddress },
     /// The registration was refused, since another account has the address. Only an earlier release
     /// has stored this.
     RegistrationRefused {
@@ -230,7 +276,9 @@ pub struct View {
     pub lastname: PersonName,
     /// Whether the address is verified.
     pub verified: bool,
-    pub password_hash: PasswordHash,
+    /// Absent if the owner logs in by other means only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_hash: Option<PasswordHash>,
     /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
     pub epoch: i64,
     /// When the epoch last began. Access tokens that were created before are not valid.
@@ -244,6 +292,8 @@ pub struct View {
     pub is_disabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_factor: Option<SecondFactor>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<Identity>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -256,6 +306,7 @@ impl crate::View for View {
         Index::on(&["email"]),
         Index::on(&["created_at"]),
         Index::on(&["email", "created_at"]),
+        Index::on(&["identities.id"]),
     ];
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
@@ -278,6 +329,31 @@ impl View {
         }
     }
 
+    /// Returns an account as it begins. One without a password begins with a proved address.
+    fn begin(
+        email: EmailAddress,
+        (firstname, lastname): (PersonName, PersonName),
+        password_hash: Option<PasswordHash>,
+        epoch: i64,
+        at: Time,
+    ) -> Self {
+        Self {
+            email,
+            firstname,
+            lastname,
+            verified: password_hash.is_none(),
+            password_hash,
+            epoch,
+            epoch_began_at: at,
+            is_platform_admin: false,
+            is_disabled: false,
+            second_factor: None,
+            identities: Vec::new(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
     fn begin_epoch(&mut self, at: Time) {
         self.epoch += 1;
         self.epoch_began_at = at;
@@ -296,25 +372,29 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         password_hash,
     } = event
     {
-        return Some(View {
-            email: email.clone(),
-            firstname: firstname.clone(),
-            lastname: lastname.clone(),
-            verified: false,
-            password_hash: password_hash.clone(),
-            epoch: 0,
-            epoch_began_at: at,
-            is_platform_admin: false,
-            is_disabled: false,
-            second_factor: None,
-            created_at: at,
-            updated_at: at,
-        });
+        let names = (firstname.clone(), lastname.clone());
+        let password_hash = Some(password_hash.clone());
+        return Some(View::begin(email.clone(), names, password_hash, 0, at));
+    }
+    if let Event::Opened {
+        email,
+        firstname,
+        lastname,
+    } = event
+    {
+        let names = (firstname.clone(), lastname.clone());
+        // The sessions of an account that it replaces are of an earlier epoch.
+        let epoch = view.map_or(0, |view| view.epoch + 1);
+        return Some(View::begin(email.clone(), names, None, epoch, at));
     }
     let mut view = view?;
     view.second_factor = second_factor::step(view.second_factor, event, at);
+    view.identities = identity::step(view.identities, event, at);
     match event {
         Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
+        | Event::IdentityUnlinked { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
         | Event::PasswordResetRequested { .. }
@@ -326,12 +406,13 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         Event::RegistrationRefused { .. } => return None,
         Event::Verified => view.verified = true,
         Event::PasswordChanged { password_hash, .. } => {
-            view.password_hash = password_hash.clone();
+            view.password_hash = Some(password_hash.clone());
             view.begin_epoch(at);
         }
-        Event::PasswordHashRenewed { password_hash } => {
-            view.password_hash = password_hash.clone();
+        Event::PasswordHashRenewed { password_hash } | Event::PasswordSet { password_hash, .. } => {
+            view.password_hash = Some(password_hash.clone());
         }
+        Event::PasswordRemoved { .. } => view.password_hash = None,
         Event::SessionsRevoked => view.begin_epoch(at),
         Event::PlatformAdminGranted => view.is_platform_admin = true,
         Event::PlatformAdminRevoked => view.is_platform_admin = false,
@@ -355,95 +436,4 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Id, view::testing::fold};
-
-    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([1; 16]));
-
-    fn email() -> EmailAddress {
-        EmailAddress::parse("ada@example.com").unwrap()
-    }
-    fn name(text: &str) -> PersonName {
-        PersonName::parse(text).unwrap()
-    }
-    fn registered() -> (i64, Event) {
-        let event = Event::Registered {
-            email: email(),
-            firstname: name("Ada"),
-            lastname: name("Lovelace"),
-            password_hash: PasswordHash::parse("$old").unwrap(),
-        };
-        (10, event)
-    }
-    fn mailed() -> (i64, Event) {
-        let event = Event::VerificationRequested {
-            challenge: CHALLENGE,
-            email: email(),
-            firstname: name("Ada"),
-        };
-        (10, event)
-    }
-
-    #[test]
-    fn a_refused_registration_shows_nothing() {
-        let refused = Event::RegistrationRefused {
-            email: email(),
-            holder: AccountId(CHALLENGE.0),
-        };
-        assert_eq!(fold::<View>([(10, refused)]), None);
-    }
-
-    #[test]
-    fn an_account_is_verified_by_an_event_of_its_own() {
-        let shown: View = fold([registered(), mailed()]).unwrap();
-        assert!(!shown.verified);
-        let shown: View = fold([registered(), mailed(), (30, Event::Verified)]).unwrap();
-        assert!(shown.verified);
-        assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(30)));
-    }
-
-    #[test]
-    fn an_account_shows_whether_it_is_disabled_and_an_administrator() {
-        let granted = [registered(), (20, Event::PlatformAdminGranted)];
-        let disabled = granted.clone().into_iter().chain([(30, Event::Disabled)]);
-        let shown: View = fold(disabled.clone()).unwrap();
-        assert!(shown.is_platform_admin && shown.is_disabled);
-        assert_eq!((shown.epoch, shown.epoch_began_at), (1, Time(30)));
-        let later = [(40, Event::Enabled), (50, Event::PlatformAdminRevoked)];
-        let shown: View = fold(disabled.chain(later)).unwrap();
-        assert!(!shown.is_platform_admin && !shown.is_disabled);
-        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(40)));
-    }
-
-    #[test]
-    fn events_that_revoke_all_sessions_raise_the_epoch() {
-        let password_hash = PasswordHash::parse("$new").unwrap();
-        let changed = Event::PasswordChanged {
-            password_hash: password_hash.clone(),
-            email: email(),
-            firstname: name("Ada"),
-        };
-        let events = [
-            registered(),
-            mailed(),
-            (20, changed),
-            (30, Event::SessionsRevoked),
-        ];
-        let shown: View = fold(events).unwrap();
-        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(30)));
-        assert_eq!(shown.password_hash, password_hash);
-    }
-
-    #[test]
-    fn an_account_shows_its_updated_profile() {
-        let updated = Event::ProfileUpdated {
-            firstname: name("Augusta"),
-            lastname: name("Byron"),
-        };
-        let shown: View = fold([registered(), (20, updated)]).unwrap();
-        assert_eq!(shown.firstname, name("Augusta"));
-        assert_eq!(shown.lastname, name("Byron"));
-        assert_eq!(shown.email, email());
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject,
-    TenantId, Time, secret::derived_id,
+    AccountId, AreaName, EmailAddress, Id, IdentityId, Invalid, MemberId, Slug, StripeCustomerId,
+    Subject, TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -35,11 +35,13 @@ pub enum ClaimKind {
     /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
     /// last counted under a limit; see `workers/src/loops/limit.rs`.
     Limit,
+    /// An identity at a provider, which at most one account has.
+    Identity,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -48,6 +50,7 @@ impl ClaimKind {
         Self::TenantPlace,
         Self::StripeCustomer,
         Self::Limit,
+        Self::Identity,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -62,7 +65,8 @@ impl ClaimKind {
             | Self::Owner
             | Self::TenantPlace
             | Self::StripeCustomer
-            | Self::Limit => Duration::ZERO,
+            | Self::Limit
+            | Self::Identity => Duration::ZERO,
         }
     }
 
@@ -77,6 +81,7 @@ impl ClaimKind {
             Self::TenantPlace => "tenant_place",
             Self::StripeCustomer => "stripe_customer",
             Self::Limit => "limit",
+            Self::Identity => "identity",
         }
     }
 
@@ -153,6 +158,15 @@ impl Claim {
     /// Returns the claim that guards the number of live aggregates of a tenant in an area.
     pub fn limit(tenant: TenantId, area: AreaName) -> Self {
         Self::of_text(tenant, ClaimKind::Limit, area.as_str())
+    }
+
+    /// Returns the claim of an account to an identity at a provider.
+    pub const fn identity(identity: IdentityId) -> Self {
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Identity,
+            hash: identity.0,
+        }
     }
 
     /// Returns the subject whose last message names the holder.

@@ -20,6 +20,7 @@ pub mod email;
 mod entitlement;
 mod envelope;
 mod id;
+pub mod identity;
 pub mod inbound_source;
 mod ip_network;
 mod life;
@@ -76,6 +77,7 @@ pub use envelope::{
     variant_name,
 };
 pub use id::{ChallengeId, CommandId, Id, TenantId, TenantKey};
+pub use identity::{Identity, IdentityId, ProvedIdentity};
 pub use inbound_source::InboundSourceId;
 pub use ip_network::IpNetwork;
 pub use life::Life;

@@ -80,6 +80,11 @@ pub fn step(present: Option<SecondFactor>, event: &Event, at: Time) -> Option<Se
         Event::TotpRemoved { .. } => return None,
         Event::TotpEnrolled { .. }
         | Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
+        | Event::IdentityUnlinked { .. }
+        | Event::PasswordSet { .. }
+        | Event::PasswordRemoved { .. }
         | Event::RegistrationRefused { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }

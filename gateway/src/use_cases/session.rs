@@ -126,7 +126,8 @@ impl Sessions {
                 }
             })?;
         let is_outdated = |account: &ViewDocument<account::View>| {
-            Passwords::is_outdated(&account.view.password_hash)
+            let hash = account.view.password_hash.as_ref();
+            hash.is_some_and(Passwords::is_outdated)
         };
         let to_renew = account
             .as_ref()
@@ -172,7 +173,9 @@ impl Sessions {
         password: String,
     ) -> Result<ViewDocument<account::View>, Error> {
         let id = account.as_ref().map(|account| account.id);
-        let hash = account.as_ref().map(|account| &account.view.password_hash);
+        let hash = account
+            .as_ref()
+            .and_then(|account| account.view.password_hash.as_ref());
         let matches = self.passwords.matches(admission, password, hash).await?;
         if let Some(account) = account.as_ref().filter(|_| !matches && attempt.warns) {
             self.warn_of_failed_logins(caller, account);
@@ -224,9 +227,12 @@ impl Sessions {
         account: &ViewDocument<account::View>,
         password: String,
     ) {
+        let Some(old_hash) = account.view.password_hash.clone() else {
+            return;
+        };
         let renewed = async {
             let renew = account::Command::RenewPasswordHash {
-                old_hash: account.view.password_hash.clone(),
+                old_hash,
                 password_hash: self.passwords.rehash(admission, password).await?,
             };
             let id = new_command_id()?;

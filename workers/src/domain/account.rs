@@ -1,14 +1,19 @@
-//! Accounts: registration, proofs by mail, password and profile.
+//! Accounts: how they begin, how their owners log in, and their profile.
 
 use events_schema::{
-    ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Reject, RejectionKind, Time,
+    ChallengeId, Claim, EmailAddress, Identity, PasswordHash, PersonName, Reject, RejectionKind,
+    Time,
     account::{Area, Command, Event},
+    identity,
 };
 use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
+mod beginning;
 mod challenges;
+mod identities;
+mod password;
 mod second_factor;
 use challenges::Challenges;
 use second_factor::Enrolment;
@@ -31,7 +36,8 @@ pub struct Open {
     email: EmailAddress,
     firstname: PersonName,
     lastname: PersonName,
-    password_hash: PasswordHash,
+    password_hash: Option<PasswordHash>,
+    identities: Vec<Identity>,
     verified: bool,
     is_platform_admin: bool,
     is_disabled: bool,
@@ -61,6 +67,18 @@ pub enum Rejection {
     /// The password was changed after the old one was checked.
     #[error("The password has been changed in the meantime. Log in again.")]
     PasswordChangedMeanwhile,
+    /// Another account has the identity.
+    #[error("Another account logs in by this identity.")]
+    IdentityTaken,
+    /// The account has as many identities as it may have.
+    #[error("The account has 20 identities already. Remove one first.")]
+    TooManyIdentities,
+    /// Nothing else would be left to log in by.
+    #[error("This is the last way to log in to the account. Add another one first.")]
+    LastLogIn,
+    /// The account has a password.
+    #[error("The account has a password already. Change it instead.")]
+    PasswordSetAlready,
     /// The account has an authenticator app.
     #[error("The account has an authenticator app already. Remove it first.")]
     TotpEnrolledAlready,
@@ -80,8 +98,12 @@ impl Reject for Rejection {
             | Self::EmailTaken
             | Self::NotVerified
             | Self::PasswordChangedMeanwhile
+            | Self::IdentityTaken
+            | Self::LastLogIn
+            | Self::PasswordSetAlready
             | Self::TotpEnrolledAlready
             | Self::NoSecondFactor => RejectionKind::Conflict,
+            Self::TooManyIdentities => RejectionKind::Limit,
             Self::CodeUsed => RejectionKind::invalid("code"),
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
         }
@@ -95,7 +117,20 @@ impl Aggregate for Account {
     fn claims(&self, command: &Command, _facts: &Facts<Area>) -> Vec<Claim> {
         match command {
             Command::CompleteRegistration { email, .. } => vec![Claim::email(email)],
-            Command::RequestPasswordReset
+            Command::OpenByIdentity {
+                email, identity, ..
+            } => {
+                let identities = identity.ids().map(Claim::identity);
+                [Claim::email(email)]
+                    .into_iter()
+                    .chain(identities)
+                    .collect()
+            }
+            Command::LinkIdentity { identity } => identity.ids().map(Claim::identity).collect(),
+            Command::UnlinkIdentity { .. }
+            | Command::SetPassword { .. }
+            | Command::RemovePassword
+            | Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RenewPasswordHash { .. }
@@ -115,16 +150,25 @@ impl Aggregate for Account {
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
-            (Self::Absent, Command::CompleteRegistration { .. }) => register(command, facts),
-            (Self::Open(open), Command::CompleteRegistration { .. })
-                if !open.verified && !open.is_disabled =>
-            {
-                register(command, facts)
-            }
-            (Self::Refused | Self::Open(_), Command::CompleteRegistration { .. }) => {
-                Err(Rejection::AlreadyExists)
-            }
+            (
+                Self::Absent,
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) => beginning::begin(command, facts),
+            (
+                Self::Open(open),
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) if !open.verified && !open.is_disabled => beginning::begin(command, facts),
+            (
+                Self::Refused | Self::Open(_),
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) => Err(Rejection::AlreadyExists),
             (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
+            (Self::Open(open), Command::LinkIdentity { identity }) => {
+                open.link_identity(identity, facts)
+            }
+            (Self::Open(open), Command::UnlinkIdentity { identity }) => {
+                open.unlink_identity(*identity)
+            }
             (Self::Open(open), command) => open.decide(command, facts).map(Decision::events),
         }
     }
@@ -140,17 +184,20 @@ impl Aggregate for Account {
                     password_hash,
                 },
             ) => {
-                *self = Self::Open(Box::new(Open {
-                    email: email.clone(),
-                    firstname: firstname.clone(),
-                    lastname: lastname.clone(),
-                    password_hash: password_hash.clone(),
-                    verified: false,
-                    is_platform_admin: false,
-                    is_disabled: false,
-                    resets: Challenges::default(),
-                    second_factor: Enrolment::default(),
-                }));
+                let password_hash = Some(password_hash.clone());
+                let open = Open::begin(email, firstname, lastname, password_hash);
+                *self = Self::Open(Box::new(open));
+            }
+            (
+                _,
+                Event::Opened {
+                    email,
+                    firstname,
+                    lastname,
+                },
+            ) => {
+                let open = Open::begin(email, firstname, lastname, None);
+                *self = Self::Open(Box::new(open));
             }
             (_, Event::RegistrationRefused { .. }) => *self = Self::Refused,
             (Self::Open(open), event) => open.evolve(event, at),
@@ -159,38 +206,54 @@ impl Aggregate for Account {
     }
 }
 
-/// Registers an account, unless another one has the address.
-fn register(command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
-    let Command::CompleteRegistration {
-        email,
-        firstname,
-        lastname,
-        password_hash,
-    } = command
-    else {
-        return Err(Rejection::NotFound);
-    };
-    let claim = Claim::email(email);
-    if facts.is_taken(&claim) {
-        return Err(Rejection::EmailTaken);
-    }
-    let registered = Event::Registered {
-        email: email.clone(),
-        firstname: firstname.clone(),
-        lastname: lastname.clone(),
-        password_hash: password_hash.clone(),
-    };
-    Ok(Decision {
-        take: vec![claim],
-        ..Decision::events(vec![registered, Event::Verified])
-    })
-}
-
 impl Open {
+    /// Returns an account as it begins. One without a password begins with a proved address.
+    fn begin(
+        email: &EmailAddress,
+        firstname: &PersonName,
+        lastname: &PersonName,
+        password_hash: Option<PasswordHash>,
+    ) -> Self {
+        Self {
+            email: email.clone(),
+            firstname: firstname.clone(),
+            lastname: lastname.clone(),
+            verified: password_hash.is_none(),
+            password_hash,
+            identities: Vec::new(),
+            is_platform_admin: false,
+            is_disabled: false,
+            resets: Challenges::default(),
+            second_factor: Enrolment::default(),
+        }
+    }
+
+    /// Counts what the owner can log in by. Codes by mail do not count: a deployment may have no
+    /// mail server, and an owner may have lost the mailbox.
+    fn log_ins(&self) -> usize {
+        usize::from(self.password_hash.is_some()) + self.identities.len()
+    }
+
+    /// # Errors
+    /// If the account has one way to log in, or none.
+    fn must_have_another_log_in(&self) -> Result<(), Rejection> {
+        if self.log_ins() > 1 {
+            Ok(())
+        } else {
+            Err(Rejection::LastLogIn)
+        }
+    }
+
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Vec<Event>, Rejection> {
         let (new, now) = (ChallengeId(facts.command.0), facts.now);
         match command {
-            Command::CompleteRegistration { .. } => Err(Rejection::AlreadyExists),
+            Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. } => {
+                Err(Rejection::AlreadyExists)
+            }
+            // These change claims, too.
+            Command::LinkIdentity { .. } | Command::UnlinkIdentity { .. } => Ok(Vec::new()),
+            Command::SetPassword { password_hash } => self.set_password(password_hash),
+            Command::RemovePassword => self.remove_password(),
             Command::RequestPasswordReset => Ok(self.request_password_reset(new, now)),
             Command::ResetPassword {
                 challenge,
@@ -203,13 +266,7 @@ impl Open {
             Command::RenewPasswordHash {
                 old_hash,
                 password_hash,
-            } => Ok(if *old_hash == self.password_hash {
-                vec![Event::PasswordHashRenewed {
-                    password_hash: password_hash.clone(),
-                }]
-            } else {
-                Vec::new()
-            }),
+            } => Ok(self.renew_password_hash(old_hash, password_hash)),
             Command::EnrolTotp { .. }
             | Command::UseTotp { .. }
             | Command::UseRecoveryCode { .. }
@@ -250,57 +307,6 @@ impl Open {
         })
     }
 
-    /// Sends nothing if the latest mail is too recent, or the account is disabled. The sender must
-    /// not learn it.
-    fn request_password_reset(&self, challenge: ChallengeId, now: Time) -> Vec<Event> {
-        if self.is_disabled || !self.resets.may_request(now) {
-            return Vec::new();
-        }
-        vec![Event::PasswordResetRequested {
-            challenge,
-            email: self.email.clone(),
-            firstname: self.firstname.clone(),
-        }]
-    }
-
-    fn reset_password(
-        &self,
-        challenge: ChallengeId,
-        new: &PasswordHash,
-        now: Time,
-    ) -> Result<Vec<Event>, Rejection> {
-        self.resets.check_open(challenge, now)?;
-        if self.is_disabled {
-            return Err(Rejection::ChallengeEnded);
-        }
-        let mut events = vec![self.password_changed(new)];
-        // A person who reads the mailbox has proved that it is theirs.
-        if !self.verified {
-            events.push(Event::Verified);
-        }
-        Ok(events)
-    }
-
-    fn change_password(
-        &self,
-        old: &PasswordHash,
-        new: &PasswordHash,
-    ) -> Result<Vec<Event>, Rejection> {
-        if *old == self.password_hash {
-            Ok(vec![self.password_changed(new)])
-        } else {
-            Err(Rejection::PasswordChangedMeanwhile)
-        }
-    }
-
-    fn password_changed(&self, new: &PasswordHash) -> Event {
-        Event::PasswordChanged {
-            password_hash: new.clone(),
-            email: self.email.clone(),
-            firstname: self.firstname.clone(),
-        }
-    }
-
     fn update_profile(
         &self,
         firstname: Option<&PersonName>,
@@ -319,8 +325,12 @@ impl Open {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         self.second_factor.evolve(event, at);
+        self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
         match event {
             Event::Registered { .. }
+            | Event::Opened { .. }
+            | Event::IdentityLinked { .. }
+            | Event::IdentityUnlinked { .. }
             | Event::RegistrationRefused { .. }
             | Event::VerificationRequested { .. }
             | Event::VerificationFailed { .. }
@@ -339,12 +349,18 @@ impl Open {
                 self.resets.record_request(*challenge, at);
             }
             Event::PasswordChanged { password_hash, .. } => {
-                self.password_hash = password_hash.clone();
+                self.password_hash = Some(password_hash.clone());
                 // Mails that were requested under the old password are no longer valid.
                 self.resets.close();
             }
-            Event::PasswordHashRenewed { password_hash } => {
-                self.password_hash = password_hash.clone();
+            Event::PasswordHashRenewed { password_hash }
+            | Event::PasswordSet { password_hash, .. } => {
+                self.password_hash = Some(password_hash.clone());
+            }
+            Event::PasswordRemoved { .. } => {
+                self.password_hash = None;
+                // A link from before would bring a password back.
+                self.resets.close();
             }
             Event::ProfileUpdated {
                 firstname,

@@ -60,7 +60,31 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
             let change = CredentialChange::RecoveryCodeUsed;
             Some(credentials_changed(commit, email, change))
         }
+        Event::IdentityLinked {
+            email, provider, ..
+        } if !opens(commit) => {
+            let provider = provider.clone();
+            let change = CredentialChange::IdentityLinked { provider };
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::IdentityUnlinked {
+            email, provider, ..
+        } => {
+            let provider = provider.clone();
+            let change = CredentialChange::IdentityUnlinked { provider };
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::PasswordSet { email, .. } => {
+            let change = CredentialChange::PasswordSet;
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::PasswordRemoved { email } => {
+            let change = CredentialChange::PasswordRemoved;
+            Some(credentials_changed(commit, email, change))
+        }
         Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
         | Event::RegistrationRefused { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
@@ -74,6 +98,12 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
         | Event::Enabled
         | Event::ProfileUpdated { .. } => None,
     }
+}
+
+/// Whether the account begins here. Its owner has just chosen how to log in.
+fn opens(commit: &Commit<Area>) -> bool {
+    let mut events = commit.events.iter();
+    events.any(|event| matches!(event, Event::Opened { .. }))
 }
 
 fn password_changed(
@@ -107,7 +137,9 @@ fn credentials_changed(
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, ChallengeId, Id, PasswordHash, secret::derived_id};
+    use events_schema::{
+        AccountId, ChallengeId, Id, PasswordHash, ProviderName, secret::derived_id,
+    };
 
     use super::*;
     use crate::reaction::testing::{ID, REVISION, requested, when};
@@ -209,6 +241,51 @@ mod tests {
         }
         let step = 8;
         when::<AccountMail>([Event::TotpUsed { credential, step }]).then([]);
+    }
+
+    #[test]
+    fn a_change_of_how_to_log_in_is_mailed_except_when_the_account_begins() {
+        let provider = ProviderName::parse("google").unwrap();
+        let linked = Event::IdentityLinked {
+            identity: events_schema::IdentityId(ID),
+            provider: provider.clone(),
+            provider_email: None,
+            email: ada(),
+        };
+        let unlinked = Event::IdentityUnlinked {
+            identity: events_schema::IdentityId(ID),
+            provider: provider.clone(),
+            email: ada(),
+        };
+        let set = Event::PasswordSet {
+            password_hash: PasswordHash::parse("$x").unwrap(),
+            email: ada(),
+        };
+        let removed = Event::PasswordRemoved { email: ada() };
+        let revision = REVISION.to_be_bytes();
+        let id = derived_id(&[b"email", b"credentials_changed", ID.bytes(), &revision]);
+        let google = || provider.clone();
+        for (event, change) in [
+            (
+                linked.clone(),
+                CredentialChange::IdentityLinked { provider: google() },
+            ),
+            (
+                unlinked,
+                CredentialChange::IdentityUnlinked { provider: google() },
+            ),
+            (set, CredentialChange::PasswordSet),
+            (removed, CredentialChange::PasswordRemoved),
+        ] {
+            let template = Template::CredentialsChanged { change };
+            when::<AccountMail>([event]).then([requested(id, ada(), template)]);
+        }
+        let opened = Event::Opened {
+            email: ada(),
+            firstname: name(),
+            lastname: name(),
+        };
+        when::<AccountMail>([opened, linked]).then([]);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Enrolment {
                 }])
             }
             Command::CompleteRegistration { .. }
+            | Command::OpenByIdentity { .. }
+            | Command::LinkIdentity { .. }
+            | Command::UnlinkIdentity { .. }
+            | Command::SetPassword { .. }
+            | Command::RemovePassword
             | Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }

@@ -14,10 +14,33 @@ pub(super) fn login_code(challenge: ChallengeId, links: &Links) -> anyhow::Resul
 }
 
 pub(super) fn credentials_changed(
-    change: CredentialChange,
+    change: &CredentialChange,
     links: &Links,
 ) -> anyhow::Result<MailText> {
+    let linked;
     let (subject, what) = match change {
+        CredentialChange::IdentityLinked { provider } => {
+            linked = format!(
+                "From now on, you can log in to your account by {}.",
+                provider.as_str()
+            );
+            ("Another way to log in was added", linked.as_str())
+        }
+        CredentialChange::IdentityUnlinked { provider } => {
+            linked = format!(
+                "You can no longer log in to your account by {}.",
+                provider.as_str()
+            );
+            ("A way to log in was removed", linked.as_str())
+        }
+        CredentialChange::PasswordSet => (
+            "A password was set",
+            "Your account has got a password. From now on, you can log in by it.",
+        ),
+        CredentialChange::PasswordRemoved => (
+            "Your password was removed",
+            "The password of your account was removed. You can no longer log in by it.",
+        ),
         CredentialChange::TotpEnrolled => (
             "An authenticator app was added",
             "An authenticator app was added to your account. From now on, you need it to log in.",
