@@ -230,6 +230,7 @@ mod tests {
             is_disabled: false,
             second_factor: None,
             identities: Vec::new(),
+            passkeys: Vec::new(),
             created_at: Time(0),
             updated_at: Time(0),
         }

@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Identity, IdentityId,
-    Index, PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, SecondFactor, Time,
-    id::typed_id,
-    identity,
-    proof::{ONE_FACTOR, TWO_FACTORS},
-    published::Private,
-    second_factor,
+    Access, AreaName, ChallengeId, CredentialId, EmailAddress, IdentityId, Name, PasskeyId,
+    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, id::typed_id,
+    passkey::NewPasskey, published::Private,
 };
+
+mod view;
+pub use view::View;
 
 typed_id! {
     /// Identifies an account: the id of the registration that it came from.
@@ -33,6 +32,7 @@ impl crate::Area for Area {
         Access::signed_in("change_password").fresh(),
         Access::anyone("login"),
         Access::anyone("send_login_code"),
+        Access::anyone("start_passkey"),
         Access::signed_in("step_up"),
         Access::anyone("logout"),
         Access::signed_in("revoke_session"),
@@ -45,11 +45,16 @@ impl crate::Area for Area {
         Access::signed_in("credential_confirm_totp").fresh(),
         Access::signed_in("credential_remove_totp").fresh(),
         Access::signed_in("credential_new_recovery_codes").fresh(),
+        Access::signed_in("credential_start_passkey").fresh(),
+        Access::signed_in("credential_add_passkey").fresh(),
+        Access::signed_in("credential_rename_passkey"),
+        Access::signed_in("credential_remove_passkey").fresh(),
         Access::platform("platform_accounts"),
         Access::platform("platform_disable_account"),
         Access::platform("platform_enable_account"),
         Access::platform("platform_end_sessions"),
         Access::platform("platform_remove_second_factor").fresh(),
+        Access::platform("platform_remove_passkeys").fresh(),
     ];
     const INTERNAL: &'static [&'static str] = &["grant_platform_admin", "revoke_platform_admin"];
     const FEED: Option<Permission> = None;
@@ -132,6 +137,21 @@ pub enum Command {
         credential: CredentialId,
         secret_id: String,
     },
+    /// Add a passkey. The gateway has checked the answer of the browser.
+    AddPasskey { name: Name, passkey: NewPasskey },
+    /// Note a use of a passkey. The gateway has checked the signature. A counter that does not rise
+    /// suspends the passkey.
+    NotePasskeyUse {
+        passkey: PasskeyId,
+        counter: u32,
+        is_backed_up: bool,
+    },
+    /// Change the name of a passkey.
+    RenamePasskey { passkey: PasskeyId, name: Name },
+    /// Remove a passkey.
+    RemovePasskey { passkey: PasskeyId },
+    /// Remove all passkeys, for a person who has lost them.
+    RemovePasskeys,
     /// Revoke all sessions.
     RevokeSessions,
     /// Make the account one of the platform's administrators. Only an operator sends this.
@@ -250,6 +270,33 @@ pub enum Event {
         secret_id: String,
         email: EmailAddress,
     },
+    /// A passkey was added.
+    PasskeyAdded {
+        name: Name,
+        passkey: NewPasskey,
+        email: EmailAddress,
+    },
+    /// A passkey was used.
+    PasskeyUsed {
+        passkey: PasskeyId,
+        counter: u32,
+        is_backed_up: bool,
+    },
+    /// A passkey has got another name.
+    PasskeyRenamed { passkey: PasskeyId, name: Name },
+    /// A passkey was suspended: it was used, and its counter did not rise. Somebody may have copied
+    /// it.
+    PasskeySuspended {
+        passkey: PasskeyId,
+        name: Name,
+        email: EmailAddress,
+    },
+    /// A passkey was removed.
+    PasskeyRemoved {
+        passkey: PasskeyId,
+        name: Name,
+        email: EmailAddress,
+    },
     /// All sessions so far were revoked.
     SessionsRevoked,
     /// The account became one of the platform's administrators.
@@ -265,174 +312,6 @@ pub enum Event {
         firstname: PersonName,
         lastname: PersonName,
     },
-}
-
-/// The view of an account. The gateway never shows all of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct View {
-    pub email: EmailAddress,
-    pub firstname: PersonName,
-    pub lastname: PersonName,
-    /// Whether the address is verified.
-    pub verified: bool,
-    /// Absent if the owner logs in by other means only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_hash: Option<PasswordHash>,
-    /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
-    pub epoch: i64,
-    /// When the epoch last began. Access tokens that were created before are not valid.
-    #[serde(default)]
-    pub epoch_began_at: Time,
-    /// Whether the account is one of the platform's administrators.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_platform_admin: bool,
-    /// Whether the account is disabled: it has no session and no access token, and gets none.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_disabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub second_factor: Option<SecondFactor>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub identities: Vec<Identity>,
-    pub created_at: Time,
-    pub updated_at: Time,
-}
-
-impl crate::View for View {
-    type Area = Area;
-    const NAME: &'static str = "account";
-    const HOME: Home = Home::Platform;
-    const INDEXES: &'static [Index] = &[
-        Index::on(&["email"]),
-        Index::on(&["created_at"]),
-        Index::on(&["email", "created_at"]),
-        Index::on(&["identities.id"]),
-    ];
-
-    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
-        let events = commit.events.iter();
-        let folded = events.fold(view, |view, event| step(view, event, commit.time));
-        folded.map(|view| Self {
-            updated_at: commit.time,
-            ..view
-        })
-    }
-}
-
-impl View {
-    /// Returns the highest level that a session of the account can reach.
-    pub const fn best_aal(&self) -> u8 {
-        if self.second_factor.is_some() {
-            TWO_FACTORS
-        } else {
-            ONE_FACTOR
-        }
-    }
-
-    /// Returns an account as it begins. One without a password begins with a proved address.
-    fn begin(
-        email: EmailAddress,
-        (firstname, lastname): (PersonName, PersonName),
-        password_hash: Option<PasswordHash>,
-        epoch: i64,
-        at: Time,
-    ) -> Self {
-        Self {
-            email,
-            firstname,
-            lastname,
-            verified: password_hash.is_none(),
-            password_hash,
-            epoch,
-            epoch_began_at: at,
-            is_platform_admin: false,
-            is_disabled: false,
-            second_factor: None,
-            identities: Vec::new(),
-            created_at: at,
-            updated_at: at,
-        }
-    }
-
-    fn begin_epoch(&mut self, at: Time) {
-        self.epoch += 1;
-        self.epoch_began_at = at;
-    }
-}
-
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
-    if let Event::Registered {
-        email,
-        firstname,
-        lastname,
-        password_hash,
-    } = event
-    {
-        let names = (firstname.clone(), lastname.clone());
-        let password_hash = Some(password_hash.clone());
-        return Some(View::begin(email.clone(), names, password_hash, 0, at));
-    }
-    if let Event::Opened {
-        email,
-        firstname,
-        lastname,
-    } = event
-    {
-        let names = (firstname.clone(), lastname.clone());
-        // The sessions of an account that it replaces are of an earlier epoch.
-        let epoch = view.map_or(0, |view| view.epoch + 1);
-        return Some(View::begin(email.clone(), names, None, epoch, at));
-    }
-    let mut view = view?;
-    view.second_factor = second_factor::step(view.second_factor, event, at);
-    view.identities = identity::step(view.identities, event, at);
-    match event {
-        Event::Registered { .. }
-        | Event::Opened { .. }
-        | Event::IdentityLinked { .. }
-        | Event::IdentityUnlinked { .. }
-        | Event::VerificationRequested { .. }
-        | Event::VerificationFailed { .. }
-        | Event::PasswordResetRequested { .. }
-        | Event::TotpEnrolled { .. }
-        | Event::TotpUsed { .. }
-        | Event::RecoveryCodeUsed { .. }
-        | Event::TotpRemoved { .. }
-        | Event::RecoveryCodesRenewed { .. } => {}
-        Event::RegistrationRefused { .. } => return None,
-        Event::Verified => view.verified = true,
-        Event::PasswordChanged { password_hash, .. } => {
-            view.password_hash = Some(password_hash.clone());
-            view.begin_epoch(at);
-        }
-        Event::PasswordHashRenewed { password_hash } | Event::PasswordSet { password_hash, .. } => {
-            view.password_hash = Some(password_hash.clone());
-        }
-        Event::PasswordRemoved { .. } => view.password_hash = None,
-        Event::SessionsRevoked => view.begin_epoch(at),
-        Event::PlatformAdminGranted => view.is_platform_admin = true,
-        Event::PlatformAdminRevoked => view.is_platform_admin = false,
-        Event::Disabled => {
-            view.is_disabled = true;
-            view.begin_epoch(at);
-        }
-        Event::Enabled => {
-            view.is_disabled = false;
-            view.begin_epoch(at);
-        }
-        Event::ProfileUpdated {
-            firstname,
-            lastname,
-        } => {
-            view.firstname = firstname.clone();
-            view.lastname = lastname.clone();
-        }
-    }
-    Some(view)
 }
 
 #[cfg(test)]

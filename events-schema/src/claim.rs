@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AreaName, EmailAddress, Id, IdentityId, Invalid, MemberId, Slug, StripeCustomerId,
-    Subject, TenantId, Time, secret::derived_id,
+    AccountId, AreaName, EmailAddress, Id, IdentityId, Invalid, MemberId, PasskeyId, Slug,
+    StripeCustomerId, Subject, TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -37,11 +37,13 @@ pub enum ClaimKind {
     Limit,
     /// An identity at a provider, which at most one account has.
     Identity,
+    /// A passkey, which at most one account has.
+    Passkey,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -51,6 +53,7 @@ impl ClaimKind {
         Self::StripeCustomer,
         Self::Limit,
         Self::Identity,
+        Self::Passkey,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -66,7 +69,8 @@ impl ClaimKind {
             | Self::TenantPlace
             | Self::StripeCustomer
             | Self::Limit
-            | Self::Identity => Duration::ZERO,
+            | Self::Identity
+            | Self::Passkey => Duration::ZERO,
         }
     }
 
@@ -82,6 +86,7 @@ impl ClaimKind {
             Self::StripeCustomer => "stripe_customer",
             Self::Limit => "limit",
             Self::Identity => "identity",
+            Self::Passkey => "passkey",
         }
     }
 
@@ -166,6 +171,15 @@ impl Claim {
             tenant: TenantId::Platform,
             kind: ClaimKind::Identity,
             hash: identity.0,
+        }
+    }
+
+    /// Returns the claim of an account to a passkey.
+    pub const fn passkey(passkey: PasskeyId) -> Self {
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Passkey,
+            hash: passkey.0,
         }
     }
 

@@ -137,6 +137,12 @@ pub enum CredentialChange {
     PasswordSet,
     /// The password was removed.
     PasswordRemoved,
+    /// A passkey was added.
+    PasskeyAdded { name: Name },
+    /// A passkey was removed.
+    PasskeyRemoved { name: Name },
+    /// A passkey was suspended, since somebody may have copied it.
+    PasskeySuspended { name: Name },
 }
 
 /// A request to send a mail, or to record the result.

@@ -79,6 +79,11 @@ pub fn step(mut present: Vec<Identity>, event: &Event, at: Time) -> Vec<Identity
         | Event::RecoveryCodeUsed { .. }
         | Event::TotpRemoved { .. }
         | Event::RecoveryCodesRenewed { .. }
+        | Event::PasskeyAdded { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRenamed { .. }
+        | Event::PasskeySuspended { .. }
+        | Event::PasskeyRemoved { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked

@@ -92,6 +92,11 @@ pub fn step(present: Option<SecondFactor>, event: &Event, at: Time) -> Option<Se
         | Event::PasswordResetRequested { .. }
         | Event::PasswordChanged { .. }
         | Event::PasswordHashRenewed { .. }
+        | Event::PasskeyAdded { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRenamed { .. }
+        | Event::PasskeySuspended { .. }
+        | Event::PasskeyRemoved { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked

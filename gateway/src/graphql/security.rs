@@ -19,7 +19,8 @@ struct AccountActivity {
     /// What happened: `login_succeeded`, `login_failed`, `login_limited` (refused without a check,
     /// after too many failures), `reset_requested`, `password_reset`, `password_changed`,
     /// `session_revoked`, `sessions_revoked` (all of them), `access_token_created`,
-    /// `access_token_deleted`, `token_refused` (an access token of the caller was used that is not
+    /// `access_token_deleted`, `passkey_added`, `passkey_removed`, `passkey_suspended` (somebody may
+    /// have copied it), `token_refused` (an access token of the caller was used that is not
     /// valid, or not in that network) or `registration_refused` (somebody tried to register with
     /// the address). Newer versions may add names.
     event: String,

@@ -91,7 +91,7 @@ pub(crate) struct Started {
 
 impl Sessions {
     /// Logs in by address and password. Each login starts a new session, since the token is random
-    /// and shown once.
+    /// and shown once. Also returns whether the password is compromised.
     ///
     /// # Errors
     /// `Unauthenticated` if the login is refused; `RateLimited` after too many failures.
@@ -100,7 +100,7 @@ impl Sessions {
         caller: &Caller,
         email: &EmailAddress,
         password: String,
-    ) -> Result<LoggedIn, Error> {
+    ) -> Result<(LoggedIn, bool), Error> {
         let account = by_email(&self.views, email).await?;
         let device = account
             .as_ref()
@@ -125,22 +125,18 @@ impl Sessions {
                     self.security.record(limited, caller, id);
                 }
             })?;
-        let is_outdated = |account: &ViewDocument<account::View>| {
-            let hash = account.view.password_hash.as_ref();
-            hash.is_some_and(Passwords::is_outdated)
-        };
-        let to_renew = account
-            .as_ref()
-            .is_some_and(is_outdated)
-            .then(|| password.clone());
+        let proved = password.clone();
         let account = self.check_password(caller, &admission, attempt, account, password);
         let account = account.await?;
-        if let Some(password) = to_renew {
-            self.renew_hash(caller, &admission, &account, password)
+        let hash = account.view.password_hash.as_ref();
+        if hash.is_some_and(Passwords::is_outdated) {
+            self.renew_hash(caller, &admission, &account, proved.clone())
                 .await;
         }
+        let is_compromised = self.passwords.is_compromised(&admission, proved).await;
         drop(admission);
-        self.proceed(caller, account, ProofKind::Password).await
+        let logged_in = self.proceed(caller, account, ProofKind::Password).await?;
+        Ok((logged_in, is_compromised))
     }
 
     /// Starts the session of a log-in that has proved enough, and revokes the one that the request

@@ -1,10 +1,11 @@
 //! Accounts: how they begin, how their owners log in, and their profile.
 
 use events_schema::{
-    ChallengeId, Claim, EmailAddress, Identity, PasswordHash, PersonName, Reject, RejectionKind,
-    Time,
+    ChallengeId, Claim, EmailAddress, Identity, PasskeyId, PasswordHash, PersonName, Reject,
+    RejectionKind, Time,
     account::{Area, Command, Event},
     identity,
+    passkey::{self, Passkey},
 };
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 mod beginning;
 mod challenges;
 mod identities;
+mod passkeys;
 mod password;
 mod second_factor;
 use challenges::Challenges;
@@ -38,6 +40,7 @@ pub struct Open {
     lastname: PersonName,
     password_hash: Option<PasswordHash>,
     identities: Vec<Identity>,
+    passkeys: Vec<Passkey>,
     verified: bool,
     is_platform_admin: bool,
     is_disabled: bool,
@@ -73,6 +76,18 @@ pub enum Rejection {
     /// The account has as many identities as it may have.
     #[error("The account has 20 identities already. Remove one first.")]
     TooManyIdentities,
+    /// An account has the passkey.
+    #[error("This passkey is known already.")]
+    PasskeyTaken,
+    /// The account has as many passkeys as it may have.
+    #[error("The account has 20 passkeys already. Remove one first.")]
+    TooManyPasskeys,
+    /// The account does not have the passkey.
+    #[error("There is no such passkey.")]
+    NoSuchPasskey,
+    /// Somebody may have copied the passkey.
+    #[error("The passkey is suspended. Remove it, and add another one.")]
+    PasskeyIsSuspended,
     /// Nothing else would be left to log in by.
     #[error("This is the last way to log in to the account. Add another one first.")]
     LastLogIn,
@@ -93,17 +108,19 @@ pub enum Rejection {
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::NotFound => RejectionKind::NotFound,
+            Self::NotFound | Self::NoSuchPasskey => RejectionKind::NotFound,
             Self::AlreadyExists
             | Self::EmailTaken
             | Self::NotVerified
             | Self::PasswordChangedMeanwhile
             | Self::IdentityTaken
+            | Self::PasskeyTaken
+            | Self::PasskeyIsSuspended
             | Self::LastLogIn
             | Self::PasswordSetAlready
             | Self::TotpEnrolledAlready
             | Self::NoSecondFactor => RejectionKind::Conflict,
-            Self::TooManyIdentities => RejectionKind::Limit,
+            Self::TooManyIdentities | Self::TooManyPasskeys => RejectionKind::Limit,
             Self::CodeUsed => RejectionKind::invalid("code"),
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
         }
@@ -127,6 +144,9 @@ impl Aggregate for Account {
                     .collect()
             }
             Command::LinkIdentity { identity } => identity.ids().map(Claim::identity).collect(),
+            Command::AddPasskey { passkey, .. } => {
+                vec![Claim::passkey(PasskeyId::of(&passkey.credential_id))]
+            }
             Command::UnlinkIdentity { .. }
             | Command::SetPassword { .. }
             | Command::RemovePassword
@@ -139,6 +159,10 @@ impl Aggregate for Account {
             | Command::UseRecoveryCode { .. }
             | Command::RemoveTotp
             | Command::RenewRecoveryCodes { .. }
+            | Command::NotePasskeyUse { .. }
+            | Command::RenamePasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin
@@ -169,6 +193,11 @@ impl Aggregate for Account {
             (Self::Open(open), Command::UnlinkIdentity { identity }) => {
                 open.unlink_identity(*identity)
             }
+            (Self::Open(open), Command::AddPasskey { name, passkey }) => {
+                open.add_passkey(name, passkey, facts)
+            }
+            (Self::Open(open), Command::RemovePasskey { passkey }) => open.remove_passkey(*passkey),
+            (Self::Open(open), Command::RemovePasskeys) => Ok(open.remove_passkeys()),
             (Self::Open(open), command) => open.decide(command, facts).map(Decision::events),
         }
     }
@@ -221,6 +250,7 @@ impl Open {
             verified: password_hash.is_none(),
             password_hash,
             identities: Vec::new(),
+            passkeys: Vec::new(),
             is_platform_admin: false,
             is_disabled: false,
             resets: Challenges::default(),
@@ -231,7 +261,8 @@ impl Open {
     /// Counts what the owner can log in by. Codes by mail do not count: a deployment may have no
     /// mail server, and an owner may have lost the mailbox.
     fn log_ins(&self) -> usize {
-        usize::from(self.password_hash.is_some()) + self.identities.len()
+        let passwords = usize::from(self.password_hash.is_some());
+        passwords + self.identities.len() + self.live_passkeys()
     }
 
     /// # Errors
@@ -251,7 +282,17 @@ impl Open {
                 Err(Rejection::AlreadyExists)
             }
             // These change claims, too.
-            Command::LinkIdentity { .. } | Command::UnlinkIdentity { .. } => Ok(Vec::new()),
+            Command::LinkIdentity { .. }
+            | Command::UnlinkIdentity { .. }
+            | Command::AddPasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys => Ok(Vec::new()),
+            Command::NotePasskeyUse {
+                passkey,
+                counter,
+                is_backed_up,
+            } => self.note_passkey_use(*passkey, *counter, *is_backed_up),
+            Command::RenamePasskey { passkey, name } => self.rename_passkey(*passkey, name),
             Command::SetPassword { password_hash } => self.set_password(password_hash),
             Command::RemovePassword => self.remove_password(),
             Command::RequestPasswordReset => Ok(self.request_password_reset(new, now)),
@@ -326,6 +367,7 @@ impl Open {
     fn evolve(&mut self, event: &Event, at: Time) {
         self.second_factor.evolve(event, at);
         self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
+        self.passkeys = passkey::step(std::mem::take(&mut self.passkeys), event, at);
         match event {
             Event::Registered { .. }
             | Event::Opened { .. }
@@ -339,6 +381,11 @@ impl Open {
             | Event::RecoveryCodeUsed { .. }
             | Event::TotpRemoved { .. }
             | Event::RecoveryCodesRenewed { .. }
+            | Event::PasskeyAdded { .. }
+            | Event::PasskeyUsed { .. }
+            | Event::PasskeyRenamed { .. }
+            | Event::PasskeySuspended { .. }
+            | Event::PasskeyRemoved { .. }
             | Event::SessionsRevoked => {}
             Event::Verified => self.verified = true,
             Event::PlatformAdminGranted => self.is_platform_admin = true,

@@ -68,6 +68,11 @@ impl Enrolment {
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RenewPasswordHash { .. }
+            | Command::AddPasskey { .. }
+            | Command::NotePasskeyUse { .. }
+            | Command::RenamePasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin

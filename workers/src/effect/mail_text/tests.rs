@@ -199,6 +199,24 @@ fn a_mail_about_credentials_says_what_has_changed() {
         (CredentialChange::TotpRemoved, "were removed"),
         (CredentialChange::RecoveryCodesRenewed, "new recovery codes"),
         (CredentialChange::PasswordSet, "has got a password"),
+        (
+            CredentialChange::PasskeyAdded {
+                name: Name::parse("Phone").unwrap(),
+            },
+            "the passkey “Phone” logs in",
+        ),
+        (
+            CredentialChange::PasskeyRemoved {
+                name: Name::parse("Phone").unwrap(),
+            },
+            "“Phone” no longer logs in",
+        ),
+        (
+            CredentialChange::PasskeySuspended {
+                name: Name::parse("evil.example").unwrap(),
+            },
+            "The passkey “…” was used",
+        ),
         (CredentialChange::PasswordRemoved, "no longer log in by it"),
         (
             CredentialChange::IdentityLinked {
