@@ -1,15 +1,15 @@
-//! Accounts: a person's address, password and profile. Belongs to the platform.
+//! Accounts: a person's address, credentials and profile. Belongs to the platform.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AreaName, ChallengeId, Commit, CredentialId, EmailAddress, Home, Index, PasswordHash,
-    Permission, PersonName, SecondFactor, Time,
-    id::typed_id,
-    proof::{self, ONE_FACTOR, Proof, TWO_FACTORS},
-    published::Private,
-    second_factor,
+    Access, AreaName, ChallengeId, CredentialId, EmailAddress, IdentityId, Name, PasskeyId,
+    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, id::typed_id,
+    passkey::NewPasskey, published::Private,
 };
+
+mod view;
+pub use view::View;
 
 typed_id! {
     /// Identifies an account: the id of the registration that it came from.
@@ -32,6 +32,7 @@ impl crate::Area for Area {
         Access::signed_in("change_password").fresh(),
         Access::anyone("login"),
         Access::anyone("send_login_code"),
+        Access::anyone("start_passkey"),
         Access::signed_in("step_up"),
         Access::anyone("logout"),
         Access::signed_in("rename_session"),
@@ -45,11 +46,16 @@ impl crate::Area for Area {
         Access::signed_in("credential_confirm_totp").fresh(),
         Access::signed_in("credential_remove_totp").fresh(),
         Access::signed_in("credential_new_recovery_codes").fresh(),
+        Access::signed_in("credential_start_passkey").fresh(),
+        Access::signed_in("credential_add_passkey").fresh(),
+        Access::signed_in("credential_rename_passkey"),
+        Access::signed_in("credential_remove_passkey").fresh(),
         Access::platform("platform_accounts"),
         Access::platform("platform_disable_account"),
         Access::platform("platform_enable_account"),
         Access::platform("platform_end_sessions"),
         Access::platform("platform_remove_second_factor").fresh(),
+        Access::platform("platform_remove_passkeys").fresh(),
     ];
     const INTERNAL: &'static [&'static str] = &["grant_platform_admin", "revoke_platform_admin"];
     const FEED: Option<Permission> = None;
@@ -73,6 +79,22 @@ pub enum Command {
         lastname: PersonName,
         password_hash: PasswordHash,
     },
+    /// Open an account without a password for a person whom a provider has identified, and whose
+    /// address is proved. An account whose owner never proved the address is replaced.
+    OpenByIdentity {
+        email: EmailAddress,
+        firstname: PersonName,
+        lastname: PersonName,
+        identity: ProvedIdentity,
+    },
+    /// Log in by this identity from now on. The gateway has checked that it belongs to the owner.
+    LinkIdentity { identity: ProvedIdentity },
+    /// Log in by this identity no more.
+    UnlinkIdentity { identity: IdentityId },
+    /// Set a password in an account that has none.
+    SetPassword { password_hash: PasswordHash },
+    /// Log in by a password no more.
+    RemovePassword,
     /// Send a mail with a link to set a new password.
     RequestPasswordReset,
     /// Set a new password. The gateway has checked the link.
@@ -116,6 +138,21 @@ pub enum Command {
         credential: CredentialId,
         secret_id: String,
     },
+    /// Add a passkey. The gateway has checked the answer of the browser.
+    AddPasskey { name: Name, passkey: NewPasskey },
+    /// Note a use of a passkey. The gateway has checked the signature. A counter that does not rise
+    /// suspends the passkey.
+    NotePasskeyUse {
+        passkey: PasskeyId,
+        counter: u32,
+        is_backed_up: bool,
+    },
+    /// Change the name of a passkey.
+    RenamePasskey { passkey: PasskeyId, name: Name },
+    /// Remove a passkey.
+    RemovePasskey { passkey: PasskeyId },
+    /// Remove all passkeys, for a person who has lost them.
+    RemovePasskeys,
     /// Revoke all sessions.
     RevokeSessions,
     /// Make the account one of the platform's administrators. Only an operator sends this.
@@ -147,6 +184,35 @@ pub enum Event {
         lastname: PersonName,
         password_hash: PasswordHash,
     },
+    /// The account was opened without a password. A provider or a code by mail has proved that the
+    /// address belongs to its owner.
+    Opened {
+        email: EmailAddress,
+        firstname: PersonName,
+        lastname: PersonName,
+    },
+    /// An identity was linked.
+    IdentityLinked {
+        identity: IdentityId,
+        provider: ProviderName,
+        /// The address that the provider has for the person. It proves nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_email: Option<EmailAddress>,
+        email: EmailAddress,
+    },
+    /// An identity was unlinked.
+    IdentityUnlinked {
+        identity: IdentityId,
+        provider: ProviderName,
+        email: EmailAddress,
+    },
+    /// The account got a password. No session ends.
+    PasswordSet {
+        password_hash: PasswordHash,
+        email: EmailAddress,
+    },
+    /// The password was removed. No session ends.
+    PasswordRemoved { email: EmailAddress },
     /// The registration was refused, since another account has the address. Only an earlier release
     /// has stored this.
     RegistrationRefused {
@@ -205,6 +271,33 @@ pub enum Event {
         secret_id: String,
         email: EmailAddress,
     },
+    /// A passkey was added.
+    PasskeyAdded {
+        name: Name,
+        passkey: NewPasskey,
+        email: EmailAddress,
+    },
+    /// A passkey was used.
+    PasskeyUsed {
+        passkey: PasskeyId,
+        counter: u32,
+        is_backed_up: bool,
+    },
+    /// A passkey has got another name.
+    PasskeyRenamed { passkey: PasskeyId, name: Name },
+    /// A passkey was suspended: it was used, and its counter did not rise. Somebody may have copied
+    /// it.
+    PasskeySuspended {
+        passkey: PasskeyId,
+        name: Name,
+        email: EmailAddress,
+    },
+    /// A passkey was removed.
+    PasskeyRemoved {
+        passkey: PasskeyId,
+        name: Name,
+        email: EmailAddress,
+    },
     /// All sessions so far were revoked.
     SessionsRevoked,
     /// The account became one of the platform's administrators.
@@ -222,236 +315,5 @@ pub enum Event {
     },
 }
 
-/// The view of an account. The gateway never shows all of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct View {
-    pub email: EmailAddress,
-    pub firstname: PersonName,
-    pub lastname: PersonName,
-    /// Whether the address is verified.
-    pub verified: bool,
-    pub password_hash: PasswordHash,
-    /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
-    pub epoch: i64,
-    /// When the epoch last began. Access tokens that were created before are not valid.
-    #[serde(default)]
-    pub epoch_began_at: Time,
-    /// Whether the account is one of the platform's administrators.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_platform_admin: bool,
-    /// Whether the account is disabled: it has no session and no access token, and gets none.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_disabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub second_factor: Option<SecondFactor>,
-    pub created_at: Time,
-    pub updated_at: Time,
-}
-
-impl crate::View for View {
-    type Area = Area;
-    const NAME: &'static str = "account";
-    const HOME: Home = Home::Platform;
-    const INDEXES: &'static [Index] = &[
-        Index::on(&["email"]),
-        Index::on(&["created_at"]),
-        Index::on(&["email", "created_at"]),
-    ];
-
-    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
-        let events = commit.events.iter();
-        let folded = events.fold(view, |view, event| step(view, event, commit.time));
-        folded.map(|view| Self {
-            updated_at: commit.time,
-            ..view
-        })
-    }
-}
-
-impl View {
-    /// Returns the highest level that a session of the account can reach.
-    pub const fn best_aal(&self) -> u8 {
-        if self.second_factor.is_some() {
-            TWO_FACTORS
-        } else {
-            ONE_FACTOR
-        }
-    }
-
-    /// Returns those of these proofs that still count. None does of a second factor that was removed
-    /// or replaced.
-    pub fn counting(&self, proofs: Vec<Proof>) -> Vec<Proof> {
-        let factor = self.second_factor.as_ref();
-        proof::counting(proofs, factor.map(|factor| factor.totp.enrolled_at))
-    }
-
-    fn begin_epoch(&mut self, at: Time) {
-        self.epoch += 1;
-        self.epoch_began_at = at;
-    }
-}
-
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
-    if let Event::Registered {
-        email,
-        firstname,
-        lastname,
-        password_hash,
-    } = event
-    {
-        return Some(View {
-            email: email.clone(),
-            firstname: firstname.clone(),
-            lastname: lastname.clone(),
-            verified: false,
-            password_hash: password_hash.clone(),
-            epoch: 0,
-            epoch_began_at: at,
-            is_platform_admin: false,
-            is_disabled: false,
-            second_factor: None,
-            created_at: at,
-            updated_at: at,
-        });
-    }
-    let mut view = view?;
-    view.second_factor = second_factor::step(view.second_factor, event, at);
-    match event {
-        Event::Registered { .. }
-        | Event::VerificationRequested { .. }
-        | Event::VerificationFailed { .. }
-        | Event::PasswordResetRequested { .. }
-        | Event::TotpEnrolled { .. }
-        | Event::TotpUsed { .. }
-        | Event::RecoveryCodeUsed { .. }
-        | Event::TotpRemoved { .. }
-        | Event::RecoveryCodesRenewed { .. } => {}
-        Event::RegistrationRefused { .. } => return None,
-        Event::Verified => view.verified = true,
-        Event::PasswordChanged { password_hash, .. } => {
-            view.password_hash = password_hash.clone();
-            view.begin_epoch(at);
-        }
-        Event::PasswordHashRenewed { password_hash } => {
-            view.password_hash = password_hash.clone();
-        }
-        Event::SessionsRevoked => view.begin_epoch(at),
-        Event::PlatformAdminGranted => view.is_platform_admin = true,
-        Event::PlatformAdminRevoked => view.is_platform_admin = false,
-        Event::Disabled => {
-            view.is_disabled = true;
-            view.begin_epoch(at);
-        }
-        Event::Enabled => {
-            view.is_disabled = false;
-            view.begin_epoch(at);
-        }
-        Event::ProfileUpdated {
-            firstname,
-            lastname,
-        } => {
-            view.firstname = firstname.clone();
-            view.lastname = lastname.clone();
-        }
-    }
-    Some(view)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Id, view::testing::fold};
-
-    const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([1; 16]));
-
-    fn email() -> EmailAddress {
-        EmailAddress::parse("ada@example.com").unwrap()
-    }
-    fn name(text: &str) -> PersonName {
-        PersonName::parse(text).unwrap()
-    }
-    fn registered() -> (i64, Event) {
-        let event = Event::Registered {
-            email: email(),
-            firstname: name("Ada"),
-            lastname: name("Lovelace"),
-            password_hash: PasswordHash::parse("$old").unwrap(),
-        };
-        (10, event)
-    }
-    fn mailed() -> (i64, Event) {
-        let event = Event::VerificationRequested {
-            challenge: CHALLENGE,
-            email: email(),
-            firstname: name("Ada"),
-        };
-        (10, event)
-    }
-
-    #[test]
-    fn a_refused_registration_shows_nothing() {
-        let refused = Event::RegistrationRefused {
-            email: email(),
-            holder: AccountId(CHALLENGE.0),
-        };
-        assert_eq!(fold::<View>([(10, refused)]), None);
-    }
-
-    #[test]
-    fn an_account_is_verified_by_an_event_of_its_own() {
-        let shown: View = fold([registered(), mailed()]).unwrap();
-        assert!(!shown.verified);
-        let shown: View = fold([registered(), mailed(), (30, Event::Verified)]).unwrap();
-        assert!(shown.verified);
-        assert_eq!((shown.created_at, shown.updated_at), (Time(10), Time(30)));
-    }
-
-    #[test]
-    fn an_account_shows_whether_it_is_disabled_and_an_administrator() {
-        let granted = [registered(), (20, Event::PlatformAdminGranted)];
-        let disabled = granted.clone().into_iter().chain([(30, Event::Disabled)]);
-        let shown: View = fold(disabled.clone()).unwrap();
-        assert!(shown.is_platform_admin && shown.is_disabled);
-        assert_eq!((shown.epoch, shown.epoch_began_at), (1, Time(30)));
-        let later = [(40, Event::Enabled), (50, Event::PlatformAdminRevoked)];
-        let shown: View = fold(disabled.chain(later)).unwrap();
-        assert!(!shown.is_platform_admin && !shown.is_disabled);
-        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(40)));
-    }
-
-    #[test]
-    fn events_that_revoke_all_sessions_raise_the_epoch() {
-        let password_hash = PasswordHash::parse("$new").unwrap();
-        let changed = Event::PasswordChanged {
-            password_hash: password_hash.clone(),
-            email: email(),
-            firstname: name("Ada"),
-        };
-        let events = [
-            registered(),
-            mailed(),
-            (20, changed),
-            (30, Event::SessionsRevoked),
-        ];
-        let shown: View = fold(events).unwrap();
-        assert_eq!((shown.epoch, shown.epoch_began_at), (2, Time(30)));
-        assert_eq!(shown.password_hash, password_hash);
-    }
-
-    #[test]
-    fn an_account_shows_its_updated_profile() {
-        let updated = Event::ProfileUpdated {
-            firstname: name("Augusta"),
-            lastname: name("Byron"),
-        };
-        let shown: View = fold([registered(), (20, updated)]).unwrap();
-        assert_eq!(shown.firstname, name("Augusta"));
-        assert_eq!(shown.lastname, name("Byron"));
-        assert_eq!(shown.email, email());
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AreaName, EmailAddress, Id, Invalid, MemberId, Slug, StripeCustomerId, Subject,
-    TenantId, Time, secret::derived_id,
+    AccountId, AreaName, EmailAddress, Id, IdentityId, Invalid, MemberId, PasskeyId, Slug,
+    StripeCustomerId, Subject, TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -35,11 +35,15 @@ pub enum ClaimKind {
     /// The number of live aggregates that a tenant has in an area. Its holder is the one that was
     /// last counted under a limit; see `workers/src/loops/limit.rs`.
     Limit,
+    /// An identity at a provider, which at most one account has.
+    Identity,
+    /// A passkey, which at most one account has.
+    Passkey,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -48,6 +52,8 @@ impl ClaimKind {
         Self::TenantPlace,
         Self::StripeCustomer,
         Self::Limit,
+        Self::Identity,
+        Self::Passkey,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -62,7 +68,9 @@ impl ClaimKind {
             | Self::Owner
             | Self::TenantPlace
             | Self::StripeCustomer
-            | Self::Limit => Duration::ZERO,
+            | Self::Limit
+            | Self::Identity
+            | Self::Passkey => Duration::ZERO,
         }
     }
 
@@ -77,6 +85,8 @@ impl ClaimKind {
             Self::TenantPlace => "tenant_place",
             Self::StripeCustomer => "stripe_customer",
             Self::Limit => "limit",
+            Self::Identity => "identity",
+            Self::Passkey => "passkey",
         }
     }
 
@@ -153,6 +163,24 @@ impl Claim {
     /// Returns the claim that guards the number of live aggregates of a tenant in an area.
     pub fn limit(tenant: TenantId, area: AreaName) -> Self {
         Self::of_text(tenant, ClaimKind::Limit, area.as_str())
+    }
+
+    /// Returns the claim of an account to an identity at a provider.
+    pub const fn identity(identity: IdentityId) -> Self {
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Identity,
+            hash: identity.0,
+        }
+    }
+
+    /// Returns the claim of an account to a passkey.
+    pub const fn passkey(passkey: PasskeyId) -> Self {
+        Self {
+            tenant: TenantId::Platform,
+            kind: ClaimKind::Passkey,
+            hash: passkey.0,
+        }
     }
 
     /// Returns the subject whose last message names the holder.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
-    Index, MemberId, Name, Permission, PersonName, TenantId, TenantKey, Time,
+    Index, MemberId, Name, Permission, PersonName, ProviderName, TenantId, TenantKey, Time,
     area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
@@ -117,7 +117,7 @@ pub enum BillingNotice {
 }
 
 /// How the credentials of an account have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum CredentialChange {
@@ -129,6 +129,20 @@ pub enum CredentialChange {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// An identity was linked.
+    IdentityLinked { provider: ProviderName },
+    /// An identity was unlinked.
+    IdentityUnlinked { provider: ProviderName },
+    /// The account got a password.
+    PasswordSet,
+    /// The password was removed.
+    PasswordRemoved,
+    /// A passkey was added.
+    PasskeyAdded { name: Name },
+    /// A passkey was removed.
+    PasskeyRemoved { name: Name },
+    /// A passkey was suspended, since somebody may have copied it.
+    PasskeySuspended { name: Name },
 }
 
 /// A request to send a mail, or to record the result.

@@ -80,6 +80,11 @@ pub fn step(present: Option<SecondFactor>, event: &Event, at: Time) -> Option<Se
         Event::TotpRemoved { .. } => return None,
         Event::TotpEnrolled { .. }
         | Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
+        | Event::IdentityUnlinked { .. }
+        | Event::PasswordSet { .. }
+        | Event::PasswordRemoved { .. }
         | Event::RegistrationRefused { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
@@ -87,6 +92,11 @@ pub fn step(present: Option<SecondFactor>, event: &Event, at: Time) -> Option<Se
         | Event::PasswordResetRequested { .. }
         | Event::PasswordChanged { .. }
         | Event::PasswordHashRenewed { .. }
+        | Event::PasskeyAdded { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRenamed { .. }
+        | Event::PasskeySuspended { .. }
+        | Event::PasskeyRemoved { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked

@@ -12,7 +12,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::{AccountId, ChallengeId, EmailAddress, Id, Invalid, MemberId, RecipientId, TenantKey};
+use crate::{
+    AccountId, ChallengeId, EmailAddress, Id, IdentityId, Invalid, MemberId, RecipientId, TenantKey,
+};
 
 /// Longest id of a secret. It is part of each link and cookie.
 const MAX_ID: usize = 16;
@@ -290,6 +292,13 @@ impl ServerKey {
     pub fn derived_keys(&self, purpose: &str) -> Vec<[u8; 32]> {
         let key = |secret: &Secret| secret.mac(&[b"key", purpose.as_bytes()], &[]);
         self.secrets().map(key).collect()
+    }
+
+    /// Returns what an identity is called under each secret, the current one first.
+    pub fn identity_ids(&self, issuer: &str, subject: &str) -> Vec<IdentityId> {
+        let parts = [b"identity", issuer.as_bytes(), subject.as_bytes()];
+        let ids = self.secrets().map(|secret| secret.derive(&parts));
+        ids.map(IdentityId).collect()
     }
 
     /// Returns an id that nobody can guess or choose without the current secret, such as the id of

@@ -98,11 +98,15 @@ pub struct Config {
     )]
     pub password_min_length: u8,
 
-    /// File of breached passwords, which nobody may choose: lines of a SHA-1 hash, a colon and a
-    /// count, ordered by hash, as "Pwned Passwords" offers them. Read while it is used; after a new
-    /// download, restart the gateway.
-    #[arg(long, env = "UB_BREACHED_PASSWORDS")]
-    pub breached_passwords: Option<PathBuf>,
+    /// File of compromised passwords, which nobody may choose, written by `gateway pack-passwords`.
+    /// It may be replaced while the gateway runs.
+    #[arg(long, env = "UB_PWNED_PASSWORDS")]
+    pub pwned_passwords: Option<PathBuf>,
+
+    /// Domain that passkeys are made for: the host of the public URL, which is the default, or a
+    /// domain above it. If it changes, no passkey works any more.
+    #[arg(long, env = "UB_PASSKEY_RP_ID")]
+    pub passkey_rp_id: Option<String>,
 
     /// How long a command may take, in milliseconds, before it is answered as `PENDING`: 100 to
     /// 14000.
@@ -202,7 +206,8 @@ impl fmt::Debug for Config {
             .field("secrets", &self.secrets)
             .field("posture", &self.posture)
             .field("password_min_length", &self.password_min_length)
-            .field("breached_passwords", &self.breached_passwords)
+            .field("pwned_passwords", &self.pwned_passwords)
+            .field("passkey_rp_id", &self.passkey_rp_id)
             .field("command_timeout_ms", &self.command_timeout_ms)
             .finish()
     }

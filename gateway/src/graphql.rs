@@ -28,6 +28,7 @@ mod money;
 mod names;
 mod operations;
 mod order;
+mod passkey;
 mod plan;
 mod platform;
 mod profile;
@@ -89,7 +90,8 @@ macro_rules! assemble {
         /// - `FORBIDDEN`: the caller lacks a permission.
         /// - `STEP_UP_REQUIRED`: prove again who you are, by `account { stepUp }` with one of
         ///   `methods`.
-        /// - `SECOND_FACTOR_REQUIRED`: add a second factor, by `credential { startTotp }`.
+        /// - `SECOND_FACTOR_REQUIRED`: add a second factor, by `credential { startTotp }`, or a passkey,
+        ///   by `credential { startPasskey }`.
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.

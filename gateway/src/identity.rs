@@ -2,9 +2,9 @@
 
 pub(crate) mod admission;
 pub(crate) mod bearer;
-pub(crate) mod breached;
 pub(crate) mod caller;
 pub(crate) mod code_throttle;
+pub mod compromised;
 pub(crate) mod cookie;
 pub(crate) mod find;
 mod last_uses;
@@ -15,6 +15,7 @@ pub(crate) mod network;
 pub(crate) mod passwords;
 pub(crate) mod tenancy;
 mod uses;
+pub(crate) mod webauthn;
 
 pub(crate) use caller::{Caller, Identity, Membership};
 pub(crate) use find::{Callers, RequestHead};

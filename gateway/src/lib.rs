@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use config::{Config, Resolver};
+pub use identity::compromised::pack as pack_passwords;
 
 use crate::{
     access::PermissionCache,
@@ -51,7 +52,7 @@ use crate::{
     },
     identity::{
         Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
-        mail_quota::MailQuota, passwords::Passwords,
+        mail_quota::MailQuota, passwords::Passwords, webauthn::RelyingParty,
     },
     security::SecurityEvents,
     shares::Shares,
@@ -65,6 +66,7 @@ use crate::{
         inbound_source::{InboundSources, Receiver},
         login_code::{LoginCodes, SentCodes},
         member::Members,
+        passkey::{Answered, Passkeys},
         plain::Plain,
         plan::Catalogue,
         recipient::Recipients,
@@ -187,6 +189,11 @@ async fn app(
         pending: PendingRegistrations::new(jetstream(nats.clone()), config.secrets.key()),
         mails: mails.clone(),
         sent_codes: SentCodes::new(jetstream(nats.clone())),
+        answered: Answered::new(jetstream(nats.clone())),
+        relying_party: RelyingParty::new(
+            &config.posture.public_url,
+            config.passkey_rp_id.as_deref(),
+        )?,
         second_factors: SecondFactors::new(
             jetstream(nats.clone()),
             commands.clone(),
@@ -245,6 +252,8 @@ struct Parts {
     pending: PendingRegistrations,
     mails: MailQuota,
     sent_codes: SentCodes,
+    answered: Answered,
+    relying_party: RelyingParty,
     second_factors: SecondFactors,
     security_log: SecurityLog,
     security: SecurityEvents,
@@ -267,6 +276,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         pending,
         mails,
         sent_codes,
+        answered,
+        relying_party,
         second_factors,
         security_log,
         security,
@@ -345,6 +356,15 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             views: views.clone(),
             mails: mails.clone(),
             secret: secret.clone(),
+        },
+        passkeys: Passkeys {
+            commands: commands.clone(),
+            views: views.clone(),
+            answered,
+            sessions: sessions.clone(),
+            security: security.clone(),
+            secret: secret.clone(),
+            relying_party,
         },
         recipients: Recipients {
             commands: commands.clone(),

@@ -1,12 +1,13 @@
 //! The ways in which a person proves who they are.
 
-use events_schema::proof::TWO_FACTORS;
+use events_schema::account;
 
 /// A way to prove who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Password,
     EmailCode,
+    Passkey,
     Totp,
     RecoveryCode,
 }
@@ -20,17 +21,20 @@ impl Method {
         match self {
             Self::Password => "Password",
             Self::EmailCode => "EmailCode",
+            Self::Passkey => "Passkey",
             Self::Totp => "Totp",
             Self::RecoveryCode => "RecoveryCode",
         }
     }
 
-    /// Returns the ways that make a session fresh, in an account that can reach this level.
-    pub(crate) const fn of_step_up(best_aal: u8) -> &'static [Self] {
-        if best_aal < TWO_FACTORS {
-            &[Self::Password, Self::EmailCode]
-        } else {
-            SECOND
+    /// Returns the ways that make a session of this account fresh.
+    pub(crate) fn of_step_up(account: &account::View) -> &'static [Self] {
+        match (account.has_passkey(), account.second_factor.is_some()) {
+            (true, true) => &[Self::Passkey, Self::Totp, Self::RecoveryCode],
+            (true, false) => &[Self::Passkey],
+            (false, true) => SECOND,
+            (false, false) if account.password_hash.is_none() => &[Self::EmailCode],
+            (false, false) => &[Self::Password, Self::EmailCode],
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod inbound_source;
 pub(crate) mod list;
 pub(crate) mod login_code;
 pub(crate) mod member;
+pub(crate) mod passkey;
 pub(crate) mod plain;
 pub(crate) mod plan;
 pub(crate) mod recipient;
@@ -40,6 +41,7 @@ pub(crate) struct UseCases {
     pub(crate) inbound_sources: inbound_source::InboundSources,
     pub(crate) login_codes: login_code::LoginCodes,
     pub(crate) members: member::Members,
+    pub(crate) passkeys: passkey::Passkeys,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
     pub(crate) second_factors: second_factor::SecondFactors,

@@ -28,6 +28,7 @@ mod matrix;
 mod members;
 mod moves;
 mod paging;
+mod passkeys;
 mod passwords;
 mod payments;
 mod permissions;

@@ -250,26 +250,34 @@ async fn a_login_renews_a_hash_with_parameters_of_an_earlier_release() {
     phone.log_in("ada@example.com").await;
 }
 
-/// A file as "Pwned Passwords" offers it, with [`PASSWORD`] and [`OTHER_PASSWORD`].
-const BREACHED: &str = "\
+/// Hashes as "Pwned Passwords" offers them, with those of [`PASSWORD`] and [`OTHER_PASSWORD`].
+const HASHES: &str = "\
     000000005AD76BD555C1D6D771DE417A4B87E4B4:10\r\n\
     66FBBC3E64592B1646C9A42F0AE8C783C2503E9D:7\r\n\
     ABF7AAD6438836DBE526AA231ABDE2D0EEF74D42:123\r\n\
     FFFFFFFEE791CBAC0F6305CAF0CEE06BBE131160:2\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_breached_password_is_refused_except_at_a_login() {
+async fn a_compromised_password_is_refused_and_told_of_at_a_login() {
     let backend = start().await;
     Browser::signed_up(&backend, "ada@example.com").await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("breached.txt");
-    std::fs::write(&file, BREACHED).unwrap();
+    let (hashes, packed) = (folder.path().join("hashes"), folder.path().join("packed"));
+    std::fs::write(&hashes, HASHES).unwrap();
+    gateway::pack_passwords(&hashes, &packed, &mut |_| {}).unwrap();
     let gateway = Gateway::start(&backend, |config| {
-        config.breached_passwords = Some(file);
+        config.pwned_passwords = Some(packed);
     })
     .await;
     let ada = Browser::new(&backend).at_gateway(&gateway);
-    ada.log_in("ada@example.com").await;
+    let log_in = "mutation($input: LoginInput!) {
+        account { login(input: $input) { user { email } passwordCompromised } }
+    }";
+    let told = async |password: &str| {
+        let answer = ada.data(log_in, credentials("ada@example.com", password));
+        answer.await["account"]["login"]["passwordCompromised"] == true
+    };
+    assert!(told(PASSWORD).await);
     ada.gql(SEND_RESET, ()).await;
     let link = token(&ada.mail("ada@example.com", "new password", 1).await);
     let person = json!({
@@ -287,8 +295,10 @@ async fn a_breached_password_is_refused_except_at_a_login() {
         assert!(message.contains("data leak"), "{document}: {answer}");
         assert_eq!(code_of(&answer), "BAD_USER_INPUT");
     }
-    let other = json!({ "oldPassword": PASSWORD, "newPassword": "nobody has leaked this one" });
+    let new = "nobody has leaked this one";
+    let other = json!({ "oldPassword": PASSWORD, "newPassword": new });
     ada.data(CHANGE_PASSWORD, input(other)).await;
+    assert!(!told(new).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

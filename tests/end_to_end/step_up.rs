@@ -70,8 +70,21 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
             json!({}),
         ),
         ("mutation { credential { newRecoveryCodes } }", json!({})),
+        ("mutation { credential { startPasskey } }", json!({})),
+        (
+            r#"mutation { credential { addPasskey(name: "x", response: {}) { id } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { credential { removePasskey(id: "x") { unknownCredential } } }"#,
+            json!({}),
+        ),
         (
             r#"mutation { platform { removeSecondFactor(id: "x") { id } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { platform { removePasskeys(id: "x") { id } } }"#,
             json!({}),
         ),
     ]

@@ -6,6 +6,7 @@
 mod authenticator;
 mod browser;
 mod collector;
+mod device;
 mod operator;
 mod receiver;
 mod socket;
@@ -31,6 +32,9 @@ pub use authenticator::{
 };
 pub use browser::Browser;
 pub use collector::Collector;
+pub use device::{
+    ADD_PASSKEY, Device, START_ADDING, START_LOGIN, add_passkey, answer, by_passkey, site,
+};
 pub use operator::{
     PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, mongo,
     open_stream, operator, operator_nats, send_command, send_command_of_operator,
@@ -167,11 +171,19 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn start(backend: &Local, change: impl FnOnce(&mut gateway::Config)) -> Self {
+        Self::start_at(backend, |config, _| change(config)).await
+    }
+
+    /// Starts a gateway whose configuration depends on its address.
+    pub async fn start_at(
+        backend: &Local,
+        change: impl FnOnce(&mut gateway::Config, std::net::SocketAddr),
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut config = backend.gateway().clone();
-        change(&mut config);
+        change(&mut config, address);
         // A request that arrives before the gateway serves waits in the listener's queue.
         tokio::spawn(gateway::run(
             config,

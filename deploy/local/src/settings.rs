@@ -1,7 +1,7 @@
 //! The addresses and keys of the parts, as options for the programs and as variables for operators'
 //! commands.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{env, fs, net::SocketAddr, path::Path};
 
 use anyhow::Context as _;
 use events_schema::secret::{Secret, ServerKey};
@@ -34,8 +34,10 @@ impl Settings {
         gateway: SocketAddr,
         smtp: SocketAddr,
     ) -> anyhow::Result<Self> {
+        // Browsers make passkeys for `localhost`, and not for its address.
+        let public_url = env::var("UB_PUBLIC_URL");
         Ok(Self {
-            public_url: format!("http://{gateway}"),
+            public_url: public_url.unwrap_or_else(|_| format!("http://{gateway}")),
             secret: kept_secret(servers.dir())?,
             smtp_url: format!("smtp://{smtp}"),
             stripe_url: None,

@@ -126,7 +126,9 @@ fn is_signed(secrets: &[String], parts: &[&[u8]], signatures: &[Vec<u8>]) -> boo
             mac.update(part);
         }
         let expected = mac.finalize().into_bytes();
-        let compared = signatures.iter().map(|signature| expected.ct_eq(signature));
+        let compared = signatures
+            .iter()
+            .map(|signature| expected.as_slice().ct_eq(signature));
         compared.fold(Choice::from(0), |any, one| any | one)
     });
     matches.fold(Choice::from(0), |any, one| any | one).into()

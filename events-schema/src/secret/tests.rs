@@ -194,3 +194,19 @@ fn a_key_belongs_to_one_secret_and_purpose() {
     assert_ne!(of_a, of_b);
     assert_ne!(key("a").derived_keys("others"), [of_a]);
 }
+
+#[test]
+fn an_identity_has_an_id_for_each_secret_issuer_and_subject() {
+    let ids = |key: &ServerKey, issuer, subject| key.identity_ids(issuer, subject);
+    let both = ids(&ring(&["k2:b", "k1:a"]), "https://idp", "7");
+    assert_eq!(both.len(), 2);
+    assert_ne!(both[0], both[1]);
+    assert_eq!(ids(&key("k1:a"), "https://idp", "7"), both[1..]);
+    for (issuer, subject) in [
+        ("https://other", "7"),
+        ("https://idp", "8"),
+        ("https://idp7", ""),
+    ] {
+        assert_ne!(ids(&key("k1:a"), issuer, subject), both[1..]);
+    }
+}

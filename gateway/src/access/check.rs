@@ -21,6 +21,8 @@ pub(crate) enum Credentials {
         aal: u8,
         /// The highest level that the account can reach.
         best_aal: u8,
+        /// The ways to reach it.
+        methods: &'static [Method],
         /// Whether it was proved within ten minutes, at that highest level.
         is_fresh: bool,
     },
@@ -101,13 +103,7 @@ pub(crate) fn fresh(credentials: Credentials) -> Result<(), Error> {
         Credentials::None => Err(Error::not_logged_in()),
         Credentials::AccessToken => Err(Error::Forbidden),
         Credentials::Session { is_fresh: true, .. } => Ok(()),
-        Credentials::Session { best_aal, .. } => Err(step_up(best_aal)),
-    }
-}
-
-const fn step_up(best_aal: u8) -> Error {
-    Error::StepUpRequired {
-        methods: Method::of_step_up(best_aal),
+        Credentials::Session { methods, .. } => Err(Error::StepUpRequired { methods }),
     }
 }
 
@@ -118,10 +114,11 @@ fn administers(credentials: Credentials) -> Result<(), Error> {
             is_platform_admin: true,
             aal,
             best_aal,
+            methods,
             ..
         } => match (aal >= TWO_FACTORS, best_aal >= TWO_FACTORS) {
             (true, _) => Ok(()),
-            (false, true) => Err(step_up(best_aal)),
+            (false, true) => Err(Error::StepUpRequired { methods }),
             (false, false) => Err(Error::SecondFactorRequired),
         },
         Credentials::None | Credentials::AccessToken | Credentials::Session { .. } => {
@@ -137,6 +134,7 @@ mod tests {
     use super::*;
     use crate::testing::assert_generated;
 
+    const METHODS: &[Method] = &[Method::Passkey];
     const PERSON: Credentials = session(false, 1, 1, true);
     const ADMIN: Credentials = session(true, 2, 2, true);
 
@@ -150,6 +148,7 @@ mod tests {
             is_platform_admin,
             aal,
             best_aal,
+            methods: METHODS,
             is_fresh,
         }
     }
@@ -211,8 +210,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let (stale, weak) = (session(false, 1, 1, false), session(false, 1, 2, false));
-        assert_eq!(methods(stale), [Method::Password, Method::EmailCode]);
-        assert_eq!(methods(weak), [Method::Totp, Method::RecoveryCode]);
+        assert_eq!(methods(stale), METHODS);
+        assert_eq!(methods(weak), METHODS);
         let access = Access::permission("x", project::READ).fresh();
         assert_eq!(answer(access, stale, true), "StepUpReq");
         assert_eq!(answer(access, PERSON, true), "allowed");

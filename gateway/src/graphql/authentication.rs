@@ -1,7 +1,8 @@
 //! What a person has proved in a session, and the ways to do so.
 
-use async_graphql::{Enum, InputObject, SimpleObject};
+use async_graphql::{Enum, InputObject, Json, SimpleObject};
 use events_schema::{Proof, ProofKind, Proved};
+use serde_json::Value;
 
 use super::scalars::DateTime;
 use crate::{error::Error, identity::Identity, method::Method, use_cases::session::Challenge};
@@ -15,6 +16,9 @@ pub(super) enum ServiceType {
     /// By e-mail address and the code of the mail that `sendLoginCode` has sent.
     #[graphql(name = "EmailCode")]
     EmailCode,
+    /// By a passkey, after `startPasskey`: both factors at once.
+    #[graphql(name = "Passkey")]
+    Passkey,
     /// By the code that an authenticator app shows: the second factor.
     #[graphql(name = "Totp")]
     Totp,
@@ -28,6 +32,7 @@ impl From<Method> for ServiceType {
         match method {
             Method::Password => Self::Password,
             Method::EmailCode => Self::EmailCode,
+            Method::Passkey => Self::Passkey,
             Method::Totp => Self::Totp,
             Method::RecoveryCode => Self::RecoveryCode,
         }
@@ -45,6 +50,9 @@ pub(super) struct LoginParamsInput {
     /// The code. For `EmailCode`, `Totp` and `RecoveryCode`.
     #[graphql(secret)]
     code: Option<String>,
+    /// The answer of the browser: the `toJSON()` of its credential. For `Passkey`.
+    #[graphql(secret)]
+    response: Option<Json<Value>>,
 }
 
 impl LoginParamsInput {
@@ -70,6 +78,15 @@ impl LoginParamsInput {
     /// `BadUserInput` if it is missing.
     pub(super) fn code(&self) -> Result<&str, Error> {
         required("code", self.code.as_deref())
+    }
+
+    /// Returns the answer of the browser.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it is missing.
+    pub(super) fn response(self) -> Result<Value, Error> {
+        let response = self.response.ok_or_else(|| is_required("response"))?;
+        Ok(response.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a person proves who they are with, beside the password.
 
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, MergedObject, Object, SimpleObject};
 use events_schema::ProofKind;
 
 use super::{
     field::FieldContext,
+    passkey::{Passkey, PasskeyMutation},
     scalars::{DateTime, Success},
 };
 use crate::{error::Error, use_cases::second_factor};
@@ -21,6 +22,7 @@ impl Queries {
         Ok(Some(Credentials {
             totp_enrolled_at: factor.map(|factor| DateTime(factor.totp.enrolled_at)),
             recovery_codes_left: factor.map_or(0, |factor| factor.recovery_codes.left()),
+            passkeys: account.view.passkeys.iter().map(Into::into).collect(),
         }))
     }
 }
@@ -32,6 +34,8 @@ struct Credentials {
     totp_enrolled_at: Option<DateTime>,
     /// How many recovery codes are not used yet.
     recovery_codes_left: usize,
+    /// The passkeys, the earliest first: at most 20.
+    passkeys: Vec<Passkey>,
 }
 
 /// What an authenticator app needs to know. It is shown once.
@@ -55,17 +59,22 @@ pub(super) struct Mutations;
 
 #[Object(name = "CredentialMutations")]
 impl Mutations {
-    /// The second factor of the caller.
+    /// The second factor and the passkeys of the caller.
     async fn credential(&self) -> Option<CredentialMutation> {
-        Some(CredentialMutation)
+        Some(CredentialMutation::default())
     }
 }
 
-pub(super) struct CredentialMutation;
+/// The second factor and the passkeys of the caller. All changes but new names need a fresh session.
+#[derive(Default, MergedObject)]
+#[graphql(serial)]
+pub(super) struct CredentialMutation(SecondFactorMutation, PasskeyMutation);
 
-/// The second factor of the caller. All changes need a fresh session.
+#[derive(Default)]
+struct SecondFactorMutation;
+
 #[Object(serial)]
-impl CredentialMutation {
+impl SecondFactorMutation {
     /// Begins to add an authenticator app. Nothing changes until `confirmTotp`, within ten minutes.
     async fn start_totp(&self, ctx: &Context<'_>) -> Result<Option<TotpSetup>, Error> {
         let field = FieldContext::of(ctx);

@@ -64,6 +64,12 @@ impl PlatformMutation {
         administer(ctx, &id, Command::RemoveTotp).await
     }
 
+    /// Removes all passkeys of an account whose owner has lost them. Make sure that it is the owner
+    /// who asks.
+    async fn remove_passkeys(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
+        administer(ctx, &id, Command::RemovePasskeys).await
+    }
+
     /// Makes exceptions from the plan of a tenant, and forgets those before. `NOT_FOUND` if the
     /// tenant does not exist.
     async fn override_billing(

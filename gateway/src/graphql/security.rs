@@ -19,8 +19,10 @@ struct AccountActivity {
     /// What happened: `login_succeeded`, `login_failed`, `login_limited` (refused without a check,
     /// after too many failures), `login_code_requested`, `reset_requested`, `password_reset`,
     /// `password_changed`, `stepped_up`, `second_factor_enrolled`, `second_factor_removed`,
-    /// `recovery_codes_renewed`, `second_factor_wrong`, `session_revoked`, `sessions_revoked` (all of them), `access_token_created`,
-    /// `access_token_deleted`, `token_refused` (an access token of the caller was used that is not
+    /// `recovery_codes_renewed`, `second_factor_wrong`, `passkey_added`, `passkey_removed`,
+    /// `passkey_suspended` (somebody may have copied it), `session_revoked`, `sessions_revoked` (all
+    /// of them), `access_token_created`, `access_token_deleted`, `token_refused` (an access token of
+    /// the caller was used that is not
     /// valid, or not in that network) or `registration_refused` (somebody tried to register with
     /// the address). Newer versions may add names.
     event: String,

@@ -1,7 +1,8 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject};
 use events_schema::{EmailAddress, Name, Proof, SessionId, Time, account, session};
+use serde_json::Value;
 
 use super::{
     account::EmailInput,
@@ -52,6 +53,9 @@ struct Login {
     session: Option<Session>,
     /// Not null if the second factor is still to be proved, by another `login` in this browser.
     challenge: Option<ChallengeView>,
+    /// Whether the password was found in a data leak: ask the person to change it. False for other
+    /// services, and if the operator has no file of such passwords.
+    password_compromised: bool,
 }
 
 impl Login {
@@ -63,6 +67,7 @@ impl Login {
             user: Some(User(account)),
             session: Some(session),
             challenge: None,
+            password_compromised: false,
         }
     }
 }
@@ -75,6 +80,9 @@ fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
             if field.caller.kept.challenge.is_some() {
                 field.clear_cookie(Kind::Challenge);
             }
+            if field.caller.kept.passkey.is_some() {
+                field.clear_cookie(Kind::Passkey);
+            }
             Login::of(*account, started)
         }
         LoggedIn::Challenge(challenge) => {
@@ -83,6 +91,7 @@ fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
                 user: None,
                 session: None,
                 challenge: Some((&challenge).into()),
+                password_compromised: false,
             }
         }
     }
@@ -181,24 +190,32 @@ pub(super) struct SessionMutation;
 impl SessionMutation {
     /// Logs in and sets the session cookie. Each login starts a new session, even with an
     /// `Idempotency-Key`. If the account has a second factor, `Password` and `EmailCode` answer a
-    /// `challenge` instead, and a further `login` by `Totp` or `RecoveryCode` completes it.
+    /// `challenge` instead, and a further `login` by `Totp` or `RecoveryCode` completes it. A
+    /// `Passkey` needs no second factor.
     /// `UNAUTHENTICATED` if the address or the password is wrong, the address is not verified, or
-    /// the challenge has ended; `BAD_USER_INPUT` if a code is wrong; `RATE_LIMITED` after too many
-    /// failures.
+    /// the challenge has ended; `BAD_USER_INPUT` if a code or the answer of a passkey is wrong;
+    /// `RATE_LIMITED` after too many failures.
     async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
         let field = FieldContext::of(ctx);
         let LoginInput { service, params } = input;
         let sessions = &field.use_cases.sessions;
+        let mut password_compromised = false;
         let logged_in = match service {
             ServiceType::Password => {
                 let email = parsed("email", params.email()?, EmailAddress::parse)?;
                 let logged_in = sessions.log_in(field.caller, &email, params.password()?);
-                logged_in.await?
+                let (logged_in, is_compromised) = logged_in.await?;
+                password_compromised = is_compromised;
+                logged_in
             }
             ServiceType::EmailCode => {
                 let email = parsed("email", params.email()?, EmailAddress::parse)?;
                 let codes = &field.use_cases.login_codes;
                 codes.log_in(field.caller, &email, params.code()?).await?
+            }
+            ServiceType::Passkey => {
+                let passkeys = &field.use_cases.passkeys;
+                passkeys.log_in(field.caller, params.response()?).await?
             }
             ServiceType::Totp => {
                 let (method, code) = (SecondMethod::Totp, params.code()?);
@@ -211,12 +228,15 @@ impl SessionMutation {
                 completed.await?
             }
         };
-        Ok(Some(answer(&field, logged_in)))
+        Ok(Some(Login {
+            password_compromised,
+            ..answer(&field, logged_in)
+        }))
     }
 
     /// Proves again who the caller is, so that the session is fresh: for ten minutes, operations
     /// that need it are allowed. Starts a new session, ends the old one and sets the cookie.
-    /// `BAD_USER_INPUT` if the password or the code is wrong; `RATE_LIMITED` after too many.
+    /// `BAD_USER_INPUT` if the password, the code or the answer is wrong; `RATE_LIMITED` after too many.
     async fn step_up(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<Login>, Error> {
         let field = FieldContext::of(ctx);
         let LoginInput { service, params } = input;
@@ -230,6 +250,10 @@ impl SessionMutation {
                 let codes = &field.use_cases.login_codes;
                 codes.step_up(caller, params.code()?).await?
             }
+            ServiceType::Passkey => {
+                let passkeys = &field.use_cases.passkeys;
+                passkeys.step_up(caller, params.response()?).await?
+            }
             ServiceType::Totp => {
                 let started = sessions.step_up_by_code(caller, SecondMethod::Totp, params.code()?);
                 started.await?
@@ -242,6 +266,16 @@ impl SessionMutation {
         };
         field.start_session(&started);
         Ok(Some(Login::of(caller.person()?.account.clone(), started)))
+    }
+
+    /// Begins to log in or to step up by a passkey, and sets a cookie: only this browser can complete
+    /// it, once and within five minutes. Returns what
+    /// `PublicKeyCredential.parseRequestOptionsFromJSON` reads. The passkey names the account.
+    async fn start_passkey(&self, ctx: &Context<'_>) -> Result<Option<Json<Value>>, Error> {
+        let field = FieldContext::of(ctx);
+        let request = field.use_cases.passkeys.ask()?;
+        field.hand_over(Kind::Passkey, &request.token);
+        Ok(Some(Json(request.options)))
     }
 
     /// Mails a code to log in with, if the address has an account, and sets a cookie: only this

@@ -19,6 +19,7 @@ use crate::{
     },
     clock::now,
     error::Error,
+    method::Method,
 };
 
 /// Who sends a request, and for which tenant.
@@ -46,6 +47,8 @@ pub(crate) struct Kept {
     pub(crate) login_code: Option<String>,
     /// A log-in that waits for its second factor.
     pub(crate) challenge: Option<String>,
+    /// A request for a passkey.
+    pub(crate) passkey: Option<String>,
 }
 
 /// A person or machine with valid credentials.
@@ -235,6 +238,7 @@ impl Identity {
             is_platform_admin: self.account.view.is_platform_admin,
             aal: proved.aal,
             best_aal: proved.best_aal,
+            methods: Method::of_step_up(&self.account.view),
             is_fresh: proved.is_fresh(now()),
         }
     }
@@ -300,12 +304,14 @@ mod tests {
             firstname: PersonName::parse("Ada").unwrap(),
             lastname: PersonName::parse("Lovelace").unwrap(),
             verified: true,
-            password_hash: PasswordHash::parse("$x").unwrap(),
+            password_hash: Some(PasswordHash::parse("$x").unwrap()),
             epoch: 0,
             epoch_began_at: Time(0),
             is_platform_admin: false,
             is_disabled: false,
             second_factor: None,
+            identities: Vec::new(),
+            passkeys: Vec::new(),
             created_at: Time(0),
             updated_at: Time(0),
         };

@@ -1,5 +1,6 @@
 //! Cookies: that of the session, that of a device on which somebody has logged in before, and those
-//! of a browser that has sent a registration, waits for a code or has begun to log in.
+//! of a browser that has sent a registration, waits for a code, has begun to log in or was asked for
+//! a passkey.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.
@@ -12,7 +13,7 @@ use event_store::random_bytes;
 use events_schema::{Id, SessionId, session};
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::{error::Error, identity::webauthn};
 
 /// The secret that identifies a session: 32 random bytes, base64url in the cookie.
 pub(crate) struct SessionToken([u8; 32]);
@@ -52,6 +53,8 @@ pub(crate) enum Kind {
     LoginCode,
     /// Proves that this browser has proved a first factor.
     Challenge,
+    /// Proves that this browser was asked for a passkey.
+    Passkey,
 }
 
 impl Kind {
@@ -62,6 +65,7 @@ impl Kind {
             Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
             Self::Registration => Duration::from_secs(24 * 60 * 60),
             Self::LoginCode | Self::Challenge => Duration::from_secs(10 * 60),
+            Self::Passkey => webauthn::LIFETIME,
         }
     }
 }
@@ -131,6 +135,8 @@ impl Cookies {
             (Kind::LoginCode, false) => "login-code",
             (Kind::Challenge, true) => "__Host-challenge",
             (Kind::Challenge, false) => "challenge",
+            (Kind::Passkey, true) => "__Host-passkey",
+            (Kind::Passkey, false) => "passkey",
         }
     }
 

@@ -160,6 +160,7 @@ impl Callers {
                 registration: self.cookies.value(&head.headers, Kind::Registration),
                 login_code: self.cookies.value(&head.headers, Kind::LoginCode),
                 challenge: self.cookies.value(&head.headers, Kind::Challenge),
+                passkey: self.cookies.value(&head.headers, Kind::Passkey),
             },
             trace: head.trace,
             idempotency,

@@ -30,7 +30,7 @@ use crate::{
     error::Error,
     identity::{
         admission::{Admission, Gate},
-        breached::Breached,
+        compromised::Compromised,
     },
 };
 
@@ -59,8 +59,8 @@ const MIN_SCORE: Score = Score::Three;
 /// most of a second. If so many are hard to guess, all are.
 const ESTIMATED: usize = 32;
 
-/// The answer to a breached password.
-const BREACHED: &str = "This password was found in a data leak, so attackers try it. Choose another \
+/// The answer to a compromised password.
+const COMPROMISED: &str = "This password was found in a data leak, so attackers try it. Choose another \
                         one, such as four random words.";
 
 /// Hashes and checks passwords, as many at once as there are processors.
@@ -73,31 +73,32 @@ pub(crate) struct Passwords {
     decoy: PasswordHash,
     /// What everybody knows about the product.
     product: Vec<String>,
-    breached: Option<Breached>,
+    compromised: Option<Compromised>,
 }
 
 impl Passwords {
-    /// Makes the pool and opens the file of breached passwords, as the configuration says.
+    /// Makes the pool and checks the file of compromised passwords, as the configuration says.
     ///
     /// # Errors
-    /// If hashing fails, or there is a file of breached passwords that cannot serve.
+    /// If hashing fails, or there is a file of compromised passwords that cannot serve.
     pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
-        let file = config.breached_passwords.clone();
-        let breached = spawn_blocking(|| file.map(open_breached).transpose()).await??;
+        let file = config.pwned_passwords.clone();
+        let opened = spawn_blocking(|| file.map(open_compromised).transpose());
+        let compromised = opened.await??;
         let product = vec![PRODUCT.to_owned(), config.posture.public_url.clone()];
-        Self::with(config.password_min_length, product, breached).await
+        Self::with(config.password_min_length, product, compromised).await
     }
 
     async fn with(
         min_length: u8,
         product: Vec<String>,
-        breached: Option<Breached>,
+        compromised: Option<Compromised>,
     ) -> anyhow::Result<Self> {
         let processors = available_parallelism().map_or(1, Into::into);
         let decoy = spawn_blocking(|| hash("nobody has this password")).await??;
         Ok(Self {
             product,
-            breached,
+            compromised,
             min_length: min_length.into(),
             running: Arc::new(Semaphore::new(processors)),
             gate: Gate::new(processors + MAX_WAITING),
@@ -129,12 +130,12 @@ impl Passwords {
         self.gate.admit(origin).await
     }
 
-    /// Hashes a new password, unless it is breached or easy to guess. `field` is the input that it
+    /// Hashes a new password, unless it is compromised or easy to guess. `field` is the input that it
     /// came in, and `known` is what everybody may know about its owner.
     ///
     /// # Errors
-    /// `BadUserInput` if it is breached or easy to guess. Also if the file of breached passwords
-    /// cannot be read.
+    /// `BadUserInput` if it is compromised or easy to guess. Also if the file of compromised
+    /// passwords cannot be read.
     pub(crate) async fn hash(
         &self,
         admission: &Admission,
@@ -143,11 +144,10 @@ impl Passwords {
         mut known: Vec<String>,
     ) -> Result<PasswordHash, Error> {
         known.extend(self.product.iter().cloned());
-        let breached = self.breached.clone();
+        let compromised = self.compromised.clone();
         let work = move || {
-            let is_breached = breached.map(|breached| breached.contains(&password));
-            if is_breached.transpose()?.unwrap_or(false) {
-                return Err(Error::input(field, BREACHED));
+            if is_compromised(compromised.as_ref(), &password)? {
+                return Err(Error::input(field, COMPROMISED));
             }
             if let Some(obstacle) = weakness(&password, &known) {
                 return Err(Error::input(field, obstacle));
@@ -203,6 +203,19 @@ impl Passwords {
         Ok(self.run(admission, move || hash(&password)).await??)
     }
 
+    /// Whether a password that was proved is compromised. An error is only logged, since the
+    /// password is right.
+    pub(crate) async fn is_compromised(&self, admission: &Admission, password: String) -> bool {
+        let compromised = self.compromised.clone();
+        let search = move || is_compromised(compromised.as_ref(), &password);
+        let found = self.run(admission, search).await;
+        let found = found.and_then(|found| Ok(found?));
+        found.unwrap_or_else(|error| {
+            tracing::warn!(?error, "a password was not compared with compromised ones");
+            false
+        })
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         admission: &Admission,
@@ -220,9 +233,14 @@ impl Passwords {
     }
 }
 
-fn open_breached(path: PathBuf) -> anyhow::Result<Breached> {
-    let opened = Breached::open(&path);
-    opened.with_context(|| format!("UB_BREACHED_PASSWORDS {}", path.display()))
+fn open_compromised(path: PathBuf) -> anyhow::Result<Compromised> {
+    let opened = Compromised::open(&path);
+    opened.with_context(|| format!("UB_PWNED_PASSWORDS {}", path.display()))
+}
+
+fn is_compromised(compromised: Option<&Compromised>, password: &str) -> anyhow::Result<bool> {
+    let found = compromised.map(|compromised| compromised.contains(password));
+    Ok(found.transpose()?.unwrap_or(false))
 }
 
 /// Says why a password is easy to guess; `None` if it is not. The estimate costs less than a
@@ -367,11 +385,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_breached_passwords_that_cannot_serve_is_named_with_its_setting() {
-        let error = open_breached(PathBuf::from("/no/such/file")).unwrap_err();
+    fn a_file_of_compromised_passwords_that_cannot_serve_is_named_with_its_setting() {
+        let error = open_compromised(PathBuf::from("/no/such/file")).unwrap_err();
         let error = format!("{error:#}");
         assert!(
-            error.starts_with("UB_BREACHED_PASSWORDS /no/such/file: "),
+            error.starts_with("UB_PWNED_PASSWORDS /no/such/file: "),
             "{error}"
         );
     }

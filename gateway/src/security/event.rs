@@ -29,6 +29,12 @@ pub(crate) enum SecurityEvent {
     SecondFactorRemoved,
     /// The recovery codes were replaced.
     RecoveryCodesRenewed,
+    /// A passkey was added.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
+    /// A passkey was suspended: its counter did not rise.
+    PasskeySuspended,
     /// Somebody asked for a code to log in with.
     LoginCodeRequested,
     /// One session was revoked.
@@ -79,6 +85,9 @@ impl SecurityEvent {
             Self::SecondFactorEnrolled => "second_factor_enrolled",
             Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeySuspended => "passkey_suspended",
             Self::LoginCodeRequested => "login_code_requested",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
@@ -101,6 +110,8 @@ impl SecurityEvent {
             | Self::SecondFactorEnrolled
             | Self::SecondFactorRemoved
             | Self::RecoveryCodesRenewed
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated
@@ -109,6 +120,7 @@ impl SecurityEvent {
             | Self::LoginLimited
             | Self::ResetRequested
             | Self::SecondFactorWrong
+            | Self::PasskeySuspended
             | Self::LoginCodeRequested
             | Self::RegistrationRefused
             | Self::TokenRefused => Readers::Owner,
@@ -143,6 +155,9 @@ impl SecurityEvent {
             | Self::SecondFactorEnrolled
             | Self::SecondFactorRemoved
             | Self::RecoveryCodesRenewed
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
+            | Self::PasskeySuspended
             | Self::LoginCodeRequested
             | Self::SessionRevoked
             | Self::SessionsRevoked

@@ -38,6 +38,8 @@ const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
 /// longer with each word.
 const MAX_KNOWN_TENANTS: i64 = 20;
 
+const WRONG_PASSWORD: &str = "The old password is wrong.";
+
 /// All accounts.
 pub(crate) const ACCOUNTS: List<account::View> = List::new(&[EMAIL], &[BY_CREATION]);
 const EMAIL: FilterBy<account::View> = FilterBy::field("email");
@@ -143,18 +145,19 @@ impl Accounts {
             id: account, view, ..
         } = &identity.account;
         self.passwords.check_length("newPassword", &new)?;
-        let message = "The old password is wrong.";
         let proved = self
             .sessions
-            .prove_password(caller, "oldPassword", message, old);
+            .prove_password(caller, "oldPassword", WRONG_PASSWORD, old);
         proved.await?;
         let known = self.known_about(*account).await?;
         let admission = self.passwords.admit(&caller.origin).await?;
         let hashed = self.passwords.hash(&admission, "newPassword", new, known);
         let password_hash = hashed.await?;
         drop(admission);
+        // The password was right, so there is one.
+        let old_hash = view.password_hash.clone();
         let change = Command::ChangePassword {
-            old_hash: view.password_hash.clone(),
+            old_hash: old_hash.ok_or_else(wrong_password)?,
             password_hash: password_hash.clone(),
         };
         self.send(caller, *account, id, change).await?;
@@ -193,7 +196,7 @@ impl Accounts {
     ) -> Result<ViewDocument<account::View>, Error> {
         let account = self.views.platform().get::<account::View>(account).await?;
         let account = account.ok_or(Error::NotFound)?;
-        if *password != account.view.password_hash {
+        if account.view.password_hash.as_ref() != Some(password) {
             return Err(Error::not_logged_in());
         }
         let network = Network::of(&caller.origin);
@@ -319,6 +322,10 @@ pub(crate) async fn by_email(
 ) -> Result<Option<ViewDocument<account::View>>, Error> {
     let filter = Filter::default().is("email", email)?;
     views.platform().find(filter).await
+}
+
+fn wrong_password() -> Error {
+    Error::input("oldPassword", WRONG_PASSWORD)
 }
 
 /// The answer to a link that leads nowhere.

@@ -221,7 +221,8 @@ impl LoginCodes {
     }
 }
 
-fn accepts_logins(account: &ViewDocument<account::View>) -> bool {
+/// Whether the owner of an account may log in.
+pub(super) fn accepts_logins(account: &ViewDocument<account::View>) -> bool {
     account.view.verified && !account.view.is_disabled
 }
 

@@ -93,7 +93,7 @@ pub(crate) struct Started {
 
 impl Sessions {
     /// Logs in by address and password. Each login starts a new session, since the token is random
-    /// and shown once.
+    /// and shown once. Also returns whether the password is compromised.
     ///
     /// # Errors
     /// `Unauthenticated` if the login is refused; `RateLimited` after too many failures.
@@ -102,7 +102,7 @@ impl Sessions {
         caller: &Caller,
         email: &EmailAddress,
         password: String,
-    ) -> Result<LoggedIn, Error> {
+    ) -> Result<(LoggedIn, bool), Error> {
         let account = by_email(&self.views, email).await?;
         let device = account
             .as_ref()
@@ -127,21 +127,18 @@ impl Sessions {
                     self.security.record(limited, caller, id);
                 }
             })?;
-        let is_outdated = |account: &ViewDocument<account::View>| {
-            Passwords::is_outdated(&account.view.password_hash)
-        };
-        let to_renew = account
-            .as_ref()
-            .is_some_and(is_outdated)
-            .then(|| password.clone());
+        let proved = password.clone();
         let account = self.check_password(caller, &admission, attempt, account, password);
         let account = account.await?;
-        if let Some(password) = to_renew {
-            self.renew_hash(caller, &admission, &account, password)
+        let hash = account.view.password_hash.as_ref();
+        if hash.is_some_and(Passwords::is_outdated) {
+            self.renew_hash(caller, &admission, &account, proved.clone())
                 .await;
         }
+        let is_compromised = self.passwords.is_compromised(&admission, proved).await;
         drop(admission);
-        self.proceed(caller, account, ProofKind::Password).await
+        let logged_in = self.proceed(caller, account, ProofKind::Password).await?;
+        Ok((logged_in, is_compromised))
     }
 
     /// Starts the session of a log-in that has proved enough, and revokes the one that the request
@@ -174,7 +171,9 @@ impl Sessions {
         password: String,
     ) -> Result<ViewDocument<account::View>, Error> {
         let id = account.as_ref().map(|account| account.id);
-        let hash = account.as_ref().map(|account| &account.view.password_hash);
+        let hash = account
+            .as_ref()
+            .and_then(|account| account.view.password_hash.as_ref());
         let matches = self.passwords.matches(admission, password, hash).await?;
         if let Some(account) = account.as_ref().filter(|_| !matches && attempt.warns) {
             self.warn_of_failed_logins(caller, account);
@@ -231,9 +230,12 @@ impl Sessions {
         account: &ViewDocument<account::View>,
         password: String,
     ) {
+        let Some(old_hash) = account.view.password_hash.clone() else {
+            return;
+        };
         let renewed = async {
             let renew = account::Command::RenewPasswordHash {
-                old_hash: account.view.password_hash.clone(),
+                old_hash,
                 password_hash: self.passwords.rehash(admission, password).await?,
             };
             let id = new_command_id()?;

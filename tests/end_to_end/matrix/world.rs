@@ -19,8 +19,8 @@ pub const MARKER: &str = "secret-rival";
 
 /// Operations that the matrix leaves out: they end the session of a caller that it needs, lock the
 /// address, hash a password, or answer otherwise each time. None takes an id. `sessions.rs`,
-/// `passwords.rs`, `second_factor.rs`, `login_codes.rs` and `hostile.rs` test them.
-const APART: [&str; 9] = [
+/// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs` and `hostile.rs` test them.
+const APART: [&str; 10] = [
     "login",
     "logout",
     "register",
@@ -29,6 +29,7 @@ const APART: [&str; 9] = [
     "sendLoginCode",
     "startTotp",
     "confirmTotp",
+    "startPasskey",
     "revokeAllSessions",
 ];
 

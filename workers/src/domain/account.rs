@@ -1,14 +1,21 @@
-//! Accounts: registration, proofs by mail, password and profile.
+//! Accounts: how they begin, how their owners log in, and their profile.
 
 use events_schema::{
-    ChallengeId, Claim, EmailAddress, PasswordHash, PersonName, Reject, RejectionKind, Time,
+    ChallengeId, Claim, EmailAddress, Identity, PasskeyId, PasswordHash, PersonName, Reject,
+    RejectionKind, Time,
     account::{Area, Command, Event},
+    identity,
+    passkey::{self, Passkey},
 };
 use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
+mod beginning;
 mod challenges;
+mod identities;
+mod passkeys;
+mod password;
 mod second_factor;
 use challenges::Challenges;
 use second_factor::Enrolment;
@@ -31,7 +38,9 @@ pub struct Open {
     email: EmailAddress,
     firstname: PersonName,
     lastname: PersonName,
-    password_hash: PasswordHash,
+    password_hash: Option<PasswordHash>,
+    identities: Vec<Identity>,
+    passkeys: Vec<Passkey>,
     verified: bool,
     is_platform_admin: bool,
     is_disabled: bool,
@@ -61,6 +70,30 @@ pub enum Rejection {
     /// The password was changed after the old one was checked.
     #[error("The password has been changed in the meantime. Log in again.")]
     PasswordChangedMeanwhile,
+    /// Another account has the identity.
+    #[error("Another account logs in by this identity.")]
+    IdentityTaken,
+    /// The account has as many identities as it may have.
+    #[error("The account has 20 identities already. Remove one first.")]
+    TooManyIdentities,
+    /// An account has the passkey.
+    #[error("This passkey is known already.")]
+    PasskeyTaken,
+    /// The account has as many passkeys as it may have.
+    #[error("The account has 20 passkeys already. Remove one first.")]
+    TooManyPasskeys,
+    /// The account does not have the passkey.
+    #[error("There is no such passkey.")]
+    NoSuchPasskey,
+    /// Somebody may have copied the passkey.
+    #[error("The passkey is suspended. Remove it, and add another one.")]
+    PasskeyIsSuspended,
+    /// Nothing else would be left to log in by.
+    #[error("This is the last way to log in to the account. Add another one first.")]
+    LastLogIn,
+    /// The account has a password.
+    #[error("The account has a password already. Change it instead.")]
+    PasswordSetAlready,
     /// The account has an authenticator app.
     #[error("The account has an authenticator app already. Remove it first.")]
     TotpEnrolledAlready,
@@ -75,13 +108,19 @@ pub enum Rejection {
 impl Reject for Rejection {
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::NotFound => RejectionKind::NotFound,
+            Self::NotFound | Self::NoSuchPasskey => RejectionKind::NotFound,
             Self::AlreadyExists
             | Self::EmailTaken
             | Self::NotVerified
             | Self::PasswordChangedMeanwhile
+            | Self::IdentityTaken
+            | Self::PasskeyTaken
+            | Self::PasskeyIsSuspended
+            | Self::LastLogIn
+            | Self::PasswordSetAlready
             | Self::TotpEnrolledAlready
             | Self::NoSecondFactor => RejectionKind::Conflict,
+            Self::TooManyIdentities | Self::TooManyPasskeys => RejectionKind::Limit,
             Self::CodeUsed => RejectionKind::invalid("code"),
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
         }
@@ -95,7 +134,23 @@ impl Aggregate for Account {
     fn claims(&self, command: &Command, _facts: &Facts<Area>) -> Vec<Claim> {
         match command {
             Command::CompleteRegistration { email, .. } => vec![Claim::email(email)],
-            Command::RequestPasswordReset
+            Command::OpenByIdentity {
+                email, identity, ..
+            } => {
+                let identities = identity.ids().map(Claim::identity);
+                [Claim::email(email)]
+                    .into_iter()
+                    .chain(identities)
+                    .collect()
+            }
+            Command::LinkIdentity { identity } => identity.ids().map(Claim::identity).collect(),
+            Command::AddPasskey { passkey, .. } => {
+                vec![Claim::passkey(PasskeyId::of(&passkey.credential_id))]
+            }
+            Command::UnlinkIdentity { .. }
+            | Command::SetPassword { .. }
+            | Command::RemovePassword
+            | Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RenewPasswordHash { .. }
@@ -104,6 +159,10 @@ impl Aggregate for Account {
             | Command::UseRecoveryCode { .. }
             | Command::RemoveTotp
             | Command::RenewRecoveryCodes { .. }
+            | Command::NotePasskeyUse { .. }
+            | Command::RenamePasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin
@@ -115,16 +174,30 @@ impl Aggregate for Account {
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         match (self, command) {
-            (Self::Absent, Command::CompleteRegistration { .. }) => register(command, facts),
-            (Self::Open(open), Command::CompleteRegistration { .. })
-                if !open.verified && !open.is_disabled =>
-            {
-                register(command, facts)
-            }
-            (Self::Refused | Self::Open(_), Command::CompleteRegistration { .. }) => {
-                Err(Rejection::AlreadyExists)
-            }
+            (
+                Self::Absent,
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) => beginning::begin(command, facts),
+            (
+                Self::Open(open),
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) if !open.verified && !open.is_disabled => beginning::begin(command, facts),
+            (
+                Self::Refused | Self::Open(_),
+                Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
+            ) => Err(Rejection::AlreadyExists),
             (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
+            (Self::Open(open), Command::LinkIdentity { identity }) => {
+                open.link_identity(identity, facts)
+            }
+            (Self::Open(open), Command::UnlinkIdentity { identity }) => {
+                open.unlink_identity(*identity)
+            }
+            (Self::Open(open), Command::AddPasskey { name, passkey }) => {
+                open.add_passkey(name, passkey, facts)
+            }
+            (Self::Open(open), Command::RemovePasskey { passkey }) => open.remove_passkey(*passkey),
+            (Self::Open(open), Command::RemovePasskeys) => Ok(open.remove_passkeys()),
             (Self::Open(open), command) => open.decide(command, facts).map(Decision::events),
         }
     }
@@ -140,17 +213,20 @@ impl Aggregate for Account {
                     password_hash,
                 },
             ) => {
-                *self = Self::Open(Box::new(Open {
-                    email: email.clone(),
-                    firstname: firstname.clone(),
-                    lastname: lastname.clone(),
-                    password_hash: password_hash.clone(),
-                    verified: false,
-                    is_platform_admin: false,
-                    is_disabled: false,
-                    resets: Challenges::default(),
-                    second_factor: Enrolment::default(),
-                }));
+                let password_hash = Some(password_hash.clone());
+                let open = Open::begin(email, firstname, lastname, password_hash);
+                *self = Self::Open(Box::new(open));
+            }
+            (
+                _,
+                Event::Opened {
+                    email,
+                    firstname,
+                    lastname,
+                },
+            ) => {
+                let open = Open::begin(email, firstname, lastname, None);
+                *self = Self::Open(Box::new(open));
             }
             (_, Event::RegistrationRefused { .. }) => *self = Self::Refused,
             (Self::Open(open), event) => open.evolve(event, at),
@@ -159,38 +235,66 @@ impl Aggregate for Account {
     }
 }
 
-/// Registers an account, unless another one has the address.
-fn register(command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
-    let Command::CompleteRegistration {
-        email,
-        firstname,
-        lastname,
-        password_hash,
-    } = command
-    else {
-        return Err(Rejection::NotFound);
-    };
-    let claim = Claim::email(email);
-    if facts.is_taken(&claim) {
-        return Err(Rejection::EmailTaken);
-    }
-    let registered = Event::Registered {
-        email: email.clone(),
-        firstname: firstname.clone(),
-        lastname: lastname.clone(),
-        password_hash: password_hash.clone(),
-    };
-    Ok(Decision {
-        take: vec![claim],
-        ..Decision::events(vec![registered, Event::Verified])
-    })
-}
-
 impl Open {
+    /// Returns an account as it begins. One without a password begins with a proved address.
+    fn begin(
+        email: &EmailAddress,
+        firstname: &PersonName,
+        lastname: &PersonName,
+        password_hash: Option<PasswordHash>,
+    ) -> Self {
+        Self {
+            email: email.clone(),
+            firstname: firstname.clone(),
+            lastname: lastname.clone(),
+            verified: password_hash.is_none(),
+            password_hash,
+            identities: Vec::new(),
+            passkeys: Vec::new(),
+            is_platform_admin: false,
+            is_disabled: false,
+            resets: Challenges::default(),
+            second_factor: Enrolment::default(),
+        }
+    }
+
+    /// Counts what the owner can log in by. Codes by mail do not count: a deployment may have no
+    /// mail server, and an owner may have lost the mailbox.
+    fn log_ins(&self) -> usize {
+        let passwords = usize::from(self.password_hash.is_some());
+        passwords + self.identities.len() + self.live_passkeys()
+    }
+
+    /// # Errors
+    /// If the account has one way to log in, or none.
+    fn must_have_another_log_in(&self) -> Result<(), Rejection> {
+        if self.log_ins() > 1 {
+            Ok(())
+        } else {
+            Err(Rejection::LastLogIn)
+        }
+    }
+
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Vec<Event>, Rejection> {
         let (new, now) = (ChallengeId(facts.command.0), facts.now);
         match command {
-            Command::CompleteRegistration { .. } => Err(Rejection::AlreadyExists),
+            Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. } => {
+                Err(Rejection::AlreadyExists)
+            }
+            // These change claims, too.
+            Command::LinkIdentity { .. }
+            | Command::UnlinkIdentity { .. }
+            | Command::AddPasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys => Ok(Vec::new()),
+            Command::NotePasskeyUse {
+                passkey,
+                counter,
+                is_backed_up,
+            } => self.note_passkey_use(*passkey, *counter, *is_backed_up),
+            Command::RenamePasskey { passkey, name } => self.rename_passkey(*passkey, name),
+            Command::SetPassword { password_hash } => self.set_password(password_hash),
+            Command::RemovePassword => self.remove_password(),
             Command::RequestPasswordReset => Ok(self.request_password_reset(new, now)),
             Command::ResetPassword {
                 challenge,
@@ -203,13 +307,7 @@ impl Open {
             Command::RenewPasswordHash {
                 old_hash,
                 password_hash,
-            } => Ok(if *old_hash == self.password_hash {
-                vec![Event::PasswordHashRenewed {
-                    password_hash: password_hash.clone(),
-                }]
-            } else {
-                Vec::new()
-            }),
+            } => Ok(self.renew_password_hash(old_hash, password_hash)),
             Command::EnrolTotp { .. }
             | Command::UseTotp { .. }
             | Command::UseRecoveryCode { .. }
@@ -250,57 +348,6 @@ impl Open {
         })
     }
 
-    /// Sends nothing if the latest mail is too recent, or the account is disabled. The sender must
-    /// not learn it.
-    fn request_password_reset(&self, challenge: ChallengeId, now: Time) -> Vec<Event> {
-        if self.is_disabled || !self.resets.may_request(now) {
-            return Vec::new();
-        }
-        vec![Event::PasswordResetRequested {
-            challenge,
-            email: self.email.clone(),
-            firstname: self.firstname.clone(),
-        }]
-    }
-
-    fn reset_password(
-        &self,
-        challenge: ChallengeId,
-        new: &PasswordHash,
-        now: Time,
-    ) -> Result<Vec<Event>, Rejection> {
-        self.resets.check_open(challenge, now)?;
-        if self.is_disabled {
-            return Err(Rejection::ChallengeEnded);
-        }
-        let mut events = vec![self.password_changed(new)];
-        // A person who reads the mailbox has proved that it is theirs.
-        if !self.verified {
-            events.push(Event::Verified);
-        }
-        Ok(events)
-    }
-
-    fn change_password(
-        &self,
-        old: &PasswordHash,
-        new: &PasswordHash,
-    ) -> Result<Vec<Event>, Rejection> {
-        if *old == self.password_hash {
-            Ok(vec![self.password_changed(new)])
-        } else {
-            Err(Rejection::PasswordChangedMeanwhile)
-        }
-    }
-
-    fn password_changed(&self, new: &PasswordHash) -> Event {
-        Event::PasswordChanged {
-            password_hash: new.clone(),
-            email: self.email.clone(),
-            firstname: self.firstname.clone(),
-        }
-    }
-
     fn update_profile(
         &self,
         firstname: Option<&PersonName>,
@@ -319,8 +366,13 @@ impl Open {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         self.second_factor.evolve(event, at);
+        self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
+        self.passkeys = passkey::step(std::mem::take(&mut self.passkeys), event, at);
         match event {
             Event::Registered { .. }
+            | Event::Opened { .. }
+            | Event::IdentityLinked { .. }
+            | Event::IdentityUnlinked { .. }
             | Event::RegistrationRefused { .. }
             | Event::VerificationRequested { .. }
             | Event::VerificationFailed { .. }
@@ -329,6 +381,11 @@ impl Open {
             | Event::RecoveryCodeUsed { .. }
             | Event::TotpRemoved { .. }
             | Event::RecoveryCodesRenewed { .. }
+            | Event::PasskeyAdded { .. }
+            | Event::PasskeyUsed { .. }
+            | Event::PasskeyRenamed { .. }
+            | Event::PasskeySuspended { .. }
+            | Event::PasskeyRemoved { .. }
             | Event::SessionsRevoked => {}
             Event::Verified => self.verified = true,
             Event::PlatformAdminGranted => self.is_platform_admin = true,
@@ -339,12 +396,18 @@ impl Open {
                 self.resets.record_request(*challenge, at);
             }
             Event::PasswordChanged { password_hash, .. } => {
-                self.password_hash = password_hash.clone();
+                self.password_hash = Some(password_hash.clone());
                 // Mails that were requested under the old password are no longer valid.
                 self.resets.close();
             }
-            Event::PasswordHashRenewed { password_hash } => {
-                self.password_hash = password_hash.clone();
+            Event::PasswordHashRenewed { password_hash }
+            | Event::PasswordSet { password_hash, .. } => {
+                self.password_hash = Some(password_hash.clone());
+            }
+            Event::PasswordRemoved { .. } => {
+                self.password_hash = None;
+                // A link from before would bring a password back.
+                self.resets.close();
             }
             Event::ProfileUpdated {
                 firstname,

@@ -75,7 +75,7 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::AlreadyRegistered => already_registered(links),
         Template::LoginsFailed => logins_failed(links),
         Template::LoginCode { challenge } => login_code(*challenge, links),
-        Template::CredentialsChanged { change } => credentials_changed(*change, links),
+        Template::CredentialsChanged { change } => credentials_changed(change, links),
         Template::SecondFactorFailed => second_factor_failed(links),
         Template::NewDevice { device, at } => new_device(device, *at, links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),

@@ -1,7 +1,7 @@
 //! Mails that follow from changes to an account.
 
 use events_schema::{
-    Commit, EmailAddress, PersonName,
+    Commit, EmailAddress, PasskeyId, PersonName,
     account::{Area, Event},
     email::{self, CredentialChange, Template},
 };
@@ -60,13 +60,64 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
             let change = CredentialChange::RecoveryCodeUsed;
             Some(credentials_changed(commit, email, change))
         }
+        Event::IdentityLinked {
+            email, provider, ..
+        } if !opens(commit) => {
+            let provider = provider.clone();
+            let change = CredentialChange::IdentityLinked { provider };
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::IdentityUnlinked {
+            email, provider, ..
+        } => {
+            let provider = provider.clone();
+            let change = CredentialChange::IdentityUnlinked { provider };
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::PasskeyAdded {
+            email,
+            name,
+            passkey,
+        } => {
+            let id = PasskeyId::of(&passkey.credential_id);
+            let change = CredentialChange::PasskeyAdded { name: name.clone() };
+            Some(passkey_changed(commit, id, email, change))
+        }
+        Event::PasskeySuspended {
+            email,
+            name,
+            passkey,
+        } => {
+            let change = CredentialChange::PasskeySuspended { name: name.clone() };
+            Some(passkey_changed(commit, *passkey, email, change))
+        }
+        Event::PasskeyRemoved {
+            email,
+            name,
+            passkey,
+        } => {
+            let change = CredentialChange::PasskeyRemoved { name: name.clone() };
+            Some(passkey_changed(commit, *passkey, email, change))
+        }
+        Event::PasswordSet { email, .. } => {
+            let change = CredentialChange::PasswordSet;
+            Some(credentials_changed(commit, email, change))
+        }
+        Event::PasswordRemoved { email } => {
+            let change = CredentialChange::PasswordRemoved;
+            Some(credentials_changed(commit, email, change))
+        }
         Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
         | Event::RegistrationRefused { .. }
         | Event::VerificationRequested { .. }
         | Event::VerificationFailed { .. }
         | Event::Verified
         | Event::PasswordHashRenewed { .. }
         | Event::TotpUsed { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRenamed { .. }
         | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked
@@ -74,6 +125,12 @@ fn mail_for(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::A
         | Event::Enabled
         | Event::ProfileUpdated { .. } => None,
     }
+}
+
+/// Whether the account begins here. Its owner has just chosen how to log in.
+fn opens(commit: &Commit<Area>) -> bool {
+    let mut events = commit.events.iter();
+    events.any(|event| matches!(event, Event::Opened { .. }))
 }
 
 fn password_changed(
@@ -105,9 +162,28 @@ fn credentials_changed(
     mail(&occasion, email, Template::CredentialsChanged { change })
 }
 
+/// A commit may change several passkeys.
+fn passkey_changed(
+    commit: &Commit<Area>,
+    passkey: PasskeyId,
+    email: &EmailAddress,
+    change: CredentialChange,
+) -> Consequence<email::Area> {
+    let revision = commit.revision.to_be_bytes();
+    let occasion = [
+        b"credentials_changed",
+        commit.id.0.bytes().as_slice(),
+        &revision,
+        passkey.0.bytes(),
+    ];
+    mail(&occasion, email, Template::CredentialsChanged { change })
+}
+
 #[cfg(test)]
 mod tests {
-    use events_schema::{AccountId, ChallengeId, Id, PasswordHash, secret::derived_id};
+    use events_schema::{
+        AccountId, Base64Url, ChallengeId, Id, Name, PasswordHash, ProviderName, secret::derived_id,
+    };
 
     use super::*;
     use crate::reaction::testing::{ID, REVISION, requested, when};
@@ -209,6 +285,94 @@ mod tests {
         }
         let step = 8;
         when::<AccountMail>([Event::TotpUsed { credential, step }]).then([]);
+    }
+
+    #[test]
+    fn a_change_of_how_to_log_in_is_mailed_except_when_the_account_begins() {
+        let provider = ProviderName::parse("google").unwrap();
+        let linked = Event::IdentityLinked {
+            identity: events_schema::IdentityId(ID),
+            provider: provider.clone(),
+            provider_email: None,
+            email: ada(),
+        };
+        let unlinked = Event::IdentityUnlinked {
+            identity: events_schema::IdentityId(ID),
+            provider: provider.clone(),
+            email: ada(),
+        };
+        let set = Event::PasswordSet {
+            password_hash: PasswordHash::parse("$x").unwrap(),
+            email: ada(),
+        };
+        let removed = Event::PasswordRemoved { email: ada() };
+        let revision = REVISION.to_be_bytes();
+        let id = derived_id(&[b"email", b"credentials_changed", ID.bytes(), &revision]);
+        let google = || provider.clone();
+        for (event, change) in [
+            (
+                linked.clone(),
+                CredentialChange::IdentityLinked { provider: google() },
+            ),
+            (
+                unlinked,
+                CredentialChange::IdentityUnlinked { provider: google() },
+            ),
+            (set, CredentialChange::PasswordSet),
+            (removed, CredentialChange::PasswordRemoved),
+        ] {
+            let template = Template::CredentialsChanged { change };
+            when::<AccountMail>([event]).then([requested(id, ada(), template)]);
+        }
+        let opened = Event::Opened {
+            email: ada(),
+            firstname: name(),
+            lastname: name(),
+        };
+        when::<AccountMail>([opened, linked]).then([]);
+    }
+
+    #[test]
+    fn each_passkey_that_is_added_removed_or_suspended_is_mailed() {
+        let name = Name::parse("Phone").unwrap();
+        let id = |byte| PasskeyId::of(&Base64Url::from_bytes(&[byte; 16]));
+        let removed = |byte| Event::PasskeyRemoved {
+            passkey: id(byte),
+            name: name.clone(),
+            email: ada(),
+        };
+        let suspended = Event::PasskeySuspended {
+            passkey: id(1),
+            name: name.clone(),
+            email: ada(),
+        };
+        let mail = |byte, change| {
+            let revision = REVISION.to_be_bytes();
+            let passkey = id(byte);
+            let passkey = passkey.0.bytes();
+            let parts = [
+                b"email",
+                &b"credentials_changed"[..],
+                ID.bytes(),
+                &revision,
+                passkey,
+            ];
+            requested(
+                derived_id(&parts),
+                ada(),
+                Template::CredentialsChanged { change },
+            )
+        };
+        let gone = || CredentialChange::PasskeyRemoved { name: name.clone() };
+        when::<AccountMail>([removed(1), removed(2)]).then([mail(1, gone()), mail(2, gone())]);
+        let copied = CredentialChange::PasskeySuspended { name: name.clone() };
+        when::<AccountMail>([suspended]).then([mail(1, copied)]);
+        let used = Event::PasskeyUsed {
+            passkey: id(1),
+            counter: 1,
+            is_backed_up: true,
+        };
+        when::<AccountMail>([used]).then([]);
     }
 
     #[test]

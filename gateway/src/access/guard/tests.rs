@@ -21,6 +21,7 @@ const PERSON: Credentials = Credentials::Session {
     is_platform_admin: false,
     aal: 1,
     best_aal: 1,
+    methods: &[],
     is_fresh: true,
 };
 /// Long after the tenant should have paid.

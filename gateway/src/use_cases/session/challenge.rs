@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use event_store::{random_bytes, random_id};
 use events_schema::{
-    AccountId, Id, Proof, ProofKind, Time, account, proof,
+    AccountId, Id, Proof, ProofKind, Time, account,
+    proof::{self, TWO_FACTORS},
     sealed::{NONCE_BYTES, Sealed},
 };
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ struct Begun {
 
 impl Sessions {
     /// Goes on with a log-in after its first proof: starts a session, unless the account has a
-    /// second factor. The session that the request came with ends.
+    /// second factor that is not proved yet. The session that the request came with ends.
     ///
     /// # Errors
     /// `Pending` if the outcome of the command is not known in time.
@@ -56,7 +57,8 @@ impl Sessions {
         kind: ProofKind,
     ) -> Result<LoggedIn, Error> {
         let proofs = vec![Proof::new(kind, now())];
-        if account.view.second_factor.is_some() {
+        let is_complete = proof::aal(&proofs) >= TWO_FACTORS;
+        if account.view.second_factor.is_some() && !is_complete {
             let challenge = self.challenge(&account, proofs)?;
             return Ok(LoggedIn::Challenge(challenge));
         }

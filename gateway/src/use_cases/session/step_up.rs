@@ -62,7 +62,7 @@ impl Sessions {
             Guesser::Session,
         );
         let attempt = self.logins.begin(&view.email, guesser).await?;
-        let hash = Some(&view.password_hash);
+        let hash = view.password_hash.as_ref();
         if !self.passwords.matches(&admission, password, hash).await? {
             let failed = SecurityEvent::LoginFailed;
             let account = Some(identity.account_id());

@@ -59,10 +59,20 @@ impl Enrolment {
                 }])
             }
             Command::CompleteRegistration { .. }
+            | Command::OpenByIdentity { .. }
+            | Command::LinkIdentity { .. }
+            | Command::UnlinkIdentity { .. }
+            | Command::SetPassword { .. }
+            | Command::RemovePassword
             | Command::RequestPasswordReset
             | Command::ResetPassword { .. }
             | Command::ChangePassword { .. }
             | Command::RenewPasswordHash { .. }
+            | Command::AddPasskey { .. }
+            | Command::NotePasskeyUse { .. }
+            | Command::RenamePasskey { .. }
+            | Command::RemovePasskey { .. }
+            | Command::RemovePasskeys
             | Command::RevokeSessions
             | Command::GrantPlatformAdmin
             | Command::RevokePlatformAdmin

@@ -1,8 +1,10 @@
-//! Mails about logging in and about the second factor.
+//! Mails about logging in and about credentials.
+
+use std::borrow::Cow;
 
 use anyhow::Context as _;
 use events_schema::{
-    ChallengeId, Device, Time, email::CredentialChange, has_link, secret::Purpose,
+    ChallengeId, Device, Name, Time, email::CredentialChange, has_link, secret::Purpose,
 };
 
 use super::{Links, MailText, date};
@@ -14,10 +16,54 @@ pub(super) fn login_code(challenge: ChallengeId, links: &Links) -> anyhow::Resul
 }
 
 pub(super) fn credentials_changed(
-    change: CredentialChange,
+    change: &CredentialChange,
     links: &Links,
 ) -> anyhow::Result<MailText> {
+    let (subject, what) = said_of(change);
+    let (what, link) = (what.as_ref(), links.public_url.as_str());
+    let html = CredentialsChangedHtml { what, link };
+    MailText::new(subject, &CredentialsChangedText { what, link }, &html)
+}
+
+/// Returns the subject and the sentence that tell of a change.
+fn said_of(change: &CredentialChange) -> (&'static str, Cow<'static, str>) {
     let (subject, what) = match change {
+        CredentialChange::IdentityLinked { provider } => {
+            let by = provider.as_str();
+            let what = format!("From now on, you can log in to your account by {by}.");
+            return ("Another way to log in was added", what.into());
+        }
+        CredentialChange::IdentityUnlinked { provider } => {
+            let by = provider.as_str();
+            let what = format!("You can no longer log in to your account by {by}.");
+            return ("A way to log in was removed", what.into());
+        }
+        CredentialChange::PasskeyAdded { name } => {
+            let name = shown(name);
+            let what = format!("From now on, the passkey “{name}” logs in to your account.");
+            return ("A passkey was added", what.into());
+        }
+        CredentialChange::PasskeyRemoved { name } => {
+            let name = shown(name);
+            let what = format!("The passkey “{name}” no longer logs in to your account.");
+            return ("A passkey was removed", what.into());
+        }
+        CredentialChange::PasskeySuspended { name } => {
+            let name = shown(name);
+            let what = format!(
+                "The passkey “{name}” was used in a way that shows that somebody may have copied \
+                 it. It no longer logs in to your account. Remove it, and add another one."
+            );
+            return ("A passkey may have been copied", what.into());
+        }
+        CredentialChange::PasswordSet => (
+            "A password was set",
+            "Your account has got a password. From now on, you can log in by it.",
+        ),
+        CredentialChange::PasswordRemoved => (
+            "Your password was removed",
+            "The password of your account was removed. You can no longer log in by it.",
+        ),
         CredentialChange::TotpEnrolled => (
             "An authenticator app was added",
             "An authenticator app was added to your account. From now on, you need it to log in.",
@@ -35,9 +81,13 @@ pub(super) fn credentials_changed(
             "Somebody has used one of your recovery codes instead of the authenticator app.",
         ),
     };
-    let link = links.public_url.as_str();
-    let html = CredentialsChangedHtml { what, link };
-    MailText::new(subject, &CredentialsChangedText { what, link }, &html)
+    (subject, what.into())
+}
+
+/// Hides the name of a passkey if it may become a link: a thief may have chosen it.
+fn shown(name: &Name) -> &str {
+    let name = Some(name.as_str()).filter(|name| !has_link(name));
+    name.unwrap_or("…")
 }
 
 pub(super) fn second_factor_failed(links: &Links) -> anyhow::Result<MailText> {

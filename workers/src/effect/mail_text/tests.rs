@@ -1,5 +1,5 @@
 use events_schema::{
-    AccessTokenId, Device, Id, TenantKey,
+    AccessTokenId, Device, Id, ProviderName, TenantKey,
     email::{BillingNotice, CredentialChange},
     secret::Secret,
 };
@@ -192,11 +192,44 @@ fn a_mail_about_a_new_device_has_no_link_that_a_thief_has_chosen() {
 }
 
 #[test]
-fn a_mail_about_the_second_factor_says_what_has_changed() {
+fn a_mail_about_credentials_says_what_has_changed() {
+    let provider = || ProviderName::parse("google").unwrap();
     for (change, what) in [
         (CredentialChange::TotpEnrolled, "was added"),
         (CredentialChange::TotpRemoved, "were removed"),
         (CredentialChange::RecoveryCodesRenewed, "new recovery codes"),
+        (CredentialChange::PasswordSet, "has got a password"),
+        (
+            CredentialChange::PasskeyAdded {
+                name: Name::parse("Phone").unwrap(),
+            },
+            "the passkey “Phone” logs in",
+        ),
+        (
+            CredentialChange::PasskeyRemoved {
+                name: Name::parse("Phone").unwrap(),
+            },
+            "“Phone” no longer logs in",
+        ),
+        (
+            CredentialChange::PasskeySuspended {
+                name: Name::parse("evil.example").unwrap(),
+            },
+            "The passkey “…” was used",
+        ),
+        (CredentialChange::PasswordRemoved, "no longer log in by it"),
+        (
+            CredentialChange::IdentityLinked {
+                provider: provider(),
+            },
+            "log in to your account by google",
+        ),
+        (
+            CredentialChange::IdentityUnlinked {
+                provider: provider(),
+            },
+            "no longer log in",
+        ),
         (CredentialChange::RecoveryCodeUsed, "instead of"),
     ] {
         let mail = rendered(&Template::CredentialsChanged { change });

@@ -1,0 +1,205 @@
+//! The view of an account.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Area, Event};
+use crate::{
+    Commit, EmailAddress, Home, Identity, Index, PasswordHash, PersonName, SecondFactor, Time,
+    identity,
+    passkey::{self, Passkey},
+    proof::{self, ONE_FACTOR, Proof, TWO_FACTORS},
+    second_factor,
+};
+
+/// The view of an account. The gateway never shows all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct View {
+    pub email: EmailAddress,
+    pub firstname: PersonName,
+    pub lastname: PersonName,
+    /// Whether the address is verified.
+    pub verified: bool,
+    /// Absent if the owner logs in by other means only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_hash: Option<PasswordHash>,
+    /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
+    pub epoch: i64,
+    /// When the epoch last began. Access tokens that were created before are not valid.
+    #[serde(default)]
+    pub epoch_began_at: Time,
+    /// Whether the account is one of the platform's administrators.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_platform_admin: bool,
+    /// Whether the account is disabled: it has no session and no access token, and gets none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_disabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<Identity>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passkeys: Vec<Passkey>,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+impl crate::View for View {
+    type Area = Area;
+    const NAME: &'static str = "account";
+    const HOME: Home = Home::Platform;
+    const INDEXES: &'static [Index] = &[
+        Index::on(&["email"]),
+        Index::on(&["created_at"]),
+        Index::on(&["email", "created_at"]),
+        Index::on(&["identities.id"]),
+    ];
+
+    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
+        let events = commit.events.iter();
+        let folded = events.fold(view, |view, event| step(view, event, commit.time));
+        folded.map(|view| Self {
+            updated_at: commit.time,
+            ..view
+        })
+    }
+}
+
+impl View {
+    /// Returns the highest level that a session of the account can reach.
+    pub fn best_aal(&self) -> u8 {
+        if self.second_factor.is_some() || self.has_passkey() {
+            TWO_FACTORS
+        } else {
+            ONE_FACTOR
+        }
+    }
+
+    /// Returns those of these proofs that still count. None does of a second factor or a passkey
+    /// that was removed, replaced or suspended.
+    pub fn counting(&self, proofs: Vec<Proof>) -> Vec<Proof> {
+        let since = self.second_factor.as_ref();
+        let since = since.map(|factor| factor.totp.enrolled_at);
+        proof::counting(proofs, since, |passkey| {
+            let mut own = self.passkeys.iter();
+            own.any(|own| own.id == passkey && !own.is_suspended())
+        })
+    }
+
+    /// Whether the owner can log in by a passkey.
+    pub fn has_passkey(&self) -> bool {
+        self.passkeys.iter().any(|passkey| !passkey.is_suspended())
+    }
+
+    /// Returns an account as it begins. One without a password begins with a proved address.
+    fn begin(
+        email: EmailAddress,
+        (firstname, lastname): (PersonName, PersonName),
+        password_hash: Option<PasswordHash>,
+        epoch: i64,
+        at: Time,
+    ) -> Self {
+        Self {
+            email,
+            firstname,
+            lastname,
+            verified: password_hash.is_none(),
+            password_hash,
+            epoch,
+            epoch_began_at: at,
+            is_platform_admin: false,
+            is_disabled: false,
+            second_factor: None,
+            identities: Vec::new(),
+            passkeys: Vec::new(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
+    fn begin_epoch(&mut self, at: Time) {
+        self.epoch += 1;
+        self.epoch_began_at = at;
+    }
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
+    if let Event::Registered {
+        email,
+        firstname,
+        lastname,
+        password_hash,
+    } = event
+    {
+        let names = (firstname.clone(), lastname.clone());
+        let password_hash = Some(password_hash.clone());
+        return Some(View::begin(email.clone(), names, password_hash, 0, at));
+    }
+    if let Event::Opened {
+        email,
+        firstname,
+        lastname,
+    } = event
+    {
+        let names = (firstname.clone(), lastname.clone());
+        // The sessions of an account that it replaces are of an earlier epoch.
+        let epoch = view.map_or(0, |view| view.epoch + 1);
+        return Some(View::begin(email.clone(), names, None, epoch, at));
+    }
+    let mut view = view?;
+    view.second_factor = second_factor::step(view.second_factor, event, at);
+    view.identities = identity::step(view.identities, event, at);
+    view.passkeys = passkey::step(view.passkeys, event, at);
+    match event {
+        Event::Registered { .. }
+        | Event::Opened { .. }
+        | Event::IdentityLinked { .. }
+        | Event::IdentityUnlinked { .. }
+        | Event::VerificationRequested { .. }
+        | Event::VerificationFailed { .. }
+        | Event::PasswordResetRequested { .. }
+        | Event::TotpEnrolled { .. }
+        | Event::TotpUsed { .. }
+        | Event::RecoveryCodeUsed { .. }
+        | Event::TotpRemoved { .. }
+        | Event::RecoveryCodesRenewed { .. }
+        | Event::PasskeyAdded { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRenamed { .. }
+        | Event::PasskeySuspended { .. }
+        | Event::PasskeyRemoved { .. } => {}
+        Event::RegistrationRefused { .. } => return None,
+        Event::Verified => view.verified = true,
+        Event::PasswordChanged { password_hash, .. } => {
+            view.password_hash = Some(password_hash.clone());
+            view.begin_epoch(at);
+        }
+        Event::PasswordHashRenewed { password_hash } | Event::PasswordSet { password_hash, .. } => {
+            view.password_hash = Some(password_hash.clone());
+        }
+        Event::PasswordRemoved { .. } => view.password_hash = None,
+        Event::SessionsRevoked => view.begin_epoch(at),
+        Event::PlatformAdminGranted => view.is_platform_admin = true,
+        Event::PlatformAdminRevoked => view.is_platform_admin = false,
+        Event::Disabled => {
+            view.is_disabled = true;
+            view.begin_epoch(at);
+        }
+        Event::Enabled => {
+            view.is_disabled = false;
+            view.begin_epoch(at);
+        }
+        Event::ProfileUpdated {
+            firstname,
+            lastname,
+        } => {
+            view.firstname = firstname.clone();
+            view.lastname = lastname.clone();
+        }
+    }
+    Some(view)
+}

@@ -1,0 +1,331 @@
+//! Passkeys: logging in and stepping up by one, adding, renaming and removing them.
+//!
+//! A browser gets a challenge, and keeps it sealed in a cookie. So no gateway stores those that
+//! nobody answers, and no other browser can use the answer. The domain decides which uses count.
+
+use async_nats::jetstream;
+use event_store::random_bytes;
+use events_schema::{
+    AccountId, Base64Url, CommandId, Name, PasskeyId, ProofKind, TenantId, Time,
+    account::{self, Command},
+    passkey::Passkey,
+    sealed::{NONCE_BYTES, Sealed},
+    secret::ServerKey,
+    subject::LOGINS_BUCKET,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    login_code::accepts_logins,
+    session::{LoggedIn, Sessions, Started},
+};
+use crate::{
+    backend::{
+        bucket::Bucket,
+        commands::{CommandRequest, Commands},
+        views::{ViewDocument, Views},
+    },
+    clock::now,
+    error::Error,
+    identity::{
+        Caller,
+        caller::new_command_id,
+        webauthn::{Assertion, Challenge, Flaw, LIFETIME, Registration, RelyingParty},
+    },
+    security::{SecurityEvent, SecurityEvents},
+};
+
+const PURPOSE: &str = "passkey";
+
+/// Logs in by passkeys, and changes those of the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Passkeys {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) answered: Answered,
+    pub(crate) sessions: Sessions,
+    pub(crate) security: SecurityEvents,
+    pub(crate) secret: ServerKey,
+    pub(crate) relying_party: RelyingParty,
+}
+
+/// The challenges that were answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered(Bucket<CommandId>);
+
+/// What a browser is asked for.
+pub(crate) struct Request {
+    pub(crate) options: Value,
+    /// What only the browser keeps.
+    pub(crate) token: String,
+}
+
+/// What a browser learns after a passkey was removed, so that it offers it no more.
+pub(crate) struct Removal {
+    /// For `signalUnknownCredential`; `None` if a repeated request finds the passkey removed.
+    pub(crate) unknown_credential: Option<Value>,
+    /// For `signalAllAcceptedCredentials`.
+    pub(crate) all_accepted_credentials: Value,
+}
+
+/// What the browser keeps, sealed.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    challenge: Base64Url,
+    at: Time,
+    /// The account that a passkey is added to; `None` to log in.
+    adding_to: Option<AccountId>,
+}
+
+impl Answered {
+    /// Keeps them in the bucket of failed logins, whose records outlive every challenge.
+    pub(crate) fn new(jetstream: jetstream::Context) -> Self {
+        Self(Bucket::new(jetstream, LOGINS_BUCKET))
+    }
+
+    /// Uses a challenge up, for one command.
+    ///
+    /// # Errors
+    /// `BadUserInput` if another command has used it.
+    async fn add(&self, key: &str, command: CommandId) -> Result<(), Error> {
+        let add = |present: Option<CommandId>| match present {
+            Some(first) if first != command => Err(ended()),
+            Some(_) | None => Ok((command, ())),
+        };
+        self.0.change(key, add).await
+    }
+}
+
+impl Passkeys {
+    /// Asks for any passkey of this site, to log in or to step up.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
+    pub(crate) fn ask(&self) -> Result<Request, Error> {
+        let challenge = random_bytes()?;
+        Ok(Request {
+            options: self.relying_party.request_options(&challenge),
+            token: self.seal(&challenge, None)?,
+        })
+    }
+
+    /// Logs in by the answer of a browser. The passkey names the account.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the answer proves nothing, the passkey is not known or it is suspended.
+    pub(crate) async fn log_in(&self, caller: &Caller, answer: Value) -> Result<LoggedIn, Error> {
+        let account = self.prove(caller, answer, None).await?;
+        let kind = ProofKind::Passkey;
+        self.sessions.proceed(caller, account, kind).await
+    }
+
+    /// Proves again who the caller is.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the answer proves nothing, or the caller has no such passkey.
+    pub(crate) async fn step_up(&self, caller: &Caller, answer: Value) -> Result<Started, Error> {
+        let own = caller.person()?.account_id();
+        self.prove(caller, answer, Some(own)).await?;
+        self.sessions.add_proof(caller, ProofKind::Passkey).await
+    }
+
+    /// Asks for a new passkey of the caller.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
+    pub(crate) fn ask_for_new(&self, caller: &Caller) -> Result<Request, Error> {
+        let account = &caller.person()?.account;
+        let challenge = random_bytes()?;
+        let (handle, view) = (account.id.0, &account.view);
+        let party = &self.relying_party;
+        Ok(Request {
+            options: party.creation_options(&challenge, handle.bytes(), view),
+            token: self.seal(&challenge, Some(account.id))?,
+        })
+    }
+
+    /// Adds the passkey that a browser has made.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the answer proves nothing; `Rejected` if the passkey is known, or the
+    /// account has too many.
+    pub(crate) async fn add(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        name: Name,
+        answer: Value,
+    ) -> Result<Passkey, Error> {
+        let account = caller.person()?.account_id();
+        let challenge = self.open(caller, Some(account)).ok_or_else(ended)?;
+        let answer = Registration::read(answer).map_err(flawed)?;
+        let registered = self.relying_party.register(&challenge, &answer);
+        let passkey = registered.map_err(flawed)?;
+        self.answered.add(&self.key(&challenge), id).await?;
+        let added = PasskeyId::of(&passkey.credential_id);
+        let add = Command::AddPasskey { name, passkey };
+        let account = self.send(caller, account, id, add).await?;
+        let event = SecurityEvent::PasskeyAdded;
+        self.security.record(event, caller, Some(account.id));
+        find(&account.view, added).cloned().ok_or(Error::NotFound)
+    }
+
+    /// Renames a passkey of the caller.
+    ///
+    /// # Errors
+    /// `Rejected` if the caller has no such passkey.
+    pub(crate) async fn rename(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        passkey: PasskeyId,
+        name: Name,
+    ) -> Result<Passkey, Error> {
+        let account = caller.person()?.account_id();
+        let rename = Command::RenamePasskey { passkey, name };
+        let account = self.send(caller, account, id, rename).await?;
+        find(&account.view, passkey).cloned().ok_or(Error::NotFound)
+    }
+
+    /// Removes a passkey of the caller.
+    ///
+    /// # Errors
+    /// `Rejected` if the caller has no such passkey, or could not log in any more.
+    pub(crate) async fn remove(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        passkey: PasskeyId,
+    ) -> Result<Removal, Error> {
+        let before = &caller.person()?.account;
+        let remove = Command::RemovePasskey { passkey };
+        let account = self.send(caller, before.id, id, remove).await?;
+        let event = SecurityEvent::PasskeyRemoved;
+        self.security.record(event, caller, Some(account.id));
+        let (party, handle) = (&self.relying_party, account.id.0);
+        let removed = find(&before.view, passkey);
+        Ok(Removal {
+            unknown_credential: removed.map(|removed| party.unknown_credential(removed)),
+            all_accepted_credentials: party.all_accepted_credentials(handle.bytes(), &account.view),
+        })
+    }
+
+    /// Checks the answer of a browser and uses its challenge up. Returns the account of the passkey,
+    /// which must be `own` if that is given.
+    async fn prove(
+        &self,
+        caller: &Caller,
+        answer: Value,
+        own: Option<AccountId>,
+    ) -> Result<ViewDocument<account::View>, Error> {
+        let challenge = self.open(caller, None).ok_or_else(ended)?;
+        let answer = Assertion::read(answer).map_err(flawed)?;
+        let account = self.owner(&answer).await?;
+        let is_own =
+            |account: &ViewDocument<account::View>| own.is_none_or(|own| own == account.id);
+        let account = account.filter(is_own).ok_or_else(unknown)?;
+        let id = PasskeyId::of(answer.credential_id());
+        let passkey = find(&account.view, id).ok_or_else(unknown)?;
+        let verified = self.relying_party.verify(&challenge, &answer, passkey);
+        let used = verified.map_err(|flaw| {
+            let failed = SecurityEvent::LoginFailed;
+            self.security.record(failed, caller, Some(account.id));
+            flawed(flaw)
+        })?;
+        if passkey.is_suspended() {
+            return Err(suspended());
+        }
+        let command = new_command_id()?;
+        self.answered.add(&self.key(&challenge), command).await?;
+        let note = Command::NotePasskeyUse {
+            passkey: id,
+            counter: used.counter,
+            is_backed_up: used.is_backed_up,
+        };
+        // It was removed a moment ago.
+        let noted = self.send(caller, account.id, command, note).await;
+        let account = noted.map_err(|error| error.if_rejected(unknown))?;
+        if find(&account.view, id).is_none_or(Passkey::is_suspended) {
+            let event = SecurityEvent::PasskeySuspended;
+            self.security.record(event, caller, Some(account.id));
+            return Err(suspended());
+        }
+        Ok(account)
+    }
+
+    /// Finds the account that the passkey was made for, by what the browser says.
+    async fn owner(
+        &self,
+        answer: &Assertion,
+    ) -> Result<Option<ViewDocument<account::View>>, Error> {
+        let handle = answer.user_handle().map(TryInto::try_into);
+        let Some(Ok(handle)) = handle else {
+            return Ok(None);
+        };
+        let id = AccountId(events_schema::Id::from_bytes(handle));
+        let account = self.views.platform().get::<account::View>(id).await?;
+        Ok(account.filter(accepts_logins))
+    }
+
+    fn seal(&self, challenge: &Challenge, adding_to: Option<AccountId>) -> Result<String, Error> {
+        let asked = Asked {
+            challenge: Base64Url::from_bytes(challenge),
+            at: now(),
+            adding_to,
+        };
+        let plain = serde_json::to_vec(&asked).map_err(anyhow::Error::from)?;
+        let nonce: [u8; NONCE_BYTES] = random_bytes()?;
+        Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
+    }
+
+    /// Opens the challenge that this browser has got for this purpose, if it has not ended.
+    fn open(&self, caller: &Caller, adding_to: Option<AccountId>) -> Option<Challenge> {
+        let sealed = Sealed::parse(caller.kept.passkey.as_ref()?).ok()?;
+        let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
+        let asked: Asked = serde_json::from_slice(&plain).ok()?;
+        let is_open = now().since(asked.at) < LIFETIME && asked.adding_to == adding_to;
+        is_open.then(|| asked.challenge.bytes().try_into().ok())?
+    }
+
+    fn key(&self, challenge: &Challenge) -> String {
+        self.secret.id(&[b"passkey", challenge]).to_string()
+    }
+
+    async fn send(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        id: CommandId,
+        payload: Command,
+    ) -> Result<ViewDocument<account::View>, Error> {
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = CommandRequest::new(TenantId::Platform, account, id, payload);
+        let sent = self.commands.send_and_get(&sender, &platform, request);
+        sent.await
+    }
+}
+
+fn find(account: &account::View, id: PasskeyId) -> Option<&Passkey> {
+    account.passkeys.iter().find(|passkey| passkey.id == id)
+}
+
+fn flawed(flaw: Flaw) -> Error {
+    Error::input("response", flaw.to_string())
+}
+
+fn ended() -> Error {
+    let message = "The request for a passkey has ended, was answered before, or another browser has \
+                   sent it. Begin again with startPasskey.";
+    Error::input("response", message)
+}
+
+fn unknown() -> Error {
+    Error::input("response", "This passkey is not known here.")
+}
+
+fn suspended() -> Error {
+    let message = "This passkey is suspended, since somebody may have copied it. Remove it, and add \
+                   another one.";
+    Error::input("response", message)
+}
