@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ProviderName, Time};
+use crate::{PasskeyId, ProviderName, Time};
 
 /// An operation that needs a fresh proof accepts one for this long.
 pub const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -35,8 +35,8 @@ pub enum ProofKind {
     Password,
     /// They read the mailbox of the account.
     EmailCode,
-    /// They have a passkey, which has verified them by a PIN or by biometrics.
-    Passkey,
+    /// They have this passkey, which has verified them by a PIN or by biometrics.
+    Passkey { passkey: PasskeyId },
     /// They have the authenticator app.
     Totp,
     /// They have one of the recovery codes.
@@ -67,7 +67,7 @@ impl ProofKind {
     /// Whether this proves two factors at once.
     const fn is_complete(&self) -> bool {
         match self {
-            Self::Passkey => true,
+            Self::Passkey { .. } => true,
             Self::Password
             | Self::EmailCode
             | Self::Totp
@@ -80,7 +80,9 @@ impl ProofKind {
     const fn is_second(&self) -> bool {
         match self {
             Self::Totp | Self::RecoveryCode => true,
-            Self::Password | Self::EmailCode | Self::Passkey | Self::Identity { .. } => false,
+            Self::Password | Self::EmailCode | Self::Passkey { .. } | Self::Identity { .. } => {
+                false
+            }
         }
     }
 }
@@ -129,14 +131,21 @@ pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
     counting.map(|proof| proof.at).max().map(|at| at + FRESH)
 }
 
-/// Returns the proofs that still count in an account whose second factor is this old; `None` if it
-/// has none. Those of a factor before it were shown by whoever has that now, such as a thief.
-pub fn counting(mut proofs: Vec<Proof>, second_factor_since: Option<Time>) -> Vec<Proof> {
-    let counts = |proof: &Proof| {
-        let is_shown = |since: Time| proof.at + CLOCKS > since;
-        !proof.kind.is_second() || second_factor_since.is_some_and(is_shown)
-    };
-    proofs.retain(counts);
+/// Returns the proofs that still count in an account that has these passkeys, and whose second
+/// factor is this old; `None` if it has none. Those of a factor before it, or of a passkey that it
+/// has no more, were shown by whoever has these now, such as a thief.
+pub fn counting(
+    mut proofs: Vec<Proof>,
+    second_factor_since: Option<Time>,
+    has_passkey: impl Fn(PasskeyId) -> bool,
+) -> Vec<Proof> {
+    proofs.retain(|proof| match proof.kind {
+        ProofKind::Passkey { passkey } => has_passkey(passkey),
+        ProofKind::Totp | ProofKind::RecoveryCode => {
+            second_factor_since.is_some_and(|since| proof.at + CLOCKS > since)
+        }
+        ProofKind::Password | ProofKind::EmailCode | ProofKind::Identity { .. } => true,
+    });
     proofs
 }
 
@@ -149,13 +158,18 @@ pub fn with(mut proofs: Vec<Proof>, new: Proof) -> Vec<Proof> {
 
 #[cfg(test)]
 mod tests {
-    use super::ProofKind::{EmailCode, Passkey, Password, RecoveryCode, Totp};
+    use super::ProofKind::{EmailCode, Password, RecoveryCode, Totp};
     use super::*;
+    use crate::Id;
 
     fn identity() -> ProofKind {
         ProofKind::Identity {
             provider: ProviderName::parse("google").unwrap(),
         }
+    }
+    fn passkey(number: u8) -> ProofKind {
+        let passkey = PasskeyId(Id::from_bytes([number; 16]));
+        ProofKind::Passkey { passkey }
     }
     fn at(minutes: i64, kind: ProofKind) -> Proof {
         Proof::new(kind, minute(minutes))
@@ -174,7 +188,7 @@ mod tests {
             (vec![Password, EmailCode, identity()], 1),
             (vec![Totp], 1),
             (vec![Totp, RecoveryCode], 1),
-            (vec![Passkey], 2),
+            (vec![passkey(1)], 2),
             (vec![Password, Totp], 2),
             (vec![RecoveryCode, EmailCode], 2),
             (vec![identity(), Totp], 2),
@@ -202,7 +216,7 @@ mod tests {
         assert_eq!(fresh(&both), Some(minute(10)));
         let recovered = [at(0, Password), at(3, RecoveryCode)];
         assert_eq!(fresh(&recovered), Some(minute(13)));
-        let passkey = [at(2, Passkey), at(9, Password)];
+        let passkey = [at(2, passkey(1)), at(9, Password)];
         assert_eq!(fresh(&passkey), Some(minute(12)));
     }
 
@@ -217,14 +231,23 @@ mod tests {
     fn a_proof_of_a_second_factor_before_the_present_one_counts_no_more() {
         let counting = |at_minute: i64, since: Option<i64>| {
             let proofs = vec![at(at_minute, Password), at(at_minute, Totp)];
-            counting(proofs, since.map(minute)).len()
+            counting(proofs, since.map(minute), |_| false).len()
         };
         assert_eq!(counting(9, None), 1);
         assert_eq!(counting(9, Some(8)), 2);
         assert_eq!(counting(9, Some(9)), 2, "the code that adds the app");
         assert_eq!(counting(9, Some(10)), 1);
-        let recovered = vec![at(3, RecoveryCode), at(3, Passkey)];
-        assert_eq!(super::counting(recovered, Some(minute(5))).len(), 1);
+        let recovered = vec![at(3, RecoveryCode), at(3, Password)];
+        let counting = super::counting(recovered, Some(minute(5)), |_| false);
+        assert_eq!(counting, [at(3, Password)]);
+    }
+
+    #[test]
+    fn a_proof_of_a_passkey_that_was_removed_counts_no_more() {
+        let proofs = vec![at(0, passkey(1)), at(0, passkey(2)), at(0, EmailCode)];
+        let left = PasskeyId(Id::from_bytes([2; 16]));
+        let counting = counting(proofs, None, |passkey| passkey == left);
+        assert_eq!(counting, [at(0, passkey(2)), at(0, EmailCode)]);
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl From<&Proof> for ProofView {
         let (kind, provider) = match &proof.kind {
             ProofKind::Password => (ProofType::Password, None),
             ProofKind::EmailCode => (ProofType::EmailCode, None),
-            ProofKind::Passkey => (ProofType::Passkey, None),
+            ProofKind::Passkey { .. } => (ProofType::Passkey, None),
             ProofKind::Totp => (ProofType::Totp, None),
             ProofKind::RecoveryCode => (ProofType::RecoveryCode, None),
             ProofKind::Identity { provider } => {

@@ -97,7 +97,8 @@ impl PasskeyMutation {
         let added = passkeys.add(field.caller, id, name, response.0).await?;
         field.clear_cookie(Kind::Passkey);
         let sessions = &field.use_cases.sessions;
-        let started = sessions.add_proof(field.caller, ProofKind::Passkey);
+        let kind = ProofKind::Passkey { passkey: added.id };
+        let started = sessions.add_proof(field.caller, kind);
         field.start_session(&started.await?);
         Ok(Some((&added).into()))
     }

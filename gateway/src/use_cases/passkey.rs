@@ -115,8 +115,7 @@ impl Passkeys {
     /// # Errors
     /// `BadUserInput` if the answer proves nothing, the passkey is not known or it is suspended.
     pub(crate) async fn log_in(&self, caller: &Caller, answer: Value) -> Result<LoggedIn, Error> {
-        let account = self.prove(caller, answer, None).await?;
-        let kind = ProofKind::Passkey;
+        let (account, kind) = self.prove(caller, answer, None).await?;
         self.sessions.proceed(caller, account, kind).await
     }
 
@@ -126,8 +125,8 @@ impl Passkeys {
     /// `BadUserInput` if the answer proves nothing, or the caller has no such passkey.
     pub(crate) async fn step_up(&self, caller: &Caller, answer: Value) -> Result<Started, Error> {
         let own = caller.person()?.account_id();
-        self.prove(caller, answer, Some(own)).await?;
-        self.sessions.add_proof(caller, ProofKind::Passkey).await
+        let (_, kind) = self.prove(caller, answer, Some(own)).await?;
+        self.sessions.add_proof(caller, kind).await
     }
 
     /// Asks for a new passkey of the caller.
@@ -212,13 +211,13 @@ impl Passkeys {
     }
 
     /// Checks the answer of a browser and uses its challenge up. Returns the account of the passkey,
-    /// which must be `own` if that is given.
+    /// which must be `own` if that is given, and what the answer proves.
     async fn prove(
         &self,
         caller: &Caller,
         answer: Value,
         own: Option<AccountId>,
-    ) -> Result<ViewDocument<account::View>, Error> {
+    ) -> Result<(ViewDocument<account::View>, ProofKind), Error> {
         let challenge = self.open(caller, None).ok_or_else(ended)?;
         let answer = Assertion::read(answer).map_err(flawed)?;
         let account = self.owner(&answer).await?;
@@ -251,7 +250,7 @@ impl Passkeys {
             self.security.record(event, caller, Some(account.id));
             return Err(suspended());
         }
-        Ok(account)
+        Ok((account, ProofKind::Passkey { passkey: id }))
     }
 
     /// Finds the account that the passkey was made for, by what the browser says.
