@@ -280,8 +280,12 @@ async fn a_removed_passkey_is_void_at_the_next_request_on_another_gateway() {
     let proof = by_passkey(&browser, &mut phone).await;
     browser.data(LOG_IN, proof).await;
     let proof = by_passkey(&browser, &mut phone).await;
+    let fresh = "mutation { credential { newRecoveryCodes } }";
+    assert_eq!(browser.code(fresh, ()).await, "CONFLICT");
     let removed = ada.data(REMOVE, json!({ "id": id })).await;
     is_refused(&browser, LOG_IN, proof).await;
+    // Nor does the session that it has begun count as proved.
+    assert_eq!(browser.code(fresh, ()).await, "STEP_UP_REQUIRED");
     let (unknown, accepted) = (
         &removed["credential"]["removePasskey"]["unknownCredential"],
         &removed["credential"]["removePasskey"]["allAcceptedCredentials"],
