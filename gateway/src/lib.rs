@@ -51,7 +51,7 @@ use crate::{
     },
     identity::{
         Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
-        mail_quota::MailQuota, passwords::Passwords,
+        mail_quota::MailQuota, passwords::Passwords, providers::Providers,
     },
     security::SecurityEvents,
     shares::Shares,
@@ -65,8 +65,10 @@ use crate::{
         inbound_source::{InboundSources, Receiver},
         login_code::{LoginCodes, SentCodes},
         member::Members,
+        opening::Openings,
         plain::Plain,
         plan::Catalogue,
+        provider_login::{Flows, ProviderLogins},
         recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
@@ -186,6 +188,8 @@ async fn app(
             &config.limits,
         ),
         sent_codes: SentCodes::new(jetstream(nats.clone())),
+        flows: Flows::new(jetstream(nats.clone())),
+        providers: Providers::load(&config.providers)?,
         second_factors: SecondFactors::new(
             jetstream(nats.clone()),
             commands.clone(),
@@ -212,6 +216,8 @@ async fn app(
     let cursors = Cursors::new(&config.secrets.key());
     let is_production = config.posture.is_production();
     let use_cases = use_cases(config, parts);
+    let provider_logins = Arc::new(use_cases.provider_logins.clone());
+    let shared_limits = limits.clone();
     let api = Api::new(use_cases, cookies, cursors, limits, security, is_production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
@@ -219,6 +225,9 @@ async fn app(
         callers,
         hooks: Arc::new(hooks),
         stripe_hooks: Arc::new(stripe_hooks),
+        provider_logins,
+        cookies,
+        limits: shared_limits,
         readiness: readiness.clone(),
         sockets,
         is_production: config.posture.is_production(),
@@ -243,6 +252,8 @@ struct Parts {
     pending: PendingRegistrations,
     mails: MailQuota,
     sent_codes: SentCodes,
+    flows: Flows,
+    providers: Providers,
     second_factors: SecondFactors,
     security_log: SecurityLog,
     security: SecurityEvents,
@@ -265,6 +276,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         pending,
         mails,
         sent_codes,
+        flows,
+        providers,
         second_factors,
         security_log,
         security,
@@ -281,6 +294,24 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         uses: uses.clone(),
         limits: limits.clone(),
         second_factors: second_factors.clone(),
+        security: security.clone(),
+        secret: secret.clone(),
+    };
+    let openings = Openings {
+        commands: commands.clone(),
+        views: views.clone(),
+        limits: limits.clone(),
+        sessions: sessions.clone(),
+        secret: secret.clone(),
+    };
+    let login_codes = LoginCodes {
+        commands: commands.clone(),
+        views: views.clone(),
+        sent: sent_codes,
+        mails: mails.clone(),
+        limits: limits.clone(),
+        sessions: sessions.clone(),
+        openings: openings.clone(),
         security: security.clone(),
         secret: secret.clone(),
     };
@@ -327,21 +358,24 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
         },
-        login_codes: LoginCodes {
-            commands: commands.clone(),
-            views: views.clone(),
-            sent: sent_codes,
-            mails: mails.clone(),
-            limits: limits.clone(),
-            sessions: sessions.clone(),
-            security: security.clone(),
-            secret: secret.clone(),
-        },
+        login_codes: login_codes.clone(),
         members: Members {
             commands: commands.clone(),
             views: views.clone(),
             mails: mails.clone(),
             secret: secret.clone(),
+        },
+        provider_logins: ProviderLogins {
+            commands: commands.clone(),
+            views: views.clone(),
+            providers,
+            flows,
+            openings,
+            codes: login_codes,
+            sessions: sessions.clone(),
+            security: security.clone(),
+            secret: secret.clone(),
+            public_url: config.posture.public_url.clone(),
         },
         recipients: Recipients {
             commands: commands.clone(),

@@ -14,8 +14,10 @@ pub(crate) mod inbound_source;
 pub(crate) mod list;
 pub(crate) mod login_code;
 pub(crate) mod member;
+pub(crate) mod opening;
 pub(crate) mod plain;
 pub(crate) mod plan;
+pub(crate) mod provider_login;
 pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
@@ -40,6 +42,7 @@ pub(crate) struct UseCases {
     pub(crate) inbound_sources: inbound_source::InboundSources,
     pub(crate) login_codes: login_code::LoginCodes,
     pub(crate) members: member::Members,
+    pub(crate) provider_logins: provider_login::ProviderLogins,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
     pub(crate) second_factors: second_factor::SecondFactors,

@@ -46,6 +46,10 @@ pub(crate) struct Kept {
     pub(crate) login_code: Option<String>,
     /// A log-in that waits for its second factor.
     pub(crate) challenge: Option<String>,
+    /// The token of a log-in by another party.
+    pub(crate) flow: Option<String>,
+    /// An identity that waits for a proof.
+    pub(crate) waiting: Option<String>,
 }
 
 /// A person or machine with valid credentials.

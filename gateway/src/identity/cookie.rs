@@ -1,5 +1,6 @@
 //! Cookies: that of the session, that of a device on which somebody has logged in before, and those
-//! of a browser that has sent a registration, waits for a code or has begun to log in.
+//! of a browser that has sent a registration, waits for a code or has begun to log in, here or at
+//! another party.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.
@@ -52,6 +53,10 @@ pub(crate) enum Kind {
     LoginCode,
     /// Proves that this browser has proved a first factor.
     Challenge,
+    /// What the secrets of a log-in by another party derive from.
+    Flow,
+    /// An identity that waits for a proof.
+    Waiting,
 }
 
 impl Kind {
@@ -61,7 +66,9 @@ impl Kind {
             // Browsers keep no cookie longer.
             Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
             Self::Registration => Duration::from_secs(24 * 60 * 60),
-            Self::LoginCode | Self::Challenge => Duration::from_secs(10 * 60),
+            Self::LoginCode | Self::Challenge | Self::Flow | Self::Waiting => {
+                Duration::from_secs(10 * 60)
+            }
         }
     }
 }
@@ -131,6 +138,10 @@ impl Cookies {
             (Kind::LoginCode, false) => "login-code",
             (Kind::Challenge, true) => "__Host-challenge",
             (Kind::Challenge, false) => "challenge",
+            (Kind::Flow, true) => "__Host-flow",
+            (Kind::Flow, false) => "flow",
+            (Kind::Waiting, true) => "__Host-waiting",
+            (Kind::Waiting, false) => "waiting",
         }
     }
 

@@ -160,6 +160,8 @@ impl Callers {
                 registration: self.cookies.value(&head.headers, Kind::Registration),
                 login_code: self.cookies.value(&head.headers, Kind::LoginCode),
                 challenge: self.cookies.value(&head.headers, Kind::Challenge),
+                flow: self.cookies.value(&head.headers, Kind::Flow),
+                waiting: self.cookies.value(&head.headers, Kind::Waiting),
             },
             trace: head.trace,
             idempotency,

@@ -29,6 +29,14 @@ pub(crate) enum SecurityEvent {
     SecondFactorRemoved,
     /// The recovery codes were replaced.
     RecoveryCodesRenewed,
+    /// An identity of another party was linked.
+    IdentityLinked,
+    /// An identity of another party was unlinked.
+    IdentityUnlinked,
+    /// An account without a password got one.
+    PasswordSet,
+    /// The password was removed.
+    PasswordRemoved,
     /// Somebody asked for a code to log in with.
     LoginCodeRequested,
     /// One session was revoked.
@@ -79,6 +87,10 @@ impl SecurityEvent {
             Self::SecondFactorEnrolled => "second_factor_enrolled",
             Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
+            Self::PasswordSet => "password_set",
+            Self::PasswordRemoved => "password_removed",
             Self::LoginCodeRequested => "login_code_requested",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
@@ -101,6 +113,10 @@ impl SecurityEvent {
             | Self::SecondFactorEnrolled
             | Self::SecondFactorRemoved
             | Self::RecoveryCodesRenewed
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked
+            | Self::PasswordSet
+            | Self::PasswordRemoved
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated
@@ -143,6 +159,10 @@ impl SecurityEvent {
             | Self::SecondFactorEnrolled
             | Self::SecondFactorRemoved
             | Self::RecoveryCodesRenewed
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked
+            | Self::PasswordSet
+            | Self::PasswordRemoved
             | Self::LoginCodeRequested
             | Self::SessionRevoked
             | Self::SessionsRevoked
