@@ -127,7 +127,7 @@ impl LoginCodes {
         caller: &Caller,
         email: &EmailAddress,
     ) -> Result<String, Error> {
-        self.send_if(caller, id, email, |account| account.is_some_and(accepts))
+        self.send_if(caller, email, |account| account.is_some_and(accepts))
             .await
     }
 
@@ -139,10 +139,9 @@ impl LoginCodes {
     pub(crate) async fn send_to_anybody(
         &self,
         caller: &Caller,
-        id: CommandId,
         email: &EmailAddress,
     ) -> Result<String, Error> {
-        self.send_if(caller, id, email, |account| {
+        self.send_if(caller, email, |account| {
             account.is_none_or(|account| !account.view.is_disabled)
         })
         .await
@@ -151,7 +150,6 @@ impl LoginCodes {
     async fn send_if(
         &self,
         caller: &Caller,
-        id: CommandId,
         email: &EmailAddress,
         gets_it: impl FnOnce(Option<&ViewDocument<account::View>>) -> bool,
     ) -> Result<String, Error> {

@@ -258,8 +258,7 @@ impl ProviderLogins {
             since: now(),
         };
         if !profile.is_proved {
-            let id = new_command_id()?;
-            let code = self.codes.send_to_anybody(caller, id, &waiting.email);
+            let code = self.codes.send_to_anybody(caller, &waiting.email);
             let code = code.await?;
             let waiting = self.openings.seal(&waiting)?;
             return Ok(Outcome::CodeSent { waiting, code });
