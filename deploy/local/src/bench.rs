@@ -14,6 +14,7 @@ mod listeners;
 mod load;
 mod options;
 pub(crate) mod parts;
+mod payments;
 mod percentiles;
 mod point;
 mod processes;

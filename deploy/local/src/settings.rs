@@ -114,17 +114,25 @@ impl Settings {
         let operator = servers.nats_url(Role::Operator);
         let mut variables = Vec::from(self.variables(servers, Role::Migrator));
         variables.push(("NATS_URL", operator));
-        if let Some(url) = &self.stripe_url {
-            variables.push(("UB_STRIPE_URL", url.clone()));
-            variables.push(("UB_STRIPE_KEY", SECRET_KEY.to_owned()));
-            let publishable = PUBLISHABLE_KEY.to_owned();
-            variables.push(("UB_STRIPE_PUBLISHABLE_KEY", publishable));
-        }
+        variables.extend(self.stripe_variables());
         let lines = variables
             .iter()
             .map(|(name, value)| (*name, value.as_str()));
         let lines = exports(&Vec::from_iter(lines));
         format!("# Written by each start of `cargo dev`.\n{lines}")
+    }
+
+    /// Returns the environment variables that lead to the development Stripe, if it runs.
+    pub(crate) fn stripe_variables(&self) -> Vec<(&'static str, String)> {
+        let Some(url) = &self.stripe_url else {
+            return Vec::new();
+        };
+        vec![
+            ("UB_STRIPE_URL", url.clone()),
+            ("UB_STRIPE_KEY", SECRET_KEY.to_owned()),
+            ("UB_STRIPE_PUBLISHABLE_KEY", PUBLISHABLE_KEY.to_owned()),
+            ("UB_STRIPE_WEBHOOK_SECRETS", WEBHOOK_SECRET.to_owned()),
+        ]
     }
 
     /// Returns the key that gateway and workers use.

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use workers::stripe::{
     Change, IdempotencyKey, Interval, NewCustomer, NewPrice, NewSubscription, OpenPayment,
-    PreviewedChange, Proration, SetupIntentStatus, Stripe, StripeError, StripeOptions, StripeTax,
-    Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange, product_id,
+    PreviewedChange, Proration, Rest, SetupIntentStatus, Stripe, StripeError, StripeOptions,
+    StripeTax, Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange, product_id,
 };
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
@@ -174,7 +174,7 @@ async fn a_subscription_is_paid_changed_and_ended() {
             proration: Proration::Now { from: None },
             trial: TrialChange::Keep,
             payment,
-            promotion_code: None,
+            discount: None,
         };
         let key = key(5, &format!("{payment:?}"));
         let changed = stripe.change_subscription(key, &begun.id, &change).await;
@@ -188,9 +188,15 @@ async fn a_subscription_is_paid_changed_and_ended() {
             .await;
         assert_eq!(changed.unwrap().cancel_at.is_some(), ends);
     }
-    let canceled = stripe.cancel_subscription(&begun.id).await.unwrap();
+    let canceled = stripe
+        .cancel_subscription(&begun.id, Rest::Charged)
+        .await
+        .unwrap();
     assert_eq!(canceled.status, SubscriptionStatus::Canceled);
-    let again = stripe.cancel_subscription(&begun.id).await.unwrap_err();
+    let again = stripe
+        .cancel_subscription(&begun.id, Rest::Charged)
+        .await
+        .unwrap_err();
     assert!(again.is_missing(), "{again}");
     let all = stripe.subscriptions(&customer).all().await.unwrap();
     assert_eq!(all.len(), 1);

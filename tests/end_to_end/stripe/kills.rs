@@ -21,6 +21,8 @@ const CHANGE: &str = "
     mutation($input: ChangeSubscriptionInput!) {
         billing { changeSubscription(input: $input) { standing } }
     }";
+const DELETE_TENANT: &str = "
+    mutation($input: DeleteTenantInput!) { tenant { delete(input: $input) { success } } }";
 const CANCEL: &str = "mutation { billing { cancelSubscription { standing } } }";
 /// The requests that begin a subscription, each by its method and the begin of its path.
 const BEGIN: [(&str, &str); 4] = [
@@ -31,6 +33,11 @@ const BEGIN: [(&str, &str); 4] = [
 ];
 /// The request that lets it end.
 const END: [(&str, &str); 1] = [("POST", "/v1/subscriptions/")];
+/// The requests that end it when its tenant is deleted.
+const DELETED: [(&str, &str); 2] = [
+    ("GET", "/v1/subscriptions"),
+    ("DELETE", "/v1/subscriptions/"),
+];
 /// Each request meets a kill before Stripe acts, and one after that.
 const KILLS_OF_A_TENANT: usize = 2 * (BEGIN.len() + END.len());
 
@@ -187,4 +194,15 @@ async fn a_worker_killed_around_each_request_leaves_one_customer_and_one_subscri
     assert_eq!(subscriptions.len(), tenants());
     let ends = |subscription: &Value| subscription["cancel_at_period_end"] == true;
     assert!(subscriptions.iter().all(ends), "{subscriptions:?}");
+
+    let last = format!("weavers-{}", tenants() - 1);
+    let delete = input(json!({ "normalizedName": last }));
+    ada.in_tenant(&last).data(DELETE_TENANT, delete).await;
+    world.kill_during_each(&DELETED).await;
+    world.end_claims().await;
+    let _worker = world.worker("effects");
+    eventually("the end of what a deleted tenant pays for", || async {
+        world.all("subscriptions").await.len() == tenants() - 1
+    })
+    .await;
 }

@@ -3,10 +3,10 @@
 //! Stripe wins for money, and the log for plans. So subscriptions are recorded as Stripe has them,
 //! and prices and the subscriptions of deleted tenants are changed at Stripe.
 
-use std::{collections::BTreeSet, future::Future};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use anyhow::Context as _;
-use event_store::{EventLog, Trace};
+use event_store::{EventLog, Trace, random_id};
 use events_schema::{
     AreaName, Commit, StripeCustomerId, StripePriceId, Subject, TenantId, TenantKey, View as _,
     billing::{Command, Paid},
@@ -14,9 +14,10 @@ use events_schema::{
     tenant::{self, View},
 };
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::{Compared, Due, Reconciler, prices};
-use crate::{decode, stripe::StripeError};
+use crate::{decode, loops::retry::is_outage, stripe::StripeError};
 
 /// Something that Stripe has and the log has not, or the other way round.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,6 +58,9 @@ pub enum DifferenceKind {
     Unclear { reason: String },
 }
 
+/// How often a tenant is compared while Stripe does not answer.
+const ATTEMPTS: u32 = 3;
+
 /// Called with each difference.
 pub(crate) type Report<'a> = &'a (dyn Fn(&Difference) + Send + Sync);
 /// Called with the number of tenants that are done, and of all.
@@ -83,6 +87,7 @@ impl Comparison {
         self.reconciler.refuse_other_account().await?;
         let mut remaining = report(&self.prices().await?, found);
         let tenants = self.tenants().await?;
+        let tenants = in_turn(&tenants, TenantKey(random_id()?));
         for (done, tenant) in (1..).zip(&tenants) {
             remaining += self.only(*tenant, found).await?;
             progress(done, tenants.len());
@@ -159,11 +164,21 @@ impl Comparison {
         Ok(self.difference(tenant, kind))
     }
 
-    /// Compares a tenant with Stripe. What Stripe refuses is for a person, and holds up no other
-    /// tenant.
+    /// Compares a tenant with Stripe. What Stripe refuses or does not answer is for a person, and
+    /// holds up no other tenant.
     async fn tenant(&self, tenant: TenantKey) -> anyhow::Result<Vec<Difference>> {
-        let compared = self.compare(tenant).await;
-        compared.or_else(|error| Ok(vec![self.difference(Some(tenant), unclear(error)?)]))
+        let mut attempt = 1;
+        loop {
+            let error = match self.compare(tenant).await {
+                Ok(differences) => return Ok(differences),
+                Err(error) => error,
+            };
+            match pause_after(&error).filter(|_| attempt < ATTEMPTS) {
+                Some(pause) => sleep(pause).await,
+                None => return Ok(vec![self.difference(Some(tenant), of_tenant(error)?)]),
+            }
+            attempt += 1;
+        }
     }
 
     async fn compare(&self, tenant: TenantKey) -> anyhow::Result<Vec<Difference>> {
@@ -215,6 +230,40 @@ impl Comparison {
         }
         Ok(has_been && state.is_none())
     }
+}
+
+/// Returns all tenants, beginning with the first that is not before `first`. So a run that ends early
+/// leaves out others than the one before.
+fn in_turn(all: &BTreeSet<TenantKey>, first: TenantKey) -> Vec<TenantKey> {
+    let (later, earlier) = (all.range(first..), all.range(..first));
+    later.chain(earlier).copied().collect()
+}
+
+/// Returns when it is worth another attempt after a failure of Stripe; `None` if it is none, or time
+/// does not help.
+fn pause_after(error: &anyhow::Error) -> Option<Duration> {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref())?;
+    match failure {
+        StripeError::RateLimited(_) | StripeError::Unavailable(_) | StripeError::Repeated(_) => {
+            failure.retry_after()
+        }
+        StripeError::Declined { .. } | StripeError::Refused { .. } | StripeError::Key(_) => None,
+    }
+}
+
+/// Returns a failure about one tenant as a difference.
+///
+/// # Errors
+/// The error itself if all tenants would have it: the key is revoked, or the log does not answer.
+fn of_tenant(error: anyhow::Error) -> anyhow::Result<DifferenceKind> {
+    let of_key = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(StripeError::Key(_)))
+    };
+    if is_outage(&error) || error.chain().any(of_key) {
+        return Err(error);
+    }
+    let reason = format!("{error:#}");
+    Ok(DifferenceKind::Unclear { reason })
 }
 
 /// Returns a refusal of Stripe as a difference.
@@ -277,4 +326,40 @@ fn report(differences: &[Difference], found: Report<'_>) -> u64 {
     differences.iter().for_each(found);
     let remaining = differences.iter().filter(|difference| !difference.mended);
     remaining.count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use events_schema::Id;
+
+    use super::*;
+
+    #[test]
+    fn what_one_tenant_meets_is_a_difference_and_what_all_would_meet_ends_the_run() {
+        let refused = || StripeError::Refused {
+            code: "resource_missing".to_owned(),
+            message: "No such customer".to_owned(),
+        };
+        let away = || StripeError::Unavailable("503".to_owned());
+        let of_one = |error: anyhow::Error| of_tenant(error.context("tenant")).is_ok();
+        assert!(of_one(refused().into()) && of_one(away().into()));
+        assert!(of_one(anyhow!("a commit cannot be decoded")));
+        assert!(!of_one(StripeError::Key("revoked".to_owned()).into()));
+        let pause = |error: StripeError| pause_after(&anyhow::Error::from(error).context("tenant"));
+        assert!(pause(away()).is_some());
+        let limited = Duration::from_secs(7);
+        assert_eq!(pause(StripeError::RateLimited(limited)), Some(limited));
+        assert_eq!(pause(refused()), None);
+        assert_eq!(pause(StripeError::Key("revoked".to_owned())), None);
+    }
+
+    #[test]
+    fn each_tenant_has_its_turn_wherever_a_run_begins() {
+        let tenant = |number| TenantKey(Id::from_bytes([number; 16]));
+        let all = [1, 3, 5].map(tenant).into();
+        for (first, order) in [(0, [1, 3, 5]), (3, [3, 5, 1]), (6, [1, 3, 5])] {
+            assert_eq!(in_turn(&all, tenant(first)), order.map(tenant), "{first}");
+        }
+    }
 }

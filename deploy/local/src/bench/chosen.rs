@@ -23,6 +23,8 @@ pub(super) enum Scenario {
     Growth,
     /// Time until endpoints of webhooks get an event, and how many they get.
     Webhooks,
+    /// Time until it is known what Stripe tells, and what a limit costs.
+    Payments,
 }
 
 impl Scenario {
@@ -34,6 +36,7 @@ impl Scenario {
             Self::Start => "start",
             Self::Growth => "growth",
             Self::Webhooks => "webhooks",
+            Self::Payments => "payments",
         }
     }
 }

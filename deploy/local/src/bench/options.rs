@@ -19,7 +19,8 @@ const MAX_CONCURRENCY: u64 = 512;
 ///
 /// Starts a backend of its own with empty servers, signs up a person, makes tenants and projects,
 /// and does each work at each concurrency: first as fast as answers come, then at 70 % of that
-/// rate. `feed`, `rebuild`, `start`, `growth` and `webhooks` measure the backend in other ways.
+/// rate. `feed`, `rebuild`, `start`, `growth`, `webhooks` and `payments` measure the backend in other
+/// ways.
 /// docs/benchmarks.md explains the columns. Needs a release build for figures that mean something.
 /// Exits with an error if any answer was wrong.
 #[derive(Args, Clone)]

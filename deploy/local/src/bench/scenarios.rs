@@ -3,7 +3,7 @@
 use super::{
     Options, charts,
     chosen::Scenario,
-    feed, growth, rebuild,
+    feed, growth, payments, rebuild,
     report::{print, say},
     results::Results,
     start, webhooks,
@@ -24,6 +24,7 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<()> {
             Scenario::Start => start::measure(options, &mut results).await?,
             Scenario::Growth => costs = growth::measure(options, &mut results).await?,
             Scenario::Webhooks => webhooks::measure(options, &mut results).await?,
+            Scenario::Payments => payments::measure(options, &mut results).await?,
         }
     }
     if !options.json {

@@ -22,7 +22,13 @@ use super::{
     program::Program,
     world::{Size, World},
 };
-use crate::{is_ready, listen, mailbox::Mailbox, migrate, settings::Settings};
+use crate::{
+    is_ready, listen,
+    mailbox::Mailbox,
+    migrate,
+    settings::Settings,
+    stripe::{Stripe, WEBHOOK_SECRET},
+};
 
 /// Time limit from the start of the processes to the first answer to a command.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -85,8 +91,8 @@ pub(super) struct Stage {
     mailbox: SocketAddr,
     gateway: Option<Program>,
     workers: Option<Program>,
-    /// Receives mail until it is dropped.
-    _mail: JoinSet<anyhow::Result<()>>,
+    /// Receives mail, and answers as Stripe does, until it is dropped.
+    beside: JoinSet<anyhow::Result<()>>,
 }
 
 impl Stage {
@@ -95,12 +101,19 @@ impl Stage {
     /// # Errors
     /// If a server cannot be found, fetched or started.
     pub(super) async fn servers() -> anyhow::Result<Self> {
+        Self::servers_with(None).await
+    }
+
+    /// Starts empty servers and a mailbox. Programs ask the development Stripe at this URL, if there
+    /// is one.
+    async fn servers_with(stripe_url: Option<String>) -> anyhow::Result<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let smtp = listen(any, "a mail port").await?;
         let pages = listen(any, "a mailbox port").await?;
         let servers = Servers::ephemeral(Layout::Single).await?;
         migrate(&servers, DATABASE).await?;
         let settings = Settings::new(&servers, LINKS, smtp.local_addr()?)?;
+        let settings = settings.with_stripe(stripe_url);
         let mailbox = pages.local_addr()?;
         let (received, mut mail) = (Mailbox::new(), JoinSet::new());
         // Both end when the stage is dropped.
@@ -113,7 +126,7 @@ impl Stage {
             mailbox,
             gateway: None,
             workers: None,
-            _mail: mail,
+            beside: mail,
         })
     }
 
@@ -125,13 +138,39 @@ impl Stage {
     pub(super) async fn with_world(tenants: usize) -> anyhow::Result<(Self, World)> {
         let mut stage = Self::servers().await?;
         stage.start().await?;
+        let world = stage.world(tenants).await?;
+        Ok((stage, world))
+    }
+
+    /// Does the same with a development Stripe. Returns its address, too.
+    ///
+    /// # Errors
+    /// If something cannot be started or made.
+    pub(super) async fn with_payments(tenants: usize) -> anyhow::Result<(Self, World, SocketAddr)> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen(any, "a port for the development Stripe").await?;
+        let address = listener.local_addr()?;
+        let url = format!("http://{address}");
+        let stripe = Stripe::new(&url);
+        let mut stage = Self::servers_with(Some(url)).await?;
+        let serve = stripe.clone().serve(listener, CancellationToken::new());
+        stage.beside.spawn(serve);
+        stage.start().await?;
+        let hooks = format!("http://{}/webhooks/stripe", stage.address()?);
+        stripe.add_webhook(&hooks, WEBHOOK_SECRET);
+        let world = stage.world(tenants).await?;
+        Ok((stage, world, address))
+    }
+
+    /// Makes tenants.
+    async fn world(&self, tenants: usize) -> anyhow::Result<World> {
         let size = Size {
             tenants,
             projects: 0,
             listed: 0,
         };
-        let world = World::make(stage.address()?, stage.mailbox, size).await;
-        Ok((stage, world.context("could not make tenants")?))
+        let world = World::make(self.address()?, self.mailbox, size).await;
+        world.context("could not make tenants")
     }
 
     /// Starts gateway and workers. Returns how long it took until commands were answered.
@@ -140,7 +179,7 @@ impl Stage {
     /// If one of them ends, or no command is answered within a minute.
     pub(super) async fn start(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
-        let gateway = self.settings.variables(&self.servers, Role::Gateway);
+        let gateway = self.variables(Role::Gateway);
         let gateway = Program::start(&[GATEWAY, "--listen", "127.0.0.1:0"], &gateway);
         let (gateway, workers) = tokio::try_join!(gateway, self.workers())?;
         let address = gateway.address()?;
@@ -279,8 +318,14 @@ impl Stage {
     }
 
     async fn workers(&self) -> anyhow::Result<Program> {
-        let variables = self.settings.variables(&self.servers, Role::Workers);
+        let variables = self.variables(Role::Workers);
         Program::start(&[WORKERS], &variables).await
+    }
+
+    /// Returns the environment variables of the program of a role.
+    fn variables(&self, role: Role) -> Vec<(&'static str, String)> {
+        let own = self.settings.variables(&self.servers, role).into_iter();
+        own.chain(self.settings.stripe_variables()).collect()
     }
 }
 

@@ -52,6 +52,15 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
         default: None,
         ..plan::View::default()
     };
+    let (catalogue, billing) = documents(catalogue, has_paid);
+    TenantPlan::new(TENANT, Some(catalogue), Some(billing), NOW)
+}
+
+/// The documents that a gateway has in memory of a tenant.
+fn documents(
+    catalogue: plan::View,
+    has_paid: bool,
+) -> (Arc<Document<plan::View>>, Arc<Document<billing::View>>) {
     let subscription = Subscription {
         plan: PlanVersion {
             plan: PLAN,
@@ -81,12 +90,7 @@ fn tenant(features: &[Feature], has_paid: bool) -> TenantPlan {
         sequence: 2,
         view: Some(billing),
     };
-    TenantPlan::new(
-        TENANT,
-        Some(Arc::new(catalogue)),
-        Some(Arc::new(billing)),
-        NOW,
-    )
+    (Arc::new(catalogue), Arc::new(billing))
 }
 
 /// Who asks: without credentials, from outside the tenant, without or with the permission.
@@ -179,4 +183,37 @@ fn the_plan_is_read_only_for_an_operation_that_depends_on_it() {
     assert!(is_answered(row));
     assert!(!is_answered(row.creates()));
     assert!(!is_answered(row.feature(webhook::FEATURE)));
+}
+
+/// It measures, so run it alone in a release build:
+/// `cargo test --release -p gateway --lib -- --ignored the_guard_takes`.
+#[tokio::test]
+#[ignore = "it measures"]
+async fn the_guard_takes_at_most_20_microseconds() {
+    const TIMES: u32 = 100_000;
+    let most = std::time::Duration::from_micros(20);
+    let plans = (0..100_u8).map(|number| {
+        let plan = PlanId(Id::from_bytes([number; 16]));
+        (
+            plan,
+            offered(&format!("Plan {number}"), &[webhook::FEATURE]),
+        )
+    });
+    let catalogue = plan::View {
+        plans: plans.collect(),
+        ..plan::View::default()
+    };
+    let (catalogue, billing) = documents(catalogue, true);
+    let access = Access::permission("x", webhook::CREATE)
+        .feature(webhook::FEATURE)
+        .limit(project::PROJECTS);
+    let began = std::time::Instant::now();
+    for _ in 0..TIMES {
+        let (catalogue, billing) = (Some(catalogue.clone()), Some(billing.clone()));
+        let plan = TenantPlan::new(TENANT, catalogue, billing, NOW);
+        assert_eq!(answer(&access, Asking::Creator, &plan).await, "allowed");
+    }
+    let each = began.elapsed() / TIMES;
+    println!("the guard takes {each:?}");
+    assert!(each <= most, "{each:?}");
 }
