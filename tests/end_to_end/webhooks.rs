@@ -1,15 +1,16 @@
 //! Webhooks as customers use them: their own servers receive the events of a tenant.
 
+mod authentication;
+mod replays;
+
 use axum::http::StatusCode;
-use data_encoding::BASE64;
-use events_schema::{subject::ATTEMPTS, webhook_signature::SigningKey};
+use events_schema::webhook_signature::SigningKey;
 use local::Local;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::support::{
-    Browser, Received, Receiver, create_project, eventually, input, list, operator, share, start,
-    text,
+    Browser, Received, Receiver, create_project, eventually, input, list, share, start, text,
 };
 
 pub const CREATE_WEBHOOK: &str = "
@@ -44,16 +45,6 @@ pub const REDELIVER: &str = "
     mutation($id: ID!, $event: String!) {
         webhook { redeliver(id: $id, eventId: $event) { success } }
     }";
-const REPLAY: &str = "
-    mutation($input: ReplayWebhookInput!) {
-        webhook { replay(input: $input) { id only done } }
-    }";
-const CANCEL_REPLAY: &str = "
-    mutation($id: ID!, $replay: ID!) {
-        webhook { cancelReplay(id: $id, replay: $replay) { success } }
-    }";
-const REPLAYS: &str = "
-    query($id: ID!) { webhook(id: $id) { replays { id status sent failed done } } }";
 pub const DELIVERIES: &str = "
     query($id: ID!, $failed: Boolean, $type: String, $first: Int, $after: String) {
         deliveries(webhook: $id, failed: $failed, eventType: $type, first: $first, after: $after) {
@@ -254,109 +245,6 @@ fn a_server_that_answers_gone_disables_its_webhook() {
 }
 
 #[test]
-fn an_event_is_sent_once_more_with_the_same_id_and_body() {
-    in_tenant("redeliver", async |backend, ada| {
-        let receiver = Receiver::start().await;
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
-        create_project(&ada, "Rocket").await;
-        let first = receiver.nth(1).await;
-        webhook.deliveries(&ada, 1).await;
-        for nth in 2..4 {
-            let event = first.header("webhook-id");
-            let redeliver = json!({ "id": webhook.id, "event": event });
-            ada.data(REDELIVER, redeliver).await;
-            let again = receiver.nth(nth).await;
-            assert_eq!(again.header("webhook-id"), event);
-            assert_eq!(again.body, first.body);
-        }
-        // The attempts to redeliver it suffice to redeliver it once more.
-        webhook.deliveries(&ada, 3).await;
-        let attempts = operator(backend).await.get_stream(ATTEMPTS).await.unwrap();
-        let subject = format!("att.*.{}.ok", webhook.id);
-        let last = attempts.get_last_raw_message_by_subject(&subject).await;
-        let last: Value = serde_json::from_slice(&last.unwrap().payload).unwrap();
-        assert!(last["event"]["sequence"].is_u64(), "{last}");
-
-        webhook.test(&ada, "project.created").await;
-        let test = receiver.nth(4).await;
-        webhook.deliveries(&ada, 4).await;
-        for event in ["msg_x", test.header("webhook-id")] {
-            let redeliver = json!({ "id": webhook.id, "event": event });
-            assert_eq!(ada.code(REDELIVER, redeliver).await, "NOT_FOUND", "{event}");
-        }
-    });
-}
-
-#[test]
-fn the_events_of_a_time_are_sent_once_more() {
-    in_tenant("replays", async |_, ada| {
-        let receiver = Receiver::start().await;
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
-        let mut first = Vec::new();
-        for (nth, name) in (1..).zip(["Rocket", "Loom"]) {
-            create_project(&ada, name).await;
-            first.push(receiver.nth(nth).await);
-        }
-        let since = first[0].json()["time"].clone();
-        let until = first[1].json()["time"].clone();
-        let replay = json!({ "id": webhook.id, "since": since, "until": until });
-        let replay = ada.data(REPLAY, input(replay)).await;
-        let replay = text(&replay["webhook"]["replay"], "/id");
-        let again = receiver.nth(3).await;
-        assert_eq!(again.header("webhook-id"), first[0].header("webhook-id"));
-        assert_eq!(again.body, first[0].body);
-        let replays = async || {
-            let shown = ada.data(REPLAYS, webhook.variables()).await;
-            shown["webhook"]["replays"].clone()
-        };
-        eventually("the end of the replay", || async {
-            replays().await[0]["done"] == true
-        })
-        .await;
-        let finished = json!({
-            "id": replay, "status": "FINISHED", "sent": 1, "failed": 0, "done": true
-        });
-        assert_eq!(replays().await, json!([finished]));
-        let cancel = json!({ "id": webhook.id, "replay": replay });
-        assert_eq!(ada.code(CANCEL_REPLAY, cancel).await, "NOT_FOUND");
-        let backwards = json!({ "id": webhook.id, "since": until, "until": since });
-        assert_eq!(ada.code(REPLAY, input(backwards)).await, "BAD_USER_INPUT");
-    });
-}
-
-#[test]
-fn a_cancelled_replay_shows_what_it_has_sent() {
-    in_tenant("cancels", async |_, ada| {
-        let receiver = Receiver::start().await;
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
-        for nth in 1..=5 {
-            create_project(&ada, &format!("Rocket {nth}")).await;
-        }
-        let since = receiver.nth(1).await.json()["time"].clone();
-        receiver.nth(5).await;
-        // A replay sends one event in two seconds.
-        let slow = json!({ "id": webhook.id, "rateLimit": 1 });
-        ada.data(UPDATE_WEBHOOK, input(slow)).await;
-        let replay = json!({ "id": webhook.id, "since": since });
-        let replay = ada.data(REPLAY, input(replay)).await;
-        let replay = text(&replay["webhook"]["replay"], "/id");
-        let shown = async || {
-            let shown = ada.data(REPLAYS, webhook.variables()).await;
-            shown["webhook"]["replays"][0].clone()
-        };
-        eventually("a sent event", || async { shown().await["sent"] != 0 }).await;
-        let cancel = json!({ "id": webhook.id, "replay": replay });
-        ada.data(CANCEL_REPLAY, cancel).await;
-        let shown = shown().await;
-        assert_eq!(
-            (&shown["status"], &shown["failed"]),
-            (&json!("CANCELLED"), &json!(0))
-        );
-        assert!((1..5).contains(&shown["sent"].as_u64().unwrap()), "{shown}");
-    });
-}
-
-#[test]
 fn former_secrets_sign_until_their_end() {
     in_tenant("rotates", async |_, ada| {
         let receiver = Receiver::start().await;
@@ -421,102 +309,6 @@ fn a_disabled_webhook_goes_on_where_it_stopped_or_with_the_next_event() {
             let expected = ["After", "Meanwhile"];
             assert_eq!(names, expected[..last - 1]);
         }
-    });
-}
-
-#[test]
-fn headers_and_authentication_arrive_until_they_are_replaced() {
-    in_tenant("headers", async |_, ada| {
-        let receiver = Receiver::start().await;
-        let settings = json!({
-            "headers": [{ "name": "X-Room", "value": "engine" }],
-            "auth": { "basic": { "username": "ada", "password": "hunter2" } },
-        });
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], settings).await;
-        webhook.test(&ada, "project.created").await;
-        let received = receiver.nth(1).await;
-        assert_eq!(received.header("x-room"), "engine");
-        let basic = format!("Basic {}", BASE64.encode(b"ada:hunter2"));
-        assert_eq!(received.header("authorization"), basic);
-
-        let update = async |changes: Value| {
-            let mut changes = changes;
-            changes["id"] = json!(webhook.id);
-            let updated = ada.data(UPDATE_WEBHOOK, input(changes)).await;
-            let updated = updated["webhook"]["update"].clone();
-            json!([updated["headerNames"], updated["auth"]])
-        };
-        let kept = update(json!({ "description": "Mine" })).await;
-        assert_eq!(kept, json!([["x-room"], "BASIC"]));
-        let api_key = json!({ "apiKey": { "header": "X-Key", "value": "abc" } });
-        let replaced = update(json!({ "auth": api_key })).await;
-        assert_eq!(replaced, json!([[], "API_KEY"]));
-        webhook.test(&ada, "project.created").await;
-        let received = receiver.nth(2).await;
-        assert_eq!(received.header("x-key"), "abc");
-        let gone = ["x-room", "authorization"];
-        assert!(
-            gone.iter()
-                .all(|name| !received.headers.contains_key(*name))
-        );
-        assert_eq!(update(json!({ "headers": [] })).await, json!([[], "NONE"]));
-    });
-}
-
-#[test]
-fn an_access_token_is_asked_for_once_and_again_after_a_refusal() {
-    in_tenant("oauth2", async |_, ada| {
-        let (tokens, receiver) = (Receiver::start().await, Receiver::start().await);
-        tokens.answer(
-            StatusCode::OK,
-            r#"{"access_token": "first", "expires_in": 3600}"#,
-        );
-        let oauth2 = json!({
-            "tokenUrl": tokens.url(), "clientId": "ada", "clientSecret": "s3cret", "scope": "hooks"
-        });
-        let settings = json!({ "auth": { "oauth2": oauth2 } });
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], settings).await;
-        for nth in 1..3 {
-            create_project(&ada, "Rocket").await;
-            let received = receiver.nth(nth).await;
-            assert_eq!(received.header("authorization"), "Bearer first");
-        }
-        let asked = tokens.received();
-        assert_eq!(asked.len(), 1);
-        let pair = BASE64.encode(b"ada:s3cret");
-        assert_eq!(asked[0].header("authorization"), format!("Basic {pair}"));
-        assert_eq!(asked[0].body, "grant_type=client_credentials&scope=hooks");
-
-        tokens.answer(StatusCode::OK, r#"{"access_token": "second"}"#);
-        receiver.answer(StatusCode::UNAUTHORIZED, "");
-        webhook.test(&ada, "project.created").await;
-        receiver.nth(3).await;
-        webhook.deliveries(&ada, 3).await;
-        receiver.answer(StatusCode::OK, "");
-        webhook.test(&ada, "project.created").await;
-        let received = receiver.nth(4).await;
-        assert_eq!(received.header("authorization"), "Bearer second");
-    });
-}
-
-#[test]
-fn without_an_access_token_nothing_is_sent() {
-    in_tenant("no-token", async |_, ada| {
-        let (tokens, receiver) = (Receiver::start().await, Receiver::start().await);
-        tokens.answer(StatusCode::BAD_REQUEST, "s3cret");
-        let oauth2 = json!({
-            "tokenUrl": tokens.url(), "clientId": "ada", "clientSecret": "s3cret"
-        });
-        let settings = json!({ "auth": { "oauth2": oauth2 } });
-        let webhook = Webhook::create(&ada, &receiver, &["project.*"], settings).await;
-        webhook.test(&ada, "project.created").await;
-        let attempts = webhook.deliveries(&ada, 1).await;
-        let error = text(&attempts[0], "/error");
-        assert_eq!(
-            error,
-            "no access token: the endpoint answered 400 Bad Request"
-        );
-        assert!(receiver.received().is_empty());
     });
 }
 

@@ -34,3 +34,4 @@ mod world;
 
 pub(crate) use options::Options;
 pub(crate) use run::run;
+pub(crate) use webhooks::bare;

@@ -4,7 +4,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
 use crate::{
     Local, Options,
-    bench::{self, from_memory, parts},
+    bench::{self, bare, from_memory, parts},
     stripe::SECRET_KEY,
 };
 use clap::{Parser, Subcommand};
@@ -67,6 +67,9 @@ enum Command {
     /// Answers one GraphQL query from memory. `bench` starts this.
     #[command(hide = true)]
     AnswerFromMemory,
+    /// Sends the requests of a webhook and does nothing else. `bench` starts this.
+    #[command(hide = true)]
+    BareClient(bare::Bare),
     /// The program `gateway`. `bench` starts this.
     #[command(hide = true)]
     Gateway(Box<gateway::Config>),
@@ -84,6 +87,7 @@ impl Command {
         match self {
             Self::Bench(_) | Self::Attack(_) | Self::TellApart(_) => false,
             Self::AnswerFromMemory
+            | Self::BareClient(_)
             | Self::Gateway(_)
             | Self::Workers(_)
             | Self::RebuildViews(_) => true,
@@ -111,6 +115,7 @@ pub async fn main() -> anyhow::Result<()> {
         Some(Command::Attack(options)) => bench::attack::run(options, stop).await,
         Some(Command::TellApart(options)) => bench::attack::pairs::run(options, stop).await,
         Some(Command::AnswerFromMemory) => from_memory::serve(print_ready, stop).await,
+        Some(Command::BareClient(bare)) => bare.send(print_ready, stop).await,
         Some(Command::Gateway(config)) => parts::gateway(*config, print_ready, stop).await,
         Some(Command::Workers(config)) => parts::workers(*config, print_ready, stop).await,
         Some(Command::RebuildViews(rebuild)) => parts::rebuild(rebuild, print_ready, stop).await,

@@ -145,12 +145,13 @@ impl Messages {
             Payload::Thin => event.body(&envelope.source, Content::Thin)?,
             Payload::Full => {
                 let until = until.min(begun + HISTORY_WITHIN);
-                self.full(&envelope.source, outgoing, until).await?
+                // On the heap, so that each request of a thin message is small.
+                Box::pin(self.full(&envelope.source, outgoing, until)).await?
             }
         };
         let mut headers = envelope.signed(&event.id, &body, Time::from(SystemTime::now()))?;
         if let Some(oauth2) = &envelope.oauth2 {
-            match self.tokens.header(envelope.webhook, oauth2).await {
+            match Box::pin(self.tokens.header(envelope.webhook, oauth2)).await {
                 Ok(token) => headers.insert(AUTHORIZATION, token),
                 Err(failure) => {
                     return Ok(Reply {

@@ -1,6 +1,6 @@
 //! `webhooks`: how soon and how fast customers' servers get the events of a tenant.
 
-mod bare;
+pub(crate) mod bare;
 mod customer;
 mod endpoint;
 mod hanging;
@@ -13,7 +13,12 @@ use std::{
 
 use anyhow::Context as _;
 use async_nats::jetstream::consumer::PullConsumer;
-use events_schema::{TenantKey, webhook::MAX_CONCURRENCY};
+use events_schema::{
+    TenantKey,
+    subject::EVENTS,
+    webhook::{MAX_CONCURRENCY, Payload},
+};
+use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -21,6 +26,7 @@ use tokio::{
 };
 
 use self::{
+    bare::Bare,
     customer::Customer,
     endpoint::{Arrival, Endpoint},
 };
@@ -81,9 +87,10 @@ impl Row for Delays {
 /// How fast one webhook gets events that wait.
 #[derive(Serialize)]
 struct Busy {
+    payload: Payload,
     concurrency: u32,
     events_per_second: f64,
-    /// Requests of an HTTP client to the same endpoint, with as many at once and nothing else to do.
+    /// The same requests of an HTTP client that has nothing else to do, with as many at once.
     bare_per_second: f64,
     of_bare: f64,
 }
@@ -91,11 +98,22 @@ struct Busy {
 impl Row for Busy {
     const SCENARIO: Scenario = Scenario::Webhooks;
     const TITLE: &'static str = "A webhook for which many events wait";
-    const COLUMNS: &'static [&'static str] =
-        &["at once", "events/s", BAR, "bare client/s", "of bare"];
+    const COLUMNS: &'static [&'static str] = &[
+        "payload",
+        "at once",
+        "events/s",
+        BAR,
+        "bare client/s",
+        "of bare",
+    ];
 
     fn cells(&self) -> Vec<String> {
+        let payload = match self.payload {
+            Payload::Thin => "thin",
+            Payload::Full => "full",
+        };
         vec![
+            payload.to_owned(),
             self.concurrency.to_string(),
             per_second(Some(self.events_per_second)),
             BAR.to_owned(),
@@ -143,8 +161,12 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
     results.add(&bench.lone(&tenants).await?)?;
     let idle = options.events().min(idle::MOST);
     results.add(&idle::measure(&stage, &bench.customer, idle).await?)?;
-    for concurrency in [CONCURRENCY, MAX_CONCURRENCY] {
-        let busy = bench.busy(&stage, first, concurrency, options.events());
+    for (payload, concurrency) in [
+        (Payload::Thin, CONCURRENCY),
+        (Payload::Thin, MAX_CONCURRENCY),
+        (Payload::Full, MAX_CONCURRENCY),
+    ] {
+        let busy = bench.busy(&stage, first, payload, concurrency, options.events());
         results.add(&busy.await?)?;
     }
     let many = options.events().min(hanging::MOST);
@@ -269,22 +291,39 @@ impl Bench {
         &mut self,
         stage: &Stage,
         tenant: TenantKey,
+        payload: Payload,
         concurrency: u32,
         events: usize,
     ) -> anyhow::Result<Busy> {
         let endpoint = Endpoint::start(self.sender.clone()).await?;
-        let bare = bare::rate(endpoint.address, concurrency, WARM_UP, self.counted);
-        let bare_per_second = bare.await?;
-        let created = self.customer.create(tenant, endpoint.address, concurrency);
+        let bare = Bare::new(endpoint.address, concurrency, events, payload);
+        let bare = bare.start().await?;
+        let bare_per_second = self.rate(events).await?;
+        bare.stop().await?;
+        let (customer, address) = (&self.customer, endpoint.address);
+        let created = customer.create_with(tenant, address, concurrency, payload);
         let webhook = created.await?;
         self.customer.pause(tenant, webhook).await?;
         let mut filler = Filler::new(&stage.jetstream().await?, vec![tenant]);
         filler.fill(events).await?;
-        views_are_up_to_date(stage).await?;
+        workers_are_idle(stage).await?;
         while self.arrivals.try_recv().is_ok() {}
         self.customer.resume(tenant, webhook).await?;
+        let events_per_second = self.rate(events).await?;
+        self.customer.delete(tenant, webhook).await?;
+        Ok(Busy {
+            payload,
+            concurrency,
+            events_per_second,
+            bare_per_second,
+            of_bare: events_per_second / bare_per_second,
+        })
+    }
+
+    /// Returns how many of so many events come in a second. What comes within the warm-up does not
+    /// count, unless all of them do.
+    async fn rate(&mut self, events: usize) -> anyhow::Result<f64> {
         let first = self.next().await?.at;
-        // Few events are sent before the warm-up ends. Then all of them count.
         let (mut begin, mut end, mut counted) = (first, first, 0);
         for _ in 1..events {
             let arrival = self.next().await?;
@@ -297,21 +336,22 @@ impl Bench {
             counted += 1;
             end = arrival.at;
         }
-        self.customer.delete(tenant, webhook).await?;
-        let time = (end - begin).as_secs_f64().max(f64::EPSILON);
-        let events_per_second = counted as f64 / time;
-        Ok(Busy {
-            concurrency,
-            events_per_second,
-            bare_per_second,
-            of_bare: events_per_second / bare_per_second,
-        })
+        Ok(counted as f64 / (end - begin).as_secs_f64().max(f64::EPSILON))
     }
 }
 
 /// Waits until the workers have nothing else to do.
-async fn views_are_up_to_date(stage: &Stage) -> anyhow::Result<()> {
-    is_idle(stage.view_consumer().await?).await
+async fn workers_are_idle(stage: &Stage) -> anyhow::Result<()> {
+    let jetstream = stage.jetstream().await?;
+    let stream = jetstream.get_stream(EVENTS).await?;
+    let mut names = stream.consumer_names();
+    while let Some(name) = names.try_next().await? {
+        // Gateways have consumers of another kind.
+        if let Ok(consumer) = stream.get_consumer(&name).await {
+            is_idle(consumer).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a consumer has delivered everything, and all of it is done.

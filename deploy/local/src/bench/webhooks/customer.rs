@@ -66,13 +66,28 @@ impl Customer {
         address: SocketAddr,
         concurrency: u32,
     ) -> anyhow::Result<WebhookId> {
+        let thin = Payload::Thin;
+        self.create_with(tenant, address, concurrency, thin).await
+    }
+
+    /// Creates a webhook with this payload.
+    ///
+    /// # Errors
+    /// If the command is rejected, or there is no outcome.
+    pub(super) async fn create_with(
+        &self,
+        tenant: TenantKey,
+        address: SocketAddr,
+        concurrency: u32,
+        payload: Payload,
+    ) -> anyhow::Result<WebhookId> {
         let webhook = WebhookId(random_id()?);
         let settings = Settings {
             url: WebhookUrl::parse(&format!("http://{address}/"))?,
             description: None,
             event_types: [EventFilter::parse("project.*")?].into(),
             ordering: Ordering::Aggregate,
-            payload: Payload::Thin,
+            payload,
             content_type: ContentType::Json,
             credentials: None,
             rate_limit: 0,
