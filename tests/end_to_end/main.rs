@@ -35,6 +35,7 @@ mod permissions;
 mod placement;
 mod posture;
 mod projects;
+mod providers;
 mod races;
 mod readme;
 mod registration;

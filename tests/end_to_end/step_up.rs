@@ -60,6 +60,26 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
         (CREATE_TOKEN, input(token)),
         (DELETE_ACME, json!({})),
         (UPDATE_MEMBER, input(owner)),
+        (
+            r#"mutation { credential { startLink(provider: "google") } }"#,
+            json!({}),
+        ),
+        (
+            "mutation { credential { confirmLink { success } } }",
+            json!({}),
+        ),
+        (
+            r#"mutation { credential { unlink(id: "x") { success } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { credential { setPassword(password: "x") { success } } }"#,
+            json!({}),
+        ),
+        (
+            "mutation { credential { removePassword { success } } }",
+            json!({}),
+        ),
         ("mutation { credential { startTotp { uri } } }", json!({})),
         (
             r#"mutation { credential { confirmTotp(code: "000000") } }"#,

@@ -4,7 +4,11 @@
 use std::time::{Duration, Instant};
 
 use local::Local;
-use reqwest::{Response, header::HeaderMap};
+use reqwest::{
+    Response,
+    header::{HeaderMap, LOCATION},
+    redirect::Policy,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -29,8 +33,10 @@ impl Browser {
     }
 
     pub fn at(url: &str, mail_url: &str) -> Self {
+        // Tests follow redirects themselves, by `visit`.
         let http = reqwest::Client::builder()
             .cookie_store(true)
+            .redirect(Policy::none())
             .user_agent("Browser/1.0");
         Self {
             http: http.build().unwrap(),
@@ -91,6 +97,22 @@ impl Browser {
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+
+    /// Opens a page of the backend, or any other one if this is a whole URL. Returns where it sends
+    /// the browser.
+    pub async fn visit(&self, page: &str) -> Result<String, Response> {
+        let url = if page.starts_with('/') {
+            self.url(page)
+        } else {
+            page.to_owned()
+        };
+        let response = self.http.get(url).headers(self.headers.clone());
+        let response = response.send().await.unwrap();
+        match response.headers().get(LOCATION) {
+            Some(to) => Ok(to.to_str().unwrap().to_owned()),
+            None => Err(response),
+        }
     }
 
     /// Sends a document; returns the whole body. Variables are `json!({ … })`, or `()` for none.

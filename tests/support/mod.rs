@@ -8,6 +8,8 @@ mod browser;
 mod collector;
 mod device;
 mod operator;
+pub mod packages;
+pub mod provider;
 mod receiver;
 mod socket;
 mod team;
@@ -40,6 +42,7 @@ pub use operator::{
     open_stream, operator, operator_nats, send_command, send_command_of_operator,
     set_platform_admin, store_account, stored_owners, tenant_views,
 };
+pub use provider::{Provider, Signed};
 pub use receiver::{Received, Receiver};
 pub use socket::{EVENTS, Socket};
 pub use team::{
@@ -180,6 +183,14 @@ impl Gateway {
         change: impl FnOnce(&mut gateway::Config, std::net::SocketAddr),
     ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(backend, listener, change)
+    }
+
+    pub fn serve(
+        backend: &Local,
+        listener: tokio::net::TcpListener,
+        change: impl FnOnce(&mut gateway::Config),
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut config = backend.gateway().clone();
@@ -195,6 +206,23 @@ impl Gateway {
             address,
             _shutdown: shutdown.drop_guard(),
         }
+    }
+
+    /// A gateway whose public URL is its own address.
+    pub async fn start_at_own_url(
+        backend: &Local,
+        change: impl FnOnce(&mut gateway::Config),
+    ) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::serve(backend, listener, |config| {
+            config.posture.public_url = format!("http://{address}");
+            change(config);
+        })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub fn address(&self) -> std::net::SocketAddr {

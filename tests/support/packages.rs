@@ -11,14 +11,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Returns a copy of the folder of a test, with what its `package-lock.json` names.
+/// Returns a copy of a folder of the package, with what its `package-lock.json` names.
 pub fn installed_by_npm(folder: &str) -> PathBuf {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
     installed(folder, "package-lock.json", npm)
 }
 
-/// Returns a copy of the folder of a test, with what its `requirements.txt` names in `python`.
+/// Returns a copy of a folder of the package, with what its `requirements.txt` names in `python`.
 pub fn installed_by_pip(folder: &str) -> PathBuf {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"])
@@ -52,14 +52,12 @@ pub fn run_with(folder: &Path, command: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Copies the files of a folder beside the test, and installs what the file `versions` names.
+/// Copies the files of a folder of the package, and installs what the file `versions` names.
 fn installed(folder: &str, versions: &str, mut install: Command) -> PathBuf {
     // The tests run at once.
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(folder);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     fs::create_dir_all(&copy).unwrap();
     for file in fs::read_dir(&source).unwrap() {

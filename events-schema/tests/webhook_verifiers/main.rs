@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use self::packages::{installed_by_npm, installed_by_pip, run};
 
-const FOLDER: &str = "webhook_verifiers";
+const FOLDER: &str = "tests/webhook_verifiers";
 /// The page with the examples that customers paste.
 const PAGE: &str = include_str!("../../../docs/webhooks.md");
 const ID: &str = "msg_0123456789abcdef";

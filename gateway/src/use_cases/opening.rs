@@ -109,12 +109,18 @@ impl Openings {
         Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
     }
 
-    /// Opens the identity that waits in this browser, if it does not wait for too long.
+    /// Opens the identity that waits in this browser, if it does not wait for too long. One that the
+    /// caller has by now waits no more.
     pub(crate) fn waiting(&self, caller: &Caller) -> Option<Waiting> {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
-        (now() < waiting.expires_at()).then_some(waiting)
+        let caller = caller.identity.as_ref();
+        let mut held = caller
+            .into_iter()
+            .flat_map(|it| &it.account.view.identities);
+        let is_held = held.any(|held| held.id == waiting.identity.id);
+        (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
 }
 

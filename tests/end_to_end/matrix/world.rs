@@ -19,13 +19,15 @@ pub const MARKER: &str = "secret-rival";
 
 /// Operations that the matrix leaves out: they end the session of a caller that it needs, lock the
 /// address, hash a password, or answer otherwise each time. None takes an id. `sessions.rs`,
-/// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs` and `hostile.rs` test them.
+/// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs`, `providers.rs` and `hostile.rs`
+/// test them.
 const APART: [&str; 10] = [
     "login",
     "logout",
     "register",
     "resetPassword",
     "changePassword",
+    "setPassword",
     "sendLoginCode",
     "startTotp",
     "confirmTotp",

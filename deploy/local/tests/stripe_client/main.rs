@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::packages::installed_by_npm;
 
-const FOLDER: &str = "stripe_client";
+const FOLDER: &str = "tests/stripe_client";
 
 #[tokio::test]
 async fn stripes_own_client_subscribes_and_verifies_events() {

@@ -1,0 +1,180 @@
+//! Linking identities to accounts that exist: never by an address alone.
+
+use futures_util::future::join;
+
+use super::*;
+use crate::support::{LOGIN, credentials};
+
+const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
+const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
+const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
+const REMOVE_PASSWORD: &str = "mutation { credential { removePassword { success } } }";
+const SET_PASSWORD: &str = r#"
+    mutation { credential { setPassword(password: "correct horse battery staple") { success } } }"#;
+
+fn ada_at_google() -> Value {
+    let hd = "example.com";
+    json!({ "sub": "7", "email": ADA, "email_verified": true, "hd": hd })
+}
+
+/// Begins to link an identity from the settings; returns the path at the gateway.
+async fn ticket(world: &World, browser: &Browser) -> String {
+    let answer = browser.data(START_LINK, ()).await;
+    let url = text(&answer, "/credential/startLink");
+    let path = url.strip_prefix(&world.gateway.url()).unwrap();
+    format!("{path}&return_to=/settings")
+}
+
+async fn reason(browser: &Browser, document: &str, variables: Value) -> String {
+    let answer = browser.gql(document, variables).await;
+    text(&answer, "/errors/0/extensions/reason")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_links_nothing_until_its_owner_has_logged_in_as_before() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    for (name, person) in [
+        ("google", ada_at_google()),
+        (
+            "github",
+            json!({ "sub": "8", "email": ADA, "email_verified": true }),
+        ),
+        ("corp", json!({ "sub": "9", "email": "ADA@example.com" })),
+    ] {
+        world.provider.identifies(person);
+        let browser = world.browser();
+        assert_eq!(world.logs_in(&browser, name).await, "linking", "{name}");
+        assert!(!browser.is_logged_in().await);
+        assert_eq!(browser.code(CONFIRM, ()).await, "UNAUTHENTICATED");
+        let shown = browser.data(CHALLENGE, ()).await;
+        assert_eq!(
+            shown["loginChallenge"]["methods"],
+            json!(["Password", "EmailCode"])
+        );
+        assert_eq!(shown["loginChallenge"]["linking"]["name"], name);
+    }
+    assert!(identities(&ada).await.is_empty());
+
+    world.provider.identifies(ada_at_google());
+    let browser = world.browser();
+    world.logs_in(&browser, "google").await;
+    let answer = browser.gql(LOGIN, credentials(ADA, PASSWORD)).await;
+    assert!(succeeded(&answer), "{answer}");
+    assert!(identities(&browser).await.is_empty());
+    browser.data(CONFIRM, ()).await;
+    assert_eq!(identities(&ada).await, ["google"]);
+    assert_eq!(browser.error(CONFIRM, ()).await["code"], "BAD_USER_INPUT");
+    ada.mail(ADA, "by google", 1).await;
+    let elsewhere = world.browser();
+    assert_eq!(world.logs_in(&elsewhere, "google").await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_waits_is_linked_to_the_account_of_its_address_only() {
+    let world = World::start().await;
+    world.ada().await;
+    world.provider.identifies(ada_at_google());
+    let eve = world.browser();
+    assert_eq!(world.logs_in(&eve, "google").await, "linking");
+    eve.sign_up("eve@example.com").await;
+    assert_eq!(eve.error(CONFIRM, ()).await["code"], "BAD_USER_INPUT");
+    assert!(identities(&eve).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unproved_address_of_an_account_logs_in_by_a_code_and_links_nothing() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let person = json!({ "sub": "7", "email": ADA, "email_verified": true });
+    world.provider.identifies(person);
+    let browser = world.browser();
+    assert_eq!(world.logs_in(&browser, "facebook").await, "code");
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert_eq!(shown["loginChallenge"]["methods"], json!(["EmailCode"]));
+    let code = mailed(&browser, ADA, 1).await;
+    let answer = browser.data(LOG_IN, by_code(ADA, &code)).await;
+    assert_eq!(answer["account"]["login"]["user"]["email"], ADA);
+    assert!(identities(&ada).await.is_empty());
+    browser.data(CONFIRM, ()).await;
+    assert_eq!(identities(&ada).await, ["facebook"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_linked_from_the_settings_by_a_ticket_of_the_session() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let page = ticket(&world, &ada).await;
+    for other in [world.browser(), {
+        let eve = world.browser();
+        eve.sign_up("eve@example.com").await;
+        eve
+    }] {
+        let refused = other.visit(&page).await.unwrap_err();
+        assert_eq!(refused.status(), 400);
+    }
+    let refused = ada.visit(&page).await.unwrap_err();
+    assert_eq!(
+        refused.status(),
+        400,
+        "a wrong session has used the ticket up"
+    );
+
+    let page = ticket(&world, &ada).await;
+    let at_provider = ada.visit(&page).await.unwrap();
+    let again = ada.visit(&page).await.unwrap_err();
+    assert_eq!(again.status(), 400);
+    let back = world.provider.sends_back(&at_provider);
+    assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
+    assert_eq!(identities(&ada).await, ["google"]);
+
+    let bob = world.browser();
+    bob.sign_up("bob@example.com").await;
+    let at_provider = bob.visit(&ticket(&world, &bob).await).await.unwrap();
+    let to = bob
+        .visit(&world.provider.sends_back(&at_provider))
+        .await
+        .unwrap();
+    assert_eq!(to, "/settings?login=failed&reason=identity_taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_linked_in_the_session_that_has_begun_only() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+    let back = world.provider.sends_back(&at_provider);
+    ada.log_in(ADA).await;
+    assert_eq!(ada.visit(&back).await.unwrap_err().status(), 400);
+    assert!(identities(&ada).await.is_empty());
+    assert_eq!(world.provider.redeemed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_way_to_log_in_stays() {
+    let world = World::start().await;
+    let person = json!({ "sub": "7", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let ada = world.browser();
+    world.logs_in(&ada, "google").await;
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    assert_eq!(reason(&ada, UNLINK, google.clone()).await, "last_log_in");
+    ada.data(SET_PASSWORD, ()).await;
+
+    let both = join(ada.gql(UNLINK, google), ada.gql(REMOVE_PASSWORD, json!({})));
+    let (unlinked, removed) = both.await;
+    assert_ne!(
+        succeeded(&unlinked),
+        succeeded(&removed),
+        "{unlinked} {removed}"
+    );
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let left = &shown["credentials"];
+    let has_identity = left["identities"].as_array().unwrap().len() == 1;
+    assert_ne!(left["hasPassword"] == true, has_identity, "{left}");
+}
