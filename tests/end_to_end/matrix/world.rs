@@ -21,7 +21,7 @@ pub const MARKER: &str = "secret-rival";
 /// address, hash a password, or answer otherwise each time. None takes an id. `sessions.rs`,
 /// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs`, `providers.rs` and `hostile.rs`
 /// test them.
-const APART: [&str; 10] = [
+const APART: [&str; 11] = [
     "login",
     "logout",
     "register",
