@@ -1,5 +1,5 @@
 //! The base of both programs: NATS with the event log, MongoDB with the views, telemetry, the
-//! monitor, and the start of a program.
+//! monitor, connections to other servers, and the start of a program.
 
 mod command_sender;
 mod direct_get;
@@ -9,6 +9,7 @@ mod mongo;
 mod monitor;
 mod nats;
 mod options;
+pub mod outbound;
 mod page;
 mod posture;
 pub mod program;

@@ -48,6 +48,8 @@ pub const SECURITY: &str = "SECURITY";
 pub const LOGINS_BUCKET: &str = "LOGINS";
 /// The key-value bucket of registrations whose address is not proved yet.
 pub const REGISTRATIONS_BUCKET: &str = "REGISTRATIONS";
+/// The key-value bucket of log-ins that wait for another party.
+pub const FLOWS_BUCKET: &str = "FLOWS";
 /// The key-value bucket that has the last use of each access token.
 pub const TOKEN_USES_BUCKET: &str = "TOKEN_USES";
 /// The bucket with the last use of each session.

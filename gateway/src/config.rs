@@ -7,11 +7,11 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{identity::limits::LimitOptions, use_cases::stripe_hook::StripeSecret};
 use axum::http::HeaderName;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use event_store::{
     MongoOptions, MonitorOptions, NatsOptions, PostureOptions, SecretOptions, WebhookOptions,
 };
-use events_schema::Invalid;
+use events_schema::{Invalid, IpNetwork};
 
 /// The GraphQL gateway.
 #[derive(Clone, Parser)]
@@ -41,6 +41,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub limits: LimitOptions,
+
+    #[command(flatten)]
+    pub providers: ProviderOptions,
 
     /// Publishable key of Stripe, `pk_…`. With it, tenants can pay for plans; the workers need
     /// `UB_STRIPE_KEY` then.
@@ -117,6 +120,25 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(100..=14_000)
     )]
     pub command_timeout_ms: u64,
+}
+
+/// Other parties that identify people.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProviderOptions {
+    /// File of the parties that people can log in by, such as Google, as JSON. Without it, there are
+    /// none.
+    #[arg(long, env = "UB_PROVIDERS_FILE")]
+    pub providers_file: Option<PathBuf>,
+
+    /// Networks where these parties may be although they are not public, also over plain HTTP, such
+    /// as `127.0.0.0/8` for development, separated by commas.
+    #[arg(
+        long,
+        env = "UB_OUTBOUND_ALLOW",
+        value_delimiter = ',',
+        value_parser = IpNetwork::parse
+    )]
+    pub outbound_allow: Vec<IpNetwork>,
 }
 
 /// Where the views of a new tenant are stored.
@@ -197,6 +219,7 @@ impl fmt::Debug for Config {
             .field("mongo_hosts", &hosts)
             .field("webhook", &self.webhook)
             .field("limits", &self.limits)
+            .field("providers", &self.providers)
             .field("stripe_publishable_key", &self.stripe_publishable_key)
             .field("stripe_webhook_secrets", &self.stripe_webhook_secrets)
             .field("tenant_databases", &self.tenant_databases)

@@ -33,6 +33,7 @@ mod plan;
 mod platform;
 mod profile;
 mod project;
+mod provider;
 mod recipient;
 mod role;
 mod role_object;
@@ -110,7 +111,7 @@ macro_rules! assemble {
         /// `extensions.reason` names the rule that refused a change, such as `last_owner`.
         #[derive(Default, MergedObject)]
         struct Query($($module::Queries,)+ audit::Queries, credential::Queries, platform::Queries, profile::Queries,
-            security::Queries);
+            provider::Queries, security::Queries);
 
         /// All changes, grouped by area. The changes of one request, at most ten, are made one
         /// after the other. With an `Idempotency-Key` header of 1 to 128 printable ASCII

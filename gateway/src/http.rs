@@ -3,6 +3,7 @@
 
 mod graphiql;
 mod inbound;
+mod oauth;
 mod observe;
 pub(crate) mod pages;
 pub(crate) mod post;
@@ -39,8 +40,10 @@ use crate::{
     error::Error,
     graphql::{Api, errors},
     http::{observe::Seen, readiness::Readiness, sockets::Sockets},
-    identity::Callers,
-    use_cases::{inbound_source::Receiver, stripe_hook::StripeHooks},
+    identity::{Callers, cookie::Cookies, limits::Limits},
+    use_cases::{
+        inbound_source::Receiver, provider_login::ProviderLogins, stripe_hook::StripeHooks,
+    },
 };
 
 /// Maximum bytes in the body of a request: several times a query of 2,000 tokens with its
@@ -59,6 +62,9 @@ pub(crate) struct Shared {
     pub(crate) callers: Callers,
     pub(crate) hooks: Arc<Receiver>,
     pub(crate) stripe_hooks: Arc<StripeHooks>,
+    pub(crate) provider_logins: Arc<ProviderLogins>,
+    pub(crate) cookies: Cookies,
+    pub(crate) limits: Limits,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) sockets: Sockets,
     pub(crate) is_production: bool,
@@ -84,6 +90,7 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .route("/t/{tenant}/graphql/ws", any(sockets::open))
         .merge(inbound::routes())
         .merge(stripe::routes())
+        .merge(oauth::routes())
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(pages::routes())

@@ -13,6 +13,7 @@ pub(crate) mod login_throttle;
 pub(crate) mod mail_quota;
 pub(crate) mod network;
 pub(crate) mod passwords;
+pub(crate) mod providers;
 pub(crate) mod tenancy;
 mod uses;
 pub(crate) mod webauthn;

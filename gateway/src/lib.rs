@@ -52,7 +52,7 @@ use crate::{
     },
     identity::{
         Callers, Uses, cookie::Cookies, limits::Limits, login_throttle::LoginThrottle,
-        mail_quota::MailQuota, passwords::Passwords, webauthn::RelyingParty,
+        mail_quota::MailQuota, passwords::Passwords, providers::Providers, webauthn::RelyingParty,
     },
     security::SecurityEvents,
     shares::Shares,
@@ -66,9 +66,11 @@ use crate::{
         inbound_source::{InboundSources, Receiver},
         login_code::{LoginCodes, SentCodes},
         member::Members,
+        opening::Openings,
         passkey::{Answered, Passkeys},
         plain::Plain,
         plan::Catalogue,
+        provider_login::{Flows, ProviderLogins},
         recipient::Recipients,
         registration::{PendingRegistrations, Registrations},
         role::Roles,
@@ -193,6 +195,8 @@ async fn app(
             &config.posture.public_url,
             config.passkey_rp_id.as_deref(),
         )?,
+        flows: Flows::new(jetstream(nats.clone())),
+        providers: Providers::load(&config.providers)?,
         second_factors: SecondFactors::new(
             jetstream(nats.clone()),
             commands.clone(),
@@ -219,6 +223,8 @@ async fn app(
     let cursors = Cursors::new(&config.secrets.key());
     let is_production = config.posture.is_production();
     let use_cases = use_cases(config, parts);
+    let provider_logins = Arc::new(use_cases.provider_logins.clone());
+    let shared_limits = limits.clone();
     let api = Api::new(use_cases, cookies, cursors, limits, security, is_production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
@@ -226,6 +232,9 @@ async fn app(
         callers,
         hooks: Arc::new(hooks),
         stripe_hooks: Arc::new(stripe_hooks),
+        provider_logins,
+        cookies,
+        limits: shared_limits,
         readiness: readiness.clone(),
         sockets,
         is_production: config.posture.is_production(),
@@ -252,6 +261,8 @@ struct Parts {
     sent_codes: SentCodes,
     answered: Answered,
     relying_party: RelyingParty,
+    flows: Flows,
+    providers: Providers,
     second_factors: SecondFactors,
     security_log: SecurityLog,
     security: SecurityEvents,
@@ -276,6 +287,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         sent_codes,
         answered,
         relying_party,
+        flows,
+        providers,
         second_factors,
         security_log,
         security,
@@ -292,6 +305,24 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         uses: uses.clone(),
         limits: limits.clone(),
         second_factors: second_factors.clone(),
+        security: security.clone(),
+        secret: secret.clone(),
+    };
+    let openings = Openings {
+        commands: commands.clone(),
+        views: views.clone(),
+        limits: limits.clone(),
+        sessions: sessions.clone(),
+        secret: secret.clone(),
+    };
+    let login_codes = LoginCodes {
+        commands: commands.clone(),
+        views: views.clone(),
+        sent: sent_codes,
+        mails: mails.clone(),
+        limits: limits.clone(),
+        sessions: sessions.clone(),
+        openings: openings.clone(),
         security: security.clone(),
         secret: secret.clone(),
     };
@@ -338,16 +369,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
         },
-        login_codes: LoginCodes {
-            commands: commands.clone(),
-            views: views.clone(),
-            sent: sent_codes,
-            mails: mails.clone(),
-            limits: limits.clone(),
-            sessions: sessions.clone(),
-            security: security.clone(),
-            secret: secret.clone(),
-        },
+        login_codes: login_codes.clone(),
         members: Members {
             commands: commands.clone(),
             views: views.clone(),
@@ -362,6 +384,18 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             security: security.clone(),
             secret: secret.clone(),
             relying_party,
+        },
+        provider_logins: ProviderLogins {
+            commands: commands.clone(),
+            views: views.clone(),
+            providers,
+            flows,
+            openings,
+            codes: login_codes,
+            sessions: sessions.clone(),
+            security: security.clone(),
+            secret: secret.clone(),
+            public_url: config.posture.public_url.clone(),
         },
         recipients: Recipients {
             commands: commands.clone(),

@@ -14,9 +14,11 @@ pub(crate) mod inbound_source;
 pub(crate) mod list;
 pub(crate) mod login_code;
 pub(crate) mod member;
+pub(crate) mod opening;
 pub(crate) mod passkey;
 pub(crate) mod plain;
 pub(crate) mod plan;
+pub(crate) mod provider_login;
 pub(crate) mod recipient;
 pub(crate) mod registration;
 pub(crate) mod role;
@@ -42,6 +44,7 @@ pub(crate) struct UseCases {
     pub(crate) login_codes: login_code::LoginCodes,
     pub(crate) members: member::Members,
     pub(crate) passkeys: passkey::Passkeys,
+    pub(crate) provider_logins: provider_login::ProviderLogins,
     pub(crate) recipients: recipient::Recipients,
     pub(crate) roles: role::Roles,
     pub(crate) second_factors: second_factor::SecondFactors,

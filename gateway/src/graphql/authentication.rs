@@ -4,7 +4,7 @@ use async_graphql::{Enum, InputObject, Json, SimpleObject};
 use events_schema::{Proof, ProofKind, Proved};
 use serde_json::Value;
 
-use super::scalars::DateTime;
+use super::{provider::ProviderView, scalars::DateTime};
 use crate::{error::Error, identity::Identity, method::Method, use_cases::session::Challenge};
 
 /// A way to prove who somebody is.
@@ -98,14 +98,17 @@ fn is_required(field: &'static str) -> Error {
     Error::input(field, format!("{field} is required."))
 }
 
-/// A log-in that waits for its second factor, in the browser that has begun it.
+/// A log-in that waits for a further proof, in the browser that has begun it.
 #[derive(SimpleObject)]
 #[graphql(name = "Challenge")]
 pub(super) struct ChallengeView {
     /// The ways to complete it by `login`.
-    methods: Vec<ServiceType>,
+    pub(super) methods: Vec<ServiceType>,
+    /// The party whose identity waits. After `login`, `credential { confirmLink }` links it. Null if
+    /// none waits.
+    pub(super) linking: Option<ProviderView>,
     /// When it ends.
-    expires_at: DateTime,
+    pub(super) expires_at: DateTime,
 }
 
 impl From<&Challenge> for ChallengeView {
@@ -113,6 +116,7 @@ impl From<&Challenge> for ChallengeView {
         let methods = challenge.methods.iter().copied();
         Self {
             methods: methods.map(Into::into).collect(),
+            linking: None,
             expires_at: DateTime(challenge.expires_at),
         }
     }

@@ -1,25 +1,28 @@
-//! What a person proves who they are with, beside the password.
+//! What a person proves who they are with.
 
-use async_graphql::{Context, MergedObject, Object, SimpleObject};
-use events_schema::ProofKind;
+use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
+use events_schema::{Identity, ProofKind, ProviderName};
 
 use super::{
     field::FieldContext,
     passkey::{Passkey, PasskeyMutation},
-    scalars::{DateTime, Success},
+    scalars::{DateTime, Success, id_of, parsed, to_id},
 };
-use crate::{error::Error, use_cases::second_factor};
+use crate::{error::Error, identity::cookie::Kind, use_cases::second_factor};
 
 #[derive(Default)]
 pub(super) struct Queries;
 
 #[Object(name = "CredentialQueries")]
 impl Queries {
-    /// What the caller can prove who they are with, beside the password.
+    /// What the caller can prove who they are with.
     async fn credentials(&self, ctx: &Context<'_>) -> Result<Option<Credentials>, Error> {
         let account = &FieldContext::of(ctx).caller.person()?.account;
         let factor = account.view.second_factor.as_ref();
+        let identities = account.view.identities.iter();
         Ok(Some(Credentials {
+            has_password: account.view.password_hash.is_some(),
+            identities: identities.map(Into::into).collect(),
             totp_enrolled_at: factor.map(|factor| DateTime(factor.totp.enrolled_at)),
             recovery_codes_left: factor.map_or(0, |factor| factor.recovery_codes.left()),
             passkeys: account.view.passkeys.iter().map(Into::into).collect(),
@@ -27,15 +30,45 @@ impl Queries {
     }
 }
 
-/// What a person can prove who they are with, beside the password.
+/// What a person can prove who they are with.
 #[derive(SimpleObject)]
 struct Credentials {
+    /// Whether the account has a password.
+    has_password: bool,
+    /// The identities at other parties that the caller can log in by, the earliest first.
+    identities: Vec<IdentityView>,
     /// When the authenticator app was added. Null if there is none.
     totp_enrolled_at: Option<DateTime>,
     /// How many recovery codes are not used yet.
     recovery_codes_left: usize,
     /// The passkeys, the earliest first: at most 20.
     passkeys: Vec<Passkey>,
+}
+
+/// Who the caller is at another party.
+#[derive(SimpleObject)]
+#[graphql(name = "Identity")]
+struct IdentityView {
+    /// Id of the identity: 32 lower-case hex digits.
+    id: ID,
+    /// The name of the party, such as `google`.
+    provider: String,
+    /// The address that the party has for the caller. Null if it has none.
+    email: Option<String>,
+    /// When the identity was linked.
+    linked_at: DateTime,
+}
+
+impl From<&Identity> for IdentityView {
+    fn from(identity: &Identity) -> Self {
+        let email = identity.provider_email.as_ref();
+        Self {
+            id: to_id(identity.id),
+            provider: identity.provider.as_str().to_owned(),
+            email: email.map(|email| email.as_str().to_owned()),
+            linked_at: DateTime(identity.linked_at),
+        }
+    }
 }
 
 /// What an authenticator app needs to know. It is shown once.
@@ -59,16 +92,76 @@ pub(super) struct Mutations;
 
 #[Object(name = "CredentialMutations")]
 impl Mutations {
-    /// The second factor and the passkeys of the caller.
+    /// The ways in which the caller logs in.
     async fn credential(&self) -> Option<CredentialMutation> {
         Some(CredentialMutation::default())
     }
 }
 
-/// The second factor and the passkeys of the caller. All changes but new names need a fresh session.
+/// The ways in which the caller logs in. All changes but new names need a fresh session.
 #[derive(Default, MergedObject)]
 #[graphql(serial)]
-pub(super) struct CredentialMutation(SecondFactorMutation, PasskeyMutation);
+pub(super) struct CredentialMutation(LogInMutation, PasskeyMutation, SecondFactorMutation);
+
+#[derive(Default)]
+struct LogInMutation;
+
+#[Object(serial)]
+impl LogInMutation {
+    /// Returns a URL that links the caller's identity at another party. The browser of this session
+    /// goes there within five minutes, once; `&return_to=` with a path names where it comes back
+    /// to.
+    async fn start_link(
+        &self,
+        ctx: &Context<'_>,
+        provider: String,
+    ) -> Result<Option<String>, Error> {
+        let field = FieldContext::of(ctx);
+        let provider = parsed("provider", &provider, ProviderName::parse)?;
+        let logins = &field.use_cases.provider_logins;
+        logins.start_link(field.caller, &provider).await.map(Some)
+    }
+
+    /// Links the identity that waits in this browser, as `loginChallenge` shows it, to the account
+    /// that the caller has logged in to. `BAD_USER_INPUT` if none waits for this account;
+    /// `CONFLICT` if another account has it.
+    async fn confirm_link(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let (logins, id) = (&field.use_cases.provider_logins, field.command_id()?);
+        logins.confirm_link(field.caller, id).await?;
+        field.clear_cookie(Kind::Waiting);
+        Success::yes()
+    }
+
+    /// Unlinks an identity. `CONFLICT` if the caller could not log in any more.
+    async fn unlink(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let (logins, command) = (&field.use_cases.provider_logins, field.command_id()?);
+        logins.unlink(field.caller, command, id_of(&id)?).await?;
+        Success::yes()
+    }
+
+    /// Sets the password of an account that has none. `CONFLICT` if there is one: use
+    /// `changePassword`.
+    async fn set_password(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(secret)] password: String,
+    ) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        accounts.set_password(field.caller, id, password).await?;
+        Success::yes()
+    }
+
+    /// Removes the password. `CONFLICT` if the caller could not log in any more.
+    async fn remove_password(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
+        let field = FieldContext::of(ctx);
+        let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
+        accounts.remove_password(field.caller, id).await?;
+        Success::yes()
+    }
+}
 
 #[derive(Default)]
 struct SecondFactorMutation;

@@ -49,6 +49,10 @@ pub(crate) struct Kept {
     pub(crate) challenge: Option<String>,
     /// A request for a passkey.
     pub(crate) passkey: Option<String>,
+    /// The token of a log-in by another party.
+    pub(crate) flow: Option<String>,
+    /// An identity that waits for a proof.
+    pub(crate) waiting: Option<String>,
 }
 
 /// A person or machine with valid credentials.

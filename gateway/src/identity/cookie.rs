@@ -1,6 +1,6 @@
 //! Cookies: that of the session, that of a device on which somebody has logged in before, and those
-//! of a browser that has sent a registration, waits for a code, has begun to log in or was asked for
-//! a passkey.
+//! of a browser that has sent a registration, waits for a code, was asked for a passkey or has begun
+//! to log in, here or at another party.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.
@@ -55,6 +55,10 @@ pub(crate) enum Kind {
     Challenge,
     /// Proves that this browser was asked for a passkey.
     Passkey,
+    /// What the secrets of a log-in by another party derive from.
+    Flow,
+    /// An identity that waits for a proof.
+    Waiting,
 }
 
 impl Kind {
@@ -64,7 +68,9 @@ impl Kind {
             // Browsers keep no cookie longer.
             Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
             Self::Registration => Duration::from_secs(24 * 60 * 60),
-            Self::LoginCode | Self::Challenge => Duration::from_secs(10 * 60),
+            Self::LoginCode | Self::Challenge | Self::Flow | Self::Waiting => {
+                Duration::from_secs(10 * 60)
+            }
             Self::Passkey => webauthn::LIFETIME,
         }
     }
@@ -137,6 +143,10 @@ impl Cookies {
             (Kind::Challenge, false) => "challenge",
             (Kind::Passkey, true) => "__Host-passkey",
             (Kind::Passkey, false) => "passkey",
+            (Kind::Flow, true) => "__Host-flow",
+            (Kind::Flow, false) => "flow",
+            (Kind::Waiting, true) => "__Host-waiting",
+            (Kind::Waiting, false) => "waiting",
         }
     }
 

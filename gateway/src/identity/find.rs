@@ -161,6 +161,8 @@ impl Callers {
                 login_code: self.cookies.value(&head.headers, Kind::LoginCode),
                 challenge: self.cookies.value(&head.headers, Kind::Challenge),
                 passkey: self.cookies.value(&head.headers, Kind::Passkey),
+                flow: self.cookies.value(&head.headers, Kind::Flow),
+                waiting: self.cookies.value(&head.headers, Kind::Waiting),
             },
             trace: head.trace,
             idempotency,

@@ -35,6 +35,14 @@ pub(crate) enum SecurityEvent {
     PasskeyRemoved,
     /// A passkey was suspended: its counter did not rise.
     PasskeySuspended,
+    /// An identity of another party was linked.
+    IdentityLinked,
+    /// An identity of another party was unlinked.
+    IdentityUnlinked,
+    /// An account without a password got one.
+    PasswordSet,
+    /// The password was removed.
+    PasswordRemoved,
     /// Somebody asked for a code to log in with.
     LoginCodeRequested,
     /// One session was revoked.
@@ -88,6 +96,10 @@ impl SecurityEvent {
             Self::PasskeyAdded => "passkey_added",
             Self::PasskeyRemoved => "passkey_removed",
             Self::PasskeySuspended => "passkey_suspended",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
+            Self::PasswordSet => "password_set",
+            Self::PasswordRemoved => "password_removed",
             Self::LoginCodeRequested => "login_code_requested",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
@@ -112,6 +124,10 @@ impl SecurityEvent {
             | Self::RecoveryCodesRenewed
             | Self::PasskeyAdded
             | Self::PasskeyRemoved
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked
+            | Self::PasswordSet
+            | Self::PasswordRemoved
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated
@@ -158,6 +174,10 @@ impl SecurityEvent {
             | Self::PasskeyAdded
             | Self::PasskeyRemoved
             | Self::PasskeySuspended
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked
+            | Self::PasswordSet
+            | Self::PasswordRemoved
             | Self::LoginCodeRequested
             | Self::SessionRevoked
             | Self::SessionsRevoked

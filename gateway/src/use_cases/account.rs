@@ -170,6 +170,47 @@ impl Accounts {
         started.map_err(after_the_change)
     }
 
+    /// Sets the password of an account that has none. No session ends.
+    ///
+    /// # Errors
+    /// `BadUserInput` if the password is not acceptable; `Rejected` if there is one.
+    pub(crate) async fn set_password(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        password: String,
+    ) -> Result<(), Error> {
+        let account = caller.person()?.account_id();
+        self.passwords.check_length("password", &password)?;
+        let known = self.known_about(account).await?;
+        let admission = self.passwords.admit(&caller.origin).await?;
+        let hashed = self.passwords.hash(&admission, "password", password, known);
+        let password_hash = hashed.await?;
+        drop(admission);
+        let set = Command::SetPassword { password_hash };
+        self.send(caller, account, id, set).await?;
+        let set = SecurityEvent::PasswordSet;
+        self.security.record(set, caller, Some(account));
+        Ok(())
+    }
+
+    /// Removes the password. No session ends.
+    ///
+    /// # Errors
+    /// `Rejected` if nothing else would be left to log in by.
+    pub(crate) async fn remove_password(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+    ) -> Result<(), Error> {
+        let account = caller.person()?.account_id();
+        let remove = Command::RemovePassword;
+        self.send(caller, account, id, remove).await?;
+        let removed = SecurityEvent::PasswordRemoved;
+        self.security.record(removed, caller, Some(account));
+        Ok(())
+    }
+
     /// Returns what others may know about the owner of an account: names, address and tenants.
     async fn known_about(&self, account: AccountId) -> Result<Vec<String>, Error> {
         let found = self.views.platform().get::<account::View>(account).await?;

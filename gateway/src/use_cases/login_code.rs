@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{by_email, with_min_answer_time},
+    opening::{Openings, Waiting, accepts_logins},
     session::{LoggedIn, Sessions, Started},
 };
 use crate::{
@@ -43,8 +44,17 @@ pub(crate) struct LoginCodes {
     pub(crate) mails: MailQuota,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
+    pub(crate) openings: Openings,
     pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
+}
+
+/// What a code has proved.
+enum Proved {
+    /// The person owns this account.
+    Account(Box<ViewDocument<account::View>>),
+    /// The person owns the address of this identity, which has no account yet.
+    Address(Box<Waiting>),
 }
 
 /// The codes that were asked for, whether or not there is an account.
@@ -122,6 +132,34 @@ impl LoginCodes {
         id: CommandId,
         email: &EmailAddress,
     ) -> Result<String, Error> {
+        self.send_if(caller, id, email, |account| account.is_some_and(accepts))
+            .await
+    }
+
+    /// Mails a code to an address that may get an account by it, or has one. Returns the token that
+    /// the browser keeps.
+    ///
+    /// # Errors
+    /// `RateLimited` after too many mails to the address.
+    pub(crate) async fn send_to_anybody(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+    ) -> Result<String, Error> {
+        self.send_if(caller, id, email, |account| {
+            account.is_none_or(|account| !account.view.is_disabled)
+        })
+        .await
+    }
+
+    async fn send_if(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        email: &EmailAddress,
+        gets_it: impl FnOnce(Option<&ViewDocument<account::View>>) -> bool,
+    ) -> Result<String, Error> {
         self.limits.count_address(caller, email)?;
         let challenge = ChallengeId(id.0);
         with_min_answer_time(async {
@@ -129,11 +167,11 @@ impl LoginCodes {
             let counted = self.mails.count_login_code(email, sender, challenge.0);
             counted.await?;
             self.sent.add(challenge).await?;
-            let account = by_email(&self.views, email).await?.filter(accepts_logins);
+            let account = by_email(&self.views, email).await?;
             let about = account.as_ref().map(|account| account.id);
             let requested = SecurityEvent::LoginCodeRequested;
             self.security.record(requested, caller, about);
-            if account.is_some() {
+            if gets_it(account.as_ref()) {
                 self.send_mail(caller, challenge, email);
             }
             Ok::<_, Error>(())
@@ -142,7 +180,8 @@ impl LoginCodes {
         Ok(self.secret.login_code_token(challenge, email))
     }
 
-    /// Logs in by the code in the mail.
+    /// Logs in by the code in the mail. If there is no account, and a provider has identified the
+    /// person in this browser, the code opens one.
     ///
     /// # Errors
     /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it.
@@ -154,9 +193,11 @@ impl LoginCodes {
     ) -> Result<LoggedIn, Error> {
         self.limits.count_address(caller, email)?;
         let checked = with_min_answer_time(self.check(caller, email, code));
-        let account = checked.await?;
         let kind = ProofKind::EmailCode;
-        self.sessions.proceed(caller, account, kind).await
+        match checked.await? {
+            Proved::Account(account) => self.sessions.proceed(caller, *account, kind).await,
+            Proved::Address(waiting) => self.openings.open(caller, *waiting, Some(kind)).await,
+        }
     }
 
     /// Proves again, by the code in a mail, that the person reads the mailbox of their account.
@@ -165,7 +206,9 @@ impl LoginCodes {
     /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it.
     pub(crate) async fn step_up(&self, caller: &Caller, code: &str) -> Result<Started, Error> {
         let email = caller.person()?.account.view.email.clone();
-        self.check(caller, &email, code).await?;
+        let Proved::Account(_) = self.check(caller, &email, code).await? else {
+            return Err(wrong_code());
+        };
         self.sessions.add_proof(caller, ProofKind::EmailCode).await
     }
 
@@ -175,16 +218,25 @@ impl LoginCodes {
         caller: &Caller,
         email: &EmailAddress,
         code: &str,
-    ) -> Result<ViewDocument<account::View>, Error> {
+    ) -> Result<Proved, Error> {
         let account = by_email(&self.views, email).await?;
         let about = account.as_ref().map(|account| account.id);
         let is_right = self.is_right(caller, email, code).await?;
-        let account = account.filter(|account| is_right && accepts_logins(account));
-        account.ok_or_else(|| {
-            let failed = SecurityEvent::LoginFailed;
-            self.security.record(failed, caller, about);
-            wrong_code()
-        })
+        let waiting = self.openings.waiting(caller);
+        let waiting = waiting.filter(|waiting| waiting.email == *email);
+        match (account, waiting) {
+            (Some(account), _) if is_right && accepts(&account) => {
+                Ok(Proved::Account(Box::new(account)))
+            }
+            (account, Some(waiting)) if is_right && account.as_ref().is_none_or(is_unproved) => {
+                Ok(Proved::Address(Box::new(waiting)))
+            }
+            _ => {
+                let failed = SecurityEvent::LoginFailed;
+                self.security.record(failed, caller, about);
+                Err(wrong_code())
+            }
+        }
     }
 
     async fn is_right(
@@ -217,9 +269,13 @@ impl LoginCodes {
     }
 }
 
-/// Whether the owner of an account may log in.
-pub(super) fn accepts_logins(account: &ViewDocument<account::View>) -> bool {
-    account.view.verified && !account.view.is_disabled
+fn accepts(account: &ViewDocument<account::View>) -> bool {
+    accepts_logins(&account.view)
+}
+
+/// Whether nobody has proved the address of the account.
+fn is_unproved(account: &ViewDocument<account::View>) -> bool {
+    !account.view.verified && !account.view.is_disabled
 }
 
 fn wrong_code() -> Error {

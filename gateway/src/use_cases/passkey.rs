@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    login_code::accepts_logins,
+    opening::accepts_logins,
     session::{LoggedIn, Sessions, Started},
 };
 use crate::{
@@ -265,7 +265,7 @@ impl Passkeys {
         };
         let id = AccountId(events_schema::Id::from_bytes(handle));
         let account = self.views.platform().get::<account::View>(id).await?;
-        Ok(account.filter(accepts_logins))
+        Ok(account.filter(|account| accepts_logins(&account.view)))
     }
 
     fn seal(&self, challenge: &Challenge, adding_to: Option<AccountId>) -> Result<String, Error> {

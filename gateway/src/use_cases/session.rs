@@ -148,10 +148,27 @@ impl Sessions {
         proofs: Vec<Proof>,
     ) -> Result<LoggedIn, Error> {
         let is_known = self.is_known_device(caller, &account);
-        let started = self.start(caller, &account, proofs).await?;
-        if !is_known {
-            self.tell_of_new_device(caller, &account, &started);
+        let logged_in = self.welcome(caller, account, proofs).await?;
+        if let LoggedIn::Session(account, started) = &logged_in
+            && !is_known
+        {
+            self.tell_of_new_device(caller, account, started);
         }
+        Ok(logged_in)
+    }
+
+    /// Starts the first session of an account that was just opened, and revokes the one that the
+    /// request came with.
+    ///
+    /// # Errors
+    /// `Pending` if the outcome of the command is not known in time.
+    pub(crate) async fn welcome(
+        &self,
+        caller: &Caller,
+        account: ViewDocument<account::View>,
+        proofs: Vec<Proof>,
+    ) -> Result<LoggedIn, Error> {
+        let started = self.start(caller, &account, proofs).await?;
         let succeeded = SecurityEvent::LoginSucceeded;
         self.security.record(succeeded, caller, Some(account.id));
         self.revoke_previous(caller).await;

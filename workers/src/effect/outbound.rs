@@ -5,7 +5,6 @@
 //! redirect, asks no proxy, keeps no cookie and decompresses nothing.
 
 use std::{
-    error::Error,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use event_store::outbound::Peer;
+pub(crate) use event_store::outbound::{Connector, Failure, TimedBody, failure};
 use events_schema::{Invalid, outbound::WebhookUrl, webhook::MAX_CONCURRENCY};
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
@@ -29,15 +30,10 @@ use tokio::{
 };
 use tokio_rustls::rustls::RootCertStore;
 
-use self::connector::Peer;
-pub(crate) use self::{answer::retry_after, body::TimedBody, connector::Connector};
+pub(crate) use self::answer::retry_after;
 use crate::config::OutboundOptions;
 
 mod answer;
-mod body;
-mod connector;
-mod resolver;
-mod stream;
 
 /// How long an exchange may take, from the lookup of the name to the last byte that is read.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,35 +97,6 @@ pub struct Answer {
     pub text: String,
     /// How long the server wants no further request, as its `Retry-After` says.
     pub retry_after: Option<Duration>,
-}
-
-/// Why there is no answer. The text is for the customer, and names no address that a name leads to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// A request must not go there.
-    #[error("the URL {0}")]
-    Blocked(Invalid),
-    /// The name of the server has no address.
-    #[error("the host name was not found: {0}")]
-    Dns(String),
-    /// The server is not reachable.
-    #[error("the connection failed: {0}")]
-    Connect(String),
-    /// TLS with the server fails, such as for its certificate.
-    #[error("TLS failed: {0}")]
-    Tls(String),
-    /// The server was not reached in time.
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
-    /// The server has not answered in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// There is no access token for the server.
-    #[error("no access token: {0}")]
-    Token(String),
-    /// The answer is broken off, is too large or is no HTTP.
-    #[error("no valid answer: {0}")]
-    Broken(String),
 }
 
 impl Outbound {
@@ -206,18 +173,6 @@ async fn answer(response: Response<Incoming>, deadline: Deadline) -> Result<Answ
         address: peer.ok_or_else(no_peer)?.0,
         retry_after: retry_after(&head.headers, jiff::Timestamp::now()),
         text: answer::beginning(body, deadline).await,
-    })
-}
-
-/// Finds the connector's own failure below an error of the client.
-pub(crate) fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    let failure = causes
-        .clone()
-        .find_map(|cause| cause.downcast_ref::<Failure>());
-    failure.cloned().unwrap_or_else(|| {
-        let cause = causes.map(ToString::to_string).next();
-        Failure::Broken(cause.unwrap_or_else(|| error.to_string()))
     })
 }
 

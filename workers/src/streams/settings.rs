@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{
 use events_schema::{
     session,
     subject::{
-        self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, INBOX, LOGINS_BUCKET,
+        self, ATTEMPTS, COMMANDS, CURSORS_BUCKET, DEAD, EVENTS, FLOWS_BUCKET, INBOX, LOGINS_BUCKET,
         REGISTRATIONS_BUCKET, SECURITY, SESSION_USES_BUCKET, STRIPE, TOKEN_USES_BUCKET, VIEWS,
         WEBHOOKS,
     },
@@ -31,6 +31,11 @@ const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Some 100,000 registrations that wait.
 const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
+/// How long a log-in waits for another party: longer than its cookie.
+const FLOWS_KEPT: Duration = Duration::from_secs(15 * 60);
+/// Some 200,000 log-ins that wait. Beyond it the oldest are forgotten, so that a flood cannot stop
+/// log-ins.
+const FLOWS_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How long an attempt to send an event to a webhook is kept, and how many of each webhook and
@@ -65,7 +70,7 @@ const STRIPE_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const STRIPE_MAX_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Returns the settings of all streams. `replicas` is 1 on one machine and 3 in production.
-pub fn streams(replicas: usize) -> [Stream; 14] {
+pub fn streams(replicas: usize) -> [Stream; 15] {
     let stream = |name: &str, subjects: Vec<String>, description: &str| Stream {
         name: name.to_owned(),
         subjects,
@@ -158,6 +163,14 @@ pub fn streams(replicas: usize) -> [Stream; 14] {
                 REGISTRATIONS_BUCKET,
                 "Registrations whose address is not proved yet",
                 REGISTRATIONS_KEPT,
+            )
+        },
+        Stream {
+            max_bytes: FLOWS_MAX_BYTES,
+            ..bucket(
+                FLOWS_BUCKET,
+                "Log-ins that wait for another party",
+                FLOWS_KEPT,
             )
         },
         bucket(

@@ -37,8 +37,9 @@ const TARGETED: [(&str, &str); 3] = [
 /// A subject of each of them.
 const BEHIND: [&str; 3] = ["evt.z.z.z", "int.z.z.z", "view.z.z.z"];
 /// The streams where somebody stores content.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 6] = [
     ("KV_LOGINS", "$KV.LOGINS.>"),
+    ("KV_FLOWS", "$KV.FLOWS.>"),
     ("KV_CURSORS", "$KV.CURSORS.>"),
     ("ATTEMPTS", "att.>"),
     ("WEBHOOKS", "whk.>"),

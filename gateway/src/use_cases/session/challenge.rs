@@ -93,6 +93,12 @@ impl Sessions {
         self.complete(caller, account, proofs).await
     }
 
+    /// Returns when the log-in that this browser has begun ends, if its second factor is still to be
+    /// proved.
+    pub(crate) fn awaits_second(&self, caller: &Caller) -> Option<Time> {
+        self.open(caller).map(|begun| begun.at + LIFETIME)
+    }
+
     fn challenge(
         &self,
         account: &ViewDocument<account::View>,

@@ -31,11 +31,11 @@ const MAX_ADDRESSES: usize = 3;
 
 /// The address of a server, as an answer shows it.
 #[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// Opens connections for the client.
 #[derive(Clone)]
-pub(crate) struct Connector(Arc<Parts>);
+pub struct Connector(Arc<Parts>);
 
 struct Parts {
     resolver: Resolver,
@@ -50,7 +50,7 @@ impl Connector {
     ///
     /// # Errors
     /// If the system's configuration of DNS cannot be read.
-    pub(crate) fn new(
+    pub fn new(
         dns: Option<SocketAddr>,
         allowed: Vec<IpNetwork>,
         roots: RootCertStore,

@@ -20,7 +20,7 @@ use super::connector::Peer;
 type Io = Either<Box<TlsStream<TcpStream>>, TcpStream>;
 
 /// An open connection.
-pub(crate) struct Stream {
+pub struct Stream {
     io: Io,
     peer: Peer,
     /// Counts the connection among those that may stay open.

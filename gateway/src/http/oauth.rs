@@ -1,0 +1,268 @@
+//! Log-ins by other parties: the browser leaves by `GET /oauth/<provider>/start`, and comes back by
+//! `GET /oauth/<provider>/callback`.
+//!
+//! Both answer with a redirect. The page that it leads to reads from `login` what has happened, and
+//! asks for `loginChallenge` if something is still to be proved.
+
+use axum::{
+    Extension, Router,
+    body::Bytes,
+    extract::{self, Path, Query, rejection::QueryRejection},
+    http::{
+        HeaderMap, HeaderValue, StatusCode, Uri,
+        header::{LOCATION, SET_COOKIE},
+    },
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+use event_store::Trace;
+use serde::Deserialize;
+
+use super::{Shared, fail, refuse, serve::Peer};
+use crate::{
+    error::Error,
+    identity::{Caller, RequestHead, cookie::Kind},
+    use_cases::{
+        provider_login::{Answer, Outcome},
+        session::{LoggedIn, Started},
+    },
+};
+
+/// Longest parameter of an answer that is looked at.
+const MAX_PARAMETER: usize = 4 * 1024;
+
+/// Returns the routes of log-ins by other parties.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/oauth/{provider}/start", get(start))
+        .route("/oauth/{provider}/callback", get(finish))
+        .route("/account/google", get(|| to_start("google")))
+        .route("/account/github", get(|| to_start("github")))
+        .route("/account/facebook", get(|| to_start("facebook")))
+}
+
+/// Where earlier clients begin.
+async fn to_start(provider: &'static str) -> Redirect {
+    Redirect::temporary(&format!("/oauth/{provider}/start"))
+}
+
+#[derive(Deserialize)]
+struct Start {
+    #[serde(default)]
+    return_to: String,
+    ticket: Option<String>,
+}
+
+/// What a provider sends the browser back with. An error has no code.
+#[derive(Deserialize)]
+struct Parameters {
+    code: Option<String>,
+    #[serde(default)]
+    state: String,
+    iss: Option<String>,
+}
+
+/// What both routes know about a request.
+struct Visit {
+    caller: Caller,
+    trace: Trace,
+}
+
+async fn start(
+    extract::State(shared): extract::State<Shared>,
+    Path(provider): Path<String>,
+    query: Result<Query<Start>, QueryRejection>,
+    Extension(trace): Extension<Trace>,
+    peer: Option<Extension<Peer>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let visit = match visit(&shared, headers, uri, peer, trace).await {
+        Ok(visit) => visit,
+        Err(error) => return refusal(error, trace),
+    };
+    let Ok(Query(Start { return_to, ticket })) = query else {
+        return refusal(Error::request("The query is malformed."), trace);
+    };
+    let logins = &shared.provider_logins;
+    let begun = logins.start(&visit.caller, &provider, &return_to, ticket.as_deref());
+    match begun.await {
+        Ok(begun) => match begun.to {
+            Ok(url) => {
+                let cookie = shared.cookies.hand_over(Kind::Flow, &begun.token.text());
+                redirect(&url, [cookie])
+            }
+            Err((return_to, failed)) => {
+                redirect(&after(&return_to, "failed", Some(failed.name())), [])
+            }
+        },
+        Err(error) => refusal(error, visit.trace),
+    }
+}
+
+async fn finish(
+    extract::State(shared): extract::State<Shared>,
+    Path(provider): Path<String>,
+    query: Result<Query<Parameters>, QueryRejection>,
+    Extension(trace): Extension<Trace>,
+    peer: Option<Extension<Peer>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let visit = match visit(&shared, headers, uri, peer, trace).await {
+        Ok(visit) => visit,
+        Err(error) => return refusal(error, trace),
+    };
+    let answer = query
+        .ok()
+        .and_then(|Query(parameters)| parameters.into_answer());
+    let Some(answer) = answer else {
+        return refusal(Error::request("The query is malformed."), trace);
+    };
+    let logins = &shared.provider_logins;
+    match logins.finish(&visit.caller, &provider, answer).await {
+        Ok(finished) => {
+            let mut cookies = vec![shared.cookies.clear(Kind::Flow)];
+            let (what, reason) = match finished.outcome {
+                Ok(outcome) => told(&shared, &visit.caller, outcome, &mut cookies),
+                Err(failed) => ("failed", Some(failed.name().to_owned())),
+            };
+            let to = after(&finished.return_to, what, reason.as_deref());
+            redirect(&to, cookies)
+        }
+        Err(error) => refusal(error, visit.trace),
+    }
+}
+
+impl Parameters {
+    fn into_answer(self) -> Option<Answer> {
+        let code = self.code.filter(|code| !code.is_empty());
+        let texts = [code.as_deref(), self.iss.as_deref(), Some(&self.state)];
+        let mut texts = texts.iter().flatten();
+        let is_bounded = texts.all(|text| text.len() <= MAX_PARAMETER);
+        is_bounded.then_some(Answer {
+            code,
+            state: self.state,
+            issuer: self.iss,
+        })
+    }
+}
+
+/// Finds out who sends a request, and counts it.
+async fn visit(
+    shared: &Shared,
+    headers: HeaderMap,
+    uri: Uri,
+    peer: Option<Extension<Peer>>,
+    trace: Trace,
+) -> Result<Visit, Error> {
+    let head = RequestHead {
+        headers,
+        uri,
+        peer: peer.map(|Extension(Peer(address))| address),
+        trace,
+    };
+    let caller = shared.callers.identify(&head, Bytes::new()).await?;
+    let counted = shared.limits.count_stranger(&caller);
+    counted.map_err(|(error, _budget)| error)?;
+    Ok(Visit { caller, trace })
+}
+
+/// Tells the page what has happened, and the browser what to keep.
+fn told(
+    shared: &Shared,
+    caller: &Caller,
+    outcome: Outcome,
+    cookies: &mut Vec<String>,
+) -> (&'static str, Option<String>) {
+    let mut keep = |kind, value: &str| cookies.push(shared.cookies.hand_over(kind, value));
+    let what = match outcome {
+        Outcome::LoggedIn(LoggedIn::Session(_, started)) => {
+            let Started { token, device, .. } = started;
+            keep(Kind::Device, &device);
+            cookies.push(shared.cookies.set(&token));
+            if caller.kept.waiting.is_some() {
+                cookies.push(shared.cookies.clear(Kind::Waiting));
+            }
+            "done"
+        }
+        Outcome::LoggedIn(LoggedIn::Challenge(challenge)) => {
+            keep(Kind::Challenge, &challenge.token);
+            "second_factor"
+        }
+        Outcome::Linked => "linked",
+        Outcome::NoAddress => return ("failed", Some("no_address".to_owned())),
+        Outcome::MustLink { waiting } => {
+            keep(Kind::Waiting, &waiting);
+            "linking"
+        }
+        Outcome::CodeSent { waiting, code } => {
+            keep(Kind::Waiting, &waiting);
+            keep(Kind::LoginCode, &code);
+            "code"
+        }
+    };
+    (what, None)
+}
+
+/// Adds what has happened to a path.
+fn after(path: &str, what: &str, reason: Option<&str>) -> String {
+    let (path, fragment) = match path.split_once('#') {
+        Some((path, fragment)) => (path, format!("#{fragment}")),
+        None => (path, String::new()),
+    };
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let reason = reason.map_or_else(String::new, |reason| format!("&reason={reason}"));
+    format!("{path}{separator}login={what}{reason}{fragment}")
+}
+
+fn redirect(to: &str, cookies: impl IntoIterator<Item = String>) -> Response {
+    let Ok(to) = HeaderValue::try_from(to) else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Error::request("There is no such page."),
+        );
+    };
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, to);
+    let cookies = cookies.into_iter().map(HeaderValue::try_from);
+    for cookie in cookies.filter_map(Result::ok) {
+        headers.append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn refusal(error: Error, trace: Trace) -> Response {
+    match error {
+        Error::NotFound => refuse(StatusCode::NOT_FOUND, error),
+        Error::RateLimited { .. } => refuse(StatusCode::TOO_MANY_REQUESTS, error),
+        Error::Unauthenticated(_)
+        | Error::Forbidden
+        | Error::StepUpRequired { .. }
+        | Error::SecondFactorRequired
+        | Error::BadUserInput { .. }
+        | Error::Pending(_)
+        | Error::PaymentsAway { .. }
+        | Error::FeatureNotInPlan { .. }
+        | Error::LimitReached { .. }
+        | Error::PaymentRequired
+        | Error::Rejected(_) => refuse(StatusCode::BAD_REQUEST, error),
+        Error::Unavailable(cause) | Error::Internal(cause) => {
+            fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after;
+
+    #[test]
+    fn a_page_learns_what_has_happened() {
+        assert_eq!(after("/", "done", None), "/?login=done");
+        assert_eq!(after("/a?b=c", "done", None), "/a?b=c&login=done");
+        let failed = after("/a#b", "failed", Some("declined"));
+        assert_eq!(failed, "/a?login=failed&reason=declined#b");
+    }
+}

@@ -1,0 +1,445 @@
+//! Logging in by another party, and linking its identities to accounts.
+//!
+//! What a browser brings back counts once, in the browser that has begun. An address alone never
+//! links anything: see [`opening`](super::opening).
+
+mod flows;
+
+use events_schema::{
+    AccountId, CommandId, IdentityId, ProofKind, ProvedIdentity, ProviderName, TenantId,
+    account::{self, Command},
+    secret::ServerKey,
+};
+
+pub(crate) use self::flows::Flows;
+use self::flows::{Flow, Purpose, Ticket, local_path};
+use super::{
+    account::by_email,
+    login_code::LoginCodes,
+    opening::{Openings, Waiting, accepts_logins},
+    session::{LoggedIn, Sessions},
+};
+use crate::{
+    backend::{
+        commands::{CommandRequest, Commands},
+        filter::Filter,
+        views::{ViewDocument, Views},
+    },
+    clock::now,
+    error::Error,
+    identity::{
+        Caller,
+        caller::new_command_id,
+        providers::{FlowToken, Profile, Provider, Providers, Redemption, Refusal},
+    },
+    security::{SecurityEvent, SecurityEvents},
+};
+
+/// Logs people in by other parties.
+#[derive(Clone, Debug)]
+pub(crate) struct ProviderLogins {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) providers: Providers,
+    pub(crate) flows: Flows,
+    pub(crate) openings: Openings,
+    pub(crate) codes: LoginCodes,
+    pub(crate) sessions: Sessions,
+    pub(crate) security: SecurityEvents,
+    pub(crate) secret: ServerKey,
+    pub(crate) public_url: String,
+}
+
+/// A log-in that has begun.
+pub(crate) struct Begun {
+    /// What only the browser keeps.
+    pub(crate) token: FlowToken,
+    /// Where the browser goes: to the provider, or back if it does not answer.
+    pub(crate) to: Result<String, (String, Failed)>,
+}
+
+/// What a provider has sent the browser back with.
+pub(crate) struct Answer {
+    pub(crate) code: Option<String>,
+    pub(crate) state: String,
+    pub(crate) issuer: Option<String>,
+}
+
+/// A log-in that has ended, well or not.
+pub(crate) struct Finished {
+    pub(crate) return_to: String,
+    pub(crate) outcome: Result<Outcome, Failed>,
+}
+
+/// What a log-in has led to.
+pub(crate) enum Outcome {
+    LoggedIn(LoggedIn),
+    /// The identity is linked to the account of the session.
+    Linked,
+    /// The address has an account, and the provider's word proves the address. Its owner must log in
+    /// as before.
+    MustLink {
+        waiting: String,
+    },
+    /// The provider names no address, so there can be no account.
+    NoAddress,
+    /// The provider's word does not prove the address. A code was mailed there.
+    CodeSent {
+        waiting: String,
+        code: String,
+    },
+}
+
+/// Why a log-in has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The person or the provider has refused it.
+    Declined,
+    /// The provider does not answer.
+    Unavailable,
+    /// What the provider says is not to be trusted, or the account takes no log-ins.
+    Refused,
+    /// There are too many log-ins.
+    RateLimited,
+    /// The domain refuses it, for this reason.
+    Rejected(String),
+}
+
+impl Failed {
+    /// Returns the name that pages know.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Declined => "declined",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::Rejected(reason) => reason,
+        }
+    }
+
+    fn of(error: Error) -> Self {
+        match error {
+            Error::RateLimited { .. } => Self::RateLimited,
+            Error::Rejected(rejection) => Self::Rejected(rejection.code),
+            Error::Unauthenticated(_)
+            | Error::Forbidden
+            | Error::StepUpRequired { .. }
+            | Error::SecondFactorRequired
+            | Error::NotFound
+            | Error::BadUserInput { .. }
+            | Error::FeatureNotInPlan { .. }
+            | Error::LimitReached { .. }
+            | Error::PaymentRequired => Self::Refused,
+            Error::Pending(_)
+            | Error::Unavailable(_)
+            | Error::PaymentsAway { .. }
+            | Error::Internal(_) => {
+                tracing::warn!(?error, "a log-in by a provider failed");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl ProviderLogins {
+    /// Begins to log in, or to link an identity if there is a ticket.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such provider; `BadUserInput` if the ticket is not valid.
+    pub(crate) async fn start(
+        &self,
+        caller: &Caller,
+        provider: &str,
+        return_to: &str,
+        ticket: Option<&str>,
+    ) -> Result<Begun, Error> {
+        let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
+        let purpose = match ticket {
+            Some(ticket) => self.use_ticket(caller, provider, ticket).await?,
+            None => Purpose::LogIn,
+        };
+        let return_to = local_path(return_to).to_owned();
+        let token = FlowToken::mint()?;
+        let flow = Flow {
+            provider: provider.name.clone(),
+            purpose,
+            return_to: return_to.clone(),
+            begun_at: now(),
+        };
+        let uri = self.redirect_uri(provider);
+        let to = provider.authorization_url(&token.secrets(), &uri).await;
+        let to = to.map_err(|refusal| (return_to, refused(provider, &refusal)));
+        if to.is_ok() {
+            self.flows.add(token.id(), flow).await?;
+        }
+        Ok(Begun { token, to })
+    }
+
+    /// Completes a log-in by what the provider has sent the browser back with.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such provider; `BadUserInput` if this browser has not begun it, or
+    /// it has ended.
+    pub(crate) async fn finish(
+        &self,
+        caller: &Caller,
+        provider: &str,
+        answer: Answer,
+    ) -> Result<Finished, Error> {
+        let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
+        let token = caller.kept.flow.as_deref().and_then(FlowToken::parse);
+        let token = token.ok_or_else(ended)?;
+        if !token.secrets().has_state(&answer.state) {
+            return Err(ended());
+        }
+        // Before the code is redeemed: of several copies, one gets further.
+        let flow = self.flows.take(token.id()).await?.ok_or_else(ended)?;
+        if !flow.is_of(&provider.name, caller) {
+            return Err(ended());
+        }
+        let outcome = self.conclude(caller, provider, &flow, &token, answer).await;
+        Ok(Finished {
+            return_to: flow.return_to,
+            outcome,
+        })
+    }
+
+    async fn conclude(
+        &self,
+        caller: &Caller,
+        provider: &Provider,
+        flow: &Flow,
+        token: &FlowToken,
+        answer: Answer,
+    ) -> Result<Outcome, Failed> {
+        let code = answer.code.as_deref().ok_or(Failed::Declined)?;
+        let redemption = Redemption {
+            code,
+            issuer: answer.issuer.as_deref(),
+            secrets: &token.secrets(),
+            redirect_uri: &self.redirect_uri(provider),
+        };
+        let profile = provider.identify(redemption).await;
+        let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
+        let identity = self.proved_identity(provider, &profile)?;
+        let outcome = match flow.purpose {
+            Purpose::Link { account, .. } => {
+                let id = new_command_id().map_err(Failed::of)?;
+                let linked = self.link(caller, id, account, identity).await;
+                linked.map(|()| Outcome::Linked)
+            }
+            Purpose::LogIn => self.log_in(caller, profile, identity).await,
+        };
+        outcome.map_err(Failed::of)
+    }
+
+    async fn log_in(
+        &self,
+        caller: &Caller,
+        profile: Profile,
+        identity: ProvedIdentity,
+    ) -> Result<Outcome, Error> {
+        if let Some(account) = self.holder(&identity).await? {
+            self.must_accept(caller, &account)?;
+            let provider = identity.provider;
+            let kind = ProofKind::Identity { provider };
+            let logged_in = self.sessions.proceed(caller, account, kind).await;
+            return logged_in.map(Outcome::LoggedIn);
+        }
+        let Some(email) = profile.email else {
+            return Ok(Outcome::NoAddress);
+        };
+        let waiting = Waiting {
+            identity,
+            email,
+            is_proved: profile.is_proved,
+            firstname: profile.firstname,
+            lastname: profile.lastname,
+            since: now(),
+        };
+        if !profile.is_proved {
+            let id = new_command_id()?;
+            let code = self.codes.send_to_anybody(caller, id, &waiting.email);
+            let code = code.await?;
+            let waiting = self.openings.seal(&waiting)?;
+            return Ok(Outcome::CodeSent { waiting, code });
+        }
+        let account = by_email(&self.views, &waiting.email).await?;
+        if let Some(account) = account.filter(|account| account.view.verified) {
+            self.must_accept(caller, &account)?;
+            let waiting = self.openings.seal(&waiting)?;
+            return Ok(Outcome::MustLink { waiting });
+        }
+        let opened = self.openings.open(caller, waiting, None).await;
+        opened.map(Outcome::LoggedIn)
+    }
+
+    /// Returns a URL that links an identity of a provider. It is valid once, in this session.
+    ///
+    /// # Errors
+    /// `BadUserInput` if there is no such provider; `Forbidden` without a session.
+    pub(crate) async fn start_link(
+        &self,
+        caller: &Caller,
+        provider: &ProviderName,
+    ) -> Result<String, Error> {
+        let identity = caller.person()?;
+        let provider = self.providers.named(provider.as_str());
+        let provider = provider.ok_or_else(unknown_provider)?;
+        let token = FlowToken::mint()?;
+        let ticket = Ticket {
+            provider: provider.name.clone(),
+            account: identity.account_id(),
+            session: identity.session().ok_or(Error::Forbidden)?,
+            begun_at: now(),
+        };
+        self.flows.add_ticket(token.id(), ticket).await?;
+        let (start, ticket) = (self.start_url(provider), token.text());
+        Ok(format!("{start}?ticket={ticket}"))
+    }
+
+    /// Links the identity that waits in this browser, now that its owner has logged in.
+    ///
+    /// # Errors
+    /// `BadUserInput` if none waits for this account; `Rejected` if another account has it.
+    pub(crate) async fn confirm_link(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
+        let account = &caller.person()?.account;
+        let waiting = self.openings.waiting(caller);
+        let waiting = waiting.filter(|waiting| waiting.email == account.view.email);
+        let waiting = waiting.ok_or_else(nothing_waits)?;
+        self.link(caller, id, account.id, waiting.identity).await
+    }
+
+    /// Unlinks an identity of the caller.
+    ///
+    /// # Errors
+    /// `Rejected` if nothing else would be left to log in by.
+    pub(crate) async fn unlink(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        identity: IdentityId,
+    ) -> Result<(), Error> {
+        let account = caller.person()?.account_id();
+        let unlink = Command::UnlinkIdentity { identity };
+        self.send(caller, account, id, unlink).await?;
+        let unlinked = SecurityEvent::IdentityUnlinked;
+        self.security.record(unlinked, caller, Some(account));
+        Ok(())
+    }
+
+    /// Returns where a browser begins to log in by a provider.
+    pub(crate) fn start_url(&self, provider: &Provider) -> String {
+        format!("{}/oauth/{}/start", self.public_url, provider.name.as_str())
+    }
+
+    /// The one URL that the operator registers at the provider.
+    fn redirect_uri(&self, provider: &Provider) -> String {
+        let name = provider.name.as_str();
+        format!("{}/oauth/{name}/callback", self.public_url)
+    }
+
+    async fn use_ticket(
+        &self,
+        caller: &Caller,
+        provider: &Provider,
+        ticket: &str,
+    ) -> Result<Purpose, Error> {
+        let token = FlowToken::parse(ticket).ok_or_else(ended)?;
+        let ticket = self.flows.take_ticket(token.id()).await?;
+        let ticket = ticket.filter(|ticket| ticket.is_of(&provider.name, caller));
+        let Ticket {
+            account, session, ..
+        } = ticket.ok_or_else(ended)?;
+        Ok(Purpose::Link { account, session })
+    }
+
+    /// Finds the account that has an identity, under any of its names.
+    async fn holder(
+        &self,
+        identity: &ProvedIdentity,
+    ) -> Result<Option<ViewDocument<account::View>>, Error> {
+        let ids: Vec<IdentityId> = identity.ids().collect();
+        let filter = Filter::default().one_of("identities.id", &ids)?;
+        self.views.platform().find(filter).await
+    }
+
+    fn must_accept(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+    ) -> Result<(), Error> {
+        if accepts_logins(&account.view) {
+            return Ok(());
+        }
+        let failed = SecurityEvent::LoginFailed;
+        self.security.record(failed, caller, Some(account.id));
+        Err(Error::Forbidden)
+    }
+
+    fn proved_identity(
+        &self,
+        provider: &Provider,
+        profile: &Profile,
+    ) -> Result<ProvedIdentity, Failed> {
+        let ids = self.secret.identity_ids(&profile.issuer, &profile.subject);
+        let mut ids = ids.into_iter();
+        Ok(ProvedIdentity {
+            id: ids.next().ok_or(Failed::Refused)?,
+            former: ids.collect(),
+            provider: provider.name.clone(),
+            provider_email: profile.email.clone(),
+        })
+    }
+
+    async fn link(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        account: AccountId,
+        identity: ProvedIdentity,
+    ) -> Result<(), Error> {
+        let link = Command::LinkIdentity { identity };
+        self.send(caller, account, id, link).await?;
+        let linked = SecurityEvent::IdentityLinked;
+        self.security.record(linked, caller, Some(account));
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        id: CommandId,
+        payload: Command,
+    ) -> Result<(), Error> {
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let request = CommandRequest::new(TenantId::Platform, account, id, payload);
+        let sent = self
+            .commands
+            .send::<account::View>(&sender, &platform, request);
+        sent.await.map(|_revision| ())
+    }
+}
+
+/// Tells the operator why a provider has identified nobody.
+fn refused(provider: &Provider, refusal: &Refusal) -> Failed {
+    let name = provider.name.as_str();
+    tracing::warn!(provider = name, %refusal, "a provider has identified nobody");
+    match refusal {
+        Refusal::Away(_) => Failed::Unavailable,
+        Refusal::Refused(_) | Refusal::Untrusted(_) => Failed::Refused,
+    }
+}
+
+fn ended() -> Error {
+    Error::request("This log-in has ended, or another browser has begun it. Begin again.")
+}
+
+fn nothing_waits() -> Error {
+    Error::request("No identity waits for this account in this browser. Begin again.")
+}
+
+fn unknown_provider() -> Error {
+    Error::input("provider", "There is no such provider.")
+}
