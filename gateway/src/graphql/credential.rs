@@ -101,13 +101,13 @@ impl Mutations {
 /// The ways in which the caller logs in. All changes but new names need a fresh session.
 #[derive(Default, MergedObject)]
 #[graphql(serial)]
-pub(super) struct CredentialMutation(WaysMutation, PasskeyMutation);
+pub(super) struct CredentialMutation(LogInMutation, PasskeyMutation, SecondFactorMutation);
 
 #[derive(Default)]
-struct WaysMutation;
+struct LogInMutation;
 
 #[Object(serial)]
-impl WaysMutation {
+impl LogInMutation {
     /// Returns a URL that links the caller's identity at another party. The browser of this session
     /// goes there within five minutes, once; `&return_to=` with a path names where it comes back
     /// to.
@@ -161,7 +161,13 @@ impl WaysMutation {
         accounts.remove_password(field.caller, id).await?;
         Success::yes()
     }
+}
 
+#[derive(Default)]
+struct SecondFactorMutation;
+
+#[Object(serial)]
+impl SecondFactorMutation {
     /// Begins to add an authenticator app. Nothing changes until `confirmTotp`, within ten minutes.
     async fn start_totp(&self, ctx: &Context<'_>) -> Result<Option<TotpSetup>, Error> {
         let field = FieldContext::of(ctx);

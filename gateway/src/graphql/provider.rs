@@ -20,6 +20,8 @@ use crate::{
 struct LoginMethods {
     /// Whether a password is one.
     password: bool,
+    /// Whether a passkey is one. Browsers have none for an address of numbers.
+    passkey: bool,
     /// Whether a code by mail is one.
     email_code: bool,
     /// The parties that identify people.
@@ -62,11 +64,13 @@ impl Queries {
         email: Option<String>,
     ) -> Result<Option<LoginMethods>, Error> {
         optional("email", email, EmailAddress::parse)?;
-        let logins = &FieldContext::of(ctx).use_cases.provider_logins;
+        let use_cases = FieldContext::of(ctx).use_cases;
+        let logins = &use_cases.provider_logins;
         let providers = logins.providers.iter();
         let providers = providers.map(|provider| ProviderView::new(logins, provider));
         Ok(Some(LoginMethods {
             password: true,
+            passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
             providers: providers.collect(),
         }))

@@ -30,6 +30,8 @@ const INDEXED: u64 = (1 << INDEX_BITS) + 1;
 /// The bytes of a number in the index, and of a head.
 const WORD: u64 = 8;
 const HEADS_AT: u64 = WORD + INDEXED * WORD;
+/// Hashes are spread evenly, so no range ever has so many. A damaged index may say so.
+const MAX_IN_RANGE: u64 = 1 << 20;
 
 /// The first eight bytes of a SHA-1 hash, as a number.
 type Head = u64;
@@ -82,9 +84,17 @@ impl Compromised {
 fn find(file: &File, wanted: Head) -> io::Result<bool> {
     let range = range_of(wanted);
     let (start, end) = (number(file, range)?, number(file, range + 1)?);
-    let length = end.saturating_sub(start).saturating_mul(WORD);
-    let mut heads = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut heads, HEADS_AT + start * WORD)?;
+    let count = end
+        .checked_sub(start)
+        .filter(|count| *count <= MAX_IN_RANGE);
+    let at = start
+        .checked_mul(WORD)
+        .and_then(|at| at.checked_add(HEADS_AT));
+    let (Some(count), Some(at)) = (count, at) else {
+        return Err(io::Error::other("the index is damaged"));
+    };
+    let mut heads = vec![0; usize::try_from(count * WORD).map_err(io::Error::other)?];
+    file.read_exact_at(&mut heads, at)?;
     let (heads, _) = heads.as_chunks();
     let found = heads.binary_search_by_key(&wanted, |head| u64::from_be_bytes(*head));
     Ok(found.is_ok())

@@ -1,6 +1,6 @@
 //! Cookies: that of the session, that of a device on which somebody has logged in before, and those
-//! of a browser that has sent a registration, waits for a code, has begun to log in, here or at
-//! another party, or was asked for a passkey.
+//! of a browser that has sent a registration, waits for a code, was asked for a passkey or has begun
+//! to log in, here or at another party.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.

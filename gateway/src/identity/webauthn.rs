@@ -9,7 +9,7 @@ mod options;
 mod public_key;
 mod response;
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use events_schema::{
@@ -88,6 +88,11 @@ impl RelyingParty {
             id: id.to_owned(),
             origin: url.origin().ascii_serialization(),
         })
+    }
+
+    /// Whether passkeys are made for a domain: browsers make none for an address of numbers.
+    pub(crate) fn is_domain(&self) -> bool {
+        !self.id.starts_with('[') && self.id.parse::<Ipv4Addr>().is_err()
     }
 
     /// Checks the answer of a browser that has made a passkey.

@@ -186,6 +186,13 @@ fn a_file_that_was_not_packed_or_is_cut_off_is_refused() {
     let bytes = fs::read(source.target()).unwrap();
     fs::write(source.target(), &bytes[..bytes.len() - 1]).unwrap();
     assert!(refusal(&source.target()).contains("not whole"));
+    let mut damaged = bytes.clone();
+    damaged[8..HEADS_AT as usize - 8].fill(0xff);
+    fs::write(source.target(), damaged).unwrap();
+    let packed = Compromised::open(&source.target()).unwrap();
+    for number in 0..10 {
+        assert!(packed.contains(&number.to_string()).is_err());
+    }
     let mut other = bytes;
     other[7] = b'2';
     fs::write(source.target(), other).unwrap();

@@ -277,6 +277,13 @@ fn a_relying_party_is_the_host_or_a_domain_above_it() {
 }
 
 #[test]
+fn browsers_make_passkeys_for_a_domain_only() {
+    let is_domain = |url| RelyingParty::new(url, None).unwrap().is_domain();
+    assert!(is_domain("http://localhost:9900") && is_domain(SITE));
+    assert!(!is_domain("http://127.0.0.1:9900") && !is_domain("http://[::1]:9900"));
+}
+
+#[test]
 fn a_browser_is_asked_for_a_verified_and_discoverable_passkey() {
     let options = party().request_options(&CHALLENGE);
     assert_eq!(options["rpId"], "app.example.com");
