@@ -92,6 +92,13 @@ async fn control(backend: &Local, path: &str, body: Value) {
     assert!(answer.status().is_success(), "{:?}", answer.text().await);
 }
 
+/// Ends the faults of the development Stripe.
+async fn back(backend: &Local) {
+    let url = format!("{}/_test/faults", backend.stripe_url().unwrap());
+    let answer = reqwest::Client::new().delete(url).send().await.unwrap();
+    assert!(answer.status().is_success());
+}
+
 /// The id of the object to which a client secret belongs.
 fn id_of(secret: &str) -> &str {
     secret.split_once("_secret_").unwrap().0
@@ -235,8 +242,7 @@ async fn while_stripe_is_away_questions_are_unavailable_changes_wait_and_project
     assert_eq!(billing["pendingChange"]["status"], "PENDING");
     let name = input(json!({ "name": "Fly" }));
     ada.data(CREATE_PROJECT, name).await;
-    let url = format!("{}/_test/faults", backend.stripe_url().unwrap());
-    reqwest::Client::new().delete(url).send().await.unwrap();
+    back(&backend).await;
     let billing = pending(&ada, Value::Null).await;
     assert_eq!(billing["subscription"]["status"], "ACTIVE", "{billing}");
 }

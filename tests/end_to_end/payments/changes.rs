@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{CANCEL, CHANGE, INVOICES, PREVIEW, attach, control, pending, priced, root, stripe};
+use super::{
+    BILLING, CANCEL, CHANGE, INVOICES, PREVIEW, RESUME, attach, back, control, pending, priced,
+    root, stripe,
+};
 use crate::support::{Browser, ada_in_acme, bad_input, code_of, eventually, input, list, start};
 
 const SHOWN: &str = "{
@@ -155,4 +158,38 @@ async fn a_promotion_code_makes_previews_invoices_and_the_subscription_cheaper()
     ada.data(CANCEL, ()).await;
     let ending = settled(&ada, Value::Null).await;
     assert_eq!(ending["upcomingInvoice"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_larger_plan_for_the_next_period_never_comes_before_whatever_is_asked_for_meanwhile() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let small = priced(&root, &ada, 900, "EUR").await;
+    let large = priced(&root, &ada, 2_000, "EUR").await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    subscribe(&ada, &small).await;
+    let away = json!({ "kind": "answer", "status": 500, "next": 1_000_000 });
+    control(&backend, "faults", away).await;
+    ada.data(CHANGE, with(&large, "at", "PERIOD_END")).await;
+    for (document, variables) in [
+        (RESUME, json!({})),
+        (CANCEL, json!({})),
+        (CHANGE, with(&large, "at", "NOW")),
+        (CHANGE, input(small.clone())),
+    ] {
+        let refused = ada.gql(document, variables).await;
+        let reason = &refused["errors"][0]["extensions"]["reason"];
+        assert_eq!(*reason, "change_pending", "{document}: {refused}");
+    }
+    back(&backend).await;
+    let planned = settled(&ada, json!("PLANNED")).await;
+    assert_eq!(planned["plan"]["id"], small["plan"], "{planned}");
+    assert_eq!(planned["pendingChange"]["plan"]["id"], large["plan"]);
+    assert_eq!(totals(&ada).await, [900]);
+    ada.data(CANCEL, ()).await;
+    eventually("the end", || async {
+        ada.data(BILLING, ()).await["billing"]["subscription"]["cancelAt"].is_string()
+    })
+    .await;
+    assert_eq!(shown(&ada).await["plan"]["id"], small["plan"]);
 }

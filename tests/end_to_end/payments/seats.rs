@@ -8,12 +8,12 @@ use crate::support::{Browser, INVITE, ada_in_acme, eventually, input, invite, st
 
 const DELETE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
 
-/// Creates a plan that costs five euros a month for each seat; returns the input that chooses it.
-async fn per_seat(root: &Browser, ada: &Browser) -> Value {
-    let amount = json!({ "amount": 500, "currency": "EUR" });
+/// Creates a plan with this price per month for each seat; returns the input that chooses it.
+async fn per_seat(root: &Browser, ada: &Browser, cents: u64) -> Value {
+    let amount = json!({ "amount": cents, "currency": "EUR" });
     let price = json!({ "amount": amount, "interval": "MONTH", "per": "SEAT" });
     let plan = json!({
-        "name": "Seats", "features": [], "limits": [{ "name": "seats", "value": 3 }],
+        "name": format!("Seats {cents}"), "features": [], "limits": [{ "name": "seats", "value": 3 }],
         "prices": [price],
     });
     let created = root.data(CREATE_PLAN, input(plan)).await;
@@ -51,7 +51,7 @@ async fn seats(backend: &Local, ada: &Browser, expected: u64) {
 async fn stripe_counts_members_and_pending_invitations_whoever_comes_and_goes() {
     let backend = start().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
-    let choice = per_seat(&root, &ada).await;
+    let choice = per_seat(&root, &ada, 500).await;
     attach(&backend, &ada, "pm_card_visa").await;
     let first = ada.data(INVITE, invite("bob@example.com", "GUEST")).await;
     let preview = ada.data(PREVIEW, input(choice.clone())).await;
@@ -76,7 +76,7 @@ async fn stripe_counts_members_and_pending_invitations_whoever_comes_and_goes() 
 async fn seats_that_somebody_sets_in_the_dashboard_are_counted_again() {
     let backend = start().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
-    let choice = per_seat(&root, &ada).await;
+    let choice = per_seat(&root, &ada, 500).await;
     attach(&backend, &ada, "pm_card_visa").await;
     ada.data(CHANGE, input(choice)).await;
     pending(&ada, Value::Null).await;
@@ -94,4 +94,36 @@ async fn seats_that_somebody_sets_in_the_dashboard_are_counted_again() {
     })
     .await;
     seats(&backend, &ada, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_cheaper_plan_comes_no_further_seat_is_used_and_who_stays_pays_for_it() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let dear = per_seat(&root, &ada, 1_000).await;
+    let cheap = per_seat(&root, &ada, 500).await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    ada.data(CHANGE, input(dear.clone())).await;
+    pending(&ada, Value::Null).await;
+    seats(&backend, &ada, 1).await;
+    ada.data(CHANGE, input(cheap)).await;
+    pending(&ada, json!("PLANNED")).await;
+    let refused = ada.error(INVITE, invite("bob@example.com", "GUEST")).await;
+    assert_eq!(
+        (&refused["code"], &refused["limit"], &refused["allowed"]),
+        (&json!("LIMIT_REACHED"), &json!("seats"), &json!(1))
+    );
+
+    ada.data(CHANGE, input(dear)).await;
+    pending(&ada, Value::Null).await;
+    ada.data(INVITE, invite("bob@example.com", "GUEST")).await;
+    seats(&backend, &ada, 2).await;
+    let upcoming = "{ billing { upcomingInvoice { subtotal { amount } } } }";
+    let upcoming = ada.data(upcoming, ()).await;
+    // Two seats of the next period, and nearly all of this one for the second seat.
+    let subtotal = &upcoming["billing"]["upcomingInvoice"]["subtotal"]["amount"];
+    assert!(
+        (2_900..=3_000).contains(&subtotal.as_i64().unwrap()),
+        "{subtotal}"
+    );
 }

@@ -102,10 +102,12 @@ async fn fifty_differences_are_found_and_mended_and_a_second_run_finds_none() {
     let price = format!("prices/{}", account.price);
     account.post(&price, &[("active", "false")]).await;
 
+    // A second subscription counts, and the first one should charge no more.
+    let all = 51 + EACH as u64;
     let (differences, remaining) = account.reconcile(true).await;
-    assert_eq!((differences.len(), remaining), (51, 51));
+    assert_eq!((differences.len() as u64, remaining), (all, all));
     let (differences, remaining) = account.reconcile(false).await;
-    assert_eq!((differences.len(), remaining), (51, 0));
+    assert_eq!((differences.len() as u64, remaining), (all, 0));
     assert!(differences.iter().all(|it| it.mended), "{differences:?}");
     let (differences, remaining) = account.reconcile(true).await;
     assert_eq!((differences, remaining), (Vec::new(), 0));
@@ -129,6 +131,8 @@ async fn fifty_differences_are_found_and_mended_and_a_second_run_finds_none() {
         .await;
     }
     assert_eq!(billing(&tenants[0].0).await["plan"]["name"], "Free");
+    let first = format!("subscriptions/{}", tenants[KINDS - 1].1);
+    assert_eq!(account.get(&first).await["status"], "canceled");
     let cancelled = account
         .get(&format!("subscriptions/{deleted_subscription}"))
         .await;
@@ -145,16 +149,22 @@ async fn a_deleted_tenant_pays_no_more_and_its_invoices_stay() {
         status(&account.view(&tenant).await) == "active"
     })
     .await;
+    // The next invoice would charge two more seats.
+    let path = format!("subscriptions/{subscription}");
+    let item = text(&account.get(&path).await, "/items/data/0/id");
+    let seats = [("items[0][id]", item.as_str()), ("items[0][quantity]", "5")];
+    account.post(&path, &seats).await;
     let delete = input(json!({ "normalizedName": "weavers" }));
     tenant.owner.data(DELETE_TENANT, delete).await;
-    let path = format!("subscriptions/{subscription}");
     eventually("the end", || async {
         account.get(&path).await["status"] == "canceled"
     })
     .await;
     let invoices = format!("invoices?subscription={subscription}");
     let invoices = account.get(&invoices).await;
-    assert_eq!(invoices["data"].as_array().unwrap().len(), 1);
+    assert_eq!(invoices["data"].as_array().unwrap().len(), 2);
+    let last = invoices["data"][0]["total"].as_i64().unwrap();
+    assert!((1_700..=1_800).contains(&last), "{invoices}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

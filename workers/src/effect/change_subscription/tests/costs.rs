@@ -105,8 +105,9 @@ async fn a_change_that_its_owner_has_just_paid_is_not_dropped() {
     let mut waiting = subscription("active", "price_0", OTHER);
     waiting["pending_update"] = pending_update("price_7");
     let acts = [list(&[waiting]), refused(), invoice_that_is("paid")];
-    let (failed, _) = perform(&subscribe(), acts).await;
+    let (failed, requests) = perform(&subscribe(), acts).await;
     assert!(matches!(failed, Err(Failure::Outage(..))), "{failed:?}");
+    assert_eq!(requests.len(), 3, "nothing is changed: {requests:?}");
 }
 
 #[tokio::test]
