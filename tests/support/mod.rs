@@ -183,7 +183,8 @@ impl Gateway {
         change: impl FnOnce(&mut gateway::Config, std::net::SocketAddr),
     ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::serve(backend, listener, change)
+        let address = listener.local_addr().unwrap();
+        Self::serve(backend, listener, |config| change(config, address))
     }
 
     pub fn serve(
@@ -194,7 +195,7 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut config = backend.gateway().clone();
-        change(&mut config, address);
+        change(&mut config);
         // A request that arrives before the gateway serves waits in the listener's queue.
         tokio::spawn(gateway::run(
             config,
