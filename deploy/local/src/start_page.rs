@@ -27,6 +27,7 @@ const DOCS: &[(&str, &str)] = pages! {
     "benchmarks.md"
     "configuration.md"
     "development-stripe.md"
+    "identity-providers.md"
     "identity.md"
     "inbound-hooks.md"
     "operations.md"

@@ -87,7 +87,7 @@ fn catalogue() -> String {
             entries.insert(event_type.as_str(), entry);
         }
     }
-    serde_json::to_string_pretty(&entries).unwrap() + "\n"
+    golden::pretty(json!(entries)) + "\n"
 }
 
 /// Returns a page whose part between the lines with this name is replaced.
@@ -102,7 +102,7 @@ fn with_part(page: &str, name: &str, part: &str) -> String {
 }
 
 fn as_block(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap();
+    let text = golden::pretty(value.clone());
     format!("\n```json\n{text}\n```\n")
 }
 
