@@ -176,7 +176,7 @@ async fn send_pair(
     let nobody = format!("person{}@people.example", PEOPLE + id);
     let mut answers = Vec::new();
     let mut pair = [(true, account), (false, &nobody)];
-    if id % 2 == 0 {
+    if id.is_multiple_of(2) {
         pair.reverse();
     }
     for (is_known, email) in pair {
