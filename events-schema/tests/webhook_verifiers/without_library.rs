@@ -9,7 +9,7 @@ use std::{
 use events_schema::webhook_signature::SigningKey;
 use serde_json::{Value, json};
 
-use super::{FOLDER, example, now, packages::run_with, webhook};
+use super::{example, now, packages::run_with, webhook};
 
 struct Language {
     /// The name after the fence of the example.
@@ -93,9 +93,7 @@ impl Language {
 
     /// Returns a folder with the example as a customer would paste it, and the script that runs it.
     fn paste(&self) -> PathBuf {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests")
-            .join(FOLDER);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webhook_verifiers");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.name);
         fs::create_dir_all(&folder).unwrap();
         let (file, begin) = self.pasted;
