@@ -132,8 +132,8 @@ pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
 }
 
 /// Returns the proofs that still count in an account that has these passkeys, and whose second
-/// factor is this old; `None` if it has none. Those of a factor before it, or of a passkey that it
-/// has no more, were shown by whoever has these now, such as a thief.
+/// factor is this old; `None` if it has none. A proof by a former factor or a removed passkey does
+/// not count, since a thief may have that factor.
 pub fn counting(
     mut proofs: Vec<Proof>,
     second_factor_since: Option<Time>,
