@@ -27,19 +27,23 @@ use serde_json::{Value, json};
 use servers::{Layout, MEMBERS, Role};
 use tokio::{
     sync::{Mutex, MutexGuard},
-    time::interval,
+    time::{interval, sleep},
 };
 
 use crate::{
     links::Links,
     support::{
-        Browser, CREATE_PROJECT, Gateway, ada_in_acme, eventually, input, list, operator, start_as,
-        succeeded, text,
+        Browser, CREATE_PROJECT, Gateway, ada_in_acme, input, list, operator, start_as, succeeded,
+        text,
     },
 };
 
 /// Every gateway answers again within this time, whichever server fails.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Every replica has caught up within this time after all servers are back. A replica that waits for
+/// what a broken connection has lost asks again only after 30 seconds, and may have to twice.
+const REDUNDANT_WITHIN: Duration = Duration::from_secs(180);
 
 /// How often a client asks for the same change until it is made.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -113,19 +117,16 @@ impl Cluster {
     /// failure may leave no majority.
     async fn until_redundant(&self) {
         let operator = operator(&self.backend).await;
-        eventually("full redundancy", || async {
-            let streams = replicas(&operator, "STREAM.LIST").await;
-            let events = replicas(&operator, "CONSUMER.LIST.EVENTS").await;
-            let commands = replicas(&operator, "CONSUMER.LIST.COMMANDS").await;
-            let all = [streams, events, commands];
-            all.iter().all(|replicas| {
-                let is_current = |replica: &Value| replica["current"] == true;
-                replicas
-                    .iter()
-                    .all(|follower| follower.len() == 2 && follower.iter().all(is_current))
-            })
-        })
-        .await;
+        let start = Instant::now();
+        loop {
+            let behind = behind(&operator).await;
+            if behind.is_empty() {
+                return;
+            }
+            let waited = start.elapsed();
+            assert!(waited < REDUNDANT_WITHIN, "after {waited:?}: {behind:#?}");
+            sleep(ASK_EVERY).await;
+        }
     }
 
     /// Every gateway shows every project once.
@@ -143,19 +144,43 @@ impl Cluster {
     }
 }
 
-/// Returns the followers of each stream or consumer of a list; one without any if nobody answers.
-async fn replicas(operator: &jetstream::Context, list: &str) -> Vec<Vec<Value>> {
-    let answer: Result<Value, _> = operator.request(list.to_owned(), &()).await;
-    let items = answer.unwrap_or_default();
-    let items = items.get("streams").or(items.get("consumers"));
-    let followers = |item: &Value| item["cluster"]["replicas"].as_array().cloned();
-    match items.and_then(Value::as_array) {
-        Some(items) => items
-            .iter()
-            .map(|item| followers(item).unwrap_or_default())
-            .collect(),
-        None => vec![Vec::new()],
+/// Returns each stream and consumer with a replica that has not caught up, with what the server
+/// says of it.
+async fn behind(operator: &jetstream::Context) -> Vec<String> {
+    let mut behind = Vec::new();
+    for list in [
+        "STREAM.LIST",
+        "CONSUMER.LIST.EVENTS",
+        "CONSUMER.LIST.COMMANDS",
+    ] {
+        let answer: Result<Value, _> = operator.request(list.to_owned(), &()).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                behind.push(format!("{list}: {error}"));
+                continue;
+            }
+        };
+        let items = answer.get("streams").or(answer.get("consumers"));
+        let Some(items) = items.and_then(Value::as_array) else {
+            behind.push(format!("{list}: {answer}"));
+            continue;
+        };
+        for item in items {
+            let followers = followers_of(item);
+            let is_current = |replica: &Value| replica["current"] == true;
+            if followers.len() != MEMBERS - 1 || !followers.iter().all(is_current) {
+                let name = item.get("name").unwrap_or(&item["config"]["name"]);
+                behind.push(format!("{list} {name}: {}", item["cluster"]));
+            }
+        }
     }
+    behind
+}
+
+fn followers_of(item: &Value) -> Vec<Value> {
+    let followers = item["cluster"]["replicas"].as_array();
+    followers.cloned().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
