@@ -19,8 +19,8 @@ use super::{
 use crate::loops::{Shared, consumers::Consumer, delivery};
 
 /// Webhooks to which a process sends at once, and those of one tenant.
-const AT_ONCE: usize = 512;
-const AT_ONCE_OF_TENANT: usize = 16;
+const AT_ONCE: usize = 1_024;
+const AT_ONCE_OF_TENANT: usize = 32;
 /// How long a wake-up waits at the server for which there was no slot.
 const NO_SLOT: Duration = Duration::from_secs(1);
 /// How long a wake-up waits whose webhook another worker serves. It doubles with each delivery.

@@ -12,12 +12,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use events_schema::{
     TenantKey,
     subject::EVENTS,
     webhook::{MAX_CONCURRENCY, Payload},
 };
+use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -158,8 +159,6 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
     let mut bench = Bench::new(&stage, options.counted()).await?;
     results.add(&bench.delays(first).await?)?;
     results.add(&bench.lone(&tenants).await?)?;
-    let idle = options.events().min(idle::MOST);
-    results.add(&idle::measure(&stage, &bench.customer, idle).await?)?;
     for (payload, concurrency) in [
         (Payload::Thin, CONCURRENCY),
         (Payload::Thin, MAX_CONCURRENCY),
@@ -172,6 +171,9 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
     for delays in hanging::measure(&mut bench, many).await? {
         results.add(&delays)?;
     }
+    // At the end, since only the log has these tenants: their views are retried for ever.
+    let idle = options.events().min(idle::MOST);
+    results.add(&idle::measure(&stage, &bench.customer, idle).await?)?;
     stage.stop().await
 }
 
@@ -305,11 +307,13 @@ impl Bench {
         self.customer.pause(tenant, webhook).await?;
         let mut filler = Filler::new(&stage.jetstream().await?, vec![tenant]);
         filler.fill(events).await?;
-        webhooks_are_idle(stage).await?;
+        all_is_seen(stage).await?;
         while self.arrivals.try_recv().is_ok() {}
         self.customer.resume(tenant, webhook).await?;
         let events_per_second = self.rate(events).await?;
         self.customer.delete(tenant, webhook).await?;
+        // What is on its way would be taken for events of the next measurement.
+        while timeout(WARM_UP, self.arrivals.recv()).await.is_ok() {}
         Ok(Busy {
             payload,
             concurrency,
@@ -339,12 +343,20 @@ impl Bench {
     }
 }
 
-/// Waits until webhooks have nothing else to do. Views are not waited for: those of tenants that only
-/// the log has are retried for ever.
-async fn webhooks_are_idle(stage: &Stage) -> anyhow::Result<()> {
-    let stream = stage.jetstream().await?.get_stream_no_info(EVENTS).await?;
-    let consumer = stream.get_consumer("webhooks_wake").await;
-    is_idle(consumer.map_err(anyhow::Error::from_boxed)?).await
+/// Waits until the workers have seen all events. Some are seen again for ever: views of tenants that
+/// only the log has are retried.
+async fn all_is_seen(stage: &Stage) -> anyhow::Result<()> {
+    let stream = stage.jetstream().await?.get_stream(EVENTS).await?;
+    let mut names = stream.consumer_names();
+    while let Some(name) = names.try_next().await? {
+        // The consumers of gateways, which are of another kind, may end meanwhile.
+        while let Ok(mut consumer) = stream.get_consumer::<pull::Config>(&name).await
+            && consumer.info().await.is_ok_and(|info| info.num_pending > 0)
+        {
+            sleep(POLL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a consumer has delivered everything, and all of it is done.

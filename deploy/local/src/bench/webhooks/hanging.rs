@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::ensure;
 use event_store::random_id;
-use events_schema::{TenantKey, webhook::MAX_WEBHOOKS};
+use events_schema::{TenantKey, WebhookId, webhook::MAX_WEBHOOKS};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::{
@@ -81,9 +81,11 @@ impl BesideHanging {
     }
 }
 
-/// A tenant, and how many of its webhooks have a server that works.
+/// A tenant with its webhooks.
 struct Tenant {
     key: TenantKey,
+    webhooks: Vec<WebhookId>,
+    /// How many of them have a server that works.
     working: usize,
 }
 
@@ -110,6 +112,11 @@ pub(super) async fn measure(
     hanging.hang();
     // From the warm-up on, all of them have a request that hangs.
     let some_hang = delays(bench, &tenants).await?;
+    for tenant in &tenants {
+        for webhook in &tenant.webhooks {
+            bench.customer.delete(tenant.key, *webhook).await?;
+        }
+    }
     let working: usize = tenants.iter().map(|tenant| tenant.working).sum();
     Ok([
         BesideHanging::of(webhooks, 0, &all_work),
@@ -124,14 +131,17 @@ async fn create(
     working: &Endpoint,
     hanging: &Endpoint,
 ) -> anyhow::Result<Tenant> {
-    let key = TenantKey(random_id()?);
+    let mut tenant = Tenant {
+        key: TenantKey(random_id()?),
+        webhooks: Vec::new(),
+        working: (0..webhooks).filter(|number| !hangs(*number)).count(),
+    };
     for number in 0..webhooks {
         let endpoint = if hangs(number) { hanging } else { working };
-        let created = customer.create(key, endpoint.address, CONCURRENCY);
-        created.await?;
+        let created = customer.create(tenant.key, endpoint.address, CONCURRENCY);
+        tenant.webhooks.push(created.await?);
     }
-    let working = (0..webhooks).filter(|number| !hangs(*number)).count();
-    Ok(Tenant { key, working })
+    Ok(tenant)
 }
 
 const fn hangs(number: usize) -> bool {
