@@ -13,6 +13,7 @@
 )]
 
 mod chromium;
+mod pages;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,7 +1,9 @@
 //! What a person proves who they are with.
 
-use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
+use anyhow::Context as _;
+use async_graphql::{ComplexObject, Context, ID, MergedObject, Object, SimpleObject};
 use events_schema::{Identity, ProofKind, ProviderName};
+use qrcode::{QrCode, render::svg};
 
 use super::{
     field::FieldContext,
@@ -73,11 +75,22 @@ impl From<&Identity> for IdentityView {
 
 /// What an authenticator app needs to know. It is shown once.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 struct TotpSetup {
-    /// The URI to show as a QR code.
+    /// The URI that the app reads.
     uri: String,
     /// The secret in the URI, for those who type it: 32 letters and digits.
     secret: String,
+}
+
+#[ComplexObject]
+impl TotpSetup {
+    /// The URI as a QR code: an image in SVG.
+    async fn qr_code(&self) -> Result<String, Error> {
+        let code = QrCode::new(&self.uri);
+        let code = code.context("drawing a QR code").map_err(Error::Internal)?;
+        Ok(code.render::<svg::Color<'_>>().build())
+    }
 }
 
 impl From<second_factor::TotpSetup> for TotpSetup {

@@ -1,5 +1,5 @@
-//! The pages that the links in mails lead to. They reflect nothing: their script reads the token
-//! from the address.
+//! The pages of an account: those that the links in mails lead to, the log-in, and the settings of
+//! its security. They are files, and reflect nothing: their scripts read the address and use the API.
 //!
 //! Nothing happens on GET, since mail scanners follow links. It takes a click.
 
@@ -18,31 +18,45 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
+/// The files, at their addresses.
+const FILES: [(&str, &str, &str); 11] = [
+    ("/account/verify", HTML, include_str!("pages/verify.html")),
+    (
+        "/account/reset-password",
+        HTML,
+        include_str!("pages/reset-password.html"),
+    ),
+    ("/invitation", HTML, include_str!("pages/invitation.html")),
+    (
+        "/invitation/stop",
+        HTML,
+        include_str!("pages/stop-invitations.html"),
+    ),
+    ("/account/login", HTML, include_str!("pages/login.html")),
+    (
+        "/account/security",
+        HTML,
+        include_str!("pages/security.html"),
+    ),
+    ("/account/page.js", SCRIPT, include_str!("pages/page.js")),
+    (
+        "/account/account.js",
+        SCRIPT,
+        include_str!("pages/account.js"),
+    ),
+    ("/account/login.js", SCRIPT, include_str!("pages/login.js")),
+    (
+        "/account/security.js",
+        SCRIPT,
+        include_str!("pages/security.js"),
+    ),
+    ("/account/page.css", STYLE, include_str!("pages/page.css")),
+];
+
 /// Returns the routes of the pages and of the files that they load.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let reset_password = include_str!("pages/reset-password.html");
-    Router::new()
-        .route(
-            "/account/verify",
-            file(HTML, include_str!("pages/verify.html")),
-        )
-        .route("/account/reset-password", file(HTML, reset_password))
-        .route(
-            "/invitation",
-            file(HTML, include_str!("pages/invitation.html")),
-        )
-        .route(
-            "/invitation/stop",
-            file(HTML, include_str!("pages/stop-invitations.html")),
-        )
-        .route(
-            "/account/page.js",
-            file(SCRIPT, include_str!("pages/page.js")),
-        )
-        .route(
-            "/account/page.css",
-            file(STYLE, include_str!("pages/page.css")),
-        )
+    let add = |router: Router<S>, (path, kind, text)| router.route(path, file(kind, text));
+    FILES.into_iter().fold(Router::new(), add)
 }
 
 fn file<S: Clone + Send + Sync + 'static>(
