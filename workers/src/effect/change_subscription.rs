@@ -6,6 +6,7 @@
 mod attempt;
 mod change;
 mod recorded;
+mod usage;
 
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use events_schema::{
 };
 
 use self::attempt::Attempt;
-pub(crate) use self::recorded::paid;
+pub(crate) use self::{recorded::paid, usage::usage_changes};
 use crate::{
     catalogue::LatestCatalogue,
     domain::billing::Billing,

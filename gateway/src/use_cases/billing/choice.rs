@@ -164,7 +164,7 @@ async fn wanted(
     Ok(Wanted {
         plan: offer.plan,
         price: id,
-        stripe_price: known_price(present.plan.catalogue(), id)?,
+        stripe_price: known_price(present.plan.catalogue(), offer, price)?,
         quantity: aim.quantity,
         name: caller.membership()?.tenant.view.name.clone(),
         proration_date: choice.proration_date,
@@ -173,13 +173,22 @@ async fn wanted(
     })
 }
 
-/// Returns a price as Stripe knows it.
+/// Returns the price of an offer as Stripe knows it. Stripe also knows the prices for usage that
+/// belong to it.
+///
+/// # Errors
+/// `PaymentsAway` if Stripe does not know them yet.
 pub(super) fn known_price(
     catalogue: Option<&View>,
-    price: PriceId,
+    offer: &Offer<'_>,
+    price: &Price,
 ) -> Result<StripePriceId, Error> {
-    let known = catalogue.and_then(|catalogue| catalogue.stripe_prices.get(&price));
-    known.cloned().ok_or(Error::PaymentsAway {
+    let known = |id: &PriceId| catalogue.and_then(|catalogue| catalogue.stripe_prices.get(id));
+    let usage = offer.version.unit_prices_beside(price);
+    let mut usage = usage.map(|unit| offer.plan.unit_price_id(unit, price.interval));
+    let is_usage_known = usage.all(|id| known(&id).is_some());
+    let price = known(&offer.plan.price_id(price)).filter(|_| is_usage_known);
+    price.cloned().ok_or(Error::PaymentsAway {
         retry_after: PRICE_KNOWN_WITHIN,
     })
 }

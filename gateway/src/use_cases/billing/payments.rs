@@ -220,9 +220,8 @@ impl Billings {
         };
         let aim = present.aim(&offer, price).await?;
         let at = present.change_time(aim, choice.at)?;
-        let id = offer.plan.price_id(price);
         let question = PreviewChange {
-            price: choice::known_price(present.plan.catalogue(), id)?,
+            price: choice::known_price(present.plan.catalogue(), &offer, price)?,
             quantity: aim.quantity,
             proration_date,
             promotion_code: choice.promotion_code,

@@ -82,8 +82,6 @@ fn rule(present: &Price, paid: &Paid, aim: Aim<'_>) -> ChangeTime {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use events_schema::{
         Currency, Id, Money, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId,
         billing::{NextPlan, Payment},
@@ -118,11 +116,8 @@ mod tests {
         let with_price = |number| Plan {
             name: Name::parse("Team").unwrap(),
             versions: vec![Version {
-                features: BTreeSet::new(),
-                limits: BTreeMap::new(),
                 prices: vec![price(number)],
-                trial_days: 0,
-                meters: BTreeSet::new(),
+                ..Version::default()
             }],
             archived: false,
             created_at: Time(0),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    CommandId, StripeCustomerId, StripePromotionCodeId, TenantKey, Time,
+    CommandId, StripeCustomerId, StripePriceId, StripePromotionCodeId, TenantKey, Time,
     billing::{Change, Command, Wanted},
     plan,
 };
@@ -132,10 +132,13 @@ impl Attempt<'_> {
     ) -> Result<Subscription, StripeError> {
         let CommandId(request) = self.task.pending.request;
         let promotion_code = self.promotion_code(wanted).await?;
+        let usage = self.catalogue.usage_beside(&wanted.stripe_price);
+        let usage: Vec<StripePriceId> = usage.into_values().collect();
         let new = |payment| NewSubscription {
             customer: customer.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
+            usage: usage.clone(),
             trial: self.task.trial_days().map_or(Trial::None, Trial::Days),
             promotion_code: promotion_code.clone(),
             payment,
