@@ -20,7 +20,7 @@ pub use self::{
     meters::{MeterEvent, StripeMeter},
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
     prices::{Interval, NewPrice, Price, Product, UnitAmount, product_id, product_of_meter},
-    promotions::{Coupon, Discount},
+    promotions::{Coupon, Discount, PROMOTION_CODE_UNKNOWN},
     subscriptions::{
         Change, Item, NewDiscount, NewSubscription, OpenPayment, Proration, Rest, Subscription,
         SubscriptionStatus, Trial, TrialChange,

@@ -12,8 +12,8 @@ use super::{Task, is_lasting, recorded::being_paid};
 use crate::{
     effect::Failure,
     stripe::{
-        IdempotencyKey, InvoiceStatus, NewCustomer, NewSubscription, OpenPayment, Rest, Stripe,
-        StripeError, Subscription, SubscriptionStatus, Trial,
+        IdempotencyKey, InvoiceStatus, NewCustomer, NewSubscription, OpenPayment,
+        PROMOTION_CODE_UNKNOWN, Rest, Stripe, StripeError, Subscription, SubscriptionStatus, Trial,
     },
 };
 
@@ -169,7 +169,7 @@ impl Attempt<'_> {
         let found = self.stripe.promotion_code(code).await?;
         let found = found.ok_or_else(|| StripeError::Declined {
             code: "promotion_code_unknown".to_owned(),
-            message: "This promotion code does not exist, or has ended.".to_owned(),
+            message: PROMOTION_CODE_UNKNOWN.to_owned(),
         });
         found.map(Some)
     }
