@@ -32,7 +32,7 @@ pub(crate) use self::{
 use crate::{
     catalogue::LatestCatalogue,
     domain::{billing::Billing, plan::Catalogue},
-    effect::change_subscription::{is_lasting, paid, usage_changes},
+    effect::change_subscription::{is_being_paid, is_lasting, paid, usage_changes},
     loops::history::{History, subject_of},
     record::{Recorded, record},
     stripe::{IdempotencyKey, Rest, Stripe, StripeError, Subscription, UsageChange},
@@ -246,9 +246,13 @@ impl Reconciler {
         self.leave_out_unbegun(&mut at_stripe, billing, catalogue)
             .await?;
         let counting = at_stripe.counting(billing, catalogue);
-        if let Some(late) = counting.filter(|counting| is_past_due(counting)) {
-            at_stripe.past_due_since = self.unpaid_since(&late.id).await?;
+        let Some(counting) = counting.cloned() else {
+            return Ok(at_stripe);
+        };
+        if is_past_due(&counting) {
+            at_stripe.past_due_since = self.unpaid_since(&counting.id).await?;
         }
+        at_stripe.is_being_paid = is_being_paid(&self.stripe, billing, &counting).await?;
         Ok(at_stripe)
     }
 

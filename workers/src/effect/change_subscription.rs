@@ -6,6 +6,7 @@
 mod attempt;
 mod change;
 mod recorded;
+mod renewal;
 mod usage;
 
 use std::time::SystemTime;
@@ -17,7 +18,11 @@ use events_schema::{
 };
 
 use self::attempt::Attempt;
-pub(crate) use self::{recorded::paid, usage::usage_changes};
+pub(crate) use self::{
+    recorded::paid,
+    renewal::{before_payment, is_being_paid},
+    usage::usage_changes,
+};
 use crate::{
     catalogue::LatestCatalogue,
     domain::billing::Billing,

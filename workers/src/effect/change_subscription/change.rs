@@ -1,16 +1,18 @@
 //! A change of a subscription that lasts: another plan, price, quantity or promotion code.
 
 use events_schema::{
-    CommandId, StripePriceId,
+    CommandId, Reject as _, StripePriceId,
     billing::{ChangeTime, Command, Paid, Wanted},
 };
 
 use super::{
     attempt::{Attempt, DAY, needs_owner},
+    is_being_paid,
     recorded::{being_paid, paid},
     usage_changes,
 };
 use crate::{
+    domain::billing::Rejection,
     effect::Failure,
     stripe::{
         self, IdempotencyKey, Item, NewDiscount, OpenPayment, Proration, StripeError, Subscription,
@@ -35,10 +37,13 @@ impl Attempt<'_> {
         };
         let is_so = is_so(item, wanted);
         if !is_so && is_late(present) {
-            let message = "A payment is missing. Pay your open invoice first, and choose again.";
-            return Ok(self.task.failed("payment_missing", message.to_owned()));
+            let missing = Rejection::PaymentMissing.to_rejection();
+            return Ok(self.task.failed(&missing.code, missing.message));
         }
         if !is_so && wanted.at == ChangeTime::PeriodEnd && !self.is_recorded(present)? {
+            if is_being_paid(self.stripe, &self.task.record, present).await? {
+                return Err(being_paid());
+            }
             return self.recorded_before(present);
         }
         self.drop_other_change(present, wanted).await?;
