@@ -6,6 +6,7 @@
 
 pub mod ask;
 mod payment;
+pub mod refusal;
 mod subscription;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,67 +300,14 @@ impl crate::View for View {
 /// Applies an event to a tenant's billing. The view and the aggregate have the same state.
 pub fn apply(billing: &mut View, event: &Event) {
     match event {
-        Event::Changed { plan, price } => {
-            let before = billing.subscription.take();
-            let same = before.filter(|before| before.plan.plan == plan.plan && price.is_some());
-            billing.subscription = Some(Subscription {
-                plan: *plan,
-                price: *price,
-                trial_end: same.and_then(|same| same.trial_end),
-                cancel_at: None,
-                past_due_since: None,
-                next: None,
-            });
-        }
-        Event::TrialStarted { plan, price, until } => {
-            billing.tried.insert(plan.plan);
-            billing.subscription = Some(Subscription {
-                plan: *plan,
-                price: Some(*price),
-                trial_end: Some(*until),
-                cancel_at: None,
-                past_due_since: None,
-                next: None,
-            });
-        }
-        Event::Cancelled { at } => {
-            if let Some(subscription) = &mut billing.subscription {
-                subscription.cancel_at = Some(*at);
-            }
-        }
-        Event::Resumed => {
-            if let Some(subscription) = &mut billing.subscription {
-                subscription.cancel_at = None;
-            }
-        }
+        Event::Changed { plan, price } => billing.change(*plan, *price),
+        Event::TrialStarted { plan, price, until } => billing.begin_trial(*plan, *price, *until),
+        Event::Cancelled { at } => billing.set_end(Some(*at)),
+        Event::Resumed => billing.set_end(None),
         Event::Overridden(overrides) => billing.overrides = Some(overrides.clone()),
         Event::OverrideEnded => billing.overrides = None,
         Event::Granted(grant) => billing.grant = Some(grant.clone()),
         Event::GrantEnded => billing.grant = None,
-        Event::ChangeRequested {
-            request,
-            at,
-            wanted,
-            trial_end,
-        } => {
-            let change = Change::Subscribe {
-                wanted: wanted.clone(),
-                trial_end: *trial_end,
-            };
-            billing.payment.ask(*request, *at, change);
-        }
-        Event::CancelRequested { request, at } => {
-            billing.payment.ask(*request, *at, Change::Cancel);
-        }
-        Event::ResumeRequested { request, at } => {
-            billing.payment.ask(*request, *at, Change::Resume);
-        }
-        Event::EndRequested { request, at } => billing.payment.ask(*request, *at, Change::End),
-        Event::CustomerExpected { at } => {
-            billing.payment.since.get_or_insert(*at);
-        }
-        Event::CustomerRecorded { customer } => billing.payment.customer = Some(customer.clone()),
-        Event::CustomerForgotten { customer, at } => billing.payment.forget(customer, *at),
         Event::SubscriptionRecorded {
             plan,
             price,
@@ -367,45 +315,55 @@ pub fn apply(billing: &mut View, event: &Event) {
             past_due_since,
             request,
         } => {
-            let tried = subscription.trial_end.map(|_| plan.plan);
-            billing.tried.extend(tried);
-            let (plan, price, next) = paid_plan(billing, (*plan, *price), subscription);
-            billing.subscription = Some(Subscription {
-                plan,
-                price: Some(price),
-                // Stripe says when the plan ends. Until it does, the end of its trial ends nothing.
-                trial_end: None,
-                cancel_at: subscription.cancel_at,
-                past_due_since: *past_due_since,
-                next,
-            });
+            billing.pay((*plan, *price), subscription, *past_due_since);
             billing.payment.record(subscription, *request);
         }
-        Event::ActionRequired { request } => {
-            billing
-                .payment
-                .settle(*request, PendingStatus::ActionRequired);
+        Event::ChangeRequested { .. }
+        | Event::CancelRequested { .. }
+        | Event::ResumeRequested { .. }
+        | Event::EndRequested { .. }
+        | Event::CustomerExpected { .. }
+        | Event::CustomerRecorded { .. }
+        | Event::CustomerForgotten { .. }
+        | Event::ActionRequired { .. }
+        | Event::ChangeFailed { .. }
+        | Event::SeatsChanged { .. } => billing.payment.apply(event),
+    }
+}
+
+impl View {
+    /// A trial goes on with another version or price of the same plan.
+    fn change(&mut self, plan: PlanVersion, price: Option<PriceId>) {
+        let before = self.subscription.take();
+        let same = before.filter(|before| before.plan.plan == plan.plan && price.is_some());
+        let trial_end = same.and_then(|same| same.trial_end);
+        self.subscription = Some(Subscription::unpaid(plan, price, trial_end));
+    }
+
+    fn begin_trial(&mut self, plan: PlanVersion, price: PriceId, until: Time) {
+        self.tried.insert(plan.plan);
+        self.subscription = Some(Subscription::unpaid(plan, Some(price), Some(until)));
+    }
+
+    fn set_end(&mut self, at: Option<Time>) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.cancel_at = at;
         }
-        Event::ChangeFailed {
-            request,
-            code,
-            message,
-        } => {
-            let (code, message) = (code.clone(), message.clone());
-            let failed = PendingStatus::Failed { code, message };
-            billing.payment.settle(*request, failed);
-        }
-        Event::SeatsChanged {
-            request,
-            price,
-            quantity,
-        } => {
-            billing.payment.seats = Some(Seats {
-                request: *request,
-                price: price.clone(),
-                quantity: *quantity,
-            });
-        }
+    }
+
+    fn pay(&mut self, chosen: (PlanVersion, PriceId), paid: &Paid, past_due_since: Option<Time>) {
+        let (tried, _) = chosen;
+        self.tried.extend(paid.trial_end.map(|_| tried.plan));
+        let (plan, price, next) = paid_plan(self, chosen, paid);
+        self.subscription = Some(Subscription {
+            plan,
+            price: Some(price),
+            // Stripe says when the plan ends. Until it does, the end of its trial ends nothing.
+            trial_end: None,
+            cancel_at: paid.cancel_at,
+            past_due_since,
+            next,
+        });
     }
 }
 

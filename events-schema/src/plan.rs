@@ -3,13 +3,16 @@
 //!
 //! A version of a plan never changes. Tenants keep the version that they have chosen.
 
+mod price;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::price::{Charge, Interval, MAX_UNITS, Per, Price, UnitPrice};
 use crate::{
-    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Meter, Money, Name, Permission,
-    StripeAccountId, StripePriceId, Time, id::typed_id, published::Private, secret::derived_id,
+    Access, AreaName, Commit, Feature, Home, Id, Index, Limit, Meter, Name, Permission,
+    StripeAccountId, StripePriceId, Time, id::typed_id, published::Private,
 };
 
 typed_id! {
@@ -41,6 +44,9 @@ pub const MAX_PRICES: usize = 2_000;
 pub const MAX_BYTES: usize = 960 * 1024;
 /// The bytes that a price takes once Stripe knows it, with an id of the longest kind that Stripe has.
 const PRICE_AT_STRIPE: usize = 110;
+/// A version has prices for at most this many meters: with the price of the plan, a subscription has
+/// as many items as Stripe shows at once.
+pub const MAX_PRICED_METERS: usize = 9;
 /// The longest trial in days, as at Stripe: two years.
 pub const MAX_TRIAL_DAYS: u16 = 730;
 
@@ -73,20 +79,6 @@ pub struct PlanVersion {
     pub number: u32,
 }
 
-impl PlanVersion {
-    /// Returns the id of a price of this version, which is the same everywhere and for ever.
-    pub fn price_id(self, price: &Price) -> PriceId {
-        let interval: &[u8] = match price.interval {
-            Interval::Month => b"month",
-            Interval::Year => b"year",
-        };
-        let currency = price.amount.currency().as_str().as_bytes();
-        let number = self.number.to_be_bytes();
-        let parts: [&[u8]; 4] = [self.plan.0.bytes(), &number, currency, interval];
-        PriceId(derived_id(&parts))
-    }
-}
-
 /// What a version of a plan offers. It never changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -101,6 +93,10 @@ pub struct Version {
     /// What is counted while a tenant has the plan.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub meters: BTreeSet<Meter>,
+    /// What usage costs: at most one price for each meter and currency. A meter without a price
+    /// costs nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unit_prices: Vec<UnitPrice>,
 }
 
 impl Version {
@@ -108,37 +104,6 @@ impl Version {
     pub fn is_free(&self) -> bool {
         self.prices.is_empty()
     }
-}
-
-/// What a tenant pays for a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Price {
-    pub amount: Money,
-    pub interval: Interval,
-    pub per: Per,
-}
-
-/// How often a price is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Interval {
-    /// Every month.
-    Month,
-    /// Every year.
-    Year,
-}
-
-/// What a price is paid for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Per {
-    /// The tenant, however many members it has.
-    Tenant,
-    /// Each member and pending invitation.
-    Seat,
 }
 
 /// A request to change the catalogue.
@@ -172,6 +137,9 @@ pub enum Command {
         /// Replaces all meters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         meters: Option<BTreeSet<Meter>>,
+        /// Replaces all prices for usage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit_prices: Option<Vec<UnitPrice>>,
     },
     /// Offer a plan to no more tenants. Those that have it keep it.
     Archive { plan: PlanId },
@@ -269,7 +237,7 @@ impl View {
     /// be written.
     pub fn bytes(&self) -> Option<usize> {
         let plans = serde_json::to_vec(&self.plans).ok()?;
-        Some(plans.len() + PRICE_AT_STRIPE * self.prices().count())
+        Some(plans.len() + PRICE_AT_STRIPE * self.charges().count())
     }
 
     /// Finds a version of a plan, archived or not.
@@ -282,39 +250,6 @@ impl View {
     pub fn latest(&self, plan: PlanId) -> Option<PlanVersion> {
         let (number, _) = self.plans.get(&plan)?.latest()?;
         Some(PlanVersion { plan, number })
-    }
-
-    /// Finds the price that Stripe knows by this id, and the version that has it.
-    pub fn priced(&self, wanted: &StripePriceId) -> Option<(PlanVersion, PriceId)> {
-        let mut known = self.stripe_prices.iter();
-        let (id, _) = known.find(|(_, known)| *known == wanted)?;
-        let mut priced = self
-            .prices()
-            .filter(|(version, price)| version.price_id(price) == *id);
-        priced.next().map(|(version, _)| (version, *id))
-    }
-
-    /// Finds a price of a version.
-    pub fn price(&self, plan: PlanVersion, wanted: PriceId) -> Option<&Price> {
-        let mut prices = self.version(plan)?.prices.iter();
-        prices.find(|price| plan.price_id(price) == wanted)
-    }
-
-    /// Returns the prices of all versions.
-    pub fn prices(&self) -> impl Iterator<Item = (PlanVersion, &Price)> {
-        let versions = self.plans.iter().flat_map(|(plan, found)| {
-            let numbered = (1..).zip(&found.versions);
-            numbered.map(|(number, version)| {
-                (
-                    PlanVersion {
-                        plan: *plan,
-                        number,
-                    },
-                    version,
-                )
-            })
-        });
-        versions.flat_map(|(id, version)| version.prices.iter().map(move |price| (id, price)))
     }
 
     /// Whether a version of a plan has a meter.

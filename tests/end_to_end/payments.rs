@@ -76,7 +76,7 @@ async fn priced(root: &Browser, ada: &Browser, amount: i64, currency: &str) -> V
 }
 
 /// Sends a form to the development Stripe.
-async fn stripe(backend: &Local, path: &str, form: &[(&str, &str)]) -> Value {
+pub async fn stripe(backend: &Local, path: &str, form: &[(&str, &str)]) -> Value {
     let url = format!("{}{path}", backend.stripe_url().unwrap());
     let request = reqwest::Client::new().post(url);
     let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
@@ -85,7 +85,7 @@ async fn stripe(backend: &Local, path: &str, form: &[(&str, &str)]) -> Value {
 }
 
 /// Asks something of the development Stripe that only tests can.
-async fn control(backend: &Local, path: &str, body: Value) {
+pub async fn control(backend: &Local, path: &str, body: Value) {
     let url = format!("{}/_test/{path}", backend.stripe_url().unwrap());
     let sent = reqwest::Client::new().post(url).json(&body).send().await;
     let answer = sent.unwrap();

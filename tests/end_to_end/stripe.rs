@@ -1,6 +1,6 @@
 //! What Stripe tells about payments, with the development Stripe in its place.
 
-mod account;
+pub mod account;
 mod events;
 mod kills;
 mod reconciling;

@@ -1,5 +1,7 @@
 //! Usage: a tenant sees what it has used, and it is on its next invoice.
 
+mod priced;
+
 use events_schema::AreaName;
 use local::{Local, stripe::SECRET_KEY};
 use serde_json::{Value, json};
@@ -14,7 +16,9 @@ use crate::{
 };
 
 const USAGE: &str = "{ billing { usage { meter since until quantity } } }";
-const PLANS: &str = "{ plans { id prices { id } meters { name } } }";
+const PLANS: &str = "{
+    plans { id prices { id } meters { name prices { units amount { amount currency } } } }
+}";
 const CREATE_PLAN: &str = "
     mutation($input: CreatePlanInput!) { plan { create(input: $input) { id } } }";
 const REPLAYED: [&str; 2] = ["effects_report_usage", "views_usage"];
@@ -74,7 +78,10 @@ async fn usage_is_counted_reported_to_stripe_and_not_reported_again_by_a_replay(
     create_project(&ada, "Before the plan").await;
     create_plan(&root, metered()).await;
     let plans = ada.data(PLANS, ()).await["plans"].clone();
-    assert_eq!(plans[0]["meters"], json!([{ "name": "projects_created" }]));
+    assert_eq!(
+        plans[0]["meters"],
+        json!([{ "name": "projects_created", "prices": [] }])
+    );
     assert_eq!(usage(&ada).await, json!([]));
     attach(&backend, &ada, "pm_card_visa").await;
     let choice = json!({ "plan": plans[0]["id"], "price": plans[0]["prices"][0]["id"] });

@@ -224,64 +224,26 @@ impl Stores {
 
 async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(config) => {
-            let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
-            workers::run(*config, monitor, program::stop_on_signal()?).await
-        }
-        Command::Migrate { stores, streams } => {
-            let (nats, mongo) = stores.checked().await?;
-            workers::migrate(&nats, &mongo, streams.replicas).await?;
-            tracing::info!("streams and indexes are as this release needs them");
-            Ok(())
-        }
+        Command::Run(config) => run(*config).await,
+        Command::Migrate { stores, streams } => migrate(stores, streams.replicas).await,
         Command::RebuildViews {
             stores,
             areas,
             memory_mib,
-        } => {
-            let (nats, mongo) = stores.checked().await?;
-            workers::rebuild_views(&nats, &mongo, &areas, memory_mib, &|view, step| {
-                tracing::info!(view, "{step}")
-            })
-            .await
-        }
+        } => rebuild_views(stores, &areas, memory_mib).await,
         Command::MoveTenant {
             stores,
             tenant,
             to,
             host,
-        } => {
-            let (nats, mongo) = stores.checked().await?;
-            let to = placement(to, host)?;
-            let progress = |step: &str| tracing::info!(tenant, "{step}");
-            workers::move_tenant(&nats, &mongo, &tenant, to, &progress).await
-        }
+        } => move_tenant(stores, &tenant, placement(to, host)?).await,
         Command::PlatformAdmin {
             stores,
             change,
             email,
-        } => {
-            let (nats, mongo) = stores.checked().await?;
-            let is_granted = change == Change::Grant;
-            workers::set_platform_admin(&nats, &mongo, &email, is_granted).await?;
-            tracing::info!(%email, is_granted, "the account was changed");
-            Ok(())
-        }
-        Command::ResetWebhooks { stores, at } => {
-            let (nats, _) = stores.checked().await?;
-            let count = workers::reset_webhooks(&nats, at).await?;
-            tracing::info!(count, "webhooks without a place in the log go on");
-            Ok(())
-        }
-        Command::Reseal { stores, secrets } => {
-            let (nats, _) = stores.checked().await?;
-            let count = workers::reseal(&nats, &secrets).await?;
-            tracing::info!(
-                count,
-                "the secrets of webhooks are sealed with the current secret"
-            );
-            Ok(())
-        }
+        } => set_platform_admin(stores, change, &email).await,
+        Command::ResetWebhooks { stores, at } => reset_webhooks(stores, at).await,
+        Command::Reseal { stores, secrets } => reseal(stores, &secrets).await,
         Command::ReconcileBilling {
             stores,
             stripe,
@@ -289,46 +251,114 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             dry_run,
             json,
         } => {
-            let (nats, _) = stores.checked().await?;
-            let tenant = tenant.as_deref();
             let found = if json { print_json } else { log_difference };
-            let remaining =
-                workers::reconcile_billing(&nats, &stripe, tenant, dry_run, &found, &log_progress);
-            match remaining.await? {
-                0 => Ok(()),
-                remaining => bail!("{remaining} differences are not mended"),
-            }
+            reconcile_billing(stores, &stripe, tenant.as_deref(), dry_run, found).await
         }
-        Command::AdoptStripeAccount { stores, stripe } => {
-            let (nats, _) = stores.checked().await?;
-            let account = workers::adopt_stripe_account(&nats, &stripe).await?;
-            tracing::info!(id = %account.id, live = account.live, "the account is recorded");
-            Ok(())
-        }
-        Command::RecountUsage { stores } => {
-            let (nats, _) = stores.checked().await?;
-            let (all, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
-            let done = |cut: &Recount| {
-                all.fetch_add(1, Ordering::Relaxed);
-                if !cut.is_right() {
-                    wrong.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(?cut, "another usage was stored");
-                }
-            };
-            workers::recount_usage(&nats, &done).await?;
-            match wrong.into_inner() {
-                0 => tracing::info!(cuts = all.into_inner(), "all usage was counted right"),
-                wrong => bail!("{wrong} cuts are wrong"),
-            }
-            Ok(())
-        }
-        Command::DropDeleted { stores, after_days } => {
-            let (nats, mongo) = stores.checked().await?;
-            let grace = Duration::from_secs(u64::from(after_days) * 24 * 60 * 60);
-            let progress = |tenant, step: &str| tracing::info!(%tenant, "{step}");
-            workers::drop_deleted(&nats, &mongo, grace, &progress).await
-        }
+        Command::AdoptStripeAccount { stores, stripe } => adopt_account(stores, &stripe).await,
+        Command::RecountUsage { stores } => recount_usage(stores).await,
+        Command::DropDeleted { stores, after_days } => drop_deleted(stores, after_days).await,
     }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let monitor = Monitor::bind(config.monitor.monitor_listen).await?;
+    workers::run(config, monitor, program::stop_on_signal()?).await
+}
+
+async fn migrate(stores: Stores, replicas: usize) -> anyhow::Result<()> {
+    let (nats, mongo) = stores.checked().await?;
+    workers::migrate(&nats, &mongo, replicas).await?;
+    tracing::info!("streams and indexes are as this release needs them");
+    Ok(())
+}
+
+async fn rebuild_views(stores: Stores, areas: &[AreaName], memory_mib: u32) -> anyhow::Result<()> {
+    let (nats, mongo) = stores.checked().await?;
+    let progress = |view: &str, step: &str| tracing::info!(view, "{step}");
+    workers::rebuild_views(&nats, &mongo, areas, memory_mib, &progress).await
+}
+
+async fn move_tenant(stores: Stores, tenant: &str, to: Placement) -> anyhow::Result<()> {
+    let (nats, mongo) = stores.checked().await?;
+    let progress = |step: &str| tracing::info!(tenant, "{step}");
+    workers::move_tenant(&nats, &mongo, tenant, to, &progress).await
+}
+
+async fn set_platform_admin(
+    stores: Stores,
+    change: Change,
+    email: &EmailAddress,
+) -> anyhow::Result<()> {
+    let (nats, mongo) = stores.checked().await?;
+    let is_granted = change == Change::Grant;
+    workers::set_platform_admin(&nats, &mongo, email, is_granted).await?;
+    tracing::info!(%email, is_granted, "the account was changed");
+    Ok(())
+}
+
+async fn reset_webhooks(stores: Stores, at: Time) -> anyhow::Result<()> {
+    let (nats, _) = stores.checked().await?;
+    let count = workers::reset_webhooks(&nats, at).await?;
+    tracing::info!(count, "webhooks without a place in the log go on");
+    Ok(())
+}
+
+async fn reseal(stores: Stores, secrets: &SecretOptions) -> anyhow::Result<()> {
+    let (nats, _) = stores.checked().await?;
+    let count = workers::reseal(&nats, secrets).await?;
+    tracing::info!(
+        count,
+        "the secrets of webhooks are sealed with the current secret"
+    );
+    Ok(())
+}
+
+async fn reconcile_billing(
+    stores: Stores,
+    stripe: &StripeOptions,
+    tenant: Option<&str>,
+    is_dry_run: bool,
+    found: fn(&Difference),
+) -> anyhow::Result<()> {
+    let (nats, _) = stores.checked().await?;
+    let remaining =
+        workers::reconcile_billing(&nats, stripe, tenant, is_dry_run, &found, &log_progress);
+    match remaining.await? {
+        0 => Ok(()),
+        remaining => bail!("{remaining} differences are not mended"),
+    }
+}
+
+async fn adopt_account(stores: Stores, stripe: &StripeOptions) -> anyhow::Result<()> {
+    let (nats, _) = stores.checked().await?;
+    let account = workers::adopt_stripe_account(&nats, stripe).await?;
+    tracing::info!(id = %account.id, live = account.live, "the account is recorded");
+    Ok(())
+}
+
+async fn recount_usage(stores: Stores) -> anyhow::Result<()> {
+    let (nats, _) = stores.checked().await?;
+    let (all, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
+    let done = |cut: &Recount| {
+        all.fetch_add(1, Ordering::Relaxed);
+        if !cut.is_right() {
+            wrong.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(?cut, "another usage was stored");
+        }
+    };
+    workers::recount_usage(&nats, &done).await?;
+    match wrong.into_inner() {
+        0 => tracing::info!(cuts = all.into_inner(), "all usage was counted right"),
+        wrong => bail!("{wrong} cuts are wrong"),
+    }
+    Ok(())
+}
+
+async fn drop_deleted(stores: Stores, after_days: u16) -> anyhow::Result<()> {
+    let (nats, mongo) = stores.checked().await?;
+    let grace = Duration::from_secs(u64::from(after_days) * 24 * 60 * 60);
+    let progress = |tenant, step: &str| tracing::info!(%tenant, "{step}");
+    workers::drop_deleted(&nats, &mongo, grace, &progress).await
 }
 
 fn print_json(difference: &Difference) {

@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use self::refusal::Refusal;
-use crate::{loops::Shared, stripe::Stripe};
+use crate::{catalogue::LatestCatalogue, loops::Shared, stripe::Stripe};
 
 /// Questions that a process answers at once. The pace of requests to Stripe bounds them, too.
 const AT_ONCE: usize = 32;
@@ -29,6 +29,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 /// Answers questions.
 struct Payments {
     stripe: Stripe,
+    catalogue: LatestCatalogue,
     log: EventLog,
     sender: CommandSender,
 }
@@ -54,6 +55,7 @@ pub async fn run(stripe: &Stripe, shared: Shared, sender: CommandSender) -> anyh
     let client = shared.client;
     let payments = Arc::new(Payments {
         stripe: stripe.urgent(),
+        catalogue: LatestCatalogue::new(EventLog::new(client.clone())),
         log: EventLog::new(client.clone()),
         sender,
     });

@@ -32,10 +32,10 @@ pub(crate) use self::{
 use crate::{
     catalogue::LatestCatalogue,
     domain::{billing::Billing, plan::Catalogue},
-    effect::change_subscription::paid,
+    effect::change_subscription::{is_being_paid, is_lasting, paid, usage_changes},
     loops::history::{History, subject_of},
     record::{Recorded, record},
-    stripe::{Rest, Stripe, StripeError, Subscription},
+    stripe::{IdempotencyKey, Rest, Stripe, StripeError, Subscription, UsageChange},
 };
 
 /// How often a record may lose against another one. Each time, Stripe is asked again.
@@ -57,6 +57,14 @@ pub(crate) struct Compared {
     pub(crate) duplicates: Vec<Subscription>,
     /// What is to be recorded.
     pub(crate) due: Due,
+    /// What is to be changed at Stripe, so that the subscription pays for usage as its plan says.
+    pub(crate) usage: Option<OtherUsage>,
+}
+
+/// A subscription that pays for usage otherwise than its plan says.
+pub(crate) struct OtherUsage {
+    pub(crate) subscription: StripeSubscriptionId,
+    pub(crate) changes: Vec<UsageChange>,
 }
 
 impl Compared {
@@ -122,18 +130,21 @@ impl Reconciler {
                 at_stripe: AtStripe::default(),
                 duplicates: Vec::new(),
                 due,
+                usage: None,
             }));
         };
         let catalogue = self.catalogue().await?;
         let catalogue = catalogue.plans();
         let at_stripe = self.fetch(customer, &billing.state, catalogue).await?;
         let due = due(&billing.state, catalogue, &at_stripe, now);
+        let usage = other_usage(&billing.state, catalogue, &at_stripe);
         let duplicates = at_stripe.duplicates(&billing.state, catalogue);
         Ok(Some(Compared {
             duplicates: duplicates.cloned().collect(),
             billing,
             at_stripe,
             due,
+            usage,
         }))
     }
 
@@ -171,6 +182,20 @@ impl Reconciler {
         for lasting in compared.lasting() {
             self.cancel(lasting, Rest::Charged).await?;
         }
+        Ok(())
+    }
+
+    /// Lets a subscription pay for usage as its plan says.
+    ///
+    /// # Errors
+    /// If Stripe does not confirm it.
+    pub(crate) async fn change_usage(&self, other: &OtherUsage) -> anyhow::Result<()> {
+        // Somebody may change it twice within a day.
+        let key = IdempotencyKey::new(random_id()?, "usage");
+        let changed = self
+            .stripe
+            .change_usage(key, &other.subscription, &other.changes);
+        changed.await?;
         Ok(())
     }
 
@@ -221,9 +246,13 @@ impl Reconciler {
         self.leave_out_unbegun(&mut at_stripe, billing, catalogue)
             .await?;
         let counting = at_stripe.counting(billing, catalogue);
-        if let Some(late) = counting.filter(|counting| is_past_due(counting)) {
-            at_stripe.past_due_since = self.unpaid_since(&late.id).await?;
+        let Some(counting) = counting.cloned() else {
+            return Ok(at_stripe);
+        };
+        if is_past_due(&counting) {
+            at_stripe.past_due_since = self.unpaid_since(&counting.id).await?;
         }
+        at_stripe.is_being_paid = is_being_paid(&self.stripe, billing, &counting).await?;
         Ok(at_stripe)
     }
 
@@ -296,6 +325,23 @@ impl Reconciler {
         let recorded = record(&self.sender, command, trace).await;
         Ok(recorded.context("recording what Stripe has")? == Recorded::Done)
     }
+}
+
+/// Returns how the subscription that counts pays for usage otherwise than its plan says. One that is
+/// being changed is left to the effect that changes it.
+fn other_usage(
+    billing: &Billing,
+    catalogue: &plan::View,
+    at_stripe: &AtStripe,
+) -> Option<OtherUsage> {
+    let found = at_stripe.counting(billing, catalogue)?;
+    let lasts = is_lasting(found) && !billing.is_changing();
+    let item = found.item().filter(|_| lasts)?;
+    let changes = usage_changes(catalogue, found, &item.price.id);
+    (!changes.is_empty()).then(|| OtherUsage {
+        subscription: found.id.clone(),
+        changes,
+    })
 }
 
 fn is_past_due(subscription: &Subscription) -> bool {

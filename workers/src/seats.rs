@@ -239,6 +239,7 @@ mod tests {
                 name: Name::parse("Weavers").unwrap(),
                 proration_date: None,
                 at: ChangeTime::PeriodEnd,
+                once_paid: false,
                 promotion_code: None,
             },
             trial_end: None,

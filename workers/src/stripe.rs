@@ -19,12 +19,13 @@ pub use self::{
     list::{Listed, Pages},
     meters::{MeterEvent, StripeMeter},
     options::{StripeKey, StripeOptions, StripeTax, StripeUrl},
-    prices::{Interval, NewPrice, Price, Product, product_id},
-    promotions::{Coupon, Discount},
+    prices::{Interval, NewPrice, Price, Product, UnitAmount, product_id, product_of_meter},
+    promotions::{Coupon, Discount, PROMOTION_CODE_UNKNOWN},
     subscriptions::{
         Change, Item, NewDiscount, NewSubscription, OpenPayment, Proration, Rest, Subscription,
         SubscriptionStatus, Trial, TrialChange,
     },
+    usage_items::UsageChange,
 };
 use self::{seen_customers::SeenCustomers, transport::Transport};
 
@@ -45,6 +46,7 @@ mod request;
 mod seen_customers;
 mod subscriptions;
 mod transport;
+mod usage_items;
 
 #[cfg(test)]
 pub(crate) mod testing;

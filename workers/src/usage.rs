@@ -25,7 +25,7 @@ use events_schema::{
 use tokio::time::sleep;
 
 use self::{
-    counters::Counter,
+    counters::LogCounter,
     tenants::Tenants,
     terms::{Terms, terms},
 };
@@ -71,7 +71,7 @@ struct Counting {
     log: EventLog,
     sender: CommandSender,
     interval: Duration,
-    counters: Vec<Counter>,
+    counters: Vec<LogCounter>,
     tenants: Tenants,
     catalogue: History<Catalogue>,
 }
@@ -165,7 +165,7 @@ impl Counting {
     async fn cut(
         &self,
         tenant: TenantKey,
-        counter: Counter,
+        counter: LogCounter,
         position: Option<Position>,
         payer: Option<usage::Payer>,
     ) -> anyhow::Result<()> {

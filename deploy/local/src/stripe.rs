@@ -11,6 +11,7 @@ mod card;
 mod clock;
 mod controls;
 mod customer;
+mod decimal;
 mod delivery;
 mod event;
 mod expand;

@@ -6,6 +6,7 @@
 
 use events_schema::{
     Id, Name, PlanId, StripeCardId, StripeCustomerId, StripePriceId, TenantKey, Time,
+    task::TASKS_CREATED,
 };
 use local::stripe::{SECRET_KEY, Stripe as DevelopmentStripe};
 use tokio::net::TcpListener;
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use workers::stripe::{
     Change, IdempotencyKey, Interval, NewCustomer, NewPrice, NewSubscription, OpenPayment,
     PreviewedChange, Proration, Rest, SetupIntentStatus, Stripe, StripeError, StripeOptions,
-    StripeTax, Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange, product_id,
+    StripeTax, Subscription, SubscriptionStatus, Timestamp, Trial, TrialChange, UnitAmount,
+    UsageChange, product_id, product_of_meter,
 };
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
@@ -64,7 +66,7 @@ impl World {
             product,
             lookup_key: format!("ub_{amount}"),
             currency: "eur".to_owned(),
-            unit_amount: amount,
+            amount: UnitAmount::Whole(amount),
             interval: Interval::Month,
         };
         let created = self.stripe.create_price(key(amount, "price"), &new).await;
@@ -104,6 +106,7 @@ impl World {
             customer: customer.clone(),
             price: price.clone(),
             quantity: 2,
+            usage: Vec::new(),
             trial,
             promotion_code: None,
             payment: OpenPayment::Decline,
@@ -161,6 +164,7 @@ async fn a_subscription_is_paid_changed_and_ended() {
         subscription: Some((begun.id.clone(), item.clone())),
         price: dear.clone(),
         quantity: 3,
+        usage: Vec::new(),
         promotion_code: None,
         proration_date: world.now,
     };
@@ -171,6 +175,7 @@ async fn a_subscription_is_paid_changed_and_ended() {
             item: item.clone(),
             price: dear.clone(),
             quantity: 3,
+            usage: Vec::new(),
             proration: Proration::Now { from: None },
             trial: TrialChange::Keep,
             payment,
@@ -207,6 +212,44 @@ async fn a_subscription_is_paid_changed_and_ended() {
     assert_eq!(cards[0].card.as_ref().unwrap().last4, "4242");
     let detached = stripe.detach_card(key(8, "detach"), &card).await.unwrap();
     assert_eq!(detached.customer, None);
+}
+
+#[tokio::test]
+async fn usage_is_added_to_a_subscription_and_removed() {
+    let world = World::start().await;
+    let stripe = &world.stripe;
+    let (customer, price) = (world.customer().await, world.price(900).await);
+    world.save(&customer, "pm_card_visa").await;
+    let begun = world.subscribe(&customer, &price, Trial::None).await;
+    let begun = begun.unwrap();
+    let product = product_of_meter(TASKS_CREATED).unwrap();
+    let made = stripe.create_product(key(9, "product"), &product, "Tasks created");
+    made.await.unwrap();
+    let meter = stripe.meter(TASKS_CREATED).await.unwrap().id;
+    let new = NewPrice {
+        product,
+        lookup_key: "ub_tasks".to_owned(),
+        currency: "eur".to_owned(),
+        amount: UnitAmount::Metered {
+            decimal: "0.5".to_owned(),
+            meter,
+        },
+        interval: Interval::Month,
+    };
+    let usage = stripe.create_price(key(10, "price"), &new).await.unwrap();
+    assert_eq!(usage.unit_amount_decimal.as_deref(), Some("0.5"));
+    assert!(usage.is_metered());
+    let add = [UsageChange::Add(usage.id.clone())];
+    let added = stripe.change_usage(key(11, "add"), &begun.id, &add).await;
+    let added = added.unwrap();
+    assert_eq!(added.item().unwrap().price.id, price);
+    let item = added.usage_items().next().unwrap();
+    assert_eq!((&item.price.id, item.quantity), (&usage.id, None));
+    let remove = [UsageChange::Remove(item.id.clone())];
+    let removed = stripe
+        .change_usage(key(12, "remove"), &begun.id, &remove)
+        .await;
+    assert_eq!(removed.unwrap().usage_items().count(), 0);
 }
 
 #[tokio::test]

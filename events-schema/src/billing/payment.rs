@@ -1,7 +1,10 @@
 //! What a tenant pays by Stripe. Stripe decides it; here is what was last read there.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 
+use super::Event;
 use crate::{
     CommandId, Name, PlanVersion, PriceId, PromotionCode, StripeCustomerId, StripeItemId,
     StripePriceId, StripeSubscriptionId, Time,
@@ -34,7 +37,59 @@ impl Payment {
         *self == Self::default()
     }
 
-    pub(super) fn ask(&mut self, request: CommandId, at: Time, change: Change) {
+    /// Applies an event about what the tenant asks Stripe for. Others change nothing here.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::ChangeRequested {
+                request,
+                at,
+                wanted,
+                trial_end,
+            } => {
+                let (wanted, trial_end) = (wanted.clone(), *trial_end);
+                self.ask(*request, *at, Change::Subscribe { wanted, trial_end });
+            }
+            Event::CancelRequested { request, at } => self.ask(*request, *at, Change::Cancel),
+            Event::ResumeRequested { request, at } => self.ask(*request, *at, Change::Resume),
+            Event::EndRequested { request, at } => self.ask(*request, *at, Change::End),
+            Event::CustomerExpected { at } => _ = self.since.get_or_insert(*at),
+            Event::CustomerRecorded { customer } => self.customer = Some(customer.clone()),
+            Event::CustomerForgotten { customer, at } => self.forget(customer, *at),
+            Event::ActionRequired { request } => {
+                self.settle(*request, PendingStatus::ActionRequired);
+            }
+            Event::ChangeFailed {
+                request,
+                code,
+                message,
+            } => {
+                let (code, message) = (code.clone(), message.clone());
+                self.settle(*request, PendingStatus::Failed { code, message });
+            }
+            Event::SeatsChanged {
+                request,
+                price,
+                quantity,
+            } => {
+                self.seats = Some(Seats {
+                    request: *request,
+                    price: price.clone(),
+                    quantity: *quantity,
+                });
+            }
+            Event::Changed { .. }
+            | Event::TrialStarted { .. }
+            | Event::Cancelled { .. }
+            | Event::Resumed
+            | Event::Overridden(_)
+            | Event::OverrideEnded
+            | Event::Granted(_)
+            | Event::GrantEnded
+            | Event::SubscriptionRecorded { .. } => {}
+        }
+    }
+
+    fn ask(&mut self, request: CommandId, at: Time, change: Change) {
         self.since.get_or_insert(at);
         self.pending = Some(Pending {
             request,
@@ -45,13 +100,13 @@ impl Payment {
     }
 
     /// Forgets what this command has asked for.
-    pub(super) fn done(&mut self, request: Option<CommandId>) {
+    fn done(&mut self, request: Option<CommandId>) {
         let is_done = |pending: &mut Pending| Some(pending.request) == request;
         _ = self.pending.take_if(is_done);
     }
 
     /// Forgets a customer. The next one is not older than this.
-    pub(super) fn forget(&mut self, customer: &StripeCustomerId, at: Time) {
+    fn forget(&mut self, customer: &StripeCustomerId, at: Time) {
         if self.customer.take_if(|known| known == customer).is_some() {
             self.since = Some(at);
         }
@@ -70,19 +125,19 @@ impl Payment {
         _ = self.seats.take_if(is_settled);
     }
 
-    /// Whether the tenant has asked for this plan from the end of its period on. Stripe may have done
-    /// so although the request is recorded as failed.
-    pub(super) fn postpones(&self, plan: PlanVersion, price: PriceId) -> bool {
-        let pending = self.pending.as_ref();
-        pending.is_some_and(|pending| match &pending.change {
-            Change::Cancel | Change::Resume | Change::End => false,
+    /// Returns what the tenant has asked for, if it is this plan from the end of its period on. Stripe
+    /// may have done so although the request is recorded as failed.
+    pub(super) fn postponed(&self, plan: PlanVersion, price: PriceId) -> Option<&Wanted> {
+        match &self.pending.as_ref()?.change {
+            Change::Cancel | Change::Resume | Change::End => None,
             Change::Subscribe { wanted, .. } => {
-                wanted.at == ChangeTime::PeriodEnd && (wanted.plan, wanted.price) == (plan, price)
+                let is_this = (wanted.plan, wanted.price) == (plan, price);
+                (wanted.at == ChangeTime::PeriodEnd && is_this).then_some(wanted)
             }
-        })
+        }
     }
 
-    pub(super) fn settle(&mut self, request: CommandId, status: PendingStatus) {
+    fn settle(&mut self, request: CommandId, status: PendingStatus) {
         let pending = self.pending.as_mut();
         if let Some(pending) = pending.filter(|pending| pending.request == request) {
             pending.status = status;
@@ -157,6 +212,10 @@ pub struct Wanted {
     /// When the tenant gets the plan.
     #[serde(default)]
     pub at: ChangeTime,
+    /// Whether a plan for the next period begins only when that is paid, since it costs as much as the
+    /// present one, or more.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub once_paid: bool,
     /// A code that makes it cheaper. Stripe knows what it is worth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_code: Option<PromotionCode>,
@@ -170,7 +229,8 @@ pub enum ChangeTime {
     /// When Stripe has confirmed it. The difference for the rest of the period is paid at once.
     #[default]
     Now,
-    /// With the next period. Until then the tenant keeps the plan that it has paid for.
+    /// With the next period, or when that is paid. Until then the tenant keeps the plan that it has
+    /// paid for.
     PeriodEnd,
 }
 

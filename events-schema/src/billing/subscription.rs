@@ -1,5 +1,7 @@
 //! The plan that a tenant has chosen, and the one that comes after it.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Paid, PaidStatus, View};
@@ -22,7 +24,7 @@ pub struct Subscription {
     /// Since when a payment is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub past_due_since: Option<Time>,
-    /// The plan that the tenant has later, since it has chosen a smaller one.
+    /// The plan that the tenant has later, since it has chosen another one for the next period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextPlan>,
 }
@@ -39,9 +41,42 @@ pub struct NextPlan {
     /// recorded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_quantity: Option<u64>,
+    /// Whether the plan begins only when its first period is paid. Then the record of that payment
+    /// begins it.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub once_paid: bool,
+}
+
+impl NextPlan {
+    /// Whether the tenant has the plan at this time.
+    fn has_come(&self, now: Time) -> bool {
+        self.at <= now && !self.once_paid
+    }
+
+    /// Whether the tenant still waits for the plan after Stripe has this.
+    fn comes_after(&self, paid: &Paid) -> bool {
+        let is_unpaid = self.once_paid && paid.status == PaidStatus::PastDue;
+        paid.period_end <= self.at || is_unpaid
+    }
 }
 
 impl Subscription {
+    /// Returns a plan for which Stripe gets no payment.
+    pub(super) const fn unpaid(
+        plan: PlanVersion,
+        price: Option<PriceId>,
+        trial_end: Option<Time>,
+    ) -> Self {
+        Self {
+            plan,
+            price,
+            trial_end,
+            cancel_at: None,
+            past_due_since: None,
+            next: None,
+        }
+    }
+
     /// Returns the plan that the tenant has at this time.
     pub fn plan_at(&self, now: Time) -> PlanVersion {
         self.next_at(now).map_or(self.plan, |next| next.plan)
@@ -56,12 +91,18 @@ impl Subscription {
 
     /// Returns the plan that comes later than this time.
     pub fn coming_at(&self, now: Time) -> Option<&NextPlan> {
-        self.next.as_ref().filter(|next| now < next.at)
+        self.next.as_ref().filter(|next| !next.has_come(now))
     }
 
     /// Returns the plan that has come by this time.
     fn next_at(&self, now: Time) -> Option<&NextPlan> {
-        self.next.as_ref().filter(|next| next.at <= now)
+        self.next.as_ref().filter(|next| next.has_come(now))
+    }
+
+    /// Returns the plan that begins with its first payment, if Stripe's period is that of this plan.
+    pub fn awaiting_payment(&self, paid: &Paid) -> Option<&NextPlan> {
+        let next = self.next.as_ref();
+        next.filter(|next| next.once_paid && next.at < paid.period_end)
     }
 
     /// Whether the plan has ended: it was given up, or its trial is over.
@@ -72,8 +113,8 @@ impl Subscription {
 }
 
 /// Returns the plan and price that a tenant has with what Stripe has now, and the plan that it has
-/// later. For a smaller plan, Stripe has the new price at once, and the present plan is paid until
-/// the end of the period.
+/// later. For a plan of the next period, Stripe has the new price at once, and the present plan is
+/// paid until the end of this one.
 pub(super) fn paid_plan(
     billing: &View,
     (plan, price): (PlanVersion, PriceId),
@@ -96,13 +137,15 @@ pub(super) fn paid_plan(
         Some(other) if before.period_end <= other.at => other.paid_quantity,
         Some(_) | None => Some(before.quantity),
     };
-    let asked = billing.payment.postpones(plan, price).then_some(NextPlan {
+    let postponed = billing.payment.postponed(plan, price);
+    let asked = postponed.map(|wanted| NextPlan {
         plan,
         price,
         at: before.period_end,
         paid_quantity,
+        once_paid: wanted.once_paid,
     });
-    match known.or(asked).filter(|next| paid.period_end <= next.at) {
+    match known.or(asked).filter(|next| next.comes_after(paid)) {
         Some(next) => (present.plan, present_price, Some(next)),
         None => now,
     }

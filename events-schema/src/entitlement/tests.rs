@@ -373,6 +373,7 @@ fn while_another_plan_comes_a_tenant_has_no_more_seats_than_it_has_paid() {
                 price: PriceId(Id::from_bytes([9; 16])),
                 at: Time(30 * DAY),
                 paid_quantity,
+                once_paid: false,
             }),
             ..subscribed(own)
         };
@@ -401,4 +402,31 @@ fn a_tenant_pays_for_the_seats_in_use_up_to_what_its_plan_allows_and_for_one_at_
     assert_eq!([0, 1, 7].map(|used| paid_seats(used, None)), [1, 1, 7]);
     assert_eq!([0, 3, 7].map(|used| paid_seats(used, Some(3))), [1, 3, 3]);
     assert_eq!(paid_seats(7, Some(0)), 1);
+}
+
+#[test]
+fn until_a_larger_plan_is_paid_a_tenant_has_what_the_plan_before_offers() {
+    let growing = |once_paid: bool| {
+        let mut billing = paying(PaidStatus::PastDue);
+        billing.subscription = Some(Subscription {
+            past_due_since: Some(Time(30 * DAY)),
+            next: Some(NextPlan {
+                plan: version(TEAM, 1),
+                price: PriceId(Id::from_bytes([9; 16])),
+                at: Time(30 * DAY),
+                paid_quantity: None,
+                once_paid,
+            }),
+            ..subscribed(version(FREE, 1))
+        });
+        billing
+    };
+    let waits = |day: i64| {
+        let entitled = of(&growing(true), day * DAY);
+        (projects(&entitled), entitled.standing)
+    };
+    assert_eq!(waits(31), (Some(3), Standing::Grace));
+    assert_eq!(waits(44), (Some(3), Standing::Restricted));
+    let by_date = of(&growing(false), 31 * DAY);
+    assert_eq!(projects(&by_date), Some(100));
 }

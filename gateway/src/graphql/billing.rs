@@ -73,7 +73,8 @@ enum ChangeTime {
     /// When Stripe has confirmed it. The difference for the rest of the period is paid or credited
     /// at once.
     Now,
-    /// With the next period. Until then the tenant keeps the plan that it has paid for.
+    /// With the next period. Until then the tenant keeps the plan that it has paid for. A plan that
+    /// costs as much or more begins when the first payment for it is made.
     PeriodEnd,
 }
 

@@ -19,6 +19,7 @@ const SHOWN: &str = "{
         upcomingInvoice { subtotal { amount } tax { amount } total { amount } due { amount } dueAt }
     }
 }";
+const SET_DEFAULT: &str = "mutation($id: ID!) { card { setDefault(id: $id) { id } } }";
 const WHEN: &str = "
     query($input: ChangeSubscriptionInput!) {
         billing { previewChange(input: $input) { dueNow { amount } takesEffectAt } }
@@ -192,4 +193,39 @@ async fn a_larger_plan_for_the_next_period_never_comes_before_whatever_is_asked_
     })
     .await;
     assert_eq!(shown(&ada).await["plan"]["id"], small["plan"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_larger_plan_of_the_next_period_is_paid_a_tenant_keeps_the_one_before() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let small = priced(&root, &ada, 900, "EUR").await;
+    let large = priced(&root, &ada, 2_000, "EUR").await;
+    let pays = attach(&backend, &ada, "pm_card_visa").await;
+    subscribe(&ada, &small).await;
+    ada.data(CHANGE, with(&large, "at", "PERIOD_END")).await;
+    settled(&ada, json!("PLANNED")).await;
+    let fails = attach(&backend, &ada, "pm_card_chargeCustomerFail").await;
+    ada.data(SET_DEFAULT, json!({ "id": fails["id"] })).await;
+    let day = 24 * 60 * 60;
+    control(&backend, "clock", json!({ "advance": 32 * day })).await;
+    eventually("the missing payment", || async {
+        ada.data(BILLING, ()).await["billing"]["standing"] == "GRACE"
+    })
+    .await;
+    let late = shown(&ada).await;
+    assert_eq!(late["plan"]["id"], small["plan"], "{late}");
+    assert_eq!(late["pendingChange"]["status"], "PLANNED");
+    assert_eq!(late["pendingChange"]["plan"]["id"], large["plan"]);
+    for document in [PREVIEW, CHANGE] {
+        let refused = ada.gql(document, input(small.clone())).await;
+        let reason = &refused["errors"][0]["extensions"]["reason"];
+        assert_eq!(*reason, "payment_missing", "{document}: {refused}");
+    }
+
+    ada.data(SET_DEFAULT, json!({ "id": pays["id"] })).await;
+    control(&backend, "clock", json!({ "advance": 4 * day })).await;
+    let begun = settled(&ada, Value::Null).await;
+    assert_eq!(begun["plan"]["id"], large["plan"], "{begun}");
+    assert_eq!(totals(&ada).await, [2_000, 900]);
 }

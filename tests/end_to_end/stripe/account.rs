@@ -205,12 +205,7 @@ impl Account {
 
     /// The settings of operators' commands.
     pub fn options(&self) -> StripeOptions {
-        StripeOptions {
-            stripe_key: SECRET_KEY.parse().unwrap(),
-            stripe_url: self.url.parse().unwrap(),
-            stripe_tax: workers::stripe::StripeTax::None,
-            stripe_rate: 100,
-        }
+        options(&self.backend)
     }
 
     /// Runs `workers reconcile-billing`. Returns the differences, and how many remain.
@@ -219,14 +214,31 @@ impl Account {
     }
 
     pub async fn try_reconcile(&self, is_dry_run: bool) -> anyhow::Result<(Vec<Difference>, u64)> {
-        let found = std::sync::Mutex::new(Vec::new());
-        let (stripe, nats) = (self.options(), operator_nats(&self.backend));
-        let collect = |difference: &Difference| found.lock().unwrap().push(difference.clone());
-        let remaining =
-            workers::reconcile_billing(&nats, &stripe, None, is_dry_run, &collect, &|_, _| {});
-        let remaining = remaining.await?;
-        Ok((found.into_inner().unwrap(), remaining))
+        reconcile(&self.backend, is_dry_run).await
     }
+}
+
+fn options(backend: &Local) -> StripeOptions {
+    StripeOptions {
+        stripe_key: SECRET_KEY.parse().unwrap(),
+        stripe_url: backend.stripe_url().unwrap().parse().unwrap(),
+        stripe_tax: workers::stripe::StripeTax::None,
+        stripe_rate: 100,
+    }
+}
+
+/// Runs `workers reconcile-billing`. Returns the differences, and how many remain.
+pub async fn reconcile(
+    backend: &Local,
+    is_dry_run: bool,
+) -> anyhow::Result<(Vec<Difference>, u64)> {
+    let found = std::sync::Mutex::new(Vec::new());
+    let (stripe, nats) = (options(backend), operator_nats(backend));
+    let collect = |difference: &Difference| found.lock().unwrap().push(difference.clone());
+    let remaining =
+        workers::reconcile_billing(&nats, &stripe, None, is_dry_run, &collect, &|_, _| {});
+    let remaining = remaining.await?;
+    Ok((found.into_inner().unwrap(), remaining))
 }
 
 /// The plan and standing of a tenant, as its owner sees them.

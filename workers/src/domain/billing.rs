@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use events_schema::{
     Claim, MAX_LIMIT, PlanVersion, PriceId, Reject, RejectionKind, Time,
-    billing::{Area, Command, Event, Grant, MAX_TRIALS, Override, Subscription, View, apply},
+    billing::{
+        Area, Command, Event, Grant, MAX_TRIALS, Override, Subscription, View, apply,
+        refusal::{PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
+    },
     plan::MAX_TRIAL_DAYS,
 };
 use serde::Serialize;
@@ -26,20 +29,14 @@ pub struct Billing(View);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// The plan costs money and cannot be tried (any more).
-    #[error(
-        "This plan costs money and cannot be tried, or not again. Payments are not set up here, so \
-         choose a free plan or ask who runs this service."
-    )]
+    /// The plan costs money, cannot be tried (any more), and nobody can pay here.
+    #[error("{PAYMENTS_NOT_SET_UP}")]
     PaymentsNotSetUp,
     /// Stripe decides which plan the tenant has, or will.
     #[error("You pay for your plan, or are about to. Cancel that first, and wait for its end.")]
     CancelFirst,
     /// Another plan comes with the next period, and the present one is paid until then.
-    #[error(
-        "Another plan comes with your next period. Choose your present plan to stay with it, and \
-         then this one."
-    )]
+    #[error("{PLAN_COMING}")]
     PlanComing,
     /// Stripe has not answered a request whose result decides what another one means.
     #[error("Your plan is being changed. Wait until that is done, and try again.")]
@@ -48,10 +45,7 @@ pub enum Rejection {
     #[error("Your seats are being counted. Try again in a minute.")]
     SeatsPending,
     /// A payment is missing, and Stripe would give back what was never paid.
-    #[error(
-        "A payment is missing. Pay your open invoice first, on its page or by the portal, and \
-         choose again."
-    )]
+    #[error("{PAYMENT_MISSING}")]
     PaymentMissing,
     /// Another tenant has the customer.
     #[error("This customer at Stripe belongs to another tenant.")]

@@ -1,13 +1,15 @@
 //! The catalogue of plans: names, versions and the default plan. A version never changes, since
 //! tenants rely on the one that they have chosen.
 
+mod unit_prices;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     MAX_LIMIT, Name, PlanId, PlanVersion, PriceId, Reject, RejectionKind, StripePriceId, Time,
     plan::{
-        Area, Command, Event, MAX_BYTES, MAX_PLANS, MAX_PRICES, MAX_TRIAL_DAYS, MAX_VERSIONS, Plan,
-        Price, StripeAccount, Version, View, apply,
+        Area, Charge, Command, Event, MAX_BYTES, MAX_PLANS, MAX_PRICED_METERS, MAX_PRICES,
+        MAX_TRIAL_DAYS, MAX_UNITS, MAX_VERSIONS, Plan, StripeAccount, Version, View, apply,
     },
 };
 use serde::Serialize;
@@ -49,6 +51,21 @@ pub enum Rejection {
     /// Two prices have the same currency and interval.
     #[error("A plan has at most one price for each currency and interval.")]
     PriceRepeated,
+    /// A price for usage is zero or less.
+    #[error("A price for usage is more than zero. Usage without a price costs nothing.")]
+    UnitPriceNotPositive,
+    /// A price for usage pays for another number of units.
+    #[error("A price for usage pays for 1, 10, 100 … units, up to {MAX_UNITS}.")]
+    UnitsOdd,
+    /// A price is for a meter that the plan does not have.
+    #[error("A price for usage is for one of the plan's meters.")]
+    MeterMissing,
+    /// A meter has a price in some currencies, or in one that the plan has no price in.
+    #[error("Usage has a price in each currency of the plan's prices and in no other, or none.")]
+    UnitPriceCurrencies,
+    /// There are prices for more than [`MAX_PRICED_METERS`] meters.
+    #[error("A plan has prices for the usage of at most {MAX_PRICED_METERS} meters.")]
+    TooManyPricedMeters,
     /// A limit is larger than [`MAX_LIMIT`].
     #[error("A limit is at most {MAX_LIMIT}. Leave it out for any number.")]
     LimitTooLarge,
@@ -85,6 +102,11 @@ impl Reject for Rejection {
                 RejectionKind::Limit
             }
             Self::PriceNotPositive | Self::PriceRepeated => RejectionKind::invalid("prices"),
+            Self::UnitPriceNotPositive
+            | Self::UnitsOdd
+            | Self::MeterMissing
+            | Self::UnitPriceCurrencies
+            | Self::TooManyPricedMeters => RejectionKind::invalid("unit_prices"),
             Self::LimitTooLarge => RejectionKind::invalid("limits"),
             Self::TrialTooLong | Self::TrialOfFreePlan => RejectionKind::invalid("trial_days"),
         }
@@ -109,6 +131,7 @@ impl Aggregate for Catalogue {
                 prices,
                 trial_days,
                 meters,
+                unit_prices,
             } => {
                 let (current, latest) = self.find_offered(*plan)?;
                 let features = features.as_ref().unwrap_or(&latest.features);
@@ -120,6 +143,7 @@ impl Aggregate for Catalogue {
                     prices: prices.clone(),
                     trial_days: trial_days.unwrap_or(latest.trial_days),
                     meters: meters.as_ref().unwrap_or(&latest.meters).clone(),
+                    unit_prices: unit_prices.as_ref().unwrap_or(&latest.unit_prices).clone(),
                 };
                 let name = name.as_ref().filter(|name| **name != current.name);
                 let renamed = name.map(|name| self.rename(*plan, name)).transpose()?;
@@ -238,22 +262,16 @@ impl Catalogue {
 
     /// Returns the prices that Stripe does not know yet, each with its version and the plan's name.
     /// Nobody can choose those of archived plans.
-    pub fn unrecorded(&self) -> Vec<(PlanVersion, Name, Price)> {
-        let plans = self.offered().filter_map(|(id, plan)| {
+    pub fn unrecorded(&self) -> Vec<(PlanVersion, &Name, Charge<'_>)> {
+        let charges = self.offered().filter_map(|(id, plan)| {
             let (number, version) = plan.latest()?;
             let of_plan = PlanVersion { plan: *id, number };
-            Some(
-                version
-                    .prices
-                    .iter()
-                    .map(move |price| (of_plan, plan, price)),
-            )
+            let charges = version.charges();
+            Some(charges.map(move |charge| (of_plan, &plan.name, charge)))
         });
-        let new = plans.flatten().filter(|(version, _, price)| {
-            let id = version.price_id(price);
-            !self.0.stripe_prices.contains_key(&id)
-        });
-        new.map(|(version, plan, price)| (version, plan.name.clone(), price.clone()))
+        let charges = charges.flatten();
+        charges
+            .filter(|(version, _, charge)| !self.0.stripe_prices.contains_key(&charge.id(*version)))
             .collect()
     }
 
@@ -286,11 +304,11 @@ impl Catalogue {
     fn ensure_room(&self, version: &Version) -> Result<(), Rejection> {
         let plans = self.0.plans.values();
         let versions: Vec<&Version> = plans.flat_map(|plan| &plan.versions).collect();
-        let prices = versions.iter().map(|version| version.prices.len());
+        let prices = versions.iter().map(|version| version.charges().count());
         let prices: usize = prices.sum();
         if versions.len() >= MAX_VERSIONS {
             Err(Rejection::TooManyVersions)
-        } else if prices + version.prices.len() > MAX_PRICES {
+        } else if prices + version.charges().count() > MAX_PRICES {
             Err(Rejection::TooManyPrices)
         } else {
             Ok(())
@@ -318,7 +336,7 @@ fn check(version: &Version) -> Result<(), Rejection> {
     } else if version.trial_days > 0 && version.is_free() {
         Err(Rejection::TrialOfFreePlan)
     } else {
-        Ok(())
+        unit_prices::check(version)
     }
 }
 

@@ -6,6 +6,8 @@
 mod attempt;
 mod change;
 mod recorded;
+mod renewal;
+mod usage;
 
 use std::time::SystemTime;
 
@@ -16,7 +18,11 @@ use events_schema::{
 };
 
 use self::attempt::Attempt;
-pub(crate) use self::recorded::paid;
+pub(crate) use self::{
+    recorded::paid,
+    renewal::{before_payment, is_being_paid},
+    usage::usage_changes,
+};
 use crate::{
     catalogue::LatestCatalogue,
     domain::billing::Billing,

@@ -13,7 +13,7 @@ use crate::{
     domain::billing::Billing,
     effect::{
         Effect, Failure, Lane, Setup, Undone,
-        change_subscription::{is_lasting, paid},
+        change_subscription::{before_payment, is_being_paid, is_lasting, paid},
         stripe_failure,
     },
     stripe::{IdempotencyKey, Stripe, StripeError, Subscription},
@@ -102,7 +102,10 @@ impl Effect for FollowSeats {
 
     async fn perform(&self, _: TenantKey, task: &Task) -> Result<Command, Failure> {
         let present = self.follow(task).await?;
-        let subscription = paid(&present)?;
+        let mut subscription = paid(&present)?;
+        if is_being_paid(&self.stripe, &task.record, &present).await? {
+            subscription = before_payment(&task.record, subscription);
+        }
         let catalogue = self.catalogue.read().await?;
         let plan = task.record.plan_of(&subscription.price, catalogue.plans());
         let (plan, price) = plan.ok_or_else(|| {
@@ -232,6 +235,7 @@ mod tests {
                 name: Name::parse("Weavers").unwrap(),
                 proration_date: None,
                 at: ChangeTime::Now,
+                once_paid: false,
                 promotion_code: None,
             },
             trial_end: None,

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     decode,
-    usage::counters::{self, Counter},
+    usage::counters::{self, LogCounter},
 };
 
 /// A cut that was counted again.
@@ -64,7 +64,7 @@ pub fn recount_usage<'a>(
 
 async fn recount(
     log: &EventLog,
-    counters: &[Counter],
+    counters: &[LogCounter],
     stored: &Stored,
 ) -> anyhow::Result<Vec<Recount>> {
     let commit: Commit<Area> = decode::commit(&stored.subject, &stored.payload)?;

@@ -1,9 +1,10 @@
 //! Invoices, previews and the payment that waits.
 
 use events_schema::{
-    PromotionCode, Sensitive, StripeCustomerId, StripeInvoiceId, StripePromotionCodeId, TenantKey,
+    PromotionCode, Sensitive, StripeCustomerId, StripeInvoiceId, StripePriceId,
+    StripePromotionCodeId, TenantKey,
     billing::{
-        PendingStatus,
+        Paid, PendingStatus,
         ask::{
             Costs, Discount, FindDiscount, FindInvoice, Invoice, Invoices, PaymentSecret,
             PortalLink, PreviewChange, Upcoming, UpcomingInvoice,
@@ -16,7 +17,10 @@ use super::{
     refusal::{Reason, Refusal},
     shown,
 };
-use crate::stripe::{self, PaymentStatus, PreviewedChange, Subscription, SubscriptionStatus};
+use crate::{
+    effect::change_subscription::usage_changes,
+    stripe::{self, PaymentStatus, PreviewedChange, Subscription, SubscriptionStatus, UsageChange},
+};
 
 /// Invoices of a page. Each has some kilobytes, and an answer of Stripe at most one megabyte.
 const PAGE: u32 = 25;
@@ -30,6 +34,7 @@ impl Answers<PreviewChange> for Payments {
             None => None,
         };
         let change = PreviewedChange {
+            usage: self.usage_after(lasting, &question.price).await?,
             subscription: lasting.map(|paid| (paid.id.clone(), paid.item.clone())),
             customer: payment.customer,
             price: question.price,
@@ -136,6 +141,22 @@ impl Answers<PaymentSecret> for Payments {
 }
 
 impl Payments {
+    /// Returns how a subscription changes, or begins, so that it pays for usage what belongs to this
+    /// price.
+    async fn usage_after(
+        &self,
+        lasting: Option<&Paid>,
+        price: &StripePriceId,
+    ) -> Result<Vec<UsageChange>, Refusal> {
+        let catalogue = self.catalogue.read().await?;
+        let Some(paid) = lasting else {
+            let usage = catalogue.plans().usage_beside(price);
+            return Ok(usage.into_values().map(UsageChange::Add).collect());
+        };
+        let present = self.stripe.subscription(&paid.id).await?;
+        Ok(usage_changes(catalogue.plans(), &present, price))
+    }
+
     /// Finds a promotion code.
     ///
     /// # Errors

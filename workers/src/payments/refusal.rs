@@ -5,7 +5,7 @@ use std::time::Duration;
 use events_schema::{Reject, Rejection, RejectionKind, billing::ask::Reply};
 use serde::Serialize;
 
-use crate::stripe::StripeError;
+use crate::stripe::{PROMOTION_CODE_UNKNOWN, StripeError};
 
 /// When the log is worth another attempt: a server restarts within seconds.
 const AFTER_OUTAGE: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(super) enum Reason {
     #[error("The card is not saved yet. Complete that in the browser first.")]
     CardNotSaved,
     /// Stripe has no such code, or it can be used no more.
-    #[error("This promotion code does not exist, or has ended.")]
+    #[error("{PROMOTION_CODE_UNKNOWN}")]
     PromotionCodeUnknown,
     /// Stripe refuses the request.
     #[error("Stripe refuses this. Ask who runs this service.")]

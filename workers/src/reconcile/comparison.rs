@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, future::Future, time::Duration};
 use anyhow::Context as _;
 use event_store::{EventLog, Trace, random_id};
 use events_schema::{
-    AreaName, Commit, StripeCustomerId, StripePriceId, Subject, TenantId, TenantKey, View as _,
+    AreaName, Commit, StripeCustomerId, StripePriceId, StripeSubscriptionId, Subject, TenantId,
+    TenantKey, View as _,
     billing::{Command, Paid},
     subject::{events_of, events_of_tenant_in},
     tenant::{self, View},
@@ -40,6 +41,8 @@ pub enum DifferenceKind {
         recorded: Option<Box<Paid>>,
         at_stripe: Box<Paid>,
     },
+    /// A subscription does not pay for usage what its plan says. It is changed at Stripe.
+    UsagePrices { subscription: StripeSubscriptionId },
     /// A change that waits for its owner, although Stripe does not wait any more.
     ExpiredChange,
     /// A change that Stripe has not confirmed for an hour. It is requested again.
@@ -187,7 +190,8 @@ impl Comparison {
         };
         let mut differences = Vec::new();
         let lasting = compared.lasting().count();
-        if lasting > 0 && self.is_deleted(tenant).await? {
+        let is_deleted = lasting > 0 && self.is_deleted(tenant).await?;
+        if is_deleted {
             if !self.is_dry_run {
                 self.reconciler.cancel_all(&compared).await?;
             }
@@ -204,6 +208,12 @@ impl Comparison {
         }
         if let Some(kind) = kind(&compared) {
             differences.push(self.difference(Some(tenant), kind));
+        }
+        if let Some(other) = compared.usage.as_ref().filter(|_| !is_deleted) {
+            let subscription = other.subscription.clone();
+            let change = self.reconciler.change_usage(other);
+            let kind = DifferenceKind::UsagePrices { subscription };
+            differences.push(self.mended(Some(tenant), kind, change).await?);
         }
         if !differences.is_empty() && !self.is_dry_run {
             self.reconciler.mend(tenant, Trace::begin()).await?;

@@ -11,7 +11,7 @@ use events_schema::{
 
 use crate::{
     domain::billing::Billing,
-    effect::change_subscription::{is_lasting, paid},
+    effect::change_subscription::{before_payment, is_lasting, paid},
     stripe::{Item, Subscription, SubscriptionStatus},
 };
 
@@ -25,6 +25,9 @@ pub(super) struct AtStripe {
     pub(super) subscriptions: Vec<Subscription>,
     /// Since when a payment of the subscription that counts is missing.
     pub(super) past_due_since: Option<Time>,
+    /// Whether a plan would begin with the subscription that counts, and its payment is still to be
+    /// made.
+    pub(super) is_being_paid: bool,
     /// Whether the recorded subscription does not exist any more.
     pub(super) is_gone: bool,
     /// Whether the customer is deleted.
@@ -153,6 +156,7 @@ fn present(
     now: Time,
 ) -> Due {
     let paid = match paid(found) {
+        Ok(paid) if at_stripe.is_being_paid => before_payment(billing, paid),
         Ok(paid) => paid,
         Err(error) => return Due::Unclear(format!("{error:#}")),
     };

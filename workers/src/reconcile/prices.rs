@@ -90,12 +90,12 @@ pub(crate) async fn activate(reconciler: &Reconciler, price: &StripePriceId) -> 
 /// found there.
 fn offered(catalogue: &Catalogue) -> impl Iterator<Item = (String, &StripePriceId)> {
     let plans = catalogue.plans();
-    plans.prices().filter_map(|(version, price)| {
+    plans.charges().filter_map(|(version, charge)| {
         let is_archived = plans.plans.get(&version.plan)?.archived;
         let is_offered = !is_archived && plans.latest(version.plan) == Some(version);
-        let known = plans.stripe_prices.get(&version.price_id(price));
-        let known = known.filter(|_| is_offered)?;
-        Some((lookup_key(version, price), known))
+        let id = charge.id(version);
+        let known = plans.stripe_prices.get(&id).filter(|_| is_offered)?;
+        Some((lookup_key(id), known))
     })
 }
 

@@ -7,7 +7,8 @@ use events_schema::{
 use serde::Deserialize;
 
 use super::{
-    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, request::Request,
+    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, UsageChange,
+    request::Request, usage_items::with_changes,
 };
 
 /// How far an invoice shows its payments: with the state of each.
@@ -124,6 +125,7 @@ pub struct PreviewedChange {
     pub subscription: Option<(StripeSubscriptionId, StripeItemId)>,
     pub price: StripePriceId,
     pub quantity: u64,
+    pub usage: Vec<UsageChange>,
     pub promotion_code: Option<StripePromotionCodeId>,
     /// The time from which the difference counts, so that the change can cost the same.
     pub proration_date: Timestamp,
@@ -268,7 +270,7 @@ pub(super) fn upcoming(id: &StripeSubscriptionId) -> Request {
 
 fn preview(change: &PreviewedChange, tax: StripeTax) -> Request {
     let present = change.subscription.as_ref();
-    Request::ask("/invoices/create_preview")
+    let request = Request::ask("/invoices/create_preview")
         .set_some("customer", change.customer.as_ref())
         .set_some("subscription", present.map(|(id, _)| id))
         .set_some(
@@ -276,7 +278,8 @@ fn preview(change: &PreviewedChange, tax: StripeTax) -> Request {
             present.map(|(_, item)| item),
         )
         .set("subscription_details[items][0][price]", &change.price)
-        .set("subscription_details[items][0][quantity]", change.quantity)
+        .set("subscription_details[items][0][quantity]", change.quantity);
+    with_changes(request, "subscription_details[items]", 1, &change.usage)
         .set_some(
             "discounts[0][promotion_code]",
             change.promotion_code.as_ref(),

@@ -1,6 +1,6 @@
 //! What makes a repeated request recognizable, and times as Stripe writes them.
 
-use events_schema::{Id, Time, secret::derived_id};
+use events_schema::{Id, Meter, Time, secret::derived_id};
 use serde::{Deserialize, Serialize};
 
 /// By this key, Stripe recognizes the repetition of a request for a day, and answers as before. It
@@ -12,6 +12,11 @@ impl IdempotencyKey {
     /// Derives the key of one step, such as `customer`, of what a commit asks for.
     pub fn new(request: Id, step: &str) -> Self {
         Self(derived_id(&[b"stripe", request.bytes(), step.as_bytes()]))
+    }
+
+    /// Derives the key of one step about a meter, whichever commit asks for it.
+    pub fn of_meter(meter: Meter, step: &str) -> Self {
+        Self::new(derived_id(&[b"meter", meter.as_str().as_bytes()]), step)
     }
 
     /// Returns the key of the same step in a further round; round 0 has the key itself.

@@ -1,6 +1,6 @@
 //! Usage, which Stripe adds up until the invoice is due.
 
-use events_schema::{Meter, StripeCustomerId, secret::derived_id};
+use events_schema::{Meter, StripeCustomerId};
 use serde::Deserialize;
 
 use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, Timestamp, request::Request};
@@ -115,8 +115,7 @@ pub(super) fn list_meters() -> Request {
 }
 
 pub(super) fn create_meter(meter: Meter) -> Request {
-    let name = derived_id(&[b"meter", meter.as_str().as_bytes()]);
-    Request::post("/billing/meters", IdempotencyKey::new(name, "meter"))
+    Request::post("/billing/meters", IdempotencyKey::of_meter(meter, "meter"))
         .set("customer_mapping[event_payload_key]", CUSTOMER_KEY)
         .set("customer_mapping[type]", "by_id")
         .set("default_aggregation[formula]", "sum")

@@ -1,8 +1,9 @@
-//! Products and prices: a product for each plan, and a price for each price of a version.
+//! Products and prices: a product for each plan and each meter with a price, and a price for each
+//! price of a version.
 
 use std::fmt;
 
-use events_schema::{Invalid, PlanId, StripePriceId, StripeProductId};
+use events_schema::{Invalid, Meter, PlanId, StripePriceId, StripeProductId};
 use serde::Deserialize;
 
 use super::{IdempotencyKey, Listed, Pages, Stripe, StripeError, request::Request};
@@ -27,8 +28,10 @@ pub struct Price {
     pub active: bool,
     /// Three lower-case letters.
     pub currency: String,
-    /// Minor units of the currency. `None` if it has fractions of them, as none of ours has.
+    /// Minor units of the currency. `None` if it has fractions of them, as usage may have.
     pub unit_amount: Option<i64>,
+    /// The same as a decimal number.
+    pub unit_amount_decimal: Option<String>,
     pub recurring: Option<Recurring>,
 }
 
@@ -36,6 +39,8 @@ pub struct Price {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Recurring {
     pub interval: Interval,
+    /// The id of the meter at Stripe whose usage it is for; `None` if it is for something else.
+    pub meter: Option<String>,
 }
 
 /// The time that a price pays for.
@@ -57,9 +62,30 @@ pub struct NewPrice {
     pub lookup_key: String,
     /// Three lower-case letters.
     pub currency: String,
-    /// Minor units of the currency.
-    pub unit_amount: i64,
+    pub amount: UnitAmount,
     pub interval: Interval,
+}
+
+/// What a price is for, and what one unit costs in minor units of the currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnitAmount {
+    /// Each unit of a quantity costs this.
+    Whole(i64),
+    /// Each unit that a meter counts costs this.
+    Metered {
+        /// A decimal number, with at most 12 decimals.
+        decimal: String,
+        /// The id of the meter at Stripe.
+        meter: String,
+    },
+}
+
+impl Price {
+    /// Whether it is for usage, which a meter counts.
+    pub fn is_metered(&self) -> bool {
+        let recurring = self.recurring.as_ref();
+        recurring.is_some_and(|recurring| recurring.meter.is_some())
+    }
 }
 
 impl fmt::Display for Interval {
@@ -84,6 +110,14 @@ impl Listed for Price {
 /// Never: the id of a plan is a legal part of it.
 pub fn product_id(plan: PlanId) -> Result<StripeProductId, Invalid> {
     StripeProductId::parse(&format!("ub_{plan}"))
+}
+
+/// Returns the id of the product that stands for what a meter counts.
+///
+/// # Errors
+/// Never: the name of a meter is a legal part of it.
+pub fn product_of_meter(meter: Meter) -> Result<StripeProductId, Invalid> {
+    StripeProductId::parse(&format!("ub_meter_{meter}"))
 }
 
 impl Stripe {
@@ -148,12 +182,18 @@ pub(super) fn create_product(key: IdempotencyKey, id: &StripeProductId, name: &s
 }
 
 pub(super) fn create_price(key: IdempotencyKey, price: &NewPrice) -> Request {
-    Request::post("/prices", key)
+    let request = Request::post("/prices", key)
         .set("currency", &price.currency)
         .set("lookup_key", &price.lookup_key)
         .set("product", &price.product)
-        .set("recurring[interval]", price.interval)
-        .set("unit_amount", price.unit_amount)
+        .set("recurring[interval]", price.interval);
+    match &price.amount {
+        UnitAmount::Whole(amount) => request.set("unit_amount", amount),
+        UnitAmount::Metered { decimal, meter } => request
+            .set("recurring[meter]", meter)
+            .set("recurring[usage_type]", "metered")
+            .set("unit_amount_decimal", decimal),
+    }
 }
 
 pub(super) fn activate_price(key: IdempotencyKey, id: &StripePriceId) -> Request {

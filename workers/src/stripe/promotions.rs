@@ -8,6 +8,9 @@ use super::{Stripe, StripeError, Timestamp, request::Request};
 /// How far a subscription shows its discounts: with what each takes off.
 const COUPON: &str = "discounts.source.coupon";
 
+/// What customers read of a code that Stripe does not have, or that can be used no more.
+pub const PROMOTION_CODE_UNKNOWN: &str = "This promotion code does not exist, or has ended.";
+
 /// What makes a subscription cheaper.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Discount {

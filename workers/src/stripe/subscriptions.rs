@@ -1,4 +1,5 @@
-//! Subscriptions: a tenant that pays has one, with one item.
+//! Subscriptions: a tenant that pays has one, with an item for its plan and one for each meter with a
+//! price.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use events_schema::{
 use serde::Deserialize;
 
 use super::{
-    IdempotencyKey, Listed, Pages, Price, Stripe, StripeError, StripeTax, Timestamp,
-    request::Request,
+    IdempotencyKey, Listed, Pages, Price, Stripe, StripeError, StripeTax, Timestamp, UsageChange,
+    request::Request, usage_items::with_changes,
 };
 
 /// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after a
@@ -60,7 +61,7 @@ struct PendingItem {
 pub struct Item {
     pub id: StripeItemId,
     pub price: Price,
-    /// `None` for metered prices, which none of ours is.
+    /// `None` for usage.
     pub quantity: Option<u64>,
     pub current_period_end: Timestamp,
 }
@@ -92,6 +93,8 @@ pub struct NewSubscription {
     pub customer: StripeCustomerId,
     pub price: StripePriceId,
     pub quantity: u64,
+    /// The prices for usage.
+    pub usage: Vec<StripePriceId>,
     pub trial: Trial,
     pub promotion_code: Option<StripePromotionCodeId>,
     pub payment: OpenPayment,
@@ -124,6 +127,7 @@ pub struct Change {
     pub item: StripeItemId,
     pub price: StripePriceId,
     pub quantity: u64,
+    pub usage: Vec<UsageChange>,
     pub proration: Proration,
     pub trial: TrialChange,
     pub payment: OpenPayment,
@@ -172,9 +176,17 @@ pub enum Proration {
 }
 
 impl Subscription {
-    /// Returns what it pays for; `None` if somebody has removed that in Stripe's dashboard.
+    /// Returns what it pays for beside usage; `None` if somebody has removed that in Stripe's
+    /// dashboard.
     pub fn item(&self) -> Option<&Item> {
-        self.items.data.first()
+        let mut items = self.items.data.iter();
+        items.find(|item| !item.price.is_metered())
+    }
+
+    /// Returns what it pays for usage.
+    pub fn usage_items(&self) -> impl Iterator<Item = &Item> {
+        let items = self.items.data.iter();
+        items.filter(|item| item.price.is_metered())
     }
 
     /// Whether this commit has asked for it.
@@ -315,7 +327,9 @@ pub(super) fn create(
     let request = Request::post("/subscriptions", key)
         .set("customer", &subscription.customer)
         .set("items[0][price]", &subscription.price)
-        .set("items[0][quantity]", subscription.quantity)
+        .set("items[0][quantity]", subscription.quantity);
+    let usage = subscription.usage.iter().cloned().map(UsageChange::Add);
+    let request = with_changes(request, "items", 1, &usage.collect::<Vec<_>>())
         .set(
             "payment_behavior",
             match subscription.payment {
@@ -342,14 +356,14 @@ pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Ch
     let request = Request::post(format!("/subscriptions/{id}"), key)
         .set("items[0][id]", &change.item)
         .set("items[0][price]", &change.price)
-        .set("items[0][quantity]", change.quantity)
-        .set(
-            "payment_behavior",
-            match change.payment {
-                OpenPayment::Decline => "error_if_incomplete",
-                OpenPayment::Wait => "pending_if_incomplete",
-            },
-        );
+        .set("items[0][quantity]", change.quantity);
+    let request = with_changes(request, "items", 1, &change.usage).set(
+        "payment_behavior",
+        match change.payment {
+            OpenPayment::Decline => "error_if_incomplete",
+            OpenPayment::Wait => "pending_if_incomplete",
+        },
+    );
     let request = match &change.discount {
         Some(discount) => with_discount(request, discount),
         None => request,

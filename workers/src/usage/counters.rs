@@ -12,14 +12,14 @@ use crate::{
 
 /// A meter, and how it counts the commits of its area.
 #[derive(Clone, Copy)]
-pub(crate) struct Counter {
+pub(crate) struct LogCounter {
     pub(crate) meter: Meter,
     pub(crate) area: AreaName,
     count: fn(Meter, &Stored) -> anyhow::Result<u64>,
 }
 
 /// Returns all meters.
-pub(crate) fn all() -> Vec<Counter> {
+pub(crate) fn all() -> Vec<LogCounter> {
     let mut found = Found(Vec::new());
     for area in AreaName::ALL {
         areas::visit(*area, &mut found);
@@ -27,12 +27,12 @@ pub(crate) fn all() -> Vec<Counter> {
     found.0
 }
 
-struct Found(Vec<Counter>);
+struct Found(Vec<LogCounter>);
 
 impl Visitor for Found {
     fn commands<A: Aggregate>(&mut self) {
         let meters = A::Area::METERS.iter();
-        self.0.extend(meters.map(|counter| Counter {
+        self.0.extend(meters.map(|counter| LogCounter {
             meter: counter.meter,
             area: A::Area::NAME,
             count: count_one::<A::Area>,
@@ -40,7 +40,7 @@ impl Visitor for Found {
     }
 }
 
-impl Counter {
+impl LogCounter {
     /// Counts the commits of a tenant after the sequence `from`, up to the sequence `to`, at which
     /// the log has a commit of this tenant and area.
     ///

@@ -173,6 +173,7 @@ mod tests {
             name: Name::parse("Acme").unwrap(),
             proration_date: None,
             at: ChangeTime::PeriodEnd,
+            once_paid: false,
             promotion_code: None,
         };
         let request = CommandId(Id::from_bytes([5; 16]));

@@ -173,6 +173,7 @@ async fn subscribe(
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
         at: ChangeTime::Now,
+        once_paid: false,
         promotion_code: None,
     };
     let request = CommandId(id());

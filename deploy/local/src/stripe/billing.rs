@@ -325,6 +325,58 @@ pub(super) fn credits(account: &mut Account, subscription: &Subscription, at: i6
     paid.map(credit).collect()
 }
 
+/// Returns the lines of what was used within a period.
+pub(super) fn usage(
+    account: &mut Account,
+    subscription: &Subscription,
+    period: Period,
+) -> Vec<Line> {
+    let metered = subscription
+        .items
+        .iter()
+        .filter(|item| item.price.is_metered());
+    let line = |item: &Item| {
+        let used = meter::usage_of(account, &subscription.customer, item, period);
+        Line::of_usage(account, item, period, used)
+    };
+    metered.map(line).collect()
+}
+
+/// Returns the lines that a subscription still owes when it ends now: differences that wait for an
+/// invoice, and usage. None if that is nothing.
+pub(super) fn last_lines(account: &mut Account, subscription: &Subscription) -> Vec<Line> {
+    let mut lines = subscription.pending_lines.clone();
+    if subscription.status != "trialing" {
+        let Period { start, end } = subscription.period;
+        let end = account.now.min(end);
+        lines.extend(usage(account, subscription, Period { start, end }));
+    }
+    lines.retain(|line| line.amount != 0);
+    lines
+}
+
+/// Issues the last invoice of a subscription that has ended, and tries to pay it.
+///
+/// # Errors
+/// If the tax cannot be computed, or the amount is too large.
+pub(super) fn bill_ended(
+    account: &mut Account,
+    ended: &Subscription,
+    lines: Vec<Line>,
+) -> Result<(), Refusal> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let invoice = draft(account, ended, lines, "subscription_cycle")?;
+    let is_free = invoice.amount_due == 0;
+    let invoice = issue(account, invoice);
+    if !is_free {
+        let card = card_of(account, ended);
+        collect(account, &invoice, card.as_deref());
+    }
+    Ok(())
+}
+
 /// Returns the lines of a new period, with the usage of the one before.
 pub(super) fn renewal(
     account: &mut Account,
@@ -333,16 +385,11 @@ pub(super) fn renewal(
     period: Period,
 ) -> Vec<Line> {
     let mut lines = subscription.pending_lines.clone();
-    for item in &subscription.items {
-        match (item.price.is_metered(), ended) {
-            (false, _) => lines.push(Line::of_period(account, item, period)),
-            (true, Some(ended)) => {
-                let usage = meter::usage_of(account, &subscription.customer, item, ended);
-                lines.push(Line::of_usage(account, item, ended, usage));
-            }
-            (true, None) => {}
-        }
-    }
+    let items = subscription.items.iter();
+    let fixed = items.filter(|item| !item.price.is_metered());
+    lines.extend(fixed.map(|item| Line::of_period(account, item, period)));
+    let used = ended.map(|ended| usage(account, subscription, ended));
+    lines.extend(used.into_iter().flatten());
     lines
 }
 

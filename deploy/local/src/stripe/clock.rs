@@ -55,7 +55,7 @@ impl Account {
             }
             Due::Expires(id) => subscription::end(self, &id, "incomplete_expired"),
             Due::ChangeExpires(id) => self.drop_change(&id),
-            Due::Ends(id) => subscription::end(self, &id, "canceled"),
+            Due::Ends(id) => self.end(&id),
             Due::PeriodEnds(id) => self.end_period(&id),
             Due::Retry(id) => self.retry(&id),
         }
@@ -74,22 +74,35 @@ impl Account {
         self.happened("customer.subscription.pending_update_expired", shown);
     }
 
+    /// Ends a subscription, and asks for the payment of what it still owes.
+    fn end(&mut self, id: &str) {
+        let Some(found) = self.subscriptions.get(id).cloned() else {
+            return;
+        };
+        let lines = billing::last_lines(self, &found);
+        subscription::end(self, id, "canceled");
+        // What cannot be on an invoice is lost.
+        _ = billing::bill_ended(self, &found, lines);
+    }
+
     /// Begins the next period, and asks for its payment.
     fn end_period(&mut self, id: &str) {
         let Some(mut found) = self.subscriptions.get(id).cloned() else {
             return;
         };
         let card = billing::card_of(self, &found);
-        if found.status == "trialing" {
+        let is_trial = found.status == "trialing";
+        if is_trial {
             if card.is_none() && found.without_card == "cancel" {
                 subscription::end(self, id, "canceled");
                 return;
             }
             found.status = "active";
         }
-        let ended = found.period;
+        // What was used during a trial costs nothing.
+        let ended = (!is_trial).then_some(found.period);
         found.period = found.next_period();
-        let lines = billing::renewal(self, &found, Some(ended), found.period);
+        let lines = billing::renewal(self, &found, ended, found.period);
         found.pending_lines.clear();
         subscription::replace(self, found);
         // The items of a period fit into an amount, since they were checked when they were set.

@@ -168,7 +168,7 @@ impl Line {
             "pricing": {
                 "price_details": { "price": price.id, "product": price.product },
                 "type": "price_details",
-                "unit_amount_decimal": price.unit_amount.to_string(),
+                "unit_amount_decimal": price.unit,
             },
             "quantity": self.quantity,
             "subtotal": self.amount,

@@ -103,12 +103,17 @@ fn of_change(
     if change.is_due {
         return billing::draft(account, &after, lines, "upcoming");
     }
-    if ends {
-        return Err(nothing_upcoming(&before));
-    }
     after.pending_lines.extend(lines);
-    let (ended, next) = (after.period, after.next_period());
-    let lines = billing::renewal(account, &after, Some(ended), next);
+    if ends {
+        let lines = billing::last_lines(account, &after);
+        return match lines.is_empty() {
+            true => Err(nothing_upcoming(&before)),
+            false => billing::draft(account, &after, lines, "upcoming"),
+        };
+    }
+    let ended = (after.status != "trialing").then_some(after.period);
+    let next = after.next_period();
+    let lines = billing::renewal(account, &after, ended, next);
     after.period = next;
     billing::draft(account, &after, lines, "upcoming")
 }

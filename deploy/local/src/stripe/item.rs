@@ -30,7 +30,8 @@ pub(super) struct Item {
 impl Item {
     /// Returns what a period costs, in minor units; 0 for usage.
     pub(super) fn amount(&self) -> i64 {
-        self.price.unit_amount * self.quantity.unwrap_or(0)
+        let amount = self.price.unit.times(self.quantity.unwrap_or(0));
+        i64::try_from(amount).unwrap_or(MAX_AMOUNT)
     }
 
     /// Whether a period costs the same.
@@ -137,7 +138,7 @@ fn set_quantity(item: &mut Item, form: &mut Form) -> Result<(), Refusal> {
         }
         item.quantity = Some(quantity);
     }
-    let amount = i128::from(item.price.unit_amount) * i128::from(item.quantity.unwrap_or(0));
+    let amount = item.price.unit.times(item.quantity.unwrap_or(0));
     if amount > i128::from(MAX_AMOUNT) {
         return Err(Refusal::invalid("The amount is too large.")
             .code("amount_too_large")

@@ -220,8 +220,8 @@ pub(super) fn usage_of(
     let meter = meter.and_then(|recurring| recurring.meter.as_deref());
     let meter = meter.and_then(|id| account.meters.get(id));
     let quantity = meter.map_or(0, |meter| aggregate(account, meter, customer, period));
-    let amount = quantity.saturating_mul(item.price.unit_amount);
-    (quantity, amount.min(MAX_AMOUNT))
+    let amount = item.price.unit.times(quantity).min(MAX_AMOUNT.into());
+    (quantity, i64::try_from(amount).unwrap_or(MAX_AMOUNT))
 }
 
 fn aggregate(account: &Account, meter: &Meter, customer: &str, period: Period) -> i64 {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     account::Account,
+    decimal::Decimal,
     form::{Form, Metadata},
     object::{self, Created, Object, Page},
     period::Interval,
@@ -31,8 +32,8 @@ pub(super) struct Price {
     pub(super) product: String,
     pub(super) recurring: Option<Recurring>,
     tax_behavior: &'static str,
-    /// In minor units.
-    pub(super) unit_amount: i64,
+    #[serde(rename = "unit_amount_decimal")]
+    pub(super) unit: Decimal,
 }
 
 /// How often a price is due.
@@ -60,7 +61,7 @@ impl Object for Price {
             "tiers_mode": null,
             "transform_quantity": null,
             "type": if self.recurring.is_some() { "recurring" } else { "one_time" },
-            "unit_amount_decimal": self.unit_amount.to_string(),
+            "unit_amount": self.unit.as_whole(),
         })
     }
 }
@@ -79,8 +80,8 @@ impl Price {
             "id": self.id,
             "object": "plan",
             "active": self.active,
-            "amount": self.unit_amount,
-            "amount_decimal": self.unit_amount.to_string(),
+            "amount": self.unit.as_whole(),
+            "amount_decimal": self.unit,
             "billing_scheme": "per_unit",
             "created": self.created,
             "currency": self.currency,
@@ -105,8 +106,7 @@ impl Price {
 /// If a parameter is refused, or the lookup key is taken.
 pub(super) fn create(account: &mut Account, mut form: Form) -> Result<Value, Refusal> {
     let currency = currency(&form.required("currency")?)?;
-    let unit_amount = form.integer_in("unit_amount", 0..=MAX_AMOUNT)?;
-    let unit_amount = unit_amount.ok_or_else(|| Refusal::required("unit_amount"))?;
+    let unit = unit(&mut form)?;
     form.choice("billing_scheme", &["per_unit"])?;
     let (product, mut new_product) = (form.text("product")?, form.nested("product_data"));
     let new_product = match &product {
@@ -129,7 +129,7 @@ pub(super) fn create(account: &mut Account, mut form: Form) -> Result<Value, Ref
         product: product.unwrap_or_default(),
         recurring,
         tax_behavior: tax_behavior(&mut form)?.unwrap_or("unspecified"),
-        unit_amount,
+        unit,
     };
     form.metadata(&mut price.metadata)?;
     let (key, transfer) = lookup_key(account, &mut form)?;
@@ -147,6 +147,22 @@ pub(super) fn create(account: &mut Account, mut form: Form) -> Result<Value, Ref
     account.prices.insert(price.id.clone(), price);
     account.happened("price.created", shown.clone());
     Ok(shown)
+}
+
+/// Reads what one unit costs.
+fn unit(form: &mut Form) -> Result<Decimal, Refusal> {
+    let whole = form.integer_in("unit_amount", 0..=MAX_AMOUNT)?;
+    let decimal = form.text("unit_amount_decimal")?;
+    match (whole, decimal) {
+        (None, None) => Err(Refusal::required("unit_amount")),
+        (Some(whole), None) => Ok(Decimal::whole(whole)),
+        (None, Some(decimal)) => Decimal::parse(&decimal).ok_or_else(|| {
+            Refusal::invalid(format!("Invalid decimal: {decimal}.")).param("unit_amount_decimal")
+        }),
+        (Some(_), Some(_)) => Err(Refusal::invalid("Only one of them is possible.")
+            .code("parameters_exclusive")
+            .param("unit_amount_decimal")),
+    }
 }
 
 fn tax_behavior(form: &mut Form) -> Result<Option<&'static str>, Refusal> {

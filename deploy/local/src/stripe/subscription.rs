@@ -237,12 +237,15 @@ pub(super) fn cancel(account: &mut Account, id: &str, mut form: Form) -> Result<
         let credits = billing::credits(account, &subscription, account.now);
         subscription.pending_lines.extend(credits);
     }
-    let lines = std::mem::take(&mut subscription.pending_lines);
-    account.subscriptions.insert(id.to_owned(), subscription);
-    if invoice_now && !lines.is_empty() {
-        billing::bill(account, id, lines, "manual")?;
-    }
+    let lines = billing::last_lines(account, &subscription);
+    subscription.pending_lines.clear();
+    account
+        .subscriptions
+        .insert(id.to_owned(), subscription.clone());
     end(account, id, "canceled");
+    if invoice_now {
+        billing::bill_ended(account, &subscription, lines)?;
+    }
     retrieve(account, id)
 }
 

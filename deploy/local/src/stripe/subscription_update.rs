@@ -128,6 +128,13 @@ impl Wish {
             };
         }
         if restarts {
+            if !is_trial {
+                let used = Period {
+                    end: account.now,
+                    ..before.period
+                };
+                lines.extend(billing::usage(account, before, used));
+            }
             begin_period(&mut after, account.now);
             lines.extend(billing::renewal(account, &after, None, after.period));
             after.pending_lines.clear();

@@ -6,4 +6,5 @@ mod refusals;
 mod running;
 mod subscriptions;
 mod time;
+mod usage;
 mod webhooks;

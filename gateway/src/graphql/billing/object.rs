@@ -70,7 +70,8 @@ impl Billing {
     }
 
     /// What a change of the plan would cost now, and which limits it would exceed. Stripe computes
-    /// the costs.
+    /// the costs. `CONFLICT` with the reason `payment_missing` until an open invoice is paid: Stripe
+    /// would count it as paid. With the reason `plan_coming` for a change `NOW` while another plan comes.
     async fn preview_change(
         &self,
         ctx: &Context<'_>,

@@ -63,7 +63,7 @@ pub(super) struct PortalLink {
 /// What a change of the plan would cost.
 #[derive(SimpleObject)]
 pub(super) struct ChangePreview {
-    /// What would be paid at once. Null if the plan is free.
+    /// What would be paid at once, after the tenant's credit. Null if the plan is free.
     due_now: Option<Money>,
     /// What each further period would cost. Null if the plan is free.
     next: Option<Money>,

@@ -168,7 +168,7 @@ enum PendingChangeStatus {
     ActionRequired,
     /// It was not done. The plan before counts.
     Failed,
-    /// Stripe has confirmed it. The plan comes with the next period.
+    /// Stripe has confirmed it. The plan comes with the next period, or when that is paid.
     Planned,
 }
 

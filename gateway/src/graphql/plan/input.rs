@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_graphql::{ID, InputObject};
 use events_schema::{
     Feature, Limit, Meter, Name, PlanId,
-    plan::{Command, Price, Version},
+    plan::{Command, Price, UnitPrice, Version},
 };
 
 use super::object::{PriceInterval, PricePer};
@@ -34,6 +34,9 @@ pub(super) struct CreatePlanInput {
     /// What is counted while a tenant has the plan, such as `tasks_created`. Nothing by default.
     /// `BAD_USER_INPUT` if one is unknown; the message lists all.
     meters: Option<Vec<String>>,
+    /// What usage costs: for each priced meter, one price in each currency of the plan's prices.
+    /// Nothing by default.
+    unit_prices: Option<Vec<UnitPriceInput>>,
 }
 
 /// The change of a plan. An absent field keeps its value.
@@ -53,6 +56,8 @@ pub(super) struct UpdatePlanInput {
     trial_days: Option<u16>,
     /// Replaces all meters.
     meters: Option<Vec<String>>,
+    /// Replaces all prices for usage.
+    unit_prices: Option<Vec<UnitPriceInput>>,
 }
 
 /// How many objects of a kind a tenant may have.
@@ -76,6 +81,17 @@ struct PriceInput {
     per: Option<PricePer>,
 }
 
+/// What a tenant pays for usage, as often as for the plan.
+#[derive(InputObject)]
+struct UnitPriceInput {
+    /// Name of the meter, such as `tasks_created`. It is one of the plan's meters.
+    meter: String,
+    /// The amount for so many units.
+    amount: MoneyInput,
+    /// How many units the amount pays for: 1, 10, 100 … up to 1,000,000. 1 by default.
+    units: Option<u32>,
+}
+
 impl CreatePlanInput {
     pub(super) fn parse(self) -> Result<Command, Error> {
         let features = self.features.unwrap_or_default();
@@ -87,6 +103,7 @@ impl CreatePlanInput {
                 prices: parse_prices(self.prices.unwrap_or_default())?,
                 trial_days: self.trial_days.unwrap_or_default(),
                 meters: parse_meters(&self.meters.unwrap_or_default())?,
+                unit_prices: parse_unit_prices(self.unit_prices.unwrap_or_default())?,
             },
         })
     }
@@ -104,6 +121,7 @@ impl UpdatePlanInput {
             prices: self.prices.map(parse_prices).transpose()?,
             trial_days: self.trial_days,
             meters: self.meters.as_deref().map(parse_meters).transpose()?,
+            unit_prices: self.unit_prices.map(parse_unit_prices).transpose()?,
         })
     }
 }
@@ -146,6 +164,17 @@ fn parse_prices(inputs: Vec<PriceInput>) -> Result<Vec<Price>, Error> {
             amount: input.amount.parse()?,
             interval: input.interval.into(),
             per: input.per.unwrap_or(PricePer::Tenant).into(),
+        })
+    });
+    prices.collect()
+}
+
+fn parse_unit_prices(inputs: Vec<UnitPriceInput>) -> Result<Vec<UnitPrice>, Error> {
+    let prices = inputs.into_iter().map(|input| {
+        Ok(UnitPrice {
+            meter: parsed("unitPrices", &input.meter, Meter::parse)?,
+            amount: input.amount.parse()?,
+            units: input.units.unwrap_or(1),
         })
     });
     prices.collect()

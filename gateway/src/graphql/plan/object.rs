@@ -3,7 +3,7 @@
 use async_graphql::{Enum, ID, SimpleObject};
 use events_schema::{
     Feature, Limit, Meter, PlanId, PlanVersion,
-    plan::{self, Interval, Per, View},
+    plan::{self, Interval, Per, Version, View},
 };
 
 use crate::graphql::{
@@ -54,6 +54,17 @@ pub(in crate::graphql) struct PlanLimit {
 pub(in crate::graphql) struct PlanMeter {
     /// Name of the meter, such as `tasks_created`.
     name: String,
+    /// What usage costs, in each currency of the plan's prices. Empty if it costs nothing.
+    prices: Vec<UnitPrice>,
+}
+
+/// What a tenant pays for usage, as often as for the plan.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct UnitPrice {
+    /// The amount for so many units.
+    amount: Money,
+    /// How many units the amount pays for: 1, 10, 100 … up to 1,000,000.
+    units: u32,
 }
 
 /// What a tenant pays for a plan.
@@ -108,7 +119,7 @@ impl Plan {
             limits: version.limits.iter().map(limit).collect(),
             prices: prices.map(|price| Price::of(wanted, price)).collect(),
             trial_days: version.trial_days,
-            meters: version.meters.iter().map(meter).collect(),
+            meters: meters_of(version),
             free: version.is_free(),
             default: catalogue.default == Some(wanted.plan),
             archived: plan.archived,
@@ -136,10 +147,22 @@ pub(in crate::graphql) fn names_of<'f>(
     features.into_iter().map(ToString::to_string).collect()
 }
 
-fn meter(meter: &Meter) -> PlanMeter {
-    PlanMeter {
+fn meters_of(version: &Version) -> Vec<PlanMeter> {
+    let meters = version.meters.iter().map(|meter| PlanMeter {
         name: meter.to_string(),
-    }
+        prices: unit_prices_of(version, *meter),
+    });
+    meters.collect()
+}
+
+fn unit_prices_of(version: &Version, meter: Meter) -> Vec<UnitPrice> {
+    let prices = version.unit_prices.iter();
+    let prices = prices.filter(|price| price.meter == meter);
+    let prices = prices.map(|price| UnitPrice {
+        amount: Money::from(&price.amount),
+        units: price.units,
+    });
+    prices.collect()
 }
 
 fn limit((limit, most): (&Limit, &u64)) -> PlanLimit {

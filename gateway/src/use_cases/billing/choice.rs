@@ -5,7 +5,10 @@ use std::time::Duration;
 use events_schema::{
     CommandId, PlanId, PlanVersion, PriceId, PromotionCode, Reject, RejectionKind, StripePriceId,
     Time,
-    billing::{ChangeTime, Command, Wanted},
+    billing::{
+        ChangeTime, Command, Wanted,
+        refusal::{PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
+    },
     member::SEATS,
     paid_seats,
     plan::{Per, Price, Version, View},
@@ -14,7 +17,7 @@ use serde::Serialize;
 
 use super::{
     Billings, TenantBilling,
-    timing::{Aim, change_time},
+    timing::{Aim, change_time, pays_less_with},
 };
 use crate::{clock::now, error::Error, identity::Caller};
 
@@ -45,19 +48,19 @@ pub(super) struct Offer<'c> {
     pub(super) price: Option<&'c Price>,
 }
 
-/// Why a plan cannot be chosen, or not now. These rules are here, since the domain of billing has no catalogue.
+/// Why a plan cannot be chosen, or what that would cost cannot be shown. The domain of billing has no
+/// catalogue, and answers no questions.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unavailable {
     #[error("This plan is archived. Choose another one.")]
     PlanArchived,
-    #[error("Payments are not set up here. Ask who runs this service.")]
+    #[error("{PAYMENTS_NOT_SET_UP}")]
     PaymentsNotSetUp,
-    #[error(
-        "Another plan comes with your next period. Choose your present plan to stay with it, and \
-         then this one."
-    )]
+    #[error("{PLAN_COMING}")]
     PlanComing,
+    #[error("{PAYMENT_MISSING}")]
+    PaymentMissing,
 }
 
 impl Unavailable {
@@ -161,25 +164,36 @@ async fn wanted(
 ) -> Result<Wanted, Error> {
     let id = offer.plan.price_id(price);
     let aim = present.aim(offer, price).await?;
+    let at = present.change_time(aim, choice.at)?;
     Ok(Wanted {
         plan: offer.plan,
         price: id,
-        stripe_price: known_price(present.plan.catalogue(), id)?,
+        stripe_price: known_price(present.plan.catalogue(), offer, price)?,
         quantity: aim.quantity,
         name: caller.membership()?.tenant.view.name.clone(),
         proration_date: choice.proration_date,
-        at: present.change_time(aim, choice.at)?,
+        at,
+        once_paid: at == ChangeTime::PeriodEnd && !present.pays_less_with(aim),
         promotion_code: choice.promotion_code.clone(),
     })
 }
 
-/// Returns a price as Stripe knows it.
+/// Returns the price of an offer as Stripe knows it. Stripe also knows the prices for usage that
+/// belong to it.
+///
+/// # Errors
+/// `PaymentsAway` if Stripe does not know them yet.
 pub(super) fn known_price(
     catalogue: Option<&View>,
-    price: PriceId,
+    offer: &Offer<'_>,
+    price: &Price,
 ) -> Result<StripePriceId, Error> {
-    let known = catalogue.and_then(|catalogue| catalogue.stripe_prices.get(&price));
-    known.cloned().ok_or(Error::PaymentsAway {
+    let known = |id: &PriceId| catalogue.and_then(|catalogue| catalogue.stripe_prices.get(id));
+    let usage = offer.version.unit_prices_beside(price);
+    let mut usage = usage.map(|unit| offer.plan.unit_price_id(unit, price.interval));
+    let is_usage_known = usage.all(|id| known(&id).is_some());
+    let price = known(&offer.plan.price_id(price)).filter(|_| is_usage_known);
+    price.cloned().ok_or(Error::PaymentsAway {
         retry_after: PRICE_KNOWN_WITHIN,
     })
 }
@@ -220,6 +234,12 @@ impl TenantBilling {
     ) -> Result<ChangeTime, Error> {
         let plan = &self.plan;
         change_time(plan.catalogue(), plan.billing(), aim, asked, plan.at)
+    }
+
+    /// Whether the tenant would pay less in each period for what it aims at.
+    fn pays_less_with(&self, aim: Aim<'_>) -> bool {
+        let plan = &self.plan;
+        pays_less_with(plan.catalogue(), plan.billing(), aim, plan.at)
     }
 }
 

@@ -19,6 +19,7 @@ use events_schema::{
 use super::{
     Billings, Choice, TenantBilling,
     choice::{self, Unavailable, ensure_recent, offer},
+    timing::ensure_computable,
 };
 use crate::{clock::now, error::Error, identity::Caller};
 
@@ -197,7 +198,8 @@ impl Billings {
     /// Returns what a choice would cost a tenant, and which limits it would exceed.
     ///
     /// # Errors
-    /// Those of [`choose`](Self::choose) and of [`ask`](Self::ask).
+    /// Those of [`choose`](Self::choose) and of [`ask`](Self::ask); `Rejected` if Stripe would compute
+    /// the costs from what is not paid.
     pub(crate) async fn preview(
         &self,
         caller: &Caller,
@@ -220,9 +222,9 @@ impl Billings {
         };
         let aim = present.aim(&offer, price).await?;
         let at = present.change_time(aim, choice.at)?;
-        let id = offer.plan.price_id(price);
+        ensure_computable(present.plan.billing(), at, present.plan.at)?;
         let question = PreviewChange {
-            price: choice::known_price(present.plan.catalogue(), id)?,
+            price: choice::known_price(present.plan.catalogue(), &offer, price)?,
             quantity: aim.quantity,
             proration_date,
             promotion_code: choice.promotion_code,

@@ -21,8 +21,7 @@ pub(super) struct Aim<'c> {
 /// Returns when a tenant gets what it aims at. `asked` is what it asks for; `None` for the rule.
 ///
 /// # Errors
-/// `BadUserInput` if the next period does not have the plan; `Rejected` if another plan comes with
-/// it, so that Stripe would not charge what the change costs.
+/// `BadUserInput` if the next period does not have the plan.
 pub(super) fn change_time(
     catalogue: Option<&View>,
     billing: Option<&billing::View>,
@@ -33,16 +32,20 @@ pub(super) fn change_time(
     let Some((chosen, paid)) = billing.and_then(lasting) else {
         return Ok(ChangeTime::Now);
     };
-    let coming = chosen.coming_at(now);
-    if coming.is_some() && is_present(chosen, aim, now) {
+    if chosen.coming_at(now).is_some() && is_present(chosen, aim, now) {
         return Ok(ChangeTime::PeriodEnd);
     }
-    let present = catalogue.and_then(|catalogue| present_price(catalogue, chosen, now));
-    let by_rule = present.map_or(ChangeTime::Now, |present| rule(present, paid, aim));
+    let is_trial = paid.status == PaidStatus::Trialing;
+    let is_later = !is_trial && pays_less_with(catalogue, billing, aim, now);
+    let by_rule = if is_later {
+        ChangeTime::PeriodEnd
+    } else {
+        ChangeTime::Now
+    };
     let at = asked.unwrap_or(by_rule);
+    let present = catalogue.and_then(|catalogue| present_price(catalogue, chosen, now));
     match at {
-        ChangeTime::Now if coming.is_some() => Err(Unavailable::PlanComing.to_error()),
-        ChangeTime::PeriodEnd if paid.status == PaidStatus::Trialing => {
+        ChangeTime::PeriodEnd if is_trial => {
             Err(Error::input("at", "at must be NOW during a trial."))
         }
         ChangeTime::PeriodEnd if present.is_some_and(|it| it.interval != aim.price.interval) => {
@@ -50,6 +53,54 @@ pub(super) fn change_time(
         }
         ChangeTime::Now | ChangeTime::PeriodEnd => Ok(at),
     }
+}
+
+/// Checks that Stripe can compute what a change at this time costs.
+///
+/// # Errors
+/// `Rejected` if a payment is missing, or another plan comes with the next period: then Stripe counts
+/// as paid what is not, or computes from the other plan.
+pub(super) fn ensure_computable(
+    billing: Option<&billing::View>,
+    at: ChangeTime,
+    now: Time,
+) -> Result<(), Error> {
+    let Some((chosen, paid)) = billing.and_then(lasting) else {
+        return Ok(());
+    };
+    if paid.status == PaidStatus::PastDue {
+        return Err(Unavailable::PaymentMissing.to_error());
+    }
+    let is_coming = chosen.coming_at(now).is_some();
+    if at == ChangeTime::Now && is_coming {
+        return Err(Unavailable::PlanComing.to_error());
+    }
+    Ok(())
+}
+
+/// Whether a tenant would pay less in each period for what it aims at, in the same currency and
+/// interval.
+pub(super) fn pays_less_with(
+    catalogue: Option<&View>,
+    billing: Option<&billing::View>,
+    aim: Aim<'_>,
+    now: Time,
+) -> bool {
+    let Some((chosen, paid)) = billing.and_then(lasting) else {
+        return false;
+    };
+    let Some(present) = catalogue.and_then(|catalogue| present_price(catalogue, chosen, now))
+    else {
+        return false;
+    };
+    let sum =
+        |price: &Price, quantity: u64| i128::from(price.amount.amount()) * i128::from(quantity);
+    let is_alike = present.interval == aim.price.interval
+        && present.amount.currency() == aim.price.amount.currency();
+    // While another plan comes, Stripe has its quantity.
+    let coming = chosen.coming_at(now).and_then(|next| next.paid_quantity);
+    let quantity = coming.unwrap_or(paid.quantity);
+    is_alike && sum(aim.price, aim.quantity) < sum(present, quantity)
 }
 
 /// Returns what a tenant has chosen and pays for.
@@ -66,24 +117,8 @@ fn present_price<'c>(catalogue: &'c View, chosen: &Subscription, now: Time) -> O
     catalogue.price(chosen.plan_at(now), chosen.price_at(now)?)
 }
 
-/// A tenant that pays less from now on keeps what it has paid for.
-fn rule(present: &Price, paid: &Paid, aim: Aim<'_>) -> ChangeTime {
-    let sum =
-        |price: &Price, quantity: u64| i128::from(price.amount.amount()) * i128::from(quantity);
-    let is_alike = present.interval == aim.price.interval
-        && present.amount.currency() == aim.price.amount.currency();
-    let is_less = sum(aim.price, aim.quantity) < sum(present, paid.quantity);
-    if is_alike && is_less && paid.status != PaidStatus::Trialing {
-        ChangeTime::PeriodEnd
-    } else {
-        ChangeTime::Now
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use events_schema::{
         Currency, Id, Money, Name, PlanId, StripeItemId, StripePriceId, StripeSubscriptionId,
         billing::{NextPlan, Payment},
@@ -118,11 +153,8 @@ mod tests {
         let with_price = |number| Plan {
             name: Name::parse("Team").unwrap(),
             versions: vec![Version {
-                features: BTreeSet::new(),
-                limits: BTreeMap::new(),
                 prices: vec![price(number)],
-                trial_days: 0,
-                meters: BTreeSet::new(),
+                ..Version::default()
             }],
             archived: false,
             created_at: Time(0),
@@ -147,6 +179,7 @@ mod tests {
                 price: plan(next).price_id(&price(next)),
                 at: END,
                 paid_quantity: None,
+                once_paid: false,
             }),
         };
         let paid = Paid {
@@ -180,7 +213,15 @@ mod tests {
             Ok(ChangeTime::Now) => "NOW",
             Ok(ChangeTime::PeriodEnd) => "PERIOD_END",
             Err(Error::BadUserInput { field, .. }) => field.unwrap_or_default(),
-            Err(_) => "refused",
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    /// The code of the refusal to compute what a change costs; `None` if there is none.
+    fn refusal(billing: &billing::View, at: ChangeTime) -> Option<String> {
+        match ensure_computable(Some(billing), at, Time(0)) {
+            Ok(()) => None,
+            Err(Error::Rejected(rejection)) => Some(rejection.code),
+            Err(error) => panic!("{error:?}"),
         }
     }
 
@@ -222,8 +263,52 @@ mod tests {
         let leaving = paying(PaidStatus::Active, Some(1));
         assert_eq!(time(&leaving, (0, 2), None), "PERIOD_END");
         assert_eq!(time(&leaving, (0, 2), Some(ChangeTime::Now)), "PERIOD_END");
-        assert_eq!(time(&leaving, (2, 2), None), "refused");
         let later = Some(ChangeTime::PeriodEnd);
         assert_eq!(time(&leaving, (2, 2), later), "PERIOD_END");
+    }
+
+    #[test]
+    fn what_stripe_would_compute_wrong_is_refused_with_what_helps() {
+        let (now, later) = (ChangeTime::Now, ChangeTime::PeriodEnd);
+        let leaving = paying(PaidStatus::Active, Some(1));
+        assert_eq!(refusal(&leaving, now).as_deref(), Some("plan_coming"));
+        assert_eq!(refusal(&leaving, later), None);
+        for next in [None, Some(1)] {
+            let late = paying(PaidStatus::PastDue, next);
+            for at in [now, later] {
+                assert_eq!(refusal(&late, at).as_deref(), Some("payment_missing"));
+            }
+        }
+        for status in [PaidStatus::Active, PaidStatus::Trialing, PaidStatus::Ended] {
+            assert_eq!(refusal(&paying(status, None), now), None);
+        }
+    }
+
+    #[test]
+    fn a_plan_costs_less_in_the_same_interval_and_currency_for_the_seats_that_are_paid() {
+        let pays_less = |billing: &billing::View, number, quantity| {
+            let aim = Aim {
+                plan: plan(number),
+                price: &price(number),
+                quantity,
+            };
+            pays_less_with(Some(&catalogue()), Some(billing), aim, Time(0))
+        };
+        let active = paying(PaidStatus::Active, None);
+        for (number, quantity, is_less) in [
+            (1, 2, true),
+            (1, 5, false),
+            (0, 2, false),
+            (2, 2, false),
+            (3, 2, false),
+            (4, 2, false),
+        ] {
+            let found = pays_less(&active, number, quantity);
+            assert_eq!(found, is_less, "{number} {quantity}");
+        }
+        let mut leaving = paying(PaidStatus::Active, Some(1));
+        let next = leaving.subscription.as_mut().unwrap().next.as_mut();
+        next.unwrap().paid_quantity = Some(9);
+        assert!(pays_less(&leaving, 2, 2));
     }
 }

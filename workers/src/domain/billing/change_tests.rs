@@ -35,6 +35,7 @@ fn wanted(number: u8, at: ChangeTime) -> Wanted {
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
         at,
+        once_paid: false,
         promotion_code: None,
     }
 }
@@ -92,6 +93,33 @@ fn leaving() -> Given<Billing> {
         requested(OTHER, 1, ChangeTime::PeriodEnd),
         recorded(1, paid(1, 3, END), Some(OTHER)),
     ])
+}
+/// A tenant that has chosen the larger plan 3 for the next period.
+fn growing() -> Given<Billing> {
+    let wanted = Wanted {
+        once_paid: true,
+        ..wanted(3, ChangeTime::PeriodEnd)
+    };
+    let asked = Event::ChangeRequested {
+        request: OTHER,
+        at: Time(0),
+        wanted,
+        trial_end: None,
+    };
+    paying().and([asked, recorded(3, paid(3, 3, END), Some(OTHER))])
+}
+/// The invoice of the next period is not paid.
+fn unpaid(number: u8) -> Event {
+    Event::SubscriptionRecorded {
+        plan: plan(number),
+        price: price(number),
+        subscription: Paid {
+            status: PaidStatus::PastDue,
+            ..paid(number, 3, NEXT_END)
+        },
+        past_due_since: Some(END),
+        request: None,
+    }
 }
 fn plan_at(billing: &Given<Billing>, now: Time) -> PlanVersion {
     billing.state().chosen().unwrap().plan_at(now)
@@ -161,12 +189,56 @@ fn a_smaller_plan_comes_with_the_next_period_and_nothing_is_to_be_recorded_then(
         price: price(1),
         at: END,
         paid_quantity: Some(3),
+        once_paid: false,
     };
     assert_eq!(next, Some(expected));
     // What Stripe has is known, whoever reads it.
     leaving
         .when(record(1, paid(1, 3, END), None))
         .changes_nothing();
+}
+
+#[test]
+fn a_larger_plan_of_the_next_period_begins_when_that_is_paid() {
+    let growing = growing();
+    for now in [Time(0), END, NEXT_END] {
+        assert_eq!(plan_at(&growing, now), plan(2), "{now:?}");
+    }
+    let late = growing.clone().and([unpaid(3)]);
+    assert_eq!(plan_at(&late, END), plan(2));
+    for billing in [growing, late] {
+        let begun = billing.and([recorded(3, paid(3, 3, NEXT_END), None)]);
+        assert_eq!(plan_at(&begun, END), plan(3));
+        assert_eq!(begun.state().chosen().unwrap().next, None);
+    }
+}
+
+#[test]
+fn a_smaller_plan_of_the_next_period_begins_also_if_that_is_not_paid() {
+    let late = leaving().and([unpaid(1)]);
+    assert_eq!(plan_at(&late, END), plan(1));
+}
+
+#[test]
+fn while_a_plan_waits_for_its_first_payment_no_other_is_chosen() {
+    let late = growing().and([unpaid(3)]);
+    for (number, at) in [
+        (2, ChangeTime::PeriodEnd),
+        (3, ChangeTime::PeriodEnd),
+        (1, ChangeTime::Now),
+    ] {
+        let refused = late.when(subscribe(number, at)).at(END.0);
+        refused.rejects(Rejection::PaymentMissing);
+        let early = growing().when(subscribe(number, at));
+        early.at(END.0).rejects(Rejection::ChangePending);
+    }
+    let cancel = late.when(Command::Cancel).at(END.0);
+    cancel.then([Event::CancelRequested {
+        request: REQUEST,
+        at: END,
+    }]);
+    let before = growing().when(subscribe(2, ChangeTime::PeriodEnd));
+    before.then([requested(REQUEST, 2, ChangeTime::PeriodEnd)]);
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl Billing {
             let repeated = is_same.then(|| self.repeat(at));
             return repeated.ok_or(Rejection::ChangePending);
         }
+        self.ensure_begun(at)?;
         if wanted.at == ChangeTime::Now && self.is_leaving(at) {
             return Err(Rejection::PlanComing);
         }
@@ -99,6 +100,24 @@ impl Billing {
         let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
         let may_try = begins && !self.0.tried.contains(&plan.plan);
         (may_try && days > 0).then(|| at + DAY * u32::from(days))
+    }
+
+    /// Checks that no plan waits for its first payment. Until that is made, Stripe's period belongs to
+    /// this plan, and the tenant has the one before.
+    fn ensure_begun(&self, now: Time) -> Result<(), Rejection> {
+        let payment = self.payment();
+        let chosen = self.chosen().and_then(|chosen| chosen.next.as_ref());
+        let waits = chosen.filter(|next| next.once_paid);
+        let (Some(next), Some(paid)) = (waits, payment.lasting()) else {
+            return Ok(());
+        };
+        if paid.status == PaidStatus::PastDue {
+            Err(Rejection::PaymentMissing)
+        } else if next.at <= now {
+            Err(Rejection::ChangePending)
+        } else {
+            Ok(())
+        }
     }
 
     /// Checks that Stripe would charge what a change costs.

@@ -32,6 +32,7 @@ fn wanted(plan: PlanVersion, quantity: u64) -> Wanted {
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
         at: ChangeTime::Now,
+        once_paid: false,
         promotion_code: None,
     }
 }

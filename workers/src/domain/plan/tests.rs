@@ -34,6 +34,7 @@ fn priced() -> Version {
         prices: vec![monthly(900)],
         trial_days: 14,
         meters: [task::TASKS_CREATED].into(),
+        unit_prices: Vec::new(),
     }
 }
 fn create(text: &str, version: Version) -> Command {
@@ -59,6 +60,7 @@ fn add(plan: PlanId) -> Command {
         prices: None,
         trial_days: None,
         meters: None,
+        unit_prices: None,
     }
 }
 fn add_prices(plan: PlanId, new: Vec<Price>) -> Command {
@@ -139,6 +141,7 @@ fn a_new_version_differs_in_the_given_fields_only() {
         prices: None,
         trial_days: None,
         meters: None,
+        unit_prices: None,
     };
     let version = Version {
         features: [Feature::parse("audit_log").unwrap()].into(),
@@ -160,6 +163,7 @@ fn a_version_like_the_latest_one_is_not_added() {
         prices: Some(priced().prices),
         trial_days: Some(14),
         meters: Some(priced().meters),
+        unit_prices: Some(Vec::new()),
     };
     for command in [add(TEAM), same] {
         catalogue().when(command).changes_nothing();
@@ -379,8 +383,11 @@ fn prices_of_the_latest_versions_are_to_be_recorded() {
     let unrecorded = |events: Vec<Event>| {
         let catalogue = given::<Catalogue>(events);
         let prices = catalogue.state().unrecorded().into_iter();
-        let shown = |(version, name, price): (PlanVersion, Name, Price)| {
-            (version.number, name.as_str().to_owned(), price)
+        let shown = |(version, name, charge): (PlanVersion, &Name, Charge<'_>)| {
+            let Charge::Plan(price) = charge else {
+                panic!("usage costs nothing");
+            };
+            (version.number, name.as_str().to_owned(), price.clone())
         };
         prices.map(shown).collect::<Vec<_>>()
     };
@@ -476,6 +483,8 @@ fn largest_version() -> Version {
             .into(),
         trial_days: MAX_TRIAL_DAYS,
         meters: Meter::all().iter().copied().collect(),
+        // They count as prices, of which there would be too many first.
+        unit_prices: Vec::new(),
     }
 }
 
@@ -500,9 +509,9 @@ fn the_largest_catalogue_is_announced_in_one_message() {
         version: largest_version(),
     }]);
     let mut plans = largest_plans(most).state().plans().clone();
-    let known = plans.prices().map(|(version, price)| {
+    let known = plans.charges().map(|(version, charge)| {
         let id = StripePriceId::parse(&format!("price_{}", "1".repeat(60))).unwrap();
-        (version.price_id(price), id)
+        (charge.id(version), id)
     });
     let known: Vec<_> = known.collect();
     plans.stripe_prices.extend(known);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    CommandId, StripeCustomerId, StripePromotionCodeId, TenantKey, Time,
+    CommandId, StripeCustomerId, StripePriceId, StripePromotionCodeId, TenantKey, Time,
     billing::{Change, Command, Wanted},
     plan,
 };
@@ -12,8 +12,8 @@ use super::{Task, is_lasting, recorded::being_paid};
 use crate::{
     effect::Failure,
     stripe::{
-        IdempotencyKey, InvoiceStatus, NewCustomer, NewSubscription, OpenPayment, Rest, Stripe,
-        StripeError, Subscription, SubscriptionStatus, Trial,
+        IdempotencyKey, InvoiceStatus, NewCustomer, NewSubscription, OpenPayment,
+        PROMOTION_CODE_UNKNOWN, Rest, Stripe, StripeError, Subscription, SubscriptionStatus, Trial,
     },
 };
 
@@ -132,10 +132,13 @@ impl Attempt<'_> {
     ) -> Result<Subscription, StripeError> {
         let CommandId(request) = self.task.pending.request;
         let promotion_code = self.promotion_code(wanted).await?;
+        let usage = self.catalogue.usage_beside(&wanted.stripe_price);
+        let usage: Vec<StripePriceId> = usage.into_values().collect();
         let new = |payment| NewSubscription {
             customer: customer.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
+            usage: usage.clone(),
             trial: self.task.trial_days().map_or(Trial::None, Trial::Days),
             promotion_code: promotion_code.clone(),
             payment,
@@ -166,7 +169,7 @@ impl Attempt<'_> {
         let found = self.stripe.promotion_code(code).await?;
         let found = found.ok_or_else(|| StripeError::Declined {
             code: "promotion_code_unknown".to_owned(),
-            message: "This promotion code does not exist, or has ended.".to_owned(),
+            message: PROMOTION_CODE_UNKNOWN.to_owned(),
         });
         found.map(Some)
     }

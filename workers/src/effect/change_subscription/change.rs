@@ -1,19 +1,22 @@
 //! A change of a subscription that lasts: another plan, price, quantity or promotion code.
 
 use events_schema::{
-    CommandId, StripePriceId,
+    CommandId, Reject as _, StripePriceId,
     billing::{ChangeTime, Command, Paid, Wanted},
 };
 
 use super::{
     attempt::{Attempt, DAY, needs_owner},
+    is_being_paid,
     recorded::{being_paid, paid},
+    usage_changes,
 };
 use crate::{
+    domain::billing::Rejection,
     effect::Failure,
     stripe::{
         self, IdempotencyKey, Item, NewDiscount, OpenPayment, Proration, StripeError, Subscription,
-        SubscriptionStatus, Timestamp, TrialChange,
+        SubscriptionStatus, Timestamp, TrialChange, UsageChange,
     },
 };
 
@@ -34,10 +37,13 @@ impl Attempt<'_> {
         };
         let is_so = is_so(item, wanted);
         if !is_so && is_late(present) {
-            let message = "A payment is missing. Pay your open invoice first, and choose again.";
-            return Ok(self.task.failed("payment_missing", message.to_owned()));
+            let missing = Rejection::PaymentMissing.to_rejection();
+            return Ok(self.task.failed(&missing.code, missing.message));
         }
         if !is_so && wanted.at == ChangeTime::PeriodEnd && !self.is_recorded(present)? {
+            if is_being_paid(self.stripe, &self.task.record, present).await? {
+                return Err(being_paid());
+            }
             return self.recorded_before(present);
         }
         self.drop_other_change(present, wanted).await?;
@@ -64,7 +70,9 @@ impl Attempt<'_> {
         wanted: &Wanted,
     ) -> Result<Subscription, StripeError> {
         let discount = self.new_discount(present, wanted).await?;
+        let usage = usage_changes(self.catalogue, present, &wanted.stripe_price);
         if is_so(item, wanted) {
+            self.change_usage(present, &usage).await?;
             self.set_discount(present, discount.as_ref()).await?;
             return Ok(present.clone());
         }
@@ -74,14 +82,16 @@ impl Attempt<'_> {
             item: item.id.clone(),
             price: wanted.stripe_price.clone(),
             quantity: wanted.quantity,
+            usage: usage.clone(),
             proration: proration(wanted),
             trial,
             payment,
             discount,
         };
-        // With another trial, or without the code, it is another request.
+        // With another trial or other items for usage, or without the code, it is another request.
         let code = if discount.is_some() { " with code" } else { "" };
-        let key = IdempotencyKey::new(request, &format!("change {trial:?}{code}"));
+        let kind = format!("{trial:?} {usage:?}");
+        let key = IdempotencyKey::new(request, &format!("change {kind}{code}"));
         let declining = change(OpenPayment::Decline, discount.clone());
         let changed = self
             .stripe
@@ -91,10 +101,23 @@ impl Attempt<'_> {
             return changed;
         }
         self.set_discount(present, discount.as_ref()).await?;
-        let key = IdempotencyKey::new(request, &format!("waiting change {trial:?}"));
+        let key = IdempotencyKey::new(request, &format!("waiting change {kind}"));
         let waiting = change(OpenPayment::Wait, None);
         let changed = self.stripe.change_subscription(key, &present.id, &waiting);
         changed.await
+    }
+
+    async fn change_usage(
+        &self,
+        present: &Subscription,
+        changes: &[UsageChange],
+    ) -> Result<(), StripeError> {
+        if !changes.is_empty() {
+            let step = format!("usage {changes:?}");
+            let key = IdempotencyKey::new(self.task.pending.request.0, &step);
+            self.stripe.change_usage(key, &present.id, changes).await?;
+        }
+        Ok(())
     }
 
     /// Returns what becomes of a trial. It is one of its plan, and does not carry over to another.

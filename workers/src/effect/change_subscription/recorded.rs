@@ -9,7 +9,11 @@ use events_schema::{
     billing::{Change, Command, Paid, PaidStatus},
 };
 
-use super::{Task, attempt::Attempt};
+use super::{
+    Task,
+    attempt::Attempt,
+    renewal::{before_payment, is_being_paid},
+};
 use crate::{
     effect::Failure,
     stripe::{PaymentStatus, StripeError, Subscription, SubscriptionStatus},
@@ -29,7 +33,11 @@ impl Attempt<'_> {
             let message = "The payment was not confirmed in time. Choose the plan again.";
             return Ok(self.task.failed("expired", message.to_owned()));
         }
-        let paid = paid(&present)?;
+        let mut paid = paid(&present)?;
+        let billing = &self.task.record;
+        if is_being_paid(self.stripe, billing, &present).await? {
+            paid = before_payment(billing, paid);
+        }
         let request = Some(self.task.pending.request);
         Ok(self.record(self.plan_of(&paid.price), paid, request))
     }

@@ -46,6 +46,7 @@ fn wanted() -> Wanted {
         name: Name::parse("Weavers").unwrap(),
         proration_date: None,
         at: ChangeTime::Now,
+        once_paid: false,
         promotion_code: None,
     }
 }

@@ -1,6 +1,10 @@
 //! Prices are created once, whatever was done before.
 
-use events_schema::{Currency, Id, Money, StripeAccountId, plan::Per};
+use events_schema::{
+    Currency, Id, Money, StripeAccountId,
+    plan::{Per, UnitPrice},
+    task::TASKS_CREATED,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -22,10 +26,19 @@ fn price(amount: i64, currency: &str) -> plan::Price {
     }
 }
 
+fn unknown(price: &plan::Price) -> Unknown {
+    named("Team", Charge::Plan(price))
+}
+
+fn named(name: &str, charge: Charge<'_>) -> Unknown {
+    Unknown::new(TEAM, &Name::parse(name).unwrap(), charge)
+}
+
 fn at_stripe(id: &str, price: &plan::Price) -> Value {
+    let unknown = unknown(price);
     json!({
-        "id": id, "product": "ub_1", "lookup_key": lookup_key(TEAM, price),
-        "currency": currency(price), "unit_amount": price.amount.amount(),
+        "id": id, "product": "ub_1", "lookup_key": lookup_key(unknown.id),
+        "currency": unknown.currency, "unit_amount": price.amount.amount(),
         "recurring": { "interval": "month" }
     })
 }
@@ -54,11 +67,21 @@ fn own() -> StripeAccount {
     }
 }
 
-/// Creates the prices of a catalogue in this account. The first request is for the own account, and
-/// is not returned.
+/// Creates the prices of a catalogue in this account.
 async fn perform_in<const N: usize>(
     account: Option<StripeAccount>,
     name: &str,
+    acts: [Act; N],
+) -> (Result<Command, Failure>, Vec<String>) {
+    let prices = [price(900, "EUR"), price(9_007_199_254_740_991, "KWD")];
+    let prices = prices.iter().map(|price| named(name, Charge::Plan(price)));
+    let prices = prices.collect();
+    create(Task { prices, account }, acts).await
+}
+
+/// Creates prices. The first request is for the own account, and is not returned.
+async fn create<const N: usize>(
+    task: Task,
     acts: [Act; N],
 ) -> (Result<Command, Failure>, Vec<String>) {
     let acts = std::iter::once(ok(r#"{"id": "acct_1"}"#)).chain(acts);
@@ -70,13 +93,6 @@ async fn perform_in<const N: usize>(
         stripe_rate: 100,
     };
     let effect = RecordPrices(Stripe::new(&options).unwrap().unwrap());
-    let name = Name::parse(name).unwrap();
-    let prices = [price(900, "EUR"), price(9_007_199_254_740_991, "KWD")];
-    let prices = prices.map(|price| (TEAM, name.clone(), price));
-    let task = Task {
-        prices: prices.to_vec(),
-        account,
-    };
     let recorded = effect.perform(plan::CATALOGUE, &task).await;
     let mut requests = server.requests();
     assert!(requests.remove(0).starts_with("GET /v1/account "));
@@ -185,4 +201,99 @@ async fn what_was_created_is_recorded_although_the_rest_fails() {
     let acts = [list(&[other]), product(), created("price_2", &dinars)];
     let (partly, _) = perform(acts).await;
     assert_eq!(partly.unwrap(), recorded(&dinars, "price_2"));
+}
+
+/// Half a cent for a task.
+fn usage() -> UnitPrice {
+    UnitPrice {
+        meter: TASKS_CREATED,
+        amount: Money::new(5, Currency::parse("EUR").unwrap()).unwrap(),
+        units: 10,
+    }
+}
+
+fn unknown_usage() -> Unknown {
+    named("Team", Charge::Usage(&usage(), plan::Interval::Year))
+}
+
+fn usage_at_stripe(id: &str) -> Value {
+    json!({
+        "id": id, "product": "ub_meter_tasks_created", "currency": "eur",
+        "lookup_key": lookup_key(unknown_usage().id),
+        "unit_amount": null, "unit_amount_decimal": "0.5",
+        "recurring": { "interval": "year", "meter": "mtr_1", "usage_type": "metered" }
+    })
+}
+
+fn meter() -> Value {
+    json!({ "id": "mtr_1", "event_name": "ub_tasks_created" })
+}
+
+fn recorded_usage() -> Command {
+    let id = StripePriceId::parse("price_1").unwrap();
+    recorded(BTreeMap::from([(unknown_usage().id, id)]))
+}
+
+/// The only price that Stripe does not know is one for usage.
+fn usage_task() -> Task {
+    Task {
+        prices: vec![unknown_usage()],
+        account: None,
+    }
+}
+
+#[tokio::test]
+async fn a_price_for_usage_is_created_with_its_meter_and_a_product_of_its_own() {
+    let acts = [
+        list(&[]),
+        list(&[]),
+        ok(&meter().to_string()),
+        ok(r#"{"id": "ub_meter_tasks_created"}"#),
+        ok(&usage_at_stripe("price_1").to_string()),
+    ];
+    let (created, requests) = create(usage_task(), acts).await;
+    assert_eq!(created.unwrap(), recorded_usage());
+    for (request, parts) in [
+        (
+            2,
+            &["POST /v1/billing/meters ", "event_name=ub_tasks_created"][..],
+        ),
+        (3, &["POST /v1/products ", "name=Tasks+created"]),
+        (
+            4,
+            &[
+                "POST /v1/prices ",
+                "unit_amount_decimal=0.5",
+                "usage_type%5D=metered",
+                "meter%5D=mtr_1",
+                "interval%5D=year",
+            ],
+        ),
+    ] {
+        for part in parts {
+            let sent = &requests[request];
+            assert!(sent.contains(part), "{part:?} is not in {sent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_price_for_usage_that_stripe_has_is_recorded_unless_it_counts_otherwise() {
+    let acts = |price: Value| [list(&[price]), list(&[meter()])];
+    let (recorded, _) = create(usage_task(), acts(usage_at_stripe("price_1"))).await;
+    assert_eq!(recorded.unwrap(), recorded_usage());
+    for (pointer, value) in [
+        ("/unit_amount_decimal", json!("5")),
+        ("/recurring/meter", json!("mtr_2")),
+        ("/recurring/meter", Value::Null),
+        ("/recurring/interval", json!("month")),
+    ] {
+        let mut other = usage_at_stripe("price_1");
+        *other.pointer_mut(pointer).unwrap() = value;
+        let (refused, _) = create(usage_task(), acts(other)).await;
+        let Err(Failure::Temporary(error)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.to_string().contains("another price"), "{error}");
+    }
 }

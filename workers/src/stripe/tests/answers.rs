@@ -57,6 +57,29 @@ fn a_subscription_shows_its_item_and_who_asked_for_it() {
 }
 
 #[test]
+fn the_item_of_a_plan_is_found_wherever_those_for_usage_stand() {
+    let mut usage = price();
+    usage["id"] = json!("price_usage");
+    usage["recurring"]["meter"] = json!("mtr_1");
+    let metered = json!({
+        "id": "si_usage", "object": "subscription_item", "price": usage,
+        "current_period_end": 1_795_000_000, "current_period_start": 1_792_000_000
+    });
+    for at in [0, 1] {
+        let mut found = subscription("active");
+        let items = found["items"]["data"].as_array_mut().unwrap();
+        items.insert(at, metered.clone());
+        let found: Subscription = read(found);
+        assert_eq!(found.item().unwrap().id.as_str(), "si_1", "{at}");
+        let usage: Vec<&str> = found.usage_items().map(|item| item.id.as_str()).collect();
+        assert_eq!(usage, ["si_usage"], "{at}");
+    }
+    let mut only_usage = subscription("active");
+    only_usage["items"]["data"] = json!([metered]);
+    assert_eq!(read::<Subscription>(only_usage).item(), None);
+}
+
+#[test]
 fn a_discount_shows_what_it_takes_off() {
     let discount: Discount = read(json!({
         "id": "di_1", "object": "discount", "end": 1_795_000_000, "promotion_code": "promo_1",

@@ -1,23 +1,16 @@
 //! Each request is the one that async-stripe makes: it is generated from Stripe's own description,
 //! so a wrong path or parameter differs.
 
+mod usage;
+
 use std::collections::HashMap;
 
 use events_schema::{
     Id, PromotionCode, StripeCardId, StripeCustomerId, StripeInvoiceId, StripeItemId,
     StripePriceId, StripeProductId, StripePromotionCodeId, StripeSetupIntentId,
-    StripeSubscriptionId, task::TASKS_CREATED,
+    StripeSubscriptionId,
 };
 use stripe_billing::{
-    BillingMeterStatus,
-    billing_meter::{
-        CreateBillingMeter, CreateBillingMeterCustomerMapping,
-        CreateBillingMeterCustomerMappingType, CreateBillingMeterDefaultAggregation,
-        CreateBillingMeterDefaultAggregationFormula, CreateBillingMeterValueSettings,
-        ListBillingMeter,
-    },
-    billing_meter_event::CreateBillingMeterEvent,
-    billing_meter_event_summary::ListIdBillingMeterEventSummary,
     billing_portal_session::CreateBillingPortalSession,
     invoice::{
         CreatePreviewInvoice, CreatePreviewInvoiceAutomaticTax, CreatePreviewInvoiceDiscounts,
@@ -60,9 +53,9 @@ use url::form_urlencoded;
 
 use super::{TENANT, key, weaver};
 use crate::stripe::{
-    Change, Interval, MeterEvent, NewDiscount, NewPrice, NewSubscription, OpenPayment,
-    PreviewedChange, Proration, Rest, StripeMeter, StripeTax, Timestamp, Trial, TrialChange, cards,
-    customers, invoices, meters, portal, prices, promotions, request::Request, subscriptions,
+    Change, Interval, NewDiscount, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
+    Proration, Rest, StripeTax, Timestamp, Trial, TrialChange, UnitAmount, cards, customers,
+    invoices, portal, prices, promotions, request::Request, subscriptions,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -151,7 +144,7 @@ fn requests_about_prices_are_as_generated() {
         product,
         lookup_key: "ub_1_2_eur_month".to_owned(),
         currency: "eur".to_owned(),
-        unit_amount: 9_007_199_254_740_991,
+        amount: UnitAmount::Whole(9_007_199_254_740_991),
         interval: Interval::Month,
     };
     let recurring = CreatePriceRecurring::new(CreatePriceRecurringInterval::Month);
@@ -176,6 +169,7 @@ fn new_subscription(trial: Trial, promotion_code: Option<&str>) -> NewSubscripti
         customer: customer(),
         price: price(),
         quantity: 3,
+        usage: Vec::new(),
         trial,
         promotion_code: promotion_code.map(|code| StripePromotionCodeId::parse(code).unwrap()),
         payment: OpenPayment::Decline,
@@ -230,6 +224,7 @@ fn requests_that_change_subscriptions_are_as_generated() {
         item: item(),
         price: price(),
         quantity: 3,
+        usage: Vec::new(),
         proration: Proration::None,
         trial: TrialChange::Keep,
         payment: OpenPayment::Decline,
@@ -365,6 +360,7 @@ fn previews_of_new_subscriptions_are_as_generated() {
         subscription: None,
         price: price(),
         quantity: 3,
+        usage: Vec::new(),
         promotion_code: Some(promotion_code()),
         proration_date: Timestamp(NOW),
     };
@@ -387,6 +383,7 @@ fn previews_of_changes_are_as_generated() {
         subscription: Some((subscription(), item())),
         price: price(),
         quantity: 3,
+        usage: Vec::new(),
         promotion_code: None,
         proration_date: Timestamp(NOW),
     };
@@ -473,44 +470,4 @@ fn requests_for_links_are_as_generated() {
         .customer("cus_1")
         .return_url(back);
     same(&portal::create(&customer(), back), &theirs);
-}
-
-#[test]
-fn requests_about_usage_are_as_generated() {
-    let ours = MeterEvent {
-        meter: TASKS_CREATED,
-        customer: customer(),
-        quantity: 12,
-        identifier: "t-tasks-99".to_owned(),
-        at: Timestamp(NOW),
-    };
-    let payload = [("stripe_customer_id", "cus_1"), ("value", "12")];
-    let payload = payload.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let theirs = CreateBillingMeterEvent::new("ub_tasks_created", HashMap::from(payload))
-        .identifier("t-tasks-99")
-        .timestamp(NOW);
-    same(&meters::create(key(), &ours), &theirs);
-
-    let theirs = ListBillingMeter::new().status(BillingMeterStatus::Active);
-    same(&meters::list_meters(), &theirs);
-
-    let sum =
-        CreateBillingMeterDefaultAggregation::new(CreateBillingMeterDefaultAggregationFormula::Sum);
-    let by_id = CreateBillingMeterCustomerMapping::new(
-        "stripe_customer_id",
-        CreateBillingMeterCustomerMappingType::ById,
-    );
-    let theirs = CreateBillingMeter::new(sum, "tasks_created", "ub_tasks_created")
-        .customer_mapping(by_id)
-        .value_settings(CreateBillingMeterValueSettings::new("value"));
-    same(&meters::create_meter(TASKS_CREATED), &theirs);
-
-    let meter = StripeMeter {
-        id: "mtr_1".to_owned(),
-        event_name: "ub_tasks_created".to_owned(),
-    };
-    let minute = NOW - NOW % 60;
-    let theirs = ListIdBillingMeterEventSummary::new("mtr_1", "cus_1", minute + 60, minute);
-    let ours = meters::list_usage(&meter, &customer(), Timestamp(NOW));
-    same(&ours, &theirs);
 }

@@ -129,43 +129,6 @@ async fn a_subscription_that_is_never_paid_expires_after_a_day() {
 }
 
 #[tokio::test]
-async fn usage_of_a_period_is_on_the_invoice_after_it() {
-    let stripe = Running::start().await;
-    let customer = stripe.customer("pm_card_visa").await;
-    let form = "display_name=Tasks&event_name=tasks&default_aggregation[formula]=sum";
-    let meter = id(&stripe.ok("/v1/billing/meters", form).await);
-    let form = format!(
-        "currency=usd&unit_amount=7&product_data[name]=Tasks&recurring[interval]=month\
-         &recurring[usage_type]=metered&recurring[meter]={meter}"
-    );
-    let price = id(&stripe.ok("/v1/prices", &form).await);
-    let subscription = stripe.subscribe(&customer, &price, "").await;
-    let report = format!("event_name=tasks&payload[stripe_customer_id]={customer}&payload[value]=");
-    stripe
-        .ok(
-            "/v1/billing/meter_events",
-            &format!("{report}12&identifier=a"),
-        )
-        .await;
-    stripe
-        .ok(
-            "/v1/billing/meter_events",
-            &format!("{report}3&identifier=b"),
-        )
-        .await;
-    let again = format!("{report}3&identifier=b");
-    let error = stripe.refused("/v1/billing/meter_events", &again).await;
-    assert_eq!(error["param"], "identifier");
-    let form = format!("subscription={}", id(&subscription));
-    let preview = stripe.ok("/v1/invoices/create_preview", &form).await;
-    assert_eq!(preview["total"], 105);
-    stripe.pass_days(32).await;
-    assert_eq!(invoices(&stripe).await[0]["total"], 105);
-    stripe.pass_days(31).await;
-    assert_eq!(invoices(&stripe).await[0]["total"], 0);
-}
-
-#[tokio::test]
 async fn time_does_not_go_back() {
     let stripe = Running::start().await;
     let request = stripe.request(reqwest::Method::POST, "/_test/clock");

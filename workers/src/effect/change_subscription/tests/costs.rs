@@ -2,7 +2,7 @@
 
 use std::slice::from_ref;
 
-use events_schema::PromotionCode;
+use events_schema::{PromotionCode, billing::refusal::PAYMENT_MISSING};
 
 use super::*;
 
@@ -150,10 +150,9 @@ async fn a_first_payment_that_was_not_made_in_time_is_a_failure() {
 
 #[tokio::test]
 async fn what_is_missing_is_paid_before_anything_is_changed() {
-    let message = "A payment is missing. Pay your open invoice first, and choose again.";
     for status in ["past_due", "unpaid"] {
         let acts = [list(&[subscription(status, "price_0", OTHER)])];
-        let refused = failed("payment_missing", message);
+        let refused = failed("payment_missing", PAYMENT_MISSING);
         records(&subscribe(), acts, refused, &[LIST]).await;
     }
 }
@@ -263,4 +262,65 @@ async fn seats_that_are_not_charged_yet_are_charged_when_a_tenant_is_deleted() {
     let ended = requests[1].lines().next().unwrap();
     let expected = "DELETE /v1/subscriptions/sub_1?invoice_now=true&prorate=false HTTP/1.1";
     assert_eq!(ended, expected);
+}
+
+/// A tenant that pays for the plan, has chosen a larger one for the next period, once that is paid,
+/// and gives it up at the beginning of this period.
+fn gives_up_what_is_to_be_paid() -> Task {
+    let larger = Wanted {
+        plan: COMPANY,
+        price: COMPANY.price_id(&price()),
+        stripe_price: StripePriceId::parse("price_2").unwrap(),
+        at: ChangeTime::PeriodEnd,
+        once_paid: true,
+        ..wanted()
+    };
+    let planned = Event::SubscriptionRecorded {
+        plan: COMPANY,
+        price: COMPANY.price_id(&price()),
+        subscription: Paid {
+            price: larger.stripe_price.clone(),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(OTHER),
+    };
+    let asked = Event::ChangeRequested {
+        request: OTHER,
+        at: ASKED,
+        wanted: larger,
+        trial_end: None,
+    };
+    let cancelled = Event::CancelRequested {
+        request: REQUEST,
+        at: ASKED,
+    };
+    task([known(), pays(), asked, planned], cancelled)
+}
+
+#[tokio::test]
+async fn a_period_counts_when_its_invoice_is_paid_if_a_plan_waits_for_that() {
+    let (before, after) = (1_797_000_000, 1_799_000_000);
+    let mut renewed = subscription("active", "price_2", OTHER);
+    renewed["items"]["data"][0]["current_period_end"] = json!(after);
+    renewed["cancel_at"] = json!(after);
+    renewed["latest_invoice"] = json!("in_1");
+    for (invoice, end) in [("draft", before), ("open", before), ("paid", after)] {
+        let present = || ok(&renewed.to_string());
+        let acts = [present(), present(), invoice_that_is(invoice)];
+        let expected = Command::RecordSubscription {
+            plan: COMPANY,
+            price: COMPANY.price_id(&price()),
+            subscription: Paid {
+                price: StripePriceId::parse("price_2").unwrap(),
+                period_end: Time(end * 1_000),
+                cancel_at: Some(Time(after * 1_000)),
+                ..paid(PaidStatus::Active)
+            },
+            past_due_since: None,
+            request: Some(REQUEST),
+        };
+        let task = gives_up_what_is_to_be_paid();
+        records(&task, acts, expected, &[READ, READ, INVOICE]).await;
+    }
 }
