@@ -173,7 +173,8 @@ impl Accounts {
     /// Sets the password of an account that has none. No session ends.
     ///
     /// # Errors
-    /// `BadUserInput` if the password is not acceptable; `Rejected` if there is one.
+    /// `BadUserInput` if the password is not acceptable; `Rejected` if there is one; `RateLimited`
+    /// after too many new credentials within a day.
     pub(crate) async fn set_password(
         &self,
         caller: &Caller,
@@ -187,6 +188,7 @@ impl Accounts {
         let hashed = self.passwords.hash(&admission, "password", password, known);
         let password_hash = hashed.await?;
         drop(admission);
+        self.sessions.mails.count_new_credential(account).await?;
         let set = Command::SetPassword { password_hash };
         self.send(caller, account, id, set).await?;
         let set = SecurityEvent::PasswordSet;
