@@ -47,6 +47,8 @@ pub(crate) enum Flaw {
     BackupChanged,
     #[error("The passkey uses an algorithm that is not supported.")]
     UnknownAlgorithm,
+    #[error("The public key of the passkey is not valid: no private key belongs to it.")]
+    InvalidKey,
     #[error("The signature of the passkey is wrong.")]
     WrongSignature,
 }
@@ -114,7 +116,10 @@ impl RelyingParty {
         if attested.credential_id != answer.id.bytes() {
             return Err(Flaw::Malformed);
         }
-        PublicKey::parse(attested.key).ok_or(Flaw::UnknownAlgorithm)?;
+        let key = PublicKey::parse(attested.key).ok_or(Flaw::UnknownAlgorithm)?;
+        if !key.is_valid() {
+            return Err(Flaw::InvalidKey);
+        }
         Ok(NewPasskey {
             credential_id: Base64Url::from_bytes(attested.credential_id),
             key: Base64Url::from_bytes(attested.key),
