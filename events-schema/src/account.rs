@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AreaName, ChallengeId, CredentialId, EmailAddress, IdentityId, Name, PasskeyId,
-    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, id::typed_id,
+    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, Time, id::typed_id,
     passkey::NewPasskey, published::Private,
 };
 
+pub mod epoch;
 mod view;
 pub use view::View;
 
@@ -95,7 +96,13 @@ pub enum Command {
         identity: ProvedIdentity,
     },
     /// Log in by this identity from now on. The gateway has checked that it belongs to the owner.
-    LinkIdentity { identity: ProvedIdentity },
+    LinkIdentity {
+        identity: ProvedIdentity,
+        /// The account's epoch when the gateway checked the session; `None` from a gateway of an
+        /// earlier release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<i64>,
+    },
     /// Log in by this identity no more.
     UnlinkIdentity { identity: IdentityId },
     /// Set a password in an account that has none.
@@ -148,11 +155,15 @@ pub enum Command {
     /// Add a passkey. The gateway has checked the answer of the browser.
     AddPasskey { name: Name, passkey: NewPasskey },
     /// Note a use of a passkey. The gateway has checked the signature. A counter that does not rise
-    /// suspends the passkey.
+    /// suspends the passkey, unless it was used after it was asked for: then two answers may have
+    /// come in the other order.
     NotePasskeyUse {
         passkey: PasskeyId,
         counter: u32,
         is_backed_up: bool,
+        /// When the passkey was asked for; `None` from a gateway of an earlier release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked_at: Option<Time>,
     },
     /// Change the name of a passkey.
     RenamePasskey { passkey: PasskeyId, name: Name },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PasskeyId, ProviderName, Time};
+use crate::{IdentityId, PasskeyId, ProviderName, Time};
 
 /// An operation that needs a fresh proof accepts one for this long.
 pub const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -42,7 +42,12 @@ pub enum ProofKind {
     /// They have one of the recovery codes.
     RecoveryCode,
     /// Another party has identified them.
-    Identity { provider: ProviderName },
+    Identity {
+        provider: ProviderName,
+        /// What the account calls the identity; `None` in a proof of an earlier release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<IdentityId>,
+    },
 }
 
 /// What the sender of a request has proved, and what they could prove.
@@ -60,6 +65,12 @@ impl Proof {
     /// Makes a proof.
     pub const fn new(kind: ProofKind, at: Time) -> Self {
         Self { kind, at }
+    }
+
+    /// Whether the proof may be one of something that was added at this time. The clocks of two
+    /// programs may differ by a minute.
+    pub fn is_since(&self, added_at: Time) -> bool {
+        self.at + CLOCKS > added_at
     }
 }
 
@@ -110,12 +121,17 @@ pub fn aal(proofs: &[Proof]) -> u8 {
     let kinds = || proofs.iter().map(|proof| &proof.kind);
     let is_complete = kinds().any(ProofKind::is_complete);
     let has_second = kinds().any(ProofKind::is_second);
-    let has_first = kinds().any(|kind| !kind.is_second());
-    match (is_complete || (has_first && has_second), proofs.is_empty()) {
+    let is_both = has_first(proofs) && has_second;
+    match (is_complete || is_both, proofs.is_empty()) {
         (true, _) => TWO_FACTORS,
         (false, false) => ONE_FACTOR,
         (false, true) => 0,
     }
+}
+
+/// Whether a first factor is among these proofs.
+pub fn has_first(proofs: &[Proof]) -> bool {
+    proofs.iter().any(|proof| !proof.kind.is_second())
 }
 
 /// Returns until when these proofs are fresh in an account that can reach `best_aal`; `None` if
@@ -129,24 +145,6 @@ pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
         |kind: &ProofKind| best_aal < TWO_FACTORS || kind.is_second() || kind.is_complete();
     let counting = proofs.iter().filter(|proof| counts(&proof.kind));
     counting.map(|proof| proof.at).max().map(|at| at + FRESH)
-}
-
-/// Returns the proofs that still count in an account that has these passkeys, and whose second
-/// factor is this old; `None` if it has none. A proof by a former factor or a removed passkey does
-/// not count, since a thief may have that factor.
-pub fn counting(
-    mut proofs: Vec<Proof>,
-    second_factor_since: Option<Time>,
-    has_passkey: impl Fn(PasskeyId) -> bool,
-) -> Vec<Proof> {
-    proofs.retain(|proof| match proof.kind {
-        ProofKind::Passkey { passkey } => has_passkey(passkey),
-        ProofKind::Totp | ProofKind::RecoveryCode => {
-            second_factor_since.is_some_and(|since| proof.at + CLOCKS > since)
-        }
-        ProofKind::Password | ProofKind::EmailCode | ProofKind::Identity { .. } => true,
-    });
-    proofs
 }
 
 /// Adds a proof. It replaces an earlier one of the same kind.
@@ -165,6 +163,7 @@ mod tests {
     fn identity() -> ProofKind {
         ProofKind::Identity {
             provider: ProviderName::parse("google").unwrap(),
+            identity: Some(IdentityId(Id::from_bytes([1; 16]))),
         }
     }
     fn passkey(number: u8) -> ProofKind {
@@ -225,29 +224,6 @@ mod tests {
         let proofs = [at(0, Password), at(0, Totp)];
         assert_eq!(Proved::new(&proofs, TWO_FACTORS).aal, 2);
         assert_eq!(Proved::new(&proofs, ONE_FACTOR).aal, 1);
-    }
-
-    #[test]
-    fn a_proof_of_a_second_factor_before_the_present_one_counts_no_more() {
-        let counting = |at_minute: i64, since: Option<i64>| {
-            let proofs = vec![at(at_minute, Password), at(at_minute, Totp)];
-            counting(proofs, since.map(minute), |_| false).len()
-        };
-        assert_eq!(counting(9, None), 1);
-        assert_eq!(counting(9, Some(8)), 2);
-        assert_eq!(counting(9, Some(9)), 2, "the code that adds the app");
-        assert_eq!(counting(9, Some(10)), 1);
-        let recovered = vec![at(3, RecoveryCode), at(3, Password)];
-        let counting = super::counting(recovered, Some(minute(5)), |_| false);
-        assert_eq!(counting, [at(3, Password)]);
-    }
-
-    #[test]
-    fn a_proof_of_a_passkey_that_was_removed_counts_no_more() {
-        let proofs = vec![at(0, passkey(1)), at(0, passkey(2)), at(0, EmailCode)];
-        let left = PasskeyId(Id::from_bytes([2; 16]));
-        let counting = counting(proofs, None, |passkey| passkey == left);
-        assert_eq!(counting, [at(0, passkey(2)), at(0, EmailCode)]);
     }
 
     #[test]

@@ -396,6 +396,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             openings,
             codes: login_codes,
             sessions: sessions.clone(),
+            callers: callers.clone(),
             security: security.clone(),
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),

@@ -1,6 +1,6 @@
 //! The ways in which a person proves who they are.
 
-use events_schema::account;
+use events_schema::{Proof, account, proof};
 
 /// A way to prove who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,28 @@ impl Method {
         }
     }
 
-    /// Returns the ways that make a session of this account fresh.
-    pub(crate) fn of_step_up(account: &account::View) -> &'static [Self] {
+    /// Returns the ways that make a session of this account fresh, in which these proofs count. A
+    /// second factor needs a first one beside it.
+    pub(crate) fn of_step_up(account: &account::View, proofs: &[Proof]) -> &'static [Self] {
+        let has_password = account.password_hash.is_some();
         match (account.has_passkey(), account.second_factor.is_some()) {
+            (has_passkey, true) if !proof::has_first(proofs) => both(has_passkey, has_password),
             (true, true) => &[Self::Passkey, Self::Totp, Self::RecoveryCode],
             (true, false) => &[Self::Passkey],
             (false, true) => SECOND,
-            (false, false) if account.password_hash.is_none() => &[Self::EmailCode],
-            (false, false) => &[Self::Password, Self::EmailCode],
+            (false, false) if has_password => &[Self::Password, Self::EmailCode],
+            (false, false) => &[Self::EmailCode],
         }
+    }
+}
+
+/// Returns the ways to prove a first and a second factor.
+const fn both(has_passkey: bool, has_password: bool) -> &'static [Method] {
+    use Method::{EmailCode, Passkey, Password, RecoveryCode, Totp};
+    match (has_passkey, has_password) {
+        (true, true) => &[Passkey, Totp, RecoveryCode, Password, EmailCode],
+        (true, false) => &[Passkey, Totp, RecoveryCode, EmailCode],
+        (false, true) => &[Totp, RecoveryCode, Password, EmailCode],
+        (false, false) => &[Totp, RecoveryCode, EmailCode],
     }
 }

@@ -8,12 +8,12 @@ use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 
 use crate::{
-    second_factor::LOG_IN,
+    second_factor::{LOG_IN, second},
     step_up::STEP_UP,
     support::{
         ADD_PASSKEY, Browser, Device, Gateway, PASSWORD, START_ADDING, START_LOGIN, add_passkey,
         add_second_factor, administrator, answer, bad_input, by_passkey, code_of, eventually,
-        input, list, send_command, site, start, succeeded, text,
+        input, list, send_command, site, site_with, start, succeeded, text,
     },
 };
 
@@ -23,6 +23,7 @@ const PASSKEYS: &str = "{
         passkeys { id name addedAt lastUsedAt suspendedAt backedUp transports aaguid }
     }
 }";
+const SESSIONS: &str = "{ sessions { authentication { aal proofs { kind } } } }";
 const REMOVE: &str = "
     mutation($id: ID!) {
         credential { removePasskey(id: $id) { unknownCredential allAcceptedCredentials } }
@@ -84,8 +85,7 @@ async fn a_person_adds_a_passkey_and_logs_in_by_it_alone() {
         (&shown["lastUsedAt"], &shown["backedUp"]),
         (&Value::Null, &json!(true))
     );
-    let sessions = "{ sessions { authentication { aal proofs { kind } } } }";
-    let sessions = ada.data(sessions, ()).await;
+    let sessions = ada.data(SESSIONS, ()).await;
     let both = json!([{ "kind": "PASSWORD" }, { "kind": "PASSKEY" }]);
     assert_eq!(sessions["sessions"][0]["authentication"]["proofs"], both);
 
@@ -97,9 +97,15 @@ async fn a_person_adds_a_passkey_and_logs_in_by_it_alone() {
     assert_eq!(login["session"]["authentication"], authentication);
     assert!(browser.is_logged_in().await);
     assert!(passkeys(&ada).await[0]["lastUsedAt"].is_string());
-    // The session is fresh, so it may remove what it was proved by.
+    // The session is fresh, so it may remove what it was proved by. A new one begins without a proof.
     browser.data(REMOVE, json!({ "id": id })).await;
     ada.mail(ADA, "“Phone” no longer logs in", 1).await;
+    let shown = browser.data(SESSIONS, ()).await;
+    let nothing = json!({ "aal": 0, "proofs": [] });
+    let password = json!({ "aal": 1, "proofs": [{ "kind": "PASSWORD" }] });
+    let expected = [nothing, password].map(|shown| json!({ "authentication": shown }));
+    assert_eq!(shown["sessions"], json!(expected));
+    assert_eq!(browser.code(START_ADDING, ()).await, "STEP_UP_REQUIRED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,6 +265,10 @@ async fn a_passkey_whose_counter_does_not_rise_is_suspended() {
     is_refused(&thief, LOG_IN, of_copy).await;
     ada.mail(ADA, "somebody may have copied", 1).await;
     assert!(passkeys(&ada).await[0]["suspendedAt"].is_string());
+    assert!(
+        !browser.is_logged_in().await,
+        "nothing else proves the session"
+    );
     let proof = by_passkey(&browser, &mut phone).await;
     is_refused(&browser, LOG_IN, proof).await;
     // It makes no session fresh, so the password does again.
@@ -284,8 +294,9 @@ async fn a_removed_passkey_is_void_at_the_next_request_on_another_gateway() {
     assert_eq!(browser.code(fresh, ()).await, "CONFLICT");
     let removed = ada.data(REMOVE, json!({ "id": id })).await;
     is_refused(&browser, LOG_IN, proof).await;
-    // Nor does the session that it has begun count as proved.
-    assert_eq!(browser.code(fresh, ()).await, "STEP_UP_REQUIRED");
+    // Nor does the session that it has begun.
+    assert_eq!(browser.code(fresh, ()).await, "UNAUTHENTICATED");
+    assert!(!browser.is_logged_in().await);
     let (unknown, accepted) = (
         &removed["credential"]["removePasskey"]["unknownCredential"],
         &removed["credential"]["removePasskey"]["allAcceptedCredentials"],
@@ -306,6 +317,71 @@ async fn a_removed_passkey_is_void_at_the_next_request_on_another_gateway() {
     let at_gateway = at(&backend, &gateway);
     let proof = by_passkey(&at_gateway, &mut key).await;
     at_gateway.data(LOG_IN, proof).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_first_factor_was_removed_steps_up_by_another_one() {
+    let backend = start().await;
+    let (ada, gateway) = ada_at_a_site(&backend).await;
+    let (_app, codes) = add_second_factor(&ada).await;
+    let mut phone = Device::new();
+    let id = add_passkey(&ada, &mut phone, "Phone").await;
+    let browser = at(&backend, &gateway);
+    let proof = by_passkey(&browser, &mut phone).await;
+    browser.data(LOG_IN, proof).await;
+    let recovered = second("RecoveryCode", &codes[0]);
+    browser.data(STEP_UP, recovered).await;
+    ada.data(REMOVE, json!({ "id": id })).await;
+    let methods = json!(["Totp", "RecoveryCode", "Password", "EmailCode"]);
+    let required = json!({ "code": "STEP_UP_REQUIRED", "methods": methods });
+    assert_eq!(browser.error(START_ADDING, ()).await, required);
+    let password = json!({ "service": "Password", "params": { "password": PASSWORD } });
+    browser.data(STEP_UP, input(password)).await;
+    browser.data(START_ADDING, ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_works_on_the_sub_domains_of_tenants_if_they_name_tenants() {
+    let backend = start().await;
+    let change = |config: &mut gateway::Config| {
+        config.tenant_resolvers = vec![gateway::Resolver::Subdomain];
+    };
+    let named = site_with(&backend, change).await;
+    let other = site(&backend).await;
+    let ada = Browser::signed_up(&backend, ADA).await.at_gateway(&named);
+    let mut phone = Device::new();
+    add_passkey(&ada, &mut phone, "Phone").await;
+    let mut of_acme = phone.at("http://acme.localhost:9900");
+    for (gateway, host) in [
+        (&named, "localhost:9900"),
+        (&named, "loom.localhost:9900"),
+        (&other, "acme.localhost:9900"),
+    ] {
+        let browser = at(&backend, gateway).with_header("host", host);
+        let proof = by_passkey(&browser, &mut of_acme).await;
+        is_refused(&browser, LOG_IN, proof).await;
+    }
+    let browser = at(&backend, &named).with_header("host", "acme.localhost:9900");
+    let proof = by_passkey(&browser, &mut of_acme).await;
+    browser.data(LOG_IN, proof).await;
+    assert!(browser.is_logged_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_gets_twenty_new_credentials_a_day_and_removes_as_many_as_it_has() {
+    let backend = start().await;
+    let (ada, _gateway) = ada_at_a_site(&backend).await;
+    let mut last = add_passkey(&ada, &mut Device::new(), "Phone").await;
+    for _ in 1..20 {
+        ada.data(REMOVE, json!({ "id": last })).await;
+        last = add_passkey(&ada, &mut Device::new(), "Phone").await;
+    }
+    let asked = ada.data(START_ADDING, ()).await["credential"]["startPasskey"].take();
+    let made = Device::new().create(&asked).await;
+    let added = json!({ "name": "Phone", "response": made });
+    assert_eq!(ada.code(ADD_PASSKEY, added).await, "RATE_LIMITED");
+    ada.data(REMOVE, json!({ "id": last })).await;
+    assert!(passkeys(&ada).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

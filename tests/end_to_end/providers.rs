@@ -13,7 +13,7 @@ use crate::{
     second_factor::{LOG_IN, second},
     support::{
         Browser, Gateway, PASSWORD, Provider, add_second_factor, bad_input, code, code_of,
-        documents_of, input,
+        credentials, documents_of, input,
         provider::{CLIENT, CLIENT_SECRET},
         start, succeeded, text,
     },
@@ -282,6 +282,29 @@ async fn an_identity_does_not_replace_the_second_factor() {
     assert_eq!(authentication["aal"], 2);
     let shown = phone.data(CHALLENGE, ()).await;
     assert!(shown["loginChallenge"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_was_begun_before_ends_with_one_by_a_provider() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    add_second_factor(&ada).await;
+    for (sub, email, provider, outcome) in [
+        ("1", ADA, "github", "linking"),
+        ("2", "bob@example.com", "github", "done"),
+        ("3", "eve@example.com", "facebook", "code"),
+    ] {
+        let browser = world.browser();
+        browser.data(LOG_IN, credentials(ADA, PASSWORD)).await;
+        let shown = browser.data(CHALLENGE, ()).await;
+        let factors = json!(["Totp", "RecoveryCode"]);
+        assert_eq!(shown["loginChallenge"]["methods"], factors);
+        let person = json!({ "sub": sub, "email": email, "email_verified": true });
+        world.provider.identifies(person);
+        assert_eq!(world.logs_in(&browser, provider).await, outcome);
+        let shown = browser.data(CHALLENGE, ()).await;
+        assert_ne!(shown["loginChallenge"]["methods"], factors, "{outcome}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

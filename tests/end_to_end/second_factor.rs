@@ -1,13 +1,18 @@
 //! The second factor: adding it as a person does, logging in with it, and what guessers get.
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use events_schema::{AreaName, Id, secret::ServerKey};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Authenticator, Browser, CONFIRM_TOTP, OTHER_PASSWORD, PASSWORD, PLATFORM, START_TOTP,
-    add_second_factor, administrator, bad_input, code_of, collections, credentials, documents_of,
-    eventually, input, list, mongo, operator, start, succeeded, text, token,
+use crate::{
+    step_up::STEP_UP,
+    support::{
+        Authenticator, Browser, CONFIRM_TOTP, OTHER_PASSWORD, PASSWORD, PLATFORM, START_TOTP,
+        add_second_factor, administrator, bad_input, code_of, collections, credentials,
+        documents_of, eventually, hold_commands, input, list, mongo, operator, start, succeeded,
+        text, token,
+    },
 };
 
 const ADA: &str = "ada@example.com";
@@ -161,6 +166,40 @@ async fn a_recovery_code_serves_once_instead_of_the_app() {
         .data(LOG_IN, second("RecoveryCode", new[0].as_str().unwrap()))
         .await;
     ada.mail(ADA, "new recovery codes", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recovery_codes_are_shown_even_if_no_session_begins_with_the_app() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    hold_commands(&backend, AreaName::Session).await;
+    let (_app, codes) = add_second_factor(&ada).await;
+    assert_eq!(codes.len(), 10);
+    let shown = ada.data(CREDENTIALS, ()).await;
+    assert_eq!(shown["credentials"]["recoveryCodesLeft"], 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_refused_for_the_account_counts_for_nobody() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    add_second_factor(&ada).await;
+    let operator = operator(&backend).await;
+    // As if others had tried many codes.
+    let profile = ada.data("{ profile { id } }", ()).await;
+    let account = Id::parse(&text(&profile, "/profile/id")).unwrap();
+    let secret = backend.gateway().secrets.secret.clone();
+    let key = ServerKey::new(secret, Vec::new());
+    let key = key.id(&[b"code", b"account", account.bytes()]).to_string();
+    let now = jiff::Timestamp::now().as_millisecond();
+    let wrong = json!({ "failures": 60, "last_ms": now, "first_ms": now });
+    let logins = operator.get_key_value("LOGINS").await.unwrap();
+    let last = logins.put(key, wrong.to_string().into()).await.unwrap();
+    let code = ada.code(STEP_UP, second("Totp", "000000")).await;
+    assert_eq!(code, "RATE_LIMITED");
+    let mut stream = operator.get_stream("KV_LOGINS").await.unwrap();
+    let state = &stream.info().await.unwrap().state;
+    assert_eq!(state.last_sequence, last);
 }
 
 #[tokio::test(flavor = "multi_thread")]

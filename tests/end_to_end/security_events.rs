@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use crate::{
     cargo_dev::{Dev, operator_of},
+    second_factor::LOG_IN,
     support::{
         ACCEPT_INVITATION, Browser, CHANGE_PASSWORD, CREATE_PROJECT, CREATE_TOKEN, DELETE_TOKEN,
-        INVITE, OTHER_PASSWORD, PASSWORD, Team, ada_and_bob, ada_in_acme, bad_input, eventually,
-        input, invite, list, operator, start, start_with, succeeded, text, token,
+        Device, INVITE, OTHER_PASSWORD, PASSWORD, Team, ada_and_bob, ada_in_acme, add_passkey,
+        administrator, bad_input, by_passkey, eventually, input, invite, list, operator, site,
+        start, start_with, succeeded, text, token,
     },
 };
 
@@ -41,6 +43,14 @@ const SEND_RESET: &str = r#"
 const RESET: &str = "
     mutation($input: ResetPasswordInput!) {
         account { resetPassword(input: $input) { success } }
+    }";
+const REMOVE_PASSKEY: &str = "
+    mutation($id: ID!) {
+        credential { removePasskey(id: $id) { unknownCredential } }
+    }";
+const REMOVE_PASSKEYS: &str = "
+    mutation($id: ID!) {
+        platform { removePasskeys(id: $id) { email } }
     }";
 const REVOKE: &str = "
     mutation($id: ID!) {
@@ -149,6 +159,40 @@ async fn a_person_sees_what_changes_their_password_and_sessions() {
     let stranger = Browser::new(&backend).with_header("x-client", "192.0.2.7");
     assert!(succeeded(&stranger.register(ADA).await));
     shows(&phone, &["registration_refused", "login_succeeded"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_what_becomes_of_their_passkeys_and_who_tries_them_in_vain() {
+    let backend = start().await;
+    let gateway = site(&backend).await;
+    let ada = Browser::signed_up(&backend, ADA).await.at_gateway(&gateway);
+    let thief = Browser::new(&backend).at_gateway(&gateway);
+    let is_refused = async |device: &mut Device| {
+        let proof = by_passkey(&thief, device).await;
+        assert_eq!(thief.error(LOG_IN, proof).await, bad_input("response"));
+    };
+    let mut removed = Device::new();
+    let id = add_passkey(&ada, &mut removed, "Old").await;
+    ada.data(REMOVE_PASSKEY, json!({ "id": id })).await;
+    shows(&ada, &["passkey_removed", "stepped_up", "passkey_added"]).await;
+    is_refused(&mut removed).await;
+    shows(&ada, &["login_failed", "passkey_removed"]).await;
+
+    let mut phone = Device::counting();
+    add_passkey(&ada, &mut phone, "Phone").await;
+    let mut copy = phone.clone();
+    let own = by_passkey(&thief, &mut phone).await;
+    thief.data(LOG_IN, own).await;
+    is_refused(&mut copy).await;
+    shows(&ada, &["passkey_suspended", "login_succeeded"]).await;
+    is_refused(&mut phone).await;
+    shows(&ada, &["login_failed", "passkey_suspended"]).await;
+
+    let root = administrator(&backend, "root@example.com").await;
+    let profile = ada.data("{ profile { id } }", ()).await;
+    let id = json!({ "id": profile["profile"]["id"] });
+    root.data(REMOVE_PASSKEYS, id).await;
+    shows(&ada, &["passkey_removed", "login_failed"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

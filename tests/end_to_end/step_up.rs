@@ -44,7 +44,8 @@ async fn later(backend: &Local, minutes: i64) -> Gateway {
     let accounts = mongo(backend).await.database(PLATFORM);
     let accounts = accounts.collection::<Document>("account");
     let enrolled = "view.second_factor.totp.enrolled_at";
-    let change = doc! { "$set": { enrolled: past } };
+    let created = "view.second_factor.recovery_codes.created_at";
+    let change = doc! { "$set": { enrolled: past, created: past } };
     let with_app = doc! { enrolled: { "$exists": true } };
     accounts.update_many(with_app, change).await.unwrap();
     Gateway::start(backend, |_| {}).await
@@ -165,6 +166,32 @@ async fn who_gives_permissions_of_owners_by_a_role_must_have_a_fresh_session() {
     stale.data(ASSIGN_ROLE, assignment(&member, &chief)).await;
 }
 
+/// The level of the session of this browser.
+async fn level(browser: &Browser) -> Value {
+    let shown = browser.data(SESSIONS, ()).await;
+    let mut sessions = list(&shown["sessions"]).iter();
+    let current = sessions.find(|session| session["current"] == true);
+    current.unwrap()["authentication"]["aal"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proof_of_a_recovery_code_counts_until_the_codes_are_replaced() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    let (_app, codes) = add_second_factor(&ada).await;
+    let thief = Browser::new(&backend);
+    thief.log_in(ADA).await;
+    let stolen = second("RecoveryCode", &codes[0]);
+    thief.data(LOG_IN, stolen).await;
+    let gateway = later(&backend, 5).await;
+    let (ada, thief) = (ada.at_gateway(&gateway), thief.at_gateway(&gateway));
+    assert_eq!(level(&thief).await, 2);
+    ada.data("mutation { credential { newRecoveryCodes } }", ())
+        .await;
+    assert_eq!(level(&thief).await, 1);
+    assert_eq!(level(&ada).await, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proof_of_an_app_that_was_replaced_counts_no_more() {
     let backend = start().await;
@@ -175,12 +202,6 @@ async fn the_proof_of_an_app_that_was_replaced_counts_no_more() {
     thief.data(LOG_IN, second("Totp", &app.next().await)).await;
     let gateway = later(&backend, 5).await;
     let (ada, thief) = (ada.at_gateway(&gateway), thief.at_gateway(&gateway));
-    let level = async |browser: &Browser| {
-        let shown = browser.data(SESSIONS, ()).await;
-        let mut sessions = list(&shown["sessions"]).iter();
-        let current = sessions.find(|session| session["current"] == true);
-        current.unwrap()["authentication"]["aal"].clone()
-    };
     assert_eq!(level(&thief).await, 2);
     ada.data("mutation { credential { removeTotp { success } } }", ())
         .await;

@@ -32,8 +32,19 @@ pub const ADD_PASSKEY: &str = "
 
 /// A gateway that browsers reach at [`ORIGIN`]: they make no passkeys for addresses of numbers.
 pub async fn site(backend: &local::Local) -> Gateway {
-    let change = |config: &mut gateway::Config| config.posture.public_url = ORIGIN.to_owned();
-    Gateway::start(backend, change).await
+    site_with(backend, |_| {}).await
+}
+
+/// A gateway that browsers reach at [`ORIGIN`], with its own configuration.
+pub async fn site_with(
+    backend: &local::Local,
+    change: impl FnOnce(&mut gateway::Config),
+) -> Gateway {
+    Gateway::start(backend, |config| {
+        config.posture.public_url = ORIGIN.to_owned();
+        change(config);
+    })
+    .await
 }
 
 /// A device with room for one passkey.

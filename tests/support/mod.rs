@@ -36,10 +36,11 @@ pub use browser::Browser;
 pub use collector::Collector;
 pub use device::{
     ADD_PASSKEY, Device, START_ADDING, START_LOGIN, add_passkey, answer, by_passkey, site,
+    site_with,
 };
 pub use operator::{
-    PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, mongo,
-    open_stream, operator, operator_nats, send_command, send_command_of_operator,
+    PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, hold_commands,
+    mongo, open_stream, operator, operator_nats, send_command, send_command_of_operator,
     set_platform_admin, store_account, stored_owners, tenant_views,
 };
 pub use provider::{Provider, Signed};

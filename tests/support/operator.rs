@@ -1,6 +1,9 @@
 //! The backend from inside, as its operator sees it: streams, consumers and databases.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::{ConnectOptions, jetstream};
 use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
@@ -160,6 +163,16 @@ pub async fn documents_of(backend: &Local, view: &str) -> Vec<serde_json::Value>
         .into_iter()
         .map(|document| serde_json::json!(document))
         .collect()
+}
+
+/// Lets workers receive no more commands of an area.
+pub async fn hold_commands(backend: &Local, area: AreaName) {
+    let operator = operator(backend).await;
+    let stream = operator.get_stream("COMMANDS").await.unwrap();
+    let consumer = format!("commands_{area}");
+    let in_an_hour = SystemTime::now() + Duration::from_secs(60 * 60);
+    let paused = stream.pause_consumer(&consumer, in_an_hour.into()).await;
+    assert!(paused.unwrap().paused);
 }
 
 /// Makes a stream refuse every message.

@@ -24,11 +24,13 @@ use ring::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::OwnedMutexGuard};
 
 pub const CLIENT: &str = "us";
 pub const CLIENT_SECRET: &str = "a secret of the provider";
 pub const ACCESS_TOKEN: &str = "access-token-of-the-provider";
+
+type Gate = tokio::sync::Mutex<()>;
 
 /// It listens as long as the process lives.
 #[derive(Clone)]
@@ -45,6 +47,8 @@ struct Inner {
     /// What the code of each log-in is bound to.
     codes: Mutex<HashMap<String, Bound>>,
     redeemed: AtomicUsize,
+    /// Whoever has it keeps codes that are redeemed from being answered.
+    gate: Arc<Gate>,
 }
 
 /// How an ID token is signed.
@@ -99,6 +103,7 @@ impl Provider {
             }),
             codes: Mutex::default(),
             redeemed: AtomicUsize::new(0),
+            gate: Arc::default(),
         });
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
@@ -155,6 +160,11 @@ impl Provider {
 
     fn change(&self, change: impl FnOnce(&mut Answers)) {
         change(&mut self.state.answers.lock().unwrap());
+    }
+
+    /// Answers no code that is redeemed until what this returns is dropped.
+    pub async fn holds(&self) -> OwnedMutexGuard<()> {
+        self.state.gate.clone().lock_owned().await
     }
 
     /// How many codes were redeemed.
@@ -262,6 +272,7 @@ async fn token(
         assert_eq!(form["client_secret"], CLIENT_SECRET);
     }
     state.redeemed.fetch_add(1, Ordering::SeqCst);
+    drop(state.gate.lock().await);
     let mut tokens = json!({ "access_token": ACCESS_TOKEN, "token_type": "bearer" });
     if is_oidc {
         tokens["id_token"] = json!(id_token(&state, &bound));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Id, Time, view::testing::fold};
+use crate::{Id, view::testing::fold};
 
 const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([1; 16]));
 

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Area, Event};
+use super::{Area, Event, epoch};
 use crate::{
-    Commit, EmailAddress, Home, Identity, Index, PasswordHash, PersonName, SecondFactor, Time,
-    identity,
+    Commit, EmailAddress, Home, Identity, Index, PasswordHash, PersonName, ProofKind, SecondFactor,
+    Time, identity,
     passkey::{self, Passkey},
-    proof::{self, ONE_FACTOR, Proof, TWO_FACTORS},
-    second_factor,
+    proof::{ONE_FACTOR, Proof, TWO_FACTORS},
+    second_factor, session,
 };
 
 /// The view of an account. The gateway never shows all of it.
@@ -75,15 +75,42 @@ impl View {
         }
     }
 
-    /// Returns those of these proofs that still count. None does of a second factor or a passkey
-    /// that was removed, replaced or suspended.
-    pub fn counting(&self, proofs: Vec<Proof>) -> Vec<Proof> {
-        let since = self.second_factor.as_ref();
-        let since = since.map(|factor| factor.totp.enrolled_at);
-        proof::counting(proofs, since, |passkey| {
-            let mut own = self.passkeys.iter();
-            own.any(|own| own.id == passkey && !own.is_suspended())
-        })
+    /// Returns those of these proofs that still count. None does of a second factor, a passkey or an
+    /// identity that was removed, replaced or suspended, since a thief may have it.
+    pub fn counting(&self, mut proofs: Vec<Proof>) -> Vec<Proof> {
+        proofs.retain(|proof| self.counts(proof));
+        proofs
+    }
+
+    /// Returns the proofs of a session that still count. `None` if it has begun with proofs and none
+    /// counts any more: nobody knows who uses it.
+    pub fn proved_in(&self, session: &session::View) -> Option<Vec<Proof>> {
+        let begun = session.proofs();
+        let counting = self.counting(begun.to_vec());
+        (begun.is_empty() || !counting.is_empty()).then_some(counting)
+    }
+
+    fn counts(&self, proof: &Proof) -> bool {
+        let factor = self.second_factor.as_ref();
+        let is_since = |begun| proof.is_since(begun);
+        match &proof.kind {
+            ProofKind::Password | ProofKind::EmailCode => true,
+            ProofKind::Passkey { passkey } => {
+                let mut own = self.passkeys.iter();
+                own.any(|own| own.id == *passkey && !own.is_suspended())
+            }
+            ProofKind::Totp => factor.is_some_and(|factor| is_since(factor.totp.enrolled_at)),
+            ProofKind::RecoveryCode => {
+                factor.is_some_and(|factor| is_since(factor.recovery_codes.created_at))
+            }
+            ProofKind::Identity { provider, identity } => {
+                let mut own = self.identities.iter();
+                own.any(|own| match identity {
+                    Some(identity) => own.id == *identity,
+                    None => own.provider == *provider,
+                })
+            }
+        }
     }
 
     /// Whether the owner can log in by a passkey.
@@ -117,9 +144,11 @@ impl View {
         }
     }
 
-    fn begin_epoch(&mut self, at: Time) {
-        self.epoch += 1;
-        self.epoch_began_at = at;
+    fn begin_epoch_if_new(&mut self, epoch: i64, at: Time) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.epoch_began_at = at;
+        }
     }
 }
 
@@ -128,6 +157,7 @@ const fn is_false(value: &bool) -> bool {
 }
 
 fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
+    let epoch = epoch::after(view.as_ref().map(|view| view.epoch), event);
     if let Event::Registered {
         email,
         firstname,
@@ -137,7 +167,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     {
         let names = (firstname.clone(), lastname.clone());
         let password_hash = Some(password_hash.clone());
-        return Some(View::begin(email.clone(), names, password_hash, 0, at));
+        return Some(View::begin(email.clone(), names, password_hash, epoch, at));
     }
     if let Event::Opened {
         email,
@@ -146,11 +176,10 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     } = event
     {
         let names = (firstname.clone(), lastname.clone());
-        // The sessions of an account that it replaces are of an earlier epoch.
-        let epoch = view.map_or(0, |view| view.epoch + 1);
         return Some(View::begin(email.clone(), names, None, epoch, at));
     }
     let mut view = view?;
+    view.begin_epoch_if_new(epoch, at);
     view.second_factor = second_factor::step(view.second_factor, event, at);
     view.identities = identity::step(view.identities, event, at);
     view.passkeys = passkey::step(view.passkeys, event, at);
@@ -171,28 +200,20 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         | Event::PasskeyUsed { .. }
         | Event::PasskeyRenamed { .. }
         | Event::PasskeySuspended { .. }
-        | Event::PasskeyRemoved { .. } => {}
+        | Event::PasskeyRemoved { .. }
+        | Event::SessionsRevoked => {}
         Event::RegistrationRefused { .. } => return None,
         Event::Verified => view.verified = true,
-        Event::PasswordChanged { password_hash, .. } => {
-            view.password_hash = Some(password_hash.clone());
-            view.begin_epoch(at);
-        }
-        Event::PasswordHashRenewed { password_hash } | Event::PasswordSet { password_hash, .. } => {
+        Event::PasswordChanged { password_hash, .. }
+        | Event::PasswordHashRenewed { password_hash }
+        | Event::PasswordSet { password_hash, .. } => {
             view.password_hash = Some(password_hash.clone());
         }
         Event::PasswordRemoved { .. } => view.password_hash = None,
-        Event::SessionsRevoked => view.begin_epoch(at),
         Event::PlatformAdminGranted => view.is_platform_admin = true,
         Event::PlatformAdminRevoked => view.is_platform_admin = false,
-        Event::Disabled => {
-            view.is_disabled = true;
-            view.begin_epoch(at);
-        }
-        Event::Enabled => {
-            view.is_disabled = false;
-            view.begin_epoch(at);
-        }
+        Event::Disabled => view.is_disabled = true,
+        Event::Enabled => view.is_disabled = false,
         Event::ProfileUpdated {
             firstname,
             lastname,
@@ -203,3 +224,6 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     }
     Some(view)
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ impl From<&Proof> for ProofView {
             ProofKind::Passkey { .. } => (ProofType::Passkey, None),
             ProofKind::Totp => (ProofType::Totp, None),
             ProofKind::RecoveryCode => (ProofType::RecoveryCode, None),
-            ProofKind::Identity { provider } => {
+            ProofKind::Identity { provider, .. } => {
                 (ProofType::Identity, Some(provider.as_str().to_owned()))
             }
         };

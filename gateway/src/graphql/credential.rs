@@ -137,7 +137,7 @@ impl LogInMutation {
 
     /// Links the identity that waits in this browser, as `loginChallenge` shows it, to the account
     /// that the caller has logged in to. `BAD_USER_INPUT` if none waits for this account;
-    /// `CONFLICT` if another account has it.
+    /// `CONFLICT` if another account has it; `RATE_LIMITED` after 20 new credentials a day.
     async fn confirm_link(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (logins, id) = (&field.use_cases.provider_logins, field.command_id()?);
@@ -146,16 +146,24 @@ impl LogInMutation {
         Success::yes()
     }
 
-    /// Unlinks an identity. `CONFLICT` if the caller could not log in any more.
+    /// Unlinks an identity. Sessions that nothing else has proved end; for this one, sets the cookie
+    /// of a new session without a proof. `CONFLICT` if the caller could not log in any more.
     async fn unlink(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (logins, command) = (&field.use_cases.provider_logins, field.command_id()?);
-        logins.unlink(field.caller, command, id_of(&id)?).await?;
+        let unlinked = logins.unlink(field.caller, command, id_of(&id)?);
+        if let Some(started) = unlinked.await? {
+            field.start_session(&started);
+        }
+        // It may be the one that waits, and must not be linked again.
+        if field.caller.kept.waiting.is_some() {
+            field.clear_cookie(Kind::Waiting);
+        }
         Success::yes()
     }
 
     /// Sets the password of an account that has none. `CONFLICT` if there is one: use
-    /// `changePassword`.
+    /// `changePassword`; `RATE_LIMITED` after 20 new credentials a day.
     async fn set_password(
         &self,
         ctx: &Context<'_>,
@@ -192,7 +200,7 @@ impl SecondFactorMutation {
     /// Adds the authenticator app by a code that it shows, and sets the cookie of a new session
     /// with both factors. Returns ten recovery codes, which are not shown again: each serves once
     /// instead of the app. `BAD_USER_INPUT` if the code is wrong; `CONFLICT` if there is an app
-    /// already.
+    /// already; `RATE_LIMITED` after too many wrong codes, or 20 new credentials a day.
     async fn confirm_totp(
         &self,
         ctx: &Context<'_>,
@@ -202,8 +210,10 @@ impl SecondFactorMutation {
         let factors = &field.use_cases.second_factors;
         let codes = factors.confirm_totp(field.caller, &code).await?;
         let sessions = &field.use_cases.sessions;
-        let started = sessions.add_proof(field.caller, ProofKind::Totp);
-        field.start_session(&started.await?);
+        let started = sessions.add_first_proof(field.caller, ProofKind::Totp);
+        if let Some(started) = started.await {
+            field.start_session(&started);
+        }
         Ok(Some(codes))
     }
 

@@ -84,7 +84,8 @@ impl PasskeyMutation {
 
     /// Adds a passkey by the answer of the browser, the `toJSON()` of its credential, and sets the
     /// cookie of a new session that has it as a proof. `BAD_USER_INPUT` if the answer proves
-    /// nothing; `CONFLICT` if the passkey is known; `LIMIT_REACHED` if there are 20 already.
+    /// nothing; `CONFLICT` if the passkey is known; `LIMIT_REACHED` if there are 20 already;
+    /// `RATE_LIMITED` after 20 new credentials a day.
     async fn add_passkey(
         &self,
         ctx: &Context<'_>,
@@ -98,8 +99,10 @@ impl PasskeyMutation {
         field.clear_cookie(Kind::Passkey);
         let sessions = &field.use_cases.sessions;
         let kind = ProofKind::Passkey { passkey: added.id };
-        let started = sessions.add_proof(field.caller, kind);
-        field.start_session(&started.await?);
+        let started = sessions.add_first_proof(field.caller, kind);
+        if let Some(started) = started.await {
+            field.start_session(&started);
+        }
         Ok(Some((&added).into()))
     }
 
@@ -117,8 +120,10 @@ impl PasskeyMutation {
         Ok(Some((&renamed.await?).into()))
     }
 
-    /// Removes a passkey: nobody can log in by it any more. Returns what the browser must learn.
-    /// `NOT_FOUND` if there is none with this id; `CONFLICT` if nothing else is left to log in by.
+    /// Removes a passkey: nobody can log in by it any more, and sessions that nothing else has proved
+    /// end. For this session, sets the cookie of a new one without a proof. Returns what the browser
+    /// must learn. `NOT_FOUND` if there is none with this id; `CONFLICT` if nothing else is left to
+    /// log in by.
     async fn remove_passkey(
         &self,
         ctx: &Context<'_>,
@@ -127,7 +132,11 @@ impl PasskeyMutation {
         let field = FieldContext::of(ctx);
         let (passkeys, command) = (&field.use_cases.passkeys, field.command_id()?);
         let removed = passkeys.remove(field.caller, command, id_of(&id)?);
-        Ok(Some(removed.await?.into()))
+        let removed = removed.await?;
+        if let Some(started) = &removed.started {
+            field.start_session(started);
+        }
+        Ok(Some(removed.into()))
     }
 }
 

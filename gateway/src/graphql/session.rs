@@ -83,6 +83,10 @@ fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
             if field.caller.kept.passkey.is_some() {
                 field.clear_cookie(Kind::Passkey);
             }
+            let openings = &field.use_cases.provider_logins.openings;
+            if openings.is_held(field.caller, &account.view) {
+                field.clear_cookie(Kind::Waiting);
+            }
             Login::of(*account, started)
         }
         LoggedIn::Challenge(challenge) => {

@@ -184,6 +184,7 @@ fn told(
             if caller.kept.waiting.is_some() {
                 cookies.push(shared.cookies.clear(Kind::Waiting));
             }
+            forget(shared, caller, cookies);
             "done"
         }
         Outcome::LoggedIn(LoggedIn::Challenge(challenge)) => {
@@ -194,15 +195,28 @@ fn told(
         Outcome::NoAddress => return ("failed", Some("no_address".to_owned())),
         Outcome::MustLink { waiting } => {
             keep(Kind::Waiting, &waiting);
+            forget(shared, caller, cookies);
             "linking"
         }
         Outcome::CodeSent { waiting, code } => {
             keep(Kind::Waiting, &waiting);
             keep(Kind::LoginCode, &code);
+            forget(shared, caller, cookies);
             "code"
         }
     };
     (what, None)
+}
+
+/// Deletes what a log-in that was begun before has left in the browser: it may be one to another
+/// account.
+fn forget(shared: &Shared, caller: &Caller, cookies: &mut Vec<String>) {
+    let kept = [
+        (Kind::Challenge, &caller.kept.challenge),
+        (Kind::Passkey, &caller.kept.passkey),
+    ];
+    let kept = kept.into_iter().filter(|(_, value)| value.is_some());
+    cookies.extend(kept.map(|(kind, _)| shared.cookies.clear(kind)));
 }
 
 /// Adds what has happened to a path.

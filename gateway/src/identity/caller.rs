@@ -6,7 +6,7 @@ use bytes::Bytes;
 use event_store::{Trace, random_id};
 use events_schema::{
     Access, AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, Proof, Proved,
-    SessionId, TenantId, Time, account, member, secret::ServerKey, tenant,
+    SessionId, Slug, TenantId, Time, account, member, secret::ServerKey, tenant,
 };
 use tokio::sync::OnceCell;
 
@@ -32,6 +32,9 @@ pub(crate) struct Caller {
     pub(crate) origin: Origin,
     /// The proofs that the client keeps in cookies. They may be forged.
     pub(crate) kept: Kept,
+    /// The sub-domain of a tenant that the request came to, if sub-domains name tenants. There may
+    /// be no such tenant.
+    pub(crate) subdomain: Option<Slug>,
     pub(crate) trace: Trace,
     pub(crate) idempotency: Option<Idempotency>,
 }
@@ -236,13 +239,22 @@ impl Identity {
         Proved::new(&self.proofs, self.account.view.best_aal())
     }
 
+    /// Checks that the person of a session has proved within ten minutes who they are, with two
+    /// factors if the account has two.
+    ///
+    /// # Errors
+    /// `StepUpRequired` if the session is not fresh.
+    pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
+        fresh(self.credentials())
+    }
+
     fn credentials(&self) -> Credentials {
         let proved = self.proved();
         Credentials::Session {
             is_platform_admin: self.account.view.is_platform_admin,
             aal: proved.aal,
             best_aal: proved.best_aal,
-            methods: Method::of_step_up(&self.account.view),
+            methods: Method::of_step_up(&self.account.view, &self.proofs),
             is_fresh: proved.is_fresh(now()),
         }
     }
@@ -297,6 +309,7 @@ mod tests {
                 device: Device::from_user_agent(""),
             },
             kept: Kept::default(),
+            subdomain: None,
             trace: Trace::begin(),
             idempotency: None,
         }

@@ -4,7 +4,7 @@
 use async_nats::jetstream;
 use events_schema::{AccountId, Id, SessionId, secret::ServerKey, subject::LOGINS_BUCKET};
 
-use super::login_throttle::{Count, count_one};
+use super::login_throttle::{Count, check, count_one};
 use crate::{backend::bucket::Bucket, clock::now, error::Error};
 
 /// Wrong codes of one guesser within a day without a wait: more than anybody mistypes.
@@ -70,6 +70,8 @@ impl CodeThrottle {
         };
         let of_all = self.key(b"account", account.0);
         let now = now();
+        // Before the guesser's own count: an attempt that is refused here is no wrong code.
+        check(&self.counts, &of_all, FREE_CODES_OF_ALL, now).await?;
         count_one(&self.counts, &of_guesser, FREE_CODES, now).await?;
         let wrong = count_one(&self.counts, &of_all, FREE_CODES_OF_ALL, now).await?;
         let attempt = CodeAttempt {

@@ -164,6 +164,7 @@ impl Callers {
                 flow: self.cookies.value(&head.headers, Kind::Flow),
                 waiting: self.cookies.value(&head.headers, Kind::Waiting),
             },
+            subdomain: self.resolvers.subdomain(&head.headers),
             trace: head.trace,
             idempotency,
         })
@@ -183,7 +184,11 @@ impl Callers {
         Ok((Some(identity), membership))
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Identity>, Error> {
+    /// Returns the person of a session, if it is valid now.
+    ///
+    /// # Errors
+    /// If a view cannot be read.
+    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Identity>, Error> {
         let views = self.views.platform();
         let Some(session) = views.get::<session::View>(id).await? else {
             return Ok(None);
@@ -195,6 +200,9 @@ impl Callers {
         }) else {
             return Ok(None);
         };
+        let Some(proofs) = account.view.proved_in(&session.view) else {
+            return Ok(None);
+        };
         if !self.uses.is_in_use(&session).await? {
             return Ok(None);
         }
@@ -202,7 +210,6 @@ impl Callers {
             id,
             started_at: session.view.started_at,
         };
-        let proofs = account.view.counting(session.view.proofs().into_owned());
         Ok(Some(Identity {
             by,
             account,

@@ -140,9 +140,7 @@ impl LoginThrottle {
         };
         // Before the guesser's own count: an attempt that is refused here is no failure.
         if let Some(strangers) = &strangers {
-            let count = self.counts.get(strangers).await?.unwrap_or_default();
-            let count = count.within_a_day(now);
-            count.check(FREE_FAILURES_OF_STRANGERS, now)?;
+            check(&self.counts, strangers, FREE_FAILURES_OF_STRANGERS, now).await?;
         }
         count_one(&self.counts, &key, FREE_FAILURES, now).await?;
         let warns = match &strangers {
@@ -212,6 +210,21 @@ impl LoginThrottle {
         let parts: [&[u8]; 2] = [b"login", email.as_str().as_bytes()];
         self.secret.id(&parts).to_string()
     }
+}
+
+/// Checks whether the next attempt may be made, and counts nothing.
+///
+/// # Errors
+/// `RateLimited` if there are more failures than `free` and the wait is not over; `Internal` if the
+/// bucket cannot be read.
+pub(super) async fn check(
+    counts: &Bucket<Count>,
+    key: &str,
+    free: u32,
+    now: Time,
+) -> Result<(), Error> {
+    let count = counts.get(key).await?.unwrap_or_default();
+    count.within_a_day(now).check(free, now)
 }
 
 /// Counts one more failure, and returns how many there are.

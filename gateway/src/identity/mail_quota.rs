@@ -18,7 +18,8 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits:
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// Senders that can each send as many mails to an address as one may.
 const SENDERS: usize = 4;
-/// Mails of one kind within a day about the log-ins or the recovery codes of an account.
+/// Mails of one kind within a day about the log-ins, the recovery codes or the new credentials of an
+/// account.
 const OF_ACCOUNT: u32 = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -246,6 +247,17 @@ impl MailQuota {
     /// `RateLimited` if there were too many within the day.
     pub(crate) async fn count_recovery_codes(&self, account: AccountId) -> Result<(), Error> {
         self.count_day(b"recovery_codes_of_account", account.0, OF_ACCOUNT)
+            .await
+    }
+
+    /// Counts a new credential of an account: a password, an authenticator app, a passkey or an
+    /// identity. A mail tells of it, and another one of its removal, which is not counted: it must
+    /// always be possible.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_new_credential(&self, account: AccountId) -> Result<(), Error> {
+        self.count_day(b"new_credentials_of_account", account.0, OF_ACCOUNT)
             .await
     }
 

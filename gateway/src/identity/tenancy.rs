@@ -80,11 +80,7 @@ impl TenantResolvers {
 
     fn found(&self, resolver: Resolver, headers: &HeaderMap, uri: &Uri) -> Vec<String> {
         match resolver {
-            Resolver::Subdomain => match texts(headers, &HOST).as_slice() {
-                [] => Vec::new(),
-                [host] => subdomain(&self.public_url, host).into_iter().collect(),
-                hosts => hosts.to_vec(),
-            },
+            Resolver::Subdomain => self.subdomains(headers),
             Resolver::Header => texts(headers, &HEADER),
             Resolver::Query => pairs(uri.query().unwrap_or_default(), '&'),
             Resolver::Cookie => {
@@ -93,6 +89,26 @@ impl TenantResolvers {
                 named.flatten().collect()
             }
             Resolver::Path => path(uri).into_iter().collect(),
+        }
+    }
+
+    /// Returns the sub-domain that a request came to, if sub-domains name tenants and this may be
+    /// the name of one.
+    pub(crate) fn subdomain(&self, headers: &HeaderMap) -> Option<Slug> {
+        if !self.resolvers.contains(&Resolver::Subdomain) {
+            return None;
+        }
+        match self.subdomains(headers).as_slice() {
+            [one] => Slug::parse(one).ok(),
+            _ => None,
+        }
+    }
+
+    fn subdomains(&self, headers: &HeaderMap) -> Vec<String> {
+        match texts(headers, &HOST).as_slice() {
+            [] => Vec::new(),
+            [host] => subdomain(&self.public_url, host).into_iter().collect(),
+            hosts => hosts.to_vec(),
         }
     }
 
@@ -277,6 +293,28 @@ mod tests {
                 NamedTenant::None,
                 "{host}"
             );
+        }
+    }
+
+    #[test]
+    fn a_request_comes_to_the_sub_domain_of_a_tenant_only_if_sub_domains_name_tenants() {
+        let subdomain = |resolvers: &[Resolver], hosts: &[&str]| {
+            let hosts = hosts.iter().map(|host| (HOST, host.parse().unwrap()));
+            let headers: HeaderMap = hosts.collect();
+            let resolvers = TenantResolvers::new(resolvers, "https://example.com:8443");
+            resolvers.subdomain(&headers)
+        };
+        let acme = ["acme.example.com:8443"];
+        assert_eq!(subdomain(&ALL, &acme), Slug::parse("acme").ok());
+        assert_eq!(subdomain(&[Resolver::Header], &acme), None);
+        for hosts in [
+            &[][..],
+            &["example.com:8443"],
+            &["a.acme.example.com:8443"],
+            &["acme.example.org"],
+            &["acme.example.com", "acme.example.com"],
+        ] {
+            assert_eq!(subdomain(&ALL, hosts), None, "{hosts:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use events_schema::{
-    Base64Url, Id,
+    Base64Url, Id, Slug,
     passkey::{NewPasskey, Passkey},
 };
 use ring::digest::{SHA256, digest};
@@ -47,6 +47,8 @@ pub(crate) enum Flaw {
     BackupChanged,
     #[error("The passkey uses an algorithm that is not supported.")]
     UnknownAlgorithm,
+    #[error("The public key of the passkey is not valid: no private key belongs to it.")]
+    InvalidKey,
     #[error("The signature of the passkey is wrong.")]
     WrongSignature,
 }
@@ -95,18 +97,29 @@ impl RelyingParty {
         !self.id.starts_with('[') && self.id.parse::<Ipv4Addr>().is_err()
     }
 
-    /// Checks the answer of a browser that has made a passkey.
+    /// Returns where the answers to a request must come from: this site, or the sub-domain of a
+    /// tenant that the request came to.
+    pub(crate) fn origins(&self, subdomain: Option<&Slug>) -> Vec<String> {
+        let of_tenant = subdomain.and_then(|slug| {
+            let (scheme, host) = self.origin.split_once("://")?;
+            Some(format!("{scheme}://{}.{host}", slug.as_str()))
+        });
+        [self.origin.clone()].into_iter().chain(of_tenant).collect()
+    }
+
+    /// Checks the answer of a browser that has made a passkey, on a page of one of these origins.
     ///
     /// # Errors
-    /// If it does not answer this challenge, comes from another site, or the person was not
-    /// verified.
+    /// If it does not answer this challenge, comes from another site, the person was not verified,
+    /// or nobody can have the private key.
     pub(crate) fn register(
         &self,
         challenge: &Challenge,
         answer: &Registration,
+        origins: &[String],
     ) -> Result<NewPasskey, Flaw> {
         let client_data = answer.response.client_data_json.bytes();
-        client_data::check(client_data, Ceremony::Create, challenge, &self.origin)?;
+        client_data::check(client_data, Ceremony::Create, challenge, origins)?;
         let bytes = answer.authenticator_data().ok_or(Flaw::Malformed)?;
         let data = AuthenticatorData::parse(&bytes).ok_or(Flaw::Malformed)?;
         self.check(&data)?;
@@ -114,7 +127,10 @@ impl RelyingParty {
         if attested.credential_id != answer.id.bytes() {
             return Err(Flaw::Malformed);
         }
-        PublicKey::parse(attested.key).ok_or(Flaw::UnknownAlgorithm)?;
+        let key = PublicKey::parse(attested.key).ok_or(Flaw::UnknownAlgorithm)?;
+        if !key.is_valid() {
+            return Err(Flaw::InvalidKey);
+        }
         Ok(NewPasskey {
             credential_id: Base64Url::from_bytes(attested.credential_id),
             key: Base64Url::from_bytes(attested.key),
@@ -126,7 +142,8 @@ impl RelyingParty {
         })
     }
 
-    /// Checks the answer of a browser that has used this passkey. The caller compares the counter.
+    /// Checks the answer of a browser that has used this passkey, on a page of one of these origins.
+    /// The caller compares the counter.
     ///
     /// # Errors
     /// If it does not answer this challenge, comes from another site, the person was not verified,
@@ -137,9 +154,10 @@ impl RelyingParty {
         challenge: &Challenge,
         answer: &Assertion,
         passkey: &Passkey,
+        origins: &[String],
     ) -> Result<Used, Flaw> {
         let client_data = answer.response.client_data_json.bytes();
-        client_data::check(client_data, Ceremony::Get, challenge, &self.origin)?;
+        client_data::check(client_data, Ceremony::Get, challenge, origins)?;
         let signed = answer.response.authenticator_data.bytes();
         let data = AuthenticatorData::parse(signed).ok_or(Flaw::Malformed)?;
         self.check(&data)?;

@@ -173,7 +173,8 @@ impl Accounts {
     /// Sets the password of an account that has none. No session ends.
     ///
     /// # Errors
-    /// `BadUserInput` if the password is not acceptable; `Rejected` if there is one.
+    /// `BadUserInput` if the password is not acceptable; `Rejected` if there is one; `RateLimited`
+    /// after too many new credentials within a day.
     pub(crate) async fn set_password(
         &self,
         caller: &Caller,
@@ -187,6 +188,7 @@ impl Accounts {
         let hashed = self.passwords.hash(&admission, "password", password, known);
         let password_hash = hashed.await?;
         drop(admission);
+        self.sessions.mails.count_new_credential(account).await?;
         let set = Command::SetPassword { password_hash };
         self.send(caller, account, id, set).await?;
         let set = SecurityEvent::PasswordSet;
@@ -268,7 +270,8 @@ impl Accounts {
             .await
     }
 
-    /// Disables an account, enables it again, ends its sessions, or removes its second factor.
+    /// Disables an account, enables it again, ends its sessions, or removes its second factor or its
+    /// passkeys.
     ///
     /// # Errors
     /// `Rejected` if there is no such account; `Forbidden` if it is the caller's own.
@@ -283,12 +286,11 @@ impl Accounts {
             return Err(Error::Forbidden);
         }
         let (sender, platform) = (caller.sender(), self.views.platform());
-        let removes_factor = matches!(command, Command::RemoveTotp);
+        let removed = removed_by(&command);
         let request = request(account, id, command);
         let sent = self.commands.send_and_get(&sender, &platform, request);
         let changed = sent.await?;
-        if removes_factor {
-            let removed = SecurityEvent::SecondFactorRemoved;
+        if let Some(removed) = removed {
             self.security.record(removed, caller, Some(account));
         }
         Ok(changed)
@@ -342,6 +344,17 @@ impl Accounts {
             .commands
             .send::<account::View>(&sender, &platform, request);
         sent.await.map(|_revision| ())
+    }
+}
+
+/// Returns what is removed by a command of an administrator.
+const fn removed_by(command: &Command) -> Option<SecurityEvent> {
+    if matches!(command, Command::RemoveTotp) {
+        Some(SecurityEvent::SecondFactorRemoved)
+    } else if matches!(command, Command::RemovePasskeys) {
+        Some(SecurityEvent::PasskeyRemoved)
+    } else {
+        None
     }
 }
 

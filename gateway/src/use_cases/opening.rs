@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use event_store::{random_bytes, random_id};
 use events_schema::{
-    AccountId, EmailAddress, PersonName, Proof, ProofKind, ProvedIdentity, TenantId, Time,
+    AccountId, EmailAddress, IdentityId, PersonName, Proof, ProofKind, ProvedIdentity, TenantId,
+    Time,
     account::{self, Command},
     sealed::{NONCE_BYTES, Sealed},
     secret::ServerKey,
@@ -81,7 +82,10 @@ impl Openings {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let provider = waiting.identity.provider.clone();
+        let kind = ProofKind::Identity {
+            provider: waiting.identity.provider.clone(),
+            identity: Some(waiting.identity.id),
+        };
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -93,8 +97,7 @@ impl Openings {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let opened = self.commands.send_and_get(&sender, &platform, request);
         let opened = opened.await?;
-        let kinds = [Some(ProofKind::Identity { provider }), further];
-        let proofs = kinds.into_iter().flatten();
+        let proofs = [kind].into_iter().chain(further);
         let proofs = proofs.map(|kind| Proof::new(kind, now())).collect();
         self.sessions.welcome(caller, opened, proofs).await
     }
@@ -116,12 +119,22 @@ impl Openings {
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
         let caller = caller.identity.as_ref();
-        let mut held = caller
-            .into_iter()
-            .flat_map(|it| &it.account.view.identities);
-        let is_held = held.any(|held| held.id == waiting.identity.id);
+        let is_held =
+            caller.is_some_and(|it| held_as(&it.account.view, &waiting.identity).is_some());
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
+
+    /// Whether the identity that waits in this browser is one of this account.
+    pub(crate) fn is_held(&self, caller: &Caller, account: &account::View) -> bool {
+        let waiting = self.waiting(caller);
+        waiting.is_some_and(|waiting| held_as(account, &waiting.identity).is_some())
+    }
+}
+
+/// Returns what an account calls an identity that it has, under any of its names.
+pub(crate) fn held_as(account: &account::View, identity: &ProvedIdentity) -> Option<IdentityId> {
+    let mut held = account.identities.iter().map(|held| held.id);
+    held.find(|held| identity.ids().any(|id| id == *held))
 }
 
 /// Whether an account takes log-ins.

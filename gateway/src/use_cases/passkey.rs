@@ -10,7 +10,7 @@ use events_schema::{
     account::{self, Command},
     passkey::Passkey,
     sealed::{NONCE_BYTES, Sealed},
-    secret::ServerKey,
+    secret::{ServerKey, derived_id},
     subject::LOGINS_BUCKET,
 };
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ use crate::{
     identity::{
         Caller,
         caller::new_command_id,
-        webauthn::{Assertion, Challenge, Flaw, LIFETIME, Registration, RelyingParty},
+        webauthn::{Assertion, Challenge, Flaw, LIFETIME, Registration, RelyingParty, Used},
     },
     security::{SecurityEvent, SecurityEvents},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Removal {
     pub(crate) unknown_credential: Option<Value>,
     /// For `signalAllAcceptedCredentials`.
     pub(crate) all_accepted_credentials: Value,
+    /// The session of the caller from now on, if nothing else has proved the one before.
+    pub(crate) started: Option<Started>,
 }
 
 /// What the browser keeps, sealed.
@@ -84,16 +86,18 @@ impl Answered {
         Self(Bucket::new(jetstream, LOGINS_BUCKET))
     }
 
-    /// Uses a challenge up, for one command.
+    /// Uses a challenge up, for one command. Its record has the same name whichever secret a gateway
+    /// derives from: gateways with a former and a new one run together.
     ///
     /// # Errors
     /// `BadUserInput` if another command has used it.
-    async fn add(&self, key: &str, command: CommandId) -> Result<(), Error> {
+    async fn add(&self, challenge: &Challenge, command: CommandId) -> Result<(), Error> {
         let add = |present: Option<CommandId>| match present {
             Some(first) if first != command => Err(ended()),
             Some(_) | None => Ok((command, ())),
         };
-        self.0.change(key, add).await
+        let name = derived_id(&[b"passkey-challenge", challenge]).to_string();
+        self.0.change(&name, add).await
     }
 }
 
@@ -148,7 +152,7 @@ impl Passkeys {
     ///
     /// # Errors
     /// `BadUserInput` if the answer proves nothing; `Rejected` if the passkey is known, or the
-    /// account has too many.
+    /// account has too many; `RateLimited` after too many new credentials within a day.
     pub(crate) async fn add(
         &self,
         caller: &Caller,
@@ -157,11 +161,14 @@ impl Passkeys {
         answer: Value,
     ) -> Result<Passkey, Error> {
         let account = caller.person()?.account_id();
-        let challenge = self.open(caller, Some(account)).ok_or_else(ended)?;
+        let (challenge, _) = self.open(caller, Some(account)).ok_or_else(ended)?;
         let answer = Registration::read(answer).map_err(flawed)?;
-        let registered = self.relying_party.register(&challenge, &answer);
+        let party = &self.relying_party;
+        let origins = party.origins(caller.subdomain.as_ref());
+        let registered = party.register(&challenge, &answer, &origins);
         let passkey = registered.map_err(flawed)?;
-        self.answered.add(&self.key(&challenge), id).await?;
+        self.sessions.mails.count_new_credential(account).await?;
+        self.answered.add(&challenge, id).await?;
         let added = PasskeyId::of(&passkey.credential_id);
         let add = Command::AddPasskey { name, passkey };
         let account = self.send(caller, account, id, add).await?;
@@ -187,7 +194,8 @@ impl Passkeys {
         find(&account.view, passkey).cloned().ok_or(Error::NotFound)
     }
 
-    /// Removes a passkey of the caller.
+    /// Removes a passkey of the caller. If nothing else has proved the session, a new one begins,
+    /// without any proof.
     ///
     /// # Errors
     /// `Rejected` if the caller has no such passkey, or could not log in any more.
@@ -202,9 +210,11 @@ impl Passkeys {
         let account = self.send(caller, before.id, id, remove).await?;
         let event = SecurityEvent::PasskeyRemoved;
         self.security.record(event, caller, Some(account.id));
+        let started = self.sessions.outlive_removal(caller, &account).await;
         let (party, handle) = (&self.relying_party, account.id.0);
         let removed = find(&before.view, passkey);
         Ok(Removal {
+            started,
             unknown_credential: removed.map(|removed| party.unknown_credential(removed)),
             all_accepted_credentials: party.all_accepted_credentials(handle.bytes(), &account.view),
         })
@@ -218,39 +228,61 @@ impl Passkeys {
         answer: Value,
         own: Option<AccountId>,
     ) -> Result<(ViewDocument<account::View>, ProofKind), Error> {
-        let challenge = self.open(caller, None).ok_or_else(ended)?;
+        let (challenge, asked_at) = self.open(caller, None).ok_or_else(ended)?;
         let answer = Assertion::read(answer).map_err(flawed)?;
         let account = self.owner(&answer).await?;
         let is_own =
             |account: &ViewDocument<account::View>| own.is_none_or(|own| own == account.id);
         let account = account.filter(is_own).ok_or_else(unknown)?;
-        let id = PasskeyId::of(answer.credential_id());
-        let passkey = find(&account.view, id).ok_or_else(unknown)?;
-        let verified = self.relying_party.verify(&challenge, &answer, passkey);
-        let used = verified.map_err(|flaw| {
-            let failed = SecurityEvent::LoginFailed;
-            self.security.record(failed, caller, Some(account.id));
-            flawed(flaw)
-        })?;
-        if passkey.is_suspended() {
-            return Err(suspended());
-        }
+        let (id, of_account) = (PasskeyId::of(answer.credential_id()), account.id);
+        let used = self.check(caller, &challenge, &answer, find(&account.view, id));
+        let used = used.inspect_err(|_| self.failed(caller, of_account))?;
         let command = new_command_id()?;
-        self.answered.add(&self.key(&challenge), command).await?;
+        self.answered.add(&challenge, command).await?;
         let note = Command::NotePasskeyUse {
             passkey: id,
             counter: used.counter,
             is_backed_up: used.is_backed_up,
+            asked_at: Some(asked_at),
         };
-        // It was removed a moment ago.
-        let noted = self.send(caller, account.id, command, note).await;
-        let account = noted.map_err(|error| error.if_rejected(unknown))?;
+        // It was removed, suspended or used elsewhere a moment ago. The next answer tells which.
+        let noted = self.send(caller, of_account, command, note).await;
+        let rejected = || {
+            self.failed(caller, of_account);
+            ended()
+        };
+        let account = noted.map_err(|error| error.if_rejected(rejected))?;
         if find(&account.view, id).is_none_or(Passkey::is_suspended) {
             let event = SecurityEvent::PasskeySuspended;
             self.security.record(event, caller, Some(account.id));
             return Err(suspended());
         }
         Ok((account, ProofKind::Passkey { passkey: id }))
+    }
+
+    /// Checks that an answer is one of this passkey, if the account has it, and that it counts.
+    fn check(
+        &self,
+        caller: &Caller,
+        challenge: &Challenge,
+        answer: &Assertion,
+        passkey: Option<&Passkey>,
+    ) -> Result<Used, Error> {
+        let passkey = passkey.ok_or_else(unknown)?;
+        let party = &self.relying_party;
+        let origins = party.origins(caller.subdomain.as_ref());
+        let used = party.verify(challenge, answer, passkey, &origins);
+        let used = used.map_err(flawed)?;
+        if passkey.is_suspended() {
+            return Err(suspended());
+        }
+        Ok(used)
+    }
+
+    /// Records that somebody has tried a passkey of an account in vain.
+    fn failed(&self, caller: &Caller, account: AccountId) {
+        let failed = SecurityEvent::LoginFailed;
+        self.security.record(failed, caller, Some(account));
     }
 
     /// Finds the account that the passkey was made for, by what the browser says.
@@ -278,17 +310,15 @@ impl Passkeys {
         Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
     }
 
-    /// Opens the challenge that this browser has got for this purpose, if it has not ended.
-    fn open(&self, caller: &Caller, adding_to: Option<AccountId>) -> Option<Challenge> {
+    /// Opens the challenge that this browser has got for this purpose, if it has not ended. Also
+    /// returns when the browser was asked.
+    fn open(&self, caller: &Caller, adding_to: Option<AccountId>) -> Option<(Challenge, Time)> {
         let sealed = Sealed::parse(caller.kept.passkey.as_ref()?).ok()?;
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let asked: Asked = serde_json::from_slice(&plain).ok()?;
         let is_open = now().since(asked.at) < LIFETIME && asked.adding_to == adding_to;
-        is_open.then(|| asked.challenge.bytes().try_into().ok())?
-    }
-
-    fn key(&self, challenge: &Challenge) -> String {
-        self.secret.id(&[b"passkey", challenge]).to_string()
+        let challenge = asked.challenge.bytes().try_into().ok()?;
+        is_open.then_some((challenge, asked.at))
     }
 
     async fn send(

@@ -13,7 +13,7 @@ use self::flows::{Flow, Purpose, local_path};
 use super::{
     account::by_email,
     login_code::LoginCodes,
-    opening::{Openings, Waiting, accepts_logins},
+    opening::{Openings, Waiting, accepts_logins, held_as},
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -25,8 +25,7 @@ use crate::{
     clock::now,
     error::Error,
     identity::{
-        Caller,
-        caller::new_command_id,
+        Caller, Callers,
         providers::{FlowToken, Profile, Provider, Providers, Redemption, Refusal},
     },
     security::{SecurityEvent, SecurityEvents},
@@ -42,6 +41,7 @@ pub(crate) struct ProviderLogins {
     pub(crate) openings: Openings,
     pub(crate) codes: LoginCodes,
     pub(crate) sessions: Sessions,
+    pub(crate) callers: Callers,
     pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
     pub(crate) public_url: String,
@@ -96,7 +96,11 @@ pub(crate) enum Failed {
     Unavailable,
     /// What the provider says is not to be trusted, or the account takes no log-ins.
     Refused,
-    /// There are too many log-ins.
+    /// The session that an identity was to be linked in has ended.
+    SessionEnded,
+    /// The session that an identity was to be linked in is not fresh any more.
+    StepUpRequired,
+    /// There are too many log-ins, or new identities of an account.
     RateLimited,
     /// The domain refuses it, for this reason.
     Rejected(String),
@@ -109,6 +113,8 @@ impl Failed {
             Self::Declined => "declined",
             Self::Unavailable => "unavailable",
             Self::Refused => "refused",
+            Self::SessionEnded => "session_ended",
+            Self::StepUpRequired => "step_up_required",
             Self::RateLimited => "rate_limited",
             Self::Rejected(reason) => reason,
         }
@@ -118,9 +124,9 @@ impl Failed {
         match error {
             Error::RateLimited { .. } => Self::RateLimited,
             Error::Rejected(rejection) => Self::Rejected(rejection.code),
+            Error::StepUpRequired { .. } => Self::StepUpRequired,
             Error::Unauthenticated(_)
             | Error::Forbidden
-            | Error::StepUpRequired { .. }
             | Error::SecondFactorRequired
             | Error::NotFound
             | Error::BadUserInput { .. }
@@ -219,15 +225,16 @@ impl ProviderLogins {
         let profile = provider.identify(redemption).await;
         let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
         let identity = self.proved_identity(provider, &profile)?;
-        let outcome = match flow.purpose {
-            Purpose::Link { account, .. } => {
-                let id = new_command_id().map_err(Failed::of)?;
-                let linked = self.link(caller, id, account, identity).await;
+        match flow.purpose {
+            Purpose::Link { session, .. } => {
+                let linked = self.link_in_session(caller, session, identity).await;
                 linked.map(|()| Outcome::Linked)
             }
-            Purpose::LogIn => self.log_in(caller, profile, identity).await,
-        };
-        outcome.map_err(Failed::of)
+            Purpose::LogIn => {
+                let logged_in = self.log_in(caller, profile, identity).await;
+                logged_in.map_err(Failed::of)
+            }
+        }
     }
 
     async fn log_in(
@@ -238,8 +245,11 @@ impl ProviderLogins {
     ) -> Result<Outcome, Error> {
         if let Some(account) = self.holder(&identity).await? {
             self.must_accept(caller, &account)?;
-            let provider = identity.provider;
-            let kind = ProofKind::Identity { provider };
+            let held = held_as(&account.view, &identity);
+            let kind = ProofKind::Identity {
+                identity: Some(held.unwrap_or(identity.id)),
+                provider: identity.provider,
+            };
             let logged_in = self.sessions.proceed(caller, account, kind).await;
             return logged_in.map(Outcome::LoggedIn);
         }

@@ -124,7 +124,8 @@ impl SecondFactors {
     ///
     /// # Errors
     /// `BadUserInput` if the code is wrong, or there is no app to confirm; `RateLimited` after too
-    /// many wrong codes; `Rejected` if the account has an app already.
+    /// many wrong codes, or new credentials within a day; `Rejected` if the account has an app
+    /// already.
     pub(crate) async fn confirm_totp(
         &self,
         caller: &Caller,
@@ -142,6 +143,7 @@ impl SecondFactors {
             return Err(self.wrong(caller, &identity.account, &attempt));
         };
         self.codes.take_back(attempt).await;
+        self.mails.count_new_credential(account).await?;
         let id = new_command_id()?;
         let recovery_codes = CredentialId(id.0);
         let enrol = Command::EnrolTotp {

@@ -429,10 +429,10 @@ impl Sessions {
     /// If the views cannot be read.
     pub(crate) async fn list(&self, caller: &Caller) -> Result<Vec<InUse>, Error> {
         let identity = caller.person()?;
-        let (epoch, now) = (identity.account.view.epoch, now());
+        let (account, now) = (&identity.account.view, now());
         let filter = Filter::default()
             .is("account", identity.account_id())?
-            .is("epoch", epoch)?
+            .is("epoch", account.epoch)?
             .greater_than("started_at", now.0 - millis(session::LIFETIME));
         let sort = Sort {
             field: "started_at",
@@ -448,7 +448,9 @@ impl Sessions {
             })
         };
         let in_use = |found: &InUse| ready(now.since(found.last_used_at) < session::IDLE);
-        stream::iter(found.await?)
+        let counts =
+            |session: &ViewDocument<session::View>| account.proved_in(&session.view).is_some();
+        stream::iter(found.await?.into_iter().filter(counts))
             .map(last_use)
             .buffered(LOOKUPS)
             .try_filter(in_use)

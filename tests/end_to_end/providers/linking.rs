@@ -3,11 +3,15 @@
 use futures_util::future::join;
 
 use super::*;
-use crate::support::{LOGIN, credentials};
+use crate::{
+    step_up::STEP_UP,
+    support::{LOGIN, START_TOTP, eventually},
+};
 
 const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
 const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
 const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
+const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
 const REMOVE_PASSWORD: &str = "mutation { credential { removePassword { success } } }";
 const SET_PASSWORD: &str = r#"
     mutation { credential { setPassword(password: "correct horse battery staple") { success } } }"#;
@@ -177,4 +181,103 @@ async fn the_last_way_to_log_in_stays() {
     let left = &shown["credentials"];
     let has_identity = left["identities"].as_array().unwrap().len() == 1;
     assert_ne!(left["hasPassword"] == true, has_identity, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unlinked_identity_ends_the_sessions_and_log_ins_that_it_has_begun() {
+    let world = World::start().await;
+    let person = json!({ "sub": "7", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let ada = world.browser();
+    world.logs_in(&ada, "google").await;
+    ada.data(SET_PASSWORD, ()).await;
+    let phone = world.browser();
+    assert_eq!(world.logs_in(&phone, "google").await, "done");
+    let (_app, codes) = add_second_factor(&ada).await;
+    let thief = world.browser();
+    assert_eq!(world.logs_in(&thief, "google").await, "second_factor");
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    ada.data(UNLINK, google).await;
+    assert!(!phone.is_logged_in().await);
+    let stolen = second("RecoveryCode", &codes[0]);
+    assert_eq!(thief.code(LOG_IN, stolen).await, "UNAUTHENTICATED");
+    // The app alone proves too little.
+    let password = json!({ "service": "Password", "params": { "password": PASSWORD } });
+    assert_eq!(ada.code(START_LINK, ()).await, "STEP_UP_REQUIRED");
+    ada.data(STEP_UP, input(password)).await;
+    ada.data(START_LINK, ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_unlinks_the_identity_of_the_session_goes_on_without_a_proof() {
+    let world = World::start().await;
+    let person = json!({ "sub": "7", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let ada = world.browser();
+    world.logs_in(&ada, "google").await;
+    ada.data(SET_PASSWORD, ()).await;
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    ada.data(UNLINK, google).await;
+    let sessions = ada.data(PROOFS, ()).await;
+    let nothing = json!({ "aal": 0, "proofs": [] });
+    let current = json!({ "current": true, "authentication": nothing });
+    assert_eq!(sessions["sessions"], json!([current]));
+    assert_eq!(ada.code(START_TOTP, ()).await, "STEP_UP_REQUIRED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unlinked_identity_does_not_wait_in_the_browser_that_has_opened_the_account() {
+    let world = World::start().await;
+    let person = json!({ "sub": "7", "email": ADA, "email_verified": true });
+    world.provider.identifies(person);
+    let ada = world.browser();
+    assert_eq!(world.logs_in(&ada, "facebook").await, "code");
+    let code = mailed(&ada, ADA, 1).await;
+    ada.data(LOG_IN, by_code(ADA, &code)).await;
+    ada.data(SET_PASSWORD, ()).await;
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let facebook = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    ada.data(UNLINK, facebook).await;
+    assert_eq!(ada.error(CONFIRM, ()).await["code"], "BAD_USER_INPUT");
+    assert!(identities(&ada).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_the_provider_takes_its_time_links_nothing() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let owner = world.browser();
+    owner.log_in(ADA).await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+    let back = world.provider.sends_back(&at_provider);
+    let held = world.provider.holds().await;
+    let revoked = async {
+        eventually("the code", || async { world.provider.redeemed() == 1 }).await;
+        owner.data(REVOKE_ALL, ()).await;
+        drop(held);
+    };
+    let (to, ()) = join(ada.visit(&back), revoked).await;
+    assert_eq!(to.unwrap(), "/settings?login=failed&reason=session_ended");
+    owner.log_in(ADA).await;
+    assert!(identities(&owner).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_fresh_no_more_when_the_browser_comes_back_links_nothing() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let phone = world.browser();
+    phone.log_in(ADA).await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+    add_second_factor(&phone).await;
+    let back = world.provider.sends_back(&at_provider);
+    let to = ada.visit(&back).await.unwrap();
+    assert_eq!(to, "/settings?login=failed&reason=step_up_required");
+    assert!(identities(&ada).await.is_empty());
 }

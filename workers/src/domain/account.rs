@@ -3,7 +3,7 @@
 use events_schema::{
     ChallengeId, Claim, EmailAddress, Identity, PasskeyId, PasswordHash, PersonName, Reject,
     RejectionKind, Time,
-    account::{Area, Command, Event},
+    account::{Area, Command, Event, epoch},
     identity,
     passkey::{self, Passkey},
 };
@@ -42,6 +42,8 @@ pub struct Open {
     identities: Vec<Identity>,
     passkeys: Vec<Passkey>,
     verified: bool,
+    /// Counts the events that revoke all sessions.
+    epoch: i64,
     is_platform_admin: bool,
     is_disabled: bool,
     resets: Challenges,
@@ -70,6 +72,9 @@ pub enum Rejection {
     /// The password was changed after the old one was checked.
     #[error("The password has been changed in the meantime. Log in again.")]
     PasswordChangedMeanwhile,
+    /// The session that the command comes from has ended.
+    #[error("The session has ended in the meantime. Log in again.")]
+    SessionEnded,
     /// Another account has the identity.
     #[error("Another account logs in by this identity.")]
     IdentityTaken,
@@ -85,6 +90,9 @@ pub enum Rejection {
     /// The account does not have the passkey.
     #[error("There is no such passkey.")]
     NoSuchPasskey,
+    /// The passkey was used after it was asked for.
+    #[error("The passkey was used again in the meantime. Begin again.")]
+    PasskeyUsedMeanwhile,
     /// Somebody may have copied the passkey.
     #[error("The passkey is suspended. Remove it, and add another one.")]
     PasskeyIsSuspended,
@@ -113,8 +121,10 @@ impl Reject for Rejection {
             | Self::EmailTaken
             | Self::NotVerified
             | Self::PasswordChangedMeanwhile
+            | Self::SessionEnded
             | Self::IdentityTaken
             | Self::PasskeyTaken
+            | Self::PasskeyUsedMeanwhile
             | Self::PasskeyIsSuspended
             | Self::LastLogIn
             | Self::PasswordSetAlready
@@ -143,7 +153,7 @@ impl Aggregate for Account {
                     .chain(identities)
                     .collect()
             }
-            Command::LinkIdentity { identity } => identity.ids().map(Claim::identity).collect(),
+            Command::LinkIdentity { identity, .. } => identity.ids().map(Claim::identity).collect(),
             Command::AddPasskey { passkey, .. } => {
                 vec![Claim::passkey(PasskeyId::of(&passkey.credential_id))]
             }
@@ -187,8 +197,8 @@ impl Aggregate for Account {
                 Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
             ) => Err(Rejection::AlreadyExists),
             (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
-            (Self::Open(open), Command::LinkIdentity { identity }) => {
-                open.link_identity(identity, facts)
+            (Self::Open(open), Command::LinkIdentity { identity, epoch }) => {
+                open.link_identity(identity, *epoch, facts)
             }
             (Self::Open(open), Command::UnlinkIdentity { identity }) => {
                 open.unlink_identity(*identity)
@@ -203,6 +213,7 @@ impl Aggregate for Account {
     }
 
     fn evolve(&mut self, event: &Event, at: Time) {
+        let epoch = epoch::after(self.epoch(), event);
         match (&mut *self, event) {
             (
                 _,
@@ -214,7 +225,7 @@ impl Aggregate for Account {
                 },
             ) => {
                 let password_hash = Some(password_hash.clone());
-                let open = Open::begin(email, firstname, lastname, password_hash);
+                let open = Open::begin(email, firstname, lastname, password_hash, epoch);
                 *self = Self::Open(Box::new(open));
             }
             (
@@ -225,12 +236,21 @@ impl Aggregate for Account {
                     lastname,
                 },
             ) => {
-                let open = Open::begin(email, firstname, lastname, None);
+                let open = Open::begin(email, firstname, lastname, None, epoch);
                 *self = Self::Open(Box::new(open));
             }
             (_, Event::RegistrationRefused { .. }) => *self = Self::Refused,
             (Self::Open(open), event) => open.evolve(event, at),
             (Self::Absent | Self::Refused, _) => {}
+        }
+    }
+}
+
+impl Account {
+    fn epoch(&self) -> Option<i64> {
+        match self {
+            Self::Open(open) => Some(open.epoch),
+            Self::Absent | Self::Refused => None,
         }
     }
 }
@@ -242,6 +262,7 @@ impl Open {
         firstname: &PersonName,
         lastname: &PersonName,
         password_hash: Option<PasswordHash>,
+        epoch: i64,
     ) -> Self {
         Self {
             email: email.clone(),
@@ -251,6 +272,7 @@ impl Open {
             password_hash,
             identities: Vec::new(),
             passkeys: Vec::new(),
+            epoch,
             is_platform_admin: false,
             is_disabled: false,
             resets: Challenges::default(),
@@ -291,7 +313,8 @@ impl Open {
                 passkey,
                 counter,
                 is_backed_up,
-            } => self.note_passkey_use(*passkey, *counter, *is_backed_up),
+                asked_at,
+            } => self.note_passkey_use(*passkey, *counter, *is_backed_up, asked_at.unwrap_or(now)),
             Command::RenamePasskey { passkey, name } => self.rename_passkey(*passkey, name),
             Command::SetPassword { password_hash } => self.set_password(password_hash),
             Command::RemovePassword => self.remove_password(),
@@ -365,6 +388,7 @@ impl Open {
     }
 
     fn evolve(&mut self, event: &Event, at: Time) {
+        self.epoch = epoch::after(Some(self.epoch), event);
         self.second_factor.evolve(event, at);
         self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
         self.passkeys = passkey::step(std::mem::take(&mut self.passkeys), event, at);

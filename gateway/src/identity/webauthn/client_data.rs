@@ -35,12 +35,12 @@ impl Ceremony {
     }
 }
 
-/// Checks that a browser has answered this challenge, on a page of this origin.
+/// Checks that a browser has answered this challenge, on a page of one of these origins.
 pub(super) fn check(
     json: &[u8],
     ceremony: Ceremony,
     challenge: &Challenge,
-    origin: &str,
+    origins: &[String],
 ) -> Result<(), Flaw> {
     let data: ClientData = serde_json::from_slice(json).map_err(|_| Flaw::Malformed)?;
     if data.kind != ceremony.name() {
@@ -50,7 +50,7 @@ pub(super) fn check(
     if data.challenge != BASE64URL_NOPAD.encode(challenge) {
         return Err(Flaw::OtherChallenge);
     }
-    if data.origin != origin || data.cross_origin {
+    if !origins.contains(&data.origin) || data.cross_origin {
         return Err(Flaw::OtherOrigin);
     }
     Ok(())
@@ -73,7 +73,8 @@ mod tests {
             "other_keys_can_be_added_here": "so do not compare it against a template",
         });
         change(&mut data);
-        check(data.to_string().as_bytes(), Ceremony::Get, &[7; 32], ORIGIN)
+        let (json, origins) = (data.to_string(), [ORIGIN.to_owned()]);
+        check(json.as_bytes(), Ceremony::Get, &[7; 32], &origins)
     }
 
     #[test]

@@ -2,9 +2,14 @@
 //! authenticators know at least one of.
 
 use ciborium::Value;
-use ring::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ring::{
+    agreement::{self, ECDH_P256, EphemeralPrivateKey, agree_ephemeral},
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+        UnparsedPublicKey,
+    },
 };
 
 /// The algorithms by their number in COSE, the best first.
@@ -59,6 +64,22 @@ impl PublicKey {
         }
     }
 
+    /// Whether somebody may have the private key, and nobody can sign without it, as far as the key
+    /// itself shows.
+    pub(super) fn is_valid(&self) -> bool {
+        match self {
+            Self::Es256(point) => is_on_p256(point),
+            Self::Ed25519(key) => {
+                let key = CompressedEdwardsY::from_slice(key).ok();
+                let point = key.and_then(|key| key.decompress());
+                point.is_some_and(|point| !point.is_small_order())
+            }
+            Self::Rs256 { modulus, exponent } => {
+                is_modulus(modulus) && is_odd(exponent) && !is_below_three(exponent)
+            }
+        }
+    }
+
     /// Whether the private key has made this signature of the message.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
@@ -74,6 +95,27 @@ impl PublicKey {
         };
         verified.is_ok()
     }
+}
+
+/// Whether this is a point of the curve: `ring` agrees on a key with no other.
+fn is_on_p256(point: &[u8]) -> bool {
+    let own = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new());
+    let peer = agreement::UnparsedPublicKey::new(&ECDH_P256, point);
+    own.is_ok_and(|own| agree_ephemeral(own, &peer, |_| ()).is_ok())
+}
+
+/// Whether this is an odd number of as many bits as its bytes have.
+fn is_modulus(modulus: &[u8]) -> bool {
+    modulus.first().is_some_and(|first| *first >= 0x80) && is_odd(modulus)
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last % 2 == 1)
+}
+
+/// Whether this number is less than three, or begins with zeros: no exponent does.
+fn is_below_three(number: &[u8]) -> bool {
+    matches!(number, [] | [0, ..] | [1 | 2])
 }
 
 fn value(pairs: &[(Value, Value)], label: i64) -> Option<&Value> {
@@ -181,6 +223,45 @@ mod tests {
         let key = PublicKey::parse(&cose(key)).unwrap();
         assert!(key.verifies(b"message", &signature));
         assert!(!key.verifies(b"massage", &signature));
+    }
+
+    #[test]
+    fn a_key_that_can_never_sign_or_that_anybody_can_sign_with_is_not_valid() {
+        let is_valid = |pairs| PublicKey::parse(&cose(pairs)).unwrap().is_valid();
+        assert!(!is_valid(es256(&[1; 32], &[1; 32])));
+        assert!(!is_valid(es256(&[0; 32], &[0; 32])));
+        let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
+        let secret = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(kind, secret.as_ref(), &random).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        assert!(is_valid(es256(x, y)));
+        assert!(!is_valid(es256(y, x)));
+
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        assert!(is_valid(eddsa(pair.public_key().as_ref())));
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        assert!(!is_valid(eddsa(&no_point)));
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert!(!is_valid(eddsa(&neutral)), "of small order");
+
+        for exponent in [&[1, 0, 1][..], &[3], &[1, 1]] {
+            assert!(is_valid(rs256(256, exponent)), "{exponent:?}");
+        }
+        for exponent in [&[1, 0, 0][..], &[1], &[2], &[0], &[0, 1, 0, 1], &[0, 0, 0]] {
+            assert!(!is_valid(rs256(256, exponent)), "{exponent:?}");
+        }
+        let with_modulus = |first: u8, last: u8| {
+            let mut modulus = vec![0xff; 256];
+            (modulus[0], modulus[255]) = (first, last);
+            let (modulus, exponent) = (modulus, vec![1, 0, 1]);
+            PublicKey::Rs256 { modulus, exponent }.is_valid()
+        };
+        assert!(with_modulus(0x80, 1));
+        assert!(!with_modulus(0x7f, 1), "weaker than it is long");
+        assert!(!with_modulus(0, 1));
+        assert!(!with_modulus(0x80, 2), "even");
     }
 
     #[test]

@@ -37,20 +37,24 @@ impl Key {
 
     fn cose(&self) -> Vec<u8> {
         let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        let pairs = [
-            (1, 2.into()),
-            (3, (-7).into()),
-            (-1, 1.into()),
-            (-2, x.into()),
-            (-3, y.into()),
-        ];
-        encoded(pairs.map(|(key, value): (i32, Cbor)| (key.into(), value)))
+        es256(x, y)
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signature = self.0.sign(&SystemRandom::new(), message).unwrap();
         signature.as_ref().to_vec()
     }
+}
+
+fn es256(x: &[u8], y: &[u8]) -> Vec<u8> {
+    let pairs = [
+        (1, 2.into()),
+        (3, (-7).into()),
+        (-1, 1.into()),
+        (-2, x.into()),
+        (-3, y.into()),
+    ];
+    encoded(pairs.map(|(key, value): (i32, Cbor)| (key.into(), value)))
 }
 
 fn encoded<const N: usize>(pairs: [(Cbor, Cbor); N]) -> Vec<u8> {
@@ -92,9 +96,14 @@ impl Answer {
 
     /// The answer of a browser that has made a passkey with this id.
     fn registration(&self, key: &Key, id: &[u8]) -> Registration {
+        self.registration_of(&key.cose(), id)
+    }
+
+    /// The answer of a browser that says that it has made a passkey with this public key.
+    fn registration_of(&self, key: &[u8], id: &[u8]) -> Registration {
         let length = u16::try_from(id.len()).unwrap().to_be_bytes();
         let head = self.authenticator_data(self.flags | ATTESTED);
-        let data = [&head, &[9; 16][..], &length, id, &key.cose()].concat();
+        let data = [&head, &[9; 16][..], &length, id, key].concat();
         let object = encoded([
             ("fmt".into(), "none".into()),
             ("attStmt".into(), Cbor::Map(Vec::new())),
@@ -134,10 +143,18 @@ fn party() -> RelyingParty {
     RelyingParty::new(SITE, None).unwrap()
 }
 
+fn register(answer: &Registration) -> Result<NewPasskey, Flaw> {
+    party().register(&CHALLENGE, answer, &party().origins(None))
+}
+
+fn verify(answer: &Assertion, passkey: &Passkey) -> Result<Used, Flaw> {
+    party().verify(&CHALLENGE, answer, passkey, &party().origins(None))
+}
+
 fn registered(change: impl FnOnce(&mut Answer)) -> Result<NewPasskey, Flaw> {
     let mut answer = Answer::honest("webauthn.create");
     change(&mut answer);
-    party().register(&CHALLENGE, &answer.registration(&Key::new(), b"id"))
+    register(&answer.registration(&Key::new(), b"id"))
 }
 
 /// The result of a use of a passkey that was registered as one that may have copies.
@@ -146,7 +163,7 @@ fn used(change: impl FnOnce(&mut Answer)) -> Result<Used, Flaw> {
     let mut answer = Answer::honest("webauthn.get");
     change(&mut answer);
     let answer = Assertion::read(answer.assertion(&key, b"id")).unwrap();
-    party().verify(&CHALLENGE, &answer, &passkey(&key))
+    verify(&answer, &passkey(&key))
 }
 
 fn passkey(key: &Key) -> Passkey {
@@ -170,7 +187,7 @@ fn passkey(key: &Key) -> Passkey {
 #[test]
 fn a_passkey_is_registered_with_what_its_authenticator_says() {
     let (key, answer) = (Key::new(), Answer::honest("webauthn.create"));
-    let new = party().register(&CHALLENGE, &answer.registration(&key, b"id"));
+    let new = register(&answer.registration(&key, b"id"));
     let new = new.unwrap();
     assert_eq!(new.credential_id.bytes(), b"id");
     assert_eq!(new.key.bytes(), key.cose());
@@ -228,7 +245,7 @@ fn a_signature_of_another_key_or_of_other_bytes_proves_nothing() {
     let (key, other) = (Key::new(), Key::new());
     let answer = Answer::honest("webauthn.get").assertion(&other, b"id");
     let answer = Assertion::read(answer).unwrap();
-    let verified = party().verify(&CHALLENGE, &answer, &passkey(&key));
+    let verified = verify(&answer, &passkey(&key));
     assert_eq!(verified, Err(Flaw::WrongSignature));
 
     let mut answer = Answer::honest("webauthn.get").assertion(&key, b"id");
@@ -238,7 +255,7 @@ fn a_signature_of_another_key_or_of_other_bytes_proves_nothing() {
     };
     answer["response"]["authenticatorData"] = json!(text(&later.authenticator_data(FLAGS)));
     let answer = Assertion::read(answer).unwrap();
-    let verified = party().verify(&CHALLENGE, &answer, &passkey(&key));
+    let verified = verify(&answer, &passkey(&key));
     assert_eq!(verified, Err(Flaw::WrongSignature));
 }
 
@@ -247,7 +264,7 @@ fn an_answer_that_names_another_passkey_than_its_authenticator_is_malformed() {
     let answer = Answer::honest("webauthn.create");
     let mut answer = answer.registration(&Key::new(), b"id");
     answer.id = Base64Url::from_bytes(b"other");
-    let registered = party().register(&CHALLENGE, &answer);
+    let registered = register(&answer);
     assert_eq!(registered, Err(Flaw::Malformed));
 }
 
@@ -258,6 +275,46 @@ fn something_else_is_no_answer() {
         assert_eq!(read.unwrap_err(), Flaw::Malformed);
         assert_eq!(Registration::read(garbage).unwrap_err(), Flaw::Malformed);
     }
+}
+
+#[test]
+fn a_key_that_can_never_sign_is_not_registered() {
+    let answer = Answer::honest("webauthn.create");
+    let no_point = answer.registration_of(&es256(&[1; 32], &[1; 32]), b"id");
+    assert_eq!(register(&no_point), Err(Flaw::InvalidKey));
+}
+
+#[test]
+fn a_passkey_works_on_the_sub_domain_of_a_tenant_that_the_request_came_to() {
+    let slug = Slug::parse("acme").unwrap();
+    let key = Key::new();
+    let from = |origin, subdomain: Option<&Slug>| {
+        let answer = Answer {
+            origin,
+            ..Answer::honest("webauthn.get")
+        };
+        let answer = Assertion::read(answer.assertion(&key, b"id")).unwrap();
+        let origins = party().origins(subdomain);
+        party().verify(&CHALLENGE, &answer, &passkey(&key), &origins)
+    };
+    let acme = "https://acme.app.example.com";
+    assert!(from(acme, Some(&slug)).is_ok());
+    assert!(from(SITE, Some(&slug)).is_ok());
+    assert_eq!(from(acme, None), Err(Flaw::OtherOrigin));
+    for other in [
+        "http://acme.app.example.com",
+        "https://acme.app.example.com:8443",
+        "https://loom.app.example.com",
+        "https://x.acme.app.example.com",
+        "https://acme.example.com",
+        "https://acme.app.example.com.evil.example",
+    ] {
+        let refused = from(other, Some(&slug));
+        assert_eq!(refused, Err(Flaw::OtherOrigin), "{other}");
+    }
+    let at_port = RelyingParty::new("http://localhost:9900", None).unwrap();
+    let expected = ["http://localhost:9900", "http://acme.localhost:9900"];
+    assert_eq!(at_port.origins(Some(&slug)), expected);
 }
 
 #[test]

@@ -1,23 +1,25 @@
 //! Linking identities to the account of somebody who is logged in, and unlinking them.
 
 use events_schema::{
-    AccountId, CommandId, IdentityId, ProvedIdentity, ProviderName, TenantId,
+    AccountId, CommandId, IdentityId, ProvedIdentity, ProviderName, SessionId, TenantId,
     account::{self, Command},
 };
 
 use super::{
-    ProviderLogins, ended,
+    Failed, ProviderLogins, ended,
     flows::{Purpose, Ticket},
 };
 use crate::{
-    backend::commands::CommandRequest,
+    backend::{commands::CommandRequest, views::ViewDocument},
     clock::now,
     error::Error,
     identity::{
         Caller,
+        caller::new_command_id,
         providers::{FlowToken, Provider},
     },
     security::SecurityEvent,
+    use_cases::session::Started,
 };
 
 impl ProviderLogins {
@@ -48,16 +50,18 @@ impl ProviderLogins {
     /// Links the identity that waits in this browser, now that its owner has logged in.
     ///
     /// # Errors
-    /// `BadUserInput` if none waits for this account; `Rejected` if another account has it.
+    /// `BadUserInput` if none waits for this account; `Rejected` if another account has it;
+    /// `RateLimited` after too many new credentials within a day.
     pub(crate) async fn confirm_link(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
         let account = &caller.person()?.account;
         let waiting = self.openings.waiting(caller);
         let waiting = waiting.filter(|waiting| waiting.email == account.view.email);
         let waiting = waiting.ok_or_else(nothing_waits)?;
-        self.link(caller, id, account.id, waiting.identity).await
+        self.link(caller, id, account, waiting.identity).await
     }
 
-    /// Unlinks an identity of the caller.
+    /// Unlinks an identity of the caller. If nothing else has proved the session, a new one begins,
+    /// without any proof, and is returned.
     ///
     /// # Errors
     /// `Rejected` if nothing else would be left to log in by.
@@ -66,13 +70,13 @@ impl ProviderLogins {
         caller: &Caller,
         id: CommandId,
         identity: IdentityId,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Started>, Error> {
         let account = caller.person()?.account_id();
         let unlink = Command::UnlinkIdentity { identity };
-        self.send(caller, account, id, unlink).await?;
+        let account = self.send(caller, account, id, unlink).await?;
         let unlinked = SecurityEvent::IdentityUnlinked;
-        self.security.record(unlinked, caller, Some(account));
-        Ok(())
+        self.security.record(unlinked, caller, Some(account.id));
+        Ok(self.sessions.outlive_removal(caller, &account).await)
     }
 
     /// Uses a ticket up. It is lost if another session or provider comes with it.
@@ -94,21 +98,40 @@ impl ProviderLogins {
         Ok(Purpose::Link { account, session })
     }
 
-    /// Links an identity to an account.
+    /// Links an identity in the session that has begun to. The provider has taken its time, so the
+    /// session is looked up again.
     ///
     /// # Errors
-    /// `Rejected` if another account has it, or this one has too many.
-    pub(super) async fn link(
+    /// If the session has ended or is not fresh any more, another account has the identity, or this
+    /// one has too many.
+    pub(super) async fn link_in_session(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        identity: ProvedIdentity,
+    ) -> Result<(), Failed> {
+        let owner = self.callers.session(session).await.map_err(Failed::of)?;
+        let owner = owner.ok_or(Failed::SessionEnded)?;
+        owner.must_be_fresh().map_err(Failed::of)?;
+        let id = new_command_id().map_err(Failed::of)?;
+        let linked = self.link(caller, id, &owner.account, identity).await;
+        linked.map_err(Failed::of)
+    }
+
+    /// Links an identity to an account, if no session of it has been revoked since it was read.
+    async fn link(
         &self,
         caller: &Caller,
         id: CommandId,
-        account: AccountId,
+        account: &ViewDocument<account::View>,
         identity: ProvedIdentity,
     ) -> Result<(), Error> {
-        let link = Command::LinkIdentity { identity };
-        self.send(caller, account, id, link).await?;
+        self.sessions.mails.count_new_credential(account.id).await?;
+        let epoch = Some(account.view.epoch);
+        let link = Command::LinkIdentity { identity, epoch };
+        self.send(caller, account.id, id, link).await?;
         let linked = SecurityEvent::IdentityLinked;
-        self.security.record(linked, caller, Some(account));
+        self.security.record(linked, caller, Some(account.id));
         Ok(())
     }
 
@@ -118,13 +141,11 @@ impl ProviderLogins {
         account: AccountId,
         id: CommandId,
         payload: Command,
-    ) -> Result<(), Error> {
+    ) -> Result<ViewDocument<account::View>, Error> {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = CommandRequest::new(TenantId::Platform, account, id, payload);
-        let sent = self
-            .commands
-            .send::<account::View>(&sender, &platform, request);
-        sent.await.map(|_revision| ())
+        let sent = self.commands.send_and_get(&sender, &platform, request);
+        sent.await
     }
 }
 

@@ -68,8 +68,8 @@ impl Sessions {
     /// Completes a log-in by its second factor.
     ///
     /// # Errors
-    /// `Unauthenticated` if this browser has begun none, or it has ended; `BadUserInput` if the code
-    /// is wrong; `RateLimited` after too many wrong ones.
+    /// `Unauthenticated` if this browser has begun none, it has ended, or its first proof counts no
+    /// more; `BadUserInput` if the code is wrong; `RateLimited` after too many wrong ones.
     pub(crate) async fn complete_challenge(
         &self,
         caller: &Caller,
@@ -83,10 +83,14 @@ impl Sessions {
             account.view.epoch == begun.epoch && !account.view.is_disabled
         };
         let account = account.filter(is_valid).ok_or(ENDED)?;
+        let first = account.view.counting(begun.proofs);
+        if first.is_empty() {
+            return Err(ENDED);
+        }
         let factors = &self.second_factors;
         let checked = factors.check_in_log_in(caller, begun.id, &account, method, code);
         let second = Proof::new(checked.await?, now());
-        let proofs = proof::with(begun.proofs, second);
+        let proofs = proof::with(first, second);
         self.complete(caller, account, proofs).await
     }
 

@@ -1,10 +1,11 @@
 //! Proving again who somebody is, within their session. Each proof starts a new session and ends the
 //! old one, so that a token from before gains nothing.
 
-use events_schema::{Proof, ProofKind, proof};
+use events_schema::{Proof, ProofKind, account, proof};
 
 use super::{Sessions, Started};
 use crate::{
+    backend::views::ViewDocument,
     clock::now,
     error::Error,
     identity::{Caller, login_throttle::Guesser, network::Network},
@@ -91,4 +92,50 @@ impl Sessions {
         self.revoke_previous(caller).await;
         Ok(started)
     }
+
+    /// Adds the first proof by something that was just added to the account. An error is only
+    /// logged, since the addition stands.
+    pub(crate) async fn add_first_proof(
+        &self,
+        caller: &Caller,
+        kind: ProofKind,
+    ) -> Option<Started> {
+        let started = self.add_proof(caller, kind).await;
+        if_started(started.map(Some))
+    }
+
+    /// Replaces a session that was proved only by what its owner has just removed. The new one has
+    /// no proof. An error is only logged, since the removal stands.
+    pub(crate) async fn outlive_removal(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+    ) -> Option<Started> {
+        if_started(self.replace_void(caller, account).await)
+    }
+
+    async fn replace_void(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+    ) -> Result<Option<Started>, Error> {
+        let proofs = &caller.person()?.proofs;
+        let is_void = account.view.counting(proofs.clone()).is_empty();
+        if proofs.is_empty() || !is_void {
+            return Ok(None);
+        }
+        let started = self.start(caller, account, Vec::new()).await?;
+        self.revoke_previous(caller).await;
+        Ok(Some(started))
+    }
+}
+
+fn if_started(started: Result<Option<Started>, Error>) -> Option<Started> {
+    started.unwrap_or_else(|error| {
+        tracing::warn!(
+            ?error,
+            "no session was started after a change of credentials"
+        );
+        None
+    })
 }

@@ -13,15 +13,20 @@ use crate::aggregate::{Decision, Facts};
 
 impl Open {
     /// # Errors
-    /// If another account has the identity, this one has too many, or its address is not proved:
-    /// whoever has registered it must not keep a way in after the owner proves the address.
+    /// If another account has the identity, this one has too many, its sessions of this epoch have
+    /// ended, or its address is not proved: whoever has registered it must not keep a way in after
+    /// the owner proves the address.
     pub(super) fn link_identity(
         &self,
         identity: &ProvedIdentity,
+        epoch: Option<i64>,
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         if !self.verified {
             return Err(Rejection::NotVerified);
+        }
+        if self.is_disabled || epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return Err(Rejection::SessionEnded);
         }
         if identity.ids().any(|id| self.has_identity(id)) {
             return Ok(Decision::unchanged());

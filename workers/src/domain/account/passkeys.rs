@@ -3,7 +3,7 @@
 //! suspended, and that the last way to log in stays.
 
 use events_schema::{
-    Claim, Name, PasskeyId,
+    Claim, Name, PasskeyId, Time,
     account::{Area, Event},
     passkey::{MAX_PASSKEYS, NewPasskey, Passkey},
 };
@@ -43,18 +43,25 @@ impl Open {
     }
 
     /// # Errors
-    /// If the account does not have the passkey, or it is suspended.
+    /// If the account does not have the passkey, it is suspended, or the counter does not rise and
+    /// the passkey was used after it was asked for.
     pub(super) fn note_passkey_use(
         &self,
         id: PasskeyId,
         counter: u32,
         is_backed_up: bool,
+        asked_at: Time,
     ) -> Result<Vec<Event>, Rejection> {
         let passkey = self.passkey(id)?;
         if passkey.is_suspended() {
             return Err(Rejection::PasskeyIsSuspended);
         }
-        if passkey.is_copied(counter) {
+        let is_copied = passkey.is_copied(counter);
+        // The answer may be older than that use: one of two browsers, or a redelivery, was late.
+        if is_copied && passkey.last_used_at.is_some_and(|used| asked_at <= used) {
+            return Err(Rejection::PasskeyUsedMeanwhile);
+        }
+        if is_copied {
             return Ok(vec![Event::PasskeySuspended {
                 passkey: id,
                 name: passkey.name.clone(),

@@ -70,7 +70,10 @@ fn open(identity: ProvedIdentity) -> Command {
     }
 }
 fn link(identity: ProvedIdentity) -> Command {
-    Command::LinkIdentity { identity }
+    Command::LinkIdentity {
+        identity,
+        epoch: None,
+    }
 }
 fn unlink(byte: u8) -> Command {
     Command::UnlinkIdentity { identity: id(byte) }
@@ -132,9 +135,8 @@ fn an_account_that_was_registered_by_somebody_else_keeps_nothing() {
     let own = unverified.when(open(identity(1)));
     own.while_held(Claim::email(&email()), AccountId(OWN))
         .then([opened(), is_linked(1)]);
-    unverified
-        .and([opened(), is_linked(1)])
-        .is(by_identity().state());
+    let own = unverified.and([opened(), is_linked(1)]);
+    own.is(by_identity().and([Event::SessionsRevoked]).state());
     let unproved: Given<Account> = given([registered()]);
     let when = unproved.when(link(identity(1)));
     when.rejects(Rejection::NotVerified);
@@ -154,6 +156,32 @@ fn an_identity_is_linked_once_and_belongs_to_one_account() {
         .rejects(Rejection::IdentityTaken);
     by_identity().when(link(identity(1))).changes_nothing();
     by_identity().when(link(formerly(2, 1))).changes_nothing();
+}
+
+#[test]
+fn an_identity_is_not_linked_by_a_session_that_has_ended() {
+    let link = |epoch| Command::LinkIdentity {
+        identity: identity(1),
+        epoch: Some(epoch),
+    };
+    let reset = Event::PasswordChanged {
+        password_hash: hash(),
+        email: email(),
+        firstname: name(),
+    };
+    by_password().when(link(0)).then([is_linked(1)]);
+    for ended in [reset, Event::SessionsRevoked] {
+        let later = by_password().and([ended]);
+        later.when(link(0)).rejects(Rejection::SessionEnded);
+        later.when(link(1)).then([is_linked(1)]);
+    }
+    let disabled = by_password().and([Event::Disabled]);
+    for command in [link(0), link(1), self::link(identity(1))] {
+        disabled.when(command).rejects(Rejection::SessionEnded);
+    }
+    let enabled = disabled.and([Event::Enabled]);
+    enabled.when(link(1)).rejects(Rejection::SessionEnded);
+    enabled.when(link(2)).then([is_linked(1)]);
 }
 
 #[test]

@@ -65,6 +65,15 @@ fn note(byte: u8, counter: u32) -> Command {
         passkey: id(byte),
         counter,
         is_backed_up: false,
+        asked_at: None,
+    }
+}
+fn note_asked_at(ms: i64, counter: u32) -> Command {
+    Command::NotePasskeyUse {
+        passkey: id(1),
+        counter,
+        is_backed_up: false,
+        asked_at: Some(Time(ms)),
     }
 }
 fn used(byte: u8, counter: u32) -> Event {
@@ -150,10 +159,29 @@ fn a_counter_that_does_not_rise_suspends_the_passkey() {
         with.when(note(1, counter)).then([suspended(1)]);
     }
     let later = with.clone().and([used(1, 9)]);
-    later.when(note(1, 9)).then([suspended(1)]);
+    later.when(note(1, 9)).at(1).then([suspended(1)]);
     let suspended = with.and([suspended(1)]);
     let used = suspended.when(note(1, 100));
     used.rejects(Rejection::PasskeyIsSuspended);
+}
+
+#[test]
+fn two_answers_in_the_other_order_suspend_no_passkey() {
+    let with = account().and([added(1, 4)]).and_at(20, used(1, 6));
+    // A redelivery of an earlier command.
+    for at in [10, 20] {
+        let late = with.when(note(1, 5)).at(at);
+        late.rejects(Rejection::PasskeyUsedMeanwhile);
+    }
+    with.when(note(1, 5)).at(21).then([suspended(1)]);
+    // Another browser, whose person has touched the key before.
+    let late = |asked_at| with.when(note_asked_at(asked_at, 5)).at(30);
+    for asked_at in [10, 20] {
+        late(asked_at).rejects(Rejection::PasskeyUsedMeanwhile);
+    }
+    late(21).then([suspended(1)]);
+    let rising = with.when(note_asked_at(10, 7)).at(30);
+    rising.then([used(1, 7)]);
 }
 
 #[test]

@@ -1,0 +1,201 @@
+use super::*;
+use crate::{
+    AccountId, Base64Url, CredentialId, Device, Id, IdentityId, Name, PasskeyId, ProviderName,
+    passkey::NewPasskey, view::testing::fold,
+};
+
+const MINUTE: i64 = 60_000;
+const ID: Id = Id::from_bytes([1; 16]);
+
+fn email() -> EmailAddress {
+    EmailAddress::parse("ada@example.com").unwrap()
+}
+fn google() -> ProviderName {
+    ProviderName::parse("google").unwrap()
+}
+fn opened() -> Event {
+    let name = PersonName::parse("Ada").unwrap();
+    Event::Opened {
+        email: email(),
+        firstname: name.clone(),
+        lastname: name,
+    }
+}
+fn enrolled() -> Event {
+    Event::TotpEnrolled {
+        credential: CredentialId(ID),
+        secret_id: "k1".to_owned(),
+        step: 7,
+        recovery_codes: CredentialId(ID),
+        email: email(),
+    }
+}
+fn renewed() -> Event {
+    Event::RecoveryCodesRenewed {
+        credential: CredentialId(ID),
+        secret_id: "k1".to_owned(),
+        email: email(),
+    }
+}
+fn totp_removed() -> Event {
+    Event::TotpRemoved {
+        credential: CredentialId(ID),
+        email: email(),
+    }
+}
+fn passkey(byte: u8) -> PasskeyId {
+    PasskeyId::of(&Base64Url::from_bytes(&[byte; 16]))
+}
+fn passkey_added(byte: u8) -> Event {
+    Event::PasskeyAdded {
+        name: Name::parse("Phone").unwrap(),
+        passkey: NewPasskey {
+            credential_id: Base64Url::from_bytes(&[byte; 16]),
+            key: Base64Url::from_bytes(&[1]),
+            counter: 0,
+            is_backup_eligible: true,
+            is_backed_up: true,
+            transports: Vec::new(),
+            aaguid: ID,
+        },
+        email: email(),
+    }
+}
+fn passkey_removed(byte: u8) -> Event {
+    Event::PasskeyRemoved {
+        passkey: passkey(byte),
+        name: Name::parse("Phone").unwrap(),
+        email: email(),
+    }
+}
+fn passkey_suspended(byte: u8) -> Event {
+    Event::PasskeySuspended {
+        passkey: passkey(byte),
+        name: Name::parse("Phone").unwrap(),
+        email: email(),
+    }
+}
+fn linked(byte: u8) -> Event {
+    Event::IdentityLinked {
+        identity: IdentityId(Id::from_bytes([byte; 16])),
+        provider: google(),
+        provider_email: None,
+        email: email(),
+    }
+}
+fn unlinked(byte: u8) -> Event {
+    Event::IdentityUnlinked {
+        identity: IdentityId(Id::from_bytes([byte; 16])),
+        provider: google(),
+        email: email(),
+    }
+}
+fn by_passkey(byte: u8) -> ProofKind {
+    ProofKind::Passkey {
+        passkey: passkey(byte),
+    }
+}
+fn by_identity(byte: u8) -> ProofKind {
+    ProofKind::Identity {
+        provider: google(),
+        identity: Some(IdentityId(Id::from_bytes([byte; 16]))),
+    }
+}
+fn by_google() -> ProofKind {
+    ProofKind::Identity {
+        provider: google(),
+        identity: None,
+    }
+}
+
+/// An account after these events, each at a minute.
+fn account<const N: usize>(events: [(i64, Event); N]) -> View {
+    let events = events.map(|(minute, event)| (minute * MINUTE, event));
+    fold([(0, opened())].into_iter().chain(events)).unwrap()
+}
+/// The kinds of those of these proofs that count, each of which is of a minute.
+fn counting<const N: usize>(account: &View, proofs: [(i64, ProofKind); N]) -> Vec<ProofKind> {
+    let proofs = proofs.map(|(minute, kind)| Proof::new(kind, Time(minute * MINUTE)));
+    let counting = account.counting(proofs.to_vec());
+    counting.into_iter().map(|proof| proof.kind).collect()
+}
+fn session(proofs: Vec<Proof>) -> session::View {
+    session::View {
+        proofs: Some(proofs),
+        ..fold([(0, started())]).unwrap()
+    }
+}
+fn started() -> session::Event {
+    session::Event::Started {
+        account: AccountId(ID),
+        epoch: 0,
+        device: Device::from_user_agent("curl"),
+        proofs: None,
+        name: None,
+    }
+}
+
+#[test]
+fn a_proof_of_an_app_counts_while_the_account_has_the_app() {
+    let proofs = [(9, ProofKind::Password), (9, ProofKind::Totp)];
+    let counted = |account| counting(&account, proofs.clone()).len();
+    assert_eq!(counted(account([])), 1);
+    assert_eq!(counted(account([(8, enrolled())])), 2);
+    assert_eq!(counted(account([(9, enrolled())])), 2, "its first code");
+    assert_eq!(counted(account([(10, enrolled())])), 1, "that of another");
+    let removed = account([(8, enrolled()), (10, totp_removed())]);
+    assert_eq!(counted(removed), 1);
+}
+
+#[test]
+fn a_proof_of_a_recovery_code_counts_until_the_codes_are_replaced() {
+    let proofs = [(9, ProofKind::RecoveryCode), (9, ProofKind::Totp)];
+    let counted = |account| counting(&account, proofs.clone());
+    let both = [ProofKind::RecoveryCode, ProofKind::Totp];
+    assert_eq!(counted(account([(1, enrolled())])), both);
+    let earlier = account([(1, enrolled()), (8, renewed())]);
+    assert_eq!(counted(earlier), both);
+    let later = account([(1, enrolled()), (10, renewed())]);
+    assert_eq!(counted(later), [ProofKind::Totp]);
+    assert_eq!(counted(account([(10, enrolled())])), []);
+}
+
+#[test]
+fn a_proof_of_a_passkey_counts_until_it_is_removed_or_suspended() {
+    let proofs = [1, 2, 3].map(|byte| (5, by_passkey(byte)));
+    let added = [1, 2, 3].map(|byte| (1, passkey_added(byte)));
+    let [first, second, third] = added;
+    let (removed, suspended) = ((6, passkey_removed(1)), (6, passkey_suspended(2)));
+    let account = account([first, second, third, removed, suspended]);
+    assert_eq!(counting(&account, proofs), [by_passkey(3)]);
+}
+
+#[test]
+fn a_proof_of_an_identity_counts_until_it_is_unlinked() {
+    let proofs = [(5, by_identity(1)), (5, by_identity(2)), (5, by_google())];
+    let both = [(1, linked(1)), (1, linked(2))];
+    let [first, second] = both.clone();
+    let one = account([first, second, (6, unlinked(1))]);
+    let expected = [by_identity(2), by_google()];
+    assert_eq!(counting(&one, proofs.clone()), expected);
+    let [first, second] = both;
+    let none = account([first, second, (6, unlinked(1)), (7, unlinked(2))]);
+    assert_eq!(counting(&none, proofs), []);
+}
+
+#[test]
+fn a_session_that_nothing_proves_any_more_is_void() {
+    let begun = |kinds: &[ProofKind]| {
+        let proofs = kinds.iter().cloned();
+        session(proofs.map(|kind| Proof::new(kind, Time(MINUTE))).collect())
+    };
+    let with = account([(1, passkey_added(1))]);
+    let without = account([(1, passkey_added(1)), (2, passkey_removed(1))]);
+    let alone = begun(&[by_passkey(1)]);
+    assert_eq!(with.proved_in(&alone).unwrap().len(), 1);
+    assert_eq!(without.proved_in(&alone), None);
+    let both = begun(&[by_passkey(1), ProofKind::EmailCode]);
+    assert_eq!(without.proved_in(&both).unwrap().len(), 1);
+    // One that has begun without any proof, such as after its owner has removed the passkey.
+    assert_eq!(without.proved_in(&begun(&[])), Some(Vec::new()));
+}
