@@ -28,6 +28,15 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         )
         .route("/account/reset-password", file(HTML, reset_password))
         .route(
+            "/account/email-change",
+            file(HTML, include_str!("pages/email-change.html")),
+        )
+        .route(
+            "/account/email-undo",
+            file(HTML, include_str!("pages/email-undo.html")),
+        )
+        .route("/account/keep", file(HTML, include_str!("pages/keep.html")))
+        .route(
             "/invitation",
             file(HTML, include_str!("pages/invitation.html")),
         )
