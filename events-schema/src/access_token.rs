@@ -231,6 +231,8 @@ mod tests {
             second_factor: None,
             identities: Vec::new(),
             passkeys: Vec::new(),
+            email_change: None,
+            closes_at: None,
             created_at: Time(0),
             updated_at: Time(0),
         }

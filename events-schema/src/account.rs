@@ -41,6 +41,11 @@ impl crate::Area for Area {
         Access::signed_in("revoke_all_sessions"),
         Access::signed_in("profile"),
         Access::signed_in("profile_update"),
+        Access::signed_in("profile_request_email_change").fresh(),
+        Access::anyone("profile_confirm_email_change"),
+        Access::anyone("profile_undo_email_change"),
+        Access::signed_in("profile_delete").fresh(),
+        Access::signed_in("profile_cancel_deletion"),
         Access::signed_in("account_activity"),
         Access::signed_in("credentials"),
         Access::anyone("login_methods"),
@@ -65,7 +70,13 @@ impl crate::Area for Area {
         Access::platform("platform_remove_second_factor").fresh(),
         Access::platform("platform_remove_passkeys").fresh(),
     ];
-    const INTERNAL: &'static [&'static str] = &["grant_platform_admin", "revoke_platform_admin"];
+    const INTERNAL: &'static [&'static str] = &[
+        "grant_platform_admin",
+        "revoke_platform_admin",
+        "complete_email_change",
+        "close",
+        "stop_deletion",
+    ];
     const FEED: Option<Permission> = None;
     type Id = AccountId;
     type Command = Command;
@@ -188,6 +199,38 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lastname: Option<PersonName>,
     },
+    /// Ask the owners of both addresses whether the account gets the new one. Replaces an earlier
+    /// request.
+    RequestEmailChange {
+        to: EmailAddress,
+        /// Whether another account has the address. Its owner is told and gets no code.
+        is_held: bool,
+        /// When silence of the present address suffices. Absent if it must confirm.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silent_until: Option<Time>,
+    },
+    /// Note that the owner has the new address. The gateway has checked the mailed code.
+    ProveNewEmail { challenge: ChallengeId },
+    /// Confirm the change for the present address. The gateway has checked the link.
+    ConfirmEmailChange { challenge: ChallengeId },
+    /// Refuse the change for the present address. The gateway has checked the link.
+    RefuseEmailChange { challenge: ChallengeId },
+    /// Change the address, since the present one was silent for long enough.
+    CompleteEmailChange { challenge: ChallengeId },
+    /// Restore the address that the account had before this change, and end all that the owner of
+    /// the later address could have done. The gateway has checked the link.
+    UndoEmailChange { challenge: ChallengeId },
+    /// Delete the account at this time.
+    RequestDeletion { at: Time },
+    /// Keep the account.
+    CancelDeletion,
+    /// Keep the account although its owner wants it deleted: it is the only owner of a tenant.
+    StopDeletion,
+    /// Delete the account, whose time has come.
+    Close,
+    /// Delete an account of an earlier release whose owner has never proved the address. The
+    /// gateway has checked that somebody else has it.
+    CloseUnproved,
 }
 
 /// A change to an account.
@@ -330,6 +373,55 @@ pub enum Event {
     ProfileUpdated {
         firstname: PersonName,
         lastname: PersonName,
+    },
+    /// A change of the address was requested. It replaces the one before.
+    EmailChangeRequested {
+        challenge: ChallengeId,
+        /// The present address.
+        email: EmailAddress,
+        to: EmailAddress,
+        /// Whether another account had the new address.
+        is_held: bool,
+        /// When silence of the present address suffices.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silent_until: Option<Time>,
+    },
+    /// The owner has proved that the new address is theirs. The present one has not confirmed yet.
+    NewEmailProved { challenge: ChallengeId },
+    /// The present address has confirmed the change. The new one is not proved yet.
+    EmailChangeConfirmed { challenge: ChallengeId },
+    /// The address stays as it is: it has refused the change, or another account has got the new
+    /// one meanwhile.
+    EmailChangeEnded {
+        challenge: ChallengeId,
+        /// The present address.
+        email: EmailAddress,
+    },
+    /// The address was changed.
+    EmailChanged {
+        challenge: ChallengeId,
+        from: EmailAddress,
+        to: EmailAddress,
+    },
+    /// The owner of a former address has restored it. Further events of the same commit end what
+    /// the owner of the later address could have done.
+    EmailRestored {
+        /// The change that was undone.
+        challenge: ChallengeId,
+        from: EmailAddress,
+        to: EmailAddress,
+    },
+    /// The owner wants the account deleted at this time.
+    DeletionRequested { at: Time, email: EmailAddress },
+    /// The owner keeps the account.
+    DeletionCancelled { email: EmailAddress },
+    /// The account is kept: it is the only owner of a tenant.
+    DeletionStopped { email: EmailAddress },
+    /// The account was deleted.
+    Closed {
+        /// The address to tell. Absent if nobody has proved it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<EmailAddress>,
     },
 }
 

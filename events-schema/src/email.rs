@@ -95,6 +95,14 @@ pub enum Template {
     WebhookFailing { url: WebhookUrl, since: Time },
     /// Tells the owner of a tenant that a webhook does not work and was disabled.
     WebhookDisabled { url: WebhookUrl, is_gone: bool },
+    /// Asks and tells about a change of the address of an account.
+    EmailChange {
+        account: AccountId,
+        challenge: ChallengeId,
+        notice: EmailChangeNotice,
+    },
+    /// Tells the owner of an account about its deletion.
+    Deletion { notice: DeletionNotice },
     /// Tells the owner of a tenant about its plan.
     Billing {
         tenant: TenantKey,
@@ -114,6 +122,48 @@ pub enum BillingNotice {
     TrialEnds { at: Time },
     /// The tenant creates nothing any more.
     Restricted { since: Time },
+}
+
+/// What the owners of two addresses learn about a change from one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum EmailChangeNotice {
+    /// To the new address: a code that proves it.
+    Code,
+    /// To the new address, which has an account: somebody wants it for another one.
+    Held,
+    /// To the present address: a link that confirms or refuses.
+    Asked {
+        /// When silence suffices. Absent if the link is needed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silent_until: Option<Time>,
+    },
+    /// To the present address: it stays.
+    Ended,
+    /// To the former address: a link that restores it.
+    ChangedFrom,
+    /// To the new address.
+    ChangedTo,
+    /// To the later address, which the account has lost.
+    RestoredFrom,
+    /// To the address that the account has again.
+    RestoredTo,
+}
+
+/// What the owner of an account learns about its deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum DeletionNotice {
+    /// The account will be deleted at this time.
+    Requested { at: Time },
+    /// The account stays.
+    Cancelled,
+    /// The account stays, since it is the only owner of a tenant.
+    Stopped,
+    /// The account was deleted.
+    Done,
 }
 
 /// How the credentials of an account have changed.

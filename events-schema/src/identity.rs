@@ -89,7 +89,17 @@ pub fn step(mut present: Vec<Identity>, event: &Event, at: Time) -> Vec<Identity
         | Event::PlatformAdminRevoked
         | Event::Disabled
         | Event::Enabled
-        | Event::ProfileUpdated { .. } => {}
+        | Event::ProfileUpdated { .. }
+        | Event::EmailChangeRequested { .. }
+        | Event::NewEmailProved { .. }
+        | Event::EmailChangeConfirmed { .. }
+        | Event::EmailChangeEnded { .. }
+        | Event::EmailChanged { .. }
+        | Event::EmailRestored { .. }
+        | Event::DeletionRequested { .. }
+        | Event::DeletionCancelled { .. }
+        | Event::DeletionStopped { .. }
+        | Event::Closed { .. } => {}
     }
     present
 }

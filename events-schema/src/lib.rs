@@ -18,6 +18,7 @@ pub mod billing;
 mod challenge;
 mod claim;
 pub mod email;
+pub mod email_change;
 mod entitlement;
 mod envelope;
 mod id;
@@ -72,6 +73,7 @@ pub use base64url::Base64Url;
 pub use challenge::Challenge;
 pub use claim::{Claim, ClaimHolder, ClaimKind};
 pub use email::EmailId;
+pub use email_change::EmailChange;
 pub use entitlement::{
     Entitlements, Feature, GRACE, Limit, MAX_LIMIT, Meter, Standing, allowed, entitlements,
     paid_seats,

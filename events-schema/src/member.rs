@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
-    Id, Index, Limit, Name, Permission, Permissions, PersonName, RoleId, TenantId, Time,
+    Id, Index, Limit, Name, Permission, Permissions, PersonName, RoleId, Time,
     id::typed_id,
     published::{DateTime, EnumName, EventType, Person, Published},
 };
+
+mod membership;
+pub use membership::Membership;
 
 typed_id! {
     /// Identifies a member of a tenant, or an invitation.
@@ -50,7 +53,7 @@ impl crate::Area for Area {
         Access::own_or("delete", DELETE),
         Access::member("me"),
     ];
-    const INTERNAL: &'static [&'static str] = &["add_founder"];
+    const INTERNAL: &'static [&'static str] = &["add_founder", "follow_account", "leave"];
     // An access token finds its creator by `me`, and is not its creator.
     const FIELDS: &'static [Access] = &[Access::own_or("email", READ)];
     const FEED: Option<Permission> = Some(READ);
@@ -135,6 +138,18 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
+    /// Show the address that the account of the member has now.
+    FollowAccount {
+        account: AccountId,
+        email: EmailAddress,
+    },
+    /// Remove the member, since the account was deleted.
+    Leave {
+        account: AccountId,
+        /// Another owner who stays. Needed if the member is an owner, so that the tenant keeps one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        other_owner: Option<MemberId>,
+    },
 }
 
 /// A change to a member.
@@ -190,6 +205,8 @@ pub enum Event {
     Restored { account: AccountId },
     /// The member was removed, or the invitation withdrawn.
     Removed,
+    /// The account of the member has got another address.
+    EmailChanged { email: EmailAddress },
 }
 
 /// The state of an invitation or a member.
@@ -211,7 +228,7 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
-    /// The address that was invited.
+    /// The address that was invited, or that the account has got since.
     pub email: EmailAddress,
     /// The account that accepted.
     pub account: Option<AccountId>,
@@ -321,42 +338,10 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             ..view
         }),
         Event::Removed => None,
-    }
-}
-
-/// An account's membership of a tenant: the part of a member that is read before the tenant of a
-/// request is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Membership {
-    pub account: AccountId,
-    pub tenant: TenantId,
-    /// When the account became a member, or was last restored.
-    pub since: Time,
-}
-
-impl crate::View for Membership {
-    type Area = Area;
-    const NAME: &'static str = "membership";
-    const HOME: Home = Home::Platform;
-    const INDEXES: &'static [Index] = &[Index::on(&["account", "since"])];
-
-    fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
-        commit.events.iter().fold(view, |view, event| match event {
-            Event::FounderAdded { account, .. }
-            | Event::Accepted { account }
-            | Event::Restored { account } => Some(Self {
-                account: *account,
-                tenant: commit.tenant,
-                since: commit.time,
-            }),
-            Event::Removed | Event::Suspended => None,
-            Event::Invited { .. }
-            | Event::Rejected
-            | Event::RoleChanged { .. }
-            | Event::RoleAssigned { .. }
-            | Event::RoleUnassigned { .. } => view,
-        })
+        Event::EmailChanged { email } => view.map(|view| View {
+            email: email.clone(),
+            ..view
+        }),
     }
 }
 
@@ -411,6 +396,9 @@ impl Published for Public {
             "The member was removed, or the invitation withdrawn.",
         ),
     ];
+
+    // What is sent has no address.
+    const UNSENT: &'static [&'static str] = &["email_changed"];
 
     fn of(view: View, id: Id, revision: u64) -> Option<Self> {
         let roles = view.roles.into_iter();

@@ -152,7 +152,17 @@ pub fn step(mut passkeys: Vec<Passkey>, event: &Event, at: Time) -> Vec<Passkey>
         | Event::PlatformAdminRevoked
         | Event::Disabled
         | Event::Enabled
-        | Event::ProfileUpdated { .. } => {}
+        | Event::ProfileUpdated { .. }
+        | Event::EmailChangeRequested { .. }
+        | Event::NewEmailProved { .. }
+        | Event::EmailChangeConfirmed { .. }
+        | Event::EmailChangeEnded { .. }
+        | Event::EmailChanged { .. }
+        | Event::EmailRestored { .. }
+        | Event::DeletionRequested { .. }
+        | Event::DeletionCancelled { .. }
+        | Event::DeletionStopped { .. }
+        | Event::Closed { .. } => {}
     }
     passkeys
 }

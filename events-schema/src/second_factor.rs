@@ -102,7 +102,17 @@ pub fn step(present: Option<SecondFactor>, event: &Event, at: Time) -> Option<Se
         | Event::PlatformAdminRevoked
         | Event::Disabled
         | Event::Enabled
-        | Event::ProfileUpdated { .. } => {}
+        | Event::ProfileUpdated { .. }
+        | Event::EmailChangeRequested { .. }
+        | Event::NewEmailProved { .. }
+        | Event::EmailChangeConfirmed { .. }
+        | Event::EmailChangeEnded { .. }
+        | Event::EmailChanged { .. }
+        | Event::EmailRestored { .. }
+        | Event::DeletionRequested { .. }
+        | Event::DeletionCancelled { .. }
+        | Event::DeletionStopped { .. }
+        | Event::Closed { .. } => {}
     }
     Some(factor)
 }

@@ -53,6 +53,12 @@ pub enum Purpose {
     Device,
     /// The person reads the mailbox of the account, to log in.
     LoginCode,
+    /// The owner of the new or the present address agrees to a change from one to the other.
+    EmailChange,
+    /// The browser has asked for a change of the address.
+    EmailChangeAsked,
+    /// The owner of a former address restores it.
+    EmailUndo,
 }
 
 impl Purpose {
@@ -65,6 +71,9 @@ impl Purpose {
             Self::Registration => b"registration",
             Self::Device => b"device",
             Self::LoginCode => b"login-code",
+            Self::EmailChange => b"email-change",
+            Self::EmailChangeAsked => b"email-change-asked",
+            Self::EmailUndo => b"email-undo",
         }
     }
 }
@@ -259,6 +268,17 @@ impl ServerKey {
     pub fn open_login_code_token(&self, token: &str, email: &EmailAddress) -> Option<ChallengeId> {
         let (secret, [challenge, of]) = self.open(Purpose::LoginCode, token)?;
         (of == secret.address_id(email)).then_some(ChallengeId(challenge))
+    }
+
+    /// Returns the token that a browser keeps which has asked for a change of the address.
+    pub fn email_change_token(&self, challenge: ChallengeId) -> String {
+        self.current.token(Purpose::EmailChangeAsked, [challenge.0])
+    }
+
+    /// Reads the token of a change of the address; `None` if no secret made it.
+    pub fn open_email_change_token(&self, token: &str) -> Option<ChallengeId> {
+        let (_, [challenge]) = self.open(Purpose::EmailChangeAsked, token)?;
+        Some(ChallengeId(challenge))
     }
 
     /// Returns the token that a device keeps on which the owner of this account has logged in. It

@@ -297,6 +297,17 @@ pub fn events_of_tenant(tenant: TenantId) -> String {
     format!("evt.{tenant}.*.*")
 }
 
+/// Returns the filter for the claims of this kind and hash in all tenants, such as the memberships
+/// of an account.
+pub fn claims_of_all_tenants(kind: ClaimKind, hash: Id) -> String {
+    format!("clm.*.{}.{hash}", kind.as_str())
+}
+
+/// Returns the filter for all claims of a kind in one tenant.
+pub fn claims_of_kind(tenant: TenantId, kind: ClaimKind) -> String {
+    format!("clm.{tenant}.{}.*", kind.as_str())
+}
+
 /// Returns the subject of requests that read a stream directly, from any replica.
 pub fn direct_get(stream: &str) -> String {
     format!("$JS.API.DIRECT.GET.{stream}")

@@ -45,6 +45,9 @@ pub struct Config {
     #[command(flatten)]
     pub providers: ProviderOptions,
 
+    #[command(flatten)]
+    pub accounts: AccountOptions,
+
     /// Publishable key of Stripe, `pk_…`. With it, tenants can pay for plans; the workers need
     /// `UB_STRIPE_KEY` then.
     #[arg(long, env = "UB_STRIPE_PUBLISHABLE_KEY", value_parser = publishable_key)]
@@ -141,6 +144,29 @@ pub struct ProviderOptions {
     pub outbound_allow: Vec<IpNetwork>,
 }
 
+/// How long owners of accounts have to object.
+#[derive(Args, Clone, Debug)]
+pub struct AccountOptions {
+    /// Seconds between the request to delete an account and its deletion, 1 to 7776000 (90 days).
+    #[arg(
+        long,
+        env = "UB_DELETION_GRACE_S",
+        default_value_t = 14 * 24 * 60 * 60,
+        value_parser = clap::value_parser!(u64).range(1..=90 * 24 * 60 * 60)
+    )]
+    pub deletion_grace_s: u64,
+
+    /// Seconds of silence of the present address after which an account gets another one, if its
+    /// owner has proved two factors, 1 to 2592000 (30 days).
+    #[arg(
+        long,
+        env = "UB_EMAIL_CHANGE_SILENCE_S",
+        default_value_t = 72 * 60 * 60,
+        value_parser = clap::value_parser!(u64).range(1..=30 * 24 * 60 * 60)
+    )]
+    pub email_change_silence_s: u64,
+}
+
 /// Where the views of a new tenant are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Strategy {
@@ -220,6 +246,7 @@ impl fmt::Debug for Config {
             .field("webhook", &self.webhook)
             .field("limits", &self.limits)
             .field("providers", &self.providers)
+            .field("accounts", &self.accounts)
             .field("stripe_publishable_key", &self.stripe_publishable_key)
             .field("stripe_webhook_secrets", &self.stripe_webhook_secrets)
             .field("tenant_databases", &self.tenant_databases)

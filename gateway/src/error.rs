@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use events_schema::{CommandId, Feature, Invalid, Limit, Name, Rejection, RejectionKind};
+use events_schema::{
+    CommandId, Feature, Invalid, Limit, Name, Rejection, RejectionKind, TenantKey,
+};
 
 use crate::method::Method;
 
@@ -48,10 +50,19 @@ pub(crate) enum Error {
     /// Nothing may be created: a payment of the tenant has been missing for too long, or its plan
     /// has ended and there is no other.
     PaymentRequired,
+    /// The account cannot be deleted: these tenants would lose their only owner.
+    SoleOwner { tenants: Vec<OwnedTenant> },
     /// The domain refused the command.
     Rejected(Rejection),
     /// Something failed on our side. The cause is logged, never answered.
     Internal(anyhow::Error),
+}
+
+/// A tenant with one owner.
+#[derive(Debug)]
+pub(crate) struct OwnedTenant {
+    pub(crate) id: TenantKey,
+    pub(crate) name: Name,
 }
 
 impl Error {
@@ -100,6 +111,7 @@ impl Error {
             | Self::FeatureNotInPlan { .. }
             | Self::LimitReached { .. }
             | Self::PaymentRequired
+            | Self::SoleOwner { .. }
             | Self::Internal(_)) => other,
         }
     }

@@ -96,6 +96,7 @@ macro_rules! assemble {
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.
+        /// - `SOLE_OWNER`: the account is the only owner of `tenants`, each with `id` and `name`.
         /// - `PAYMENT_REQUIRED`: nothing can be created until the tenant pays or chooses a plan.
         /// - `FEATURE_NOT_IN_PLAN`: the plan of the tenant lacks `feature`, which `plans` have.
         /// - `LIMIT_REACHED`: the change would exceed a limit. If it is one of the plan, `limit`

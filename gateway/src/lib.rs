@@ -62,6 +62,8 @@ use crate::{
         account::Accounts,
         audit::AuditLog,
         billing::Billings,
+        deletion::Deletions,
+        email_change::EmailChanges,
         feed::Feeds,
         inbound_source::{InboundSources, Receiver},
         login_code::{LoginCodes, SentCodes},
@@ -360,6 +362,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             views: views.clone(),
             plans: Plans::new(&views),
         },
+        deletions: Deletions::new(&commands, &views, &mails, &security, &config.accounts),
+        email_changes: EmailChanges::new(&login_codes, &config.accounts),
         feeds: Feeds {
             tails: Tails::new(log.clone(), views.clone()),
             callers: callers.clone(),

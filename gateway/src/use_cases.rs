@@ -9,6 +9,8 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod billing;
 pub(crate) mod child;
+pub(crate) mod deletion;
+pub(crate) mod email_change;
 pub(crate) mod feed;
 pub(crate) mod inbound_source;
 pub(crate) mod list;
@@ -39,6 +41,8 @@ pub(crate) struct UseCases {
     pub(crate) audit: audit::AuditLog,
     pub(crate) billings: billing::Billings,
     pub(crate) catalogue: plan::Catalogue,
+    pub(crate) deletions: deletion::Deletions,
+    pub(crate) email_changes: email_change::EmailChanges,
     pub(crate) feeds: feed::Feeds,
     pub(crate) inbound_sources: inbound_source::InboundSources,
     pub(crate) login_codes: login_code::LoginCodes,

@@ -30,6 +30,21 @@ async fn is_done(events: &jetstream::stream::Stream, consumer: &str) -> bool {
     })
 }
 
+/// Lets everything that reads the log read it once more, and waits until it has.
+pub async fn replay(backend: &Local) -> Vec<String> {
+    let events = operator(backend).await.get_stream("EVENTS").await.unwrap();
+    let mut replayed = consumers(&events).await;
+    replayed.retain(|(_, delivered)| *delivered > 0);
+    for (consumer, _) in &replayed {
+        eventually(consumer, || is_done(&events, consumer)).await;
+        events.delete_consumer(consumer).await.unwrap();
+    }
+    for (consumer, _) in &replayed {
+        eventually(consumer, || is_done(&events, consumer)).await;
+    }
+    replayed.into_iter().map(|(name, _)| name).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_replay_of_the_log_sends_no_mail_again() {
     let backend = start().await;
@@ -42,25 +57,13 @@ async fn a_full_replay_of_the_log_sends_no_mail_again() {
     ada.sign_up("ada@example.com").await;
     eventually("eleven mails", || async { ada.mails().await.len() == 11 }).await;
 
-    let events = operator(&backend).await.get_stream("EVENTS").await.unwrap();
-    let mut replayed = consumers(&events).await;
-    replayed.retain(|(_, delivered)| *delivered > 0);
+    let replayed = replay(&backend).await;
     for expected in [
         "views_account",
         "reactions_account_mail",
         "effects_send_mail",
     ] {
-        assert!(
-            replayed.iter().any(|(name, _)| name == expected),
-            "{replayed:?}"
-        );
-    }
-    for (consumer, _) in &replayed {
-        eventually(consumer, || is_done(&events, consumer)).await;
-        events.delete_consumer(consumer).await.unwrap();
-    }
-    for (consumer, _) in &replayed {
-        eventually(consumer, || is_done(&events, consumer)).await;
+        assert!(replayed.iter().any(|name| name == expected), "{replayed:?}");
     }
     // A later registration is served behind the whole replay.
     Browser::new(&backend).register("last@example.com").await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cargo_dev::{Dev, operator_of, server},
+    email_change::{CONFIRM as CONFIRM_CHANGE, REQUEST as REQUEST_CHANGE, UNDO as UNDO_CHANGE},
     login_codes::SEND as SEND_CODE,
     second_factor::{LOG_IN, second},
     step_up::STEP_UP,
@@ -246,6 +247,24 @@ async fn prove_two_factors(seen: &mut Seen, ada: &Browser) {
     seen.done(ada, remove, json!({})).await;
 }
 
+/// Gives an account another address, and the former one back.
+async fn change_address(seen: &mut Seen, grace: &Browser) {
+    let new = "grace@example.org";
+    seen.done(grace, REQUEST_CHANGE, json!({ "email": new }))
+        .await;
+    let code = code_in(&grace.mail(new, "use this e-mail address", 1).await);
+    seen.secret("a code of a new address", &code);
+    let link = token(&grace.mail(GRACE, "wants to change", 1).await);
+    seen.secret("a link of a present address", &link);
+    let with = |token: &str| json!({ "token": token });
+    seen.fails(grace, CONFIRM_CHANGE, with(WRONG)).await;
+    seen.done(grace, CONFIRM_CHANGE, with(&code)).await;
+    seen.done(grace, CONFIRM_CHANGE, with(&link)).await;
+    let undo = token(&grace.mail(GRACE, "no longer log in with this", 1).await);
+    seen.secret("a link of a former address", &undo);
+    seen.done(grace, UNDO_CHANGE, with(&undo)).await;
+}
+
 async fn change_passwords(seen: &mut Seen, ada: &Browser) {
     let change = |old: &str, new: &str| input(json!({ "oldPassword": old, "newPassword": new }));
     seen.fails(ada, CHANGE_PASSWORD, change(WRONG, CHANGED))
@@ -321,6 +340,7 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     misplace(&mut seen, &dev, &token).await;
     prove_two_factors(&mut seen, &ada).await;
     change_passwords(&mut seen, &ada).await;
+    change_address(&mut seen, &grace).await;
 
     let nats = operator_of(&data).await;
     send_to_dead(&nats).await;

@@ -101,6 +101,11 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
             json!({}),
         ),
         (
+            r#"mutation { profile { requestEmailChange(email: "x@example.com") { success } } }"#,
+            json!({}),
+        ),
+        ("mutation { profile { delete { id } } }", json!({})),
+        (
             r#"mutation { platform { removeSecondFactor(id: "x") { id } } }"#,
             json!({}),
         ),

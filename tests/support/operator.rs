@@ -8,9 +8,9 @@ use std::{
 use async_nats::{ConnectOptions, jetstream};
 use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
 use events_schema::{
-    AccountId, Area, AreaName, Command, CommandId, EmailAddress, Home, Id, Name, PasswordHash,
-    PersonName, PlanId, PlanVersion, TenantId, TenantKey, account, billing, plan,
-    project::PROJECTS_CREATED,
+    AccountId, Actor, Area, AreaName, Claim, ClaimHolder, Command, CommandId, Commit, EmailAddress,
+    Home, Id, Name, PasswordHash, PersonName, PlanId, PlanVersion, TenantId, TenantKey, account,
+    billing, plan, project::PROJECTS_CREATED,
 };
 use futures_util::TryStreamExt as _;
 use local::Local;
@@ -69,6 +69,51 @@ pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
         !documents_of(backend, "account").await.is_empty()
     })
     .await;
+}
+
+/// Stores an account of an earlier release whose owner has never proved the address; returns its
+/// id.
+pub async fn store_unproved_account(backend: &Local, email: &str) -> String {
+    let email = EmailAddress::parse(email).unwrap();
+    let id = AccountId(event_store::random_id().unwrap());
+    let name = PersonName::parse("Eve").unwrap();
+    let commit = Commit::<account::Area> {
+        tenant: TenantId::Platform,
+        area: AreaName::Account,
+        id,
+        revision: 1,
+        command: CommandId(id.0),
+        actor: Actor::Anonymous,
+        time: SystemTime::now().into(),
+        origin: None,
+        events: vec![account::Event::Registered {
+            email: email.clone(),
+            firstname: name.clone(),
+            lastname: name,
+            password_hash: PasswordHash::parse("$old").unwrap(),
+        }],
+    };
+    let claim = ClaimHolder::held_by(id.0, None);
+    let claim = serde_json::to_vec(&claim).unwrap();
+    let jetstream = operator(backend).await;
+    for (subject, payload) in [
+        (Claim::email(&email).to_string(), claim),
+        (
+            commit.subject().to_string(),
+            serde_json::to_vec(&commit).unwrap(),
+        ),
+    ] {
+        let stored = jetstream.publish(subject, payload.into()).await.unwrap();
+        stored.await.unwrap();
+    }
+    eventually("the account in its view", || async {
+        let accounts = documents_of(backend, "account").await;
+        accounts
+            .iter()
+            .any(|it| it["view"]["email"] == email.as_str())
+    })
+    .await;
+    id.to_string()
 }
 
 /// Creates a free plan that counts projects, and chooses it for a tenant.

@@ -7,8 +7,9 @@ use crate::{
     aggregate::Aggregate,
     domain,
     effect::{
-        Effect, change_subscription::ChangeSubscription, follow_seats::FollowSeats,
-        record_prices::RecordPrices, report_usage::ReportUsage, send_mail::SendMail,
+        Effect, change_email::ChangeEmail, change_subscription::ChangeSubscription,
+        close_account::CloseAccount, follow_seats::FollowSeats, record_prices::RecordPrices,
+        report_usage::ReportUsage, send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
@@ -37,6 +38,8 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
         AreaName::Account => {
             plain::<domain::account::Account, schema::account::View>(to);
             to.reaction::<AccountMail>();
+            to.effect::<ChangeEmail>();
+            to.effect::<CloseAccount>();
         }
         AreaName::Billing => {
             plain::<domain::billing::Billing, schema::billing::View>(to);

@@ -11,7 +11,9 @@ use crate::{
     stripe::Stripe,
 };
 
+pub mod change_email;
 pub mod change_subscription;
+pub mod close_account;
 pub mod follow_seats;
 mod mail_text;
 pub mod outbound;
@@ -130,10 +132,9 @@ impl From<anyhow::Error> for Failure {
 pub struct Undone {
     /// The view.
     pub view: &'static str,
-    /// The field that shows the state.
-    pub field: &'static str,
-    /// Its value while there is no result.
-    pub value: &'static str,
-    /// The field with the time of the request. An index has both fields.
+    /// The field that shows the state, and its value while there is no result. `None` if the other
+    /// field is there only as long.
+    pub state: Option<(&'static str, &'static str)>,
+    /// The field with the time from which the effect is to be done. An index has both fields.
     pub since: &'static str,
 }

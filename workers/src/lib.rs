@@ -3,6 +3,7 @@
 //! Workers keep no state of their own, so an operator scales them by starting more. The pure rules
 //! are in `domain` and `reaction`; the loops that run them, in `loops`.
 
+mod account_members;
 pub mod aggregate;
 pub mod areas;
 mod billing_mail;
@@ -13,6 +14,7 @@ pub mod domain;
 pub mod effect;
 mod inbound;
 mod loops;
+mod memberships;
 mod operate;
 mod owners;
 mod payments;

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    account_members,
     aggregate::Aggregate,
     areas::{self, Visitor},
     billing_mail,
@@ -115,6 +116,7 @@ async fn run_loops(
     start.nightly_comparison();
     start.seats();
     start.billing_mail();
+    start.account_members();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
     let readiness = Readiness::new(client.clone(), placements, pulls);
@@ -271,6 +273,15 @@ impl Start<'_> {
             let shared = self.expect(Consumer::billing_mail());
             let sender = self.sender.clone();
             self.running.spawn(billing_mail::run(shared, sender));
+        }
+    }
+
+    /// Starts the loop that changes the members of accounts. It looks for their tenants in the log.
+    fn account_members(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::account_members());
+            let sender = self.sender.clone();
+            self.running.spawn(account_members::run(shared, sender));
         }
     }
 

@@ -35,6 +35,16 @@ pub fn after(present: Option<i64>, event: &Event) -> i64 {
         | Event::PasskeyRemoved { .. }
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked
-        | Event::ProfileUpdated { .. } => present.unwrap_or_default(),
+        | Event::ProfileUpdated { .. }
+        | Event::EmailChangeRequested { .. }
+        | Event::NewEmailProved { .. }
+        | Event::EmailChangeConfirmed { .. }
+        | Event::EmailChangeEnded { .. }
+        | Event::EmailChanged { .. }
+        | Event::EmailRestored { .. }
+        | Event::DeletionRequested { .. }
+        | Event::DeletionCancelled { .. }
+        | Event::DeletionStopped { .. }
+        | Event::Closed { .. } => present.unwrap_or_default(),
     }
 }

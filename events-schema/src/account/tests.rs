@@ -108,3 +108,45 @@ fn an_account_shows_the_password_that_it_has() {
     let shown: View = fold([(10, opened), (20, set), removed]).unwrap();
     assert_eq!((shown.password_hash, shown.epoch), (None, 0));
 }
+
+#[test]
+fn an_account_shows_when_it_is_deleted_and_nothing_after_that() {
+    let requested = (
+        20,
+        Event::DeletionRequested {
+            at: Time(90),
+            email: email(),
+        },
+    );
+    let events = [registered(), requested];
+    let shown: View = fold(events.clone()).unwrap();
+    assert_eq!((shown.closes_at, shown.epoch), (Some(Time(90)), 0));
+    for kept in [
+        Event::DeletionCancelled { email: email() },
+        Event::DeletionStopped { email: email() },
+    ] {
+        let shown: View = fold(events.clone().into_iter().chain([(30, kept)])).unwrap();
+        assert_eq!(shown.closes_at, None);
+    }
+    let closed = Event::Closed {
+        email: Some(email()),
+    };
+    let closed = events.into_iter().chain([(90, closed)]);
+    assert_eq!(fold::<View>(closed), None);
+}
+
+#[test]
+fn a_restored_address_is_shown() {
+    let restored = Event::EmailRestored {
+        challenge: CHALLENGE,
+        from: EmailAddress::parse("thief@example.org").unwrap(),
+        to: email(),
+    };
+    let changed = Event::EmailChanged {
+        challenge: CHALLENGE,
+        from: email(),
+        to: EmailAddress::parse("thief@example.org").unwrap(),
+    };
+    let shown: View = fold([registered(), (20, changed), (30, restored)]).unwrap();
+    assert_eq!(shown.email, email());
+}

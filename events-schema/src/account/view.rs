@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Area, Event, epoch};
 use crate::{
-    Commit, EmailAddress, Home, Identity, Index, PasswordHash, PersonName, ProofKind, SecondFactor,
-    Time, identity,
+    Commit, EmailAddress, EmailChange, Home, Identity, Index, PasswordHash, PersonName, ProofKind,
+    SecondFactor, Time, email_change, identity,
     passkey::{self, Passkey},
     proof::{ONE_FACTOR, Proof, TWO_FACTORS},
     second_factor, session,
@@ -40,6 +40,12 @@ pub struct View {
     pub identities: Vec<Identity>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passkeys: Vec<Passkey>,
+    /// The change of the address that waits for its owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_change: Option<EmailChange>,
+    /// When the account is deleted, if its owner wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_at: Option<Time>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -53,6 +59,9 @@ impl crate::View for View {
         Index::on(&["created_at"]),
         Index::on(&["email", "created_at"]),
         Index::on(&["identities.id"]),
+        // For workers that have lost what is to be done at these times.
+        Index::on(&["email_change.status", "email_change.silent_until"]),
+        Index::on(&["closes_at"]),
     ];
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
@@ -139,6 +148,8 @@ impl View {
             second_factor: None,
             identities: Vec::new(),
             passkeys: Vec::new(),
+            email_change: None,
+            closes_at: None,
             created_at: at,
             updated_at: at,
         }
@@ -183,6 +194,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     view.second_factor = second_factor::step(view.second_factor, event, at);
     view.identities = identity::step(view.identities, event, at);
     view.passkeys = passkey::step(view.passkeys, event, at);
+    view.email_change = email_change::step(view.email_change, event, at);
     match event {
         Event::Registered { .. }
         | Event::Opened { .. }
@@ -201,8 +213,12 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         | Event::PasskeyRenamed { .. }
         | Event::PasskeySuspended { .. }
         | Event::PasskeyRemoved { .. }
+        | Event::EmailChangeRequested { .. }
+        | Event::NewEmailProved { .. }
+        | Event::EmailChangeConfirmed { .. }
+        | Event::EmailChangeEnded { .. }
         | Event::SessionsRevoked => {}
-        Event::RegistrationRefused { .. } => return None,
+        Event::RegistrationRefused { .. } | Event::Closed { .. } => return None,
         Event::Verified => view.verified = true,
         Event::PasswordChanged { password_hash, .. }
         | Event::PasswordHashRenewed { password_hash }
@@ -221,6 +237,11 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.firstname = firstname.clone();
             view.lastname = lastname.clone();
         }
+        Event::EmailChanged { to, .. } | Event::EmailRestored { to, .. } => {
+            view.email = to.clone();
+        }
+        Event::DeletionRequested { at, .. } => view.closes_at = Some(*at),
+        Event::DeletionCancelled { .. } | Event::DeletionStopped { .. } => view.closes_at = None,
     }
     Some(view)
 }

@@ -8,7 +8,7 @@ use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 use events_schema::{Name, Rejection, RejectionKind};
 
 use super::names::camel_case;
-use crate::error::Error;
+use crate::error::{Error, OwnedTenant};
 
 const NOT_FOUND: &str = "Not found.";
 /// How long a client waits before it repeats a change that could not be sent: a server restarts, or
@@ -90,6 +90,13 @@ impl From<Error> for async_graphql::Error {
                 let message = "Nothing can be created until the tenant pays or chooses a plan.";
                 answer("PAYMENT_REQUIRED", message)
             }
+            Error::SoleOwner { tenants } => {
+                let message = "You are the only owner of tenants. Make somebody else an owner \
+                               there, or delete them.";
+                let tenants = tenants.into_iter().map(owned_tenant).collect();
+                let tenants = Some(Value::List(tenants));
+                with(answer("SOLE_OWNER", message), "tenants", tenants)
+            }
             Error::Rejected(rejection) => rejected(rejection),
             Error::Internal(cause) => Self {
                 source: Some(Arc::new(cause)),
@@ -122,6 +129,16 @@ fn rejected(rejection: Rejection) -> async_graphql::Error {
         RejectionKind::Forbidden => answer("FORBIDDEN", message),
     };
     with(error, "reason", Some(code))
+}
+
+fn owned_tenant(tenant: OwnedTenant) -> Value {
+    let OwnedTenant { id, name } = tenant;
+    let fields = [
+        ("id", Value::from(id.to_string())),
+        ("name", Value::from(name.as_str())),
+    ];
+    let fields = fields.map(|(key, value)| (async_graphql::Name::new(key), value));
+    Value::Object(fields.into_iter().collect())
 }
 
 fn named(plans: &[Name]) -> Value {

@@ -20,11 +20,13 @@ struct AccountActivity {
     /// after too many failures), `login_code_requested`, `reset_requested`, `password_reset`,
     /// `password_changed`, `stepped_up`, `second_factor_enrolled`, `second_factor_removed`,
     /// `recovery_codes_renewed`, `second_factor_wrong`, `passkey_added`, `passkey_removed`,
-    /// `passkey_suspended` (somebody may have copied it), `session_revoked`, `sessions_revoked` (all
-    /// of them), `access_token_created`, `access_token_deleted`, `token_refused` (an access token of
-    /// the caller was used that is not
-    /// valid, or not in that network) or `registration_refused` (somebody tried to register with
-    /// the address). Newer versions may add names.
+    /// `passkey_suspended` (somebody may have copied it), `email_change_requested`,
+    /// `email_changed`, `email_change_refused`, `email_restored` (by the owner of a former
+    /// address), `deletion_requested`, `deletion_cancelled`, `session_revoked`, `sessions_revoked`
+    /// (all of them), `access_token_created`, `access_token_deleted`, `token_refused` (an access
+    /// token of the caller was used that is not valid, or not in that network) or
+    /// `registration_refused` (somebody tried to register with the address). Newer versions may add
+    /// names.
     event: String,
     /// IP address that the request came from. Null if it is unknown.
     address: Option<String>,

@@ -76,6 +76,7 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::PaymentsAway { .. }
         | Error::FeatureNotInPlan { .. }
         | Error::LimitReached { .. }
+        | Error::SoleOwner { .. }
         | Error::PaymentRequired
         | Error::Rejected(_) => refuse(StatusCode::UNAUTHORIZED, error),
         Error::Unavailable(cause) | Error::Internal(cause) => {

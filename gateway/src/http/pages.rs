@@ -19,13 +19,24 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files, at their addresses.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/account/verify", HTML, include_str!("pages/verify.html")),
     (
         "/account/reset-password",
         HTML,
         include_str!("pages/reset-password.html"),
     ),
+    (
+        "/account/email-change",
+        HTML,
+        include_str!("pages/email-change.html"),
+    ),
+    (
+        "/account/email-undo",
+        HTML,
+        include_str!("pages/email-undo.html"),
+    ),
+    ("/account/keep", HTML, include_str!("pages/keep.html")),
     ("/invitation", HTML, include_str!("pages/invitation.html")),
     (
         "/invitation/stop",

@@ -48,6 +48,8 @@ pub(crate) struct Kept {
     pub(crate) registration: Option<String>,
     /// The token of a code to log in.
     pub(crate) login_code: Option<String>,
+    /// The token of a change of the address.
+    pub(crate) email_change: Option<String>,
     /// A log-in that waits for its second factor.
     pub(crate) challenge: Option<String>,
     /// A request for a passkey.
@@ -329,6 +331,8 @@ mod tests {
             second_factor: None,
             identities: Vec::new(),
             passkeys: Vec::new(),
+            email_change: None,
+            closes_at: None,
             created_at: Time(0),
             updated_at: Time(0),
         };

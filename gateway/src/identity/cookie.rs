@@ -1,6 +1,6 @@
 //! Cookies: that of the session, that of a device on which somebody has logged in before, and those
-//! of a browser that has sent a registration, waits for a code, was asked for a passkey or has begun
-//! to log in, here or at another party.
+//! of a browser that has sent a registration, waits for a code, asks for another address, was asked
+//! for a passkey or has begun to log in, here or at another party.
 //!
 //! Only the client knows the token of a session. What is stored is the session's id: the first half
 //! of the token's SHA-256.
@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Registration,
     /// Proves that this browser has asked for a code to log in.
     LoginCode,
+    /// Proves that this browser has asked for a change of the address.
+    EmailChange,
     /// Proves that this browser has proved a first factor.
     Challenge,
     /// Proves that this browser was asked for a passkey.
@@ -68,7 +70,7 @@ impl Kind {
             // Browsers keep no cookie longer.
             Self::Device => Duration::from_secs(400 * 24 * 60 * 60),
             Self::Registration => Duration::from_secs(24 * 60 * 60),
-            Self::LoginCode | Self::Challenge | Self::Flow | Self::Waiting => {
+            Self::LoginCode | Self::EmailChange | Self::Challenge | Self::Flow | Self::Waiting => {
                 Duration::from_secs(10 * 60)
             }
             Self::Passkey => webauthn::LIFETIME,
@@ -139,6 +141,8 @@ impl Cookies {
             (Kind::Registration, false) => "registration",
             (Kind::LoginCode, true) => "__Host-login-code",
             (Kind::LoginCode, false) => "login-code",
+            (Kind::EmailChange, true) => "__Host-email-change",
+            (Kind::EmailChange, false) => "email-change",
             (Kind::Challenge, true) => "__Host-challenge",
             (Kind::Challenge, false) => "challenge",
             (Kind::Passkey, true) => "__Host-passkey",

@@ -159,6 +159,7 @@ impl Callers {
                 device: self.cookies.value(&head.headers, Kind::Device),
                 registration: self.cookies.value(&head.headers, Kind::Registration),
                 login_code: self.cookies.value(&head.headers, Kind::LoginCode),
+                email_change: self.cookies.value(&head.headers, Kind::EmailChange),
                 challenge: self.cookies.value(&head.headers, Kind::Challenge),
                 passkey: self.cookies.value(&head.headers, Kind::Passkey),
                 flow: self.cookies.value(&head.headers, Kind::Flow),

@@ -18,7 +18,7 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits:
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// Senders that can each send as many mails to an address as one may.
 const SENDERS: usize = 4;
-/// Mails of one kind within a day about the log-ins, the recovery codes or the new credentials of an
+/// Mails of one kind within a day about the log-ins, the codes, the credentials or the address of an
 /// account.
 const OF_ACCOUNT: u32 = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,6 +32,8 @@ enum MailKind {
     Invitation,
     /// Has a code to log in with; the sender is the network of a client.
     LoginCode,
+    /// Has a code that proves a new address; the sender is the network of a client.
+    EmailChange,
 }
 
 impl MailKind {
@@ -40,6 +42,7 @@ impl MailKind {
             Self::Registration => b"registration",
             Self::Invitation => b"invitation",
             Self::LoginCode => b"login-code",
+            Self::EmailChange => b"email-change",
         }
     }
 }
@@ -207,6 +210,37 @@ impl MailQuota {
         self.add(MailKind::LoginCode, to, client, about).await
     }
 
+    /// Counts a mail to an address that an account may get.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client or all clients have sent too many to the address.
+    pub(crate) async fn count_email_change(
+        &self,
+        to: &EmailAddress,
+        client: Id,
+        about: Id,
+    ) -> Result<(), Error> {
+        self.add(MailKind::EmailChange, to, client, about).await
+    }
+
+    /// Counts a request of an account for another address.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_email_changes(&self, account: AccountId) -> Result<(), Error> {
+        self.count_day(b"email_changes_of_account", account.0, OF_ACCOUNT)
+            .await
+    }
+
+    /// Counts a request to delete an account.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_deletion(&self, account: AccountId) -> Result<(), Error> {
+        self.count_day(b"deletions_of_account", account.0, OF_ACCOUNT)
+            .await
+    }
+
     /// Counts an invitation that an account sends in a tenant. A repeated command counts once.
     ///
     /// # Errors
@@ -315,20 +349,24 @@ impl MailQuota {
     const fn bucket(&self, kind: MailKind) -> &Bucket<Mails> {
         match kind {
             MailKind::Registration => &self.registrations,
-            MailKind::Invitation | MailKind::LoginCode => &self.invitations_to,
+            MailKind::Invitation | MailKind::LoginCode | MailKind::EmailChange => {
+                &self.invitations_to
+            }
         }
     }
 
     const fn limit(&self, kind: MailKind) -> Limit {
         match kind {
-            MailKind::Registration | MailKind::LoginCode => Limit::REGISTRATIONS,
+            MailKind::Registration | MailKind::LoginCode | MailKind::EmailChange => {
+                Limit::REGISTRATIONS
+            }
             MailKind::Invitation => self.invitations,
         }
     }
 
     fn key(&self, kind: MailKind, to: &EmailAddress) -> String {
         let to = match kind {
-            MailKind::Registration | MailKind::LoginCode => to.to_string(),
+            MailKind::Registration | MailKind::LoginCode | MailKind::EmailChange => to.to_string(),
             // To many spellings of one mailbox, too.
             MailKind::Invitation => to.mailbox(),
         };

@@ -45,6 +45,18 @@ pub(crate) enum SecurityEvent {
     PasswordRemoved,
     /// Somebody asked for a code to log in with.
     LoginCodeRequested,
+    /// The owner of an account asked for another address.
+    EmailChangeRequested,
+    /// The address of an account was changed.
+    EmailChanged,
+    /// The owner of the present address refused a change.
+    EmailChangeRefused,
+    /// The owner of a former address restored it.
+    EmailRestored,
+    /// The owner of an account wants it deleted.
+    DeletionRequested,
+    /// The owner of an account keeps it.
+    DeletionCancelled,
     /// One session was revoked.
     SessionRevoked,
     /// All sessions of the account were revoked.
@@ -101,6 +113,12 @@ impl SecurityEvent {
             Self::PasswordSet => "password_set",
             Self::PasswordRemoved => "password_removed",
             Self::LoginCodeRequested => "login_code_requested",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::EmailChangeRefused => "email_change_refused",
+            Self::EmailRestored => "email_restored",
+            Self::DeletionRequested => "deletion_requested",
+            Self::DeletionCancelled => "deletion_cancelled",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
             Self::AccessTokenCreated => "access_token_created",
@@ -128,6 +146,12 @@ impl SecurityEvent {
             | Self::IdentityUnlinked
             | Self::PasswordSet
             | Self::PasswordRemoved
+            | Self::EmailChangeRequested
+            | Self::EmailChanged
+            | Self::EmailChangeRefused
+            | Self::EmailRestored
+            | Self::DeletionRequested
+            | Self::DeletionCancelled
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated
@@ -179,6 +203,12 @@ impl SecurityEvent {
             | Self::PasswordSet
             | Self::PasswordRemoved
             | Self::LoginCodeRequested
+            | Self::EmailChangeRequested
+            | Self::EmailChanged
+            | Self::EmailChangeRefused
+            | Self::EmailRestored
+            | Self::DeletionRequested
+            | Self::DeletionCancelled
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::AccessTokenCreated

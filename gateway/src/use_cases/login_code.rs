@@ -58,7 +58,8 @@ enum Proved {
     Address(Box<Waiting>),
 }
 
-/// The codes that were asked for, whether or not there is an account.
+/// The codes that were mailed, to log in or to prove a new address, whether or not there is an
+/// account.
 #[derive(Clone, Debug)]
 pub(crate) struct SentCodes(Bucket<Sent>);
 
@@ -91,7 +92,11 @@ impl SentCodes {
         Self(Bucket::new(jetstream, LOGINS_BUCKET))
     }
 
-    async fn add(&self, id: ChallengeId) -> Result<(), Error> {
+    /// Notes a code that is mailed now.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub(super) async fn add(&self, id: ChallengeId) -> Result<(), Error> {
         let new = Sent {
             at: now(),
             wrong: 0,
@@ -104,7 +109,10 @@ impl SentCodes {
     /// Uses a code up if it is right, or else counts a wrong one. Both are one change, and nobody
     /// hears about the code before it is written: guesses at the same time all count, and copies of
     /// the right code do not spend its tries. Returns whether it was right, and still valid.
-    async fn try_once(&self, id: ChallengeId, is_right: bool) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub(super) async fn try_once(&self, id: ChallengeId, is_right: bool) -> Result<bool, Error> {
         let change = |present: Option<Sent>| {
             let sent = present.filter(|sent| sent.is_valid(now()));
             let sent = sent.ok_or(Error::NotFound)?;

@@ -269,7 +269,13 @@ async fn permissions_of(
 }
 
 /// Finds another owner, since a tenant must not lose its last one.
-async fn other_owner(views: &TenantViews, member: MemberId) -> Result<Option<MemberId>, Error> {
+///
+/// # Errors
+/// If the views cannot be read.
+pub(crate) async fn other_owner(
+    views: &TenantViews,
+    member: MemberId,
+) -> Result<Option<MemberId>, Error> {
     let owner = Filter::default()
         .is("role", BuiltInRole::Owner)?
         .is("status", Status::Accepted)?

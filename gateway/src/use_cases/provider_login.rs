@@ -132,6 +132,7 @@ impl Failed {
             | Error::BadUserInput { .. }
             | Error::FeatureNotInPlan { .. }
             | Error::LimitReached { .. }
+            | Error::SoleOwner { .. }
             | Error::PaymentRequired => Self::Refused,
             Error::Pending(_)
             | Error::Unavailable(_)

@@ -1,23 +1,26 @@
 //! Accounts: how they begin, how their owners log in, and their profile.
 
 use events_schema::{
-    ChallengeId, Claim, EmailAddress, Identity, PasskeyId, PasswordHash, PersonName, Reject,
-    RejectionKind, Time,
+    ChallengeId, Claim, EmailAddress, Identity, PasskeyId, PasswordHash, PersonName, Time,
     account::{Area, Command, Event, epoch},
     identity,
     passkey::{self, Passkey},
 };
-use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
 mod beginning;
 mod challenges;
+mod deletion;
+mod email_change;
 mod identities;
 mod passkeys;
 mod password;
+mod rejection;
 mod second_factor;
 use challenges::Challenges;
+use email_change::EmailChanges;
+pub use rejection::Rejection;
 use second_factor::Enrolment;
 
 /// One account.
@@ -30,6 +33,8 @@ pub enum Account {
     Refused,
     /// The account exists.
     Open(Box<Open>),
+    /// The account was deleted, for ever.
+    Closed,
 }
 
 /// An account that exists.
@@ -48,93 +53,9 @@ pub struct Open {
     is_disabled: bool,
     resets: Challenges,
     second_factor: Enrolment,
-}
-
-/// Why a command to an account is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Rejection {
-    /// The account does not exist.
-    #[error("There is no such account.")]
-    NotFound,
-    /// The id is in use.
-    #[error("This account already exists.")]
-    AlreadyExists,
-    /// Another account has the address.
-    #[error("This e-mail address has an account already.")]
-    EmailTaken,
-    /// The address of the account is not verified.
-    #[error("The e-mail address of this account is not verified.")]
-    NotVerified,
-    /// The link was used before, is replaced by a newer one or has expired.
-    #[error("The link is no longer valid. Request a new mail.")]
-    ChallengeEnded,
-    /// The password was changed after the old one was checked.
-    #[error("The password has been changed in the meantime. Log in again.")]
-    PasswordChangedMeanwhile,
-    /// The session that the command comes from has ended.
-    #[error("The session has ended in the meantime. Log in again.")]
-    SessionEnded,
-    /// Another account has the identity.
-    #[error("Another account logs in by this identity.")]
-    IdentityTaken,
-    /// The account has as many identities as it may have.
-    #[error("The account has 20 identities already. Remove one first.")]
-    TooManyIdentities,
-    /// An account has the passkey.
-    #[error("This passkey is known already.")]
-    PasskeyTaken,
-    /// The account has as many passkeys as it may have.
-    #[error("The account has 20 passkeys already. Remove one first.")]
-    TooManyPasskeys,
-    /// The account does not have the passkey.
-    #[error("There is no such passkey.")]
-    NoSuchPasskey,
-    /// The passkey was used after it was asked for.
-    #[error("The passkey was used again in the meantime. Begin again.")]
-    PasskeyUsedMeanwhile,
-    /// Somebody may have copied the passkey.
-    #[error("The passkey is suspended. Remove it, and add another one.")]
-    PasskeyIsSuspended,
-    /// Nothing else would be left to log in by.
-    #[error("This is the last way to log in to the account. Add another one first.")]
-    LastLogIn,
-    /// The account has a password.
-    #[error("The account has a password already. Change it instead.")]
-    PasswordSetAlready,
-    /// The account has an authenticator app.
-    #[error("The account has an authenticator app already. Remove it first.")]
-    TotpEnrolledAlready,
-    /// The account has no authenticator app, or another one.
-    #[error("The account has no such second factor.")]
-    NoSecondFactor,
-    /// The code, or one of a later time, was used before.
-    #[error("The code was used before. Wait for the next one.")]
-    CodeUsed,
-}
-
-impl Reject for Rejection {
-    fn kind(&self) -> RejectionKind {
-        match self {
-            Self::NotFound | Self::NoSuchPasskey => RejectionKind::NotFound,
-            Self::AlreadyExists
-            | Self::EmailTaken
-            | Self::NotVerified
-            | Self::PasswordChangedMeanwhile
-            | Self::SessionEnded
-            | Self::IdentityTaken
-            | Self::PasskeyTaken
-            | Self::PasskeyUsedMeanwhile
-            | Self::PasskeyIsSuspended
-            | Self::LastLogIn
-            | Self::PasswordSetAlready
-            | Self::TotpEnrolledAlready
-            | Self::NoSecondFactor => RejectionKind::Conflict,
-            Self::TooManyIdentities | Self::TooManyPasskeys => RejectionKind::Limit,
-            Self::CodeUsed => RejectionKind::invalid("code"),
-            Self::ChallengeEnded => RejectionKind::invalid("challenge"),
-        }
-    }
+    email_changes: EmailChanges,
+    /// When the account is deleted, if its owner wants that.
+    closes_at: Option<Time>,
 }
 
 impl Aggregate for Account {
@@ -157,6 +78,10 @@ impl Aggregate for Account {
             Command::AddPasskey { passkey, .. } => {
                 vec![Claim::passkey(PasskeyId::of(&passkey.credential_id))]
             }
+            Command::ProveNewEmail { challenge }
+            | Command::ConfirmEmailChange { challenge }
+            | Command::CompleteEmailChange { challenge }
+            | Command::UndoEmailChange { challenge } => self.address_claim(*challenge),
             Command::UnlinkIdentity { .. }
             | Command::SetPassword { .. }
             | Command::RemovePassword
@@ -178,7 +103,14 @@ impl Aggregate for Account {
             | Command::RevokePlatformAdmin
             | Command::Disable
             | Command::Enable
-            | Command::UpdateProfile { .. } => Vec::new(),
+            | Command::UpdateProfile { .. }
+            | Command::RequestEmailChange { .. }
+            | Command::RefuseEmailChange { .. }
+            | Command::RequestDeletion { .. }
+            | Command::CancelDeletion
+            | Command::StopDeletion
+            | Command::Close
+            | Command::CloseUnproved => Vec::new(),
         }
     }
 
@@ -193,10 +125,10 @@ impl Aggregate for Account {
                 Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
             ) if !open.verified && !open.is_disabled => beginning::begin(command, facts),
             (
-                Self::Refused | Self::Open(_),
+                Self::Refused | Self::Open(_) | Self::Closed,
                 Command::CompleteRegistration { .. } | Command::OpenByIdentity { .. },
             ) => Err(Rejection::AlreadyExists),
-            (Self::Absent | Self::Refused, _) => Err(Rejection::NotFound),
+            (Self::Absent | Self::Refused | Self::Closed, _) => Err(Rejection::NotFound),
             (Self::Open(open), Command::LinkIdentity { identity, epoch }) => {
                 open.link_identity(identity, *epoch, facts)
             }
@@ -208,6 +140,20 @@ impl Aggregate for Account {
             }
             (Self::Open(open), Command::RemovePasskey { passkey }) => open.remove_passkey(*passkey),
             (Self::Open(open), Command::RemovePasskeys) => Ok(open.remove_passkeys()),
+            (Self::Open(open), Command::ProveNewEmail { challenge }) => {
+                open.prove_new_email(*challenge, facts)
+            }
+            (Self::Open(open), Command::ConfirmEmailChange { challenge }) => {
+                open.confirm_email_change(*challenge, facts)
+            }
+            (Self::Open(open), Command::CompleteEmailChange { challenge }) => {
+                Ok(open.complete_email_change(*challenge, facts))
+            }
+            (Self::Open(open), Command::UndoEmailChange { challenge }) => {
+                open.undo_email_change(*challenge, facts)
+            }
+            (Self::Open(open), Command::Close) => Ok(open.close(facts.now)),
+            (Self::Open(open), Command::CloseUnproved) => Ok(open.close_unproved()),
             (Self::Open(open), command) => open.decide(command, facts).map(Decision::events),
         }
     }
@@ -240,8 +186,9 @@ impl Aggregate for Account {
                 *self = Self::Open(Box::new(open));
             }
             (_, Event::RegistrationRefused { .. }) => *self = Self::Refused,
+            (_, Event::Closed { .. }) => *self = Self::Closed,
             (Self::Open(open), event) => open.evolve(event, at),
-            (Self::Absent | Self::Refused, _) => {}
+            (Self::Absent | Self::Refused | Self::Closed, _) => {}
         }
     }
 }
@@ -250,7 +197,7 @@ impl Account {
     fn epoch(&self) -> Option<i64> {
         match self {
             Self::Open(open) => Some(open.epoch),
-            Self::Absent | Self::Refused => None,
+            Self::Absent | Self::Refused | Self::Closed => None,
         }
     }
 }
@@ -277,6 +224,8 @@ impl Open {
             is_disabled: false,
             resets: Challenges::default(),
             second_factor: Enrolment::default(),
+            email_changes: EmailChanges::default(),
+            closes_at: None,
         }
     }
 
@@ -308,7 +257,22 @@ impl Open {
             | Command::UnlinkIdentity { .. }
             | Command::AddPasskey { .. }
             | Command::RemovePasskey { .. }
-            | Command::RemovePasskeys => Ok(Vec::new()),
+            | Command::RemovePasskeys
+            | Command::ProveNewEmail { .. }
+            | Command::ConfirmEmailChange { .. }
+            | Command::CompleteEmailChange { .. }
+            | Command::UndoEmailChange { .. }
+            | Command::Close
+            | Command::CloseUnproved => Ok(Vec::new()),
+            Command::RequestEmailChange {
+                to,
+                is_held,
+                silent_until,
+            } => self.request_email_change(new, to, *is_held, *silent_until),
+            Command::RefuseEmailChange { challenge } => self.refuse_email_change(*challenge, now),
+            Command::RequestDeletion { at } => Ok(self.request_deletion(*at)),
+            Command::CancelDeletion => self.cancel_deletion(now),
+            Command::StopDeletion => Ok(self.stop_deletion()),
             Command::NotePasskeyUse {
                 passkey,
                 counter,
@@ -392,6 +356,7 @@ impl Open {
         self.second_factor.evolve(event, at);
         self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
         self.passkeys = passkey::step(std::mem::take(&mut self.passkeys), event, at);
+        self.email_changes.evolve(event, at);
         match event {
             Event::Registered { .. }
             | Event::Opened { .. }
@@ -410,7 +375,21 @@ impl Open {
             | Event::PasskeyRenamed { .. }
             | Event::PasskeySuspended { .. }
             | Event::PasskeyRemoved { .. }
+            | Event::EmailChangeRequested { .. }
+            | Event::NewEmailProved { .. }
+            | Event::EmailChangeConfirmed { .. }
+            | Event::EmailChangeEnded { .. }
+            | Event::Closed { .. }
             | Event::SessionsRevoked => {}
+            Event::EmailChanged { to, .. } | Event::EmailRestored { to, .. } => {
+                self.email = to.clone();
+                // Mails that were requested for another mailbox are no longer valid.
+                self.resets.close();
+            }
+            Event::DeletionRequested { at, .. } => self.closes_at = Some(*at),
+            Event::DeletionCancelled { .. } | Event::DeletionStopped { .. } => {
+                self.closes_at = None;
+            }
             Event::Verified => self.verified = true,
             Event::PlatformAdminGranted => self.is_platform_admin = true,
             Event::PlatformAdminRevoked => self.is_platform_admin = false,

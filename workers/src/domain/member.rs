@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::aggregate::{Aggregate, Decision, Facts};
 
+mod account;
 mod invitation;
 mod removal;
 mod roles;
@@ -97,7 +98,10 @@ impl Aggregate for Member {
         match command {
             Command::Invite { email, .. } => vec![Claim::member_email(facts.tenant, email)],
             Command::Accept { account, .. } => vec![Claim::member_account(facts.tenant, *account)],
-            Command::ChangeRole { other_owner, .. } | Command::Remove { other_owner, .. } => {
+            Command::FollowAccount { email, .. } => vec![Claim::member_email(facts.tenant, email)],
+            Command::ChangeRole { other_owner, .. }
+            | Command::Remove { other_owner, .. }
+            | Command::Leave { other_owner, .. } => {
                 let others = other_owner.iter();
                 others
                     .map(|other| Claim::owner(facts.tenant, *other))
@@ -149,6 +153,13 @@ impl Aggregate for Member {
                 member_holds,
                 other_owner,
             } => self.remove(member_holds, *other_owner, facts),
+            Command::FollowAccount { account, email } => {
+                Ok(self.follow_account(*account, email, facts))
+            }
+            Command::Leave {
+                account,
+                other_owner,
+            } => self.leave(*account, *other_owner, facts),
         }
     }
 
@@ -258,6 +269,7 @@ impl Present {
             Event::RoleUnassigned { role, .. } => {
                 self.roles.remove(role);
             }
+            Event::EmailChanged { email } => self.email = email.clone(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The texts of mails: templates in `workers/templates/`, checked at compile time, with HTML
 //! escaped. A mail is rendered when it is sent, so that its code and link are stored nowhere.
 
+mod address;
 mod billing;
+mod deletion;
+mod notice;
 
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
@@ -85,6 +88,12 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::PasswordChanged { firstname } => password_changed(firstname, links),
         Template::WebhookFailing { url, since } => webhook_failing(url, *since, links),
         Template::WebhookDisabled { url, is_gone } => webhook_disabled(url, *is_gone, links),
+        Template::EmailChange {
+            account,
+            challenge,
+            notice,
+        } => address::email_change(*account, *challenge, *notice, links),
+        Template::Deletion { notice } => deletion::deletion(*notice, links),
         Template::Billing {
             tenant_name,
             notice,

@@ -52,8 +52,7 @@ impl Effect for SendMail {
     const NAME: &'static str = "send_mail";
     const UNDONE: Option<Undone> = Some(Undone {
         view: email::View::NAME,
-        field: "status",
-        value: "requested",
+        state: Some(("status", "requested")),
         since: "requested_at",
     });
 
@@ -112,7 +111,9 @@ impl Effect for SendMail {
                 | Template::NewDevice { .. }
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
-                | Template::AccessTokenCreated { .. } => true,
+                | Template::AccessTokenCreated { .. }
+                | Template::EmailChange { .. }
+                | Template::Deletion { .. } => true,
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }
                 | Template::WebhookFailing { .. }

@@ -43,7 +43,9 @@ pub(super) async fn is_wanted(
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
         | Template::WebhookFailing { .. }
-        | Template::WebhookDisabled { .. } => Ok(true),
+        | Template::WebhookDisabled { .. }
+        | Template::EmailChange { .. }
+        | Template::Deletion { .. } => Ok(true),
     }
 }
 

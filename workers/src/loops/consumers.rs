@@ -127,6 +127,11 @@ impl Consumer {
         Self::effects("billing_mail", AreaName::Billing)
     }
 
+    /// Returns the consumer of the commits that change the members of accounts.
+    pub fn account_members() -> Self {
+        Self::effects("account_members", AreaName::Account)
+    }
+
     /// Returns the consumer of the commits that may change how many seats a tenant pays for.
     pub fn seats() -> Self {
         let areas = [AreaName::Member, AreaName::Billing];

@@ -72,7 +72,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 static DURATION: LazyLock<telemetry::Histogram<f64>> = LazyLock::new(|| {
     let description = "Time of an attempt to perform an effect; `result` is done, retry, failed, \
-                       withdrawn or outage.";
+                       withdrawn, outage or early.";
     telemetry::seconds("ub.effect.duration", description)
 });
 
@@ -198,6 +198,9 @@ enum Next {
     Retry(anyhow::Error),
     /// Another attempt after this time. This one does not count.
     Wait(anyhow::Error, Duration),
+    /// The first attempt after this time: what was requested earlier was not wanted any more, and
+    /// something else is due later.
+    Early(Duration),
 }
 
 /// A task, and the revision of the record that shows it as not done yet.
@@ -284,6 +287,11 @@ impl<E: Effect> Effects<E> {
         let Some(Pending { task, revision }) = self.pending(entry).await? else {
             return Ok(Next::Done);
         };
+        let not_before = E::lane(&task).not_before;
+        let early = not_before.map(|at| at.since(SystemTime::now().into()));
+        if let Some(wait) = early.filter(|wait| !wait.is_zero()) {
+            return Ok(Next::Early(wait));
+        }
         let performed = E::performed().filter(|_| claimed.is_performed);
         if performed.is_none()
             && let Some(withdrawn) = self.effect.withdrawn(&self.log, &task).await?
@@ -362,6 +370,10 @@ impl<E: Effect> Effects<E> {
                 tracing::warn!(effect = E::NAME, %id, ?pause, error = reason, "waiting");
                 let wait = self.outbox.postpone(claimed, attempts, pause, &reason);
                 (wait.await, "outage")
+            }
+            Ok(Next::Early(wait)) => {
+                let wait = self.outbox.postpone(claimed, 0, wait, "it is not due yet");
+                (wait.await, "early")
             }
             Ok(Next::Retry(error)) | Err(error) => {
                 (self.retry(claimed, &error, work).await, "retry")

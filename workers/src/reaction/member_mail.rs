@@ -49,6 +49,7 @@ fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email:
         | Event::RoleChanged { .. }
         | Event::RoleAssigned { .. }
         | Event::RoleUnassigned { .. }
+        | Event::EmailChanged { .. }
         | Event::Suspended
         | Event::Restored { .. }
         | Event::Removed => None,

@@ -33,6 +33,7 @@ fn all() -> Vec<Consumer> {
         Consumer::stripe_hooks(),
         Consumer::seats(),
         Consumer::billing_mail(),
+        Consumer::account_members(),
     ]);
     for area in AreaName::ALL {
         visit(*area, &mut kept);

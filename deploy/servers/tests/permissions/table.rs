@@ -34,6 +34,21 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     // They would send mail to anybody, and make anybody an owner.
     ("int.platform.email.request", &[Workers, Reactions, Effects]),
     ("int.a.member.add_founder", &[Workers, Reactions]),
+    // They would delete accounts, and change their addresses.
+    ("int.a.member.leave", &[Workers, Reactions, Effects]),
+    (
+        "int.a.member.follow_account",
+        &[Workers, Reactions, Effects],
+    ),
+    ("int.platform.account.close", &[Workers, Effects, Migrator]),
+    (
+        "int.platform.account.stop_deletion",
+        &[Workers, Effects, Migrator],
+    ),
+    (
+        "int.platform.account.complete_email_change",
+        &[Workers, Effects, Migrator],
+    ),
     // It would disable webhooks of tenants.
     ("int.a.webhook.give_up", &[Workers, Webhooks, Migrator]),
     ("whk.a.b", &[Workers, Webhooks, Migrator]),

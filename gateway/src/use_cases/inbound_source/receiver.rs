@@ -155,6 +155,7 @@ impl Receiver {
             | Error::PaymentsAway { .. }
             | Error::FeatureNotInPlan { .. }
             | Error::LimitReached { .. }
+            | Error::SoleOwner { .. }
             | Error::PaymentRequired
             | Error::Rejected(_)) => other,
         })

@@ -78,7 +78,18 @@ impl Enrolment {
             | Command::RevokePlatformAdmin
             | Command::Disable
             | Command::Enable
-            | Command::UpdateProfile { .. } => Ok(Vec::new()),
+            | Command::UpdateProfile { .. }
+            | Command::RequestEmailChange { .. }
+            | Command::ProveNewEmail { .. }
+            | Command::ConfirmEmailChange { .. }
+            | Command::RefuseEmailChange { .. }
+            | Command::CompleteEmailChange { .. }
+            | Command::UndoEmailChange { .. }
+            | Command::RequestDeletion { .. }
+            | Command::CancelDeletion
+            | Command::StopDeletion
+            | Command::Close
+            | Command::CloseUnproved => Ok(Vec::new()),
         }
     }
 
@@ -87,6 +98,15 @@ impl Enrolment {
         if let Some(factor) = &self.factor {
             self.latest = Some(factor.totp.id);
         }
+    }
+
+    /// Returns the app if it was added since this time, or its recovery codes were replaced.
+    pub(super) fn added_since(&self, since: Time) -> Option<CredentialId> {
+        let factor = self.factor.as_ref()?;
+        let is_later = [factor.totp.enrolled_at, factor.recovery_codes.created_at]
+            .iter()
+            .any(|at| *at >= since);
+        is_later.then_some(factor.totp.id)
     }
 
     fn must_be_new(&self, credential: CredentialId) -> Result<(), Rejection> {

@@ -45,7 +45,7 @@ impl Member {
 }
 
 impl Present {
-    fn remove(
+    pub(super) fn remove(
         &self,
         other_owner: Option<MemberId>,
         facts: &Facts<Area>,

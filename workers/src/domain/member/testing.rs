@@ -107,6 +107,7 @@ pub(super) fn while_invited(mut event: Event) -> Event {
         | Event::Accepted { .. }
         | Event::Rejected
         | Event::Suspended
+        | Event::EmailChanged { .. }
         | Event::Restored { .. }
         | Event::Removed => panic!("{event:?} changes no role"),
     }

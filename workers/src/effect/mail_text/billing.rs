@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use events_schema::{Name, email::BillingNotice, has_link};
 
-use super::{Links, MailText, date};
+use super::{Links, MailText, date, notice::Notice};
 
 /// Renders a mail to an owner of a tenant with this name. Its link leads to our page, and to none of
 /// Stripe's: who has such a link may read an invoice.
@@ -46,31 +46,11 @@ pub(super) fn billing(
         ),
     };
     let link = links.public_url.as_str();
-    let text = BillingText {
+    Notice {
+        subject,
         news: &news,
         advice,
         link,
-    };
-    let html = BillingHtml {
-        news: &news,
-        advice,
-        link,
-    };
-    MailText::new(subject, &text, &html)
-}
-
-#[derive(askama::Template)]
-#[template(path = "billing.txt")]
-struct BillingText<'a> {
-    news: &'a str,
-    advice: &'a str,
-    link: &'a str,
-}
-
-#[derive(askama::Template)]
-#[template(path = "billing.html")]
-struct BillingHtml<'a> {
-    news: &'a str,
-    advice: &'a str,
-    link: &'a str,
+    }
+    .render()
 }

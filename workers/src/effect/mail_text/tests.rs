@@ -1,6 +1,6 @@
 use events_schema::{
     AccessTokenId, Device, Id, ProviderName, TenantKey,
-    email::{BillingNotice, CredentialChange},
+    email::{BillingNotice, CredentialChange, DeletionNotice, EmailChangeNotice},
     secret::Secret,
 };
 
@@ -342,5 +342,87 @@ fn each_mail_has_a_subject_in_one_line_and_two_bodies_with_a_link() {
             assert!(body.contains("https://example.com"), "{body}");
             assert!(!body.contains("{{") && !body.contains("{%"), "{body}");
         }
+    }
+}
+
+fn email_change(notice: EmailChangeNotice) -> MailText {
+    rendered(&Template::EmailChange {
+        account: ACCOUNT,
+        challenge: CHALLENGE,
+        notice,
+    })
+}
+
+#[test]
+fn a_mail_to_a_new_address_has_the_code_and_no_link() {
+    let mail = email_change(EmailChangeNotice::Code);
+    let code = links().key.code(Purpose::EmailChange, CHALLENGE);
+    for body in [&mail.text, &mail.html] {
+        assert!(body.contains(&code), "{body}");
+        assert!(!body.contains("://"), "{body}");
+    }
+}
+
+#[test]
+fn a_mail_to_an_address_that_is_held_has_no_code() {
+    let mail = email_change(EmailChangeNotice::Held);
+    let code = links().key.code(Purpose::EmailChange, CHALLENGE);
+    assert!(!mail.text.contains(&code) && !mail.html.contains(&code));
+}
+
+#[test]
+fn a_mail_to_the_present_address_says_what_its_silence_means() {
+    let until = Some(Time(1_700_000_000_000));
+    for (silent_until, said) in [
+        (None, "the address stays"),
+        (until, "may be changed on 14 November 2023, 22:13 UTC"),
+    ] {
+        let mail = email_change(EmailChangeNotice::Asked { silent_until });
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(said), "{body}");
+            let token = token(body, "account/email-change");
+            let opened = |purpose| links().key.open_link_token(purpose, token);
+            assert_eq!(opened(Purpose::EmailChange), Some((ACCOUNT, CHALLENGE)));
+            assert_eq!(opened(Purpose::EmailUndo), None);
+        }
+    }
+}
+
+#[test]
+fn only_the_mail_to_the_former_address_undoes_a_change() {
+    let mail = email_change(EmailChangeNotice::ChangedFrom);
+    for body in [&mail.text, &mail.html] {
+        let token = token(body, "account/email-undo");
+        let opened = |purpose| links().key.open_link_token(purpose, token);
+        assert_eq!(opened(Purpose::EmailUndo), Some((ACCOUNT, CHALLENGE)));
+        assert_eq!(opened(Purpose::EmailChange), None);
+    }
+    for notice in [
+        EmailChangeNotice::ChangedTo,
+        EmailChangeNotice::RestoredFrom,
+        EmailChangeNotice::RestoredTo,
+        EmailChangeNotice::Ended,
+        EmailChangeNotice::Held,
+    ] {
+        let mail = email_change(notice);
+        assert!(!mail.text.contains("token="), "{}", mail.text);
+    }
+}
+
+#[test]
+fn a_mail_about_a_deletion_names_the_day_and_the_way_back() {
+    let at = Time(1_700_000_000_000);
+    let mail = |notice| rendered(&Template::Deletion { notice });
+    let requested = mail(DeletionNotice::Requested { at });
+    for body in [&requested.text, &requested.html] {
+        assert!(body.contains("deleted on 14 November 2023"), "{body}");
+        assert!(body.contains("https://example.com/account/keep"), "{body}");
+    }
+    for (notice, said) in [
+        (DeletionNotice::Cancelled, "will not be deleted"),
+        (DeletionNotice::Stopped, "only owner of a team"),
+        (DeletionNotice::Done, "was deleted"),
+    ] {
+        assert!(mail(notice).text.contains(said), "{notice:?}");
     }
 }

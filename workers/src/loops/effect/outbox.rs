@@ -250,21 +250,16 @@ impl Outbox {
     /// # Errors
     /// If MongoDB does not answer.
     pub async fn missing(&self, undone: Undone, before: SystemTime) -> anyhow::Result<Vec<Id>> {
-        let Undone {
-            view,
-            field,
-            value,
-            since,
-        } = undone;
+        let Undone { view, state, since } = undone;
         let requested_at = format!("view.{since}");
         let before = DateTime::from_system_time(before).timestamp_millis();
-        let which = doc! {
+        let mut which = doc! {
             "tenant": TenantId::Platform.to_string(),
             // As in the indexes, which leave out tombstones.
             "view": { "$type": "object" },
-            format!("view.{field}"): value,
             &requested_at: { "$lt": before },
         };
+        which.extend(state.map(|(field, value)| (format!("view.{field}"), value.into())));
         let undone = self.run("find", |platform| async move {
             let views = platform.collection::<Document>(view);
             let found = views

@@ -1,0 +1,128 @@
+//! Mails about a change of the address of an account. None names the other address: it may belong
+//! to a thief, or the mailbox to somebody else by now.
+
+use anyhow::Context as _;
+use events_schema::{AccountId, ChallengeId, Time, email::EmailChangeNotice, secret::Purpose};
+
+use super::{Links, MailText, date, notice::Notice};
+
+/// Renders a mail to one of the two addresses.
+///
+/// # Errors
+/// If a time is out of range.
+pub(super) fn email_change(
+    account: AccountId,
+    challenge: ChallengeId,
+    notice: EmailChangeNotice,
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let page = links.public_url.as_str();
+    let (subject, news, advice, link) = match notice {
+        EmailChangeNotice::Code => return code(challenge, links),
+        EmailChangeNotice::Asked { silent_until } => {
+            let link = links.account("email-change", Purpose::EmailChange, account, challenge);
+            return asked(silent_until, &link);
+        }
+        EmailChangeNotice::ChangedFrom => {
+            let link = links.account("email-undo", Purpose::EmailUndo, account, challenge);
+            return changed_from(&link);
+        }
+        EmailChangeNotice::Held => (
+            "Somebody wants to use your e-mail address",
+            "Somebody who is logged in to another account wants to use this e-mail address for it. \
+             Your account has this address already, so nothing was changed.",
+            "If it was you, log in to this account instead:",
+            page,
+        ),
+        EmailChangeNotice::Ended => (
+            "Your e-mail address stays as it is",
+            "The e-mail address of your account was not changed: the change was refused, or \
+             another account has got the new address meanwhile.",
+            "If you did not ask for the change, change your password and look at your recent \
+             activity now:",
+            page,
+        ),
+        EmailChangeNotice::ChangedTo => (
+            "Your e-mail address was changed",
+            "Your account has this e-mail address now. The owner of the former one can undo this \
+             for 30 days.",
+            "From now on, log in with this address:",
+            page,
+        ),
+        EmailChangeNotice::RestoredFrom => (
+            "Your e-mail address was changed back",
+            "The owner of its former e-mail address has undone the change to this one. You are \
+             logged out everywhere.",
+            "If this address should have an account, register with it:",
+            page,
+        ),
+        EmailChangeNotice::RestoredTo => (
+            "Your e-mail address was changed back",
+            "Your account has this e-mail address again. All sessions, access tokens and the \
+             password have ended, and so have all ways to log in that were added since the change.",
+            "Set a new password, or log in by a code that we mail to you:",
+            page,
+        ),
+    };
+    Notice {
+        subject,
+        news,
+        advice,
+        link,
+    }
+    .render()
+}
+
+fn code(challenge: ChallengeId, links: &Links) -> anyhow::Result<MailText> {
+    let code = &links.key.code(Purpose::EmailChange, challenge);
+    MailText::new(
+        "Your code to change your e-mail address",
+        &EmailChangeCodeText { code },
+        &EmailChangeCodeHtml { code },
+    )
+}
+
+fn asked(silent_until: Option<Time>, link: &str) -> anyhow::Result<MailText> {
+    let date = silent_until.map(date).transpose();
+    let advice = match date.context("the end of the silence")? {
+        Some(date) => format!(
+            "If you do nothing, the address may be changed on {date}. Confirm the change now, or \
+             refuse it:"
+        ),
+        None => "If you do nothing, the address stays. Confirm the change, or refuse it, within \
+                 three days:"
+            .to_owned(),
+    };
+    Notice {
+        subject: "Should your account get another e-mail address?",
+        news: "Somebody who is logged in to your account wants to change its e-mail address. If it \
+               was not you, refuse it, change your password and look at your recent activity.",
+        advice: &advice,
+        link,
+    }
+    .render()
+}
+
+fn changed_from(link: &str) -> anyhow::Result<MailText> {
+    Notice {
+        subject: "The e-mail address of your account was changed",
+        news: "Your account has another e-mail address now, and you can no longer log in with this \
+               one.",
+        advice: "If you did not want this, undo it within 30 days. This ends all sessions, the \
+                 password, and all ways to log in that were added since:",
+        link,
+    }
+    .render()
+}
+
+#[derive(askama::Template)]
+#[template(path = "email_change_code.txt")]
+struct EmailChangeCodeText<'a> {
+    code: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "email_change_code.html")]
+struct EmailChangeCodeHtml<'a> {
+    code: &'a str,
+}
