@@ -45,6 +45,9 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// How a view of the platform shows that an effect was requested and has no result. `None` if
     /// none does: then what the outbox loses waits for the next commit that requests the effect.
     const UNDONE: Option<Undone>;
+    /// Whether a record may request the effect again after an earlier request is not wanted any more.
+    /// An attempt for the earlier one then waits until the later one is due.
+    const IS_REPEATED: bool = false;
 
     /// Prepares the effect. Returns `None` if it is not set up here; its requests wait in the log.
     ///

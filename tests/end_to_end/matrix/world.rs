@@ -19,9 +19,9 @@ pub const MARKER: &str = "secret-rival";
 
 /// Operations that the matrix leaves out: they end the session of a caller that it needs, lock the
 /// address, hash a password, or answer otherwise each time. None takes an id. `sessions.rs`,
-/// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs`, `providers.rs` and `hostile.rs`
-/// test them.
-const APART: [&str; 11] = [
+/// `passwords.rs`, `second_factor.rs`, `passkeys.rs`, `login_codes.rs`, `providers.rs`, `email_change.rs`
+/// and `hostile.rs` test them.
+const APART: [&str; 12] = [
     "login",
     "logout",
     "register",
@@ -33,6 +33,7 @@ const APART: [&str; 11] = [
     "confirmTotp",
     "startPasskey",
     "revokeAllSessions",
+    "requestEmailChange",
 ];
 
 pub struct World {

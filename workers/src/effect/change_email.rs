@@ -31,6 +31,7 @@ impl Effect for ChangeEmail {
         state: Some(("email_change.status", "proved")),
         since: "email_change.silent_until",
     });
+    const IS_REPEATED: bool = true;
 
     fn new(_: &Setup<'_>) -> anyhow::Result<Option<Self>> {
         Ok(Some(Self))

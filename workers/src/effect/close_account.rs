@@ -34,6 +34,7 @@ impl Effect for CloseAccount {
         state: None,
         since: "closes_at",
     });
+    const IS_REPEATED: bool = true;
 
     fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
         let log = setup.log.clone();

@@ -287,7 +287,7 @@ impl<E: Effect> Effects<E> {
         let Some(Pending { task, revision }) = self.pending(entry).await? else {
             return Ok(Next::Done);
         };
-        let not_before = E::lane(&task).not_before;
+        let not_before = E::lane(&task).not_before.filter(|_| E::IS_REPEATED);
         let early = not_before.map(|at| at.since(SystemTime::now().into()));
         if let Some(wait) = early.filter(|wait| !wait.is_zero()) {
             return Ok(Next::Early(wait));

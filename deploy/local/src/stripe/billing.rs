@@ -342,13 +342,17 @@ pub(super) fn usage(
     metered.map(line).collect()
 }
 
-/// Returns the lines that a subscription still owes when it ends now: differences that wait for an
-/// invoice, and usage. None if that is nothing.
-pub(super) fn last_lines(account: &mut Account, subscription: &Subscription) -> Vec<Line> {
+/// Returns the lines that a subscription still owes when it ends at this time: differences that wait
+/// for an invoice, and usage before that. None if that is nothing.
+pub(super) fn last_lines(
+    account: &mut Account,
+    subscription: &Subscription,
+    end: i64,
+) -> Vec<Line> {
     let mut lines = subscription.pending_lines.clone();
     if subscription.status != "trialing" {
-        let Period { start, end } = subscription.period;
-        let end = account.now.min(end);
+        let start = subscription.period.start;
+        let end = end.min(subscription.period.end);
         lines.extend(usage(account, subscription, Period { start, end }));
     }
     lines.retain(|line| line.amount != 0);

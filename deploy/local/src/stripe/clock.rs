@@ -79,7 +79,8 @@ impl Account {
         let Some(found) = self.subscriptions.get(id).cloned() else {
             return;
         };
-        let lines = billing::last_lines(self, &found);
+        let now = self.now;
+        let lines = billing::last_lines(self, &found, now);
         subscription::end(self, id, "canceled");
         // What cannot be on an invoice is lost.
         _ = billing::bill_ended(self, &found, lines);

@@ -105,7 +105,7 @@ fn of_change(
     }
     after.pending_lines.extend(lines);
     if ends {
-        let lines = billing::last_lines(account, &after);
+        let lines = billing::last_lines(account, &after, after.period.end);
         return match lines.is_empty() {
             true => Err(nothing_upcoming(&before)),
             false => billing::draft(account, &after, lines, "upcoming"),

@@ -237,7 +237,8 @@ pub(super) fn cancel(account: &mut Account, id: &str, mut form: Form) -> Result<
         let credits = billing::credits(account, &subscription, account.now);
         subscription.pending_lines.extend(credits);
     }
-    let lines = billing::last_lines(account, &subscription);
+    let now = account.now;
+    let lines = billing::last_lines(account, &subscription, now);
     subscription.pending_lines.clear();
     account
         .subscriptions
