@@ -79,6 +79,12 @@ impl Drop for Chromium {
 impl Page {
     /// Calls a method of the protocol; returns its result.
     pub async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        let result = self.try_call(method, parameters).await;
+        result.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Calls a method of the protocol; returns its result or its error.
+    pub async fn try_call(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let call = json!({ "id": self.last_id, "method": method, "params": parameters });
         let message = Message::text(call.to_string());
@@ -86,8 +92,10 @@ impl Page {
         loop {
             let mut answer = self.receive().await;
             if answer["id"] == self.last_id {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].take();
+                return match answer["error"].take() {
+                    Value::Null => Ok(answer["result"].take()),
+                    error => Err(error),
+                };
             }
         }
     }

@@ -29,10 +29,16 @@ const HANDS: &str = r#"
 const SOON: Duration = Duration::from_secs(20);
 
 impl Page {
-    /// Waits until an expression is true.
-    async fn until(&mut self, expression: &str) {
+    /// Waits until an expression is true. `if_it_leaves` is what counts if the page is left meanwhile.
+    async fn until_or(&mut self, expression: &str, if_it_leaves: bool) {
+        let parameters = json!({ "expression": format!("Boolean({expression})") });
         let is_true = async {
-            while self.evaluate(&format!("Boolean({expression})")).await != true {
+            loop {
+                let answer = self.try_call("Runtime.evaluate", parameters.clone()).await;
+                let value = answer.map(|answer| answer["result"]["value"].clone());
+                if value.map_or(if_it_leaves, |value| value == true) {
+                    break;
+                }
                 sleep(Duration::from_millis(50)).await;
             }
         };
@@ -41,6 +47,10 @@ impl Page {
             let shown = self.evaluate("location.href + document.body.innerText");
             panic!("not soon: {expression}; the page shows {}", shown.await);
         }
+    }
+
+    async fn until(&mut self, expression: &str) {
+        self.until_or(expression, false).await;
     }
 
     async fn shows(&mut self, text: &str) {
@@ -52,11 +62,8 @@ impl Page {
     }
 
     async fn press(&mut self, text: &str) {
-        self.until(&format!(
-            "(() => {{ {HANDS}; return press({}) }})()",
-            json!(text)
-        ))
-        .await;
+        let press = format!("(() => {{ {HANDS}; return press({}) }})()", json!(text));
+        self.until_or(&press, true).await;
     }
 
     async fn type_in(&mut self, name: &str, value: &str) {
@@ -81,8 +88,20 @@ impl Page {
     }
 }
 
+impl World {
+    /// Says whether the person touches the authenticator when it asks for that.
+    async fn touches(&mut self, does: bool) {
+        let touches = json!({ "enabled": does });
+        self.change("WebAuthn.setAutomaticPresenceSimulation", touches)
+            .await;
+    }
+}
+
+/// Logs out and opens a page. The person does not touch the authenticator yet, which browsers offer
+/// by themselves where a person logs in.
 async fn logged_out(path: &str) -> World {
     let mut world = World::start().await;
+    world.touches(false).await;
     world.page.go("/account/security").await;
     world.page.arrives_at("/account/security").await;
     world.page.shows("Laptop").await;
@@ -110,6 +129,8 @@ async fn a_person_logs_in_by_password_and_adds_a_second_factor_on_the_pages() {
     page.type_in("password", PASSWORD).await;
     page.press("Log in").await;
     page.arrives_at("/account/security").await;
+    world.touches(true).await;
+    let page = &mut world.page;
     page.press("Add an authenticator app").await;
     // The password alone is not enough, since the account has a passkey.
     page.shows("Scan the code").await;
@@ -127,6 +148,8 @@ async fn a_person_logs_in_by_password_and_adds_a_second_factor_on_the_pages() {
     page.shows("Keep these recovery codes").await;
     page.press("Done").await;
     page.shows("10 recovery codes are left").await;
+    world.touches(false).await;
+    let page = &mut world.page;
     page.press("Log out here").await;
     page.arrives_at("/account/login").await;
     page.type_in("email", ADA).await;
@@ -143,6 +166,7 @@ async fn a_person_logs_in_by_password_and_adds_a_second_factor_on_the_pages() {
 #[ignore = "needs Chromium: run tests/browser/run"]
 async fn a_person_logs_in_by_a_passkey_and_manages_passkeys_on_the_pages() {
     let mut world = logged_out("/account/login?return_to=/account/security").await;
+    world.touches(true).await;
     let page = &mut world.page;
     page.press("Use a passkey").await;
     page.arrives_at("/account/security").await;
