@@ -92,9 +92,11 @@ impl Page {
         loop {
             let mut answer = self.receive().await;
             if answer["id"] == self.last_id {
-                return match answer["error"].take() {
-                    Value::Null => Ok(answer["result"].take()),
-                    error => Err(error),
+                let error = answer["error"].take();
+                return if error.is_null() {
+                    Ok(answer["result"].take())
+                } else {
+                    Err(error)
                 };
             }
         }
