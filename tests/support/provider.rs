@@ -47,7 +47,7 @@ struct Inner {
     /// What the code of each log-in is bound to.
     codes: Mutex<HashMap<String, Bound>>,
     redeemed: AtomicUsize,
-    /// Whoever has it keeps codes that are redeemed from being answered.
+    /// While a test holds it, nobody who redeems a code gets an answer.
     gate: Arc<Gate>,
 }
 

@@ -14,8 +14,8 @@ use crate::aggregate::{Decision, Facts};
 impl Open {
     /// # Errors
     /// If another account has the identity, this one has too many, its sessions of this epoch have
-    /// ended, or its address is not proved: whoever has registered it must not keep a way in after
-    /// the owner proves the address.
+    /// ended, or its address is not proved. Else a stranger who has registered the address would
+    /// keep a way in after the owner has proved it.
     pub(super) fn link_identity(
         &self,
         identity: &ProvedIdentity,
