@@ -258,6 +258,8 @@ async fn the_ways_to_log_in_are_those_of_the_deployment() {
     for (page, name) in [("/account/google", "google"), ("/account/github", "github")] {
         let to = browser.visit(page).await.unwrap();
         assert_eq!(to, format!("/oauth/{name}/start"));
+        let to = browser.visit(&format!("{page}?return_to=/a%3Fb")).await;
+        assert_eq!(to.unwrap(), format!("/oauth/{name}/start?return_to=/a%3Fb"));
     }
     let none = Browser::new(&world.backend).data(METHODS, ()).await;
     assert_eq!(none["loginMethods"]["providers"], json!([]));

@@ -1,12 +1,15 @@
-//! The pages that the links in mails lead to. They reflect nothing: their script reads the token
-//! from the address.
+//! The pages that the links in mails lead to, and the one that asks before a log-in. They reflect
+//! nothing: their script reads the token from the address.
 //!
 //! Nothing happens on GET, since mail scanners follow links. It takes a click.
 
 use axum::{
     Router,
-    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
-    response::IntoResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 
@@ -43,6 +46,14 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
             "/account/page.css",
             file(STYLE, include_str!("pages/page.css")),
         )
+}
+
+/// Returns the page that asks a person whom another site has sent to log in. Its link leads to the
+/// address that the page is at, and then comes from this site.
+pub(crate) fn sent_by_other_site() -> Response {
+    let headers = [(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, POLICY)];
+    let page = include_str!("pages/sent-by-other-site.html");
+    (StatusCode::FORBIDDEN, headers, page).into_response()
 }
 
 fn file<S: Clone + Send + Sync + 'static>(
