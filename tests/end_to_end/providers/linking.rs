@@ -3,7 +3,7 @@
 use futures_util::future::join;
 
 use super::*;
-use crate::support::{LOGIN, credentials};
+use crate::support::{LOGIN, credentials, eventually, list};
 
 const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
 const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
@@ -177,4 +177,35 @@ async fn the_last_way_to_log_in_stays() {
     let left = &shown["credentials"];
     let has_identity = left["identities"].as_array().unwrap().len() == 1;
     assert_ne!(left["hasPassword"] == true, has_identity, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_security_event_tells_of_links_that_have_changed() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let none = json!({ "id": "0".repeat(32) });
+    ada.data(UNLINK, none.clone()).await;
+    world.provider.identifies(ada_at_google());
+    for _ in 0..2 {
+        let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+        let back = world.provider.sends_back(&at_provider);
+        assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
+    }
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    ada.data(UNLINK, google).await;
+    let expected = ["identity_unlinked", "identity_linked", "login_succeeded"];
+    eventually("the events of the account", || async {
+        let shown = ada.data("{ accountActivity { nodes { event } } }", ());
+        let shown = shown.await;
+        let nodes = list(&shown["accountActivity"]["nodes"]).iter();
+        let events: Vec<_> = nodes.map(|node| text(node, "/event")).collect();
+        let is_told = events.first().is_some_and(|event| event == expected[0]);
+        assert!(
+            !is_told || events.starts_with(&expected.map(str::to_owned)),
+            "{events:?}"
+        );
+        is_told
+    })
+    .await;
 }

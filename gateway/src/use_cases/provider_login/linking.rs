@@ -69,9 +69,10 @@ impl ProviderLogins {
     ) -> Result<(), Error> {
         let account = caller.person()?.account_id();
         let unlink = Command::UnlinkIdentity { identity };
-        self.send(caller, account, id, unlink).await?;
-        let unlinked = SecurityEvent::IdentityUnlinked;
-        self.security.record(unlinked, caller, Some(account));
+        if self.send(caller, account, id, unlink).await? {
+            let unlinked = SecurityEvent::IdentityUnlinked;
+            self.security.record(unlinked, caller, Some(account));
+        }
         Ok(())
     }
 
@@ -106,25 +107,27 @@ impl ProviderLogins {
         identity: ProvedIdentity,
     ) -> Result<(), Error> {
         let link = Command::LinkIdentity { identity };
-        self.send(caller, account, id, link).await?;
-        let linked = SecurityEvent::IdentityLinked;
-        self.security.record(linked, caller, Some(account));
+        if self.send(caller, account, id, link).await? {
+            let linked = SecurityEvent::IdentityLinked;
+            self.security.record(linked, caller, Some(account));
+        }
         Ok(())
     }
 
+    /// Sends a command to an account. Returns whether it has changed something now.
     async fn send(
         &self,
         caller: &Caller,
         account: AccountId,
         id: CommandId,
         payload: Command,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = CommandRequest::new(TenantId::Platform, account, id, payload);
         let sent = self
             .commands
-            .send::<account::View>(&sender, &platform, request);
-        sent.await.map(|_revision| ())
+            .change::<account::View>(&sender, &platform, request);
+        sent.await
     }
 }
 
