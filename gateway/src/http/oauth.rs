@@ -99,7 +99,7 @@ async fn start(
     match begun.await {
         Ok(begun) => match begun.to {
             Ok(url) => {
-                let cookie = shared.cookies.hand_over(Kind::Flow, &begun.token.text());
+                let cookie = shared.cookies.hand_over(Kind::Flow, &begun.kept);
                 redirect(&url, [cookie])
             }
             Err((return_to, failed)) => {

@@ -9,7 +9,7 @@ mod linking;
 use events_schema::{IdentityId, ProofKind, ProvedIdentity, account, secret::ServerKey};
 
 pub(crate) use self::flows::Flows;
-use self::flows::{Flow, Purpose, local_path};
+use self::flows::{Flow, Purpose, ended, local_path};
 use super::{
     account::by_email,
     login_code::LoginCodes,
@@ -50,7 +50,7 @@ pub(crate) struct ProviderLogins {
 /// A log-in that has begun.
 pub(crate) struct Begun {
     /// What only the browser keeps.
-    pub(crate) token: FlowToken,
+    pub(crate) kept: String,
     /// Where the browser goes: to the provider, or back if it does not answer.
     pub(crate) to: Result<String, (String, Failed)>,
 }
@@ -155,21 +155,19 @@ impl ProviderLogins {
             Some(ticket) => self.use_ticket(caller, provider, ticket).await?,
             None => Purpose::LogIn,
         };
-        let return_to = local_path(return_to).to_owned();
-        let token = FlowToken::mint()?;
         let flow = Flow {
+            token: FlowToken::mint()?,
             provider: provider.name.clone(),
             purpose,
-            return_to: return_to.clone(),
+            return_to: local_path(return_to).to_owned(),
             begun_at: now(),
         };
-        let uri = self.redirect_uri(provider);
-        let to = provider.authorization_url(&token.secrets(), &uri).await;
-        let to = to.map_err(|refusal| (return_to, refused(provider, &refusal)));
-        if to.is_ok() {
-            self.flows.add(token.id(), flow).await?;
-        }
-        Ok(Begun { token, to })
+        let (secrets, uri) = (flow.token.secrets(), self.redirect_uri(provider));
+        let to = provider.authorization_url(&secrets, &uri).await;
+        Ok(Begun {
+            kept: self.flows.seal(&flow)?,
+            to: to.map_err(|refusal| (flow.return_to, refused(provider, &refusal))),
+        })
     }
 
     /// Completes a log-in by what the provider has sent the browser back with.
@@ -184,17 +182,14 @@ impl ProviderLogins {
         answer: Answer,
     ) -> Result<Finished, Error> {
         let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
-        let token = caller.kept.flow.as_deref().and_then(FlowToken::parse);
-        let token = token.ok_or_else(ended)?;
-        if !token.secrets().has_state(&answer.state) {
+        let flow = self.flows.open(caller).ok_or_else(ended)?;
+        let is_answer = flow.token.secrets().has_state(&answer.state);
+        if !is_answer || !flow.is_of(&provider.name, caller) {
             return Err(ended());
         }
         // Before the code is redeemed: of several copies, one gets further.
-        let flow = self.flows.take(token.id()).await?.ok_or_else(ended)?;
-        if !flow.is_of(&provider.name, caller) {
-            return Err(ended());
-        }
-        let outcome = self.conclude(caller, provider, &flow, &token, answer).await;
+        self.flows.end(&flow).await?;
+        let outcome = self.conclude(caller, provider, &flow, answer).await;
         Ok(Finished {
             return_to: flow.return_to,
             outcome,
@@ -206,14 +201,13 @@ impl ProviderLogins {
         caller: &Caller,
         provider: &Provider,
         flow: &Flow,
-        token: &FlowToken,
         answer: Answer,
     ) -> Result<Outcome, Failed> {
         let code = answer.code.as_deref().ok_or(Failed::Declined)?;
         let redemption = Redemption {
             code,
             issuer: answer.issuer.as_deref(),
-            secrets: &token.secrets(),
+            secrets: &flow.token.secrets(),
             redirect_uri: &self.redirect_uri(provider),
         };
         let profile = provider.identify(redemption).await;
@@ -328,8 +322,4 @@ fn refused(provider: &Provider, refusal: &Refusal) -> Failed {
         Refusal::Away(_) => Failed::Unavailable,
         Refusal::Refused(_) | Refusal::Untrusted(_) => Failed::Refused,
     }
-}
-
-fn ended() -> Error {
-    Error::request("This log-in has ended, or another browser has begun it. Begin again.")
 }

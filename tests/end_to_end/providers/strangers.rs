@@ -157,6 +157,24 @@ async fn a_page_of_another_site_begins_no_log_in_without_the_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_nobody_ends_is_stored_nowhere() {
+    let world = World::start().await;
+    world.provider.identifies(ada_at_google());
+    let browser = world.browser();
+    for _ in 0..3 {
+        world.begins(&browser, "google").await;
+    }
+    let nats = operator(&world.backend).await;
+    let stored = async || {
+        let mut stream = nats.get_stream("KV_FLOWS").await.unwrap();
+        stream.info().await.unwrap().state.messages
+    };
+    assert_eq!(stored().await, 0);
+    world.logs_in(&browser, "google").await;
+    assert_eq!(stored().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls_the_cookie_of_a_log_in_is_bound_to_the_host() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();

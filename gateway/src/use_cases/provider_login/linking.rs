@@ -6,8 +6,8 @@ use events_schema::{
 };
 
 use super::{
-    ProviderLogins, ended,
-    flows::{Purpose, Ticket},
+    ProviderLogins,
+    flows::{Purpose, Ticket, ended},
 };
 use crate::{
     backend::commands::CommandRequest,
@@ -88,10 +88,12 @@ impl ProviderLogins {
     ) -> Result<Purpose, Error> {
         let token = FlowToken::parse(ticket).ok_or_else(ended)?;
         let ticket = self.flows.take_ticket(token.id()).await?;
-        let ticket = ticket.filter(|ticket| ticket.is_of(&provider.name, caller));
+        if !ticket.is_of(&provider.name, caller) {
+            return Err(ended());
+        }
         let Ticket {
             account, session, ..
-        } = ticket.ok_or_else(ended)?;
+        } = ticket;
         Ok(Purpose::Link { account, session })
     }
 
