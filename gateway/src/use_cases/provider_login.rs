@@ -309,7 +309,6 @@ impl ProviderLogins {
             id: ids.next().ok_or(Failed::Refused)?,
             former: ids.collect(),
             provider: provider.name.clone(),
-            provider_email: profile.email.clone(),
         })
     }
 }

@@ -3,7 +3,10 @@
 use futures_util::future::join;
 
 use super::*;
-use crate::support::{LOGIN, credentials, eventually, list};
+use crate::{
+    secrets::{Seen, check_streams},
+    support::{LOGIN, credentials, eventually, list, operator},
+};
 
 const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
 const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
@@ -177,6 +180,23 @@ async fn the_last_way_to_log_in_stays() {
     let left = &shown["credentials"];
     let has_identity = left["identities"].as_array().unwrap().len() == 1;
     assert_ne!(left["hasPassword"] == true, has_identity, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_at_a_party_is_stored_nowhere() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+    let back = world.provider.sends_back(&at_provider);
+    assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
+    let mut seen = Seen::default();
+    seen.secret("the address", "other@gmail.com");
+    let nats = operator(&world.backend).await;
+    check_streams(&seen, &nats, &["EVENTS", "KV_FLOWS"]).await;
+    let accounts = documents_of(&world.backend, "account").await;
+    seen.check("an account", &json!(accounts).to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

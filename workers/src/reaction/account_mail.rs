@@ -293,7 +293,6 @@ mod tests {
         let linked = Event::IdentityLinked {
             identity: events_schema::IdentityId(ID),
             provider: provider.clone(),
-            provider_email: None,
             email: ada(),
         };
         let unlinked = Event::IdentityUnlinked {
