@@ -1,7 +1,9 @@
 //! Logging in by other parties, such as Google.
 
 mod forged;
+mod freshness;
 mod linking;
+mod questions;
 mod reference;
 mod strangers;
 

@@ -131,7 +131,8 @@ pub(super) struct Authentication {
     /// What was proved, the earliest first.
     proofs: Vec<ProofView>,
     /// Until when the session is fresh: it may use operations that need a proof of the last ten
-    /// minutes. Null if it does not have the factors that the account could prove.
+    /// minutes. Null if it does not have the factors that the account could prove, or only the word
+    /// of another party that does not say when the person has logged in there.
     fresh_until: Option<DateTime>,
 }
 
@@ -160,7 +161,7 @@ struct ProofView {
     kind: ProofType,
     /// The party that has identified the person, for the kind `IDENTITY`.
     provider: Option<String>,
-    /// When.
+    /// When. For the kind `IDENTITY`, when the person has logged in at the party, if it says so.
     at: DateTime,
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_nats::jetstream;
 use event_store::random_id;
 use events_schema::{
-    ChallengeId, CommandId, EmailAddress, EmailId, ProofKind, TenantId, Time, account, email,
+    ChallengeId, CommandId, EmailAddress, EmailId, Proof, ProofKind, TenantId, Time, account,
+    email,
     secret::{Purpose, ServerKey, derived_id},
     subject::LOGINS_BUCKET,
 };
@@ -194,7 +195,10 @@ impl LoginCodes {
         let checked = with_min_answer_time(self.check(caller, email, code));
         let kind = ProofKind::EmailCode;
         match checked.await? {
-            Proved::Account(account) => self.sessions.proceed(caller, *account, kind).await,
+            Proved::Account(account) => {
+                let proof = Proof::new(kind, now());
+                self.sessions.proceed(caller, *account, proof).await
+            }
             Proved::Address(waiting) => self.openings.open(caller, *waiting, Some(kind)).await,
         }
     }

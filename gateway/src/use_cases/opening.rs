@@ -52,6 +52,9 @@ pub(crate) struct Waiting {
     pub(crate) firstname: PersonName,
     pub(crate) lastname: PersonName,
     pub(crate) since: Time,
+    /// When the person has logged in at the provider, if it says so.
+    #[serde(default)]
+    pub(crate) logged_in_at: Option<Time>,
 }
 
 impl Waiting {
@@ -81,7 +84,7 @@ impl Openings {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let provider = waiting.identity.provider.clone();
+        let proofs = proofs(&waiting, further);
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -93,9 +96,6 @@ impl Openings {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let opened = self.commands.send_and_get(&sender, &platform, request);
         let opened = opened.await?;
-        let kinds = [Some(ProofKind::Identity { provider }), further];
-        let proofs = kinds.into_iter().flatten();
-        let proofs = proofs.map(|kind| Proof::new(kind, now())).collect();
         self.sessions.welcome(caller, opened, proofs).await
     }
 
@@ -122,6 +122,15 @@ impl Openings {
         let is_held = held.any(|held| held.id == waiting.identity.id);
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
+}
+
+/// Returns what a person has proved whose account is opened.
+fn proofs(waiting: &Waiting, further: Option<ProofKind>) -> Vec<Proof> {
+    let provider = waiting.identity.provider.clone();
+    let kind = ProofKind::Identity { provider };
+    let identity = Proof::by_other_party(kind, waiting.logged_in_at, waiting.since);
+    let further = further.map(|kind| Proof::new(kind, now()));
+    [Some(identity), further].into_iter().flatten().collect()
 }
 
 /// Whether an account takes log-ins.

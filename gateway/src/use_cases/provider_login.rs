@@ -6,7 +6,9 @@
 mod flows;
 mod linking;
 
-use events_schema::{IdentityId, ProofKind, ProvedIdentity, account, secret::ServerKey};
+use events_schema::{
+    IdentityId, Proof, ProofKind, ProvedIdentity, Time, account, secret::ServerKey,
+};
 
 pub(crate) use self::flows::Flows;
 use self::flows::{Flow, Purpose, ended, local_path};
@@ -27,7 +29,7 @@ use crate::{
     identity::{
         Caller,
         caller::new_command_id,
-        providers::{FlowToken, Profile, Provider, Providers, Redemption, Refusal},
+        providers::{FlowToken, Identified, Profile, Provider, Providers, Redemption, Refusal},
     },
     security::{SecurityEvent, SecurityEvents},
 };
@@ -210,33 +212,50 @@ impl ProviderLogins {
             secrets: &flow.token.secrets(),
             redirect_uri: &self.redirect_uri(provider),
         };
-        let profile = provider.identify(redemption).await;
-        let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
-        let identity = self.proved_identity(provider, &profile)?;
-        let outcome = match flow.purpose {
-            Purpose::Link { account, .. } => {
-                let id = new_command_id().map_err(Failed::of)?;
-                let linked = self.link(caller, id, account, identity).await;
-                linked.map(|()| Outcome::Linked)
+        let identified = provider.identify(redemption).await;
+        let identified = identified.map_err(|refusal| refused(provider, &refusal))?;
+        let identity = self.proved_identity(provider, &identified)?;
+        if let Purpose::Link { account, .. } = flow.purpose {
+            let id = new_command_id().map_err(Failed::of)?;
+            let linked = self.link(caller, id, account, identity).await;
+            return linked.map(|()| Outcome::Linked).map_err(Failed::of);
+        }
+        let outcome = match self.holder(&identity).await.map_err(Failed::of)? {
+            Some(account) => self.log_in(caller, account, &identified, identity).await,
+            None => {
+                let logged_in_at = identified.logged_in_at;
+                let profile = provider.profile(identified).await;
+                let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
+                self.meet(caller, profile, identity, logged_in_at).await
             }
-            Purpose::LogIn => self.log_in(caller, profile, identity).await,
         };
         outcome.map_err(Failed::of)
     }
 
+    /// Logs in to the account that has the identity.
     async fn log_in(
+        &self,
+        caller: &Caller,
+        account: ViewDocument<account::View>,
+        identified: &Identified,
+        identity: ProvedIdentity,
+    ) -> Result<Outcome, Error> {
+        self.must_accept(caller, &account)?;
+        let provider = identity.provider;
+        let kind = ProofKind::Identity { provider };
+        let proof = Proof::by_other_party(kind, identified.logged_in_at, now());
+        let logged_in = self.sessions.proceed(caller, account, proof).await;
+        logged_in.map(Outcome::LoggedIn)
+    }
+
+    /// Goes on with an identity that no account has.
+    async fn meet(
         &self,
         caller: &Caller,
         profile: Profile,
         identity: ProvedIdentity,
+        logged_in_at: Option<Time>,
     ) -> Result<Outcome, Error> {
-        if let Some(account) = self.holder(&identity).await? {
-            self.must_accept(caller, &account)?;
-            let provider = identity.provider;
-            let kind = ProofKind::Identity { provider };
-            let logged_in = self.sessions.proceed(caller, account, kind).await;
-            return logged_in.map(Outcome::LoggedIn);
-        }
         let Some(email) = profile.email else {
             return Ok(Outcome::NoAddress);
         };
@@ -247,6 +266,7 @@ impl ProviderLogins {
             firstname: profile.firstname,
             lastname: profile.lastname,
             since: now(),
+            logged_in_at,
         };
         if !profile.is_proved {
             let code = self.codes.send_to_anybody(caller, &waiting.email);
@@ -301,9 +321,12 @@ impl ProviderLogins {
     fn proved_identity(
         &self,
         provider: &Provider,
-        profile: &Profile,
+        identified: &Identified,
     ) -> Result<ProvedIdentity, Failed> {
-        let ids = self.secret.identity_ids(&profile.issuer, &profile.subject);
+        let Identified {
+            issuer, subject, ..
+        } = identified;
+        let ids = self.secret.identity_ids(issuer, subject);
         let mut ids = ids.into_iter();
         Ok(ProvedIdentity {
             id: ids.next().ok_or(Failed::Refused)?,
