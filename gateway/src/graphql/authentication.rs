@@ -104,6 +104,9 @@ fn is_required(field: &'static str) -> Error {
 pub(super) struct ChallengeView {
     /// The ways to complete it by `login`.
     pub(super) methods: Vec<ServiceType>,
+    /// The parties that also complete it, at their `startUrl`: for a person who has linked one of
+    /// them before.
+    pub(super) providers: Vec<ProviderView>,
     /// The party whose identity waits. After `login`, `credential { confirmLink }` links it. Null if
     /// none waits.
     pub(super) linking: Option<ProviderView>,
@@ -116,6 +119,7 @@ impl From<&Challenge> for ChallengeView {
         let methods = challenge.methods.iter().copied();
         Self {
             methods: methods.map(Into::into).collect(),
+            providers: Vec::new(),
             linking: None,
             expires_at: DateTime(challenge.expires_at),
         }

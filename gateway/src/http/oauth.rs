@@ -194,11 +194,13 @@ fn told(
 ) -> (&'static str, Option<String>) {
     let mut keep = |kind, value: &str| cookies.push(shared.cookies.hand_over(kind, value));
     let what = match outcome {
-        Outcome::LoggedIn(LoggedIn::Session(_, started)) => {
+        Outcome::LoggedIn(LoggedIn::Session(account, started)) => {
             let Started { token, device, .. } = started;
             keep(Kind::Device, &device);
             cookies.push(shared.cookies.set(&token));
-            if caller.kept.waiting.is_some() {
+            let openings = &shared.provider_logins.openings;
+            // The owner may have come to confirm the identity that waits.
+            if caller.kept.waiting.is_some() && !openings.awaits(caller, &account.view) {
                 cookies.push(shared.cookies.clear(Kind::Waiting));
             }
             "done"

@@ -180,7 +180,8 @@ impl LoginCodes {
     /// person in this browser, the code opens one.
     ///
     /// # Errors
-    /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it.
+    /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it;
+    /// `RateLimited` after too many tries or registrations, and then the code stays valid.
     pub(crate) async fn log_in(
         &self,
         caller: &Caller,
@@ -191,6 +192,11 @@ impl LoginCodes {
         // those of the owner.
         if self.challenge(caller, email).is_none() {
             self.limits.count_address(caller, email)?;
+        }
+        // Before the code is used up, and whether or not there is an account: a refusal must not
+        // reveal that.
+        if self.waiting(caller, email).is_some() {
+            self.openings.count(caller)?;
         }
         let checked = with_min_answer_time(self.check(caller, email, code));
         let kind = ProofKind::EmailCode;
@@ -225,9 +231,7 @@ impl LoginCodes {
         let account = by_email(&self.views, email).await?;
         let about = account.as_ref().map(|account| account.id);
         let is_right = self.is_right(caller, email, code).await?;
-        let waiting = self.openings.waiting(caller);
-        let waiting = waiting.filter(|waiting| waiting.email == *email);
-        match (account, waiting) {
+        match (account, self.waiting(caller, email)) {
             (Some(account), _) if is_right && accepts(&account) => {
                 Ok(Proved::Account(Box::new(account)))
             }
@@ -240,6 +244,12 @@ impl LoginCodes {
                 Err(wrong_code())
             }
         }
+    }
+
+    /// Returns the identity with this address that waits in the browser.
+    fn waiting(&self, caller: &Caller, email: &EmailAddress) -> Option<Waiting> {
+        let waiting = self.openings.waiting(caller);
+        waiting.filter(|waiting| waiting.email == *email)
     }
 
     async fn is_right(

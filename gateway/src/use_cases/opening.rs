@@ -61,23 +61,39 @@ impl Waiting {
     pub(crate) fn expires_at(&self) -> Time {
         self.since + LIFETIME
     }
+
+    /// Whether the owner of this account may link the identity to it: the address is the same, and
+    /// the account does not have the identity yet.
+    pub(crate) fn is_for(&self, account: &account::View) -> bool {
+        self.email == account.email && !self.is_held_by(account)
+    }
+
+    fn is_held_by(&self, account: &account::View) -> bool {
+        let mut ids = self.identity.ids();
+        ids.any(|id| account.identities.iter().any(|held| held.id == id))
+    }
 }
 
 impl Openings {
+    /// Counts an account that is going to be opened.
+    ///
+    /// # Errors
+    /// `RateLimited` after too many registrations of the client.
+    pub(crate) fn count(&self, caller: &Caller) -> Result<(), Error> {
+        self.limits.count_registration(caller)
+    }
+
     /// Opens an account for a person who has proved the address, and logs them in. One of an earlier
     /// release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
-    /// `RateLimited` after too many registrations; `Rejected` if another account has the address or
-    /// the identity.
+    /// `Rejected` if another account has the address or the identity.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
-        self.limits.count_registration(caller)?;
-        self.limits.count_registration_mail(&waiting.email)?;
         let unproved = by_email(&self.views, &waiting.email).await?;
         let unproved = unproved.filter(|account| !account.view.verified);
         let account = match unproved {
@@ -116,11 +132,14 @@ impl Openings {
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
         let caller = caller.identity.as_ref();
-        let mut held = caller
-            .into_iter()
-            .flat_map(|it| &it.account.view.identities);
-        let is_held = held.any(|held| held.id == waiting.identity.id);
+        let is_held = caller.is_some_and(|caller| waiting.is_held_by(&caller.account.view));
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
+    }
+
+    /// Whether an identity waits in this browser for the owner of this account.
+    pub(crate) fn awaits(&self, caller: &Caller, account: &account::View) -> bool {
+        let waiting = self.waiting(caller);
+        waiting.is_some_and(|waiting| waiting.is_for(account))
     }
 }
 

@@ -280,6 +280,7 @@ impl ProviderLogins {
             let waiting = self.openings.seal(&waiting)?;
             return Ok(Outcome::MustLink { waiting });
         }
+        self.openings.count(caller)?;
         let opened = self.openings.open(caller, waiting, None).await;
         opened.map(Outcome::LoggedIn)
     }

@@ -183,6 +183,45 @@ async fn the_last_way_to_log_in_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_confirms_after_a_log_in_by_the_party_from_before() {
+    let world = World::start().await;
+    let at_google = json!({ "sub": "7", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(at_google.clone());
+    world.logs_in(&world.browser(), "google").await;
+    let browser = world.browser();
+    let at_github = json!({ "sub": "8", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(at_github);
+    assert_eq!(world.logs_in(&browser, "github").await, "linking");
+    let shown = browser.data("{ loginChallenge { providers { name } } }", ());
+    let shown = shown.await;
+    let providers = list(&shown["loginChallenge"]["providers"]);
+    assert!(providers.contains(&json!({ "name": "google" })), "{shown}");
+
+    world.provider.identifies(at_google);
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    browser.data(CONFIRM, ()).await;
+    assert_eq!(identities(&browser).await, ["google", "github"]);
+    // The identity is held now, so it waits no more.
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert!(shown["loginChallenge"].is_null(), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_to_another_account_drops_the_identity_that_waits() {
+    let world = World::start().await;
+    world.ada().await;
+    world.provider.identifies(ada_at_google());
+    let browser = world.browser();
+    assert_eq!(world.logs_in(&browser, "google").await, "linking");
+    let bob = json!({ "sub": "8", "email": "bob@gmail.com", "email_verified": true });
+    world.provider.identifies(bob);
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert!(shown["loginChallenge"].is_null(), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_address_at_a_party_is_stored_nowhere() {
     let world = World::start().await;
     let ada = world.ada().await;

@@ -52,7 +52,7 @@ impl ProviderLogins {
     pub(crate) async fn confirm_link(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
         let account = &caller.person()?.account;
         let waiting = self.openings.waiting(caller);
-        let waiting = waiting.filter(|waiting| waiting.email == account.view.email);
+        let waiting = waiting.filter(|waiting| waiting.is_for(&account.view));
         let waiting = waiting.ok_or_else(nothing_waits)?;
         self.link(caller, id, account.id, waiting.identity).await
     }
