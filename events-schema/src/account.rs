@@ -256,9 +256,6 @@ pub enum Event {
     IdentityLinked {
         identity: IdentityId,
         provider: ProviderName,
-        /// The address that the provider has for the person. It proves nothing.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        provider_email: Option<EmailAddress>,
         email: EmailAddress,
     },
     /// An identity was unlinked.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EmailAddress, ProviderName, Time, account::Event, id::typed_id};
+use crate::{ProviderName, Time, account::Event, id::typed_id};
 
 typed_id! {
     /// Identifies an identity: a keyed digest of its issuer and subject, so that the log does not
@@ -20,9 +20,6 @@ pub const MAX_IDENTITIES: usize = 20;
 pub struct Identity {
     pub id: IdentityId,
     pub provider: ProviderName,
-    /// The address that the provider had for the person, to tell two identities apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_email: Option<EmailAddress>,
     pub linked_at: Time,
 }
 
@@ -35,8 +32,6 @@ pub struct ProvedIdentity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<IdentityId>,
     pub provider: ProviderName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_email: Option<EmailAddress>,
 }
 
 impl ProvedIdentity {
@@ -50,16 +45,12 @@ impl ProvedIdentity {
 pub fn step(mut present: Vec<Identity>, event: &Event, at: Time) -> Vec<Identity> {
     match event {
         Event::IdentityLinked {
-            identity,
-            provider,
-            provider_email,
-            ..
+            identity, provider, ..
         } => {
             present.retain(|known| known.id != *identity);
             present.push(Identity {
                 id: *identity,
                 provider: provider.clone(),
-                provider_email: provider_email.clone(),
                 linked_at: at,
             });
         }
@@ -107,7 +98,7 @@ pub fn step(mut present: Vec<Identity>, event: &Event, at: Time) -> Vec<Identity
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Id, PersonName, account::View, view::testing::fold};
+    use crate::{EmailAddress, Id, PersonName, account::View, view::testing::fold};
 
     fn opened() -> Event {
         let name = PersonName::parse("Ada").unwrap();
@@ -121,7 +112,6 @@ mod tests {
         Event::IdentityLinked {
             identity: id(byte),
             provider: ProviderName::parse("google").unwrap(),
-            provider_email: None,
             email: email(),
         }
     }

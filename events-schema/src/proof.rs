@@ -24,6 +24,10 @@ pub const TWO_FACTORS: u8 = 2;
 pub struct Proof {
     pub kind: ProofKind,
     pub at: Time,
+    /// Whether the person may have done nothing for it: another party has identified them, and does
+    /// not say when they have logged in there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_silent: bool,
 }
 
 /// By what a person has proved who they are.
@@ -64,7 +68,21 @@ pub struct Proved {
 impl Proof {
     /// Makes a proof.
     pub const fn new(kind: ProofKind, at: Time) -> Self {
-        Self { kind, at }
+        Self {
+            kind,
+            at,
+            is_silent: false,
+        }
+    }
+
+    /// Makes a proof by another party, at which the person has logged in at this time; `None` if
+    /// the party does not say when. A time in the future counts as `now`.
+    pub fn by_other_party(kind: ProofKind, logged_in_at: Option<Time>, now: Time) -> Self {
+        Self {
+            kind,
+            at: logged_in_at.unwrap_or(now).min(now),
+            is_silent: logged_in_at.is_none(),
+        }
     }
 
     /// Whether the proof may be one of something that was added at this time. The clocks of two
@@ -72,6 +90,10 @@ impl Proof {
     pub fn is_since(&self, added_at: Time) -> bool {
         self.at + CLOCKS > added_at
     }
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl ProofKind {
@@ -136,14 +158,17 @@ pub fn has_first(proofs: &[Proof]) -> bool {
 
 /// Returns until when these proofs are fresh in an account that can reach `best_aal`; `None` if
 /// they do not reach it. Where the account has a second factor, only that factor and passkeys
-/// count: a thief of the session may know the password.
+/// count: a thief of the session may know the password. A silent proof never counts: a thief of the
+/// device gets it, too.
 pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
     if aal(proofs) < best_aal {
         return None;
     }
     let counts =
         |kind: &ProofKind| best_aal < TWO_FACTORS || kind.is_second() || kind.is_complete();
-    let counting = proofs.iter().filter(|proof| counts(&proof.kind));
+    let counting = proofs
+        .iter()
+        .filter(|proof| counts(&proof.kind) && !proof.is_silent);
     counting.map(|proof| proof.at).max().map(|at| at + FRESH)
 }
 
@@ -217,6 +242,24 @@ mod tests {
         assert_eq!(fresh(&recovered), Some(minute(13)));
         let passkey = [at(2, passkey(1)), at(9, Password)];
         assert_eq!(fresh(&passkey), Some(minute(12)));
+    }
+
+    #[test]
+    fn a_log_in_at_another_party_is_fresh_from_when_it_says_that_the_person_has_logged_in() {
+        let fresh = |logged_in_at: Option<i64>| {
+            let logged_in_at = logged_in_at.map(minute);
+            let proof = Proof::by_other_party(identity(), logged_in_at, minute(30));
+            let proved = Proved::new(&[proof], ONE_FACTOR);
+            assert_eq!(proved.aal, ONE_FACTOR);
+            proved.fresh_until
+        };
+        assert_eq!(fresh(Some(25)), Some(minute(35)));
+        assert_eq!(fresh(Some(5)), Some(minute(15)));
+        assert_eq!(fresh(Some(90)), Some(minute(40)), "from the future");
+        assert_eq!(fresh(None), None);
+        let silent = Proof::by_other_party(identity(), None, minute(30));
+        let proofs = [at(20, EmailCode), silent];
+        assert_eq!(fresh_until(&proofs, ONE_FACTOR), Some(minute(30)));
     }
 
     #[test]

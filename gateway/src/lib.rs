@@ -198,7 +198,7 @@ async fn app(
             &config.posture.public_url,
             config.passkey_rp_id.as_deref(),
         )?,
-        flows: Flows::new(jetstream(nats.clone())),
+        flows: Flows::new(jetstream(nats.clone()), config.secrets.key()),
         providers: Providers::load(&config.providers)?,
         second_factors: SecondFactors::new(
             jetstream(nats.clone()),

@@ -1,7 +1,9 @@
 //! Logging in by other parties, such as Google.
 
 mod forged;
+mod freshness;
 mod linking;
+mod questions;
 mod reference;
 mod strangers;
 
@@ -26,7 +28,7 @@ pub const METHODS: &str = r#"{ loginMethods(email: "ada@example.com") {
     password emailCode providers { name title startUrl }
 } }"#;
 const CHALLENGE: &str = "{ loginChallenge { methods linking { name title } } }";
-const CREDENTIALS: &str = "{ credentials { hasPassword identities { id provider email } } }";
+const CREDENTIALS: &str = "{ credentials { hasPassword identities { id provider } } }";
 const PROOFS: &str = "{ sessions { current authentication { aal proofs { kind provider } } } }";
 
 /// A backend with a gateway where people log in by one party, under several names.
@@ -100,6 +102,17 @@ async fn gateway(
     entries: Vec<Value>,
     allowed: &[&str],
 ) -> Gateway {
+    gateway_with(backend, folder, entries, allowed, |_| ()).await
+}
+
+/// Such a gateway with further changes of its configuration.
+async fn gateway_with(
+    backend: &Local,
+    folder: &tempfile::TempDir,
+    entries: Vec<Value>,
+    allowed: &[&str],
+    change: impl FnOnce(&mut gateway::Config),
+) -> Gateway {
     let file = folder.path().join("providers.json");
     std::fs::write(&file, json!({ "providers": entries }).to_string()).unwrap();
     let allowed = allowed
@@ -109,6 +122,7 @@ async fn gateway(
     Gateway::start_at_own_url(backend, |config| {
         config.providers.providers_file = Some(file);
         config.providers.outbound_allow = allowed;
+        change(config);
     })
     .await
 }
@@ -176,7 +190,6 @@ async fn a_proved_address_that_nobody_has_opens_an_account_without_a_password() 
         let credentials = &credentials["credentials"];
         assert_eq!(credentials["hasPassword"], false);
         assert_eq!(credentials["identities"][0]["provider"], name);
-        assert_eq!(credentials["identities"][0]["email"], email);
         let sessions = browser.data(PROOFS, ()).await;
         let proofs = json!([{ "kind": "IDENTITY", "provider": name }]);
         let expected = json!({ "aal": 1, "proofs": proofs });
@@ -228,6 +241,67 @@ async fn an_address_that_is_not_proved_opens_an_account_by_a_mailed_code_only() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_registrations_leaves_a_mailed_code_valid() {
+    let world = World::start().await;
+    let url = &world.provider.url;
+    let entries = vec![
+        entry("google", "google", url),
+        entry("facebook", "facebook", url),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let limited = gateway_with(
+        &world.backend,
+        &folder,
+        entries,
+        &["127.0.0.0/8"],
+        |config| {
+            config.limits.registration_limit = "1/hour".parse().unwrap();
+        },
+    );
+    let limited = limited.await;
+    let browser = Browser::new(&world.backend).at_gateway(&limited);
+    let person = json!({ "sub": "1", "email": "one@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    let ada = Browser::new(&world.backend).at_gateway(&limited);
+    world
+        .provider
+        .identifies(json!({ "sub": "2", "email": ADA }));
+    assert_eq!(world.logs_in(&ada, "facebook").await, "code");
+    let code = mailed(&ada, ADA, 1).await;
+    let refused = ada.error(LOG_IN, by_code(ADA, &code)).await;
+    assert_eq!(refused["code"], "RATE_LIMITED");
+    let elsewhere = ada.at_gateway(&world.gateway);
+    let answer = elsewhere.data(LOG_IN, by_code(ADA, &code)).await;
+    assert_eq!(answer["account"]["login"]["user"]["email"], ADA);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_a_provider_opens_needs_no_mail_and_counts_as_none() {
+    let world = World::start().await;
+    let entries = vec![entry("google", "google", &world.provider.url)];
+    let folder = tempfile::tempdir().unwrap();
+    let limited = gateway_with(
+        &world.backend,
+        &folder,
+        entries,
+        &["127.0.0.0/8"],
+        |config| {
+            config.limits.registration_domain_limit = "1/hour".parse().unwrap();
+            config.limits.registration_total_limit = "1/hour".parse().unwrap();
+        },
+    );
+    let limited = limited.await;
+    for sub in ["1", "2", "3"] {
+        let email = format!("{sub}@gmail.com");
+        let person = json!({ "sub": sub, "email": email, "email_verified": true });
+        world.provider.identifies(person);
+        let browser = Browser::new(&world.backend).at_gateway(&limited);
+        assert_eq!(world.logs_in(&browser, "google").await, "done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_names_no_address_opens_no_account() {
     let world = World::start().await;
     world.provider.identifies(json!({ "sub": "7" }));
@@ -258,6 +332,8 @@ async fn the_ways_to_log_in_are_those_of_the_deployment() {
     for (page, name) in [("/account/google", "google"), ("/account/github", "github")] {
         let to = browser.visit(page).await.unwrap();
         assert_eq!(to, format!("/oauth/{name}/start"));
+        let to = browser.visit(&format!("{page}?return_to=/a%3Fb")).await;
+        assert_eq!(to.unwrap(), format!("/oauth/{name}/start?return_to=/a%3Fb"));
     }
     let none = Browser::new(&world.backend).data(METHODS, ()).await;
     assert_eq!(none["loginMethods"]["providers"], json!([]));

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -49,6 +50,8 @@ struct Inner {
     redeemed: AtomicUsize,
     /// While a test holds it, nobody who redeems a code gets an answer.
     gate: Arc<Gate>,
+    /// How often it was asked for user info or addresses.
+    asked: AtomicUsize,
 }
 
 /// How an ID token is signed.
@@ -74,6 +77,7 @@ struct Answers {
     keys: Option<Value>,
     metadata: Value,
     redirects: bool,
+    delay: Duration,
 }
 
 #[derive(Clone)]
@@ -81,6 +85,8 @@ struct Bound {
     challenge: String,
     nonce: Option<String>,
     redirect_uri: String,
+    /// Whether it must say when the person has logged in.
+    is_timed: bool,
 }
 
 impl Provider {
@@ -100,10 +106,12 @@ impl Provider {
                 keys: None,
                 metadata: json!({}),
                 redirects: false,
+                delay: Duration::ZERO,
             }),
             codes: Mutex::default(),
             redeemed: AtomicUsize::new(0),
             gate: Arc::default(),
+            asked: AtomicUsize::new(0),
         });
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
@@ -158,6 +166,11 @@ impl Provider {
         self.change(|answers| answers.redirects = true);
     }
 
+    /// How long each answer takes from now on, other than its discovery document.
+    pub fn takes(&self, delay: Duration) {
+        self.change(|answers| answers.delay = delay);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Answers)) {
         change(&mut self.state.answers.lock().unwrap());
     }
@@ -170,6 +183,11 @@ impl Provider {
     /// How many codes were redeemed.
     pub fn redeemed(&self) -> usize {
         self.state.redeemed.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked for more about a person than who they are.
+    pub fn asked(&self) -> usize {
+        self.state.asked.load(Ordering::SeqCst)
     }
 
     /// Whom a browser meets that arrives at this URL: returns the path and query at the gateway that
@@ -185,10 +203,16 @@ impl Provider {
             challenge: query["code_challenge"].clone(),
             nonce: query.get("nonce").cloned(),
             redirect_uri: query["redirect_uri"].clone(),
+            is_timed: query.contains_key("max_age"),
         };
         let back = Url::parse(&bound.redirect_uri).unwrap();
         self.state.codes.lock().unwrap().insert(code.clone(), bound);
-        let issuer = self.url.replace(':', "%3A").replace('/', "%2F");
+        let issuer = if url.path() == "/login/oauth/authorize" {
+            format!("{}/login/oauth", self.url)
+        } else {
+            self.url.clone()
+        };
+        let issuer = issuer.replace(':', "%3A").replace('/', "%2F");
         let state = &query["state"];
         format!("{}?code={code}&state={state}&iss={issuer}", back.path())
     }
@@ -234,7 +258,13 @@ async fn metadata(State(state): State<Arc<Inner>>) -> Response {
     Json(metadata).into_response()
 }
 
+async fn pause(state: &Inner) {
+    let delay = state.answers.lock().unwrap().delay;
+    tokio::time::sleep(delay).await;
+}
+
 async fn keys(State(state): State<Arc<Inner>>) -> Json<Value> {
+    pause(&state).await;
     let point = state.key.public_key().as_ref();
     let (x, y) = (encoded(&point[1..33]), encoded(&point[33..]));
     let key = json!({ "kty": "EC", "crv": "P-256", "kid": "own", "use": "sig", "x": x, "y": y });
@@ -248,6 +278,7 @@ async fn token(
     headers: HeaderMap,
     body: String,
 ) -> Response {
+    pause(&state).await;
     let form = Url::parse(&format!("http://form/?{body}")).unwrap();
     let form: HashMap<String, String> = form.query_pairs().into_owned().collect();
     let refused = || {
@@ -287,6 +318,9 @@ fn id_token(state: &Inner, bound: &Bound) -> String {
         "iss": state.url, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": bound.nonce,
         "at_hash": encoded(&Sha256::digest(ACCESS_TOKEN)[..16]),
     });
+    if bound.is_timed {
+        claims["auth_time"] = json!(now);
+    }
     merge(&mut claims, &answers.person);
     merge(&mut claims, &answers.claims);
     let alg = match answers.signed {
@@ -329,6 +363,8 @@ fn person(state: &Inner, headers: &HeaderMap) -> Value {
 }
 
 async fn user_info(State(state): State<Arc<Inner>>, headers: HeaderMap) -> Json<Value> {
+    pause(&state).await;
+    state.asked.fetch_add(1, Ordering::SeqCst);
     let mut info = person(&state, &headers);
     let changes = state.answers.lock().unwrap().user_info.clone();
     merge(&mut info, &changes);
@@ -342,6 +378,7 @@ async fn github_user(State(state): State<Arc<Inner>>, headers: HeaderMap) -> Jso
 }
 
 async fn github_emails(State(state): State<Arc<Inner>>, headers: HeaderMap) -> Json<Value> {
+    state.asked.fetch_add(1, Ordering::SeqCst);
     let person = person(&state, &headers);
     let verified = person["email_verified"] == true;
     let mut addresses = vec![json!({

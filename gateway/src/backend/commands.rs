@@ -84,6 +84,32 @@ impl Commands {
         views: &TenantViews,
         request: CommandRequest<V::Area>,
     ) -> Result<u64, Error> {
+        let (revision, _is_new) = self.send_until_shown::<V>(sender, views, request).await?;
+        Ok(revision)
+    }
+
+    /// Sends a command and waits until the view `V` shows the outcome. Returns whether the command
+    /// has changed something now: it neither found everything as it wants it, nor repeats one that
+    /// was decided before.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub(crate) async fn change<V: View>(
+        &self,
+        sender: &Sender,
+        views: &TenantViews,
+        request: CommandRequest<V::Area>,
+    ) -> Result<bool, Error> {
+        let (_revision, is_new) = self.send_until_shown::<V>(sender, views, request).await?;
+        Ok(is_new)
+    }
+
+    async fn send_until_shown<V: View>(
+        &self,
+        sender: &Sender,
+        views: &TenantViews,
+        request: CommandRequest<V::Area>,
+    ) -> Result<(u64, bool), Error> {
         let (deadline, id) = (self.deadline(), request.id);
         let (tenant, aggregate) = (request.tenant, request.aggregate);
         let outcome = self.decide(sender, request, deadline).await?;
@@ -94,7 +120,7 @@ impl Commands {
         let span = debug_span!("await view", view = V::NAME, revision);
         let shown = views.wait_for::<V>(aggregate, revision, is_new, deadline);
         if shown.instrument(span).await? {
-            Ok(revision)
+            Ok((revision, is_new))
         } else {
             Err(Error::Pending(id))
         }

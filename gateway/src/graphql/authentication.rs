@@ -104,6 +104,9 @@ fn is_required(field: &'static str) -> Error {
 pub(super) struct ChallengeView {
     /// The ways to complete it by `login`.
     pub(super) methods: Vec<ServiceType>,
+    /// The parties that also complete it, at their `startUrl`: for a person who has linked one of
+    /// them before.
+    pub(super) providers: Vec<ProviderView>,
     /// The party whose identity waits. After `login`, `credential { confirmLink }` links it. Null if
     /// none waits.
     pub(super) linking: Option<ProviderView>,
@@ -116,6 +119,7 @@ impl From<&Challenge> for ChallengeView {
         let methods = challenge.methods.iter().copied();
         Self {
             methods: methods.map(Into::into).collect(),
+            providers: Vec::new(),
             linking: None,
             expires_at: DateTime(challenge.expires_at),
         }
@@ -131,7 +135,8 @@ pub(super) struct Authentication {
     /// What was proved, the earliest first.
     proofs: Vec<ProofView>,
     /// Until when the session is fresh: it may use operations that need a proof of the last ten
-    /// minutes. Null if it does not have the factors that the account could prove.
+    /// minutes. Null if it does not have the factors that the account could prove, or only the word
+    /// of another party that does not say when the person has logged in there.
     fresh_until: Option<DateTime>,
 }
 
@@ -160,7 +165,7 @@ struct ProofView {
     kind: ProofType,
     /// The party that has identified the person, for the kind `IDENTITY`.
     provider: Option<String>,
-    /// When.
+    /// When. For the kind `IDENTITY`, when the person has logged in at the party, if it says so.
     at: DateTime,
 }
 

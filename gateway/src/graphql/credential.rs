@@ -55,19 +55,15 @@ struct IdentityView {
     id: ID,
     /// The name of the party, such as `google`.
     provider: String,
-    /// The address that the party has for the caller. Null if it has none.
-    email: Option<String>,
     /// When the identity was linked.
     linked_at: DateTime,
 }
 
 impl From<&Identity> for IdentityView {
     fn from(identity: &Identity) -> Self {
-        let email = identity.provider_email.as_ref();
         Self {
             id: to_id(identity.id),
             provider: identity.provider.as_str().to_owned(),
-            email: email.map(|email| email.as_str().to_owned()),
             linked_at: DateTime(identity.linked_at),
         }
     }

@@ -49,6 +49,12 @@ impl ProviderView {
             start_url: logins.start_url(provider),
         }
     }
+
+    /// Shows the parties of the deployment.
+    fn all(logins: &ProviderLogins) -> Vec<Self> {
+        let providers = logins.providers.iter();
+        providers.map(|it| Self::new(logins, it)).collect()
+    }
 }
 
 #[derive(Default)]
@@ -65,47 +71,68 @@ impl Queries {
     ) -> Result<Option<LoginMethods>, Error> {
         optional("email", email, EmailAddress::parse)?;
         let use_cases = FieldContext::of(ctx).use_cases;
-        let logins = &use_cases.provider_logins;
-        let providers = logins.providers.iter();
-        let providers = providers.map(|provider| ProviderView::new(logins, provider));
         Ok(Some(LoginMethods {
             password: true,
             passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
-            providers: providers.collect(),
+            providers: ProviderView::all(&use_cases.provider_logins),
         }))
     }
 
     /// The log-in that waits for a further proof in this browser. Null if there is none.
     async fn login_challenge(&self, ctx: &Context<'_>) -> Result<Option<ChallengeView>, Error> {
         let field = FieldContext::of(ctx);
-        let logins = &field.use_cases.provider_logins;
+        let use_cases = field.use_cases;
+        let logins = &use_cases.provider_logins;
         let linking = |waiting: &Waiting| {
             let name = waiting.identity.provider.as_str();
             let provider = logins.providers.named(name)?;
             Some(ProviderView::new(logins, provider))
         };
         let waiting = logins.openings.waiting(field.caller);
-        if let Some(expires_at) = field.use_cases.sessions.awaits_second(field.caller) {
+        if let Some(expires_at) = use_cases.sessions.awaits_second(field.caller) {
             return Ok(Some(ChallengeView {
                 methods: SECOND.iter().copied().map(Into::into).collect(),
+                providers: Vec::new(),
                 linking: waiting.as_ref().and_then(linking),
                 expires_at: DateTime(expires_at),
             }));
         }
+        let has_passkeys = use_cases.passkeys.relying_party.is_domain();
         Ok(waiting.map(|waiting| ChallengeView {
-            methods: methods_of(&waiting),
+            methods: methods_of(waiting.is_proved, has_passkeys),
+            providers: if waiting.is_proved {
+                ProviderView::all(logins)
+            } else {
+                Vec::new()
+            },
             linking: linking(&waiting),
             expires_at: DateTime(waiting.expires_at()),
         }))
     }
 }
 
-/// Where the address is not proved, only the code that was mailed there tells more about it.
-fn methods_of(waiting: &Waiting) -> Vec<ServiceType> {
-    if waiting.is_proved {
-        vec![ServiceType::Password, ServiceType::EmailCode]
-    } else {
-        vec![ServiceType::EmailCode]
+/// Returns the ways to log in as before. Where the address is not proved, only the code that was
+/// mailed there tells more about it.
+fn methods_of(is_proved: bool, has_passkeys: bool) -> Vec<ServiceType> {
+    let methods = [
+        (ServiceType::Password, is_proved),
+        (ServiceType::EmailCode, true),
+        (ServiceType::Passkey, is_proved && has_passkeys),
+    ];
+    let offered = methods.into_iter().filter(|(_, is_offered)| *is_offered);
+    offered.map(|(method, _)| method).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_whose_address_is_proved_logs_in_as_before_in_any_way() {
+        use ServiceType::{EmailCode, Passkey, Password};
+        assert!(methods_of(true, true) == [Password, EmailCode, Passkey]);
+        assert!(methods_of(true, false) == [Password, EmailCode]);
+        assert!(methods_of(false, true) == [EmailCode]);
     }
 }

@@ -84,7 +84,7 @@ fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
                 field.clear_cookie(Kind::Passkey);
             }
             let openings = &field.use_cases.provider_logins.openings;
-            if openings.is_held(field.caller, &account.view) {
+            if openings.are_over(field.caller, &account.view) {
                 field.clear_cookie(Kind::Waiting);
             }
             Login::of(*account, started)

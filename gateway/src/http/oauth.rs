@@ -7,9 +7,9 @@
 use axum::{
     Extension, Router,
     body::Bytes,
-    extract::{self, Path, Query, rejection::QueryRejection},
+    extract::{self, Path, Query, RawQuery, rejection::QueryRejection},
     http::{
-        HeaderMap, HeaderValue, StatusCode, Uri,
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{LOCATION, SET_COOKIE},
     },
     response::{IntoResponse as _, Redirect, Response},
@@ -18,7 +18,7 @@ use axum::{
 use event_store::Trace;
 use serde::Deserialize;
 
-use super::{Shared, fail, refuse, serve::Peer};
+use super::{Shared, fail, pages, refuse, serve::Peer};
 use crate::{
     error::Error,
     identity::{Caller, RequestHead, cookie::Kind},
@@ -30,20 +30,27 @@ use crate::{
 
 /// Longest parameter of an answer that is looked at.
 const MAX_PARAMETER: usize = 4 * 1024;
+/// Where a browser says which site has sent it. Other clients and older browsers have no such
+/// header.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Returns the routes of log-ins by other parties.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/oauth/{provider}/start", get(start))
         .route("/oauth/{provider}/callback", get(finish))
-        .route("/account/google", get(|| to_start("google")))
-        .route("/account/github", get(|| to_start("github")))
-        .route("/account/facebook", get(|| to_start("facebook")))
+        .route("/account/google", get(|query| to_start("google", query)))
+        .route("/account/github", get(|query| to_start("github", query)))
+        .route(
+            "/account/facebook",
+            get(|query| to_start("facebook", query)),
+        )
 }
 
 /// Where earlier clients begin.
-async fn to_start(provider: &'static str) -> Redirect {
-    Redirect::temporary(&format!("/oauth/{provider}/start"))
+async fn to_start(provider: &'static str, RawQuery(query): RawQuery) -> Redirect {
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    Redirect::temporary(&format!("/oauth/{provider}/start{query}"))
 }
 
 #[derive(Deserialize)]
@@ -77,19 +84,22 @@ async fn start(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let Ok(Query(Start { return_to, ticket })) = query else {
+        return refusal(Error::request("The query is malformed."), trace);
+    };
+    if ticket.is_none() && is_sent_by_other_site(&headers) {
+        return pages::sent_by_other_site();
+    }
     let visit = match visit(&shared, headers, uri, peer, trace).await {
         Ok(visit) => visit,
         Err(error) => return refusal(error, trace),
-    };
-    let Ok(Query(Start { return_to, ticket })) = query else {
-        return refusal(Error::request("The query is malformed."), trace);
     };
     let logins = &shared.provider_logins;
     let begun = logins.start(&visit.caller, &provider, &return_to, ticket.as_deref());
     match begun.await {
         Ok(begun) => match begun.to {
             Ok(url) => {
-                let cookie = shared.cookies.hand_over(Kind::Flow, &begun.token.text());
+                let cookie = shared.cookies.hand_over(Kind::Flow, &begun.kept);
                 redirect(&url, [cookie])
             }
             Err((return_to, failed)) => {
@@ -148,6 +158,13 @@ impl Parameters {
     }
 }
 
+/// Whether a page of another site has sent the browser. It must not end the session of a person who
+/// has asked for nothing.
+fn is_sent_by_other_site(headers: &HeaderMap) -> bool {
+    let site = headers.get(FETCH_SITE);
+    site.is_some_and(|site| site == "cross-site")
+}
+
 /// Finds out who sends a request, and counts it.
 async fn visit(
     shared: &Shared,
@@ -177,11 +194,13 @@ fn told(
 ) -> (&'static str, Option<String>) {
     let mut keep = |kind, value: &str| cookies.push(shared.cookies.hand_over(kind, value));
     let what = match outcome {
-        Outcome::LoggedIn(LoggedIn::Session(_, started)) => {
+        Outcome::LoggedIn(LoggedIn::Session(account, started)) => {
             let Started { token, device, .. } = started;
             keep(Kind::Device, &device);
             cookies.push(shared.cookies.set(&token));
-            if caller.kept.waiting.is_some() {
+            let openings = &shared.provider_logins.openings;
+            // The owner may have come to confirm the identity that waits.
+            if openings.are_over(caller, &account.view) {
                 cookies.push(shared.cookies.clear(Kind::Waiting));
             }
             forget(shared, caller, cookies);

@@ -1,12 +1,15 @@
-//! The pages of an account: those that the links in mails lead to, the log-in, and the settings of
-//! its security. They are files, and reflect nothing: their scripts read the address and use the API.
+//! The pages of an account: those that the links in mails lead to, the log-in, the settings of its
+//! security, and the question before a log-in that another site has begun. They are files, and reflect nothing: their scripts read the address and use the API.
 //!
 //! Nothing happens on GET, since mail scanners follow links. It takes a click.
 
 use axum::{
     Router,
-    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
-    response::IntoResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 
@@ -68,6 +71,14 @@ const FILES: [(&str, &str, &str); 14] = [
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let add = |router: Router<S>, (path, kind, text)| router.route(path, file(kind, text));
     FILES.into_iter().fold(Router::new(), add)
+}
+
+/// Returns the page that asks a person whom another site has sent to log in. Its link leads to the
+/// address that the page is at, and then comes from this site.
+pub(crate) fn sent_by_other_site() -> Response {
+    let headers = [(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, POLICY)];
+    let page = include_str!("pages/sent-by-other-site.html");
+    (StatusCode::FORBIDDEN, headers, page).into_response()
 }
 
 fn file<S: Clone + Send + Sync + 'static>(

@@ -4,6 +4,7 @@
 //! address is a rule of each kind, and its answers are bounded and checked.
 
 mod built_in;
+mod details;
 mod discovery;
 mod id_token;
 mod jws;
@@ -22,7 +23,7 @@ use events_schema::{IpNetwork, ProviderName};
 use self::{discovery::Discovery, requests::Requests};
 pub(crate) use self::{
     profile::Profile,
-    redeeming::Redemption,
+    redeeming::{Identified, Redemption},
     secrets::{FlowSecrets, FlowToken},
 };
 use crate::config::ProviderOptions;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_nats::jetstream;
 use event_store::random_id;
 use events_schema::{
-    ChallengeId, CommandId, EmailAddress, EmailId, ProofKind, TenantId, Time, account, email,
+    ChallengeId, CommandId, EmailAddress, EmailId, Proof, ProofKind, TenantId, Time, account,
+    email,
     secret::{Purpose, ServerKey, derived_id},
     subject::LOGINS_BUCKET,
 };
@@ -187,7 +188,8 @@ impl LoginCodes {
     /// person in this browser, the code opens one.
     ///
     /// # Errors
-    /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it.
+    /// `BadUserInput` if the code is wrong or no longer valid, or another browser has asked for it;
+    /// `RateLimited` after too many tries or registrations, and then the code stays valid.
     pub(crate) async fn log_in(
         &self,
         caller: &Caller,
@@ -199,10 +201,18 @@ impl LoginCodes {
         if self.challenge(caller, email).is_none() {
             self.limits.count_address(caller, email)?;
         }
+        // Before the code is used up, and whether or not there is an account: a refusal must not
+        // reveal that.
+        if self.waiting(caller, email).is_some() {
+            self.openings.count(caller)?;
+        }
         let checked = with_min_answer_time(self.check(caller, email, code));
         let kind = ProofKind::EmailCode;
         match checked.await? {
-            Proved::Account(account) => self.sessions.proceed(caller, *account, kind).await,
+            Proved::Account(account) => {
+                let proof = Proof::new(kind, now());
+                self.sessions.proceed(caller, *account, proof).await
+            }
             Proved::Address(waiting) => self.openings.open(caller, *waiting, Some(kind)).await,
         }
     }
@@ -229,9 +239,7 @@ impl LoginCodes {
         let account = by_email(&self.views, email).await?;
         let about = account.as_ref().map(|account| account.id);
         let is_right = self.is_right(caller, email, code).await?;
-        let waiting = self.openings.waiting(caller);
-        let waiting = waiting.filter(|waiting| waiting.email == *email);
-        match (account, waiting) {
+        match (account, self.waiting(caller, email)) {
             (Some(account), _) if is_right && accepts(&account) => {
                 Ok(Proved::Account(Box::new(account)))
             }
@@ -244,6 +252,12 @@ impl LoginCodes {
                 Err(wrong_code())
             }
         }
+    }
+
+    /// Returns the identity with this address that waits in the browser.
+    fn waiting(&self, caller: &Caller, email: &EmailAddress) -> Option<Waiting> {
+        let waiting = self.openings.waiting(caller);
+        waiting.filter(|waiting| waiting.email == *email)
     }
 
     async fn is_right(

@@ -53,39 +53,54 @@ pub(crate) struct Waiting {
     pub(crate) firstname: PersonName,
     pub(crate) lastname: PersonName,
     pub(crate) since: Time,
+    /// When the person has logged in at the provider, if it says so.
+    #[serde(default)]
+    pub(crate) logged_in_at: Option<Time>,
 }
 
 impl Waiting {
     pub(crate) fn expires_at(&self) -> Time {
         self.since + LIFETIME
     }
+
+    /// Whether the owner of this account may link the identity to it: the address is the same, and
+    /// the account does not have the identity yet.
+    pub(crate) fn is_for(&self, account: &account::View) -> bool {
+        self.email == account.email && !self.is_held_by(account)
+    }
+
+    fn is_held_by(&self, account: &account::View) -> bool {
+        held_as(account, &self.identity).is_some()
+    }
 }
 
 impl Openings {
+    /// Counts an account that is going to be opened.
+    ///
+    /// # Errors
+    /// `RateLimited` after too many registrations of the client.
+    pub(crate) fn count(&self, caller: &Caller) -> Result<(), Error> {
+        self.limits.count_registration(caller)
+    }
+
     /// Opens an account for a person who has proved the address, and logs them in. One of an earlier
     /// release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
-    /// `RateLimited` after too many registrations; `Rejected` if another account has the address or
-    /// the identity.
+    /// `Rejected` if another account has the address or the identity.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
-        self.limits.count_registration(caller)?;
-        self.limits.count_registration_mail(&waiting.email)?;
         let unproved = by_email(&self.views, &waiting.email).await?;
         let unproved = unproved.filter(|account| !account.view.verified);
         let account = match unproved {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let kind = ProofKind::Identity {
-            provider: waiting.identity.provider.clone(),
-            identity: Some(waiting.identity.id),
-        };
+        let proofs = proofs(&waiting, further);
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -97,8 +112,6 @@ impl Openings {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let opened = self.commands.send_and_get(&sender, &platform, request);
         let opened = opened.await?;
-        let proofs = [kind].into_iter().chain(further);
-        let proofs = proofs.map(|kind| Proof::new(kind, now())).collect();
         self.sessions.welcome(caller, opened, proofs).await
     }
 
@@ -119,16 +132,27 @@ impl Openings {
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
         let caller = caller.identity.as_ref();
-        let is_held =
-            caller.is_some_and(|it| held_as(&it.account.view, &waiting.identity).is_some());
+        let is_held = caller.is_some_and(|it| waiting.is_held_by(&it.account.view));
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
 
-    /// Whether the identity that waits in this browser is one of this account.
-    pub(crate) fn is_held(&self, caller: &Caller, account: &account::View) -> bool {
-        let waiting = self.waiting(caller);
-        waiting.is_some_and(|waiting| held_as(account, &waiting.identity).is_some())
+    /// Whether a log-in to this account ends the wait of the identity in this browser: another account
+    /// has the identity's address, or this one has the identity by now.
+    pub(crate) fn are_over(&self, caller: &Caller, account: &account::View) -> bool {
+        let awaits = |waiting: Waiting| waiting.is_for(account);
+        caller.kept.waiting.is_some() && !self.waiting(caller).is_some_and(awaits)
     }
+}
+
+/// Returns what a person has proved whose account is opened.
+fn proofs(waiting: &Waiting, further: Option<ProofKind>) -> Vec<Proof> {
+    let kind = ProofKind::Identity {
+        provider: waiting.identity.provider.clone(),
+        identity: Some(waiting.identity.id),
+    };
+    let identity = Proof::by_other_party(kind, waiting.logged_in_at, waiting.since);
+    let further = further.map(|kind| Proof::new(kind, now()));
+    [Some(identity), further].into_iter().flatten().collect()
 }
 
 /// Returns what an account calls an identity that it has, under any of its names.

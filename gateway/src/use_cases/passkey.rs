@@ -6,7 +6,7 @@
 use async_nats::jetstream;
 use event_store::random_bytes;
 use events_schema::{
-    AccountId, Base64Url, CommandId, Name, PasskeyId, ProofKind, TenantId, Time,
+    AccountId, Base64Url, CommandId, Name, PasskeyId, Proof, ProofKind, TenantId, Time,
     account::{self, Command},
     passkey::Passkey,
     sealed::{NONCE_BYTES, Sealed},
@@ -120,7 +120,8 @@ impl Passkeys {
     /// `BadUserInput` if the answer proves nothing, the passkey is not known or it is suspended.
     pub(crate) async fn log_in(&self, caller: &Caller, answer: Value) -> Result<LoggedIn, Error> {
         let (account, kind) = self.prove(caller, answer, None).await?;
-        self.sessions.proceed(caller, account, kind).await
+        let proof = Proof::new(kind, now());
+        self.sessions.proceed(caller, account, proof).await
     }
 
     /// Proves again who the caller is.

@@ -6,10 +6,12 @@
 mod flows;
 mod linking;
 
-use events_schema::{IdentityId, ProofKind, ProvedIdentity, account, secret::ServerKey};
+use events_schema::{
+    IdentityId, Proof, ProofKind, ProvedIdentity, Time, account, secret::ServerKey,
+};
 
 pub(crate) use self::flows::Flows;
-use self::flows::{Flow, Purpose, local_path};
+use self::flows::{Flow, Purpose, ended, local_path};
 use super::{
     account::by_email,
     login_code::LoginCodes,
@@ -26,7 +28,7 @@ use crate::{
     error::Error,
     identity::{
         Caller, Callers,
-        providers::{FlowToken, Profile, Provider, Providers, Redemption, Refusal},
+        providers::{FlowToken, Identified, Profile, Provider, Providers, Redemption, Refusal},
     },
     security::{SecurityEvent, SecurityEvents},
 };
@@ -50,7 +52,7 @@ pub(crate) struct ProviderLogins {
 /// A log-in that has begun.
 pub(crate) struct Begun {
     /// What only the browser keeps.
-    pub(crate) token: FlowToken,
+    pub(crate) kept: String,
     /// Where the browser goes: to the provider, or back if it does not answer.
     pub(crate) to: Result<String, (String, Failed)>,
 }
@@ -162,21 +164,19 @@ impl ProviderLogins {
             Some(ticket) => self.use_ticket(caller, provider, ticket).await?,
             None => Purpose::LogIn,
         };
-        let return_to = local_path(return_to).to_owned();
-        let token = FlowToken::mint()?;
         let flow = Flow {
+            token: FlowToken::mint()?,
             provider: provider.name.clone(),
             purpose,
-            return_to: return_to.clone(),
+            return_to: local_path(return_to).to_owned(),
             begun_at: now(),
         };
-        let uri = self.redirect_uri(provider);
-        let to = provider.authorization_url(&token.secrets(), &uri).await;
-        let to = to.map_err(|refusal| (return_to, refused(provider, &refusal)));
-        if to.is_ok() {
-            self.flows.add(token.id(), flow).await?;
-        }
-        Ok(Begun { token, to })
+        let (secrets, uri) = (flow.token.secrets(), self.redirect_uri(provider));
+        let to = provider.authorization_url(&secrets, &uri).await;
+        Ok(Begun {
+            kept: self.flows.seal(&flow)?,
+            to: to.map_err(|refusal| (flow.return_to, refused(provider, &refusal))),
+        })
     }
 
     /// Completes a log-in by what the provider has sent the browser back with.
@@ -191,17 +191,14 @@ impl ProviderLogins {
         answer: Answer,
     ) -> Result<Finished, Error> {
         let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
-        let token = caller.kept.flow.as_deref().and_then(FlowToken::parse);
-        let token = token.ok_or_else(ended)?;
-        if !token.secrets().has_state(&answer.state) {
+        let flow = self.flows.open(caller).ok_or_else(ended)?;
+        let is_answer = flow.token.secrets().has_state(&answer.state);
+        if !is_answer || !flow.is_of(&provider.name, caller) {
             return Err(ended());
         }
         // Before the code is redeemed: of several copies, one gets further.
-        let flow = self.flows.take(token.id()).await?.ok_or_else(ended)?;
-        if !flow.is_of(&provider.name, caller) {
-            return Err(ended());
-        }
-        let outcome = self.conclude(caller, provider, &flow, &token, answer).await;
+        self.flows.end(&flow).await?;
+        let outcome = self.conclude(caller, provider, &flow, answer).await;
         Ok(Finished {
             return_to: flow.return_to,
             outcome,
@@ -213,47 +210,61 @@ impl ProviderLogins {
         caller: &Caller,
         provider: &Provider,
         flow: &Flow,
-        token: &FlowToken,
         answer: Answer,
     ) -> Result<Outcome, Failed> {
         let code = answer.code.as_deref().ok_or(Failed::Declined)?;
         let redemption = Redemption {
             code,
             issuer: answer.issuer.as_deref(),
-            secrets: &token.secrets(),
+            secrets: &flow.token.secrets(),
             redirect_uri: &self.redirect_uri(provider),
         };
-        let profile = provider.identify(redemption).await;
-        let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
-        let identity = self.proved_identity(provider, &profile)?;
-        match flow.purpose {
-            Purpose::Link { session, .. } => {
-                let linked = self.link_in_session(caller, session, identity).await;
-                linked.map(|()| Outcome::Linked)
-            }
-            Purpose::LogIn => {
-                let logged_in = self.log_in(caller, profile, identity).await;
-                logged_in.map_err(Failed::of)
-            }
+        let identified = provider.identify(redemption).await;
+        let identified = identified.map_err(|refusal| refused(provider, &refusal))?;
+        let identity = self.proved_identity(provider, &identified)?;
+        if let Purpose::Link { session, .. } = flow.purpose {
+            let linked = self.link_in_session(caller, session, identity).await;
+            return linked.map(|()| Outcome::Linked);
         }
+        let outcome = match self.holder(&identity).await.map_err(Failed::of)? {
+            Some(account) => self.log_in(caller, account, &identified, identity).await,
+            None => {
+                let logged_in_at = identified.logged_in_at;
+                let profile = provider.profile(identified).await;
+                let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
+                self.meet(caller, profile, identity, logged_in_at).await
+            }
+        };
+        outcome.map_err(Failed::of)
     }
 
+    /// Logs in to the account that has the identity.
     async fn log_in(
+        &self,
+        caller: &Caller,
+        account: ViewDocument<account::View>,
+        identified: &Identified,
+        identity: ProvedIdentity,
+    ) -> Result<Outcome, Error> {
+        self.must_accept(caller, &account)?;
+        let held = held_as(&account.view, &identity);
+        let kind = ProofKind::Identity {
+            identity: Some(held.unwrap_or(identity.id)),
+            provider: identity.provider,
+        };
+        let proof = Proof::by_other_party(kind, identified.logged_in_at, now());
+        let logged_in = self.sessions.proceed(caller, account, proof).await;
+        logged_in.map(Outcome::LoggedIn)
+    }
+
+    /// Goes on with an identity that no account has.
+    async fn meet(
         &self,
         caller: &Caller,
         profile: Profile,
         identity: ProvedIdentity,
+        logged_in_at: Option<Time>,
     ) -> Result<Outcome, Error> {
-        if let Some(account) = self.holder(&identity).await? {
-            self.must_accept(caller, &account)?;
-            let held = held_as(&account.view, &identity);
-            let kind = ProofKind::Identity {
-                identity: Some(held.unwrap_or(identity.id)),
-                provider: identity.provider,
-            };
-            let logged_in = self.sessions.proceed(caller, account, kind).await;
-            return logged_in.map(Outcome::LoggedIn);
-        }
         let Some(email) = profile.email else {
             return Ok(Outcome::NoAddress);
         };
@@ -264,6 +275,7 @@ impl ProviderLogins {
             firstname: profile.firstname,
             lastname: profile.lastname,
             since: now(),
+            logged_in_at,
         };
         if !profile.is_proved {
             let code = self.codes.send_to_anybody(caller, &waiting.email);
@@ -277,6 +289,7 @@ impl ProviderLogins {
             let waiting = self.openings.seal(&waiting)?;
             return Ok(Outcome::MustLink { waiting });
         }
+        self.openings.count(caller)?;
         let opened = self.openings.open(caller, waiting, None).await;
         opened.map(Outcome::LoggedIn)
     }
@@ -318,15 +331,17 @@ impl ProviderLogins {
     fn proved_identity(
         &self,
         provider: &Provider,
-        profile: &Profile,
+        identified: &Identified,
     ) -> Result<ProvedIdentity, Failed> {
-        let ids = self.secret.identity_ids(&profile.issuer, &profile.subject);
+        let Identified {
+            issuer, subject, ..
+        } = identified;
+        let ids = self.secret.identity_ids(issuer, subject);
         let mut ids = ids.into_iter();
         Ok(ProvedIdentity {
             id: ids.next().ok_or(Failed::Refused)?,
             former: ids.collect(),
             provider: provider.name.clone(),
-            provider_email: profile.email.clone(),
         })
     }
 }
@@ -339,8 +354,4 @@ fn refused(provider: &Provider, refusal: &Refusal) -> Failed {
         Refusal::Away(_) => Failed::Unavailable,
         Refusal::Refused(_) | Refusal::Untrusted(_) => Failed::Refused,
     }
-}
-
-fn ended() -> Error {
-    Error::request("This log-in has ended, or another browser has begun it. Begin again.")
 }

@@ -137,7 +137,8 @@ impl Sessions {
         }
         let is_compromised = self.passwords.is_compromised(&admission, proved).await;
         drop(admission);
-        let logged_in = self.proceed(caller, account, ProofKind::Password).await?;
+        let proof = Proof::new(ProofKind::Password, now());
+        let logged_in = self.proceed(caller, account, proof).await?;
         Ok((logged_in, is_compromised))
     }
 

@@ -71,7 +71,6 @@ async fn user_info_about_another_person_lets_nobody_in() {
     world.provider.identifies(ada_at_google());
     // So the address is asked for.
     world.provider.claims(json!({ "email": null }));
-    assert_eq!(world.logs_in(&world.browser(), "google").await, "done");
     for info in [
         json!({ "sub": "8" }),
         json!({ "sub": null }),
@@ -80,6 +79,8 @@ async fn user_info_about_another_person_lets_nobody_in() {
         world.provider.user_info(info.clone());
         is_refused(&world, &info.to_string()).await;
     }
+    world.provider.user_info(json!({}));
+    assert_eq!(world.logs_in(&world.browser(), "google").await, "done");
 }
 
 /// One party for each of these, and a world that knows all of them as `p0`, `p1` and so on.
@@ -129,6 +130,40 @@ async fn the_answer_names_the_issuer_that_was_asked() {
         assert!(to.ends_with("login=failed&reason=refused"), "{to}");
     }
     assert_eq!(world.provider.redeemed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_without_discovery_may_name_its_issuer_and_no_other() {
+    let world = World::start().await;
+    world.provider.identifies(ada_at_google());
+    for (name, expected) in [("github", "login=done"), ("facebook", "login=code")] {
+        for issuer in [
+            "https%3A%2F%2Faccounts.google.com",
+            "https%3A%2F%2Fgithub.com",
+            "",
+        ] {
+            let browser = world.browser();
+            let back = world.begins(&browser, name).await;
+            let (without, _) = back.split_once("&iss=").unwrap();
+            let page = format!("{without}&iss={issuer}");
+            let to = browser.visit(&page).await.unwrap();
+            assert!(
+                to.ends_with("login=failed&reason=refused"),
+                "{issuer}: {to}"
+            );
+        }
+        let redeemed = world.provider.redeemed();
+        let browser = world.browser();
+        let back = world.begins(&browser, name).await;
+        let (without, _) = back.split_once("&iss=").unwrap();
+        let to = browser.visit(without).await.unwrap();
+        assert!(to.ends_with(expected), "{to}");
+        assert_eq!(world.provider.redeemed(), redeemed + 1);
+        world
+            .provider
+            .identifies(json!({ "sub": "8", "email": "bob@example.com" }));
+    }
+    assert_eq!(world.provider.redeemed(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,9 @@ use futures_util::future::join;
 
 use super::*;
 use crate::{
+    secrets::{Seen, check_streams},
     step_up::STEP_UP,
-    support::{LOGIN, START_TOTP, eventually},
+    support::{LOGIN, START_TOTP, credentials, eventually, list, operator},
 };
 
 const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
@@ -280,4 +281,91 @@ async fn a_session_that_is_fresh_no_more_when_the_browser_comes_back_links_nothi
     let to = ada.visit(&back).await.unwrap();
     assert_eq!(to, "/settings?login=failed&reason=step_up_required");
     assert!(identities(&ada).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_confirms_after_a_log_in_by_the_party_from_before() {
+    let world = World::start().await;
+    let at_google = json!({ "sub": "7", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(at_google.clone());
+    world.logs_in(&world.browser(), "google").await;
+    let browser = world.browser();
+    let at_github = json!({ "sub": "8", "email": "ada@gmail.com", "email_verified": true });
+    world.provider.identifies(at_github);
+    assert_eq!(world.logs_in(&browser, "github").await, "linking");
+    let shown = browser.data("{ loginChallenge { providers { name } } }", ());
+    let shown = shown.await;
+    let providers = list(&shown["loginChallenge"]["providers"]);
+    assert!(providers.contains(&json!({ "name": "google" })), "{shown}");
+
+    world.provider.identifies(at_google);
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    browser.data(CONFIRM, ()).await;
+    assert_eq!(identities(&browser).await, ["google", "github"]);
+    // The identity is held now, so it waits no more.
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert!(shown["loginChallenge"].is_null(), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_to_another_account_drops_the_identity_that_waits() {
+    let world = World::start().await;
+    world.ada().await;
+    world.provider.identifies(ada_at_google());
+    let browser = world.browser();
+    assert_eq!(world.logs_in(&browser, "google").await, "linking");
+    let bob = json!({ "sub": "8", "email": "bob@gmail.com", "email_verified": true });
+    world.provider.identifies(bob);
+    assert_eq!(world.logs_in(&browser, "google").await, "done");
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert!(shown["loginChallenge"].is_null(), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_at_a_party_is_stored_nowhere() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let person = json!({ "sub": "7", "email": "other@gmail.com", "email_verified": true });
+    world.provider.identifies(person);
+    let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+    let back = world.provider.sends_back(&at_provider);
+    assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
+    let mut seen = Seen::default();
+    seen.secret("the address", "other@gmail.com");
+    let nats = operator(&world.backend).await;
+    check_streams(&seen, &nats, &["EVENTS", "KV_FLOWS"]).await;
+    let accounts = documents_of(&world.backend, "account").await;
+    seen.check("an account", &json!(accounts).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_security_event_tells_of_links_that_have_changed() {
+    let world = World::start().await;
+    let ada = world.ada().await;
+    let none = json!({ "id": "0".repeat(32) });
+    ada.data(UNLINK, none.clone()).await;
+    world.provider.identifies(ada_at_google());
+    for _ in 0..2 {
+        let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
+        let back = world.provider.sends_back(&at_provider);
+        assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
+    }
+    let shown = ada.data(CREDENTIALS, ()).await;
+    let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
+    ada.data(UNLINK, google).await;
+    let expected = ["identity_unlinked", "identity_linked", "login_succeeded"];
+    eventually("the events of the account", || async {
+        let shown = ada.data("{ accountActivity { nodes { event } } }", ());
+        let shown = shown.await;
+        let nodes = list(&shown["accountActivity"]["nodes"]).iter();
+        let events: Vec<_> = nodes.map(|node| text(node, "/event")).collect();
+        let is_told = events.first().is_some_and(|event| event == expected[0]);
+        assert!(
+            !is_told || events.starts_with(&expected.map(str::to_owned)),
+            "{events:?}"
+        );
+        is_told
+    })
+    .await;
 }

@@ -134,6 +134,47 @@ async fn who_has_registered_an_address_before_its_owner_keeps_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_begins_no_log_in_without_the_person() {
+    let world = World::start().await;
+    world.provider.identifies(ada_at_google());
+    let ada = world.browser();
+    world.logs_in(&ada, "google").await;
+    let start = "/oauth/google/start?return_to=/a";
+    let from = |site| ada.with_header("sec-fetch-site", site);
+    let page = from("cross-site").visit(start).await.unwrap_err();
+    assert_eq!(page.status(), 403);
+    assert!(page.headers().get(SET_COOKIE).is_none());
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(page.headers()["x-frame-options"], "DENY");
+    // A link to the page itself, which then comes from this site.
+    assert!(page.text().await.unwrap().contains(r#"<a href="">"#));
+    for site in ["same-origin", "same-site", "none"] {
+        assert!(from(site).visit(start).await.is_ok(), "{site}");
+    }
+    let link = r#"mutation { credential { startLink(provider: "google") } }"#;
+    let url = text(&ada.data(link, ()).await, "/credential/startLink");
+    assert!(from("cross-site").visit(&url).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_nobody_ends_is_stored_nowhere() {
+    let world = World::start().await;
+    world.provider.identifies(ada_at_google());
+    let browser = world.browser();
+    for _ in 0..3 {
+        world.begins(&browser, "google").await;
+    }
+    let nats = operator(&world.backend).await;
+    let stored = async || {
+        let mut stream = nats.get_stream("KV_FLOWS").await.unwrap();
+        stream.info().await.unwrap().state.messages
+    };
+    assert_eq!(stored().await, 0);
+    world.logs_in(&browser, "google").await;
+    assert_eq!(stored().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls_the_cookie_of_a_log_in_is_bound_to_the_host() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();

@@ -31,10 +31,11 @@ const LOGINS_MAX_BYTES: i64 = 256 * 1024 * 1024;
 const REGISTRATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Some 100,000 registrations that wait.
 const REGISTRATIONS_MAX_BYTES: i64 = 64 * 1024 * 1024;
-/// How long a log-in waits for another party: longer than its cookie.
+/// How long it is known that a log-in by another party has ended: longer than its cookie is valid.
 const FLOWS_KEPT: Duration = Duration::from_secs(15 * 60);
-/// Some 200,000 log-ins that wait. Beyond it the oldest are forgotten, so that a flood cannot stop
-/// log-ins.
+/// Some 400,000 log-ins that have ended. Beyond it the oldest are forgotten, so that a flood cannot
+/// stop log-ins. Only the browser that has ended one could then end it again, and the other party
+/// refuses the code.
 const FLOWS_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// How long the last use of a token is kept: longer than a token lives.
 const TOKEN_USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -169,7 +170,7 @@ pub fn streams(replicas: usize) -> [Stream; 15] {
             max_bytes: FLOWS_MAX_BYTES,
             ..bucket(
                 FLOWS_BUCKET,
-                "Log-ins that wait for another party",
+                "Log-ins by other parties that have ended, and tickets for them",
                 FLOWS_KEPT,
             )
         },

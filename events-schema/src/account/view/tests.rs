@@ -79,7 +79,6 @@ fn linked(byte: u8) -> Event {
     Event::IdentityLinked {
         identity: IdentityId(Id::from_bytes([byte; 16])),
         provider: google(),
-        provider_email: None,
         email: email(),
     }
 }

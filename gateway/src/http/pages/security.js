@@ -6,7 +6,7 @@ const ALL = `{
   loginMethods { passkey providers { name title } }
   credentials {
     hasPassword totpEnrolledAt recoveryCodesLeft
-    identities { id provider email linkedAt }
+    identities { id provider linkedAt }
     passkeys { id name addedAt lastUsedAt suspendedAt }
   }
   sessions { id name device startedAt lastUsedAt current authentication { aal } }
@@ -179,9 +179,9 @@ function secondFactor({ totpEnrolledAt, recoveryCodesLeft }) {
 
 function identities({ identities: all }, { providers }) {
   const title = (name) => providers.find((provider) => provider.name === name)?.title ?? name;
-  const items = all.map(({ id, provider, email: address, linkedAt }) => [
+  const items = all.map(({ id, provider, linkedAt }) => [
     element("strong", {}, title(provider)),
-    note(`${address ?? ""} linked ${time(linkedAt)}`),
+    note(`Linked ${time(linkedAt)}`),
     act("Remove", { values: { id }, query: "mutation($id: ID!) { credential { unlink(id: $id) { success } } }", done: "The log-in is removed." }),
   ]);
   const link = (name) => change(async () => {

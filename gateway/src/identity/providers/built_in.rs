@@ -2,18 +2,22 @@
 
 use events_schema::{Invalid, outbound::WebhookUrl};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     Refusal,
     id_token::check_subject,
-    profile::{Flag, Person, Profile},
+    profile::{Flag, Person},
     requests::Requests,
 };
 
 /// Where such a provider answers.
 #[derive(Clone, Debug)]
 pub(super) struct Urls {
+    /// What identities are known by. It never changes.
     pub(super) issuer: String,
+    /// What the provider calls itself where it says who has sent an answer (RFC 9207).
+    pub(super) answer_issuer: String,
     pub(super) authorization: WebhookUrl,
     pub(super) token: WebhookUrl,
     user: WebhookUrl,
@@ -39,6 +43,7 @@ impl Urls {
             token: WebhookUrl::parse(&format!("{web}/login/oauth/access_token"))?,
             user: WebhookUrl::parse(&format!("{api}/user"))?,
             emails: Some(WebhookUrl::parse(&format!("{api}/user/emails"))?),
+            answer_issuer: format!("{web}/login/oauth"),
             issuer: web,
         })
     }
@@ -57,6 +62,7 @@ impl Urls {
             token: WebhookUrl::parse(&format!("{graph}/{VERSION}/oauth/access_token"))?,
             user: WebhookUrl::parse(&format!("{graph}/{VERSION}/{user}"))?,
             emails: None,
+            answer_issuer: web.to_owned(),
             issuer: web.to_owned(),
         })
     }
@@ -92,7 +98,7 @@ struct FacebookUser {
     email: Option<String>,
 }
 
-/// Asks GitHub who a person is. The address is the primary one, and proved if GitHub has verified it.
+/// Asks GitHub who a person is. It does not tell the address.
 ///
 /// # Errors
 /// If GitHub does not say.
@@ -100,24 +106,38 @@ pub(super) async fn github(
     urls: &Urls,
     requests: &Requests,
     authorization: &str,
-) -> Result<Profile, Refusal> {
-    let user: GitHubUser = requests.get(&urls.user, Some(authorization)).await?;
+    deadline: Instant,
+) -> Result<(String, Person), Refusal> {
+    let user = requests.get(&urls.user, Some(authorization), deadline);
+    let user: GitHubUser = user.await?;
+    let person = Person {
+        name: user.name.or(Some(user.login)),
+        ..Person::default()
+    };
+    Ok((user.id.to_string(), person))
+}
+
+/// Asks GitHub for the primary address of a person. It is verified if GitHub has done so.
+///
+/// # Errors
+/// If GitHub does not say.
+pub(super) async fn github_address(
+    urls: &Urls,
+    requests: &Requests,
+    authorization: &str,
+    deadline: Instant,
+) -> Result<(Option<String>, Flag), Refusal> {
     let addresses: Vec<GitHubAddress> = match &urls.emails {
-        Some(emails) => requests.get(emails, Some(authorization)).await?,
+        Some(emails) => requests.get(emails, Some(authorization), deadline).await?,
         None => Vec::new(),
     };
     let primary = addresses.into_iter().find(|address| address.primary);
     let is_verified = primary.as_ref().is_some_and(|address| address.verified);
-    let person = Person {
-        email: primary.map(|address| address.email),
-        email_verified: if is_verified { Flag::Yes } else { Flag::No },
-        name: user.name.or(Some(user.login)),
-        ..Person::default()
-    };
-    Ok(profile(urls, user.id.to_string(), &person))
+    let flag = if is_verified { Flag::Yes } else { Flag::No };
+    Ok((primary.map(|address| address.email), flag))
 }
 
-/// Asks Facebook who a person is. Its addresses are never proved.
+/// Asks Facebook who a person is. It verifies no address.
 ///
 /// # Errors
 /// If Facebook does not say.
@@ -125,8 +145,10 @@ pub(super) async fn facebook(
     urls: &Urls,
     requests: &Requests,
     authorization: &str,
-) -> Result<Profile, Refusal> {
-    let user: FacebookUser = requests.get(&urls.user, Some(authorization)).await?;
+    deadline: Instant,
+) -> Result<(String, Person), Refusal> {
+    let user = requests.get(&urls.user, Some(authorization), deadline);
+    let user: FacebookUser = user.await?;
     check_subject(&user.id)?;
     let person = Person {
         email: user.email,
@@ -135,17 +157,5 @@ pub(super) async fn facebook(
         family_name: user.last_name,
         ..Person::default()
     };
-    Ok(profile(urls, user.id, &person))
-}
-
-fn profile(urls: &Urls, subject: String, person: &Person) -> Profile {
-    let (firstname, lastname) = person.names();
-    Profile {
-        issuer: urls.issuer.clone(),
-        subject,
-        email: person.email(),
-        is_proved: person.email_verified == Flag::Yes,
-        firstname,
-        lastname,
-    }
+    Ok((user.id, person))
 }

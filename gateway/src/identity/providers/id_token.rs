@@ -1,6 +1,7 @@
 //! What an ID token must say (OpenID Connect Core 1.0, section 3.1.3.7).
 
 use data_encoding::BASE64URL_NOPAD;
+use events_schema::Time;
 use ring::digest::{SHA256, SHA512, digest};
 use serde::Deserialize;
 
@@ -24,6 +25,7 @@ pub(super) struct Claims {
     iat: Seconds,
     nonce: Option<String>,
     at_hash: Option<String>,
+    auth_time: Option<Seconds>,
     #[serde(flatten)]
     pub(super) person: Person,
 }
@@ -84,6 +86,12 @@ impl Claims {
             return refused("the ID token is of another access token");
         }
         check_subject(&self.sub)
+    }
+
+    /// Returns when the person has logged in at the issuer, if it says so. That may be long ago.
+    pub(super) fn logged_in_at(&self) -> Option<Time> {
+        let Seconds(seconds) = self.auth_time?;
+        Some(Time((seconds * 1000.0) as i64))
     }
 
     fn is_for(&self, client: &str) -> bool {

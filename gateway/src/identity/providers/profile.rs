@@ -1,4 +1,4 @@
-//! Who somebody is at a provider.
+//! What a provider knows about somebody.
 
 use events_schema::{EmailAddress, Name, PersonName};
 use serde::Deserialize;
@@ -6,13 +6,9 @@ use serde::Deserialize;
 /// What takes the place of a last name that a provider does not know.
 const NO_NAME: &str = "-";
 
-/// Who somebody is at a provider.
+/// What a provider knows about somebody.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Profile {
-    /// The issuer whose subject the person is. It never changes, whatever the operator calls the
-    /// provider.
-    pub(crate) issuer: String,
-    pub(crate) subject: String,
     pub(crate) email: Option<EmailAddress>,
     /// Whether the provider's word proves that the person owns the address.
     pub(crate) is_proved: bool,
@@ -57,6 +53,24 @@ impl Person {
     /// Returns the address, if it is one that an account may have.
     pub(super) fn email(&self) -> Option<EmailAddress> {
         EmailAddress::parse(self.email.as_deref()?).ok()
+    }
+
+    /// Returns what is known of a person about whom the provider was asked again. The address stays
+    /// that of the first answer. If the second one names another, it is not verified.
+    pub(super) fn completed(self, info: Self) -> Self {
+        if self.email.is_none() {
+            return info;
+        }
+        let is_same = info.email.is_none() || info.email() == self.email();
+        let email_verified = if is_same {
+            info.email_verified
+        } else {
+            Flag::No
+        };
+        Self {
+            email_verified,
+            ..self
+        }
     }
 
     /// Returns first and last name, or what comes closest.
@@ -116,6 +130,34 @@ mod tests {
         let (first, last) = names(&person);
         assert_eq!((first.as_str(), last.chars().count()), ("Ada", 100));
         assert_eq!(names(&Person::default()), ("-".into(), "-".into()));
+    }
+
+    #[test]
+    fn a_second_answer_tells_whether_the_address_of_the_first_is_verified() {
+        let person = |email: Option<&str>, email_verified| Person {
+            email: email.map(str::to_owned),
+            email_verified,
+            ..Person::default()
+        };
+        let known = || person(Some("ada@example.com"), Flag::Unknown);
+        for (info, expected) in [
+            (person(Some("ADA@example.com"), Flag::No), Flag::No),
+            (person(Some("ada@example.com"), Flag::Yes), Flag::Yes),
+            (
+                person(Some("ada@example.com"), Flag::Unknown),
+                Flag::Unknown,
+            ),
+            (person(Some("eve@example.com"), Flag::Yes), Flag::No),
+            (person(Some("no address"), Flag::Yes), Flag::No),
+            (person(None, Flag::No), Flag::No),
+        ] {
+            let completed = known().completed(info);
+            assert_eq!(completed.email_verified, expected);
+            assert_eq!(completed.email.as_deref(), Some("ada@example.com"));
+        }
+        let info = person(Some("ada@example.com"), Flag::Yes);
+        let completed = person(None, Flag::Unknown).completed(info);
+        assert_eq!(completed.email_verified, Flag::Yes);
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! Sending somebody to a provider, and finding out who comes back.
 
 use data_encoding::BASE64;
-use events_schema::outbound::WebhookUrl;
+use events_schema::{Time, outbound::WebhookUrl, session};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
 use super::{
-    Endpoints, FlowSecrets, Kind, Profile, Provider, Refusal, built_in,
-    discovery::{Discovery, Metadata},
+    Endpoints, FlowSecrets, Kind, Provider, Refusal,
+    built_in::{self, Urls},
+    discovery::Discovery,
     id_token::{Claims, Expected},
     jws::Token,
-    profile::{Flag, Person},
-    requests::code,
-    secrets::is_same,
+    profile::Person,
+    requests::{code, deadline},
 };
 use crate::clock::now;
 
@@ -26,9 +27,25 @@ pub(crate) struct Redemption<'a> {
     pub(crate) redirect_uri: &'a str,
 }
 
+/// Somebody whom a provider has identified.
+pub(crate) struct Identified {
+    /// The issuer whose subject the person is. It never changes, whatever the operator calls the
+    /// provider.
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    /// When the person has logged in at the provider; `None` if it does not say. That may be long
+    /// ago, since the provider has sessions, too.
+    pub(crate) logged_in_at: Option<Time>,
+    /// What is known of the person without a further question.
+    pub(super) person: Person,
+    pub(super) tokens: Tokens,
+    /// When the provider must have answered all questions about the person.
+    pub(super) deadline: Instant,
+}
+
 /// The tokens of a provider. They are dropped with the callback.
 #[derive(Deserialize)]
-struct Tokens {
+pub(super) struct Tokens {
     access_token: Option<String>,
     id_token: Option<String>,
     /// GitHub reports errors with the status 200.
@@ -48,8 +65,8 @@ impl Provider {
         let endpoint = match &self.endpoints {
             Endpoints::Fixed(urls) => urls.authorization.clone(),
             Endpoints::Discovered(discovery) => {
-                let metadata = discovery.metadata(&self.requests).await?;
-                metadata.authorization_endpoint.clone()
+                let metadata = discovery.metadata(&self.requests, deadline());
+                metadata.await?.authorization_endpoint.clone()
             }
         };
         let url = Url::parse(endpoint.as_str());
@@ -65,7 +82,10 @@ impl Provider {
             ("code_challenge_method", "S256"),
         ]);
         if matches!(self.endpoints, Endpoints::Discovered(_)) {
-            url.query_pairs_mut().append_pair("nonce", &secrets.nonce);
+            // With a greatest age, the provider must say when the person has logged in there.
+            let max_age = session::LIFETIME.as_secs().to_string();
+            let pairs = [("nonce", &secrets.nonce), ("max_age", &max_age)];
+            url.query_pairs_mut().extend_pairs(pairs);
         }
         Ok(url.into())
     }
@@ -74,19 +94,10 @@ impl Provider {
     ///
     /// # Errors
     /// If the provider does not say, or what it says is not to be trusted.
-    pub(crate) async fn identify(&self, redemption: Redemption<'_>) -> Result<Profile, Refusal> {
+    pub(crate) async fn identify(&self, redemption: Redemption<'_>) -> Result<Identified, Refusal> {
         match &self.endpoints {
             Endpoints::Discovered(discovery) => self.by_id_token(discovery, redemption).await,
-            Endpoints::Fixed(urls) => {
-                let tokens = self.redeem(&urls.token, false, &redemption).await?;
-                let authorization = tokens.authorization()?;
-                let (requests, authorization) = (&self.requests, authorization.as_str());
-                if self.kind == Kind::Facebook {
-                    built_in::facebook(urls, requests, authorization).await
-                } else {
-                    built_in::github(urls, requests, authorization).await
-                }
-            }
+            Endpoints::Fixed(urls) => self.by_user(urls, redemption).await,
         }
     }
 
@@ -94,17 +105,18 @@ impl Provider {
         &self,
         discovery: &Discovery,
         redemption: Redemption<'_>,
-    ) -> Result<Profile, Refusal> {
-        let metadata = discovery.metadata(&self.requests).await?;
-        check_issuer(&metadata, redemption.issuer)?;
+    ) -> Result<Identified, Refusal> {
+        let deadline = deadline();
+        let metadata = discovery.metadata(&self.requests, deadline).await?;
+        let must_name_issuer = metadata.authorization_response_iss_parameter_supported;
+        check_issuer(&metadata.issuer, must_name_issuer, redemption.issuer)?;
         let (endpoint, is_basic) = (&metadata.token_endpoint, metadata.takes_basic());
-        let tokens = self.redeem(endpoint, is_basic, &redemption).await?;
+        let tokens = self.redeem(endpoint, is_basic, &redemption, deadline);
+        let tokens = tokens.await?;
         let no_token = Refusal::Untrusted("there is no ID token");
         let token = Token::parse(tokens.id_token.as_deref().ok_or(no_token)?)?;
-        let payload = discovery
-            .verified(&self.requests, &metadata, &token)
-            .await?;
-        let claims = Claims::parse(&payload)?;
+        let payload = discovery.verified(&self.requests, &metadata, &token, deadline);
+        let claims = Claims::parse(&payload.await?)?;
         let expected = Expected {
             issuer: &metadata.issuer,
             client: &self.client_id,
@@ -113,60 +125,40 @@ impl Provider {
             now_s: now().0.div_euclid(1000),
         };
         claims.check(token.algorithm, &expected)?;
-        let person = self.complete(&metadata, &tokens, &claims).await?;
-        Ok(self.profile(metadata.issuer.clone(), claims.sub, &person))
+        Ok(Identified {
+            issuer: metadata.issuer.clone(),
+            logged_in_at: claims.logged_in_at(),
+            subject: claims.sub,
+            person: claims.person,
+            tokens,
+            deadline,
+        })
     }
 
-    /// Returns what is known about the person. Many providers say it only when they are asked again,
-    /// and then it must be about the same person.
-    async fn complete(
+    async fn by_user(
         &self,
-        metadata: &Metadata,
-        tokens: &Tokens,
-        claims: &Claims,
-    ) -> Result<Person, Refusal> {
-        #[derive(Deserialize)]
-        struct UserInfo {
-            sub: String,
-            #[serde(flatten)]
-            person: Person,
-        }
-        let Some(endpoint) = &metadata.userinfo_endpoint else {
-            return Ok(claims.person.clone());
+        urls: &Urls,
+        redemption: Redemption<'_>,
+    ) -> Result<Identified, Refusal> {
+        let deadline = deadline();
+        check_issuer(&urls.answer_issuer, false, redemption.issuer)?;
+        let tokens = self.redeem(&urls.token, false, &redemption, deadline);
+        let tokens = tokens.await?;
+        let (requests, authorization) = (&self.requests, tokens.authorization()?);
+        let (subject, person) = if self.kind == Kind::Facebook {
+            built_in::facebook(urls, requests, &authorization, deadline).await?
+        } else {
+            built_in::github(urls, requests, &authorization, deadline).await?
         };
-        if claims.person.email.is_some() {
-            return Ok(claims.person.clone());
-        }
-        let authorization = tokens.authorization()?;
-        let info = self.requests.get(endpoint, Some(&authorization));
-        let info: UserInfo = info.await?;
-        if !is_same(&claims.sub, &info.sub) {
-            return Err(Refusal::Untrusted("the user info is about another person"));
-        }
-        Ok(info.person)
-    }
-
-    fn profile(&self, issuer: String, subject: String, person: &Person) -> Profile {
-        let email = person.email();
-        let is_verified = person.email_verified == Flag::Yes;
-        let is_proved = match self.kind {
-            Kind::Google => {
-                let domain = email.as_ref().map(|email| email.domain());
-                is_verified && (domain == Some("gmail.com") || person.hd.is_some())
-            }
-            // A provider that says itself that an address is not verified is believed.
-            Kind::Oidc => self.is_authoritative && person.email_verified != Flag::No,
-            Kind::GitHub | Kind::Facebook => false,
-        };
-        let (firstname, lastname) = person.names();
-        Profile {
-            issuer,
+        Ok(Identified {
+            issuer: urls.issuer.clone(),
             subject,
-            is_proved: is_proved && email.is_some(),
-            email,
-            firstname,
-            lastname,
-        }
+            // Neither says when.
+            logged_in_at: None,
+            person,
+            tokens,
+            deadline,
+        })
     }
 
     /// Redeems the code. It is of use only together with the verifier of the same log-in.
@@ -175,6 +167,7 @@ impl Provider {
         endpoint: &WebhookUrl,
         is_basic: bool,
         redemption: &Redemption<'_>,
+        deadline: Instant,
     ) -> Result<Tokens, Refusal> {
         let mut form = vec![
             ("grant_type", "authorization_code"),
@@ -191,9 +184,8 @@ impl Provider {
             ]),
             None => form.push(("client_id", self.client_id.as_str())),
         }
-        let tokens = self
-            .requests
-            .post(endpoint, authorization.as_deref(), &form);
+        let (requests, authorization) = (&self.requests, authorization.as_deref());
+        let tokens = requests.post(endpoint, authorization, &form, deadline);
         let tokens: Tokens = tokens.await?;
         match &tokens.error {
             Some(error) => Err(Refusal::Refused(code(error).to_owned())),
@@ -203,7 +195,11 @@ impl Provider {
 }
 
 impl Tokens {
-    fn authorization(&self) -> Result<String, Refusal> {
+    /// Returns the header that authorizes questions about the person.
+    ///
+    /// # Errors
+    /// `Untrusted` if there is no access token.
+    pub(super) fn authorization(&self) -> Result<String, Refusal> {
         let token = self.access_token.as_deref().unwrap_or_default();
         let is_token = !token.is_empty() && token.bytes().all(|c| c.is_ascii_graphic());
         if is_token {
@@ -215,13 +211,11 @@ impl Tokens {
 }
 
 /// Checks who has sent the answer, so that a code of one issuer is not given to another (RFC 9207).
-fn check_issuer(metadata: &Metadata, given: Option<&str>) -> Result<(), Refusal> {
+fn check_issuer(expected: &str, is_required: bool, given: Option<&str>) -> Result<(), Refusal> {
     match given {
-        Some(issuer) if issuer == metadata.issuer => Ok(()),
+        Some(issuer) if issuer == expected => Ok(()),
         Some(_) => Err(Refusal::Untrusted("the answer is of another issuer")),
-        None if metadata.authorization_response_iss_parameter_supported => {
-            Err(Refusal::Untrusted("the answer does not name its issuer"))
-        }
+        None if is_required => Err(Refusal::Untrusted("the answer does not name its issuer")),
         None => Ok(()),
     }
 }

@@ -21,7 +21,8 @@ use url::form_urlencoded;
 
 use super::Refusal;
 
-/// How long an exchange may take, from the lookup of the name to the last byte.
+/// How long a provider may take for all that it is asked about one log-in. A request of a browser
+/// ends after 15 seconds, and must still tell the person what has happened.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest body of an answer, in bytes. Sets of keys have some 10 KiB.
 const MAX_BODY: usize = 256 * 1024;
@@ -79,41 +80,42 @@ impl Requests {
     /// Reads a JSON document, with this `Authorization` if there is one.
     ///
     /// # Errors
-    /// If there is no such document.
+    /// If there is no such document, or the provider does not answer before the deadline.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         url: &WebhookUrl,
         authorization: Option<&str>,
+        deadline: Instant,
     ) -> Result<T, Refusal> {
         let request = builder(Method::GET, url, authorization);
-        self.exchange(request, Bytes::new()).await
+        self.exchange(request, Bytes::new(), deadline).await
     }
 
     /// Posts a form, and reads a JSON document.
     ///
     /// # Errors
-    /// If there is no such document.
+    /// If there is no such document, or the provider does not answer before the deadline.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         url: &WebhookUrl,
         authorization: Option<&str>,
         form: &[(&str, &str)],
+        deadline: Instant,
     ) -> Result<T, Refusal> {
         let request = builder(Method::POST, url, authorization).header(header::CONTENT_TYPE, FORM);
-        self.exchange(request, encoded(form).into()).await
+        self.exchange(request, encoded(form).into(), deadline).await
     }
 
+    /// An exchange lasts from the lookup of the name to the last byte.
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: hyper::http::request::Builder,
         body: Bytes,
+        deadline: Instant,
     ) -> Result<T, Refusal> {
-        let deadline = Instant::now() + TIMEOUT;
         let request = request.body(TimedBody::new(body, deadline));
         let request = request.map_err(|_| Refusal::Untrusted("a request has no valid form"))?;
-        let (status, body) = timeout_at(deadline, self.send(request))
-            .await
-            .map_err(|_| Refusal::Away(Failure::Timeout(TIMEOUT)))??;
+        let (status, body) = in_time(deadline, self.send(request)).await??;
         if status.is_server_error() {
             return Err(Refusal::Away(Failure::Broken(status.to_string())));
         }
@@ -131,6 +133,23 @@ impl Requests {
         let body = body.map_err(|_| Refusal::Untrusted("it is too long or breaks off"))?;
         Ok((head.status, body.to_bytes()))
     }
+}
+
+/// Returns the deadline of a provider that is asked from now on.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + TIMEOUT
+}
+
+/// Waits for something until the deadline.
+///
+/// # Errors
+/// `Away` if it takes longer.
+pub(super) async fn in_time<T>(
+    deadline: Instant,
+    awaited: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    let ended = timeout_at(deadline, awaited).await;
+    ended.map_err(|_| Refusal::Away(Failure::Timeout(TIMEOUT)))
 }
 
 fn encoded(form: &[(&str, &str)]) -> String {

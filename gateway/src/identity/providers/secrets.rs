@@ -3,16 +3,19 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use event_store::random_bytes;
-use events_schema::Id;
+use events_schema::{Id, Invalid};
 use ring::{
     digest::{SHA256, digest},
     hmac::{HMAC_SHA256, Key, sign},
 };
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use crate::error::Error;
 
 /// What only the browser keeps: 32 random bytes.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(crate) struct FlowToken([u8; 32]);
 
 /// What a provider gets to see of a log-in, and what it must say again.
@@ -64,6 +67,19 @@ impl FlowToken {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(mac.as_ref());
         bytes
+    }
+}
+
+impl From<FlowToken> for String {
+    fn from(token: FlowToken) -> Self {
+        token.text()
+    }
+}
+
+impl TryFrom<String> for FlowToken {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text).ok_or(Invalid("must be the token of a log-in"))
     }
 }
 

@@ -1,24 +1,39 @@
-//! Log-ins that wait for a provider, in a bucket that all gateways share. Its records are kept for a
-//! quarter of an hour. None has a secret: those derive from what the browser keeps.
+//! Log-ins that wait for a provider. The browser keeps each one, sealed, so those that nobody ends
+//! are stored nowhere. A bucket that all gateways share has the ids of those that have ended, and the
+//! tickets, for a quarter of an hour.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
-use events_schema::{AccountId, Id, ProviderName, SessionId, Time, subject::FLOWS_BUCKET};
+use event_store::random_bytes;
+use events_schema::{
+    AccountId, Id, ProviderName, SessionId, Time,
+    sealed::{NONCE_BYTES, Sealed},
+    secret::ServerKey,
+    subject::FLOWS_BUCKET,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::Caller};
+use crate::{
+    backend::bucket::Bucket,
+    clock::now,
+    error::Error,
+    identity::{Caller, providers::FlowToken},
+};
 
 /// How long a log-in may take.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How long a ticket is valid.
 const TICKET_LIFETIME: Duration = Duration::from_secs(5 * 60);
-/// Longest path to return to, in bytes.
+/// Longest path to return to, in bytes. It fits into a cookie with all else.
 const MAX_PATH: usize = 1_024;
+const PURPOSE: &str = "provider-log-in";
 
 /// A log-in that waits for a provider.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Flow {
+    /// What the secrets of the log-in derive from. It is random, so it names the log-in, too.
+    pub(super) token: FlowToken,
     pub(super) provider: ProviderName,
     pub(super) purpose: Purpose,
     /// Where the browser goes in the end: a path of this deployment.
@@ -47,11 +62,12 @@ pub(super) struct Ticket {
     pub(super) begun_at: Time,
 }
 
-/// The log-ins that wait, and the tickets. One that was taken leaves an empty record.
+/// The log-ins that have ended, and the tickets. A ticket that was taken leaves an empty record.
 #[derive(Clone, Debug)]
 pub(crate) struct Flows {
-    flows: Bucket<Option<Flow>>,
+    ended: Bucket<Time>,
     tickets: Bucket<Option<Ticket>>,
+    secret: ServerKey,
 }
 
 impl Flow {
@@ -80,54 +96,69 @@ fn session_of(caller: &Caller) -> Option<SessionId> {
 }
 
 impl Flows {
-    /// Keeps log-ins in their bucket.
-    pub(crate) fn new(jetstream: jetstream::Context) -> Self {
+    /// Keeps ids and tickets in their bucket, and seals log-ins with this secret.
+    pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
         Self {
-            flows: Bucket::new(jetstream.clone(), FLOWS_BUCKET),
+            ended: Bucket::new(jetstream.clone(), FLOWS_BUCKET),
             tickets: Bucket::new(jetstream, FLOWS_BUCKET),
+            secret,
         }
     }
 
-    pub(super) async fn add(&self, id: Id, flow: Flow) -> Result<(), Error> {
-        add(&self.flows, id, flow).await
+    /// Seals a log-in, for the browser to keep.
+    ///
+    /// # Errors
+    /// If the operating system has no random bytes.
+    pub(super) fn seal(&self, flow: &Flow) -> Result<String, Error> {
+        let plain = serde_json::to_vec(flow).map_err(anyhow::Error::from)?;
+        let nonce: [u8; NONCE_BYTES] = random_bytes()?;
+        Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
     }
 
-    /// Takes a log-in out. Of several who try, one succeeds.
-    pub(super) async fn take(&self, id: Id) -> Result<Option<Flow>, Error> {
-        take(&self.flows, id).await
+    /// Opens the log-in that this browser has begun.
+    pub(super) fn open(&self, caller: &Caller) -> Option<Flow> {
+        let sealed = Sealed::parse(caller.kept.flow.as_ref()?).ok()?;
+        let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
+        serde_json::from_slice(&plain).ok()
     }
 
+    /// Ends a log-in. Of several who try, one succeeds.
+    ///
+    /// # Errors
+    /// `BadUserInput` if it has ended; `Unavailable` if the bucket does not answer.
+    pub(super) async fn end(&self, flow: &Flow) -> Result<(), Error> {
+        let end = |present: Option<Time>| match present {
+            Some(_before) => Err(ended()),
+            None => Ok((now(), ())),
+        };
+        self.ended.change(&flow.token.id().to_string(), end).await
+    }
+
+    /// Stores a ticket.
+    ///
+    /// # Errors
+    /// `Unavailable` if the bucket does not answer.
     pub(super) async fn add_ticket(&self, id: Id, ticket: Ticket) -> Result<(), Error> {
-        add(&self.tickets, id, ticket).await
+        let add = |_: Option<Option<Ticket>>| Ok((Some(ticket.clone()), ()));
+        self.tickets.change(&id.to_string(), add).await
     }
 
     /// Takes a ticket out. Of several who try, one succeeds.
-    pub(super) async fn take_ticket(&self, id: Id) -> Result<Option<Ticket>, Error> {
-        take(&self.tickets, id).await
+    ///
+    /// # Errors
+    /// `BadUserInput` if there is none; `Unavailable` if the bucket does not answer.
+    pub(super) async fn take_ticket(&self, id: Id) -> Result<Ticket, Error> {
+        let empty = |present: Option<Option<Ticket>>| {
+            let ticket = present.flatten().ok_or_else(ended)?;
+            Ok((None, ticket))
+        };
+        self.tickets.change(&id.to_string(), empty).await
     }
 }
 
-async fn add<T>(bucket: &Bucket<Option<T>>, id: Id, record: T) -> Result<(), Error>
-where
-    T: Clone + Serialize + serde::de::DeserializeOwned,
-{
-    let add = |_: Option<Option<T>>| Ok((Some(record.clone()), ()));
-    bucket.change(&id.to_string(), add).await
-}
-
-async fn take<T>(bucket: &Bucket<Option<T>>, id: Id) -> Result<Option<T>, Error>
-where
-    T: Serialize + serde::de::DeserializeOwned,
-{
-    let empty = |present: Option<Option<T>>| {
-        let record = present.flatten().ok_or(Error::NotFound)?;
-        Ok((None, record))
-    };
-    match bucket.change(&id.to_string(), empty).await {
-        Ok(record) => Ok(Some(record)),
-        Err(Error::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The error of a log-in that another browser has begun, or that is over.
+pub(super) fn ended() -> Error {
+    Error::request("This log-in has ended, or another browser has begun it. Begin again.")
 }
 
 /// Returns the path if it is one of this deployment; `/` otherwise. Browsers take `//host` and

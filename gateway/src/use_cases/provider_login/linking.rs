@@ -6,8 +6,8 @@ use events_schema::{
 };
 
 use super::{
-    Failed, ProviderLogins, ended,
-    flows::{Purpose, Ticket},
+    Failed, ProviderLogins,
+    flows::{Purpose, Ticket, ended},
 };
 use crate::{
     backend::{commands::CommandRequest, views::ViewDocument},
@@ -55,7 +55,7 @@ impl ProviderLogins {
     pub(crate) async fn confirm_link(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
         let account = &caller.person()?.account;
         let waiting = self.openings.waiting(caller);
-        let waiting = waiting.filter(|waiting| waiting.email == account.view.email);
+        let waiting = waiting.filter(|waiting| waiting.is_for(&account.view));
         let waiting = waiting.ok_or_else(nothing_waits)?;
         self.link(caller, id, account, waiting.identity).await
     }
@@ -73,10 +73,15 @@ impl ProviderLogins {
     ) -> Result<Option<Started>, Error> {
         let account = caller.person()?.account_id();
         let unlink = Command::UnlinkIdentity { identity };
-        let account = self.send(caller, account, id, unlink).await?;
-        let unlinked = SecurityEvent::IdentityUnlinked;
-        self.security.record(unlinked, caller, Some(account.id));
-        Ok(self.sessions.outlive_removal(caller, &account).await)
+        if self.send(caller, account, id, unlink).await? {
+            let unlinked = SecurityEvent::IdentityUnlinked;
+            self.security.record(unlinked, caller, Some(account));
+        }
+        let owner = self.views.platform().get::<account::View>(account).await?;
+        match owner {
+            Some(owner) => Ok(self.sessions.outlive_removal(caller, &owner).await),
+            None => Ok(None),
+        }
     }
 
     /// Uses a ticket up. It is lost if another session or provider comes with it.
@@ -91,10 +96,12 @@ impl ProviderLogins {
     ) -> Result<Purpose, Error> {
         let token = FlowToken::parse(ticket).ok_or_else(ended)?;
         let ticket = self.flows.take_ticket(token.id()).await?;
-        let ticket = ticket.filter(|ticket| ticket.is_of(&provider.name, caller));
+        if !ticket.is_of(&provider.name, caller) {
+            return Err(ended());
+        }
         let Ticket {
             account, session, ..
-        } = ticket.ok_or_else(ended)?;
+        } = ticket;
         Ok(Purpose::Link { account, session })
     }
 
@@ -129,22 +136,26 @@ impl ProviderLogins {
         self.sessions.mails.count_new_credential(account.id).await?;
         let epoch = Some(account.view.epoch);
         let link = Command::LinkIdentity { identity, epoch };
-        self.send(caller, account.id, id, link).await?;
-        let linked = SecurityEvent::IdentityLinked;
-        self.security.record(linked, caller, Some(account.id));
+        if self.send(caller, account.id, id, link).await? {
+            let linked = SecurityEvent::IdentityLinked;
+            self.security.record(linked, caller, Some(account.id));
+        }
         Ok(())
     }
 
+    /// Sends a command to an account. Returns whether it has changed something now.
     async fn send(
         &self,
         caller: &Caller,
         account: AccountId,
         id: CommandId,
         payload: Command,
-    ) -> Result<ViewDocument<account::View>, Error> {
+    ) -> Result<bool, Error> {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let request = CommandRequest::new(TenantId::Platform, account, id, payload);
-        let sent = self.commands.send_and_get(&sender, &platform, request);
+        let sent = self
+            .commands
+            .change::<account::View>(&sender, &platform, request);
         sent.await
     }
 }

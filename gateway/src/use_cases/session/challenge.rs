@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use event_store::{random_bytes, random_id};
 use events_schema::{
-    AccountId, Id, Proof, ProofKind, Time, account,
+    AccountId, Id, Proof, Time, account,
     proof::{self, TWO_FACTORS},
     sealed::{NONCE_BYTES, Sealed},
 };
@@ -54,9 +54,9 @@ impl Sessions {
         &self,
         caller: &Caller,
         account: ViewDocument<account::View>,
-        kind: ProofKind,
+        first: Proof,
     ) -> Result<LoggedIn, Error> {
-        let proofs = vec![Proof::new(kind, now())];
+        let proofs = vec![first];
         let is_complete = proof::aal(&proofs) >= TWO_FACTORS;
         if account.view.second_factor.is_some() && !is_complete {
             let challenge = self.challenge(&account, proofs)?;

@@ -83,7 +83,6 @@ pub(super) fn linked(identity: &ProvedIdentity, email: &EmailAddress) -> Event {
     Event::IdentityLinked {
         identity: identity.id,
         provider: identity.provider.clone(),
-        provider_email: identity.provider_email.clone(),
         email: email.clone(),
     }
 }

@@ -110,7 +110,6 @@ fn a_change_of_how_to_log_in_is_mailed_except_when_the_account_begins() {
     let linked = Event::IdentityLinked {
         identity: events_schema::IdentityId(ID),
         provider: provider.clone(),
-        provider_email: None,
         email: ada(),
     };
     let unlinked = Event::IdentityUnlinked {

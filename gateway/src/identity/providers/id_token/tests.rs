@@ -99,6 +99,21 @@ fn a_token_of_another_time_is_refused() {
 }
 
 #[test]
+fn a_token_may_say_when_the_person_has_logged_in() {
+    let logged_in_at = |auth_time: Value| {
+        let mut claims = valid();
+        claims["auth_time"] = auth_time;
+        let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+        claims.logged_in_at()
+    };
+    assert_eq!(logged_in_at(json!(NOW)), Some(Time(NOW * 1000)));
+    assert_eq!(logged_in_at(json!(1.5)), Some(Time(1500)));
+    assert_eq!(logged_in_at(Value::Null), None);
+    let claims = Claims::parse(valid().to_string().as_bytes()).unwrap();
+    assert_eq!(claims.logged_in_at(), None);
+}
+
+#[test]
 fn the_hash_of_an_access_token_is_that_of_the_standard() {
     // OpenID Connect Core 1.0, appendix A.3.
     let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";

@@ -89,7 +89,6 @@ fn a_deleted_account_frees_all_names_that_it_has() {
     let linked = Event::IdentityLinked {
         identity,
         provider: ProviderName::parse("google").unwrap(),
-        provider_email: None,
         email: email(),
     };
     let passkey = NewPasskey {

@@ -362,7 +362,6 @@ fn linked(byte: u8) -> Event {
     Event::IdentityLinked {
         identity: IdentityId(Id::from_bytes([byte; 16])),
         provider: ProviderName::parse("google").unwrap(),
-        provider_email: None,
         email: email("new"),
     }
 }

@@ -27,7 +27,6 @@ fn identity(byte: u8) -> ProvedIdentity {
         id: id(byte),
         former: Vec::new(),
         provider: ProviderName::parse("google").unwrap(),
-        provider_email: None,
     }
 }
 fn formerly(byte: u8, former: u8) -> ProvedIdentity {
