@@ -7,13 +7,14 @@ use crate::{
     aggregate::Aggregate,
     domain,
     effect::{
-        Effect, change_subscription::ChangeSubscription, follow_seats::FollowSeats,
-        record_prices::RecordPrices, report_usage::ReportUsage, send_mail::SendMail,
+        Effect, change_subscription::ChangeSubscription, end_impersonation::EndImpersonation,
+        follow_seats::FollowSeats, record_prices::RecordPrices, report_usage::ReportUsage,
+        send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
         account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
-        member_mail::MemberMail, webhook_mail::WebhookMail,
+        member_mail::MemberMail, support_mail::SupportMail, webhook_mail::WebhookMail,
     },
 };
 
@@ -64,7 +65,13 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::recipient::Recipient, schema::recipient::View>(to);
         }
         AreaName::Role => plain::<domain::role::Roles, schema::role::View>(to),
+        AreaName::Service => plain::<domain::service::Services, schema::service::View>(to),
         AreaName::Session => plain::<domain::session::Session, schema::session::View>(to),
+        AreaName::Support => {
+            plain::<domain::support::Support, schema::support::View>(to);
+            to.reaction::<SupportMail>();
+            to.effect::<EndImpersonation>();
+        }
         AreaName::Task => plain::<domain::task::Task, schema::task::View>(to),
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);

@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod change_subscription;
+pub mod end_impersonation;
 pub mod follow_seats;
 mod mail_text;
 pub mod outbound;

@@ -20,7 +20,8 @@ struct AccountActivity {
     /// after too many failures), `login_code_requested`, `reset_requested`, `password_reset`,
     /// `password_changed`, `stepped_up`, `second_factor_enrolled`, `second_factor_removed`,
     /// `recovery_codes_renewed`, `second_factor_wrong`, `passkey_added`, `passkey_removed`,
-    /// `passkey_suspended` (somebody may have copied it), `session_revoked`, `sessions_revoked` (all
+    /// `passkey_suspended` (somebody may have copied it), `impersonation_begun` (an administrator of
+    /// the platform acts as the caller), `session_revoked`, `sessions_revoked` (all
     /// of them), `access_token_created`, `access_token_deleted`, `token_refused` (an access token of
     /// the caller was used that is not
     /// valid, or not in that network) or `registration_refused` (somebody tried to register with

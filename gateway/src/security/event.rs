@@ -49,6 +49,8 @@ pub(crate) enum SecurityEvent {
     SessionRevoked,
     /// All sessions of the account were revoked.
     SessionsRevoked,
+    /// An administrator of the platform began to act as the person.
+    ImpersonationBegun,
     /// An access token was created.
     AccessTokenCreated,
     /// An access token was deleted.
@@ -103,6 +105,7 @@ impl SecurityEvent {
             Self::LoginCodeRequested => "login_code_requested",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
+            Self::ImpersonationBegun => "impersonation_begun",
             Self::AccessTokenCreated => "access_token_created",
             Self::AccessTokenDeleted => "access_token_deleted",
             Self::RegistrationRefused => "registration_refused",
@@ -137,6 +140,7 @@ impl SecurityEvent {
             | Self::ResetRequested
             | Self::SecondFactorWrong
             | Self::PasskeySuspended
+            | Self::ImpersonationBegun
             | Self::LoginCodeRequested
             | Self::RegistrationRefused
             | Self::TokenRefused => Readers::Owner,
@@ -174,6 +178,7 @@ impl SecurityEvent {
             | Self::PasskeyAdded
             | Self::PasskeyRemoved
             | Self::PasskeySuspended
+            | Self::ImpersonationBegun
             | Self::IdentityLinked
             | Self::IdentityUnlinked
             | Self::PasswordSet

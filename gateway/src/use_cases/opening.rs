@@ -115,8 +115,8 @@ impl Openings {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
-        let caller = caller.identity.as_ref();
-        let mut held = caller
+        let person = caller.person().ok();
+        let mut held = person
             .into_iter()
             .flat_map(|it| &it.account.view.identities);
         let is_held = held.any(|held| held.id == waiting.identity.id);
