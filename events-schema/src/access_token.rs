@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Feature, Home, Id, Index,
-    IpNetwork, Name, Permission, Permissions, Time, account,
+    IpNetwork, Name, Permission, Permissions, ServiceId, Time, account,
     id::typed_id,
     member,
     published::{DateTime, EventType, Person, Published},
@@ -62,6 +62,15 @@ pub enum Command {
         token: NewToken,
         networks: Vec<IpNetwork>,
     },
+    /// Create a token of a service. A variant of its own: a worker of an earlier release would
+    /// ignore a new field, and create a token that acts for its creator.
+    CreateForService {
+        token: NewToken,
+        service: ServiceId,
+        /// The networks in which the token is valid; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        networks: Option<Vec<IpNetwork>>,
+    },
     /// Revoke the token.
     Delete,
 }
@@ -74,7 +83,8 @@ pub struct NewToken {
     /// The most that the token may do.
     pub scopes: Permissions,
     pub expires_at: Time,
-    /// The token may never do more than its creator may at the time of a request.
+    /// The token may never do more than its creator may at the time of a request, unless it belongs
+    /// to a service.
     pub creator: AccountId,
     /// The creator's address, which gets a mail. Earlier releases sent none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +101,12 @@ pub struct NewToken {
 pub enum Event {
     /// The token was created.
     Created(NewToken),
+    /// A token of a service was created.
+    CreatedForService {
+        #[serde(flatten)]
+        token: NewToken,
+        service: ServiceId,
+    },
     /// From now on, the token is valid in these networks only.
     Restricted { networks: Vec<IpNetwork> },
     /// The token was revoked.
@@ -106,6 +122,10 @@ pub struct View {
     pub scopes: Permissions,
     pub expires_at: Time,
     pub creator: AccountId,
+    /// The service that the token belongs to. Then it does what the service may, and ends with it
+    /// instead of its creator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
     /// The epoch of the creator's account, with which the token ends. A token of an earlier release
     /// has none: it ends if an epoch begins after its creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,8 +137,21 @@ pub struct View {
 }
 
 impl View {
-    /// Whether the token has not ended. It outlives neither the epoch of its creator's account nor
-    /// their membership.
+    fn of(token: &NewToken, service: Option<ServiceId>, created_at: Time) -> Self {
+        Self {
+            name: token.name.clone(),
+            scopes: token.scopes.clone(),
+            expires_at: token.expires_at,
+            creator: token.creator,
+            service,
+            epoch: token.epoch,
+            networks: None,
+            created_at,
+        }
+    }
+
+    /// Whether the token of a person has not ended. It outlives neither the epoch of its creator's
+    /// account nor their membership.
     pub fn is_valid(&self, now: Time, creator: &account::View, member: &member::View) -> bool {
         let is_of_epoch = match self.epoch {
             Some(epoch) => epoch == creator.epoch,
@@ -137,19 +170,15 @@ impl crate::View for View {
     const INDEXES: &'static [Index] = &[
         Index::on(&["created_at"]),
         Index::on(&["creator", "created_at"]),
+        Index::on(&["service", "created_at"]),
     ];
 
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
         commit.events.iter().fold(view, |view, event| match event {
-            Event::Created(token) => Some(Self {
-                name: token.name.clone(),
-                scopes: token.scopes.clone(),
-                expires_at: token.expires_at,
-                creator: token.creator,
-                epoch: token.epoch,
-                networks: None,
-                created_at: commit.time,
-            }),
+            Event::Created(token) => Some(Self::of(token, None, commit.time)),
+            Event::CreatedForService { token, service } => {
+                Some(Self::of(token, Some(*service), commit.time))
+            }
             Event::Restricted { networks } => view.map(|view| Self {
                 networks: Some(networks.clone()),
                 ..view
@@ -174,14 +203,28 @@ pub struct Public {
     expires_at: DateTime,
     /// The person who created the token.
     created_by: Person,
+    /// The service that the token belongs to. Null if it acts for its creator.
+    service: Option<Service>,
     /// When the token was created.
     created_at: DateTime,
+}
+
+/// The service of a token.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Service {
+    /// Id of the service.
+    id: ServiceId,
 }
 
 impl Published for Public {
     type View = View;
     const EVENTS: &'static [EventType] = &[
         EventType::new("access_token.created", "The access token was created."),
+        EventType::new(
+            "access_token.created_for_service",
+            "The access token of a service was created.",
+        ),
         EventType::new("access_token.deleted", "The access token was revoked."),
     ];
     // A part of the creation.
@@ -194,6 +237,7 @@ impl Published for Public {
             scopes: view.scopes,
             expires_at: DateTime(view.expires_at),
             created_by: Person { id: view.creator },
+            service: view.service.map(|id| Service { id }),
             created_at: DateTime(view.created_at),
         })
     }
@@ -212,6 +256,7 @@ mod tests {
             scopes: BuiltInRole::Guest.permissions(),
             expires_at: Time(99),
             creator: AccountId(Id::from_bytes([1; 16])),
+            service: None,
             epoch,
             networks: None,
             created_at: Time(10),
@@ -317,5 +362,25 @@ mod tests {
         );
         let revoked = [(10, created), (20, Event::Deleted)];
         assert_eq!(fold::<View>(revoked), None);
+    }
+
+    #[test]
+    fn the_access_token_of_a_service_names_it() {
+        let shown = token(Some(2));
+        let service = ServiceId(Id::from_bytes([3; 16]));
+        let token = NewToken {
+            name: shown.name.clone(),
+            scopes: shown.scopes.clone(),
+            expires_at: shown.expires_at,
+            creator: shown.creator,
+            email: None,
+            epoch: Some(2),
+        };
+        let expected = View {
+            service: Some(service),
+            ..shown
+        };
+        let created = Event::CreatedForService { token, service };
+        assert_eq!(fold([(10, created)]), Some(expected));
     }
 }

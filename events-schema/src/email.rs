@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
-    Index, MemberId, Name, Permission, PersonName, ProviderName, TenantId, TenantKey, Time,
+    Index, MemberId, Name, Permission, PersonName, ProviderName, Reason, TenantId, TenantKey, Time,
     area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl, published::Private,
 };
 
@@ -103,6 +103,13 @@ pub enum Template {
     },
     /// Tells the owner of an account about its deletion.
     Deletion { notice: DeletionNotice },
+    /// Tells a person that an administrator of the platform acts as them in a tenant.
+    Impersonated {
+        tenant_name: Name,
+        reason: Reason,
+        at: Time,
+        ends_at: Time,
+    },
     /// Tells the owner of a tenant about its plan.
     Billing {
         tenant: TenantKey,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccessTokenId, AccountId, Address, Area, AreaName, CommandId, Device, Id, Permissions,
-    Rejection, Subject, TenantId, Time, View,
+    Rejection, ServiceId, Subject, TenantId, Time, View,
 };
 
 /// The message header that carries the W3C trace context, from the request to the last effect.
@@ -23,6 +23,24 @@ pub enum Actor {
     AccessToken(AccessTokenId),
     /// A worker, as the consequence of a commit.
     System,
+    /// A service with one of its access tokens.
+    Service {
+        service: ServiceId,
+        token: AccessTokenId,
+    },
+    /// An administrator of the platform, who acts as a person.
+    Impersonated { account: AccountId, by: AccountId },
+}
+
+impl Actor {
+    /// Returns the person who acts, or as whom somebody acts; `None` for machines, strangers and
+    /// the system.
+    pub const fn person(self) -> Option<AccountId> {
+        match self {
+            Self::Account(account) | Self::Impersonated { account, .. } => Some(account),
+            Self::Anonymous | Self::AccessToken(_) | Self::System | Self::Service { .. } => None,
+        }
+    }
 }
 
 /// Where a request came from. A tenant's commits keep it for the tenant's audit log.

@@ -304,6 +304,8 @@ fn an_outcome_and_an_actor_decode_and_encode_to_the_same() {
         json!({ "kind": "account", "id": ID }),
         json!({ "kind": "access_token", "id": ID }),
         json!({ "kind": "system" }),
+        json!({ "kind": "service", "id": { "service": ID, "token": ID } }),
+        json!({ "kind": "impersonated", "id": { "account": ID, "by": ID } }),
     ];
     assert_complete::<Actor>("Actor", &actors);
     for actor in &actors {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, Commit, Device, Home, Index, Name, Permission, Proof, ProofKind,
-    Time, area::FOR_INVESTIGATIONS, id::typed_id, published::Private,
+    TenantKey, Time, area::FOR_INVESTIGATIONS, id::typed_id, published::Private, support,
 };
 
 typed_id! {
@@ -57,6 +57,16 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
     },
+    /// Start a session in which an administrator of the platform acts as the person. It proves
+    /// nothing. A variant of its own: a worker of an earlier release would ignore a new field, and
+    /// start a session of the person.
+    Impersonate {
+        account: AccountId,
+        /// The epoch of the person's account.
+        epoch: i64,
+        device: Device,
+        impersonator: Impersonator,
+    },
     /// Name the session, so that the person knows it again.
     Rename {
         /// The account that the session must belong to.
@@ -88,12 +98,31 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
     },
+    /// An administrator of the platform began to act as the person.
+    Impersonated {
+        account: AccountId,
+        epoch: i64,
+        device: Device,
+        impersonator: Impersonator,
+    },
     /// The session was named.
     Renamed { name: Name },
     /// The session was used. Only earlier releases have recorded it here.
     Used,
     /// The session was revoked.
     Ended,
+}
+
+/// Who acts as a person, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Impersonator {
+    /// The account of an administrator of the platform.
+    pub account: AccountId,
+    /// The epoch of that account, with which the session ends.
+    pub epoch: i64,
+    /// The tenant that has let them in. The session is valid in no other.
+    pub tenant: TenantKey,
 }
 
 /// The view of a session.
@@ -114,6 +143,9 @@ pub struct View {
     /// How the person calls the session; `None` until they name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
+    /// Who acts as the person in the session; `None` if they do so themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonator: Option<Impersonator>,
 }
 
 impl View {
@@ -126,9 +158,14 @@ impl View {
     }
 
     /// Whether the session is younger than [`LIFETIME`] at `now` and of the account's current
-    /// `epoch`. The gateway checks [`IDLE`], since it knows the last use.
+    /// `epoch`. The gateway checks [`IDLE`], since it knows the last use. One in which somebody acts
+    /// as the person lives for [`support::IMPERSONATION`] only.
     pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
-        self.epoch == epoch && now.since(self.started_at) < LIFETIME
+        let lifetime = match self.impersonator {
+            Some(_) => support::IMPERSONATION,
+            None => LIFETIME,
+        };
+        self.epoch == epoch && now.since(self.started_at) < lifetime
     }
 }
 
@@ -155,6 +192,22 @@ impl crate::View for View {
                 last_used_at: at,
                 proofs: proofs.clone(),
                 name: name.clone(),
+                impersonator: None,
+            }),
+            Event::Impersonated {
+                account,
+                epoch,
+                device,
+                impersonator,
+            } => Some(Self {
+                account: *account,
+                epoch: *epoch,
+                device: device.clone(),
+                started_at: at,
+                last_used_at: at,
+                proofs: Some(Vec::new()),
+                name: None,
+                impersonator: Some(*impersonator),
             }),
             Event::Renamed { name } => view.map(|view| Self {
                 name: Some(name.clone()),
@@ -186,6 +239,7 @@ mod tests {
             last_used_at: Time(0),
             proofs: None,
             name: None,
+            impersonator: None,
         }
     }
 
@@ -194,6 +248,25 @@ mod tests {
         let end = 30 * 24 * HOUR;
         assert!(session().is_valid(Time(end - 1), 3));
         assert!(!session().is_valid(Time(end), 3));
+    }
+
+    #[test]
+    fn a_session_in_which_somebody_acts_as_the_person_proves_nothing_and_lasts_30_minutes() {
+        let impersonated = Event::Impersonated {
+            account: ADA,
+            epoch: 3,
+            device: Device::from_user_agent("curl"),
+            impersonator: Impersonator {
+                account: AccountId(Id::from_bytes([2; 16])),
+                epoch: 1,
+                tenant: TenantKey(Id::from_bytes([4; 16])),
+            },
+        };
+        let session: View = fold([(0, impersonated)]).unwrap();
+        assert_eq!(session.proofs().into_owned(), []);
+        assert!(session.is_valid(Time(HOUR / 2 - 1), 3));
+        assert!(!session.is_valid(Time(HOUR / 2), 3));
+        assert!(!session.is_valid(Time(0), 4));
     }
 
     #[test]

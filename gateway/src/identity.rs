@@ -7,6 +7,7 @@ pub(crate) mod code_throttle;
 pub mod compromised;
 pub(crate) mod cookie;
 pub(crate) mod find;
+pub(crate) mod identities;
 mod last_uses;
 pub mod limits;
 pub(crate) mod login_throttle;
@@ -18,6 +19,7 @@ pub(crate) mod tenancy;
 mod uses;
 pub(crate) mod webauthn;
 
-pub(crate) use caller::{Caller, Identity, Membership};
+pub(crate) use caller::{Caller, Membership};
 pub(crate) use find::{Callers, RequestHead};
+pub(crate) use identities::{Identity, Person};
 pub(crate) use uses::Uses;

@@ -26,8 +26,10 @@ pub(crate) mod registration;
 pub(crate) mod role;
 pub(crate) mod second_factor;
 pub(crate) mod security;
+pub(crate) mod service;
 pub(crate) mod session;
 pub(crate) mod stripe_hook;
+pub(crate) mod support;
 pub(crate) mod tenant;
 pub(crate) mod webhook;
 
@@ -53,7 +55,9 @@ pub(crate) struct UseCases {
     pub(crate) roles: role::Roles,
     pub(crate) second_factors: second_factor::SecondFactors,
     pub(crate) security: security::SecurityHistory,
+    pub(crate) services: service::Services,
     pub(crate) sessions: session::Sessions,
+    pub(crate) support: support::Support,
     pub(crate) tenants: tenant::Tenants,
     pub(crate) webhooks: webhook::Webhooks,
 }

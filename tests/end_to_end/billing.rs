@@ -52,7 +52,7 @@ fn features() -> Vec<&'static str> {
 }
 
 /// The limit of this name in the tenant's billing.
-async fn limit(browser: &Browser, name: &str) -> Value {
+pub async fn limit(browser: &Browser, name: &str) -> Value {
     let billing = browser.data(BILLING, ()).await;
     let mut limits = list(&billing["billing"]["limits"]).iter();
     limits.find(|one| one["name"] == name).unwrap().clone()

@@ -189,7 +189,7 @@ fn expected_codes(row: &str, conditions: &str, role: &str) -> &'static [&'static
 
 /// The row that an operation stands for: `project.create` for `project { create }`, `project.read`
 /// for `projects`, `account.profile_update` for `profile { update }`.
-fn row_of<'t>(table: &BTreeMap<&'t str, &str>, operation: &Operation) -> &'t str {
+pub fn row_of<'t>(table: &BTreeMap<&'t str, &str>, operation: &Operation) -> &'t str {
     let field = snake_case(&operation.field);
     let (exact, verb) = match operation.group.as_deref().map(snake_case) {
         Some(group) => (format!("{group}.{field}"), format!(".{group}_{field}")),
@@ -214,11 +214,16 @@ fn snake_case(camel: &str) -> String {
     snake
 }
 
+/// The rows of the reviewed table of operations, by the name of the operation.
+pub fn operations_table() -> BTreeMap<&'static str, &'static str> {
+    let rows = TABLE.lines().filter_map(|line| line.split_once(": "));
+    rows.filter(|(name, _)| name.contains('.')).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_may_do_what_the_reviewed_table_says_and_nothing_else() {
     let world = World::start().await;
-    let rows = TABLE.lines().filter_map(|line| line.split_once(": "));
-    let table: BTreeMap<&str, &str> = rows.filter(|(name, _)| name.contains('.')).collect();
+    let table = operations_table();
     let operations = world.operations.iter();
     let used: BTreeSet<&str> = operations.map(|one| row_of(&table, one)).collect();
     // The only subscription is tried in `feed.rs`.

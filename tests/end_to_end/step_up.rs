@@ -106,6 +106,10 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
         ),
         ("mutation { profile { delete { id } } }", json!({})),
         (
+            r#"mutation { support { grant(until: "2099-01-01T00:00:00Z") { grantedUntil } } }"#,
+            json!({}),
+        ),
+        (
             r#"mutation { platform { removeSecondFactor(id: "x") { id } } }"#,
             json!({}),
         ),

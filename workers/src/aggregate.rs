@@ -61,10 +61,10 @@ pub struct Facts<A: Area> {
 }
 
 impl<A: Area> Facts<A> {
-    /// Whether the actor is this person or holds the permission. An access token owns nothing, so
-    /// it needs the permission.
+    /// Whether the actor is this person, or somebody who acts as them, or holds the permission. An
+    /// access token owns nothing, so it needs the permission.
     pub fn is_own_or_holds(&self, owner: AccountId, permission: Permission) -> bool {
-        self.actor == Actor::Account(owner) || self.held.contains(&permission)
+        self.actor.person() == Some(owner) || self.held.contains(&permission)
     }
 
     /// Whether an aggregate other than this one holds the name.

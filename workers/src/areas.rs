@@ -8,13 +8,14 @@ use crate::{
     domain,
     effect::{
         Effect, change_email::ChangeEmail, change_subscription::ChangeSubscription,
-        close_account::CloseAccount, follow_seats::FollowSeats, record_prices::RecordPrices,
-        report_usage::ReportUsage, send_mail::SendMail,
+        close_account::CloseAccount, end_impersonation::EndImpersonation,
+        follow_seats::FollowSeats, record_prices::RecordPrices, report_usage::ReportUsage,
+        send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
         account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
-        member_mail::MemberMail, webhook_mail::WebhookMail,
+        member_mail::MemberMail, support_mail::SupportMail, webhook_mail::WebhookMail,
     },
 };
 
@@ -67,7 +68,13 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::recipient::Recipient, schema::recipient::View>(to);
         }
         AreaName::Role => plain::<domain::role::Roles, schema::role::View>(to),
+        AreaName::Service => plain::<domain::service::Services, schema::service::View>(to),
         AreaName::Session => plain::<domain::session::Session, schema::session::View>(to),
+        AreaName::Support => {
+            plain::<domain::support::Support, schema::support::View>(to);
+            to.reaction::<SupportMail>();
+            to.effect::<EndImpersonation>();
+        }
         AreaName::Task => plain::<domain::task::Task, schema::task::View>(to),
         AreaName::Tenant => {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);

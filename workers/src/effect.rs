@@ -14,6 +14,7 @@ use crate::{
 pub mod change_email;
 pub mod change_subscription;
 pub mod close_account;
+pub mod end_impersonation;
 pub mod follow_seats;
 mod mail_text;
 pub mod outbound;

@@ -13,6 +13,7 @@ pub mod account_mail;
 pub mod deleted_tenant;
 pub mod founder;
 pub mod member_mail;
+pub mod support_mail;
 pub mod webhook_mail;
 
 /// A command that follows from a commit.

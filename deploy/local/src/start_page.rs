@@ -35,6 +35,8 @@ const DOCS: &[(&str, &str)] = pages! {
     "plans.md"
     "reconciling.md"
     "security.md"
+    "services.md"
+    "support.md"
     "usage.md"
     "webhook-events.md"
     "webhook-security.md"

@@ -80,8 +80,11 @@ struct Data<'a, T> {
 struct PublicActor {
     /// The kind of caller.
     kind: ActorKind,
-    /// Id of the person's account, or of the access token. Null for the system.
+    /// Id of the person's account, of the access token or of the service. Null for the system.
     id: Option<Id>,
+    /// Id of the account of the administrator who acts as the person. Absent for other callers.
+    #[serde(rename = "impersonatedBy", skip_serializing_if = "Option::is_none")]
+    impersonated_by: Option<Id>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +95,10 @@ enum ActorKind {
     Person,
     /// A machine with an access token.
     AccessToken,
+    /// A service with one of its access tokens.
+    Service,
+    /// An administrator of the platform, who acts as a person.
+    Impersonator,
     /// The system, in consequence of another change.
     System,
 }
@@ -101,9 +108,23 @@ impl From<Actor> for PublicActor {
         let (kind, id) = match actor {
             Actor::Account(account) => (ActorKind::Person, Some(account.0)),
             Actor::AccessToken(token) => (ActorKind::AccessToken, Some(token.0)),
+            Actor::Service { service, .. } => (ActorKind::Service, Some(service.0)),
+            Actor::Impersonated { account, .. } => (ActorKind::Impersonator, Some(account.0)),
             Actor::System | Actor::Anonymous => (ActorKind::System, None),
         };
-        Self { kind, id }
+        let impersonated_by = match actor {
+            Actor::Impersonated { by, .. } => Some(by.0),
+            Actor::Account(_)
+            | Actor::AccessToken(_)
+            | Actor::Service { .. }
+            | Actor::System
+            | Actor::Anonymous => None,
+        };
+        Self {
+            kind,
+            id,
+            impersonated_by,
+        }
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn history(area: AreaName, example: &Value) -> Vec<Vec<u8>> {
 /// Returns the names of events that come before an event.
 fn names_before(area: AreaName, name: &str) -> &'static [&'static str] {
     match (area, name) {
-        (_, "created") | (AreaName::Member, "founder_added" | "invited") => &[],
+        (_, "created" | "created_for_service")
+        | (AreaName::Member, "founder_added" | "invited") => &[],
         (AreaName::Member, "accepted" | "rejected") => &["invited"],
         (AreaName::Member, "restored") => &["invited", "accepted", "suspended"],
         (AreaName::Member, "role_unassigned") => &["invited", "accepted", "role_assigned"],

@@ -15,6 +15,7 @@ const SHOWN: &[&str] = &[
     "description",
     "status",
     "creator",
+    "service",
     "project",
     "title",
     "done",

@@ -14,6 +14,8 @@ pub(crate) enum Credentials {
     None,
     /// The caller sent a valid access token.
     AccessToken,
+    /// An administrator of the platform acts as a person, in one tenant and without any proof.
+    Impersonated,
     /// The caller has a valid session.
     Session {
         is_platform_admin: bool,
@@ -41,8 +43,9 @@ pub(crate) struct Rights<'a> {
 ///
 /// # Errors
 /// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
-/// the error of `held` outside the tenant; `Forbidden` without the permission, or if access tokens
-/// may not use the operation; `SecondFactorRequired` to an administrator of the platform without
+/// the error of `held` outside the tenant; `Forbidden` without the permission, if access tokens may
+/// not use the operation, or if it needs a proof, or concerns an account, and somebody acts as the
+/// person; `SecondFactorRequired` to an administrator of the platform without
 /// one.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
@@ -51,7 +54,8 @@ pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     match rights.credentials {
         Credentials::None => return Err(Error::not_logged_in()),
         Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
-        Credentials::AccessToken | Credentials::Session { .. } => {}
+        Credentials::Impersonated if !access.who.is_of_tenant() => return Err(Error::Forbidden),
+        Credentials::AccessToken | Credentials::Impersonated | Credentials::Session { .. } => {}
     }
     if access.fresh {
         fresh(rights.credentials)?;
@@ -96,12 +100,12 @@ pub(crate) fn shows(access: &Access, is_own: bool, rights: Rights<'_>) -> Result
 /// Checks that a caller has proved within ten minutes who they are.
 ///
 /// # Errors
-/// `Unauthenticated` without valid credentials; `Forbidden` for an access token; `StepUpRequired`
-/// for a session that is not fresh.
+/// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody who
+/// acts as the person; `StepUpRequired` for a session that is not fresh.
 pub(crate) fn fresh(credentials: Credentials) -> Result<(), Error> {
     match credentials {
         Credentials::None => Err(Error::not_logged_in()),
-        Credentials::AccessToken => Err(Error::Forbidden),
+        Credentials::AccessToken | Credentials::Impersonated => Err(Error::Forbidden),
         Credentials::Session { is_fresh: true, .. } => Ok(()),
         Credentials::Session { methods, .. } => Err(Error::StepUpRequired { methods }),
     }
@@ -121,9 +125,10 @@ fn administers(credentials: Credentials) -> Result<(), Error> {
             (false, true) => Err(Error::StepUpRequired { methods }),
             (false, false) => Err(Error::SecondFactorRequired),
         },
-        Credentials::None | Credentials::AccessToken | Credentials::Session { .. } => {
-            Err(Error::Forbidden)
-        }
+        Credentials::None
+        | Credentials::AccessToken
+        | Credentials::Impersonated
+        | Credentials::Session { .. } => Err(Error::Forbidden),
     }
 }
 
@@ -220,6 +225,34 @@ mod tests {
         assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
         let without_permission = Access::permission("x", project::DELETE).fresh();
         assert_eq!(answer(without_permission, stale, true), "StepUpReq");
+    }
+
+    #[test]
+    fn an_administrator_who_acts_as_a_person_does_what_members_may_without_a_proof() {
+        let answer = |access, is_member| answer(access, Credentials::Impersonated, is_member);
+        let (read, delete) = (project::READ, project::DELETE);
+        for allowed in [
+            Access::anyone("x"),
+            Access::member("x"),
+            Access::permission("x", read),
+            Access::permission("x", read).without_access_tokens(),
+            Access::own_or("x", delete),
+            Access::platform_or("x", read),
+        ] {
+            assert_eq!(answer(allowed, true), "allowed", "{allowed:?}");
+        }
+        for refused in [
+            Access::signed_in("x"),
+            Access::platform("x"),
+            Access::permission("x", delete),
+            Access::platform_or("x", delete),
+            Access::member("x").fresh(),
+            Access::permission("x", read).fresh(),
+            Access::own_or("x", read).fresh(),
+        ] {
+            assert_eq!(answer(refused, true), "Forbidden", "{refused:?}");
+        }
+        assert_eq!(answer(Access::member("x"), false), "NotFound");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     loaders::Person,
     role::parse_permissions,
     scalars::{DateTime, Success, id_of, parsed, to_id},
+    service::Service,
 };
 use crate::{
     backend::views::ViewDocument,
@@ -40,7 +41,7 @@ impl AccessToken {
     }
 
     /// The permissions that limit the token, such as `read_project`. At the time of a request it
-    /// holds those of them that its creator holds then.
+    /// holds those of them that its creator holds then, or its service if it has one.
     async fn scopes(&self) -> Vec<String> {
         let scopes = self.0.view.scopes.iter();
         scopes.map(|scope| scope.to_string()).collect()
@@ -62,6 +63,17 @@ impl AccessToken {
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         let loaders = FieldContext::of(ctx).loaders();
         loaders.person(self.0.view.creator).await
+    }
+
+    /// The service that the token is for. Null if it acts for its creator, or if the service no
+    /// longer exists: then the token is not valid any more.
+    async fn service(&self, ctx: &Context<'_>) -> Result<Option<Service>, Error> {
+        let field = FieldContext::of(ctx);
+        let Some(service) = self.0.view.service else {
+            return Ok(None);
+        };
+        let found = field.use_cases.services.find(field.caller, service);
+        Ok(found.await?.map(Service))
     }
 
     /// When the token was created.
@@ -136,6 +148,10 @@ struct CreateAccessTokenInput {
     /// an address. A request from elsewhere is `UNAUTHENTICATED`. By default, the token is valid
     /// everywhere.
     networks: Option<Vec<String>>,
+    /// Id of the service that the token is for. `FORBIDDEN` without the permission
+    /// `update_service`; `NOT_FOUND` if the tenant has no such service. By default, the token acts for
+    /// the caller.
+    service: Option<ID>,
 }
 
 #[derive(Default)]
@@ -157,7 +173,8 @@ impl AccessTokenMutation {
     /// Creates an access token, and tells the caller by mail. If it lives for more than two weeks,
     /// another mail comes a week before it expires. Each call creates a new one, even with
     /// an `Idempotency-Key`, since its text is random and shown once. A token is no longer valid
-    /// when its creator leaves the tenant, sets a new password or ends all sessions.
+    /// when its creator leaves the tenant, sets a new password or ends all sessions; one of a service
+    /// is when the service is deleted.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -169,6 +186,7 @@ impl AccessTokenMutation {
             scopes: parse_permissions("scopes", &input.scopes)?,
             expires_at: input.expires_at.map(|DateTime(time)| time),
             networks: input.networks.map(parse_networks).transpose()?,
+            service: input.service.map(|id| id_of(&id)).transpose()?,
         };
         let tokens = &field.use_cases.access_tokens;
         let (token, view) = tokens.create(field.caller, wanted).await?;

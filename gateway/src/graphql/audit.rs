@@ -68,7 +68,8 @@ impl AuditEntry {
 #[derive(Default, InputObject)]
 #[graphql(name = "AuditFilter")]
 struct AuditFilterInput {
-    /// The change was made by the account or access token with this id.
+    /// The change was made by the account, access token or service with this id. An account has made
+    /// what it did as another person, too.
     actor: Option<ID>,
     /// The object belongs to one of these areas.
     area: Option<Vec<TenantArea>>,

@@ -1,11 +1,11 @@
 //! What a person has proved in a session, and the ways to do so.
 
-use async_graphql::{Enum, InputObject, Json, SimpleObject};
-use events_schema::{Proof, ProofKind, Proved};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Json, SimpleObject};
+use events_schema::{AccountId, Proof, ProofKind, Proved, session::Impersonator};
 use serde_json::Value;
 
-use super::{provider::ProviderView, scalars::DateTime};
-use crate::{error::Error, identity::Identity, method::Method, use_cases::session::Challenge};
+use super::{field::FieldContext, loaders::Person, provider::ProviderView, scalars::DateTime};
+use crate::{error::Error, identity, method::Method, use_cases::session::Challenge};
 
 /// A way to prove who somebody is.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
@@ -128,6 +128,7 @@ impl From<&Challenge> for ChallengeView {
 
 /// What the person has proved in a session.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(super) struct Authentication {
     /// The authenticator assurance level of NIST SP 800-63B: 1 for one factor, 2 for two, 0 for
     /// none.
@@ -138,22 +139,38 @@ pub(super) struct Authentication {
     /// minutes. Null if it does not have the factors that the account could prove, or only the word
     /// of another party that does not say when the person has logged in there.
     fresh_until: Option<DateTime>,
+    #[graphql(skip)]
+    administrator: Option<AccountId>,
+}
+
+#[ComplexObject]
+impl Authentication {
+    /// The administrator of the platform who acts as the person in the session. Null if the person
+    /// does so themselves.
+    async fn impersonated_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
+        match self.administrator {
+            Some(administrator) => FieldContext::of(ctx).loaders().person(administrator).await,
+            None => Ok(None),
+        }
+    }
 }
 
 impl Authentication {
-    /// Shows these proofs in an account that can reach `best_aal`.
-    pub(super) fn new(proofs: &[Proof], best_aal: u8) -> Self {
+    /// Shows these proofs in an account that can reach `best_aal`, and who acts as the person.
+    pub(super) fn new(proofs: &[Proof], best_aal: u8, impersonator: Option<&Impersonator>) -> Self {
         let proved = Proved::new(proofs, best_aal);
         Self {
             aal: proved.aal.into(),
             proofs: proofs.iter().map(Into::into).collect(),
             fresh_until: proved.fresh_until.map(DateTime),
+            administrator: impersonator.map(|impersonator| impersonator.account),
         }
     }
 
     /// Shows what the person has proved in the session of the request.
-    pub(super) fn of(identity: &Identity) -> Self {
-        Self::new(&identity.proofs, identity.account.view.best_aal())
+    pub(super) fn of(person: &identity::Person) -> Self {
+        let best_aal = person.account.view.best_aal();
+        Self::new(&person.proofs, best_aal, person.impersonator.as_ref())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     identity::{
         Caller, Membership,
-        cookie::{Cookies, Kind},
+        cookie::{Cookies, Kind, SessionToken},
     },
     security::SecurityEvents,
     use_cases::{UseCases, list::Wanted, session::Started},
@@ -116,10 +116,14 @@ impl<'a> FieldContext<'a> {
 
     /// Hands a new session to the client, with the proof that this device has one.
     pub(super) fn start_session(&self, started: &Started) {
-        let cookies = self.ctx.data_unchecked::<Cookies>();
-        self.ctx
-            .append_http_header(SET_COOKIE, cookies.set(&started.token));
+        self.hand_over_session(&started.token);
         self.hand_over(Kind::Device, &started.device);
+    }
+
+    /// Hands a new session to the client. The device does not count as one of the person.
+    pub(super) fn hand_over_session(&self, token: &SessionToken) {
+        let cookies = self.ctx.data_unchecked::<Cookies>();
+        self.ctx.append_http_header(SET_COOKIE, cookies.set(token));
     }
 
     /// Hands a cookie of this kind to the client.

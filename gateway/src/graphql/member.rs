@@ -13,6 +13,7 @@ use super::{
     loaders::Person,
     role_object::Role,
     scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
+    service::Service,
     tenant::Tenant,
 };
 use crate::{
@@ -36,8 +37,8 @@ pub(super) const INDEX_CHECKS: &[IndexCheck] = &[|| MEMBERS.check_indexes()];
 pub(super) enum MemberRole {
     /// May do everything that an admin may, and delete the tenant.
     Owner,
-    /// May do everything that a developer may, manage members, roles and settings, change all tasks
-    /// and read the audit log.
+    /// May do everything that a developer may, manage members, services, roles and settings, grant
+    /// access to administrators of the platform, change all tasks and read the audit log.
     Admin,
     /// May do everything that a member may, delete projects and manage access tokens.
     Developer,
@@ -137,8 +138,10 @@ impl Member {
 struct Me {
     /// The tenant that the request is for.
     tenant: Tenant,
-    /// The caller as a member. For an access token, its creator.
-    member: Member,
+    /// The caller as a member. For an access token, its creator. Null for a service.
+    member: Option<Member>,
+    /// The service whose access token the request has. Null for others.
+    service: Option<Service>,
     /// The permissions that this request holds in the tenant, such as `read_project`.
     permissions: Vec<String>,
     /// What the person has proved in the session. Null for an access token.
@@ -242,9 +245,14 @@ impl Queries {
         let membership = field.membership()?;
         let permissions = membership.permissions.iter();
         let person = field.caller.person().ok();
+        let service = match field.caller.service() {
+            Some(id) => field.use_cases.services.find(field.caller, id).await?,
+            None => None,
+        };
         Ok(Some(Me {
             tenant: Tenant(membership.tenant.clone()),
-            member: Member(membership.member.clone()),
+            member: membership.member.clone().map(Member),
+            service: service.map(Service),
             permissions: permissions.map(|held| held.to_string()).collect(),
             authentication: person.map(Authentication::of),
         }))

@@ -1,17 +1,21 @@
 //! What the platform's administrators see and do: tenants and accounts.
 
-use async_graphql::{Context, ID, Object};
-use events_schema::{EmailAddress, TenantKey, account::Command, billing};
+use async_graphql::{Context, ID, InputObject, Object};
+use events_schema::{EmailAddress, Reason, TenantKey, account::Command, billing};
 
 use super::{
     billing::{Billing, GrantPlanInput, OverrideBillingInput},
     connection::{Connection, connection},
     field::FieldContext,
     profile::User,
-    scalars::{id_of, optional},
+    scalars::{id_of, optional, parsed},
+    session::Session,
     tenant::Tenant,
 };
-use crate::{error::Error, use_cases::list::Page};
+use crate::{
+    error::Error,
+    use_cases::{list::Page, support::Wanted},
+};
 
 #[derive(Default)]
 pub(super) struct Queries;
@@ -34,6 +38,17 @@ impl Mutations {
     async fn platform(&self) -> Option<PlatformMutation> {
         Some(PlatformMutation)
     }
+}
+
+/// As whom to act, where and why.
+#[derive(InputObject)]
+struct ImpersonateInput {
+    /// Id of the account of a member of the tenant.
+    account: ID,
+    /// Id of the tenant.
+    tenant: ID,
+    /// The reason, which the person and the tenant see: 1 to 500 characters.
+    reason: String,
 }
 
 pub(super) struct PlatformMutation;
@@ -68,6 +83,30 @@ impl PlatformMutation {
     /// who asks.
     async fn remove_passkeys(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>, Error> {
         administer(ctx, &id, Command::RemovePasskeys).await
+    }
+
+    /// Begins to act as a person, in one tenant that grants it and for half an hour, and sets the
+    /// session cookie. The new session replaces the administrator's own. It proves nothing: what needs
+    /// a fresh session, and what concerns the account, is `FORBIDDEN`. The person gets a mail. Each
+    /// call starts a new session, even with an `Idempotency-Key`. `NOT_FOUND` if the tenant does not
+    /// exist, or the account is not a member of it; `FORBIDDEN` if the tenant does not grant it now.
+    async fn impersonate(
+        &self,
+        ctx: &Context<'_>,
+        input: ImpersonateInput,
+    ) -> Result<Option<Session>, Error> {
+        let field = FieldContext::of(ctx);
+        let wanted = Wanted {
+            account: id_of(&input.account)?,
+            tenant: id_of(&input.tenant)?,
+            reason: parsed("reason", &input.reason, Reason::parse)?,
+        };
+        let begun = field.use_cases.support.impersonate(field.caller, wanted);
+        let begun = begun.await?;
+        field.hand_over_session(&begun.token);
+        let current = Some(begun.session.id);
+        let session = Session::new(&begun.account.view, current, begun.session);
+        Ok(Some(session))
     }
 
     /// Makes exceptions from the plan of a tenant, and forgets those before. `NOT_FOUND` if the

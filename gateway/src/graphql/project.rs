@@ -66,8 +66,8 @@ impl Project {
         self.0.view.status.into()
     }
 
-    /// The person who created the project, in a session or through an access token. Null if the
-    /// account no longer exists.
+    /// The person who created the project, in a session or through an access token. Null for a
+    /// service, or if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         let loaders = FieldContext::of(ctx).loaders();
         loaders.person(self.0.view.creator).await

@@ -22,7 +22,8 @@ struct AccountActivity {
     /// `recovery_codes_renewed`, `second_factor_wrong`, `passkey_added`, `passkey_removed`,
     /// `passkey_suspended` (somebody may have copied it), `email_change_requested`,
     /// `email_changed`, `email_change_refused`, `email_restored` (by the owner of a former
-    /// address), `deletion_requested`, `deletion_cancelled`, `session_revoked`, `sessions_revoked`
+    /// address), `deletion_requested`, `deletion_cancelled`, `impersonation_begun` (an
+    /// administrator of the platform acts as the caller), `session_revoked`, `sessions_revoked`
     /// (all of them), `access_token_created`, `access_token_deleted`, `token_refused` (an access
     /// token of the caller was used that is not valid, or not in that network) or
     /// `registration_refused` (somebody tried to register with the address). Newer versions may add

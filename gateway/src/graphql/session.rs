@@ -112,7 +112,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Shows a session of this account. `current` is that of the request.
-    fn new(
+    pub(super) fn new(
         account: &account::View,
         current: Option<SessionId>,
         document: ViewDocument<session::View>,
@@ -146,7 +146,8 @@ impl Session {
         self.document.view.device.as_str()
     }
 
-    /// When the session was started. It expires 30 days later at the latest.
+    /// When the session was started. It expires 30 days later at the latest, or half an hour if an
+    /// administrator of the platform acts as the person.
     async fn started_at(&self) -> DateTime {
         DateTime(self.document.view.started_at)
     }
@@ -164,7 +165,8 @@ impl Session {
 
     /// What the person has proved in the session.
     async fn authentication(&self) -> Authentication {
-        Authentication::new(&self.proofs, self.best_aal)
+        let impersonator = self.document.view.impersonator.as_ref();
+        Authentication::new(&self.proofs, self.best_aal, impersonator)
     }
 }
 
@@ -177,7 +179,7 @@ impl Queries {
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Error> {
         let field = FieldContext::of(ctx);
         let identity = field.caller.person()?;
-        let (account, current) = (&identity.account.view, identity.session());
+        let (account, current) = (&identity.account.view, Some(identity.session));
         let sessions = field.use_cases.sessions.list(field.caller).await?;
         let shown = sessions.into_iter().map(|found| Session {
             last_used_at: found.last_used_at,
@@ -335,7 +337,11 @@ impl SessionMutation {
         let identity = field.caller.person()?;
         Ok(Some(Session {
             last_used_at: renamed.last_used_at,
-            ..Session::new(&identity.account.view, identity.session(), renamed.session)
+            ..Session::new(
+                &identity.account.view,
+                Some(identity.session),
+                renamed.session,
+            )
         }))
     }
 

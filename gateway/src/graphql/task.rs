@@ -50,8 +50,8 @@ impl Task {
         self.0.view.done
     }
 
-    /// The person who created the task, in a session or through an access token. Null if the
-    /// account no longer exists.
+    /// The person who created the task, in a session or through an access token. Null for a
+    /// service, or if the account no longer exists.
     async fn author(&self, ctx: &Context<'_>) -> Result<Option<Person>, Error> {
         let loaders = FieldContext::of(ctx).loaders();
         loaders.person(self.0.view.author).await

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_store::{Trace, random_id};
 use events_schema::{
-    Access, AccessTokenId, AccountId, Actor, CommandId, Origin, Permissions, Proof, Proved,
-    SessionId, Slug, TenantId, Time, account, member, secret::ServerKey, tenant,
+    Access, Actor, CommandId, Origin, Permissions, ServiceId, Slug, TenantId, member,
+    secret::ServerKey, tenant,
 };
 use tokio::sync::OnceCell;
 
@@ -17,9 +17,8 @@ use crate::{
         plans::{Plans, TenantPlan},
         views::{TenantViews, ViewDocument},
     },
-    clock::now,
     error::Error,
-    method::Method,
+    identity::{Identity, Person},
 };
 
 /// Who sends a request, and for which tenant.
@@ -60,30 +59,12 @@ pub(crate) struct Kept {
     pub(crate) waiting: Option<String>,
 }
 
-/// A person or machine with valid credentials.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) by: By,
-    /// The person's account. For an access token, the account of its creator.
-    pub(crate) account: ViewDocument<account::View>,
-    /// What the person has proved in the session; nothing for an access token.
-    pub(crate) proofs: Vec<Proof>,
-}
-
-/// The credentials of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// A session: the caller is a person.
-    Session { id: SessionId, started_at: Time },
-    /// An access token: the caller is a machine.
-    AccessToken(AccessTokenId),
-}
-
 /// The caller as a member of the tenant.
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) tenant: ViewDocument<tenant::View>,
-    pub(crate) member: ViewDocument<member::View>,
+    /// The caller as a member. For the access token of a person, its creator; `None` for a service.
+    pub(crate) member: Option<ViewDocument<member::View>>,
     /// What the caller may do in the tenant: for an access token, no more than its scopes.
     pub(crate) permissions: Permissions,
     /// What each role of the tenant holds.
@@ -127,11 +108,22 @@ impl Caller {
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials; `Forbidden` for an access token.
-    pub(crate) fn person(&self) -> Result<&Identity, Error> {
-        let identity = self.identity()?;
-        match identity.by {
-            By::Session { .. } => Ok(identity),
-            By::AccessToken(_) => Err(Error::Forbidden),
+    pub(crate) fn person(&self) -> Result<&Person, Error> {
+        match self.identity()? {
+            Identity::Person(person) => Ok(person),
+            Identity::Machine(_) => Err(Error::Forbidden),
+        }
+    }
+
+    /// Returns the service whose access token the request has, if it has one.
+    pub(crate) fn service(&self) -> Option<ServiceId> {
+        match self.identity.as_ref()?.actor() {
+            Actor::Service { service, .. } => Some(service),
+            Actor::Account(_)
+            | Actor::AccessToken(_)
+            | Actor::Impersonated { .. }
+            | Actor::Anonymous
+            | Actor::System => None,
         }
     }
 
@@ -159,15 +151,9 @@ impl Caller {
 
     /// Returns what the check of an operation needs to know about the caller.
     pub(crate) fn rights(&self) -> Rights<'_> {
-        let credentials = match &self.identity {
-            None => Credentials::None,
-            Some(identity) => match identity.by {
-                By::AccessToken(_) => Credentials::AccessToken,
-                By::Session { .. } => identity.credentials(),
-            },
-        };
+        let identity = self.identity.as_ref();
         Rights {
-            credentials,
+            credentials: identity.map_or(Credentials::None, Identity::credentials),
             held: self.membership().map(|membership| &membership.permissions),
         }
     }
@@ -176,8 +162,8 @@ impl Caller {
     /// account has two.
     ///
     /// # Errors
-    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token;
-    /// `StepUpRequired` if the session is not fresh.
+    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody
+    /// who acts as the person; `StepUpRequired` if the session is not fresh.
     pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
         fresh(self.rights().credentials)
     }
@@ -210,7 +196,7 @@ impl Caller {
         let Some(request) = &self.idempotency else {
             return new_command_id();
         };
-        let account = self.identity.as_ref().map(|identity| identity.account.id.0);
+        let account = self.identity.as_ref().map(|caller| caller.account_id().0);
         let account: &[u8] = account.as_ref().map_or(b"anonymous", |id| id.bytes());
         // The body alone does not identify the tenant.
         let tenant = self.membership.as_ref().map(|member| member.tenant.id.0);
@@ -219,53 +205,6 @@ impl Caller {
         let path = path.as_bytes();
         let parts = [b"command", account, tenant, key, &request.body, path];
         Ok(CommandId(request.secret.id(&parts)))
-    }
-}
-
-impl Identity {
-    /// Returns the account's id.
-    pub(crate) fn account_id(&self) -> AccountId {
-        self.account.id
-    }
-
-    /// Returns the session that the request came with; `None` for an access token.
-    pub(crate) fn session(&self) -> Option<SessionId> {
-        match self.by {
-            By::Session { id, .. } => Some(id),
-            By::AccessToken(_) => None,
-        }
-    }
-
-    /// Returns what the person has proved in the session, and what they could prove.
-    pub(crate) fn proved(&self) -> Proved {
-        Proved::new(&self.proofs, self.account.view.best_aal())
-    }
-
-    /// Checks that the person of a session has proved within ten minutes who they are, with two
-    /// factors if the account has two.
-    ///
-    /// # Errors
-    /// `StepUpRequired` if the session is not fresh.
-    pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
-        fresh(self.credentials())
-    }
-
-    fn credentials(&self) -> Credentials {
-        let proved = self.proved();
-        Credentials::Session {
-            is_platform_admin: self.account.view.is_platform_admin,
-            aal: proved.aal,
-            best_aal: proved.best_aal,
-            methods: Method::of_step_up(&self.account.view, &self.proofs),
-            is_fresh: proved.is_fresh(now()),
-        }
-    }
-
-    fn actor(&self) -> Actor {
-        match self.by {
-            By::Session { .. } => Actor::Account(self.account.id),
-            By::AccessToken(id) => Actor::AccessToken(id),
-        }
     }
 }
 
@@ -298,9 +237,10 @@ pub(crate) fn new_command_id() -> Result<CommandId, Error> {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Device, EmailAddress, Id, PasswordHash, PersonName, secret::Secret};
+    use events_schema::{Device, Id, secret::Secret};
 
     use super::*;
+    use crate::identity::identities::{Machine, TokenOwner};
 
     fn nobody() -> Caller {
         Caller {
@@ -318,34 +258,11 @@ mod tests {
     }
 
     fn ada() -> Identity {
-        let view = account::View {
-            email: EmailAddress::parse("ada@example.com").unwrap(),
-            firstname: PersonName::parse("Ada").unwrap(),
-            lastname: PersonName::parse("Lovelace").unwrap(),
-            verified: true,
-            password_hash: Some(PasswordHash::parse("$x").unwrap()),
-            epoch: 0,
-            epoch_began_at: Time(0),
-            is_platform_admin: false,
-            is_disabled: false,
-            second_factor: None,
-            identities: Vec::new(),
-            passkeys: Vec::new(),
-            email_change: None,
-            closes_at: None,
-            created_at: Time(0),
-            updated_at: Time(0),
-        };
         let id = Id::from_bytes([1; 16]);
-        Identity {
-            by: By::AccessToken(id.into()),
-            account: ViewDocument {
-                id: id.into(),
-                revision: 1,
-                view,
-            },
-            proofs: Vec::new(),
-        }
+        Identity::Machine(Machine {
+            token: id.into(),
+            owner: TokenOwner::Creator(id.into()),
+        })
     }
 
     fn id(identity: Option<Identity>, key: &str, body: &'static str, path: &str) -> CommandId {

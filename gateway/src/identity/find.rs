@@ -3,6 +3,8 @@
 //! Session, account, tenant, member and roles are looked up with each request, in memory or in
 //! MongoDB, so that a revocation takes effect at once at every gateway.
 
+mod machine;
+
 use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
@@ -10,7 +12,11 @@ use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
     AccountId, Address, Device, Origin, Permissions, SessionId, access_token, account, member,
-    role, secret::ServerKey, session, tenant,
+    role,
+    secret::ServerKey,
+    service,
+    session::{self, Impersonator},
+    support, tenant,
 };
 use futures_util::{
     StreamExt,
@@ -19,23 +25,24 @@ use futures_util::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    access::PermissionCache,
+    access::{PermissionCache, RolePermissions},
     backend::{
         filter::Filter,
         plans::Plans,
-        views::{ViewDocument, Views},
+        views::{TenantViews, ViewDocument, Views},
     },
     clock::now,
     config::Config,
     error::Error,
     identity::{
-        Caller, Identity, Membership, Uses,
-        bearer::{AccessToken, Bearer, bearer},
-        caller::{By, Idempotency, Kept, NoTenant},
+        Caller, Identity, Membership, Person, Uses,
+        bearer::{Bearer, bearer},
+        caller::{Idempotency, Kept, NoTenant},
         cookie::{Cookies, Kind},
+        identities::{Machine, TokenOwner},
         tenancy::{NamedTenant, TenantResolvers},
     },
-    security::{SecurityEvent, SecurityEvents},
+    security::SecurityEvents,
 };
 
 /// The header that identifies a repeated request.
@@ -113,9 +120,13 @@ impl Callers {
         let platform = self.views.platform();
         let mut changes = Vec::new();
         if let Some(identity) = &caller.identity {
-            changes.push(platform.changes_of::<account::View>(identity.account.id));
+            changes.push(platform.changes_of::<account::View>(identity.account_id()));
             let session = identity.session();
             changes.extend(session.map(|id| platform.changes_of::<session::View>(id)));
+        }
+        let person = caller.person().ok();
+        if let Some(by) = person.and_then(|person| person.impersonator) {
+            changes.push(platform.changes_of::<account::View>(by.account));
         }
         if let Ok(Membership {
             tenant,
@@ -125,11 +136,17 @@ impl Callers {
         }) = &caller.membership
         {
             changes.push(platform.changes_of::<tenant::View>(tenant.id));
-            changes.push(views.changes_of::<member::View>(member.id));
+            let member = member.as_ref();
+            changes.extend(member.map(|member| views.changes_of::<member::View>(member.id)));
             changes.push(views.changes_of::<role::View>(tenant.id));
-            if let Some(By::AccessToken(id)) = caller.identity.as_ref().map(|identity| identity.by)
-            {
-                changes.push(views.changes_of::<access_token::View>(id));
+            let is_impersonated = person.is_some_and(|person| person.impersonator.is_some());
+            let support = is_impersonated.then(|| views.changes_of::<support::View>(tenant.id));
+            changes.extend(support);
+            if let Some(Identity::Machine(Machine { token, owner })) = &caller.identity {
+                changes.push(views.changes_of::<access_token::View>(*token));
+                if let TokenOwner::Service(_) = owner {
+                    changes.push(views.changes_of::<service::View>(tenant.id));
+                }
             }
         }
         select_all(changes).boxed()
@@ -175,21 +192,22 @@ impl Callers {
         let Some(id) = self.cookies.session_id(headers) else {
             return Ok((None, None));
         };
-        let Some(identity) = self.session(id).await? else {
+        let Some(person) = self.session(id).await? else {
             return Ok((None, None));
         };
-        let membership = match self.tenant(named).await? {
-            Some(tenant) => self.membership(tenant, identity.account_id()).await?,
+        let tenant = self.tenant(named).await?;
+        let membership = match tenant.filter(|tenant| person.acts_in(tenant.id)) {
+            Some(tenant) => self.membership(tenant, person.account_id()).await?,
             None => None,
         };
-        Ok((Some(identity), membership))
+        Ok((Some(Identity::Person(Box::new(person))), membership))
     }
 
     /// Returns the person of a session, if it is valid now.
     ///
     /// # Errors
     /// If a view cannot be read.
-    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Identity>, Error> {
+    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Person>, Error> {
         let views = self.views.platform();
         let Some(session) = views.get::<session::View>(id).await? else {
             return Ok(None);
@@ -207,63 +225,37 @@ impl Callers {
         if !self.uses.is_in_use(&session).await? {
             return Ok(None);
         }
-        let by = By::Session {
-            id,
+        let impersonator = session.view.impersonator;
+        if let Some(by) = &impersonator
+            && !self.may_impersonate(id, by).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(Person {
+            session: id,
             started_at: session.view.started_at,
-        };
-        Ok(Some(Identity {
-            by,
-            account,
             proofs,
+            account,
+            impersonator,
         }))
     }
 
-    /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
-    /// its scopes that its creator holds there now. If the creator is no longer a member, or the
-    /// request comes from a network that the token does not name, the token is not valid.
-    async fn by_token(
-        &self,
-        token: &AccessToken,
-        named: &NamedTenant,
-        origin: &Origin,
-    ) -> Result<Found, Error> {
-        let own = NamedTenant::Id(token.tenant());
-        let Some(tenant) = self.tenant(&own).await? else {
-            return Ok(self.refuse_token(origin, None));
+    /// Whether somebody may still act as a person in this session: they are an administrator of the
+    /// platform, and the tenant lets them.
+    async fn may_impersonate(&self, session: SessionId, by: &Impersonator) -> Result<bool, Error> {
+        let platform = self.views.platform();
+        let administrator = platform.get::<account::View>(by.account).await?;
+        let is_administrator = administrator.is_some_and(|account| {
+            let account = &account.view;
+            account.is_platform_admin && !account.is_disabled && account.epoch == by.epoch
+        });
+        let tenant = platform.get::<tenant::View>(by.tenant).await?;
+        let Some(tenant) = tenant.filter(|_| is_administrator) else {
+            return Ok(false);
         };
         let views = self.views.of(&tenant)?;
-        let Some(found) = views.get::<access_token::View>(token.id()).await? else {
-            return Ok(self.refuse_token(origin, None));
-        };
-        let creator = found.view.creator;
-        if !is_allowed_from(&found.view, origin) {
-            return Ok(self.refuse_token(origin, Some(creator)));
-        }
-        let account = self.views.platform().get::<account::View>(creator).await?;
-        let is_own = named.is_none_or(&tenant);
-        let membership = self.membership(tenant, creator).await?;
-        let (Some(account), Some(mut membership)) = (account, membership) else {
-            return Ok(self.refuse_token(origin, Some(creator)));
-        };
-        let member = &membership.member.view;
-        if !found.view.is_valid(now(), &account.view, member) {
-            return Ok(self.refuse_token(origin, Some(creator)));
-        }
-        membership.permissions.keep_only(&found.view.scopes);
-        let by = By::AccessToken(token.id());
-        let identity = Identity {
-            by,
-            account,
-            proofs: Vec::new(),
-        };
-        Ok((Some(identity), is_own.then_some(membership)))
-    }
-
-    /// Records that a token is not valid. Its creator is known if the token exists.
-    fn refuse_token(&self, origin: &Origin, creator: Option<AccountId>) -> Found {
-        let refused = SecurityEvent::TokenRefused;
-        self.security.record_origin(refused, origin, creator);
-        (None, None)
+        let support = views.get::<support::View>(tenant.id).await?;
+        Ok(support.is_some_and(|support| support.view.allows(session, now())))
     }
 
     async fn tenant(
@@ -299,15 +291,29 @@ impl Callers {
             views.named(&name, is_accepted, accepted),
             self.permissions.of(&views, tenant.id)
         )?;
-        Ok(member.map(|member| Membership {
-            permissions: roles.of_member(&member.view),
+        Ok(member.map(|member| {
+            let permissions = roles.of_member(&member.view);
+            self.join(tenant, views, Some(member), roles, permissions)
+        }))
+    }
+
+    fn join(
+        &self,
+        tenant: ViewDocument<tenant::View>,
+        views: TenantViews,
+        member: Option<ViewDocument<member::View>>,
+        roles: Arc<RolePermissions>,
+        permissions: Permissions,
+    ) -> Membership {
+        Membership {
             tenant,
             member,
+            permissions,
             roles,
             views,
             plan: OnceCell::new(),
             plans: self.plans.clone(),
-        }))
+        }
     }
 
     /// Returns what a caller may do in a tenant, whichever tenant the request names.
@@ -324,8 +330,10 @@ impl Callers {
         {
             return Ok(named.permissions.clone());
         }
-        // An access token is valid in its own tenant only.
-        let Ok(person) = caller.person() else {
+        // An access token is valid in its own tenant only, and so is a session of somebody who acts
+        // as a person.
+        let person = caller.person().ok();
+        let Some(person) = person.filter(|person| person.acts_in(tenant.id)) else {
             return Ok(Permissions::new());
         };
         let membership = self.membership(tenant.clone(), person.account_id()).await?;
@@ -357,15 +365,6 @@ impl Callers {
             device: Device::from_user_agent(&agent.unwrap_or_default()),
         }
     }
-}
-
-/// Whether the token is valid at the place that a request comes from. An unknown place is in no
-/// network.
-fn is_allowed_from(token: &access_token::View, origin: &Origin) -> bool {
-    let address = origin.address.as_ref().and_then(Address::ip);
-    token.networks.as_ref().is_none_or(|networks| {
-        address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
-    })
 }
 
 fn last_address(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

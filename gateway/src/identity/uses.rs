@@ -13,7 +13,7 @@ use crate::{
     backend::views::ViewDocument,
     clock::now,
     error::Error,
-    identity::{Caller, caller::By, last_uses::LastUses},
+    identity::{Caller, Identity, last_uses::LastUses},
 };
 
 /// How often the use of an access token is recorded.
@@ -43,13 +43,13 @@ impl Uses {
         let Some(identity) = &caller.identity else {
             return;
         };
-        match identity.by {
-            By::AccessToken(id) => self.tokens.record(id),
+        match identity {
+            Identity::Machine(machine) => self.tokens.record(machine.token),
             // The start of a session is its first use.
-            By::Session { id, started_at } if now().since(started_at) > USE_RECORDED_EVERY => {
-                self.sessions.record(id);
+            Identity::Person(person) if now().since(person.started_at) > USE_RECORDED_EVERY => {
+                self.sessions.record(person.session);
             }
-            By::Session { .. } => {}
+            Identity::Person(_) => {}
         }
     }
 

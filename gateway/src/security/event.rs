@@ -61,6 +61,8 @@ pub(crate) enum SecurityEvent {
     SessionRevoked,
     /// All sessions of the account were revoked.
     SessionsRevoked,
+    /// An administrator of the platform began to act as the person.
+    ImpersonationBegun,
     /// An access token was created.
     AccessTokenCreated,
     /// An access token was deleted.
@@ -121,6 +123,7 @@ impl SecurityEvent {
             Self::DeletionCancelled => "deletion_cancelled",
             Self::SessionRevoked => "session_revoked",
             Self::SessionsRevoked => "sessions_revoked",
+            Self::ImpersonationBegun => "impersonation_begun",
             Self::AccessTokenCreated => "access_token_created",
             Self::AccessTokenDeleted => "access_token_deleted",
             Self::RegistrationRefused => "registration_refused",
@@ -161,6 +164,7 @@ impl SecurityEvent {
             | Self::ResetRequested
             | Self::SecondFactorWrong
             | Self::PasskeySuspended
+            | Self::ImpersonationBegun
             | Self::LoginCodeRequested
             | Self::RegistrationRefused
             | Self::TokenRefused => Readers::Owner,
@@ -198,6 +202,7 @@ impl SecurityEvent {
             | Self::PasskeyAdded
             | Self::PasskeyRemoved
             | Self::PasskeySuspended
+            | Self::ImpersonationBegun
             | Self::IdentityLinked
             | Self::IdentityUnlinked
             | Self::PasswordSet

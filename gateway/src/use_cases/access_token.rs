@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccessTokenId, CommandId, IpNetwork, Name, Permissions, Time,
+    AccessTokenId, CommandId, IpNetwork, Name, Permissions, ServiceId, Time,
     access_token::{self, Command, NewToken},
+    service,
 };
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, Uses, bearer::AccessToken, caller::new_command_id},
+    identity::{Caller, Membership, Uses, bearer::AccessToken, caller::new_command_id},
     security::{SecurityEvent, SecurityEvents},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) expires_at: Option<Time>,
     /// The networks in which the token is valid; `None` for all.
     pub(crate) networks: Option<Vec<IpNetwork>>,
+    /// The service that the token is for; `None` for the caller.
+    pub(crate) service: Option<ServiceId>,
 }
 
 /// Creates and deletes access tokens, and reads when they were last used.
@@ -42,8 +45,9 @@ impl AccessTokens {
     /// Creates a token. Each call creates a new one, since the token is random and shown once.
     ///
     /// # Errors
-    /// `Rejected` if the scopes are empty or more than the caller holds, or the expiry or the number
-    /// of networks is out of bounds.
+    /// `NotFound` if the tenant has no such service; `Rejected` if the caller may not change
+    /// services, the scopes are empty or more than the caller holds, or the expiry or the number of
+    /// networks is out of bounds.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -51,6 +55,9 @@ impl AccessTokens {
     ) -> Result<(AccessToken, ViewDocument<access_token::View>), Error> {
         let membership = caller.membership()?;
         let creator = &caller.person()?.account;
+        if let Some(service) = wanted.service {
+            ensure_service(membership, service).await?;
+        }
         let token = AccessToken::mint(membership.tenant.id)?;
         let new = NewToken {
             name: wanted.name,
@@ -60,13 +67,7 @@ impl AccessTokens {
             email: Some(creator.view.email.clone()),
             epoch: Some(creator.view.epoch),
         };
-        let create = match wanted.networks {
-            None => Command::Create(new),
-            Some(networks) => Command::CreateInNetworks {
-                token: new,
-                networks,
-            },
-        };
+        let create = command_of(new, wanted.service, wanted.networks);
         let command = new_command_id()?;
         let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);
         let (sender, views) = (caller.sender(), &membership.views);
@@ -106,6 +107,30 @@ impl AccessTokens {
     /// If the record of uses cannot be read.
     pub(crate) async fn last_use(&self, id: AccessTokenId) -> Result<Option<Time>, Error> {
         self.uses.of_token(id).await
+    }
+}
+
+/// Ensures that the tenant has a service.
+async fn ensure_service(membership: &Membership, service: ServiceId) -> Result<(), Error> {
+    let views = &membership.views;
+    let found = views.get::<service::View>(membership.tenant.id).await?;
+    let exists = found.is_some_and(|found| found.view.services.contains_key(&service));
+    if exists { Ok(()) } else { Err(Error::NotFound) }
+}
+
+fn command_of(
+    token: NewToken,
+    service: Option<ServiceId>,
+    networks: Option<Vec<IpNetwork>>,
+) -> Command {
+    match (service, networks) {
+        (Some(service), networks) => Command::CreateForService {
+            token,
+            service,
+            networks,
+        },
+        (None, Some(networks)) => Command::CreateInNetworks { token, networks },
+        (None, None) => Command::Create(token),
     }
 }
 

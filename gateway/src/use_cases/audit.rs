@@ -3,7 +3,7 @@
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Actor, AreaName, Id, TenantId, Time,
+    AccessTokenId, AccountId, Actor, AreaName, Id, ServiceId, TenantId, Time,
     subject::{events_of_object, events_of_tenant, events_of_tenant_in},
 };
 
@@ -31,7 +31,8 @@ pub(crate) struct AuditLog {
 /// The conditions that an entry must meet. `None` is met by every entry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
-    /// The id of an account or access token.
+    /// The id of an account, an access token or a service. An account has made what it did as another
+    /// person, too.
     pub(crate) actor: Option<String>,
     pub(crate) areas: Option<Vec<AreaName>>,
     /// The id of the object that was changed.
@@ -170,24 +171,46 @@ impl AuditFilter {
 
     fn matches(&self, entry: &Entry) -> bool {
         let Entry { area, commit, .. } = entry;
-        let actor = actor_id(commit.actor);
         let is_asked_for =
             |asked: &Option<String>, id: Option<String>| asked.is_none() || *asked == id;
         area.feed().is_some()
             && self.since.is_none_or(|since| commit.time >= since)
             && self.until.is_none_or(|until| commit.time < until)
             && self.areas.as_ref().is_none_or(|areas| areas.contains(area))
-            && is_asked_for(&self.actor, actor)
+            && self
+                .actor
+                .as_ref()
+                .is_none_or(|asked| is_by(commit.actor, asked))
             && is_asked_for(&self.id, Some(commit.id.to_string()))
     }
 }
 
-/// Returns the id of the account or access token; `None` for the system.
+/// Whether this id is that of the actor, or of one of its parts.
+fn is_by(actor: Actor, asked: &str) -> bool {
+    let also = match actor {
+        Actor::Service { token, .. } => Some(token.0),
+        Actor::Impersonated { by, .. } => Some(by.0),
+        Actor::Account(_) | Actor::AccessToken(_) | Actor::System | Actor::Anonymous => None,
+    };
+    let ids = actor_id(actor)
+        .into_iter()
+        .chain(also.map(|id| id.to_string()));
+    ids.into_iter().any(|id| id == asked)
+}
+
+/// Returns the id of the account, the access token or the service; `None` for the system.
 pub(crate) fn actor_id(actor: Actor) -> Option<String> {
     match actor {
-        Actor::Account(AccountId(id)) | Actor::AccessToken(AccessTokenId(id)) => {
-            Some(id.to_string())
+        Actor::Account(AccountId(id))
+        | Actor::AccessToken(AccessTokenId(id))
+        | Actor::Service {
+            service: ServiceId(id),
+            ..
         }
+        | Actor::Impersonated {
+            account: AccountId(id),
+            ..
+        } => Some(id.to_string()),
         Actor::System | Actor::Anonymous => None,
     }
 }
@@ -306,6 +329,22 @@ mod tests {
         ] {
             assert_eq!(matches(filter.clone()), expected, "{filter:?}");
         }
+    }
+
+    #[test]
+    fn an_administrator_and_the_person_as_whom_they_act_are_both_asked_for() {
+        let (account, by) = (AccountId(ADA), AccountId(PROJECT));
+        let mut entry = entry(AreaName::Project, 10);
+        entry.commit.actor = Actor::Impersonated { account, by };
+        let found = |actor: Id| {
+            let filter = AuditFilter {
+                actor: Some(actor.to_string()),
+                ..AuditFilter::default()
+            };
+            filter.matches(&entry)
+        };
+        assert!(found(ADA) && found(PROJECT));
+        assert!(!found(Id::from_bytes([9; 16])));
     }
 
     #[test]

@@ -131,8 +131,8 @@ impl Openings {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
         let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
-        let caller = caller.identity.as_ref();
-        let is_held = caller.is_some_and(|it| waiting.is_held_by(&it.account.view));
+        let person = caller.person().ok();
+        let is_held = person.is_some_and(|it| waiting.is_held_by(&it.account.view));
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
 

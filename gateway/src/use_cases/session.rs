@@ -1,6 +1,7 @@
 //! Logging in and out, and the sessions of the caller.
 
 mod challenge;
+mod ending;
 mod step_up;
 
 use std::{future::ready, time::Duration};
@@ -329,58 +330,6 @@ impl Sessions {
         })
     }
 
-    /// Revokes the session that the request of a login came with. An error is only logged, since
-    /// the login stands.
-    async fn revoke_previous(&self, caller: &Caller) {
-        let revoked = async { self.log_out(caller, new_command_id()?).await };
-        if let Err(error) = revoked.await {
-            tracing::warn!(?error, "the session before a login was not revoked");
-        }
-    }
-
-    /// Revokes the session that the request came with, if there is one and it is still valid.
-    ///
-    /// # Errors
-    /// `Pending` if the outcome of the command is not known in time.
-    pub(crate) async fn log_out(&self, caller: &Caller, command: CommandId) -> Result<(), Error> {
-        let Some(identity) = &caller.identity else {
-            return Ok(());
-        };
-        let Some(session) = identity.session() else {
-            return Ok(());
-        };
-        let account = identity.account_id();
-        let request = request(session, command, Command::End { account });
-        match self.send(caller, request).await {
-            // The session had ended already.
-            Err(Error::Rejected(_)) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Revokes one of the caller's sessions. Returns whether the request came with it.
-    ///
-    /// # Errors
-    /// `NotFound` if the session does not exist or belongs to another account.
-    pub(crate) async fn revoke(
-        &self,
-        caller: &Caller,
-        command: CommandId,
-        id: SessionId,
-    ) -> Result<bool, Error> {
-        let identity = caller.person()?;
-        let account = identity.account_id();
-        let session = self.views.platform().get::<session::View>(id).await?;
-        if session.is_none_or(|session| session.view.account != account) {
-            return Err(Error::NotFound);
-        }
-        self.send(caller, request(id, command, Command::End { account }))
-            .await?;
-        let revoked = SecurityEvent::SessionRevoked;
-        self.security.record(revoked, caller, Some(account));
-        Ok(Some(id) == identity.session())
-    }
-
     /// Names one of the caller's sessions, and returns it.
     ///
     /// # Errors
@@ -404,24 +353,6 @@ impl Sessions {
             session,
             last_used_at,
         })
-    }
-
-    /// Revokes all of the caller's sessions.
-    ///
-    /// # Errors
-    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
-    pub(crate) async fn revoke_all(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
-        let account = caller.person()?.account_id();
-        let revoke = account::Command::RevokeSessions;
-        let request = CommandRequest::new(TenantId::Platform, account, id, revoke);
-        let (sender, platform) = (caller.sender(), self.views.platform());
-        let sent = self
-            .commands
-            .send::<account::View>(&sender, &platform, request);
-        sent.await?;
-        let revoked = SecurityEvent::SessionsRevoked;
-        self.security.record(revoked, caller, Some(account));
-        Ok(())
     }
 
     /// Lists the caller's valid sessions, the latest first, at most 100.
@@ -448,7 +379,10 @@ impl Sessions {
                 last_used_at,
             })
         };
-        let in_use = |found: &InUse| ready(now.since(found.last_used_at) < session::IDLE);
+        let in_use = |found: &InUse| {
+            let is_valid = found.session.view.is_valid(now, account.epoch);
+            ready(is_valid && now.since(found.last_used_at) < session::IDLE)
+        };
         let counts =
             |session: &ViewDocument<session::View>| account.proved_in(&session.view).is_some();
         stream::iter(found.await?.into_iter().filter(counts))
@@ -458,18 +392,6 @@ impl Sessions {
             .take(MAX_LISTED)
             .try_collect()
             .await
-    }
-
-    async fn send(
-        &self,
-        caller: &Caller,
-        request: CommandRequest<session::Area>,
-    ) -> Result<(), Error> {
-        let (sender, platform) = (caller.sender(), self.views.platform());
-        let sent = self
-            .commands
-            .send::<session::View>(&sender, &platform, request);
-        sent.await.map(|_revision| ())
     }
 }
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccountId, Actor, IpNetwork, Permissions, Reject, RejectionKind, Time,
+    AccountId, Actor, IpNetwork, Permissions, Reject, RejectionKind, ServiceId, Time,
     access_token::{Area, Command, Event, NewToken},
+    service,
 };
 use serde::Serialize;
 
@@ -48,6 +49,9 @@ pub enum Rejection {
     /// The token would hold a permission that its creator lacks.
     #[error("You cannot grant permissions that you do not have. Remove them from the scopes.")]
     BeyondOwnPermissions,
+    /// The token would belong to a service, and the actor may not change services.
+    #[error("You may not create access tokens of services. Ask an administrator of the tenant.")]
+    ServicesNotManaged,
     /// The token holds a permission that the actor lacks, and somebody else has created it.
     #[error("This token may do more than you. Ask its creator or an owner to revoke it.")]
     TokenHoldsMore,
@@ -65,7 +69,9 @@ impl Reject for Rejection {
             Self::NotFound => RejectionKind::NotFound,
             Self::AlreadyExists => RejectionKind::Conflict,
             Self::ScopesMissing => RejectionKind::invalid("scopes"),
-            Self::BeyondOwnPermissions | Self::TokenHoldsMore => RejectionKind::Forbidden,
+            Self::BeyondOwnPermissions | Self::ServicesNotManaged | Self::TokenHoldsMore => {
+                RejectionKind::Forbidden
+            }
             Self::ExpiryOutOfBounds => RejectionKind::invalid("expires_at"),
             Self::NetworksOutOfBounds => RejectionKind::invalid("networks"),
         }
@@ -82,9 +88,20 @@ impl Aggregate for AccessToken {
             (Self::Absent, Command::CreateInNetworks { token, networks }) => {
                 vec![create(token, facts)?, restrict(networks)?]
             }
-            (Self::Live { .. }, Command::Create(_) | Command::CreateInNetworks { .. }) => {
-                return Err(Rejection::AlreadyExists);
-            }
+            (
+                Self::Absent,
+                Command::CreateForService {
+                    token,
+                    service,
+                    networks,
+                },
+            ) => create_for(token, *service, networks.as_deref(), facts)?,
+            (
+                Self::Live { .. },
+                Command::Create(_)
+                | Command::CreateInNetworks { .. }
+                | Command::CreateForService { .. },
+            ) => return Err(Rejection::AlreadyExists),
             (Self::Live { scopes, creator }, Command::Delete) => {
                 let is_own = facts.actor == Actor::Account(*creator);
                 if !is_own && !scopes.is_subset(&facts.held) {
@@ -99,7 +116,7 @@ impl Aggregate for AccessToken {
 
     fn evolve(&mut self, event: &Event, _at: Time) {
         *self = match event {
-            Event::Created(token) => Self::Live {
+            Event::Created(token) | Event::CreatedForService { token, .. } => Self::Live {
                 scopes: token.scopes.clone(),
                 creator: token.creator,
             },
@@ -113,6 +130,25 @@ fn create(token: &NewToken, facts: &Facts<Area>) -> Result<Event, Rejection> {
     check_scopes(&token.scopes, &facts.held)?;
     check_expiry(token.expires_at, facts.now)?;
     Ok(Event::Created(token.clone()))
+}
+
+/// Creates a token of a service. Its scopes are within what the creator holds, so nobody gets by a
+/// service what they do not have.
+fn create_for(
+    token: &NewToken,
+    service: ServiceId,
+    networks: Option<&[IpNetwork]>,
+    facts: &Facts<Area>,
+) -> Result<Vec<Event>, Rejection> {
+    if !facts.held.contains(&service::UPDATE) {
+        return Err(Rejection::ServicesNotManaged);
+    }
+    check_scopes(&token.scopes, &facts.held)?;
+    check_expiry(token.expires_at, facts.now)?;
+    let token = token.clone();
+    let created = Event::CreatedForService { token, service };
+    let restricted = networks.map(restrict).transpose()?;
+    Ok([created].into_iter().chain(restricted).collect())
 }
 
 fn restrict(networks: &[IpNetwork]) -> Result<Event, Rejection> {
@@ -145,7 +181,7 @@ fn check_expiry(expires_at: Time, now: Time) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        BuiltInRole::{Admin, Developer, Guest, Owner},
+        BuiltInRole::{self, Admin, Developer, Guest, Owner},
         EmailAddress, Id, Name,
     };
 
@@ -155,6 +191,7 @@ mod tests {
     const NOW: i64 = 1_000;
     const LONGEST: i64 = 366 * 24 * 60 * 60 * 1000;
     const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
+    const ROBOT: ServiceId = ServiceId(Id::from_bytes([3; 16]));
 
     fn token(scopes: Permissions, expires_at: i64) -> NewToken {
         NewToken {
@@ -180,6 +217,13 @@ mod tests {
         Command::CreateInNetworks {
             token: token(Guest.permissions(), expires_at),
             networks: networks(count),
+        }
+    }
+    fn create_for(scopes: Permissions, networks: Option<Vec<IpNetwork>>) -> Command {
+        Command::CreateForService {
+            token: token(scopes, NOW + 1),
+            service: ROBOT,
+            networks,
         }
     }
     fn absent() -> Given<AccessToken> {
@@ -221,8 +265,36 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_a_service_is_created_by_those_who_manage_services() {
+        let when = |scopes: BuiltInRole, networks| {
+            let command = create_for(scopes.permissions(), networks);
+            absent().when(command).at(NOW)
+        };
+        let created = |scopes: BuiltInRole| Event::CreatedForService {
+            token: token(scopes.permissions(), NOW + 1),
+            service: ROBOT,
+        };
+        when(Guest, None).holding(Admin).then([created(Guest)]);
+        let restricted = Event::Restricted {
+            networks: networks(1),
+        };
+        let in_network = when(Guest, Some(networks(1))).holding(Admin);
+        in_network.then([created(Guest), restricted]);
+        let by_developer = when(Guest, None).holding(Developer);
+        by_developer.rejects(Rejection::ServicesNotManaged);
+        let more = when(Owner, None).holding(Admin);
+        more.rejects(Rejection::BeyondOwnPermissions);
+        let nowhere = when(Guest, Some(Vec::new())).holding(Admin);
+        nowhere.rejects(Rejection::NetworksOutOfBounds);
+    }
+
+    #[test]
     fn an_id_is_used_once() {
-        for again in [create(Guest.permissions(), NOW + 1), create_in(1, NOW + 1)] {
+        for again in [
+            create(Guest.permissions(), NOW + 1),
+            create_in(1, NOW + 1),
+            create_for(Guest.permissions(), None),
+        ] {
             let when = live().when(again.clone()).at(NOW).holding(Developer);
             when.rejects(Rejection::AlreadyExists);
             let when = revoked().when(again).at(NOW).holding(Developer);

@@ -74,6 +74,20 @@ impl Aggregate for Session {
                     name: name.clone(),
                 }]
             }
+            Command::Impersonate {
+                account,
+                epoch,
+                device,
+                impersonator,
+            } => {
+                self.must_be_absent()?;
+                vec![Event::Impersonated {
+                    account: *account,
+                    epoch: *epoch,
+                    device: device.clone(),
+                    impersonator: *impersonator,
+                }]
+            }
             Command::Rename { account, name } => self.rename(*account, name)?,
             Command::Touch => self.touch(facts.now)?,
             Command::End { account } => self.revoke(*account)?,
@@ -88,6 +102,13 @@ impl Aggregate for Session {
                     account: *account,
                     last_used_at: at,
                     name: name.clone(),
+                };
+            }
+            (_, Event::Impersonated { account, .. }) => {
+                *self = Self::Live {
+                    account: *account,
+                    last_used_at: at,
+                    name: None,
                 };
             }
             (Self::Live { name, .. }, Event::Renamed { name: new }) => *name = Some(new.clone()),
@@ -143,7 +164,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{Device, Id, Proof, ProofKind};
+    use events_schema::{Device, Id, Proof, ProofKind, TenantKey, session::Impersonator};
 
     use super::*;
     use crate::domain::testing::{Given, given};
@@ -176,6 +197,29 @@ mod tests {
     fn end_by(account: AccountId) -> Command {
         Command::End { account }
     }
+    fn impersonator() -> Impersonator {
+        Impersonator {
+            account: EVE,
+            epoch: 1,
+            tenant: TenantKey(Id::from_bytes([3; 16])),
+        }
+    }
+    fn impersonate() -> Command {
+        Command::Impersonate {
+            account: ADA,
+            epoch: 0,
+            device: Device::from_user_agent("curl"),
+            impersonator: impersonator(),
+        }
+    }
+    fn impersonated() -> Event {
+        Event::Impersonated {
+            account: ADA,
+            epoch: 0,
+            device: Device::from_user_agent("curl"),
+            impersonator: impersonator(),
+        }
+    }
     fn absent() -> Given<Session> {
         given([])
     }
@@ -195,7 +239,17 @@ mod tests {
     fn a_session_starts_only_once() {
         for session in [live(), revoked()] {
             session.when(start()).rejects(Rejection::AlreadyExists);
+            let when = session.when(impersonate());
+            when.rejects(Rejection::AlreadyExists);
         }
+    }
+
+    #[test]
+    fn a_session_in_which_somebody_acts_as_the_person_is_the_persons() {
+        absent().when(impersonate()).then([impersonated()]);
+        let live = absent().and([impersonated()]);
+        live.when(end_by(ADA)).then([Event::Ended]);
+        live.when(end_by(EVE)).rejects(Rejection::NotFound);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use events_schema::{
 };
 
 mod credentials;
-use credentials::{credentials_changed, login_code, new_device, second_factor_failed};
+use credentials::{
+    credentials_changed, impersonated, login_code, new_device, second_factor_failed,
+};
 
 /// The input of the codes and links in mails.
 #[derive(Clone, Debug)]
@@ -81,6 +83,12 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::CredentialsChanged { change } => credentials_changed(change, links),
         Template::SecondFactorFailed => second_factor_failed(links),
         Template::NewDevice { device, at } => new_device(device, *at, links),
+        Template::Impersonated {
+            tenant_name,
+            reason,
+            at,
+            ends_at,
+        } => impersonated(tenant_name, reason, (*at, *ends_at), links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
         Template::AccessTokenExpires {
             name, expires_at, ..

@@ -109,6 +109,7 @@ impl Effect for SendMail {
                 | Template::CredentialsChanged { .. }
                 | Template::SecondFactorFailed
                 | Template::NewDevice { .. }
+                | Template::Impersonated { .. }
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. }

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use event_store::EventLog;
 use events_schema::{
     AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, GRACE, MemberId, RecipientId,
-    Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
+    ServiceId, Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
     billing::{self, PaidStatus},
     email::{BillingNotice, Template},
-    entitlements, member, plan, recipient, tenant,
+    entitlements, member, plan, recipient, service, tenant,
 };
 
 use crate::{decode, owners::Owners};
@@ -39,6 +39,7 @@ pub(super) async fn is_wanted(
         | Template::CredentialsChanged { .. }
         | Template::SecondFactorFailed
         | Template::NewDevice { .. }
+        | Template::Impersonated { .. }
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
@@ -116,6 +117,10 @@ async fn is_valid_token(
     let Some(token) = current::<access_token::View>(log, tenant, id).await? else {
         return Ok(false);
     };
+    let now = Time::from(SystemTime::now());
+    if let Some(service) = token.service {
+        return Ok(now < token.expires_at && has_service(log, tenant, service).await?);
+    }
     let account = current::<account::View>(log, TenantId::Platform, token.creator).await?;
     let member = member_of(log, tenant, token.creator).await?;
     let (Some(account), Some(mut member)) = (account, member) else {
@@ -125,8 +130,17 @@ async fn is_valid_token(
         // They may be restored before the token expires.
         member.status = member::Status::Accepted;
     }
-    let now = Time::from(SystemTime::now());
     Ok(token.is_valid(now, &account, &member) && exists(log, tenant).await?)
+}
+
+/// Whether a tenant exists and has this service.
+async fn has_service(log: &EventLog, tenant: TenantId, id: ServiceId) -> anyhow::Result<bool> {
+    let TenantId::Tenant(key) = tenant else {
+        return Ok(false);
+    };
+    let found = current::<service::View>(log, tenant, key).await?;
+    let has = found.is_some_and(|found| found.services.contains_key(&id));
+    Ok(has && exists(log, tenant).await?)
 }
 
 /// Returns the membership of an account in this tenant.

@@ -26,7 +26,7 @@ impl Reaction for AccessTokenMail {
 
 fn created(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Area>> {
     match event {
-        Event::Created(token) => {
+        Event::Created(token) | Event::CreatedForService { token, .. } => {
             let name = token.name.clone();
             let template = Template::AccessTokenCreated { name };
             let occasion = [b"access_token_created", commit.id.0.bytes().as_slice()];
@@ -39,22 +39,22 @@ fn created(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email::Ar
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        AccountId, EmailAddress, Id, Name, Permissions, Time, access_token::NewToken,
+        AccountId, EmailAddress, Id, Name, Permissions, ServiceId, Time, access_token::NewToken,
         secret::derived_id,
     };
 
     use super::*;
     use crate::reaction::testing::{ID, requested, when};
 
-    fn created(email: Option<EmailAddress>) -> Event {
-        Event::Created(NewToken {
+    fn token(email: Option<EmailAddress>) -> NewToken {
+        NewToken {
             name: Name::parse("CI").unwrap(),
             scopes: Permissions::new(),
             expires_at: Time(9),
             creator: AccountId(Id::from_bytes([2; 16])),
             email,
             epoch: None,
-        })
+        }
     }
 
     #[test]
@@ -63,11 +63,19 @@ mod tests {
         let id = derived_id(&[b"email", b"access_token_created", ID.bytes()]);
         let name = Name::parse("CI").unwrap();
         let mail = requested(id, ada.clone(), Template::AccessTokenCreated { name });
-        when::<AccessTokenMail>([created(Some(ada))]).then([mail]);
+        let token = token(Some(ada));
+        let for_service = Event::CreatedForService {
+            token: token.clone(),
+            service: ServiceId(ID),
+        };
+        for created in [Event::Created(token), for_service] {
+            when::<AccessTokenMail>([created]).then([mail.clone()]);
+        }
     }
 
     #[test]
     fn other_changes_are_not_mailed() {
-        when::<AccessTokenMail>([created(None), Event::Deleted]).then([]);
+        let unknown = Event::Created(token(None));
+        when::<AccessTokenMail>([unknown, Event::Deleted]).then([]);
     }
 }

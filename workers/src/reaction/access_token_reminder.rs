@@ -30,7 +30,9 @@ impl Reaction for AccessTokenReminder {
     fn react(commit: &Commit<Area>) -> Vec<Consequence<email::Area>> {
         let events = commit.events.iter();
         let reminders = events.filter_map(|event| match event {
-            Event::Created(token) => reminder(commit, token),
+            Event::Created(token) | Event::CreatedForService { token, .. } => {
+                reminder(commit, token)
+            }
             Event::Restricted { .. } | Event::Deleted => None,
         });
         reminders.collect()

@@ -69,6 +69,8 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ),
     // It would put anything on an invoice.
     ("int.a.usage.cut", &[Workers, Effects]),
+    // It would end the work of an administrator who helps a tenant.
+    ("int.a.support.expire", &[Workers, Effects]),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),

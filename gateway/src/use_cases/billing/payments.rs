@@ -267,7 +267,7 @@ impl Billings {
         question: &Q,
     ) -> Result<Q::Answer, Error> {
         self.browser_key()?;
-        let account = caller.identity()?.account.id;
+        let account = caller.identity()?.account_id();
         self.limits.count_question(account, tenant)?;
         self.asks.ask(tenant, question, caller.trace).await
     }

@@ -39,7 +39,7 @@ impl ProviderLogins {
         let ticket = Ticket {
             provider: provider.name.clone(),
             account: identity.account_id(),
-            session: identity.session().ok_or(Error::Forbidden)?,
+            session: identity.session,
             begun_at: now(),
         };
         self.flows.add_ticket(token.id(), ticket).await?;

@@ -8,7 +8,7 @@ use crate::{
     backend::views::ViewDocument,
     clock::now,
     error::Error,
-    identity::{Caller, login_throttle::Guesser, network::Network},
+    identity::{Caller, login_throttle::Guesser},
     security::SecurityEvent,
     use_cases::second_factor::SecondMethod,
 };
@@ -58,10 +58,7 @@ impl Sessions {
         let identity = caller.person()?;
         let view = &identity.account.view;
         let admission = self.passwords.admit(&caller.origin).await?;
-        let guesser = identity.session().map_or_else(
-            || Guesser::Stranger(Network::of(&caller.origin)),
-            Guesser::Session,
-        );
+        let guesser = Guesser::Session(identity.session);
         let attempt = self.logins.begin(&view.email, guesser).await?;
         let hash = view.password_hash.as_ref();
         if !self.passwords.matches(&admission, password, hash).await? {

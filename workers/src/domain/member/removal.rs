@@ -32,14 +32,22 @@ impl Member {
         present.remove(other_owner, facts)
     }
 
-    /// Whether the actor is the member in person. An access token is not its creator.
+    /// Whether the actor is the member in person. An access token is not its creator, and nobody
+    /// leaves for somebody else.
     fn leaves(&self, actor: Actor) -> bool {
         match (self, actor) {
             (Self::Present(present), Actor::Account(account)) => {
                 present.invitation.account() == Some(account)
             }
             (Self::Absent | Self::Removed, Actor::Account(_))
-            | (_, Actor::Anonymous | Actor::AccessToken(_) | Actor::System) => false,
+            | (
+                _,
+                Actor::Anonymous
+                | Actor::AccessToken(_)
+                | Actor::Service { .. }
+                | Actor::Impersonated { .. }
+                | Actor::System,
+            ) => false,
         }
     }
 }
@@ -175,6 +183,17 @@ mod tests {
     #[test]
     fn an_access_token_does_not_leave_for_its_creator() {
         let when = member(Guest).when(remove()).by(token());
+        let when = when.holding_only(all_but_removal());
+        when.rejects(Rejection::BeyondOwnPermissions);
+    }
+
+    #[test]
+    fn an_administrator_who_acts_as_a_member_does_not_leave_for_them() {
+        let impersonated = Actor::Impersonated {
+            account: ADA,
+            by: EVE,
+        };
+        let when = member(Guest).when(remove()).by(impersonated);
         let when = when.holding_only(all_but_removal());
         when.rejects(Rejection::BeyondOwnPermissions);
     }

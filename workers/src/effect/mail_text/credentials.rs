@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::Context as _;
 use events_schema::{
-    ChallengeId, Device, Name, Time, email::CredentialChange, has_link, secret::Purpose,
+    ChallengeId, Device, Name, Reason, Time, email::CredentialChange, has_link, secret::Purpose,
 };
 
 use super::{Links, MailText, date};
@@ -110,6 +110,55 @@ pub(super) fn new_device(device: &Device, at: Time, links: &Links) -> anyhow::Re
     let html = NewDeviceHtml { device, date, link };
     let text = NewDeviceText { device, date, link };
     MailText::new("A log-in on a new device", &text, &html)
+}
+
+pub(super) fn impersonated(
+    tenant_name: &Name,
+    reason: &Reason,
+    (at, ends_at): (Time, Time),
+    links: &Links,
+) -> anyhow::Result<MailText> {
+    let begin = &date(at).context("the begin of the impersonation")?;
+    let end = &date(ends_at).context("the end of the impersonation")?;
+    // The tenant has chosen its name.
+    let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));
+    let (tenant_name, reason) = (tenant_name.unwrap_or("your team"), reason.as_str());
+    let link = links.public_url.as_str();
+    let html = ImpersonatedHtml {
+        tenant_name,
+        reason,
+        begin,
+        end,
+        link,
+    };
+    let text = ImpersonatedText {
+        tenant_name,
+        reason,
+        begin,
+        end,
+        link,
+    };
+    MailText::new("An administrator acts as you", &text, &html)
+}
+
+#[derive(askama::Template)]
+#[template(path = "impersonated.txt")]
+struct ImpersonatedText<'a> {
+    tenant_name: &'a str,
+    reason: &'a str,
+    begin: &'a str,
+    end: &'a str,
+    link: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "impersonated.html")]
+struct ImpersonatedHtml<'a> {
+    tenant_name: &'a str,
+    reason: &'a str,
+    begin: &'a str,
+    end: &'a str,
+    link: &'a str,
 }
 
 #[derive(askama::Template)]

@@ -1,5 +1,5 @@
 use events_schema::{
-    AccessTokenId, Device, Id, ProviderName, TenantKey,
+    AccessTokenId, Device, Id, ProviderName, Reason, TenantKey,
     email::{BillingNotice, CredentialChange, DeletionNotice, EmailChangeNotice},
     secret::Secret,
 };
@@ -189,6 +189,27 @@ fn a_mail_about_a_new_device_has_no_link_that_a_thief_has_chosen() {
             assert!(body.contains(shown), "{body}");
         }
     }
+}
+
+#[test]
+fn a_mail_about_an_impersonation_says_where_when_and_why() {
+    let mail = |tenant: &str| {
+        rendered(&Template::Impersonated {
+            tenant_name: Name::parse(tenant).unwrap(),
+            reason: Reason::parse("Ticket <7>").unwrap(),
+            at: Time(1_700_000_000_000),
+            ends_at: Time(1_700_000_600_000),
+        })
+    };
+    let named = mail("Acme");
+    assert!(named.text.contains("this reason: Ticket <7>"));
+    assert!(!named.html.contains("<7>"));
+    for body in [&named.text, &named.html] {
+        for part in ["in Acme, from", "2023, 22:13 UTC", "2023, 22:23 UTC"] {
+            assert!(body.contains(part), "{body}");
+        }
+    }
+    assert!(!mail("evil.example").text.contains("evil"));
 }
 
 #[test]
