@@ -50,6 +50,11 @@ const AUDIT: &str = "{
 }";
 const SESSIONS: &str = "{ sessions { id current authentication { impersonatedBy { id } } } }";
 
+/// Lets administrators of the platform act as people of the owner's tenant for an hour.
+pub(crate) async fn grant_support(owner: &Browser) {
+    owner.data(GRANT, in_minutes(60)).await;
+}
+
 /// Ada, who owns acme, and an administrator of the platform.
 struct World {
     backend: Local,
@@ -80,7 +85,7 @@ impl World {
     }
 
     async fn grant(&self) {
-        self.ada.data(GRANT, in_minutes(60)).await;
+        grant_support(&self.ada).await;
     }
 
     fn as_ada(&self) -> Value {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use servers::Role;
 
 use crate::{
+    impersonation::grant_support,
     invitations::stop_invitations_to_bob,
     matrix::{Schema, create_everything},
     support::{
@@ -153,6 +154,7 @@ async fn every_view_of_a_tenant_lives_in_its_own_database_with_all_its_indexes()
     let schema = Schema::of(&ada).await;
     for slug in ["shared", "own"] {
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
+        grant_support(&ada.in_tenant(slug)).await;
     }
     let (shared, own) = (text(&shared, "/id"), text(&own, "/id"));
     for tenant in [&shared, &own] {
@@ -357,6 +359,7 @@ async fn a_rebuild_restores_every_view_wherever_it_lives() {
     let own = create_tenant(&ada, "own", json!({ "kind": "OWN" })).await;
     for (slug, tenant) in [("shared", &shared), ("own", &own)] {
         create_everything(&ada.in_tenant(slug), &schema, slug).await;
+        grant_support(&ada.in_tenant(slug)).await;
         choose_new_plan(&backend, &text(tenant, "/id")).await;
     }
     stop_invitations_to_bob(&backend, &ada.in_tenant("shared")).await;

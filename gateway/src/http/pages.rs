@@ -22,7 +22,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files, at their addresses.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("/account/verify", HTML, include_str!("pages/verify.html")),
     (
         "/account/reset-password",
@@ -59,6 +59,7 @@ const FILES: [(&str, &str, &str); 14] = [
         include_str!("pages/account.js"),
     ),
     ("/account/login.js", SCRIPT, include_str!("pages/login.js")),
+    ("/account/prove.js", SCRIPT, include_str!("pages/prove.js")),
     (
         "/account/security.js",
         SCRIPT,

@@ -56,6 +56,9 @@ export const LOGIN = `mutation($input: LoginInput!) { account { login(input: $in
   session { id } passwordCompromised challenge { methods linking { title } } } } }`;
 export const STEP_UP = "mutation($input: LoginInput!) { account { stepUp(input: $input) { session { id } } } }";
 
+/** Mails a code to an address. */
+export const SEND_CODE = "mutation($email: String!) { account { sendLoginCode(input: { email: $email }) { success } } }";
+
 /** How a form asks for what a service needs. */
 export const ASKS = {
   Password: { label: "Password", name: "password", type: "password", autocomplete: "current-password" },

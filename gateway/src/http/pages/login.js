@@ -1,5 +1,6 @@
 // Logs a person in by any of the ways that the deployment has, and goes back to where they came from.
-import { ASKS, LOGIN, busy, button, element, gql, hasPasskeys, told, usePasskey } from "./account.js";
+import { ASKS, LOGIN, SEND_CODE, busy, button, element, gql, hasPasskeys, told, usePasskey } from "./account.js";
+import { whenProved } from "./prove.js";
 
 const FAILED = {
   declined: "The log-in was cancelled.",
@@ -32,9 +33,10 @@ methods.then(begin).catch((error) => report(told(error)));
 
 function begin({ loginMethods, loginChallenge }) {
   const outcome = asked.get("login");
-  if (outcome === "done" || outcome === "linked") return location.replace(target);
   if (outcome === "failed") report(FAILED[asked.get("reason")] ?? FAILED.refused);
   linking = loginChallenge?.linking?.title ?? null;
+  if (outcome === "done" && linking) return confirmLink();
+  if (outcome === "done" || outcome === "linked") return location.replace(target);
   if (linking) explain(`The e-mail address of your ${linking} account has an account here. Log in as before to link both.`);
   // Who has only heard that an identity waits logs in by any of the ways.
   if (["second_factor", "code"].includes(outcome) && loginChallenge) return prove(loginChallenge.methods);
@@ -86,7 +88,7 @@ async function byPasskey() {
 async function mailCode() {
   const email = first.elements.email;
   if (!email.reportValidity()) return;
-  await gql("mutation($email: String!) { account { sendLoginCode(input: { email: $email }) { success } } }", { email: email.value });
+  await gql(SEND_CODE, { email: email.value });
   prove(["EmailCode"], { email: email.value });
   return "If the address has an account, it has got a mail with a code.";
 }
@@ -146,6 +148,9 @@ function confirmLink() {
   explain(`You are logged in. Link your ${linking} account, so that you can log in with it, too?`);
   first.hidden = proof.hidden = true;
   const confirm = "mutation { credential { confirmLink { success } } }";
-  const link = button(`Link ${linking}`, async () => { await gql(confirm); location.replace(target); }, report);
+  const link = button(`Link ${linking}`, async () => {
+    if (!(await whenProved(() => gql(confirm)))) return "Nothing is linked.";
+    location.replace(target);
+  }, report);
   others.replaceChildren(link, element("a", { href: target, className: "button" }, "Not now"));
 }

@@ -1,5 +1,6 @@
 // Shows how a person can log in, on which devices they are, and lets them change all of it.
-import { ASKS, STEP_UP, addPasskey, busy, button, element, gql, hasPasskeys, told, usePasskey } from "./account.js";
+import { ASKS, addPasskey, button, element, gql, hasPasskeys, told } from "./account.js";
+import { ask, whenProved } from "./prove.js";
 
 const ALL = `{
   profile { email }
@@ -15,67 +16,15 @@ const ALL = `{
 
 const status = document.querySelector("[role=status]");
 const report = (text) => { status.textContent = text; };
-const dialog = document.getElementById("ask");
-const questions = dialog.querySelector("form");
-let email = "";
 
 const time = (text) => (text ? new Date(text).toLocaleString() : "never");
 const fill = (id, ...children) => document.getElementById(id).replaceChildren(...children.filter(Boolean));
 const note = (text) => element("p", {}, text);
 const list = (items) => element("ul", {}, ...items.map((item) => element("li", {}, ...item)));
 
-/** Asks for values in a dialog. Returns them by name; null if the person ends it. */
-function ask(title, fields, ...more) {
-  const inputs = fields.map(({ label, ...input }) => element("label", {}, `${label} `, element("input", { required: true, ...input })));
-  const cancel = element("button", { type: "button" }, fields.length ? "Cancel" : "Done");
-  const buttons = fields.length ? [element("button", { value: "ok" }, "Continue"), cancel] : [cancel];
-  cancel.addEventListener("click", () => dialog.close(""));
-  questions.replaceChildren(element("h2", {}, title), ...inputs, ...more, ...buttons);
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      resolve(dialog.returnValue === "ok" ? Object.fromEntries(new FormData(questions)) : null);
-      // Passwords and codes do not stay in the page.
-      questions.replaceChildren();
-    }, { once: true });
-  });
-}
-
-/** Lets the person prove again who they are. Returns whether they have. */
-async function stepUp(methods) {
-  if (methods.includes("Passkey") && hasPasskeys) {
-    await gql(STEP_UP, { input: { service: "Passkey", params: { response: await usePasskey() } } });
-    return true;
-  }
-  const service = methods.find((method) => ASKS[method]);
-  if (!service) throw new Error("Log in again to do this.");
-  if (service === "EmailCode") {
-    await gql("mutation($email: String!) { account { sendLoginCode(input: { email: $email }) { success } } }", { email });
-  }
-  const others = methods.filter((method) => method !== service && ASKS[method]);
-  let instead = null;
-  const switches = others.map((other) => {
-    const choose = element("button", { type: "button" }, `Use: ${ASKS[other].label}`);
-    choose.addEventListener("click", () => { instead = other; dialog.close(""); });
-    return choose;
-  });
-  const params = await ask("Prove that it is you", [ASKS[service]], ...switches);
-  if (instead) return stepUp([instead, ...methods.filter((method) => method !== instead)]);
-  if (!params) return false;
-  await gql(STEP_UP, { input: { service, params } });
-  return true;
-}
-
-/** Does something; proves before that who the person is, if that is necessary. Then shows all anew. */
+/** Does something, when the person has proved who they are. Then shows all anew. */
 async function change(action, done) {
-  try {
-    await action();
-  } catch (error) {
-    if (error.code !== "STEP_UP_REQUIRED") throw error;
-    if (!(await stepUp(error.methods))) return "Nothing has changed.";
-    await action();
-  }
+  if (!(await whenProved(action))) return "Nothing has changed.";
   await show();
   return done;
 }
@@ -222,8 +171,7 @@ function logIn() {
 /** Shows everything as it is now. */
 async function show() {
   const all = await gql(ALL);
-  email = all.profile.email;
-  fill("who", email);
+  fill("who", all.profile.email);
   password(all.credentials);
   passkeys(all.credentials, all.loginMethods);
   secondFactor(all.credentials);
