@@ -19,7 +19,10 @@ pub use self::{
 };
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Commit, Feature, Home, Index, Name, Permission,
-    TenantKey, Time, id::typed_id, published::Private, sealed::Sealed,
+    TenantKey, Time,
+    id::typed_id,
+    published::Private,
+    sealed::{self, Resealed, Sealed},
 };
 
 typed_id! {
@@ -100,6 +103,11 @@ pub enum Command {
         secret: Sealed,
         overlap_hours: u32,
     },
+    /// Keep these secrets sealed with another secret of the server.
+    Reseal {
+        source: InboundSourceId,
+        values: Vec<Resealed>,
+    },
     /// Handle a hook once more.
     Replay {
         source: InboundSourceId,
@@ -135,6 +143,11 @@ pub enum Event {
         /// When the former secret ends.
         former_expires_at: Time,
     },
+    /// Secrets were sealed with another secret of the server.
+    Resealed {
+        source: InboundSourceId,
+        values: Vec<Resealed>,
+    },
     /// A hook is handled once more.
     ReplayRequested {
         source: InboundSourceId,
@@ -168,6 +181,17 @@ pub struct FormerSecret {
 }
 
 impl Source {
+    /// Returns all sealed secrets, valid or not.
+    pub fn secrets(&self) -> impl Iterator<Item = &Sealed> {
+        let former = self.former.iter().map(|former| &former.secret);
+        std::iter::once(&self.secret).chain(former)
+    }
+
+    fn secrets_mut(&mut self) -> impl Iterator<Item = &mut Sealed> {
+        let former = self.former.iter_mut().map(|former| &mut former.secret);
+        std::iter::once(&mut self.secret).chain(former)
+    }
+
     /// Returns the secrets that verify hooks at this time, the current one first.
     pub fn valid_secrets(&self, now: Time) -> impl Iterator<Item = &Sealed> {
         let former = self.former.iter().filter(move |it| now < it.expires_at);
@@ -245,6 +269,11 @@ pub fn apply(sources: &mut BTreeMap<InboundSourceId, Source>, event: &Event, at:
                     expires_at: *former_expires_at,
                 });
                 source.updated_at = at;
+            }
+        }
+        Event::Resealed { source, values } => {
+            if let Some(source) = sources.get_mut(source) {
+                sealed::replace(source.secrets_mut(), values);
             }
         }
         Event::ReplayRequested { .. } => {}

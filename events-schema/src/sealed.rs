@@ -23,6 +23,23 @@ pub struct Sealed {
     bytes: Vec<u8>,
 }
 
+/// A sealed value, and the same value under another secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Resealed {
+    pub former: Sealed,
+    pub current: Sealed,
+}
+
+/// Replaces each of these sealed values that was sealed again.
+pub fn replace<'a>(stored: impl IntoIterator<Item = &'a mut Sealed>, values: &[Resealed]) {
+    for sealed in stored {
+        if let Some(value) = values.iter().find(|value| value.former == *sealed) {
+            *sealed = value.current.clone();
+        }
+    }
+}
+
 impl Sealed {
     /// Reads a sealed value. Whether it can be opened is another question.
     ///

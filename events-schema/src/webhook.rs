@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     Access, AreaName, BuiltInRole, EmailAddress, Feature, Permission, TenantKey, Time,
-    id::typed_id, outbound::WebhookUrl, published::Private, sealed::Sealed,
+    id::typed_id, outbound::WebhookUrl, published::Private, sealed::Resealed,
 };
 
 typed_id! {
@@ -159,14 +159,6 @@ pub enum Command {
         failing_since: Time,
         owners: Vec<EmailAddress>,
     },
-}
-
-/// A sealed value, and the same value under another secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Resealed {
-    pub former: Sealed,
-    pub current: Sealed,
 }
 
 /// Where a webhook that is enabled again goes on.

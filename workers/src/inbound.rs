@@ -22,7 +22,8 @@ use events_schema::{
 };
 use futures_util::StreamExt as _;
 
-use self::{failures::Failures, handler::Handler, inbox::Inbox, sources::Sources};
+pub use self::sources::Sources;
+use self::{failures::Failures, handler::Handler, inbox::Inbox};
 use crate::{
     decode::{self, Newer},
     loops::{
@@ -150,7 +151,8 @@ async fn replay(handler: &Handler, received: &Received) -> anyhow::Result<Handle
             Event::Created { .. }
             | Event::Updated { .. }
             | Event::Deleted { .. }
-            | Event::SecretRotated { .. } => {}
+            | Event::SecretRotated { .. }
+            | Event::Resealed { .. } => {}
         }
     }
     Ok(Handled::Done)

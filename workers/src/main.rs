@@ -103,7 +103,7 @@ enum Command {
         at: Time,
     },
 
-    /// Seal the secrets of webhooks with the current secret, after a new one was added. Then the
+    /// Seal the secrets of webhooks and inbound sources with the current secret, after a new one was added. Then the
     /// former one need not be in UB_ACCEPTED_SECRETS for their sake.
     Reseal {
         #[command(flatten)]

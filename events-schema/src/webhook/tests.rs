@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use data_encoding::BASE64;
 
 use super::*;
+use crate::sealed::Sealed;
 use crate::{Id, view::testing::fold};
 
 const FIRST: WebhookId = WebhookId(Id::from_bytes([1; 16]));
@@ -172,6 +173,7 @@ fn the_next_attempt_of_a_broken_webhook_is_its_probe() {
         attempts: 1,
         since: Time(0),
         due: Time(50),
+        happened_at: Some(Time(0)),
     };
     let mut cursor = Cursor::after(7);
     assert_eq!((cursor.next, cursor.due()), (8, None));

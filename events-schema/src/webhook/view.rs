@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Algorithm, Area, DisabledReason, Event, NewKey, Replay, ReplayId, Resealed, Settings,
-    WebhookId, replay,
+    Algorithm, Area, DisabledReason, Event, NewKey, Replay, ReplayId, Settings, WebhookId, replay,
 };
-use crate::{Commit, Home, Index, Time, sealed::Sealed};
+use crate::{
+    Commit, Home, Index, Time,
+    sealed::{self, Resealed, Sealed},
+};
 
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,10 +147,5 @@ fn reseal(webhook: &mut Webhook, values: &[Resealed]) {
     let keys = webhook.keys.iter_mut().map(|key| &mut key.secret);
     let credentials = webhook.settings.credentials.iter_mut();
     let credentials = credentials.map(|credentials| &mut credentials.sealed);
-    for sealed in keys.chain(credentials) {
-        let mut values = values.iter();
-        if let Some(value) = values.find(|value| value.former == *sealed) {
-            *sealed = value.current.clone();
-        }
-    }
+    sealed::replace(keys.chain(credentials), values);
 }

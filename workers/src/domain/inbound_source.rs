@@ -99,6 +99,13 @@ impl Aggregate for InboundSources {
                     former_expires_at: Time(facts.now.0 + overlap_ms),
                 })
             }
+            Command::Reseal { source, values } => {
+                self.find(*source)?;
+                Some(Event::Resealed {
+                    source: *source,
+                    values: values.clone(),
+                })
+            }
             Command::Replay { source, hook } => {
                 self.find(*source)?;
                 Some(Event::ReplayRequested {

@@ -21,15 +21,15 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// The sources of a tenant up to a sequence of the log.
 #[derive(Clone, Default)]
-struct Folded {
+pub struct TenantSources {
+    pub sources: BTreeMap<InboundSourceId, Source>,
     sequence: u64,
-    sources: BTreeMap<InboundSourceId, Source>,
 }
 
 /// Finds sources.
 pub struct Sources {
     log: EventLog,
-    remembered: Mutex<LruCache<TenantKey, Arc<Folded>>>,
+    remembered: Mutex<LruCache<TenantKey, Arc<TenantSources>>>,
 }
 
 impl Sources {
@@ -50,6 +50,15 @@ impl Sources {
         tenant: TenantKey,
         source: InboundSourceId,
     ) -> anyhow::Result<Option<Source>> {
+        let of_tenant = self.of(tenant).await?;
+        Ok(of_tenant.sources.get(&source).cloned())
+    }
+
+    /// Returns the sources of a tenant as the log has them now.
+    ///
+    /// # Errors
+    /// If the log does not answer, or a newer release has changed the tenant's sources.
+    pub async fn of(&self, tenant: TenantKey) -> anyhow::Result<Arc<TenantSources>> {
         let remembered = self.lock().get(&tenant).cloned().unwrap_or_default();
         let subject = Subject::Event {
             tenant: TenantId::Tenant(tenant),
@@ -59,9 +68,9 @@ impl Sources {
         let next = remembered.sequence + 1;
         let newer = self.log.read_all(&subject.to_string(), next).await?;
         if newer.is_empty() {
-            return Ok(remembered.sources.get(&source).cloned());
+            return Ok(remembered);
         }
-        let mut folded = Folded::clone(&remembered);
+        let mut folded = TenantSources::clone(&remembered);
         for stored in &newer {
             let logged = decode::logged::<Area>(stored).context("reading the sources")?;
             for event in &logged.commit.events {
@@ -69,12 +78,12 @@ impl Sources {
             }
             folded.sequence = logged.sequence;
         }
-        let found = folded.sources.get(&source).cloned();
-        self.lock().put(tenant, Arc::new(folded));
-        Ok(found)
+        let folded = Arc::new(folded);
+        self.lock().put(tenant, folded.clone());
+        Ok(folded)
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<TenantKey, Arc<Folded>>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<TenantKey, Arc<TenantSources>>> {
         let remembered = self.remembered.lock();
         remembered.unwrap_or_else(PoisonError::into_inner)
     }

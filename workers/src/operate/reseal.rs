@@ -1,27 +1,35 @@
-//! Seals the secrets of webhooks again, with the current secret: `workers reseal`. After that, a
-//! former one need not be accepted any more for their sake.
+//! Seals the secrets of webhooks and inbound sources again, with the current secret: `workers
+//! reseal`. After that, a former one need not be accepted any more for their sake.
 
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use event_store::{CommandSender, EventLog, NatsOptions, SecretOptions, Trace, random_id};
 use events_schema::{
-    Command, CommandId, TenantId, TenantKey, WebhookId,
-    sealed::{NONCE_BYTES, Sealed},
+    Area, AreaName, Command, CommandId, Id, TenantId, TenantKey, inbound_source,
+    sealed::{NONCE_BYTES, Resealed, Sealed},
     secret::ServerKey,
-    webhook::{self, Resealed, SEALED_FOR, Webhook},
+    webhook,
 };
 use futures_util::future::BoxFuture;
 use tokio::time::{Duration, Instant};
 
-use super::reset_webhooks::with_webhooks;
-use crate::webhooks::Tenants;
+use super::reset_webhooks::tenants_with;
+use crate::{inbound::Sources, webhooks::Tenants};
 
 /// How long a command may take to be decided.
 const DECIDED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Seals every secret of a webhook again that another secret than the current one has sealed.
-/// Returns how many webhooks have changed.
+/// What seals again, and tells the owners of the values.
+struct Resealer {
+    log: EventLog,
+    tenants: Tenants,
+    sender: CommandSender,
+    key: ServerKey,
+}
+
+/// Seals every secret of a webhook or inbound source again that another secret than the current one
+/// has sealed. Returns how many of them have changed.
 ///
 /// # Errors
 /// If a sealed value opens with none of the secrets, or a server or worker does not answer.
@@ -32,70 +40,108 @@ pub fn reseal<'a>(
     Box::pin(async move {
         let client = event_store::connect(nats, "workers").await?;
         let log = EventLog::new(client.clone());
-        let sender = CommandSender::start(client).await?;
-        let (tenants, key) = (Tenants::new(log.clone()), secrets.key());
-        let mut changed = 0;
-        for tenant in with_webhooks(&log).await? {
-            let webhooks = tenants.of(tenant).await?;
-            for (id, webhook) in &webhooks.webhooks {
-                let values = resealed(&key, tenant, *id, webhook)?;
-                if webhooks.is_deleted || values.is_empty() {
-                    continue;
-                }
-                send(&sender, tenant, *id, values).await?;
-                tracing::info!(%tenant, webhook = %id, "sealed again");
-                changed += 1;
-            }
-        }
-        Ok(changed)
+        let resealer = Resealer {
+            tenants: Tenants::new(log.clone()),
+            log,
+            sender: CommandSender::start(client).await?,
+            key: secrets.key(),
+        };
+        Ok(resealer.webhooks().await? + resealer.inbound_sources().await?)
     })
 }
 
-/// Returns what the current secret has not sealed, and what it makes of it.
-fn resealed(
-    key: &ServerKey,
-    tenant: TenantKey,
-    id: WebhookId,
-    webhook: &Webhook,
-) -> anyhow::Result<Vec<Resealed>> {
-    let bound_to = [tenant.0.bytes().as_slice(), id.0.bytes()];
-    let keys = webhook.keys.iter().map(|key| &key.secret);
-    let credentials = webhook.settings.credentials.iter();
-    let all = keys.chain(credentials.map(|credentials| &credentials.sealed));
-    let former = all.filter(|sealed| !key.is_current(SEALED_FOR, &bound_to, sealed));
-    let seal = |former: &Sealed| {
-        let plain = key.open_sealed(SEALED_FOR, &bound_to, former);
-        let plain = plain.with_context(|| {
-            format!("webhook {id} of tenant {tenant}: no secret in UB_ACCEPTED_SECRETS opens it")
-        })?;
-        let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce)?;
-        Ok(Resealed {
-            former: former.clone(),
-            current: key.seal(SEALED_FOR, &bound_to, nonce, &plain),
-        })
-    };
-    former.map(seal).collect()
-}
-
-async fn send(
-    sender: &CommandSender,
-    tenant: TenantKey,
-    webhook: WebhookId,
-    values: Vec<Resealed>,
-) -> anyhow::Result<()> {
-    let command = Command::<webhook::Area>::by_system(
-        CommandId(random_id()?),
-        TenantId::Tenant(tenant),
-        tenant,
-        SystemTime::now().into(),
-        webhook::Command::Reseal { webhook, values },
-    );
-    let deadline = Instant::now() + DECIDED_WITHIN;
-    let outcome = sender.send(command, Trace::begin(), deadline).await;
-    let outcome = outcome.context("sending a command; is a worker running?")?;
-    if let Err(rejection) = outcome.revision() {
-        bail!("the command was refused: {}", rejection.message);
+impl Resealer {
+    async fn webhooks(&self) -> anyhow::Result<u64> {
+        let mut changed = 0;
+        for tenant in tenants_with(&self.log, AreaName::Webhook).await? {
+            let of_tenant = self.tenants.of(tenant).await?;
+            if of_tenant.is_deleted {
+                continue;
+            }
+            for (id, found) in &of_tenant.webhooks {
+                let keys = found.keys.iter().map(|key| &key.secret);
+                let credentials = found.settings.credentials.iter();
+                let all = keys.chain(credentials.map(|credentials| &credentials.sealed));
+                let values = self.resealed(webhook::SEALED_FOR, tenant, id.0, all);
+                let values = values.with_context(|| format!("webhook {id}"))?;
+                if !values.is_empty() {
+                    let webhook = *id;
+                    let command = webhook::Command::Reseal { webhook, values };
+                    self.send::<webhook::Area>(tenant, command).await?;
+                    tracing::info!(%tenant, webhook = %id, "sealed again");
+                    changed += 1;
+                }
+            }
+        }
+        Ok(changed)
     }
-    Ok(())
+
+    async fn inbound_sources(&self) -> anyhow::Result<u64> {
+        let (sources, mut changed) = (Sources::new(self.log.clone()), 0);
+        for tenant in tenants_with(&self.log, AreaName::InboundSource).await? {
+            if self.tenants.of(tenant).await?.is_deleted {
+                continue;
+            }
+            for (id, found) in &sources.of(tenant).await?.sources {
+                let purpose = inbound_source::SEALED_FOR;
+                let values = self.resealed(purpose, tenant, id.0, found.secrets());
+                let values = values.with_context(|| format!("inbound source {id}"))?;
+                if !values.is_empty() {
+                    let source = *id;
+                    let command = inbound_source::Command::Reseal { source, values };
+                    self.send::<inbound_source::Area>(tenant, command).await?;
+                    tracing::info!(%tenant, source = %id, "sealed again");
+                    changed += 1;
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Returns those of the values that the current secret has not sealed, and what it makes of
+    /// them. They are bound to the tenant and to this object of it.
+    fn resealed<'a>(
+        &self,
+        purpose: &str,
+        tenant: TenantKey,
+        object: Id,
+        values: impl Iterator<Item = &'a Sealed>,
+    ) -> anyhow::Result<Vec<Resealed>> {
+        let bound_to = [tenant.0.bytes().as_slice(), object.bytes()];
+        let former = values.filter(|sealed| !self.key.is_current(purpose, &bound_to, sealed));
+        let seal = |former: &Sealed| {
+            let plain = self.key.open_sealed(purpose, &bound_to, former);
+            let plain = plain.with_context(|| {
+                format!("tenant {tenant}: no secret in UB_ACCEPTED_SECRETS opens a stored one")
+            })?;
+            let mut nonce = [0; NONCE_BYTES];
+            getrandom::fill(&mut nonce)?;
+            Ok(Resealed {
+                former: former.clone(),
+                current: self.key.seal(purpose, &bound_to, nonce, &plain),
+            })
+        };
+        former.map(seal).collect()
+    }
+
+    async fn send<A: Area<Id = TenantKey>>(
+        &self,
+        tenant: TenantKey,
+        payload: A::Command,
+    ) -> anyhow::Result<()> {
+        let command = Command::<A>::by_system(
+            CommandId(random_id()?),
+            TenantId::Tenant(tenant),
+            tenant,
+            SystemTime::now().into(),
+            payload,
+        );
+        let deadline = Instant::now() + DECIDED_WITHIN;
+        let outcome = self.sender.send(command, Trace::begin(), deadline).await;
+        let outcome = outcome.context("sending a command; is a worker running?")?;
+        if let Err(rejection) = outcome.revision() {
+            bail!("the command was refused: {}", rejection.message);
+        }
+        Ok(())
+    }
 }

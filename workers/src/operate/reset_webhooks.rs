@@ -33,7 +33,7 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
         let wakes = Wakes::new(jetstream::new(client));
         let log_end = log.last_sequence().await?;
         let mut count = 0;
-        for tenant in with_webhooks(&log).await? {
+        for tenant in tenants_with(&log, AreaName::Webhook).await? {
             let webhooks = tenants.of(tenant).await?;
             for (webhook, start) in &webhooks.starts {
                 let record = cursors.get(tenant, *webhook).await?;
@@ -63,11 +63,14 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
     })
 }
 
-/// Returns the tenants that have or had webhooks.
-pub(super) async fn with_webhooks(log: &EventLog) -> anyhow::Result<BTreeSet<TenantKey>> {
+/// Returns the tenants that have or had something of this area.
+pub(super) async fn tenants_with(
+    log: &EventLog,
+    area: AreaName,
+) -> anyhow::Result<BTreeSet<TenantKey>> {
     let (mut found, mut next) = (BTreeSet::new(), 1);
     loop {
-        let page = log.page(&events_of(AreaName::Webhook), next).await?;
+        let page = log.page(&events_of(area), next).await?;
         for stored in &page.messages {
             if let Ok(Subject::Event {
                 tenant: TenantId::Tenant(tenant),

@@ -14,6 +14,7 @@ mod places;
 mod receiver;
 mod removal;
 mod replays;
+mod resealing;
 mod secrets;
 mod slow;
 mod stalls;

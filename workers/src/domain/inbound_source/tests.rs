@@ -1,7 +1,7 @@
 use events_schema::{
     AccountId, BuiltInRole, Id, ProjectId,
     inbound_source::{self as schema, HookId},
-    sealed::Sealed,
+    sealed::{Resealed, Sealed},
 };
 
 use super::*;
@@ -165,4 +165,31 @@ fn a_source_that_does_not_exist_is_neither_changed_nor_replayed() {
         by_admin(&given([]), command.clone()).rejects(Rejection::NotFound);
         by_admin(&one(github(1)).and([deleted()]), command).rejects(Rejection::NotFound);
     }
+}
+
+#[test]
+fn a_resealed_secret_replaces_the_former_one_also_while_both_are_valid() {
+    let current = Sealed::parse(&format!("k2:{}", "QkJC".repeat(13))).unwrap();
+    let values = vec![Resealed {
+        former: secret(),
+        current: current.clone(),
+    }];
+    let reseal = Command::Reseal {
+        source: SOURCE,
+        values: values.clone(),
+    };
+    let resealed = Event::Resealed {
+        source: SOURCE,
+        values,
+    };
+    let rotated = Event::SecretRotated {
+        source: SOURCE,
+        secret: secret(),
+        former_expires_at: Time(9),
+    };
+    let both = one(Provider::Stripe).and([rotated]);
+    both.when(reseal).then([resealed.clone()]);
+    let state = both.and([resealed]);
+    let secrets = state.state().0[&SOURCE].secrets();
+    assert!(secrets.eq([&current, &current]));
 }

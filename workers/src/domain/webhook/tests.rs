@@ -6,10 +6,10 @@ use events_schema::{
     outbound::WebhookUrl,
     project,
     published::EventFilter,
-    sealed::Sealed,
+    sealed::{Resealed, Sealed},
     webhook::{
         Algorithm, Changes, ContentType, Only, Ordering, Payload, READ, ReplayCounts, ReplayId,
-        Resealed, Start,
+        Start,
     },
 };
 

@@ -70,7 +70,13 @@ impl Customer {
         command
     }
 
-    async fn send_as<A: Area>(&self, command: CommandId, aggregate: A::Id, payload: A::Command) {
+    /// Sends a command with this id until its outcome is known.
+    pub async fn send_as<A: Area>(
+        &self,
+        command: CommandId,
+        aggregate: A::Id,
+        payload: A::Command,
+    ) {
         loop {
             let mut sent = Command::<A>::by_system(
                 command,

@@ -197,26 +197,3 @@ async fn webhooks_pause_if_their_cursors_are_lost_until_the_operator_names_a_tim
             .all(|message| message.object() == text(second))
     );
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn secrets_are_sealed_again_with_the_current_secret() {
-    let world = World::start().await;
-    let _workers: [Child; 1] = world.workers(LOOPS).await;
-    let acme = Customer::new(&world).await;
-    let receiver = Receiver::start().await;
-    let (webhook, key) = acme.webhook(settings(&receiver.url)).await;
-    let new = "k2:fedcba9876543210fedcba9876543210";
-    world
-        .run_with(
-            &["reseal"],
-            &[("UB_SECRET", new), ("UB_ACCEPTED_SECRETS", SECRET)],
-        )
-        .await;
-    let resealed = event_of_webhook(&world, "resealed").await;
-    let sealed = resealed["values"][0]["current"].as_str().unwrap();
-    let sealed = events_schema::sealed::Sealed::parse(sealed).unwrap();
-    let server = ServerKey::new(Secret::parse(new).unwrap(), Vec::new());
-    let bound_to = [acme.tenant.0.bytes().as_slice(), webhook.0.bytes()];
-    let opened = server.open_sealed(SEALED_FOR, &bound_to, &sealed);
-    assert_eq!(opened.as_deref(), Some(key.secret().as_bytes()));
-}
