@@ -60,7 +60,7 @@ fn a_new_webhook_has_the_documented_defaults_and_shows_no_secret() {
             "ordering": "AGGREGATE", "payload": "THIN", "contentType": "JSON",
             "algorithm": "HMAC", "publicKey": null, "headerNames": ["x-room"], "auth": "BEARER",
             "rateLimit": 0, "concurrency": 8, "enabled": true, "disabledReason": null,
-            "failingSince": null, "lagSeconds": 0, "nextAttemptAt": null,
+            "failingSince": null, "lagSeconds": null, "nextAttemptAt": null,
             "secrets": [{
                 "algorithm": "HMAC", "publicKey": null, "createdAt": null, "expiresAt": null,
             }],
@@ -330,7 +330,7 @@ async fn without_the_streams_of_this_release_webhooks_are_shown_without_deliveri
         operator.delete_stream(stream).await.unwrap();
     }
     let shown = ada.data(EVERYTHING, ()).await;
-    assert_eq!(shown["webhooks"][0]["lagSeconds"], 0);
+    assert_eq!(shown["webhooks"][0]["lagSeconds"], Value::Null);
     assert_eq!(shown["webhooks"][0]["failingSince"], Value::Null);
     assert!(webhook.deliveries(&ada, 0).await.is_empty());
     let ready = ada.http().get(ada.url("/readyz")).send().await.unwrap();

@@ -208,7 +208,9 @@ fn a_failure_is_shown_and_the_event_comes_again_with_the_same_id() {
         assert!(failed["nextAttemptAt"].is_string(), "{failed}");
         eventually("failingSince", || async {
             let state = webhook.state(&ada).await;
-            state["failingSince"].is_string() && state["nextAttemptAt"].is_string()
+            state["failingSince"].is_string()
+                && state["nextAttemptAt"].is_string()
+                && state["lagSeconds"].as_u64().is_some_and(|lag| lag > 0)
         })
         .await;
 
@@ -241,6 +243,21 @@ fn a_server_that_answers_gone_disables_its_webhook() {
         })
         .await;
         assert_eq!(webhook.state(&ada).await["nextAttemptAt"], Value::Null);
+    });
+}
+
+#[test]
+fn a_server_that_answers_gone_to_a_test_disables_its_webhook() {
+    in_tenant("gone-test", async |_, ada| {
+        let receiver = Receiver::start().await;
+        receiver.answer(StatusCode::GONE, "");
+        let webhook = Webhook::create(&ada, &receiver, &["project.*"], json!({})).await;
+        webhook.test(&ada, "project.created").await;
+        receiver.nth(1).await;
+        eventually("disabled", || async {
+            webhook.state(&ada).await["disabledReason"] == "GONE"
+        })
+        .await;
     });
 }
 

@@ -84,6 +84,9 @@ pub struct Parked {
     pub since: Time,
     /// When the next one is due.
     pub due: Time,
+    /// When the event happened; `None` in a record of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened_at: Option<Time>,
 }
 
 /// How far a replay is.

@@ -199,7 +199,8 @@ impl Webhooks {
         replay: ReplayId,
     ) -> Result<(), Error> {
         let cursor = self.cursor(caller.membership()?, id).await?;
-        let progress = cursor.replays.get(&replay).copied().unwrap_or_default();
+        let progress = cursor.and_then(|cursor| cursor.replays.get(&replay).copied());
+        let progress = progress.unwrap_or_default();
         let cancel = Command::CancelReplay {
             webhook: id,
             replay,
@@ -241,7 +242,7 @@ impl Webhooks {
         sent.await.map(|_revision| ())
     }
 
-    /// Returns where the delivery to a webhook stands.
+    /// Returns where the delivery to a webhook stands; `None` if nothing was sent to it yet.
     ///
     /// # Errors
     /// If the record cannot be read.
@@ -249,9 +250,8 @@ impl Webhooks {
         &self,
         membership: &Membership,
         id: WebhookId,
-    ) -> Result<Cursor, Error> {
-        let cursor = self.deliveries.cursor(membership.tenant.id, id).await?;
-        Ok(cursor.unwrap_or_default())
+    ) -> Result<Option<Cursor>, Error> {
+        self.deliveries.cursor(membership.tenant.id, id).await
     }
 
     fn check_url(&self, url: &WebhookUrl) -> Result<(), Error> {

@@ -93,7 +93,8 @@ impl<T> Line<T> {
 
     /// Returns the cursor as it is to be stored, without a lease.
     pub fn cursor(&self) -> Cursor {
-        let parked = self.cursor.parked.values().map(|parked| parked.since);
+        let happened = |parked: &Parked| parked.happened_at.unwrap_or(parked.since);
+        let parked = self.cursor.parked.values().map(happened);
         Cursor {
             next: self.next(),
             oldest: self.open.values().copied().chain(parked).min(),
@@ -300,6 +301,7 @@ impl<T> Line<T> {
                 attempts: attempt,
                 since,
                 due,
+                happened_at: Some(item.time),
             },
         );
         if is_last || is_probe || self.cursor.parked.len() >= MAX_PARKED {
@@ -320,6 +322,7 @@ impl<T> Line<T> {
             attempts: before.map_or(0, |parked| parked.attempts),
             since: before.map_or(now, |parked| parked.since),
             due,
+            happened_at: Some(item.time),
         };
         self.park(item, parked);
         if let Some(probe_at) = &mut self.cursor.probe_at {
@@ -340,12 +343,15 @@ impl<T> Line<T> {
     /// Goes on in the lane after this event.
     fn finish(&mut self, item: &Item<T>, now: Time) {
         self.busy.remove(&item.lane);
+        let waiting = self.queues.get(&item.lane).and_then(VecDeque::front);
+        let happened_at = waiting.map(|next| next.time);
         if let Some(parked) = self.cursor.parked.get_mut(&item.lane) {
             *parked = Parked {
                 next: item.event.following(),
                 attempts: 0,
                 since: now,
                 due: now,
+                happened_at,
             };
         } else {
             self.open.remove(&item.event);

@@ -1,6 +1,6 @@
 //! A webhook and its parts as clients see them.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use events_schema::{
@@ -119,7 +119,7 @@ impl WebhookSecret {
 pub(super) struct Webhook {
     stored: StoredWebhook,
     /// Where the delivery stands. It is read if a field shows it.
-    cursor: OnceCell<Cursor>,
+    cursor: OnceCell<Option<Cursor>>,
 }
 
 impl Webhook {
@@ -138,12 +138,12 @@ impl Webhook {
         self.stored.webhook.keys.last()
     }
 
-    async fn cursor(&self, ctx: &Context<'_>) -> Result<&Cursor, Error> {
+    async fn cursor(&self, ctx: &Context<'_>) -> Result<Option<&Cursor>, Error> {
         let field = FieldContext::of(ctx);
         let membership = field.membership()?;
         let webhooks = &field.use_cases.webhooks;
         let read = || webhooks.cursor(membership, self.stored.id);
-        self.cursor.get_or_try_init(read).await
+        Ok(self.cursor.get_or_try_init(read).await?.as_ref())
     }
 }
 
@@ -235,22 +235,24 @@ impl Webhook {
     /// Since when every attempt has failed. Null if the last one has succeeded, or if there was
     /// none.
     async fn failing_since(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, Error> {
-        let failing = self.cursor(ctx).await?.failing;
+        let cursor = self.cursor(ctx).await?;
+        let failing = cursor.and_then(|cursor| cursor.failing);
         Ok(failing.map(|failing| DateTime(failing.since)))
     }
 
-    /// The age of the oldest event that is not sent yet, in seconds. 0 if all are sent.
+    /// The age of the oldest event that is not sent yet, in seconds. 0 if all are sent. Null if
+    /// that is not known: nothing was sent yet, or the webhook is disabled.
     async fn lag_seconds(&self, ctx: &Context<'_>) -> Result<Option<u64>, Error> {
-        let oldest = self.cursor(ctx).await?.oldest;
-        Ok(Some(
-            oldest.map_or(0, |oldest| now().since(oldest).as_secs()),
-        ))
+        let is_enabled = self.stored.webhook.disabled.is_none();
+        let cursor = self.cursor(ctx).await?.filter(|_| is_enabled);
+        let oldest = |oldest| now().since(oldest).as_secs();
+        Ok(cursor.map(|cursor| cursor.oldest.map_or(0, oldest)))
     }
 
     /// When the next attempt is due to send an event that has failed. Null if none waits, or if the
     /// webhook is disabled.
     async fn next_attempt_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, Error> {
-        let due = self.cursor(ctx).await?.due();
+        let due = self.cursor(ctx).await?.and_then(Cursor::due);
         let is_enabled = self.stored.webhook.disabled.is_none();
         Ok(due.filter(|_| is_enabled).map(DateTime))
     }
@@ -268,10 +270,12 @@ impl Webhook {
         let replays = &self.stored.webhook.replays;
         let is_running = replays.values().any(|replay| replay.end.is_none());
         let progress = if is_running {
-            self.cursor(ctx).await?.replays.clone()
+            let cursor = self.cursor(ctx).await?;
+            cursor.map(|cursor| cursor.replays.clone())
         } else {
-            BTreeMap::new()
+            None
         };
+        let progress = progress.unwrap_or_default();
         let mut replays: Vec<_> = replays.iter().collect();
         replays.sort_by_key(|(id, replay)| Reverse((replay.requested_at, **id)));
         let shown = replays.into_iter().map(|(id, replay)| {

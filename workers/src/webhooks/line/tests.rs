@@ -379,3 +379,17 @@ fn a_replay_and_the_line_take_turns_with_an_object() {
     given.line.unlock("a");
     assert_eq!(sequences(&given.start()), [1]);
 }
+
+#[test]
+fn the_oldest_event_that_waits_is_as_old_as_its_change_whenever_it_failed() {
+    let mut given = log("aa");
+    given.wait(HOUR);
+    given.run(|_| true);
+    assert_eq!(given.line.cursor().oldest, Some(Time(0)));
+    given.wait(HOUR);
+    given.run(|sequence| sequence == 2);
+    assert_eq!(given.line.cursor().oldest, Some(Time(0)));
+    given.wait(HOUR);
+    given.run(|_| false);
+    assert_eq!(given.line.cursor().oldest, None);
+}

@@ -196,6 +196,7 @@ mod tests {
                 attempts: 1,
                 since: now(),
                 due: now(),
+                happened_at: Some(now()),
             };
             (format!("project.{number}"), parked)
         };

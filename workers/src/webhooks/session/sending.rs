@@ -130,7 +130,7 @@ pub fn failure_of(reply: &Reply) -> Failure {
             is_overloaded: answer.status == StatusCode::TOO_MANY_REQUESTS,
             retry_after: answer.retry_after,
         },
-        Err(outbound::Failure::Timeout(_)) => Failure {
+        Err(outbound::Failure::Timeout(_) | outbound::Failure::ConnectTimeout(_)) => Failure {
             is_overloaded: true,
             retry_after: None,
         },
@@ -139,7 +139,6 @@ pub fn failure_of(reply: &Reply) -> Failure {
             | outbound::Failure::Dns(_)
             | outbound::Failure::Connect(_)
             | outbound::Failure::Tls(_)
-            | outbound::Failure::ConnectTimeout(_)
             | outbound::Failure::Token(_)
             | outbound::Failure::Broken(_),
         ) => Failure::default(),
@@ -173,5 +172,29 @@ pub fn record(
         error: reply.outcome.as_ref().err().map(ToString::to_string),
         address: answer.map(|answer| answer.address.to_string()),
         next_attempt_at: retry.at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_in_time_is_overloaded() {
+        let second = Duration::from_secs(1);
+        for (failure, is_overloaded) in [
+            (outbound::Failure::Timeout(second), true),
+            (outbound::Failure::ConnectTimeout(second), true),
+            (outbound::Failure::Connect("refused".to_owned()), false),
+            (outbound::Failure::Dns("none".to_owned()), false),
+        ] {
+            let reply = Reply {
+                outcome: Err(failure),
+                latency: second,
+            };
+            assert_eq!(failure_of(&reply).is_overloaded, is_overloaded, "{reply:?}");
+        }
     }
 }

@@ -52,6 +52,9 @@ impl Turn<'_> {
                     .await;
             }
         }
+        if !is_accepted(&reply) {
+            self.report(is_gone(&reply)).await;
+        }
     }
 
     /// Leaves for later what could not be attempted, as the log did not show its object.
@@ -82,9 +85,6 @@ impl Turn<'_> {
         let event = Some(item.event);
         self.record(&record(&item.content.event, event, at, reply, retry))
             .await;
-        if !is_accepted(reply) {
-            self.report(is_gone(reply)).await;
-        }
     }
 
     async fn finish_replayed(
