@@ -2,12 +2,11 @@
 
 use events_schema::task::TASKS_CREATED;
 use stripe_billing::{
-    BillingMeterStatus,
     billing_meter::{
         CreateBillingMeter, CreateBillingMeterCustomerMapping,
         CreateBillingMeterCustomerMappingType, CreateBillingMeterDefaultAggregation,
         CreateBillingMeterDefaultAggregationFormula, CreateBillingMeterValueSettings,
-        ListBillingMeter,
+        ListBillingMeter, ReactivateBillingMeter,
     },
     billing_meter_event::CreateBillingMeterEvent,
     billing_meter_event_summary::ListIdBillingMeterEventSummary,
@@ -33,7 +32,7 @@ fn requests_about_meters_are_as_generated() {
         .timestamp(NOW);
     same(&meters::create(key(), &ours), &theirs);
 
-    let theirs = ListBillingMeter::new().status(BillingMeterStatus::Active);
+    let theirs = ListBillingMeter::new();
     same(&meters::list_meters(), &theirs);
 
     let sum =
@@ -47,10 +46,12 @@ fn requests_about_meters_are_as_generated() {
         .value_settings(CreateBillingMeterValueSettings::new("value"));
     same(&meters::create_meter(TASKS_CREATED), &theirs);
 
-    let meter = StripeMeter {
-        id: "mtr_1".to_owned(),
-        event_name: "ub_tasks_created".to_owned(),
-    };
+    let meter = serde_json::json!({
+        "id": "mtr_1", "event_name": "ub_tasks_created", "status": "inactive", "updated": 7,
+    });
+    let meter: StripeMeter = serde_json::from_value(meter).unwrap();
+    let theirs = ReactivateBillingMeter::new("mtr_1");
+    same(&meters::reactivate(TASKS_CREATED, &meter), &theirs);
     let minute = NOW - NOW % 60;
     let theirs = ListIdBillingMeterEventSummary::new("mtr_1", "cus_1", minute + 60, minute);
     let ours = meters::list_usage(&meter, &customer(), Timestamp(NOW));
