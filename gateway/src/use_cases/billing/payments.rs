@@ -18,7 +18,7 @@ use events_schema::{
 
 use super::{
     Billings, Choice, TenantBilling,
-    choice::{self, Unavailable, ensure_recent, offer},
+    choice::{self, Unavailable, ensure_recent},
     timing::ensure_computable,
 };
 use crate::{clock::now, error::Error, identity::Caller};
@@ -208,7 +208,7 @@ impl Billings {
     ) -> Result<Preview, Error> {
         let now = now();
         ensure_recent(choice.proration_date, now)?;
-        let offer = offer(present.plan.catalogue(), &choice)?;
+        let offer = present.offer(&choice)?;
         let proration_date = choice.proration_date.unwrap_or(now);
         let mut preview = Preview {
             due_now: None,
