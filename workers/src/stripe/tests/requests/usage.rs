@@ -117,7 +117,7 @@ fn their_changes() -> Vec<UpdateSubscriptionItems> {
 fn changes_of_the_items_for_usage_are_as_generated() {
     let theirs = UpdateSubscription::new("sub_1")
         .items(their_changes())
-        .proration_behavior(UpdateSubscriptionProrationBehavior::None);
+        .proration_behavior(UpdateSubscriptionProrationBehavior::CreateProrations);
     let ours = usage_items::change(key(), &subscription(), &changes());
     same(&ours, &theirs);
 }
@@ -175,6 +175,7 @@ fn previews_of_changes_with_usage_are_as_generated() {
         price: price(),
         quantity: 3,
         usage: changes(),
+        trial: TrialChange::Keep,
         promotion_code: None,
         proration_date: Timestamp(NOW),
     };
