@@ -137,7 +137,11 @@ impl Reconciler {
         let catalogue = catalogue.plans();
         let at_stripe = self.fetch(customer, &billing.state, catalogue).await?;
         let due = due(&billing.state, catalogue, &at_stripe, now);
-        let usage = other_usage(&billing.state, catalogue, &at_stripe);
+        // What is recorded first may be that another plan has begun.
+        let usage = match due {
+            Due::Nothing => other_usage(&billing.state, catalogue, &at_stripe, now),
+            Due::Record(_) | Due::Unclear(_) => None,
+        };
         let duplicates = at_stripe.duplicates(&billing.state, catalogue);
         Ok(Some(Compared {
             duplicates: duplicates.cloned().collect(),
@@ -148,7 +152,8 @@ impl Reconciler {
         }))
     }
 
-    /// Records what differs between a tenant and Stripe. Returns how many records that took.
+    /// Records what differs between a tenant and Stripe, and lets usage cost what the plan says that
+    /// the tenant has then. Returns how many records that took.
     ///
     /// # Errors
     /// If the log, a worker or Stripe does not answer.
@@ -159,7 +164,10 @@ impl Reconciler {
                 return Ok(records);
             };
             match compared.due {
-                Due::Nothing => return Ok(records),
+                Due::Nothing => {
+                    self.follow_plan(tenant, compared.usage.as_ref()).await?;
+                    return Ok(records);
+                }
                 Due::Unclear(reason) => {
                     tracing::error!(%tenant, reason, "what a tenant pays at Stripe is not recorded");
                     return Ok(records);
@@ -172,6 +180,29 @@ impl Reconciler {
             }
         }
         bail!("the billing of tenant {tenant} changes all the time")
+    }
+
+    /// Changes what a subscription pays for usage. What Stripe refuses is for a person.
+    async fn follow_plan(
+        &self,
+        tenant: TenantKey,
+        usage: Option<&OtherUsage>,
+    ) -> anyhow::Result<()> {
+        let Some(other) = usage else {
+            return Ok(());
+        };
+        let changed = self.change_usage(other).await;
+        let refusal = changed
+            .as_ref()
+            .err()
+            .and_then(|error| error.downcast_ref());
+        match refusal {
+            Some(refusal @ (StripeError::Refused { .. } | StripeError::Declined { .. })) => {
+                tracing::error!(%tenant, "usage does not cost what the plan says: {refusal}");
+                Ok(())
+            }
+            Some(_) | None => changed,
+        }
     }
 
     /// Ends all subscriptions of a tenant at Stripe. Invoices stay.
@@ -327,17 +358,22 @@ impl Reconciler {
     }
 }
 
-/// Returns how the subscription that counts pays for usage otherwise than its plan says. One that is
-/// being changed is left to the effect that changes it.
+/// Returns how the subscription that counts pays for usage otherwise than the plan says that the tenant
+/// has now. A plan of the next period does not count before that begins. A subscription that is being
+/// changed is left to the effect that changes it, and so is one with a price that no plan has.
 fn other_usage(
     billing: &Billing,
     catalogue: &plan::View,
     at_stripe: &AtStripe,
+    now: Time,
 ) -> Option<OtherUsage> {
     let found = at_stripe.counting(billing, catalogue)?;
     let lasts = is_lasting(found) && !billing.is_changing();
     let item = found.item().filter(|_| lasts)?;
-    let changes = usage_changes(catalogue, found, &item.price.id);
+    catalogue.priced(&item.price.id)?;
+    let price = billing.chosen()?.price_at(now)?;
+    let price = catalogue.stripe_prices.get(&price)?;
+    let changes = usage_changes(catalogue, found, price);
     (!changes.is_empty()).then(|| OtherUsage {
         subscription: found.id.clone(),
         changes,

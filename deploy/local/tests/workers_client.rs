@@ -165,6 +165,7 @@ async fn a_subscription_is_paid_changed_and_ended() {
         price: dear.clone(),
         quantity: 3,
         usage: Vec::new(),
+        trial: TrialChange::Keep,
         promotion_code: None,
         proration_date: world.now,
     };

@@ -128,11 +128,17 @@ impl Payment {
     /// Returns what the tenant has asked for, if it is this plan from the end of its period on. Stripe
     /// may have done so although the request is recorded as failed.
     pub(super) fn postponed(&self, plan: PlanVersion, price: PriceId) -> Option<&Wanted> {
+        let wanted = self.wanted_later()?;
+        ((wanted.plan, wanted.price) == (plan, price)).then_some(wanted)
+    }
+
+    /// Returns the plan that the tenant has asked for last, if it wants that from the end of its period
+    /// on.
+    pub fn wanted_later(&self) -> Option<&Wanted> {
         match &self.pending.as_ref()?.change {
             Change::Cancel | Change::Resume | Change::End => None,
             Change::Subscribe { wanted, .. } => {
-                let is_this = (wanted.plan, wanted.price) == (plan, price);
-                (wanted.at == ChangeTime::PeriodEnd && is_this).then_some(wanted)
+                (wanted.at == ChangeTime::PeriodEnd).then_some(wanted)
             }
         }
     }

@@ -7,6 +7,7 @@ mod attempt;
 mod change;
 mod recorded;
 mod renewal;
+mod trial;
 mod usage;
 
 use std::time::SystemTime;
@@ -21,7 +22,8 @@ use self::attempt::Attempt;
 pub(crate) use self::{
     recorded::paid,
     renewal::{before_payment, is_being_paid},
-    usage::usage_changes,
+    trial::{trial_after, trial_of},
+    usage::{usage_changes, usage_changes_with},
 };
 use crate::{
     catalogue::LatestCatalogue,

@@ -29,11 +29,19 @@ impl Payments {
     /// # Errors
     /// If the log does not answer.
     pub(super) async fn payment(&self, tenant: TenantKey) -> anyhow::Result<Payment> {
+        Ok(self.billing(tenant).await?.payment().clone())
+    }
+
+    /// Returns what the log says about the billing of a tenant.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub(super) async fn billing(&self, tenant: TenantKey) -> anyhow::Result<Billing> {
         let mut record = History::<Billing>::default();
         let subject = subject_of::<Billing>(TenantId::Tenant(tenant), tenant);
         // A replica may lag behind and lack a customer.
         record.refresh_from_leader(&self.log, &subject).await?;
-        Ok(record.state.payment().clone())
+        Ok(record.state)
     }
 
     /// Returns the customer of a tenant.

@@ -1,15 +1,18 @@
 //! Invoices, previews and the payment that waits.
 
+use std::time::SystemTime;
+
 use events_schema::{
     PromotionCode, Sensitive, StripeCustomerId, StripeInvoiceId, StripePriceId,
-    StripePromotionCodeId, TenantKey,
+    StripePromotionCodeId, TenantKey, Time,
     billing::{
-        Paid, PendingStatus,
+        PendingStatus,
         ask::{
             Costs, Discount, FindDiscount, FindInvoice, Invoice, Invoices, PaymentSecret,
             PortalLink, PreviewChange, Upcoming, UpcomingInvoice,
         },
     },
+    plan,
 };
 
 use super::{
@@ -18,8 +21,12 @@ use super::{
     shown,
 };
 use crate::{
-    effect::change_subscription::usage_changes,
-    stripe::{self, PaymentStatus, PreviewedChange, Subscription, SubscriptionStatus, UsageChange},
+    domain::billing::Billing,
+    effect::change_subscription::{trial_after, trial_of, usage_changes_with},
+    stripe::{
+        self, PaymentStatus, PreviewedChange, Subscription, SubscriptionStatus, TrialChange,
+        UsageChange,
+    },
 };
 
 /// Invoices of a page. Each has some kilobytes, and an answer of Stripe at most one megabyte.
@@ -27,21 +34,7 @@ const PAGE: u32 = 25;
 
 impl Answers<PreviewChange> for Payments {
     async fn answer(&self, tenant: TenantKey, question: PreviewChange) -> Result<Costs, Refusal> {
-        let payment = self.payment(tenant).await?;
-        let lasting = payment.lasting();
-        let promotion_code = match &question.promotion_code {
-            Some(code) => Some(self.promotion_code(code).await?),
-            None => None,
-        };
-        let change = PreviewedChange {
-            usage: self.usage_after(lasting, &question.price).await?,
-            subscription: lasting.map(|paid| (paid.id.clone(), paid.item.clone())),
-            customer: payment.customer,
-            price: question.price,
-            quantity: question.quantity,
-            promotion_code,
-            proration_date: question.proration_date.into(),
-        };
+        let change = self.previewed(tenant, question).await?;
         let now = self.stripe.preview_now(&change);
         let (now, next) = tokio::try_join!(now, self.stripe.preview_next(&change))?;
         Ok(Costs {
@@ -141,20 +134,39 @@ impl Answers<PaymentSecret> for Payments {
 }
 
 impl Payments {
-    /// Returns how a subscription changes, or begins, so that it pays for usage what belongs to this
-    /// price.
-    async fn usage_after(
+    /// Returns the change that would be made of a tenant's subscription, or the beginning of one.
+    async fn previewed(
         &self,
-        lasting: Option<&Paid>,
-        price: &StripePriceId,
-    ) -> Result<Vec<UsageChange>, Refusal> {
+        tenant: TenantKey,
+        question: PreviewChange,
+    ) -> Result<PreviewedChange, Refusal> {
+        let billing = self.billing(tenant).await?;
         let catalogue = self.catalogue.read().await?;
-        let Some(paid) = lasting else {
-            let usage = catalogue.plans().usage_beside(price);
-            return Ok(usage.into_values().map(UsageChange::Add).collect());
+        let catalogue = catalogue.plans();
+        let payment = billing.payment();
+        let present = match payment.lasting() {
+            Some(paid) => Some(self.stripe.subscription(&paid.id).await?),
+            None => None,
         };
-        let present = self.stripe.subscription(&paid.id).await?;
-        Ok(usage_changes(catalogue.plans(), &present, price))
+        let present = present.as_ref();
+        let promotion_code = match &question.promotion_code {
+            Some(code) => Some(self.promotion_code(code).await?),
+            None => None,
+        };
+        let price = &question.price;
+        let now = SystemTime::now().into();
+        Ok(PreviewedChange {
+            usage: usage_with(catalogue, present, price),
+            trial: trial_with(&billing, catalogue, present, price, now),
+            subscription: payment
+                .lasting()
+                .map(|paid| (paid.id.clone(), paid.item.clone())),
+            customer: payment.customer.clone(),
+            price: question.price,
+            quantity: question.quantity,
+            promotion_code,
+            proration_date: question.proration_date.into(),
+        })
     }
 
     /// Finds a promotion code.
@@ -180,6 +192,39 @@ impl Payments {
         is_theirs
             .then_some(invoice)
             .ok_or_else(|| Reason::NotFound.into())
+    }
+}
+
+/// Returns what changes together with a plan of what a subscription pays for usage, or what it begins
+/// with.
+fn usage_with(
+    catalogue: &plan::View,
+    present: Option<&Subscription>,
+    price: &StripePriceId,
+) -> Vec<UsageChange> {
+    let Some(present) = present else {
+        let usage = catalogue.usage_beside(price);
+        return usage.into_values().map(UsageChange::Add).collect();
+    };
+    usage_changes_with(catalogue, present, price)
+}
+
+/// Returns the trial with which a tenant would have the plan of this price.
+fn trial_with(
+    billing: &Billing,
+    catalogue: &plan::View,
+    present: Option<&Subscription>,
+    price: &StripePriceId,
+    now: Time,
+) -> TrialChange {
+    let Some((wanted, _)) = catalogue.priced(price) else {
+        return TrialChange::Keep;
+    };
+    let offered = catalogue.version(wanted).map(|version| version.trial_days);
+    let days = offered.and_then(|days| billing.new_trial_days(wanted.plan, days));
+    match present {
+        Some(present) => trial_after(billing, catalogue, present, (wanted.plan, days), now),
+        None => days.map_or(TrialChange::Keep, |days| trial_of(days, now)),
     }
 }
 

@@ -163,6 +163,9 @@ fn present(
     let Some((plan, price)) = billing.plan_of(&paid.price, catalogue) else {
         return Due::Unclear(format!("{} has a price of no plan", found.id));
     };
+    if is_in_hand(billing.payment(), &paid) {
+        return Due::Nothing;
+    }
     let request = fulfilled(billing.payment(), found, &paid);
     let since = at_stripe.past_due_since;
     record(billing, (plan, price), paid, since, request, now)
@@ -200,6 +203,16 @@ fn record(
         request,
     });
     command.map_or(Due::Nothing, Due::Record)
+}
+
+/// Whether this is a plan of the next period that an effect is about to record. Only the effect knows
+/// whether a period has begun before Stripe had the plan, or after.
+fn is_in_hand(payment: &Payment, paid: &Paid) -> bool {
+    let wanted = payment.wanted_later();
+    let has_wanted = paid.status != PaidStatus::Ended
+        && wanted.is_some_and(|wanted| wanted.stripe_price == paid.price);
+    let pending = payment.pending.as_ref();
+    has_wanted && pending.is_some_and(|pending| pending.status == PendingStatus::Pending)
 }
 
 /// Returns the pending request, if Stripe has fulfilled it after an action of the owner. A request

@@ -7,8 +7,8 @@ use events_schema::{
 use serde::Deserialize;
 
 use super::{
-    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, UsageChange,
-    request::Request, usage_items::with_changes,
+    IdempotencyKey, Listed, Pages, Stripe, StripeError, StripeTax, Timestamp, TrialChange,
+    UsageChange, request::Request, usage_items::with_changes,
 };
 
 /// How far an invoice shows its payments: with the state of each.
@@ -126,6 +126,7 @@ pub struct PreviewedChange {
     pub price: StripePriceId,
     pub quantity: u64,
     pub usage: Vec<UsageChange>,
+    pub trial: TrialChange,
     pub promotion_code: Option<StripePromotionCodeId>,
     /// The time from which the difference counts, so that the change can cost the same.
     pub proration_date: Timestamp,
@@ -249,6 +250,12 @@ impl Stripe {
 
 pub(super) fn preview_now(change: &PreviewedChange, tax: StripeTax) -> Request {
     let request = preview(change, tax);
+    let end = "subscription_details[trial_end]";
+    let request = match change.trial {
+        TrialChange::Keep => request,
+        TrialChange::End => request.set(end, "now"),
+        TrialChange::Until(time) => request.set(end, time.0),
+    };
     match change.subscription {
         None => request,
         Some(_) => request

@@ -28,6 +28,20 @@ pub struct StripeMeter {
     pub id: String,
     /// The name that reports have.
     pub event_name: String,
+    status: MeterStatus,
+    /// When it was deactivated last, or changed otherwise.
+    updated: Timestamp,
+}
+
+/// Whether a meter takes reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MeterStatus {
+    Active,
+    Inactive,
+    /// One of a later release of Stripe.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a customer has used within some time.
@@ -35,6 +49,15 @@ pub struct StripeMeter {
 struct Summary {
     id: String,
     aggregated_value: f64,
+}
+
+impl StripeMeter {
+    const fn is_active(&self) -> bool {
+        match self.status {
+            MeterStatus::Active => true,
+            MeterStatus::Inactive | MeterStatus::Unknown => false,
+        }
+    }
 }
 
 impl Listed for StripeMeter {
@@ -67,16 +90,28 @@ impl Stripe {
     }
 
     /// Returns the meter at Stripe that adds up what this one counts. It is created if it does not
-    /// exist.
+    /// exist, and made active if somebody has deactivated it: prices belong to it, so what another one
+    /// adds up would not be on any invoice.
     ///
     /// # Errors
     /// If Stripe does not confirm it.
     pub async fn meter(&self, meter: Meter) -> Result<StripeMeter, StripeError> {
         let name = event_name(meter);
-        let all = Pages::<StripeMeter>::new(self, list_meters());
-        match all.find(|found| found.event_name == name).await? {
-            Some(found) => Ok(found),
-            None => self.send(create_meter(meter)).await,
+        let all = Pages::<StripeMeter>::new(self, list_meters()).all().await?;
+        let mut own = all.into_iter().filter(|found| found.event_name == name);
+        let latest = own.next();
+        let active = latest
+            .iter()
+            .cloned()
+            .chain(own)
+            .find(StripeMeter::is_active);
+        match (active, latest) {
+            (Some(active), _) => Ok(active),
+            (None, Some(inactive)) => {
+                tracing::warn!(%meter, "a meter was deactivated at Stripe, and is made active again");
+                self.send(reactivate(meter, &inactive)).await
+            }
+            (None, None) => self.send(create_meter(meter)).await,
         }
     }
 
@@ -111,7 +146,14 @@ pub(super) fn create(key: IdempotencyKey, event: &MeterEvent) -> Request {
 }
 
 pub(super) fn list_meters() -> Request {
-    Request::get("/billing/meters").set("status", "active")
+    Request::get("/billing/meters")
+}
+
+/// A meter may be deactivated several times within a day, and each time needs a key of its own.
+pub(super) fn reactivate(meter: Meter, inactive: &StripeMeter) -> Request {
+    let step = format!("reactivate {}", inactive.updated.0);
+    let path = format!("/billing/meters/{}/reactivate", inactive.id);
+    Request::post(path, IdempotencyKey::of_meter(meter, &step))
 }
 
 pub(super) fn create_meter(meter: Meter) -> Request {

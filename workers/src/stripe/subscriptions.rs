@@ -127,6 +127,7 @@ pub struct Change {
     pub item: StripeItemId,
     pub price: StripePriceId,
     pub quantity: u64,
+    /// What cannot wait until the change is made.
     pub usage: Vec<UsageChange>,
     pub proration: Proration,
     pub trial: TrialChange,
@@ -330,6 +331,8 @@ pub(super) fn create(
         .set("items[0][quantity]", subscription.quantity);
     let usage = subscription.usage.iter().cloned().map(UsageChange::Add);
     let request = with_changes(request, "items", 1, &usage.collect::<Vec<_>>())
+        // Otherwise usage of a price that is replaced would not be charged.
+        .set("billing_mode[type]", "flexible")
         .set(
             "payment_behavior",
             match subscription.payment {

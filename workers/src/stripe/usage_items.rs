@@ -9,14 +9,15 @@ use super::{IdempotencyKey, Stripe, StripeError, Subscription, request::Request}
 pub enum UsageChange {
     /// Usage has this price from now on.
     Add(StripePriceId),
-    /// The usage of this item has another price, since the period began.
+    /// The usage of this item has another price from now on.
     Replace(StripeItemId, StripePriceId),
-    /// The usage of this item costs nothing, since the period began.
+    /// The usage of this item costs nothing from now on.
     Remove(StripeItemId),
 }
 
 impl Stripe {
-    /// Changes what a subscription pays for usage, and nothing else.
+    /// Changes what a subscription pays for usage, and nothing else. What was used before is on the
+    /// next invoice, at the price that it had.
     ///
     /// # Errors
     /// If Stripe does not confirm it.
@@ -30,13 +31,14 @@ impl Stripe {
     }
 }
 
+/// Without prorations, what was used before would never be charged.
 pub(super) fn change(
     key: IdempotencyKey,
     id: &StripeSubscriptionId,
     changes: &[UsageChange],
 ) -> Request {
     let request = Request::post(format!("/subscriptions/{id}"), key);
-    with_changes(request, "items", 0, changes).set("proration_behavior", "none")
+    with_changes(request, "items", 0, changes).set("proration_behavior", "create_prorations")
 }
 
 /// Adds changes to a list of items of which `first` are in the request.

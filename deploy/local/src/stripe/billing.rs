@@ -325,21 +325,47 @@ pub(super) fn credits(account: &mut Account, subscription: &Subscription, at: i6
     paid.map(credit).collect()
 }
 
-/// Returns the lines of what was used within a period.
+/// Returns the lines of what was used within a period, at the prices that usage has.
 pub(super) fn usage(
     account: &mut Account,
     subscription: &Subscription,
     period: Period,
 ) -> Vec<Line> {
-    let metered = subscription
-        .items
-        .iter()
-        .filter(|item| item.price.is_metered());
-    let line = |item: &Item| {
-        let used = meter::usage_of(account, &subscription.customer, item, period);
-        Line::of_usage(account, item, period, used)
-    };
+    let items = subscription.items.iter();
+    let metered = items.filter(|item| item.price.is_metered());
+    let line = |item: &Item| usage_line(account, &subscription.customer, item, period);
     metered.map(line).collect()
+}
+
+/// Returns the lines of what was used at prices that usage does not have any more. What was used for
+/// nothing has none.
+pub(super) fn usage_of_removed(
+    account: &mut Account,
+    before: &Subscription,
+    items: &[Item],
+) -> Vec<Line> {
+    let used = Period {
+        end: account.now,
+        ..before.period
+    };
+    let is_kept = |old: &Item| {
+        let mut same = items.iter().filter(|item| item.id == old.id);
+        same.any(|item| item.price.id == old.price.id)
+    };
+    let metered = before.items.iter().filter(|item| item.price.is_metered());
+    let removed = metered.filter(|item| !is_kept(item));
+    let lines = removed.map(|item| usage_line(account, &before.customer, item, used));
+    lines.filter(|line| line.amount != 0).collect()
+}
+
+/// Usage counts since it has this price: what was used before costs nothing.
+fn usage_line(account: &mut Account, customer: &str, item: &Item, period: Period) -> Line {
+    let period = Period {
+        start: item.since.clamp(period.start, period.end),
+        ..period
+    };
+    let used = meter::usage_of(account, customer, item, period);
+    Line::of_usage(account, item, period, used)
 }
 
 /// Returns the lines that a subscription still owes when it ends at this time: differences that wait

@@ -25,6 +25,8 @@ pub(super) struct Item {
     pub(super) quantity: Option<i64>,
     /// The name of the product.
     pub(super) product: String,
+    /// Since when usage has this price.
+    pub(super) since: i64,
 }
 
 impl Item {
@@ -114,6 +116,7 @@ fn new(account: &mut Account, form: &mut Form) -> Result<Item, Refusal> {
         quantity: (!price.is_metered()).then_some(1),
         price,
         product,
+        since: account.now,
     };
     set_quantity(&mut item, form)?;
     form.metadata(&mut item.metadata)?;
@@ -124,7 +127,7 @@ fn change(account: &Account, item: &mut Item, form: &mut Form) -> Result<(), Ref
     if let Some(price) = form.text("price")?.filter(|price| *price != item.price.id) {
         let (price, product) = usable_price(account, &price, &form.name("price"))?;
         item.quantity = (!price.is_metered()).then_some(item.quantity.unwrap_or(1));
-        (item.price, item.product) = (price, product);
+        (item.price, item.product, item.since) = (price, product, account.now);
     }
     set_quantity(item, form)?;
     form.metadata(&mut item.metadata)

@@ -118,6 +118,10 @@ impl Wish {
         let mut lines = Vec::new();
         if !is_trial && self.proration != Proration::None {
             lines = prorations(account, before, &after.items, self.at, restarts);
+            // Otherwise what was used before is lost, as Stripe loses it.
+            if !restarts && before.billing_mode == "flexible" {
+                lines.extend(billing::usage_of_removed(account, before, &after.items));
+            }
         }
         if let Some(end) = self.trial_end {
             after.trial_end = Some(end);

@@ -6,7 +6,7 @@ use events_schema::{
     CommandId, PlanId, PlanVersion, PriceId, PromotionCode, Reject, RejectionKind, StripePriceId,
     Time,
     billing::{
-        ChangeTime, Command, Wanted,
+        ChangeTime, Command, Subscription, Wanted,
         refusal::{PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
     },
     member::SEATS,
@@ -91,7 +91,7 @@ impl Billings {
     ) -> Result<TenantBilling, Error> {
         ensure_recent(choice.proration_date, now())?;
         let present = self.own(caller).await?;
-        let offer = offer(present.plan.catalogue(), &choice)?;
+        let offer = present.offer(&choice)?;
         let trial_days = offer.version.trial_days;
         let command = match offer.price {
             Some(price) if self.publishable_key.is_some() => Command::Subscribe {
@@ -121,9 +121,17 @@ pub(super) fn ensure_recent(proration_date: Option<Time>, now: Time) -> Result<(
     Err(Error::input("prorationDate", message))
 }
 
-/// Finds the version that a tenant chooses, and its price.
-pub(super) fn offer<'c>(catalogue: Option<&'c View>, choice: &Choice) -> Result<Offer<'c>, Error> {
+/// Finds the version that a tenant chooses, and its price. `chosen` is what it has chosen before.
+fn offer<'c>(
+    catalogue: Option<&'c View>,
+    chosen: Option<&Subscription>,
+    choice: &Choice,
+    now: Time,
+) -> Result<Offer<'c>, Error> {
     let catalogue = catalogue.ok_or(Error::NotFound)?;
+    if let Some(kept) = chosen.and_then(|chosen| kept(catalogue, chosen, choice, now)) {
+        return Ok(kept);
+    }
     let latest = catalogue.latest(choice.plan).ok_or(Error::NotFound)?;
     let version = catalogue.version(latest).ok_or(Error::NotFound)?;
     let plan = catalogue.plans.get(&choice.plan);
@@ -134,6 +142,26 @@ pub(super) fn offer<'c>(catalogue: Option<&'c View>, choice: &Choice) -> Result<
         plan: latest,
         version,
         price: chosen_price(latest, version, choice.price)?,
+    })
+}
+
+/// Returns the version that a tenant has, if it stays with that instead of a planned one. It may be an
+/// older version, or one of an archived plan.
+fn kept<'c>(
+    catalogue: &'c View,
+    chosen: &Subscription,
+    choice: &Choice,
+    now: Time,
+) -> Option<Offer<'c>> {
+    chosen.coming_at(now)?;
+    let (plan, price) = (chosen.plan_at(now), chosen.price_at(now)?);
+    let is_present = (plan.plan, Some(price)) == (choice.plan, choice.price);
+    let version = catalogue.version(plan).filter(|_| is_present)?;
+    let price = Some(catalogue.price(plan, price)?);
+    Some(Offer {
+        plan,
+        version,
+        price,
     })
 }
 
@@ -199,6 +227,16 @@ pub(super) fn known_price(
 }
 
 impl TenantBilling {
+    /// Finds the version that the tenant chooses, and its price.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such plan; `BadUserInput` if it does not have the price, or needs
+    /// one; `Rejected` if the plan is archived.
+    pub(super) fn offer(&self, choice: &Choice) -> Result<Offer<'_>, Error> {
+        let chosen = self.plan.billing().and_then(|it| it.subscription.as_ref());
+        offer(self.plan.catalogue(), chosen, choice, self.plan.at)
+    }
+
     /// Returns what the tenant would pay for an offer: for a price per seat the seats in use, but no
     /// more than the version allows. The workers count again when somebody comes or goes.
     ///
@@ -245,7 +283,104 @@ impl TenantBilling {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::{
+        Currency, Id, Money, Name,
+        billing::NextPlan,
+        plan::{Event, Interval, apply},
+    };
+
     use super::*;
+
+    const TEAM: PlanId = PlanId(Id::from_bytes([2; 16]));
+    const END: Time = Time(100);
+
+    fn price(amount: i64) -> Price {
+        Price {
+            amount: Money::new(amount, Currency::parse("EUR").unwrap()).unwrap(),
+            interval: Interval::Month,
+            per: Per::Tenant,
+        }
+    }
+
+    fn version(amount: i64) -> Version {
+        Version {
+            prices: vec![price(amount)],
+            ..Version::default()
+        }
+    }
+
+    /// An archived plan with two versions.
+    fn archived() -> View {
+        let mut catalogue = View::default();
+        for event in [
+            Event::Created {
+                plan: TEAM,
+                name: Name::parse("Team").unwrap(),
+                version: version(900),
+            },
+            Event::VersionAdded {
+                plan: TEAM,
+                version: version(1_200),
+            },
+            Event::Archived { plan: TEAM },
+        ] {
+            apply(&mut catalogue, &event, Time(0));
+        }
+        catalogue
+    }
+
+    #[test]
+    fn a_tenant_may_stay_with_an_older_version_of_an_archived_plan() {
+        let first = PlanVersion {
+            plan: TEAM,
+            number: 1,
+        };
+        let another = PlanVersion {
+            plan: PlanId(Id::from_bytes([3; 16])),
+            number: 1,
+        };
+        let present = first.price_id(&price(900));
+        let next = NextPlan {
+            plan: another,
+            price: another.price_id(&price(400)),
+            at: END,
+            paid_quantity: None,
+            once_paid: false,
+        };
+        let leaves = Subscription {
+            plan: first,
+            price: Some(present),
+            trial_end: None,
+            cancel_at: None,
+            past_due_since: None,
+            next: Some(next),
+        };
+        let stays = Subscription {
+            next: None,
+            ..leaves.clone()
+        };
+        let second = PlanVersion { number: 2, ..first };
+        let latest = second.price_id(&price(1_200));
+        let catalogue = archived();
+        for (chosen, price, now, is_offered) in [
+            (Some(&leaves), present, Time(0), true),
+            (Some(&leaves), latest, Time(0), false),
+            (Some(&leaves), present, END, false),
+            (Some(&stays), present, Time(0), false),
+            (None, present, Time(0), false),
+        ] {
+            let choice = Choice {
+                plan: TEAM,
+                price: Some(price),
+                proration_date: None,
+                at: None,
+                promotion_code: None,
+            };
+            let offered = offer(Some(&catalogue), chosen, &choice, now);
+            let plan = offered.ok().map(|offered| offered.plan);
+            assert_eq!(plan, is_offered.then_some(first), "{price:?} {now:?}");
+        }
+    }
 
     #[test]
     fn a_change_counts_from_a_preview_of_the_last_15_minutes() {

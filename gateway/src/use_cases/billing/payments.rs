@@ -3,8 +3,7 @@
 use std::ops::Not as _;
 
 use events_schema::{
-    Limit, Money, PlanVersion, Sensitive, StripeCardId, StripeInvoiceId, StripeSetupIntentId,
-    TenantKey, Time,
+    Limit, Money, Sensitive, StripeCardId, StripeInvoiceId, StripeSetupIntentId, TenantKey, Time,
     billing::{
         ChangeTime,
         ask::{
@@ -18,7 +17,7 @@ use events_schema::{
 
 use super::{
     Billings, Choice, TenantBilling,
-    choice::{self, Unavailable, ensure_recent, offer},
+    choice::{self, Unavailable, ensure_recent},
     timing::ensure_computable,
 };
 use crate::{clock::now, error::Error, identity::Caller};
@@ -208,7 +207,7 @@ impl Billings {
     ) -> Result<Preview, Error> {
         let now = now();
         ensure_recent(choice.proration_date, now)?;
-        let offer = offer(present.plan.catalogue(), &choice)?;
+        let offer = present.offer(&choice)?;
         let proration_date = choice.proration_date.unwrap_or(now);
         let mut preview = Preview {
             due_now: None,
@@ -234,8 +233,7 @@ impl Billings {
             ChangeTime::Now => None,
             ChangeTime::PeriodEnd => present.period_end(),
         };
-        let is_free_now = at == ChangeTime::PeriodEnd || present.may_try(offer.plan, offer.version);
-        preview.due_now = Some(if is_free_now {
+        preview.due_now = Some(if at == ChangeTime::PeriodEnd {
             let nothing = Money::new(0, costs.due_now.currency().clone());
             nothing.map_err(Error::invalid("amount"))?
         } else {
@@ -278,15 +276,6 @@ impl TenantBilling {
     fn period_end(&self) -> Option<Time> {
         let paid = self.plan.billing()?.payment.lasting()?;
         Some(paid.period_end)
-    }
-
-    /// Whether the tenant would begin a plan with its trial.
-    fn may_try(&self, plan: PlanVersion, version: &Version) -> bool {
-        let billing = self.plan.billing();
-        let may = billing.is_none_or(|billing| {
-            billing.payment.lasting().is_none() && !billing.tried.contains(&plan.plan)
-        });
-        may && version.trial_days > 0
     }
 
     /// Returns how many objects a version allows the tenant, with its exceptions; `None` for any

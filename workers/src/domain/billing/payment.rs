@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    Claim, CommandId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
+    Claim, CommandId, PlanId, PlanVersion, PriceId, StripeCustomerId, StripePriceId, Time,
     billing::{
         Change, ChangeTime, Event, Override, Paid, PaidStatus, Payment, PendingStatus,
         Subscription, Wanted, apply,
@@ -96,10 +96,17 @@ impl Billing {
 
     /// Returns when the trial ends that a tenant would get with a plan; `None` if it gets none.
     fn new_trial(&self, plan: PlanVersion, days: u16, at: Time) -> Option<Time> {
+        let days = self.new_trial_days(plan.plan, days);
+        days.map(|days| at + DAY * u32::from(days))
+    }
+
+    /// Returns the length of the trial that a tenant would get with a plan; `None` if it gets none.
+    /// `days` is what the catalogue says.
+    pub fn new_trial_days(&self, plan: PlanId, days: u16) -> Option<u16> {
         let lasting = self.payment().lasting();
         let begins = lasting.is_none_or(|paid| paid.status == PaidStatus::Trialing);
-        let may_try = begins && !self.0.tried.contains(&plan.plan);
-        (may_try && days > 0).then(|| at + DAY * u32::from(days))
+        let may_try = begins && !self.0.tried.contains(&plan);
+        (may_try && days > 0).then_some(days)
     }
 
     /// Checks that no plan waits for its first payment. Until that is made, Stripe's period belongs to

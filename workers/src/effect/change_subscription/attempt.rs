@@ -50,25 +50,24 @@ impl Attempt<'_> {
         }
     }
 
-    /// Returns the command that records a refusal, or what has led to it: the customer is deleted at
-    /// Stripe. Then the tenant gets another one.
+    /// Returns the command that records a refusal, or what has led to it. If the customer is deleted at
+    /// Stripe, the tenant gets another one. One that never existed is another account's.
     async fn refused(&self, refusal: StripeError) -> Result<Command, Failure> {
         let known = self.task.record.payment().customer.as_ref();
-        match known.filter(|_| refusal.is_missing()) {
-            Some(customer) if self.is_deleted(customer).await? => {
+        let Some(customer) = known.filter(|_| refusal.is_missing()) else {
+            return self.task.refused(refusal);
+        };
+        match self.stripe.customer(customer).await {
+            Ok(found) if found.deleted => {
                 let customer = customer.clone();
                 Ok(Command::ForgetCustomer { customer })
             }
-            Some(_) | None => self.task.refused(refusal),
-        }
-    }
-
-    /// Whether a customer was deleted. One that never existed is another account's.
-    async fn is_deleted(&self, customer: &StripeCustomerId) -> Result<bool, StripeError> {
-        match self.stripe.customer(customer).await {
-            Ok(customer) => Ok(customer.deleted),
-            Err(error) if error.is_missing() => Ok(false),
-            Err(error) => Err(error),
+            Ok(found) if found.default_card().is_none() && self.task.must_pay() => Ok(self
+                .task
+                .failed("card_missing", "Save a card first.".to_owned())),
+            Ok(_) => self.task.refused(refusal),
+            Err(error) if error.is_missing() => self.task.refused(refusal),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -254,6 +253,14 @@ impl Attempt<'_> {
 }
 
 impl Task {
+    /// Whether a card pays for what the tenant has asked for.
+    const fn must_pay(&self) -> bool {
+        match self.pending.change {
+            Change::Subscribe { .. } => true,
+            Change::Cancel | Change::Resume | Change::End => false,
+        }
+    }
+
     /// Returns the length of the trial that the tenant gets. It begins when Stripe does what was
     /// asked for, however long that takes.
     pub(super) fn trial_days(&self) -> Option<u16> {

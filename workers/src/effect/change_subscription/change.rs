@@ -1,22 +1,22 @@
 //! A change of a subscription that lasts: another plan, price, quantity or promotion code.
 
 use events_schema::{
-    CommandId, Reject as _, StripePriceId,
+    CommandId, Reject as _,
     billing::{ChangeTime, Command, Paid, Wanted},
 };
 
 use super::{
-    attempt::{Attempt, DAY, needs_owner},
+    attempt::{Attempt, needs_owner},
     is_being_paid,
     recorded::{being_paid, paid},
-    usage_changes,
+    trial_after, usage_changes, usage_changes_with,
 };
 use crate::{
     domain::billing::Rejection,
     effect::Failure,
     stripe::{
         self, IdempotencyKey, Item, NewDiscount, OpenPayment, Proration, StripeError, Subscription,
-        SubscriptionStatus, Timestamp, TrialChange, UsageChange,
+        SubscriptionStatus, Timestamp,
     },
 };
 
@@ -48,6 +48,10 @@ impl Attempt<'_> {
         }
         self.drop_other_change(present, wanted).await?;
         let changed = self.change_item(present, item, wanted).await?;
+        if wanted.at == ChangeTime::PeriodEnd && has_renewed(item, &changed) {
+            return self.renewed(item, &changed);
+        }
+        self.follow_plan(&changed, wanted).await?;
         if present.cancel_at.is_some() && !changed.has_pending_update() {
             let key = IdempotencyKey::new(self.task.pending.request.0, "resume");
             self.stripe.end_with_period(key, &present.id, false).await?;
@@ -70,14 +74,14 @@ impl Attempt<'_> {
         wanted: &Wanted,
     ) -> Result<Subscription, StripeError> {
         let discount = self.new_discount(present, wanted).await?;
-        let usage = usage_changes(self.catalogue, present, &wanted.stripe_price);
         if is_so(item, wanted) {
-            self.change_usage(present, &usage).await?;
             self.set_discount(present, discount.as_ref()).await?;
             return Ok(present.clone());
         }
         let CommandId(request) = self.task.pending.request;
-        let trial = self.trial_after(present, &item.price.id, wanted);
+        let usage = usage_changes_with(self.catalogue, present, &wanted.stripe_price);
+        let tries = (wanted.plan.plan, self.task.trial_days());
+        let trial = trial_after(&self.task.record, self.catalogue, present, tries, self.now);
         let change = |payment, discount| stripe::Change {
             item: item.id.clone(),
             price: wanted.stripe_price.clone(),
@@ -107,35 +111,23 @@ impl Attempt<'_> {
         changed.await
     }
 
-    async fn change_usage(
+    /// Lets usage cost what the plan says that the tenant has now. Before a plan begins, usage costs
+    /// what the present one says; reconciling lets it follow then.
+    async fn follow_plan(
         &self,
-        present: &Subscription,
-        changes: &[UsageChange],
+        changed: &Subscription,
+        wanted: &Wanted,
     ) -> Result<(), StripeError> {
+        if wanted.at == ChangeTime::PeriodEnd || changed.has_pending_update() {
+            return Ok(());
+        }
+        let changes = usage_changes(self.catalogue, changed, &wanted.stripe_price);
         if !changes.is_empty() {
             let step = format!("usage {changes:?}");
             let key = IdempotencyKey::new(self.task.pending.request.0, &step);
-            self.stripe.change_usage(key, &present.id, changes).await?;
+            self.stripe.change_usage(key, &changed.id, &changes).await?;
         }
         Ok(())
-    }
-
-    /// Returns what becomes of a trial. It is one of its plan, and does not carry over to another.
-    fn trial_after(
-        &self,
-        present: &Subscription,
-        price: &StripePriceId,
-        wanted: &Wanted,
-    ) -> TrialChange {
-        let tried = self.task.record.plan_of(price, self.catalogue);
-        let is_same = tried.is_some_and(|(tried, _)| tried.plan == wanted.plan.plan);
-        if present.status != SubscriptionStatus::Trialing || is_same {
-            return TrialChange::Keep;
-        }
-        match self.task.trial_days() {
-            Some(days) => TrialChange::Until((self.now + DAY * u32::from(days)).into()),
-            None => TrialChange::End,
-        }
     }
 
     /// Ends a change that an earlier request has asked for. Otherwise its owner could still confirm
@@ -184,6 +176,12 @@ impl Attempt<'_> {
 /// Whether a subscription pays for what is wanted.
 fn is_so(item: &Item, wanted: &Wanted) -> bool {
     item.price.id == wanted.stripe_price && item.quantity == Some(wanted.quantity)
+}
+
+/// Whether a period has begun since this was read.
+fn has_renewed(before: &Item, changed: &Subscription) -> bool {
+    let now = changed.item().map(|item| item.current_period_end);
+    now.is_some_and(|end| end != before.current_period_end)
 }
 
 /// Whether a payment is missing. Stripe would give back what was never paid.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     effect::Failure,
-    stripe::{PaymentStatus, StripeError, Subscription, SubscriptionStatus},
+    stripe::{Item, PaymentStatus, StripeError, Subscription, SubscriptionStatus},
 };
 
 /// How long a payment is given that Stripe is still making.
@@ -48,6 +48,23 @@ impl Attempt<'_> {
         let paid = paid(present)?;
         let plan = self.task.record.plan_of(&paid.price, self.catalogue);
         Ok(self.record(plan, paid, None))
+    }
+
+    /// Returns the command that records a period which has begun just before the change. Stripe has
+    /// charged it for what was paid before, so the plan that the tenant wants comes after it. That is
+    /// still to be recorded then.
+    pub(super) fn renewed(
+        &self,
+        before: &Item,
+        changed: &Subscription,
+    ) -> Result<Command, Failure> {
+        let renewed = Paid {
+            price: before.price.id.clone(),
+            quantity: before.quantity.unwrap_or(1),
+            ..paid(changed)?
+        };
+        let plan = self.task.record.plan_of(&renewed.price, self.catalogue);
+        Ok(self.record(plan, renewed, None))
     }
 
     fn record(

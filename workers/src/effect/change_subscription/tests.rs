@@ -22,6 +22,7 @@ use crate::{
 mod costs;
 mod failures;
 mod trials;
+mod usage;
 
 const TENANT: TenantKey = TenantKey(Id::from_bytes([7; 16]));
 const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
@@ -209,6 +210,14 @@ async fn perform<const N: usize>(
     task: &Task,
     acts: [Act; N],
 ) -> (Result<Command, Failure>, Vec<String>) {
+    perform_with(&catalogue(), task, acts).await
+}
+
+async fn perform_with<const N: usize>(
+    catalogue: &plan::View,
+    task: &Task,
+    acts: [Act; N],
+) -> (Result<Command, Failure>, Vec<String>) {
     let server = Server::acts(acts).await;
     let options = StripeOptions {
         stripe_key: "sk_test_1".parse().unwrap(),
@@ -217,7 +226,7 @@ async fn perform<const N: usize>(
         stripe_rate: 100,
     };
     let stripe = Stripe::new(&options).unwrap().unwrap();
-    let recorded = attempt(stripe, &catalogue(), TENANT, task).await;
+    let recorded = attempt(stripe, catalogue, TENANT, task).await;
     (recorded, server.requests())
 }
 

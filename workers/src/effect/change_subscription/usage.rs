@@ -30,6 +30,25 @@ pub fn usage_changes(
     changes
 }
 
+/// Returns the changes of [`usage_changes`] that a change to this price has to make at the same time:
+/// all items have the same interval. Otherwise they follow in a request of their own, so that what was
+/// used before is on the next invoice, and not due with the change.
+pub fn usage_changes_with(
+    catalogue: &plan::View,
+    present: &Subscription,
+    price: &StripePriceId,
+) -> Vec<UsageChange> {
+    let interval = |price: &StripePriceId| {
+        let (version, id) = catalogue.priced(price)?;
+        Some(catalogue.price(version, id)?.interval)
+    };
+    let before = present.item().and_then(|item| interval(&item.price.id));
+    if before.is_some() && before == interval(price) {
+        return Vec::new();
+    }
+    usage_changes(catalogue, present, price)
+}
+
 #[cfg(test)]
 mod tests {
     use events_schema::{

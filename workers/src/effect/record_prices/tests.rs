@@ -226,7 +226,7 @@ fn usage_at_stripe(id: &str) -> Value {
 }
 
 fn meter() -> Value {
-    json!({ "id": "mtr_1", "event_name": "ub_tasks_created" })
+    json!({ "id": "mtr_1", "event_name": "ub_tasks_created", "status": "active", "updated": 7 })
 }
 
 fn recorded_usage() -> Command {

@@ -16,10 +16,15 @@ fn list(data: serde_json::Value) -> Act {
     ok(&json!({ "data": data, "has_more": false }).to_string())
 }
 
+fn meter(id: &str, event_name: &str, status: &str) -> serde_json::Value {
+    json!({ "id": id, "event_name": event_name, "status": status, "updated": 7 })
+}
+
 fn meters() -> Act {
     list(json!([
-        { "id": "mtr_1", "event_name": "tasks_created" },
-        { "id": "mtr_2", "event_name": "ub_tasks_created" },
+        meter("mtr_0", "ub_tasks_created", "inactive"),
+        meter("mtr_1", "tasks_created", "active"),
+        meter("mtr_2", "ub_tasks_created", "active"),
     ]))
 }
 
@@ -85,11 +90,22 @@ async fn a_report_names_the_tenant_the_meter_and_the_end_of_the_cut() {
 
 #[tokio::test]
 async fn a_meter_that_stripe_lacks_is_created() {
-    let created = ok(r#"{"id": "mtr_1", "event_name": "ub_tasks_created"}"#);
+    let created = ok(&meter("mtr_1", "ub_tasks_created", "active").to_string());
     let (recorded, requests) = perform(0, [list(json!([])), created, ok("{}")]).await;
     assert_done(recorded);
     assert!(requests[1].starts_with("POST /v1/billing/meters "));
     assert!(is_report(&requests[2]));
+}
+
+#[tokio::test]
+async fn a_meter_that_somebody_has_deactivated_is_made_active_and_no_other_is_created() {
+    let inactive = list(json!([meter("mtr_1", "ub_tasks_created", "inactive")]));
+    let active = ok(&meter("mtr_1", "ub_tasks_created", "active").to_string());
+    let (recorded, requests) = perform(0, [inactive, active, ok("{}")]).await;
+    assert_done(recorded);
+    let reactivated = "POST /v1/billing/meters/mtr_1/reactivate ";
+    assert!(requests[1].starts_with(reactivated), "{requests:?}");
+    assert!(is_report(&requests[2]), "{requests:?}");
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::testing::given;
 
+mod planned;
+
 const NOW: Time = Time(1_800_000_000_000);
 const SINCE: Time = Time(1_700_000_000_000);
 const REQUEST: CommandId = CommandId(Id::from_bytes([9; 16]));
@@ -390,42 +392,4 @@ fn a_request_is_lost_after_an_hour_also_before_there_is_a_customer() {
     assert_eq!(due(hour), Some(Due::Record(again)));
     assert_eq!(due(hour - 1), None);
     assert_eq!(lost(&Payment::default(), NOW), None);
-}
-
-/// A tenant that has paid for another plan, and has this one next, once that is paid.
-fn grows_into_the_plan() -> [Event; 3] {
-    let asked = requested_as(Wanted {
-        at: ChangeTime::PeriodEnd,
-        once_paid: true,
-        ..wanted()
-    });
-    let recorded = |plan: PlanVersion, request: Option<CommandId>| Event::SubscriptionRecorded {
-        plan,
-        price: plan.price_id(&price()),
-        subscription: Paid {
-            period_end: BEFORE,
-            ..paid("sub_1", PaidStatus::Active)
-        },
-        past_due_since: None,
-        request,
-    };
-    [recorded(OTHER, None), asked, recorded(TEAM, Some(REQUEST))]
-}
-
-#[test]
-fn a_period_is_recorded_when_it_is_paid_if_a_plan_waits_for_that() {
-    let renewed = |status: &str, is_being_paid: bool| AtStripe {
-        is_being_paid,
-        ..at_stripe([subscription("sub_1", status, "price_1")])
-    };
-    let recorded_with = |found: &AtStripe| match due_after(grows_into_the_plan(), found) {
-        Due::Record(Command::RecordSubscription { subscription, .. }) => Some(subscription.status),
-        Due::Nothing => None,
-        due @ (Due::Record(_) | Due::Unclear(_)) => panic!("{due:?}"),
-    };
-    assert_eq!(recorded_with(&renewed("active", true)), None);
-    let paid = recorded_with(&renewed("active", false));
-    assert_eq!(paid, Some(PaidStatus::Active));
-    let late = recorded_with(&renewed("past_due", false));
-    assert_eq!(late, Some(PaidStatus::PastDue));
 }

@@ -16,13 +16,15 @@ use stripe_billing::{
         CreatePreviewInvoice, CreatePreviewInvoiceAutomaticTax, CreatePreviewInvoiceDiscounts,
         CreatePreviewInvoicePreviewMode, CreatePreviewInvoiceSubscriptionDetails,
         CreatePreviewInvoiceSubscriptionDetailsItems,
-        CreatePreviewInvoiceSubscriptionDetailsProrationBehavior, ListInvoice, RetrieveInvoice,
+        CreatePreviewInvoiceSubscriptionDetailsProrationBehavior,
+        CreatePreviewInvoiceSubscriptionDetailsTrialEnd, ListInvoice, RetrieveInvoice,
         VoidInvoiceInvoice,
     },
     subscription::{
         CancelSubscription, CreateSubscription, CreateSubscriptionAutomaticTax,
-        CreateSubscriptionItems, CreateSubscriptionPaymentBehavior,
-        CreateSubscriptionTrialSettings, CreateSubscriptionTrialSettingsEndBehavior,
+        CreateSubscriptionBillingMode, CreateSubscriptionBillingModeType, CreateSubscriptionItems,
+        CreateSubscriptionPaymentBehavior, CreateSubscriptionTrialSettings,
+        CreateSubscriptionTrialSettingsEndBehavior,
         CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod, DiscountsDataParam,
         ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
         UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
@@ -185,6 +187,9 @@ fn their_subscription() -> CreateSubscription {
     CreateSubscription::new()
         .customer("cus_1")
         .items([item])
+        .billing_mode(CreateSubscriptionBillingMode::new(
+            CreateSubscriptionBillingModeType::Flexible,
+        ))
         .payment_behavior(CreateSubscriptionPaymentBehavior::ErrorIfIncomplete)
         .metadata(HashMap::from([("ub_request".to_owned(), request)]))
 }
@@ -361,6 +366,7 @@ fn previews_of_new_subscriptions_are_as_generated() {
         price: price(),
         quantity: 3,
         usage: Vec::new(),
+        trial: TrialChange::Keep,
         promotion_code: Some(promotion_code()),
         proration_date: Timestamp(NOW),
     };
@@ -378,12 +384,13 @@ fn previews_of_new_subscriptions_are_as_generated() {
 
 #[test]
 fn previews_of_changes_are_as_generated() {
-    let change = PreviewedChange {
+    let mut change = PreviewedChange {
         customer: Some(customer()),
         subscription: Some((subscription(), item())),
         price: price(),
         quantity: 3,
         usage: Vec::new(),
+        trial: TrialChange::Keep,
         promotion_code: None,
         proration_date: Timestamp(NOW),
     };
@@ -400,8 +407,25 @@ fn previews_of_changes_are_as_generated() {
     details.proration_behavior =
         Some(CreatePreviewInvoiceSubscriptionDetailsProrationBehavior::AlwaysInvoice);
     details.proration_date = Some(NOW);
-    let now = theirs.subscription_details(details);
+    let now = theirs.clone().subscription_details(details.clone());
     same(&invoices::preview_now(&change, StripeTax::None), &now);
+
+    for (trial, end) in [
+        (
+            TrialChange::End,
+            CreatePreviewInvoiceSubscriptionDetailsTrialEnd::Now,
+        ),
+        (
+            TrialChange::Until(Timestamp(NOW)),
+            CreatePreviewInvoiceSubscriptionDetailsTrialEnd::Timestamp(NOW),
+        ),
+    ] {
+        change.trial = trial;
+        details.trial_end = Some(end);
+        let now = theirs.clone().subscription_details(details.clone());
+        same(&invoices::preview_now(&change, StripeTax::None), &now);
+        same(&invoices::preview_next(&change, StripeTax::None), &next);
+    }
 }
 
 fn previewed(id: Option<&str>) -> CreatePreviewInvoiceSubscriptionDetails {

@@ -100,7 +100,10 @@ async fn meters(State(stripe): State<Stripe>) -> Json<Value> {
 }
 
 async fn create_meter(State(stripe): State<Stripe>, form: String) -> Json<Value> {
-    let meter = json!({ "id": "mtr_1", "event_name": parameters(&form)["event_name"] });
+    let event_name = &parameters(&form)["event_name"];
+    let meter = json!({
+        "id": "mtr_1", "event_name": event_name, "status": "active", "updated": 7,
+    });
     let mut state = stripe.state.lock().unwrap();
     state.meters.push(meter.clone());
     Json(meter)

@@ -8,7 +8,16 @@ use super::running::{Running, id};
 struct Metered {
     stripe: Running,
     customer: String,
+    meter: String,
     price: String,
+}
+
+async fn metered_price(stripe: &Running, meter: &str, per_unit: &str) -> String {
+    let form = format!(
+        "currency=usd&{per_unit}&product_data[name]=Tasks&recurring[interval]=month\
+         &recurring[usage_type]=metered&recurring[meter]={meter}"
+    );
+    id(&stripe.ok("/v1/prices", &form).await)
 }
 
 impl Metered {
@@ -17,16 +26,18 @@ impl Metered {
         let customer = stripe.customer("pm_card_visa").await;
         let form = "display_name=Tasks&event_name=tasks&default_aggregation[formula]=sum";
         let meter = id(&stripe.ok("/v1/billing/meters", form).await);
-        let form = format!(
-            "currency=usd&{per_unit}&product_data[name]=Tasks&recurring[interval]=month\
-             &recurring[usage_type]=metered&recurring[meter]={meter}"
-        );
-        let price = id(&stripe.ok("/v1/prices", &form).await);
+        let price = metered_price(&stripe, &meter, per_unit).await;
         Self {
             stripe,
             customer,
+            meter,
             price,
         }
+    }
+
+    /// Creates another price for the same usage.
+    async fn other_price(&self, per_unit: &str) -> String {
+        metered_price(&self.stripe, &self.meter, per_unit).await
     }
 
     /// Subscribes to usage and to something that costs five dollars a month.
@@ -126,6 +137,37 @@ async fn the_usage_of_the_last_period_is_paid_at_its_end() {
     metered.stripe.pass_days(32).await;
     assert_eq!(metered.stripe.read(&path).await["status"], "canceled");
     assert_eq!(metered.totals().await, [70, 500]);
+}
+
+#[tokio::test]
+async fn usage_before_another_price_is_charged_unless_nobody_wants_it_or_the_mode_is_classic() {
+    for (mode, behavior, (upcoming, invoices)) in [
+        ("flexible", "create_prorations", (570, &[570, 500][..])),
+        ("flexible", "always_invoice", (500, &[500, 70, 500])),
+        ("flexible", "none", (500, &[500, 500])),
+        ("classic", "create_prorations", (500, &[500, 500])),
+    ] {
+        for is_replaced in [true, false] {
+            let metered = Metered::start("unit_amount=7").await;
+            let mode = format!("&billing_mode[type]={mode}");
+            let subscription = metered.subscribe(&mode).await;
+            metered.use_units(10, "a").await;
+            metered.stripe.pass_days(1).await;
+            let path = format!("/v1/subscriptions/{subscription}");
+            let present = metered.stripe.read(&path).await;
+            let item = id(&present["items"]["data"][1]);
+            let change = match is_replaced {
+                true => format!("price]={}", metered.other_price("unit_amount=9").await),
+                false => "deleted]=true".to_owned(),
+            };
+            let form =
+                format!("items[0][id]={item}&items[0][{change}&proration_behavior={behavior}");
+            metered.stripe.ok(&path, &form).await;
+            assert_eq!(metered.upcoming(&subscription).await, upcoming, "{form}");
+            metered.stripe.pass_days(31).await;
+            assert_eq!(metered.totals().await, invoices, "{form}");
+        }
+    }
 }
 
 #[tokio::test]

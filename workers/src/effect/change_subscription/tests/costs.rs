@@ -264,17 +264,22 @@ async fn seats_that_are_not_charged_yet_are_charged_when_a_tenant_is_deleted() {
     assert_eq!(ended, expected);
 }
 
-/// A tenant that pays for the plan, has chosen a larger one for the next period, once that is paid,
-/// and gives it up at the beginning of this period.
-fn gives_up_what_is_to_be_paid() -> Task {
-    let larger = Wanted {
+/// A larger plan for the next period, once that is paid.
+fn larger(wanted: Wanted) -> Wanted {
+    Wanted {
         plan: COMPANY,
         price: COMPANY.price_id(&price()),
         stripe_price: StripePriceId::parse("price_2").unwrap(),
         at: ChangeTime::PeriodEnd,
         once_paid: true,
-        ..wanted()
-    };
+        ..wanted
+    }
+}
+
+/// A tenant that pays for the plan, has chosen a larger one for the next period, once that is paid,
+/// and gives it up at the beginning of this period.
+fn gives_up_what_is_to_be_paid() -> Task {
+    let larger = larger(wanted());
     let planned = Event::SubscriptionRecorded {
         plan: COMPANY,
         price: COMPANY.price_id(&price()),
@@ -323,4 +328,51 @@ async fn a_period_counts_when_its_invoice_is_paid_if_a_plan_waits_for_that() {
         let task = gives_up_what_is_to_be_paid();
         records(&task, acts, expected, &[READ, READ, INVOICE]).await;
     }
+}
+
+#[tokio::test]
+async fn a_plan_waits_for_its_payment_also_if_its_period_has_begun_before_it_was_recorded() {
+    let (before, after) = (1_797_000_000, 1_799_000_000);
+    let mut renewed = subscription("active", "price_2", OTHER);
+    renewed["items"]["data"][0]["current_period_end"] = json!(after);
+    renewed["latest_invoice"] = json!("in_1");
+    for (invoice, end) in [("draft", before), ("open", before), ("paid", after)] {
+        let acts = [
+            list(from_ref(&renewed)),
+            ok(&renewed.to_string()),
+            invoice_that_is(invoice),
+        ];
+        let expected = Command::RecordSubscription {
+            plan: COMPANY,
+            price: COMPANY.price_id(&price()),
+            subscription: Paid {
+                price: StripePriceId::parse("price_2").unwrap(),
+                period_end: Time(end * 1_000),
+                ..paid(PaidStatus::Active)
+            },
+            past_due_since: None,
+            request: Some(REQUEST),
+        };
+        let sent = [LIST, READ, INVOICE];
+        records(&wants_else(larger), acts, expected, &sent).await;
+    }
+}
+
+#[tokio::test]
+async fn a_period_that_begins_before_the_change_is_recorded_with_the_plan_that_it_is_paid_for() {
+    let present_one = subscription("active", "price_1", OTHER);
+    let mut changed = subscription("active", "price_2", OTHER);
+    changed["items"]["data"][0]["current_period_end"] = json!(1_799_000_000);
+    let acts = [list(&[present_one]), ok(&changed.to_string())];
+    let renewed = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            period_end: Time(1_799_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: None,
+    };
+    records(&wants_else(larger), acts, renewed, &[LIST, CHANGE]).await;
 }

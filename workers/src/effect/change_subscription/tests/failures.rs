@@ -2,6 +2,9 @@
 
 use super::*;
 
+const WITH_CARD: &str =
+    r#"{"id": "cus_1", "invoice_settings": {"default_payment_method": "pm_1"}}"#;
+
 #[tokio::test]
 async fn a_subscription_that_would_end_still_ends_if_its_change_is_declined() {
     let mut ending = subscription("active", "price_0", OTHER);
@@ -119,9 +122,25 @@ async fn a_deleted_customer_is_forgotten_so_that_the_tenant_gets_another_one() {
     };
     records(&subscribe(), [list(&[]), missing(), deleted], forget, &sent).await;
     let text = "The change is not possible. Ask who runs this service.";
-    for customer in [ok(r#"{"id": "cus_1"}"#), missing()] {
+    for customer in [ok(WITH_CARD), missing()] {
         let refused = failed("resource_missing", text);
         let acts = [list(&[]), missing(), customer];
         records(&subscribe(), acts, refused, &sent).await;
     }
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_card_learns_that_it_needs_one() {
+    let error = json!({ "error": { "code": "resource_missing", "message": "No card" } });
+    let missing = || answer("400 Bad Request", "", &error.to_string());
+    let no_card = || ok(r#"{"id": "cus_1"}"#);
+    let expected = || failed("card_missing", "Save a card first.");
+    let sent = [LIST, CREATE, "GET /v1/customers/cus_1"];
+    let acts = [list(&[]), missing(), no_card()];
+    records(&subscribe(), acts, expected(), &sent).await;
+    // The trial of another plan ends with the change.
+    let trying = subscription("trialing", "price_2", OTHER);
+    let sent = [LIST, CHANGE, "GET /v1/customers/cus_1"];
+    let acts = [list(&[trying]), missing(), no_card()];
+    records(&subscribe(), acts, expected(), &sent).await;
 }

@@ -2,12 +2,11 @@
 
 use events_schema::task::TASKS_CREATED;
 use stripe_billing::{
-    BillingMeterStatus,
     billing_meter::{
         CreateBillingMeter, CreateBillingMeterCustomerMapping,
         CreateBillingMeterCustomerMappingType, CreateBillingMeterDefaultAggregation,
         CreateBillingMeterDefaultAggregationFormula, CreateBillingMeterValueSettings,
-        ListBillingMeter,
+        ListBillingMeter, ReactivateBillingMeter,
     },
     billing_meter_event::CreateBillingMeterEvent,
     billing_meter_event_summary::ListIdBillingMeterEventSummary,
@@ -33,7 +32,7 @@ fn requests_about_meters_are_as_generated() {
         .timestamp(NOW);
     same(&meters::create(key(), &ours), &theirs);
 
-    let theirs = ListBillingMeter::new().status(BillingMeterStatus::Active);
+    let theirs = ListBillingMeter::new();
     same(&meters::list_meters(), &theirs);
 
     let sum =
@@ -47,10 +46,12 @@ fn requests_about_meters_are_as_generated() {
         .value_settings(CreateBillingMeterValueSettings::new("value"));
     same(&meters::create_meter(TASKS_CREATED), &theirs);
 
-    let meter = StripeMeter {
-        id: "mtr_1".to_owned(),
-        event_name: "ub_tasks_created".to_owned(),
-    };
+    let meter = serde_json::json!({
+        "id": "mtr_1", "event_name": "ub_tasks_created", "status": "inactive", "updated": 7,
+    });
+    let meter: StripeMeter = serde_json::from_value(meter).unwrap();
+    let theirs = ReactivateBillingMeter::new("mtr_1");
+    same(&meters::reactivate(TASKS_CREATED, &meter), &theirs);
     let minute = NOW - NOW % 60;
     let theirs = ListIdBillingMeterEventSummary::new("mtr_1", "cus_1", minute + 60, minute);
     let ours = meters::list_usage(&meter, &customer(), Timestamp(NOW));
@@ -116,7 +117,7 @@ fn their_changes() -> Vec<UpdateSubscriptionItems> {
 fn changes_of_the_items_for_usage_are_as_generated() {
     let theirs = UpdateSubscription::new("sub_1")
         .items(their_changes())
-        .proration_behavior(UpdateSubscriptionProrationBehavior::None);
+        .proration_behavior(UpdateSubscriptionProrationBehavior::CreateProrations);
     let ours = usage_items::change(key(), &subscription(), &changes());
     same(&ours, &theirs);
 }
@@ -174,6 +175,7 @@ fn previews_of_changes_with_usage_are_as_generated() {
         price: price(),
         quantity: 3,
         usage: changes(),
+        trial: TrialChange::Keep,
         promotion_code: None,
         proration_date: Timestamp(NOW),
     };
