@@ -39,7 +39,7 @@ impl crate::Area for Area {
             .fresh()
             .feature(FEATURE)
             .creates(),
-        Access::permission("delete", DELETE),
+        Access::permission("delete", DELETE).in_person(),
     ];
     const FEED: Option<Permission> = Some(READ);
     const ENDS: &'static [&'static str] = &["deleted"];

@@ -33,7 +33,7 @@ impl crate::Area for Area {
         // An administrator who acts as a person must not prolong their own access.
         Access::permission("grant", GRANT).fresh(),
         Access::permission("revoke", GRANT),
-        Access::platform("platform_impersonate"),
+        Access::platform("platform_impersonate").fresh(),
     ];
     const INTERNAL: &'static [&'static str] = &["expire"];
     const FEED: Option<Permission> = Some(READ);
