@@ -66,7 +66,7 @@ impl AccessToken {
     }
 
     /// The service that the token is for. Null if it acts for its creator, or if the service no
-    /// longer exists: then the token is not valid any more.
+    /// longer exists.
     async fn service(&self, ctx: &Context<'_>) -> Result<Option<Service>, Error> {
         let field = FieldContext::of(ctx);
         let Some(service) = self.0.view.service else {
@@ -74,6 +74,12 @@ impl AccessToken {
         };
         let found = field.use_cases.services.find(field.caller, service);
         Ok(found.await?.map(Service))
+    }
+
+    /// Whether the token was for a service that no longer exists. Then it is not valid any more.
+    async fn of_deleted_service(&self, ctx: &Context<'_>) -> Result<bool, Error> {
+        let is_of_service = self.0.view.service.is_some();
+        Ok(is_of_service && self.service(ctx).await?.is_none())
     }
 
     /// When the token was created.
