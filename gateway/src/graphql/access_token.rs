@@ -176,11 +176,11 @@ pub(super) struct AccessTokenMutation;
 /// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Creates an access token, and tells the caller by mail. If it lives for more than two weeks,
-    /// another mail comes a week before it expires. Each call creates a new one, even with
-    /// an `Idempotency-Key`, since its text is random and shown once. A token is no longer valid
-    /// when its creator leaves the tenant, sets a new password or ends all sessions; one of a service
-    /// is when the service is deleted.
+    /// Creates an access token, and tells the caller by mail; for a service, the owners of the tenant,
+    /// too. If it lives for more than two weeks, another mail comes a week before it expires. Each call
+    /// creates a new one, even with an `Idempotency-Key`, since its text is random and shown once. A token
+    /// is no longer valid when its creator leaves the tenant, sets a new password or ends all sessions; one
+    /// of a service is when the service is deleted.
     async fn create(
         &self,
         ctx: &Context<'_>,
