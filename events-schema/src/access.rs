@@ -22,6 +22,8 @@ pub struct Access {
     pub creates: bool,
     /// Whether the session must be fresh.
     pub fresh: bool,
+    /// Whether an administrator of the platform who acts as a person is refused.
+    pub in_person: bool,
 }
 
 /// Who may use an operation.
@@ -129,6 +131,15 @@ impl Access {
         }
     }
 
+    /// The same operation, which nobody may use who acts as a person. For what would outlast their
+    /// half hour: who has access, where data goes, who pays.
+    pub const fn in_person(self) -> Self {
+        Self {
+            in_person: true,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -156,6 +167,7 @@ impl Access {
             limit: None,
             creates: false,
             fresh: false,
+            in_person: false,
         }
     }
 }
@@ -224,6 +236,37 @@ mod tests {
                 assert_eq!(
                     (row.feature, row.limit),
                     (None, None),
+                    "{area}.{}",
+                    row.verb
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_who_acts_as_a_person_changes_who_has_access_or_who_pays() {
+        let areas = [
+            AreaName::AccessToken,
+            AreaName::Billing,
+            AreaName::Member,
+            AreaName::Role,
+            AreaName::Service,
+        ];
+        for area in areas {
+            let rows = area.access().iter().filter(|row| row.who.is_of_tenant());
+            for row in rows.filter(|row| !["read", "me", "cards"].contains(&row.verb)) {
+                let is_refused = row.in_person || row.fresh;
+                assert!(is_refused, "{area}.{}: add .in_person()", row.verb);
+            }
+        }
+    }
+
+    #[test]
+    fn only_operations_of_tenants_are_for_the_person_alone() {
+        for area in AreaName::ALL {
+            for row in area.access().iter().chain(area.fields()) {
+                assert!(
+                    !row.in_person || row.who.is_of_tenant(),
                     "{area}.{}",
                     row.verb
                 );

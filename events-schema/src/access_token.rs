@@ -26,6 +26,9 @@ pub const DELETE: Permission = Permission::new("delete_access_token", BuiltInRol
 /// The feature that lets a tenant create access tokens.
 pub const FEATURE: Feature = Feature::new("access_tokens");
 
+/// An epoch that no account has.
+const NO_EPOCH: i64 = -1;
+
 /// The area of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area;
@@ -39,7 +42,7 @@ impl crate::Area for Area {
             .fresh()
             .feature(FEATURE)
             .creates(),
-        Access::permission("delete", DELETE),
+        Access::permission("delete", DELETE).in_person(),
     ];
     const FEED: Option<Permission> = Some(READ);
     const ENDS: &'static [&'static str] = &["deleted"];
@@ -70,6 +73,9 @@ pub enum Command {
         /// The networks in which the token is valid; all if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         networks: Option<Vec<IpNetwork>>,
+        /// Gateways of earlier releases send none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice: Option<Notice>,
     },
     /// Revoke the token.
     Delete,
@@ -94,6 +100,15 @@ pub struct NewToken {
     pub epoch: Option<i64>,
 }
 
+/// What the mails about the token of a service say, and which owners of the tenant get them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Notice {
+    pub tenant_name: Name,
+    pub service_name: Name,
+    pub owners: Vec<EmailAddress>,
+}
+
 /// A change to an access token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -106,6 +121,9 @@ pub enum Event {
         #[serde(flatten)]
         token: NewToken,
         service: ServiceId,
+        /// Earlier releases recorded none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice: Option<Notice>,
     },
     /// From now on, the token is valid in these networks only.
     Restricted { networks: Vec<IpNetwork> },
@@ -127,7 +145,8 @@ pub struct View {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceId>,
     /// The epoch of the creator's account, with which the token ends. A token of an earlier release
-    /// has none: it ends if an epoch begins after its creation.
+    /// has none: it ends if an epoch begins after its creation. [`NO_EPOCH`] for the token of a service:
+    /// gateways of earlier releases do not know `service`, and refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
     /// The networks in which the token is valid. `None` for all.
@@ -144,7 +163,7 @@ impl View {
             expires_at: token.expires_at,
             creator: token.creator,
             service,
-            epoch: token.epoch,
+            epoch: service.map_or(token.epoch, |_| Some(NO_EPOCH)),
             networks: None,
             created_at,
         }
@@ -176,7 +195,7 @@ impl crate::View for View {
     fn fold(view: Option<Self>, commit: &Commit<Area>) -> Option<Self> {
         commit.events.iter().fold(view, |view, event| match event {
             Event::Created(token) => Some(Self::of(token, None, commit.time)),
-            Event::CreatedForService { token, service } => {
+            Event::CreatedForService { token, service, .. } => {
                 Some(Self::of(token, Some(*service), commit.time))
             }
             Event::Restricted { networks } => view.map(|view| Self {
@@ -378,9 +397,16 @@ mod tests {
         };
         let expected = View {
             service: Some(service),
+            epoch: Some(NO_EPOCH),
             ..shown
         };
-        let created = Event::CreatedForService { token, service };
-        assert_eq!(fold([(10, created)]), Some(expected));
+        let created = Event::CreatedForService {
+            token,
+            service,
+            notice: None,
+        };
+        assert_eq!(fold([(10, created)]), Some(expected.clone()));
+        // A gateway of an earlier release takes it for a token of its creator.
+        assert!(!expected.is_valid(Time(20), &creator(), &membership()));
     }
 }

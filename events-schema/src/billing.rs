@@ -40,14 +40,14 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Billing;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("change_subscription", UPDATE),
-        Access::permission("cancel_subscription", UPDATE),
-        Access::permission("resume_subscription", UPDATE),
+        Access::permission("change_subscription", UPDATE).in_person(),
+        Access::permission("cancel_subscription", UPDATE).in_person(),
+        Access::permission("resume_subscription", UPDATE).in_person(),
         Access::permission("cards", READ),
-        Access::permission("card_create_setup_intent", UPDATE),
-        Access::permission("card_attach", UPDATE),
-        Access::permission("card_set_default", UPDATE),
-        Access::permission("card_delete", UPDATE),
+        Access::permission("card_create_setup_intent", UPDATE).in_person(),
+        Access::permission("card_attach", UPDATE).in_person(),
+        Access::permission("card_set_default", UPDATE).in_person(),
+        Access::permission("card_delete", UPDATE).in_person(),
         Access::platform("platform_billing"),
         Access::platform("platform_override_billing"),
         Access::platform("platform_end_override"),
@@ -55,7 +55,7 @@ impl crate::Area for Area {
         Access::platform("platform_end_grant"),
     ];
     /// Stripe's pages let their visitor change everything.
-    const FIELDS: &'static [Access] = &[Access::permission("portal_link", UPDATE)];
+    const FIELDS: &'static [Access] = &[Access::permission("portal_link", UPDATE).in_person()];
     const INTERNAL: &'static [&'static str] = &[
         "expect_customer",
         "record_customer",

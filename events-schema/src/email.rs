@@ -82,7 +82,14 @@ pub enum Template {
     },
     /// Tells the owner of an account that an access token was created.
     AccessTokenCreated { name: Name },
-    /// Reminds the creator of an access token that it expires.
+    /// Tells the owners of a tenant, and who has created it, about an access token of a service.
+    ServiceTokenCreated {
+        name: Name,
+        tenant_name: Name,
+        service_name: Name,
+    },
+    /// Reminds of the end of an access token: its creator, or the owners of the tenant for one of a
+    /// service.
     AccessTokenExpires {
         tenant: TenantId,
         token: AccessTokenId,

@@ -59,11 +59,14 @@ impl crate::Area for Area {
         Access::permission("read", READ),
         Access::permission("inbound_hooks", READ),
         Access::permission("create", CREATE)
+            .in_person()
             .feature(FEATURE)
             .creates(),
-        Access::permission("update", UPDATE).feature(FEATURE),
+        Access::permission("update", UPDATE)
+            .in_person()
+            .feature(FEATURE),
         Access::permission("delete", DELETE),
-        Access::permission("rotate_secret", UPDATE),
+        Access::permission("rotate_secret", UPDATE).in_person(),
         Access::permission("inbound_hook_replay", UPDATE).feature(FEATURE),
     ];
     const FEED: Option<Permission> = Some(READ);

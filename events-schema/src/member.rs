@@ -44,13 +44,15 @@ impl crate::Area for Area {
     const NAME: AreaName = AreaName::Member;
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
-        Access::permission("invite", CREATE).limit(SEATS),
+        Access::permission("invite", CREATE)
+            .in_person()
+            .limit(SEATS),
         Access::signed_in("accept_invitation"),
         Access::signed_in("reject_invitation"),
-        Access::permission("update", UPDATE),
-        Access::permission("suspend", UPDATE),
-        Access::permission("restore", UPDATE),
-        Access::own_or("delete", DELETE),
+        Access::permission("update", UPDATE).in_person(),
+        Access::permission("suspend", UPDATE).in_person(),
+        Access::permission("restore", UPDATE).in_person(),
+        Access::own_or("delete", DELETE).in_person(),
         Access::member("me"),
     ];
     const INTERNAL: &'static [&'static str] = &["add_founder", "follow_account", "leave"];

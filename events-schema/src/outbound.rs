@@ -88,6 +88,11 @@ impl WebhookUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Whether another URL leads to the same server: scheme, host and port are equal.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.0.origin() == other.0.origin()
+    }
+
     /// Checks whether requests may go to this URL, as far as it tells. The addresses behind a host
     /// name are checked for each connection.
     ///

@@ -46,12 +46,15 @@ impl crate::Area for Area {
     const ACCESS: &'static [Access] = &[
         Access::permission("read", READ),
         Access::permission("create", CREATE)
+            .in_person()
             .feature(FEATURE)
             .creates(),
-        Access::permission("update", UPDATE).feature(FEATURE),
-        Access::permission("delete", DELETE),
-        Access::permission("assign", member::UPDATE),
-        Access::permission("unassign", member::UPDATE),
+        Access::permission("update", UPDATE)
+            .in_person()
+            .feature(FEATURE),
+        Access::permission("delete", DELETE).in_person(),
+        Access::permission("assign", member::UPDATE).in_person(),
+        Access::permission("unassign", member::UPDATE).in_person(),
     ];
     const FEED: Option<Permission> = Some(READ);
     type Id = TenantKey;

@@ -39,11 +39,12 @@ impl crate::Area for Area {
         Access::permission("read", READ),
         // A service is of no use without access tokens.
         Access::permission("create", CREATE)
+            .in_person()
             .feature(access_token::FEATURE)
             .creates(),
-        Access::permission("rename", UPDATE),
-        Access::permission("change_role", UPDATE),
-        Access::permission("delete", DELETE),
+        Access::permission("rename", UPDATE).in_person(),
+        Access::permission("change_role", UPDATE).in_person(),
+        Access::permission("delete", DELETE).in_person(),
     ];
     const FEED: Option<Permission> = Some(READ);
     type Id = TenantKey;

@@ -125,12 +125,20 @@ pub struct Impersonator {
     pub tenant: TenantKey,
 }
 
+/// Returns what stands for an epoch of a person's account in the sessions in which somebody acts as
+/// them. No account has such an epoch. So gateways of earlier releases, which do not know
+/// impersonators, refuse these sessions.
+pub const fn epoch_of_impersonator(epoch: i64) -> i64 {
+    -1 - epoch
+}
+
 /// The view of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
     pub account: AccountId,
-    /// The account's epoch when the session was started.
+    /// The account's epoch when the session was started; [`epoch_of_impersonator`] if somebody acts as
+    /// the person.
     pub epoch: i64,
     pub device: Device,
     pub started_at: Time,
@@ -161,9 +169,9 @@ impl View {
     /// `epoch`. The gateway checks [`IDLE`], since it knows the last use. One in which somebody acts
     /// as the person lives for [`support::IMPERSONATION`] only.
     pub fn is_valid(&self, now: Time, epoch: i64) -> bool {
-        let lifetime = match self.impersonator {
-            Some(_) => support::IMPERSONATION,
-            None => LIFETIME,
+        let (epoch, lifetime) = match self.impersonator {
+            Some(_) => (epoch_of_impersonator(epoch), support::IMPERSONATION),
+            None => (epoch, LIFETIME),
         };
         self.epoch == epoch && now.since(self.started_at) < lifetime
     }
@@ -201,7 +209,7 @@ impl crate::View for View {
                 impersonator,
             } => Some(Self {
                 account: *account,
-                epoch: *epoch,
+                epoch: epoch_of_impersonator(*epoch),
                 device: device.clone(),
                 started_at: at,
                 last_used_at: at,
@@ -242,16 +250,8 @@ mod tests {
             impersonator: None,
         }
     }
-
-    #[test]
-    fn a_session_expires_after_30_days() {
-        let end = 30 * 24 * HOUR;
-        assert!(session().is_valid(Time(end - 1), 3));
-        assert!(!session().is_valid(Time(end), 3));
-    }
-
-    #[test]
-    fn a_session_in_which_somebody_acts_as_the_person_proves_nothing_and_lasts_30_minutes() {
+    /// Somebody acts as Ada in her third epoch.
+    fn impersonated() -> View {
         let impersonated = Event::Impersonated {
             account: ADA,
             epoch: 3,
@@ -262,11 +262,40 @@ mod tests {
                 tenant: TenantKey(Id::from_bytes([4; 16])),
             },
         };
-        let session: View = fold([(0, impersonated)]).unwrap();
+        fold([(0, impersonated)]).unwrap()
+    }
+
+    #[test]
+    fn a_session_expires_after_30_days() {
+        let end = 30 * 24 * HOUR;
+        assert!(session().is_valid(Time(end - 1), 3));
+        assert!(!session().is_valid(Time(end), 3));
+    }
+
+    #[test]
+    fn a_session_in_which_somebody_acts_as_the_person_proves_nothing_and_lasts_30_minutes() {
+        let session = impersonated();
         assert_eq!(session.proofs().into_owned(), []);
         assert!(session.is_valid(Time(HOUR / 2 - 1), 3));
         assert!(!session.is_valid(Time(HOUR / 2), 3));
         assert!(!session.is_valid(Time(0), 4));
+    }
+
+    #[test]
+    fn a_gateway_of_an_earlier_release_refuses_a_session_in_which_somebody_acts_as_the_person() {
+        /// What that release reads and compares.
+        #[derive(Deserialize)]
+        struct Earlier {
+            epoch: i64,
+        }
+        let in_epoch = |view: &View, epoch| {
+            let stored = serde_json::to_value(view).unwrap();
+            serde_json::from_value::<Earlier>(stored).unwrap().epoch == epoch
+        };
+        assert!(in_epoch(&session(), 3));
+        for epoch in 0..10 {
+            assert!(!in_epoch(&impersonated(), epoch));
+        }
     }
 
     #[test]

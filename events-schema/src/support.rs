@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Commit, EmailAddress, Home, Index, Name, Permission,
-    Reason, SessionId, TenantKey, Time, published::Private,
+    Permissions, Reason, SessionId, TenantKey, Time, published::Private,
 };
 
 /// The longest time for which a tenant may grant access: long enough for a weekend.
@@ -33,7 +33,7 @@ impl crate::Area for Area {
         // An administrator who acts as a person must not prolong their own access.
         Access::permission("grant", GRANT).fresh(),
         Access::permission("revoke", GRANT),
-        Access::platform("platform_impersonate"),
+        Access::platform("platform_impersonate").fresh(),
     ];
     const INTERNAL: &'static [&'static str] = &["expire"];
     const FEED: Option<Permission> = Some(READ);
@@ -64,6 +64,9 @@ pub enum Command {
         /// The tenant's name in the mail.
         tenant_name: Name,
         reason: Reason,
+        /// What the person holds in the tenant. Gateways of earlier releases do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person_holds: Option<Permissions>,
     },
     /// Stop to act as a person.
     End { session: SessionId },
@@ -77,7 +80,12 @@ pub enum Command {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
     /// Administrators of the platform may act as people of the tenant until this time.
-    Granted { until: Time },
+    Granted {
+        until: Time,
+        /// Who has granted it. Earlier releases did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Grantor>,
+    },
     /// Nobody may do so any more.
     Revoked,
     /// An administrator began to act as a person.
@@ -97,6 +105,15 @@ pub enum Event {
     },
     /// An administrator no longer acts as a person.
     Ended { session: SessionId },
+}
+
+/// Who has granted access, for people who hold no more than they did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Grantor {
+    pub account: AccountId,
+    /// What they held in the tenant.
+    pub held: Permissions,
 }
 
 /// An administrator of the platform who acts as a person, or has done so.
@@ -152,7 +169,7 @@ impl crate::View for View {
 
 fn step(view: &mut View, event: &Event, at: Time) {
     match event {
-        Event::Granted { until } => view.granted_until = Some(*until),
+        Event::Granted { until, by: _ } => view.granted_until = Some(*until),
         Event::Revoked => view.granted_until = None,
         Event::Begun {
             session,
@@ -222,7 +239,11 @@ mod tests {
 
     #[test]
     fn a_grant_is_shown_until_it_is_revoked() {
-        let granted = (5, Event::Granted { until: Time(99) });
+        let granted = Event::Granted {
+            until: Time(99),
+            by: None,
+        };
+        let granted = (5, granted);
         let shown: View = fold([granted.clone()]).unwrap();
         assert_eq!(shown.granted_until, Some(Time(99)));
         let shown: View = fold([granted, (6, Event::Revoked)]).unwrap();

@@ -66,16 +66,25 @@ impl crate::Area for Area {
         Access::permission("deliveries", READ),
         Access::permission("webhook_event_types", READ),
         Access::permission("create", CREATE)
+            .in_person()
             .feature(FEATURE)
             .creates(),
-        Access::permission("update", UPDATE).feature(FEATURE),
+        Access::permission("update", UPDATE)
+            .in_person()
+            .feature(FEATURE),
         Access::permission("delete", DELETE),
         Access::permission("enable", UPDATE).feature(FEATURE),
         Access::permission("disable", UPDATE),
-        Access::permission("rotate_secret", UPDATE),
-        Access::permission("test", UPDATE).feature(FEATURE),
-        Access::permission("redeliver", UPDATE).feature(FEATURE),
-        Access::permission("replay", UPDATE).feature(FEATURE),
+        Access::permission("rotate_secret", UPDATE).in_person(),
+        Access::permission("test", UPDATE)
+            .in_person()
+            .feature(FEATURE),
+        Access::permission("redeliver", UPDATE)
+            .in_person()
+            .feature(FEATURE),
+        Access::permission("replay", UPDATE)
+            .in_person()
+            .feature(FEATURE),
         Access::permission("cancel_replay", UPDATE),
     ];
     const INTERNAL: &'static [&'static str] = &["give_up", "warn", "finish_replay", "reseal"];

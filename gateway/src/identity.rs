@@ -8,6 +8,7 @@ pub mod compromised;
 pub(crate) mod cookie;
 pub(crate) mod find;
 pub(crate) mod identities;
+pub(crate) mod impersonation;
 mod last_uses;
 pub mod limits;
 pub(crate) mod login_throttle;

@@ -423,7 +423,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             secret: secret.clone(),
         },
         services: Services::new(commands.clone()),
-        support: Support::new(sessions.clone()),
+        support: Support::new(sessions.clone(), permissions.clone()),
         roles: Roles {
             commands: commands.clone(),
             permissions,

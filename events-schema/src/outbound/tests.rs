@@ -182,3 +182,21 @@ fn what_is_no_url_of_a_server_is_refused() {
     }
     assert!(WebhookUrl::parse(&long[..2048]).is_ok());
 }
+
+#[test]
+fn urls_of_one_server_have_the_same_scheme_host_and_port() {
+    let has_origin = |other: &str| {
+        let url = WebhookUrl::parse("https://example.com/hooks").unwrap();
+        WebhookUrl::parse(other).unwrap().has_origin_of(&url)
+    };
+    for same in ["https://example.com/", "https://EXAMPLE.com:443/other?x=1"] {
+        assert!(has_origin(same), "{same}");
+    }
+    for other in [
+        "http://example.com/hooks",
+        "https://www.example.com/hooks",
+        "https://example.com:8443/hooks",
+    ] {
+        assert!(!has_origin(other), "{other}");
+    }
+}

@@ -208,6 +208,13 @@ pub struct Credentials {
     pub sealed: Sealed,
 }
 
+impl Credentials {
+    /// Whether there is something to keep secret.
+    pub fn is_empty(&self) -> bool {
+        self.auth == AuthKind::None && self.header_names.is_empty()
+    }
+}
+
 /// What a webhook sends beside the message. It has no `Debug`, since it may hold passwords.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretHeaders {

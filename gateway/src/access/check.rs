@@ -44,8 +44,8 @@ pub(crate) struct Rights<'a> {
 /// # Errors
 /// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
 /// the error of `held` outside the tenant; `Forbidden` without the permission, if access tokens may
-/// not use the operation, or if it needs a proof, or concerns an account, and somebody acts as the
-/// person; `SecondFactorRequired` to an administrator of the platform without
+/// not use the operation, or if somebody acts as the person and it needs a proof, concerns an account
+/// or is for the person alone; `SecondFactorRequired` to an administrator of the platform without
 /// one.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
@@ -54,7 +54,9 @@ pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     match rights.credentials {
         Credentials::None => return Err(Error::not_logged_in()),
         Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
-        Credentials::Impersonated if !access.who.is_of_tenant() => return Err(Error::Forbidden),
+        Credentials::Impersonated if access.in_person || !access.who.is_of_tenant() => {
+            return Err(Error::Forbidden);
+        }
         Credentials::AccessToken | Credentials::Impersonated | Credentials::Session { .. } => {}
     }
     if access.fresh {
@@ -249,6 +251,8 @@ mod tests {
             Access::member("x").fresh(),
             Access::permission("x", read).fresh(),
             Access::own_or("x", read).fresh(),
+            Access::permission("x", read).in_person(),
+            Access::own_or("x", read).in_person(),
         ] {
             assert_eq!(answer(refused, true), "Forbidden", "{refused:?}");
         }
@@ -315,7 +319,8 @@ mod tests {
             Who::Anyone | Who::SignedIn | Who::Platform => false,
         };
         let people_only = people_only.then(|| "no access tokens".to_owned());
-        let conditions = people_only.into_iter();
+        let in_person = access.in_person.then(|| "in person".to_owned());
+        let conditions = people_only.into_iter().chain(in_person);
         let conditions = conditions.chain(by_proof(access)).chain(by_plan(access));
         [who]
             .into_iter()

@@ -66,7 +66,7 @@ impl AccessToken {
     }
 
     /// The service that the token is for. Null if it acts for its creator, or if the service no
-    /// longer exists: then the token is not valid any more.
+    /// longer exists.
     async fn service(&self, ctx: &Context<'_>) -> Result<Option<Service>, Error> {
         let field = FieldContext::of(ctx);
         let Some(service) = self.0.view.service else {
@@ -74,6 +74,12 @@ impl AccessToken {
         };
         let found = field.use_cases.services.find(field.caller, service);
         Ok(found.await?.map(Service))
+    }
+
+    /// Whether the token was for a service that no longer exists. Then it is not valid any more.
+    async fn of_deleted_service(&self, ctx: &Context<'_>) -> Result<bool, Error> {
+        let is_of_service = self.0.view.service.is_some();
+        Ok(is_of_service && self.service(ctx).await?.is_none())
     }
 
     /// When the token was created.
@@ -170,11 +176,11 @@ pub(super) struct AccessTokenMutation;
 /// Changes of access tokens.
 #[Object(serial)]
 impl AccessTokenMutation {
-    /// Creates an access token, and tells the caller by mail. If it lives for more than two weeks,
-    /// another mail comes a week before it expires. Each call creates a new one, even with
-    /// an `Idempotency-Key`, since its text is random and shown once. A token is no longer valid
-    /// when its creator leaves the tenant, sets a new password or ends all sessions; one of a service
-    /// is when the service is deleted.
+    /// Creates an access token, and tells the caller by mail; for a service, the owners of the tenant,
+    /// too. If it lives for more than two weeks, another mail comes a week before it expires. Each call
+    /// creates a new one, even with an `Idempotency-Key`, since its text is random and shown once. A token
+    /// is no longer valid when its creator leaves the tenant, sets a new password or ends all sessions; one
+    /// of a service is when the service is deleted.
     async fn create(
         &self,
         ctx: &Context<'_>,

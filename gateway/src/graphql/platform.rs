@@ -87,9 +87,11 @@ impl PlatformMutation {
 
     /// Begins to act as a person, in one tenant that grants it and for half an hour, and sets the
     /// session cookie. The new session replaces the administrator's own. It proves nothing: what needs
-    /// a fresh session, and what concerns the account, is `FORBIDDEN`. The person gets a mail. Each
-    /// call starts a new session, even with an `Idempotency-Key`. `NOT_FOUND` if the tenant does not
-    /// exist, or the account is not a member of it; `FORBIDDEN` if the tenant does not grant it now.
+    /// a fresh session, what concerns the account, and what would outlast the session is `FORBIDDEN`.
+    /// The person gets a mail. Each call starts a new session, even with an `Idempotency-Key`.
+    /// `NOT_FOUND` if the tenant does not exist, or the account is not a member of it; `FORBIDDEN` if
+    /// the tenant does not grant it now, the administrator has granted it, or the person may do more
+    /// than who has granted it.
     async fn impersonate(
         &self,
         ctx: &Context<'_>,

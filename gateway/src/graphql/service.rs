@@ -137,7 +137,7 @@ impl ServiceMutation {
     }
 
     /// Changes the role of a service, and so what its access tokens may do. `FORBIDDEN` if it has or
-    /// would have permissions that the caller lacks.
+    /// would have permissions that the caller lacks. To give it more needs a fresh session.
     async fn change_role(
         &self,
         ctx: &Context<'_>,
@@ -146,13 +146,12 @@ impl ServiceMutation {
         let (service, role) = (id_of(&input.id)?, input.role.into());
         let field = FieldContext::of(ctx);
         let (services, command) = (&field.use_cases.services, field.command_id()?);
-        let change = Command::ChangeRole { service, role };
-        let changed = services.change(field.caller, command, service, change);
+        let changed = services.change_role(field.caller, command, service, role);
         Ok(Some(Service(changed.await?)))
     }
 
-    /// Deletes a service. Its access tokens are no longer valid. `FORBIDDEN` if it has permissions
-    /// that the caller lacks.
+    /// Deletes a service. Its access tokens are no longer valid. Those that hold more than the caller
+    /// stay listed, as `ofDeletedService`. `FORBIDDEN` if it has permissions that the caller lacks.
     async fn delete(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (services, command) = (&field.use_cases.services, field.command_id()?);

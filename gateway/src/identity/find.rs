@@ -12,11 +12,7 @@ use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
     AccountId, Address, Device, Origin, Permissions, SessionId, access_token, account, member,
-    role,
-    secret::ServerKey,
-    service,
-    session::{self, Impersonator},
-    support, tenant,
+    role, secret::ServerKey, service, session, support, tenant,
 };
 use futures_util::{
     StreamExt,
@@ -40,6 +36,7 @@ use crate::{
         caller::{Idempotency, Kept, NoTenant},
         cookie::{Cookies, Kind},
         identities::{Machine, TokenOwner},
+        impersonation::may_impersonate,
         tenancy::{NamedTenant, TenantResolvers},
     },
     security::SecurityEvents,
@@ -227,7 +224,7 @@ impl Callers {
         }
         let impersonator = session.view.impersonator;
         if let Some(by) = &impersonator
-            && !self.may_impersonate(id, by).await?
+            && !may_impersonate(&self.views, id, by).await?
         {
             return Ok(None);
         }
@@ -238,24 +235,6 @@ impl Callers {
             account,
             impersonator,
         }))
-    }
-
-    /// Whether somebody may still act as a person in this session: they are an administrator of the
-    /// platform, and the tenant lets them.
-    async fn may_impersonate(&self, session: SessionId, by: &Impersonator) -> Result<bool, Error> {
-        let platform = self.views.platform();
-        let administrator = platform.get::<account::View>(by.account).await?;
-        let is_administrator = administrator.is_some_and(|account| {
-            let account = &account.view;
-            account.is_platform_admin && !account.is_disabled && account.epoch == by.epoch
-        });
-        let tenant = platform.get::<tenant::View>(by.tenant).await?;
-        let Some(tenant) = tenant.filter(|_| is_administrator) else {
-            return Ok(false);
-        };
-        let views = self.views.of(&tenant)?;
-        let support = views.get::<support::View>(tenant.id).await?;
-        Ok(support.is_some_and(|support| support.view.allows(session, now())))
     }
 
     async fn tenant(

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccessTokenId, CommandId, IpNetwork, Name, Permissions, ServiceId, Time,
-    access_token::{self, Command, NewToken},
+    AccessTokenId, BuiltInRole, CommandId, IpNetwork, Name, Permissions, ServiceId, Time,
+    access_token::{self, Command, NewToken, Notice},
+    member::{self, Status},
     service,
 };
 
 use crate::{
     backend::{
         commands::{CommandRequest, Commands},
+        filter::{Filter, Sort},
         views::ViewDocument,
     },
     clock::now,
@@ -21,6 +23,12 @@ use crate::{
 
 /// How long a token is valid if the client gives no expiry: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// The most owners who get a mail.
+const MAX_OWNERS: i64 = 10;
+const BY_CREATION: Sort = Sort {
+    field: "created_at",
+    descending: false,
+};
 
 /// What a client chooses for a new token.
 pub(crate) struct Wanted {
@@ -55,9 +63,10 @@ impl AccessTokens {
     ) -> Result<(AccessToken, ViewDocument<access_token::View>), Error> {
         let membership = caller.membership()?;
         let creator = &caller.person()?.account;
-        if let Some(service) = wanted.service {
-            ensure_service(membership, service).await?;
-        }
+        let service = match wanted.service {
+            Some(service) => Some((service, notice(membership, service).await?)),
+            None => None,
+        };
         let token = AccessToken::mint(membership.tenant.id)?;
         let new = NewToken {
             name: wanted.name,
@@ -67,7 +76,7 @@ impl AccessTokens {
             email: Some(creator.view.email.clone()),
             epoch: Some(creator.view.epoch),
         };
-        let create = command_of(new, wanted.service, wanted.networks);
+        let create = command_of(new, service, wanted.networks);
         let command = new_command_id()?;
         let request = CommandRequest::new(membership.tenant_id(), token.id(), command, create);
         let (sender, views) = (caller.sender(), &membership.views);
@@ -110,24 +119,41 @@ impl AccessTokens {
     }
 }
 
-/// Ensures that the tenant has a service.
-async fn ensure_service(membership: &Membership, service: ServiceId) -> Result<(), Error> {
+/// Returns what mails about a token of this service say, and which owners get them.
+///
+/// # Errors
+/// `NotFound` if the tenant has no such service.
+async fn notice(membership: &Membership, service: ServiceId) -> Result<Notice, Error> {
     let views = &membership.views;
     let found = views.get::<service::View>(membership.tenant.id).await?;
-    let exists = found.is_some_and(|found| found.view.services.contains_key(&service));
-    if exists { Ok(()) } else { Err(Error::NotFound) }
+    let service = found.and_then(|mut found| found.view.services.remove(&service));
+    let service = service.ok_or(Error::NotFound)?;
+    let owners = Filter::default()
+        .is("role", BuiltInRole::Owner)?
+        .is("status", Status::Accepted)?;
+    let owners = views.list::<member::View>(owners, BY_CREATION, false, MAX_OWNERS);
+    Ok(Notice {
+        tenant_name: membership.tenant.view.name.clone(),
+        service_name: service.name,
+        owners: owners
+            .await?
+            .into_iter()
+            .map(|owner| owner.view.email)
+            .collect(),
+    })
 }
 
 fn command_of(
     token: NewToken,
-    service: Option<ServiceId>,
+    service: Option<(ServiceId, Notice)>,
     networks: Option<Vec<IpNetwork>>,
 ) -> Command {
     match (service, networks) {
-        (Some(service), networks) => Command::CreateForService {
+        (Some((service, notice)), networks) => Command::CreateForService {
             token,
             service,
             networks,
+            notice: Some(notice),
         },
         (None, Some(networks)) => Command::CreateInNetworks { token, networks },
         (None, None) => Command::Create(token),

@@ -146,10 +146,10 @@ impl Members {
         })
     }
 
-    /// Changes the built-in role of a member. Who makes an owner must have a fresh session.
+    /// Changes the built-in role of a member. Who gives or takes ownership must have a fresh session.
     ///
     /// # Errors
-    /// `StepUpRequired` or `Forbidden` without one, for an owner;
+    /// `StepUpRequired` or `Forbidden` without one, for an owner, present or future;
     /// `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
     /// or the member or the role has permissions that the caller lacks.
     pub(crate) async fn change_role(
@@ -161,13 +161,14 @@ impl Members {
         expected: Option<u64>,
     ) -> Result<ViewDocument<View>, Error> {
         let membership = caller.membership()?;
-        if role == BuiltInRole::Owner {
+        let found = membership.views.get::<View>(member).await?;
+        let found = found.ok_or(Error::NotFound)?;
+        if role == BuiltInRole::Owner || is_owner(&found.view) {
             caller.must_be_fresh()?;
         }
-        let member_holds = permissions_of(membership, member).await?;
         let change = Command::ChangeRole {
             role,
-            member_holds: member_holds.ok_or(Error::NotFound)?,
+            member_holds: membership.roles.of_member(&found.view),
             other_owner: other_owner(&membership.views, member).await?,
         };
         let request = CommandRequest::new(membership.tenant_id(), member, id, change);
@@ -199,10 +200,10 @@ impl Members {
         self.send_and_get(caller, membership, request).await
     }
 
-    /// Removes a member, or withdraws an invitation.
+    /// Removes a member, or withdraws an invitation. Who removes an owner must have a fresh session.
     ///
     /// # Errors
-    /// `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
+    /// `StepUpRequired` or `Forbidden` without one, for an owner; `NotFound` if there is no such member; `Rejected` if the tenant would lose its last owner,
     /// or the member is not the caller and has permissions that the caller lacks.
     pub(crate) async fn remove(
         &self,
@@ -213,7 +214,13 @@ impl Members {
         let membership = caller.membership()?;
         // The domain also decides on a missing member: without the permission to remove members,
         // the answer must not reveal whether one exists.
-        let member_holds = permissions_of(membership, member).await?;
+        let found = membership.views.get::<View>(member).await?;
+        let found = found.map(|found| found.view);
+        let may_remove = membership.permissions.contains(&member::DELETE);
+        if may_remove && found.as_ref().is_some_and(is_owner) {
+            caller.must_be_fresh()?;
+        }
+        let member_holds = found.map(|found| membership.roles.of_member(&found));
         let remove = Command::Remove {
             member_holds: member_holds.unwrap_or_default(),
             other_owner: other_owner(&membership.views, member).await?,
@@ -256,6 +263,10 @@ fn wrong_link() -> Error {
         "token",
         "The invitation is for another address or no longer valid. Ask for a new one.",
     )
+}
+
+fn is_owner(member: &View) -> bool {
+    member.role == BuiltInRole::Owner && member.status == Status::Accepted
 }
 
 /// Returns the permissions that all roles of a member hold together; `None` if there is no such

@@ -11,7 +11,7 @@ use events_schema::{
     AccountId, CommandId, EmailAddress, EmailId, Id, Name, Proof, ProofKind, SessionId, TenantId,
     Time, account, email,
     secret::{ServerKey, derived_id},
-    session::{self, Command},
+    session::{self, Command, epoch_of_impersonator},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -29,6 +29,7 @@ use crate::{
         admission::Admission,
         caller::new_command_id,
         cookie::SessionToken,
+        impersonation::may_impersonate,
         limits::Limits,
         login_throttle::{Attempt, Guesser, LoginThrottle},
         mail_quota::MailQuota,
@@ -355,16 +356,18 @@ impl Sessions {
         })
     }
 
-    /// Lists the caller's valid sessions, the latest first, at most 100.
+    /// Lists the caller's valid sessions, and those in which somebody acts as them, the latest first,
+    /// at most 100.
     ///
     /// # Errors
     /// If the views cannot be read.
     pub(crate) async fn list(&self, caller: &Caller) -> Result<Vec<InUse>, Error> {
         let identity = caller.person()?;
         let (account, now) = (&identity.account.view, now());
+        let epochs = [account.epoch, epoch_of_impersonator(account.epoch)];
         let filter = Filter::default()
             .is("account", identity.account_id())?
-            .is("epoch", account.epoch)?
+            .one_of("epoch", &epochs)?
             .greater_than("started_at", now.0 - millis(session::LIFETIME));
         let sort = Sort {
             field: "started_at",
@@ -372,26 +375,37 @@ impl Sessions {
         };
         let platform = self.views.platform();
         let found = platform.list::<session::View>(filter, sort, false, MAX_READ);
-        let last_use = async |session: ViewDocument<session::View>| {
-            let last_used_at = self.uses.of_session(&session).await?;
-            Ok::<_, Error>(InUse {
-                session,
-                last_used_at,
-            })
+        let is_valid = |session: &ViewDocument<session::View>| {
+            let view = &session.view;
+            view.is_valid(now, account.epoch) && account.proved_in(view).is_some()
         };
-        let in_use = |found: &InUse| {
-            let is_valid = found.session.view.is_valid(now, account.epoch);
-            ready(is_valid && now.since(found.last_used_at) < session::IDLE)
-        };
-        let counts =
-            |session: &ViewDocument<session::View>| account.proved_in(&session.view).is_some();
-        stream::iter(found.await?.into_iter().filter(counts))
-            .map(last_use)
+        stream::iter(found.await?.into_iter().filter(is_valid))
+            .map(|session| self.in_use(session, now))
             .buffered(LOOKUPS)
-            .try_filter(in_use)
+            .try_filter_map(|found| ready(Ok(found)))
             .take(MAX_LISTED)
             .try_collect()
             .await
+    }
+
+    /// Returns a session with its last use; `None` if it is idle, or somebody may no longer act as
+    /// the person in it.
+    async fn in_use(
+        &self,
+        session: ViewDocument<session::View>,
+        now: Time,
+    ) -> Result<Option<InUse>, Error> {
+        if let Some(by) = &session.view.impersonator
+            && !may_impersonate(&self.views, session.id, by).await?
+        {
+            return Ok(None);
+        }
+        let last_used_at = self.uses.of_session(&session).await?;
+        let is_idle = now.since(last_used_at) >= session::IDLE;
+        Ok((!is_idle).then_some(InUse {
+            session,
+            last_used_at,
+        }))
     }
 }
 

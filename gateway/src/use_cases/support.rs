@@ -1,7 +1,7 @@
 //! Support: a tenant lets administrators of the platform act as its people, and they do so.
 
 use events_schema::{
-    AccountId, CommandId, Reason, SessionId, TenantId, TenantKey, Time, account,
+    AccountId, CommandId, Permissions, Reason, SessionId, TenantId, TenantKey, Time, account,
     member::{self, Status},
     session::{self, Impersonator},
     support::{self, Command, View},
@@ -9,6 +9,7 @@ use events_schema::{
 };
 
 use crate::{
+    access::PermissionCache,
     backend::{
         commands::CommandRequest,
         filter::Filter,
@@ -24,6 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Support {
     sessions: Sessions,
+    permissions: PermissionCache,
 }
 
 /// As whom an administrator wants to act, where and why.
@@ -43,9 +45,12 @@ pub(crate) struct Impersonated {
 }
 
 impl Support {
-    /// Starts and ends sessions this way.
-    pub(crate) const fn new(sessions: Sessions) -> Self {
-        Self { sessions }
+    /// Starts and ends sessions this way, and finds what people hold.
+    pub(crate) const fn new(sessions: Sessions, permissions: PermissionCache) -> Self {
+        Self {
+            sessions,
+            permissions,
+        }
     }
 
     /// Returns who may act as people of the caller's tenant, and who has done so.
@@ -97,7 +102,8 @@ impl Support {
     ///
     /// # Errors
     /// `NotFound` if there is no such tenant, or the account is not a member of it; `Rejected` if the
-    /// tenant does not grant access now, or too many sessions act as its people.
+    /// tenant does not grant access now, or not as this person, or too many sessions act as its
+    /// people.
     pub(crate) async fn impersonate(
         &self,
         caller: &Caller,
@@ -108,25 +114,26 @@ impl Support {
         let tenant = platform.get::<tenant::View>(wanted.tenant).await?;
         let tenant = tenant.ok_or(Error::NotFound)?;
         let views = self.sessions.views.of(&tenant)?;
-        let account = self.member(&views, wanted.account).await?;
+        let (account, person_holds) = self.member(&views, tenant.id, wanted.account).await?;
         let token = SessionToken::mint()?;
-        self.begin(
-            caller,
-            &tenant,
-            &views,
-            &account,
-            token.session_id(),
-            wanted.reason,
-        )
-        .await?;
-        let started = self.start(
-            caller,
-            administrator,
-            &account,
-            tenant.id,
-            token.session_id(),
-        );
-        let session = started.await?;
+        let id = token.session_id();
+        let begin = Command::Begin {
+            session: id,
+            account: account.id,
+            email: account.view.email.clone(),
+            tenant_name: tenant.view.name.clone(),
+            reason: wanted.reason,
+            person_holds: Some(person_holds),
+        };
+        self.begin(caller, &views, tenant.id, begin).await?;
+        let started = self.start(caller, administrator, &account, tenant.id, id);
+        let session = match started.await {
+            Ok(session) => session,
+            Err(error) => {
+                self.give_up(caller, id, tenant.id).await;
+                return Err(error);
+            }
+        };
         let begun = SecurityEvent::ImpersonationBegun;
         self.sessions
             .security
@@ -139,17 +146,19 @@ impl Support {
         })
     }
 
-    /// Returns the account of a member.
+    /// Returns the account of a member, and what they hold.
     async fn member(
         &self,
         views: &TenantViews,
+        tenant: TenantKey,
         account: AccountId,
-    ) -> Result<ViewDocument<account::View>, Error> {
+    ) -> Result<(ViewDocument<account::View>, Permissions), Error> {
         let accepted = Filter::default()
             .is("account", account)?
             .is("status", Status::Accepted)?;
         let member = views.find::<member::View>(accepted).await?;
-        member.ok_or(Error::NotFound)?;
+        let member = member.ok_or(Error::NotFound)?;
+        let roles = self.permissions.of(views, tenant).await?;
         let account = self
             .sessions
             .views
@@ -157,31 +166,38 @@ impl Support {
             .get::<account::View>(account)
             .await?;
         let account = account.filter(|account| !account.view.is_disabled);
-        account.ok_or(Error::NotFound)
+        let account = account.ok_or(Error::NotFound)?;
+        Ok((account, roles.of_member(&member.view)))
     }
 
     /// Tells the tenant that a session is about to start. It has the last word.
     async fn begin(
         &self,
         caller: &Caller,
-        tenant: &ViewDocument<tenant::View>,
         views: &TenantViews,
-        account: &ViewDocument<account::View>,
-        session: SessionId,
-        reason: Reason,
+        tenant: TenantKey,
+        begin: Command,
     ) -> Result<(), Error> {
-        let begin = Command::Begin {
-            session,
-            account: account.id,
-            email: account.view.email.clone(),
-            tenant_name: tenant.view.name.clone(),
-            reason,
-        };
-        let owner = TenantId::Tenant(tenant.id);
-        let request = CommandRequest::new(owner, tenant.id, new_command_id()?, begin);
+        let owner = TenantId::Tenant(tenant);
+        let request = CommandRequest::new(owner, tenant, new_command_id()?, begin);
         let (sender, commands) = (caller.sender(), &self.sessions.commands);
         let sent = commands.send::<View>(&sender, views, request);
         sent.await.map(|_revision| ())
+    }
+
+    /// Tells the tenant that a session has not started, so that it takes no place. If it has started
+    /// unnoticed, it is not valid any more. An error is only logged: the session ends by itself.
+    async fn give_up(&self, caller: &Caller, session: SessionId, tenant: TenantKey) {
+        let ended = async {
+            let cause = new_command_id()?;
+            let ended = self
+                .sessions
+                .end_impersonation(caller, cause, session, tenant);
+            ended.await
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(?error, "the tenant sees a session that has not started");
+        }
     }
 
     async fn start(

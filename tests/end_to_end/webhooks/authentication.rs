@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::{UPDATE_WEBHOOK, Webhook, in_tenant};
-use crate::support::{Receiver, create_project, input, text};
+use crate::support::{Receiver, bad_input, create_project, input, text};
 
 #[test]
 fn headers_and_authentication_arrive_until_they_are_replaced() {
@@ -43,6 +43,25 @@ fn headers_and_authentication_arrive_until_they_are_replaced() {
                 .all(|name| !received.headers.contains_key(*name))
         );
         assert_eq!(update(json!({ "headers": [] })).await, json!([[], "NONE"]));
+    });
+}
+
+#[test]
+fn credentials_do_not_follow_a_webhook_to_another_server() {
+    in_tenant("moved", async |_, ada| {
+        let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+        let settings = json!({ "auth": { "bearer": { "token": "hunter2" } } });
+        let webhook = Webhook::create(&ada, &receiver, &["project.*"], settings).await;
+        let moved = json!({ "id": webhook.id, "url": other.url() });
+        let refused = ada.error(UPDATE_WEBHOOK, input(moved.clone())).await;
+        assert_eq!(refused, bad_input("url"));
+        let mut without = moved;
+        without["headers"] = json!([]);
+        ada.data(UPDATE_WEBHOOK, input(without)).await;
+        webhook.test(&ada, "project.created").await;
+        let received = other.nth(1).await;
+        assert!(!received.headers.contains_key("authorization"));
+        assert!(receiver.received().is_empty());
     });
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    AccountId, Actor, IpNetwork, Permissions, Reject, RejectionKind, ServiceId, Time,
+    AccountId, Actor, IpNetwork, Permissions, Reject, RejectionKind, Time,
     access_token::{Area, Command, Event, NewToken},
     service,
 };
@@ -94,8 +94,16 @@ impl Aggregate for AccessToken {
                     token,
                     service,
                     networks,
+                    notice,
                 },
-            ) => create_for(token, *service, networks.as_deref(), facts)?,
+            ) => {
+                let created = Event::CreatedForService {
+                    token: token.clone(),
+                    service: *service,
+                    notice: notice.clone(),
+                };
+                create_for(created, token, networks.as_deref(), facts)?
+            }
             (
                 Self::Live { .. },
                 Command::Create(_)
@@ -135,8 +143,8 @@ fn create(token: &NewToken, facts: &Facts<Area>) -> Result<Event, Rejection> {
 /// Creates a token of a service. Its scopes are within what the creator holds, so nobody gets by a
 /// service what they do not have.
 fn create_for(
+    created: Event,
     token: &NewToken,
-    service: ServiceId,
     networks: Option<&[IpNetwork]>,
     facts: &Facts<Area>,
 ) -> Result<Vec<Event>, Rejection> {
@@ -145,8 +153,6 @@ fn create_for(
     }
     check_scopes(&token.scopes, &facts.held)?;
     check_expiry(token.expires_at, facts.now)?;
-    let token = token.clone();
-    let created = Event::CreatedForService { token, service };
     let restricted = networks.map(restrict).transpose()?;
     Ok([created].into_iter().chain(restricted).collect())
 }
@@ -182,7 +188,8 @@ fn check_expiry(expires_at: Time, now: Time) -> Result<(), Rejection> {
 mod tests {
     use events_schema::{
         BuiltInRole::{self, Admin, Developer, Guest, Owner},
-        EmailAddress, Id, Name,
+        EmailAddress, Id, Name, ServiceId,
+        access_token::Notice,
     };
 
     use super::*;
@@ -224,6 +231,14 @@ mod tests {
             token: token(scopes, NOW + 1),
             service: ROBOT,
             networks,
+            notice: Some(notice()),
+        }
+    }
+    fn notice() -> Notice {
+        Notice {
+            tenant_name: Name::parse("Acme").unwrap(),
+            service_name: Name::parse("Import").unwrap(),
+            owners: vec![EmailAddress::parse("eve@example.com").unwrap()],
         }
     }
     fn absent() -> Given<AccessToken> {
@@ -273,6 +288,7 @@ mod tests {
         let created = |scopes: BuiltInRole| Event::CreatedForService {
             token: token(scopes.permissions(), NOW + 1),
             service: ROBOT,
+            notice: Some(notice()),
         };
         when(Guest, None).holding(Admin).then([created(Guest)]);
         let restricted = Event::Restricted {

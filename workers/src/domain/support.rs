@@ -3,8 +3,8 @@
 //! One aggregate decides both. So nobody begins to act as a person while the grant is revoked.
 
 use events_schema::{
-    AccountId, Actor, Reject, RejectionKind, SessionId, Time,
-    support::{Area, Command, Event, IMPERSONATION, LONGEST_GRANT},
+    AccountId, Actor, Permissions, Reject, RejectionKind, SessionId, Time,
+    support::{Area, Command, Event, Grantor, IMPERSONATION, LONGEST_GRANT},
 };
 use serde::Serialize;
 
@@ -17,9 +17,18 @@ const MAX_SESSIONS: usize = 10;
 /// The support of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Support {
-    granted_until: Option<Time>,
+    grant: Option<Grant>,
     /// The sessions whose end is not recorded yet, in the order in which they began.
     sessions: Vec<Session>,
+}
+
+/// Administrators of the platform may act as people of the tenant for some time.
+#[derive(Clone, Debug, PartialEq)]
+struct Grant {
+    until: Time,
+    /// Unknown for a grant of an earlier release, which nobody can use for longer than
+    /// [`LONGEST_GRANT`].
+    by: Option<Grantor>,
 }
 
 /// A session in which an administrator acts as a person.
@@ -42,6 +51,15 @@ pub enum Rejection {
     /// There is no grant, or it has ended.
     #[error("The tenant does not grant access now. Ask one of its administrators for it.")]
     NotGranted,
+    /// The actor is not a person with a session of their own.
+    #[error("Only a person can grant access.")]
+    NotAPerson,
+    /// The administrator has granted the access.
+    #[error("You have granted the access yourself. Let another administrator of the platform act.")]
+    OwnGrant,
+    /// The person holds more than who has granted the access.
+    #[error("This person may do more than who has granted the access. Ask an owner to grant it.")]
+    BeyondGrant,
     /// The actor is not an administrator with a session of their own.
     #[error("Only an administrator of the platform may act as a person.")]
     NotAnAdministrator,
@@ -66,7 +84,11 @@ impl Reject for Rejection {
             Self::AlreadyGranted | Self::AlreadyExists | Self::NotExpired => {
                 RejectionKind::Conflict
             }
-            Self::NotGranted | Self::NotAnAdministrator => RejectionKind::Forbidden,
+            Self::NotGranted
+            | Self::NotAPerson
+            | Self::OwnGrant
+            | Self::BeyondGrant
+            | Self::NotAnAdministrator => RejectionKind::Forbidden,
             Self::OwnAccount => RejectionKind::invalid("account"),
             Self::TooManySessions => RejectionKind::Limit,
         }
@@ -79,7 +101,7 @@ impl Aggregate for Support {
 
     fn decide(&self, command: &Command, facts: &Facts<Area>) -> Result<Decision<Event>, Rejection> {
         let events = match command {
-            Command::Grant { until } => self.grant(*until, facts.now)?,
+            Command::Grant { until } => self.grant(*until, facts)?,
             Command::Revoke => self.revoke(facts.now),
             Command::Begin {
                 session,
@@ -87,15 +109,21 @@ impl Aggregate for Support {
                 email,
                 tenant_name,
                 reason,
-            } => vec![Event::Begun {
-                session: *session,
-                account: *account,
-                email: email.clone(),
-                administrator: administrator(facts.actor, *account)?,
-                tenant_name: tenant_name.clone(),
-                reason: reason.clone(),
-                ends_at: self.begin(*session, facts.now)?,
-            }],
+                person_holds,
+            } => {
+                let administrator = administrator(facts.actor, *account)?;
+                let until = self.granted_to(administrator, person_holds.as_ref(), facts.now)?;
+                self.check_begin(*session, facts.now)?;
+                vec![Event::Begun {
+                    session: *session,
+                    account: *account,
+                    email: email.clone(),
+                    administrator,
+                    tenant_name: tenant_name.clone(),
+                    reason: reason.clone(),
+                    ends_at: until.min(facts.now + IMPERSONATION),
+                }]
+            }
             Command::End { session } => self.end(*session),
             Command::Expire { session } => self.expire(*session, facts.now)?,
         };
@@ -104,8 +132,11 @@ impl Aggregate for Support {
 
     fn evolve(&mut self, event: &Event, _at: Time) {
         match event {
-            Event::Granted { until } => self.granted_until = Some(*until),
-            Event::Revoked => self.granted_until = None,
+            Event::Granted { until, by } => {
+                let (until, by) = (*until, by.clone());
+                self.grant = Some(Grant { until, by });
+            }
+            Event::Revoked => self.grant = None,
             Event::Begun {
                 session, ends_at, ..
             } => self.sessions.push(Session {
@@ -124,14 +155,20 @@ impl Support {
         sessions.min_by_key(|session| session.ends_at)
     }
 
-    fn grant(&self, until: Time, now: Time) -> Result<Vec<Event>, Rejection> {
+    fn grant(&self, until: Time, facts: &Facts<Area>) -> Result<Vec<Event>, Rejection> {
+        let now = facts.now;
+        let Actor::Account(account) = facts.actor else {
+            return Err(Rejection::NotAPerson);
+        };
         if until <= now || until.since(now) > LONGEST_GRANT {
             return Err(Rejection::GrantOutOfBounds);
         }
+        let held = facts.held.clone();
+        let by = Some(Grantor { account, held });
         match self.live_grant(now) {
-            Some(present) if present == until => Ok(Vec::new()),
+            Some(present) if present.until == until && present.by == by => Ok(Vec::new()),
             Some(_) => Err(Rejection::AlreadyGranted),
-            None => Ok(vec![Event::Granted { until }]),
+            None => Ok(vec![Event::Granted { until, by }]),
         }
     }
 
@@ -146,9 +183,27 @@ impl Support {
         ended.chain([Event::Revoked]).collect()
     }
 
-    /// Returns when a session that begins now ends at the latest.
-    fn begin(&self, session: SessionId, now: Time) -> Result<Time, Rejection> {
-        let until = self.live_grant(now).ok_or(Rejection::NotGranted)?;
+    /// Returns until when the administrator may act as a person who holds these permissions. Nobody
+    /// lets themselves in, and nobody lets others in as somebody who holds more than they do.
+    fn granted_to(
+        &self,
+        administrator: AccountId,
+        person_holds: Option<&Permissions>,
+        now: Time,
+    ) -> Result<Time, Rejection> {
+        let grant = self.live_grant(now).ok_or(Rejection::NotGranted)?;
+        if let Some(by) = &grant.by {
+            if by.account == administrator {
+                return Err(Rejection::OwnGrant);
+            }
+            if !person_holds.is_some_and(|holds| holds.is_subset(&by.held)) {
+                return Err(Rejection::BeyondGrant);
+            }
+        }
+        Ok(grant.until)
+    }
+
+    fn check_begin(&self, session: SessionId, now: Time) -> Result<(), Rejection> {
         let mut sessions = self.sessions.iter();
         if sessions.any(|one| one.id == session) {
             return Err(Rejection::AlreadyExists);
@@ -157,7 +212,7 @@ impl Support {
         if lasting.count() >= MAX_SESSIONS {
             return Err(Rejection::TooManySessions);
         }
-        Ok(until.min(now + IMPERSONATION))
+        Ok(())
     }
 
     /// One that has ended, or never began, needs no end.
@@ -175,8 +230,8 @@ impl Support {
         }
     }
 
-    fn live_grant(&self, now: Time) -> Option<Time> {
-        self.granted_until.filter(|until| now < *until)
+    fn live_grant(&self, now: Time) -> Option<&Grant> {
+        self.grant.as_ref().filter(|grant| now < grant.until)
     }
 }
 

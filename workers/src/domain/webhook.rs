@@ -91,6 +91,12 @@ pub enum Rejection {
          again later."
     )]
     TooManyRequests,
+    /// The webhook would send its credentials to another server.
+    #[error(
+        "This URL leads to another server, which must not get the present credentials. Give `auth` \
+         or `headers`, too; an empty list of headers sends none."
+    )]
+    CredentialsOfAnotherServer,
     /// The webhook would get events of areas that the actor may not read.
     #[error("You cannot subscribe to events that you may not read.")]
     BeyondOwnPermissions,
@@ -106,6 +112,7 @@ impl Reject for Rejection {
             | Self::TooLarge
             | Self::TooManyRequests => RejectionKind::Limit,
             Self::ReplayTime => RejectionKind::invalid("until"),
+            Self::CredentialsOfAnotherServer => RejectionKind::invalid("url"),
             Self::EventTypes => RejectionKind::invalid("event_types"),
             Self::TooManyHeaders => RejectionKind::invalid("headers"),
             Self::RateLimit => RejectionKind::invalid("rate_limit"),
@@ -125,7 +132,9 @@ impl Aggregate for Webhooks {
         let event = match command {
             Command::Create { settings, key } => Some(self.create(settings, key, facts)?),
             Command::Update { webhook, changes } => {
-                let settings = self.find(*webhook)?.settings.changed(changes);
+                let present = &self.find(*webhook)?.settings;
+                credentials::check_origin(present, changes)?;
+                let settings = present.changed(changes);
                 self.update(*webhook, settings, facts)?
             }
             Command::Delete { webhook } => {
@@ -398,6 +407,7 @@ fn check_permissions(settings: &Settings, facts: &Facts<Area>) -> Result<(), Rej
     }
 }
 
+mod credentials;
 mod replays;
 #[cfg(test)]
 mod tests;

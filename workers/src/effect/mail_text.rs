@@ -5,6 +5,7 @@ mod address;
 mod billing;
 mod deletion;
 mod notice;
+mod service_token;
 
 use anyhow::{Context as _, bail};
 use askama::Template as Render;
@@ -90,6 +91,11 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
             ends_at,
         } => impersonated(tenant_name, reason, (*at, *ends_at), links),
         Template::AccessTokenCreated { name } => access_token_created(name, links),
+        Template::ServiceTokenCreated {
+            name,
+            tenant_name,
+            service_name,
+        } => service_token::created(name, tenant_name, service_name, links),
         Template::AccessTokenExpires {
             name, expires_at, ..
         } => access_token_expires(name, *expires_at, links),

@@ -113,6 +113,7 @@ impl Effect for SendMail {
                 | Template::PasswordReset { .. }
                 | Template::PasswordChanged { .. }
                 | Template::AccessTokenCreated { .. }
+                | Template::ServiceTokenCreated { .. }
                 | Template::EmailChange { .. }
                 | Template::Deletion { .. } => true,
                 Template::Invitation { .. }

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Area, Claim, ClaimHolder, EmailAddress, GRACE, MemberId, RecipientId,
-    ServiceId, Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
+    AccessTokenId, Area, Claim, ClaimHolder, EmailAddress, GRACE, MemberId, RecipientId, ServiceId,
+    Standing, Subject, TenantId, TenantKey, Time, View, access_token, account,
     billing::{self, PaidStatus},
     email::{BillingNotice, Template},
     entitlements, member, plan, recipient, service, tenant,
@@ -24,7 +24,7 @@ pub(super) async fn is_wanted(
 ) -> anyhow::Result<bool> {
     match template {
         Template::AccessTokenExpires { tenant, token, .. } => {
-            is_valid_token(log, *tenant, *token).await
+            is_valid_token(log, to, *tenant, *token).await
         }
         Template::Invitation { .. } => {
             let recipient = RecipientId::of(to);
@@ -43,6 +43,7 @@ pub(super) async fn is_wanted(
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
+        | Template::ServiceTokenCreated { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }
         | Template::EmailChange { .. }
@@ -108,9 +109,11 @@ fn restricted_since(billing: &billing::View, now: Time) -> Option<Time> {
         .min()
 }
 
-/// Whether the gateway would accept an access token now or after the end of a suspension.
+/// Whether the gateway would accept an access token now or after the end of a suspension. For one of a
+/// service, the recipient must be a member still.
 async fn is_valid_token(
     log: &EventLog,
+    to: &EmailAddress,
     tenant: TenantId,
     id: AccessTokenId,
 ) -> anyhow::Result<bool> {
@@ -119,10 +122,15 @@ async fn is_valid_token(
     };
     let now = Time::from(SystemTime::now());
     if let Some(service) = token.service {
-        return Ok(now < token.expires_at && has_service(log, tenant, service).await?);
+        let claim = Claim::member_email(tenant, to);
+        let recipient = member_of(log, tenant, claim).await?;
+        let is_member = recipient.is_some_and(|member| member.status == member::Status::Accepted);
+        let is_of_use = is_member && has_service(log, tenant, service).await?;
+        return Ok(is_of_use && now < token.expires_at);
     }
     let account = current::<account::View>(log, TenantId::Platform, token.creator).await?;
-    let member = member_of(log, tenant, token.creator).await?;
+    let claim = Claim::member_account(tenant, token.creator);
+    let member = member_of(log, tenant, claim).await?;
     let (Some(account), Some(mut member)) = (account, member) else {
         return Ok(false);
     };
@@ -143,13 +151,12 @@ async fn has_service(log: &EventLog, tenant: TenantId, id: ServiceId) -> anyhow:
     Ok(has && exists(log, tenant).await?)
 }
 
-/// Returns the membership of an account in this tenant.
+/// Returns the member of this tenant who holds an account or an address.
 async fn member_of(
     log: &EventLog,
     tenant: TenantId,
-    account: AccountId,
+    claim: Claim,
 ) -> anyhow::Result<Option<member::View>> {
-    let claim = Claim::member_account(tenant, account);
     let Some(claimed) = log.last(&claim.to_string()).await? else {
         return Ok(None);
     };

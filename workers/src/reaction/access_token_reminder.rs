@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use events_schema::{
-    Commit, Time,
+    Commit, EmailAddress, Time,
     access_token::{Area, Event, NewToken},
     email::{self, Template},
 };
 
-use super::{Consequence, Reaction, mail_later};
+use super::{Consequence, Reaction, access_token_mail::recipients, mail_later};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long before the end of a token its creator is reminded: time to replace it wherever it is
@@ -17,8 +17,9 @@ const REMINDED_BEFORE: Duration = DAY.saturating_mul(7);
 /// The end of a token that lives no longer than this comes as no surprise.
 const SHORT_LIFE: Duration = DAY.saturating_mul(14);
 
-/// Reminds the creator of an access token of its end. A reaction of its own, so that it also reads
-/// the tokens of earlier releases.
+/// Reminds the creator of an access token of its end. Of one that belongs to a service, the owners of
+/// the tenant are reminded, too: its creator may have left by then. A reaction of its own, so that it
+/// also reads the tokens of earlier releases.
 #[derive(Debug)]
 pub struct AccessTokenReminder;
 
@@ -29,18 +30,37 @@ impl Reaction for AccessTokenReminder {
 
     fn react(commit: &Commit<Area>) -> Vec<Consequence<email::Area>> {
         let events = commit.events.iter();
-        let reminders = events.filter_map(|event| match event {
-            Event::Created(token) | Event::CreatedForService { token, .. } => {
-                reminder(commit, token)
-            }
-            Event::Restricted { .. } | Event::Deleted => None,
-        });
-        reminders.collect()
+        events
+            .flat_map(|event| match event {
+                Event::CreatedForService {
+                    token,
+                    notice: Some(notice),
+                    ..
+                } => {
+                    let recipients = recipients(token, notice);
+                    let remind =
+                        |to: &EmailAddress| reminder(commit, token, to, &[to.as_str().as_bytes()]);
+                    recipients.filter_map(remind).collect()
+                }
+                Event::Created(token) | Event::CreatedForService { token, .. } => {
+                    let creator = token.email.iter();
+                    let remind = |to| reminder(commit, token, to, &[]);
+                    creator.filter_map(remind).collect()
+                }
+                Event::Restricted { .. } | Event::Deleted => Vec::new(),
+            })
+            .collect()
     }
 }
 
-/// The mail is requested now and sent later. By then, the effect knows whether the token has ended.
-fn reminder(commit: &Commit<Area>, token: &NewToken) -> Option<Consequence<email::Area>> {
+/// The mail is requested now and sent later. By then, the effect knows whether the token has ended,
+/// and whether its recipient has left. `further` tells apart several mails about one token.
+fn reminder(
+    commit: &Commit<Area>,
+    token: &NewToken,
+    to: &EmailAddress,
+    further: &[&[u8]],
+) -> Option<Consequence<email::Area>> {
     if token.expires_at.since(commit.time) <= SHORT_LIFE {
         return None;
     }
@@ -51,16 +71,16 @@ fn reminder(commit: &Commit<Area>, token: &NewToken) -> Option<Consequence<email
         name: token.name.clone(),
         expires_at: token.expires_at,
     };
-    let occasion = [b"access_token_expires", commit.id.0.bytes().as_slice()];
-    let to = token.email.as_ref()?;
+    let token = [b"access_token_expires", commit.id.0.bytes().as_slice()];
+    let occasion = [token.as_slice(), further].concat();
     Some(mail_later(&occasion, to, template, Some(due_at)))
 }
 
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        AccessTokenId, AccountId, Area as _, EmailAddress, Id, Name, Permissions, email::Command,
-        secret::derived_id,
+        AccessTokenId, AccountId, Area as _, Id, Name, Permissions, ServiceId,
+        access_token::Notice, email::Command, secret::derived_id,
     };
 
     use super::*;
@@ -71,16 +91,41 @@ mod tests {
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-    /// A token that is created at time zero and expires after these days.
-    fn lasting(days: i64) -> Event {
-        Event::Created(NewToken {
+    /// A token that expires after these days.
+    fn token(days: i64) -> NewToken {
+        NewToken {
             name: Name::parse("CI").unwrap(),
             scopes: Permissions::new(),
             expires_at: Time(days * DAY_MS),
             creator: AccountId(Id::from_bytes([2; 16])),
             email: Some(ada()),
             epoch: None,
-        })
+        }
+    }
+
+    /// A token that is created at time zero and expires after these days.
+    fn lasting(days: i64) -> Event {
+        Event::Created(token(days))
+    }
+
+    /// The reminder of a token that lasts for 15 days.
+    fn reminder(to: EmailAddress, further: &[&[u8]]) -> Consequence<email::Area> {
+        let token: &[&[u8]] = &[b"email", b"access_token_expires", ID.bytes()];
+        let id = derived_id(&[token, further].concat());
+        let template = Template::AccessTokenExpires {
+            tenant: TENANT,
+            token: AccessTokenId(ID),
+            name: Name::parse("CI").unwrap(),
+            expires_at: Time(15 * DAY_MS),
+        };
+        Consequence {
+            command: Command::Request {
+                to: to.clone(),
+                template: template.clone(),
+                not_before: Some(Time(8 * DAY_MS)),
+            },
+            ..requested(id, to, template)
+        }
     }
 
     fn ada() -> EmailAddress {
@@ -89,22 +134,25 @@ mod tests {
 
     #[test]
     fn the_creator_of_a_token_is_reminded_a_week_before_it_expires() {
-        let id = derived_id(&[b"email", b"access_token_expires", ID.bytes()]);
-        let template = Template::AccessTokenExpires {
-            tenant: TENANT,
-            token: AccessTokenId(ID),
-            name: Name::parse("CI").unwrap(),
-            expires_at: Time(15 * DAY_MS),
+        when::<AccessTokenReminder>([lasting(15)]).then([reminder(ada(), &[])]);
+    }
+
+    #[test]
+    fn the_owners_are_reminded_of_the_end_of_a_service_token_too() {
+        let eve = EmailAddress::parse("eve@example.com").unwrap();
+        let name = |text| Name::parse(text).unwrap();
+        let created = Event::CreatedForService {
+            token: token(15),
+            service: ServiceId(ID),
+            notice: Some(Notice {
+                tenant_name: name("Acme"),
+                service_name: name("Import"),
+                owners: vec![eve.clone()],
+            }),
         };
-        let reminder = Consequence {
-            command: Command::Request {
-                to: ada(),
-                template: template.clone(),
-                not_before: Some(Time(8 * DAY_MS)),
-            },
-            ..requested(id, ada(), template)
-        };
-        when::<AccessTokenReminder>([lasting(15)]).then([reminder]);
+        let to_ada = reminder(ada(), &[b"ada@example.com"]);
+        let to_eve = reminder(eve, &[b"eve@example.com"]);
+        when::<AccessTokenReminder>([created]).then([to_ada, to_eve]);
     }
 
     #[test]

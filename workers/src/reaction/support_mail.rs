@@ -87,7 +87,10 @@ mod tests {
 
     #[test]
     fn other_changes_are_not_mailed() {
-        let granted = Event::Granted { until: Time(9) };
+        let granted = Event::Granted {
+            until: Time(9),
+            by: None,
+        };
         let ended = Event::Ended { session: SESSION };
         when::<SupportMail>([granted, ended, Event::Revoked]).then([]);
     }

@@ -168,7 +168,8 @@ pub(super) struct UpdateWebhookInput {
     /// Id of the webhook.
     pub(super) id: ID,
     /// New URL: it begins with `https://` and leads to public addresses, without user, password and
-    /// fragment. At most 2,048 characters.
+    /// fragment. At most 2,048 characters. If it leads to another server (scheme, host or port) while
+    /// the webhook has `auth` or headers, these must be given, too: `BAD_USER_INPUT` otherwise.
     url: Option<String>,
     /// New description, up to 10,000 characters.
     description: Option<String>,

@@ -37,8 +37,10 @@ impl Callers {
             return Ok(self.refuse_token(origin, None));
         };
         let creator = found.view.creator;
+        // The creator of a service's token may have left, and has nothing to do with it any more.
+        let concerned = found.view.service.is_none().then_some(creator);
         if !is_allowed_from(&found.view, origin) {
-            return Ok(self.refuse_token(origin, Some(creator)));
+            return Ok(self.refuse_token(origin, concerned));
         }
         let is_own = named.is_none_or(&tenant);
         let (owner, membership) = match found.view.service {
@@ -52,7 +54,7 @@ impl Callers {
             }
         };
         let Some(mut membership) = membership else {
-            return Ok(self.refuse_token(origin, Some(creator)));
+            return Ok(self.refuse_token(origin, concerned));
         };
         membership.permissions.keep_only(&found.view.scopes);
         let machine = Machine {
@@ -105,7 +107,7 @@ impl Callers {
         }))
     }
 
-    /// Records that a token is not valid. Its creator is known if the token exists.
+    /// Records that a token is not valid. Its creator is known if the token exists and acts for them.
     pub(super) fn refuse_token(&self, origin: &Origin, creator: Option<AccountId>) -> Found {
         let refused = SecurityEvent::TokenRefused;
         self.security.record_origin(refused, origin, creator);

@@ -3,13 +3,17 @@
 use events_schema::{
     CommandId, SessionId, TenantId, TenantKey, account,
     secret::derived_id,
-    session::{self, Command},
+    session::{self, Command, epoch_of_impersonator},
     support,
 };
 
-use super::{Sessions, request};
+use super::{MAX_READ, Sessions, millis, request};
 use crate::{
-    backend::commands::CommandRequest,
+    backend::{
+        commands::CommandRequest,
+        filter::{Filter, Sort},
+    },
+    clock::now,
     error::Error,
     identity::{Caller, caller::new_command_id},
     security::SecurityEvent,
@@ -73,14 +77,18 @@ impl Sessions {
     }
 
     /// Tells a tenant that an administrator of the platform no longer acts as a person.
-    async fn end_impersonation(
+    ///
+    /// # Errors
+    /// `Pending` if the outcome of the command is not known in time.
+    pub(crate) async fn end_impersonation(
         &self,
         caller: &Caller,
         cause: CommandId,
         session: SessionId,
         tenant: TenantKey,
     ) -> Result<(), Error> {
-        let id = CommandId(derived_id(&[b"end_impersonation", cause.0.bytes()]));
+        let parts: [&[u8]; 3] = [b"end_impersonation", cause.0.bytes(), session.0.bytes()];
+        let id = CommandId(derived_id(&parts));
         let end = support::Command::End { session };
         let request =
             CommandRequest::<support::Area>::new(TenantId::Tenant(tenant), tenant, id, end);
@@ -89,7 +97,8 @@ impl Sessions {
         sent.await.map(|_outcome| ())
     }
 
-    /// Revokes all of the caller's sessions.
+    /// Revokes all of the caller's sessions. Those in which somebody acts as the caller end, too, and
+    /// their tenants see it.
     ///
     /// # Errors
     /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
@@ -104,6 +113,31 @@ impl Sessions {
         sent.await?;
         let revoked = SecurityEvent::SessionsRevoked;
         self.security.record(revoked, caller, Some(account));
+        if let Err(error) = self.end_impersonations(caller, id).await {
+            tracing::warn!(?error, "a tenant sees the end of an impersonation later");
+        }
+        Ok(())
+    }
+
+    /// Tells tenants that nobody acts as the caller any more.
+    async fn end_impersonations(&self, caller: &Caller, cause: CommandId) -> Result<(), Error> {
+        let account = &caller.person()?.account;
+        let impersonated = Filter::default()
+            .is("account", account.id)?
+            .is("epoch", epoch_of_impersonator(account.view.epoch))?
+            .greater_than("started_at", now().0 - millis(support::IMPERSONATION));
+        let sort = Sort {
+            field: "started_at",
+            descending: true,
+        };
+        let platform = self.views.platform();
+        let found = platform.list::<session::View>(impersonated, sort, false, MAX_READ);
+        for session in found.await? {
+            if let Some(by) = session.view.impersonator {
+                self.end_impersonation(caller, cause, session.id, by.tenant)
+                    .await?;
+            }
+        }
         Ok(())
     }
 

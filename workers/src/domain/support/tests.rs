@@ -1,10 +1,15 @@
-use events_schema::{EmailAddress, Id, Name, Reason};
+use events_schema::{
+    BuiltInRole::{self, Admin, Guest, Owner},
+    EmailAddress, Id, Name, Reason,
+};
 
 use super::*;
 use crate::domain::testing::{Given, When, given};
 
 const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 const ROOT: AccountId = AccountId(Id::from_bytes([2; 16]));
+/// Who has granted access.
+const EVE: AccountId = AccountId(Id::from_bytes([3; 16]));
 const MINUTE: i64 = 60 * 1000;
 const HOUR: i64 = 60 * MINUTE;
 
@@ -23,16 +28,33 @@ fn reason() -> Reason {
 fn grant(until: i64) -> Command {
     Command::Grant { until: Time(until) }
 }
+/// A grant by an administrator of the tenant.
 fn granted(until: i64) -> Event {
-    Event::Granted { until: Time(until) }
+    granted_by(EVE, until)
+}
+fn granted_by(account: AccountId, until: i64) -> Event {
+    let held = Admin.permissions();
+    Event::Granted {
+        until: Time(until),
+        by: Some(Grantor { account, held }),
+    }
+}
+/// An administrator of the tenant grants access.
+fn when_granted(given: &Given<Support>, until: i64) -> When<Support> {
+    let when = given.when(grant(until)).by(Actor::Account(EVE));
+    when.holding(Admin)
 }
 fn begin(number: u8) -> Command {
+    begin_as(number, Some(Guest))
+}
+fn begin_as(number: u8, role: Option<BuiltInRole>) -> Command {
     Command::Begin {
         session: session(number),
         account: ADA,
         email: email(),
         tenant_name: acme(),
         reason: reason(),
+        person_holds: role.map(BuiltInRole::permissions),
     }
 }
 fn begun(number: u8, ends_at: i64) -> Event {
@@ -72,23 +94,26 @@ fn when_begun(given: &Given<Support>, number: u8) -> When<Support> {
 #[test]
 fn a_tenant_grants_access_for_up_to_72_hours() {
     for until in [1, 72 * HOUR] {
-        closed().when(grant(until)).then([granted(until)]);
+        when_granted(&closed(), until).then([granted(until)]);
     }
     for wrong in [i64::MIN, -1, 0, 72 * HOUR + 1, i64::MAX] {
-        let when = closed().when(grant(wrong));
+        let when = when_granted(&closed(), wrong);
         when.rejects(Rejection::GrantOutOfBounds);
     }
 }
 
 #[test]
 fn there_is_one_grant_at_a_time() {
-    let when = |until| open().when(grant(until)).at(HOUR);
+    let when = |until| when_granted(&open(), until).at(HOUR);
     when(3 * HOUR).rejects(Rejection::AlreadyGranted);
     when(2 * HOUR).changes_nothing();
-    let later = open().when(grant(3 * HOUR)).at(2 * HOUR);
+    when(2 * HOUR)
+        .holding(Owner)
+        .rejects(Rejection::AlreadyGranted);
+    let later = when_granted(&open(), 3 * HOUR).at(2 * HOUR);
     later.then([granted(3 * HOUR)]);
     let revoked = open().and([Event::Revoked]);
-    revoked.when(grant(3 * HOUR)).then([granted(3 * HOUR)]);
+    when_granted(&revoked, 3 * HOUR).then([granted(3 * HOUR)]);
 }
 
 #[test]
@@ -105,6 +130,39 @@ fn nobody_acts_as_a_person_beyond_the_grant() {
     when_begun(&closed(), 7).rejects(Rejection::NotGranted);
     let revoked = open().and([Event::Revoked]);
     when_begun(&revoked, 7).rejects(Rejection::NotGranted);
+}
+
+#[test]
+fn only_a_person_grants_access() {
+    let impersonated = Actor::Impersonated {
+        account: EVE,
+        by: ROOT,
+    };
+    for actor in [Actor::Anonymous, Actor::System, impersonated] {
+        let when = when_granted(&closed(), HOUR).by(actor);
+        when.rejects(Rejection::NotAPerson);
+    }
+}
+
+#[test]
+fn nobody_acts_as_a_person_by_a_grant_of_their_own() {
+    let own = given([granted_by(ROOT, HOUR)]);
+    when_begun(&own, 7).rejects(Rejection::OwnGrant);
+}
+
+#[test]
+fn nobody_acts_as_a_person_who_holds_more_than_who_granted_it() {
+    let when = |role| open().when(begin_as(7, role)).by(Actor::Account(ROOT));
+    when(Some(Admin)).then([begun(7, 30 * MINUTE)]);
+    when(Some(Owner)).rejects(Rejection::BeyondGrant);
+    when(None).rejects(Rejection::BeyondGrant);
+    let of_earlier_release = Event::Granted {
+        until: Time(HOUR),
+        by: None,
+    };
+    let earlier: Given<Support> = given([of_earlier_release]);
+    let when = earlier.when(begin_as(7, None)).by(Actor::Account(ROOT));
+    when.then([begun(7, 30 * MINUTE)]);
 }
 
 #[test]

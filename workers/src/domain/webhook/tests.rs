@@ -17,10 +17,10 @@ use super::*;
 use crate::domain::testing::{COMMAND, Given, given};
 
 const NEW: WebhookId = WebhookId(COMMAND);
-const FIRST: WebhookId = WebhookId(Id::from_bytes([1; 16]));
+pub(super) const FIRST: WebhookId = WebhookId(Id::from_bytes([1; 16]));
 const OTHER: WebhookId = WebhookId(Id::from_bytes([2; 16]));
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         url: WebhookUrl::parse("https://example.com/hooks").unwrap(),
         description: None,
@@ -39,7 +39,7 @@ fn filters<const N: usize>(texts: [&str; N]) -> BTreeSet<EventFilter> {
     filters.collect()
 }
 
-fn key() -> NewKey {
+pub(super) fn key() -> NewKey {
     let sealed = format!("k1:{}", "QUFB".repeat(13));
     NewKey {
         algorithm: Algorithm::Hmac,
@@ -67,7 +67,7 @@ fn create(settings: Settings) -> Command {
     }
 }
 
-fn update(changes: Changes) -> Command {
+pub(super) fn update(changes: Changes) -> Command {
     Command::Update {
         webhook: FIRST,
         changes,

@@ -62,7 +62,7 @@ fn url() -> WebhookUrl {
 fn to() -> EmailAddress {
     EmailAddress::parse("bob@example.com").unwrap()
 }
-fn rendered(template: &Template) -> MailText {
+pub(super) fn rendered(template: &Template) -> MailText {
     render(template, &to(), &links()).unwrap()
 }
 /// Finds the token of the link to this page.
