@@ -296,6 +296,7 @@ mod tests {
             identities: Vec::new(),
             passkeys: Vec::new(),
             email_change: None,
+            email_change_made: None,
             closes_at: None,
             created_at: Time(0),
             updated_at: Time(0),

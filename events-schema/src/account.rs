@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AreaName, ChallengeId, CredentialId, EmailAddress, IdentityId, Name, PasskeyId,
-    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, Time, id::typed_id,
-    passkey::NewPasskey, published::Private,
+    PasswordHash, Permission, PersonName, ProvedIdentity, ProviderName, Time,
+    email_change::FormerAddress, id::typed_id, passkey::NewPasskey, published::Private,
 };
 
+pub mod deletion;
 pub mod epoch;
 mod view;
 pub use view::View;
@@ -220,7 +221,7 @@ pub enum Command {
     /// Restore the address that the account had before this change, and end all that the owner of
     /// the later address could have done. The gateway has checked the link.
     UndoEmailChange { challenge: ChallengeId },
-    /// Delete the account at this time.
+    /// Delete the account at this time, or as soon as no change of its address can be undone.
     RequestDeletion { at: Time },
     /// Keep the account.
     CancelDeletion,
@@ -409,7 +410,13 @@ pub enum Event {
         to: EmailAddress,
     },
     /// The owner wants the account deleted at this time.
-    DeletionRequested { at: Time, email: EmailAddress },
+    DeletionRequested {
+        at: Time,
+        email: EmailAddress,
+        /// Former addresses whose owners may still get the account back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        former: Vec<FormerAddress>,
+    },
     /// The owner keeps the account.
     DeletionCancelled { email: EmailAddress },
     /// The account is kept: it is the only owner of a tenant.

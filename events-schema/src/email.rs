@@ -159,6 +159,8 @@ pub enum EmailChangeNotice {
     ChangedFrom,
     /// To the new address.
     ChangedTo,
+    /// To the former address: the account will be deleted, and a link restores the address.
+    DeletionRequested { at: Time },
     /// To the later address, which the account has lost.
     RestoredFrom,
     /// To the address that the account has again.

@@ -29,6 +29,23 @@ pub struct EmailChange {
     pub silent_until: Option<Time>,
 }
 
+/// A change that gave an account its present address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MadeChange {
+    pub challenge: ChallengeId,
+    pub at: Time,
+}
+
+/// An address that an account had before a change which its owner may undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FormerAddress {
+    /// The change.
+    pub challenge: ChallengeId,
+    pub email: EmailAddress,
+}
+
 /// Who has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,8 +93,13 @@ pub fn step(present: Option<EmailChange>, event: &Event, at: Time) -> Option<Ema
         Event::EmailChangeEnded { challenge, .. } => {
             present.filter(|change| change.challenge != *challenge)
         }
-        // Who asked for the change may have known the former password.
+        // The session that asked for the change may have been proved by what ends here.
         Event::PasswordChanged { .. }
+        | Event::SessionsRevoked
+        | Event::IdentityUnlinked { .. }
+        | Event::TotpRemoved { .. }
+        | Event::PasskeySuspended { .. }
+        | Event::PasskeyRemoved { .. }
         | Event::EmailChanged { .. }
         | Event::EmailRestored { .. }
         | Event::Disabled
@@ -89,7 +111,6 @@ pub fn step(present: Option<EmailChange>, event: &Event, at: Time) -> Option<Ema
         | Event::VerificationFailed { .. }
         | Event::Verified
         | Event::IdentityLinked { .. }
-        | Event::IdentityUnlinked { .. }
         | Event::PasswordResetRequested { .. }
         | Event::PasswordHashRenewed { .. }
         | Event::PasswordSet { .. }
@@ -97,17 +118,13 @@ pub fn step(present: Option<EmailChange>, event: &Event, at: Time) -> Option<Ema
         | Event::TotpEnrolled { .. }
         | Event::TotpUsed { .. }
         | Event::RecoveryCodeUsed { .. }
-        | Event::TotpRemoved { .. }
         | Event::RecoveryCodesRenewed { .. }
         | Event::PasskeyAdded { .. }
         | Event::PasskeyUsed { .. }
         | Event::PasskeyRenamed { .. }
-        | Event::PasskeySuspended { .. }
-        | Event::PasskeyRemoved { .. }
         | Event::DeletionRequested { .. }
         | Event::DeletionCancelled { .. }
         | Event::DeletionStopped { .. }
-        | Event::SessionsRevoked
         | Event::PlatformAdminGranted
         | Event::PlatformAdminRevoked
         | Event::Enabled
@@ -132,7 +149,10 @@ fn with(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Id, PasswordHash, PersonName, account::View, view::testing::fold};
+    use crate::{
+        CredentialId, Id, IdentityId, Name, PasskeyId, PasswordHash, PersonName, ProviderName,
+        account::View, view::testing::fold,
+    };
 
     const HOUR: i64 = 60 * 60 * 1000;
 
@@ -185,6 +205,27 @@ mod tests {
         let shown: View = fold(events.into_iter().chain([(30, changed)])).unwrap();
         assert_eq!(shown.email, email("ada@example.org"));
         assert_eq!(shown.email_change, None);
+        let made = MadeChange {
+            challenge: challenge(1),
+            at: Time(30),
+        };
+        assert_eq!(shown.email_change_made, Some(made));
+    }
+
+    #[test]
+    fn an_account_that_has_its_former_address_again_shows_no_change() {
+        let changed = Event::EmailChanged {
+            challenge: challenge(1),
+            from: email("ada@example.com"),
+            to: email("ada@example.org"),
+        };
+        let restored = Event::EmailRestored {
+            challenge: challenge(1),
+            from: email("ada@example.org"),
+            to: email("ada@example.com"),
+        };
+        let shown: View = fold([registered(), (1, changed), (2, restored)]).unwrap();
+        assert_eq!(shown.email_change_made, None);
     }
 
     #[test]
@@ -221,6 +262,39 @@ mod tests {
         };
         let events = [registered(), (1, requested(1, None)), (2, changed)];
         assert_eq!(fold::<View>(events).unwrap().email_change, None);
+    }
+
+    #[test]
+    fn what_may_have_proved_the_session_that_asked_ends_the_change_with_itself() {
+        let passkey = PasskeyId(Id::from_bytes([5; 16]));
+        let name = Name::parse("Phone").unwrap();
+        let ended = [
+            Event::SessionsRevoked,
+            Event::TotpRemoved {
+                credential: CredentialId(Id::from_bytes([4; 16])),
+                email: email("ada@example.com"),
+            },
+            Event::PasskeySuspended {
+                passkey,
+                name: name.clone(),
+                email: email("ada@example.com"),
+            },
+            Event::PasskeyRemoved {
+                passkey,
+                name,
+                email: email("ada@example.com"),
+            },
+            Event::IdentityUnlinked {
+                identity: IdentityId(Id::from_bytes([6; 16])),
+                provider: ProviderName::parse("google").unwrap(),
+                email: email("ada@example.com"),
+            },
+        ];
+        for end in ended {
+            let events = [registered(), (1, requested(1, None)), (2, end.clone())];
+            let shown: View = fold(events).unwrap();
+            assert_eq!(shown.email_change, None, "{end:?}");
+        }
     }
 
     #[test]

@@ -333,21 +333,21 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         security: security.clone(),
         secret: secret.clone(),
     };
+    let accounts = Accounts {
+        commands: commands.clone(),
+        views: views.clone(),
+        passwords: passwords.clone(),
+        logins,
+        sessions: sessions.clone(),
+        security: security.clone(),
+        secret: secret.clone(),
+    };
     UseCases {
         plain: Plain::new(commands.clone()),
         access_tokens: AccessTokens {
             commands: commands.clone(),
             uses,
             security: security.clone(),
-        },
-        accounts: Accounts {
-            commands: commands.clone(),
-            views: views.clone(),
-            passwords: passwords.clone(),
-            logins,
-            sessions: sessions.clone(),
-            security: security.clone(),
-            secret: secret.clone(),
         },
         audit: AuditLog::new(log.clone()),
         billings: Billings {
@@ -365,7 +365,8 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             plans: Plans::new(&views),
         },
         deletions: Deletions::new(&commands, &views, &mails, &security, &config.accounts),
-        email_changes: EmailChanges::new(&login_codes, &config.accounts),
+        email_changes: EmailChanges::new(&accounts, &login_codes, &config.accounts),
+        accounts,
         feeds: Feeds {
             tails: Tails::new(log.clone(), views.clone()),
             callers: callers.clone(),

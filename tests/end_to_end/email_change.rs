@@ -1,14 +1,19 @@
 //! Changing the address of an account: both owners agree, and nobody gets or keeps one that is not
 //! theirs.
 
+use std::{
+    future::ready,
+    time::{Duration, Instant},
+};
+
 use futures_util::future::{join, join_all};
 use local::Local;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CHANGE_PASSWORD, OTHER_PASSWORD, PASSWORD, VERIFY, ada_in_acme, add_second_factor,
-    bad_input, code, code_of, documents_of, emails, eventually, input, start, start_with,
-    store_unproved_account, succeeded, text, token,
+    Browser, CHANGE_PASSWORD, Device, LOGIN, OTHER_PASSWORD, PASSWORD, VERIFY, ada_in_acme,
+    add_passkey, add_second_factor, bad_input, by_passkey, code, code_of, documents_of, emails,
+    eventually, input, start, start_with, store_unproved_account, succeeded, text, token,
 };
 
 const OLD: &str = "ada@example.com";
@@ -277,6 +282,10 @@ async fn with_two_factors_the_silence_of_the_present_address_suffices() {
     let backend = start_with(&["--email-change-silence-s", "1"]).await;
     let ada = Browser::signed_up(&backend, OLD).await;
     add_second_factor(&ada).await;
+    // The account must have had the app for as long as the address is silent.
+    let added = Instant::now();
+    let has_passed = || ready(added.elapsed() > Duration::from_millis(1_100));
+    eventually("the age of the app", has_passed).await;
     let (code, _) = asks(&ada, OLD, NEW).await;
     let shown = ada.data(PROFILE, ()).await;
     assert!(
@@ -289,20 +298,59 @@ async fn with_two_factors_the_silence_of_the_present_address_suffices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_two_factors_the_present_address_may_still_refuse() {
+async fn a_second_factor_that_was_just_added_replaces_no_answer_of_the_present_address() {
     let backend = start().await;
-    let ada = Browser::signed_up(&backend, OLD).await;
-    add_second_factor(&ada).await;
-    let (code, link) = asks(&ada, OLD, NEW).await;
-    ada.data(CONFIRM, with(&code)).await;
-    let shown = ada.data(PROFILE, ()).await;
+    let thief = Browser::signed_up(&backend, OLD).await;
+    add_passkey(&thief, &mut Device::new(), "Phone").await;
+    let (code, _) = asks(&thief, OLD, NEW).await;
+    let answer = thief.data(CONFIRM, with(&code)).await;
+    assert_eq!(*status(&answer), "AWAITS_PRESENT_ADDRESS");
+    let shown = thief.data(PROFILE, ()).await;
     assert!(
-        shown["profile"]["emailChange"]["changesAt"].is_string(),
+        shown["profile"]["emailChange"]["changesAt"].is_null(),
         "{shown}"
     );
-    ada.data(UNDO, with(&link)).await;
-    let shown = ada.data(PROFILE, ()).await;
-    assert!(shown["profile"]["emailChange"].is_null(), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_all_sessions_ends_the_change_that_one_of_them_has_asked_for() {
+    let backend = start().await;
+    let owner = Browser::signed_up(&backend, OLD).await;
+    let thief = Browser::new(&backend);
+    thief.log_in(OLD).await;
+    let (code, link) = asks(&thief, OLD, NEW).await;
+    thief.data(CONFIRM, with(&code)).await;
+    let revoke = "mutation { account { revokeAllSessions { success } } }";
+    owner.data(revoke, ()).await;
+    let late = Browser::new(&backend);
+    assert_eq!(late.error(CONFIRM, with(&link)).await, bad_input("token"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_answer_tells_of_no_change_that_did_not_last() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, OLD).await;
+    let (_, refused) = asks(&ada, OLD, "grace@example.org").await;
+    let first = Browser::new(&backend).with_idempotency_key("first");
+    let answer = first.data(CONFIRM, with(&refused)).await;
+    assert_eq!(*status(&answer), "AWAITS_NEW_ADDRESS");
+    Browser::new(&backend).data(UNDO, with(&refused)).await;
+    let repeated = first.error(CONFIRM, with(&refused)).await;
+    assert_eq!(repeated, bad_input("token"));
+
+    ada.data(REQUEST, to(NEW)).await;
+    let code = code(&ada.mail(NEW, CODE, 1).await);
+    ada.data(CONFIRM, with(&code)).await;
+    let link = token(&ada.mail(OLD, LINK, 2).await);
+    let second = Browser::new(&backend).with_idempotency_key("second");
+    for _ in 0..2 {
+        let answer = second.data(CONFIRM, with(&link)).await;
+        assert_eq!(*status(&answer), "CHANGED");
+    }
+    let undo = token(&ada.mail(OLD, CHANGED_FROM, 1).await);
+    Browser::new(&backend).data(UNDO, with(&undo)).await;
+    let repeated = second.error(CONFIRM, with(&link)).await;
+    assert_eq!(repeated, bad_input("token"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,12 +359,14 @@ async fn a_former_owner_gets_the_account_back_and_a_thief_keeps_nothing_of_it() 
     let owner = ada_in_acme(&backend).await;
     let thief = Browser::new(&backend).in_tenant("acme");
     thief.log_in(OLD).await;
+    add_second_factor(&thief).await;
+    let mut device = Device::new();
+    add_passkey(&thief, &mut device, "Phone").await;
     // The thief reads the mailbox for a moment.
     moves(&thief, OLD, "thief@example.org").await;
     let passwords = json!({ "oldPassword": PASSWORD, "newPassword": OTHER_PASSWORD });
     thief.data(CHANGE_PASSWORD, input(passwords)).await;
     let (machine, _) = thief.create_machine(&backend, &["read_project"]).await;
-    add_second_factor(&thief).await;
     assert!(!owner.is_logged_in().await);
 
     let undo = token(&owner.mail(OLD, CHANGED_FROM, 1).await);
@@ -339,6 +389,8 @@ async fn a_former_owner_gets_the_account_back_and_a_thief_keeps_nothing_of_it() 
     let reset = json!({ "token": reset, "password": PASSWORD });
     owner.data(RESET, input(reset)).await;
     assert!(owner.is_logged_in().await, "there is no second factor");
+    let answer = by_passkey(&thief, &mut device).await;
+    assert!(!succeeded(&thief.gql(LOGIN, answer).await), "nor a passkey");
     assert_eq!(address(&owner).await, OLD);
     let again = owner.error(UNDO, with(&undo)).await;
     assert_eq!(again, bad_input("token"));

@@ -116,6 +116,7 @@ fn an_account_shows_when_it_is_deleted_and_nothing_after_that() {
         Event::DeletionRequested {
             at: Time(90),
             email: email(),
+            former: Vec::new(),
         },
     );
     let events = [registered(), requested];

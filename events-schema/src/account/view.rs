@@ -1,11 +1,15 @@
 //! The view of an account.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Area, Event, epoch};
+use super::{Area, Event, deletion, epoch};
 use crate::{
     Commit, EmailAddress, EmailChange, Home, Identity, Index, PasswordHash, PersonName, ProofKind,
-    SecondFactor, Time, email_change, identity,
+    SecondFactor, Time,
+    email_change::{self, MadeChange},
+    identity,
     passkey::{self, Passkey},
     proof::{ONE_FACTOR, Proof, TWO_FACTORS},
     second_factor, session,
@@ -43,6 +47,10 @@ pub struct View {
     /// The change of the address that waits for its owners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_change: Option<EmailChange>,
+    /// The change that gave the account its address; `None` if it has the first one, or one that was
+    /// restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_change_made: Option<MadeChange>,
     /// When the account is deleted, if its owner wants that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closes_at: Option<Time>,
@@ -84,8 +92,9 @@ impl View {
         }
     }
 
-    /// Returns those of these proofs that still count. None does of a second factor, a passkey or an
-    /// identity that was removed, replaced or suspended, since a thief may have it.
+    /// Returns those of these proofs that still count. None does of a mailbox that is no longer that
+    /// of the account, nor of a second factor, a passkey or an identity that was removed, replaced or
+    /// suspended, since a thief may have it.
     pub fn counting(&self, mut proofs: Vec<Proof>) -> Vec<Proof> {
         proofs.retain(|proof| self.counts(proof));
         proofs
@@ -99,11 +108,37 @@ impl View {
         (begun.is_empty() || !counting.is_empty()).then_some(counting)
     }
 
+    /// Returns those of these proofs that need no second factor, or one that the account has had for
+    /// this long. A thief may have added a later one.
+    pub fn established(&self, mut proofs: Vec<Proof>, age: Duration, now: Time) -> Vec<Proof> {
+        proofs.retain(|proof| match self.second_factor_since(&proof.kind) {
+            Some(since) => now.since(since) >= age,
+            None => true,
+        });
+        proofs
+    }
+
+    /// Returns since when the account has the second factor of a proof; `None` if the proof is of
+    /// none.
+    fn second_factor_since(&self, kind: &ProofKind) -> Option<Time> {
+        let factor = self.second_factor.as_ref();
+        match kind {
+            ProofKind::Password | ProofKind::EmailCode | ProofKind::Identity { .. } => None,
+            ProofKind::Passkey { passkey } => {
+                let own = self.passkeys.iter().find(|own| own.id == *passkey);
+                own.map(|own| own.added_at)
+            }
+            ProofKind::Totp => factor.map(|factor| factor.totp.enrolled_at),
+            ProofKind::RecoveryCode => factor.map(|factor| factor.recovery_codes.created_at),
+        }
+    }
+
     fn counts(&self, proof: &Proof) -> bool {
         let factor = self.second_factor.as_ref();
         let is_since = |begun| proof.is_since(begun);
         match &proof.kind {
-            ProofKind::Password | ProofKind::EmailCode => true,
+            ProofKind::Password => true,
+            ProofKind::EmailCode => self.email_change_made.is_none_or(|made| is_since(made.at)),
             ProofKind::Passkey { passkey } => {
                 let mut own = self.passkeys.iter();
                 own.any(|own| own.id == *passkey && !own.is_suspended())
@@ -149,6 +184,7 @@ impl View {
             identities: Vec::new(),
             passkeys: Vec::new(),
             email_change: None,
+            email_change_made: None,
             closes_at: None,
             created_at: at,
             updated_at: at,
@@ -195,6 +231,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
     view.identities = identity::step(view.identities, event, at);
     view.passkeys = passkey::step(view.passkeys, event, at);
     view.email_change = email_change::step(view.email_change, event, at);
+    view.closes_at = deletion::after(view.closes_at, event, at);
     match event {
         Event::Registered { .. }
         | Event::Opened { .. }
@@ -217,6 +254,9 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         | Event::NewEmailProved { .. }
         | Event::EmailChangeConfirmed { .. }
         | Event::EmailChangeEnded { .. }
+        | Event::DeletionRequested { .. }
+        | Event::DeletionCancelled { .. }
+        | Event::DeletionStopped { .. }
         | Event::SessionsRevoked => {}
         Event::RegistrationRefused { .. } | Event::Closed { .. } => return None,
         Event::Verified => view.verified = true,
@@ -237,11 +277,15 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.firstname = firstname.clone();
             view.lastname = lastname.clone();
         }
-        Event::EmailChanged { to, .. } | Event::EmailRestored { to, .. } => {
+        Event::EmailChanged { challenge, to, .. } => {
             view.email = to.clone();
+            let challenge = *challenge;
+            view.email_change_made = Some(MadeChange { challenge, at });
         }
-        Event::DeletionRequested { at, .. } => view.closes_at = Some(*at),
-        Event::DeletionCancelled { .. } | Event::DeletionStopped { .. } => view.closes_at = None,
+        Event::EmailRestored { to, .. } => {
+            view.email = to.clone();
+            view.email_change_made = None;
+        }
     }
     Some(view)
 }

@@ -176,9 +176,11 @@ impl ProfileMutation {
 
     /// Asks to change the e-mail address. Mails a code to the new address, for ten minutes and for
     /// this browser only, and a link to the present one; `confirmEmailChange` takes both. If the
-    /// session has proved two factors, three days without a refusal suffice instead of the link. If
-    /// the new address has an account, its owner gets another mail, and the answer is the same. A
-    /// new request replaces the one before, and so does a new password. Needs a fresh session.
+    /// session has proved two factors, of which the account has had the second one for three days,
+    /// three days without a refusal suffice instead of the link. If the new address has an account,
+    /// its owner gets another mail, and the answer is the same. A new request replaces the one
+    /// before. A new password ends it, and so do a way to log in that is removed, and the end of all
+    /// sessions. Needs a fresh session.
     /// `RATE_LIMITED` after too many mails to the address: the wait is a minute at first, and
     /// doubles.
     async fn request_email_change(
@@ -196,8 +198,10 @@ impl ProfileMutation {
 
     /// Agrees to a change of the e-mail address: by the code for the new address, in the browser
     /// that has asked, or by the token of the link for the present one, without a session. The
-    /// address is changed once both agree, and both get a mail. `BAD_USER_INPUT` if the code or
-    /// link is wrong or no longer valid; `CONFLICT` if another account has got the address.
+    /// address is changed once both agree, and both get a mail. Sessions that only a code to the
+    /// former address has proved end; for this session, sets the cookie of a new one without a
+    /// proof. `BAD_USER_INPUT` if the code or link is wrong or no longer valid; `CONFLICT` if
+    /// another account has got the address.
     async fn confirm_email_change(
         &self,
         ctx: &Context<'_>,
@@ -205,13 +209,17 @@ impl ProfileMutation {
     ) -> Result<Option<EmailChangeStatus>, Error> {
         let field = FieldContext::of(ctx);
         let (changes, id) = (&field.use_cases.email_changes, field.command_id()?);
-        let progress = changes.confirm(field.caller, id, &token).await?;
-        Ok(Some(progress.into()))
+        let confirmed = changes.confirm(field.caller, id, &token).await?;
+        if let Some(started) = &confirmed.started {
+            field.start_session(started);
+        }
+        Ok(Some(confirmed.progress.into()))
     }
 
     /// Refuses a change of the e-mail address by the token of the link for the present address, or
     /// restores a former address by the token in the mail to it, for 30 days. The latter ends all
-    /// sessions, access tokens and the password, and all ways to log in that were added since.
+    /// sessions, access tokens, the password and a deletion, and all ways to log in that were added
+    /// since or within 30 days before.
     /// `BAD_USER_INPUT` if the link is wrong or no longer valid; `CONFLICT` if another account has
     /// the former address by now.
     async fn undo_email_change(
@@ -225,7 +233,8 @@ impl ProfileMutation {
         Success::yes()
     }
 
-    /// Deletes the caller's account in 14 days; the operator may have set another time. Until then,
+    /// Deletes the caller's account in 14 days; the operator may have set another time. If a change
+    /// of the address can be undone then, the account is deleted once that has passed. Until then,
     /// everything works, and `cancelDeletion` keeps the account. Then its sessions, access tokens,
     /// memberships and ways to log in end, and its address is free. Needs a fresh session.
     /// `SOLE_OWNER` if it is the only owner of tenants; `RATE_LIMITED` after 20 times a day.

@@ -331,7 +331,11 @@ impl Accounts {
         self.views.platform().get_all(ids.iter().copied()).await
     }
 
-    async fn send(
+    /// Sends a command to an account.
+    ///
+    /// # Errors
+    /// `Rejected` if the domain refuses the command; `Pending` if its outcome is not known in time.
+    pub(super) async fn send(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -362,7 +366,11 @@ fn proved_now(kind: ProofKind) -> Proof {
     Proof::new(kind, now())
 }
 
-fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {
+pub(super) fn request(
+    account: AccountId,
+    id: CommandId,
+    payload: Command,
+) -> CommandRequest<account::Area> {
     CommandRequest::new(TenantId::Platform, account, id, payload)
 }
 

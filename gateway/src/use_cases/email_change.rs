@@ -8,22 +8,20 @@ use std::time::Duration;
 
 use event_store::random_id;
 use events_schema::{
-    AccountId, ChallengeId, CommandId, EmailAddress, TenantId,
+    AccountId, ChallengeId, CommandId, EmailAddress,
     account::{self, Command},
     email_change,
-    proof::TWO_FACTORS,
-    secret::{Purpose, ServerKey},
+    proof::{TWO_FACTORS, aal},
+    secret::Purpose,
 };
 
 use super::{
-    account::{by_email, with_min_answer_time, wrong_link},
+    account::{Accounts, by_email, request, with_min_answer_time, wrong_link},
     login_code::{LoginCodes, SentCodes},
+    session::Started,
 };
 use crate::{
-    backend::{
-        commands::{CommandRequest, Commands},
-        views::Views,
-    },
+    backend::views::ViewDocument,
     clock::now,
     config::AccountOptions,
     error::Error,
@@ -36,14 +34,12 @@ use crate::{
 /// Changes the addresses of accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct EmailChanges {
-    commands: Commands,
-    views: Views,
+    accounts: Accounts,
     sent: SentCodes,
     mails: MailQuota,
     limits: Limits,
-    security: SecurityEvents,
-    secret: ServerKey,
-    /// How long the present address must be silent, if the session has proved two factors.
+    /// How long the present address must be silent, if the session has proved two factors, and how
+    /// long the account must have had the second one before.
     silence: Duration,
 }
 
@@ -58,17 +54,21 @@ pub(crate) enum Progress {
     AwaitsPresentAddress,
 }
 
+/// What has become of an answer to a change.
+pub(crate) struct Confirmed {
+    pub(crate) progress: Progress,
+    /// The session that replaces that of the request, if only the former mailbox has proved it.
+    pub(crate) started: Option<Started>,
+}
+
 impl EmailChanges {
     /// Changes addresses as the operator has chosen, with what codes to log in need, too.
-    pub(crate) fn new(codes: &LoginCodes, options: &AccountOptions) -> Self {
+    pub(crate) fn new(accounts: &Accounts, codes: &LoginCodes, options: &AccountOptions) -> Self {
         Self {
-            commands: codes.commands.clone(),
-            views: codes.views.clone(),
+            accounts: accounts.clone(),
             sent: codes.sent.clone(),
             mails: codes.mails.clone(),
             limits: codes.limits.clone(),
-            security: codes.security.clone(),
-            secret: codes.secret.clone(),
             silence: Duration::from_secs(options.email_change_silence_s),
         }
     }
@@ -84,27 +84,32 @@ impl EmailChanges {
         self.limits.count_address(caller, &to)?;
         // Random: a repeated command must not bring back a code that is no longer valid.
         let challenge = ChallengeId(random_id()?);
-        let has_two_factors = identity.proved().aal >= TWO_FACTORS;
+        let proofs = identity.proofs.clone();
+        let established = identity
+            .account
+            .view
+            .established(proofs, self.silence, now());
+        let has_two_factors = aal(&established) >= TWO_FACTORS;
         with_min_answer_time(async {
             self.mails.count_email_changes(account).await?;
-            let sender = Network::of(&caller.origin).id(&self.secret);
+            let sender = Network::of(&caller.origin).id(&self.accounts.secret);
             let counted = self.mails.count_email_change(&to, sender, challenge.0);
             counted.await?;
             self.sent.add(challenge).await?;
-            let holder = by_email(&self.views, &to).await?;
+            let holder = by_email(&self.accounts.views, &to).await?;
             let holder = holder.filter(|holder| holder.view.verified && holder.id != account);
             let request = Command::RequestEmailChange {
                 to,
                 is_held: holder.is_some(),
                 silent_until: has_two_factors.then(|| now() + self.silence),
             };
-            self.send(caller, account, CommandId(challenge.0), request)
-                .await
+            let id = CommandId(challenge.0);
+            self.accounts.send(caller, account, id, request).await
         })
         .await?;
         let requested = SecurityEvent::EmailChangeRequested;
-        self.security.record(requested, caller, Some(account));
-        Ok(self.secret.email_change_token(challenge))
+        self.security().record(requested, caller, Some(account));
+        Ok(self.accounts.secret.email_change_token(challenge))
     }
 
     /// Agrees to a change: by the code for the new address, in the browser and session that have
@@ -118,8 +123,11 @@ impl EmailChanges {
         caller: &Caller,
         id: CommandId,
         token: &str,
-    ) -> Result<Progress, Error> {
-        let link = self.secret.open_link_token(Purpose::EmailChange, token);
+    ) -> Result<Confirmed, Error> {
+        let link = self
+            .accounts
+            .secret
+            .open_link_token(Purpose::EmailChange, token);
         let (account, challenge, agree) = match link {
             Some((account, challenge)) => {
                 let confirm = Command::ConfirmEmailChange { challenge };
@@ -130,18 +138,38 @@ impl EmailChanges {
                 (account, challenge, Command::ProveNewEmail { challenge })
             }
         };
-        let (sender, platform) = (caller.sender(), self.views.platform());
+        let (sender, platform) = (caller.sender(), self.accounts.views.platform());
         let request = request(account, id, agree);
-        let agreed = self.commands.send_and_get(&sender, &platform, request);
+        let agreed = self
+            .accounts
+            .commands
+            .send_and_get(&sender, &platform, request);
         let agreed = agreed
             .await
             .map_err(|error| error.if_missing(wrong_token))?;
-        let progress = progress_of(&agreed.view, challenge);
-        if progress == Progress::Changed {
-            let changed = SecurityEvent::EmailChanged;
-            self.security.record(changed, caller, Some(account));
+        let progress = progress_of(&agreed.view, challenge).ok_or_else(wrong_token)?;
+        let started = match progress {
+            Progress::Changed => self.changed(caller, &agreed).await,
+            Progress::AwaitsNewAddress | Progress::AwaitsPresentAddress => None,
+        };
+        Ok(Confirmed { progress, started })
+    }
+
+    /// Records a change, and replaces the session of the request if only the former mailbox has
+    /// proved it.
+    async fn changed(
+        &self,
+        caller: &Caller,
+        account: &ViewDocument<account::View>,
+    ) -> Option<Started> {
+        let changed = SecurityEvent::EmailChanged;
+        self.security().record(changed, caller, Some(account.id));
+        let person = caller.person().ok()?;
+        if person.account_id() != account.id {
+            return None;
         }
-        Ok(progress)
+        let sessions = &self.accounts.sessions;
+        sessions.outlive_removal(caller, account).await
     }
 
     /// Refuses a change that waits, or restores the address before one that was made, by the link
@@ -156,7 +184,7 @@ impl EmailChanges {
         id: CommandId,
         token: &str,
     ) -> Result<(), Error> {
-        let opened = |purpose| self.secret.open_link_token(purpose, token);
+        let opened = |purpose| self.accounts.secret.open_link_token(purpose, token);
         let (account, undo, event) = if let Some((account, challenge)) = opened(Purpose::EmailUndo)
         {
             let undo = Command::UndoEmailChange { challenge };
@@ -166,9 +194,9 @@ impl EmailChanges {
             let refuse = Command::RefuseEmailChange { challenge };
             (account, refuse, SecurityEvent::EmailChangeRefused)
         };
-        let undone = self.send(caller, account, id, undo).await;
+        let undone = self.accounts.send(caller, account, id, undo).await;
         undone.map_err(|error| error.if_missing(wrong_link))?;
-        self.security.record(event, caller, Some(account));
+        self.security().record(event, caller, Some(account));
         Ok(())
     }
 
@@ -176,10 +204,12 @@ impl EmailChanges {
     async fn prove(&self, caller: &Caller, code: &str) -> Result<(AccountId, ChallengeId), Error> {
         let (account, challenge, to) = self.asked(caller).ok_or_else(wrong_token)?;
         let is_right = self
+            .accounts
             .secret
             .code_matches(Purpose::EmailChange, challenge, code);
         if !self.sent.try_once(challenge, is_right).await? {
-            self.security.record(SecurityEvent::CodeWrong, caller, None);
+            self.security()
+                .record(SecurityEvent::CodeWrong, caller, None);
             return Err(wrong_token());
         }
         self.close_unproved(caller, &to).await?;
@@ -191,7 +221,7 @@ impl EmailChanges {
     fn asked(&self, caller: &Caller) -> Option<(AccountId, ChallengeId, EmailAddress)> {
         let identity = caller.person().ok()?;
         let token = caller.kept.email_change.as_ref()?;
-        let challenge = self.secret.open_email_change_token(token)?;
+        let challenge = self.accounts.secret.open_email_change_token(token)?;
         let waiting = identity.account.view.email_change.as_ref();
         let waiting = waiting.filter(|waiting| waiting.challenge == challenge)?;
         Some((identity.account_id(), challenge, waiting.to.clone()))
@@ -200,45 +230,35 @@ impl EmailChanges {
     /// Deletes an account of an earlier release whose owner has never proved this address. Somebody
     /// else just has.
     async fn close_unproved(&self, caller: &Caller, email: &EmailAddress) -> Result<(), Error> {
-        let holder = by_email(&self.views, email).await?;
+        let holder = by_email(&self.accounts.views, email).await?;
         let Some(holder) = holder.filter(|holder| !holder.view.verified) else {
             return Ok(());
         };
         let id = new_command_id()?;
-        self.send(caller, holder.id, id, Command::CloseUnproved)
+        self.accounts
+            .send(caller, holder.id, id, Command::CloseUnproved)
             .await
     }
 
-    async fn send(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        id: CommandId,
-        payload: Command,
-    ) -> Result<(), Error> {
-        let (sender, platform) = (caller.sender(), self.views.platform());
-        let request = request(account, id, payload);
-        let sent = self
-            .commands
-            .send::<account::View>(&sender, &platform, request);
-        sent.await.map(|_revision| ())
+    const fn security(&self) -> &SecurityEvents {
+        &self.accounts.security
     }
 }
 
-fn request(account: AccountId, id: CommandId, payload: Command) -> CommandRequest<account::Area> {
-    CommandRequest::new(TenantId::Platform, account, id, payload)
-}
-
-fn progress_of(view: &account::View, challenge: ChallengeId) -> Progress {
+/// Returns how far this change has got; `None` if it was refused, replaced or undone.
+fn progress_of(view: &account::View, challenge: ChallengeId) -> Option<Progress> {
+    let made = view.email_change_made;
+    if made.is_some_and(|made| made.challenge == challenge) {
+        return Some(Progress::Changed);
+    }
     let waiting = view.email_change.as_ref();
     let waiting = waiting.filter(|waiting| waiting.challenge == challenge);
-    match waiting.map(|waiting| waiting.status) {
-        None => Progress::Changed,
-        Some(email_change::Status::Proved) => Progress::AwaitsPresentAddress,
-        Some(email_change::Status::Requested | email_change::Status::Confirmed) => {
+    Some(match waiting?.status {
+        email_change::Status::Proved => Progress::AwaitsPresentAddress,
+        email_change::Status::Requested | email_change::Status::Confirmed => {
             Progress::AwaitsNewAddress
         }
-    }
+    })
 }
 
 fn wrong_token() -> Error {

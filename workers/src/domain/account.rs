@@ -270,7 +270,7 @@ impl Open {
                 silent_until,
             } => self.request_email_change(new, to, *is_held, *silent_until),
             Command::RefuseEmailChange { challenge } => self.refuse_email_change(*challenge, now),
-            Command::RequestDeletion { at } => Ok(self.request_deletion(*at)),
+            Command::RequestDeletion { at } => self.request_deletion(*at, now),
             Command::CancelDeletion => self.cancel_deletion(now),
             Command::StopDeletion => Ok(self.stop_deletion()),
             Command::NotePasskeyUse {
@@ -307,11 +307,7 @@ impl Open {
             } else {
                 Vec::new()
             }),
-            Command::Disable => Ok(if self.is_disabled {
-                Vec::new()
-            } else {
-                vec![Event::Disabled]
-            }),
+            Command::Disable => Ok(self.disable()),
             Command::Enable => Ok(if self.is_disabled {
                 vec![Event::Enabled]
             } else {
@@ -333,6 +329,15 @@ impl Open {
         } else {
             vec![Event::PlatformAdminGranted]
         })
+    }
+
+    /// Also ends a deletion: whoever is kept out must neither lose the account nor get away with it.
+    fn disable(&self) -> Vec<Event> {
+        if self.is_disabled {
+            return Vec::new();
+        }
+        let kept = self.kept();
+        [Event::Disabled].into_iter().chain(kept).collect()
     }
 
     fn update_profile(
@@ -357,6 +362,7 @@ impl Open {
         self.identities = identity::step(std::mem::take(&mut self.identities), event, at);
         self.passkeys = passkey::step(std::mem::take(&mut self.passkeys), event, at);
         self.email_changes.evolve(event, at);
+        self.evolve_deletion(event, at);
         match event {
             Event::Registered { .. }
             | Event::Opened { .. }
@@ -379,16 +385,15 @@ impl Open {
             | Event::NewEmailProved { .. }
             | Event::EmailChangeConfirmed { .. }
             | Event::EmailChangeEnded { .. }
+            | Event::DeletionRequested { .. }
+            | Event::DeletionCancelled { .. }
+            | Event::DeletionStopped { .. }
             | Event::Closed { .. }
             | Event::SessionsRevoked => {}
             Event::EmailChanged { to, .. } | Event::EmailRestored { to, .. } => {
                 self.email = to.clone();
                 // Mails that were requested for another mailbox are no longer valid.
                 self.resets.close();
-            }
-            Event::DeletionRequested { at, .. } => self.closes_at = Some(*at),
-            Event::DeletionCancelled { .. } | Event::DeletionStopped { .. } => {
-                self.closes_at = None;
             }
             Event::Verified => self.verified = true,
             Event::PlatformAdminGranted => self.is_platform_admin = true,

@@ -26,7 +26,7 @@ impl Reaction for AccountMail {
             // One mail tells of all that a former owner has ended.
             let one = mail_for(commit, event).filter(|_| !address::is_restored_by(commit));
             let address = address::mails(commit, event);
-            let deletion = deletion::mail(commit, event);
+            let deletion = deletion::mails(commit, event);
             one.into_iter().chain(address).chain(deletion)
         });
         mails.collect()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    AccountId, Base64Url, CredentialId, Device, Id, IdentityId, Name, PasskeyId, ProviderName,
-    passkey::NewPasskey, view::testing::fold,
+    AccountId, Base64Url, ChallengeId, CredentialId, Device, Id, IdentityId, Name, PasskeyId,
+    ProviderName, passkey::NewPasskey, view::testing::fold,
 };
 
 const MINUTE: i64 = 60_000;
@@ -197,4 +197,64 @@ fn a_session_that_nothing_proves_any_more_is_void() {
     assert_eq!(without.proved_in(&both).unwrap().len(), 1);
     // One that has begun without any proof, such as after its owner has removed the passkey.
     assert_eq!(without.proved_in(&begun(&[])), Some(Vec::new()));
+}
+
+fn email_changed() -> Event {
+    Event::EmailChanged {
+        challenge: ChallengeId(ID),
+        from: email(),
+        to: EmailAddress::parse("ada@example.org").unwrap(),
+    }
+}
+
+#[test]
+fn a_proof_of_the_mailbox_counts_until_the_account_has_another_one() {
+    let proofs = [(5, ProofKind::EmailCode), (5, ProofKind::Password)];
+    let both = [ProofKind::EmailCode, ProofKind::Password];
+    assert_eq!(counting(&account([]), proofs.clone()), both);
+    let earlier = account([(4, email_changed())]);
+    assert_eq!(counting(&earlier, proofs.clone()), both);
+    let later = account([(7, email_changed())]);
+    assert_eq!(counting(&later, proofs), [ProofKind::Password]);
+}
+
+#[test]
+fn a_second_factor_is_established_once_the_account_has_had_it_for_a_while() {
+    let account = account([(1, passkey_added(1)), (2, enrolled()), (9, renewed())]);
+    let kinds = [
+        ProofKind::Password,
+        ProofKind::EmailCode,
+        by_google(),
+        by_passkey(1),
+        ProofKind::Totp,
+        ProofKind::RecoveryCode,
+    ];
+    let proofs = kinds.clone().map(|kind| Proof::new(kind, Time(0)));
+    let established = |minute: i64| {
+        let age = Duration::from_secs(600);
+        let proofs = account.established(proofs.to_vec(), age, Time(minute * MINUTE));
+        proofs
+            .into_iter()
+            .map(|proof| proof.kind)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(established(10), kinds[..3]);
+    assert_eq!(established(11), kinds[..4]);
+    assert_eq!(established(12), kinds[..5]);
+    assert_eq!(established(19), kinds);
+}
+
+#[test]
+fn an_account_whose_address_changes_is_deleted_when_that_can_no_longer_be_undone() {
+    let asked = || Event::DeletionRequested {
+        at: Time(9 * MINUTE),
+        email: email(),
+        former: Vec::new(),
+    };
+    let closes_at = |events: [(i64, Event); 2]| account(events).closes_at;
+    let later = Some(Time(3 * MINUTE) + email_change::UNDO_LIFETIME);
+    assert_eq!(closes_at([(1, asked()), (3, email_changed())]), later);
+    let soon = Some(Time(9 * MINUTE));
+    assert_eq!(closes_at([(1, email_changed()), (3, asked())]), soon);
+    assert_eq!(closes_at([(1, asked()), (3, Event::Disabled)]), None);
 }

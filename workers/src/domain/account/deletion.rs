@@ -1,7 +1,10 @@
 //! The deletion of an account: requested, cancelled until its time comes, then for ever. The sender
 //! has checked that the account is the only owner of no tenant.
 
-use events_schema::{Claim, Time, account::Event};
+use events_schema::{
+    Claim, Time,
+    account::{Event, deletion},
+};
 
 use super::{Account, Open, Rejection};
 use crate::aggregate::Decision;
@@ -17,13 +20,28 @@ impl Account {
 }
 
 impl Open {
-    /// A second request does not postpone the first one.
-    pub(super) fn request_deletion(&self, at: Time) -> Vec<Event> {
-        if self.closes_at.is_some() {
-            return Vec::new();
+    pub(super) fn evolve_deletion(&mut self, event: &Event, at: Time) {
+        self.closes_at = deletion::after(self.closes_at, event, at);
+    }
+
+    /// A second request does not postpone the first one. A former owner who can still get the
+    /// account back has time for it.
+    ///
+    /// # Errors
+    /// If the account is disabled.
+    pub(super) fn request_deletion(&self, at: Time, now: Time) -> Result<Vec<Event>, Rejection> {
+        if self.is_disabled {
+            return Err(Rejection::SessionEnded);
         }
-        let email = self.email.clone();
-        vec![Event::DeletionRequested { at, email }]
+        if self.closes_at.is_some() {
+            return Ok(Vec::new());
+        }
+        let undoable_until = self.email_changes.undoable_until(now);
+        Ok(vec![Event::DeletionRequested {
+            at: undoable_until.map_or(at, |until| until.max(at)),
+            email: self.email.clone(),
+            former: self.email_changes.former(&self.email, now),
+        }])
     }
 
     /// # Errors
@@ -32,10 +50,16 @@ impl Open {
         match self.closes_at {
             None => Ok(Vec::new()),
             Some(at) if at <= now => Err(Rejection::ClosesNow),
-            Some(_) => Ok(vec![Event::DeletionCancelled {
-                email: self.email.clone(),
-            }]),
+            Some(_) => Ok(self.kept().into_iter().collect()),
         }
+    }
+
+    /// Returns the event that ends a deletion; `None` if there is none.
+    pub(super) fn kept(&self) -> Option<Event> {
+        let kept = |_: Time| Event::DeletionCancelled {
+            email: self.email.clone(),
+        };
+        self.closes_at.map(kept)
     }
 
     pub(super) fn stop_deletion(&self) -> Vec<Event> {

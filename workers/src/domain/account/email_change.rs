@@ -5,7 +5,7 @@
 use events_schema::{
     ChallengeId, Claim, EmailAddress, EmailChange, Time,
     account::{Area, Event},
-    email_change::{self, CODE_LIFETIME, Status, UNDO_LIFETIME},
+    email_change::{self, CODE_LIFETIME, FormerAddress, Status, UNDO_LIFETIME},
 };
 
 use super::{Account, Open, Rejection};
@@ -34,7 +34,7 @@ impl EmailChanges {
             challenge, from, ..
         } = event
         {
-            self.made.retain(|made| at.since(made.at) < UNDO_LIFETIME);
+            self.made.retain(|made| made.may_be_undone(at));
             self.made.push(Made {
                 challenge: *challenge,
                 from: from.clone(),
@@ -55,6 +55,38 @@ impl EmailChanges {
     fn made(&self, challenge: ChallengeId) -> Option<&Made> {
         let mut made = self.made.iter();
         made.find(|made| made.challenge == challenge)
+    }
+
+    /// Returns until when a former owner may undo a change; `None` if nobody may.
+    pub(super) fn undoable_until(&self, now: Time) -> Option<Time> {
+        let until = self.undoable(now).map(|made| made.at + UNDO_LIFETIME);
+        until.max()
+    }
+
+    /// Returns the addresses whose owners may undo a change, but the present one.
+    pub(super) fn former(&self, present: &EmailAddress, now: Time) -> Vec<FormerAddress> {
+        let former = self.undoable(now).filter(|made| made.from != *present);
+        let former = former.map(|made| FormerAddress {
+            challenge: made.challenge,
+            email: made.from.clone(),
+        });
+        former.collect()
+    }
+
+    fn undoable(&self, now: Time) -> impl Iterator<Item = &Made> {
+        self.made.iter().filter(move |made| made.may_be_undone(now))
+    }
+}
+
+impl Made {
+    fn may_be_undone(&self, now: Time) -> bool {
+        now.since(self.at) < UNDO_LIFETIME
+    }
+
+    /// Whether what was added at this time ends with the change. A thief may have added it before.
+    /// Its owner was told of it, and has had as long as to undo the change.
+    fn ends(&self, added_at: Time) -> bool {
+        added_at + UNDO_LIFETIME > self.at
     }
 }
 
@@ -169,7 +201,8 @@ impl Open {
     }
 
     /// Restores the address before a change. Who had the account since then has chosen the
-    /// password, or knew it, and may have added ways to log in. All that ends.
+    /// password, or knew it, and may have added ways to log in, also before the change. All that
+    /// ends.
     ///
     /// # Errors
     /// If the link is no longer valid, or another account has the address.
@@ -179,10 +212,9 @@ impl Open {
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         let made = self.email_changes.made(challenge);
-        let made = made.filter(|made| facts.now.since(made.at) < UNDO_LIFETIME);
-        let Made {
-            from: former, at, ..
-        } = made.ok_or(Rejection::ChallengeEnded)?;
+        let made = made.filter(|made| made.may_be_undone(facts.now));
+        let made = made.ok_or(Rejection::ChallengeEnded)?;
+        let former = &made.from;
         let claim = Claim::email(former);
         if facts.is_taken(&claim) {
             return Err(Rejection::EmailTaken);
@@ -196,25 +228,21 @@ impl Open {
             decision.take.push(claim);
             decision.release.push(Claim::email(&self.email));
         }
-        self.end_what_was_added(*at, former, &mut decision);
+        self.end_what_was_added(made, &mut decision);
         decision.events.push(Event::SessionsRevoked);
         Ok(decision)
     }
 
-    /// Ends the password, the ways to log in that were added since this time, and a deletion.
-    fn end_what_was_added(
-        &self,
-        since: Time,
-        email: &EmailAddress,
-        decision: &mut Decision<Event>,
-    ) {
-        self.unlink_added(since, email, decision);
-        self.remove_added(since, email, decision);
-        if let Some(credential) = self.second_factor.added_since(since) {
+    /// Ends the password, a deletion, and the ways to log in that may be those of a thief.
+    fn end_what_was_added(&self, made: &Made, decision: &mut Decision<Event>) {
+        let email = &made.from;
+        self.unlink_added(made, decision);
+        self.remove_added(made, decision);
+        let is_added = |at| made.ends(at);
+        if let Some(credential) = self.second_factor.if_added(is_added) {
             let email = email.clone();
-            decision
-                .events
-                .push(Event::TotpRemoved { credential, email });
+            let removed = Event::TotpRemoved { credential, email };
+            decision.events.push(removed);
         }
         if self.password_hash.is_some() {
             let email = email.clone();
@@ -226,24 +254,26 @@ impl Open {
         }
     }
 
-    fn unlink_added(&self, since: Time, email: &EmailAddress, decision: &mut Decision<Event>) {
-        for identity in self.identities.iter().filter(|it| it.linked_at >= since) {
+    fn unlink_added(&self, made: &Made, decision: &mut Decision<Event>) {
+        let identities = self.identities.iter();
+        for identity in identities.filter(|it| made.ends(it.linked_at)) {
             decision.release.push(Claim::identity(identity.id));
             decision.events.push(Event::IdentityUnlinked {
                 identity: identity.id,
                 provider: identity.provider.clone(),
-                email: email.clone(),
+                email: made.from.clone(),
             });
         }
     }
 
-    fn remove_added(&self, since: Time, email: &EmailAddress, decision: &mut Decision<Event>) {
-        for passkey in self.passkeys.iter().filter(|it| it.added_at >= since) {
+    fn remove_added(&self, made: &Made, decision: &mut Decision<Event>) {
+        let passkeys = self.passkeys.iter();
+        for passkey in passkeys.filter(|it| made.ends(it.added_at)) {
             decision.release.push(Claim::passkey(passkey.id));
             decision.events.push(Event::PasskeyRemoved {
                 passkey: passkey.id,
                 name: passkey.name.clone(),
-                email: email.clone(),
+                email: made.from.clone(),
             });
         }
     }

@@ -100,13 +100,11 @@ impl Enrolment {
         }
     }
 
-    /// Returns the app if it was added since this time, or its recovery codes were replaced.
-    pub(super) fn added_since(&self, since: Time) -> Option<CredentialId> {
+    /// Returns the app if it, or its recovery codes, were added at such a time.
+    pub(super) fn if_added(&self, is_such: impl Fn(Time) -> bool) -> Option<CredentialId> {
         let factor = self.factor.as_ref()?;
-        let is_later = [factor.totp.enrolled_at, factor.recovery_codes.created_at]
-            .iter()
-            .any(|at| *at >= since);
-        is_later.then_some(factor.totp.id)
+        let mut added = [factor.totp.enrolled_at, factor.recovery_codes.created_at].into_iter();
+        added.any(is_such).then_some(factor.totp.id)
     }
 
     fn must_be_new(&self, credential: CredentialId) -> Result<(), Rejection> {

@@ -27,6 +27,10 @@ pub(super) fn email_change(
             let link = links.account("email-undo", Purpose::EmailUndo, account, challenge);
             return changed_from(&link);
         }
+        EmailChangeNotice::DeletionRequested { at } => {
+            let link = links.account("email-undo", Purpose::EmailUndo, account, challenge);
+            return deletion_requested(at, &link);
+        }
         EmailChangeNotice::Held => (
             "Somebody wants to use your e-mail address",
             "Somebody who is logged in to another account wants to use this e-mail address for it. \
@@ -59,7 +63,8 @@ pub(super) fn email_change(
         EmailChangeNotice::RestoredTo => (
             "Your e-mail address was changed back",
             "Your account has this e-mail address again. All sessions, access tokens and the \
-             password have ended, and so have all ways to log in that were added since the change.",
+             password have ended, and so have all ways to log in that were added since 30 days \
+             before the change.",
             "Set a new password, or log in by a code that we mail to you:",
             page,
         ),
@@ -109,7 +114,23 @@ fn changed_from(link: &str) -> anyhow::Result<MailText> {
         news: "Your account has another e-mail address now, and you can no longer log in with this \
                one.",
         advice: "If you did not want this, undo it within 30 days. This ends all sessions, the \
-                 password, and all ways to log in that were added since:",
+                 password, and all ways to log in that were added since or within 30 days before:",
+        link,
+    }
+    .render()
+}
+
+fn deletion_requested(at: Time, link: &str) -> anyhow::Result<MailText> {
+    let date = date(at).context("the time of the deletion")?;
+    let news = format!(
+        "The account that had this e-mail address until recently will be deleted on {date}: \
+         somebody who is logged in to it wants that."
+    );
+    Notice {
+        subject: "The account that had your e-mail address will be deleted",
+        news: &news,
+        advice: "If it is still your account, get it back before. This undoes the change of the \
+                 e-mail address and keeps the account:",
         link,
     }
     .render()

@@ -410,13 +410,22 @@ fn a_mail_to_the_present_address_says_what_its_silence_means() {
 }
 
 #[test]
-fn only_the_mail_to_the_former_address_undoes_a_change() {
-    let mail = email_change(EmailChangeNotice::ChangedFrom);
-    for body in [&mail.text, &mail.html] {
-        let token = token(body, "account/email-undo");
-        let opened = |purpose| links().key.open_link_token(purpose, token);
-        assert_eq!(opened(Purpose::EmailUndo), Some((ACCOUNT, CHALLENGE)));
-        assert_eq!(opened(Purpose::EmailChange), None);
+fn only_mails_to_the_former_address_undo_a_change() {
+    let at = Time(1_700_000_000_000);
+    let deletion = email_change(EmailChangeNotice::DeletionRequested { at });
+    assert!(
+        deletion.text.contains("deleted on 14 November 2023"),
+        "{}",
+        deletion.text
+    );
+    let changed = email_change(EmailChangeNotice::ChangedFrom);
+    for mail in [changed, deletion] {
+        for body in [&mail.text, &mail.html] {
+            let token = token(body, "account/email-undo");
+            let opened = |purpose| links().key.open_link_token(purpose, token);
+            assert_eq!(opened(Purpose::EmailUndo), Some((ACCOUNT, CHALLENGE)));
+            assert_eq!(opened(Purpose::EmailChange), None);
+        }
     }
     for notice in [
         EmailChangeNotice::ChangedTo,

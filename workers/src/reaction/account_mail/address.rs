@@ -70,7 +70,8 @@ fn both(
     ]
 }
 
-fn notice(
+/// Returns the mail to one address that a change is about.
+pub(super) fn notice(
     commit: &Commit<Area>,
     challenge: ChallengeId,
     side: &[u8],

@@ -1,6 +1,9 @@
 use events_schema::{
-    Base64Url, EmailAddress, Id, IdentityId, Name, PasskeyId, PasswordHash, PersonName,
-    ProviderName, account::Command, passkey::NewPasskey,
+    Base64Url, ChallengeId, EmailAddress, Id, IdentityId, Name, PasskeyId, PasswordHash,
+    PersonName, ProviderName,
+    account::Command,
+    email_change::{FormerAddress, UNDO_LIFETIME},
+    passkey::NewPasskey,
 };
 
 use super::*;
@@ -27,6 +30,7 @@ fn requested() -> Event {
     Event::DeletionRequested {
         at: Time(DUE),
         email: email(),
+        former: Vec::new(),
     }
 }
 fn leaving() -> Given<Account> {
@@ -81,6 +85,67 @@ fn an_account_is_deleted_when_its_time_has_come_and_not_before() {
     ] {
         kept.when(Command::Close).at(DUE).changes_nothing();
     }
+}
+
+const CHANGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
+
+/// The address before another one.
+fn former() -> EmailAddress {
+    EmailAddress::parse("augusta@example.com").unwrap()
+}
+/// An account that has got its address at this time.
+fn moved(at: i64) -> Given<Account> {
+    let changed = Event::EmailChanged {
+        challenge: CHANGE,
+        from: former(),
+        to: email(),
+    };
+    account().and_at(at, changed)
+}
+
+#[test]
+fn an_account_is_deleted_only_once_no_change_of_its_address_can_be_undone() {
+    let request = Command::RequestDeletion { at: Time(DUE) };
+    let undoable_until = Time(1) + UNDO_LIFETIME;
+    let asked = Event::DeletionRequested {
+        at: undoable_until,
+        email: email(),
+        former: vec![FormerAddress {
+            challenge: CHANGE,
+            email: former(),
+        }],
+    };
+    moved(1).when(request.clone()).at(2).then([asked]);
+    let later = moved(1).when(request).at(undoable_until.0);
+    later.then([requested()]);
+}
+
+#[test]
+fn a_change_of_the_address_postpones_a_deletion_until_it_cannot_be_undone() {
+    let changed = Event::EmailChanged {
+        challenge: CHANGE,
+        from: former(),
+        to: email(),
+    };
+    let changed = leaving().and_at(DUE - 1, changed);
+    let until = Time(DUE - 1) + UNDO_LIFETIME;
+    assert_eq!(changed.state().closes_at(), Some(until));
+    let close = |at| changed.when(Command::Close).at(at);
+    close(until.0 - 1).changes_nothing();
+    close(until.0).then([closed()]);
+}
+
+#[test]
+fn an_account_that_is_disabled_is_not_deleted() {
+    let disable = leaving().when(Command::Disable);
+    disable.then([Event::Disabled, cancelled()]);
+    let disabled = leaving().and([Event::Disabled]);
+    for kept in [disabled.clone(), disabled.clone().and([Event::Enabled])] {
+        kept.when(Command::Close).at(DUE).changes_nothing();
+        assert_eq!(kept.state().closes_at(), None);
+    }
+    let request = Command::RequestDeletion { at: Time(DUE) };
+    disabled.when(request).rejects(Rejection::SessionEnded);
 }
 
 #[test]

@@ -398,18 +398,19 @@ fn whoever_has_had_the_account_since_keeps_no_way_in() {
     let before = account()
         .and([linked(1), passkey_added(1)])
         .and([requested(FIRST, "old", "new", None)])
-        .and_at(DAY, changed(FIRST, "old", "new"));
+        .and_at(30 * DAY, changed(FIRST, "old", "new"));
     let deletion = Event::DeletionRequested {
-        at: Time(20 * DAY),
+        at: Time(60 * DAY),
         email: email("new"),
+        former: Vec::new(),
     };
     let since = [linked(2), passkey_added(2), enrolled(), deletion];
     let taken_over = since
         .into_iter()
-        .fold(before, |given, event| given.and_at(2 * DAY, event));
+        .fold(before, |given, event| given.and_at(31 * DAY, event));
     let identity = IdentityId(Id::from_bytes([2; 16]));
     let passkey = PasskeyId::of(&new_passkey(2).credential_id);
-    taken_over.when(undo(FIRST)).at(3 * DAY).decides(Decision {
+    taken_over.when(undo(FIRST)).at(32 * DAY).decides(Decision {
         take: vec![claim("old")],
         release: vec![
             claim("new"),
@@ -449,12 +450,46 @@ fn recovery_codes_that_were_replaced_since_end_with_their_app() {
         email: email("new"),
     };
     let before = account().and([enrolled(), requested(FIRST, "old", "new", None)]);
-    let before = before.and_at(DAY, changed(FIRST, "old", "new"));
+    let before = before.and_at(30 * DAY, changed(FIRST, "old", "new"));
     let removed = |given: &Given<Account>| {
-        let decision = given.when(undo(FIRST)).at(3 * DAY).decide().unwrap();
+        let decision = given.when(undo(FIRST)).at(32 * DAY).decide().unwrap();
         let mut events = decision.events.iter();
         events.any(|event| matches!(event, Event::TotpRemoved { .. }))
     };
     assert!(!removed(&before));
-    assert!(removed(&before.and_at(2 * DAY, renewed)));
+    assert!(removed(&before.and_at(31 * DAY, renewed)));
+}
+
+#[test]
+fn a_thief_who_has_added_ways_in_before_the_change_keeps_none() {
+    for added in [linked(2), passkey_added(2), enrolled()] {
+        let ends = |days: i64| {
+            let account = account()
+                .and_at(days * DAY, added.clone())
+                .and_at(40 * DAY, requested(FIRST, "old", "new", None))
+                .and_at(43 * DAY, changed(FIRST, "old", "new"));
+            let decision = account.when(undo(FIRST)).at(44 * DAY).decide().unwrap();
+            // Restored, without a password, and without sessions.
+            decision.events.len() > 3
+        };
+        assert!(ends(14), "{added:?}");
+        assert!(!ends(13), "{added:?}");
+    }
+}
+
+#[test]
+fn a_way_in_that_has_ended_takes_the_change_with_it() {
+    let proved_once = asked_with_two_factors().and([passkey_added(2), proved()]);
+    let removed = Event::PasskeyRemoved {
+        passkey: PasskeyId::of(&new_passkey(2).credential_id),
+        name: Name::parse("Phone").unwrap(),
+        email: email("old"),
+    };
+    for end in [Event::SessionsRevoked, removed] {
+        let ended = proved_once.clone().and([end]);
+        ended
+            .when(confirm(FIRST))
+            .rejects(Rejection::ChallengeEnded);
+        ended.when(complete(FIRST)).at(72 * HOUR).changes_nothing();
+    }
 }
