@@ -5,8 +5,7 @@ use std::time::SystemTime;
 use axum::http::StatusCode;
 use events_schema::{
     Time,
-    secret::{Secret, ServerKey},
-    webhook::{Command, Only, SEALED_FOR},
+    webhook::{Command, Only},
 };
 use tokio::process::Child;
 
@@ -16,7 +15,7 @@ use super::{
     receiver::Receiver,
     up_to,
 };
-use crate::support::{SECRET, World, eventually};
+use crate::support::{World, eventually};
 
 fn now() -> Time {
     SystemTime::now().into()
