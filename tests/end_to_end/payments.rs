@@ -59,11 +59,25 @@ const CARDS: &str = "{ cards { id last4 isDefault } }";
 /// chooses it, once Stripe knows the price.
 async fn priced(root: &Browser, ada: &Browser, amount: i64, currency: &str) -> Value {
     let money = json!({ "amount": amount, "currency": currency });
-    let plan = json!({
-        "name": format!("Team {amount} {currency}"), "features": ["webhooks"],
-        "limits": [{ "name": "projects", "value": 1 }],
+    offered(root, ada, plan_for(&money)).await
+}
+
+/// Creates a plan for so many cents, with a trial.
+async fn tried(root: &Browser, ada: &Browser, amount: i64, trial_days: u16) -> Value {
+    let mut plan = plan_for(&json!({ "amount": amount, "currency": "EUR" }));
+    plan["trialDays"] = trial_days.into();
+    offered(root, ada, plan).await
+}
+
+fn plan_for(money: &Value) -> Value {
+    json!({
+        "name": format!("Team {} {}", money["amount"], text(money, "/currency")),
+        "features": ["webhooks"], "limits": [{ "name": "projects", "value": 1 }],
         "prices": [{ "amount": money, "interval": "MONTH" }],
-    });
+    })
+}
+
+async fn offered(root: &Browser, ada: &Browser, plan: Value) -> Value {
     let created = root.data(CREATE_PLAN, input(plan)).await;
     let id = text(&created, "/plan/create/id");
     let choice = json!({ "plan": id, "price": text(&created, "/plan/create/prices/0/id") });
@@ -207,6 +221,17 @@ async fn a_declined_card_fails_the_change_and_the_plan_before_stays() {
         (&billing["plan"], &billing["subscription"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_a_card_is_told_to_save_one() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let team = priced(&root, &ada, 900, "EUR").await;
+    ada.data(CHANGE, input(team)).await;
+    let failed = pending(&ada, json!("FAILED")).await["pendingChange"].clone();
+    assert_eq!(failed["code"], "card_missing", "{failed}");
+    assert_eq!(failed["message"], "Save a card first.");
 }
 
 #[tokio::test(flavor = "multi_thread")]

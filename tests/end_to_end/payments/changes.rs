@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     BILLING, CANCEL, CHANGE, INVOICES, PREVIEW, RESUME, attach, back, control, pending, priced,
-    root, stripe,
+    root, stripe, tried,
 };
 use crate::support::{Browser, ada_in_acme, bad_input, code_of, eventually, input, list, start};
 
@@ -19,6 +19,9 @@ const SHOWN: &str = "{
         upcomingInvoice { subtotal { amount } tax { amount } total { amount } due { amount } dueAt }
     }
 }";
+const UPDATE_PLAN: &str = "
+    mutation($input: UpdatePlanInput!) { plan { update(input: $input) { id } } }";
+const DELETE_PLAN: &str = "mutation($id: ID!) { plan { delete(id: $id) { success } } }";
 const SET_DEFAULT: &str = "mutation($id: ID!) { card { setDefault(id: $id) { id } } }";
 const WHEN: &str = "
     query($input: ChangeSubscriptionInput!) {
@@ -228,4 +231,44 @@ async fn until_a_larger_plan_of_the_next_period_is_paid_a_tenant_keeps_the_one_b
     let begun = settled(&ada, Value::Null).await;
     assert_eq!(begun["plan"]["id"], large["plan"], "{begun}");
     assert_eq!(totals(&ada).await, [2_000, 900]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_change_is_taken_back_also_if_the_present_plan_is_archived() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let small = priced(&root, &ada, 900, "EUR").await;
+    let large = priced(&root, &ada, 2_000, "EUR").await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    subscribe(&ada, &large).await;
+    ada.data(CHANGE, input(small)).await;
+    settled(&ada, json!("PLANNED")).await;
+    let dearer = json!([{ "amount": { "amount": 3_000, "currency": "EUR" }, "interval": "MONTH" }]);
+    let update = json!({ "id": large["plan"], "prices": dearer });
+    root.data(UPDATE_PLAN, input(update)).await;
+    root.data(DELETE_PLAN, json!({ "id": large["plan"] })).await;
+    ada.data(CHANGE, input(large.clone())).await;
+    let stays = settled(&ada, Value::Null).await;
+    assert_eq!(stays["plan"]["id"], large["plan"], "{stays}");
+    assert_eq!(stays["upcomingInvoice"]["total"]["amount"], 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_during_a_trial_shows_what_the_change_costs() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let tried = tried(&root, &ada, 900, 14).await;
+    let large = priced(&root, &ada, 2_000, "EUR").await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    let due_now = async |choice: &Value| {
+        let preview = ada.data(PREVIEW, input(choice.clone())).await;
+        preview["billing"]["previewChange"]["dueNow"]["amount"].clone()
+    };
+    assert_eq!(due_now(&tried).await, 0);
+    subscribe(&ada, &tried).await;
+    assert_eq!(totals(&ada).await, [0]);
+    // A trial does not carry over to another plan.
+    assert_eq!(due_now(&large).await, 2_000);
+    subscribe(&ada, &large).await;
+    assert_eq!(totals(&ada).await, [2_000, 0]);
 }

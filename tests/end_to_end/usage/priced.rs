@@ -150,6 +150,64 @@ async fn another_plan_has_its_own_price_for_usage_or_none() {
     }
 }
 
+/// Lets a tenant choose a plan, and waits until that has become of its change.
+async fn choose(ada: &Browser, choice: &Value, at: &str, status: Value) {
+    let mut choice = choice.clone();
+    choice["at"] = at.into();
+    change(ada, choice).await;
+    pending(ada, status).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_before_a_change_costs_what_the_plan_said_that_the_tenant_had() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let team = offered(&root, &ada, priced("Team", 25)).await;
+    let mut flat = metered();
+    flat["name"] = "Flat".into();
+    let flat = offered(&root, &ada, flat).await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    choose(&ada, &team, "NOW", Value::Null).await;
+    use_projects(&backend, &ada, 3).await;
+    control(&backend, "clock", json!({ "advance": 60 })).await;
+    for (choice, total) in [(&flat, 908), (&team, 908)] {
+        choose(&ada, choice, "NOW", Value::Null).await;
+        assert_eq!(upcoming(&ada).await, total);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_costs_what_the_present_plan_says_until_a_planned_one_begins() {
+    let backend = start().await;
+    let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
+    let team = offered(&root, &ada, priced("Team", 25)).await;
+    let large = offered(&root, &ada, priced("Large", 7_000)).await;
+    attach(&backend, &ada, "pm_card_visa").await;
+    choose(&ada, &team, "NOW", Value::Null).await;
+    use_projects(&backend, &ada, 3).await;
+    control(&backend, "clock", json!({ "advance": 60 })).await;
+    choose(&ada, &large, "PERIOD_END", json!("PLANNED")).await;
+    assert_eq!(upcoming(&ada).await, 908);
+    assert_eq!(reconcile(&backend, false).await, (Vec::new(), 0));
+    // What is planned can be withdrawn, and wipes out no usage.
+    choose(&ada, &team, "PERIOD_END", Value::Null).await;
+    assert_eq!(upcoming(&ada).await, 908);
+    choose(&ada, &large, "PERIOD_END", json!("PLANNED")).await;
+    assert_eq!(price_at_stripe(&backend).await, "2.5");
+
+    let month = json!({ "advance": 32 * 24 * 60 * 60 });
+    control(&backend, "clock", month).await;
+    pending(&ada, Value::Null).await;
+    eventually("the price of the plan that has begun", || async {
+        price_at_stripe(&backend).await == "700"
+    })
+    .await;
+    let billing = ada.data(BILLING, ()).await["billing"].clone();
+    assert_eq!(billing["plan"]["id"], large["plan"]);
+    let invoice = json!({ "total": { "amount": 908 }, "status": "PAID" });
+    assert_eq!(billing["invoices"][0], invoice);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_that_pays_otherwise_for_usage_is_found_and_mended() {
     let backend = start().await;
@@ -159,6 +217,8 @@ async fn a_subscription_that_pays_otherwise_for_usage_is_found_and_mended() {
     change(&ada, team).await;
     pending(&ada, Value::Null).await;
     assert_eq!(reconcile(&backend, true).await, (Vec::new(), 0));
+    // Without events, only a comparison finds it.
+    control(&backend, "delivery", json!({ "mode": "omit" })).await;
     let subscription = subscription(&backend).await;
     let items = subscription["items"]["data"].as_array().unwrap();
     let metered = items
