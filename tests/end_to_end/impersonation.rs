@@ -1,6 +1,8 @@
 //! An administrator of the platform acts as a person: with the consent of the tenant, there alone,
 //! for half an hour, and without any proof.
 
+mod consent;
+
 use std::collections::BTreeMap;
 
 use local::Local;
@@ -11,7 +13,7 @@ use tokio::join;
 use crate::{
     matrix::{Schema, operations_table, row_of},
     support::{
-        Browser, CREATE_PROJECT, Gateway, INVITE, MISSING, PLATFORM, PROJECTS, Team, administrator,
+        Browser, CREATE_PROJECT, Gateway, MISSING, PLATFORM, PROJECTS, Team, administrator,
         eventually, input, list, mongo, set_platform_admin, start, succeeded, text,
     },
 };
@@ -31,7 +33,7 @@ const SUPPORT: &str = "{
         }
     }
 }";
-const IMPERSONATE: &str = "
+pub(crate) const IMPERSONATE: &str = "
     mutation($input: ImpersonateInput!) {
         platform {
             impersonate(input: $input) {
@@ -118,7 +120,8 @@ async fn account_of(browser: &Browser) -> String {
     text(&browser.data("{ profile { id } }", ()).await, "/profile/id")
 }
 
-fn impersonation(account: &str, tenant: &str) -> Value {
+/// The input of [`IMPERSONATE`].
+pub(crate) fn impersonation(account: &str, tenant: &str) -> Value {
     input(json!({ "account": account, "tenant": tenant, "reason": "Ticket 7" }))
 }
 
@@ -203,10 +206,10 @@ async fn an_impersonator_acts_in_that_tenant_alone() {
 }
 
 /// The operations that an administrator who acts as an owner may not use, by the reviewed table:
-/// those that need a fresh session, and those that do not belong to a tenant. A new operation is
-/// covered as soon as the gateway has it.
+/// those that need a fresh session or the person alone, and those that do not belong to a tenant. A
+/// new operation is covered as soon as the gateway has it.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_impersonator_is_refused_whatever_needs_a_proof_or_concerns_the_account() {
+async fn an_impersonator_is_refused_what_would_outlast_the_session_or_concerns_the_account() {
     let world = World::start().await;
     let table = operations_table();
     let schema = Schema::of(&world.root).await;
@@ -215,12 +218,11 @@ async fn an_impersonator_is_refused_whatever_needs_a_proof_or_concerns_the_accou
     let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
     for operation in schema.operations() {
         let row = table[row_of(&table, &operation)];
-        let mut conditions = row.split("; ");
-        let who = conditions.next().unwrap_or_default();
-        let is_fresh = conditions.any(|condition| condition == "fresh");
-        let kind = match who {
-            _ if is_fresh => "fresh",
-            "logged in" | "platform administrators" => who,
+        let conditions: Vec<_> = row.split("; ").collect();
+        let kind = match conditions[0] {
+            _ if conditions.contains(&"fresh") => "fresh",
+            _ if conditions.contains(&"in person") => "in person",
+            who @ ("logged in" | "platform administrators") => who,
             _ => continue,
         };
         let (document, variables) = operation.request(&schema, &mut |_, _| json!(MISSING));
@@ -229,13 +231,18 @@ async fn an_impersonator_is_refused_whatever_needs_a_proof_or_concerns_the_accou
         assert_eq!(code, "FORBIDDEN", "{} ({row}): {answer}", operation.name);
         *refused.entry(kind).or_default() += 1;
     }
-    let fresh = table.values().filter(|row| row.contains("; fresh")).count();
-    assert!(fresh > 15, "{fresh}");
-    assert_eq!(refused["fresh"], fresh);
-    assert!(refused.len() == 3, "{refused:?}");
-    let owner = json!({ "email": "eve@example.com", "role": "OWNER" });
-    let code = world.root.code(INVITE, input(owner)).await;
-    assert_eq!(code, "FORBIDDEN", "giving ownership needs a proof, too");
+    for kind in ["fresh", "in person"] {
+        let rows = table.values();
+        let expected = rows
+            .filter(|row| row.contains(&format!("; {kind}")))
+            .count();
+        assert!(expected > 15, "{kind}: {expected}");
+        assert_eq!(refused[kind], expected);
+    }
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    let portal = r#"{ billing { portalLink(returnPath: "/") { url } } }"#;
+    assert_eq!(world.root.code(portal, ()).await, "FORBIDDEN");
+    world.root.data("{ billing { standing } }", ()).await;
     assert!(!world.is_stopped().await, "nothing has ended the session");
 }
 

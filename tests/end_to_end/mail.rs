@@ -8,10 +8,14 @@ use local::Local;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Browser, DELETE_MEMBER, DELETE_TOKEN, INVITE, PLATFORM, ada_in_acme, close_stream,
-    documents_of, eventually, invite, mongo, open_stream, operator, start,
-    start_with_mail_attempts,
+use crate::{
+    email_change::moves,
+    services::create as create_service,
+    support::{
+        Browser, CREATE_TOKEN, DELETE_MEMBER, DELETE_TOKEN, INVITE, PLATFORM, ada_in_acme,
+        close_stream, documents_of, eventually, input, invite, mongo, open_stream, operator, start,
+        start_with_mail_attempts,
+    },
 };
 
 /// The consumers of EVENTS; each with the number of messages that it has delivered.
@@ -279,4 +283,50 @@ async fn a_verification_mail_comes_before_invitations_that_wait() {
     let place = mails.iter().position(to_bob).unwrap() - before;
     // Eight invitations were on their way, and may have ended in any order.
     assert!(place < 16, "it was number {place} of 31");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owners_are_reminded_of_the_end_of_a_service_token_whose_creator_has_left() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let email = "bob@example.com";
+    let bob = Browser::signed_up(&backend, email).await.in_tenant("acme");
+    let member = ada.add_member(&bob, email, "ADMIN").await;
+    let import = create_service(&bob, "Import", "GUEST").await;
+    let token = json!({ "name": "Key", "scopes": ["read_project"], "service": import });
+    bob.data(CREATE_TOKEN, input(token)).await;
+    eventually("two reminders in the outbox", || async {
+        outbox(&backend).await.len() == 2
+    })
+    .await;
+    ada.data(DELETE_MEMBER, json!({ "id": member })).await;
+    let_time_pass(&backend).await;
+    ada.mail("ada@example.com", "expires on", 1).await;
+    eventually("an empty outbox", || async {
+        outbox(&backend).await.is_empty()
+    })
+    .await;
+    assert!(ada.mails_to(email, "expires on").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_goes_to_the_address_that_the_creator_has_by_then() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    ada.create_machine(&backend, &["read_project"]).await;
+    moves(&ada, "ada@example.com", "ada@example.org").await;
+    eventually("only the reminder in the outbox", || async {
+        let waiting = outbox(&backend).await;
+        let soon = DateTime::now().timestamp_millis() + 60_000;
+        let is_later = |entry: &Document| {
+            let due_at = entry.get_datetime("due_at").unwrap();
+            due_at.timestamp_millis() > soon
+        };
+        waiting.len() == 1 && waiting.iter().all(is_later)
+    })
+    .await;
+    let_time_pass(&backend).await;
+    ada.mail("ada@example.org", "expires on", 1).await;
+    let former = ada.mails_to("ada@example.com", "expires on").await;
+    assert!(former.is_empty(), "{former:?}");
 }

@@ -6,8 +6,8 @@ use tokio::sync::OnceCell;
 use crate::{
     billing::limit,
     support::{
-        Browser, CREATE_PROJECT, CREATE_TOKEN, DELETE_MEMBER, Team, UPDATE_MEMBER, bad_input,
-        eventually, input, list, member_role, share, succeeded, text,
+        Browser, CREATE_PROJECT, CREATE_TOKEN, DELETE_MEMBER, Team, UPDATE_MEMBER, ada_in_acme,
+        bad_input, eventually, input, list, member_role, share, start, succeeded, text,
     },
 };
 
@@ -19,7 +19,7 @@ const RENAME: &str = "
     mutation($input: RenameServiceInput!) {
         service { rename(input: $input) { name } }
     }";
-const CHANGE_ROLE: &str = "
+pub(crate) const CHANGE_ROLE: &str = "
     mutation($input: ChangeServiceRoleInput!) {
         service { changeRole(input: $input) { role } }
     }";
@@ -36,7 +36,7 @@ fn service(name: &str, role: &str) -> Value {
     input(json!({ "name": name, "role": role }))
 }
 
-async fn create(by: &Browser, name: &str, role: &str) -> String {
+pub(crate) async fn create(by: &Browser, name: &str, role: &str) -> String {
     let created = by.data(CREATE, service(name, role)).await;
     text(&created, "/service/create/id")
 }
@@ -175,6 +175,66 @@ fn deleting_a_service_revokes_its_access_tokens() {
         let again = team.owner.code(DELETE, json!({ "id": short })).await;
         assert_eq!(again, "NOT_FOUND");
     });
+}
+
+#[test]
+fn deleting_a_service_leaves_and_marks_tokens_that_hold_more_than_who_deletes_it() {
+    in_team(async |team| {
+        let deploy = create(&team.owner, "Deploy", "ADMIN").await;
+        let strong = token_of(&deploy, &["delete_tenant"]);
+        let strong = team.owner.data(CREATE_TOKEN, strong).await;
+        let strong = text(&strong, "/accessToken/create/accessToken/id");
+        let weak = token_of(&deploy, &["read_project"]);
+        let weak = team.owner.data(CREATE_TOKEN, weak).await;
+        let weak = text(&weak, "/accessToken/create/accessToken/id");
+        team.admin.data(DELETE, json!({ "id": deploy })).await;
+        let token = "query($id: ID!) { accessToken(id: $id) { ofDeletedService service { id } } }";
+        let left = team.owner.data(token, json!({ "id": strong })).await;
+        let marked = json!({ "ofDeletedService": true, "service": null });
+        assert_eq!(left["accessToken"], marked);
+        let code = team.owner.code(token, json!({ "id": weak })).await;
+        assert_eq!(code, "NOT_FOUND");
+    });
+}
+
+#[test]
+fn owners_learn_of_a_token_of_a_service_and_of_what_ends_it() {
+    in_team(async |team| {
+        let backup = create(&team.admin, "Backup", "GUEST").await;
+        machine(team, &team.admin, &backup, &["read_project"]).await;
+        for to in ["owner@example.com", "admin@example.com"] {
+            let mail = team.owner.mail(to, "service \"Backup\"", 1).await;
+            let said = "Only deleting the token or the service ends it.";
+            assert!(text(&mail, "/text").contains(said), "{mail}");
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_of_a_service_is_no_event_of_the_account_of_its_creator() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let import = create(&ada, "Import", "GUEST").await;
+    for service in [json!(import), Value::Null] {
+        let far_away = json!({
+            "name": "Key", "scopes": ["read_project"], "service": service,
+            "networks": ["192.0.2.0/24"],
+        });
+        let created = ada.data(CREATE_TOKEN, input(far_away)).await;
+        let token = text(&created, "/accessToken/create/token");
+        let robot = Browser::machine(&backend, &token);
+        assert_eq!(robot.code(SERVICES, ()).await, "UNAUTHENTICATED");
+    }
+    let refused = async || {
+        let activity = "{ accountActivity { nodes { event } } }";
+        let activity = ada.data(activity, ()).await.to_string();
+        activity.matches("token_refused").count()
+    };
+    eventually("the refusal of her own token", || async {
+        refused().await > 0
+    })
+    .await;
+    assert_eq!(refused().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,14 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use crate::{
+    impersonation::{IMPERSONATE, impersonation},
     second_factor::{LOG_IN, second},
+    services::{CHANGE_ROLE as CHANGE_SERVICE_ROLE, create as create_service},
     support::{
-        ASSIGN_ROLE, Browser, CHANGE_PASSWORD, CREATE_ROLE, CREATE_TOKEN, DELETE_ACME, Gateway,
-        OTHER_PASSWORD, PASSWORD, PLATFORM, UPDATE_MEMBER, UPDATE_ROLE, ada_in_acme,
-        add_second_factor, assignment, bad_input, create_role, eventually, input, list, mongo,
-        role, set_platform_admin, start, succeeded, text,
+        ASSIGN_ROLE, Browser, CHANGE_PASSWORD, CREATE_ROLE, CREATE_TOKEN, DELETE_ACME,
+        DELETE_MEMBER, Gateway, MISSING, OTHER_PASSWORD, PASSWORD, PLATFORM, Team, UPDATE_MEMBER,
+        UPDATE_ROLE, ada_in_acme, add_second_factor, assignment, bad_input, create_role,
+        eventually, input, list, mongo, role, set_platform_admin, start, succeeded, text,
     },
 };
 
@@ -117,6 +119,7 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
             r#"mutation { platform { removePasskeys(id: "x") { id } } }"#,
             json!({}),
         ),
+        (IMPERSONATE, impersonation(MISSING, MISSING)),
     ]
 }
 
@@ -137,11 +140,48 @@ async fn after_ten_minutes_a_session_must_prove_again_who_it_is() {
     for (document, variables) in fresh_operations(&member) {
         assert_eq!(ada.error(document, variables).await, expected, "{document}");
     }
-    let demote = input(json!({ "id": member, "role": "GUEST" }));
-    let code = ada.code(UPDATE_MEMBER, demote).await;
-    assert_eq!(code, "CONFLICT", "only giving ownership needs it");
     ada.data(STEP_UP, by_password(PASSWORD)).await;
     ada.data(CREATE_TOKEN, input(token)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_ownership_away_must_have_a_fresh_session() {
+    let team = Team::start().await;
+    let owner = json!({ "id": team.owner.member_id().await });
+    let guest = json!({ "id": team.guest.member_id().await });
+    let demote = |member: &Value| input(json!({ "id": member["id"], "role": "DEVELOPER" }));
+    let gateway = later(&team.backend, 10).await;
+    let stale = team.owner.at_gateway(&gateway);
+    for (document, variables) in [
+        (UPDATE_MEMBER, demote(&owner)),
+        (DELETE_MEMBER, owner.clone()),
+    ] {
+        let code = stale.code(document, variables).await;
+        assert_eq!(code, "STEP_UP_REQUIRED", "{document}");
+    }
+    let by_guest = team.guest.at_gateway(&gateway);
+    let code = by_guest.code(DELETE_MEMBER, &owner).await;
+    assert_eq!(code, "FORBIDDEN", "a guest does not learn who is an owner");
+    stale.data(UPDATE_MEMBER, demote(&guest)).await;
+    stale.data(DELETE_MEMBER, &guest).await;
+    stale.data(STEP_UP, by_password(PASSWORD)).await;
+    let last = stale.code(UPDATE_MEMBER, demote(&owner)).await;
+    assert_eq!(last, "CONFLICT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_a_service_more_must_have_a_fresh_session() {
+    let backend = start().await;
+    let ada = ada_in_acme(&backend).await;
+    let import = create_service(&ada, "Import", "MEMBER").await;
+    let gateway = later(&backend, 10).await;
+    let stale = ada.at_gateway(&gateway);
+    let change = |role| input(json!({ "id": import, "role": role }));
+    let code = stale.code(CHANGE_SERVICE_ROLE, change("ADMIN")).await;
+    assert_eq!(code, "STEP_UP_REQUIRED");
+    stale.data(CHANGE_SERVICE_ROLE, change("GUEST")).await;
+    stale.data(STEP_UP, by_password(PASSWORD)).await;
+    stale.data(CHANGE_SERVICE_ROLE, change("ADMIN")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
