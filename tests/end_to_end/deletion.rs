@@ -1,16 +1,21 @@
 //! Deleting accounts: not at once, not by mistake, and then for ever.
 
+use events_schema::{
+    AccountId, ChallengeId, Command, CommandId, EmailAddress, Id, MemberId, TenantId, member,
+};
+use futures_util::future::join;
 use local::Local;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 
 use crate::{
-    email_change::moves,
+    email_change::{UNDO, moves},
     mail::replay,
     support::{
-        Browser, CREATE_TENANT, DELETE_MEMBER, Gateway, LOGIN, PASSWORD, PLATFORM, UPDATE_MEMBER,
-        VERIFY, ada_in_acme, code, code_of, credentials, documents_of, emails, eventually, input,
-        mongo, start, start_with, succeeded, text,
+        Browser, CREATE_TENANT, DELETE_MEMBER, Gateway, INVITE, LOGIN, PASSWORD, PLATFORM,
+        UPDATE_MEMBER, VERIFY, ada_in_acme, code, code_of, credentials, documents_of, emails,
+        eventually, input, invite, mongo, send_command, start, start_with, store_deletion,
+        succeeded, text, token,
     },
 };
 
@@ -141,6 +146,134 @@ async fn an_account_that_has_become_the_only_owner_is_kept() {
     assert_eq!(emails(&ada, json!({})).await, [ADA]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_owners_who_are_due_at_once_one_stays() {
+    let backend = start_with(&SOON).await;
+    let (ada, bob) = two_owners(&backend).await;
+    join(ada.data(DELETE, ()), bob.data(DELETE, ())).await;
+    let told = async |email, word| ada.mails_to(email, word).await.len();
+    let all = async |word| told(ADA, word).await + told(BOB, word).await;
+    eventually("the end of both deletions", || async {
+        all(DONE).await + all(STOPPED).await == 2
+    })
+    .await;
+    assert_eq!(all(STOPPED).await, 1);
+    let (stays, email) = match told(ADA, STOPPED).await {
+        1 => (&ada, ADA),
+        _ => (&bob, BOB),
+    };
+    eventually("the end of the other membership", || async {
+        emails(stays, json!({})).await == [email]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_owner_gets_the_account_back_before_a_thief_has_deleted_it() {
+    let backend = start_with(&SOON).await;
+    let thief = Browser::signed_up(&backend, ADA).await;
+    moves(&thief, ADA, "thief@example.org").await;
+    let asked = thief.data(DELETE, ()).await;
+    let at = text(&asked, "/profile/delete/deletionAt");
+    let days = at.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+        - jiff::Timestamp::now().as_millisecond();
+    let day = 24 * 60 * 60 * 1000;
+    assert!((29 * day..=30 * day).contains(&days), "{at}");
+    let owner = Browser::new(&backend);
+    let undo = token(&owner.mail(ADA, "will be deleted on", 1).await);
+    owner.data(UNDO, json!({ "token": undo })).await;
+    let accounts = documents_of(&backend, "account").await;
+    let back = accounts.iter().find(|it| it["view"]["email"] == ADA);
+    assert!(back.unwrap()["view"]["closes_at"].is_null(), "{accounts:?}");
+}
+
+/// The id of the account of this browser.
+async fn account_id(browser: &Browser) -> String {
+    let shown = browser.data("{ profile { id } }", ()).await;
+    text(&shown, "/profile/id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_cannot_be_left_keeps_nobody_in_the_others() {
+    let backend = start().await;
+    let ada = Browser::signed_up(&backend, ADA).await;
+    for slug in ["one", "two", "three", "four"] {
+        ada.create_tenant(slug).await;
+    }
+    let bob = Browser::signed_up(&backend, BOB).await;
+    bob.create_tenant("acme").await;
+    let bob = bob.in_tenant("acme");
+    bob.add_member(&ada, ADA, "GUEST").await;
+    store_deletion(&backend, &account_id(&ada).await).await;
+    eventually("the end of the membership", || async {
+        emails(&bob, json!({})).await == [BOB]
+    })
+    .await;
+}
+
+/// The tenant and the id of the invitation of this address, and the challenge that it was mailed.
+async fn invitation(backend: &Local, email: &str) -> (TenantId, MemberId, ChallengeId) {
+    let members = documents_of(backend, "member").await;
+    let found = members.iter().find(|it| it["view"]["email"] == email);
+    let found = found.unwrap();
+    let id = |path: &str| Id::parse(&text(found, path)).unwrap();
+    let tenant = TenantId::parse(&text(found, "/tenant")).unwrap();
+    let challenge = ChallengeId(id("/view/invitation/id"));
+    (tenant, MemberId(id("/_id")), challenge)
+}
+
+/// Accepts an invitation of this address as a gateway does that knows nothing of the account's end
+/// or its other address.
+async fn accepts_late(backend: &Local, account: &str, email: &str) {
+    let (tenant, member, challenge) = invitation(backend, email).await;
+    let accept = member::Command::Accept {
+        challenge,
+        account: AccountId::parse(account).unwrap(),
+        email: EmailAddress::parse(email).unwrap(),
+    };
+    let id = CommandId(event_store::random_id().unwrap());
+    let now = std::time::SystemTime::now().into();
+    let command = Command::<member::Area>::by_system(id, tenant, member, now, accept);
+    send_command(backend, command).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_accepts_an_invitation_while_the_account_is_deleted_does_not_stay() {
+    let backend = start_with(&SOON).await;
+    let (ada, bob) = two_owners(&backend).await;
+    let account = account_id(&ada).await;
+    ada.data(DELETE, ()).await;
+    bob.mail(ADA, DONE, 1).await;
+    eventually("the end of the membership", || async {
+        emails(&bob, json!({})).await == [BOB]
+    })
+    .await;
+    bob.data(INVITE, invite(ADA, "GUEST")).await;
+    accepts_late(&backend, &account, ADA).await;
+    eventually("the end of the late membership", || async {
+        emails(&bob, json!({})).await == [BOB]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_accepts_an_invitation_while_the_address_changes_gets_the_new_one() {
+    let backend = start().await;
+    let bob = Browser::signed_up(&backend, BOB).await;
+    bob.create_tenant("acme").await;
+    let bob = bob.in_tenant("acme");
+    let ada = Browser::signed_up(&backend, ADA).await;
+    bob.data(INVITE, invite(ADA, "GUEST")).await;
+    moves(&ada, ADA, "ada@example.org").await;
+    accepts_late(&backend, &account_id(&ada).await, ADA).await;
+    eventually("the new address of the member", || async {
+        let mut known = emails(&bob, json!({})).await;
+        known.sort();
+        known == ["ada@example.org", BOB]
+    })
+    .await;
+}
+
 /// When the deletion in the outbox is attempted next.
 async fn due_at(backend: &Local) -> Option<DateTime> {
     let platform = mongo(backend).await.database(PLATFORM);
@@ -192,6 +325,7 @@ async fn a_full_replay_of_the_log_deletes_and_mails_nothing_again() {
         "effects_close_account",
         "effects_change_email",
         "effects_account_members",
+        "effects_member_accounts",
     ] {
         assert!(replayed.iter().any(|name| name == expected), "{replayed:?}");
     }

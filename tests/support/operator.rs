@@ -18,6 +18,7 @@ use mongodb::{
     Client,
     bson::{Document, doc},
 };
+use serde::Serialize;
 use servers::Role;
 
 use super::{DEADLINE, eventually};
@@ -94,18 +95,8 @@ pub async fn store_unproved_account(backend: &Local, email: &str) -> String {
         }],
     };
     let claim = ClaimHolder::held_by(id.0, None);
-    let claim = serde_json::to_vec(&claim).unwrap();
-    let jetstream = operator(backend).await;
-    for (subject, payload) in [
-        (Claim::email(&email).to_string(), claim),
-        (
-            commit.subject().to_string(),
-            serde_json::to_vec(&commit).unwrap(),
-        ),
-    ] {
-        let stored = jetstream.publish(subject, payload.into()).await.unwrap();
-        stored.await.unwrap();
-    }
+    store(backend, Claim::email(&email).to_string(), &claim).await;
+    store(backend, commit.subject().to_string(), &commit).await;
     eventually("the account in its view", || async {
         let accounts = documents_of(backend, "account").await;
         accounts
@@ -114,6 +105,33 @@ pub async fn store_unproved_account(backend: &Local, email: &str) -> String {
     })
     .await;
     id.to_string()
+}
+
+/// Stores that an account was deleted, whatever it owns.
+pub async fn store_deletion(backend: &Local, account: &str) {
+    let id = AccountId::parse(account).unwrap();
+    let accounts = documents_of(backend, "account").await;
+    let found = accounts.iter().find(|it| it["_id"] == account);
+    let commit = Commit::<account::Area> {
+        tenant: TenantId::Platform,
+        area: AreaName::Account,
+        id,
+        revision: found.unwrap()["revision"].as_u64().unwrap() + 1,
+        command: CommandId(event_store::random_id().unwrap()),
+        actor: Actor::System,
+        time: SystemTime::now().into(),
+        origin: None,
+        events: vec![account::Event::Closed { email: None }],
+    };
+    store(backend, commit.subject().to_string(), &commit).await;
+}
+
+/// Stores a message in the log, behind the back of the rules.
+async fn store(backend: &Local, subject: String, message: &impl Serialize) {
+    let payload = serde_json::to_vec(message).unwrap();
+    let jetstream = operator(backend).await;
+    let stored = jetstream.publish(subject, payload.into()).await.unwrap();
+    stored.await.unwrap();
 }
 
 /// Creates a free plan that counts projects, and chooses it for a tenant.

@@ -4,10 +4,9 @@
 
 mod notices;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
-use async_nats::jetstream;
 use event_store::{CommandSender, EventLog};
 use events_schema::{
     Command, CommandId, Commit, TenantId,
@@ -16,7 +15,6 @@ use events_schema::{
     secret::derived_id,
     tenant,
 };
-use futures_util::StreamExt as _;
 use tokio::time::{Duration, Instant};
 
 use self::notices::{DueNotice, notices};
@@ -26,7 +24,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{self, Handled, Handler, Received, handle_all},
         reaction::may_have_expired,
     },
     owners::Owners,
@@ -48,27 +46,17 @@ struct BillingMail {
 /// # Errors
 /// Never: failures are retried. The result fits the other loops.
 pub(crate) async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
-    let context = jetstream::new(shared.client.clone());
     let log = EventLog::new(shared.client.clone());
-    let mails = Arc::new(BillingMail {
+    let mails = BillingMail {
         owners: Owners::new(log.clone()),
         log,
         sender,
-    });
-    let consumer = Consumer::billing_mail();
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (mails, context, consumer) = (mails.clone(), context.clone(), consumer.clone());
-            async move {
-                let handled = mails.handle(&received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
-        })
-        .await;
+    };
+    handle_all(Consumer::billing_mail(), shared, mails).await;
     Ok(())
 }
 
-impl BillingMail {
+impl Handler for BillingMail {
     async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
         let message = &received.message;
         let commit = match decode::commit::<Area>(&message.subject, &message.payload) {
@@ -92,7 +80,9 @@ impl BillingMail {
         }
         Ok(Handled::Done)
     }
+}
 
+impl BillingMail {
     /// Returns what is known of the billing now, if the commit alone does not tell what follows.
     async fn billing(&self, commit: &Commit<Area>) -> anyhow::Result<Option<View>> {
         let key = commit.id;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use event_store::EventLog;
+use event_store::{CommandSender, EventLog};
 use events_schema::Time;
 
 use crate::{
@@ -33,6 +33,7 @@ pub struct Setup<'a> {
     /// The client that this process has; `None` without a key.
     pub stripe: Option<&'a Stripe>,
     pub log: &'a EventLog,
+    pub sender: &'a CommandSender,
 }
 
 /// Acts on the outside world when an event requests it. A command records the result.

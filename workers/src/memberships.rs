@@ -33,21 +33,29 @@ pub(crate) async fn of_account(
         let TenantId::Tenant(tenant) = claim.tenant else {
             continue;
         };
-        let found = current::<tenant::View>(log, claim.tenant, tenant).await?;
-        if found.is_some() {
+        if exists(log, tenant).await? {
             memberships.push(Membership { tenant, member });
         }
     }
     Ok(memberships)
 }
 
-/// Whether a member is the only owner of the tenant.
+/// Whether a tenant exists.
 ///
 /// # Errors
 /// If the log does not answer.
-pub(crate) async fn is_sole_owner(log: &EventLog, of: Membership) -> anyhow::Result<bool> {
+pub(crate) async fn exists(log: &EventLog, tenant: TenantKey) -> anyhow::Result<bool> {
+    let found = current::<tenant::View>(log, TenantId::Tenant(tenant), tenant).await?;
+    Ok(found.is_some())
+}
+
+/// Whether a member is an owner of the tenant.
+///
+/// # Errors
+/// If the log does not answer.
+pub(crate) async fn is_owner(log: &EventLog, of: Membership) -> anyhow::Result<bool> {
     let owners = owners(log, of.tenant).await?;
-    Ok(owners == [of.member])
+    Ok(owners.contains(&of.member))
 }
 
 /// Returns an owner of the tenant beside this member.

@@ -276,9 +276,11 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loop that changes the members of accounts. It looks for their tenants in the log.
+    /// Starts the loops that change the members of accounts. They look for tenants and accounts in the
+    /// log.
     fn account_members(&mut self) {
         if self.runs(Loop::Effects) {
+            self.expect(Consumer::member_accounts());
             let shared = self.expect(Consumer::account_members());
             let sender = self.sender.clone();
             self.running.spawn(account_members::run(shared, sender));
@@ -384,6 +386,7 @@ impl Visitor for Start<'_> {
             config: self.config,
             stripe: self.stripe.as_ref(),
             log: &self.log,
+            sender: &self.sender,
         };
         let effect = match E::new(&setup) {
             Ok(None) => return,

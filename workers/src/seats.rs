@@ -4,10 +4,9 @@
 //! Whoever records a number has counted after reading the revision that the record must still have.
 //! So the last record has the last count, whatever the order of commits and workers is.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
-use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, Trace, random_id};
 use events_schema::{
     Command, CommandId, StripePriceId, Subject, TenantId, TenantKey, Time, allowed,
@@ -16,7 +15,6 @@ use events_schema::{
     paid_seats,
     plan::{self, Per},
 };
-use futures_util::StreamExt as _;
 
 use crate::{
     catalogue::LatestCatalogue,
@@ -24,7 +22,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{Handled, Handler, Received, handle_all},
         history::{History, subject_of},
         limit::Limits,
     },
@@ -47,28 +45,18 @@ struct Seats {
 /// # Errors
 /// Never: failures are retried. The result fits the other loops.
 pub(crate) async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
-    let context = jetstream::new(shared.client.clone());
     let log = EventLog::new(shared.client.clone());
-    let seats = Arc::new(Seats {
+    let seats = Seats {
         catalogue: LatestCatalogue::new(log.clone()),
         members: Limits::new(),
         log,
         sender,
-    });
-    let consumer = Consumer::seats();
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (seats, context, consumer) = (seats.clone(), context.clone(), consumer.clone());
-            async move {
-                let handled = seats.handle(&received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
-        })
-        .await;
+    };
+    handle_all(Consumer::seats(), shared, seats).await;
     Ok(())
 }
 
-impl Seats {
+impl Handler for Seats {
     async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
         if let Ok(Subject::Event {
             tenant: TenantId::Tenant(tenant),
@@ -79,7 +67,9 @@ impl Seats {
         }
         Ok(Handled::Done)
     }
+}
 
+impl Seats {
     /// Records how many seats a tenant pays for, if that has changed.
     async fn follow(&self, tenant: TenantKey, trace: Trace) -> anyhow::Result<()> {
         let owner = TenantId::Tenant(tenant);

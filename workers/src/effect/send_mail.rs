@@ -37,6 +37,7 @@ pub struct SendMail {
     from: Mailbox,
     links: Links,
     attempts: i64,
+    log: EventLog,
 }
 
 /// A mail to send.
@@ -69,6 +70,7 @@ impl Effect for SendMail {
                 public_url: config.posture.public_url.clone(),
             },
             attempts: mail.mail_attempts,
+            log: setup.log.clone(),
         }))
     }
 
@@ -133,8 +135,9 @@ impl Effect for SendMail {
 
     /// The `Message-ID` derives from the mail's id, so that mail clients show a repetition once.
     async fn perform(&self, id: EmailId, task: &Task) -> Result<Command, Failure> {
-        let text = render(&task.template, &task.to, &self.links)?;
-        let to = task.to.as_str().parse().context("the recipient");
+        let to = wanted_mail::recipient(&self.log, &task.to, &task.template).await?;
+        let text = render(&task.template, &to, &self.links)?;
+        let to = to.as_str().parse().context("the recipient");
         let to = to.map_err(Failure::Permanent)?;
         let mail = lettre::Message::builder()
             .from(self.from.clone())

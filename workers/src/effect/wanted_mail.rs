@@ -51,6 +51,28 @@ pub(super) async fn is_wanted(
     }
 }
 
+/// Returns the address that a mail goes to, which was requested for another one long ago perhaps: a
+/// reminder follows the account of its reader.
+///
+/// # Errors
+/// If the log does not answer, or has a commit that cannot be decoded.
+pub(super) async fn recipient(
+    log: &EventLog,
+    requested: &EmailAddress,
+    template: &Template,
+) -> anyhow::Result<EmailAddress> {
+    let Template::AccessTokenExpires { tenant, token, .. } = template else {
+        return Ok(requested.clone());
+    };
+    let creator = match current::<access_token::View>(log, *tenant, *token).await? {
+        Some(token) if token.service.is_none() => {
+            current::<account::View>(log, TenantId::Platform, token.creator).await?
+        }
+        Some(_) | None => None,
+    };
+    Ok(creator.map_or_else(|| requested.clone(), |creator| creator.email))
+}
+
 /// Whether a notice about the plan of a tenant is still true, and goes to an owner.
 async fn is_due(
     log: &EventLog,
@@ -128,6 +150,7 @@ async fn is_valid_token(
         let is_of_use = is_member && has_service(log, tenant, service).await?;
         return Ok(is_of_use && now < token.expires_at);
     }
+    // Nobody reads the mailbox of an account that was deleted, or somebody else does.
     let account = current::<account::View>(log, TenantId::Platform, token.creator).await?;
     let claim = Claim::member_account(tenant, token.creator);
     let member = member_of(log, tenant, claim).await?;

@@ -127,9 +127,23 @@ impl Consumer {
         Self::effects("billing_mail", AreaName::Billing)
     }
 
-    /// Returns the consumer of the commits that change the members of accounts.
+    /// Returns the consumer of the commits of accounts that their members follow. One that fails is
+    /// delivered until it succeeds: a tenant may lack an owner for long.
     pub fn account_members() -> Self {
-        Self::effects("account_members", AreaName::Account)
+        Self {
+            deliveries: i64::MAX,
+            longest_retry: Duration::from_secs(60),
+            ..Self::effects("account_members", AreaName::Account)
+        }
+    }
+
+    /// Returns the consumer of the commits of members that are compared with their accounts.
+    pub fn member_accounts() -> Self {
+        Self {
+            name: "effects_member_accounts".to_owned(),
+            filters: vec![subject::events_of(AreaName::Member)],
+            ..Self::account_members()
+        }
     }
 
     /// Returns the consumer of the commits that may change how many seats a tenant pays for.

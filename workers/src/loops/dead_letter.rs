@@ -18,7 +18,7 @@ pub const LOST: &str = "delivered again and again and never settled";
 /// Whether the message was delivered so often without being settled that it must have crashed its
 /// workers. The server itself never gives up on a message, since it would do so silently.
 pub fn is_lost(consumer: &Consumer, message: &Message) -> bool {
-    deliveries(message) > 2 * consumer.deliveries
+    deliveries(message) > consumer.deliveries.saturating_mul(2)
 }
 
 /// Copies a message to DEAD and terminates it. Without a copy it would be lost, so it stays in its

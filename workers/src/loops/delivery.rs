@@ -14,7 +14,7 @@
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -254,6 +254,30 @@ pub async fn handle(
         received.work.run(bounded(consumer.ack_wait, handler)).await
     };
     settle(context, consumer, received, &result).await;
+}
+
+/// Handles the messages of a consumer.
+pub trait Handler: Send + Sync {
+    /// Handles a message.
+    ///
+    /// # Errors
+    /// If the message is to be handled again.
+    fn handle(&self, received: &Received) -> impl Future<Output = anyhow::Result<Handled>> + Send;
+}
+
+/// Handles the messages of a consumer until `shutdown`, several at once.
+pub async fn handle_all(consumer: Consumer, shared: Shared, handler: impl Handler) {
+    let (context, handler) = (jetstream::new(shared.client.clone()), Arc::new(handler));
+    messages(consumer.clone(), shared)
+        .for_each_concurrent(consumer.concurrency, |received| {
+            let (context, consumer) = (context.clone(), consumer.clone());
+            let handler = handler.clone();
+            async move {
+                let handled = handler.handle(&received);
+                handle(&context, &consumer, &received, handled).await;
+            }
+        })
+        .await;
 }
 
 /// Runs a handler for at most this long: until its message would be redelivered. A panic becomes an

@@ -34,6 +34,7 @@ fn all() -> Vec<Consumer> {
         Consumer::seats(),
         Consumer::billing_mail(),
         Consumer::account_members(),
+        Consumer::member_accounts(),
     ]);
     for area in AreaName::ALL {
         visit(*area, &mut kept);
