@@ -13,6 +13,7 @@
 )]
 
 mod chromium;
+mod hands;
 mod pages;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chromium::{Chromium, Page},
-    support::{Browser, Gateway, PASSWORD, start, text},
+    support::{Browser, Gateway, PASSWORD, Provider, provider, start, text},
 };
 
 const ADA: &str = "ada@example.com";
@@ -65,19 +66,35 @@ const FUNCTIONS: &str = r#"
 
 /// A page on which Ada has logged in and added a passkey, with its virtual authenticator.
 struct World {
-    _backend: local::Local,
-    _gateway: Gateway,
+    backend: local::Local,
+    gateway: Gateway,
+    /// The party that people log in by as Facebook.
+    provider: Provider,
     _chromium: Chromium,
     page: Page,
     authenticator: String,
+    _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// Starts with further changes of the gateway's configuration.
+    async fn start_with(change: impl FnOnce(&mut gateway::Config)) -> Self {
         let backend = start().await;
         Browser::signed_up(&backend, ADA).await;
+        let provider = Provider::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("providers.json");
+        std::fs::write(&file, providers(&provider).to_string()).unwrap();
         let gateway = Gateway::start_at(&backend, |config, address| {
             config.posture.public_url = format!("http://localhost:{}", address.port());
+            config.providers.providers_file = Some(file);
+            let local = events_schema::IpNetwork::parse("127.0.0.0/8").unwrap();
+            config.providers.outbound_allow = vec![local];
+            change(config);
         })
         .await;
         let url = format!("http://localhost:{}", gateway.address().port());
@@ -100,12 +117,19 @@ impl World {
         let passkey = &added_passkey["data"]["credential"]["addPasskey"];
         assert_eq!(passkey["backedUp"], true, "{added_passkey}");
         Self {
-            _backend: backend,
-            _gateway: gateway,
+            backend,
+            gateway,
+            provider,
             _chromium: chromium,
             page,
             authenticator: text(&added, "/authenticatorId"),
+            _folder: folder,
         }
+    }
+
+    /// The URL of the gateway.
+    fn url(&self) -> String {
+        format!("http://localhost:{}", self.gateway.address().port())
     }
 
     /// Changes the authenticator.
@@ -130,6 +154,13 @@ impl World {
         let extensions = &answer["errors"][0]["extensions"];
         assert_eq!(extensions["field"], "response", "{answer}");
     }
+}
+
+fn providers(provider: &Provider) -> Value {
+    json!({ "providers": [{
+        "name": "facebook", "issuer": provider.url,
+        "client_id": provider::CLIENT, "client_secret": provider::CLIENT_SECRET,
+    }] })
 }
 
 fn aal(answer: &Value) -> i64 {

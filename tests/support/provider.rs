@@ -121,6 +121,7 @@ impl Provider {
             .route("/login/oauth/access_token", post(token))
             .route("/api/v3/user", get(github_user))
             .route("/api/v3/user/emails", get(github_emails))
+            .route("/v24.0/dialog/oauth", get(|| async { "Who are you?" }))
             .route("/v24.0/oauth/access_token", post(token))
             .route("/v24.0/me", get(facebook_user))
             .with_state(state.clone());

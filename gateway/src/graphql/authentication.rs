@@ -42,7 +42,8 @@ impl From<Method> for ServiceType {
 /// The credentials of a person. Each service needs some of them.
 #[derive(InputObject)]
 pub(super) struct LoginParamsInput {
-    /// The e-mail address of the account. For `Password` and `EmailCode`; not to step up.
+    /// The e-mail address of the account. For `Password` and `EmailCode`; not to step up. If an
+    /// identity waits in the browser, `EmailCode` needs none: the code was mailed to its address.
     email: Option<String>,
     /// The password. For `Password`.
     #[graphql(secret)]
@@ -107,8 +108,9 @@ pub(super) struct ChallengeView {
     /// The parties that also complete it, at their `startUrl`: for a person who has linked one of
     /// them before.
     pub(super) providers: Vec<ProviderView>,
-    /// The party whose identity waits. After `login`, `credential { confirmLink }` links it. Null if
-    /// none waits.
+    /// The party whose identity waits to be linked to an account: `credential { confirmLink }` does
+    /// so after `login`. Null if none waits, or nobody has proved yet that its address is the
+    /// person's.
     pub(super) linking: Option<ProviderView>,
     /// When it ends.
     pub(super) expires_at: DateTime,

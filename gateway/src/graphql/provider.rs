@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    identity::providers::Provider,
+    identity::{Caller, providers::Provider},
     method::SECOND,
     use_cases::{opening::Waiting, provider_login::ProviderLogins},
 };
@@ -24,7 +24,8 @@ struct LoginMethods {
     passkey: bool,
     /// Whether a code by mail is one.
     email_code: bool,
-    /// The parties that identify people.
+    /// The parties that identify people. There are none at the sub-domain of a tenant: log in at the
+    /// public URL.
     providers: Vec<ProviderView>,
 }
 
@@ -50,9 +51,9 @@ impl ProviderView {
         }
     }
 
-    /// Shows the parties of the deployment.
-    fn all(logins: &ProviderLogins) -> Vec<Self> {
-        let providers = logins.providers.iter();
+    /// Shows the parties that the caller can log in by.
+    fn all(logins: &ProviderLogins, caller: &Caller) -> Vec<Self> {
+        let providers = logins.offered(caller);
         providers.map(|it| Self::new(logins, it)).collect()
     }
 }
@@ -70,12 +71,14 @@ impl Queries {
         email: Option<String>,
     ) -> Result<Option<LoginMethods>, Error> {
         optional("email", email, EmailAddress::parse)?;
-        let use_cases = FieldContext::of(ctx).use_cases;
+        let FieldContext {
+            use_cases, caller, ..
+        } = FieldContext::of(ctx);
         Ok(Some(LoginMethods {
             password: true,
             passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
-            providers: ProviderView::all(&use_cases.provider_logins),
+            providers: ProviderView::all(&use_cases.provider_logins, caller),
         }))
     }
 
@@ -85,6 +88,9 @@ impl Queries {
         let use_cases = field.use_cases;
         let logins = &use_cases.provider_logins;
         let linking = |waiting: &Waiting| {
+            if !is_address_proved(waiting, field.caller) {
+                return None;
+            }
             let name = waiting.identity.provider.as_str();
             let provider = logins.providers.named(name)?;
             Some(ProviderView::new(logins, provider))
@@ -102,7 +108,7 @@ impl Queries {
         Ok(waiting.map(|waiting| ChallengeView {
             methods: methods_of(waiting.is_proved, has_passkeys),
             providers: if waiting.is_proved {
-                ProviderView::all(logins)
+                ProviderView::all(logins, field.caller)
             } else {
                 Vec::new()
             },
@@ -110,6 +116,13 @@ impl Queries {
             expires_at: DateTime(waiting.expires_at()),
         }))
     }
+}
+
+/// Whether it is known that the address of an identity belongs to the person: by the provider's
+/// word, or since they have logged in to the account that has it.
+fn is_address_proved(waiting: &Waiting, caller: &Caller) -> bool {
+    let account = caller.person().ok().map(|person| &person.account.view);
+    waiting.is_proved || account.is_some_and(|account| waiting.is_for(account))
 }
 
 /// Returns the ways to log in as before. Where the address is not proved, only the code that was

@@ -72,6 +72,19 @@ impl Login {
     }
 }
 
+/// Returns the address that a code was mailed to: the one that the client names, or that of the
+/// identity that waits in the browser. A provider has told only us.
+fn mailed_to(field: &FieldContext<'_>, params: &LoginParamsInput) -> Result<EmailAddress, Error> {
+    match params.email() {
+        Ok(email) => parsed("email", email, EmailAddress::parse),
+        Err(missing) => {
+            let openings = &field.use_cases.provider_logins.openings;
+            let waiting = openings.waiting(field.caller);
+            waiting.map(|waiting| waiting.email).ok_or(missing)
+        }
+    }
+}
+
 /// Hands what a login has led to to the client.
 fn answer(field: &FieldContext<'_>, logged_in: LoggedIn) -> Login {
     match logged_in {
@@ -215,7 +228,7 @@ impl SessionMutation {
                 logged_in
             }
             ServiceType::EmailCode => {
-                let email = parsed("email", params.email()?, EmailAddress::parse)?;
+                let email = mailed_to(&field, &params)?;
                 let codes = &field.use_cases.login_codes;
                 codes.log_in(field.caller, &email, params.code()?).await?
             }

@@ -1,8 +1,9 @@
 //! Log-ins by other parties: the browser leaves by `GET /oauth/<provider>/start`, and comes back by
 //! `GET /oauth/<provider>/callback`.
 //!
-//! Both answer with a redirect. The page that it leads to reads from `login` what has happened, and
-//! asks for `loginChallenge` if something is still to be proved.
+//! Both answer with a redirect, also if they refuse the request: a person looks at the answer. The
+//! page that it leads to reads from `login` what has happened, and asks for `loginChallenge` if
+//! something is still to be proved.
 
 use axum::{
     Extension, Router,
@@ -23,7 +24,7 @@ use crate::{
     error::Error,
     identity::{Caller, RequestHead, cookie::Kind},
     use_cases::{
-        provider_login::{Answer, Outcome},
+        provider_login::{Answer, Outcome, local_path},
         session::{LoggedIn, Started},
     },
 };
@@ -69,12 +70,6 @@ struct Parameters {
     iss: Option<String>,
 }
 
-/// What both routes know about a request.
-struct Visit {
-    caller: Caller,
-    trace: Trace,
-}
-
 async fn start(
     extract::State(shared): extract::State<Shared>,
     Path(provider): Path<String>,
@@ -85,17 +80,18 @@ async fn start(
     headers: HeaderMap,
 ) -> Response {
     let Ok(Query(Start { return_to, ticket })) = query else {
-        return refusal(Error::request("The query is malformed."), trace);
+        return refusal(malformed(), "", trace);
     };
     if ticket.is_none() && is_sent_by_other_site(&headers) {
         return pages::sent_by_other_site();
     }
-    let visit = match visit(&shared, headers, uri, peer, trace).await {
-        Ok(visit) => visit,
-        Err(error) => return refusal(error, trace),
+    let begun = async {
+        let caller = identify(&shared, headers, uri, peer, trace).await?;
+        count(&shared, &caller)?;
+        let logins = &shared.provider_logins;
+        let begun = logins.start(&caller, &provider, &return_to, ticket.as_deref());
+        begun.await
     };
-    let logins = &shared.provider_logins;
-    let begun = logins.start(&visit.caller, &provider, &return_to, ticket.as_deref());
     match begun.await {
         Ok(begun) => match begun.to {
             Ok(url) => {
@@ -106,7 +102,7 @@ async fn start(
                 redirect(&after(&return_to, "failed", Some(failed.name())), [])
             }
         },
-        Err(error) => refusal(error, visit.trace),
+        Err(error) => refusal(error, &return_to, trace),
     }
 }
 
@@ -119,28 +115,29 @@ async fn finish(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let visit = match visit(&shared, headers, uri, peer, trace).await {
-        Ok(visit) => visit,
-        Err(error) => return refusal(error, trace),
-    };
-    let answer = query
-        .ok()
-        .and_then(|Query(parameters)| parameters.into_answer());
-    let Some(answer) = answer else {
-        return refusal(Error::request("The query is malformed."), trace);
+    let caller = match identify(&shared, headers, uri, peer, trace).await {
+        Ok(caller) => caller,
+        Err(error) => return refusal(error, "", trace),
     };
     let logins = &shared.provider_logins;
-    match logins.finish(&visit.caller, &provider, answer).await {
+    let finished = async {
+        count(&shared, &caller)?;
+        let answer = query.ok();
+        let answer = answer.and_then(|Query(parameters)| parameters.into_answer());
+        let answer = answer.ok_or_else(malformed)?;
+        logins.finish(&caller, &provider, answer).await
+    };
+    match finished.await {
         Ok(finished) => {
             let mut cookies = vec![shared.cookies.clear(Kind::Flow)];
             let (what, reason) = match finished.outcome {
-                Ok(outcome) => told(&shared, &visit.caller, outcome, &mut cookies),
+                Ok(outcome) => told(&shared, &caller, outcome, &mut cookies),
                 Err(failed) => ("failed", Some(failed.name().to_owned())),
             };
             let to = after(&finished.return_to, what, reason.as_deref());
             redirect(&to, cookies)
         }
-        Err(error) => refusal(error, visit.trace),
+        Err(error) => refusal(error, &logins.return_path(&caller), trace),
     }
 }
 
@@ -165,24 +162,31 @@ fn is_sent_by_other_site(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| site == "cross-site")
 }
 
-/// Finds out who sends a request, and counts it.
-async fn visit(
+/// Finds out who sends a request.
+async fn identify(
     shared: &Shared,
     headers: HeaderMap,
     uri: Uri,
     peer: Option<Extension<Peer>>,
     trace: Trace,
-) -> Result<Visit, Error> {
+) -> Result<Caller, Error> {
     let head = RequestHead {
         headers,
         uri,
         peer: peer.map(|Extension(Peer(address))| address),
         trace,
     };
-    let caller = shared.callers.identify(&head, Bytes::new()).await?;
-    let counted = shared.limits.count_stranger(&caller);
-    counted.map_err(|(error, _budget)| error)?;
-    Ok(Visit { caller, trace })
+    shared.callers.identify(&head, Bytes::new()).await
+}
+
+/// Counts a request.
+fn count(shared: &Shared, caller: &Caller) -> Result<(), Error> {
+    let counted = shared.limits.count_stranger(caller);
+    counted.map(drop).map_err(|(error, _budget)| error)
+}
+
+fn malformed() -> Error {
+    Error::request("The query is malformed.")
 }
 
 /// Tells the page what has happened, and the browser what to keep.
@@ -266,10 +270,11 @@ fn redirect(to: &str, cookies: impl IntoIterator<Item = String>) -> Response {
     response
 }
 
-fn refusal(error: Error, trace: Trace) -> Response {
-    match error {
-        Error::NotFound => refuse(StatusCode::NOT_FOUND, error),
-        Error::RateLimited { .. } => refuse(StatusCode::TOO_MANY_REQUESTS, error),
+/// Leads the browser of a refused request to a page that says why.
+fn refusal(error: Error, return_to: &str, trace: Trace) -> Response {
+    let reason = match error {
+        Error::NotFound => return refuse(StatusCode::NOT_FOUND, error),
+        Error::RateLimited { .. } => "rate_limited",
         Error::Unauthenticated(_)
         | Error::Forbidden
         | Error::StepUpRequired { .. }
@@ -281,11 +286,12 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::LimitReached { .. }
         | Error::SoleOwner { .. }
         | Error::PaymentRequired
-        | Error::Rejected(_) => refuse(StatusCode::BAD_REQUEST, error),
+        | Error::Rejected(_) => "ended",
         Error::Unavailable(cause) | Error::Internal(cause) => {
-            fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace)
+            return fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace);
         }
-    }
+    };
+    redirect(&after(local_path(return_to), "failed", Some(reason)), [])
 }
 
 #[cfg(test)]

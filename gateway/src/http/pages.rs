@@ -1,5 +1,6 @@
 //! The pages of an account: those that the links in mails lead to, the log-in, the settings of its
-//! security, and the question before a log-in that another site has begun. They are files, and reflect nothing: their scripts read the address and use the API.
+//! security, and the question before a log-in that another site has begun. They are files, and
+//! reflect nothing: their scripts read the address and use the API.
 //!
 //! Nothing happens on GET, since mail scanners follow links. It takes a click.
 
@@ -22,7 +23,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files, at their addresses.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/account/verify", HTML, include_str!("pages/verify.html")),
     (
         "/account/reset-password",
@@ -64,6 +65,26 @@ const FILES: [(&str, &str, &str); 15] = [
         "/account/security.js",
         SCRIPT,
         include_str!("pages/security.js"),
+    ),
+    (
+        "/account/passkeys.js",
+        SCRIPT,
+        include_str!("pages/passkeys.js"),
+    ),
+    (
+        "/account/places.js",
+        SCRIPT,
+        include_str!("pages/places.js"),
+    ),
+    (
+        "/account/outcomes.js",
+        SCRIPT,
+        include_str!("pages/outcomes.js"),
+    ),
+    (
+        "/account/second-factor.js",
+        SCRIPT,
+        include_str!("pages/second-factor.js"),
     ),
     ("/account/page.css", STYLE, include_str!("pages/page.css")),
 ];

@@ -10,8 +10,8 @@ use events_schema::{
     IdentityId, Proof, ProofKind, ProvedIdentity, Time, account, secret::ServerKey,
 };
 
-pub(crate) use self::flows::Flows;
-use self::flows::{Flow, Purpose, ended, local_path};
+use self::flows::{Flow, Purpose, ended};
+pub(crate) use self::flows::{Flows, local_path};
 use super::{
     account::by_email,
     login_code::LoginCodes,
@@ -151,7 +151,7 @@ impl ProviderLogins {
     /// Begins to log in, or to link an identity if there is a ticket.
     ///
     /// # Errors
-    /// `NotFound` if there is no such provider; `BadUserInput` if the ticket is not valid.
+    /// `NotFound` if there is no such provider here; `BadUserInput` if the ticket is not valid.
     pub(crate) async fn start(
         &self,
         caller: &Caller,
@@ -159,7 +159,8 @@ impl ProviderLogins {
         return_to: &str,
         ticket: Option<&str>,
     ) -> Result<Begun, Error> {
-        let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
+        let provider = self.offered(caller).find(|it| it.name.as_str() == provider);
+        let provider = provider.ok_or(Error::NotFound)?;
         let purpose = match ticket {
             Some(ticket) => self.use_ticket(caller, provider, ticket).await?,
             None => Purpose::LogIn,
@@ -292,6 +293,18 @@ impl ProviderLogins {
         self.openings.count(caller)?;
         let opened = self.openings.open(caller, waiting, None).await;
         opened.map(Outcome::LoggedIn)
+    }
+
+    /// Returns the providers that the caller can log in by. At the sub-domain of a tenant there are
+    /// none: a log-in comes back to the public URL, whose cookies no other host has.
+    pub(crate) fn offered(&self, caller: &Caller) -> impl Iterator<Item = &Provider> {
+        let is_public = caller.subdomain.is_none();
+        self.providers.iter().filter(move |_| is_public)
+    }
+
+    /// Returns where the browser goes after the log-in that it has begun.
+    pub(crate) fn return_path(&self, caller: &Caller) -> String {
+        self.flows.return_path(caller)
     }
 
     /// Returns where a browser begins to log in by a provider.

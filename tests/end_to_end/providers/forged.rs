@@ -114,7 +114,7 @@ async fn keys_that_cannot_be_trusted_let_nobody_in() {
         let start = format!("/oauth/p{at}/start");
         let back = party.sends_back(&browser.visit(&start).await.unwrap());
         let to = browser.visit(&back).await.unwrap();
-        assert_eq!(to, "/?login=failed&reason=refused", "{at}");
+        assert_eq!(to, "/account/login?login=failed&reason=refused", "{at}");
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_document_of_another_issuer_or_of_private_servers_sends_nobody_anywher
     for (at, case) in cases.iter().enumerate() {
         let start = format!("/oauth/p{at}/start");
         let to = world.browser().visit(&start).await.unwrap();
-        assert_eq!(to, "/?login=failed&reason=refused", "{case}");
+        assert_eq!(to, "/account/login?login=failed&reason=refused", "{case}");
     }
 }
 
@@ -227,7 +227,7 @@ async fn a_provider_that_is_away_stops_no_other_way_to_log_in() {
     let ada = world.ada().await;
     let began = std::time::Instant::now();
     let to = world.browser().visit("/oauth/google/start").await.unwrap();
-    assert_eq!(to, "/?login=failed&reason=unavailable");
+    assert_eq!(to, "/account/login?login=failed&reason=unavailable");
     assert!(began.elapsed().as_secs() < 6);
     ada.log_in(ADA).await;
 }

@@ -17,6 +17,9 @@ const REMOVE_PASSWORD: &str = "mutation { credential { removePassword { success 
 const SET_PASSWORD: &str = r#"
     mutation { credential { setPassword(password: "correct horse battery staple") { success } } }"#;
 
+/// What the page of the settings learns of a link that cannot go on.
+const ENDED: &str = "/settings?login=failed&reason=ended";
+
 fn ada_at_google() -> Value {
     let hd = "example.com";
     json!({ "sub": "7", "email": ADA, "email_verified": true, "hd": hd })
@@ -101,6 +104,8 @@ async fn an_unproved_address_of_an_account_logs_in_by_a_code_and_links_nothing()
     let answer = browser.data(LOG_IN, by_code(ADA, &code)).await;
     assert_eq!(answer["account"]["login"]["user"]["email"], ADA);
     assert!(identities(&ada).await.is_empty());
+    let shown = browser.data(CHALLENGE, ()).await;
+    assert_eq!(shown["loginChallenge"]["linking"]["name"], "facebook");
     browser.data(CONFIRM, ()).await;
     assert_eq!(identities(&ada).await, ["facebook"]);
 }
@@ -117,20 +122,14 @@ async fn an_identity_is_linked_from_the_settings_by_a_ticket_of_the_session() {
         eve.sign_up("eve@example.com").await;
         eve
     }] {
-        let refused = other.visit(&page).await.unwrap_err();
-        assert_eq!(refused.status(), 400);
+        assert_eq!(other.visit(&page).await.unwrap(), ENDED);
     }
-    let refused = ada.visit(&page).await.unwrap_err();
-    assert_eq!(
-        refused.status(),
-        400,
-        "a wrong session has used the ticket up"
-    );
+    let to = ada.visit(&page).await.unwrap();
+    assert_eq!(to, ENDED, "a wrong session has used the ticket up");
 
     let page = ticket(&world, &ada).await;
     let at_provider = ada.visit(&page).await.unwrap();
-    let again = ada.visit(&page).await.unwrap_err();
-    assert_eq!(again.status(), 400);
+    assert_eq!(ada.visit(&page).await.unwrap(), ENDED);
     let back = world.provider.sends_back(&at_provider);
     assert_eq!(ada.visit(&back).await.unwrap(), "/settings?login=linked");
     assert_eq!(identities(&ada).await, ["google"]);
@@ -154,7 +153,7 @@ async fn an_identity_is_linked_in_the_session_that_has_begun_only() {
     let at_provider = ada.visit(&ticket(&world, &ada).await).await.unwrap();
     let back = world.provider.sends_back(&at_provider);
     ada.log_in(ADA).await;
-    assert_eq!(ada.visit(&back).await.unwrap_err().status(), 400);
+    assert_eq!(ada.visit(&back).await.unwrap(), ENDED);
     assert!(identities(&ada).await.is_empty());
     assert_eq!(world.provider.redeemed(), 0);
 }

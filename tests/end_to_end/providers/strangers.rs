@@ -15,8 +15,11 @@ fn ada_at_google() -> Value {
 }
 
 async fn is_refused(browser: &Browser, page: &str) {
-    let refused = browser.visit(page).await.unwrap_err();
-    assert_eq!(refused.status(), 400, "{page}");
+    let to = browser.visit(page).await.unwrap();
+    let path = to.strip_suffix("login=failed&reason=ended");
+    // The page that the log-in was begun for, if this browser has begun one.
+    let pages = [Some("/account/login?"), Some("/projects?a=b&")];
+    assert!(pages.contains(&path), "{page}: {to}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +29,8 @@ async fn fifty_copies_of_a_callback_lead_to_one_success() {
     let browser = world.browser();
     let back = world.begins(&browser, "google").await;
     let copies = join_all((0..50).map(|_| browser.visit(&back))).await;
-    let count = copies.iter().filter(|answer| answer.is_ok()).count();
+    let is_done = |to: &&Result<String, _>| to.as_ref().unwrap().ends_with("login=done");
+    let count = copies.iter().filter(is_done).count();
     assert_eq!((count, world.provider.redeemed()), (1, 1));
     assert_eq!(documents_of(&world.backend, "account").await.len(), 1);
     is_refused(&browser, &back).await;
@@ -55,7 +59,7 @@ async fn a_callback_serves_the_browser_that_has_begun_and_the_provider_that_was_
     is_refused(&browser, &back.replace("state=", "state=a&state=")).await;
     assert_eq!(world.provider.redeemed(), 0);
     // The browser has not lost its log-in.
-    assert!(browser.visit(&back).await.is_ok());
+    assert!(browser.visit(&back).await.unwrap().ends_with("login=done"));
 
     let back = world.begins(&browser, "google").await;
     is_refused(&browser, &back.replace("/google/", "/corp/")).await;
@@ -98,20 +102,43 @@ async fn a_person_returns_to_this_deployment_only() {
     world.provider.identifies(ada_at_google());
     for (asked, expected) in [
         ("%2Fprojects%3Fa%3Db%23c", "/projects?a=b&login=done#c"),
-        ("//evil.example", "/?login=done"),
-        ("%2F%5Cevil.example", "/?login=done"),
-        ("%5Cevil.example", "/?login=done"),
-        ("https%3A%2F%2Fevil.example", "/?login=done"),
-        ("javascript:alert(1)", "/?login=done"),
-        ("%2F%09%2Fevil.example", "/?login=done"),
-        ("%2F%0D%0ASet-Cookie:%20a", "/?login=done"),
-        ("", "/?login=done"),
+        ("//evil.example", "/account/login?login=done"),
+        ("%2F%5Cevil.example", "/account/login?login=done"),
+        ("%5Cevil.example", "/account/login?login=done"),
+        ("https%3A%2F%2Fevil.example", "/account/login?login=done"),
+        ("javascript:alert(1)", "/account/login?login=done"),
+        ("%2F.%2F%2Fevil.example", "/account/login?login=done"),
+        ("%2Fa%2F..%2F%2Fevil.example", "/account/login?login=done"),
+        ("%2F%252e%2F%2Fevil.example", "/account/login?login=done"),
+        ("%2F%09%2Fevil.example", "/account/login?login=done"),
+        ("%2F%0D%0ASet-Cookie:%20a", "/account/login?login=done"),
+        ("", "/account/login?login=done"),
     ] {
         let browser = world.browser();
         let start = format!("/oauth/google/start?return_to={asked}");
         let at_provider = browser.visit(&start).await.unwrap();
         let back = world.provider.sends_back(&at_provider);
         assert_eq!(browser.visit(&back).await.unwrap(), expected, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_comes_too_often_learns_it_on_a_page() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let entries = vec![entry("google", "google", &world.provider.url)];
+    let allowed = ["127.0.0.0/8"];
+    let gateway = gateway_with(&world.backend, &folder, entries, &allowed, |config| {
+        config.limits.stranger_limit = "1/hour".parse().unwrap();
+    });
+    let gateway = gateway.await;
+    let browser = Browser::new(&world.backend).at_gateway(&gateway);
+    let start = "/oauth/google/start?return_to=/a";
+    let at_provider = browser.visit(start).await.unwrap();
+    let back = world.provider.sends_back(&at_provider);
+    for page in [start, &back] {
+        let to = browser.visit(page).await.unwrap();
+        assert_eq!(to, "/a?login=failed&reason=rate_limited", "{page}");
     }
 }
 
@@ -218,7 +245,10 @@ async fn nothing_that_is_stored_completes_a_log_in() {
         let back = world.provider.sends_back(at_provider);
         seen.secret("the code", back.split(['=', '&']).nth(1).unwrap());
         if is_completed {
-            assert_eq!(browser.visit(&back).await.unwrap(), "/?login=done");
+            assert_eq!(
+                browser.visit(&back).await.unwrap(),
+                "/account/login?login=done"
+            );
         }
     }
     seen.secret("the access token", ACCESS_TOKEN);

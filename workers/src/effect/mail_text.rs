@@ -32,6 +32,16 @@ pub struct Links {
 }
 
 impl Links {
+    /// The page where people log in, by a new password if they have forgotten theirs.
+    fn login(&self) -> String {
+        format!("{}/account/login", self.public_url)
+    }
+
+    /// The page with the ways to log in, the devices and the recent activity of an account.
+    fn security(&self) -> String {
+        format!("{}/account/security", self.public_url)
+    }
+
     fn account(&self, page: &str, purpose: Purpose, id: AccountId, mail: ChallengeId) -> String {
         let token = self.key.link_token(purpose, id, mail);
         // Behind the #, so that no server logs it.
@@ -154,14 +164,14 @@ fn password_reset(
 }
 
 fn already_registered(links: &Links) -> anyhow::Result<MailText> {
-    let link = links.public_url.as_str();
+    let link = &links.login();
     let subject = "Somebody tried to register with your e-mail address";
     let html = AlreadyRegisteredHtml { link };
     MailText::new(subject, &AlreadyRegisteredText { link }, &html)
 }
 
 fn logins_failed(links: &Links) -> anyhow::Result<MailText> {
-    let link = links.public_url.as_str();
+    let link = &links.security();
     let subject = "Many logins to your account have failed";
     MailText::new(
         subject,
@@ -218,7 +228,8 @@ fn date(time: Time) -> anyhow::Result<String> {
 
 fn password_changed(firstname: &PersonName, links: &Links) -> anyhow::Result<MailText> {
     let firstname = Some(firstname.as_str()).filter(|name| !has_link(name));
-    let (firstname, link) = (firstname.unwrap_or("there"), links.public_url.as_str());
+    // Somebody who has not changed it does not know the present one.
+    let (firstname, link) = (firstname.unwrap_or("there"), &links.login());
     let html = PasswordChangedHtml { firstname, link };
     let text = PasswordChangedText { firstname, link };
     MailText::new("Your password has been changed", &text, &html)

@@ -1,4 +1,4 @@
-// What the pages of an account share: requests, and passkeys.
+// What the pages of an account share: requests, and buttons that send them.
 
 /** An error of the API, with its `code`, the input `field` that is wrong, and the `methods` that help. */
 export class Refused extends Error {
@@ -25,26 +25,10 @@ export async function gql(query, variables) {
   return response.data;
 }
 
-/** Whether this browser has passkeys. */
-export const hasPasskeys = Boolean(globalThis.PublicKeyCredential?.parseRequestOptionsFromJSON);
+/** The error of something that the person has cancelled. */
+export const cancelled = () => new DOMException("The person has cancelled it.", "AbortError");
 
-/** Asks the browser for a passkey; returns its answer. With `mediation`, the address field offers them. */
-export async function usePasskey(mediation, signal) {
-  const { account } = await gql("mutation { account { startPasskey } }");
-  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(account.startPasskey);
-  return (await navigator.credentials.get({ publicKey, mediation, signal })).toJSON();
-}
-
-/** Has the browser make a passkey, and adds it to the account. */
-export async function addPasskey(name) {
-  const { credential } = await gql("mutation { credential { startPasskey } }");
-  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(credential.startPasskey);
-  const response = (await navigator.credentials.create({ publicKey })).toJSON();
-  const add = "mutation($name: String!, $response: JSON!) { credential { addPasskey(name: $name, response: $response) { id } } }";
-  return gql(add, { name, response });
-}
-
-/** Returns what a failure means to a person; null if the person has ended it. */
+/** Returns what a failure means to a person; null if the person has cancelled it. */
 export function told(error) {
   if (error.name === "NotAllowedError" || error.name === "AbortError") return null;
   if (error.name === "InvalidStateError") return "This device has a passkey of the account already.";
@@ -56,8 +40,11 @@ export const LOGIN = `mutation($input: LoginInput!) { account { login(input: $in
   session { id } passwordCompromised challenge { methods linking { title } } } } }`;
 export const STEP_UP = "mutation($input: LoginInput!) { account { stepUp(input: $input) { session { id } } } }";
 
-/** Mails a code to an address. */
-export const SEND_CODE = "mutation($email: String!) { account { sendLoginCode(input: { email: $email }) { success } } }";
+/** Mails a code, or a link to set a new password, to an address. */
+export const SEND_CODE = `mutation($email: String!) {
+  account { sendLoginCode(input: { email: $email }) { success } } }`;
+export const SEND_RESET = `mutation($email: String!) {
+  account { sendResetPasswordEmail(input: { email: $email }) { success } } }`;
 
 /** How a form asks for what a service needs. */
 export const ASKS = {
@@ -81,7 +68,7 @@ export function button(text, action, report) {
   return made;
 }
 
-/** Disables a button during an action, and reports its failure. */
+/** Disables a button during an action, and reports how it has ended. */
 export async function busy(pressed, action, report) {
   pressed.disabled = true;
   report("…");
@@ -91,4 +78,6 @@ export async function busy(pressed, action, report) {
     report(told(error) ?? "");
   }
   pressed.disabled = false;
+  // A disabled button loses the focus.
+  if (document.activeElement === document.body) pressed.focus();
 }

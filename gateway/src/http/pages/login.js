@@ -1,46 +1,42 @@
 // Logs a person in by any of the ways that the deployment has, and goes back to where they came from.
-import { ASKS, LOGIN, SEND_CODE, busy, button, element, gql, hasPasskeys, told, usePasskey } from "./account.js";
+import { ASKS, LOGIN, SEND_CODE, SEND_RESET, busy, button, element, gql, told } from "./account.js";
+import { failure } from "./outcomes.js";
+import { hasPasskeys, offerPasskeys, usePasskey } from "./passkeys.js";
+import { local, loginPage } from "./places.js";
 import { whenProved } from "./prove.js";
-
-const FAILED = {
-  declined: "The log-in was cancelled.",
-  unavailable: "The other party does not answer. Try again, or log in another way.",
-  refused: "This log-in is not possible. Log in another way.",
-  no_address: "The other party has no e-mail address of yours. Log in another way.",
-  rate_limited: "There were too many log-ins. Please wait a while.",
-  identity_taken: "Another account has this identity.",
-  too_many_identities: "The account has too many identities. Remove one first.",
-  email_taken: "Another account has this e-mail address.",
-};
 
 const [first, others, proof, why] = ["first", "others", "proof", "why"].map((id) => document.getElementById(id));
 const status = document.querySelector("[role=status]");
 const report = (text) => { status.textContent = text; };
 const asked = new URLSearchParams(location.search);
 const target = local(asked.get("return_to")) ?? "/account/security";
-let waitingForPasskey = new AbortController();
-let linking = null;
+let isCompromised = false;
+let stopOffering = () => {};
 
-/** Returns a path of this deployment; null for any other place. */
-function local(path) {
-  if (!path?.startsWith("/") || /^\/[/\\]/.test(path)) return null;
-  const url = new URL(path, location.origin);
-  return url.origin === location.origin ? url.pathname + url.search + url.hash : null;
-}
-
-const methods = gql("{ loginMethods { password passkey emailCode providers { title startUrl } } loginChallenge { methods linking { title } } }");
-methods.then(begin).catch((error) => report(told(error)));
+const METHODS = `{
+  loginMethods { password passkey emailCode providers { title startUrl } }
+  loginChallenge { methods linking { title } }
+}`;
+gql(METHODS).then(begin).catch((error) => report(told(error)));
 
 function begin({ loginMethods, loginChallenge }) {
   const outcome = asked.get("login");
-  if (outcome === "failed") report(FAILED[asked.get("reason")] ?? FAILED.refused);
-  linking = loginChallenge?.linking?.title ?? null;
-  if (outcome === "done" && linking) return confirmLink();
-  if (outcome === "done" || outcome === "linked") return location.replace(target);
-  if (linking) explain(`The e-mail address of your ${linking} account has an account here. Log in as before to link both.`);
+  if (outcome === "done") {
+    return arrive().catch((error) => {
+      if (error.code !== "UNAUTHENTICATED") throw error;
+      offer(loginMethods);
+    });
+  }
+  if (outcome === "linked") return leave();
+  if (outcome === "failed") report(failure(asked.get("reason")));
+  if (loginChallenge?.linking) {
+    const { title } = loginChallenge.linking;
+    explain(`The e-mail address of your ${title} account has an account here. Log in as before to link both.`);
+  }
   // Who has only heard that an identity waits logs in by any of the ways.
-  if (["second_factor", "code"].includes(outcome) && loginChallenge) return prove(loginChallenge.methods);
-  offer(loginMethods);
+  if (!loginChallenge || !["second_factor", "code"].includes(outcome)) return offer(loginMethods);
+  if (outcome === "code") explain("The e-mail address must be proved. A code was mailed to it.");
+  prove(loginChallenge.methods);
 }
 
 function explain(text) {
@@ -57,32 +53,31 @@ function offer({ password, passkey, emailCode, providers }) {
   const choices = [];
   if (emailCode) choices.push(button("Mail me a code", mailCode, report));
   if (passkey && hasPasskeys) {
-    choices.push(button("Use a passkey", () => byPasskey(), report));
-    offerPasskeys();
+    choices.push(button("Use a passkey", byPasskey, report));
+    letFieldOffer();
   }
   for (const { title, startUrl } of providers) {
     // Comes back to this page, which says what is left to do.
-    const back = `/account/login?return_to=${encodeURIComponent(target)}`;
-    choices.push(element("a", { href: `${startUrl}?return_to=${encodeURIComponent(back)}`, className: "button" }, `Continue with ${title}`));
+    const href = `${startUrl}?return_to=${encodeURIComponent(loginPage(target))}`;
+    choices.push(element("a", { href, className: "button" }, `Continue with ${title}`));
   }
+  if (password) choices.push(button("Forgot the password?", mailReset, report));
   others.replaceChildren(...choices);
 }
 
-/** Lets the browser offer passkeys in the address field, until another way is chosen. */
-async function offerPasskeys() {
-  if (!(await PublicKeyCredential.isConditionalMediationAvailable?.())) return;
-  try {
-    const response = await usePasskey("conditional", waitingForPasskey.signal);
-    report((await logIn("Passkey", { response })) ?? "");
-  } catch (error) {
-    const text = told(error);
-    if (text) report(text);
-  }
+function letFieldOffer() {
+  stopOffering = offerPasskeys((response) => logIn("Passkey", { response }), report);
 }
 
 async function byPasskey() {
-  waitingForPasskey.abort();
-  return logIn("Passkey", { response: await usePasskey() });
+  // A request that comes later would replace this one.
+  await stopOffering();
+  try {
+    return await logIn("Passkey", { response: await usePasskey() });
+  } catch (error) {
+    letFieldOffer();
+    throw error;
+  }
 }
 
 async function mailCode() {
@@ -91,6 +86,13 @@ async function mailCode() {
   await gql(SEND_CODE, { email: email.value });
   prove(["EmailCode"], { email: email.value });
   return "If the address has an account, it has got a mail with a code.";
+}
+
+async function mailReset() {
+  const email = first.elements.email;
+  if (!email.reportValidity()) return;
+  await gql(SEND_RESET, { email: email.value });
+  return "If the address has an account, it has got a mail with a link to set a new password.";
 }
 
 first.addEventListener("submit", (event) => {
@@ -102,9 +104,9 @@ first.addEventListener("submit", (event) => {
 
 /** Asks for one of these proofs. What is known already goes along with it. */
 function prove(services, known = {}) {
-  waitingForPasskey.abort();
+  stopOffering();
   first.hidden = true;
-  others.replaceChildren(button("Start again", () => location.replace(location.pathname + `?return_to=${encodeURIComponent(target)}`), report));
+  others.replaceChildren(button("Start again", () => location.replace(loginPage(target)), report));
   const choose = (service) => {
     const { label, ...input } = ASKS[service];
     const field = element("input", { ...input, required: true });
@@ -126,31 +128,37 @@ function prove(services, known = {}) {
 async function logIn(service, params) {
   const { account } = await gql(LOGIN, { input: { service, params } });
   const { session, challenge, passwordCompromised } = account.login;
-  if (!session) {
-    prove(challenge.methods);
-    return "One more step.";
-  }
-  if (linking) return confirmLink();
-  if (passwordCompromised) {
-    explain("Your password was found in a data leak. Please change it.");
-    first.hidden = proof.hidden = true;
-    others.replaceChildren(
-      element("a", { href: "/account/security", className: "button" }, "Change it"),
-      element("a", { href: target, className: "button" }, "Later"),
-    );
-    return;
-  }
-  location.replace(target);
+  isCompromised ||= passwordCompromised;
+  if (session) return arrive();
+  prove(challenge.methods);
+  return "One more step.";
+}
+
+/** Asks a person who is logged in whether to link the identity that waits, if one does. */
+async function arrive() {
+  stopOffering();
+  const { loginChallenge } = await gql("{ profile { id } loginChallenge { linking { title } } }");
+  return loginChallenge?.linking ? confirmLink(loginChallenge.linking.title) : leave();
 }
 
 /** Nothing is linked without a click. */
-function confirmLink() {
-  explain(`You are logged in. Link your ${linking} account, so that you can log in with it, too?`);
+function confirmLink(title) {
+  explain(`You are logged in. Link your ${title} account, so that you can log in with it, too?`);
   first.hidden = proof.hidden = true;
-  const confirm = "mutation { credential { confirmLink { success } } }";
-  const link = button(`Link ${linking}`, async () => {
-    if (!(await whenProved(() => gql(confirm)))) return "Nothing is linked.";
-    location.replace(target);
+  const link = button(`Link ${title}`, async () => {
+    await whenProved(() => gql("mutation { credential { confirmLink { success } } }"));
+    return leave();
   }, report);
-  others.replaceChildren(link, element("a", { href: target, className: "button" }, "Not now"));
+  others.replaceChildren(link, button("Not now", leave, report));
+}
+
+/** Goes where the person wants to, unless they should hear of something first. */
+function leave() {
+  if (!isCompromised) return location.replace(target);
+  explain("You are logged in. Your password was found in a data leak. Please change it.");
+  first.hidden = proof.hidden = true;
+  others.replaceChildren(
+    element("a", { href: "/account/security", className: "button" }, "Change it"),
+    element("a", { href: target, className: "button" }, "Later"),
+  );
 }

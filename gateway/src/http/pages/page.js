@@ -2,7 +2,13 @@
 // Sends a form's mutation with the token of the link, and shows the result.
 const status = document.querySelector("[role=status]");
 // Mails of an earlier release have the token in the query.
-const token = new URLSearchParams(location.hash.slice(1) || location.search).get("token") ?? "";
+let token = new URLSearchParams(location.hash.slice(1) || location.search).get("token") ?? "";
+// A page that a person leaves to log in keeps its token in this window, until it is used.
+const keepsToken = Boolean(document.querySelector("main[data-keeps-token]"));
+if (keepsToken) {
+  if (token) sessionStorage.setItem(location.pathname, token);
+  token = sessionStorage.getItem(location.pathname) ?? "";
+}
 // The token is a secret: it should not stay in the address bar or the history.
 history.replaceState(null, "", location.pathname);
 
@@ -28,6 +34,7 @@ document.addEventListener("submit", async (event) => {
     }
     status.textContent = errors ? errors[0].message : form.dataset.done;
     form.hidden = !errors;
+    if (keepsToken && !errors) sessionStorage.removeItem(location.pathname);
   } catch {
     status.textContent = "The server could not be reached. Please try again.";
   }

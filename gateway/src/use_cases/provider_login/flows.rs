@@ -28,6 +28,8 @@ const TICKET_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// Longest path to return to, in bytes. It fits into a cookie with all else.
 const MAX_PATH: usize = 1_024;
 const PURPOSE: &str = "provider-log-in";
+/// Where a browser goes that was not told where to return to. It shows how the log-in has ended.
+const LOGIN_PAGE: &str = "/account/login";
 
 /// A log-in that waits for a provider.
 #[derive(Serialize, Deserialize)]
@@ -115,6 +117,12 @@ impl Flows {
         Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
     }
 
+    /// Returns where the browser goes after the log-in that it has begun.
+    pub(super) fn return_path(&self, caller: &Caller) -> String {
+        let flow = self.open(caller);
+        flow.map_or_else(|| LOGIN_PAGE.to_owned(), |flow| flow.return_to)
+    }
+
     /// Opens the log-in that this browser has begun.
     pub(super) fn open(&self, caller: &Caller) -> Option<Flow> {
         let sealed = Sealed::parse(caller.kept.flow.as_ref()?).ok()?;
@@ -161,16 +169,24 @@ pub(super) fn ended() -> Error {
     Error::request("This log-in has ended, or another browser has begun it. Begin again.")
 }
 
-/// Returns the path if it is one of this deployment; `/` otherwise. Browsers take `//host` and
-/// `/\host` for other hosts, and drop line breaks and tabs before they look.
-pub(super) fn local_path(text: &str) -> &str {
+/// Returns the path if it is one of this deployment; that of the log-in page otherwise. Browsers
+/// take `//host` and `/\host` for other hosts, and drop line breaks and tabs before they look. They
+/// also resolve dots, so that `/.//host` becomes `//host`.
+pub(crate) fn local_path(text: &str) -> &str {
     let is_plain = |c: u8| c.is_ascii_graphic() && c != b'\\';
-    let is_path = text.starts_with('/') && !text.starts_with("//");
+    let is_path = text.starts_with('/') && !text.starts_with("//") && !has_dots(text);
     if is_path && text.len() <= MAX_PATH && text.bytes().all(is_plain) {
         text
     } else {
-        "/"
+        LOGIN_PAGE
     }
+}
+
+/// Whether a part of the path is `.` or `..`, however it is written.
+fn has_dots(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let path = path.to_ascii_lowercase().replace("%2e", ".");
+    path.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 #[cfg(test)]
@@ -185,6 +201,7 @@ mod tests {
             "/a?b=c&d=%2F%2Fe#f",
             "/a//b",
             "/@evil.example",
+            "/.well-known/a...b?c=/../d",
         ] {
             assert_eq!(local_path(path), path);
         }
@@ -205,9 +222,15 @@ mod tests {
             "javascript:alert(1)",
             "@evil.example",
             ".evil.example",
+            "/.//evil.example",
+            "/..//evil.example",
+            "/a/..//evil.example",
+            "/%2e//evil.example",
+            "/a/.%2E//evil.example?b",
+            "/a/..",
             &long,
         ] {
-            assert_eq!(local_path(other), "/", "{other}");
+            assert_eq!(local_path(other), "/account/login", "{other}");
         }
     }
 }

@@ -26,13 +26,17 @@ impl ProviderLogins {
     /// Returns a URL that links an identity of a provider. It is valid once, in this session.
     ///
     /// # Errors
-    /// `BadUserInput` if there is no such provider; `Forbidden` without a session.
+    /// `BadUserInput` if there is no such provider, or the request came to the sub-domain of a tenant;
+    /// `Forbidden` without a session.
     pub(crate) async fn start_link(
         &self,
         caller: &Caller,
         provider: &ProviderName,
     ) -> Result<String, Error> {
         let identity = caller.person()?;
+        if caller.subdomain.is_some() {
+            return Err(self.only_at_public_url());
+        }
         let provider = self.providers.named(provider.as_str());
         let provider = provider.ok_or_else(unknown_provider)?;
         let token = FlowToken::mint()?;
@@ -45,6 +49,13 @@ impl ProviderLogins {
         self.flows.add_ticket(token.id(), ticket).await?;
         let (start, ticket) = (self.start_url(provider), token.text());
         Ok(format!("{start}?ticket={ticket}"))
+    }
+
+    fn only_at_public_url(&self) -> Error {
+        let url = &self.public_url;
+        Error::request(format!(
+            "Link it at {url}: it cannot be linked at the address of a tenant."
+        ))
     }
 
     /// Links the identity that waits in this browser, now that its owner has logged in.

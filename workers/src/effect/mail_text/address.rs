@@ -16,7 +16,7 @@ pub(super) fn email_change(
     notice: EmailChangeNotice,
     links: &Links,
 ) -> anyhow::Result<MailText> {
-    let page = links.public_url.as_str();
+    let (login, security) = (links.login(), links.security());
     let (subject, news, advice, link) = match notice {
         EmailChangeNotice::Code => return code(challenge, links),
         EmailChangeNotice::Asked { silent_until } => {
@@ -36,7 +36,7 @@ pub(super) fn email_change(
             "Somebody who is logged in to another account wants to use this e-mail address for it. \
              Your account has this address already, so nothing was changed.",
             "If it was you, log in to this account instead:",
-            page,
+            &login,
         ),
         EmailChangeNotice::Ended => (
             "Your e-mail address stays as it is",
@@ -44,21 +44,21 @@ pub(super) fn email_change(
              another account has got the new address meanwhile.",
             "If you did not ask for the change, change your password and look at your recent \
              activity now:",
-            page,
+            &security,
         ),
         EmailChangeNotice::ChangedTo => (
             "Your e-mail address was changed",
             "Your account has this e-mail address now. The owner of the former one can undo this \
              for 30 days.",
             "From now on, log in with this address:",
-            page,
+            &login,
         ),
         EmailChangeNotice::RestoredFrom => (
             "Your e-mail address was changed back",
             "The owner of its former e-mail address has undone the change to this one. You are \
              logged out everywhere.",
             "If this address should have an account, register with it:",
-            page,
+            &links.public_url,
         ),
         EmailChangeNotice::RestoredTo => (
             "Your e-mail address was changed back",
@@ -66,7 +66,7 @@ pub(super) fn email_change(
              password have ended, and so have all ways to log in that were added since 30 days \
              before the change.",
             "Set a new password, or log in by a code that we mail to you:",
-            page,
+            &login,
         ),
     };
     Notice {

@@ -20,7 +20,7 @@ pub(super) fn credentials_changed(
     links: &Links,
 ) -> anyhow::Result<MailText> {
     let (subject, what) = said_of(change);
-    let (what, link) = (what.as_ref(), links.public_url.as_str());
+    let (what, link) = (what.as_ref(), &links.security());
     let html = CredentialsChangedHtml { what, link };
     MailText::new(subject, &CredentialsChangedText { what, link }, &html)
 }
@@ -91,7 +91,7 @@ fn shown(name: &Name) -> &str {
 }
 
 pub(super) fn second_factor_failed(links: &Links) -> anyhow::Result<MailText> {
-    let link = links.public_url.as_str();
+    let link = &links.security();
     MailText::new(
         "Somebody may know your password",
         &SecondFactorFailedText { link },
@@ -103,10 +103,7 @@ pub(super) fn new_device(device: &Device, at: Time, links: &Links) -> anyhow::Re
     let date = &date(at).context("the time of the log-in")?;
     // The client has chosen the text, and may be a thief.
     let device = Some(device.as_str()).filter(|text| !has_link(text));
-    let (device, link) = (
-        device.unwrap_or("an unknown program"),
-        links.public_url.as_str(),
-    );
+    let (device, link) = (device.unwrap_or("an unknown program"), &links.security());
     let html = NewDeviceHtml { device, date, link };
     let text = NewDeviceText { device, date, link };
     MailText::new("A log-in on a new device", &text, &html)
@@ -123,7 +120,7 @@ pub(super) fn impersonated(
     // The tenant has chosen its name.
     let tenant_name = Some(tenant_name.as_str()).filter(|name| !has_link(name));
     let (tenant_name, reason) = (tenant_name.unwrap_or("your team"), reason.as_str());
-    let link = links.public_url.as_str();
+    let link = &links.security();
     let html = ImpersonatedHtml {
         tenant_name,
         reason,

@@ -11,7 +11,7 @@ use super::{Links, MailText, date, notice::Notice};
 /// If a time is out of range.
 pub(super) fn deletion(notice: DeletionNotice, links: &Links) -> anyhow::Result<MailText> {
     let page = links.public_url.as_str();
-    let keep = format!("{page}/account/keep");
+    let (keep, security) = (format!("{page}/account/keep"), links.security());
     let (subject, news, advice, link) = match notice {
         DeletionNotice::Requested { at } => (
             "Your account will be deleted",
@@ -28,7 +28,7 @@ pub(super) fn deletion(notice: DeletionNotice, links: &Links) -> anyhow::Result<
             "Your account will not be deleted.".to_owned(),
             "If it was not you who has kept it, change your password and look at your recent \
              activity now:",
-            page,
+            security.as_str(),
         ),
         DeletionNotice::Stopped => (
             "Your account could not be deleted",

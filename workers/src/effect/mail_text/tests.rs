@@ -6,6 +6,8 @@ use events_schema::{
 
 use super::*;
 
+mod pages;
+
 const ACCOUNT: AccountId = AccountId(Id::from_bytes([1; 16]));
 const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));
 const TENANT: TenantKey = TenantKey(Id::from_bytes([3; 16]));
@@ -436,23 +438,5 @@ fn only_mails_to_the_former_address_undo_a_change() {
     ] {
         let mail = email_change(notice);
         assert!(!mail.text.contains("token="), "{}", mail.text);
-    }
-}
-
-#[test]
-fn a_mail_about_a_deletion_names_the_day_and_the_way_back() {
-    let at = Time(1_700_000_000_000);
-    let mail = |notice| rendered(&Template::Deletion { notice });
-    let requested = mail(DeletionNotice::Requested { at });
-    for body in [&requested.text, &requested.html] {
-        assert!(body.contains("deleted on 14 November 2023"), "{body}");
-        assert!(body.contains("https://example.com/account/keep"), "{body}");
-    }
-    for (notice, said) in [
-        (DeletionNotice::Cancelled, "will not be deleted"),
-        (DeletionNotice::Stopped, "only owner of a team"),
-        (DeletionNotice::Done, "was deleted"),
-    ] {
-        assert!(mail(notice).text.contains(said), "{notice:?}");
     }
 }
