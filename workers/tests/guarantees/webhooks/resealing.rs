@@ -50,8 +50,8 @@ impl Customer {
 async fn sealed_last(world: &World, area: AreaName) -> Value {
     let commits = world.commits::<Value>(area).await;
     let events = commits.iter().map(|(_, commit)| &commit["events"][0]);
-    let resealed = events.filter(|event| event["type"] == "resealed");
-    resealed.last().unwrap()["values"].clone()
+    let mut resealed = events.filter(|event| event["type"] == "resealed");
+    resealed.next_back().unwrap()["values"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
