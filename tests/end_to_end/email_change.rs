@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Browser, CHANGE_PASSWORD, Device, LOGIN, OTHER_PASSWORD, PASSWORD, VERIFY, ada_in_acme,
     add_passkey, add_second_factor, bad_input, by_passkey, code, code_of, documents_of, emails,
-    eventually, input, start, start_with, store_unproved_account, succeeded, text, token,
+    eventually, input, site, start, start_with, store_unproved_account, succeeded, text, token,
 };
 
 const OLD: &str = "ada@example.com";
@@ -300,7 +300,8 @@ async fn with_two_factors_the_silence_of_the_present_address_suffices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_factor_that_was_just_added_replaces_no_answer_of_the_present_address() {
     let backend = start().await;
-    let thief = Browser::signed_up(&backend, OLD).await;
+    let site = site(&backend).await;
+    let thief = Browser::signed_up(&backend, OLD).await.at_gateway(&site);
     add_passkey(&thief, &mut Device::new(), "Phone").await;
     let (code, _) = asks(&thief, OLD, NEW).await;
     let answer = thief.data(CONFIRM, with(&code)).await;
@@ -357,7 +358,8 @@ async fn a_repeated_answer_tells_of_no_change_that_did_not_last() {
 async fn a_former_owner_gets_the_account_back_and_a_thief_keeps_nothing_of_it() {
     let backend = start().await;
     let owner = ada_in_acme(&backend).await;
-    let thief = Browser::new(&backend).in_tenant("acme");
+    let site = site(&backend).await;
+    let thief = Browser::new(&backend).in_tenant("acme").at_gateway(&site);
     thief.log_in(OLD).await;
     add_second_factor(&thief).await;
     let mut device = Device::new();
