@@ -78,7 +78,7 @@ async fn a_tenant_whose_customer_was_deleted_in_the_dashboard_pays_as_another_on
     Box::pin(tenant.owner.data(CHANGE, input(choice.clone()))).await;
     let payment = async || account.view(&tenant).await["payment"].clone();
     eventually("a customer without a card", || async {
-        payment().await["pending"]["status"]["code"] == "resource_missing"
+        payment().await["pending"]["status"]["code"] == "card_missing"
     })
     .await;
     let customer = text(&payment().await, "/customer");
