@@ -69,6 +69,7 @@ impl crate::Area for Area {
         Access::permission("rotate_secret", UPDATE).in_person(),
         Access::permission("inbound_hook_replay", UPDATE).feature(FEATURE),
     ];
+    const INTERNAL: &'static [&'static str] = &["reseal"];
     const FEED: Option<Permission> = Some(READ);
     type Public = Private<View>;
     type Id = TenantKey;

@@ -137,6 +137,7 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     // They would make anybody an administrator, and move tenants.
     ("int.platform.account.grant_platform_admin", &[Migrator]),
     ("int.a.tenant.begin_move", &[Migrator]),
+    ("int.a.inbound_source.reseal", &[Migrator]),
     ("evt.platform.account.a", DECIDERS),
     ("clm.platform.email.a", DECIDERS),
     ("view.platform.account.a", &[Workers, Views, Migrator]),
