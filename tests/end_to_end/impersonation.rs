@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::join;
 
 use crate::{
-    matrix::{Schema, operations_table, row_of},
+    matrix::{Schema, is_fresh, operations_table, row_of},
     support::{
         Browser, CREATE_PROJECT, Gateway, INVITE, MISSING, PLATFORM, PROJECTS, Team, administrator,
         eventually, input, list, mongo, set_platform_admin, start, succeeded, text,
@@ -215,11 +215,9 @@ async fn an_impersonator_is_refused_whatever_needs_a_proof_or_concerns_the_accou
     let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
     for operation in schema.operations() {
         let row = table[row_of(&table, &operation)];
-        let mut conditions = row.split("; ");
-        let who = conditions.next().unwrap_or_default();
-        let is_fresh = conditions.any(|condition| condition == "fresh");
+        let who = row.split("; ").next().unwrap_or_default();
         let kind = match who {
-            _ if is_fresh => "fresh",
+            _ if is_fresh(row) => "fresh",
             "logged in" | "platform administrators" => who,
             _ => continue,
         };
@@ -229,7 +227,7 @@ async fn an_impersonator_is_refused_whatever_needs_a_proof_or_concerns_the_accou
         assert_eq!(code, "FORBIDDEN", "{} ({row}): {answer}", operation.name);
         *refused.entry(kind).or_default() += 1;
     }
-    let fresh = table.values().filter(|row| row.contains("; fresh")).count();
+    let fresh = table.values().filter(|row| is_fresh(row)).count();
     assert!(fresh > 15, "{fresh}");
     assert_eq!(refused["fresh"], fresh);
     assert!(refused.len() == 3, "{refused:?}");

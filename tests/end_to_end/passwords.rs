@@ -1,6 +1,7 @@
 //! Passwords: how guessing is slowed down, and how an owner regains access.
 
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -257,14 +258,20 @@ const HASHES: &str = "\
     ABF7AAD6438836DBE526AA231ABDE2D0EEF74D42:123\r\n\
     FFFFFFFEE791CBAC0F6305CAF0CEE06BBE131160:2\r\n";
 
+/// Packs the hashes; returns where they are.
+pub fn packed_hashes(folder: &tempfile::TempDir) -> PathBuf {
+    let (hashes, packed) = (folder.path().join("hashes"), folder.path().join("packed"));
+    std::fs::write(&hashes, HASHES).unwrap();
+    gateway::pack_passwords(&hashes, &packed, &mut |_| {}).unwrap();
+    packed
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compromised_password_is_refused_and_told_of_at_a_login() {
     let backend = start().await;
     Browser::signed_up(&backend, "ada@example.com").await;
     let folder = tempfile::tempdir().unwrap();
-    let (hashes, packed) = (folder.path().join("hashes"), folder.path().join("packed"));
-    std::fs::write(&hashes, HASHES).unwrap();
-    gateway::pack_passwords(&hashes, &packed, &mut |_| {}).unwrap();
+    let packed = packed_hashes(&folder);
     let gateway = Gateway::start(&backend, |config| {
         config.pwned_passwords = Some(packed);
     })
