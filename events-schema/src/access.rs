@@ -22,6 +22,8 @@ pub struct Access {
     pub creates: bool,
     /// Whether the session must be fresh.
     pub fresh: bool,
+    /// Whether two factors must have been proved in the session.
+    pub two_factors: bool,
 }
 
 /// Who may use an operation.
@@ -129,6 +131,16 @@ impl Access {
         }
     }
 
+    /// The same operation, for people who have proved two factors. A machine proves nothing, so
+    /// access tokens may not use it.
+    pub const fn two_factors(self) -> Self {
+        Self {
+            two_factors: true,
+            access_tokens: false,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -156,6 +168,7 @@ impl Access {
             limit: None,
             creates: false,
             fresh: false,
+            two_factors: false,
         }
     }
 }
