@@ -97,6 +97,37 @@ async fn a_hundred_failures_of_strangers_lock_an_address_and_its_owner_gets_a_ma
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn thirty_failures_of_one_ipv6_site_lock_an_address_for_this_site_alone() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    client(&backend, "7.7.7.7").sign_up("ada@example.com").await;
+    for network in 1..=3 {
+        let eve = client(&backend, &format!("2001:db8:0:{network}::1"));
+        lock(&eve, "ada@example.com").await;
+    }
+    let log_in = async |address: &str| {
+        let stranger = client(&backend, address);
+        let answer = stranger.login("ada@example.com", PASSWORD).await;
+        code_of(&answer).clone()
+    };
+    assert_eq!(log_in("2001:db8:0:4::1").await, "RATE_LIMITED");
+    assert_eq!(log_in("2001:db8:1:1::1").await, json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_hides_the_clients_a_guesser_locks_nobody_out() {
+    let backend = start().await;
+    Browser::signed_up(&backend, "ada@example.com").await;
+    let gateway = Gateway::start(&backend, |config| {
+        config.posture.public_url = "https://localhost".to_owned();
+    })
+    .await;
+    let behind_proxy = || Browser::new(&backend).at_gateway(&gateway);
+    lock(&behind_proxy(), "ada@example.com").await;
+    let answer = behind_proxy().login("ada@example.com", PASSWORD).await;
+    assert!(succeeded(&answer), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_reset_unlocks_the_address_and_revokes_its_sessions() {
     let backend = start().await;
     let ada = Browser::signed_up(&backend, "ada@example.com").await;
