@@ -142,6 +142,11 @@ pub struct ProviderOptions {
         value_parser = IpNetwork::parse
     )]
     pub outbound_allow: Vec<IpNetwork>,
+
+    /// Address and port of the DNS server that finds these parties. By default those of the system
+    /// are used.
+    #[arg(long, env = "UB_OUTBOUND_DNS")]
+    pub outbound_dns: Option<SocketAddr>,
 }
 
 /// How long owners of accounts have to object.

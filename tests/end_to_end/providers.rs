@@ -2,6 +2,7 @@
 
 mod forged;
 mod freshness;
+mod hosts;
 mod linking;
 mod passwords;
 mod questions;
