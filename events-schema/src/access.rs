@@ -24,6 +24,8 @@ pub struct Access {
     pub fresh: bool,
     /// Whether an administrator of the platform who acts as a person is refused.
     pub in_person: bool,
+    /// Whether two factors must have been proved in the session.
+    pub two_factors: bool,
 }
 
 /// Who may use an operation.
@@ -140,6 +142,16 @@ impl Access {
         }
     }
 
+    /// The same operation, for people who have proved two factors. A machine proves nothing, so
+    /// access tokens may not use it.
+    pub const fn two_factors(self) -> Self {
+        Self {
+            two_factors: true,
+            access_tokens: false,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -168,6 +180,7 @@ impl Access {
             creates: false,
             fresh: false,
             in_person: false,
+            two_factors: false,
         }
     }
 }

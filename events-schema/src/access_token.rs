@@ -288,6 +288,7 @@ mod tests {
             lastname: PersonName::parse("Lovelace").unwrap(),
             verified: true,
             password_hash: Some(PasswordHash::parse("$x").unwrap()),
+            password_set_at: Some(Time(0)),
             epoch: 2,
             epoch_began_at: Time(10),
             is_platform_admin: false,

@@ -20,7 +20,7 @@ pub type Settings = BTreeMap<SettingKey, SettingValue>;
 
 /// The permission to follow the tenant's own events.
 pub const READ: Permission = Permission::new("read_tenant", BuiltInRole::Guest);
-/// The permission to change the tenant's name, slug and settings.
+/// The permission to change the tenant's name, slug and settings, and what its members must prove.
 pub const UPDATE: Permission = Permission::new("update_tenant", BuiltInRole::Admin);
 /// The permission to delete the tenant.
 pub const DELETE: Permission = Permission::new("delete_tenant", BuiltInRole::Owner);
@@ -41,6 +41,9 @@ impl crate::Area for Area {
         Access::signed_in("tenant_available"),
         Access::signed_in("create"),
         Access::permission("update", UPDATE),
+        Access::permission("require_second_factor", UPDATE)
+            .fresh()
+            .two_factors(),
         Access::permission("delete", DELETE).fresh(),
         Access::permission("audit_log", READ_AUDIT_LOG).feature(AUDIT_LOG),
         Access::permission("refusals", READ_AUDIT_LOG),
@@ -99,6 +102,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         settings: Option<Settings>,
     },
+    /// Require a second factor of the members, or no longer.
+    RequireSecondFactor { required: bool },
     /// Delete the tenant. Its slug rests before another tenant may take it.
     Delete {
         /// The tenant's slug, repeated as a confirmation.
@@ -145,6 +150,8 @@ pub enum Event {
         slug: Slug,
         settings: Settings,
     },
+    /// The tenant requires a second factor of its members, or no longer.
+    SecondFactorRequirementChanged { required: bool },
     /// The tenant was deleted.
     Deleted,
     /// The views are written to a second place, too.
@@ -177,6 +184,9 @@ pub struct View {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Id>,
     pub settings: Settings,
+    /// Whether members must have proved two factors.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub requires_second_factor: bool,
     /// Where the views are read from.
     #[serde(alias = "place")]
     pub placement: Placement,
@@ -194,6 +204,10 @@ pub struct View {
     pub led_by: Option<Id>,
     pub created_at: Time,
     pub updated_at: Time,
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Returns the member id of a tenant's founder, so that the gateway can await that member.
@@ -234,6 +248,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             founder: *owner,
             plan: *plan,
             settings: Settings::new(),
+            requires_second_factor: false,
             placement: placement.clone(),
             moving_to: None,
             moved_from: None,
@@ -254,6 +269,9 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             view.name = name.clone();
             view.slug = slug.clone();
             view.settings = settings.clone();
+        }
+        Event::SecondFactorRequirementChanged { required } => {
+            view.requires_second_factor = *required;
         }
         Event::Deleted => return None,
         Event::MoveBegun { to, run } => {
@@ -321,8 +339,9 @@ impl Published for Public {
         ),
         EventType::new("tenant.deleted", "The tenant was deleted."),
     ];
-    // Moves are the operator's affair.
+    // Moves are the operator's affair, and what a session must prove is that of the members.
     const UNSENT: &'static [&'static str] = &[
+        "second_factor_requirement_changed",
         "move_begun",
         "move_led",
         "move_switched",
@@ -393,6 +412,7 @@ mod tests {
             founder: AccountId(Id::from_bytes([1; 16])),
             plan: Some(Id::from_bytes([2; 16])),
             settings,
+            requires_second_factor: false,
             placement: Placement::Shared,
             moving_to: None,
             moved_from: None,
@@ -404,6 +424,20 @@ mod tests {
         assert_eq!(shown, expected);
         let deleted = [created(), (15, Event::Deleted), (20, updated)];
         assert_eq!(fold::<View>(deleted), None);
+    }
+
+    #[test]
+    fn a_tenant_shows_whether_it_requires_a_second_factor() {
+        let changed = |at, required| (at, Event::SecondFactorRequirementChanged { required });
+        let is_required = |events: &[(i64, Event)]| {
+            let shown: View = fold(events.iter().cloned()).unwrap();
+            shown.requires_second_factor
+        };
+        let events = [created(), changed(20, true), changed(30, false)];
+        assert_eq!(
+            [1, 2, 3].map(|n| is_required(&events[..n])),
+            [false, true, false]
+        );
     }
 
     #[test]

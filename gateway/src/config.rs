@@ -142,6 +142,11 @@ pub struct ProviderOptions {
         value_parser = IpNetwork::parse
     )]
     pub outbound_allow: Vec<IpNetwork>,
+
+    /// Address and port of the DNS server that finds these parties. By default those of the system
+    /// are used.
+    #[arg(long, env = "UB_OUTBOUND_DNS")]
+    pub outbound_dns: Option<SocketAddr>,
 }
 
 /// How long owners of accounts have to object.
@@ -227,6 +232,25 @@ fn publishable_key(text: &str) -> Result<String, Invalid> {
 }
 
 impl Config {
+    /// Whether a proxy hides the clients. The gateway serves plain HTTP only, so with an `https`
+    /// URL something in front of it ends TLS, and the address of a connection is not that of a
+    /// client.
+    pub(crate) fn hides_clients(&self) -> bool {
+        self.posture.is_https() && self.client_address_header.is_none()
+    }
+
+    /// Tells the operator what a proxy that hides the clients costs.
+    pub(crate) fn warn_of_hidden_clients(&self) {
+        if self.hides_clients() {
+            tracing::warn!(
+                "UB_PUBLIC_URL is https, but this gateway serves plain HTTP: whatever ends TLS in \
+                 front of it, such as a proxy, a load balancer or a sidecar, hides the addresses \
+                 of clients. So failed log-ins are not counted by network. Let it pass the client's \
+                 address in a header, and name that in UB_CLIENT_ADDRESS_HEADER."
+            );
+        }
+    }
+
     /// Returns how long a command may take until its views show the outcome.
     pub(crate) fn command_timeout(&self) -> Duration {
         Duration::from_millis(self.command_timeout_ms)
@@ -292,6 +316,19 @@ mod tests {
         "--secret",
         "0123456789abcdef0123456789abcdef",
     ];
+
+    #[test]
+    fn whatever_ends_tls_hides_the_clients_unless_it_passes_their_address() {
+        let hides = |options: &[&'static str]| {
+            let words = REQUIRED.iter().chain(options);
+            Config::try_parse_from(words).unwrap().hides_clients()
+        };
+        let https = ["--public-url", "https://app.example.com"];
+        let named = ["--client-address-header", "x-forwarded-for"];
+        assert!(hides(&https));
+        assert!(!hides(&[https, named].concat()));
+        assert!(!hides(&["--public-url", "http://localhost:9900"]));
+    }
 
     #[test]
     fn an_unset_option_has_its_documented_default() {

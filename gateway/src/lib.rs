@@ -131,6 +131,7 @@ async fn serve_all(
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), None);
     checked.await?;
     posture.warn_of_webhooks(&config.webhook);
+    config.warn_of_hidden_clients();
     let nats = event_store::connect(&config.nats, "gateway").await?;
     posture.check_nats(&nats)?;
     // It may become reachable later.
@@ -211,7 +212,11 @@ async fn app(
             config.secrets.key(),
             &config.posture.public_url,
         ),
-        logins: LoginThrottle::new(jetstream(nats.clone()), config.secrets.key()),
+        logins: LoginThrottle::new(
+            jetstream(nats.clone()),
+            config.secrets.key(),
+            !config.hides_clients(),
+        ),
         asks: Asks::new(nats.clone()),
         deliveries: Deliveries::new(nats),
         passwords: Passwords::new(config).await?,

@@ -43,9 +43,10 @@ impl Dev {
         Self::start_as(program, arguments).await
     }
 
-    /// Starts with data in this folder, and logs everything into this file.
-    pub async fn start_logging(data: &Path, log: &Path) -> Self {
+    /// Starts with data in this folder and these variables, and logs everything into this file.
+    pub async fn start_logging(data: &Path, log: &Path, variables: &[(&str, &str)]) -> Self {
         let mut program = Command::new(DEV);
+        program.envs(variables.iter().copied());
         program.env("RUST_LOG", "debug");
         program.stderr(std::fs::File::create(log).unwrap());
         Self::start_as(program, &["--data-dir", data.to_str().unwrap()]).await

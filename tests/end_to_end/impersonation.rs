@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::join;
 
 use crate::{
-    matrix::{Schema, operations_table, row_of},
+    matrix::{Schema, is_fresh, operations_table, row_of},
     support::{
         Browser, CREATE_PROJECT, Gateway, MISSING, PLATFORM, PROJECTS, Team, administrator,
         eventually, input, list, mongo, set_platform_admin, start, succeeded, text,
@@ -220,7 +220,7 @@ async fn an_impersonator_is_refused_what_would_outlast_the_session_or_concerns_t
         let row = table[row_of(&table, &operation)];
         let conditions: Vec<_> = row.split("; ").collect();
         let kind = match conditions[0] {
-            _ if conditions.contains(&"fresh") => "fresh",
+            _ if is_fresh(row) => "fresh",
             _ if conditions.contains(&"in person") => "in person",
             who @ ("logged in" | "platform administrators") => who,
             _ => continue,

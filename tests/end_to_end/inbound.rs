@@ -1,6 +1,6 @@
 //! Inbound hooks as other services send them: a GitHub issue becomes a task.
 
-mod source;
+pub mod source;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

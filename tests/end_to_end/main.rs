@@ -42,6 +42,7 @@ mod providers;
 mod races;
 mod readme;
 mod registration;
+mod required_factor;
 mod resolvers;
 mod revocation;
 mod roles;

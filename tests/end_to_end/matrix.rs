@@ -15,10 +15,9 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-pub use schema::{Schema, create_everything};
+pub use schema::{Operation, Schema, create_everything};
 
 use crate::support::{Browser, MISSING};
-use schema::Operation;
 use world::{MARKER, World};
 
 const TABLE: &str = include_str!("../../gateway/src/access/operations.txt");
@@ -218,6 +217,11 @@ fn snake_case(camel: &str) -> String {
 pub fn operations_table() -> BTreeMap<&'static str, &'static str> {
     let rows = TABLE.lines().filter_map(|line| line.split_once(": "));
     rows.filter(|(name, _)| name.contains('.')).collect()
+}
+
+/// Whether a row says that the operation needs a fresh session.
+pub fn is_fresh(row: &str) -> bool {
+    row.split("; ").any(|condition| condition == "fresh")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Passwords: how guessing is slowed down, and how an owner regains access.
 
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -93,6 +94,37 @@ async fn a_hundred_failures_of_strangers_lock_an_address_and_its_owner_gets_a_ma
     assert_eq!(code_of(&refused), "RATE_LIMITED", "{refused}");
     ada.mail("ada@example.com", "failed", 1).await;
     ada.log_in("ada@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_failures_of_one_ipv6_site_lock_an_address_for_this_site_alone() {
+    let backend = start_with(&["--client-address-header", "x-client"]).await;
+    client(&backend, "7.7.7.7").sign_up("ada@example.com").await;
+    for network in 1..=3 {
+        let eve = client(&backend, &format!("2001:db8:0:{network}::1"));
+        lock(&eve, "ada@example.com").await;
+    }
+    let log_in = async |address: &str| {
+        let stranger = client(&backend, address);
+        let answer = stranger.login("ada@example.com", PASSWORD).await;
+        code_of(&answer).clone()
+    };
+    assert_eq!(log_in("2001:db8:0:4::1").await, "RATE_LIMITED");
+    assert_eq!(log_in("2001:db8:1:1::1").await, json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_hides_the_clients_a_guesser_locks_nobody_out() {
+    let backend = start().await;
+    Browser::signed_up(&backend, "ada@example.com").await;
+    let gateway = Gateway::start(&backend, |config| {
+        config.posture.public_url = "https://localhost".to_owned();
+    })
+    .await;
+    let behind_proxy = || Browser::new(&backend).at_gateway(&gateway);
+    lock(&behind_proxy(), "ada@example.com").await;
+    let answer = behind_proxy().login("ada@example.com", PASSWORD).await;
+    assert!(succeeded(&answer), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,14 +289,20 @@ const HASHES: &str = "\
     ABF7AAD6438836DBE526AA231ABDE2D0EEF74D42:123\r\n\
     FFFFFFFEE791CBAC0F6305CAF0CEE06BBE131160:2\r\n";
 
+/// Packs the hashes; returns where they are.
+pub fn packed_hashes(folder: &tempfile::TempDir) -> PathBuf {
+    let (hashes, packed) = (folder.path().join("hashes"), folder.path().join("packed"));
+    std::fs::write(&hashes, HASHES).unwrap();
+    gateway::pack_passwords(&hashes, &packed, &mut |_| {}).unwrap();
+    packed
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compromised_password_is_refused_and_told_of_at_a_login() {
     let backend = start().await;
     Browser::signed_up(&backend, "ada@example.com").await;
     let folder = tempfile::tempdir().unwrap();
-    let (hashes, packed) = (folder.path().join("hashes"), folder.path().join("packed"));
-    std::fs::write(&hashes, HASHES).unwrap();
-    gateway::pack_passwords(&hashes, &packed, &mut |_| {}).unwrap();
+    let packed = packed_hashes(&folder);
     let gateway = Gateway::start(&backend, |config| {
         config.pwned_passwords = Some(packed);
     })

@@ -4,6 +4,7 @@ mod forged;
 mod freshness;
 mod hosts;
 mod linking;
+mod passwords;
 mod questions;
 mod reference;
 mod strangers;
@@ -346,8 +347,9 @@ async fn the_ways_to_log_in_are_those_of_the_deployment() {
     assert_eq!(methods["providers"][0]["title"], "Google");
     let start = text(methods, "/providers/0/startUrl");
     assert_eq!(start, format!("{}/oauth/google/start", world.gateway.url()));
-    for (page, name) in [("/account/google", "google"), ("/account/github", "github")] {
-        let to = browser.visit(page).await.unwrap();
+    for name in ["google", "github", "facebook"] {
+        let page = format!("/account/{name}");
+        let to = browser.visit(&page).await.unwrap();
         assert_eq!(to, format!("/oauth/{name}/start"));
         let to = browser.visit(&format!("{page}?return_to=/a%3Fb")).await;
         assert_eq!(to.unwrap(), format!("/oauth/{name}/start?return_to=/a%3Fb"));

@@ -19,7 +19,7 @@ use tokio::{
     },
     sync::watch,
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::support::{
@@ -199,6 +199,12 @@ impl World {
             }
         }
     }
+}
+
+/// Asserts that a gateway soon hears of what has changed at another one.
+pub async fn soon<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    let waited = timeout(SOON, eventually(what, holds)).await;
+    assert!(waited.is_ok(), "{what} comes late");
 }
 
 pub fn assert_soon(what: &str, mut delays: Vec<Duration>) {

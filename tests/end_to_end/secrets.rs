@@ -1,13 +1,21 @@
-//! No secret gets into the log, into an error, or into a stream.
+//! No secret gets into the log, into an error, into a stream, into a view or into a span.
 
-use std::{collections::BTreeMap, fs, path::Path};
+mod others;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use async_nats::jetstream;
 use data_encoding::{BASE64, HEXLOWER};
 use futures_util::TryStreamExt;
-use reqwest::header::SET_COOKIE;
+use mongodb::{Client, bson::Document};
+use reqwest::{Response, header::SET_COOKIE};
 use serde_json::{Value, json};
 
+use self::others::{exchange_hooks, log_in_by_others, providers_file};
 use crate::{
     cargo_dev::{Dev, operator_of, server},
     email_change::{CONFIRM as CONFIRM_CHANGE, REQUEST as REQUEST_CHANGE, UNDO as UNDO_CHANGE},
@@ -16,9 +24,9 @@ use crate::{
     step_up::STEP_UP,
     support::{
         ACCEPT_INVITATION, Authenticator, Browser, CHANGE_PASSWORD, CONFIRM_TOTP, CREATE_PROJECT,
-        CREATE_TENANT, CREATE_TOKEN, INVITE, LOGIN, REGISTER, START_TOTP, VERIFY, code,
-        code as code_in, code_of, credentials, eventually, input, invite, list, succeeded, text,
-        token,
+        CREATE_TENANT, CREATE_TOKEN, Collector, INVITE, LOGIN, Provider, REGISTER, START_TOTP,
+        VERIFY, code, code as code_in, code_of, collections, credentials, eventually, input,
+        invite, list, succeeded, text, token,
     },
 };
 
@@ -54,6 +62,14 @@ impl Seen {
     /// Sends a document; keeps the errors and the cookies of the answer.
     async fn send(&mut self, browser: &Browser, document: &str, variables: Value) -> Value {
         let response = browser.post(document, variables).await;
+        self.cookies(&response);
+        let answer: Value = response.json().await.unwrap();
+        self.errors.extend(answer.get("errors").cloned());
+        answer
+    }
+
+    /// Keeps the cookies of an answer.
+    fn cookies(&mut self, response: &Response) {
         for cookie in response.headers().get_all(SET_COOKIE) {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();
             let (name, value) = pair.split_once('=').unwrap();
@@ -61,9 +77,6 @@ impl Seen {
                 self.secret(&format!("the cookie {name}"), value);
             }
         }
-        let answer: Value = response.json().await.unwrap();
-        self.errors.extend(answer.get("errors").cloned());
-        answer
     }
 
     /// Sends a document that must succeed.
@@ -323,11 +336,59 @@ pub async fn check_streams(seen: &Seen, nats: &jetstream::Context, filled: &[&st
     }
 }
 
+/// Checks all documents of MongoDB. There are some in these collections.
+async fn check_views(seen: &Seen, data: &Path, filled: &[&str]) {
+    let variables = fs::read_to_string(data.join("env")).unwrap();
+    let (_, url) = variables.split_once("UB_MONGO_URL='").unwrap();
+    let mongo = Client::with_uri_str(url.split('\'').next().unwrap());
+    let mongo = mongo.await.unwrap();
+    let mut checked = BTreeSet::new();
+    for database in mongo.list_database_names().await.unwrap() {
+        if ["admin", "config", "local"].contains(&database.as_str()) {
+            continue;
+        }
+        for name in collections(&mongo, &database).await {
+            let collection = mongo.database(&database).collection::<Document>(&name);
+            let mut documents = collection.find(Document::new()).await.unwrap();
+            while let Some(document) = documents.try_next().await.unwrap() {
+                seen.check(&name, &json!(document).to_string());
+                checked.insert(name.clone());
+            }
+        }
+    }
+    for name in filled {
+        assert!(checked.contains(*name), "{name}: {checked:?}");
+    }
+}
+
+/// Checks all spans, once that of a last request has arrived.
+async fn check_spans(seen: &Seen, dev: &Dev, collector: &Collector) {
+    let last = dev.browser().post("{ profile { id } }", json!({})).await;
+    let id = last.headers()["x-request-id"].to_str().unwrap();
+    eventually("the last span", || async {
+        !collector.trace(id).is_empty()
+    })
+    .await;
+    for span in collector.spans() {
+        seen.check("a span", &format!("{span:?}"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
+async fn no_secret_is_in_the_log_an_error_a_stream_a_view_or_a_span() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let dev = Dev::start_logging(&data, &log).await;
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    let file = providers_file(folder.path(), &provider);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("UB_OUTBOUND_ALLOW", "127.0.0.0/8"),
+        ("UB_PROVIDERS_FILE", file.as_str()),
+        // Devices make no passkeys for addresses of numbers.
+        ("UB_PUBLIC_URL", "http://localhost:9900"),
+    ];
+    let dev = Dev::start_logging(&data, &log, &variables).await;
     let mut seen = Seen::default();
     for password in [PASSWORD, CHANGED, RESET, WRONG] {
         seen.secret("a password", password);
@@ -338,6 +399,8 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     sign_up(&mut seen, &dev, &grace, GRACE).await;
     let token = work_in_a_tenant(&mut seen, &ada, &grace).await;
     misplace(&mut seen, &dev, &token).await;
+    exchange_hooks(&mut seen, &ada.in_tenant("acme")).await;
+    log_in_by_others(&mut seen, &dev, &provider).await;
     prove_two_factors(&mut seen, &ada).await;
     change_passwords(&mut seen, &ada).await;
     change_address(&mut seen, &grace).await;
@@ -345,6 +408,9 @@ async fn no_secret_is_in_the_log_in_an_error_or_in_a_stream() {
     let nats = operator_of(&data).await;
     send_to_dead(&nats).await;
     check_streams(&seen, &nats, &["EVENTS", "DEAD", "SECURITY"]).await;
+    let views = ["account", "session", "webhook", "inbound_source"];
+    check_views(&seen, &data, &views).await;
+    check_spans(&seen, &dev, &collector).await;
     assert!(seen.errors.len() > 15);
     seen.check("an error", &json!(seen.errors).to_string());
     let log = fs::read_to_string(log).unwrap();

@@ -376,7 +376,7 @@ async fn a_flood_of_attempts_pushes_out_other_attempts_and_nothing_that_the_owne
 async fn without_its_stream_all_else_works_and_the_log_says_so_once() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let dev = Dev::start_logging(&data, &log).await;
+    let dev = Dev::start_logging(&data, &log, &[]).await;
     let ada = dev.browser();
     ada.sign_up(ADA).await;
     ada.create_tenant("acme").await;

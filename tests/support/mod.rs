@@ -7,6 +7,9 @@ mod authenticator;
 mod browser;
 mod collector;
 mod device;
+// That of the tests of webhooks.
+#[path = "../../workers/src/effect/outbound/tests/dns.rs"]
+mod dns;
 mod operator;
 pub mod packages;
 pub mod provider;
@@ -38,6 +41,7 @@ pub use device::{
     ADD_PASSKEY, Device, START_ADDING, START_LOGIN, add_passkey, answer, by_passkey, site,
     site_with,
 };
+pub use dns::Dns;
 pub use operator::{
     PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, hold_commands,
     mongo, open_stream, operator, operator_nats, send_command, send_command_of_operator,

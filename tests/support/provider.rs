@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -48,6 +49,8 @@ struct Inner {
     /// What the code of each log-in is bound to.
     codes: Mutex<HashMap<String, Bound>>,
     redeemed: AtomicUsize,
+    /// Verifiers that it was sent, and ID tokens that it has made.
+    secrets: Mutex<Vec<String>>,
     /// While a test holds it, nobody who redeems a code gets an answer.
     gate: Arc<Gate>,
     /// How often it was asked for user info or addresses.
@@ -77,6 +80,7 @@ struct Answers {
     keys: Option<Value>,
     metadata: Value,
     redirects: bool,
+    is_silent: bool,
     delay: Duration,
 }
 
@@ -106,15 +110,18 @@ impl Provider {
                 keys: None,
                 metadata: json!({}),
                 redirects: false,
+                is_silent: false,
                 delay: Duration::ZERO,
             }),
             codes: Mutex::default(),
             redeemed: AtomicUsize::new(0),
+            secrets: Mutex::default(),
             gate: Arc::default(),
             asked: AtomicUsize::new(0),
         });
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
+            .route("/moved", get(moved))
             .route("/jwks", get(keys))
             .route("/token", post(token))
             .route("/userinfo", get(user_info))
@@ -152,8 +159,13 @@ impl Provider {
         self.change(|answers| answers.signed = signed);
     }
 
-    /// The only keys that it publishes from now on.
-    pub fn publishes(&self, keys: Value) {
+    /// The only keys that it publishes from now on. The text `own` stands for the key that it has.
+    pub fn publishes(&self, mut keys: Value) {
+        for key in keys.as_array_mut().unwrap() {
+            if key == "own" {
+                *key = own_key(&self.state);
+            }
+        }
         self.change(|answers| answers.keys = Some(keys));
     }
 
@@ -162,9 +174,14 @@ impl Provider {
         self.change(|answers| answers.metadata = metadata);
     }
 
-    /// Redirects requests for its discovery document to itself.
+    /// Redirects requests for its discovery document to itself, where the document is.
     pub fn redirects(&self) {
         self.change(|answers| answers.redirects = true);
+    }
+
+    /// Never answers requests for its discovery document.
+    pub fn is_silent(&self) {
+        self.change(|answers| answers.is_silent = true);
     }
 
     /// How long each answer takes from now on, other than its discovery document.
@@ -184,6 +201,11 @@ impl Provider {
     /// How many codes were redeemed.
     pub fn redeemed(&self) -> usize {
         self.state.redeemed.load(Ordering::SeqCst)
+    }
+
+    /// All verifiers that it was sent, and ID tokens that it has made.
+    pub fn secrets(&self) -> Vec<String> {
+        self.state.secrets.lock().unwrap().clone()
     }
 
     /// How often it was asked for more about a person than who they are.
@@ -243,9 +265,18 @@ fn merge(object: &mut Value, changes: &Value) {
 
 async fn metadata(State(state): State<Arc<Inner>>) -> Response {
     let answers = state.answers.lock().unwrap().clone();
-    if answers.redirects {
-        return Redirect::temporary(&format!("{}/jwks", state.url)).into_response();
+    if answers.is_silent {
+        return pending().await;
     }
+    if answers.redirects {
+        return Redirect::temporary(&format!("{}/moved", state.url)).into_response();
+    }
+    moved(State(state)).await.into_response()
+}
+
+/// The discovery document, wherever it is.
+async fn moved(State(state): State<Arc<Inner>>) -> Json<Value> {
+    let answers = state.answers.lock().unwrap().clone();
     let url = &state.url;
     let mut metadata = json!({
         "issuer": url,
@@ -256,7 +287,7 @@ async fn metadata(State(state): State<Arc<Inner>>) -> Response {
         "authorization_response_iss_parameter_supported": true,
     });
     merge(&mut metadata, &answers.metadata);
-    Json(metadata).into_response()
+    Json(metadata)
 }
 
 async fn pause(state: &Inner) {
@@ -264,13 +295,16 @@ async fn pause(state: &Inner) {
     tokio::time::sleep(delay).await;
 }
 
-async fn keys(State(state): State<Arc<Inner>>) -> Json<Value> {
-    pause(&state).await;
+fn own_key(state: &Inner) -> Value {
     let point = state.key.public_key().as_ref();
     let (x, y) = (encoded(&point[1..33]), encoded(&point[33..]));
-    let key = json!({ "kty": "EC", "crv": "P-256", "kid": "own", "use": "sig", "x": x, "y": y });
+    json!({ "kty": "EC", "crv": "P-256", "kid": "own", "use": "sig", "x": x, "y": y })
+}
+
+async fn keys(State(state): State<Arc<Inner>>) -> Json<Value> {
+    pause(&state).await;
     let keys = state.answers.lock().unwrap().keys.clone();
-    Json(json!({ "keys": keys.unwrap_or_else(|| json!([key])) }))
+    Json(json!({ "keys": keys.unwrap_or_else(|| json!([own_key(&state)])) }))
 }
 
 async fn token(
@@ -307,7 +341,11 @@ async fn token(
     drop(state.gate.lock().await);
     let mut tokens = json!({ "access_token": ACCESS_TOKEN, "token_type": "bearer" });
     if is_oidc {
-        tokens["id_token"] = json!(id_token(&state, &bound));
+        let id_token = id_token(&state, &bound);
+        tokens["id_token"] = json!(id_token);
+        let verifier = form["code_verifier"].clone();
+        let mut secrets = state.secrets.lock().unwrap();
+        secrets.extend([verifier, id_token]);
     }
     Json(tokens).into_response()
 }

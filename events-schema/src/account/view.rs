@@ -27,6 +27,10 @@ pub struct View {
     /// Absent if the owner logs in by other means only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_hash: Option<PasswordHash>,
+    /// Since when the account has its present password. Absent without one, and in a view that an
+    /// earlier release has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_set_at: Option<Time>,
     /// Counts the events that revoke all sessions. A session of an older epoch is not valid.
     pub epoch: i64,
     /// When the epoch last began. Access tokens that were created before are not valid.
@@ -93,8 +97,8 @@ impl View {
     }
 
     /// Returns those of these proofs that still count. None does of a mailbox that is no longer that
-    /// of the account, nor of a second factor, a passkey or an identity that was removed, replaced or
-    /// suspended, since a thief may have it.
+    /// of the account, nor of a password, a second factor, a passkey or an identity that was removed,
+    /// replaced or suspended, since a thief may have it.
     pub fn counting(&self, mut proofs: Vec<Proof>) -> Vec<Proof> {
         proofs.retain(|proof| self.counts(proof));
         proofs
@@ -137,7 +141,9 @@ impl View {
         let factor = self.second_factor.as_ref();
         let is_since = |begun| proof.is_since(begun);
         match &proof.kind {
-            ProofKind::Password => true,
+            ProofKind::Password => {
+                self.password_hash.is_some() && self.password_set_at.is_none_or(is_since)
+            }
             ProofKind::EmailCode => self.email_change_made.is_none_or(|made| is_since(made.at)),
             ProofKind::Passkey { passkey } => {
                 let mut own = self.passkeys.iter();
@@ -175,6 +181,7 @@ impl View {
             firstname,
             lastname,
             verified: password_hash.is_none(),
+            password_set_at: password_hash.as_ref().map(|_| at),
             password_hash,
             epoch,
             epoch_began_at: at,
@@ -260,12 +267,18 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
         | Event::SessionsRevoked => {}
         Event::RegistrationRefused { .. } | Event::Closed { .. } => return None,
         Event::Verified => view.verified = true,
-        Event::PasswordChanged { password_hash, .. }
-        | Event::PasswordHashRenewed { password_hash }
-        | Event::PasswordSet { password_hash, .. } => {
+        Event::PasswordChanged { password_hash, .. } | Event::PasswordSet { password_hash, .. } => {
+            view.password_hash = Some(password_hash.clone());
+            view.password_set_at = Some(at);
+        }
+        // The same password.
+        Event::PasswordHashRenewed { password_hash } => {
             view.password_hash = Some(password_hash.clone());
         }
-        Event::PasswordRemoved { .. } => view.password_hash = None,
+        Event::PasswordRemoved { .. } => {
+            view.password_hash = None;
+            view.password_set_at = None;
+        }
         Event::PlatformAdminGranted => view.is_platform_admin = true,
         Event::PlatformAdminRevoked => view.is_platform_admin = false,
         Event::Disabled => view.is_disabled = true,

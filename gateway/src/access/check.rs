@@ -45,8 +45,8 @@ pub(crate) struct Rights<'a> {
 /// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
 /// the error of `held` outside the tenant; `Forbidden` without the permission, if access tokens may
 /// not use the operation, or if somebody acts as the person and it needs a proof, concerns an account
-/// or is for the person alone; `SecondFactorRequired` to an administrator of the platform without
-/// one.
+/// or is for the person alone; `SecondFactorRequired` if the operation needs one and the account has
+/// none.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
         return Ok(());
@@ -71,11 +71,13 @@ pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
             administers(rights.credentials).is_ok() || rights.held?.contains(&permission)
         }
     };
-    if allowed {
-        Ok(())
-    } else {
-        Err(Error::Forbidden)
+    if !allowed {
+        return Err(Error::Forbidden);
     }
+    if access.two_factors {
+        two_factors(rights.credentials)?;
+    }
+    Ok(())
 }
 
 /// Checks that a caller may read a field of an object. `is_own` says whether the object is the
@@ -102,8 +104,8 @@ pub(crate) fn shows(access: &Access, is_own: bool, rights: Rights<'_>) -> Result
 /// Checks that a caller has proved within ten minutes who they are.
 ///
 /// # Errors
-/// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody who
-/// acts as the person; `StepUpRequired` for a session that is not fresh.
+/// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody
+/// who acts as the person; `StepUpRequired` for a session that is not fresh.
 pub(crate) fn fresh(credentials: Credentials) -> Result<(), Error> {
     match credentials {
         Credentials::None => Err(Error::not_logged_in()),
@@ -113,11 +115,17 @@ pub(crate) fn fresh(credentials: Credentials) -> Result<(), Error> {
     }
 }
 
-/// Checks that a caller is an administrator of the platform who has proved two factors.
-fn administers(credentials: Credentials) -> Result<(), Error> {
+/// Checks that a caller has proved two factors.
+///
+/// # Errors
+/// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody
+/// who acts as the person; `StepUpRequired` for a session that has not proved both factors of the
+/// account; `SecondFactorRequired` if the account has no second one.
+fn two_factors(credentials: Credentials) -> Result<(), Error> {
     match credentials {
+        Credentials::None => Err(Error::not_logged_in()),
+        Credentials::AccessToken | Credentials::Impersonated => Err(Error::Forbidden),
         Credentials::Session {
-            is_platform_admin: true,
             aal,
             best_aal,
             methods,
@@ -127,6 +135,16 @@ fn administers(credentials: Credentials) -> Result<(), Error> {
             (false, true) => Err(Error::StepUpRequired { methods }),
             (false, false) => Err(Error::SecondFactorRequired),
         },
+    }
+}
+
+/// Checks that a caller is an administrator of the platform who has proved two factors.
+fn administers(credentials: Credentials) -> Result<(), Error> {
+    match credentials {
+        Credentials::Session {
+            is_platform_admin: true,
+            ..
+        } => two_factors(credentials),
         Credentials::None
         | Credentials::AccessToken
         | Credentials::Impersonated
@@ -272,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_that_needs_two_factors_refuses_sessions_that_have_not_proved_them() {
+        let access = Access::permission("x", project::READ).two_factors();
+        let unpermitted = Access::permission("x", project::DELETE).two_factors();
+        for (credentials, expected) in [
+            (session(false, 2, 2, false), "allowed"),
+            (session(false, 1, 2, true), "StepUpReq"),
+            (session(false, 1, 1, true), "SecondFac"),
+            (Credentials::AccessToken, "Forbidden"),
+            (Credentials::Impersonated, "Forbidden"),
+            (Credentials::None, "Unauthent"),
+        ] {
+            assert_eq!(answer(access, credentials, true), expected);
+        }
+        assert_eq!(answer(unpermitted, PERSON, true), "Forbidden");
+    }
+
+    #[test]
     fn an_operation_without_access_tokens_refuses_them() {
         let access = Access::permission("x", project::READ).without_access_tokens();
         assert_eq!(answer(access, Credentials::AccessToken, true), "Forbidden");
@@ -331,7 +366,8 @@ mod tests {
 
     /// What must be proved.
     fn by_proof(access: &Access) -> impl Iterator<Item = String> {
-        let factors = (access.who == Who::Platform).then(|| "two factors".to_owned());
+        let two_factors = access.two_factors || access.who == Who::Platform;
+        let factors = two_factors.then(|| "two factors".to_owned());
         let fresh = access.fresh.then(|| "fresh".to_owned());
         factors.into_iter().chain(fresh)
     }

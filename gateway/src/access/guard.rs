@@ -8,10 +8,10 @@ use crate::{
     error::Error,
 };
 
-/// Checks that a caller may use an operation now. In this order: the caller, whether
-/// their session is fresh, the tenant, the role
-/// and the scopes of an access token, the standing of the tenant, the feature. The first refusal is
-/// the answer. `plan` is read only for an operation that depends on it.
+/// Checks that a caller may use an operation now. In this order: the caller, whether their session
+/// is fresh, the tenant and the factors that it requires, the role and the scopes of an access
+/// token, the factors that the operation needs, the standing of the tenant, the feature. The first
+/// refusal is the answer. `plan` is read only for an operation that depends on it.
 ///
 /// The limit comes last, and a worker checks it: only the log knows how many objects there are. It
 /// travels in the command.

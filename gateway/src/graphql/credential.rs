@@ -171,11 +171,15 @@ impl LogInMutation {
         Success::yes()
     }
 
-    /// Removes the password. `CONFLICT` if the caller could not log in any more.
+    /// Removes the password. Sessions that nothing else has proved end; for this one, sets the
+    /// cookie of a new session without a proof. `CONFLICT` if the caller could not log in any more.
     async fn remove_password(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
-        accounts.remove_password(field.caller, id).await?;
+        let removed = accounts.remove_password(field.caller, id);
+        if let Some(started) = removed.await? {
+            field.start_session(&started);
+        }
         Success::yes()
     }
 }

@@ -101,6 +101,11 @@ impl Tenant {
         Ok(Some(settings.collect()))
     }
 
+    /// Whether members must have proved two factors in their sessions.
+    async fn requires_second_factor(&self) -> bool {
+        self.0.view.requires_second_factor
+    }
+
     /// Where the tenant's data is stored for reading. `FORBIDDEN` without the permission
     /// `update_tenant` in the tenant, except to the platform's administrators.
     async fn database(&self, ctx: &Context<'_>) -> Result<Option<Database>, Error> {
@@ -327,6 +332,21 @@ impl TenantMutation {
         let tenants = &field.use_cases.tenants;
         let updated = tenants.update(field.caller, field.command_id()?, update);
         Ok(Some(Tenant(updated.await?)))
+    }
+
+    /// Requires of the members of the tenant that the request is for that they have proved two
+    /// factors in their sessions, or no longer. Members get `STEP_UP_REQUIRED` or
+    /// `SECOND_FACTOR_REQUIRED` in the tenant until they have; access tokens go on. Needs a fresh
+    /// session with two factors.
+    async fn require_second_factor(
+        &self,
+        ctx: &Context<'_>,
+        required: bool,
+    ) -> Result<Option<Tenant>, Error> {
+        let field = FieldContext::of(ctx);
+        let (tenants, id) = (&field.use_cases.tenants, field.command_id()?);
+        let changed = tenants.require_second_factor(field.caller, id, required);
+        Ok(Some(Tenant(changed.await?)))
     }
 
     /// Deletes the tenant that the request is for, permanently. Its data can no longer be read, and

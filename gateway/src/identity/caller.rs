@@ -19,6 +19,7 @@ use crate::{
     },
     error::Error,
     identity::{Identity, Person},
+    method::Method,
 };
 
 /// Who sends a request, and for which tenant.
@@ -83,6 +84,11 @@ pub(crate) enum NoTenant {
     Unnamed(Arc<str>),
     /// The tenant does not exist, or the caller is not a member of it. Both get the same answer.
     NotFound,
+    /// The tenant requires two factors of its members, and the session of this one has not proved
+    /// them by these methods.
+    StepUpRequired(&'static [Method]),
+    /// The tenant requires two factors of its members, and this one has no second one.
+    SecondFactorRequired,
 }
 
 /// What identifies a repeated request.
@@ -131,12 +137,16 @@ impl Caller {
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials; `BadUserInput` if the request names no tenant;
-    /// `NotFound` if the tenant does not exist or the caller is not a member of it.
+    /// `NotFound` if the tenant does not exist or the caller is not a member of it;
+    /// `StepUpRequired` or `SecondFactorRequired` if the session has not proved two factors and the
+    /// tenant requires them.
     pub(crate) fn membership(&self) -> Result<&Membership, Error> {
         self.identity()?;
         self.membership.as_ref().map_err(|reason| match reason {
             NoTenant::Unnamed(advice) => Error::request(advice.as_ref()),
             NoTenant::NotFound => Error::NotFound,
+            NoTenant::StepUpRequired(methods) => Error::StepUpRequired { methods },
+            NoTenant::SecondFactorRequired => Error::SecondFactorRequired,
         })
     }
 

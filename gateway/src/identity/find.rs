@@ -165,6 +165,10 @@ impl Callers {
                 NoTenant::NotFound
             }
         });
+        let membership = membership.and_then(|found| match &identity {
+            Some(Identity::Person(person)) => person.satisfies(&found.tenant.view).map(|()| found),
+            Some(Identity::Machine(_)) | None => Ok(found),
+        });
         Ok(Caller {
             identity,
             membership,
@@ -315,6 +319,9 @@ impl Callers {
         let Some(person) = person.filter(|person| person.acts_in(tenant.id)) else {
             return Ok(Permissions::new());
         };
+        if person.satisfies(&tenant.view).is_err() {
+            return Ok(Permissions::new());
+        }
         let membership = self.membership(tenant.clone(), person.account_id()).await?;
         Ok(membership.map_or_else(Permissions::new, |membership| membership.permissions))
     }

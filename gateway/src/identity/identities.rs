@@ -2,7 +2,7 @@
 
 use events_schema::{
     AccessTokenId, AccountId, Actor, Proof, Proved, ServiceId, SessionId, TenantKey, Time, account,
-    session::Impersonator,
+    proof::TWO_FACTORS, session::Impersonator, tenant,
 };
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     backend::views::ViewDocument,
     clock::now,
     error::Error,
+    identity::caller::NoTenant,
     method::Method,
 };
 
@@ -112,6 +113,28 @@ impl Person {
         impersonator.is_none_or(|impersonator| impersonator.tenant == tenant)
     }
 
+    /// Checks that the person has proved the factors that a tenant requires of its members. An
+    /// administrator of the platform who acts as the person has proved two to begin.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(crate) fn satisfies(&self, tenant: &tenant::View) -> Result<(), NoTenant> {
+        if !tenant.requires_second_factor || self.impersonator.is_some() {
+            return Ok(());
+        }
+        let proved = self.proved();
+        match (proved.aal >= TWO_FACTORS, proved.best_aal >= TWO_FACTORS) {
+            (true, _) => Ok(()),
+            (false, true) => Err(NoTenant::StepUpRequired(self.methods())),
+            (false, false) => Err(NoTenant::SecondFactorRequired),
+        }
+    }
+
+    /// Returns the ways to reach the highest level of the account in this session.
+    fn methods(&self) -> &'static [Method] {
+        Method::of_step_up(&self.account.view, &self.proofs)
+    }
+
     /// Checks that the person has proved within ten minutes who they are, with two factors if the
     /// account has two.
     ///
@@ -130,7 +153,7 @@ impl Person {
             is_platform_admin: self.account.view.is_platform_admin,
             aal: proved.aal,
             best_aal: proved.best_aal,
-            methods: Method::of_step_up(&self.account.view, &self.proofs),
+            methods: self.methods(),
             is_fresh: proved.is_fresh(now()),
         }
     }

@@ -1,9 +1,11 @@
 //! Slows down password guessing: counts failed logins in a bucket that all gateways share.
 //!
 //! A stranger is counted by address and network, so that nobody locks out the owner from elsewhere.
-//! All strangers together have a higher limit per address. A device on which the owner has logged
-//! in before has a count of its own, and so has a session that changes its password. Addresses
-//! without an account are counted, too.
+//! The networks of one IPv6 site have a higher limit together, and all strangers one that is higher
+//! still. Behind a proxy that hides the clients, only all strangers are counted: else any of them
+//! would lock out the others. A device on which the owner has logged in before has a count of its
+//! own, and so has a session that changes its password. Addresses without an account are counted,
+//! too.
 
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::network
 
 /// Failures in a row of one guesser without a wait: as many as an honest user may need.
 const FREE_FAILURES: u32 = 10;
+/// Failures of all networks of one IPv6 site with one address without a wait. A provider gives a
+/// customer as many as 65,536 networks.
+const FREE_FAILURES_OF_SITE: u32 = 30;
 /// Failures of all strangers with one address without a wait. They end with the age of the count,
 /// or with a reset of the password.
 const FREE_FAILURES_OF_STRANGERS: u32 = 100;
@@ -29,6 +34,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct LoginThrottle {
     counts: Bucket<Count>,
     secret: ServerKey,
+    sees_clients: bool,
 }
 
 /// Who tries a password.
@@ -45,10 +51,18 @@ pub(crate) enum Guesser {
 /// An attempt that is counted as failed until it is cleared.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    key: String,
-    key_of_strangers: Option<String>,
+    /// `None` for a stranger whose network is hidden.
+    own: Option<String>,
+    shared: Vec<Shared>,
     /// Whether the owner should hear of the failures, if this one fails, too.
     pub(crate) warns: bool,
+}
+
+/// A count that several guessers share.
+#[derive(Debug)]
+struct Shared {
+    key: String,
+    free: u32,
 }
 
 /// What is stored for a guesser, or for all strangers with an address.
@@ -116,10 +130,16 @@ impl Count {
 
 impl LoginThrottle {
     /// Makes a throttle. Addresses are stored under ids that nobody can guess without `secret`.
-    pub(crate) fn new(jetstream: jetstream::Context, secret: ServerKey) -> Self {
+    /// `sees_clients` says whether the network of a client is its own, and not that of a proxy.
+    pub(crate) fn new(
+        jetstream: jetstream::Context,
+        secret: ServerKey,
+        sees_clients: bool,
+    ) -> Self {
         Self {
             counts: Bucket::new(jetstream, LOGINS_BUCKET),
             secret,
+            sees_clients,
         }
     }
 
@@ -133,50 +153,50 @@ impl LoginThrottle {
         email: &EmailAddress,
         guesser: Guesser,
     ) -> Result<Attempt, Error> {
-        let (key, now) = (self.key(email, guesser), now());
-        let strangers = match guesser {
-            Guesser::Stranger(_) => Some(self.key_of_strangers(email)),
-            Guesser::Device(_) | Guesser::Session(_) => None,
-        };
+        let (own, shared) = (self.own(email, guesser), self.shared(email, guesser));
+        let (counts, now) = (&self.counts, now());
         // Before the guesser's own count: an attempt that is refused here is no failure.
-        if let Some(strangers) = &strangers {
-            check(&self.counts, strangers, FREE_FAILURES_OF_STRANGERS, now).await?;
+        for Shared { key, free } in &shared {
+            check(counts, key, *free, now).await?;
         }
-        count_one(&self.counts, &key, FREE_FAILURES, now).await?;
-        let warns = match &strangers {
-            Some(strangers) => {
-                let free = FREE_FAILURES_OF_STRANGERS;
-                let failures = count_one(&self.counts, strangers, free, now);
-                failures.await? == FREE_FAILURES_OF_STRANGERS
-            }
-            None => false,
-        };
+        if let Some(own) = &own {
+            count_one(counts, own, FREE_FAILURES, now).await?;
+        }
+        // The count of all strangers comes last, and is the only one that gets so high.
+        let mut failures = 0;
+        for Shared { key, free } in &shared {
+            failures = count_one(counts, key, *free, now).await?;
+        }
         Ok(Attempt {
-            key,
-            key_of_strangers: strangers,
-            warns,
+            own,
+            shared,
+            warns: failures == FREE_FAILURES_OF_STRANGERS,
         })
     }
 
-    /// Clears the count of a guesser that knew the password, and takes this attempt back from that
-    /// of all strangers. An error is only logged, since the login stands.
+    /// Clears the count of a guesser that knew the password, and takes this attempt back from those
+    /// that are shared. An error is only logged, since the login stands.
     pub(crate) async fn succeeded(&self, attempt: Attempt) {
-        self.delete(&attempt.key).await;
-        let Some(key) = attempt.key_of_strangers else {
-            return;
-        };
+        if let Some(own) = &attempt.own {
+            self.delete(own).await;
+        }
         let one_less = |count: Option<Count>| Ok((count.unwrap_or_default().one_less(), ()));
-        if let Err(error) = self.counts.change(&key, one_less).await {
-            tracing::warn!(?error, "a login was counted as a failure");
+        for Shared { key, .. } in &attempt.shared {
+            if let Err(error) = self.counts.change(key, one_less).await {
+                tracing::warn!(?error, "a login was counted as a failure");
+            }
         }
     }
 
-    /// Clears the counts of an address whose owner has set a new password: that of all strangers,
-    /// and that of this network.
+    /// Clears the counts of an address whose owner has set a new password: that of this network,
+    /// and those that it shares.
     pub(crate) async fn clear(&self, email: &EmailAddress, network: Network) {
-        let own = self.key(email, Guesser::Stranger(network));
-        self.delete(&self.key_of_strangers(email)).await;
-        self.delete(&own).await;
+        let stranger = Guesser::Stranger(network);
+        let shared = self.shared(email, stranger);
+        let shared = shared.into_iter().map(|shared| shared.key);
+        for key in shared.chain(self.own(email, stranger)) {
+            self.delete(&key).await;
+        }
     }
 
     async fn delete(&self, key: &str) {
@@ -186,9 +206,11 @@ impl LoginThrottle {
         }
     }
 
-    fn key(&self, email: &EmailAddress, guesser: Guesser) -> String {
+    /// Returns the key of a guesser's own count.
+    fn own(&self, email: &EmailAddress, guesser: Guesser) -> Option<String> {
         let email = email.as_str().as_bytes();
         let id = match guesser {
+            Guesser::Stranger(_) if !self.sees_clients => return None,
             Guesser::Stranger(network) => {
                 let network = network.text();
                 self.secret
@@ -203,12 +225,29 @@ impl LoginThrottle {
                     .id(&[b"login", b"session", email, session.0.bytes()])
             }
         };
-        id.to_string()
+        Some(id.to_string())
     }
 
-    fn key_of_strangers(&self, email: &EmailAddress) -> String {
-        let parts: [&[u8]; 2] = [b"login", email.as_str().as_bytes()];
-        self.secret.id(&parts).to_string()
+    /// Returns the counts that a guesser shares with others, that of all strangers last.
+    fn shared(&self, email: &EmailAddress, guesser: Guesser) -> Vec<Shared> {
+        let Guesser::Stranger(network) = guesser else {
+            return Vec::new();
+        };
+        let email = email.as_str().as_bytes();
+        let site = network.site().filter(|_| self.sees_clients);
+        let site = site.map(|site| Shared {
+            key: self.id(&[b"login", b"site", email, site.text().as_bytes()]),
+            free: FREE_FAILURES_OF_SITE,
+        });
+        let strangers = Shared {
+            key: self.id(&[b"login", email]),
+            free: FREE_FAILURES_OF_STRANGERS,
+        };
+        site.into_iter().chain([strangers]).collect()
+    }
+
+    fn id(&self, parts: &[&[u8]]) -> String {
+        self.secret.id(parts).to_string()
     }
 }
 

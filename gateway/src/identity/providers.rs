@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use event_store::outbound::Failure;
-use events_schema::{IpNetwork, ProviderName};
+use events_schema::ProviderName;
 
 use self::{discovery::Discovery, requests::Requests};
 pub(crate) use self::{
@@ -94,14 +94,10 @@ impl Providers {
         };
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("reading {}", path.display()))?;
-        let allowed = options.outbound_allow.clone();
-        let providers = Self::parse(&text, allowed);
-        providers.with_context(|| format!("the providers in {}", path.display()))
-    }
-
-    fn parse(text: &str, allowed: Vec<IpNetwork>) -> anyhow::Result<Self> {
-        let requests = Requests::new(None, allowed)?;
-        settings::read(text, &requests).map(|providers| Self(providers.into()))
+        let requests = Requests::new(options.outbound_dns, options.outbound_allow.clone())?;
+        let providers = settings::read(&text, &requests);
+        let providers = providers.with_context(|| format!("the providers in {}", path.display()));
+        Ok(Self(providers?.into()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {

@@ -196,7 +196,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes the password. No session ends.
+    /// Removes the password. If nothing else has proved the session, a new one begins, without any
+    /// proof, and is returned.
     ///
     /// # Errors
     /// `Rejected` if nothing else would be left to log in by.
@@ -204,13 +205,17 @@ impl Accounts {
         &self,
         caller: &Caller,
         id: CommandId,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Started>, Error> {
         let account = caller.person()?.account_id();
         let remove = Command::RemovePassword;
         self.send(caller, account, id, remove).await?;
         let removed = SecurityEvent::PasswordRemoved;
         self.security.record(removed, caller, Some(account));
-        Ok(())
+        let owner = self.views.platform().get::<account::View>(account).await?;
+        match owner {
+            Some(owner) => Ok(self.sessions.outlive_removal(caller, &owner).await),
+            None => Ok(None),
+        }
     }
 
     /// Returns what others may know about the owner of an account: names, address and tenants.

@@ -204,6 +204,23 @@ impl Tenants {
         sent.await
     }
 
+    /// Requires a second factor of the members of the tenant that the request names, or no longer.
+    ///
+    /// # Errors
+    /// `Rejected` if the tenant was deleted.
+    pub(crate) async fn require_second_factor(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+        required: bool,
+    ) -> Result<ViewDocument<tenant::View>, Error> {
+        let require = Command::RequireSecondFactor { required };
+        let request = request(caller.membership()?.tenant.id, id, require);
+        let (sender, platform) = (caller.sender(), self.views.platform());
+        let sent = self.commands.send_and_get(&sender, &platform, request);
+        sent.await
+    }
+
     /// Deletes the tenant that the request names.
     ///
     /// # Errors

@@ -164,7 +164,7 @@ async fn check_databases(seen: &Seen, mongo: &MongoOptions) {
 async fn no_secret_of_stripe_is_in_the_log_in_an_error_in_a_stream_or_in_a_view() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let dev = Dev::start_logging(&data, &log).await;
+    let dev = Dev::start_logging(&data, &log, &[]).await;
     let stripe = Variables::of(&data);
     let mut seen = Seen::default();
     seen.secret("the number of a card", CARD);

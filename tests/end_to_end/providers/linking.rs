@@ -4,6 +4,7 @@ use futures_util::future::join;
 
 use super::*;
 use crate::{
+    revocation::soon,
     secrets::{Seen, check_streams},
     step_up::STEP_UP,
     support::{LOGIN, START_TOTP, credentials, eventually, list, operator},
@@ -13,8 +14,8 @@ const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
 const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
 const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
 const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";
-const REMOVE_PASSWORD: &str = "mutation { credential { removePassword { success } } }";
-const SET_PASSWORD: &str = r#"
+pub const REMOVE_PASSWORD: &str = "mutation { credential { removePassword { success } } }";
+pub const SET_PASSWORD: &str = r#"
     mutation { credential { setPassword(password: "correct horse battery staple") { success } } }"#;
 
 /// What the page of the settings learns of a link that cannot go on.
@@ -26,7 +27,7 @@ fn ada_at_google() -> Value {
 }
 
 /// Begins to link an identity from the settings; returns the path at the gateway.
-async fn ticket(world: &World, browser: &Browser) -> String {
+pub async fn ticket(world: &World, browser: &Browser) -> String {
     let answer = browser.data(START_LINK, ()).await;
     let url = text(&answer, "/credential/startLink");
     let path = url.strip_prefix(&world.gateway.url()).unwrap();
@@ -193,6 +194,9 @@ async fn an_unlinked_identity_ends_the_sessions_and_log_ins_that_it_has_begun() 
     ada.data(SET_PASSWORD, ()).await;
     let phone = world.browser();
     assert_eq!(world.logs_in(&phone, "google").await, "done");
+    let second_gateway = Gateway::start(&world.backend, |_| {}).await;
+    let elsewhere = phone.at_gateway(&second_gateway);
+    assert!(elsewhere.is_logged_in().await);
     let (_app, codes) = add_second_factor(&ada).await;
     let thief = world.browser();
     assert_eq!(world.logs_in(&thief, "google").await, "second_factor");
@@ -200,6 +204,10 @@ async fn an_unlinked_identity_ends_the_sessions_and_log_ins_that_it_has_begun() 
     let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
     ada.data(UNLINK, google).await;
     assert!(!phone.is_logged_in().await);
+    soon("the end elsewhere", || async {
+        !elsewhere.is_logged_in().await
+    })
+    .await;
     let stolen = second("RecoveryCode", &codes[0]);
     assert_eq!(thief.code(LOG_IN, stolen).await, "UNAUTHENTICATED");
     // The app alone proves too little.
@@ -220,11 +228,16 @@ async fn a_person_who_unlinks_the_identity_of_the_session_goes_on_without_a_proo
     let shown = ada.data(CREDENTIALS, ()).await;
     let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
     ada.data(UNLINK, google).await;
-    let sessions = ada.data(PROOFS, ()).await;
+    goes_on_without_a_proof(&ada).await;
+}
+
+/// Asserts that the session of this browser is the only one, and that nothing proves it.
+pub async fn goes_on_without_a_proof(browser: &Browser) {
+    let sessions = browser.data(PROOFS, ()).await;
     let nothing = json!({ "aal": 0, "proofs": [] });
     let current = json!({ "current": true, "authentication": nothing });
     assert_eq!(sessions["sessions"], json!([current]));
-    assert_eq!(ada.code(START_TOTP, ()).await, "STEP_UP_REQUIRED");
+    assert_eq!(browser.code(START_TOTP, ()).await, "STEP_UP_REQUIRED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,7 @@ pub struct Open {
     name: Name,
     slug: Slug,
     settings: Settings,
+    requires_second_factor: bool,
     placement: Placement,
     moving_to: Option<Placement>,
     moved_from: Option<Placement>,
@@ -107,7 +108,8 @@ impl Aggregate for Tenant {
                 places.chain([Claim::slug(slug)]).collect()
             }
             Command::Update { slug, .. } => slug.iter().map(Claim::slug).collect(),
-            Command::Delete { .. }
+            Command::RequireSecondFactor { .. }
+            | Command::Delete { .. }
             | Command::BeginMove { .. }
             | Command::LeadMove { .. }
             | Command::SwitchMove { .. }
@@ -172,6 +174,7 @@ impl Aggregate for Tenant {
                     name: name.clone(),
                     slug: slug.clone(),
                     settings: Settings::new(),
+                    requires_second_factor: false,
                     placement: placement.clone(),
                     moving_to: None,
                     moved_from: None,
@@ -230,6 +233,11 @@ impl Open {
                 slug,
                 settings,
             } => self.update(name.as_ref(), slug.as_ref(), settings.as_ref(), facts),
+            Command::RequireSecondFactor { required } => {
+                let required = *required;
+                let changed = Event::SecondFactorRequirementChanged { required };
+                Ok(when(self.requires_second_factor != required, changed))
+            }
             Command::Delete { slug } => self.delete(slug),
             Command::BeginMove { to, run } => self.begin_move(to, *run),
             Command::LeadMove { run } => {
@@ -333,6 +341,9 @@ impl Open {
                 self.name = name.clone();
                 self.slug = slug.clone();
                 self.settings = settings.clone();
+            }
+            Event::SecondFactorRequirementChanged { required } => {
+                self.requires_second_factor = *required;
             }
             Event::MoveBegun { to, run } => {
                 self.moving_to = Some(to.clone());

@@ -31,6 +31,7 @@ fn end(commit: &Commit<Area>, event: &Event) -> Option<Consequence<billing::Area
         }),
         Event::Created { .. }
         | Event::Updated { .. }
+        | Event::SecondFactorRequirementChanged { .. }
         | Event::MoveBegun { .. }
         | Event::MoveLed { .. }
         | Event::MoveSwitched

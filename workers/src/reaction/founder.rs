@@ -34,6 +34,7 @@ fn founder(commit: &Commit<Area>, event: &Event) -> Option<Consequence<member::A
         }),
         Event::Updated { .. }
         | Event::Deleted
+        | Event::SecondFactorRequirementChanged { .. }
         | Event::MoveBegun { .. }
         | Event::MoveLed { .. }
         | Event::MoveSwitched

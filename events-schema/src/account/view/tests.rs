@@ -21,6 +21,20 @@ fn opened() -> Event {
         lastname: name,
     }
 }
+fn password_set() -> Event {
+    Event::PasswordSet {
+        password_hash: PasswordHash::parse("$x").unwrap(),
+        email: email(),
+    }
+}
+fn password_removed() -> Event {
+    Event::PasswordRemoved { email: email() }
+}
+fn password_hash_renewed() -> Event {
+    Event::PasswordHashRenewed {
+        password_hash: PasswordHash::parse("$y").unwrap(),
+    }
+}
 fn enrolled() -> Event {
     Event::TotpEnrolled {
         credential: CredentialId(ID),
@@ -135,8 +149,26 @@ fn started() -> session::Event {
 }
 
 #[test]
+fn a_proof_of_the_password_counts_while_the_account_has_that_password() {
+    let counted = |account: &View| counting(account, [(9, ProofKind::Password)]).len();
+    assert_eq!(counted(&account([])), 0);
+    let mut set = account([(8, password_set())]);
+    assert_eq!(counted(&set), 1);
+    let renewed = account([(8, password_set()), (20, password_hash_renewed())]);
+    assert_eq!(counted(&renewed), 1, "the same password");
+    let removed = account([(8, password_set()), (10, password_removed())]);
+    assert_eq!(counted(&removed), 0);
+    let another = [(8, password_set()), (10, password_removed())];
+    let [first, second] = another;
+    let another = account([first, second, (11, password_set())]);
+    assert_eq!(counted(&another), 0, "that of another");
+    set.password_set_at = None;
+    assert_eq!(counted(&set), 1, "as an earlier release has stored it");
+}
+
+#[test]
 fn a_proof_of_an_app_counts_while_the_account_has_the_app() {
-    let proofs = [(9, ProofKind::Password), (9, ProofKind::Totp)];
+    let proofs = [(9, ProofKind::EmailCode), (9, ProofKind::Totp)];
     let counted = |account| counting(&account, proofs.clone()).len();
     assert_eq!(counted(account([])), 1);
     assert_eq!(counted(account([(8, enrolled())])), 2);
@@ -211,10 +243,11 @@ fn email_changed() -> Event {
 fn a_proof_of_the_mailbox_counts_until_the_account_has_another_one() {
     let proofs = [(5, ProofKind::EmailCode), (5, ProofKind::Password)];
     let both = [ProofKind::EmailCode, ProofKind::Password];
-    assert_eq!(counting(&account([]), proofs.clone()), both);
-    let earlier = account([(4, email_changed())]);
+    let set = (1, password_set());
+    assert_eq!(counting(&account([set.clone()]), proofs.clone()), both);
+    let earlier = account([set.clone(), (4, email_changed())]);
     assert_eq!(counting(&earlier, proofs.clone()), both);
-    let later = account([(7, email_changed())]);
+    let later = account([set, (7, email_changed())]);
     assert_eq!(counting(&later, proofs), [ProofKind::Password]);
 }
 

@@ -69,6 +69,12 @@ fn updated(to: &str, to_slug: &str, settings: Settings) -> Event {
         settings,
     }
 }
+fn require_second_factor(required: bool) -> Command {
+    Command::RequireSecondFactor { required }
+}
+fn requirement_changed(required: bool) -> Event {
+    Event::SecondFactorRequirementChanged { required }
+}
 fn delete(text: &str) -> Command {
     Command::Delete { slug: slug(text) }
 }
@@ -119,6 +125,19 @@ fn a_tenant_is_created_and_takes_its_slug() {
         take: vec![claim("acme")],
         ..Decision::events(vec![created()])
     });
+}
+
+#[test]
+fn a_tenant_requires_a_second_factor_until_it_does_not() {
+    let (require, waive) = (require_second_factor(true), require_second_factor(false));
+    let requiring = || tenant().and([requirement_changed(true)]);
+    tenant()
+        .when(require.clone())
+        .then([requirement_changed(true)]);
+    tenant().when(waive.clone()).then([]);
+    requiring().when(require.clone()).then([]);
+    requiring().when(waive).then([requirement_changed(false)]);
+    deleted().when(require).rejects(Rejection::NotFound);
 }
 
 #[test]

@@ -14,15 +14,15 @@ use hickory_resolver::proto::{
 };
 use tokio::net::UdpSocket;
 
-pub(super) struct Dns {
-    pub(super) address: SocketAddr,
+pub struct Dns {
+    pub address: SocketAddr,
     lookups: Arc<AtomicUsize>,
 }
 
 impl Dns {
     /// Answers the first question for any name with the first addresses, the next one with the next,
     /// and from then on with the last.
-    pub(super) async fn answers(script: &[&[&str]]) -> Self {
+    pub async fn answers(script: &[&[&str]]) -> Self {
         let parse = |text: &&str| text.parse().unwrap();
         let script = script.iter().map(|step| step.iter().map(parse).collect());
         let script: Vec<Vec<IpAddr>> = script.collect();
@@ -48,7 +48,7 @@ impl Dns {
     }
 
     /// Returns how often an address was asked for.
-    pub(super) fn lookups(&self) -> usize {
+    pub fn lookups(&self) -> usize {
         self.lookups.load(Ordering::SeqCst)
     }
 }
