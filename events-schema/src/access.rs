@@ -22,6 +22,9 @@ pub struct Access {
     pub creates: bool,
     /// Whether the session must be fresh.
     pub fresh: bool,
+    /// Whether a session that only a tenant's connection vouches for may use it, although it concerns
+    /// the account.
+    pub by_connection: bool,
 }
 
 /// Who may use an operation.
@@ -129,6 +132,15 @@ impl Access {
         }
     }
 
+    /// The same operation, also for a session that only a tenant's connection vouches for. Such a
+    /// session is valid in the tenant, and else does nothing.
+    pub const fn by_connection(self) -> Self {
+        Self {
+            by_connection: true,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -156,6 +168,7 @@ impl Access {
             limit: None,
             creates: false,
             fresh: false,
+            by_connection: false,
         }
     }
 }
@@ -197,7 +210,7 @@ mod tests {
 
     #[test]
     fn each_operation_of_a_tenant_that_creates_an_object_says_so() {
-        let creating = ["create", "invite", "import"];
+        let creating = ["create", "invite", "import", "sso_create"];
         for (area, row) in rows_of_tenants() {
             let is_creating = creating.contains(&row.verb);
             assert_eq!(

@@ -14,6 +14,15 @@ use crate::{
     },
 };
 
+const CREATE_CONNECTION: &str = r#"
+    mutation {
+        sso {
+            create(input: {
+                name: "Acme", issuer: "https://login.example.com", clientId: "x", clientSecret: "x",
+                role: GUEST
+            }) { id }
+        }
+    }"#;
 const ADA: &str = "ada@example.com";
 pub const STEP_UP: &str = "
     mutation($input: LoginInput!) {
@@ -107,6 +116,31 @@ fn fresh_operations(member: &str) -> Vec<(&'static str, Value)> {
         ("mutation { profile { delete { id } } }", json!({})),
         (
             r#"mutation { support { grant(until: "2099-01-01T00:00:00Z") { grantedUntil } } }"#,
+            json!({}),
+        ),
+        (CREATE_CONNECTION, json!({})),
+        (
+            r#"mutation { sso { update(input: { id: "x" }) { id } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { sso { delete(id: "x") { success } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { sso { enforce(input: { id: "x", enforced: true }) { id } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { sso { addDomain(input: { id: "x", domain: "x.example" }) { name } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { sso { verifyDomain(input: { id: "x", domain: "x.example" }) { name } } }"#,
+            json!({}),
+        ),
+        (
+            r#"mutation { sso { removeDomain(input: { id: "x", domain: "x.example" }) { success } } }"#,
             json!({}),
         ),
         (

@@ -7,6 +7,7 @@ mod authenticator;
 mod browser;
 mod collector;
 mod device;
+mod dns;
 mod operator;
 pub mod packages;
 pub mod provider;
@@ -38,6 +39,7 @@ pub use device::{
     ADD_PASSKEY, Device, START_ADDING, START_LOGIN, add_passkey, answer, by_passkey, site,
     site_with,
 };
+pub use dns::Dns;
 pub use operator::{
     PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, hold_commands,
     mongo, open_stream, operator, operator_nats, send_command, send_command_of_operator,
@@ -127,7 +129,7 @@ const UNLIMITED: [(&str, &str); 10] = [
     ("--registration-domain-limit", "1000000/second"),
 ];
 
-fn options() -> Options {
+pub fn options() -> Options {
     let limits = UNLIMITED
         .into_iter()
         .flat_map(|(name, value)| [name, value]);

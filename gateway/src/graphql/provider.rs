@@ -26,6 +26,8 @@ struct LoginMethods {
     email_code: bool,
     /// The parties that identify people.
     providers: Vec<ProviderView>,
+    /// The issuer of the organization that the domain of the address belongs to. Null without one.
+    sso: Option<ProviderView>,
 }
 
 /// A party that identifies people.
@@ -62,20 +64,26 @@ pub(super) struct Queries;
 
 #[Object(name = "ProviderQueries")]
 impl Queries {
-    /// The ways to log in to this deployment. They do not depend on whether the address has an
-    /// account.
+    /// The ways to log in to this deployment, and at the organization that the address belongs to by
+    /// its domain. They do not depend on whether the address has an account.
     async fn login_methods(
         &self,
         ctx: &Context<'_>,
         email: Option<String>,
     ) -> Result<Option<LoginMethods>, Error> {
-        optional("email", email, EmailAddress::parse)?;
+        let email = optional("email", email, EmailAddress::parse)?;
         let use_cases = FieldContext::of(ctx).use_cases;
+        let logins = &use_cases.provider_logins;
+        let party = match &email {
+            Some(email) => logins.party_of_domain(email).await?,
+            None => None,
+        };
         Ok(Some(LoginMethods {
             password: true,
             passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
-            providers: ProviderView::all(&use_cases.provider_logins),
+            providers: ProviderView::all(logins),
+            sso: party.map(|party| ProviderView::new(logins, &party.provider)),
         }))
     }
 
@@ -84,17 +92,16 @@ impl Queries {
         let field = FieldContext::of(ctx);
         let use_cases = field.use_cases;
         let logins = &use_cases.provider_logins;
-        let linking = |waiting: &Waiting| {
-            let name = waiting.identity.provider.as_str();
-            let provider = logins.providers.named(name)?;
-            Some(ProviderView::new(logins, provider))
-        };
         let waiting = logins.openings.waiting(field.caller);
+        let linking = match &waiting {
+            Some(waiting) => linking(logins, waiting).await?,
+            None => None,
+        };
         if let Some(expires_at) = use_cases.sessions.awaits_second(field.caller) {
             return Ok(Some(ChallengeView {
                 methods: SECOND.iter().copied().map(Into::into).collect(),
                 providers: Vec::new(),
-                linking: waiting.as_ref().and_then(linking),
+                linking,
                 expires_at: DateTime(expires_at),
             }));
         }
@@ -106,9 +113,25 @@ impl Queries {
             } else {
                 Vec::new()
             },
-            linking: linking(&waiting),
+            linking,
             expires_at: DateTime(waiting.expires_at()),
         }))
+    }
+}
+
+/// Returns the party whose identity waits; `None` if there is no such party any more.
+async fn linking(
+    logins: &ProviderLogins,
+    waiting: &Waiting,
+) -> Result<Option<ProviderView>, Error> {
+    let name = match waiting.word {
+        Some(word) => word.scope.connection.to_string(),
+        None => waiting.identity.provider.as_str().to_owned(),
+    };
+    match logins.party(&name).await {
+        Ok(party) => Ok(Some(ProviderView::new(logins, &party.provider))),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

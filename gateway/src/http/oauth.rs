@@ -274,6 +274,7 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::Forbidden
         | Error::StepUpRequired { .. }
         | Error::SecondFactorRequired
+        | Error::SsoRequired { .. }
         | Error::BadUserInput { .. }
         | Error::Pending(_)
         | Error::PaymentsAway { .. }

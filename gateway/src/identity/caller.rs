@@ -83,6 +83,8 @@ pub(crate) enum NoTenant {
     Unnamed(Arc<str>),
     /// The tenant does not exist, or the caller is not a member of it. Both get the same answer.
     NotFound,
+    /// The tenant demands its own issuer. The text is where logging in by it begins.
+    SsoRequired(String),
 }
 
 /// What identifies a repeated request.
@@ -131,12 +133,15 @@ impl Caller {
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials; `BadUserInput` if the request names no tenant;
-    /// `NotFound` if the tenant does not exist or the caller is not a member of it.
+    /// `SsoRequired` if the session has not the proof that the tenant demands; `NotFound` if the tenant does not exist or the caller is not a member of it.
     pub(crate) fn membership(&self) -> Result<&Membership, Error> {
         self.identity()?;
         self.membership.as_ref().map_err(|reason| match reason {
             NoTenant::Unnamed(advice) => Error::request(advice.as_ref()),
             NoTenant::NotFound => Error::NotFound,
+            NoTenant::SsoRequired(start_url) => Error::SsoRequired {
+                start_url: start_url.clone(),
+            },
         })
     }
 

@@ -383,8 +383,9 @@ impl Sessions {
             let is_valid = found.session.view.is_valid(now, account.epoch);
             ready(is_valid && now.since(found.last_used_at) < session::IDLE)
         };
-        let counts =
-            |session: &ViewDocument<session::View>| account.proved_in(&session.view).is_some();
+        let counts = |session: &ViewDocument<session::View>| {
+            account.proved_in(&session.view, true).is_some()
+        };
         stream::iter(found.await?.into_iter().filter(counts))
             .map(last_use)
             .buffered(LOOKUPS)

@@ -43,6 +43,8 @@ pub(super) async fn is_wanted(
         | Template::PasswordReset { .. }
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
+        | Template::DomainMissing { .. }
+        | Template::DomainLost { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }
         | Template::EmailChange { .. }
