@@ -13,6 +13,7 @@ use events_schema::Invalid;
 pub use self::{
     body::TimedBody,
     connector::{Connector, Peer},
+    resolver::Resolver,
 };
 
 /// Why there is no answer. The text is for the customer, and names no address that a name leads to.

@@ -26,6 +26,9 @@ pub struct Access {
     pub in_person: bool,
     /// Whether two factors must have been proved in the session.
     pub two_factors: bool,
+    /// Whether a session that only a tenant's connection vouches for may use it, although it concerns
+    /// the account.
+    pub by_connection: bool,
 }
 
 /// Who may use an operation.
@@ -152,6 +155,15 @@ impl Access {
         }
     }
 
+    /// The same operation, also for a session that only a tenant's connection vouches for. Such a
+    /// session is valid in the tenant, and else does nothing.
+    pub const fn by_connection(self) -> Self {
+        Self {
+            by_connection: true,
+            ..self
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -181,6 +193,7 @@ impl Access {
             fresh: false,
             in_person: false,
             two_factors: false,
+            by_connection: false,
         }
     }
 }
@@ -222,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_operation_of_a_tenant_that_creates_an_object_says_so() {
-        let creating = ["create", "invite", "import"];
+        let creating = ["create", "invite", "import", "sso_create"];
         for (area, row) in rows_of_tenants() {
             let is_creating = creating.contains(&row.verb);
             assert_eq!(

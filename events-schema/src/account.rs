@@ -35,7 +35,7 @@ impl crate::Area for Area {
         Access::anyone("login"),
         Access::anyone("send_login_code"),
         Access::anyone("start_passkey"),
-        Access::signed_in("step_up"),
+        Access::signed_in("step_up").by_connection(),
         Access::anyone("logout"),
         Access::signed_in("rename_session"),
         Access::signed_in("revoke_session"),

@@ -107,6 +107,7 @@ macro_rules! areas {
             AccessToken: access_token [View],
             Account: account [View],
             Billing: billing [View],
+            Connection: connection [View],
             Email: email [View],
             InboundSource: inbound_source [View],
             Member: member [View Membership],

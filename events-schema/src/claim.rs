@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AreaName, EmailAddress, Id, IdentityId, Invalid, MemberId, PasskeyId, Slug,
-    StripeCustomerId, Subject, TenantId, Time, secret::derived_id,
+    AccountId, AreaName, DomainName, EmailAddress, Id, IdentityId, Invalid, MemberId, PasskeyId,
+    Slug, StripeCustomerId, Subject, TenantId, Time, secret::derived_id,
 };
 
 /// The shortest rest of a name whose kind rests.
@@ -39,11 +39,13 @@ pub enum ClaimKind {
     Identity,
     /// A passkey, which at most one account has.
     Passkey,
+    /// A domain that counts for a connection, unique on the platform.
+    Domain,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -54,6 +56,7 @@ impl ClaimKind {
         Self::Limit,
         Self::Identity,
         Self::Passkey,
+        Self::Domain,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -70,7 +73,8 @@ impl ClaimKind {
             | Self::StripeCustomer
             | Self::Limit
             | Self::Identity
-            | Self::Passkey => Duration::ZERO,
+            | Self::Passkey
+            | Self::Domain => Duration::ZERO,
         }
     }
 
@@ -87,6 +91,7 @@ impl ClaimKind {
             Self::Limit => "limit",
             Self::Identity => "identity",
             Self::Passkey => "passkey",
+            Self::Domain => "domain",
         }
     }
 
@@ -181,6 +186,11 @@ impl Claim {
             kind: ClaimKind::Passkey,
             hash: passkey.0,
         }
+    }
+
+    /// Returns the claim of a tenant's connections to a domain.
+    pub fn domain(domain: &DomainName) -> Self {
+        Self::of_text(TenantId::Platform, ClaimKind::Domain, domain.as_str())
     }
 
     /// Returns the subject whose last message names the holder.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, EmailAddress, Home,
-    Index, MemberId, Name, Permission, PersonName, ProviderName, Reason, TenantId, TenantKey, Time,
-    area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl, published::Private,
+    Access, AccessTokenId, AccountId, AreaName, ChallengeId, Commit, Device, DomainName,
+    EmailAddress, Home, Index, MemberId, Name, Permission, PersonName, ProviderName, Reason,
+    TenantId, TenantKey, Time, area::FOR_INVESTIGATIONS, id::typed_id, outbound::WebhookUrl,
+    published::Private,
 };
 
 typed_id! {
@@ -117,6 +118,14 @@ pub enum Template {
         at: Time,
         ends_at: Time,
     },
+    /// Tells the owner of a tenant that the record of a domain is missing.
+    DomainMissing {
+        domain: DomainName,
+        /// Until when the domain counts without it.
+        until: Time,
+    },
+    /// Tells the owner of a tenant that a domain does not count any more.
+    DomainLost { domain: DomainName },
     /// Tells the owner of a tenant about its plan.
     Billing {
         tenant: TenantKey,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 mod membership;
-pub use membership::Membership;
+pub use membership::{Membership, joining_id};
 
 typed_id! {
     /// Identifies a member of a tenant, or an invitation.
@@ -140,6 +140,15 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
+    /// Become a member without an invitation, by a connection of the tenant. The gateway has checked
+    /// the proof. A pending invitation of the address is accepted instead.
+    Join {
+        account: AccountId,
+        /// The account's verified address.
+        email: EmailAddress,
+        /// The role that the connection gives.
+        role: BuiltInRole,
+    },
     /// Show the address that the account of the member has now.
     FollowAccount {
         account: AccountId,
@@ -207,6 +216,12 @@ pub enum Event {
     Restored { account: AccountId },
     /// The member was removed, or the invitation withdrawn.
     Removed,
+    /// A person has become a member by a connection of the tenant.
+    Joined {
+        account: AccountId,
+        email: EmailAddress,
+        role: BuiltInRole,
+    },
     /// The account of the member has got another address.
     EmailChanged { email: EmailAddress },
 }
@@ -340,6 +355,20 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             ..view
         }),
         Event::Removed => None,
+        Event::Joined {
+            account,
+            email,
+            role,
+        } => Some(View {
+            email: email.clone(),
+            account: Some(*account),
+            role: *role,
+            roles: BTreeSet::new(),
+            status: Status::Accepted,
+            invitation: None,
+            created_at: view.map_or(at, |view| view.created_at),
+            updated_at: at,
+        }),
         Event::EmailChanged { email } => view.map(|view| View {
             email: email.clone(),
             ..view
@@ -391,6 +420,10 @@ impl Published for Public {
         EventType::new("member.role_changed", "The built-in role was changed."),
         EventType::new("member.role_assigned", "A custom role was assigned."),
         EventType::new("member.role_unassigned", "A custom role was unassigned."),
+        EventType::new(
+            "member.joined",
+            "A person became a member by the tenant's own issuer.",
+        ),
         EventType::new("member.suspended", "The member was suspended."),
         EventType::new("member.restored", "The member has access again."),
         EventType::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IdentityId, PasskeyId, ProviderName, Time};
+use crate::{ConnectionId, IdentityId, PasskeyId, ProviderName, TenantKey, Time};
 
 /// An operation that needs a fresh proof accepts one for this long.
 pub const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -52,6 +52,23 @@ pub enum ProofKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         identity: Option<IdentityId>,
     },
+    /// A tenant's own issuer has identified them. That counts in the tenant alone. It is a variant of
+    /// its own: an earlier release would ignore a new field, and let the word count everywhere.
+    Connection {
+        scope: Scope,
+        /// What the account calls the identity.
+        identity: IdentityId,
+        /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
+        is_two_factors: bool,
+    },
+}
+
+/// Where the word of a connection counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Scope {
+    pub tenant: TenantKey,
+    pub connection: ConnectionId,
 }
 
 /// What the sender of a request has proved, and what they could prove.
@@ -85,6 +102,19 @@ impl Proof {
         }
     }
 
+    /// Returns where the proof counts, if it is the word of a tenant's connection.
+    pub const fn scope(&self) -> Option<Scope> {
+        match &self.kind {
+            ProofKind::Connection { scope, .. } => Some(*scope),
+            ProofKind::Password
+            | ProofKind::EmailCode
+            | ProofKind::Passkey { .. }
+            | ProofKind::Totp
+            | ProofKind::RecoveryCode
+            | ProofKind::Identity { .. } => None,
+        }
+    }
+
     /// Whether the proof may be one of something that was added at this time. The clocks of two
     /// programs may differ by a minute.
     pub fn is_since(&self, added_at: Time) -> bool {
@@ -100,12 +130,20 @@ impl ProofKind {
     /// Whether this proves two factors at once.
     const fn is_complete(&self) -> bool {
         match self {
-            Self::Passkey { .. } => true,
+            Self::Passkey { .. }
+            | Self::Connection {
+                is_two_factors: true,
+                ..
+            } => true,
             Self::Password
             | Self::EmailCode
             | Self::Totp
             | Self::RecoveryCode
-            | Self::Identity { .. } => false,
+            | Self::Identity { .. }
+            | Self::Connection {
+                is_two_factors: false,
+                ..
+            } => false,
         }
     }
 
@@ -113,9 +151,11 @@ impl ProofKind {
     const fn is_second(&self) -> bool {
         match self {
             Self::Totp | Self::RecoveryCode => true,
-            Self::Password | Self::EmailCode | Self::Passkey { .. } | Self::Identity { .. } => {
-                false
-            }
+            Self::Password
+            | Self::EmailCode
+            | Self::Passkey { .. }
+            | Self::Identity { .. }
+            | Self::Connection { .. } => false,
         }
     }
 }
@@ -154,6 +194,25 @@ pub fn aal(proofs: &[Proof]) -> u8 {
 /// Whether a first factor is among these proofs.
 pub fn has_first(proofs: &[Proof]) -> bool {
     proofs.iter().any(|proof| !proof.kind.is_second())
+}
+
+/// Returns those of these proofs that the person has given themselves: all but the word of a tenant's
+/// connection.
+pub fn own(proofs: &[Proof]) -> Vec<Proof> {
+    let own = proofs.iter().filter(|proof| proof.scope().is_none());
+    own.cloned().collect()
+}
+
+/// Returns where a session with these proofs is valid: in the tenant of its connection alone, unless
+/// the person's own proofs suffice for a log-in. `None` if it is valid everywhere.
+pub fn scope(proofs: &[Proof], has_second_factor: bool) -> Option<Scope> {
+    let scope = proofs.iter().find_map(Proof::scope)?;
+    (!suffices(&own(proofs), has_second_factor)).then_some(scope)
+}
+
+/// Whether these proofs suffice for a log-in to an account.
+pub fn suffices(proofs: &[Proof], has_second_factor: bool) -> bool {
+    has_first(proofs) && (!has_second_factor || aal(proofs) >= TWO_FACTORS)
 }
 
 /// Returns until when these proofs are fresh in an account that can reach `best_aal`; `None` if
@@ -260,6 +319,57 @@ mod tests {
         let silent = Proof::by_other_party(identity(), None, minute(30));
         let proofs = [at(20, EmailCode), silent];
         assert_eq!(fresh_until(&proofs, ONE_FACTOR), Some(minute(30)));
+    }
+
+    #[test]
+    fn a_session_by_a_connection_is_valid_in_its_tenant_until_own_proofs_suffice() {
+        let tenant = TenantKey(Id::from_bytes([2; 16]));
+        let connection = ConnectionId(Id::from_bytes([3; 16]));
+        let here = Scope { tenant, connection };
+        let by_connection = ProofKind::Connection {
+            scope: here,
+            identity: IdentityId(Id::from_bytes([1; 16])),
+            is_two_factors: true,
+        };
+        for (own, with_one_factor, with_two) in [
+            (vec![], Some(here), Some(here)),
+            (vec![Totp], Some(here), Some(here)),
+            (vec![Password], None, Some(here)),
+            (vec![EmailCode], None, Some(here)),
+            (vec![identity()], None, Some(here)),
+            (vec![Totp, EmailCode], None, None),
+            (vec![passkey(1)], None, None),
+        ] {
+            let kinds = [vec![by_connection.clone()], own].concat();
+            let proofs: Vec<_> = kinds.into_iter().map(|kind| at(0, kind)).collect();
+            assert_eq!(scope(&proofs, false), with_one_factor, "{proofs:?}");
+            assert_eq!(scope(&proofs, true), with_two, "{proofs:?}");
+            assert!(
+                super::own(&proofs)
+                    .iter()
+                    .all(|proof| proof.scope().is_none())
+            );
+        }
+        assert_eq!(
+            scope(&[at(0, Totp)], true),
+            None,
+            "no connection is part of it"
+        );
+    }
+
+    #[test]
+    fn the_word_of_a_connection_is_worth_two_factors_only_if_the_tenant_says_so() {
+        let by_connection = |is_two_factors| ProofKind::Connection {
+            scope: Scope {
+                tenant: TenantKey(Id::from_bytes([2; 16])),
+                connection: ConnectionId(Id::from_bytes([3; 16])),
+            },
+            identity: IdentityId(Id::from_bytes([1; 16])),
+            is_two_factors,
+        };
+        assert_eq!(aal(&[at(0, by_connection(false))]), 1);
+        assert_eq!(aal(&[at(0, by_connection(true))]), 2);
+        assert_eq!(aal(&[at(0, by_connection(false)), at(0, Totp)]), 2);
     }
 
     #[test]

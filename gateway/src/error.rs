@@ -19,6 +19,8 @@ pub(crate) enum Error {
     StepUpRequired { methods: &'static [Method] },
     /// The caller must add a second factor to their account first.
     SecondFactorRequired,
+    /// The caller must log in by the tenant's own issuer, which begins there.
+    SsoRequired { start_url: String },
     /// The object does not exist, or the caller must not learn that it does.
     NotFound,
     /// The request must be changed before it can succeed.
@@ -102,6 +104,7 @@ impl Error {
             | Self::Forbidden
             | Self::StepUpRequired { .. }
             | Self::SecondFactorRequired
+            | Self::SsoRequired { .. }
             | Self::NotFound
             | Self::BadUserInput { .. }
             | Self::RateLimited { .. }

@@ -28,6 +28,7 @@ mod money;
 mod names;
 mod operations;
 mod order;
+mod page;
 mod passkey;
 mod plan;
 mod platform;
@@ -95,6 +96,7 @@ macro_rules! assemble {
         ///   `methods`.
         /// - `SECOND_FACTOR_REQUIRED`: add a second factor, by `credential { startTotp }`, or a passkey,
         ///   by `credential { startPasskey }`.
+        /// - `SSO_REQUIRED`: the tenant demands its own issuer; log in again at `startUrl`.
         /// - `NOT_FOUND`: the object does not exist, or the caller must not learn that it does.
         /// - `BAD_USER_INPUT`: change the request; `field` names the input that is wrong.
         /// - `CONFLICT`: the current state does not allow the change.

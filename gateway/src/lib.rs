@@ -62,10 +62,12 @@ use crate::{
         account::Accounts,
         audit::AuditLog,
         billing::Billings,
+        connection::Connections,
         deletion::Deletions,
         email_change::EmailChanges,
         feed::Feeds,
         inbound_source::{InboundSources, Receiver},
+        joining::Joins,
         login_code::{LoginCodes, SentCodes},
         member::Members,
         opening::Openings,
@@ -320,7 +322,13 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         security: security.clone(),
         secret: secret.clone(),
     };
+    let joins = Joins {
+        commands: commands.clone(),
+        views: views.clone(),
+        plans: Plans::new(&views),
+    };
     let openings = Openings {
+        joins,
         commands: commands.clone(),
         views: views.clone(),
         limits: limits.clone(),
@@ -362,6 +370,13 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             publishable_key: config.stripe_publishable_key.clone(),
             asks,
             limits: limits.clone(),
+            public_url: config.posture.public_url.clone(),
+        },
+        connections: Connections {
+            commands: commands.clone(),
+            views: views.clone(),
+            providers: providers.clone(),
+            secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
         },
         catalogue: Catalogue {

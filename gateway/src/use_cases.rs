@@ -9,10 +9,12 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod billing;
 pub(crate) mod child;
+pub(crate) mod connection;
 pub(crate) mod deletion;
 pub(crate) mod email_change;
 pub(crate) mod feed;
 pub(crate) mod inbound_source;
+pub(crate) mod joining;
 pub(crate) mod list;
 pub(crate) mod login_code;
 pub(crate) mod member;
@@ -43,6 +45,7 @@ pub(crate) struct UseCases {
     pub(crate) audit: audit::AuditLog,
     pub(crate) billings: billing::Billings,
     pub(crate) catalogue: plan::Catalogue,
+    pub(crate) connections: connection::Connections,
     pub(crate) deletions: deletion::Deletions,
     pub(crate) email_changes: email_change::EmailChanges,
     pub(crate) feeds: feed::Feeds,

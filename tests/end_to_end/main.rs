@@ -52,6 +52,7 @@ mod secrets;
 mod security_events;
 mod services;
 mod sessions;
+mod sso;
 mod step_up;
 mod stripe;
 #[path = "../support/mod.rs"]

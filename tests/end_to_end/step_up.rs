@@ -19,6 +19,15 @@ use crate::{
     },
 };
 
+const CREATE_CONNECTION: &str = r#"
+    mutation {
+        sso {
+            create(input: {
+                name: "Acme", issuer: "https://login.example.com", clientId: "x", clientSecret: "x",
+                role: GUEST
+            }) { id }
+        }
+    }"#;
 const ADA: &str = "ada@example.com";
 pub const STEP_UP: &str = "
     mutation($input: LoginInput!) {

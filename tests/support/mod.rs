@@ -132,7 +132,7 @@ const UNLIMITED: [(&str, &str); 10] = [
     ("--registration-domain-limit", "1000000/second"),
 ];
 
-fn options() -> Options {
+pub fn options() -> Options {
     let limits = UNLIMITED
         .into_iter()
         .flat_map(|(name, value)| [name, value]);

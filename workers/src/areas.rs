@@ -8,13 +8,14 @@ use crate::{
     domain,
     effect::{
         Effect, change_email::ChangeEmail, change_subscription::ChangeSubscription,
-        close_account::CloseAccount, end_impersonation::EndImpersonation,
-        follow_seats::FollowSeats, record_prices::RecordPrices, report_usage::ReportUsage,
-        send_mail::SendMail,
+        check_domain::CheckDomain, close_account::CloseAccount,
+        end_impersonation::EndImpersonation, follow_seats::FollowSeats,
+        record_prices::RecordPrices, report_usage::ReportUsage, send_mail::SendMail,
     },
     reaction::{
         Reaction, access_token_mail::AccessTokenMail, access_token_reminder::AccessTokenReminder,
-        account_mail::AccountMail, deleted_tenant::DeletedTenant, founder::Founder,
+        account_mail::AccountMail, connection_mail::ConnectionMail, deleted_tenant::DeletedTenant,
+        deleted_tenant_connections::DeletedTenantConnections, founder::Founder,
         member_mail::MemberMail, support_mail::SupportMail, webhook_mail::WebhookMail,
     },
 };
@@ -46,6 +47,11 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::billing::Billing, schema::billing::View>(to);
             to.effect::<ChangeSubscription>();
             to.effect::<FollowSeats>();
+        }
+        AreaName::Connection => {
+            plain::<domain::connection::Connections, schema::connection::View>(to);
+            to.reaction::<ConnectionMail>();
+            to.effect::<CheckDomain>();
         }
         AreaName::Email => {
             plain::<domain::email::Email, schema::email::View>(to);
@@ -80,6 +86,7 @@ pub fn visit(area: AreaName, to: &mut impl Visitor) {
             plain::<domain::tenant::Tenant, schema::tenant::View>(to);
             to.reaction::<Founder>();
             to.reaction::<DeletedTenant>();
+            to.reaction::<DeletedTenantConnections>();
         }
         AreaName::Usage => {
             plain::<domain::usage::Usage, schema::usage::View>(to);

@@ -3,6 +3,7 @@
 pub mod access_token;
 pub mod account;
 pub mod billing;
+pub mod connection;
 pub mod email;
 pub mod inbound_source;
 pub mod member;

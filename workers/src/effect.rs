@@ -13,6 +13,7 @@ use crate::{
 
 pub mod change_email;
 pub mod change_subscription;
+pub mod check_domain;
 pub mod close_account;
 pub mod end_impersonation;
 pub mod follow_seats;

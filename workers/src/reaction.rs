@@ -10,7 +10,9 @@ use events_schema::{
 pub mod access_token_mail;
 pub mod access_token_reminder;
 pub mod account_mail;
+pub mod connection_mail;
 pub mod deleted_tenant;
+pub mod deleted_tenant_connections;
 pub mod founder;
 pub mod member_mail;
 pub mod support_mail;

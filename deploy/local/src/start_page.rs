@@ -36,6 +36,7 @@ const DOCS: &[(&str, &str)] = pages! {
     "reconciling.md"
     "security.md"
     "services.md"
+    "sso.md"
     "support.md"
     "usage.md"
     "webhook-events.md"

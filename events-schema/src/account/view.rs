@@ -11,7 +11,7 @@ use crate::{
     email_change::{self, MadeChange},
     identity,
     passkey::{self, Passkey},
-    proof::{ONE_FACTOR, Proof, TWO_FACTORS},
+    proof::{self, ONE_FACTOR, Proof, Proved, Scope, TWO_FACTORS},
     second_factor, session,
 };
 
@@ -105,11 +105,34 @@ impl View {
     }
 
     /// Returns the proofs of a session that still count. `None` if it has begun with proofs and none
-    /// counts any more: nobody knows who uses it.
-    pub fn proved_in(&self, session: &session::View) -> Option<Vec<Proof>> {
+    /// counts any more: nobody knows who uses it. The word of a connection counts if `is_live`. A
+    /// session that has lost it ends unless the person's own proofs suffice.
+    pub fn proved_in(&self, session: &session::View, is_live: bool) -> Option<Vec<Proof>> {
         let begun = session.proofs();
-        let counting = self.counting(begun.to_vec());
-        (begun.is_empty() || !counting.is_empty()).then_some(counting)
+        let mut counting = self.counting(begun.to_vec());
+        counting.retain(|proof| is_live || proof.scope().is_none());
+        let has_word = |proofs: &[Proof]| proofs.iter().any(|proof| proof.scope().is_some());
+        let stands = if has_word(&begun) && !has_word(&counting) {
+            proof::suffices(&counting, self.second_factor.is_some())
+        } else {
+            begun.is_empty() || !counting.is_empty()
+        };
+        stands.then_some(counting)
+    }
+
+    /// Returns what the proofs of a session are worth. The word of a connection is worth something only
+    /// while the session is valid in its tenant alone.
+    pub fn worth(&self, proofs: &[Proof]) -> Proved {
+        match self.scope_of(proofs) {
+            // The account may have one factor where the issuer has checked two.
+            Some(_) => Proved::new(proofs, self.best_aal().max(proof::aal(proofs))),
+            None => Proved::new(&proof::own(proofs), self.best_aal()),
+        }
+    }
+
+    /// Returns where a session with these proofs is valid: `None` for everywhere.
+    pub fn scope_of(&self, proofs: &[Proof]) -> Option<Scope> {
+        proof::scope(proofs, self.second_factor.is_some())
     }
 
     /// Returns those of these proofs that need no second factor, or one that the account has had for
@@ -152,6 +175,10 @@ impl View {
             ProofKind::Totp => factor.is_some_and(|factor| is_since(factor.totp.enrolled_at)),
             ProofKind::RecoveryCode => {
                 factor.is_some_and(|factor| is_since(factor.recovery_codes.created_at))
+            }
+            ProofKind::Connection { identity, .. } => {
+                let mut own = self.identities.iter();
+                own.any(|own| own.id == *identity)
             }
             ProofKind::Identity { provider, identity } => {
                 let mut own = self.identities.iter();

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Area, Event};
-use crate::{AccountId, Commit, Home, Index, TenantId, Time};
+use crate::{
+    AccountId, Commit, Home, Index, MemberId, TenantId, TenantKey, Time, secret::derived_id,
+};
 
 /// An account's membership of a tenant: the part of a member that is read before the tenant of a
 /// request is known.
@@ -26,6 +28,7 @@ impl crate::View for Membership {
         commit.events.iter().fold(view, |view, event| match event {
             Event::FounderAdded { account, .. }
             | Event::Accepted { account }
+            | Event::Joined { account, .. }
             | Event::Restored { account } => Some(Self {
                 account: *account,
                 tenant: commit.tenant,
@@ -40,4 +43,10 @@ impl crate::View for Membership {
             | Event::EmailChanged { .. } => view,
         })
     }
+}
+
+/// Returns the id of a member who joins by a connection. It is the same each time, so a person whom
+/// the tenant has removed does not join again by themselves.
+pub fn joining_id(tenant: TenantKey, account: AccountId) -> MemberId {
+    MemberId(derived_id(&[b"join", tenant.0.bytes(), account.0.bytes()]))
 }

@@ -27,6 +27,9 @@ pub(crate) enum Credentials {
         methods: &'static [Method],
         /// Whether it was proved within ten minutes, at that highest level.
         is_fresh: bool,
+        /// Whether only a tenant's connection vouches for the person. The session is valid in that
+        /// tenant alone.
+        is_scoped: bool,
     },
 }
 
@@ -45,7 +48,8 @@ pub(crate) struct Rights<'a> {
 /// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
 /// the error of `held` outside the tenant; `Forbidden` without the permission, if access tokens may
 /// not use the operation, or if somebody acts as the person and it needs a proof, concerns an account
-/// or is for the person alone; `SecondFactorRequired` if the operation needs one and the account has
+/// or is for the person alone; `StepUpRequired` if it concerns an account and only a connection
+/// vouches for the person; `SecondFactorRequired` if the operation needs one and the account has
 /// none.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
@@ -56,6 +60,13 @@ pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
         Credentials::AccessToken if !access.access_tokens => return Err(Error::Forbidden),
         Credentials::Impersonated if access.in_person || !access.who.is_of_tenant() => {
             return Err(Error::Forbidden);
+        }
+        Credentials::Session {
+            is_scoped: true,
+            methods,
+            ..
+        } if !access.who.is_of_tenant() && !access.by_connection => {
+            return Err(Error::StepUpRequired { methods });
         }
         Credentials::AccessToken | Credentials::Impersonated | Credentials::Session { .. } => {}
     }
@@ -129,6 +140,7 @@ fn two_factors(credentials: Credentials) -> Result<(), Error> {
             aal,
             best_aal,
             methods,
+            is_scoped: false,
             ..
         } => match (aal >= TWO_FACTORS, best_aal >= TWO_FACTORS) {
             (true, _) => Ok(()),
@@ -175,8 +187,19 @@ mod tests {
             best_aal,
             methods: METHODS,
             is_fresh,
+            is_scoped: false,
         }
     }
+
+    /// An administrator of the platform, as far as a tenant's connection says.
+    const SCOPED: Credentials = Credentials::Session {
+        is_platform_admin: true,
+        aal: 2,
+        best_aal: 2,
+        methods: METHODS,
+        is_fresh: true,
+        is_scoped: true,
+    };
 
     /// The answer to a caller with these credentials, who holds `read_project` if a member.
     fn answer(access: Access, credentials: Credentials, is_member: bool) -> String {
@@ -278,6 +301,30 @@ mod tests {
     }
 
     #[test]
+    fn a_session_by_a_connection_does_what_the_tenant_lets_it_and_nothing_else() {
+        let answer = |access| answer(access, SCOPED, true);
+        let (read, delete) = (project::READ, project::DELETE);
+        for allowed in [
+            Access::anyone("x"),
+            Access::member("x"),
+            Access::permission("x", read).fresh(),
+            Access::own_or("x", delete),
+            Access::platform_or("x", read),
+            Access::signed_in("x").by_connection(),
+        ] {
+            assert_eq!(answer(allowed), "allowed", "{allowed:?}");
+        }
+        for refused in [
+            Access::signed_in("x"),
+            Access::signed_in("x").fresh(),
+            Access::platform("x"),
+        ] {
+            assert_eq!(answer(refused), "StepUpReq", "{refused:?}");
+        }
+        assert_eq!(answer(Access::platform_or("x", delete)), "Forbidden");
+    }
+
+    #[test]
     fn an_administrator_of_the_platform_needs_two_factors() {
         let platform = Access::platform("x");
         let (without, unproved) = (session(true, 1, 1, true), session(true, 1, 2, true));
@@ -369,7 +416,9 @@ mod tests {
         let two_factors = access.two_factors || access.who == Who::Platform;
         let factors = two_factors.then(|| "two factors".to_owned());
         let fresh = access.fresh.then(|| "fresh".to_owned());
-        factors.into_iter().chain(fresh)
+        let by_connection = access.by_connection;
+        let by_connection = by_connection.then(|| "also by a connection alone".to_owned());
+        factors.into_iter().chain(fresh).chain(by_connection)
     }
 
     /// What the plan of the tenant must allow.

@@ -4,9 +4,9 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use events_schema::{IpNetwork, Name, access_token};
 
 use super::{
-    connection::{Connection, connection},
     field::FieldContext,
     loaders::Person,
+    page::{Connection, connection},
     role::parse_permissions,
     scalars::{DateTime, Success, id_of, parsed, to_id},
     service::Service,

@@ -1,10 +1,15 @@
 //! What a person has proved in a session, and the ways to do so.
 
-use async_graphql::{ComplexObject, Context, Enum, InputObject, Json, SimpleObject};
-use events_schema::{AccountId, Proof, ProofKind, Proved, session::Impersonator};
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Json, SimpleObject};
+use events_schema::{AccountId, Proof, ProofKind, TenantKey, account, session::Impersonator};
 use serde_json::Value;
 
-use super::{field::FieldContext, loaders::Person, provider::ProviderView, scalars::DateTime};
+use super::{
+    field::FieldContext,
+    loaders::Person,
+    provider::ProviderView,
+    scalars::{DateTime, to_id},
+};
 use crate::{error::Error, identity, method::Method, use_cases::session::Challenge};
 
 /// A way to prove who somebody is.
@@ -143,6 +148,8 @@ pub(super) struct Authentication {
     fresh_until: Option<DateTime>,
     #[graphql(skip)]
     administrator: Option<AccountId>,
+    #[graphql(skip)]
+    tenant: Option<TenantKey>,
 }
 
 #[ComplexObject]
@@ -155,13 +162,24 @@ impl Authentication {
             None => Ok(None),
         }
     }
+
+    /// Id of the tenant in which alone the session is valid, since only the tenant's own issuer
+    /// vouches for the person. `stepUp` makes it valid everywhere. Null if it is.
+    async fn tenant_id(&self) -> Option<ID> {
+        self.tenant.map(to_id)
+    }
 }
 
 impl Authentication {
-    /// Shows these proofs in an account that can reach `best_aal`, and who acts as the person.
-    pub(super) fn new(proofs: &[Proof], best_aal: u8, impersonator: Option<&Impersonator>) -> Self {
-        let proved = Proved::new(proofs, best_aal);
+    /// Shows these proofs of a session of the account, and who acts as the person.
+    pub(super) fn new(
+        account: &account::View,
+        proofs: &[Proof],
+        impersonator: Option<&Impersonator>,
+    ) -> Self {
+        let proved = account.worth(proofs);
         Self {
+            tenant: account.scope_of(proofs).map(|scope| scope.tenant),
             aal: proved.aal.into(),
             proofs: proofs.iter().map(Into::into).collect(),
             fresh_until: proved.fresh_until.map(DateTime),
@@ -171,8 +189,8 @@ impl Authentication {
 
     /// Shows what the person has proved in the session of the request.
     pub(super) fn of(person: &identity::Person) -> Self {
-        let best_aal = person.account.view.best_aal();
-        Self::new(&person.proofs, best_aal, person.impersonator.as_ref())
+        let account = &person.account.view;
+        Self::new(account, &person.proofs, person.impersonator.as_ref())
     }
 }
 
@@ -182,9 +200,10 @@ impl Authentication {
 struct ProofView {
     /// By what.
     kind: ProofType,
-    /// The party that has identified the person, for the kind `IDENTITY`.
+    /// The party that has identified the person, for the kind `IDENTITY`; the id of the connection,
+    /// for `CONNECTION`.
     provider: Option<String>,
-    /// When. For the kind `IDENTITY`, when the person has logged in at the party, if it says so.
+    /// When. For the kinds `IDENTITY` and `CONNECTION`, when the person has logged in at the party, if it says so.
     at: DateTime,
 }
 
@@ -198,6 +217,9 @@ impl From<&Proof> for ProofView {
             ProofKind::RecoveryCode => (ProofType::RecoveryCode, None),
             ProofKind::Identity { provider, .. } => {
                 (ProofType::Identity, Some(provider.as_str().to_owned()))
+            }
+            ProofKind::Connection { scope, .. } => {
+                (ProofType::Connection, Some(scope.connection.to_string()))
             }
         };
         Self {
@@ -223,4 +245,6 @@ enum ProofType {
     RecoveryCode,
     /// Another party that has identified the person.
     Identity,
+    /// The tenant's own issuer. That counts in the tenant alone.
+    Connection,
 }

@@ -31,6 +31,10 @@ impl From<Error> for async_graphql::Error {
                     "Add a second factor to your account first: use credential.startTotp.";
                 answer("SECOND_FACTOR_REQUIRED", message)
             }
+            Error::SsoRequired { start_url } => {
+                let message = "Log in by the tenant's own issuer, at startUrl.";
+                with(answer("SSO_REQUIRED", message), "startUrl", Some(start_url))
+            }
             Error::NotFound => answer("NOT_FOUND", NOT_FOUND),
             Error::BadUserInput { field, message } => {
                 with(answer("BAD_USER_INPUT", message), "field", field)
@@ -324,6 +328,14 @@ mod tests {
             (
                 Error::SecondFactorRequired,
                 json!({ "code": "SECOND_FACTOR_REQUIRED" }),
+            ),
+            (
+                Error::SsoRequired {
+                    start_url: "https://example.com/oauth/1/start".to_owned(),
+                },
+                json!({
+                    "code": "SSO_REQUIRED", "startUrl": "https://example.com/oauth/1/start",
+                }),
             ),
             (
                 Error::invalid("email")(Invalid("is odd")),

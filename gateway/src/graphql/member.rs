@@ -8,9 +8,9 @@ use events_schema::{
 
 use super::{
     authentication::Authentication,
-    connection::{Connection, connection},
     field::FieldContext,
     loaders::Person,
+    page::{Connection, connection},
     role_object::Role,
     scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
     service::Service,

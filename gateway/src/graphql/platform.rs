@@ -5,8 +5,8 @@ use events_schema::{EmailAddress, Reason, TenantKey, account::Command, billing};
 
 use super::{
     billing::{Billing, GrantPlanInput, OverrideBillingInput},
-    connection::{Connection, connection},
     field::FieldContext,
+    page::{Connection, connection},
     profile::User,
     scalars::{id_of, optional, parsed},
     session::Session,

@@ -27,6 +27,9 @@ struct LoginMethods {
     /// The parties that identify people. There are none at the sub-domain of a tenant: log in at the
     /// public URL.
     providers: Vec<ProviderView>,
+    /// The issuer of the organization that the domain of the address belongs to. Null without one, and
+    /// at the sub-domain of a tenant.
+    sso: Option<ProviderView>,
 }
 
 /// A party that identifies people.
@@ -63,22 +66,28 @@ pub(super) struct Queries;
 
 #[Object(name = "ProviderQueries")]
 impl Queries {
-    /// The ways to log in to this deployment. They do not depend on whether the address has an
-    /// account.
+    /// The ways to log in to this deployment, and at the organization that the address belongs to by
+    /// its domain. They do not depend on whether the address has an account.
     async fn login_methods(
         &self,
         ctx: &Context<'_>,
         email: Option<String>,
     ) -> Result<Option<LoginMethods>, Error> {
-        optional("email", email, EmailAddress::parse)?;
+        let email = optional("email", email, EmailAddress::parse)?;
         let FieldContext {
             use_cases, caller, ..
         } = FieldContext::of(ctx);
+        let logins = &use_cases.provider_logins;
+        let party = match &email {
+            Some(email) if caller.is_at_public_url() => logins.party_of_domain(email).await?,
+            Some(_) | None => None,
+        };
         Ok(Some(LoginMethods {
             password: true,
             passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
-            providers: ProviderView::all(&use_cases.provider_logins, caller),
+            providers: ProviderView::all(logins, caller),
+            sso: party.map(|party| ProviderView::new(logins, &party.provider)),
         }))
     }
 
@@ -87,20 +96,16 @@ impl Queries {
         let field = FieldContext::of(ctx);
         let use_cases = field.use_cases;
         let logins = &use_cases.provider_logins;
-        let linking = |waiting: &Waiting| {
-            if !is_address_proved(waiting, field.caller) {
-                return None;
-            }
-            let name = waiting.identity.provider.as_str();
-            let provider = logins.providers.named(name)?;
-            Some(ProviderView::new(logins, provider))
-        };
         let waiting = logins.openings.waiting(field.caller);
+        let linking = match &waiting {
+            Some(waiting) => linking(logins, waiting, field.caller).await?,
+            None => None,
+        };
         if let Some(expires_at) = use_cases.sessions.awaits_second(field.caller) {
             return Ok(Some(ChallengeView {
                 methods: SECOND.iter().copied().map(Into::into).collect(),
                 providers: Vec::new(),
-                linking: waiting.as_ref().and_then(linking),
+                linking,
                 expires_at: DateTime(expires_at),
             }));
         }
@@ -112,7 +117,7 @@ impl Queries {
             } else {
                 Vec::new()
             },
-            linking: linking(&waiting),
+            linking,
             expires_at: DateTime(waiting.expires_at()),
         }))
     }
@@ -123,6 +128,26 @@ impl Queries {
 fn is_address_proved(waiting: &Waiting, caller: &Caller) -> bool {
     let account = caller.person().ok().map(|person| &person.account.view);
     waiting.is_proved || account.is_some_and(|account| waiting.is_for(account))
+}
+
+/// Returns the party whose identity waits; `None` if there is no such party any more.
+async fn linking(
+    logins: &ProviderLogins,
+    waiting: &Waiting,
+    caller: &Caller,
+) -> Result<Option<ProviderView>, Error> {
+    if !is_address_proved(waiting, caller) {
+        return Ok(None);
+    }
+    let name = match waiting.word {
+        Some(word) => word.scope.connection.to_string(),
+        None => waiting.identity.provider.as_str().to_owned(),
+    };
+    match logins.party(&name).await {
+        Ok(party) => Ok(Some(ProviderView::new(logins, &party.provider))),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the ways to log in as before. Where the address is not proved, only the code that was

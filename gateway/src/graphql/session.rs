@@ -1,7 +1,7 @@
 //! Logging in and out, and the sessions of the caller. The mutations are part of `account`.
 
 use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject};
-use events_schema::{EmailAddress, Name, Proof, SessionId, Time, account, session};
+use events_schema::{EmailAddress, Name, SessionId, Time, account, session};
 use serde_json::Value;
 
 use super::{
@@ -118,9 +118,7 @@ pub(super) struct Session {
     document: ViewDocument<session::View>,
     last_used_at: Time,
     current: Option<SessionId>,
-    proofs: Vec<Proof>,
-    /// The highest level that the account can reach.
-    best_aal: u8,
+    authentication: Authentication,
 }
 
 impl Session {
@@ -133,8 +131,11 @@ impl Session {
         Self {
             last_used_at: document.view.last_used_at,
             current,
-            proofs: account.counting(document.view.proofs().into_owned()),
-            best_aal: account.best_aal(),
+            authentication: Authentication::new(
+                account,
+                &account.counting(document.view.proofs().into_owned()),
+                document.view.impersonator.as_ref(),
+            ),
             document,
         }
     }
@@ -177,9 +178,8 @@ impl Session {
     }
 
     /// What the person has proved in the session.
-    async fn authentication(&self) -> Authentication {
-        let impersonator = self.document.view.impersonator.as_ref();
-        Authentication::new(&self.proofs, self.best_aal, impersonator)
+    async fn authentication(&self) -> &Authentication {
+        &self.authentication
     }
 }
 

@@ -4,9 +4,9 @@ use async_graphql::{Context, ID, InputObject, Object};
 use events_schema::{Name, task};
 
 use super::{
-    connection::{Connection, connection},
     field::FieldContext,
     loaders::Person,
+    page::{Connection, connection},
     scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
 };
 use crate::{

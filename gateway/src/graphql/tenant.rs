@@ -7,9 +7,9 @@ use events_schema::{
 };
 
 use super::{
-    connection::{Connection, connection},
     field::FieldContext,
     loaders::Person,
+    page::{Connection, connection},
     scalars::{DateTime, Success, expected, id_of, optional, parsed, to_id},
 };
 use crate::{

@@ -70,6 +70,7 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::Forbidden
         | Error::StepUpRequired { .. }
         | Error::SecondFactorRequired
+        | Error::SsoRequired { .. }
         | Error::NotFound
         | Error::BadUserInput { .. }
         | Error::Pending(_)

@@ -279,6 +279,7 @@ fn refusal(error: Error, return_to: &str, trace: Trace) -> Response {
         | Error::Forbidden
         | Error::StepUpRequired { .. }
         | Error::SecondFactorRequired
+        | Error::SsoRequired { .. }
         | Error::BadUserInput { .. }
         | Error::Pending(_)
         | Error::PaymentsAway { .. }

@@ -89,6 +89,8 @@ pub(crate) enum NoTenant {
     StepUpRequired(&'static [Method]),
     /// The tenant requires two factors of its members, and this one has no second one.
     SecondFactorRequired,
+    /// The tenant demands its own issuer. The text is where logging in by it begins.
+    SsoRequired(String),
 }
 
 /// What identifies a repeated request.
@@ -133,13 +135,19 @@ impl Caller {
         }
     }
 
+    /// Whether the request came to the public URL, and not to the sub-domain of a tenant. A log-in by
+    /// another party comes back to the public URL, whose cookies no other host has.
+    pub(crate) const fn is_at_public_url(&self) -> bool {
+        self.subdomain.is_none()
+    }
+
     /// Returns the caller's membership of the tenant that the request is for.
     ///
     /// # Errors
     /// `Unauthenticated` without valid credentials; `BadUserInput` if the request names no tenant;
     /// `NotFound` if the tenant does not exist or the caller is not a member of it;
     /// `StepUpRequired` or `SecondFactorRequired` if the session has not proved two factors and the
-    /// tenant requires them.
+    /// tenant requires them; `SsoRequired` if the session has not the proof that the tenant demands.
     pub(crate) fn membership(&self) -> Result<&Membership, Error> {
         self.identity()?;
         self.membership.as_ref().map_err(|reason| match reason {
@@ -147,6 +155,9 @@ impl Caller {
             NoTenant::NotFound => Error::NotFound,
             NoTenant::StepUpRequired(methods) => Error::StepUpRequired { methods },
             NoTenant::SecondFactorRequired => Error::SecondFactorRequired,
+            NoTenant::SsoRequired(start_url) => Error::SsoRequired {
+                start_url: start_url.clone(),
+            },
         })
     }
 

@@ -4,6 +4,9 @@
 //! MongoDB, so that a revocation takes effect at once at every gateway.
 
 mod machine;
+mod sso;
+
+pub(crate) use self::sso::{start_url, vouches_still};
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,8 +14,12 @@ use axum::http::{HeaderMap, HeaderName, Uri, header::USER_AGENT};
 use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
-    AccountId, Address, Device, Origin, Permissions, SessionId, access_token, account, member,
-    role, secret::ServerKey, service, session, support, tenant,
+    AccountId, Address, Device, Origin, Permissions, Proof, SessionId, access_token, account,
+    connection, member, role,
+    secret::ServerKey,
+    service,
+    session::{self, Impersonator},
+    support, tenant,
 };
 use futures_util::{
     StreamExt,
@@ -67,12 +74,13 @@ pub(crate) struct Callers {
     resolvers: TenantResolvers,
     client_address_header: Option<HeaderName>,
     secret: ServerKey,
+    public_url: Arc<str>,
     /// The sentence that tells a client how to name a tenant.
     advice: Arc<str>,
 }
 
 /// A caller's identity and membership, as far as the credentials are valid.
-type Found = (Option<Identity>, Option<Membership>);
+type Found = (Option<Identity>, Result<Option<Membership>, NoTenant>);
 
 impl Callers {
     /// Finds callers in these views, as the configuration says.
@@ -95,6 +103,7 @@ impl Callers {
             resolvers,
             client_address_header: config.client_address_header.clone(),
             secret: config.secrets.key(),
+            public_url: config.posture.public_url.as_str().into(),
         }
     }
 
@@ -125,6 +134,9 @@ impl Callers {
         if let Some(by) = person.and_then(|person| person.impersonator) {
             changes.push(platform.changes_of::<account::View>(by.account));
         }
+        if let Some(scope) = person.and_then(|person| person.proofs.iter().find_map(Proof::scope)) {
+            changes.push(platform.changes_of::<connection::View>(scope.tenant));
+        }
         if let Ok(Membership {
             tenant,
             member,
@@ -133,6 +145,7 @@ impl Callers {
         }) = &caller.membership
         {
             changes.push(platform.changes_of::<tenant::View>(tenant.id));
+            changes.push(platform.changes_of::<connection::View>(tenant.id));
             let member = member.as_ref();
             changes.extend(member.map(|member| views.changes_of::<member::View>(member.id)));
             changes.push(views.changes_of::<role::View>(tenant.id));
@@ -159,16 +172,13 @@ impl Callers {
             Bearer::Malformed => self.refuse_token(&origin, None),
             Bearer::Token(token) => self.by_token(token, &named, &origin).await?,
         };
-        let membership = membership.ok_or_else(|| match named {
+        let missing = || match named {
             NamedTenant::None => NoTenant::Unnamed(self.advice.clone()),
             NamedTenant::Slug(_) | NamedTenant::Id(_) | NamedTenant::Malformed => {
                 NoTenant::NotFound
             }
-        });
-        let membership = membership.and_then(|found| match &identity {
-            Some(Identity::Person(person)) => person.satisfies(&found.tenant.view).map(|()| found),
-            Some(Identity::Machine(_)) | None => Ok(found),
-        });
+        };
+        let membership = membership.and_then(|found| found.ok_or_else(missing));
         Ok(Caller {
             identity,
             membership,
@@ -191,15 +201,19 @@ impl Callers {
 
     async fn by_cookie(&self, headers: &HeaderMap, named: &NamedTenant) -> Result<Found, Error> {
         let Some(id) = self.cookies.session_id(headers) else {
-            return Ok((None, None));
+            return Ok((None, Ok(None)));
         };
         let Some(person) = self.session(id).await? else {
-            return Ok((None, None));
+            return Ok((None, Ok(None)));
         };
         let tenant = self.tenant(named).await?;
         let membership = match tenant.filter(|tenant| person.acts_in(tenant.id)) {
             Some(tenant) => self.membership(tenant, person.account_id()).await?,
             None => None,
+        };
+        let membership = match membership {
+            Some(found) => self.demanded(&person, found).await?.map(Some),
+            None => Ok(None),
         };
         Ok((Some(Identity::Person(Box::new(person))), membership))
     }
@@ -220,7 +234,8 @@ impl Callers {
         }) else {
             return Ok(None);
         };
-        let Some(proofs) = account.view.proved_in(&session.view) else {
+        let is_live = vouches_still(&self.views, &session.view).await?;
+        let Some(proofs) = account.view.proved_in(&session.view, is_live) else {
             return Ok(None);
         };
         if !self.uses.is_in_use(&session).await? {
@@ -235,6 +250,7 @@ impl Callers {
         Ok(Some(Person {
             session: id,
             started_at: session.view.started_at,
+            scope: account.view.scope_of(&proofs),
             proofs,
             account,
             impersonator,
@@ -314,16 +330,17 @@ impl Callers {
             return Ok(named.permissions.clone());
         }
         // An access token is valid in its own tenant only, and so is a session of somebody who acts
-        // as a person.
+        // as a person, or for whom only a tenant's connection vouches.
         let person = caller.person().ok();
         let Some(person) = person.filter(|person| person.acts_in(tenant.id)) else {
             return Ok(Permissions::new());
         };
-        if person.satisfies(&tenant.view).is_err() {
-            return Ok(Permissions::new());
-        }
         let membership = self.membership(tenant.clone(), person.account_id()).await?;
-        Ok(membership.map_or_else(Permissions::new, |membership| membership.permissions))
+        let Some(membership) = membership else {
+            return Ok(Permissions::new());
+        };
+        let demanded = self.demanded(person, membership).await?;
+        Ok(demanded.map_or_else(|_| Permissions::new(), |membership| membership.permissions))
     }
 
     fn idempotency(&self, headers: &HeaderMap, body: Bytes) -> Result<Option<Idempotency>, Error> {

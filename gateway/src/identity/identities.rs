@@ -1,8 +1,11 @@
 //! Persons and machines with valid credentials.
 
 use events_schema::{
-    AccessTokenId, AccountId, Actor, Proof, Proved, ServiceId, SessionId, TenantKey, Time, account,
-    proof::TWO_FACTORS, session::Impersonator, tenant,
+    AccessTokenId, AccountId, Actor, Proof, ProofKind, Proved, Scope, ServiceId, SessionId,
+    TenantKey, Time, account,
+    proof::{self, TWO_FACTORS},
+    session::Impersonator,
+    tenant,
 };
 
 use crate::{
@@ -31,6 +34,8 @@ pub(crate) struct Person {
     pub(crate) proofs: Vec<Proof>,
     /// The administrator of the platform who acts as the person, if one does.
     pub(crate) impersonator: Option<Impersonator>,
+    /// Where the session is valid, if only a tenant's connection vouches for the person.
+    pub(crate) scope: Option<Scope>,
 }
 
 /// A machine with an access token.
@@ -104,13 +109,26 @@ impl Person {
 
     /// Returns what the person has proved in the session, and what they could prove.
     pub(crate) fn proved(&self) -> Proved {
-        Proved::new(&self.proofs, self.account.view.best_aal())
+        self.account.view.worth(&self.proofs)
     }
 
     /// Whether the session is valid in this tenant.
     pub(crate) fn acts_in(&self, tenant: TenantKey) -> bool {
-        let impersonator = self.impersonator.as_ref();
-        impersonator.is_none_or(|impersonator| impersonator.tenant == tenant)
+        let impersonated_in = self.impersonator.map(|impersonator| impersonator.tenant);
+        let vouched_in = self.scope.map(|scope| scope.tenant);
+        let only_in = impersonated_in.or(vouched_in);
+        only_in.is_none_or(|only| only == tenant)
+    }
+
+    /// Whether a connection has identified the person in this session.
+    pub(crate) fn came_by(&self, scope: Scope) -> bool {
+        self.proofs.iter().any(|proof| proof.scope() == Some(scope))
+    }
+
+    /// Whether the person has used a passkey in this session.
+    pub(crate) fn has_used_passkey(&self) -> bool {
+        let is_passkey = |proof: &Proof| matches!(proof.kind, ProofKind::Passkey { .. });
+        self.proofs.iter().any(is_passkey)
     }
 
     /// Checks that the person has proved the factors that a tenant requires of its members. An
@@ -125,23 +143,27 @@ impl Person {
         let proved = self.proved();
         match (proved.aal >= TWO_FACTORS, proved.best_aal >= TWO_FACTORS) {
             (true, _) => Ok(()),
-            (false, true) => Err(NoTenant::StepUpRequired(self.methods())),
+            (false, true) => Err(NoTenant::StepUpRequired(self.step_up_methods())),
             (false, false) => Err(NoTenant::SecondFactorRequired),
         }
     }
 
-    /// Returns the ways to reach the highest level of the account in this session.
-    fn methods(&self) -> &'static [Method] {
-        Method::of_step_up(&self.account.view, &self.proofs)
-    }
-
     /// Checks that the person has proved within ten minutes who they are, with two factors if the
-    /// account has two.
+    /// account has two. A connection does not vouch for the account.
     ///
     /// # Errors
-    /// `StepUpRequired` if the session is not fresh.
+    /// `StepUpRequired` if the session is not fresh, or only a connection vouches for the person.
     pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
+        let methods = self.step_up_methods();
+        if self.scope.is_some() {
+            return Err(Error::StepUpRequired { methods });
+        }
         fresh(self.credentials())
+    }
+
+    /// Returns the ways to reach the highest level of the account in this session.
+    fn step_up_methods(&self) -> &'static [Method] {
+        Method::of_step_up(&self.account.view, &proof::own(&self.proofs))
     }
 
     fn credentials(&self) -> Credentials {
@@ -153,8 +175,9 @@ impl Person {
             is_platform_admin: self.account.view.is_platform_admin,
             aal: proved.aal,
             best_aal: proved.best_aal,
-            methods: self.methods(),
+            methods: self.step_up_methods(),
             is_fresh: proved.is_fresh(now()),
+            is_scoped: self.scope.is_some(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! address is a rule of each kind, and its answers are bounded and checked.
 
 mod built_in;
+mod connections;
 mod details;
 mod discovery;
 mod id_token;
@@ -20,7 +21,7 @@ use anyhow::Context as _;
 use event_store::outbound::Failure;
 use events_schema::ProviderName;
 
-use self::{discovery::Discovery, requests::Requests};
+use self::{connections::Issuers, discovery::Discovery, requests::Requests};
 pub(crate) use self::{
     profile::Profile,
     redeeming::{Identified, Redemption},
@@ -28,9 +29,15 @@ pub(crate) use self::{
 };
 use crate::config::ProviderOptions;
 
-/// All providers of the deployment.
+/// The file of an operator who names no provider.
+const NO_PROVIDERS: &str = r#"{"providers": []}"#;
+
+/// All providers of the deployment, and the issuers of its tenants.
 #[derive(Clone)]
-pub(crate) struct Providers(Arc<[Provider]>);
+pub(crate) struct Providers {
+    named: Arc<[Arc<Provider>]>,
+    issuers: Arc<Issuers>,
+}
 
 /// A party that identifies people.
 pub(crate) struct Provider {
@@ -61,9 +68,9 @@ enum Kind {
 /// Where a provider answers.
 enum Endpoints {
     /// What its discovery document says.
-    Discovered(Discovery),
+    Discovered(Arc<Discovery>),
     /// URLs that never change.
-    Fixed(built_in::Urls),
+    Fixed(Box<built_in::Urls>),
 }
 
 /// A secret that the provider has given to the operator. It is never shown.
@@ -89,23 +96,31 @@ impl Providers {
     /// # Errors
     /// If the file cannot be read or is wrong. The error shows no secret.
     pub(crate) fn load(options: &ProviderOptions) -> anyhow::Result<Self> {
+        let requests = Requests::new(options.outbound_dns, options.outbound_allow.clone())?;
         let Some(path) = &options.providers_file else {
-            return Ok(Self(Arc::new([])));
+            return Self::parse(NO_PROVIDERS, requests);
         };
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("reading {}", path.display()))?;
-        let requests = Requests::new(options.outbound_dns, options.outbound_allow.clone())?;
-        let providers = settings::read(&text, &requests);
-        let providers = providers.with_context(|| format!("the providers in {}", path.display()));
-        Ok(Self(providers?.into()))
+        let providers = Self::parse(&text, requests);
+        providers.with_context(|| format!("the providers in {}", path.display()))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {
-        self.0.iter()
+    fn parse(text: &str, requests: Requests) -> anyhow::Result<Self> {
+        let providers = settings::read(text, &requests)?;
+        Ok(Self {
+            named: providers.into_iter().map(Arc::new).collect(),
+            issuers: Arc::new(Issuers::new(requests)),
+        })
     }
 
-    /// Finds a provider by its name.
-    pub(crate) fn named(&self, name: &str) -> Option<&Provider> {
+    /// Returns those that the operator has named.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.named.iter()
+    }
+
+    /// Finds a provider that the operator has named.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Provider>> {
         self.iter().find(|provider| provider.name.as_str() == name)
     }
 }

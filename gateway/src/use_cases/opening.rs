@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use event_store::{random_bytes, random_id};
 use events_schema::{
-    AccountId, EmailAddress, IdentityId, PersonName, Proof, ProofKind, ProvedIdentity, TenantId,
-    Time,
+    AccountId, EmailAddress, IdentityId, PersonName, Proof, ProofKind, ProvedIdentity, Scope,
+    TenantId, Time,
     account::{self, Command},
     sealed::{NONCE_BYTES, Sealed},
     secret::ServerKey,
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::by_email,
+    joining::Joins,
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) struct Openings {
     pub(crate) views: Views,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
+    pub(crate) joins: Joins,
     pub(crate) secret: ServerKey,
 }
 
@@ -56,6 +58,17 @@ pub(crate) struct Waiting {
     /// When the person has logged in at the provider, if it says so.
     #[serde(default)]
     pub(crate) logged_in_at: Option<Time>,
+    /// The word of a connection, if one has identified the person.
+    #[serde(default)]
+    pub(crate) word: Option<Word>,
+}
+
+/// The word of a tenant's connection about a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Word {
+    pub(crate) scope: Scope,
+    /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
+    pub(crate) is_two_factors: bool,
 }
 
 impl Waiting {
@@ -100,7 +113,7 @@ impl Openings {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let proofs = proofs(&waiting, further);
+        let (proofs, word) = (proofs(&waiting, further), waiting.word);
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -112,6 +125,9 @@ impl Openings {
         let (sender, platform) = (caller.sender(), self.views.platform());
         let opened = self.commands.send_and_get(&sender, &platform, request);
         let opened = opened.await?;
+        if let Some(word) = word {
+            self.joins.join(caller, word.scope, &opened).await?;
+        }
         self.sessions.welcome(caller, opened, proofs).await
     }
 
@@ -146,13 +162,29 @@ impl Openings {
 
 /// Returns what a person has proved whose account is opened.
 fn proofs(waiting: &Waiting, further: Option<ProofKind>) -> Vec<Proof> {
-    let kind = ProofKind::Identity {
-        provider: waiting.identity.provider.clone(),
-        identity: Some(waiting.identity.id),
-    };
+    let kind = proved_by(&waiting.identity, waiting.identity.id, waiting.word);
     let identity = Proof::by_other_party(kind, waiting.logged_in_at, waiting.since);
     let further = further.map(|kind| Proof::new(kind, now()));
     [Some(identity), further].into_iter().flatten().collect()
+}
+
+/// Returns what is proved by an identity that the account calls so.
+pub(crate) fn proved_by(
+    identity: &ProvedIdentity,
+    called: IdentityId,
+    word: Option<Word>,
+) -> ProofKind {
+    match word {
+        Some(word) => ProofKind::Connection {
+            scope: word.scope,
+            identity: called,
+            is_two_factors: word.is_two_factors,
+        },
+        None => ProofKind::Identity {
+            provider: identity.provider.clone(),
+            identity: Some(called),
+        },
+    }
 }
 
 /// Returns what an account calls an identity that it has, under any of its names.

@@ -5,17 +5,23 @@
 
 mod flows;
 mod linking;
+mod party;
+
+use std::sync::Arc;
 
 use events_schema::{
-    IdentityId, Proof, ProofKind, ProvedIdentity, Time, account, secret::ServerKey,
+    IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, secret::ServerKey,
 };
 
 use self::flows::{Flow, Purpose, ended};
-pub(crate) use self::flows::{Flows, local_path};
+pub(crate) use self::{
+    flows::{Flows, local_path},
+    party::Party,
+};
 use super::{
     account::by_email,
     login_code::LoginCodes,
-    opening::{Openings, Waiting, accepts_logins, held_as},
+    opening::{Openings, Waiting, Word, accepts_logins, held_as, proved_by},
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -32,6 +38,9 @@ use crate::{
     },
     security::{SecurityEvent, SecurityEvents},
 };
+
+/// What the identities of all connections are called.
+const CONNECTION: &str = "sso";
 
 /// Logs people in by other parties.
 #[derive(Clone, Debug)]
@@ -55,6 +64,13 @@ pub(crate) struct Begun {
     pub(crate) kept: String,
     /// Where the browser goes: to the provider, or back if it does not answer.
     pub(crate) to: Result<String, (String, Failed)>,
+}
+
+/// Somebody whom no account knows, as far as a party has told.
+struct Met {
+    identity: ProvedIdentity,
+    word: Option<Word>,
+    logged_in_at: Option<Time>,
 }
 
 /// What a provider has sent the browser back with.
@@ -126,14 +142,15 @@ impl Failed {
         match error {
             Error::RateLimited { .. } => Self::RateLimited,
             Error::Rejected(rejection) => Self::Rejected(rejection.code),
+            Error::LimitReached { .. } => Self::Rejected("limit_reached".to_owned()),
             Error::StepUpRequired { .. } => Self::StepUpRequired,
             Error::Unauthenticated(_)
             | Error::Forbidden
             | Error::SecondFactorRequired
+            | Error::SsoRequired { .. }
             | Error::NotFound
             | Error::BadUserInput { .. }
             | Error::FeatureNotInPlan { .. }
-            | Error::LimitReached { .. }
             | Error::SoleOwner { .. }
             | Error::PaymentRequired => Self::Refused,
             Error::Pending(_)
@@ -159,8 +176,11 @@ impl ProviderLogins {
         return_to: &str,
         ticket: Option<&str>,
     ) -> Result<Begun, Error> {
-        let provider = self.offered(caller).find(|it| it.name.as_str() == provider);
-        let provider = provider.ok_or(Error::NotFound)?;
+        if !caller.is_at_public_url() {
+            return Err(Error::NotFound);
+        }
+        let party = self.party(provider).await?;
+        let provider = party.provider.as_ref();
         let purpose = match ticket {
             Some(ticket) => self.use_ticket(caller, provider, ticket).await?,
             None => Purpose::LogIn,
@@ -191,7 +211,8 @@ impl ProviderLogins {
         provider: &str,
         answer: Answer,
     ) -> Result<Finished, Error> {
-        let provider = self.providers.named(provider).ok_or(Error::NotFound)?;
+        let party = self.party(provider).await?;
+        let provider = party.provider.as_ref();
         let flow = self.flows.open(caller).ok_or_else(ended)?;
         let is_answer = flow.token.secrets().has_state(&answer.state);
         if !is_answer || !flow.is_of(&provider.name, caller) {
@@ -199,7 +220,7 @@ impl ProviderLogins {
         }
         // Before the code is redeemed: of several copies, one gets further.
         self.flows.end(&flow).await?;
-        let outcome = self.conclude(caller, provider, &flow, answer).await;
+        let outcome = self.conclude(caller, &party, &flow, answer).await;
         Ok(Finished {
             return_to: flow.return_to,
             outcome,
@@ -209,10 +230,11 @@ impl ProviderLogins {
     async fn conclude(
         &self,
         caller: &Caller,
-        provider: &Provider,
+        party: &Party,
         flow: &Flow,
         answer: Answer,
     ) -> Result<Outcome, Failed> {
+        let provider = party.provider.as_ref();
         let code = answer.code.as_deref().ok_or(Failed::Declined)?;
         let redemption = Redemption {
             code,
@@ -222,18 +244,26 @@ impl ProviderLogins {
         };
         let identified = provider.identify(redemption).await;
         let identified = identified.map_err(|refusal| refused(provider, &refusal))?;
-        let identity = self.proved_identity(provider, &identified)?;
+        let identity = self.proved_identity(party, &identified)?;
         if let Purpose::Link { session, .. } = flow.purpose {
             let linked = self.link_in_session(caller, session, identity).await;
             return linked.map(|()| Outcome::Linked);
         }
         let outcome = match self.holder(&identity).await.map_err(Failed::of)? {
-            Some(account) => self.log_in(caller, account, &identified, identity).await,
+            Some(account) => {
+                let logged_in = self.log_in(caller, party, account, &identified, identity);
+                logged_in.await
+            }
             None => {
-                let logged_in_at = identified.logged_in_at;
+                let (word, logged_in_at) = (party.word(&identified), identified.logged_in_at);
                 let profile = provider.profile(identified).await;
                 let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
-                self.meet(caller, profile, identity, logged_in_at).await
+                let met = Met {
+                    identity,
+                    word,
+                    logged_in_at,
+                };
+                self.meet(caller, party, profile, met).await
             }
         };
         outcome.map_err(Failed::of)
@@ -243,16 +273,19 @@ impl ProviderLogins {
     async fn log_in(
         &self,
         caller: &Caller,
+        party: &Party,
         account: ViewDocument<account::View>,
         identified: &Identified,
         identity: ProvedIdentity,
     ) -> Result<Outcome, Error> {
         self.must_accept(caller, &account)?;
-        let held = held_as(&account.view, &identity);
-        let kind = ProofKind::Identity {
-            identity: Some(held.unwrap_or(identity.id)),
-            provider: identity.provider,
-        };
+        let called = held_as(&account.view, &identity).unwrap_or(identity.id);
+        let word = party.word(identified);
+        if let Some(word) = word {
+            let joined = self.openings.joins.join(caller, word.scope, &account);
+            joined.await?;
+        }
+        let kind = proved_by(&identity, called, word);
         let proof = Proof::by_other_party(kind, identified.logged_in_at, now());
         let logged_in = self.sessions.proceed(caller, account, proof).await;
         logged_in.map(Outcome::LoggedIn)
@@ -262,23 +295,25 @@ impl ProviderLogins {
     async fn meet(
         &self,
         caller: &Caller,
+        party: &Party,
         profile: Profile,
-        identity: ProvedIdentity,
-        logged_in_at: Option<Time>,
+        met: Met,
     ) -> Result<Outcome, Error> {
         let Some(email) = profile.email else {
             return Ok(Outcome::NoAddress);
         };
+        let is_proved = profile.is_proved && party.may_prove(&email);
         let waiting = Waiting {
-            identity,
+            identity: met.identity,
+            word: met.word,
             email,
-            is_proved: profile.is_proved,
+            is_proved,
             firstname: profile.firstname,
             lastname: profile.lastname,
             since: now(),
-            logged_in_at,
+            logged_in_at: met.logged_in_at,
         };
-        if !profile.is_proved {
+        if !is_proved {
             let code = self.codes.send_to_anybody(caller, &waiting.email);
             let code = code.await?;
             let waiting = self.openings.seal(&waiting)?;
@@ -296,10 +331,10 @@ impl ProviderLogins {
     }
 
     /// Returns the providers that the caller can log in by. At the sub-domain of a tenant there are
-    /// none: a log-in comes back to the public URL, whose cookies no other host has.
-    pub(crate) fn offered(&self, caller: &Caller) -> impl Iterator<Item = &Provider> {
-        let is_public = caller.subdomain.is_none();
-        self.providers.iter().filter(move |_| is_public)
+    /// none.
+    pub(crate) fn offered(&self, caller: &Caller) -> impl Iterator<Item = &Arc<Provider>> {
+        let is_offered = caller.is_at_public_url();
+        self.providers.iter().filter(move |_| is_offered)
     }
 
     /// Returns where the browser goes after the log-in that it has begun.
@@ -343,7 +378,7 @@ impl ProviderLogins {
 
     fn proved_identity(
         &self,
-        provider: &Provider,
+        party: &Party,
         identified: &Identified,
     ) -> Result<ProvedIdentity, Failed> {
         let Identified {
@@ -354,7 +389,12 @@ impl ProviderLogins {
         Ok(ProvedIdentity {
             id: ids.next().ok_or(Failed::Refused)?,
             former: ids.collect(),
-            provider: provider.name.clone(),
+            provider: if party.is_connection() {
+                // As mails and the list of credentials call it.
+                ProviderName::parse(CONNECTION).map_err(|_| Failed::Refused)?
+            } else {
+                party.provider.name.clone()
+            },
         })
     }
 }

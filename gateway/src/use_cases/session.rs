@@ -29,6 +29,7 @@ use crate::{
         admission::Admission,
         caller::new_command_id,
         cookie::SessionToken,
+        find::vouches_still,
         impersonation::may_impersonate,
         limits::Limits,
         login_throttle::{Attempt, Guesser, LoginThrottle},
@@ -375,12 +376,10 @@ impl Sessions {
         };
         let platform = self.views.platform();
         let found = platform.list::<session::View>(filter, sort, false, MAX_READ);
-        let is_valid = |session: &ViewDocument<session::View>| {
-            let view = &session.view;
-            view.is_valid(now, account.epoch) && account.proved_in(view).is_some()
-        };
+        let is_valid =
+            |session: &ViewDocument<session::View>| session.view.is_valid(now, account.epoch);
         stream::iter(found.await?.into_iter().filter(is_valid))
-            .map(|session| self.in_use(session, now))
+            .map(|session| self.in_use(session, account, now))
             .buffered(LOOKUPS)
             .try_filter_map(|found| ready(Ok(found)))
             .take(MAX_LISTED)
@@ -388,13 +387,18 @@ impl Sessions {
             .await
     }
 
-    /// Returns a session with its last use; `None` if it is idle, or somebody may no longer act as
-    /// the person in it.
+    /// Returns a session of an account with its last use; `None` if it is idle, nothing proves any
+    /// more who uses it, or somebody may no longer act as the person in it.
     async fn in_use(
         &self,
         session: ViewDocument<session::View>,
+        account: &account::View,
         now: Time,
     ) -> Result<Option<InUse>, Error> {
+        let is_live = vouches_still(&self.views, &session.view).await?;
+        if account.proved_in(&session.view, is_live).is_none() {
+            return Ok(None);
+        }
         if let Some(by) = &session.view.impersonator
             && !may_impersonate(&self.views, session.id, by).await?
         {

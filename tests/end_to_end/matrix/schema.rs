@@ -173,6 +173,8 @@ fn scalar(name: &str) -> Value {
         }
         "networks" => json!("127.0.0.0/8"),
         // Nobody listens there, and no tenant is deleted.
+        "issuer" => json!("https://login.example.com"),
+        "domain" => json!("example.com"),
         "url" => json!("http://127.0.0.1:9/hooks"),
         "eventTypes" | "eventType" => json!("tenant.deleted"),
         _ => json!("x"),

@@ -13,6 +13,7 @@ use crate::aggregate::{Aggregate, Decision, Facts};
 
 mod account;
 mod invitation;
+mod joining;
 mod removal;
 mod roles;
 mod suspension;
@@ -98,6 +99,10 @@ impl Aggregate for Member {
         match command {
             Command::Invite { email, .. } => vec![Claim::member_email(facts.tenant, email)],
             Command::Accept { account, .. } => vec![Claim::member_account(facts.tenant, *account)],
+            Command::Join { account, email, .. } => vec![
+                Claim::member_account(facts.tenant, *account),
+                Claim::member_email(facts.tenant, email),
+            ],
             Command::FollowAccount { email, .. } => vec![Claim::member_email(facts.tenant, email)],
             Command::ChangeRole { other_owner, .. }
             | Command::Remove { other_owner, .. }
@@ -153,6 +158,11 @@ impl Aggregate for Member {
                 member_holds,
                 other_owner,
             } => self.remove(member_holds, *other_owner, facts),
+            Command::Join {
+                account,
+                email,
+                role,
+            } => self.join(*account, email, *role, facts),
             Command::FollowAccount { account, email } => {
                 Ok(self.follow_account(*account, email, facts))
             }
@@ -184,6 +194,20 @@ impl Aggregate for Member {
                 let invitation = Invitation::Pending {
                     challenge: *challenge,
                     sent_at: at,
+                };
+                *self = Self::Present(Present::new(email, *role, invitation));
+            }
+            (
+                _,
+                Event::Joined {
+                    account,
+                    email,
+                    role,
+                },
+            ) => {
+                let invitation = Invitation::Accepted {
+                    account: *account,
+                    challenge: None,
                 };
                 *self = Self::Present(Present::new(email, *role, invitation));
             }
@@ -241,7 +265,7 @@ impl Present {
 
     fn evolve(&mut self, event: &Event, at: Time) {
         match event {
-            Event::FounderAdded { .. } | Event::Removed => {}
+            Event::FounderAdded { .. } | Event::Joined { .. } | Event::Removed => {}
             Event::Invited {
                 email,
                 role,

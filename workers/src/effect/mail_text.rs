@@ -4,6 +4,7 @@
 mod address;
 mod billing;
 mod deletion;
+mod domain;
 mod notice;
 mod service_token;
 
@@ -118,6 +119,8 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
             notice,
         } => address::email_change(*account, *challenge, *notice, links),
         Template::Deletion { notice } => deletion::deletion(*notice, links),
+        Template::DomainMissing { domain, until } => domain::missing(domain, *until, links),
+        Template::DomainLost { domain } => domain::lost(domain, links),
         Template::Billing {
             tenant_name,
             notice,

@@ -120,6 +120,8 @@ impl Effect for SendMail {
                 | Template::Deletion { .. } => true,
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }
+                | Template::DomainMissing { .. }
+                | Template::DomainLost { .. }
                 | Template::WebhookFailing { .. }
                 | Template::WebhookDisabled { .. }
                 | Template::Billing { .. } => false,

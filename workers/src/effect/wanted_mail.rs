@@ -44,6 +44,8 @@ pub(super) async fn is_wanted(
         | Template::PasswordChanged { .. }
         | Template::AccessTokenCreated { .. }
         | Template::ServiceTokenCreated { .. }
+        | Template::DomainMissing { .. }
+        | Template::DomainLost { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }
         | Template::EmailChange { .. }

@@ -1,5 +1,7 @@
-//! Seals the secrets of webhooks and inbound sources again, with the current secret: `workers
-//! reseal`. After that, a former one need not be accepted any more for their sake.
+//! Seals the secrets of webhooks, inbound sources and connections again, with the current secret:
+//! `workers reseal`. After that, a former one need not be accepted any more for their sake.
+
+mod connections;
 
 use std::time::SystemTime;
 
@@ -28,8 +30,8 @@ struct Resealer {
     key: ServerKey,
 }
 
-/// Seals every secret of a webhook or inbound source again that another secret than the current one
-/// has sealed. Returns how many of them have changed.
+/// Seals every secret of a webhook, inbound source or connection again that another secret than the
+/// current one has sealed. Returns how many of them have changed.
 ///
 /// # Errors
 /// If a sealed value opens with none of the secrets, or a server or worker does not answer.
@@ -46,7 +48,8 @@ pub fn reseal<'a>(
             sender: CommandSender::start(client).await?,
             key: secrets.key(),
         };
-        Ok(resealer.webhooks().await? + resealer.inbound_sources().await?)
+        let of_hooks = resealer.webhooks().await? + resealer.inbound_sources().await?;
+        Ok(of_hooks + resealer.connections().await?)
     })
 }
 
@@ -67,7 +70,8 @@ impl Resealer {
                 if !values.is_empty() {
                     let webhook = *id;
                     let command = webhook::Command::Reseal { webhook, values };
-                    self.send::<webhook::Area>(tenant, command).await?;
+                    let owner = TenantId::Tenant(tenant);
+                    self.send::<webhook::Area>(owner, tenant, command).await?;
                     tracing::info!(%tenant, webhook = %id, "sealed again");
                     changed += 1;
                 }
@@ -89,7 +93,9 @@ impl Resealer {
                 if !values.is_empty() {
                     let source = *id;
                     let command = inbound_source::Command::Reseal { source, values };
-                    self.send::<inbound_source::Area>(tenant, command).await?;
+                    let owner = TenantId::Tenant(tenant);
+                    self.send::<inbound_source::Area>(owner, tenant, command)
+                        .await?;
                     tracing::info!(%tenant, source = %id, "sealed again");
                     changed += 1;
                 }
@@ -126,12 +132,13 @@ impl Resealer {
 
     async fn send<A: Area<Id = TenantKey>>(
         &self,
+        owner: TenantId,
         tenant: TenantKey,
         payload: A::Command,
     ) -> anyhow::Result<()> {
         let command = Command::<A>::by_system(
             CommandId(random_id()?),
-            TenantId::Tenant(tenant),
+            owner,
             tenant,
             SystemTime::now().into(),
             payload,

@@ -45,6 +45,7 @@ fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email:
         }
         Event::FounderAdded { .. }
         | Event::Accepted { .. }
+        | Event::Joined { .. }
         | Event::Rejected
         | Event::RoleChanged { .. }
         | Event::RoleAssigned { .. }

@@ -71,6 +71,10 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("int.a.usage.cut", &[Workers, Effects]),
     // It would end the work of an administrator who helps a tenant.
     ("int.a.support.expire", &[Workers, Effects]),
+    // Whoever writes it makes any domain count.
+    ("int.platform.connection.record_check", &[Workers, Effects]),
+    ("int.platform.connection.end", &[Workers, Reactions]),
+    ("int.platform.connection.reseal", &[Workers, Migrator]),
     // A hook is believed, so only those who verify it may write it.
     ("in.a.b", &[Gateway]),
     ("ink.a.b.c", &[Gateway]),

@@ -223,12 +223,45 @@ fn a_session_that_nothing_proves_any_more_is_void() {
     let with = account([(1, passkey_added(1))]);
     let without = account([(1, passkey_added(1)), (2, passkey_removed(1))]);
     let alone = begun(&[by_passkey(1)]);
-    assert_eq!(with.proved_in(&alone).unwrap().len(), 1);
-    assert_eq!(without.proved_in(&alone), None);
+    assert_eq!(with.proved_in(&alone, true).unwrap().len(), 1);
+    assert_eq!(without.proved_in(&alone, true), None);
     let both = begun(&[by_passkey(1), ProofKind::EmailCode]);
-    assert_eq!(without.proved_in(&both).unwrap().len(), 1);
+    assert_eq!(without.proved_in(&both, true).unwrap().len(), 1);
     // One that has begun without any proof, such as after its owner has removed the passkey.
-    assert_eq!(without.proved_in(&begun(&[])), Some(Vec::new()));
+    assert_eq!(without.proved_in(&begun(&[]), true), Some(Vec::new()));
+}
+
+#[test]
+fn a_session_that_loses_the_word_of_its_connection_ends_unless_own_proofs_suffice() {
+    let word = || {
+        let kind = ProofKind::Connection {
+            scope: crate::Scope {
+                tenant: crate::TenantKey(ID),
+                connection: crate::ConnectionId(ID),
+            },
+            identity: IdentityId(Id::from_bytes([1; 16])),
+            is_two_factors: false,
+        };
+        Proof::new(kind, Time(MINUTE))
+    };
+    let own = |kind| Proof::new(kind, Time(2 * MINUTE));
+    let with = account([(1, linked(1))]);
+    let without = account([(1, linked(1)), (2, unlinked(1))]);
+    for (proofs, is_live, has_ended) in [
+        (vec![word()], true, false),
+        (vec![word()], false, true),
+        (vec![word(), own(ProofKind::Totp)], false, true),
+        (vec![word(), own(ProofKind::Password)], false, false),
+    ] {
+        let proved = with.proved_in(&session(proofs.clone()), is_live);
+        assert_eq!(proved.is_none(), has_ended, "{proofs:?} {is_live}");
+        let proved = without.proved_in(&session(proofs.clone()), true);
+        let is_own = proofs.len() == 2 && has_own(&proofs);
+        assert_eq!(proved.is_some(), is_own, "{proofs:?}");
+    }
+}
+fn has_own(proofs: &[Proof]) -> bool {
+    crate::proof::suffices(&crate::proof::own(proofs), false)
 }
 
 fn email_changed() -> Event {

@@ -23,6 +23,7 @@ const PERSON: Credentials = Credentials::Session {
     best_aal: 1,
     methods: &[],
     is_fresh: true,
+    is_scoped: false,
 };
 /// Long after the tenant should have paid.
 const NOW: Time = Time(i64::MAX / 2);

@@ -62,7 +62,7 @@ impl Callers {
             owner,
         };
         let identity = Identity::Machine(machine);
-        Ok((Some(identity), is_own.then_some(membership)))
+        Ok((Some(identity), Ok(is_own.then_some(membership))))
     }
 
     /// Returns the membership of a token's creator; `None` if the token has ended.
@@ -111,7 +111,7 @@ impl Callers {
     pub(super) fn refuse_token(&self, origin: &Origin, creator: Option<AccountId>) -> Found {
         let refused = SecurityEvent::TokenRefused;
         self.security.record_origin(refused, origin, creator);
-        (None, None)
+        (None, Ok(None))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an ID token must say (OpenID Connect Core 1.0, section 3.1.3.7).
 
+use std::collections::HashSet;
+
 use data_encoding::BASE64URL_NOPAD;
 use events_schema::Time;
 use ring::digest::{SHA256, SHA512, digest};
@@ -26,6 +28,8 @@ pub(super) struct Claims {
     nonce: Option<String>,
     at_hash: Option<String>,
     auth_time: Option<Seconds>,
+    /// How the person has logged in at the issuer (RFC 8176).
+    amr: Option<serde_json::Value>,
     #[serde(flatten)]
     pub(super) person: Person,
 }
@@ -35,6 +39,27 @@ pub(super) struct Claims {
 enum Audience {
     One(String),
     Many(Vec<String>),
+}
+
+/// What kind of factor a method of RFC 8176 is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Factor {
+    Knowledge,
+    Possession,
+    Biometrics,
+    Both,
+}
+
+impl Factor {
+    fn of(method: &str) -> Option<Self> {
+        match method {
+            "mfa" => Some(Self::Both),
+            "pwd" | "pin" | "kba" => Some(Self::Knowledge),
+            "hwk" | "swk" | "otp" | "sc" | "pop" | "sms" | "tel" => Some(Self::Possession),
+            "face" | "fpt" | "iris" | "retina" | "vbm" => Some(Self::Biometrics),
+            _ => None,
+        }
+    }
 }
 
 /// A time in seconds since 1970, which may have a fraction.
@@ -92,6 +117,15 @@ impl Claims {
     pub(super) fn logged_in_at(&self) -> Option<Time> {
         let Seconds(seconds) = self.auth_time?;
         Some(Time((seconds * 1000.0) as i64))
+    }
+
+    /// Whether the issuer says that it has checked two factors: in so many words, or by two methods of
+    /// different kinds.
+    pub(super) fn has_two_factors(&self) -> bool {
+        let methods = self.amr.as_ref().and_then(serde_json::Value::as_array);
+        let methods = methods.into_iter().flatten().filter_map(|it| it.as_str());
+        let kinds: HashSet<_> = methods.filter_map(Factor::of).collect();
+        kinds.contains(&Factor::Both) || kinds.len() >= 2
     }
 
     fn is_for(&self, client: &str) -> bool {

@@ -36,6 +36,8 @@ pub(crate) struct Identified {
     /// When the person has logged in at the provider; `None` if it does not say. That may be long
     /// ago, since the provider has sessions, too.
     pub(crate) logged_in_at: Option<Time>,
+    /// Whether the provider says that it has checked two factors.
+    pub(crate) has_two_factors: bool,
     /// What is known of the person without a further question.
     pub(super) person: Person,
     pub(super) tokens: Tokens,
@@ -128,6 +130,7 @@ impl Provider {
         Ok(Identified {
             issuer: metadata.issuer.clone(),
             logged_in_at: claims.logged_in_at(),
+            has_two_factors: claims.has_two_factors(),
             subject: claims.sub,
             person: claims.person,
             tokens,
@@ -155,6 +158,7 @@ impl Provider {
             subject,
             // Neither says when.
             logged_in_at: None,
+            has_two_factors: false,
             person,
             tokens,
             deadline,

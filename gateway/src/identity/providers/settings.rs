@@ -1,6 +1,6 @@
 //! The operator's file of providers.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use events_schema::{Name, ProviderName};
@@ -113,14 +113,18 @@ fn endpoints(kind: Kind, issuer: Option<&str>) -> anyhow::Result<Endpoints> {
     Ok(match (kind, issuer) {
         (Kind::Google, issuer) => {
             let discovery = Discovery::of(issuer.unwrap_or(GOOGLE));
-            Endpoints::Discovered(discovery.map_err(invalid)?)
+            Endpoints::Discovered(Arc::new(discovery.map_err(invalid)?))
         }
         (Kind::Oidc, Some(issuer)) => {
-            Endpoints::Discovered(Discovery::of(issuer).map_err(invalid)?)
+            Endpoints::Discovered(Arc::new(Discovery::of(issuer).map_err(invalid)?))
         }
         (Kind::Oidc, None) => bail!("issuer is missing"),
-        (Kind::GitHub, server) => Endpoints::Fixed(Urls::of_github(server).map_err(invalid)?),
-        (Kind::Facebook, server) => Endpoints::Fixed(Urls::of_facebook(server).map_err(invalid)?),
+        (Kind::GitHub, server) => {
+            Endpoints::Fixed(Box::new(Urls::of_github(server).map_err(invalid)?))
+        }
+        (Kind::Facebook, server) => {
+            Endpoints::Fixed(Box::new(Urls::of_facebook(server).map_err(invalid)?))
+        }
     })
 }
 

@@ -148,6 +148,7 @@ impl Receiver {
             | Error::Forbidden
             | Error::StepUpRequired { .. }
             | Error::SecondFactorRequired
+            | Error::SsoRequired { .. }
             | Error::NotFound
             | Error::BadUserInput { .. }
             | Error::RateLimited { .. }

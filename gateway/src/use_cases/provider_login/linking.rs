@@ -34,7 +34,7 @@ impl ProviderLogins {
         provider: &ProviderName,
     ) -> Result<String, Error> {
         let identity = caller.person()?;
-        if caller.subdomain.is_some() {
+        if !caller.is_at_public_url() {
             return Err(self.only_at_public_url());
         }
         let provider = self.providers.named(provider.as_str());

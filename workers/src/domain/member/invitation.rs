@@ -197,7 +197,7 @@ impl Present {
         Ok(Decision::events(vec![Event::Rejected]))
     }
 
-    fn check_belongs_to(&self, email: &EmailAddress) -> Result<(), Rejection> {
+    pub(super) fn check_belongs_to(&self, email: &EmailAddress) -> Result<(), Rejection> {
         if self.email == *email {
             Ok(())
         } else {

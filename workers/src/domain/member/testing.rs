@@ -105,6 +105,7 @@ pub(super) fn while_invited(mut event: Event) -> Event {
         Event::FounderAdded { .. }
         | Event::Invited { .. }
         | Event::Accepted { .. }
+        | Event::Joined { .. }
         | Event::Rejected
         | Event::Suspended
         | Event::EmailChanged { .. }

@@ -1,6 +1,6 @@
 //! On real sockets: HTTP and TLS servers and a DNS server on loopback addresses.
 
-use event_store::WebhookOptions;
+use event_store::{WebhookOptions, outbound::Resolver};
 use events_schema::IpNetwork;
 
 use self::{dns::Dns, servers::Server};
@@ -166,6 +166,23 @@ async fn a_name_without_an_address_is_not_found() {
     assert_eq!(found, Failure::Dns("it has no address".to_owned()));
     let found = failed(&client(&[], None), "https://hooks.example/").await;
     assert_eq!(found, Failure::Dns("DNS does not answer".to_owned()));
+}
+
+#[tokio::test]
+async fn the_text_of_a_name_is_looked_up_each_time_and_joined() {
+    let dns = Dns::answers(&[&[]]).await;
+    let resolver = Resolver::forgetful(Some(dns.address)).unwrap();
+    let (name, long) = ("_challenge.example.com", "x".repeat(300));
+    assert_eq!(resolver.texts(name).await.unwrap(), Vec::<String>::new());
+    for text in ["a", &long] {
+        dns.publishes(name, text);
+        assert_eq!(resolver.texts(name).await.unwrap(), [text]);
+    }
+    dns.removes(name);
+    assert_eq!(resolver.texts(name).await.unwrap(), Vec::<String>::new());
+    dns.falls_silent();
+    let silent = Failure::Dns("DNS does not answer".to_owned());
+    assert_eq!(resolver.texts(name).await.unwrap_err(), silent);
 }
 
 #[tokio::test]

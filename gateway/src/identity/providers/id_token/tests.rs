@@ -119,3 +119,24 @@ fn the_hash_of_an_access_token_is_that_of_the_standard() {
     let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
     assert_eq!(hash_of(Algorithm::Rs256, token), "77QmUPtjPfzWtF2AnpK9RQ");
 }
+
+#[test]
+fn an_issuer_has_checked_two_factors_if_it_says_so_or_names_two_kinds() {
+    for (amr, expected) in [
+        (json!(["mfa"]), true),
+        (json!(["pwd", "otp"]), true),
+        (json!(["hwk", "pin"]), true),
+        (json!(["fpt", "swk"]), true),
+        (json!(["pwd"]), false),
+        (json!(["otp", "sms", "hwk"]), false),
+        (json!(["pwd", "user", "made_up"]), false),
+        (json!([]), false),
+        (json!("mfa"), false),
+        (json!(null), false),
+    ] {
+        let mut claims = valid();
+        claims["amr"] = amr.clone();
+        let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+        assert_eq!(claims.has_two_factors(), expected, "{amr}");
+    }
+}

@@ -1,22 +1,30 @@
 //! A DNS server that answers as a test says.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use hickory_resolver::proto::{
     op::{Message, ResponseCode},
-    rr::{RData, Record, RecordType},
+    rr::{RData, Record, RecordType, rdata::TXT},
 };
 use tokio::net::UdpSocket;
 
 pub struct Dns {
     pub address: SocketAddr,
     lookups: Arc<AtomicUsize>,
+    zone: Arc<Mutex<Zone>>,
+}
+
+#[derive(Default)]
+struct Zone {
+    texts: HashMap<String, String>,
+    is_silent: bool,
 }
 
 impl Dns {
@@ -30,21 +38,55 @@ impl Dns {
         let address = socket.local_addr().unwrap();
         let lookups = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&lookups);
+        let zone = Arc::<Mutex<Zone>>::default();
+        let shared = Arc::clone(&zone);
         tokio::spawn(async move {
             let mut asked = [0; 2];
             let mut buffer = [0; 4096];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
                 let question = Message::from_vec(&buffer[..length]).unwrap();
-                let is_ipv4 = question.queries[0].query_type() == RecordType::A;
-                let step = &mut asked[usize::from(is_ipv4)];
-                let addresses = &script[(*step).min(script.len() - 1)];
-                *step += 1;
-                counted.fetch_add(usize::from(is_ipv4), Ordering::SeqCst);
-                let answer = answer(&question, addresses).to_vec().unwrap();
+                let query = &question.queries[0];
+                let data = if query.query_type() == RecordType::TXT {
+                    shared.lock().unwrap().text_of(&query.name().to_ascii())
+                } else {
+                    let is_ipv4 = query.query_type() == RecordType::A;
+                    let step = &mut asked[usize::from(is_ipv4)];
+                    let addresses = &script[(*step).min(script.len() - 1)];
+                    *step += 1;
+                    counted.fetch_add(usize::from(is_ipv4), Ordering::SeqCst);
+                    addresses
+                        .iter()
+                        .map(|address| RData::from(*address))
+                        .collect()
+                };
+                if shared.lock().unwrap().is_silent {
+                    continue;
+                }
+                let answer = answer(&question, data).to_vec().unwrap();
                 socket.send_to(&answer, from).await.unwrap();
             }
         });
-        Self { address, lookups }
+        Self {
+            address,
+            lookups,
+            zone,
+        }
+    }
+
+    /// Gives a name a text, in parts as DNS needs them.
+    pub fn publishes(&self, name: &str, text: &str) {
+        let mut zone = self.zone.lock().unwrap();
+        zone.texts.insert(name.to_owned(), text.to_owned());
+    }
+
+    /// Takes the text of a name away.
+    pub fn removes(&self, name: &str) {
+        self.zone.lock().unwrap().texts.remove(name);
+    }
+
+    /// Answers nothing from now on.
+    pub fn falls_silent(&self) {
+        self.zone.lock().unwrap().is_silent = true;
     }
 
     /// Returns how often an address was asked for.
@@ -53,16 +95,32 @@ impl Dns {
     }
 }
 
+impl Zone {
+    fn text_of(&self, name: &str) -> Vec<RData> {
+        let text = self.texts.get(&name.trim_end_matches('.').to_lowercase());
+        let parts = |text: &String| {
+            let parts = text.as_bytes().chunks(100);
+            parts
+                .map(|part| String::from_utf8(part.to_vec()).unwrap())
+                .collect()
+        };
+        text.map(|text| RData::TXT(TXT::new(parts(text))))
+            .into_iter()
+            .collect()
+    }
+}
+
 /// The answer is valid for no time, so that nobody keeps it.
-fn answer(question: &Message, addresses: &[IpAddr]) -> Message {
+fn answer(question: &Message, data: Vec<RData>) -> Message {
     let query = &question.queries[0];
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
     answer.add_query(query.clone());
-    let data = addresses.iter().map(|address| RData::from(*address));
-    for data in data.filter(|data| data.record_type() == query.query_type()) {
+    let is_empty = data.is_empty();
+    let of_type = |data: &RData| data.record_type() == query.query_type();
+    for data in data.into_iter().filter(of_type) {
         answer.add_answer(Record::from_rdata(query.name().clone(), 0, data));
     }
-    if addresses.is_empty() {
+    if is_empty {
         answer.metadata.response_code = ResponseCode::NXDomain;
     }
     answer

@@ -1,0 +1,62 @@
+//! What a tenant means for a session: one ends with the connection that vouches for it, and a tenant
+//! may demand its own issuer, and two factors.
+
+use events_schema::{BuiltInRole, ConnectionId, Proof, Scope, connection, session};
+
+use super::Callers;
+use crate::{
+    backend::views::Views,
+    error::Error,
+    identity::{Membership, Person, caller::NoTenant},
+};
+
+/// Whether the connection by which a session has begun exists still. A session that has begun in
+/// another way needs none.
+///
+/// # Errors
+/// If the view cannot be read.
+pub(crate) async fn vouches_still(views: &Views, session: &session::View) -> Result<bool, Error> {
+    let Some(Scope { tenant, connection }) = session.proofs().iter().find_map(Proof::scope) else {
+        return Ok(true);
+    };
+    let platform = views.platform();
+    let found = platform.shared::<connection::View>(tenant).await?;
+    let view = found.as_ref().and_then(|found| found.view.as_ref());
+    Ok(view.is_some_and(|view| view.find(connection).is_some()))
+}
+
+impl Callers {
+    /// Returns the membership of a person if their session has what the tenant demands: the proof of
+    /// an enforced connection, or that of a passkey for an owner; and two factors. Who acts as a
+    /// person needs neither, since the tenant has let them in.
+    pub(super) async fn demanded(
+        &self,
+        person: &Person,
+        membership: Membership,
+    ) -> Result<Result<Membership, NoTenant>, Error> {
+        let tenant = membership.tenant.id;
+        let platform = self.views.platform();
+        let found = platform.shared::<connection::View>(tenant).await?;
+        let view = found.as_ref().and_then(|found| found.view.as_ref());
+        let enforced = || view.iter().flat_map(|view| view.enforced());
+        let first = enforced().next();
+        let came_by = |connection| person.came_by(Scope { tenant, connection });
+        let role = membership.member.as_ref().map(|member| member.view.role);
+        let is_owner = role == Some(BuiltInRole::Owner);
+        let is_met = person.impersonator.is_some()
+            || (is_owner && person.has_used_passkey())
+            || enforced().any(|connection| came_by(connection.id));
+        if let Some(first) = first.filter(|_| !is_met) {
+            let start_url = start_url(&self.public_url, first.id);
+            return Ok(Err(NoTenant::SsoRequired(start_url)));
+        }
+        Ok(person
+            .satisfies(&membership.tenant.view)
+            .map(|()| membership))
+    }
+}
+
+/// Returns where a browser begins to log in by a connection.
+pub(crate) fn start_url(public_url: &str, connection: ConnectionId) -> String {
+    format!("{public_url}/oauth/{connection}/start")
+}

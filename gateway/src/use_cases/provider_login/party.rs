@@ -1,0 +1,115 @@
+//! The party at which somebody logs in: a provider of the deployment, or the issuer of a tenant.
+
+use std::sync::Arc;
+
+use events_schema::{
+    ConnectionId, DomainName, EmailAddress, Scope, TenantKey,
+    connection::{self, Connection, SEALED_FOR},
+};
+
+use super::ProviderLogins;
+use crate::{
+    backend::{filter::Filter, views::ViewDocument},
+    error::Error,
+    identity::providers::{Identified, Provider},
+    use_cases::opening::Word,
+};
+
+/// The party at which somebody logs in.
+pub(crate) struct Party {
+    pub(crate) provider: Arc<Provider>,
+    /// The connection whose issuer it is.
+    connection: Option<(TenantKey, Connection)>,
+}
+
+impl Party {
+    /// Returns what the party's word is worth about somebody, if it is a tenant's issuer.
+    pub(super) fn word(&self, identified: &Identified) -> Option<Word> {
+        let (tenant, connection) = self.connection.as_ref()?;
+        let trusts = connection.settings.trusts_two_factors;
+        Some(Word {
+            scope: Scope {
+                tenant: *tenant,
+                connection: connection.id,
+            },
+            is_two_factors: trusts && identified.has_two_factors,
+        })
+    }
+
+    /// Whether the party may say to whom an address belongs. A tenant's issuer may for the domains of
+    /// its connection.
+    pub(super) fn may_prove(&self, email: &EmailAddress) -> bool {
+        let Some((_, connection)) = &self.connection else {
+            return true;
+        };
+        let domain = DomainName::of(email);
+        domain.is_some_and(|domain| connection.has_verified(&domain))
+    }
+
+    /// Whether this is the issuer of a tenant.
+    pub(super) const fn is_connection(&self) -> bool {
+        self.connection.is_some()
+    }
+}
+
+impl ProviderLogins {
+    /// Finds a party by its name: that of a provider, or the id of a connection.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub(crate) async fn party(&self, name: &str) -> Result<Party, Error> {
+        if let Some(provider) = self.providers.named(name) {
+            return Ok(Party {
+                provider: Arc::clone(provider),
+                connection: None,
+            });
+        }
+        let id = ConnectionId::parse(name).map_err(|_| Error::NotFound)?;
+        let filter = Filter::default().is("connections.id", id)?;
+        let platform = self.views.platform();
+        let found = platform.find::<connection::View>(filter).await?;
+        let found = found.ok_or(Error::NotFound)?;
+        let connection = found.view.find(id).ok_or(Error::NotFound)?;
+        self.party_of(&found, connection)
+    }
+
+    /// Finds the issuer of the people with addresses of this domain.
+    ///
+    /// # Errors
+    /// If the view cannot be read.
+    pub(crate) async fn party_of_domain(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Option<Party>, Error> {
+        let Some(domain) = DomainName::of(email) else {
+            return Ok(None);
+        };
+        let filter = Filter::default().is("verified_domains", &domain)?;
+        let platform = self.views.platform();
+        let Some(found) = platform.find::<connection::View>(filter).await? else {
+            return Ok(None);
+        };
+        let connection = found.view.of_domain(&domain);
+        connection
+            .map(|connection| self.party_of(&found, connection))
+            .transpose()
+    }
+
+    fn party_of(
+        &self,
+        found: &ViewDocument<connection::View>,
+        connection: &Connection,
+    ) -> Result<Party, Error> {
+        let bound_to = [found.id.0.bytes().as_slice(), connection.id.0.bytes()];
+        let sealed = &connection.settings.client_secret;
+        let opened = self.secret.open_sealed(SEALED_FOR, &bound_to, sealed);
+        let secret = opened.and_then(|plain| String::from_utf8(plain).ok());
+        let lost = || anyhow::anyhow!("no secret opens that of connection {}", connection.id);
+        let secret = secret.ok_or_else(lost)?;
+        let provider = self.providers.of_connection(connection, secret);
+        Ok(Party {
+            provider: provider.map_err(anyhow::Error::from)?,
+            connection: Some((found.id, connection.clone())),
+        })
+    }
+}
