@@ -19,15 +19,6 @@ use crate::{
     },
 };
 
-const CREATE_CONNECTION: &str = r#"
-    mutation {
-        sso {
-            create(input: {
-                name: "Acme", issuer: "https://login.example.com", clientId: "x", clientSecret: "x",
-                role: GUEST
-            }) { id }
-        }
-    }"#;
 const ADA: &str = "ada@example.com";
 pub const STEP_UP: &str = "
     mutation($input: LoginInput!) {

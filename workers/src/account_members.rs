@@ -210,6 +210,7 @@ const fn concerns_accounts(event: &member::Event) -> bool {
     match event {
         member::Event::FounderAdded { .. }
         | member::Event::Accepted { .. }
+        | member::Event::Joined { .. }
         | member::Event::EmailChanged { .. } => true,
         member::Event::Invited { .. }
         | member::Event::Rejected

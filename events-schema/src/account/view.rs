@@ -150,7 +150,10 @@ impl View {
     fn second_factor_since(&self, kind: &ProofKind) -> Option<Time> {
         let factor = self.second_factor.as_ref();
         match kind {
-            ProofKind::Password | ProofKind::EmailCode | ProofKind::Identity { .. } => None,
+            ProofKind::Password
+            | ProofKind::EmailCode
+            | ProofKind::Identity { .. }
+            | ProofKind::Connection { .. } => None,
             ProofKind::Passkey { passkey } => {
                 let own = self.passkeys.iter().find(|own| own.id == *passkey);
                 own.map(|own| own.added_at)

@@ -140,7 +140,6 @@ fn two_factors(credentials: Credentials) -> Result<(), Error> {
             aal,
             best_aal,
             methods,
-            is_scoped: false,
             ..
         } => match (aal >= TWO_FACTORS, best_aal >= TWO_FACTORS) {
             (true, _) => Ok(()),
@@ -150,11 +149,13 @@ fn two_factors(credentials: Credentials) -> Result<(), Error> {
     }
 }
 
-/// Checks that a caller is an administrator of the platform who has proved two factors.
+/// Checks that a caller is an administrator of the platform who has proved two factors. The word of a
+/// tenant's connection makes nobody one.
 fn administers(credentials: Credentials) -> Result<(), Error> {
     match credentials {
         Credentials::Session {
             is_platform_admin: true,
+            is_scoped: false,
             ..
         } => two_factors(credentials),
         Credentials::None

@@ -15,11 +15,7 @@ use bytes::Bytes;
 use event_store::Trace;
 use events_schema::{
     AccountId, Address, Device, Origin, Permissions, Proof, SessionId, access_token, account,
-    connection, member, role,
-    secret::ServerKey,
-    service,
-    session::{self, Impersonator},
-    support, tenant,
+    connection, member, role, secret::ServerKey, service, session, support, tenant,
 };
 use futures_util::{
     StreamExt,

@@ -178,8 +178,6 @@ async fn the_text_of_a_name_is_looked_up_each_time_and_joined() {
         dns.publishes(name, text);
         assert_eq!(resolver.texts(name).await.unwrap(), [text]);
     }
-    dns.removes(name);
-    assert_eq!(resolver.texts(name).await.unwrap(), Vec::<String>::new());
     dns.falls_silent();
     let silent = Failure::Dns("DNS does not answer".to_owned());
     assert_eq!(resolver.texts(name).await.unwrap_err(), silent);

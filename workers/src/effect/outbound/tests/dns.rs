@@ -79,11 +79,6 @@ impl Dns {
         zone.texts.insert(name.to_owned(), text.to_owned());
     }
 
-    /// Takes the text of a name away.
-    pub fn removes(&self, name: &str) {
-        self.zone.lock().unwrap().texts.remove(name);
-    }
-
     /// Answers nothing from now on.
     pub fn falls_silent(&self) {
         self.zone.lock().unwrap().is_silent = true;
