@@ -245,8 +245,8 @@ fn a_session_that_loses_the_word_of_its_connection_ends_unless_own_proofs_suffic
         Proof::new(kind, Time(MINUTE))
     };
     let own = |kind| Proof::new(kind, Time(2 * MINUTE));
-    let with = account([(1, linked(1))]);
-    let without = account([(1, linked(1)), (2, unlinked(1))]);
+    let with = account([(1, password_set()), (1, linked(1))]);
+    let without = account([(1, password_set()), (1, linked(1)), (2, unlinked(1))]);
     for (proofs, is_live, has_ended) in [
         (vec![word()], true, false),
         (vec![word()], false, true),
