@@ -64,13 +64,30 @@ pub(super) async fn recipient(
     let Template::AccessTokenExpires { tenant, token, .. } = template else {
         return Ok(requested.clone());
     };
-    let creator = match current::<access_token::View>(log, *tenant, *token).await? {
+    let present = match current::<access_token::View>(log, *tenant, *token).await? {
         Some(token) if token.service.is_none() => {
-            current::<account::View>(log, TenantId::Platform, token.creator).await?
+            let creator = current::<account::View>(log, TenantId::Platform, token.creator);
+            creator.await?.map(|creator| creator.email)
         }
-        Some(_) | None => None,
+        Some(_) => present_address(log, *tenant, requested).await?,
+        None => None,
     };
-    Ok(creator.map_or_else(|| requested.clone(), |creator| creator.email))
+    Ok(present.unwrap_or_else(|| requested.clone()))
+}
+
+/// Returns the present address of the member who had this one; `None` if they have left.
+async fn present_address(
+    log: &EventLog,
+    tenant: TenantId,
+    email: &EmailAddress,
+) -> anyhow::Result<Option<EmailAddress>> {
+    match tenant {
+        TenantId::Platform => Ok(None),
+        TenantId::Tenant(tenant) => {
+            let owners = Owners::new(log.clone());
+            owners.present_address(tenant, email).await
+        }
+    }
 }
 
 /// Whether a notice about the plan of a tenant is still true, and goes to an owner.
@@ -144,9 +161,7 @@ async fn is_valid_token(
     };
     let now = Time::from(SystemTime::now());
     if let Some(service) = token.service {
-        let claim = Claim::member_email(tenant, to);
-        let recipient = member_of(log, tenant, claim).await?;
-        let is_member = recipient.is_some_and(|member| member.status == member::Status::Accepted);
+        let is_member = present_address(log, tenant, to).await?.is_some();
         let is_of_use = is_member && has_service(log, tenant, service).await?;
         return Ok(is_of_use && now < token.expires_at);
     }
