@@ -190,6 +190,7 @@ async fn app(
         jetstream(nats.clone()),
         config.secrets.key(),
         &config.limits,
+        config.hides_clients(),
     );
     let parts = Parts {
         log: EventLog::new(nats.clone()),
