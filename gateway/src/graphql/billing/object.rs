@@ -114,7 +114,8 @@ impl Billing {
         let billings = &field.use_cases.billings;
         let tenant = self.0.plan.tenant;
         let invoices = billings.invoices(field.caller, tenant, after.transpose()?);
-        Ok(Some(invoices.await?.into_iter().map(Into::into).collect()))
+        let shown = |invoice| Invoice::of(invoice, field.caller);
+        Ok(Some(invoices.await?.into_iter().map(shown).collect()))
     }
 
     /// What the tenant pays next if nothing changes. Null if it will pay nothing. Stripe computes it.
@@ -131,7 +132,7 @@ impl Billing {
         let id = stripe_id(&id, StripeInvoiceId::parse)?;
         let billings = &field.use_cases.billings;
         let invoice = billings.invoice(field.caller, self.0.plan.tenant, id);
-        Ok(Some(invoice.await?.into()))
+        Ok(Some(Invoice::of(invoice.await?, field.caller)))
     }
 
     /// Exceptions from the plan. Null if there are none now.

@@ -132,15 +132,16 @@ pub(in crate::graphql) struct PendingChange {
 
 #[ComplexObject]
 impl PendingChange {
-    /// Lets the owner of the card confirm the payment with Stripe.js. Null unless that is needed, and
-    /// for those who may not change the plan. It is read from Stripe.
+    /// Lets the owner of the card confirm the payment with Stripe.js. Null unless that is needed, for
+    /// those who may not change the plan, and while somebody acts as a person. It is read from Stripe.
     async fn client_secret(&self, ctx: &Context<'_>) -> Result<Option<String>, Error> {
         let field = FieldContext::of(ctx);
         let needs_action = self.status == PendingChangeStatus::ActionRequired;
         let Some(own) = field.membership().ok().filter(|_| needs_action) else {
             return Ok(None);
         };
-        if own.tenant.id != self.tenant || !own.permissions.contains(&UPDATE) {
+        let may_pay = own.permissions.contains(&UPDATE) && !field.caller.is_impersonated();
+        if own.tenant.id != self.tenant || !may_pay {
             return Ok(None);
         }
         let secret = field.use_cases.billings.payment_secret(field.caller);
