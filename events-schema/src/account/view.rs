@@ -104,12 +104,11 @@ impl View {
         proofs
     }
 
-    /// Returns the proofs of a session that still count. `None` if it has begun with proofs and none
-    /// counts any more: nobody knows who uses it.
+    /// Returns the proofs of a session that still count. `None` if none does: nobody knows who uses
+    /// it. One in which somebody acts as the person has none from the beginning.
     pub fn proved_in(&self, session: &session::View) -> Option<Vec<Proof>> {
-        let begun = session.proofs();
-        let counting = self.counting(begun.to_vec());
-        (begun.is_empty() || !counting.is_empty()).then_some(counting)
+        let counting = self.counting(session.proofs().into_owned());
+        (session.impersonator.is_some() || !counting.is_empty()).then_some(counting)
     }
 
     /// Returns those of these proofs that need no second factor, or one that the account has had for
@@ -137,14 +136,39 @@ impl View {
         }
     }
 
+    /// Makes a proof by what the account has.
+    pub fn proof(&self, kind: ProofKind, at: Time) -> Proof {
+        let of = match kind {
+            ProofKind::Password => self.password_set_at,
+            ProofKind::EmailCode => Some(self.mailbox_since()),
+            ProofKind::Passkey { .. }
+            | ProofKind::Totp
+            | ProofKind::RecoveryCode
+            | ProofKind::Identity { .. } => None,
+        };
+        Proof {
+            of,
+            ..Proof::new(kind, at)
+        }
+    }
+
+    /// Returns since when the account has its address: 0 for its beginning.
+    fn mailbox_since(&self) -> Time {
+        self.email_change_made.map_or(Time(0), |made| made.at)
+    }
+
     fn counts(&self, proof: &Proof) -> bool {
         let factor = self.second_factor.as_ref();
         let is_since = |begun| proof.is_since(begun);
         match &proof.kind {
             ProofKind::Password => {
-                self.password_hash.is_some() && self.password_set_at.is_none_or(is_since)
+                let is_of = |set_at| proof.of.map_or(is_since(set_at), |of| of == set_at);
+                self.password_hash.is_some() && self.password_set_at.is_none_or(is_of)
             }
-            ProofKind::EmailCode => self.email_change_made.is_none_or(|made| is_since(made.at)),
+            ProofKind::EmailCode => {
+                let since = self.mailbox_since();
+                proof.of.map_or(is_since(since), |of| of == since)
+            }
             ProofKind::Passkey { passkey } => {
                 let mut own = self.passkeys.iter();
                 own.any(|own| own.id == *passkey && !own.is_suspended())
