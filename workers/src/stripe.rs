@@ -45,6 +45,7 @@ mod promotions;
 mod request;
 mod seen_customers;
 mod subscriptions;
+mod taxes;
 mod transport;
 mod usage_items;
 

@@ -21,6 +21,7 @@ use crate::{
 
 mod costs;
 mod failures;
+mod taxes;
 mod trials;
 mod usage;
 
