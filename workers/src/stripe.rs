@@ -25,6 +25,7 @@ pub use self::{
         Change, Item, NewDiscount, NewSubscription, OpenPayment, Proration, Rest, Subscription,
         SubscriptionStatus, Trial, TrialChange,
     },
+    taxes::ADDRESS_MISSING,
     usage_items::UsageChange,
 };
 use self::{seen_customers::SeenCustomers, transport::Transport};

@@ -4,6 +4,10 @@ use events_schema::StripeSubscriptionId;
 
 use super::{IdempotencyKey, Stripe, StripeError, StripeTax, Subscription, request::Request};
 
+/// What customers read if Stripe cannot compute their taxes. Previews and changes say the same.
+pub const ADDRESS_MISSING: &str = "Your country is not known, so taxes cannot be computed. Enter \
+                                   your address by the billing portal, and try again.";
+
 impl Stripe {
     /// Whether Stripe adds taxes to invoices.
     pub const fn tax(&self) -> StripeTax {

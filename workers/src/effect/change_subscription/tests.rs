@@ -305,30 +305,6 @@ async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
 }
 
 #[tokio::test]
-async fn a_payment_that_its_owner_must_confirm_waits() {
-    let confirm = || invoice(json!({ "status": "requires_action" }));
-    let action = || Command::RecordAction { request: REQUEST };
-    let needed = || declined("authentication_required");
-    let acts = [
-        list(&[]),
-        needed(),
-        present("incomplete"),
-        present("incomplete"),
-        confirm(),
-    ];
-    let sent = [LIST, CREATE, CREATE, READ, INVOICE];
-    records(&subscribe(), acts, action(), &sent).await;
-
-    let lasting = subscription("active", "price_0", OTHER);
-    let mut waiting = lasting.clone();
-    waiting["pending_update"] = pending_update("price_1");
-    let waiting = || ok(&waiting.to_string());
-    let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
-    let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
-    records(&subscribe(), acts, action(), &sent).await;
-}
-
-#[tokio::test]
 async fn an_incomplete_subscription_gives_way_to_another() {
     let mut incomplete = subscription("incomplete", "price_0", OTHER);
     incomplete["id"] = json!("sub_0");

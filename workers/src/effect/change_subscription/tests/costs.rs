@@ -399,3 +399,23 @@ async fn a_renewal_of_the_plan_that_a_tenant_has_is_recorded_before_it_is_paid()
     };
     records(&again, acts, expected, &[LIST, READ]).await;
 }
+
+#[tokio::test]
+async fn a_change_that_begins_a_period_of_its_own_is_no_renewal() {
+    let monthly = subscription("active", "price_0", OTHER);
+    let mut yearly = subscription("active", "price_1", OTHER);
+    yearly["items"]["data"][0]["current_period_end"] = json!(1_828_000_000);
+    let yearly = || ok(&yearly.to_string());
+    let acts = [list(&[monthly]), yearly(), yearly()];
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            period_end: Time(1_828_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    records(&subscribe(), acts, expected, &[LIST, CHANGE, READ]).await;
+}
