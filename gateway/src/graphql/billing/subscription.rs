@@ -3,7 +3,9 @@
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use events_schema::{
     PlanVersion, PriceId, Sensitive, TenantKey,
-    billing::{Change, ChangeTime, NextPlan, PaidStatus, Pending, PendingStatus, UPDATE, View},
+    billing::{
+        Change, ChangeTime, NextPlan, Paid, PaidStatus, Pending, PendingStatus, UPDATE, View,
+    },
     plan,
 };
 
@@ -19,7 +21,7 @@ use crate::{
     },
 };
 
-/// The plan that a tenant has chosen.
+/// A plan that a tenant has chosen, or has paid for.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(in crate::graphql) struct Subscription {
@@ -83,6 +85,30 @@ impl Subscription {
             tenant: tenant.tenant,
             is_paid: billing.payment.lasting().is_some(),
         })
+    }
+
+    /// Shows what a tenant pays for or has paid for, as Stripe has it.
+    pub(super) fn at_stripe(
+        paid: &Paid,
+        catalogue: Option<&plan::View>,
+        tenant: TenantKey,
+    ) -> Self {
+        let known = catalogue.and_then(|catalogue| {
+            let (plan, price) = catalogue.priced(&paid.price)?;
+            Some((Plan::of(catalogue, plan), price_of(catalogue, plan, price)))
+        });
+        let (plan, price) = known.unwrap_or_default();
+        Self {
+            plan,
+            price,
+            status: Some(paid.status.into()),
+            quantity: Some(Long::from(paid.quantity)),
+            trial_end: paid.trial_end.map(DateTime),
+            current_period_end: Some(DateTime(paid.period_end)),
+            cancel_at: paid.cancel_at.map(DateTime),
+            tenant,
+            is_paid: paid.status != PaidStatus::Ended,
+        }
     }
 }
 
