@@ -170,6 +170,9 @@ async fn the_last_way_to_log_in_stays() {
     let google = json!({ "id": shown["credentials"]["identities"][0]["id"] });
     assert_eq!(reason(&ada, UNLINK, google.clone()).await, "last_log_in");
     ada.data(SET_PASSWORD, ()).await;
+    // The session must outlive what it loses.
+    let password = json!({ "service": "Password", "params": { "password": PASSWORD } });
+    ada.data(STEP_UP, input(password)).await;
 
     let both = join(ada.gql(UNLINK, google), ada.gql(REMOVE_PASSWORD, json!({})));
     let (unlinked, removed) = both.await;
