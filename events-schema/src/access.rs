@@ -20,6 +20,8 @@ pub struct Access {
     pub limit: Option<Limit>,
     /// Whether it creates an object. A tenant that has not paid may not.
     pub creates: bool,
+    /// Whether it only reads. A tenant whose plan has ended without another one may.
+    pub reads: bool,
     /// Whether the session must be fresh.
     pub fresh: bool,
     /// Whether an administrator of the platform who acts as a person is refused.
@@ -118,7 +120,7 @@ impl Access {
     }
 
     /// The same operation, for tenants whose plan has this feature. Reading, deleting and leaving
-    /// need no feature, so that nobody loses what they have.
+    /// need no feature, so that nobody loses what they have; an exception is `feature_to_read`.
     pub const fn feature(self, feature: Feature) -> Self {
         Self {
             feature: Some(feature),
@@ -164,6 +166,15 @@ impl Access {
         }
     }
 
+    /// The same operation, for tenants whose plan has this feature, which only reads. Who has lost the
+    /// plan still reads what was there.
+    pub const fn feature_to_read(self, feature: Feature) -> Self {
+        Self {
+            reads: true,
+            ..self.feature(feature)
+        }
+    }
+
     /// The same operation, which creates an object.
     pub const fn creates(self) -> Self {
         Self {
@@ -190,6 +201,7 @@ impl Access {
             feature: None,
             limit: None,
             creates: false,
+            reads: false,
             fresh: false,
             in_person: false,
             two_factors: false,
@@ -280,7 +292,7 @@ mod tests {
         ];
         for area in areas {
             let rows = area.access().iter().filter(|row| row.who.is_of_tenant());
-            for row in rows.filter(|row| !["read", "me", "cards"].contains(&row.verb)) {
+            for row in rows.filter(|row| !["read", "me", "cards", "card"].contains(&row.verb)) {
                 let is_refused = row.in_person || row.fresh;
                 assert!(is_refused, "{area}.{}: add .in_person()", row.verb);
             }

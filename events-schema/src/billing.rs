@@ -44,6 +44,7 @@ impl crate::Area for Area {
         Access::permission("cancel_subscription", UPDATE).in_person(),
         Access::permission("resume_subscription", UPDATE).in_person(),
         Access::permission("cards", READ),
+        Access::permission("card", READ),
         Access::permission("card_create_setup_intent", UPDATE).in_person(),
         Access::permission("card_attach", UPDATE).in_person(),
         Access::permission("card_set_default", UPDATE).in_person(),

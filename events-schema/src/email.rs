@@ -145,6 +145,8 @@ pub enum BillingNotice {
     TrialEnds { at: Time },
     /// The tenant creates nothing any more.
     Restricted { since: Time },
+    /// The plan has ended, and the tenant has the default plan.
+    Ended { since: Time },
 }
 
 /// What the owners of two addresses learn about a change from one to the other.

@@ -95,6 +95,8 @@ pub fn step(present: Option<EmailChange>, event: &Event, at: Time) -> Option<Ema
         }
         // The session that asked for the change may have been proved by what ends here.
         Event::PasswordChanged { .. }
+        | Event::PasswordRemoved { .. }
+        | Event::RecoveryCodesRenewed { .. }
         | Event::SessionsRevoked
         | Event::IdentityUnlinked { .. }
         | Event::TotpRemoved { .. }
@@ -114,11 +116,9 @@ pub fn step(present: Option<EmailChange>, event: &Event, at: Time) -> Option<Ema
         | Event::PasswordResetRequested { .. }
         | Event::PasswordHashRenewed { .. }
         | Event::PasswordSet { .. }
-        | Event::PasswordRemoved { .. }
         | Event::TotpEnrolled { .. }
         | Event::TotpUsed { .. }
         | Event::RecoveryCodeUsed { .. }
-        | Event::RecoveryCodesRenewed { .. }
         | Event::PasskeyAdded { .. }
         | Event::PasskeyUsed { .. }
         | Event::PasskeyRenamed { .. }
@@ -270,6 +270,14 @@ mod tests {
         let name = Name::parse("Phone").unwrap();
         let ended = [
             Event::SessionsRevoked,
+            Event::PasswordRemoved {
+                email: email("ada@example.com"),
+            },
+            Event::RecoveryCodesRenewed {
+                credential: CredentialId(Id::from_bytes([4; 16])),
+                secret_id: "x".to_owned(),
+                email: email("ada@example.com"),
+            },
             Event::TotpRemoved {
                 credential: CredentialId(Id::from_bytes([4; 16])),
                 email: email("ada@example.com"),

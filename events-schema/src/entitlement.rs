@@ -122,6 +122,11 @@ fn features() -> impl Iterator<Item = Feature> {
     rows().filter_map(|row| row.feature)
 }
 
+fn features_to_read() -> impl Iterator<Item = Feature> {
+    let reading = rows().filter(|row| row.reads);
+    reading.filter_map(|row| row.feature)
+}
+
 fn limits() -> impl Iterator<Item = Limit> {
     rows().filter_map(|row| row.limit)
 }
@@ -189,10 +194,10 @@ impl Entitlements {
     }
 
     /// A tenant that has never had a plan may use everything. One whose plan has ended may not: it
-    /// would have more than it has paid for.
+    /// would have more than it has paid for. It may read.
     fn without_plan(standing: Standing) -> Self {
         let (standing, features) = match standing {
-            Standing::Ended => (Standing::Restricted, BTreeSet::new()),
+            Standing::Ended => (Standing::Restricted, features_to_read().collect()),
             Standing::Active | Standing::Trial | Standing::Grace | Standing::Restricted => {
                 (standing, Feature::all().iter().copied().collect())
             }

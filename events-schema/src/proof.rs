@@ -28,6 +28,10 @@ pub struct Proof {
     /// not say when they have logged in there.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_silent: bool,
+    /// Which password or mailbox was proved: the account has had it since this time, or since its
+    /// beginning if the time is 0. `None` for all else, and in a proof of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Time>,
 }
 
 /// By what a person has proved who they are.
@@ -89,6 +93,7 @@ impl Proof {
             kind,
             at,
             is_silent: false,
+            of: None,
         }
     }
 
@@ -99,6 +104,7 @@ impl Proof {
             kind,
             at: logged_in_at.unwrap_or(now).min(now),
             is_silent: logged_in_at.is_none(),
+            of: None,
         }
     }
 

@@ -45,7 +45,7 @@ impl crate::Area for Area {
             .fresh()
             .two_factors(),
         Access::permission("delete", DELETE).fresh(),
-        Access::permission("audit_log", READ_AUDIT_LOG).feature(AUDIT_LOG),
+        Access::permission("audit_log", READ_AUDIT_LOG).feature_to_read(AUDIT_LOG),
         Access::permission("refusals", READ_AUDIT_LOG),
         // Each event also needs the permission that its area names for the feed.
         Access::member("events"),

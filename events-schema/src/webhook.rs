@@ -73,7 +73,9 @@ impl crate::Area for Area {
             .in_person()
             .feature(FEATURE),
         Access::permission("delete", DELETE),
-        Access::permission("enable", UPDATE).feature(FEATURE),
+        Access::permission("enable", UPDATE)
+            .feature(FEATURE)
+            .in_person(),
         Access::permission("disable", UPDATE),
         Access::permission("rotate_secret", UPDATE).in_person(),
         Access::permission("test", UPDATE)

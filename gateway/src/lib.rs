@@ -192,6 +192,7 @@ async fn app(
         jetstream(nats.clone()),
         config.secrets.key(),
         &config.limits,
+        config.hides_clients(),
     );
     let parts = Parts {
         log: EventLog::new(nats.clone()),

@@ -300,8 +300,13 @@ async fn the_owners_are_reminded_of_the_end_of_a_service_token_whose_creator_has
     })
     .await;
     ada.data(DELETE_MEMBER, json!({ "id": member })).await;
+    moves(&ada, "ada@example.com", "ada@example.org").await;
+    eventually("an outbox with reminders only", || async {
+        outbox(&backend).await.len() == 2
+    })
+    .await;
     let_time_pass(&backend).await;
-    ada.mail("ada@example.com", "expires on", 1).await;
+    ada.mail("ada@example.org", "expires on", 1).await;
     eventually("an empty outbox", || async {
         outbox(&backend).await.is_empty()
     })

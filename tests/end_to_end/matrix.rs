@@ -4,6 +4,7 @@
 //!
 //! `MATRIX_REQUESTS` sets how many requests the random part sends, `MATRIX_SEED` repeats one.
 
+mod plans;
 mod schema;
 mod world;
 

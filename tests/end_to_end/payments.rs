@@ -3,8 +3,13 @@
 mod bounds;
 mod changes;
 mod mails;
+mod objects;
+mod outages;
 mod privacy;
+mod process;
 mod seats;
+mod taxes;
+mod upgrades;
 
 use local::Local;
 use serde_json::{Value, json};
@@ -59,14 +64,14 @@ const CARDS: &str = "{ cards { id last4 isDefault } }";
 /// chooses it, once Stripe knows the price.
 async fn priced(root: &Browser, ada: &Browser, amount: i64, currency: &str) -> Value {
     let money = json!({ "amount": amount, "currency": currency });
-    offered(root, ada, plan_for(&money)).await
+    created(root, ada, plan_for(&money)).await
 }
 
 /// Creates a plan for so many cents, with a trial.
 async fn tried(root: &Browser, ada: &Browser, amount: i64, trial_days: u16) -> Value {
     let mut plan = plan_for(&json!({ "amount": amount, "currency": "EUR" }));
     plan["trialDays"] = trial_days.into();
-    offered(root, ada, plan).await
+    created(root, ada, plan).await
 }
 
 fn plan_for(money: &Value) -> Value {
@@ -77,16 +82,21 @@ fn plan_for(money: &Value) -> Value {
     })
 }
 
-async fn offered(root: &Browser, ada: &Browser, plan: Value) -> Value {
+async fn created(root: &Browser, ada: &Browser, plan: Value) -> Value {
     let created = root.data(CREATE_PLAN, input(plan)).await;
     let id = text(&created, "/plan/create/id");
     let choice = json!({ "plan": id, "price": text(&created, "/plan/create/prices/0/id") });
+    offered(ada, &choice).await;
+    choice
+}
+
+/// Waits until Stripe knows the price of a choice.
+async fn offered(ada: &Browser, choice: &Value) {
     eventually("a price that Stripe knows", || async {
         let preview = ada.gql(PREVIEW, input(choice.clone())).await;
         preview["errors"].is_null()
     })
     .await;
-    choice
 }
 
 /// Sends a form to the development Stripe.
@@ -96,6 +106,15 @@ pub async fn stripe(backend: &Local, path: &str, form: &[(&str, &str)]) -> Value
     let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
     let answer = request.form(form).send().await.unwrap();
     answer.json().await.unwrap()
+}
+
+/// The objects of a list of the development Stripe, the latest first.
+async fn listed(backend: &Local, list: &str) -> Vec<Value> {
+    let url = format!("{}/v1/{list}", backend.stripe_url().unwrap());
+    let request = reqwest::Client::new().get(url);
+    let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    answer["data"].as_array().unwrap().clone()
 }
 
 /// Asks something of the development Stripe that only tests can.
@@ -317,7 +336,7 @@ async fn cards_and_invoices_of_another_tenant_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn amounts_without_and_with_three_decimals_are_invoiced_as_they_are() {
+async fn amounts_of_any_decimals_and_up_to_the_largest_one_are_invoiced_as_they_are() {
     let backend = start().await;
     let (root, ada) = tokio::join!(root(&backend), ada_in_acme(&backend));
     attach(&backend, &ada, "pm_card_visa").await;
@@ -325,8 +344,19 @@ async fn amounts_without_and_with_three_decimals_are_invoiced_as_they_are() {
     bob.create_tenant("burger").await;
     let bob = bob.in_tenant("burger");
     attach(&backend, &bob, "pm_card_visa").await;
-    for (owner, amount, currency, decimals) in [(&ada, 900, "JPY", 0), (&bob, 12_340, "KWD", 3)] {
+    let eve = Browser::signed_up(&backend, "eve@example.com").await;
+    eve.create_tenant("cinema").await;
+    let eve = eve.in_tenant("cinema");
+    attach(&backend, &eve, "pm_card_visa").await;
+    for (owner, amount, currency, decimals) in [
+        (&ada, 900, "JPY", 0),
+        (&bob, 12_340, "KWD", 3),
+        (&eve, (1 << 53) - 1, "USD", 2),
+    ] {
         let plan = priced(&root, owner, amount, currency).await;
+        let preview = owner.data(PREVIEW, input(plan.clone())).await;
+        let due_now = json!({ "amount": amount, "currency": currency });
+        assert_eq!(preview["billing"]["previewChange"]["dueNow"], due_now);
         owner.data(CHANGE, input(plan)).await;
         pending(owner, Value::Null).await;
         let invoices = owner.data(INVOICES, ()).await;

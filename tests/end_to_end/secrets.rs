@@ -362,7 +362,7 @@ async fn check_views(seen: &Seen, data: &Path, filled: &[&str]) {
 }
 
 /// Checks all spans, once that of a last request has arrived.
-async fn check_spans(seen: &Seen, dev: &Dev, collector: &Collector) {
+pub async fn check_spans(seen: &Seen, dev: &Dev, collector: &Collector) {
     let last = dev.browser().post("{ profile { id } }", json!({})).await;
     let id = last.headers()["x-request-id"].to_str().unwrap();
     eventually("the last span", || async {

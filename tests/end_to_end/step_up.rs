@@ -45,7 +45,11 @@ async fn later(backend: &Local, minutes: i64) -> Gateway {
     let change = doc! { "$set": { "view.proofs.$[].at": past } };
     // One that has ended leaves a document without a view.
     let live = doc! { "view.proofs": { "$exists": true } };
-    sessions.update_many(live, change).await.unwrap();
+    sessions.update_many(live.clone(), change).await.unwrap();
+    let change = doc! { "$set": { "view.proofs.$[password].of": past } };
+    let by_password = sessions.update_many(live, change);
+    let by_password = by_password.array_filters([doc! { "password.kind": "password" }]);
+    by_password.await.unwrap();
     let accounts = mongo(backend).await.database(PLATFORM);
     let accounts = accounts.collection::<Document>("account");
     for since in [

@@ -1,6 +1,6 @@
-//! Finds the addresses of a tenant's owners in the log.
+//! Finds the addresses of a tenant's owners and members in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use event_store::EventLog;
 use events_schema::{
@@ -12,7 +12,7 @@ use events_schema::{
 /// The most owners that get a mail.
 const MAX_OWNERS: usize = 10;
 
-/// Finds the owners of tenants.
+/// Finds the owners and members of tenants.
 #[derive(Clone)]
 pub struct Owners {
     log: EventLog,
@@ -29,19 +29,58 @@ impl Owners {
     /// # Errors
     /// If the log does not answer.
     pub async fn of(&self, tenant: TenantKey) -> anyhow::Result<Vec<EmailAddress>> {
+        let members = self.members(tenant).await?.into_values();
+        let owners = members
+            .filter_map(Member::accepted)
+            .filter(|member| member.role == BuiltInRole::Owner);
+        Ok(owners.map(|owner| owner.email).take(MAX_OWNERS).collect())
+    }
+
+    /// Returns the present address of the member who has, or once had, this one; `None` if they have
+    /// left.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn present_address(
+        &self,
+        tenant: TenantKey,
+        email: &EmailAddress,
+    ) -> anyhow::Result<Option<EmailAddress>> {
+        let members = self.members(tenant).await?.into_values();
+        let with_address = members.filter(|member| member.addresses.contains(email));
+        let accepted: Vec<_> = with_address.filter_map(Member::accepted).collect();
+        // Another member may have got the address since.
+        let own = accepted.iter().find(|member| member.email == *email);
+        Ok(own.or(accepted.first()).map(|member| member.email.clone()))
+    }
+
+    async fn members(&self, tenant: TenantKey) -> anyhow::Result<BTreeMap<MemberId, Member>> {
         let filter = events_of_tenant_in(TenantId::Tenant(tenant), AreaName::Member);
-        let mut members: BTreeMap<MemberId, Option<View>> = BTreeMap::new();
+        let mut members: BTreeMap<MemberId, Member> = BTreeMap::new();
         for stored in self.log.read(&filter, 0).await? {
-            // A commit of a newer release makes nobody an owner here.
+            // A commit of a newer release makes nobody a member here.
             let Ok(commit) = serde_json::from_slice::<Commit<Area>>(&stored.payload) else {
                 continue;
             };
             let member = members.entry(commit.id).or_default();
-            *member = View::fold(member.take(), &commit);
+            member.view = View::fold(member.view.take(), &commit);
+            let address = member.view.iter().map(|view| view.email.clone());
+            member.addresses.extend(address);
         }
-        let owners = members.into_values().flatten().filter(|member| {
-            member.role == BuiltInRole::Owner && member.status == Status::Accepted
-        });
-        Ok(owners.map(|owner| owner.email).take(MAX_OWNERS).collect())
+        Ok(members)
+    }
+}
+
+/// A member or an invitation.
+#[derive(Default)]
+struct Member {
+    view: Option<View>,
+    /// All addresses that it has had.
+    addresses: HashSet<EmailAddress>,
+}
+
+impl Member {
+    fn accepted(self) -> Option<View> {
+        self.view.filter(|view| view.status == Status::Accepted)
     }
 }

@@ -25,6 +25,7 @@ pub use self::{
         Change, Item, NewDiscount, NewSubscription, OpenPayment, Proration, Rest, Subscription,
         SubscriptionStatus, Trial, TrialChange,
     },
+    taxes::ADDRESS_MISSING,
     usage_items::UsageChange,
 };
 use self::{seen_customers::SeenCustomers, transport::Transport};
@@ -45,6 +46,7 @@ mod promotions;
 mod request;
 mod seen_customers;
 mod subscriptions;
+mod taxes;
 mod transport;
 mod usage_items;
 

@@ -104,9 +104,10 @@ impl View {
         proofs
     }
 
-    /// Returns the proofs of a session that still count. `None` if it has begun with proofs and none
-    /// counts any more: nobody knows who uses it. The word of a connection counts if `is_live`. A
-    /// session that has lost it ends unless the person's own proofs suffice.
+    /// Returns the proofs of a session that still count. `None` if none does: nobody knows who uses
+    /// it. One in which somebody acts as the person has none from the beginning. The word of a
+    /// connection counts if `is_live`. A session that has lost it ends unless the person's own proofs
+    /// suffice.
     pub fn proved_in(&self, session: &session::View, is_live: bool) -> Option<Vec<Proof>> {
         let begun = session.proofs();
         let mut counting = self.counting(begun.to_vec());
@@ -115,7 +116,7 @@ impl View {
         let stands = if has_word(&begun) && !has_word(&counting) {
             proof::suffices(&counting, self.second_factor.is_some())
         } else {
-            begun.is_empty() || !counting.is_empty()
+            session.impersonator.is_some() || !counting.is_empty()
         };
         stands.then_some(counting)
     }
@@ -163,14 +164,40 @@ impl View {
         }
     }
 
+    /// Makes a proof by what the account has.
+    pub fn proof(&self, kind: ProofKind, at: Time) -> Proof {
+        let of = match kind {
+            ProofKind::Password => self.password_set_at,
+            ProofKind::EmailCode => Some(self.mailbox_since()),
+            ProofKind::Passkey { .. }
+            | ProofKind::Totp
+            | ProofKind::RecoveryCode
+            | ProofKind::Identity { .. }
+            | ProofKind::Connection { .. } => None,
+        };
+        Proof {
+            of,
+            ..Proof::new(kind, at)
+        }
+    }
+
+    /// Returns since when the account has its address: 0 for its beginning.
+    fn mailbox_since(&self) -> Time {
+        self.email_change_made.map_or(Time(0), |made| made.at)
+    }
+
     fn counts(&self, proof: &Proof) -> bool {
         let factor = self.second_factor.as_ref();
         let is_since = |begun| proof.is_since(begun);
         match &proof.kind {
             ProofKind::Password => {
-                self.password_hash.is_some() && self.password_set_at.is_none_or(is_since)
+                let is_of = |set_at| proof.of.map_or(is_since(set_at), |of| of == set_at);
+                self.password_hash.is_some() && self.password_set_at.is_none_or(is_of)
             }
-            ProofKind::EmailCode => self.email_change_made.is_none_or(|made| is_since(made.at)),
+            ProofKind::EmailCode => {
+                let since = self.mailbox_since();
+                proof.of.map_or(is_since(since), |of| of == since)
+            }
             ProofKind::Passkey { passkey } => {
                 let mut own = self.passkeys.iter();
                 own.any(|own| own.id == *passkey && !own.is_suspended())

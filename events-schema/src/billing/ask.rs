@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::Paid;
 use crate::{
     Money, Name, PromotionCode, Rejection, Sensitive, StripeCardId, StripeInvoiceId, StripePriceId,
     StripeSetupIntentId, Time,
@@ -74,6 +75,10 @@ pub struct PreviewChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_code: Option<PromotionCode>,
 }
+
+/// What does the tenant pay for, and what has it paid for? The latest comes first; at most 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscriptions {}
 
 /// What makes the plan of the tenant cheaper? `None` if nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +224,11 @@ impl Question for DeleteCard {
 impl Question for PreviewChange {
     const VERB: &'static str = "preview_change";
     type Answer = Costs;
+}
+
+impl Question for Subscriptions {
+    const VERB: &'static str = "subscriptions";
+    type Answer = Vec<Paid>;
 }
 
 impl Question for FindDiscount {

@@ -150,6 +150,13 @@ impl Payment {
         }
     }
 
+    /// Whether Stripe decides which plan the tenant has, or will.
+    pub fn is_paying(&self) -> bool {
+        let asked = self.pending.as_ref();
+        let awaits = asked.is_some_and(|pending| pending.status == PendingStatus::Pending);
+        awaits || self.lasting().is_some()
+    }
+
     /// Returns what the tenant pays for, unless it has ended.
     pub fn lasting(&self) -> Option<&Paid> {
         let paid = self.subscription.as_ref();

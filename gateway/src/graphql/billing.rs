@@ -8,11 +8,14 @@ mod subscription;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 use events_schema::{
-    PromotionCode,
+    PromotionCode, StripeCardId,
     billing::{self as schema, Command},
 };
 
-use self::{card::CardMutation, payments::Card};
+use self::{
+    card::{CardMutation, stripe_id},
+    payments::Card,
+};
 pub(super) use self::{
     input::{GrantPlanInput, OverrideBillingInput},
     object::Billing,
@@ -45,6 +48,14 @@ impl Queries {
         let field = FieldContext::of(ctx);
         let cards = field.use_cases.billings.cards(field.caller).await?;
         Ok(Some(cards.into_iter().map(Card::from).collect()))
+    }
+
+    /// A card of the tenant, read from Stripe. `NOT_FOUND` if the tenant has no such card.
+    async fn card(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Card>, Error> {
+        let field = FieldContext::of(ctx);
+        let id = stripe_id(&id, StripeCardId::parse)?;
+        let card = field.use_cases.billings.card(field.caller, &id).await?;
+        Ok(Some(card.into()))
     }
 }
 

@@ -142,15 +142,12 @@ impl LogInMutation {
         Success::yes()
     }
 
-    /// Unlinks an identity. Sessions that nothing else has proved end; for this one, sets the cookie
-    /// of a new session without a proof. `CONFLICT` if the caller could not log in any more.
+    /// Unlinks an identity. Sessions that nothing else has proved end, this one, too. `CONFLICT` if
+    /// the caller could not log in any more.
     async fn unlink(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (logins, command) = (&field.use_cases.provider_logins, field.command_id()?);
-        let unlinked = logins.unlink(field.caller, command, id_of(&id)?);
-        if let Some(started) = unlinked.await? {
-            field.start_session(&started);
-        }
+        logins.unlink(field.caller, command, id_of(&id)?).await?;
         // It may be the one that waits, and must not be linked again.
         if field.caller.kept.waiting.is_some() {
             field.clear_cookie(Kind::Waiting);
@@ -171,15 +168,12 @@ impl LogInMutation {
         Success::yes()
     }
 
-    /// Removes the password. Sessions that nothing else has proved end; for this one, sets the
-    /// cookie of a new session without a proof. `CONFLICT` if the caller could not log in any more.
+    /// Removes the password. Sessions that nothing else has proved end, this one, too. `CONFLICT` if
+    /// the caller could not log in any more.
     async fn remove_password(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (accounts, id) = (&field.use_cases.accounts, field.command_id()?);
-        let removed = accounts.remove_password(field.caller, id);
-        if let Some(started) = removed.await? {
-            field.start_session(&started);
-        }
+        accounts.remove_password(field.caller, id).await?;
         Success::yes()
     }
 }

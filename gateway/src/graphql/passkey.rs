@@ -121,9 +121,8 @@ impl PasskeyMutation {
     }
 
     /// Removes a passkey: nobody can log in by it any more, and sessions that nothing else has proved
-    /// end. For this session, sets the cookie of a new one without a proof. Returns what the browser
-    /// must learn. `NOT_FOUND` if there is none with this id; `CONFLICT` if nothing else is left to
-    /// log in by.
+    /// end, this one, too. Returns what the browser must learn. `NOT_FOUND` if there is none with this
+    /// id; `CONFLICT` if nothing else is left to log in by.
     async fn remove_passkey(
         &self,
         ctx: &Context<'_>,
@@ -132,11 +131,7 @@ impl PasskeyMutation {
         let field = FieldContext::of(ctx);
         let (passkeys, command) = (&field.use_cases.passkeys, field.command_id()?);
         let removed = passkeys.remove(field.caller, command, id_of(&id)?);
-        let removed = removed.await?;
-        if let Some(started) = &removed.started {
-            field.start_session(started);
-        }
-        Ok(Some(removed.into()))
+        Ok(Some(removed.await?.into()))
     }
 }
 

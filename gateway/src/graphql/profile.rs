@@ -199,9 +199,8 @@ impl ProfileMutation {
     /// Agrees to a change of the e-mail address: by the code for the new address, in the browser
     /// that has asked, or by the token of the link for the present one, without a session. The
     /// address is changed once both agree, and both get a mail. Sessions that only a code to the
-    /// former address has proved end; for this session, sets the cookie of a new one without a
-    /// proof. `BAD_USER_INPUT` if the code or link is wrong or no longer valid; `CONFLICT` if
-    /// another account has got the address.
+    /// former address has proved end, this one, too. `BAD_USER_INPUT` if the code or link is wrong or
+    /// no longer valid; `CONFLICT` if another account has got the address.
     async fn confirm_email_change(
         &self,
         ctx: &Context<'_>,
@@ -209,11 +208,8 @@ impl ProfileMutation {
     ) -> Result<Option<EmailChangeStatus>, Error> {
         let field = FieldContext::of(ctx);
         let (changes, id) = (&field.use_cases.email_changes, field.command_id()?);
-        let confirmed = changes.confirm(field.caller, id, &token).await?;
-        if let Some(started) = &confirmed.started {
-            field.start_session(started);
-        }
-        Ok(Some(confirmed.progress.into()))
+        let progress = changes.confirm(field.caller, id, &token).await?;
+        Ok(Some(progress.into()))
     }
 
     /// Refuses a change of the e-mail address by the token of the link for the present address, or

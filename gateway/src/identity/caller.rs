@@ -123,6 +123,12 @@ impl Caller {
         }
     }
 
+    /// Whether an administrator of the platform acts as the person.
+    pub(crate) fn is_impersonated(&self) -> bool {
+        let person = self.person().ok();
+        person.is_some_and(|person| person.impersonator.is_some())
+    }
+
     /// Returns the service whose access token the request has, if it has one.
     pub(crate) fn service(&self) -> Option<ServiceId> {
         match self.identity.as_ref()?.actor() {

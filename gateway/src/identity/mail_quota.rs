@@ -50,6 +50,7 @@ impl MailKind {
 /// How many mails of one kind an address gets within a day.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
+    of_all: usize,
     /// Those of one sender.
     of_sender: usize,
     /// Those of one sender that need not wait.
@@ -59,21 +60,24 @@ struct Limit {
 impl Limit {
     /// A registration is repeated by its client, which waits for the mail before.
     const REGISTRATIONS: Self = Self {
+        of_all: 20,
         of_sender: 5,
         free: 1,
+    };
+    /// All clients have the address of the proxy that hides them. Nobody waits for another then.
+    const REGISTRATIONS_OF_HIDDEN: Self = Self {
+        of_sender: Self::REGISTRATIONS.of_all,
+        free: Self::REGISTRATIONS.of_all,
+        ..Self::REGISTRATIONS
     };
 
     /// An invitation may be withdrawn and sent again with another role.
     const fn of_invitations(of_sender: usize) -> Self {
         Self {
+            of_all: of_sender.saturating_mul(SENDERS),
             of_sender,
             free: of_sender.saturating_sub(2),
         }
-    }
-
-    /// Returns how many of all senders an address gets.
-    const fn of_all(self) -> usize {
-        self.of_sender.saturating_mul(SENDERS)
     }
 }
 
@@ -84,6 +88,8 @@ pub(crate) struct MailQuota {
     /// Old records give way to new ones here, so that nobody can fill the bucket.
     invitations_to: Bucket<Mails>,
     days: Bucket<DayCount>,
+    /// What clients that have not logged in send.
+    registrations_per_address: Limit,
     invitations_per_day: u32,
     invitations: Limit,
     secret: ServerKey,
@@ -129,7 +135,7 @@ impl Mails {
             let oldest = oldest.map_or(now, |oldest| oldest.at);
             DAY.saturating_sub(now.since(oldest))
         };
-        if self.sent.len() >= limit.of_all() {
+        if self.sent.len() >= limit.of_all {
             return until_older(self.sent.first());
         }
         if own.clone().count() >= limit.of_sender {
@@ -147,13 +153,20 @@ impl Mails {
 }
 
 impl MailQuota {
-    /// Counts in a bucket. Addresses are stored under ids that nobody can guess without `secret`.
+    /// Counts in buckets. Addresses are stored under ids that nobody can guess without `secret`.
+    /// `hides_clients` says that the networks of clients are not known.
     pub(crate) fn new(
         jetstream: jetstream::Context,
         secret: ServerKey,
         options: &LimitOptions,
+        hides_clients: bool,
     ) -> Self {
         Self {
+            registrations_per_address: if hides_clients {
+                Limit::REGISTRATIONS_OF_HIDDEN
+            } else {
+                Limit::REGISTRATIONS
+            },
             registrations: Bucket::new(jetstream.clone(), REGISTRATIONS_BUCKET),
             invitations_to: Bucket::new(jetstream.clone(), LOGINS_BUCKET),
             days: Bucket::new(jetstream, LOGINS_BUCKET),
@@ -190,7 +203,7 @@ impl MailQuota {
         let add = |mails: Option<Mails>| {
             let (mut mails, at) = (mails.unwrap_or_default(), now());
             let sender = client;
-            mails.add(Limit::REGISTRATIONS, Mail { at, about, sender })?;
+            mails.add(self.registrations_per_address, Mail { at, about, sender })?;
             Ok((mails, ()))
         };
         let key = self.key(MailKind::Registration, to);
@@ -358,7 +371,7 @@ impl MailQuota {
     const fn limit(&self, kind: MailKind) -> Limit {
         match kind {
             MailKind::Registration | MailKind::LoginCode | MailKind::EmailChange => {
-                Limit::REGISTRATIONS
+                self.registrations_per_address
             }
             MailKind::Invitation => self.invitations,
         }
@@ -413,6 +426,15 @@ mod tests {
         let mut mails = Mails::default();
         mails.add(Limit::REGISTRATIONS, mail(1, 0)).unwrap();
         mails.add(Limit::REGISTRATIONS, mail(2, 0)).unwrap();
+    }
+
+    #[test]
+    fn a_client_that_a_proxy_hides_does_not_wait_for_another() {
+        let (mut mails, limit) = (Mails::default(), Limit::REGISTRATIONS_OF_HIDDEN);
+        for _ in 0..20 {
+            mails.add(limit, mail(1, 0)).unwrap();
+        }
+        assert!(mails.add(limit, mail(1, 1)).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use events_schema::{
-    AccountId, CommandId, EmailAddress, PasswordHash, PersonName, Proof, ProofKind, TenantId,
+    AccountId, CommandId, EmailAddress, PasswordHash, PersonName, ProofKind, TenantId,
     account::{self, Command},
     proof,
     secret::{Purpose, ServerKey},
@@ -122,7 +122,7 @@ impl Accounts {
         if owner.view.second_factor.is_some() {
             return Ok(None);
         }
-        let proofs = vec![proved_now(ProofKind::EmailCode)];
+        let proofs = vec![owner.view.proof(ProofKind::EmailCode, now())];
         let started = self.sessions.start(caller, &owner, proofs).await;
         started.map(Some).map_err(after_the_change)
     }
@@ -163,9 +163,10 @@ impl Accounts {
         self.send(caller, *account, id, change).await?;
         let changed = SecurityEvent::PasswordChanged;
         self.security.record(changed, caller, Some(*account));
-        let proofs = proof::with(identity.proofs.clone(), proved_now(ProofKind::Password));
         let owner = self.owner_of(caller, *account, &password_hash).await;
         let owner = owner.map_err(after_the_change)?;
+        let proof = owner.view.proof(ProofKind::Password, now());
+        let proofs = proof::with(identity.proofs.clone(), proof);
         let started = self.sessions.start(caller, &owner, proofs).await;
         started.map_err(after_the_change)
     }
@@ -196,8 +197,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes the password. If nothing else has proved the session, a new one begins, without any
-    /// proof, and is returned.
+    /// Removes the password. If nothing else has proved the session, it ends.
     ///
     /// # Errors
     /// `Rejected` if nothing else would be left to log in by.
@@ -205,17 +205,13 @@ impl Accounts {
         &self,
         caller: &Caller,
         id: CommandId,
-    ) -> Result<Option<Started>, Error> {
+    ) -> Result<(), Error> {
         let account = caller.person()?.account_id();
         let remove = Command::RemovePassword;
         self.send(caller, account, id, remove).await?;
         let removed = SecurityEvent::PasswordRemoved;
         self.security.record(removed, caller, Some(account));
-        let owner = self.views.platform().get::<account::View>(account).await?;
-        match owner {
-            Some(owner) => Ok(self.sessions.outlive_removal(caller, &owner).await),
-            None => Ok(None),
-        }
+        Ok(())
     }
 
     /// Returns what others may know about the owner of an account: names, address and tenants.
@@ -365,10 +361,6 @@ const fn removed_by(command: &Command) -> Option<SecurityEvent> {
     } else {
         None
     }
-}
-
-fn proved_now(kind: ProofKind) -> Proof {
-    Proof::new(kind, now())
 }
 
 pub(super) fn request(

@@ -18,10 +18,8 @@ use events_schema::{
 use super::{
     account::{Accounts, by_email, request, with_min_answer_time, wrong_link},
     login_code::{LoginCodes, SentCodes},
-    session::Started,
 };
 use crate::{
-    backend::views::ViewDocument,
     clock::now,
     config::AccountOptions,
     error::Error,
@@ -52,13 +50,6 @@ pub(crate) enum Progress {
     AwaitsNewAddress,
     /// The owner of the present address is still to answer.
     AwaitsPresentAddress,
-}
-
-/// What has become of an answer to a change.
-pub(crate) struct Confirmed {
-    pub(crate) progress: Progress,
-    /// The session that replaces that of the request, if only the former mailbox has proved it.
-    pub(crate) started: Option<Started>,
 }
 
 impl EmailChanges {
@@ -123,7 +114,7 @@ impl EmailChanges {
         caller: &Caller,
         id: CommandId,
         token: &str,
-    ) -> Result<Confirmed, Error> {
+    ) -> Result<Progress, Error> {
         let link = self
             .accounts
             .secret
@@ -148,28 +139,11 @@ impl EmailChanges {
             .await
             .map_err(|error| error.if_missing(wrong_token))?;
         let progress = progress_of(&agreed.view, challenge).ok_or_else(wrong_token)?;
-        let started = match progress {
-            Progress::Changed => self.changed(caller, &agreed).await,
-            Progress::AwaitsNewAddress | Progress::AwaitsPresentAddress => None,
-        };
-        Ok(Confirmed { progress, started })
-    }
-
-    /// Records a change, and replaces the session of the request if only the former mailbox has
-    /// proved it.
-    async fn changed(
-        &self,
-        caller: &Caller,
-        account: &ViewDocument<account::View>,
-    ) -> Option<Started> {
-        let changed = SecurityEvent::EmailChanged;
-        self.security().record(changed, caller, Some(account.id));
-        let person = caller.person().ok()?;
-        if person.account_id() != account.id {
-            return None;
+        if progress == Progress::Changed {
+            let changed = SecurityEvent::EmailChanged;
+            self.security().record(changed, caller, Some(agreed.id));
         }
-        let sessions = &self.accounts.sessions;
-        sessions.outlive_removal(caller, account).await
+        Ok(progress)
     }
 
     /// Refuses a change that waits, or restores the address before one that was made, by the link

@@ -7,8 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use event_store::random_id;
 use events_schema::{
-    ChallengeId, CommandId, EmailAddress, EmailId, Proof, ProofKind, TenantId, Time, account,
-    email,
+    ChallengeId, CommandId, EmailAddress, EmailId, ProofKind, TenantId, Time, account, email,
     secret::{Purpose, ServerKey, derived_id},
     subject::LOGINS_BUCKET,
 };
@@ -210,7 +209,7 @@ impl LoginCodes {
         let kind = ProofKind::EmailCode;
         match checked.await? {
             Proved::Account(account) => {
-                let proof = Proof::new(kind, now());
+                let proof = account.view.proof(kind, now());
                 self.sessions.proceed(caller, *account, proof).await
             }
             Proved::Address(waiting) => self.openings.open(caller, *waiting, Some(kind)).await,

@@ -113,7 +113,7 @@ impl Openings {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let (proofs, word) = (proofs(&waiting, further), waiting.word);
+        let (by_identity, word) = (proof(&waiting), waiting.word);
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -123,11 +123,15 @@ impl Openings {
         let id = new_command_id()?;
         let request = CommandRequest::new(TenantId::Platform, account, id, open);
         let (sender, platform) = (caller.sender(), self.views.platform());
-        let opened = self.commands.send_and_get(&sender, &platform, request);
+        let opened = self
+            .commands
+            .send_and_get::<account::View>(&sender, &platform, request);
         let opened = opened.await?;
         if let Some(word) = word {
             self.joins.join(caller, word.scope, &opened).await?;
         }
+        let further = further.map(|kind| opened.view.proof(kind, now()));
+        let proofs = [Some(by_identity), further].into_iter().flatten().collect();
         self.sessions.welcome(caller, opened, proofs).await
     }
 
@@ -160,12 +164,10 @@ impl Openings {
     }
 }
 
-/// Returns what a person has proved whose account is opened.
-fn proofs(waiting: &Waiting, further: Option<ProofKind>) -> Vec<Proof> {
+/// Returns what a person has proved by the identity that waits.
+fn proof(waiting: &Waiting) -> Proof {
     let kind = proved_by(&waiting.identity, waiting.identity.id, waiting.word);
-    let identity = Proof::by_other_party(kind, waiting.logged_in_at, waiting.since);
-    let further = further.map(|kind| Proof::new(kind, now()));
-    [Some(identity), further].into_iter().flatten().collect()
+    Proof::by_other_party(kind, waiting.logged_in_at, waiting.since)
 }
 
 /// Returns what is proved by an identity that the account calls so.

@@ -67,8 +67,6 @@ pub(crate) struct Removal {
     pub(crate) unknown_credential: Option<Value>,
     /// For `signalAllAcceptedCredentials`.
     pub(crate) all_accepted_credentials: Value,
-    /// The session of the caller from now on, if nothing else has proved the one before.
-    pub(crate) started: Option<Started>,
 }
 
 /// What the browser keeps, sealed.
@@ -195,8 +193,7 @@ impl Passkeys {
         find(&account.view, passkey).cloned().ok_or(Error::NotFound)
     }
 
-    /// Removes a passkey of the caller. If nothing else has proved the session, a new one begins,
-    /// without any proof.
+    /// Removes a passkey of the caller. If nothing else has proved the session, it ends.
     ///
     /// # Errors
     /// `Rejected` if the caller has no such passkey, or could not log in any more.
@@ -211,11 +208,9 @@ impl Passkeys {
         let account = self.send(caller, before.id, id, remove).await?;
         let event = SecurityEvent::PasskeyRemoved;
         self.security.record(event, caller, Some(account.id));
-        let started = self.sessions.outlive_removal(caller, &account).await;
         let (party, handle) = (&self.relying_party, account.id.0);
         let removed = find(&before.view, passkey);
         Ok(Removal {
-            started,
             unknown_credential: removed.map(|removed| party.unknown_credential(removed)),
             all_accepted_credentials: party.all_accepted_credentials(handle.bytes(), &account.view),
         })

@@ -140,7 +140,7 @@ impl Sessions {
         }
         let is_compromised = self.passwords.is_compromised(&admission, proved).await;
         drop(admission);
-        let proof = Proof::new(ProofKind::Password, now());
+        let proof = account.view.proof(ProofKind::Password, now());
         let logged_in = self.proceed(caller, account, proof).await?;
         Ok((logged_in, is_compromised))
     }

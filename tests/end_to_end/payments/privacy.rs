@@ -1,9 +1,8 @@
 //! No number of a card, client secret, link or key of Stripe is kept anywhere.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use event_store::{MongoOptions, NatsOptions};
-use events_schema::EmailAddress;
+use event_store::MongoOptions;
 use futures_util::TryStreamExt as _;
 use mongodb::{
     Client,
@@ -11,71 +10,31 @@ use mongodb::{
 };
 use serde_json::{Value, json};
 
-use super::{ATTACH, BILLING, CARDS, CHANGE, CREATE_PLAN, INVOICES, PREVIEW, SETUP, id_of};
+use super::{
+    ATTACH, BILLING, CARDS, CHANGE, CREATE_PLAN, INVOICES, PREVIEW, SETUP, id_of,
+    process::Variables,
+};
 use crate::{
     cargo_dev::{Dev, operator_of},
-    secrets::{Seen, check_streams},
+    secrets::{Seen, check_spans, check_streams},
     support::{
-        Browser, PLATFORM, add_second_factor, await_administration, eventually, input, text,
+        Browser, Collector, PLATFORM, add_second_factor, await_administration, eventually, input,
+        text,
     },
 };
 
 const ADA: &str = "ada@example.com";
 const CARD: &str = "4242424242424242";
+/// The parts that have secrets of Stripe in hand.
+const SPANS: [&str; 3] = [
+    "POST /graphql",
+    "POST /webhooks/stripe",
+    "attempt change_subscription",
+];
 const PORTAL: &str = r#"{ billing { portalLink(returnPath: "/settings") { url } } }"#;
 
-/// What `cargo dev` has written for its operator.
-struct Variables(String);
-
-impl Variables {
-    fn of(data: &Path) -> Self {
-        Self(fs::read_to_string(data.join("env")).unwrap())
-    }
-
-    fn get(&self, name: &str) -> String {
-        let (_, rest) = self.0.split_once(&format!("{name}=")).unwrap();
-        let line = rest.lines().next().unwrap();
-        line.trim_matches('\'').to_owned()
-    }
-
-    fn mongo(&self) -> MongoOptions {
-        MongoOptions {
-            mongo_url: self.get("UB_MONGO_URL"),
-            mongo_database: PLATFORM.to_owned(),
-            mongo_hosts: Vec::new(),
-        }
-    }
-
-    async fn make_platform_admin(&self, email: &str) {
-        let nats = NatsOptions {
-            nats_url: self.get("UB_NATS_URL"),
-            ..NatsOptions::default()
-        };
-        let email = EmailAddress::parse(email).unwrap();
-        let mongo = self.mongo();
-        let set = workers::set_platform_admin(&nats, &mongo, &email, true);
-        set.await.unwrap();
-    }
-
-    /// Sends a form to the development Stripe, as a browser or the owner of a card does.
-    async fn stripe(&self, path: &str, form: &[(&str, &str)]) {
-        let url = format!("{}/v1/{path}", self.get("UB_STRIPE_URL"));
-        let request = reqwest::Client::new().post(url).form(form);
-        let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
-        let answer = request.send().await.unwrap();
-        assert!(answer.status().is_success(), "{:?}", answer.text().await);
-    }
-
-    async fn confirm(&self, id: &str) {
-        let url = format!("{}/_test/authenticate", self.get("UB_STRIPE_URL"));
-        let body = json!({ "id": id, "succeeds": true });
-        let sent = reqwest::Client::new().post(url).json(&body).send().await;
-        assert!(sent.unwrap().status().is_success());
-    }
-}
-
 /// Creates a plan; returns the input that chooses it, once Stripe knows the price.
-async fn priced(seen: &mut Seen, ada: &Browser, amount: i64) -> Value {
+pub(super) async fn priced(seen: &mut Seen, ada: &Browser, amount: i64) -> Value {
     let amount_in_euros = json!({ "amount": amount, "currency": "EUR" });
     let plan = json!({
         "name": format!("Plan {amount}"), "features": [], "limits": [],
@@ -92,7 +51,7 @@ async fn priced(seen: &mut Seen, ada: &Browser, amount: i64) -> Value {
 }
 
 /// Saves a card, which pays from now on.
-async fn save(seen: &mut Seen, stripe: &Variables, ada: &Browser, card: &str) {
+pub(super) async fn save(seen: &mut Seen, stripe: &Variables, ada: &Browser, card: &str) {
     let setup = seen.done(ada, SETUP, json!({})).await;
     let secret = text(&setup, "/card/createSetupIntent/clientSecret");
     seen.secret("the client secret of a card", &secret);
@@ -161,14 +120,20 @@ async fn check_databases(seen: &Seen, mongo: &MongoOptions) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_of_stripe_is_in_the_log_in_an_error_in_a_stream_or_in_a_view() {
+async fn no_secret_of_stripe_is_in_the_log_an_error_a_stream_a_view_or_a_span() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let dev = Dev::start_logging(&data, &log, &[]).await;
+    let collector = Collector::start().await;
+    let exports = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let dev = Dev::start_logging(&data, &log, &exports).await;
     let stripe = Variables::of(&data);
     let mut seen = Seen::default();
     seen.secret("the number of a card", CARD);
     seen.secret("the key of Stripe", local::stripe::SECRET_KEY);
+    seen.secret("the secret of webhooks", local::stripe::WEBHOOK_SECRET);
     let ada = dev.browser();
     ada.sign_up(ADA).await;
     add_second_factor(&ada).await;
@@ -204,6 +169,12 @@ async fn no_secret_of_stripe_is_in_the_log_in_an_error_in_a_stream_or_in_a_view(
 
     check_streams(&seen, &operator_of(&data).await, &["EVENTS", "STRIPE"]).await;
     check_databases(&seen, &stripe.mongo()).await;
+    check_spans(&seen, &dev, &collector).await;
+    let spans = collector.spans();
+    for name in SPANS {
+        let found = spans.iter().any(|span| span.name == name);
+        assert!(found, "no span {name}");
+    }
     assert!(seen.errors.len() > 10);
     seen.check("an error", &json!(seen.errors).to_string());
     let log = fs::read_to_string(log).unwrap();

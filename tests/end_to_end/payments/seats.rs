@@ -3,7 +3,7 @@
 use local::Local;
 use serde_json::{Value, json};
 
-use super::{BILLING, CHANGE, CREATE_PLAN, PREVIEW, attach, pending, root, stripe};
+use super::{BILLING, CHANGE, CREATE_PLAN, PREVIEW, attach, listed, pending, root, stripe};
 use crate::support::{Browser, INVITE, ada_in_acme, eventually, input, invite, start, text};
 
 const DELETE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
@@ -29,11 +29,7 @@ async fn per_seat(root: &Browser, ada: &Browser, cents: u64) -> Value {
 
 /// The item of the only subscription at Stripe.
 async fn item(backend: &Local) -> Value {
-    let url = format!("{}/v1/subscriptions", backend.stripe_url().unwrap());
-    let request = reqwest::Client::new().get(url);
-    let request = request.basic_auth(local::stripe::SECRET_KEY, Some(""));
-    let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    answer["data"][0]["items"]["data"][0].clone()
+    listed(backend, "subscriptions").await[0]["items"]["data"][0].clone()
 }
 
 /// Waits until the tenant pays for so many seats, and Stripe counts as many.

@@ -68,22 +68,35 @@ impl Account {
 
     /// A tenant with a customer that has a card.
     pub async fn tenant(&self, slug: &str) -> Tenant {
-        self.ada.create_tenant(slug).await;
-        let owner = self.ada.in_tenant(slug);
-        let key = owner.data("{ tenant { id } }", ()).await;
-        let key = TenantKey::parse(&text(&key, "/tenant/id")).unwrap();
-        let customer = self.post("customers", &[("name", slug)]).await;
-        let customer = text(&customer, "/id");
-        self.use_card(&customer, "pm_card_visa").await;
-        let record = RecordCustomer {
-            customer: StripeCustomerId::parse(&customer).unwrap(),
-        };
-        self.send(key, record).await;
+        let (owner, key) = self.stranger(slug).await;
+        let customer = self.customer(slug).await;
+        self.record_customer(key, &customer).await;
         Tenant {
             owner,
             key,
             customer,
         }
+    }
+
+    /// A tenant without a customer.
+    pub async fn stranger(&self, slug: &str) -> (Browser, TenantKey) {
+        self.ada.create_tenant(slug).await;
+        let owner = self.ada.in_tenant(slug);
+        let key = owner.data("{ tenant { id } }", ()).await;
+        (owner, TenantKey::parse(&text(&key, "/tenant/id")).unwrap())
+    }
+
+    /// A customer that has a card.
+    pub async fn customer(&self, name: &str) -> String {
+        let customer = self.post("customers", &[("name", name)]).await;
+        let customer = text(&customer, "/id");
+        self.use_card(&customer, "pm_card_visa").await;
+        customer
+    }
+
+    pub async fn record_customer(&self, tenant: TenantKey, customer: &str) {
+        let customer = StripeCustomerId::parse(customer).unwrap();
+        self.send(tenant, RecordCustomer { customer }).await;
     }
 
     /// Sends a command as a worker does.

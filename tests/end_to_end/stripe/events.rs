@@ -8,7 +8,7 @@ use super::{
     account::{Account, Tenant},
     status,
 };
-use crate::support::eventually;
+use crate::support::{eventually, operator};
 
 /// How many pairs of tenants there are of each kind: together they have more than 200 events.
 const EACH: usize = 4;
@@ -24,7 +24,8 @@ const KINDS: [&str; 6] = [
 /// Times that differ by less are the same: two tenants do the same one after the other.
 const SAME_MS: i64 = 5 * 60 * 1000;
 
-/// A tenant gets each event once and in order. Its twin does the same, and gets them otherwise.
+/// A tenant gets each event once and in order. Its twin does the same, and gets them three times and
+/// in any order; every second twin loses a third of them.
 struct Twins {
     in_order: Tenant,
     otherwise: Tenant,
@@ -41,12 +42,28 @@ impl Twins {
     fn both(&self) -> [&Tenant; 2] {
         [&self.in_order, &self.otherwise]
     }
+
+    /// Waits until both have the same billing, with this status.
+    async fn await_same(&self, account: &Account, expected: &str) {
+        eventually("the same billing", || async {
+            let in_order = account.view(&self.in_order).await;
+            let otherwise = account.view(&self.otherwise).await;
+            status(&in_order) == expected && are_alike(&in_order, &otherwise)
+        })
+        .await;
+    }
+}
+
+/// Whether events of the twins with this number are lost.
+const fn loses_events(number: usize) -> bool {
+    number / KINDS.len() % 2 == 1
 }
 
 /// Sends events as they are wanted.
 struct Postman {
     seen: BTreeSet<String>,
-    kept: Vec<String>,
+    /// The number of the twins, and the event.
+    kept: Vec<(usize, String)>,
 }
 
 impl Postman {
@@ -63,8 +80,8 @@ impl Postman {
             let is_of = |tenant: &Tenant| Some(tenant.customer.as_str()) == customer;
             if all.iter().any(|twins| is_of(&twins.in_order)) {
                 new.push(id);
-            } else if all.iter().any(|twins| is_of(&twins.otherwise)) {
-                self.kept.push(id);
+            } else if let Some(number) = all.iter().position(|it| is_of(&it.otherwise)) {
+                self.kept.push((number, id));
             }
         }
         // The list has the latest first.
@@ -147,28 +164,58 @@ async fn any_order_repetition_and_omission_of_events_leads_to_the_same_billing()
     postman.deliver_in_order(&account, &all).await;
     assert!(postman.kept.len() >= 200, "{} events", postman.kept.len());
 
-    // Every third event is lost, and the others come three times and in any order.
-    let mut kept = postman.kept.into_iter().enumerate();
-    let kept: Vec<String> = kept
-        .by_ref()
-        .filter(|(at, _)| at % 3 > 0)
-        .map(|(_, id)| id)
-        .collect();
+    let kept = postman.kept.into_iter().enumerate();
+    let kept = kept.filter(|(at, (number, _))| at % 3 > 0 || !loses_events(*number));
+    let kept: Vec<String> = kept.map(|(_, (_, id))| id).collect();
     let delivered = json!({ "events": kept, "shuffle": 28, "times": 3 });
     account.control("deliver", delivered).await;
     account.settle().await;
+    let statuses = ["active", "active", "past_due", "ended", "ended", "active"];
+    let expected = statuses.into_iter().cycle();
+    let expected: Vec<(&Twins, &str)> = all.iter().zip(expected).collect();
+    // No event was lost, so nothing needs to be reconciled.
+    for (number, (twins, status)) in expected.iter().enumerate() {
+        if !loses_events(number) {
+            twins.await_same(&account, status).await;
+        }
+    }
     let (_, remaining) = account.reconcile(false).await;
     assert_eq!(remaining, 0);
     let (differences, _) = account.reconcile(true).await;
     assert_eq!(differences, []);
 
-    let statuses = ["active", "active", "past_due", "ended", "ended", "active"];
-    for (twins, expected) in all.iter().zip(statuses.iter().cycle()) {
-        eventually("the same billing", || async {
-            let in_order = account.view(&twins.in_order).await;
-            let otherwise = account.view(&twins.otherwise).await;
-            status(&in_order) == *expected && are_alike(&in_order, &otherwise)
-        })
-        .await;
+    for (twins, status) in expected {
+        twins.await_same(&account, status).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_customer_that_no_tenant_has_yet_is_kept_and_reconciled_later() {
+    let account = Account::open().await;
+    account.control("delivery", json!({ "mode": "hold" })).await;
+    let (owner, key) = account.stranger("weavers").await;
+    let customer = account.customer("weavers").await;
+    let tenant = Tenant {
+        owner,
+        key,
+        customer: customer.clone(),
+    };
+    account.subscribe(&tenant, 3).await;
+    let delivered = account.control("deliver", json!({})).await;
+    let delivered = delivered.as_array().unwrap().iter();
+    let accepted = delivered.filter(|event| event["status"] == 200).count();
+    assert!(accepted > 3, "{accepted} events");
+    account.settle().await;
+    let context = operator(&account.backend).await;
+    let stream = context.get_stream("STRIPE").await.unwrap();
+    assert!(stream.cached_info().state.messages > 0, "they are stored");
+    assert_eq!(status(&account.view(&tenant).await), "none");
+
+    account.record_customer(key, &customer).await;
+    let (differences, remaining) = account.reconcile(false).await;
+    assert_eq!((differences.len(), remaining), (1, 0), "{differences:?}");
+    eventually("what Stripe has", || async {
+        status(&account.view(&tenant).await) == "active"
+    })
+    .await;
 }

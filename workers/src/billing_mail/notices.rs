@@ -35,6 +35,7 @@ impl DueNotice {
             BillingNotice::PaymentFailed { since } => ("payment_failed", since),
             BillingNotice::TrialEnds { at } => ("trial_ends", at),
             BillingNotice::Restricted { since } => ("restricted", since),
+            BillingNotice::Ended { since } => ("ended", since),
         };
         let (kind, tenant) = (kind.as_bytes(), tenant.0.bytes());
         [
@@ -65,11 +66,11 @@ fn of_event(event: &Event, now: Time, billing: Option<&View>) -> Vec<DueNotice> 
     match event {
         Event::TrialStarted { until, .. } => {
             let reminder = trial_ends(*until, now);
-            reminder.into_iter().chain([restricted(*until)]).collect()
+            reminder.into_iter().chain(over(*until)).collect()
         }
-        Event::Cancelled { at } => vec![restricted(*at)],
-        Event::Granted(grant) => grant.until.map(restricted).into_iter().collect(),
-        Event::GrantEnded => vec![restricted(now)],
+        Event::Cancelled { at } => over(*at).into(),
+        Event::Granted(grant) => grant.until.into_iter().flat_map(over).collect(),
+        Event::GrantEnded => over(now).into(),
         Event::Resumed => {
             let chosen = billing.and_then(|billing| billing.subscription.as_ref());
             let end = chosen.and_then(|chosen| chosen.trial_end);
@@ -109,10 +110,19 @@ fn of_subscription(paid: &Paid, past_due_since: Option<Time>, now: Time) -> Vec<
     let ends = [past_due_since.map(|since| since + GRACE), paid.cancel_at];
     let restricted = ends.into_iter().flatten().map(restricted);
     let reminder = trial_end.and_then(|end| trial_ends(end, now));
+    // Stripe may end it somewhat later than it was to end, and one mail is enough.
+    let ended = paid
+        .cancel_at
+        .filter(|_| paid.status == PaidStatus::Ended)
+        .map(|since| DueNotice {
+            notice: BillingNotice::Ended { since },
+            not_before: None,
+        });
     failed
         .into_iter()
         .chain(reminder)
         .chain(restricted)
+        .chain(ended)
         .collect()
 }
 
@@ -134,7 +144,16 @@ fn reminder(at: Time) -> DueNotice {
     }
 }
 
-/// Most tenants have the default plan then. The effect that sends the mail looks at the standing.
+/// A plan is over: there is the default plan, or nothing can be created any more. The effect that sends
+/// the mail looks at the standing, and sends one of them.
+const fn over(since: Time) -> [DueNotice; 2] {
+    let ended = DueNotice {
+        notice: BillingNotice::Ended { since },
+        not_before: Some(since),
+    };
+    [restricted(since), ended]
+}
+
 const fn restricted(since: Time) -> DueNotice {
     DueNotice {
         notice: BillingNotice::Restricted { since },

@@ -11,7 +11,7 @@ use events_schema::{
     Claim, MAX_LIMIT, PlanVersion, PriceId, Reject, RejectionKind, Time,
     billing::{
         Area, Command, Event, Grant, MAX_TRIALS, Override, Subscription, View, apply,
-        refusal::{PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
+        refusal::{CANCEL_FIRST, PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
     },
     plan::MAX_TRIAL_DAYS,
 };
@@ -33,7 +33,7 @@ pub enum Rejection {
     #[error("{PAYMENTS_NOT_SET_UP}")]
     PaymentsNotSetUp,
     /// Stripe decides which plan the tenant has, or will.
-    #[error("You pay for your plan, or are about to. Cancel that first, and wait for its end.")]
+    #[error("{CANCEL_FIRST}")]
     CancelFirst,
     /// Another plan comes with the next period, and the present one is paid until then.
     #[error("{PLAN_COMING}")]
@@ -190,7 +190,7 @@ impl Billing {
         trial_days: u16,
         now: Time,
     ) -> Result<Option<Event>, Rejection> {
-        if self.is_paying() {
+        if self.payment().is_paying() {
             return Err(Rejection::CancelFirst);
         }
         let current = self.subscription(now);

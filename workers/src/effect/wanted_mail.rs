@@ -66,13 +66,30 @@ pub(super) async fn recipient(
     let Template::AccessTokenExpires { tenant, token, .. } = template else {
         return Ok(requested.clone());
     };
-    let creator = match current::<access_token::View>(log, *tenant, *token).await? {
+    let present = match current::<access_token::View>(log, *tenant, *token).await? {
         Some(token) if token.service.is_none() => {
-            current::<account::View>(log, TenantId::Platform, token.creator).await?
+            let creator = current::<account::View>(log, TenantId::Platform, token.creator);
+            creator.await?.map(|creator| creator.email)
         }
-        Some(_) | None => None,
+        Some(_) => present_address(log, *tenant, requested).await?,
+        None => None,
     };
-    Ok(creator.map_or_else(|| requested.clone(), |creator| creator.email))
+    Ok(present.unwrap_or_else(|| requested.clone()))
+}
+
+/// Returns the present address of the member who had this one; `None` if they have left.
+async fn present_address(
+    log: &EventLog,
+    tenant: TenantId,
+    email: &EmailAddress,
+) -> anyhow::Result<Option<EmailAddress>> {
+    match tenant {
+        TenantId::Platform => Ok(None),
+        TenantId::Tenant(tenant) => {
+            let owners = Owners::new(log.clone());
+            owners.present_address(tenant, email).await
+        }
+    }
 }
 
 /// Whether a notice about the plan of a tenant is still true, and goes to an owner.
@@ -100,6 +117,10 @@ fn is_true(
 ) -> bool {
     let chosen = billing.and_then(|billing| billing.subscription.as_ref());
     let chosen = chosen.filter(|chosen| !chosen.has_ended(now));
+    let standing = entitlements(catalogue, billing, now).standing;
+    let lost = billing.and_then(|billing| lost_since(billing, now));
+    // An earlier date is that of an earlier plan.
+    let stands = |as_told, since| standing == as_told && lost.is_none_or(|lost| lost <= since);
     match notice {
         BillingNotice::PaymentFailed { since } => {
             chosen.is_some_and(|chosen| chosen.past_due_since == Some(since))
@@ -110,19 +131,14 @@ fn is_true(
             let ends = [chosen.trial_end, of_stripe.and_then(|paid| paid.trial_end)];
             ends.contains(&Some(at)) && chosen.cancel_at.is_none() && now < at
         }),
-        BillingNotice::Restricted { since } => {
-            let is_restricted =
-                entitlements(catalogue, billing, now).standing == Standing::Restricted;
-            let began = billing.and_then(|billing| restricted_since(billing, now));
-            // An earlier date is that of an earlier restriction.
-            is_restricted && began.is_none_or(|began| began <= since)
-        }
+        BillingNotice::Restricted { since } => stands(Standing::Restricted, since),
+        BillingNotice::Ended { since } => stands(Standing::Ended, since),
     }
 }
 
 /// Returns since when a tenant has not had what it has chosen: its plan has ended, or a payment has
 /// been missing for too long. `None` if neither is known.
-fn restricted_since(billing: &billing::View, now: Time) -> Option<Time> {
+fn lost_since(billing: &billing::View, now: Time) -> Option<Time> {
     let chosen = billing.subscription.as_ref()?;
     let missing = chosen.past_due_since.map(|since| since + GRACE);
     let dates = [chosen.trial_end, chosen.cancel_at, missing];
@@ -146,9 +162,7 @@ async fn is_valid_token(
     };
     let now = Time::from(SystemTime::now());
     if let Some(service) = token.service {
-        let claim = Claim::member_email(tenant, to);
-        let recipient = member_of(log, tenant, claim).await?;
-        let is_member = recipient.is_some_and(|member| member.status == member::Status::Accepted);
+        let is_member = present_address(log, tenant, to).await?.is_some();
         let is_of_use = is_member && has_service(log, tenant, service).await?;
         return Ok(is_of_use && now < token.expires_at);
     }
@@ -224,8 +238,9 @@ pub(crate) async fn current<V: View>(
 #[cfg(test)]
 mod tests {
     use events_schema::{
-        Id, PlanId, PlanVersion, PriceId, Reason,
+        Id, Name, PlanId, PlanVersion, PriceId, Reason,
         billing::{Event, Grant, apply},
+        plan::{Plan, Version},
     };
 
     use super::*;
@@ -251,6 +266,23 @@ mod tests {
         is_true(notice, None, Some(&billing), Time(now))
     }
 
+    /// A catalogue whose default plan is free.
+    fn with_default_plan() -> plan::View {
+        let free = PlanId(Id::from_bytes([4; 16]));
+        let plan = Plan {
+            name: Name::parse("Free").unwrap(),
+            versions: vec![Version::default()],
+            archived: false,
+            created_at: Time(0),
+            updated_at: Time(0),
+        };
+        plan::View {
+            plans: [(free, plan)].into(),
+            default: Some(free),
+            ..plan::View::default()
+        }
+    }
+
     fn granted(until: i64) -> Event {
         Event::Granted(Grant {
             plan: TEAM,
@@ -264,6 +296,31 @@ mod tests {
         assert!(is_told([], 100, 100));
         assert!(!is_told([], 99, 100), "it is about an earlier plan");
         assert!(!is_told([], 100, 99), "the trial goes on");
+    }
+
+    #[test]
+    fn owners_learn_either_that_their_plan_has_ended_or_that_nothing_can_be_created() {
+        let trial = Event::TrialStarted {
+            plan: TEAM,
+            price: PriceId(Id::from_bytes([3; 16])),
+            until: Time(100),
+        };
+        let mut billing = billing::View::default();
+        apply(&mut billing, &trial);
+        let catalogue = with_default_plan();
+        let since = Time(100);
+        for (catalogue, now, ended, restricted) in [
+            (Some(&catalogue), 99, false, false),
+            (Some(&catalogue), 100, true, false),
+            (None, 100, false, true),
+        ] {
+            let told = |notice| is_true(notice, catalogue, Some(&billing), Time(now));
+            assert_eq!(told(BillingNotice::Ended { since }), ended);
+            assert_eq!(told(BillingNotice::Restricted { since }), restricted);
+        }
+        let earlier = BillingNotice::Ended { since: Time(99) };
+        let told = is_true(earlier, Some(&catalogue), Some(&billing), Time(100));
+        assert!(!told, "it is about an earlier plan");
     }
 
     #[test]

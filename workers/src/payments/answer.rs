@@ -5,7 +5,8 @@ use events_schema::{
     TenantKey,
     billing::ask::{
         AttachCard, Cards, CreateSetupIntent, DeleteCard, FindDiscount, FindInvoice, Invoices,
-        PaymentSecret, PortalLink, PreviewChange, Question, Reply, SetDefaultCard, UpcomingInvoice,
+        PaymentSecret, PortalLink, PreviewChange, Question, Reply, SetDefaultCard, Subscriptions,
+        UpcomingInvoice,
     },
     subject,
 };
@@ -26,6 +27,7 @@ impl Payments {
             PreviewChange::VERB => self.reply::<PreviewChange>(tenant, question).await,
             PortalLink::VERB => self.reply::<PortalLink>(tenant, question).await,
             Invoices::VERB => self.reply::<Invoices>(tenant, question).await,
+            Subscriptions::VERB => self.reply::<Subscriptions>(tenant, question).await,
             FindDiscount::VERB => self.reply::<FindDiscount>(tenant, question).await,
             UpcomingInvoice::VERB => self.reply::<UpcomingInvoice>(tenant, question).await,
             FindInvoice::VERB => self.reply::<FindInvoice>(tenant, question).await,

@@ -6,10 +6,10 @@ use events_schema::{
     PromotionCode, Sensitive, StripeCustomerId, StripeInvoiceId, StripePriceId,
     StripePromotionCodeId, TenantKey, Time,
     billing::{
-        PendingStatus,
+        Paid, PendingStatus,
         ask::{
             Costs, Discount, FindDiscount, FindInvoice, Invoice, Invoices, PaymentSecret,
-            PortalLink, PreviewChange, Upcoming, UpcomingInvoice,
+            PortalLink, PreviewChange, Subscriptions, Upcoming, UpcomingInvoice,
         },
     },
     plan,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::billing::Billing,
-    effect::change_subscription::{trial_after, trial_of, usage_changes_with},
+    effect::change_subscription::{is_lasting, paid, trial_after, trial_of, usage_changes_with},
     stripe::{
         self, PaymentStatus, PreviewedChange, Subscription, SubscriptionStatus, TrialChange,
         UsageChange,
@@ -41,6 +41,19 @@ impl Answers<PreviewChange> for Payments {
             due_now: shown::money(now.amount_due, &now.currency)?,
             next: shown::money(next.total, &next.currency)?,
         })
+    }
+}
+
+impl Answers<Subscriptions> for Payments {
+    async fn answer(&self, tenant: TenantKey, _: Subscriptions) -> Result<Vec<Paid>, Refusal> {
+        let Some(customer) = self.payment(tenant).await?.customer else {
+            return Ok(Vec::new());
+        };
+        let page = self.stripe.subscriptions(&customer).next().await?;
+        let all = page.unwrap_or_default();
+        let has_begun = |it: &&Subscription| is_lasting(it) || it.ended_at.is_some();
+        let begun: anyhow::Result<Vec<_>> = all.iter().filter(has_begun).map(paid).collect();
+        Ok(begun?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use events_schema::{Reject, Rejection, RejectionKind, billing::ask::Reply};
 use serde::Serialize;
 
-use crate::stripe::{PROMOTION_CODE_UNKNOWN, StripeError};
+use crate::stripe::{ADDRESS_MISSING, PROMOTION_CODE_UNKNOWN, StripeError};
 
 /// When the log is worth another attempt: a server restarts within seconds.
 const AFTER_OUTAGE: Duration = Duration::from_secs(2);
@@ -30,6 +30,9 @@ pub(super) enum Reason {
     /// Stripe has no such code, or it can be used no more.
     #[error("{PROMOTION_CODE_UNKNOWN}")]
     PromotionCodeUnknown,
+    /// Stripe does not know where the tenant is.
+    #[error("{ADDRESS_MISSING}")]
+    AddressMissing,
     /// Stripe refuses the request.
     #[error("Stripe refuses this. Ask who runs this service.")]
     RefusedByStripe,
@@ -40,7 +43,9 @@ impl Reject for Reason {
         match self {
             Self::NotFound => RejectionKind::NotFound,
             Self::PromotionCodeUnknown => RejectionKind::invalid("promotion_code"),
-            Self::CardNotSaved | Self::RefusedByStripe => RejectionKind::Conflict,
+            Self::CardNotSaved | Self::AddressMissing | Self::RefusedByStripe => {
+                RejectionKind::Conflict
+            }
         }
     }
 }
@@ -80,6 +85,9 @@ impl Refusal {
 fn of_stripe<A>(error: StripeError) -> Reply<A> {
     if error.is_missing() {
         return Reply::Rejected(Reason::NotFound.to_rejection());
+    }
+    if error.needs_address() {
+        return Reply::Rejected(Reason::AddressMissing.to_rejection());
     }
     if let Some(pause) = error.retry_after() {
         tracing::warn!("{error}");
@@ -136,9 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn what_stripe_does_not_have_is_not_found_and_its_text_is_kept() {
+    fn what_stripe_refuses_has_a_reason_of_ours_and_no_text_of_stripe() {
         for (code, expected) in [
             ("resource_missing", Reason::NotFound),
+            ("customer_tax_location_invalid", Reason::AddressMissing),
             ("parameter_unknown", Reason::RefusedByStripe),
         ] {
             let expected = Reply::Rejected(expected.to_rejection());

@@ -54,7 +54,8 @@ impl Reaction for AccessTokenReminder {
 }
 
 /// The mail is requested now and sent later. By then, the effect knows whether the token has ended,
-/// whether its recipient has left, and the address of its creator. `further` tells apart several mails about one token.
+/// whether its recipient has left, and the address that they have. `further` tells apart several
+/// mails about one token.
 fn reminder(
     commit: &Commit<Area>,
     token: &NewToken,

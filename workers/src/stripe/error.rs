@@ -56,6 +56,11 @@ impl StripeError {
         matches!(self, Self::Refused { code, .. } if code == "resource_missing")
     }
 
+    /// Whether Stripe cannot compute taxes, since it does not know where the customer is.
+    pub fn needs_address(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "customer_tax_location_invalid")
+    }
+
     /// Whether an object with the id of the request exists already.
     pub fn is_there_already(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "resource_already_exists")

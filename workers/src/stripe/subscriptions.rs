@@ -248,7 +248,7 @@ impl Stripe {
         id: &StripeSubscriptionId,
         change: &Change,
     ) -> Result<Subscription, StripeError> {
-        self.send(update(key, id, change)).await
+        self.send(update(key, id, change, self.tax)).await
     }
 
     /// Makes a subscription cheaper by a promotion code.
@@ -355,18 +355,23 @@ pub(super) fn create(
 
 /// A change that waits for its payment may not have metadata, so none names its commit. The item
 /// tells whether it was done, and metadata whether a promotion code was set.
-pub(super) fn update(key: IdempotencyKey, id: &StripeSubscriptionId, change: &Change) -> Request {
+pub(super) fn update(
+    key: IdempotencyKey,
+    id: &StripeSubscriptionId,
+    change: &Change,
+    tax: StripeTax,
+) -> Request {
     let request = Request::post(format!("/subscriptions/{id}"), key)
         .set("items[0][id]", &change.item)
         .set("items[0][price]", &change.price)
         .set("items[0][quantity]", change.quantity);
-    let request = with_changes(request, "items", 1, &change.usage).set(
-        "payment_behavior",
-        match change.payment {
-            OpenPayment::Decline => "error_if_incomplete",
-            OpenPayment::Wait => "pending_if_incomplete",
-        },
-    );
+    let request = with_changes(request, "items", 1, &change.usage);
+    let behavior = "payment_behavior";
+    let request = match change.payment {
+        OpenPayment::Decline => request.set(behavior, "error_if_incomplete").with_tax(tax),
+        // Stripe takes no taxes then; `add_taxes` asks for them before.
+        OpenPayment::Wait => request.set(behavior, "pending_if_incomplete"),
+    };
     let request = match &change.discount {
         Some(discount) => with_discount(request, discount),
         None => request,

@@ -227,8 +227,16 @@ fn a_session_that_nothing_proves_any_more_is_void() {
     assert_eq!(without.proved_in(&alone, true), None);
     let both = begun(&[by_passkey(1), ProofKind::EmailCode]);
     assert_eq!(without.proved_in(&both, true).unwrap().len(), 1);
-    // One that has begun without any proof, such as after its owner has removed the passkey.
-    assert_eq!(without.proved_in(&begun(&[]), true), Some(Vec::new()));
+    assert_eq!(without.proved_in(&begun(&[]), true), None);
+    let impersonated = session::View {
+        impersonator: Some(session::Impersonator {
+            account: AccountId(ID),
+            epoch: 0,
+            tenant: crate::TenantKey(ID),
+        }),
+        ..begun(&[])
+    };
+    assert_eq!(without.proved_in(&impersonated, true), Some(Vec::new()));
 }
 
 #[test]
@@ -282,6 +290,24 @@ fn a_proof_of_the_mailbox_counts_until_the_account_has_another_one() {
     assert_eq!(counting(&earlier, proofs.clone()), both);
     let later = account([set, (7, email_changed())]);
     assert_eq!(counting(&later, proofs), [ProofKind::Password]);
+}
+
+/// The clocks of two programs may differ, so the time of a proof alone would not tell.
+#[test]
+fn a_proof_is_of_one_password_and_of_one_mailbox() {
+    let before = account([(1, password_set())]);
+    let at = Time(3 * MINUTE);
+    let proofs = [ProofKind::Password, ProofKind::EmailCode].map(|kind| before.proof(kind, at));
+    let counted = |account: &View| account.counting(proofs.to_vec()).len();
+    assert_eq!(counted(&before), 2);
+    let moved = account([(1, password_set()), (3, email_changed())]);
+    assert_eq!(counted(&moved), 1);
+    let events = [password_set(), password_removed(), password_set()];
+    let [first, removed, second] = events;
+    assert_eq!(
+        counted(&account([(1, first), (2, removed), (3, second)])),
+        1
+    );
 }
 
 #[test]

@@ -63,6 +63,17 @@ impl Billing {
         Subscription::of(self.of_tenant()?, self.catalogue()?, &self.0.plan)
     }
 
+    /// What the tenant pays for and has paid for, the latest first; at most 100. They are read from
+    /// Stripe.
+    async fn subscriptions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Subscription>>, Error> {
+        let (field, tenant) = (FieldContext::of(ctx), self.0.plan.tenant);
+        let billings = &field.use_cases.billings;
+        let paid = billings.subscriptions(field.caller, tenant).await?;
+        let shown = paid.iter();
+        let shown = shown.map(|paid| Subscription::at_stripe(paid, self.catalogue(), tenant));
+        Ok(Some(shown.collect()))
+    }
+
     /// The change of the plan that has not come yet: what Stripe has not confirmed, or the plan that
     /// comes with the next period. Null if there is none.
     async fn pending_change(&self) -> Option<PendingChange> {
@@ -71,7 +82,8 @@ impl Billing {
 
     /// What a change of the plan would cost now, and which limits it would exceed. Stripe computes
     /// the costs. `CONFLICT` with the reason `payment_missing` until an open invoice is paid: Stripe
-    /// would count it as paid. With the reason `plan_coming` for a change `NOW` while another plan comes.
+    /// would count it as paid. With the reason `plan_coming` for a change `NOW` while another plan comes,
+    /// and `cancel_first` for a free plan while the tenant pays: cancel, and choose it after the end.
     async fn preview_change(
         &self,
         ctx: &Context<'_>,
@@ -114,7 +126,8 @@ impl Billing {
         let billings = &field.use_cases.billings;
         let tenant = self.0.plan.tenant;
         let invoices = billings.invoices(field.caller, tenant, after.transpose()?);
-        Ok(Some(invoices.await?.into_iter().map(Into::into).collect()))
+        let shown = |invoice| Invoice::of(invoice, field.caller);
+        Ok(Some(invoices.await?.into_iter().map(shown).collect()))
     }
 
     /// What the tenant pays next if nothing changes. Null if it will pay nothing. Stripe computes it.
@@ -131,7 +144,7 @@ impl Billing {
         let id = stripe_id(&id, StripeInvoiceId::parse)?;
         let billings = &field.use_cases.billings;
         let invoice = billings.invoice(field.caller, self.0.plan.tenant, id);
-        Ok(Some(invoice.await?.into()))
+        Ok(Some(Invoice::of(invoice.await?, field.caller)))
     }
 
     /// Exceptions from the plan. Null if there are none now.

@@ -11,6 +11,7 @@ use crate::{
         money::Money,
         scalars::{DateTime, Long, to_id},
     },
+    identity::Caller,
     use_cases::billing::{Exceeded, Preview},
 };
 
@@ -176,9 +177,11 @@ pub(super) struct Invoice {
     tax: Money,
     /// The sum with taxes.
     total: Money,
-    /// A link to the invoice as a file. Who has it may read the invoice. Null for a draft.
+    /// A link to the invoice as a file. Who has it may read the invoice. Null for a draft, and
+    /// while somebody acts as a person.
     pdf_url: Option<String>,
-    /// A link to the invoice as a page, where it can be paid. Null for a draft.
+    /// A link to the invoice as a page, where it can be paid. Null for a draft, and while somebody acts
+    /// as a person.
     hosted_url: Option<String>,
     /// When the invoice was created.
     created_at: DateTime,
@@ -200,8 +203,13 @@ enum InvoiceStatus {
     Void,
 }
 
-impl From<ask::Invoice> for Invoice {
-    fn from(invoice: ask::Invoice) -> Self {
+impl Invoice {
+    /// Shows an invoice. Who acts as a person gets no links, which would outlast the session.
+    pub(super) fn of(invoice: ask::Invoice, caller: &Caller) -> Self {
+        let link = |url: Option<Sensitive>| {
+            url.filter(|_| !caller.is_impersonated())
+                .map(Sensitive::reveal)
+        };
         Self {
             id: to_id(invoice.id),
             number: invoice.number,
@@ -209,8 +217,8 @@ impl From<ask::Invoice> for Invoice {
             subtotal: Money::from(&invoice.subtotal),
             tax: Money::from(&invoice.tax),
             total: Money::from(&invoice.total),
-            pdf_url: invoice.pdf_url.map(Sensitive::reveal),
-            hosted_url: invoice.hosted_url.map(Sensitive::reveal),
+            pdf_url: link(invoice.pdf_url),
+            hosted_url: link(invoice.hosted_url),
             created_at: DateTime(invoice.created_at),
         }
     }

@@ -3,7 +3,9 @@
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use events_schema::{
     PlanVersion, PriceId, Sensitive, TenantKey,
-    billing::{Change, ChangeTime, NextPlan, PaidStatus, Pending, PendingStatus, UPDATE, View},
+    billing::{
+        Change, ChangeTime, NextPlan, Paid, PaidStatus, Pending, PendingStatus, UPDATE, View,
+    },
     plan,
 };
 
@@ -19,7 +21,7 @@ use crate::{
     },
 };
 
-/// The plan that a tenant has chosen.
+/// A plan that a tenant has chosen, or has paid for.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(in crate::graphql) struct Subscription {
@@ -84,6 +86,30 @@ impl Subscription {
             is_paid: billing.payment.lasting().is_some(),
         })
     }
+
+    /// Shows what a tenant pays for or has paid for, as Stripe has it.
+    pub(super) fn at_stripe(
+        paid: &Paid,
+        catalogue: Option<&plan::View>,
+        tenant: TenantKey,
+    ) -> Self {
+        let known = catalogue.and_then(|catalogue| {
+            let (plan, price) = catalogue.priced(&paid.price)?;
+            Some((Plan::of(catalogue, plan), price_of(catalogue, plan, price)))
+        });
+        let (plan, price) = known.unwrap_or_default();
+        Self {
+            plan,
+            price,
+            status: Some(paid.status.into()),
+            quantity: Some(Long::from(paid.quantity)),
+            trial_end: paid.trial_end.map(DateTime),
+            current_period_end: Some(DateTime(paid.period_end)),
+            cancel_at: paid.cancel_at.map(DateTime),
+            tenant,
+            is_paid: paid.status != PaidStatus::Ended,
+        }
+    }
 }
 
 #[ComplexObject]
@@ -132,15 +158,16 @@ pub(in crate::graphql) struct PendingChange {
 
 #[ComplexObject]
 impl PendingChange {
-    /// Lets the owner of the card confirm the payment with Stripe.js. Null unless that is needed, and
-    /// for those who may not change the plan. It is read from Stripe.
+    /// Lets the owner of the card confirm the payment with Stripe.js. Null unless that is needed, for
+    /// those who may not change the plan, and while somebody acts as a person. It is read from Stripe.
     async fn client_secret(&self, ctx: &Context<'_>) -> Result<Option<String>, Error> {
         let field = FieldContext::of(ctx);
         let needs_action = self.status == PendingChangeStatus::ActionRequired;
         let Some(own) = field.membership().ok().filter(|_| needs_action) else {
             return Ok(None);
         };
-        if own.tenant.id != self.tenant || !own.permissions.contains(&UPDATE) {
+        let may_pay = own.permissions.contains(&UPDATE) && !field.caller.is_impersonated();
+        if own.tenant.id != self.tenant || !may_pay {
             return Ok(None);
         }
         let secret = field.use_cases.billings.payment_secret(field.caller);

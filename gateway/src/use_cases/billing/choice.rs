@@ -7,7 +7,7 @@ use events_schema::{
     Time,
     billing::{
         ChangeTime, Command, Subscription, Wanted,
-        refusal::{PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
+        refusal::{CANCEL_FIRST, PAYMENT_MISSING, PAYMENTS_NOT_SET_UP, PLAN_COMING},
     },
     member::SEATS,
     paid_seats,
@@ -57,6 +57,8 @@ pub(super) enum Unavailable {
     PlanArchived,
     #[error("{PAYMENTS_NOT_SET_UP}")]
     PaymentsNotSetUp,
+    #[error("{CANCEL_FIRST}")]
+    CancelFirst,
     #[error("{PLAN_COMING}")]
     PlanComing,
     #[error("{PAYMENT_MISSING}")]

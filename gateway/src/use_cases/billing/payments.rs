@@ -5,11 +5,11 @@ use std::ops::Not as _;
 use events_schema::{
     Limit, Money, Sensitive, StripeCardId, StripeInvoiceId, StripeSetupIntentId, TenantKey, Time,
     billing::{
-        ChangeTime,
+        ChangeTime, Paid,
         ask::{
             AttachCard, Card, Cards, CreateSetupIntent, DeleteCard, Discount, FindDiscount,
             FindInvoice, Invoice, Invoices, PaymentSecret, PortalLink, PreviewChange, Question,
-            SetDefaultCard, Upcoming, UpcomingInvoice,
+            SetDefaultCard, Subscriptions, Upcoming, UpcomingInvoice,
         },
     },
     plan::Version,
@@ -18,7 +18,7 @@ use events_schema::{
 use super::{
     Billings, Choice, TenantBilling,
     choice::{self, Unavailable, ensure_recent},
-    timing::ensure_computable,
+    timing::{ensure_computable, ensure_not_paying},
 };
 use crate::{clock::now, error::Error, identity::Caller};
 
@@ -63,6 +63,15 @@ impl Billings {
     /// Those of [`ask`](Self::ask).
     pub(crate) async fn cards(&self, caller: &Caller) -> Result<Vec<Card>, Error> {
         self.ask_for_own(caller, &Cards {}).await
+    }
+
+    /// Reads a card of the caller's tenant.
+    ///
+    /// # Errors
+    /// `NotFound` if the tenant has no such card; those of [`ask`](Self::ask).
+    pub(crate) async fn card(&self, caller: &Caller, id: &StripeCardId) -> Result<Card, Error> {
+        let mut cards = self.cards(caller).await?.into_iter();
+        cards.find(|card| card.id == *id).ok_or(Error::NotFound)
     }
 
     /// Lets a browser save a card; returns the client secret.
@@ -123,14 +132,9 @@ impl Billings {
         caller: &Caller,
         return_path: &str,
     ) -> Result<Sensitive, Error> {
-        let is_path = return_path.starts_with('/') && return_path.len() <= MAX_PATH;
-        if !is_path || return_path.bytes().all(|c| c.is_ascii_graphic()).not() {
-            let message = format!("returnPath must begin with / and have 1 to {MAX_PATH} bytes.");
-            return Err(Error::input("returnPath", message));
-        }
         let link = PortalLink {
             name: caller.membership()?.tenant.view.name.clone(),
-            return_url: format!("{}{return_path}", self.public_url.trim_end_matches('/')),
+            return_url: return_url(&self.public_url, return_path)?,
         };
         self.ask_for_own(caller, &link).await
     }
@@ -159,6 +163,18 @@ impl Billings {
         id: StripeInvoiceId,
     ) -> Result<Invoice, Error> {
         self.ask(caller, tenant, &FindInvoice { id }).await
+    }
+
+    /// Reads what a tenant pays for and has paid for, the latest first; at most 100.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask).
+    pub(crate) async fn subscriptions(
+        &self,
+        caller: &Caller,
+        tenant: TenantKey,
+    ) -> Result<Vec<Paid>, Error> {
+        self.ask(caller, tenant, &Subscriptions {}).await
     }
 
     /// Returns what makes the plan of a tenant cheaper; `None` if nothing does.
@@ -217,6 +233,7 @@ impl Billings {
             exceeded: present.exceeded(offer.version).await?,
         };
         let Some(price) = offer.price else {
+            ensure_not_paying(present.plan.billing())?;
             return Ok(preview);
         };
         let aim = present.aim(&offer, price).await?;
@@ -271,6 +288,20 @@ impl Billings {
     }
 }
 
+/// Returns the URL of a path of our host. With its `/`, the host has ended, so no path leads to
+/// another one.
+///
+/// # Errors
+/// `BadUserInput` if the path is none.
+fn return_url(public_url: &str, path: &str) -> Result<String, Error> {
+    let is_path = path.starts_with('/') && path.len() <= MAX_PATH;
+    if !is_path || path.bytes().all(|c| c.is_ascii_graphic()).not() {
+        let message = format!("returnPath must begin with / and have 1 to {MAX_PATH} bytes.");
+        return Err(Error::input("returnPath", message));
+    }
+    Ok(format!("{}{path}", public_url.trim_end_matches('/')))
+}
+
 impl TenantBilling {
     /// Returns when the period ends that the tenant has paid.
     fn period_end(&self) -> Option<Time> {
@@ -304,5 +335,65 @@ impl TenantBilling {
             }
         }
         Ok(exceeded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn pages_of_stripe_lead_back_to_our_host_whatever_the_path_is() {
+        let paths = [
+            "/",
+            "/settings?tab=1#top",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "/.//evil.example",
+            "/..//evil.example",
+            "/%2e%2e//evil.example",
+            "/@evil.example",
+            "/:443@evil.example",
+        ];
+        for ours in [
+            "https://example.com",
+            "https://example.com/",
+            "http://localhost:9900",
+        ] {
+            let host = Url::parse(ours).unwrap().origin();
+            for path in paths {
+                let url = return_url(ours, path).unwrap();
+                assert_eq!(Url::parse(&url).unwrap().origin(), host, "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        let long = format!("/{}", "x".repeat(MAX_PATH));
+        for wrong in [
+            "",
+            "https://evil.example",
+            "evil.example",
+            ".evil.example",
+            "@evil.example",
+            ":@evil.example",
+            "\\\\evil.example",
+            " //evil.example",
+            "/a b",
+            "/\r\nLocation: //evil.example",
+            "/\t/evil.example",
+            "/ü",
+            &long,
+        ] {
+            let refused = return_url("https://example.com", wrong);
+            assert!(
+                matches!(refused, Err(Error::BadUserInput { .. })),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -78,6 +78,17 @@ pub(super) fn ensure_computable(
     Ok(())
 }
 
+/// Checks that a tenant may choose a plan that costs nothing.
+///
+/// # Errors
+/// `Rejected` while the tenant pays, or is about to: first that must end.
+pub(super) fn ensure_not_paying(billing: Option<&billing::View>) -> Result<(), Error> {
+    match billing.is_some_and(|billing| billing.payment.is_paying()) {
+        true => Err(Unavailable::CancelFirst.to_error()),
+        false => Ok(()),
+    }
+}
+
 /// Whether a tenant would pay less in each period for what it aims at, in the same currency and
 /// interval.
 pub(super) fn pays_less_with(
@@ -282,6 +293,23 @@ mod tests {
         for status in [PaidStatus::Active, PaidStatus::Trialing, PaidStatus::Ended] {
             assert_eq!(refusal(&paying(status, None), now), None);
         }
+    }
+
+    #[test]
+    fn who_pays_cannot_choose_a_free_plan_before_that_has_ended() {
+        for status in [
+            PaidStatus::Trialing,
+            PaidStatus::Active,
+            PaidStatus::PastDue,
+        ] {
+            let refused = ensure_not_paying(Some(&paying(status, None))).unwrap_err();
+            let Error::Rejected(rejection) = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!(rejection.code, "cancel_first");
+        }
+        let ended = paying(PaidStatus::Ended, None);
+        assert!(ensure_not_paying(Some(&ended)).is_ok() && ensure_not_paying(None).is_ok());
     }
 
     #[test]

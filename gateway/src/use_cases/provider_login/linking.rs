@@ -19,7 +19,6 @@ use crate::{
         providers::{FlowToken, Provider},
     },
     security::SecurityEvent,
-    use_cases::session::Started,
 };
 
 impl ProviderLogins {
@@ -71,8 +70,7 @@ impl ProviderLogins {
         self.link(caller, id, account, waiting.identity).await
     }
 
-    /// Unlinks an identity of the caller. If nothing else has proved the session, a new one begins,
-    /// without any proof, and is returned.
+    /// Unlinks an identity of the caller. If nothing else has proved the session, it ends.
     ///
     /// # Errors
     /// `Rejected` if nothing else would be left to log in by.
@@ -81,18 +79,14 @@ impl ProviderLogins {
         caller: &Caller,
         id: CommandId,
         identity: IdentityId,
-    ) -> Result<Option<Started>, Error> {
+    ) -> Result<(), Error> {
         let account = caller.person()?.account_id();
         let unlink = Command::UnlinkIdentity { identity };
         if self.send(caller, account, id, unlink).await? {
             let unlinked = SecurityEvent::IdentityUnlinked;
             self.security.record(unlinked, caller, Some(account));
         }
-        let owner = self.views.platform().get::<account::View>(account).await?;
-        match owner {
-            Some(owner) => Ok(self.sessions.outlive_removal(caller, &owner).await),
-            None => Ok(None),
-        }
+        Ok(())
     }
 
     /// Uses a ticket up. It is lost if another session or provider comes with it.

@@ -1,11 +1,10 @@
 //! Proving again who somebody is, within their session. Each proof starts a new session and ends the
 //! old one, so that a token from before gains nothing.
 
-use events_schema::{Proof, ProofKind, account, proof};
+use events_schema::{ProofKind, proof};
 
 use super::{Sessions, Started};
 use crate::{
-    backend::views::ViewDocument,
     clock::now,
     error::Error,
     identity::{Caller, login_throttle::Guesser},
@@ -81,7 +80,10 @@ impl Sessions {
         kind: ProofKind,
     ) -> Result<Started, Error> {
         let identity = caller.person()?;
-        let proofs = proof::with(identity.proofs.clone(), Proof::new(kind, now()));
+        let proofs = proof::with(
+            identity.proofs.clone(),
+            identity.account.view.proof(kind, now()),
+        );
         let started = self.start(caller, &identity.account, proofs).await?;
         let account = Some(identity.account_id());
         let stepped_up = SecurityEvent::SteppedUp;
@@ -98,41 +100,9 @@ impl Sessions {
         kind: ProofKind,
     ) -> Option<Started> {
         let started = self.add_proof(caller, kind).await;
-        if_started(started.map(Some))
+        let started = started.inspect_err(|error| {
+            tracing::warn!(?error, "no session was started after a new credential");
+        });
+        started.ok()
     }
-
-    /// Replaces a session that was proved only by what its owner has just removed. The new one has
-    /// no proof. An error is only logged, since the removal stands.
-    pub(crate) async fn outlive_removal(
-        &self,
-        caller: &Caller,
-        account: &ViewDocument<account::View>,
-    ) -> Option<Started> {
-        if_started(self.replace_void(caller, account).await)
-    }
-
-    async fn replace_void(
-        &self,
-        caller: &Caller,
-        account: &ViewDocument<account::View>,
-    ) -> Result<Option<Started>, Error> {
-        let proofs = &caller.person()?.proofs;
-        let is_void = account.view.counting(proofs.clone()).is_empty();
-        if proofs.is_empty() || !is_void {
-            return Ok(None);
-        }
-        let started = self.start(caller, account, Vec::new()).await?;
-        self.revoke_previous(caller).await;
-        Ok(Some(started))
-    }
-}
-
-fn if_started(started: Result<Option<Started>, Error>) -> Option<Started> {
-    started.unwrap_or_else(|error| {
-        tracing::warn!(
-            ?error,
-            "no session was started after a change of credentials"
-        );
-        None
-    })
 }

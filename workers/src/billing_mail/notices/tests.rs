@@ -74,11 +74,19 @@ fn stops(days: i64) -> BillingNotice {
     let since = Time(days * DAY_MS);
     BillingNotice::Restricted { since }
 }
+fn has_ended(days: i64) -> BillingNotice {
+    let since = Time(days * DAY_MS);
+    BillingNotice::Ended { since }
+}
+/// What is told when a plan is over: one of them will be true.
+fn over(days: i64) -> [DueNotice; 2] {
+    [stops(days), has_ended(days)].map(|notice| due(notice, Some(days)))
+}
 
 #[test]
 fn owners_are_reminded_three_days_before_a_trial_ends() {
-    let both = [due(ends(14), Some(11)), due(stops(14), Some(14))];
-    assert_eq!(after(trial(14)), both);
+    let [stops, ended] = over(14);
+    assert_eq!(after(trial(14)), [due(ends(14), Some(11)), stops, ended]);
     let of_stripe = recorded(PaidStatus::Trialing, Some(14), None);
     assert_eq!(after(of_stripe), [due(ends(14), Some(11))]);
 }
@@ -86,7 +94,7 @@ fn owners_are_reminded_three_days_before_a_trial_ends() {
 #[test]
 fn nobody_is_reminded_of_the_end_of_a_short_trial_or_of_one_years_ahead() {
     for days in [1, 3] {
-        assert_eq!(after(trial(days)), [due(stops(days), Some(days))]);
+        assert_eq!(after(trial(days)), over(days));
     }
     assert_eq!(after(trial(730)), []);
 }
@@ -115,9 +123,11 @@ fn the_end_of_a_plan_is_told_when_it_has_come() {
     let cancelled = Event::Cancelled {
         at: Time(5 * DAY_MS),
     };
-    assert_eq!(after(cancelled), [due(stops(5), Some(5))]);
+    assert_eq!(after(cancelled), over(5));
     let ends = recorded(PaidStatus::Active, Some(30), None);
     assert_eq!(after(ends), [due(stops(30), Some(30))]);
+    let ended = recorded(PaidStatus::Ended, Some(0), None);
+    assert_eq!(after(ended), [over(0)[0], due(has_ended(0), None)]);
 }
 
 #[test]
@@ -131,7 +141,7 @@ fn a_worker_that_begins_to_read_the_log_tells_nobody_of_the_past() {
 }
 
 #[test]
-fn the_end_of_a_grant_may_restrict_a_tenant() {
+fn the_end_of_a_grant_may_take_the_plan_of_a_tenant() {
     let granted = |until: Option<i64>| {
         Event::Granted(Grant {
             plan: TEAM,
@@ -139,9 +149,9 @@ fn the_end_of_a_grant_may_restrict_a_tenant() {
             reason: Reason::parse("A school").unwrap(),
         })
     };
-    assert_eq!(after(granted(Some(7))), [due(stops(7), Some(7))]);
+    assert_eq!(after(granted(Some(7))), over(7));
     assert_eq!(after(granted(None)), []);
-    assert_eq!(after(Event::GrantEnded), [due(stops(0), Some(0))]);
+    assert_eq!(after(Event::GrantEnded), over(0));
 }
 
 #[test]

@@ -13,13 +13,20 @@ impl Account {
     /// Returns when the account is deleted; `None` if its owner keeps it.
     pub(crate) fn closes_at(&self) -> Option<Time> {
         match self {
-            Self::Open(open) => open.closes_at,
+            Self::Open(open) => open.closes_at(),
             Self::Absent | Self::Refused | Self::Closed => None,
         }
     }
 }
 
 impl Open {
+    /// An earlier release did not wait until the address can no longer be given back.
+    fn closes_at(&self) -> Option<Time> {
+        let asked = self.closes_at?;
+        let undoable_until = self.email_changes.undoable_until(asked);
+        Some(undoable_until.map_or(asked, |until| until.max(asked)))
+    }
+
     pub(super) fn evolve_deletion(&mut self, event: &Event, at: Time) {
         self.closes_at = deletion::after(self.closes_at, event, at);
     }
@@ -47,7 +54,7 @@ impl Open {
     /// # Errors
     /// If the time of the deletion has come: the account may have left tenants.
     pub(super) fn cancel_deletion(&self, now: Time) -> Result<Vec<Event>, Rejection> {
-        match self.closes_at {
+        match self.closes_at() {
             None => Ok(Vec::new()),
             Some(at) if at <= now => Err(Rejection::ClosesNow),
             Some(_) => Ok(self.kept().into_iter().collect()),
@@ -71,7 +78,7 @@ impl Open {
 
     /// Deletes the account if its time has come. All names that it holds become free.
     pub(super) fn close(&self, now: Time) -> Decision<Event> {
-        if self.closes_at.is_some_and(|at| at <= now) {
+        if self.closes_at().is_some_and(|at| at <= now) {
             self.closed(Event::Closed {
                 email: Some(self.email.clone()),
             })

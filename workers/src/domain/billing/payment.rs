@@ -52,11 +52,6 @@ impl Billing {
         catalogue.priced(price).or_else(|| self.chosen_price())
     }
 
-    /// Whether Stripe decides which plan the tenant has, or will.
-    pub(super) fn is_paying(&self) -> bool {
-        self.awaited().is_some() || self.payment().lasting().is_some()
-    }
-
     pub(super) fn subscribe(
         &self,
         wanted: &Wanted,
@@ -206,7 +201,7 @@ impl Billing {
 
     /// Returns the event that ends what the tenant pays for, or is about to pay for.
     pub(super) fn end_paid(&self, request: CommandId, at: Time) -> Option<Event> {
-        let may_pay = self.is_paying() || self.payment().customer.is_some();
+        let may_pay = self.payment().is_paying() || self.payment().customer.is_some();
         let is_so = self.awaited() == Some(&Change::End);
         (may_pay && !is_so).then_some(Event::EndRequested { request, at })
     }

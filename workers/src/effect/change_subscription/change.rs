@@ -92,9 +92,10 @@ impl Attempt<'_> {
             payment,
             discount,
         };
-        // With another trial or other items for usage, or without the code, it is another request.
+        // With another trial, other items for usage or taxes, or without the code, it is another
+        // request.
         let code = if discount.is_some() { " with code" } else { "" };
-        let kind = format!("{trial:?} {usage:?}");
+        let kind = format!("{trial:?} {usage:?} {:?}", self.stripe.tax());
         let key = IdempotencyKey::new(request, &format!("change {kind}{code}"));
         let declining = change(OpenPayment::Decline, discount.clone());
         let changed = self
@@ -105,6 +106,8 @@ impl Attempt<'_> {
             return changed;
         }
         self.set_discount(present, discount.as_ref()).await?;
+        let key = IdempotencyKey::new(request, "taxes");
+        self.stripe.add_taxes(key, &present.id).await?;
         let key = IdempotencyKey::new(request, &format!("waiting change {kind}"));
         let waiting = change(OpenPayment::Wait, None);
         let changed = self.stripe.change_subscription(key, &present.id, &waiting);

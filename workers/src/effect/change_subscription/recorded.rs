@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     effect::Failure,
-    stripe::{Item, PaymentStatus, StripeError, Subscription, SubscriptionStatus},
+    stripe::{ADDRESS_MISSING, Item, PaymentStatus, StripeError, Subscription, SubscriptionStatus},
 };
 
 /// How long a payment is given that Stripe is still making.
@@ -170,6 +170,9 @@ impl Task {
     /// # Errors
     /// If Stripe or the network is away: then it is no refusal.
     pub(super) fn refused(&self, error: StripeError) -> Result<Command, Failure> {
+        if error.needs_address() {
+            return Ok(self.failed("address_missing", ADDRESS_MISSING.to_owned()));
+        }
         match error {
             StripeError::Declined { code, message } => Ok(self.failed(&code, message)),
             StripeError::Refused { code, message } => {

@@ -21,6 +21,7 @@ use crate::{
 
 mod costs;
 mod failures;
+mod taxes;
 mod trials;
 mod usage;
 
@@ -301,30 +302,6 @@ async fn a_subscription_that_would_end_goes_on_when_it_is_changed() {
     let acts = [list(&[ending]), present("active")];
     let sent = [LIST, CHANGE, CHANGE, READ];
     records(&subscribe(), acts, done(PaidStatus::Active), &sent).await;
-}
-
-#[tokio::test]
-async fn a_payment_that_its_owner_must_confirm_waits() {
-    let confirm = || invoice(json!({ "status": "requires_action" }));
-    let action = || Command::RecordAction { request: REQUEST };
-    let needed = || declined("authentication_required");
-    let acts = [
-        list(&[]),
-        needed(),
-        present("incomplete"),
-        present("incomplete"),
-        confirm(),
-    ];
-    let sent = [LIST, CREATE, CREATE, READ, INVOICE];
-    records(&subscribe(), acts, action(), &sent).await;
-
-    let lasting = subscription("active", "price_0", OTHER);
-    let mut waiting = lasting.clone();
-    waiting["pending_update"] = pending_update("price_1");
-    let waiting = || ok(&waiting.to_string());
-    let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
-    let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
-    records(&subscribe(), acts, action(), &sent).await;
 }
 
 #[tokio::test]

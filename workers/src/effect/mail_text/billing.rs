@@ -44,6 +44,15 @@ pub(super) fn billing(
             ),
             "Nothing is deleted, and everything can be read. Log in to pay or to choose a plan:",
         ),
+        BillingNotice::Ended { since } => (
+            "Your plan has ended",
+            format!(
+                "The plan of {name} ended on {}. What applies now is the plan that everybody has \
+                 without choosing one.",
+                date(since).context("the end of the plan")?
+            ),
+            "Nothing is deleted. Log in to see what can be used now, or to choose a plan:",
+        ),
     };
     let link = links.public_url.as_str();
     Notice {

@@ -120,6 +120,7 @@ fn a_mail_about_a_plan_names_the_tenant_and_the_day_and_has_a_link_to_our_page_o
             BillingNotice::Restricted { since: time },
             "Nothing more can be created",
         ),
+        (BillingNotice::Ended { since: time }, "Your plan has ended"),
     ] {
         let named = mail("Acme", notice);
         assert_eq!(named.subject, subject);

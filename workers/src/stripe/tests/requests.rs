@@ -27,7 +27,7 @@ use stripe_billing::{
         CreateSubscriptionTrialSettingsEndBehavior,
         CreateSubscriptionTrialSettingsEndBehaviorMissingPaymentMethod, DiscountsDataParam,
         ListSubscription, ListSubscriptionStatus, RetrieveSubscription, UpdateSubscription,
-        UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
+        UpdateSubscriptionAutomaticTax, UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
         UpdateSubscriptionProrationBehavior, UpdateSubscriptionTrialEnd,
     },
 };
@@ -57,7 +57,7 @@ use super::{TENANT, key, weaver};
 use crate::stripe::{
     Change, Interval, NewDiscount, NewPrice, NewSubscription, OpenPayment, PreviewedChange,
     Proration, Rest, StripeTax, Timestamp, Trial, TrialChange, UnitAmount, cards, customers,
-    invoices, portal, prices, promotions, request::Request, subscriptions,
+    invoices, portal, prices, promotions, request::Request, subscriptions, taxes,
 };
 
 const NOW: i64 = 1_795_000_000;
@@ -250,10 +250,13 @@ fn requests_that_change_subscriptions_are_as_generated() {
         .metadata(metadata.clone())
         .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete)
         .proration_behavior(UpdateSubscriptionProrationBehavior::None);
-    same(
-        &subscriptions::update(key(), &subscription(), &change),
-        &unprorated,
-    );
+    let ours = subscriptions::update(key(), &subscription(), &change, StripeTax::None);
+    same(&ours, &unprorated);
+    let ours = subscriptions::update(key(), &subscription(), &change, StripeTax::Automatic);
+    let tax = UpdateSubscriptionAutomaticTax::new(true);
+    same(&ours, &unprorated.automatic_tax(tax.clone()));
+    let taxed = UpdateSubscription::new("sub_1").automatic_tax(tax);
+    same(&taxes::add(key(), &subscription()), &taxed);
 
     let cheaper = UpdateSubscription::new("sub_1")
         .discounts([code])
@@ -270,10 +273,9 @@ fn requests_that_change_subscriptions_are_as_generated() {
         .proration_behavior(UpdateSubscriptionProrationBehavior::AlwaysInvoice)
         .payment_behavior(UpdateSubscriptionPaymentBehavior::PendingIfIncomplete)
         .proration_date(NOW);
-    same(
-        &subscriptions::update(key(), &subscription(), &change),
-        &prorated,
-    );
+    // Stripe takes no taxes together with a payment that waits.
+    let ours = subscriptions::update(key(), &subscription(), &change, StripeTax::Automatic);
+    same(&ours, &prorated);
 
     for (trial, theirs) in [
         (
@@ -286,10 +288,8 @@ fn requests_that_change_subscriptions_are_as_generated() {
         ),
     ] {
         change.trial = trial;
-        same(
-            &subscriptions::update(key(), &subscription(), &change),
-            &theirs,
-        );
+        let ours = subscriptions::update(key(), &subscription(), &change, StripeTax::None);
+        same(&ours, &theirs);
     }
     let mut seats = UpdateSubscriptionItems::new();
     seats.id = Some("si_1".to_owned());

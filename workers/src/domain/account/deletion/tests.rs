@@ -103,6 +103,22 @@ fn moved(at: i64) -> Given<Account> {
     account().and_at(at, changed)
 }
 
+/// An earlier release has asked for a time before the end of the undo.
+#[test]
+fn a_deletion_that_was_asked_for_before_waits_for_the_undo_as_well() {
+    let account = moved(1).and([requested()]);
+    account
+        .clone()
+        .when(Command::Close)
+        .at(DUE)
+        .changes_nothing();
+    let undoable_until = Time(1) + UNDO_LIFETIME;
+    account
+        .when(Command::Close)
+        .at(undoable_until.0)
+        .then([closed()]);
+}
+
 #[test]
 fn an_account_is_deleted_only_once_no_change_of_its_address_can_be_undone() {
     let request = Command::RequestDeletion { at: Time(DUE) };

@@ -376,3 +376,46 @@ async fn a_period_that_begins_before_the_change_is_recorded_with_the_plan_that_i
     };
     records(&wants_else(larger), acts, renewed, &[LIST, CHANGE]).await;
 }
+
+#[tokio::test]
+async fn a_renewal_of_the_plan_that_a_tenant_has_is_recorded_before_it_is_paid() {
+    let again = wants_else(|wanted| Wanted {
+        at: ChangeTime::PeriodEnd,
+        once_paid: true,
+        ..wanted
+    });
+    let mut renewed = subscription("active", "price_1", OTHER);
+    renewed["items"]["data"][0]["current_period_end"] = json!(1_799_000_000);
+    let acts = [list(from_ref(&renewed)), ok(&renewed.to_string())];
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            period_end: Time(1_799_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    records(&again, acts, expected, &[LIST, READ]).await;
+}
+
+#[tokio::test]
+async fn a_change_that_begins_a_period_of_its_own_is_no_renewal() {
+    let monthly = subscription("active", "price_0", OTHER);
+    let mut yearly = subscription("active", "price_1", OTHER);
+    yearly["items"]["data"][0]["current_period_end"] = json!(1_828_000_000);
+    let yearly = || ok(&yearly.to_string());
+    let acts = [list(&[monthly]), yearly(), yearly()];
+    let expected = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            period_end: Time(1_828_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    records(&subscribe(), acts, expected, &[LIST, CHANGE, READ]).await;
+}

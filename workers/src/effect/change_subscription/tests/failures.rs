@@ -144,3 +144,27 @@ async fn a_tenant_without_a_card_learns_that_it_needs_one() {
     let acts = [list(&[trying]), missing(), no_card()];
     records(&subscribe(), acts, expected(), &sent).await;
 }
+
+#[tokio::test]
+async fn a_payment_that_its_owner_must_confirm_waits() {
+    let confirm = || invoice(json!({ "status": "requires_action" }));
+    let action = || Command::RecordAction { request: REQUEST };
+    let needed = || declined("authentication_required");
+    let acts = [
+        list(&[]),
+        needed(),
+        present("incomplete"),
+        present("incomplete"),
+        confirm(),
+    ];
+    let sent = [LIST, CREATE, CREATE, READ, INVOICE];
+    records(&subscribe(), acts, action(), &sent).await;
+
+    let lasting = subscription("active", "price_0", OTHER);
+    let mut waiting = lasting.clone();
+    waiting["pending_update"] = pending_update("price_1");
+    let waiting = || ok(&waiting.to_string());
+    let acts = [list(&[lasting]), needed(), waiting(), waiting(), confirm()];
+    let sent = [LIST, CHANGE, CHANGE, READ, INVOICE];
+    records(&subscribe(), acts, action(), &sent).await;
+}
