@@ -378,6 +378,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             providers: providers.clone(),
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
+            has_passkeys: relying_party.is_domain(),
         },
         catalogue: Catalogue {
             commands: commands.clone(),
