@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     identity::{Caller, login_throttle::Guesser},
     security::SecurityEvent,
-    use_cases::second_factor::SecondMethod,
+    use_cases::{opening::Word, second_factor::SecondMethod},
 };
 
 impl Sessions {
@@ -80,8 +80,13 @@ impl Sessions {
         caller: &Caller,
         kind: ProofKind,
     ) -> Result<Started, Error> {
+        let proofs = caller.person()?.proofs.clone();
+        let proofs = proof::with(proofs, Proof::new(kind, now()));
+        self.replace(caller, proofs).await
+    }
+
+    async fn replace(&self, caller: &Caller, proofs: Vec<Proof>) -> Result<Started, Error> {
         let identity = caller.person()?;
-        let proofs = proof::with(identity.proofs.clone(), Proof::new(kind, now()));
         let started = self.start(caller, &identity.account, proofs).await?;
         let account = Some(identity.account_id());
         let stepped_up = SecurityEvent::SteppedUp;
@@ -99,6 +104,24 @@ impl Sessions {
     ) -> Option<Started> {
         let started = self.add_proof(caller, kind).await;
         if_started(started.map(Some))
+    }
+
+    /// Makes a person a member by the word of a connection whose identity they have just linked, and
+    /// adds it to the session, in place of that of another connection. An error is only logged, since
+    /// the link stands.
+    pub(crate) async fn add_word(
+        &self,
+        caller: &Caller,
+        word: Word,
+        proof: Proof,
+    ) -> Option<Started> {
+        let added = async {
+            let person = caller.person()?;
+            self.joins.join(caller, word, &person.account).await?;
+            let proofs = proof::with(proof::own(&person.proofs), proof);
+            self.replace(caller, proofs).await.map(Some)
+        };
+        if_started(added.await)
     }
 
     /// Replaces a session that was proved only by what its owner has just removed. The new one has
