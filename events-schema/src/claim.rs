@@ -41,11 +41,14 @@ pub enum ClaimKind {
     Passkey,
     /// A domain that counts for a connection, unique on the platform.
     Domain,
+    /// The account of a member whom somebody else has removed from a tenant. Its holder is that member,
+    /// for ever.
+    RemovedMember,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -57,6 +60,7 @@ impl ClaimKind {
         Self::Identity,
         Self::Passkey,
         Self::Domain,
+        Self::RemovedMember,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -74,7 +78,8 @@ impl ClaimKind {
             | Self::Limit
             | Self::Identity
             | Self::Passkey
-            | Self::Domain => Duration::ZERO,
+            | Self::Domain
+            | Self::RemovedMember => Duration::ZERO,
         }
     }
 
@@ -92,6 +97,7 @@ impl ClaimKind {
             Self::Identity => "identity",
             Self::Passkey => "passkey",
             Self::Domain => "domain",
+            Self::RemovedMember => "removed_member",
         }
     }
 
@@ -136,6 +142,15 @@ impl Claim {
         Self {
             tenant,
             kind: ClaimKind::MemberAccount,
+            hash: account.0,
+        }
+    }
+
+    /// Returns the claim that states that the tenant has removed a member with this account.
+    pub fn removed_member(tenant: TenantId, account: AccountId) -> Self {
+        Self {
+            tenant,
+            kind: ClaimKind::RemovedMember,
             hash: account.0,
         }
     }

@@ -16,7 +16,9 @@ mod settings;
 mod view;
 
 pub use self::{
-    domain::{CHECKED_EVERY, CheckOutcome, Domain, DomainName, Finding, LOST_AFTER, SILENT_AFTER},
+    domain::{
+        CHECKED_EVERY, CheckOutcome, Domain, DomainName, Finding, LOST_AFTER, SILENT_AFTER, Warning,
+    },
     settings::{Changes, ClientId, Issuer, Settings},
     view::{Connection, View, apply},
 };
@@ -97,6 +99,8 @@ pub enum Command {
     AddDomain {
         connection: ConnectionId,
         domain: DomainName,
+        /// The permissions that the actor holds in the tenant.
+        actor_holds: Permissions,
     },
     /// Remove a domain.
     RemoveDomain {
@@ -107,6 +111,8 @@ pub enum Command {
     VerifyDomain {
         connection: ConnectionId,
         domain: DomainName,
+        /// The permissions that the actor holds in the tenant.
+        actor_holds: Permissions,
     },
     /// Record what was found of a domain. A worker sends this.
     RecordCheck {
@@ -115,7 +121,8 @@ pub enum Command {
         /// What was looked for.
         challenge: String,
         finding: Finding,
-        /// The owners of the tenant, who get a mail if the record is missing.
+        /// The owners of the tenant, who get a mail if the record is missing for the first time, or DNS
+        /// has not answered for long.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<EmailAddress>,
     },
@@ -178,7 +185,10 @@ pub enum Event {
         connection: ConnectionId,
         domain: DomainName,
         outcome: CheckOutcome,
-        /// The addresses that get a mail: the domain will count no longer.
+        /// What the owners are warned of; `None` if there is nothing new.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<Warning>,
+        /// The addresses that get the warning.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<EmailAddress>,
     },

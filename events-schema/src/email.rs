@@ -124,6 +124,8 @@ pub enum Template {
         /// Until when the domain counts without it.
         until: Time,
     },
+    /// Tells the owner of a tenant that the DNS servers of a domain do not answer.
+    DomainSilent { domain: DomainName, since: Time },
     /// Tells the owner of a tenant that a domain does not count any more.
     DomainLost { domain: DomainName },
     /// Tells the owner of a tenant about its plan.

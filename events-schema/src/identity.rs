@@ -11,6 +11,9 @@ typed_id! {
     IdentityId
 }
 
+/// What the identities at the connections of tenants are called. No provider has this name.
+pub const OF_CONNECTIONS: &str = "sso";
+
 /// Maximum identities of an account: more than anybody needs.
 pub const MAX_IDENTITIES: usize = 20;
 
@@ -21,6 +24,13 @@ pub struct Identity {
     pub id: IdentityId,
     pub provider: ProviderName,
     pub linked_at: Time,
+}
+
+impl Identity {
+    /// Whether the identity is one at a tenant's connection, whose word counts in that tenant alone.
+    pub fn is_of_connection(&self) -> bool {
+        self.provider.as_str() == OF_CONNECTIONS
+    }
 }
 
 /// An identity that somebody has proved at a provider.

@@ -146,8 +146,9 @@ pub enum Command {
         account: AccountId,
         /// The account's verified address.
         email: EmailAddress,
-        /// The role that the connection gives.
-        role: BuiltInRole,
+        /// The role that the connection gives. `None` if only an invitation lets the person in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<BuiltInRole>,
     },
     /// Show the address that the account of the member has now.
     FollowAccount {

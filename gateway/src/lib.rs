@@ -311,7 +311,13 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
     } = parts;
     let secret = config.secrets.key();
     let hosts = config.mongo.mongo_hosts.iter();
+    let joins = Joins {
+        commands: commands.clone(),
+        views: views.clone(),
+        plans: Plans::new(&views),
+    };
     let sessions = Sessions {
+        joins,
         commands: commands.clone(),
         views: views.clone(),
         passwords: passwords.clone(),
@@ -323,13 +329,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
         security: security.clone(),
         secret: secret.clone(),
     };
-    let joins = Joins {
-        commands: commands.clone(),
-        views: views.clone(),
-        plans: Plans::new(&views),
-    };
     let openings = Openings {
-        joins,
         commands: commands.clone(),
         views: views.clone(),
         limits: limits.clone(),
@@ -379,6 +379,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             providers: providers.clone(),
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
+            has_passkeys: relying_party.is_domain(),
         },
         catalogue: Catalogue {
             commands: commands.clone(),

@@ -216,7 +216,7 @@ async fn a_wrong_address_is_refused_by_name() {
     }
 }
 
-const SUSPEND: &str = "mutation($id: ID!) { member { suspend(id: $id) { status role } } }";
+pub const SUSPEND: &str = "mutation($id: ID!) { member { suspend(id: $id) { status role } } }";
 const RESTORE: &str = "mutation($id: ID!) { member { restore(id: $id) { status role } } }";
 
 #[tokio::test(flavor = "multi_thread")]

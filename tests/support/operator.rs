@@ -192,17 +192,25 @@ pub async fn send_command<A: Area>(backend: &Local, command: Command<A>) {
         nats_url: backend.servers.nats_url(Role::Gateway),
         ..NatsOptions::default()
     };
-    let client = event_store::connect(&nats, "gateway").await.unwrap();
-    let sender = CommandSender::start(client).await.unwrap();
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    let outcome = sender.send(command, Trace::begin(), deadline).await;
-    outcome.unwrap().revision().unwrap();
+    send_as(&nats, "gateway", command).await;
 }
 
 /// Sends a command that only workers and operators send, and waits for its outcome.
 pub async fn send_command_of_operator<A: Area>(backend: &Local, command: Command<A>) {
-    let nats = operator_nats(backend);
-    let client = event_store::connect(&nats, "migrator").await.unwrap();
+    send_as(&operator_nats(backend), "migrator", command).await;
+}
+
+/// Sends a command that only workers send, and waits for its outcome.
+pub async fn send_command_of_worker<A: Area>(backend: &Local, command: Command<A>) {
+    let nats = NatsOptions {
+        nats_url: backend.servers.nats_url(Role::Workers),
+        ..NatsOptions::default()
+    };
+    send_as(&nats, "workers", command).await;
+}
+
+async fn send_as<A: Area>(nats: &NatsOptions, user: &'static str, command: Command<A>) {
+    let client = event_store::connect(nats, user).await.unwrap();
     let sender = CommandSender::start(client).await.unwrap();
     let deadline = tokio::time::Instant::now() + DEADLINE;
     let outcome = sender.send(command, Trace::begin(), deadline).await;

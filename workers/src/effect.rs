@@ -125,6 +125,9 @@ pub enum Failure {
     Temporary(anyhow::Error),
     /// The destination is away, or wants nothing for this time. That is no attempt.
     Outage(anyhow::Error, Duration),
+    /// Nothing is worth a record yet. The next attempt, which is the first one again, comes after this
+    /// time.
+    NotYet(Duration),
 }
 
 impl From<anyhow::Error> for Failure {

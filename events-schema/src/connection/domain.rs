@@ -9,11 +9,13 @@ use crate::{EmailAddress, Invalid, Time, text::text};
 
 /// How often the record of a domain that counts is looked for.
 pub const CHECKED_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A domain whose record is missing counts for this long after it was found last.
+/// A domain whose record is missing counts for this long after that was seen first.
 pub const LOST_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// A domain whose servers do not answer counts for this long after its record was found last: our
-/// own resolver may be at fault.
-pub const SILENT_AFTER: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// The owners learn that the servers of a domain have not answered for this long. The domain counts on:
+/// our own resolver may be at fault.
+pub const SILENT_AFTER: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// How often a finding is recorded that changes nothing, so that the log does not grow each day.
+const RECORDED_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What is in front of a domain in the name of its record.
 const RECORD: &str = "_ub-challenge";
@@ -82,6 +84,31 @@ pub enum Finding {
     Unavailable,
 }
 
+impl Finding {
+    /// Returns what this means for a domain that counts.
+    const fn of_verified(self) -> CheckOutcome {
+        match self {
+            Self::Found => CheckOutcome::Found,
+            Self::Missing => CheckOutcome::Missing,
+            Self::Unavailable => CheckOutcome::Unavailable,
+        }
+    }
+}
+
+/// What the owners of a tenant are warned of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Warning {
+    /// The record is missing.
+    Missing {
+        /// Until when the domain counts without it.
+        until: Time,
+    },
+    /// DNS does not answer.
+    Silent { since: Time },
+}
+
 /// What the last look for the record of a domain has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,10 +135,13 @@ pub struct Domain {
     /// When the domain began to count; `None` if it does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Time>,
-    /// When the record was last found.
+    /// Since when the record is missing; `None` if it was found since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found_at: Option<Time>,
-    /// When the record was last looked for.
+    pub missing_since: Option<Time>,
+    /// Since when DNS does not answer; `None` if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Time>,
+    /// When the record was last looked for, as far as that is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,21 +159,47 @@ impl Domain {
 
     /// Whether a domain that counts would do so no longer if this was found now.
     pub fn is_lost_by(&self, finding: Finding, now: Time) -> bool {
-        let found_at = self.found_at.unwrap_or(self.added_at);
-        let longest = match finding {
-            Finding::Found => return false,
-            Finding::Missing => LOST_AFTER,
-            Finding::Unavailable => SILENT_AFTER,
-        };
-        self.is_verified() && now.since(found_at) >= longest
+        let is_over = self.counts_until().is_some_and(|until| until <= now);
+        finding == Finding::Missing && is_over
     }
 
     /// Returns until when a domain counts whose record is missing.
     pub fn counts_until(&self) -> Option<Time> {
-        let is_missing = self.outcome == Some(CheckOutcome::Missing) && self.is_verified();
-        self.found_at
-            .filter(|_| is_missing)
-            .map(|at| at + LOST_AFTER)
+        let since = self.missing_since.filter(|_| self.is_verified());
+        since.map(|since| since + LOST_AFTER)
+    }
+
+    /// Returns what the owners are warned of if this is found now. They are warned once of each time
+    /// that the record is missing, and once of each time that DNS does not answer.
+    pub fn warning(&self, finding: Finding, now: Time) -> Option<Warning> {
+        if !self.is_verified() {
+            return None;
+        }
+        match finding {
+            Finding::Found => None,
+            Finding::Missing => self.missing_since.is_none().then_some(Warning::Missing {
+                until: now + LOST_AFTER,
+            }),
+            Finding::Unavailable => {
+                let since = self.silent_since?;
+                let at = since + SILENT_AFTER;
+                let was_before = self.checked_at.is_some_and(|checked_at| checked_at < at);
+                (was_before && at <= now).then_some(Warning::Silent { since })
+            }
+        }
+    }
+
+    /// Whether a finding is worth a record: somebody waits for it, it is another one than before, it
+    /// has a consequence, or the last record is a week old.
+    pub fn is_news(&self, finding: Finding, now: Time) -> bool {
+        let by_itself = self.checked_at.map(|at| at + CHECKED_EVERY);
+        let is_awaited = !self.is_verified() || self.next_check_at != by_itself;
+        let is_other = self.outcome != Some(finding.of_verified());
+        let is_old = self
+            .checked_at
+            .is_none_or(|at| now.since(at) >= RECORDED_EVERY);
+        let is_lost = self.is_lost_by(finding, now);
+        is_awaited || is_other || is_old || is_lost || self.warning(finding, now).is_some()
     }
 }
 

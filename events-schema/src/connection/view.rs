@@ -64,12 +64,14 @@ impl View {
         self.connections.iter().filter(|known| known.is_enforced)
     }
 
-    /// Returns the domain whose record is looked for next.
-    pub fn next_check(&self) -> Option<(ConnectionId, &Domain)> {
+    /// Returns the domains whose records are to be looked for, those that are due first at first.
+    pub fn checks(&self) -> Vec<(ConnectionId, &Domain)> {
         let all = self.connections.iter();
         let domains = all.flat_map(|known| known.domains.iter().map(|domain| (known.id, domain)));
-        let due = domains.filter(|(_, domain)| domain.next_check_at.is_some());
-        due.min_by_key(|(_, domain)| domain.next_check_at)
+        let awaited = domains.filter(|(_, domain)| domain.next_check_at.is_some());
+        let mut awaited: Vec<_> = awaited.collect();
+        awaited.sort_by_key(|(_, domain)| domain.next_check_at);
+        awaited
     }
 }
 
@@ -132,9 +134,8 @@ pub fn apply(view: &mut View, event: &Event, at: Time) {
     let domains = view.connections.iter().flat_map(|known| &known.domains);
     let verified = domains.filter(|domain| domain.is_verified());
     view.verified_domains = verified.map(|domain| domain.name.clone()).collect();
-    view.next_check_at = view
-        .next_check()
-        .and_then(|(_, domain)| domain.next_check_at);
+    let domains = view.connections.iter().flat_map(|known| &known.domains);
+    view.next_check_at = domains.filter_map(|domain| domain.next_check_at).min();
 }
 
 fn change(connection: &mut Connection, event: &Event, at: Time) {
@@ -158,7 +159,8 @@ fn change(connection: &mut Connection, event: &Event, at: Time) {
             challenge: challenge.clone(),
             added_at: at,
             verified_at: None,
-            found_at: None,
+            missing_since: None,
+            silent_since: None,
             checked_at: None,
             outcome: None,
             next_check_at: None,
@@ -205,12 +207,21 @@ fn check(domain: &mut Domain, event: &Event, at: Time) {
     }
 }
 
-/// Only a domain that counts is looked for again by itself.
+/// Only a domain that counts is looked for again by itself. DNS that does not answer says nothing about
+/// a record that was missing before.
 fn looked(domain: &mut Domain, outcome: CheckOutcome, at: Time) {
     domain.checked_at = Some(at);
     domain.outcome = Some(outcome);
-    if outcome == CheckOutcome::Found {
-        domain.found_at = Some(at);
+    match outcome {
+        CheckOutcome::Found | CheckOutcome::Taken => {
+            domain.missing_since = None;
+            domain.silent_since = None;
+        }
+        CheckOutcome::Missing => {
+            domain.missing_since = domain.missing_since.or(Some(at));
+            domain.silent_since = None;
+        }
+        CheckOutcome::Unavailable => domain.silent_since = domain.silent_since.or(Some(at)),
     }
     domain.next_check_at = domain.is_verified().then(|| at + CHECKED_EVERY);
 }

@@ -45,8 +45,8 @@ impl crate::View for Membership {
     }
 }
 
-/// Returns the id of a member who joins by a connection. It is the same each time, so a person whom
-/// the tenant has removed does not join again by themselves.
+/// Returns the id of a member who joins by a connection without an invitation. It is the same each
+/// time, so of two log-ins at once one makes the member.
 pub fn joining_id(tenant: TenantKey, account: AccountId) -> MemberId {
     MemberId(derived_id(&[b"join", tenant.0.bytes(), account.0.bytes()]))
 }

@@ -109,21 +109,34 @@ impl TenantPlan {
         Some((limit, self.entitlements.limit(limit)?))
     }
 
+    /// Checks that the tenant may have one more object of an area, of which it has so many.
+    ///
+    /// # Errors
+    /// `LimitReached` if it may not.
+    pub(crate) fn check_room<A: Area>(&self, used: u64) -> Result<(), Error> {
+        match self.limit_of::<A>() {
+            Some((limit, allowed)) if used >= allowed => Err(self.exceeded(limit, allowed, used)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Returns the error of a rejected command of this area.
     pub(crate) fn refusal<A: Area>(&self, rejection: Rejection) -> Error {
         match (self.limit_of::<A>(), rejection.used) {
             (Some((limit, allowed)), Some(used)) if rejection.code == LIMIT_REACHED => {
-                let plans = self
-                    .catalogue()
-                    .map(|all| all.allowing_more(limit, allowed));
-                Error::LimitReached {
-                    limit,
-                    allowed,
-                    used,
-                    plans: copied(plans),
-                }
+                self.exceeded(limit, allowed, used)
             }
             (Some(_) | None, Some(_) | None) => Error::Rejected(rejection),
+        }
+    }
+
+    fn exceeded(&self, limit: Limit, allowed: u64, used: u64) -> Error {
+        let all = self.catalogue();
+        Error::LimitReached {
+            limit,
+            allowed,
+            used,
+            plans: copied(all.map(|all| all.allowing_more(limit, allowed))),
         }
     }
 }

@@ -302,7 +302,9 @@ impl SsoMutation {
         Ok(Some(Connection(created.await?)))
     }
 
-    /// Changes a connection. `NOT_FOUND` if the tenant has no such connection.
+    /// Changes a connection. `NOT_FOUND` if the tenant has no such connection; `FORBIDDEN` if its role
+    /// has permissions that the caller lacks, and more than the name changes; `CONFLICT` if everybody
+    /// needs the connection, and its issuer or client id changes.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -334,7 +336,8 @@ impl SsoMutation {
     }
 
     /// Demands a connection of everybody in the tenant, or does so no longer. `SSO_REQUIRED` if the
-    /// caller's own session has not begun by it; `CONFLICT` if none of its domains is verified.
+    /// caller's own session has not begun by it; `BAD_USER_INPUT` if the deployment offers no passkeys;
+    /// `CONFLICT` if none of its domains is verified.
     async fn enforce(
         &self,
         ctx: &Context<'_>,
@@ -348,7 +351,8 @@ impl SsoMutation {
     }
 
     /// Adds a domain, and returns the record that verifies it. `BAD_USER_INPUT` for a domain in which
-    /// anybody can have an address; `LIMIT_REACHED` if the connection has 20.
+    /// anybody can have an address; `LIMIT_REACHED` if the connection has 20; `FORBIDDEN` if the role of
+    /// the connection has permissions that the caller lacks.
     async fn add_domain(
         &self,
         ctx: &Context<'_>,
@@ -360,6 +364,7 @@ impl SsoMutation {
         let add = Command::AddDomain {
             connection,
             domain: domain.clone(),
+            actor_holds: field.caller.membership()?.permissions.clone(),
         };
         let of = (connection, &domain);
         let added = connections.change_domain(field.caller, command, of, add);
@@ -367,7 +372,8 @@ impl SsoMutation {
     }
 
     /// Looks for the record of a domain. The answer comes at once, with the status `CHECKING`; within
-    /// some seconds, `lastCheck` says what was found.
+    /// some seconds, `lastCheck` says what was found. `FORBIDDEN` if the role of the connection has
+    /// permissions that the caller lacks.
     async fn verify_domain(
         &self,
         ctx: &Context<'_>,
@@ -379,6 +385,7 @@ impl SsoMutation {
         let verify = Command::VerifyDomain {
             connection,
             domain: domain.clone(),
+            actor_holds: field.caller.membership()?.permissions.clone(),
         };
         let of = (connection, &domain);
         let asked = connections.change_domain(field.caller, command, of, verify);

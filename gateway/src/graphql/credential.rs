@@ -132,13 +132,18 @@ impl LogInMutation {
     }
 
     /// Links the identity that waits in this browser, as `loginChallenge` shows it, to the account
-    /// that the caller has logged in to. `BAD_USER_INPUT` if none waits for this account;
-    /// `CONFLICT` if another account has it; `RATE_LIMITED` after 20 new credentials a day.
+    /// that the caller has logged in to. One of a tenant's own issuer makes the caller a member there
+    /// and sets the cookie of a new session, if the tenant lets them in. `BAD_USER_INPUT` if none waits
+    /// for this account; `CONFLICT` if another account has it; `RATE_LIMITED` after 20 new credentials a
+    /// day.
     async fn confirm_link(&self, ctx: &Context<'_>) -> Result<Option<Success>, Error> {
         let field = FieldContext::of(ctx);
         let (logins, id) = (&field.use_cases.provider_logins, field.command_id()?);
-        logins.confirm_link(field.caller, id).await?;
+        let started = logins.confirm_link(field.caller, id).await?;
         field.clear_cookie(Kind::Waiting);
+        if let Some(started) = started {
+            field.start_session(&started);
+        }
         Success::yes()
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Billings {
 #[derive(Clone, Debug)]
 pub(crate) struct TenantBilling {
     pub(crate) plan: TenantPlan,
-    views: TenantViews,
+    pub(crate) views: TenantViews,
 }
 
 /// A plan to give to a tenant.

@@ -29,6 +29,8 @@ pub(crate) struct Connections {
     pub(crate) providers: Providers,
     pub(crate) secret: ServerKey,
     pub(crate) public_url: String,
+    /// Whether the deployment offers passkeys.
+    pub(crate) has_passkeys: bool,
 }
 
 /// A new connection.
@@ -124,11 +126,12 @@ impl Connections {
     }
 
     /// Demands a connection of everybody in the tenant, or does so no longer. To demand it, the caller
-    /// must have logged in by it: so nobody locks themselves out.
+    /// must have logged in by it, and there must be passkeys: so nobody locks themselves out, and owners
+    /// get in while the issuer is down.
     ///
     /// # Errors
-    /// `SsoRequired` if the caller has not; `Rejected` if there is no such connection, or none of its
-    /// domains counts.
+    /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if there
+    /// is no such connection, or none of its domains counts.
     pub(crate) async fn enforce(
         &self,
         caller: &Caller,
@@ -142,6 +145,9 @@ impl Connections {
         if is_enforced && !came_by {
             let start_url = self.start_url(connection);
             return Err(Error::SsoRequired { start_url });
+        }
+        if is_enforced && !self.has_passkeys {
+            return Err(no_passkeys());
         }
         let enforce = Command::Enforce {
             connection,
@@ -236,4 +242,10 @@ impl Connections {
         let plain = secret.as_bytes();
         Ok(self.secret.seal(SEALED_FOR, &bound_to, nonce, plain))
     }
+}
+
+fn no_passkeys() -> Error {
+    let message = "This deployment offers no passkeys, by which owners could get in while the issuer \
+                   is down. It needs a public URL with a domain.";
+    Error::request(message)
 }

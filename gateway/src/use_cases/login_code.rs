@@ -210,7 +210,7 @@ impl LoginCodes {
         match checked.await? {
             Proved::Account(account) => {
                 let proof = account.view.proof(kind, now());
-                self.sessions.proceed(caller, *account, proof).await
+                self.sessions.proceed(caller, *account, proof, None).await
             }
             Proved::Address(waiting) => self.openings.open(caller, *waiting, Some(kind)).await,
         }

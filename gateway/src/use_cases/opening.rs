@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::by_email,
-    joining::Joins,
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -41,7 +40,6 @@ pub(crate) struct Openings {
     pub(crate) views: Views,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
-    pub(crate) joins: Joins,
     pub(crate) secret: ServerKey,
 }
 
@@ -69,6 +67,9 @@ pub(crate) struct Word {
     pub(crate) scope: Scope,
     /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
     pub(crate) is_two_factors: bool,
+    /// Whether the person is of the tenant's organization there, so that an address of a verified domain
+    /// makes them a member. An account at Google may be anybody's.
+    pub(crate) is_insider: bool,
 }
 
 impl Waiting {
@@ -100,13 +101,19 @@ impl Openings {
     /// release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
-    /// `Rejected` if another account has the address or the identity.
+    /// `Rejected` if another account has the address or the identity, or only a connection vouches for
+    /// the person, and its tenant does not let them in; `LimitReached` or `PaymentRequired` if that
+    /// takes no further member.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
+        if let (Some(word), None) = (waiting.word, &further) {
+            let joins = &self.sessions.joins;
+            joins.check(word, &waiting.email).await?;
+        }
         let unproved = by_email(&self.views, &waiting.email).await?;
         let unproved = unproved.filter(|account| !account.view.verified);
         let account = match unproved {
@@ -127,12 +134,9 @@ impl Openings {
             .commands
             .send_and_get::<account::View>(&sender, &platform, request);
         let opened = opened.await?;
-        if let Some(word) = word {
-            self.joins.join(caller, word.scope, &opened).await?;
-        }
         let further = further.map(|kind| opened.view.proof(kind, now()));
         let proofs = [Some(by_identity), further].into_iter().flatten().collect();
-        self.sessions.welcome(caller, opened, proofs).await
+        self.sessions.welcome(caller, opened, proofs, word).await
     }
 
     /// Seals an identity that waits, for the browser to keep.
@@ -164,8 +168,8 @@ impl Openings {
     }
 }
 
-/// Returns what a person has proved by the identity that waits.
-fn proof(waiting: &Waiting) -> Proof {
+/// Returns what the identity proves once the account has it.
+pub(crate) fn proof(waiting: &Waiting) -> Proof {
     let kind = proved_by(&waiting.identity, waiting.identity.id, waiting.word);
     Proof::by_other_party(kind, waiting.logged_in_at, waiting.since)
 }

@@ -119,7 +119,7 @@ impl Passkeys {
     pub(crate) async fn log_in(&self, caller: &Caller, answer: Value) -> Result<LoggedIn, Error> {
         let (account, kind) = self.prove(caller, answer, None).await?;
         let proof = Proof::new(kind, now());
-        self.sessions.proceed(caller, account, proof).await
+        self.sessions.proceed(caller, account, proof, None).await
     }
 
     /// Proves again who the caller is.

@@ -10,7 +10,8 @@ mod party;
 use std::sync::Arc;
 
 use events_schema::{
-    IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, secret::ServerKey,
+    IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, identity::OF_CONNECTIONS,
+    secret::ServerKey,
 };
 
 use self::flows::{Flow, Purpose, ended};
@@ -38,9 +39,6 @@ use crate::{
     },
     security::{SecurityEvent, SecurityEvents},
 };
-
-/// What the identities of all connections are called.
-const CONNECTION: &str = "sso";
 
 /// Logs people in by other parties.
 #[derive(Clone, Debug)]
@@ -281,13 +279,9 @@ impl ProviderLogins {
         self.must_accept(caller, &account)?;
         let called = held_as(&account.view, &identity).unwrap_or(identity.id);
         let word = party.word(identified);
-        if let Some(word) = word {
-            let joined = self.openings.joins.join(caller, word.scope, &account);
-            joined.await?;
-        }
         let kind = proved_by(&identity, called, word);
         let proof = Proof::by_other_party(kind, identified.logged_in_at, now());
-        let logged_in = self.sessions.proceed(caller, account, proof).await;
+        let logged_in = self.sessions.proceed(caller, account, proof, word).await;
         logged_in.map(Outcome::LoggedIn)
     }
 
@@ -302,7 +296,8 @@ impl ProviderLogins {
         let Some(email) = profile.email else {
             return Ok(Outcome::NoAddress);
         };
-        let is_proved = profile.is_proved && party.may_prove(&email);
+        let is_insider = met.word.is_none_or(|word| word.is_insider);
+        let is_proved = profile.is_proved && is_insider && party.may_prove(&email);
         let waiting = Waiting {
             identity: met.identity,
             word: met.word,
@@ -391,7 +386,7 @@ impl ProviderLogins {
             former: ids.collect(),
             provider: if party.is_connection() {
                 // As mails and the list of credentials call it.
-                ProviderName::parse(CONNECTION).map_err(|_| Failed::Refused)?
+                ProviderName::parse(OF_CONNECTIONS).map_err(|_| Failed::Refused)?
             } else {
                 party.provider.name.clone()
             },

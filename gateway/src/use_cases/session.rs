@@ -1,5 +1,6 @@
 //! Logging in and out, and the sessions of the caller.
 
+mod beginning;
 mod challenge;
 mod ending;
 mod step_up;
@@ -38,7 +39,7 @@ use crate::{
         passwords::Passwords,
     },
     security::{SecurityEvent, SecurityEvents},
-    use_cases::{account::by_email, second_factor::SecondFactors},
+    use_cases::{account::by_email, joining::Joins, second_factor::SecondFactors},
 };
 
 /// Maximum sessions that are listed: more than anybody has devices.
@@ -67,6 +68,7 @@ pub(crate) struct Sessions {
     pub(crate) limits: Limits,
     pub(crate) second_factors: SecondFactors,
     pub(crate) mails: MailQuota,
+    pub(crate) joins: Joins,
     pub(crate) security: SecurityEvents,
     pub(crate) secret: ServerKey,
 }
@@ -141,44 +143,8 @@ impl Sessions {
         let is_compromised = self.passwords.is_compromised(&admission, proved).await;
         drop(admission);
         let proof = account.view.proof(ProofKind::Password, now());
-        let logged_in = self.proceed(caller, account, proof).await?;
+        let logged_in = self.proceed(caller, account, proof, None).await?;
         Ok((logged_in, is_compromised))
-    }
-
-    /// Starts the session of a log-in that has proved enough, and revokes the one that the request
-    /// came with.
-    async fn complete(
-        &self,
-        caller: &Caller,
-        account: ViewDocument<account::View>,
-        proofs: Vec<Proof>,
-    ) -> Result<LoggedIn, Error> {
-        let is_known = self.is_known_device(caller, &account);
-        let logged_in = self.welcome(caller, account, proofs).await?;
-        if let LoggedIn::Session(account, started) = &logged_in
-            && !is_known
-        {
-            self.tell_of_new_device(caller, account, started).await;
-        }
-        Ok(logged_in)
-    }
-
-    /// Starts the first session of an account that was just opened, and revokes the one that the
-    /// request came with.
-    ///
-    /// # Errors
-    /// `Pending` if the outcome of the command is not known in time.
-    pub(crate) async fn welcome(
-        &self,
-        caller: &Caller,
-        account: ViewDocument<account::View>,
-        proofs: Vec<Proof>,
-    ) -> Result<LoggedIn, Error> {
-        let started = self.start(caller, &account, proofs).await?;
-        let succeeded = SecurityEvent::LoginSucceeded;
-        self.security.record(succeeded, caller, Some(account.id));
-        self.revoke_previous(caller).await;
-        Ok(LoggedIn::Session(Box::new(account), started))
     }
 
     /// Checks a login. An unknown address costs the same work and gets the same answer as a wrong
@@ -208,38 +174,6 @@ impl Sessions {
         };
         self.logins.succeeded(attempt).await;
         Ok(account)
-    }
-
-    /// Whether somebody has logged in to the account on the device, or has registered it there.
-    fn is_known_device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> bool {
-        let token = caller.kept.registration.as_ref();
-        let registered = token.and_then(|token| self.secret.open_registration_token(token));
-        let has_registered = registered.is_some_and(|challenge| challenge.0 == account.id.0);
-        has_registered || self.device(caller, account).is_some()
-    }
-
-    /// Tells the owner of an account by mail, up to 20 times a day: who knows the password must not
-    /// bury other mails. The answer does not wait for the mail.
-    async fn tell_of_new_device(
-        &self,
-        caller: &Caller,
-        account: &ViewDocument<account::View>,
-        started: &Started,
-    ) {
-        if let Err(error) = self.mails.count_new_device(account.id).await {
-            tracing::warn!(?error, "the owner is not told of a new device");
-            return;
-        }
-        let session = started.session.id.0;
-        let id = derived_id(&[b"email", b"new_device", session.bytes()]);
-        let tell = email::Command::TellOfNewDevice {
-            to: account.view.email.clone(),
-            device: caller.origin.device.clone(),
-            at: started.session.view.started_at,
-        };
-        let (platform, command) = (TenantId::Platform, CommandId(id));
-        let request = CommandRequest::<email::Area>::new(platform, EmailId(id), command, tell);
-        self.commands.send_in_background(caller.sender(), request);
     }
 
     /// Replaces a hash with parameters of an earlier release, now that the password is known. An

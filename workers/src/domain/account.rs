@@ -230,10 +230,13 @@ impl Open {
     }
 
     /// Counts what the owner can log in by. Codes by mail do not count: a deployment may have no
-    /// mail server, and an owner may have lost the mailbox.
+    /// mail server, and an owner may have lost the mailbox. Nor do the issuers of tenants: their word
+    /// does not open the account.
     fn log_ins(&self) -> usize {
         let passwords = usize::from(self.password_hash.is_some());
-        passwords + self.identities.len() + self.live_passkeys()
+        let identities = self.identities.iter();
+        let own = identities.filter(|identity| !identity.is_of_connection());
+        passwords + own.count() + self.live_passkeys()
     }
 
     /// # Errors

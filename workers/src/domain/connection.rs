@@ -60,7 +60,7 @@ pub enum Rejection {
     /// No domain counts, so nobody could be sent to the connection.
     #[error("Verify a domain of the connection first.")]
     NoVerifiedDomain,
-    /// Everybody needs the connection, and no other domain counts.
+    /// Everybody needs the connection, and the change could lock all of them out.
     #[error("Everybody needs this connection. Stop enforcing it first.")]
     Enforced,
 }
@@ -121,11 +121,17 @@ impl Aggregate for Connections {
                 connection,
                 is_enforced,
             } => self.enforce(*connection, *is_enforced),
-            Command::AddDomain { connection, domain } => {
-                self.add_domain(*connection, domain, facts)
-            }
+            Command::AddDomain {
+                connection,
+                domain,
+                actor_holds,
+            } => self.add_domain(*connection, domain, actor_holds, facts),
             Command::RemoveDomain { connection, domain } => self.remove_domain(*connection, domain),
-            Command::VerifyDomain { connection, domain } => self.verify_domain(*connection, domain),
+            Command::VerifyDomain {
+                connection,
+                domain,
+                actor_holds,
+            } => self.verify_domain(*connection, domain, actor_holds),
             Command::RecordCheck {
                 connection,
                 domain,
@@ -160,9 +166,9 @@ impl Aggregate for Connections {
 }
 
 impl Connections {
-    /// Returns the domain whose record is looked for next.
-    pub fn next_check(&self) -> Option<(ConnectionId, &Domain)> {
-        self.view.next_check()
+    /// Returns the domains whose records are to be looked for, those that are due first at first.
+    pub fn checks(&self) -> Vec<(ConnectionId, &Domain)> {
+        self.view.checks()
     }
 
     fn find(&self, connection: ConnectionId) -> Result<&Connection, Rejection> {
@@ -185,18 +191,28 @@ impl Connections {
         }]))
     }
 
+    /// The issuer says who gets the role. So who changes more than the name must hold what it holds.
     fn update(
         &self,
         connection: ConnectionId,
         changes: &Changes,
         actor_holds: &Permissions,
     ) -> Result<Decision<Event>, Rejection> {
-        let known = &self.find(connection)?.settings;
+        let found = self.find(connection)?;
+        let known = &found.settings;
         let settings = known.changed(changes);
-        if settings.role != known.role {
+        let renamed = Settings {
+            name: settings.name.clone(),
+            ..known.clone()
+        };
+        if settings != renamed {
             check_role(settings.role, actor_holds)?;
         }
-        if settings.issuer != known.issuer && changes.client_secret.is_none() {
+        let is_other_issuer = settings.issuer != known.issuer;
+        if found.is_enforced && (is_other_issuer || settings.client_id != known.client_id) {
+            return Err(Rejection::Enforced);
+        }
+        if is_other_issuer && changes.client_secret.is_none() {
             return Err(Rejection::SecretMissing);
         }
         let is_changed = settings != *known;
@@ -242,9 +258,11 @@ impl Connections {
         &self,
         connection: ConnectionId,
         domain: &DomainName,
+        actor_holds: &Permissions,
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         let known = self.find(connection)?;
+        check_role(known.settings.role, actor_holds)?;
         if known.domain(domain).is_some() {
             return Ok(Decision::unchanged());
         }
@@ -291,8 +309,10 @@ impl Connections {
         &self,
         connection: ConnectionId,
         domain: &DomainName,
+        actor_holds: &Permissions,
     ) -> Result<Decision<Event>, Rejection> {
         let known = self.find(connection)?;
+        check_role(known.settings.role, actor_holds)?;
         let present = known.domain(domain).ok_or(Rejection::DomainNotFound)?;
         // A domain that counts is looked for each day. An administrator who has just repaired the
         // record need not wait.
@@ -339,13 +359,14 @@ impl Connections {
                 ..Decision::events(vec![Event::DomainVerified { connection, domain }])
             };
         }
-        let is_news = finding == Finding::Missing && present.counts_until().is_none();
-        let is_told = is_news && present.is_verified();
+        let warning = present.warning(finding, facts.now);
+        let told = if warning.is_some() { owners } else { &[] };
         Decision::events(vec![Event::DomainChecked {
             connection,
             domain,
             outcome: outcome(finding, present),
-            owners: if is_told { owners.to_vec() } else { Vec::new() },
+            warning,
+            owners: told.to_vec(),
         }])
     }
 

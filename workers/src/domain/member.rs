@@ -31,7 +31,7 @@ pub enum Member {
     Absent,
     /// A member, or invited.
     Present(Present),
-    /// Removed for ever: the id is never used again.
+    /// Removed. Only a person who has left joins again under the id.
     Removed,
 }
 
@@ -72,6 +72,10 @@ pub enum Rejection {
     /// The member is suspended, and so cannot become an owner.
     #[error("A suspended member cannot become an owner. Restore the member first.")]
     Suspended,
+    /// A connection does not let the person in: the address is in none of its domains, or the tenant
+    /// has removed the person. Nor is there an invitation.
+    #[error("You need an invitation. Ask an administrator for one.")]
+    NotInvited,
     /// The member would have more than [`MAX_CUSTOM_ROLES`] custom roles.
     #[error("A member has at most {MAX_CUSTOM_ROLES} custom roles. Unassign one first.")]
     TooManyRoles,
@@ -84,7 +88,7 @@ impl Reject for Rejection {
             Self::AlreadyMember | Self::LastOwner | Self::OwnerSuspended | Self::Suspended => {
                 RejectionKind::Conflict
             }
-            Self::BeyondOwnPermissions => RejectionKind::Forbidden,
+            Self::BeyondOwnPermissions | Self::NotInvited => RejectionKind::Forbidden,
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
             Self::TooManyRoles => RejectionKind::Limit,
         }
@@ -102,15 +106,18 @@ impl Aggregate for Member {
             Command::Join { account, email, .. } => vec![
                 Claim::member_account(facts.tenant, *account),
                 Claim::member_email(facts.tenant, email),
+                Claim::removed_member(facts.tenant, *account),
             ],
             Command::FollowAccount { email, .. } => vec![Claim::member_email(facts.tenant, email)],
-            Command::ChangeRole { other_owner, .. }
-            | Command::Remove { other_owner, .. }
-            | Command::Leave { other_owner, .. } => {
-                let others = other_owner.iter();
-                others
-                    .map(|other| Claim::owner(facts.tenant, *other))
-                    .collect()
+            Command::ChangeRole { other_owner, .. } | Command::Leave { other_owner, .. } => {
+                let owner = other_owner.map(|other| Claim::owner(facts.tenant, other));
+                owner.into_iter().collect()
+            }
+            Command::Remove { other_owner, .. } => {
+                let owner = other_owner.map(|other| Claim::owner(facts.tenant, other));
+                let account = self.account();
+                let removed = account.map(|account| Claim::removed_member(facts.tenant, account));
+                owner.into_iter().chain(removed).collect()
             }
             Command::AddFounder { .. }
             | Command::Reject { .. }
@@ -223,6 +230,14 @@ impl Member {
         match self {
             Self::Present(present) => Ok(present),
             Self::Absent | Self::Removed => Err(Rejection::NotFound),
+        }
+    }
+
+    /// Returns the account of a member; `None` for an invitation.
+    fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Present(present) => present.invitation.account(),
+            Self::Absent | Self::Removed => None,
         }
     }
 

@@ -1,13 +1,17 @@
 //! Looks for the records that prove who owns the domains of connections: when somebody asks for it, and
 //! each day while a domain counts.
 //!
-//! A tenant's domains are looked for one after the other, the one that is due first at first.
+//! All domains of a tenant that are due are looked for at once. The first news is recorded, and then
+//! the others are looked for again. Without news, nothing is recorded until the next day.
+
+use std::time::{Duration, SystemTime};
 
 use event_store::outbound::Resolver;
 use events_schema::{
-    ConnectionId, TenantKey, View as _,
-    connection::{Command, Domain, Event, Finding, View},
+    ConnectionId, EmailAddress, TenantKey, Time, View as _,
+    connection::{CHECKED_EVERY, Command, Domain, Event, Finding, View},
 };
+use futures_util::future::join_all;
 
 use crate::{
     domain::connection::Connections,
@@ -15,14 +19,24 @@ use crate::{
     owners::Owners,
 };
 
+/// Records that are looked for at once: a tenant has at most 200, and DNS that does not answer takes
+/// some seconds for each.
+const AT_ONCE: usize = 50;
+
 /// Looks for the records of domains.
 pub struct CheckDomain {
     dns: Resolver,
     owners: Owners,
 }
 
-/// A domain whose record is to be looked for.
+/// The domains whose records are to be looked for, those that are due first at first.
 pub struct Task {
+    first: Check,
+    others: Vec<Check>,
+}
+
+/// A domain whose record is to be looked for.
+struct Check {
     connection: ConnectionId,
     domain: Domain,
 }
@@ -71,51 +85,95 @@ impl Effect for CheckDomain {
     }
 
     fn pending(record: &Connections) -> Option<Task> {
-        let (connection, domain) = record.next_check()?;
+        let mut checks = record
+            .checks()
+            .into_iter()
+            .map(|(connection, domain)| Check {
+                connection,
+                domain: domain.clone(),
+            });
         Some(Task {
-            connection,
-            domain: domain.clone(),
+            first: checks.next()?,
+            others: checks.collect(),
         })
     }
 
     fn lane(task: &Task) -> Lane {
         Lane {
             destination: "dns".to_owned(),
-            is_urgent: !task.domain.is_verified(),
-            not_before: task.domain.next_check_at,
+            is_urgent: !task.first.domain.is_verified(),
+            not_before: task.first.domain.next_check_at,
         }
     }
 
     async fn perform(&self, tenant: TenantKey, task: &Task) -> Result<Command, Failure> {
-        let Task { connection, domain } = task;
-        let finding = self.look(domain).await;
-        let is_bad = finding != Finding::Found && domain.is_verified();
-        let owners = if is_bad {
+        let now = Time::from(SystemTime::now());
+        let Some((check, finding)) = self.news(task, now).await else {
+            return Err(Failure::NotYet(task.next_look(now)));
+        };
+        let is_told =
+            check.domain.warning(finding, now).is_some() || check.domain.is_lost_by(finding, now);
+        let owners = if is_told {
             self.owners.of(tenant).await?
         } else {
             Vec::new()
         };
-        Ok(Command::RecordCheck {
-            connection: *connection,
-            domain: domain.name.clone(),
-            challenge: domain.challenge.clone(),
-            finding,
-            owners,
-        })
+        Ok(check.record(finding, owners))
     }
 
     fn failed(task: &Task, _: String) -> Command {
+        task.first.record(Finding::Unavailable, Vec::new())
+    }
+}
+
+impl Task {
+    fn all(&self) -> impl Iterator<Item = &Check> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Returns how long to wait if there is nothing new: until the next domain is due, or a day.
+    fn next_look(&self, now: Time) -> Duration {
+        let later = self.all().filter(|check| !check.is_due(now));
+        let mut times = later.filter_map(|check| check.domain.next_check_at);
+        let next = times.next().map(|at| at.since(now));
+        next.map_or(CHECKED_EVERY, |wait| wait.min(CHECKED_EVERY))
+    }
+}
+
+impl Check {
+    fn is_due(&self, now: Time) -> bool {
+        self.domain.next_check_at.is_some_and(|at| at <= now)
+    }
+
+    fn record(&self, finding: Finding, owners: Vec<EmailAddress>) -> Command {
         Command::RecordCheck {
-            connection: task.connection,
-            domain: task.domain.name.clone(),
-            challenge: task.domain.challenge.clone(),
-            finding: Finding::Unavailable,
-            owners: Vec::new(),
+            connection: self.connection,
+            domain: self.domain.name.clone(),
+            challenge: self.domain.challenge.clone(),
+            finding,
+            owners,
         }
     }
 }
 
 impl CheckDomain {
+    /// Looks for the records that are due. Returns the first finding that is worth a record.
+    async fn news<'a>(&self, task: &'a Task, now: Time) -> Option<(&'a Check, Finding)> {
+        let due: Vec<_> = task.all().filter(|check| check.is_due(now)).collect();
+        for several in due.chunks(AT_ONCE) {
+            let looks: Vec<_> = several
+                .iter()
+                .map(|check| self.look(&check.domain))
+                .collect();
+            let mut found = several.iter().zip(join_all(looks).await);
+            let news = found.find(|(check, finding)| check.domain.is_news(*finding, now));
+            if let Some((check, finding)) = news {
+                return Some((check, finding));
+            }
+        }
+        None
+    }
+
     /// A name may have several records, of other services, too.
     async fn look(&self, domain: &Domain) -> Finding {
         match self.dns.texts(&domain.name.record()).await {

@@ -120,6 +120,7 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         } => address::email_change(*account, *challenge, *notice, links),
         Template::Deletion { notice } => deletion::deletion(*notice, links),
         Template::DomainMissing { domain, until } => domain::missing(domain, *until, links),
+        Template::DomainSilent { domain, since } => domain::silent(domain, *since, links),
         Template::DomainLost { domain } => domain::lost(domain, links),
         Template::Billing {
             tenant_name,

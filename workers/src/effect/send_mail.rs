@@ -121,6 +121,7 @@ impl Effect for SendMail {
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }
                 | Template::DomainMissing { .. }
+                | Template::DomainSilent { .. }
                 | Template::DomainLost { .. }
                 | Template::WebhookFailing { .. }
                 | Template::WebhookDisabled { .. }

@@ -16,7 +16,7 @@ pub(super) fn next_round<T>(stripe: &Stripe, done: &Result<T, Failure>) -> Optio
             Some(StripeError::Repeated(_)) => stripe.with_further_keys(),
             Some(_) | None => None,
         },
-        Ok(_) | Err(Failure::Temporary(_) | Failure::Permanent(_)) => None,
+        Ok(_) | Err(Failure::Temporary(_) | Failure::Permanent(_) | Failure::NotYet(_)) => None,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn is_wanted(
         | Template::AccessTokenCreated { .. }
         | Template::ServiceTokenCreated { .. }
         | Template::DomainMissing { .. }
+        | Template::DomainSilent { .. }
         | Template::DomainLost { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }

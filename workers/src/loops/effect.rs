@@ -199,7 +199,7 @@ enum Next {
     /// Another attempt after this time. This one does not count.
     Wait(anyhow::Error, Duration),
     /// The first attempt after this time: what was requested earlier was not wanted any more, and
-    /// something else is due later.
+    /// something else is due later, or nothing was worth a record.
     Early(Duration),
 }
 
@@ -317,6 +317,7 @@ impl<E: Effect> Effects<E> {
                 recorded.map(|()| Next::Done)
             }
             Err(Failure::Outage(error, pause)) => Ok(Next::Wait(error, pause)),
+            Err(Failure::NotYet(wait)) => Ok(Next::Early(wait)),
             Err(Failure::Temporary(error)) if claimed.attempts < self.effect.attempts() => {
                 Ok(Next::Retry(error))
             }

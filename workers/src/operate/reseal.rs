@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use event_store::{CommandSender, EventLog, NatsOptions, SecretOptions, Trace, random_id};
 use events_schema::{
-    Area, AreaName, Command, CommandId, Id, TenantId, TenantKey, inbound_source,
+    Area, AreaName, Command, CommandId, Id, RejectionKind, TenantId, TenantKey, inbound_source,
     sealed::{NONCE_BYTES, Resealed, Sealed},
     secret::ServerKey,
     webhook,
@@ -146,9 +146,11 @@ impl Resealer {
         let deadline = Instant::now() + DECIDED_WITHIN;
         let outcome = self.sender.send(command, Trace::begin(), deadline).await;
         let outcome = outcome.context("sending a command; is a worker running?")?;
-        if let Err(rejection) = outcome.revision() {
-            bail!("the command was refused: {}", rejection.message);
+        match outcome.revision() {
+            Ok(_) => Ok(()),
+            // It was deleted meanwhile, and its secret with it.
+            Err(rejection) if rejection.kind == RejectionKind::NotFound => Ok(()),
+            Err(rejection) => bail!("the command was refused: {}", rejection.message),
         }
-        Ok(())
     }
 }

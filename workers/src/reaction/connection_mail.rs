@@ -1,14 +1,15 @@
-//! Mails to the owners of a tenant about a domain whose record is missing.
+//! Mails to the owners of a tenant about a domain whose record is missing, or whose servers do not
+//! answer.
 
 use events_schema::{
-    Commit, EmailAddress,
-    connection::{Area, Event, LOST_AFTER},
+    Commit, DomainName, EmailAddress,
+    connection::{Area, Event, Warning},
     email::{self, Template},
 };
 
 use super::{Consequence, Reaction, mail};
 
-/// Tells owners that a domain does not count any more, or soon will not.
+/// Tells owners that a domain does not count any more, or what is wrong with it.
 #[derive(Debug)]
 pub struct ConnectionMail;
 
@@ -25,12 +26,12 @@ impl Reaction for ConnectionMail {
 
 fn mails(commit: &Commit<Area>, event: &Event) -> Vec<Consequence<email::Area>> {
     let (template, owners) = match event {
-        Event::DomainChecked { domain, owners, .. } => {
-            // Yesterday, the record was there: the first day without it has begun.
-            let until = commit.time + LOST_AFTER;
-            let domain = domain.clone();
-            (Template::DomainMissing { domain, until }, owners)
-        }
+        Event::DomainChecked {
+            domain,
+            warning: Some(warning),
+            owners,
+            ..
+        } => (of_warning(domain.clone(), *warning), owners),
         Event::DomainLost { domain, owners, .. } => {
             let domain = domain.clone();
             (Template::DomainLost { domain }, owners)
@@ -44,6 +45,7 @@ fn mails(commit: &Commit<Area>, event: &Event) -> Vec<Consequence<email::Area>> 
         | Event::DomainRemoved { .. }
         | Event::DomainCheckRequested { .. }
         | Event::DomainVerified { .. }
+        | Event::DomainChecked { warning: None, .. }
         | Event::Resealed { .. }
         | Event::Ended => return Vec::new(),
     };
@@ -60,25 +62,31 @@ fn mails(commit: &Commit<Area>, event: &Event) -> Vec<Consequence<email::Area>> 
     owners.iter().map(request).collect()
 }
 
+fn of_warning(domain: DomainName, warning: Warning) -> Template {
+    match warning {
+        Warning::Missing { until } => Template::DomainMissing { domain, until },
+        Warning::Silent { since } => Template::DomainSilent { domain, since },
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use events_schema::{ConnectionId, DomainName, Id, Time, connection::CheckOutcome};
+    use events_schema::{ConnectionId, Id, Time, connection::CheckOutcome};
 
     use super::*;
     use crate::reaction::testing::{ID, REVISION, when};
 
     const ACME: ConnectionId = ConnectionId(Id::from_bytes([3; 16]));
-    const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
-
     fn domain() -> DomainName {
         DomainName::parse("example.com").unwrap()
     }
-    fn checked(owners: Vec<EmailAddress>) -> Event {
+    fn checked(outcome: CheckOutcome, warning: Option<Warning>) -> Event {
         Event::DomainChecked {
             connection: ACME,
             domain: domain(),
-            outcome: CheckOutcome::Missing,
-            owners,
+            outcome,
+            warning,
+            owners: warning.map_or_else(Vec::new, |_| owners()),
         }
     }
     fn owners() -> Vec<EmailAddress> {
@@ -98,14 +106,21 @@ mod tests {
     }
 
     #[test]
-    fn each_owner_learns_that_a_record_is_missing_and_then_that_the_domain_is_lost() {
-        let missing = Template::DomainMissing {
+    fn each_owner_learns_what_is_wrong_with_a_domain_and_then_that_it_is_lost() {
+        let until = Time(9);
+        let missing = checked(CheckOutcome::Missing, Some(Warning::Missing { until }));
+        let template = Template::DomainMissing {
             domain: domain(),
-            until: Time(5 + WEEK),
+            until,
         };
-        when::<ConnectionMail>([checked(owners())])
-            .at(5)
-            .then(mails(&missing));
+        when::<ConnectionMail>([missing]).then(mails(&template));
+        let since = Time(2);
+        let silent = checked(CheckOutcome::Unavailable, Some(Warning::Silent { since }));
+        let template = Template::DomainSilent {
+            domain: domain(),
+            since,
+        };
+        when::<ConnectionMail>([silent]).then(mails(&template));
         let lost = Event::DomainLost {
             connection: ACME,
             domain: domain(),
@@ -117,6 +132,6 @@ mod tests {
 
     #[test]
     fn nobody_gets_a_mail_for_each_day_without_the_record() {
-        when::<ConnectionMail>([checked(Vec::new())]).then([]);
+        when::<ConnectionMail>([checked(CheckOutcome::Missing, None)]).then([]);
     }
 }

@@ -45,6 +45,7 @@ pub(crate) async fn create_missing(reconciler: &Reconciler) -> anyhow::Result<()
         let payload = created.map_err(|failure| match failure {
             Failure::Permanent(error) | Failure::Temporary(error) => NotCreated(error).into(),
             Failure::Outage(error, _) => error,
+            Failure::NotYet(wait) => anyhow!("nothing is to be done for {wait:?}"),
         });
         let payload: plan::Command = payload?;
         record_prices(reconciler, payload).await?;

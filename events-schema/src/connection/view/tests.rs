@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     BuiltInRole, Id, Name,
-    connection::{ClientId, Issuer},
+    connection::{ClientId, Finding, Issuer, Warning},
     sealed::Sealed,
     view::testing::fold,
 };
@@ -52,6 +52,7 @@ fn checked(at: i64, outcome: CheckOutcome) -> (i64, Event) {
         connection: ACME,
         domain: domain(),
         outcome,
+        warning: None,
         owners: Vec::new(),
     };
     (at, event)
@@ -90,8 +91,7 @@ fn a_domain_that_counts_is_looked_for_each_day_and_another_one_on_request() {
     let shown: View = fold([created(), added(), verified(), missing.clone()]).unwrap();
     assert_eq!(shown.next_check_at, Some(Time(20 + DAY)));
     let known = &shown.connections[0].domains[0];
-    assert_eq!(known.found_at, Some(Time(10)), "it was there then");
-    assert_eq!(known.counts_until(), Some(Time(10 + 7 * DAY)));
+    assert_eq!(known.counts_until(), Some(Time(20 + 7 * DAY)));
     let requested = Event::DomainCheckRequested {
         connection: ACME,
         domain: domain(),
@@ -102,21 +102,118 @@ fn a_domain_that_counts_is_looked_for_each_day_and_another_one_on_request() {
     assert_eq!(shown.next_check_at, None);
 }
 
+/// The domain after it was verified at the time 10, and then looked for.
+fn looked_for(checks: &[(i64, CheckOutcome)]) -> Domain {
+    let checks = checks
+        .iter()
+        .map(|(day, outcome)| checked(day * DAY, *outcome));
+    let events = [created(), added(), verified()].into_iter().chain(checks);
+    let shown: View = fold(events).unwrap();
+    shown.connections[0].domains[0].clone()
+}
+
 #[test]
-fn a_domain_is_lost_after_a_week_without_its_record_or_two_without_an_answer() {
-    use super::super::Finding::{Found, Missing, Unavailable};
-    let shown: View = fold([created(), added(), (0, verified().1)]).unwrap();
-    let known = &shown.connections[0].domains[0];
-    for (finding, days, expected) in [
-        (Found, 99, false),
-        (Missing, 6, false),
-        (Missing, 7, true),
-        (Unavailable, 7, false),
-        (Unavailable, 13, false),
-        (Unavailable, 14, true),
+fn a_domain_is_lost_a_week_after_its_record_was_missing_first_and_never_by_silence() {
+    use CheckOutcome::{Found, Missing, Unavailable};
+    for (checks, lost_from) in [
+        (vec![], None),
+        (vec![(30, Missing)], Some(37)),
+        (vec![(30, Missing), (33, Missing)], Some(37)),
+        (vec![(30, Missing), (31, Unavailable)], Some(37)),
+        (vec![(30, Missing), (31, Found)], None),
+        (vec![(30, Unavailable)], None),
     ] {
-        let is_lost = known.is_lost_by(finding, Time(days * DAY));
-        assert_eq!(is_lost, expected, "{finding:?} {days}");
+        let known = looked_for(&checks);
+        for day in [30, 36, 37, 99] {
+            let is_lost = |finding| known.is_lost_by(finding, Time(day * DAY));
+            let is_over = lost_from.is_some_and(|from| day >= from);
+            assert_eq!(is_lost(Finding::Missing), is_over, "{checks:?} {day}");
+            assert!(!is_lost(Finding::Unavailable) && !is_lost(Finding::Found));
+        }
+    }
+}
+
+#[test]
+fn owners_are_warned_once_of_a_missing_record_and_once_of_three_days_of_silence() {
+    use CheckOutcome::{Found, Missing, Unavailable};
+    let missing = |day: i64| {
+        let until = Time((day + 7) * DAY);
+        Some(Warning::Missing { until })
+    };
+    let silent = |day: i64| {
+        let since = Time(day * DAY);
+        Some(Warning::Silent { since })
+    };
+    for (checks, finding, day, expected) in [
+        (vec![], Finding::Found, 5, None),
+        (vec![], Finding::Missing, 5, missing(5)),
+        (vec![(5, Missing)], Finding::Missing, 6, None),
+        (
+            vec![(5, Missing), (6, Unavailable)],
+            Finding::Missing,
+            7,
+            None,
+        ),
+        (
+            vec![(5, Missing), (6, Found)],
+            Finding::Missing,
+            7,
+            missing(7),
+        ),
+        (vec![], Finding::Unavailable, 5, None),
+        (vec![(5, Unavailable)], Finding::Unavailable, 7, None),
+        (vec![(5, Unavailable)], Finding::Unavailable, 8, silent(5)),
+        (
+            vec![(5, Unavailable), (8, Unavailable)],
+            Finding::Unavailable,
+            9,
+            None,
+        ),
+        (
+            vec![(5, Unavailable), (6, Found), (7, Unavailable)],
+            Finding::Unavailable,
+            9,
+            None,
+        ),
+    ] {
+        let warning = looked_for(&checks).warning(finding, Time(day * DAY));
+        assert_eq!(warning, expected, "{checks:?} {finding:?} {day}");
+    }
+}
+
+#[test]
+fn a_finding_that_changes_nothing_is_recorded_once_a_week() {
+    use CheckOutcome::{Found, Missing};
+    let is_news = |checks: &[(i64, CheckOutcome)], finding, day: i64| {
+        looked_for(checks).is_news(finding, Time(day * DAY))
+    };
+    for (day, expected) in [(2, false), (7, false), (8, true)] {
+        assert_eq!(
+            is_news(&[(1, Found)], Finding::Found, day),
+            expected,
+            "{day}"
+        );
+    }
+    assert!(is_news(&[(1, Found)], Finding::Missing, 2));
+    assert!(is_news(&[(1, Found)], Finding::Unavailable, 2));
+    assert!(!is_news(&[(1, Missing)], Finding::Missing, 2));
+    assert!(is_news(&[(1, Missing)], Finding::Missing, 8), "it is lost");
+}
+
+#[test]
+fn a_finding_that_somebody_waits_for_is_recorded() {
+    let requested = Event::DomainCheckRequested {
+        connection: ACME,
+        domain: domain(),
+    };
+    let requested = (20, requested);
+    for events in [
+        vec![created(), added(), requested.clone()],
+        vec![created(), added(), verified(), requested],
+    ] {
+        let shown: View = fold(events).unwrap();
+        let known = &shown.connections[0].domains[0];
+        assert!(known.is_news(Finding::Found, Time(21)));
     }
 }
 

@@ -5,6 +5,8 @@ const FAILED = {
   ended: "The log-in has taken too long, or was begun in another window. Please begin again.",
   unavailable: "The other party does not answer. Try again, or log in another way.",
   refused: "This log-in is not possible. Log in another way.",
+  not_invited: "You need an invitation. Ask an administrator of the organization for one.",
+  limit_reached: "The organization has no seat left. Ask an administrator of it for one.",
   no_address: "The other party has no e-mail address of yours. Log in another way.",
   rate_limited: "There were too many attempts. Please wait a while, and try again.",
   session_ended: "Your session has ended meanwhile. Log in, and link again.",

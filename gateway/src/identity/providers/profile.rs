@@ -1,8 +1,10 @@
 //! What a provider knows about somebody.
 
-use events_schema::{EmailAddress, Name, PersonName};
+use events_schema::{DomainName, EmailAddress, Name, PersonName};
 use serde::Deserialize;
 
+/// The issuer at which everybody may have an account, of an organization or their own.
+pub(super) const GOOGLE: &str = "https://accounts.google.com";
 /// What takes the place of a last name that a provider does not know.
 const NO_NAME: &str = "-";
 
@@ -53,6 +55,14 @@ impl Person {
     /// Returns the address, if it is one that an account may have.
     pub(super) fn email(&self) -> Option<EmailAddress> {
         EmailAddress::parse(self.email.as_deref()?).ok()
+    }
+
+    /// Whether the person is of an organization with such a domain. Google says by `hd` whose an account
+    /// is: one of their own may have an address of the organization, too. Any other issuer is asked for
+    /// its own people only.
+    pub(super) fn is_of(&self, issuer: &str, is_own: impl Fn(&DomainName) -> bool) -> bool {
+        let organization = self.hd.as_deref().map(DomainName::parse);
+        issuer != GOOGLE || organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))
     }
 
     /// Returns what is known of a person about whom the provider was asked again. The address stays
@@ -158,6 +168,26 @@ mod tests {
         let info = person(Some("ada@example.com"), Flag::Yes);
         let completed = person(None, Flag::Unknown).completed(info);
         assert_eq!(completed.email_verified, Flag::Yes);
+    }
+
+    #[test]
+    fn a_google_account_is_of_the_organization_that_google_names() {
+        let person = |hd: Option<&str>| Person {
+            email: Some("ada@corp.example".to_owned()),
+            hd: hd.map(str::to_owned),
+            ..Person::default()
+        };
+        let is_own = |name: &DomainName| name.as_str() == "corp.example";
+        for (hd, expected) in [
+            (Some("corp.example"), true),
+            (Some("Corp.example"), true),
+            (Some("other.example"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(person(hd).is_of(GOOGLE, is_own), expected, "{hd:?}");
+            assert!(person(hd).is_of("https://corp.okta.com", is_own), "{hd:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sending somebody to a provider, and finding out who comes back.
 
 use data_encoding::BASE64;
-use events_schema::{Time, outbound::WebhookUrl, session};
+use events_schema::{DomainName, Time, outbound::WebhookUrl, session};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
@@ -43,6 +43,13 @@ pub(crate) struct Identified {
     pub(super) tokens: Tokens,
     /// When the provider must have answered all questions about the person.
     pub(super) deadline: Instant,
+}
+
+impl Identified {
+    /// Whether the person is of an organization with such a domain, as far as the issuer knows several.
+    pub(crate) fn is_of(&self, is_own: impl Fn(&DomainName) -> bool) -> bool {
+        self.person.is_of(&self.issuer, is_own)
+    }
 }
 
 /// The tokens of a provider. They are dropped with the callback.

@@ -3,17 +3,16 @@
 use std::{collections::HashSet, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use events_schema::{Name, ProviderName};
+use events_schema::{Name, ProviderName, identity::OF_CONNECTIONS};
 use serde::Deserialize;
 
 use super::{
-    ClientSecret, Endpoints, Kind, Provider, built_in::Urls, discovery::Discovery,
+    ClientSecret, Endpoints, Kind, Provider, built_in::Urls, discovery::Discovery, profile::GOOGLE,
     requests::Requests,
 };
 
 /// The most providers: more than fit on a page to log in.
 const MAX_PROVIDERS: usize = 32;
-const GOOGLE: &str = "https://accounts.google.com";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +62,10 @@ pub(super) fn read(text: &str, requests: &Requests) -> anyhow::Result<Vec<Provid
             names.insert(name.clone()),
             "{} is there twice",
             name.as_str()
+        );
+        ensure!(
+            name.as_str() != OF_CONNECTIONS,
+            "{OF_CONNECTIONS} is what the issuers of tenants are called"
         );
         let provider = entry.into_provider(requests);
         provider.with_context(|| format!("the provider {}", name.as_str()))

@@ -19,6 +19,7 @@ use crate::{
         providers::{FlowToken, Provider},
     },
     security::SecurityEvent,
+    use_cases::{opening::proof, session::Started},
 };
 
 impl ProviderLogins {
@@ -57,17 +58,27 @@ impl ProviderLogins {
         ))
     }
 
-    /// Links the identity that waits in this browser, now that its owner has logged in.
+    /// Links the identity that waits in this browser, now that its owner has logged in. One of a
+    /// connection makes the owner a member, and begins a new session with its word, which is returned.
     ///
     /// # Errors
     /// `BadUserInput` if none waits for this account; `Rejected` if another account has it;
     /// `RateLimited` after too many new credentials within a day.
-    pub(crate) async fn confirm_link(&self, caller: &Caller, id: CommandId) -> Result<(), Error> {
+    pub(crate) async fn confirm_link(
+        &self,
+        caller: &Caller,
+        id: CommandId,
+    ) -> Result<Option<Started>, Error> {
         let account = &caller.person()?.account;
         let waiting = self.openings.waiting(caller);
         let waiting = waiting.filter(|waiting| waiting.is_for(&account.view));
         let waiting = waiting.ok_or_else(nothing_waits)?;
-        self.link(caller, id, account, waiting.identity).await
+        let (word, proof) = (waiting.word, proof(&waiting));
+        self.link(caller, id, account, waiting.identity).await?;
+        Ok(match word {
+            Some(word) => self.sessions.add_word(caller, word, proof).await,
+            None => None,
+        })
     }
 
     /// Unlinks an identity of the caller. If nothing else has proved the session, it ends.

@@ -33,6 +33,7 @@ impl Party {
                 connection: connection.id,
             },
             is_two_factors: trusts && identified.has_two_factors,
+            is_insider: identified.is_of(|domain| connection.has_verified(domain)),
         })
     }
 

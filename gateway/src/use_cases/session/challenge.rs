@@ -18,7 +18,10 @@ use crate::{
     error::Error,
     identity::Caller,
     method::{Method, SECOND},
-    use_cases::second_factor::{ENDED, SecondMethod},
+    use_cases::{
+        opening::Word,
+        second_factor::{ENDED, SecondMethod},
+    },
 };
 
 /// The second factor must be proved within this time.
@@ -42,27 +45,33 @@ struct Begun {
     epoch: i64,
     at: Time,
     proofs: Vec<Proof>,
+    /// The word of a connection, if the first factor was proved there.
+    #[serde(default)]
+    word: Option<Word>,
 }
 
 impl Sessions {
     /// Goes on with a log-in after its first proof: starts a session, unless the account has a
-    /// second factor that is not proved yet. The session that the request came with ends.
+    /// second factor that is not proved yet. The session that the request came with ends. The word of a
+    /// connection makes the person a member once all is proved.
     ///
     /// # Errors
-    /// `Pending` if the outcome of the command is not known in time.
+    /// `Pending` if the outcome of the command is not known in time. If only a connection vouches for
+    /// the person, also if its tenant does not let them in.
     pub(crate) async fn proceed(
         &self,
         caller: &Caller,
         account: ViewDocument<account::View>,
         first: Proof,
+        word: Option<Word>,
     ) -> Result<LoggedIn, Error> {
         let proofs = vec![first];
         let is_complete = proof::aal(&proofs) >= TWO_FACTORS;
         if account.view.second_factor.is_some() && !is_complete {
-            let challenge = self.challenge(&account, proofs)?;
+            let challenge = self.challenge(&account, proofs, word)?;
             return Ok(LoggedIn::Challenge(challenge));
         }
-        self.complete(caller, account, proofs).await
+        self.complete(caller, account, proofs, word).await
     }
 
     /// Completes a log-in by its second factor.
@@ -91,7 +100,7 @@ impl Sessions {
         let checked = factors.check_in_log_in(caller, begun.id, &account, method, code);
         let second = Proof::new(checked.await?, now());
         let proofs = proof::with(first, second);
-        self.complete(caller, account, proofs).await
+        self.complete(caller, account, proofs, begun.word).await
     }
 
     /// Returns when the log-in that this browser has begun ends, if its second factor is still to be
@@ -104,6 +113,7 @@ impl Sessions {
         &self,
         account: &ViewDocument<account::View>,
         proofs: Vec<Proof>,
+        word: Option<Word>,
     ) -> Result<Challenge, Error> {
         let begun = Begun {
             id: random_id()?,
@@ -111,6 +121,7 @@ impl Sessions {
             epoch: account.view.epoch,
             at: now(),
             proofs,
+            word,
         };
         let plain = serde_json::to_vec(&begun).map_err(anyhow::Error::from)?;
         let nonce: [u8; NONCE_BYTES] = random_bytes()?;

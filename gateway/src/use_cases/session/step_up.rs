@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     identity::{Caller, login_throttle::Guesser},
     security::SecurityEvent,
-    use_cases::second_factor::SecondMethod,
+    use_cases::{opening::Word, second_factor::SecondMethod},
 };
 
 impl Sessions {
@@ -80,10 +80,13 @@ impl Sessions {
         kind: ProofKind,
     ) -> Result<Started, Error> {
         let identity = caller.person()?;
-        let proofs = proof::with(
-            identity.proofs.clone(),
-            identity.account.view.proof(kind, now()),
-        );
+        let proof = identity.account.view.proof(kind, now());
+        let proofs = proof::with(identity.proofs.clone(), proof);
+        self.replace(caller, proofs).await
+    }
+
+    async fn replace(&self, caller: &Caller, proofs: Vec<Proof>) -> Result<Started, Error> {
+        let identity = caller.person()?;
         let started = self.start(caller, &identity.account, proofs).await?;
         let account = Some(identity.account_id());
         let stepped_up = SecurityEvent::SteppedUp;
@@ -100,9 +103,34 @@ impl Sessions {
         kind: ProofKind,
     ) -> Option<Started> {
         let started = self.add_proof(caller, kind).await;
-        let started = started.inspect_err(|error| {
-            tracing::warn!(?error, "no session was started after a new credential");
-        });
-        started.ok()
+        if_started(started)
     }
+
+    /// Makes a person a member by the word of a connection whose identity they have just linked, and
+    /// adds it to the session, in place of that of another connection. An error is only logged, since
+    /// the link stands.
+    pub(crate) async fn add_word(
+        &self,
+        caller: &Caller,
+        word: Word,
+        proof: Proof,
+    ) -> Option<Started> {
+        let added = async {
+            let person = caller.person()?;
+            self.joins.join(caller, word, &person.account).await?;
+            let proofs = proof::with(proof::own(&person.proofs), proof);
+            self.replace(caller, proofs).await
+        };
+        if_started(added.await)
+    }
+}
+
+fn if_started(started: Result<Started, Error>) -> Option<Started> {
+    let started = started.inspect_err(|error| {
+        tracing::warn!(
+            ?error,
+            "no session was started after a change of credentials"
+        );
+    });
+    started.ok()
 }

@@ -3,7 +3,7 @@
 //! stays.
 
 use events_schema::{
-    Claim, EmailAddress, IdentityId, ProvedIdentity,
+    Claim, EmailAddress, Identity, IdentityId, ProvedIdentity,
     account::{Area, Event},
     identity::MAX_IDENTITIES,
 };
@@ -47,7 +47,11 @@ impl Open {
         let Some(known) = self.identities.iter().find(|known| known.id == id) else {
             return Ok(Decision::unchanged());
         };
-        self.must_have_another_log_in()?;
+        if known.is_of_connection() {
+            self.must_keep_a_log_in_without(known)?;
+        } else {
+            self.must_have_another_log_in()?;
+        }
         let unlinked = Event::IdentityUnlinked {
             identity: id,
             provider: known.provider.clone(),
@@ -57,6 +61,20 @@ impl Open {
             release: vec![Claim::identity(id)],
             ..Decision::events(vec![unlinked])
         })
+    }
+
+    /// A person who comes by a tenant's issuer alone may change to another one.
+    ///
+    /// # Errors
+    /// If the identity is all that the account has.
+    fn must_keep_a_log_in_without(&self, identity: &Identity) -> Result<(), Rejection> {
+        let mut identities = self.identities.iter();
+        let has_another = identities.any(|other| other.id != identity.id);
+        if has_another || self.log_ins() > 0 {
+            Ok(())
+        } else {
+            Err(Rejection::LastLogIn)
+        }
     }
 
     fn has_identity(&self, id: IdentityId) -> bool {

@@ -1,6 +1,8 @@
+mod domains;
+
 use events_schema::{
     Id, Name,
-    connection::{ClientId, Issuer},
+    connection::{self, ClientId, Issuer, Warning},
     sealed::Sealed,
 };
 
@@ -40,10 +42,13 @@ fn created(connection: ConnectionId) -> Event {
     }
 }
 fn update(changes: Changes) -> Command {
+    update_holding(holds(BuiltInRole::Admin), changes)
+}
+fn update_holding(actor_holds: Permissions, changes: Changes) -> Command {
     Command::Update {
         connection: ACME,
         changes,
-        actor_holds: holds(BuiltInRole::Admin),
+        actor_holds,
     }
 }
 fn enforce(is_enforced: bool) -> Command {
@@ -59,9 +64,13 @@ fn own() -> DomainName {
     domain("example.com")
 }
 fn add(connection: ConnectionId, text: &str) -> Command {
+    add_holding(BuiltInRole::Admin, connection, text)
+}
+fn add_holding(by: BuiltInRole, connection: ConnectionId, text: &str) -> Command {
     Command::AddDomain {
         connection,
         domain: domain(text),
+        actor_holds: holds(by),
     }
 }
 fn added(connection: ConnectionId) -> Event {
@@ -90,9 +99,13 @@ fn removed() -> Event {
     }
 }
 fn verify() -> Command {
+    verify_holding(holds(BuiltInRole::Admin))
+}
+fn verify_holding(actor_holds: Permissions) -> Command {
     Command::VerifyDomain {
         connection: ACME,
         domain: own(),
+        actor_holds,
     }
 }
 fn requested() -> Event {
@@ -113,12 +126,22 @@ fn record(finding: Finding) -> Command {
         owners: owners(),
     }
 }
-fn checked(outcome: CheckOutcome, owners: Vec<EmailAddress>) -> Event {
+fn checked(outcome: CheckOutcome) -> Event {
     Event::DomainChecked {
         connection: ACME,
         domain: own(),
         outcome,
-        owners,
+        warning: None,
+        owners: Vec::new(),
+    }
+}
+fn warned(outcome: CheckOutcome, warning: Warning) -> Event {
+    Event::DomainChecked {
+        connection: ACME,
+        domain: own(),
+        outcome,
+        warning: Some(warning),
+        owners: owners(),
     }
 }
 fn lost() -> Event {
@@ -205,136 +228,80 @@ fn a_change_to_the_same_changes_nothing_and_to_a_stronger_role_needs_it() {
 }
 
 #[test]
-fn a_domain_of_nobody_in_particular_is_refused() {
-    for public in ["gmail.com", "eve.gmail.com", "co.uk"] {
-        let when = acme().when(add(ACME, public));
-        when.rejects(Rejection::PublicDomain);
-    }
-    none()
-        .when(add(ACME, "example.com"))
-        .rejects(Rejection::NotFound);
-}
-
-#[test]
-fn each_addition_of_a_domain_has_a_challenge_of_its_own() {
-    let challenge = |given: &Given<Connections>, connection, by: u8| {
-        let when = given.when(add(connection, "example.com"));
-        let when = when.to(Id::from_bytes([by; 16]).into());
-        match when.decide().unwrap().events.as_slice() {
-            [Event::DomainAdded { challenge, .. }] => challenge.clone(),
-            events => panic!("{events:?}"),
-        }
-    };
-    let both = acme().and([created(OTHER)]);
-    let all = [
-        challenge(&both, ACME, 1),
-        challenge(&both, OTHER, 1),
-        challenge(&both, ACME, 2),
-    ];
-    assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
-    assert!(all.iter().all(|text| text.starts_with("ub-verify=")));
-}
-
-#[test]
-fn a_domain_belongs_to_one_connection_of_a_tenant() {
-    pending().when(add(ACME, "example.com")).changes_nothing();
-    let both = pending().and([created(OTHER)]);
-    let when = both.when(add(OTHER, "example.com"));
-    when.rejects(Rejection::DomainTaken);
-}
-
-#[test]
-fn a_connection_has_at_most_twenty_domains() {
-    let domains = (0..20).map(|number| Event::DomainAdded {
+fn whoever_changes_who_gets_the_role_must_hold_what_it_holds() {
+    let admin = Event::Created {
         connection: ACME,
-        domain: domain(&format!("d{number}.example")),
-        challenge: "x".to_owned(),
-    });
-    let when = acme().and(domains).when(add(ACME, "example.com"));
-    when.rejects(Rejection::TooManyDomains);
-}
-
-#[test]
-fn a_domain_counts_once_its_record_is_found() {
-    pending().when(verify()).then([requested()]);
-    let asked = pending().and([requested()]);
-    asked.when(verify()).changes_nothing();
-    asked.when(record(Finding::Found)).decides(Decision {
-        take: vec![claim()],
-        ..Decision::events(vec![verified()])
-    });
-    for (finding, outcome) in [
-        (Finding::Missing, CheckOutcome::Missing),
-        (Finding::Unavailable, CheckOutcome::Unavailable),
+        settings: settings(BuiltInRole::Admin),
+    };
+    let given: Given<Connections> = given([admin, added(ACME)]);
+    let little = || Permissions::from([connection::UPDATE]);
+    let name = Changes {
+        name: Some(Name::parse("Corp").unwrap()),
+        ..Changes::default()
+    };
+    let renamed = Event::Updated {
+        connection: ACME,
+        settings: settings(BuiltInRole::Admin).changed(&name),
+    };
+    given.when(update_holding(little(), name)).then([renamed]);
+    for changes in [
+        Changes {
+            client_secret: Some(sealed("k2")),
+            ..Changes::default()
+        },
+        Changes {
+            client_id: Some(ClientId::parse("evil").unwrap()),
+            ..Changes::default()
+        },
+        Changes {
+            issuer: Some(Issuer::parse("https://evil.example").unwrap()),
+            client_secret: Some(sealed("k2")),
+            ..Changes::default()
+        },
+        Changes {
+            role: Some(BuiltInRole::Guest),
+            ..Changes::default()
+        },
+        Changes {
+            trusts_two_factors: Some(true),
+            ..Changes::default()
+        },
     ] {
-        let when = asked.when(record(finding));
-        when.then([checked(outcome, Vec::new())]);
+        let when = given.when(update_holding(little(), changes));
+        when.rejects(Rejection::BeyondOwnPermissions);
     }
-    acme().when(verify()).rejects(Rejection::DomainNotFound);
+    let when = given.when(add_holding(BuiltInRole::Guest, ACME, "evil.example"));
+    when.rejects(Rejection::BeyondOwnPermissions);
+    let when = given.when(verify_holding(little()));
+    when.rejects(Rejection::BeyondOwnPermissions);
 }
 
 #[test]
-fn a_domain_counts_for_one_tenant_only() {
-    let taken = Id::from_bytes([7; 16]);
-    let asked = pending().and([requested()]);
-    let when = asked.when(record(Finding::Found));
-    let when = when.while_held(claim(), taken);
-    when.then([checked(CheckOutcome::Taken, Vec::new())]);
-}
-
-#[test]
-fn what_was_found_of_a_domain_that_was_removed_or_added_again_counts_for_nothing() {
-    let later = Event::DomainAdded {
-        connection: ACME,
-        domain: own(),
-        challenge: "y".to_owned(),
+fn the_issuer_that_everybody_needs_stays_and_its_secret_may_be_renewed() {
+    let begun = Event::EnforcementBegun { connection: ACME };
+    let enforced = counting().and([begun]);
+    let secret = Changes {
+        client_secret: Some(sealed("k2")),
+        ..Changes::default()
     };
-    for given in [acme(), none(), pending().and([removed(), later])] {
-        given.when(record(Finding::Found)).changes_nothing();
+    for changes in [
+        Changes {
+            issuer: Some(Issuer::parse("https://new.example").unwrap()),
+            ..secret.clone()
+        },
+        Changes {
+            client_id: Some(ClientId::parse("0oa2").unwrap()),
+            ..secret.clone()
+        },
+    ] {
+        let when = enforced.when(update(changes));
+        when.rejects(Rejection::Enforced);
     }
-}
-
-#[test]
-fn the_owners_learn_once_that_a_record_is_missing_and_the_domain_is_lost_after_a_week() {
-    let missing = |at: i64| counting().when(record(Finding::Missing)).at(at);
-    missing(DAY).then([checked(CheckOutcome::Missing, owners())]);
-    let told = counting().and_at(DAY, checked(CheckOutcome::Missing, owners()));
-    let next = |days: i64| told.when(record(Finding::Missing)).at(days * DAY);
-    next(6).then([checked(CheckOutcome::Missing, Vec::new())]);
-    next(7).decides(Decision {
-        release: vec![claim()],
-        ..Decision::events(vec![lost()])
-    });
-    let back = told.and_at(2 * DAY, checked(CheckOutcome::Found, Vec::new()));
-    let when = back.when(record(Finding::Missing)).at(8 * DAY);
-    when.then([checked(CheckOutcome::Missing, owners())]);
-}
-
-#[test]
-fn dns_that_does_not_answer_loses_no_domain_for_two_weeks() {
-    let silent = |days: i64| counting().when(record(Finding::Unavailable)).at(days * DAY);
-    silent(13).then([checked(CheckOutcome::Unavailable, Vec::new())]);
-    silent(14).then([lost()]);
-}
-
-#[test]
-fn a_lost_domain_may_be_verified_again() {
-    let lost = counting().and([lost()]);
-    lost.when(verify()).then([requested()]);
-    let when = lost.and([requested()]).when(record(Finding::Found));
-    when.then([verified()]);
-}
-
-#[test]
-fn a_domain_that_is_removed_becomes_free() {
-    counting().when(remove()).decides(Decision {
-        release: vec![claim()],
-        ..Decision::events(vec![removed()])
-    });
-    pending()
-        .when(remove())
-        .decides(Decision::events(vec![removed()]));
-    acme().when(remove()).changes_nothing();
+    let updated = Event::Updated {
+        connection: ACME,
+        settings: settings(BuiltInRole::Guest).changed(&secret),
+    };
+    enforced.when(update(secret)).then([updated]);
 }
 
 #[test]
@@ -389,20 +356,4 @@ fn a_secret_is_sealed_again_unless_it_was_replaced() {
     };
     acme().when(reseal("k1")).then([resealed]);
     acme().when(reseal("k2")).changes_nothing();
-}
-
-#[test]
-fn the_domain_that_is_due_first_is_looked_for_first() {
-    let second = Event::DomainAdded {
-        connection: ACME,
-        domain: domain("example.org"),
-        challenge: "y".to_owned(),
-    };
-    let asked = Event::DomainCheckRequested {
-        connection: ACME,
-        domain: domain("example.org"),
-    };
-    let given = counting().and([second]).and_at(5, asked);
-    let (connection, due) = given.state().next_check().unwrap();
-    assert_eq!((connection, due.name.as_str()), (ACME, "example.org"));
 }

@@ -1,4 +1,4 @@
-//! Becoming a member without an invitation, by a connection of the tenant.
+//! Becoming a member by a connection of the tenant.
 
 use events_schema::{
     AccountId, BuiltInRole, Claim, EmailAddress,
@@ -10,30 +10,31 @@ use crate::aggregate::{Decision, Facts};
 
 impl Member {
     /// # Errors
-    /// If the person was removed, another member has the address or the account, or the role is that
-    /// of owners: who administers a connection must not make one.
+    /// If neither the connection nor an invitation lets the person in, the tenant has removed the
+    /// person, another member has the address or the account, or the role is that of owners: who
+    /// administers a connection must not make one.
     pub(super) fn join(
         &self,
         account: AccountId,
         email: &EmailAddress,
-        role: BuiltInRole,
+        role: Option<BuiltInRole>,
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         match self {
-            Self::Absent => join_first(account, email, role, facts),
             Self::Present(present) => present.join(account, email, role, facts),
-            Self::Removed => Err(Rejection::NotFound),
+            Self::Absent | Self::Removed => join_first(account, email, role, facts),
         }
     }
 }
 
 impl Present {
-    /// A person who was invited gets the role of the invitation, and keeps its custom roles.
+    /// A person who was invited gets the role of the invitation, and keeps its custom roles. That is so
+    /// for one whom the tenant has removed before, too.
     fn join(
         &self,
         account: AccountId,
         email: &EmailAddress,
-        role: BuiltInRole,
+        role: Option<BuiltInRole>,
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         if self.invitation.account() == Some(account) {
@@ -64,9 +65,12 @@ impl Present {
 fn join_first(
     account: AccountId,
     email: &EmailAddress,
-    role: BuiltInRole,
+    role: Option<BuiltInRole>,
     facts: &Facts<Area>,
 ) -> Result<Decision<Event>, Rejection> {
+    let removed = Claim::removed_member(facts.tenant, account);
+    let role = role.filter(|_| !facts.holders.contains_key(&removed));
+    let role = role.ok_or(Rejection::NotInvited)?;
     if role == BuiltInRole::Owner {
         return Err(Rejection::BeyondOwnPermissions);
     }
@@ -89,14 +93,16 @@ fn join_first(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::*, *};
-    use crate::aggregate::CommandOf;
+    use events_schema::MemberId;
 
-    fn join(account: AccountId, role: BuiltInRole) -> CommandOf<Member> {
+    use super::{super::testing::*, *};
+    use crate::{aggregate::CommandOf, domain::testing::OWN};
+
+    fn join(account: AccountId, role: impl Into<Option<BuiltInRole>>) -> CommandOf<Member> {
         CommandOf::<Member>::Join {
             account,
             email: email("ada"),
-            role,
+            role: role.into(),
         }
     }
     fn joined(role: BuiltInRole) -> Event {
@@ -115,6 +121,7 @@ mod tests {
         });
         let again = absent().and([joined(Guest)]);
         again.when(join(ADA, Admin)).changes_nothing();
+        again.when(join(ADA, None)).changes_nothing();
     }
 
     #[test]
@@ -128,19 +135,51 @@ mod tests {
     #[test]
     fn a_person_who_was_invited_accepts_the_invitation_until_it_expires() {
         let invited = pending(Admin).and([assigned(1)]);
-        invited.when(join(ADA, Guest)).decides(Decision {
-            take: vec![account_claim()],
-            ..Decision::events(vec![accepted()])
-        });
+        for role in [Some(Guest), None] {
+            invited.when(join(ADA, role)).decides(Decision {
+                take: vec![account_claim()],
+                ..Decision::events(vec![accepted()])
+            });
+        }
         let late = pending(Admin).when(join(ADA, Guest)).at(WEEK);
         late.then([joined(Guest)]);
         rejected().when(join(ADA, Guest)).then([joined(Guest)]);
     }
 
     #[test]
-    fn a_person_whom_the_tenant_has_removed_or_suspended_does_not_come_back() {
-        let when = removed().when(join(ADA, Guest));
-        when.rejects(Rejection::NotFound);
+    fn a_person_whom_the_connection_does_not_let_in_needs_an_invitation() {
+        for member in [absent(), removed(), rejected()] {
+            let when = member.when(join(ADA, None));
+            when.rejects(Rejection::NotInvited);
+        }
+        let late = pending(Admin).when(join(ADA, None)).at(WEEK);
+        late.rejects(Rejection::NotInvited);
+    }
+
+    #[test]
+    fn a_person_whom_the_tenant_has_removed_needs_an_invitation() {
+        for (member, holder) in [
+            (absent(), OTHER),
+            (removed(), MemberId(OWN)),
+            (rejected(), OTHER),
+        ] {
+            let when = member.when(join(ADA, Guest));
+            let when = when.while_held(removed_claim(), holder);
+            when.rejects(Rejection::NotInvited);
+        }
+        let invited = pending(Admin).when(join(ADA, Guest));
+        let invited = invited.while_held(removed_claim(), OTHER);
+        invited.then([accepted()]);
+    }
+
+    #[test]
+    fn a_person_who_has_left_may_join_again() {
+        let left = absent().and([joined(Admin), Event::Removed]);
+        left.when(join(ADA, Guest)).then([joined(Guest)]);
+    }
+
+    #[test]
+    fn a_suspended_member_stays_suspended() {
         let suspended = member(Guest).and([Event::Suspended]);
         suspended.when(join(ADA, Guest)).changes_nothing();
         let suspended = pending(Guest).and([Event::Suspended]);

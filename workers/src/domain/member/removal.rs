@@ -14,7 +14,8 @@ use crate::aggregate::{Decision, Facts};
 
 impl Member {
     /// Members may always leave. Everybody else needs the permission to remove members, and learns
-    /// nothing without it. Who acts as a member removes nobody, not even that member.
+    /// nothing without it. Who acts as a member removes nobody, not even that member. A person whom
+    /// somebody else has removed needs an invitation to come back.
     pub(super) fn remove(
         &self,
         member_holds: &Permissions,
@@ -30,25 +31,25 @@ impl Member {
         }
         let present = self.present()?;
         present.check_holds_no_more(member_holds, &facts.held)?;
-        present.remove(other_owner, facts)
+        let mut decision = present.remove(other_owner, facts)?;
+        let account = present.invitation.account();
+        let removed = account.map(|account| Claim::removed_member(facts.tenant, account));
+        // The tenant may have removed the person before.
+        let removed = removed.filter(|claim| !facts.is_taken(claim));
+        decision.take.extend(removed);
+        Ok(decision)
     }
 
     /// Whether the actor is the member in person. An access token is not its creator, and nobody
     /// leaves for somebody else.
     fn leaves(&self, actor: Actor) -> bool {
-        match (self, actor) {
-            (Self::Present(present), Actor::Account(account)) => {
-                present.invitation.account() == Some(account)
-            }
-            (Self::Absent | Self::Removed, Actor::Account(_))
-            | (
-                _,
-                Actor::Anonymous
-                | Actor::AccessToken(_)
-                | Actor::Service { .. }
-                | Actor::Impersonated { .. }
-                | Actor::System,
-            ) => false,
+        match actor {
+            Actor::Account(account) => self.account() == Some(account),
+            Actor::Anonymous
+            | Actor::AccessToken(_)
+            | Actor::Service { .. }
+            | Actor::Impersonated { .. }
+            | Actor::System => false,
         }
     }
 }
@@ -146,8 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_member_releases_address_and_account() {
+    fn a_removed_member_releases_address_and_account_and_is_remembered() {
         let when = member(Guest).when(remove()).by(person(EVE)).holding(Admin);
+        when.clone().decides(Decision {
+            release: vec![email_claim(), account_claim()],
+            take: vec![removed_claim()],
+            ..Decision::events(vec![Event::Removed])
+        });
+        let again = when.while_held(removed_claim(), OTHER);
+        again.decides(Decision {
+            release: vec![email_claim(), account_claim()],
+            ..Decision::events(vec![Event::Removed])
+        });
+    }
+
+    #[test]
+    fn a_member_who_leaves_is_not_remembered() {
+        let when = member(Guest).when(remove()).by(person(ADA));
         when.decides(Decision {
             release: vec![email_claim(), account_claim()],
             ..Decision::events(vec![Event::Removed])
@@ -161,6 +177,7 @@ mod tests {
         when.decides(Decision {
             release: vec![email_claim(), account_claim(), own_claim()],
             touch: vec![owner_claim(OTHER)],
+            take: vec![removed_claim()],
             ..Decision::events(vec![Event::Removed])
         });
     }

@@ -157,6 +157,9 @@ pub(super) fn email_claim() -> Claim {
 pub(super) fn account_claim() -> Claim {
     Claim::member_account(TENANT, ADA)
 }
+pub(super) fn removed_claim() -> Claim {
+    Claim::removed_member(TENANT, ADA)
+}
 pub(super) fn owner_claim(member: MemberId) -> Claim {
     Claim::owner(TENANT, member)
 }

@@ -13,13 +13,34 @@ pub(super) fn missing(domain: &DomainName, until: Time, links: &Links) -> anyhow
     let date = date(until).context("the time until which the domain counts")?;
     let record = domain.record();
     let news = format!(
-        "The DNS record {record} was not found. People with addresses of {domain} log in by your own \
-         issuer. Without the record, that ends on {date}."
+        "The DNS record {record} was not found. If it is missing until {date}, addresses of {domain} \
+         are not taken as proved any more when your own issuer names them, and nobody new becomes a \
+         member by them."
     );
     Notice {
         subject: "The DNS record of your domain is missing",
         news: &news,
         advice: "Publish the record again, or remove the domain if you do not need it:",
+        link: links.public_url.as_str(),
+    }
+    .render()
+}
+
+/// Renders a mail to an owner: the DNS servers of a domain do not answer.
+///
+/// # Errors
+/// If a time is out of range.
+pub(super) fn silent(domain: &DomainName, since: Time, links: &Links) -> anyhow::Result<MailText> {
+    let date = date(since).context("the time since which DNS does not answer")?;
+    let record = domain.record();
+    let news = format!(
+        "The DNS servers of {domain} have not answered us since {date}. So we cannot see the record \
+         {record}. People with addresses of {domain} log in as before."
+    );
+    Notice {
+        subject: "The DNS servers of your domain do not answer",
+        news: &news,
+        advice: "Repair them, or remove the domain if you do not need it:",
         link: links.public_url.as_str(),
     }
     .render()

@@ -169,15 +169,18 @@ async fn a_name_without_an_address_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_text_of_a_name_is_looked_up_each_time_and_joined() {
+async fn the_texts_of_a_name_are_looked_up_each_time_and_each_is_joined() {
     let dns = Dns::answers(&[&[]]).await;
     let resolver = Resolver::forgetful(Some(dns.address)).unwrap();
     let (name, long) = ("_challenge.example.com", "x".repeat(300));
-    assert_eq!(resolver.texts(name).await.unwrap(), Vec::<String>::new());
-    for text in ["a", &long] {
-        dns.publishes(name, text);
-        assert_eq!(resolver.texts(name).await.unwrap(), [text]);
-    }
+    let nothing = Vec::<String>::new();
+    assert_eq!(resolver.texts(name).await.unwrap(), nothing);
+    dns.publishes(name, "a");
+    assert_eq!(resolver.texts(name).await.unwrap(), ["a"]);
+    dns.publishes(name, &long);
+    assert_eq!(resolver.texts(name).await.unwrap(), ["a", &long]);
+    dns.withdraws(name);
+    assert_eq!(resolver.texts(name).await.unwrap(), nothing);
     dns.falls_silent();
     let silent = Failure::Dns("DNS does not answer".to_owned());
     assert_eq!(resolver.texts(name).await.unwrap_err(), silent);

@@ -1,11 +1,11 @@
 //! Seals the client secrets of connections again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use events_schema::{
-    AreaName, Commit, TenantId, TenantKey, View as _,
-    connection::{Area, Command, SEALED_FOR, View},
+    AreaName, Commit, ConnectionId, Subject, TenantId, TenantKey, View as _,
+    connection::{Area, Command, Connection, SEALED_FOR, View},
     sealed::Resealed,
     subject::events_of_tenant_in,
 };
@@ -13,42 +13,93 @@ use events_schema::{
 use super::Resealer;
 
 impl Resealer {
+    /// A secret that does not open keeps no other one from being sealed again.
+    ///
+    /// # Errors
+    /// In the end, if there was such a secret. At once if a server or worker does not answer.
     pub(super) async fn connections(&self) -> anyhow::Result<u64> {
-        let mut changed = 0;
-        for (tenant, view) in self.all_connections().await? {
-            for connection in &view.connections {
-                let (id, secret) = (connection.id, &connection.settings.client_secret);
-                let values = self.resealed(SEALED_FOR, tenant, id.0, [secret].into_iter());
-                let values = values.with_context(|| format!("connection {id}"))?;
-                for Resealed { former, current } in values {
-                    let command = Command::Reseal {
-                        connection: id,
-                        former,
-                        current,
-                    };
-                    let owner = TenantId::Platform;
-                    self.send::<Area>(owner, tenant, command).await?;
-                    tracing::info!(%tenant, connection = %id, "sealed again");
-                    changed += 1;
+        let (mut changed, mut failed) = (0, 0);
+        for tenant in self.tenants_with_connections().await? {
+            for connection in self.connections_of(tenant).await? {
+                let id = connection.id;
+                match self.resealed_secret(tenant, &connection) {
+                    Ok(values) => changed += self.send_secret(tenant, id, values).await?,
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        tracing::error!(%tenant, connection = %id, error, "not sealed again");
+                        failed += 1;
+                    }
                 }
             }
+        }
+        ensure!(
+            failed == 0,
+            "the secrets of {failed} connections do not open"
+        );
+        Ok(changed)
+    }
+
+    fn resealed_secret(
+        &self,
+        tenant: TenantKey,
+        connection: &Connection,
+    ) -> anyhow::Result<Vec<Resealed>> {
+        let secret = &connection.settings.client_secret;
+        self.resealed(SEALED_FOR, tenant, connection.id.0, [secret].into_iter())
+    }
+
+    /// Returns how many values there were.
+    async fn send_secret(
+        &self,
+        tenant: TenantKey,
+        connection: ConnectionId,
+        values: Vec<Resealed>,
+    ) -> anyhow::Result<u64> {
+        let mut changed = 0;
+        for Resealed { former, current } in values {
+            let command = Command::Reseal {
+                connection,
+                former,
+                current,
+            };
+            let owner = TenantId::Platform;
+            self.send::<Area>(owner, tenant, command).await?;
+            tracing::info!(%tenant, %connection, "sealed again");
+            changed += 1;
         }
         Ok(changed)
     }
 
-    /// Returns the connections of all tenants.
-    async fn all_connections(&self) -> anyhow::Result<BTreeMap<TenantKey, View>> {
+    /// Returns the tenants that have or had connections. The log is read by pages.
+    async fn tenants_with_connections(&self) -> anyhow::Result<BTreeSet<TenantKey>> {
         let filter = events_of_tenant_in(TenantId::Platform, AreaName::Connection);
-        let mut views: BTreeMap<TenantKey, Option<View>> = BTreeMap::new();
-        for stored in self.log.read(&filter, 0).await? {
+        let (mut found, mut next) = (BTreeSet::new(), 1);
+        loop {
+            let page = self.log.page(&filter, next).await?;
+            for stored in &page.messages {
+                if let Ok(Subject::Event { id, .. }) = Subject::parse(&stored.subject) {
+                    found.insert(TenantKey(id));
+                }
+            }
+            match page.messages.last() {
+                Some(last) if !page.is_last() => next = last.sequence + 1,
+                Some(_) | None => return Ok(found),
+            }
+        }
+    }
+
+    async fn connections_of(&self, tenant: TenantKey) -> anyhow::Result<Vec<Connection>> {
+        let subject = Subject::Event {
+            tenant: TenantId::Platform,
+            area: AreaName::Connection,
+            id: tenant.0,
+        };
+        let mut view: Option<View> = None;
+        for stored in self.log.read_all(&subject.to_string(), 1).await? {
             let commit = serde_json::from_slice::<Commit<Area>>(&stored.payload);
             let commit = commit.context("a commit of a newer release: use its `workers reseal`")?;
-            let view = views.entry(commit.id).or_default();
-            *view = View::fold(view.take(), &commit);
+            view = View::fold(view, &commit);
         }
-        let shown = views.into_iter();
-        Ok(shown
-            .filter_map(|(tenant, view)| Some((tenant, view?)))
-            .collect())
+        Ok(view.map_or_else(Vec::new, |view| view.connections))
     }
 }

@@ -77,10 +77,22 @@ impl Customer {
         aggregate: A::Id,
         payload: A::Command,
     ) {
+        let own = TenantId::Tenant(self.tenant);
+        self.send_in::<A>(own, command, aggregate, payload).await;
+    }
+
+    /// Sends a command to what belongs to the tenant or the platform, until its outcome is known.
+    pub async fn send_in<A: Area>(
+        &self,
+        owner: TenantId,
+        command: CommandId,
+        aggregate: A::Id,
+        payload: A::Command,
+    ) {
         loop {
             let mut sent = Command::<A>::by_system(
                 command,
-                TenantId::Tenant(self.tenant),
+                owner,
                 aggregate,
                 Time::from(SystemTime::now()),
                 payload.clone(),

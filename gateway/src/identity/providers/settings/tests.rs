@@ -43,6 +43,7 @@ fn a_wrong_file_is_refused_and_its_secrets_are_not_shown() {
         r#""name": "github", "client_id": "a", "issuer": "http://hunter2.example""#,
         r#""name": "github", "client_id": "a", "issuer": "https://10.0.0.1""#,
         r#""name": "a", "issuer": "https://a.example", "client_id": "a", "kind": "saml""#,
+        r#""name": "sso", "issuer": "https://a.example", "client_id": "a""#,
     ] {
         let error = entry(wrong).err().unwrap_or_else(|| panic!("{wrong}"));
         assert!(!error.contains("hunter2"), "{error}");

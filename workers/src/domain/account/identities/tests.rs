@@ -1,5 +1,6 @@
 use events_schema::{
     AccountId, ChallengeId, Id, PasswordHash, PersonName, ProviderName, account::Command,
+    identity::OF_CONNECTIONS,
 };
 
 use super::*;
@@ -220,6 +221,33 @@ fn the_last_way_to_log_in_is_never_removed() {
     other
         .when(Command::RemovePassword)
         .rejects(Rejection::LastLogIn);
+}
+
+#[test]
+fn the_issuer_of_a_tenant_is_no_other_way_to_log_in() {
+    let of_tenant = |byte| ProvedIdentity {
+        provider: ProviderName::parse(OF_CONNECTIONS).unwrap(),
+        ..identity(byte)
+    };
+    let linked = |byte| linked(&of_tenant(byte), &email());
+    let unlinked = |byte| Event::IdentityUnlinked {
+        identity: id(byte),
+        provider: of_tenant(byte).provider,
+        email: email(),
+    };
+    let both = by_password().and([linked(1)]);
+    both.when(Command::RemovePassword)
+        .rejects(Rejection::LastLogIn);
+    both.when(unlink(1)).then([unlinked(1)]);
+    let by_provider = by_identity().and([linked(2)]);
+    by_provider.when(unlink(1)).rejects(Rejection::LastLogIn);
+    by_provider.when(unlink(2)).then([unlinked(2)]);
+    let by_tenant: Given<Account> = given([opened(), linked(1)]);
+    by_tenant.when(unlink(1)).rejects(Rejection::LastLogIn);
+    by_tenant
+        .and([linked(2)])
+        .when(unlink(1))
+        .then([unlinked(1)]);
 }
 
 #[test]

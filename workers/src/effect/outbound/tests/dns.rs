@@ -23,7 +23,7 @@ pub struct Dns {
 
 #[derive(Default)]
 struct Zone {
-    texts: HashMap<String, String>,
+    texts: HashMap<String, Vec<String>>,
     is_silent: bool,
 }
 
@@ -47,7 +47,7 @@ impl Dns {
                 let question = Message::from_vec(&buffer[..length]).unwrap();
                 let query = &question.queries[0];
                 let data = if query.query_type() == RecordType::TXT {
-                    shared.lock().unwrap().text_of(&query.name().to_ascii())
+                    shared.lock().unwrap().texts_of(&query.name().to_ascii())
                 } else {
                     let is_ipv4 = query.query_type() == RecordType::A;
                     let step = &mut asked[usize::from(is_ipv4)];
@@ -73,10 +73,16 @@ impl Dns {
         }
     }
 
-    /// Gives a name a text, in parts as DNS needs them.
+    /// Gives a name a further text, in parts as DNS needs them.
     pub fn publishes(&self, name: &str, text: &str) {
         let mut zone = self.zone.lock().unwrap();
-        zone.texts.insert(name.to_owned(), text.to_owned());
+        let texts = zone.texts.entry(name.to_owned()).or_default();
+        texts.push(text.to_owned());
+    }
+
+    /// Takes all texts of a name away.
+    pub fn withdraws(&self, name: &str) {
+        self.zone.lock().unwrap().texts.remove(name);
     }
 
     /// Answers nothing from now on.
@@ -91,16 +97,17 @@ impl Dns {
 }
 
 impl Zone {
-    fn text_of(&self, name: &str) -> Vec<RData> {
-        let text = self.texts.get(&name.trim_end_matches('.').to_lowercase());
+    fn texts_of(&self, name: &str) -> Vec<RData> {
+        let texts = self.texts.get(&name.trim_end_matches('.').to_lowercase());
         let parts = |text: &String| {
             let parts = text.as_bytes().chunks(100);
             parts
                 .map(|part| String::from_utf8(part.to_vec()).unwrap())
                 .collect()
         };
-        text.map(|text| RData::TXT(TXT::new(parts(text))))
-            .into_iter()
+        let texts = texts.into_iter().flatten();
+        texts
+            .map(|text| RData::TXT(TXT::new(parts(text))))
             .collect()
     }
 }
