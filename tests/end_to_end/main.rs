@@ -53,6 +53,7 @@ mod security_events;
 mod services;
 mod sessions;
 mod sso;
+mod sso_identities;
 mod step_up;
 mod stripe;
 #[path = "../support/mod.rs"]

@@ -11,9 +11,9 @@ use crate::support::{
     succeeded, text,
 };
 
-const ADA: &str = "ada@corp.example";
-const BOB: &str = "bob@corp.example";
-const CREATE: &str = "
+pub const ADA: &str = "ada@corp.example";
+pub const BOB: &str = "bob@corp.example";
+pub const CREATE: &str = "
     mutation($input: CreateConnectionInput!) {
         sso { create(input: $input) { id redirectUri startUrl domains { name } } }
     }";
@@ -26,28 +26,28 @@ const VERIFY: &str = "
         sso { verifyDomain(input: $input) { status } }
     }";
 const SSO: &str = "{ sso { id domains { name status lastCheck } } }";
-const DELETE: &str = "mutation($id: ID!) { sso { delete(id: $id) { success } } }";
-const ENFORCE: &str = "
+pub const DELETE: &str = "mutation($id: ID!) { sso { delete(id: $id) { success } } }";
+pub const ENFORCE: &str = "
     mutation($input: EnforceConnectionInput!) {
         sso { enforce(input: $input) { enforced } }
     }";
 const MY_ROLE: &str = "{ me { tenant { id } member { role } authentication { tenantId } } }";
-const LINK: &str = "mutation { credential { confirmLink { success } } }";
-const STEP_UP: &str = "
+pub const LINK: &str = "mutation { credential { confirmLink { success } } }";
+pub const STEP_UP: &str = "
     mutation($input: LoginInput!) {
         account { stepUp(input: $input) { user { id } } }
     }";
 
 /// A backend with an issuer and a DNS server, which Ada's tenant acme uses.
-struct World {
-    backend: Local,
-    gateway: Gateway,
-    issuer: Provider,
+pub struct World {
+    pub backend: Local,
+    pub gateway: Gateway,
+    pub issuer: Provider,
     dns: Dns,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (issuer, dns) = join!(Provider::start(), Dns::answers(&[&[]]));
         let options = Options {
             workers: vec!["--webhook-dns".to_owned(), dns.address.to_string()],
@@ -67,19 +67,19 @@ impl World {
         }
     }
 
-    fn browser(&self) -> Browser {
+    pub fn browser(&self) -> Browser {
         Browser::new(&self.backend).at_gateway(&self.gateway)
     }
 
     /// A person with a password.
-    async fn person(&self, email: &str) -> Browser {
+    pub async fn person(&self, email: &str) -> Browser {
         let browser = self.browser();
         browser.sign_up(email).await;
         browser
     }
 
     /// The owner of a tenant with a connection; also returns the connection's id.
-    async fn owner(&self, email: &str, tenant: &str) -> (Browser, String) {
+    pub async fn owner(&self, email: &str, tenant: &str) -> (Browser, String) {
         let owner = self.person(email).await;
         owner.create_tenant(tenant).await;
         let owner = owner.in_tenant(tenant);
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Adds a domain, and publishes its record.
-    async fn publish(&self, owner: &Browser, id: &str, domain: &str) {
+    pub async fn publish(&self, owner: &Browser, id: &str, domain: &str) {
         let added = owner.data(ADD, of(id, domain)).await;
         let record = &added["sso"]["addDomain"];
         assert_eq!(record["type"], "TXT");
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// An owner whose connection may name the addresses of `corp.example`.
-    async fn verified(&self) -> (Browser, String) {
+    pub async fn verified(&self) -> (Browser, String) {
         let (owner, id) = self.owner(ADA, "acme").await;
         self.publish(&owner, &id, "corp.example").await;
         let domain = verify(&owner, &id, "corp.example").await;
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// Logs in by a connection, as whom the issuer says; returns what the page learns.
-    async fn logs_in(&self, browser: &Browser, id: &str) -> String {
+    pub async fn logs_in(&self, browser: &Browser, id: &str) -> String {
         let start = format!("/oauth/{id}/start?return_to=/projects");
         let back = self
             .issuer
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-fn connection(issuer: &str) -> Value {
+pub fn connection(issuer: &str) -> Value {
     input(json!({
         "name": "Acme", "issuer": issuer, "clientId": CLIENT, "clientSecret": CLIENT_SECRET,
         "role": "GUEST",
@@ -127,7 +127,7 @@ fn of(id: &str, domain: &str) -> Value {
     input(json!({ "id": id, "domain": domain }))
 }
 
-fn by_password() -> Value {
+pub fn by_password() -> Value {
     input(json!({ "service": "Password", "params": { "password": PASSWORD } }))
 }
 

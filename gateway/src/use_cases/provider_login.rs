@@ -384,12 +384,12 @@ impl ProviderLogins {
         let Identified {
             issuer, subject, ..
         } = identified;
-        let ids = self.secret.identity_ids(issuer, subject);
+        let ids = self.secret.identity_ids(party.scope(), issuer, subject);
         let mut ids = ids.into_iter();
         Ok(ProvedIdentity {
             id: ids.next().ok_or(Failed::Refused)?,
             former: ids.collect(),
-            provider: if party.is_connection() {
+            provider: if party.scope().is_some() {
                 // As mails and the list of credentials call it.
                 ProviderName::parse(CONNECTION).map_err(|_| Failed::Refused)?
             } else {

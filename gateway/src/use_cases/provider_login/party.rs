@@ -46,9 +46,12 @@ impl Party {
         domain.is_some_and(|domain| connection.has_verified(&domain))
     }
 
-    /// Whether this is the issuer of a tenant.
-    pub(super) const fn is_connection(&self) -> bool {
-        self.connection.is_some()
+    /// Returns where the party's word counts, if it is a tenant's issuer.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        self.connection.as_ref().map(|(tenant, connection)| Scope {
+            tenant: *tenant,
+            connection: connection.id,
+        })
     }
 }
 
