@@ -1,15 +1,15 @@
 //! Logging in and out, and the sessions of the caller.
 
 mod challenge;
+mod device;
 mod ending;
 mod step_up;
 
 use std::{future::ready, time::Duration};
 
-use event_store::random_id;
 use events_schema::{
-    AccountId, CommandId, EmailAddress, EmailId, Id, Name, Proof, ProofKind, SessionId, TenantId,
-    Time, account, email,
+    AccountId, CommandId, EmailAddress, EmailId, Name, Proof, ProofKind, SessionId, TenantId, Time,
+    account, email,
     secret::{ServerKey, derived_id},
     session::{self, Command, epoch_of_impersonator},
 };
@@ -89,8 +89,9 @@ pub(crate) enum LoggedIn {
 pub(crate) struct Started {
     /// The secret that only the client keeps.
     pub(crate) token: SessionToken,
-    /// Proves at the next login that somebody has logged in on this device.
-    pub(crate) device: String,
+    /// Proves at the next login that somebody has logged in on this device. The word of a connection
+    /// alone does not.
+    pub(crate) device: Option<String>,
     pub(crate) session: ViewDocument<session::View>,
 }
 
@@ -153,12 +154,9 @@ impl Sessions {
         account: ViewDocument<account::View>,
         proofs: Vec<Proof>,
     ) -> Result<LoggedIn, Error> {
-        let is_known = self.is_known_device(caller, &account);
         let logged_in = self.welcome(caller, account, proofs).await?;
-        if let LoggedIn::Session(account, started) = &logged_in
-            && !is_known
-        {
-            self.tell_of_new_device(caller, account, started).await;
+        if let LoggedIn::Session(account, started) = &logged_in {
+            self.tell_if_new_device(caller, account, started).await;
         }
         Ok(logged_in)
     }
@@ -210,38 +208,6 @@ impl Sessions {
         Ok(account)
     }
 
-    /// Whether somebody has logged in to the account on the device, or has registered it there.
-    fn is_known_device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> bool {
-        let token = caller.kept.registration.as_ref();
-        let registered = token.and_then(|token| self.secret.open_registration_token(token));
-        let has_registered = registered.is_some_and(|challenge| challenge.0 == account.id.0);
-        has_registered || self.device(caller, account).is_some()
-    }
-
-    /// Tells the owner of an account by mail, up to 20 times a day: who knows the password must not
-    /// bury other mails. The answer does not wait for the mail.
-    async fn tell_of_new_device(
-        &self,
-        caller: &Caller,
-        account: &ViewDocument<account::View>,
-        started: &Started,
-    ) {
-        if let Err(error) = self.mails.count_new_device(account.id).await {
-            tracing::warn!(?error, "the owner is not told of a new device");
-            return;
-        }
-        let session = started.session.id.0;
-        let id = derived_id(&[b"email", b"new_device", session.bytes()]);
-        let tell = email::Command::TellOfNewDevice {
-            to: account.view.email.clone(),
-            device: caller.origin.device.clone(),
-            at: started.session.view.started_at,
-        };
-        let (platform, command) = (TenantId::Platform, CommandId(id));
-        let request = CommandRequest::<email::Area>::new(platform, EmailId(id), command, tell);
-        self.commands.send_in_background(caller.sender(), request);
-    }
-
     /// Replaces a hash with parameters of an earlier release, now that the password is known. An
     /// error is only logged, since the login stands.
     async fn renew_hash(
@@ -268,14 +234,6 @@ impl Sessions {
         if let Err(error) = renewed.await {
             tracing::warn!(?error, "the hash of a password was not renewed");
         }
-    }
-
-    /// Returns the device that the request comes from, if somebody has logged in to this account on
-    /// it in the same epoch.
-    fn device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> Option<Id> {
-        let token = caller.kept.device.as_ref()?;
-        let epoch = account.view.epoch;
-        self.secret.open_device_token(token, account.id, epoch)
     }
 
     /// Tells the owner of an account by mail, at most once a day. The answer does not wait for it:
@@ -307,6 +265,7 @@ impl Sessions {
     ) -> Result<Started, Error> {
         let token = SessionToken::mint()?;
         let platform = self.views.platform();
+        let is_of_account = account.view.scope_of(&proofs).is_none();
         let start = Command::Start {
             account: account.id,
             epoch: account.view.epoch,
@@ -318,16 +277,10 @@ impl Sessions {
         let sender = caller.sender();
         let session = self.commands.send_and_get(&sender, &platform, request);
         let session = session.await?;
-        // The same device with each login, so that its count of failures stays.
-        let device = match self.device(caller, account) {
-            Some(device) => device,
-            None => random_id()?,
-        };
+        let device = is_of_account.then(|| self.device_token(caller, account));
         Ok(Started {
             token,
-            device: self
-                .secret
-                .device_token(device, account.id, account.view.epoch),
+            device: device.transpose()?,
             session,
         })
     }
