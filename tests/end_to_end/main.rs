@@ -54,6 +54,7 @@ mod services;
 mod sessions;
 mod sso;
 mod sso_identities;
+mod sso_scope;
 mod sso_throttles;
 mod step_up;
 mod stripe;
