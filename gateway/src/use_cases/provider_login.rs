@@ -10,14 +10,12 @@ mod party;
 use std::sync::Arc;
 
 use events_schema::{
-    IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, secret::ServerKey,
+    ConnectionId, IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, secret::ServerKey,
 };
 
 use self::flows::{Flow, Purpose, ended};
-pub(crate) use self::{
-    flows::{Flows, local_path},
-    party::Party,
-};
+pub(crate) use self::flows::{Flows, local_path};
+use self::party::Party;
 use super::{
     account::by_email,
     login_code::LoginCodes,
@@ -34,6 +32,7 @@ use crate::{
     error::Error,
     identity::{
         Caller, Callers,
+        find::start_url,
         providers::{FlowToken, Identified, Profile, Provider, Providers, Redemption, Refusal},
     },
     security::{SecurityEvent, SecurityEvents},
@@ -345,6 +344,11 @@ impl ProviderLogins {
     /// Returns where a browser begins to log in by a provider.
     pub(crate) fn start_url(&self, provider: &Provider) -> String {
         format!("{}/oauth/{}/start", self.public_url, provider.name.as_str())
+    }
+
+    /// Returns where a browser begins to log in by a connection.
+    pub(crate) fn start_url_of(&self, connection: ConnectionId) -> String {
+        start_url(&self.public_url, connection)
     }
 
     /// The one URL that the operator registers at the provider.
