@@ -67,7 +67,7 @@ async fn run_loops(
     let (posture, smtp_url) = (&config.posture, Some(config.mail.smtp_url.as_str()));
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), smtp_url);
     checked.await?;
-    posture.warn_of_webhooks(&config.outbound.webhook);
+    posture.warn_of_networks("UB_WEBHOOK_ALLOW", &config.outbound.webhook.webhook_allow);
     let client = event_store::connect(&config.nats, "workers").await?;
     posture.check_nats(&client)?;
     let placements = Placements::connect(&config.mongo).await?;
