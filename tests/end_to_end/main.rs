@@ -55,6 +55,7 @@ mod sessions;
 mod sso;
 mod sso_hosts;
 mod sso_identities;
+mod sso_revocation;
 mod sso_scope;
 mod sso_throttles;
 mod step_up;

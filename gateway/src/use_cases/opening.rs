@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     account::by_email,
     joining::Joins,
+    second_factor::ENDED,
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -27,12 +28,15 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, caller::new_command_id, limits::Limits},
+    identity::{Caller, caller::new_command_id, find::vouches, limits::Limits},
 };
 
 /// How long an identity waits.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 const PURPOSE: &str = "waiting-identity";
+/// For one that a connection has identified. A gateway of an earlier release would ignore the
+/// connection, and let its word count everywhere.
+const PURPOSE_BY_CONNECTION: &str = "waiting-identity-by-connection";
 
 /// Opens accounts for people whom a provider has identified.
 #[derive(Clone, Debug)]
@@ -67,6 +71,8 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Word {
     pub(crate) scope: Scope,
+    /// The epoch of the connection in which the issuer has given its word.
+    pub(crate) epoch: i64,
     /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
     pub(crate) is_two_factors: bool,
 }
@@ -100,6 +106,7 @@ impl Openings {
     /// release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
+    /// `Unauthenticated` if the word of the connection that has identified the person counts no more;
     /// `Rejected` if another account has the address or the identity.
     pub(crate) async fn open(
         &self,
@@ -107,6 +114,11 @@ impl Openings {
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
+        if let Some(Word { scope, epoch, .. }) = waiting.word
+            && !vouches(&self.views, scope, epoch).await?
+        {
+            return Err(ENDED);
+        }
         let unproved = by_email(&self.views, &waiting.email).await?;
         let unproved = unproved.filter(|account| !account.view.verified);
         let account = match unproved {
@@ -138,14 +150,16 @@ impl Openings {
     pub(crate) fn seal(&self, waiting: &Waiting) -> Result<String, Error> {
         let plain = serde_json::to_vec(waiting).map_err(anyhow::Error::from)?;
         let nonce: [u8; NONCE_BYTES] = random_bytes()?;
-        Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
+        let purpose = waiting.word.map_or(PURPOSE, |_| PURPOSE_BY_CONNECTION);
+        Ok(self.secret.seal(purpose, &[], nonce, &plain).into())
     }
 
     /// Opens the identity that waits in this browser, if it does not wait for too long. One that the
     /// caller has by now waits no more.
     pub(crate) fn waiting(&self, caller: &Caller) -> Option<Waiting> {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
-        let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
+        let mut purposes = [PURPOSE, PURPOSE_BY_CONNECTION].into_iter();
+        let plain = purposes.find_map(|it| self.secret.open_sealed(it, &[], &sealed))?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
         let person = caller.person().ok();
         let is_held = person.is_some_and(|it| waiting.is_held_by(&it.account.view));
@@ -177,6 +191,7 @@ pub(crate) fn proved_by(
     match word {
         Some(word) => ProofKind::Connection {
             scope: word.scope,
+            epoch: word.epoch,
             identity: called,
             is_two_factors: word.is_two_factors,
         },

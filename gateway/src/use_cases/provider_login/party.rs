@@ -29,6 +29,7 @@ impl Party {
         let trusts = connection.settings.trusts_two_factors;
         Some(Word {
             scope: self.scope()?,
+            epoch: connection.epoch,
             is_two_factors: trusts && identified.has_two_factors,
         })
     }
