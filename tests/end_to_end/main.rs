@@ -53,6 +53,7 @@ mod security_events;
 mod services;
 mod sessions;
 mod sso;
+mod sso_audit;
 mod sso_hosts;
 mod sso_identities;
 mod sso_revocation;

@@ -46,6 +46,7 @@ pub(super) async fn is_wanted(
         | Template::ServiceTokenCreated { .. }
         | Template::DomainMissing { .. }
         | Template::DomainLost { .. }
+        | Template::Connection { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }
         | Template::EmailChange { .. }
