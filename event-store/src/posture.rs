@@ -7,7 +7,7 @@ use anyhow::bail;
 use async_nats::Client;
 use axum::http::Uri;
 use clap::{Args, ValueEnum};
-use events_schema::secret::Secret;
+use events_schema::{IpNetwork, secret::Secret};
 use futures_util::future::join_all;
 use mongodb::{
     bson::doc,
@@ -15,7 +15,7 @@ use mongodb::{
 };
 use zxcvbn::zxcvbn;
 
-use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, WebhookOptions, nats};
+use crate::{Database, Mongo, MongoOptions, NatsOptions, SecretOptions, nats};
 
 /// A secret is weak if it can be guessed within this power of ten of tries. The estimate of any
 /// random secret is higher; it ends at 10^19.2.
@@ -183,18 +183,19 @@ impl PostureOptions {
         self.refuse_unless_accepted(problems)
     }
 
-    /// Warns of networks that every tenant can send requests to. An operator may mean that.
-    pub fn warn_of_webhooks(&self, options: &WebhookOptions) {
-        if let Some(warning) = self.webhook_warning(options) {
+    /// Warns of networks that every tenant can send requests to by this setting. An operator may mean
+    /// that.
+    pub fn warn_of_networks(&self, setting: &str, networks: &[IpNetwork]) {
+        if let Some(warning) = self.network_warning(setting, networks) {
             tracing::warn!("{warning}");
         }
     }
 
-    fn webhook_warning(&self, options: &WebhookOptions) -> Option<String> {
-        let networks = options.webhook_allow.iter().map(ToString::to_string);
+    fn network_warning(&self, setting: &str, networks: &[IpNetwork]) -> Option<String> {
+        let networks = networks.iter().map(ToString::to_string);
         let networks = networks.collect::<Vec<_>>().join(",");
         let is_unsafe = self.refuses_unsafe() && !networks.is_empty();
-        is_unsafe.then(|| format!("every tenant can send requests to UB_WEBHOOK_ALLOW={networks}"))
+        is_unsafe.then(|| format!("every tenant can send requests to {setting}={networks}"))
     }
 
     /// Refuses a nats-server with known vulnerabilities, unless it is for development.

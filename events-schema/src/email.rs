@@ -128,12 +128,36 @@ pub enum Template {
     DomainSilent { domain: DomainName, since: Time },
     /// Tells the owner of a tenant that a domain does not count any more.
     DomainLost { domain: DomainName },
+    /// Tells the owner of a tenant about a connection.
+    Connection {
+        name: Name,
+        notice: ConnectionNotice,
+    },
     /// Tells the owner of a tenant about its plan.
     Billing {
         tenant: TenantKey,
         tenant_name: Name,
         notice: BillingNotice,
     },
+}
+
+/// What the owners of a tenant learn about a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ConnectionNotice {
+    /// It was created.
+    Created,
+    /// Its issuer, its client, its role or what it is trusted with has changed.
+    Changed,
+    /// It was deleted.
+    Deleted,
+    /// Everybody in the tenant needs it.
+    EnforcementBegun,
+    /// Nobody needs it any more.
+    EnforcementEnded,
+    /// The addresses of the domain count as proved if its issuer names them.
+    DomainVerified { domain: DomainName },
 }
 
 /// What the owners of a tenant learn about its plan.

@@ -60,11 +60,17 @@ pub enum ProofKind {
     /// its own: an earlier release would ignore a new field, and let the word count everywhere.
     Connection {
         scope: Scope,
+        /// The epoch of the connection in which its issuer has said so.
+        epoch: i64,
         /// What the account calls the identity.
         identity: IdentityId,
         /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
         is_two_factors: bool,
     },
+    /// Something that only a newer release knows, as it was read. It counts for nothing.
+    #[serde(untagged)]
+    #[cfg_attr(test, schemars(skip))]
+    Unknown(serde_json::Value),
 }
 
 /// Where the word of a connection counts.
@@ -108,17 +114,24 @@ impl Proof {
         }
     }
 
-    /// Returns where the proof counts, if it is the word of a tenant's connection.
-    pub const fn scope(&self) -> Option<Scope> {
+    /// Returns where the proof counts, and the epoch of the connection in which its issuer has given
+    /// it, if it is the word of a tenant's connection.
+    pub const fn vouched(&self) -> Option<(Scope, i64)> {
         match &self.kind {
-            ProofKind::Connection { scope, .. } => Some(*scope),
+            ProofKind::Connection { scope, epoch, .. } => Some((*scope, *epoch)),
             ProofKind::Password
             | ProofKind::EmailCode
             | ProofKind::Passkey { .. }
             | ProofKind::Totp
             | ProofKind::RecoveryCode
-            | ProofKind::Identity { .. } => None,
+            | ProofKind::Identity { .. }
+            | ProofKind::Unknown(_) => None,
         }
+    }
+
+    /// Returns where the proof counts, if it is the word of a tenant's connection.
+    pub fn scope(&self) -> Option<Scope> {
+        self.vouched().map(|(scope, _)| scope)
     }
 
     /// Whether the proof may be one of something that was added at this time. The clocks of two
@@ -133,6 +146,11 @@ const fn is_false(value: &bool) -> bool {
 }
 
 impl ProofKind {
+    /// Whether this release knows what it is worth.
+    const fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
     /// Whether this proves two factors at once.
     const fn is_complete(&self) -> bool {
         match self {
@@ -149,7 +167,8 @@ impl ProofKind {
             | Self::Connection {
                 is_two_factors: false,
                 ..
-            } => false,
+            }
+            | Self::Unknown(_) => false,
         }
     }
 
@@ -161,7 +180,8 @@ impl ProofKind {
             | Self::EmailCode
             | Self::Passkey { .. }
             | Self::Identity { .. }
-            | Self::Connection { .. } => false,
+            | Self::Connection { .. }
+            | Self::Unknown(_) => false,
         }
     }
 }
@@ -190,16 +210,17 @@ pub fn aal(proofs: &[Proof]) -> u8 {
     let is_complete = kinds().any(ProofKind::is_complete);
     let has_second = kinds().any(ProofKind::is_second);
     let is_both = has_first(proofs) && has_second;
-    match (is_complete || is_both, proofs.is_empty()) {
+    match (is_complete || is_both, kinds().any(ProofKind::is_known)) {
         (true, _) => TWO_FACTORS,
-        (false, false) => ONE_FACTOR,
-        (false, true) => 0,
+        (false, true) => ONE_FACTOR,
+        (false, false) => 0,
     }
 }
 
 /// Whether a first factor is among these proofs.
 pub fn has_first(proofs: &[Proof]) -> bool {
-    proofs.iter().any(|proof| !proof.kind.is_second())
+    let mut kinds = proofs.iter().map(|proof| &proof.kind);
+    kinds.any(|kind| kind.is_known() && !kind.is_second())
 }
 
 /// Returns those of these proofs that the person has given themselves: all but the word of a tenant's
@@ -229,8 +250,9 @@ pub fn fresh_until(proofs: &[Proof], best_aal: u8) -> Option<Time> {
     if aal(proofs) < best_aal {
         return None;
     }
-    let counts =
+    let suffices =
         |kind: &ProofKind| best_aal < TWO_FACTORS || kind.is_second() || kind.is_complete();
+    let counts = |kind: &ProofKind| kind.is_known() && suffices(kind);
     let counting = proofs
         .iter()
         .filter(|proof| counts(&proof.kind) && !proof.is_silent);
@@ -246,6 +268,8 @@ pub fn with(mut proofs: Vec<Proof>, new: Proof) -> Vec<Proof> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::ProofKind::{EmailCode, Password, RecoveryCode, Totp};
     use super::*;
     use crate::Id;
@@ -334,6 +358,7 @@ mod tests {
         let here = Scope { tenant, connection };
         let by_connection = ProofKind::Connection {
             scope: here,
+            epoch: 0,
             identity: IdentityId(Id::from_bytes([1; 16])),
             is_two_factors: true,
         };
@@ -370,12 +395,33 @@ mod tests {
                 tenant: TenantKey(Id::from_bytes([2; 16])),
                 connection: ConnectionId(Id::from_bytes([3; 16])),
             },
+            epoch: 0,
             identity: IdentityId(Id::from_bytes([1; 16])),
             is_two_factors,
         };
         assert_eq!(aal(&[at(0, by_connection(false))]), 1);
         assert_eq!(aal(&[at(0, by_connection(true))]), 2);
         assert_eq!(aal(&[at(0, by_connection(false)), at(0, Totp)]), 2);
+    }
+
+    #[test]
+    fn a_proof_of_a_newer_release_is_read_is_kept_as_it_is_and_counts_for_nothing() {
+        for kind in [
+            json!("iris"),
+            json!({ "iris": { "eye": "left", "tries": 2 } }),
+        ] {
+            let stored = json!({ "kind": kind, "at": 5 });
+            let read: Proof = serde_json::from_value(stored.clone()).unwrap();
+            assert_eq!(read.kind, ProofKind::Unknown(kind));
+            assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+            let alone = [read.clone()];
+            assert_eq!(aal(&alone), 0);
+            assert!(!suffices(&alone, false));
+            assert_eq!(fresh_until(&alone, ONE_FACTOR), None);
+            assert_eq!(aal(&[read, at(0, Totp)]), 1);
+        }
+        let known: Proof = serde_json::from_value(json!({ "kind": "totp", "at": 5 })).unwrap();
+        assert_eq!(known.kind, Totp);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::{
-    AccountId, ChallengeId, EmailAddress, Id, IdentityId, Invalid, MemberId, RecipientId, TenantKey,
+    AccountId, ChallengeId, EmailAddress, Id, IdentityId, Invalid, MemberId, RecipientId, Scope,
+    TenantKey,
 };
 
 /// Longest id of a secret. It is part of each link and cookie.
@@ -314,11 +315,26 @@ impl ServerKey {
         self.secrets().map(key).collect()
     }
 
-    /// Returns what an identity is called under each secret, the current one first.
-    pub fn identity_ids(&self, issuer: &str, subject: &str) -> Vec<IdentityId> {
-        let parts = [b"identity", issuer.as_bytes(), subject.as_bytes()];
-        let ids = self.secrets().map(|secret| secret.derive(&parts));
-        ids.map(IdentityId).collect()
+    /// Returns what an identity is called under each secret, the current one first. One by a tenant's
+    /// connection has names of its own: its issuer says who somebody is there, and nowhere else.
+    pub fn identity_ids(
+        &self,
+        scope: Option<Scope>,
+        issuer: &str,
+        subject: &str,
+    ) -> Vec<IdentityId> {
+        let (issuer, subject) = (issuer.as_bytes(), subject.as_bytes());
+        let id = |secret: &Secret| match &scope {
+            Some(Scope { tenant, connection }) => secret.derive(&[
+                b"connection-identity",
+                tenant.0.bytes(),
+                connection.0.bytes(),
+                issuer,
+                subject,
+            ]),
+            None => secret.derive(&[b"identity", issuer, subject]),
+        };
+        self.secrets().map(id).map(IdentityId).collect()
     }
 
     /// Returns an id that nobody can guess or choose without the current secret, such as the id of

@@ -143,6 +143,17 @@ pub struct ProviderOptions {
     )]
     pub outbound_allow: Vec<IpNetwork>,
 
+    /// Networks where the issuers of tenants may be although they are not public, also over plain
+    /// HTTP, such as `127.0.0.0/8` for development, separated by commas. Every tenant can send
+    /// requests there.
+    #[arg(
+        long,
+        env = "UB_SSO_ALLOW",
+        value_delimiter = ',',
+        value_parser = IpNetwork::parse
+    )]
+    pub sso_allow: Vec<IpNetwork>,
+
     /// Address and port of the DNS server that finds these parties. By default those of the system
     /// are used.
     #[arg(long, env = "UB_OUTBOUND_DNS")]

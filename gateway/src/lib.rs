@@ -132,7 +132,8 @@ async fn serve_all(
     let posture = &config.posture;
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), None);
     checked.await?;
-    posture.warn_of_webhooks(&config.webhook);
+    posture.warn_of_networks("UB_WEBHOOK_ALLOW", &config.webhook.webhook_allow);
+    posture.warn_of_networks("UB_SSO_ALLOW", &config.providers.sso_allow);
     config.warn_of_hidden_clients();
     let nats = event_store::connect(&config.nats, "gateway").await?;
     posture.check_nats(&nats)?;

@@ -21,6 +21,7 @@ const HANDS: &str = r#"
         const all = [...document.querySelectorAll(`input[name="${name}"]`)].filter((one) => one.offsetParent);
         if (!all.length) return false;
         all.at(-1).value = value;
+        all.at(-1).dispatchEvent(new Event("change", { bubbles: true }));
         return true;
     };
 "#;

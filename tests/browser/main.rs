@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chromium::{Chromium, Page},
-    support::{Browser, Gateway, PASSWORD, Provider, provider, start, text},
+    support::{Browser, Dns, Gateway, PASSWORD, Provider, provider, start_with_workers, text},
 };
 
 const ADA: &str = "ada@example.com";
@@ -70,6 +70,8 @@ struct World {
     gateway: Gateway,
     /// The party that people log in by as Facebook.
     provider: Provider,
+    /// Where the workers look for the records of domains.
+    dns: Dns,
     _chromium: Chromium,
     page: Page,
     authenticator: String,
@@ -83,7 +85,9 @@ impl World {
 
     /// Starts with further changes of the gateway's configuration.
     async fn start_with(change: impl FnOnce(&mut gateway::Config)) -> Self {
-        let backend = start().await;
+        let dns = Dns::answers(&[&[]]).await;
+        let workers = ["--webhook-dns", &dns.address.to_string()];
+        let backend = start_with_workers(&workers).await;
         Browser::signed_up(&backend, ADA).await;
         let provider = Provider::start().await;
         let folder = tempfile::tempdir().unwrap();
@@ -120,6 +124,7 @@ impl World {
             backend,
             gateway,
             provider,
+            dns,
             _chromium: chromium,
             page,
             authenticator: text(&added, "/authenticatorId"),

@@ -4,6 +4,7 @@ mod links;
 mod login;
 mod providers;
 mod security;
+mod sso;
 
 use serde_json::{Value, json};
 

@@ -53,6 +53,12 @@ mod security_events;
 mod services;
 mod sessions;
 mod sso;
+mod sso_audit;
+mod sso_hosts;
+mod sso_identities;
+mod sso_revocation;
+mod sso_scope;
+mod sso_throttles;
 mod step_up;
 mod stripe;
 #[path = "../support/mod.rs"]

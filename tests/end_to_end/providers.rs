@@ -2,7 +2,7 @@
 
 mod forged;
 mod freshness;
-mod hosts;
+pub mod hosts;
 mod linking;
 mod passwords;
 mod questions;

@@ -15,7 +15,7 @@ use mongodb::{Client, bson::Document};
 use reqwest::{Response, header::SET_COOKIE};
 use serde_json::{Value, json};
 
-use self::others::{exchange_hooks, log_in_by_others, providers_file};
+use self::others::{bring_an_issuer, exchange_hooks, log_in_by_others, providers_file};
 use crate::{
     cargo_dev::{Dev, operator_of, server},
     email_change::{CONFIRM as CONFIRM_CHANGE, REQUEST as REQUEST_CHANGE, UNDO as UNDO_CHANGE},
@@ -400,6 +400,7 @@ async fn no_secret_is_in_the_log_an_error_a_stream_a_view_or_a_span() {
     let token = work_in_a_tenant(&mut seen, &ada, &grace).await;
     misplace(&mut seen, &dev, &token).await;
     exchange_hooks(&mut seen, &ada.in_tenant("acme")).await;
+    bring_an_issuer(&mut seen, &ada.in_tenant("acme")).await;
     log_in_by_others(&mut seen, &dev, &provider).await;
     prove_two_factors(&mut seen, &ada).await;
     change_passwords(&mut seen, &ada).await;
@@ -408,7 +409,13 @@ async fn no_secret_is_in_the_log_an_error_a_stream_a_view_or_a_span() {
     let nats = operator_of(&data).await;
     send_to_dead(&nats).await;
     check_streams(&seen, &nats, &["EVENTS", "DEAD", "SECURITY"]).await;
-    let views = ["account", "session", "webhook", "inbound_source"];
+    let views = [
+        "account",
+        "session",
+        "webhook",
+        "inbound_source",
+        "connection",
+    ];
     check_views(&seen, &data, &views).await;
     check_spans(&seen, &dev, &collector).await;
     assert!(seen.errors.len() > 15);

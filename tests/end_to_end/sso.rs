@@ -16,9 +16,9 @@ use crate::support::{
     text,
 };
 
-const ADA: &str = "ada@corp.example";
-const BOB: &str = "bob@corp.example";
-const CREATE: &str = "
+pub const ADA: &str = "ada@corp.example";
+pub const BOB: &str = "bob@corp.example";
+pub const CREATE: &str = "
     mutation($input: CreateConnectionInput!) {
         sso { create(input: $input) { id redirectUri startUrl domains { name } } }
     }";
@@ -35,23 +35,32 @@ const VERIFY: &str = "
         sso { verifyDomain(input: $input) { status } }
     }";
 const SSO: &str = "{ sso { id domains { name status lastCheck verifiedUntil } } }";
+pub const DELETE: &str = "mutation($id: ID!) { sso { delete(id: $id) { success } } }";
+pub const ENFORCE: &str = "
+    mutation($input: EnforceConnectionInput!) {
+        sso { enforce(input: $input) { enforced } }
+    }";
+pub const STEP_UP: &str = "
+    mutation($input: LoginInput!) {
+        account { stepUp(input: $input) { user { id } } }
+    }";
 const ME: &str = "{ me { tenant { id } member { role } authentication { aal tenantId } } }";
 const PROFILE: &str = "{ profile { id } }";
-const LINK: &str = "mutation { credential { confirmLink { success } } }";
+pub const LINK: &str = "mutation { credential { confirmLink { success } } }";
 /// A word that only mails with a code to log in have.
 const CODE_MAIL: &str = "in which you asked for it";
 
 /// A backend with an issuer and a DNS server, which Ada's tenant acme uses.
-struct World {
-    backend: Local,
-    _gateway: Gateway,
+pub struct World {
+    pub backend: Local,
+    pub gateway: Gateway,
     url: String,
-    issuer: Provider,
+    pub issuer: Provider,
     dns: Dns,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_at("localhost").await
     }
 
@@ -72,26 +81,26 @@ impl World {
         let url = format!("http://{host}:{}", gateway.address().port());
         Self {
             backend,
-            _gateway: gateway,
+            gateway,
             url,
             issuer,
             dns,
         }
     }
 
-    fn browser(&self) -> Browser {
+    pub fn browser(&self) -> Browser {
         Browser::new(&self.backend).at_url(&self.url)
     }
 
     /// A person with a password.
-    async fn person(&self, email: &str) -> Browser {
+    pub async fn person(&self, email: &str) -> Browser {
         let browser = self.browser();
         browser.sign_up(email).await;
         browser
     }
 
     /// The owner of a tenant with a connection; also returns the connection's id.
-    async fn owner(&self, email: &str, tenant: &str) -> (Browser, String) {
+    pub async fn owner(&self, email: &str, tenant: &str) -> (Browser, String) {
         let owner = self.person(email).await;
         owner.create_tenant(tenant).await;
         let owner = owner.in_tenant(tenant);
@@ -100,7 +109,7 @@ impl World {
     }
 
     /// Adds a domain, and publishes its record. Returns the record.
-    async fn publish(&self, owner: &Browser, id: &str, domain: &str) -> Value {
+    pub async fn publish(&self, owner: &Browser, id: &str, domain: &str) -> Value {
         let added = owner.data(ADD, of(id, domain)).await;
         let record = &added["sso"]["addDomain"];
         assert_eq!(record["type"], "TXT");
@@ -110,7 +119,7 @@ impl World {
     }
 
     /// An owner whose connection may name the addresses of `corp.example`.
-    async fn verified(&self) -> (Browser, String) {
+    pub async fn verified(&self) -> (Browser, String) {
         let (owner, id) = self.owner(ADA, "acme").await;
         self.publish(&owner, &id, "corp.example").await;
         let domain = verify(&owner, &id, "corp.example").await;
@@ -119,7 +128,7 @@ impl World {
     }
 
     /// Logs in by a connection, as whom the issuer says; returns what the page learns.
-    async fn logs_in(&self, browser: &Browser, id: &str) -> String {
+    pub async fn logs_in(&self, browser: &Browser, id: &str) -> String {
         let start = format!("/oauth/{id}/start?return_to=/projects");
         let back = self
             .issuer
@@ -150,7 +159,7 @@ impl World {
     }
 }
 
-fn connection(issuer: &str) -> Value {
+pub fn connection(issuer: &str) -> Value {
     input(json!({
         "name": "Acme", "issuer": issuer, "clientId": CLIENT, "clientSecret": CLIENT_SECRET,
         "role": "GUEST",
@@ -161,7 +170,7 @@ fn of(id: &str, domain: &str) -> Value {
     input(json!({ "id": id, "domain": domain }))
 }
 
-fn by_password() -> Value {
+pub fn by_password() -> Value {
     input(json!({ "service": "Password", "params": { "password": PASSWORD } }))
 }
 

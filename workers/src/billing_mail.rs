@@ -6,16 +6,12 @@ mod notices;
 
 use std::time::SystemTime;
 
-use anyhow::Context as _;
 use event_store::{CommandSender, EventLog};
 use events_schema::{
-    Command, CommandId, Commit, TenantId,
+    Commit, TenantId,
     billing::{Area, Event, View},
-    email,
-    secret::derived_id,
-    tenant,
+    email, tenant,
 };
-use tokio::time::{Duration, Instant};
 
 use self::notices::{DueNotice, notices};
 use crate::{
@@ -27,12 +23,10 @@ use crate::{
         delivery::{self, Handled, Handler, Received, handle_all},
         reaction::may_have_expired,
     },
+    owner_mail,
     owners::Owners,
     reaction::{Consequence, mail_later},
 };
-
-/// How long the outcome of a command may take. Then its cause is redelivered.
-const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
 
 /// Requests mails.
 struct BillingMail {
@@ -72,12 +66,7 @@ impl Handler for BillingMail {
             return Ok(Handled::Done);
         }
         let mails = self.mails(&commit, &notices).await?;
-        for (position, mail) in mails.into_iter().enumerate() {
-            let command = command(&commit, position, mail);
-            let deadline = Instant::now() + OUTCOME_WITHIN;
-            let outcome = self.sender.send(command, received.trace, deadline).await;
-            outcome.context("requesting a mail")?;
-        }
+        owner_mail::request(&self.sender, received.trace, "billing_mail", &commit, mails).await?;
         Ok(Handled::Done)
     }
 }
@@ -115,22 +104,4 @@ impl BillingMail {
         });
         Ok(mails.collect())
     }
-}
-
-/// The same commit leads to the same commands, so a redelivery is answered from the history.
-fn command(
-    commit: &Commit<Area>,
-    position: usize,
-    mail: Consequence<email::Area>,
-) -> Command<email::Area> {
-    let subject = commit.subject().to_string();
-    let (revision, position) = (commit.revision.to_be_bytes(), position.to_be_bytes());
-    let cause: [&[u8]; 4] = [b"billing_mail", subject.as_bytes(), &revision, &position];
-    Command::by_system(
-        CommandId(derived_id(&cause)),
-        mail.tenant,
-        mail.aggregate,
-        commit.time,
-        mail.command,
-    )
 }

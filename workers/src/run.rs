@@ -19,6 +19,7 @@ use crate::{
     areas::{self, Visitor},
     billing_mail,
     config::{Config, Loop},
+    connection_notices,
     effect::{AreaOf, Effect, Setup},
     inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
@@ -67,7 +68,7 @@ async fn run_loops(
     let (posture, smtp_url) = (&config.posture, Some(config.mail.smtp_url.as_str()));
     let checked = posture.check(&config.nats, &config.mongo, Some(&config.secrets), smtp_url);
     checked.await?;
-    posture.warn_of_webhooks(&config.outbound.webhook);
+    posture.warn_of_networks("UB_WEBHOOK_ALLOW", &config.outbound.webhook.webhook_allow);
     let client = event_store::connect(&config.nats, "workers").await?;
     posture.check_nats(&client)?;
     let placements = Placements::connect(&config.mongo).await?;
@@ -116,6 +117,7 @@ async fn run_loops(
     start.nightly_comparison();
     start.seats();
     start.billing_mail();
+    start.connection_notices();
     start.account_members();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
@@ -273,6 +275,16 @@ impl Start<'_> {
             let shared = self.expect(Consumer::billing_mail());
             let sender = self.sender.clone();
             self.running.spawn(billing_mail::run(shared, sender));
+        }
+    }
+
+    /// Starts the loop that requests mails about the connections of tenants. It looks for their owners
+    /// in the log, too.
+    fn connection_notices(&mut self) {
+        if self.runs(Loop::Effects) {
+            let shared = self.expect(Consumer::connection_notices());
+            let sender = self.sender.clone();
+            self.running.spawn(connection_notices::run(shared, sender));
         }
     }
 

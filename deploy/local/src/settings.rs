@@ -12,8 +12,9 @@ use crate::{
     stripe::{PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET},
 };
 
-/// Webhooks may go to servers of this machine, so that a developer can receive them.
-const WEBHOOK_ALLOW: &str = "127.0.0.0/8,::1";
+/// Webhooks may go to servers of this machine, so that a developer can receive them. The issuers of
+/// tenants may be there, too.
+const OWN_MACHINE: &str = "127.0.0.0/8,::1";
 
 /// Addresses and keys that gateway and workers share.
 pub(crate) struct Settings {
@@ -65,7 +66,8 @@ impl Settings {
             ])
         });
         let shared = self.shared(servers, Role::Gateway);
-        parse([shared, stripe.unwrap_or_default(), further].concat())
+        let own = words(&[("--sso-allow", OWN_MACHINE)]);
+        parse([shared, own, stripe.unwrap_or_default(), further].concat())
     }
 
     /// Returns the configuration of the workers.
@@ -95,7 +97,7 @@ impl Settings {
             ("--mongo-hosts", &mongo_hosts(servers, role)),
             ("--public-url", &self.public_url),
             ("--secret", &self.secret),
-            ("--webhook-allow", WEBHOOK_ALLOW),
+            ("--webhook-allow", OWN_MACHINE),
         ])
     }
 
@@ -152,7 +154,7 @@ impl Settings {
             ("UB_SMTP_URL", self.smtp_url.clone()),
             ("UB_PUBLIC_URL", self.public_url.clone()),
             ("UB_SECRET", self.secret.clone()),
-            ("UB_WEBHOOK_ALLOW", WEBHOOK_ALLOW.to_owned()),
+            ("UB_WEBHOOK_ALLOW", OWN_MACHINE.to_owned()),
         ]
     }
 }

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::WebhookOptions;
 
 #[derive(Parser)]
 struct Options {
@@ -85,7 +86,7 @@ fn production_warns_of_networks_that_every_tenant_can_send_requests_to() {
         let Options {
             posture, webhook, ..
         } = options(changes);
-        posture.webhook_warning(&webhook)
+        posture.network_warning("UB_WEBHOOK_ALLOW", &webhook.webhook_allow)
     };
     let networks = ("--webhook-allow", "10.0.0.0/8,::1");
     let expected = "UB_WEBHOOK_ALLOW=10.0.0.0/8,::1";

@@ -154,7 +154,8 @@ impl View {
             ProofKind::Password
             | ProofKind::EmailCode
             | ProofKind::Identity { .. }
-            | ProofKind::Connection { .. } => None,
+            | ProofKind::Connection { .. }
+            | ProofKind::Unknown(_) => None,
             ProofKind::Passkey { passkey } => {
                 let own = self.passkeys.iter().find(|own| own.id == *passkey);
                 own.map(|own| own.added_at)
@@ -217,6 +218,7 @@ impl View {
                     None => own.provider == *provider,
                 })
             }
+            ProofKind::Unknown(_) => false,
         }
     }
 

@@ -85,6 +85,13 @@ pub struct Changes {
 }
 
 impl Settings {
+    /// Whether the word of the issuer is worth the same by both settings.
+    pub fn vouch_like(&self, other: &Self) -> bool {
+        self.issuer == other.issuer
+            && self.client_id == other.client_id
+            && self.trusts_two_factors == other.trusts_two_factors
+    }
+
     /// Returns the settings after these changes.
     #[must_use]
     pub fn changed(&self, changes: &Changes) -> Self {

@@ -13,6 +13,8 @@ pub struct Connection {
     pub settings: Settings,
     /// Whether everybody in the tenant needs the connection.
     pub is_enforced: bool,
+    /// Counts the changes after which the earlier word of the issuer is worth nothing.
+    pub epoch: i64,
     pub domains: Vec<Domain>,
     pub created_at: Time,
     pub updated_at: Time,
@@ -109,6 +111,7 @@ pub fn apply(view: &mut View, event: &Event, at: Time) {
             id: *connection,
             settings: settings.clone(),
             is_enforced: false,
+            epoch: 0,
             domains: Vec::new(),
             created_at: at,
             updated_at: at,
@@ -141,7 +144,11 @@ pub fn apply(view: &mut View, event: &Event, at: Time) {
 fn change(connection: &mut Connection, event: &Event, at: Time) {
     match event {
         Event::Created { .. } | Event::Deleted { .. } | Event::Ended => return,
-        Event::Updated { settings, .. } => connection.settings = settings.clone(),
+        Event::Updated { settings, .. } => {
+            let is_same = settings.vouch_like(&connection.settings);
+            connection.epoch += i64::from(!is_same);
+            connection.settings = settings.clone();
+        }
         Event::EnforcementBegun { .. } => connection.is_enforced = true,
         Event::EnforcementEnded { .. } => connection.is_enforced = false,
         Event::Resealed {

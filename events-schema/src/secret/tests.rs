@@ -197,7 +197,7 @@ fn a_key_belongs_to_one_secret_and_purpose() {
 
 #[test]
 fn an_identity_has_an_id_for_each_secret_issuer_and_subject() {
-    let ids = |key: &ServerKey, issuer, subject| key.identity_ids(issuer, subject);
+    let ids = |key: &ServerKey, issuer, subject| key.identity_ids(None, issuer, subject);
     let both = ids(&ring(&["k2:b", "k1:a"]), "https://idp", "7");
     assert_eq!(both.len(), 2);
     assert_ne!(both[0], both[1]);
@@ -208,5 +208,25 @@ fn an_identity_has_an_id_for_each_secret_issuer_and_subject() {
         ("https://idp7", ""),
     ] {
         assert_ne!(ids(&key("k1:a"), issuer, subject), both[1..]);
+    }
+}
+
+#[test]
+fn an_identity_by_a_connection_is_another_one_than_by_anything_else_with_the_same_issuer() {
+    let scope = |tenant: u8, connection: u8| Scope {
+        tenant: TenantKey(Id::from_bytes([tenant; 16])),
+        connection: crate::ConnectionId(Id::from_bytes([connection; 16])),
+    };
+    let scopes = [
+        None,
+        Some(scope(1, 1)),
+        Some(scope(1, 2)),
+        Some(scope(2, 1)),
+    ];
+    // One without an id derives as earlier releases do.
+    for secret in ["a", "k1:a"] {
+        let ids = scopes.map(|scope| key(secret).identity_ids(scope, "https://idp", "7"));
+        let different: std::collections::BTreeSet<_> = ids.iter().map(|ids| ids[0]).collect();
+        assert_eq!(different.len(), scopes.len(), "{ids:?}");
     }
 }

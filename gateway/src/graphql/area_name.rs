@@ -1,5 +1,5 @@
-//! The areas whose events belong to tenants, as a GraphQL enum. It derives from the areas with a
-//! feed.
+//! The areas whose events belong to tenants, as a GraphQL enum. It derives from the areas that their
+//! audit logs show.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,8 @@ use async_graphql::{
 };
 use events_schema::AreaName;
 
+use crate::use_cases::audit::is_audited;
+
 const NAME: &str = "AreaName";
 
 /// An area whose events belong to tenants.
@@ -20,7 +22,7 @@ pub(super) struct TenantArea(pub(super) AreaName);
 impl TenantArea {
     fn all() -> impl Iterator<Item = Self> {
         let areas = AreaName::ALL.iter().copied();
-        areas.filter(|area| area.feed().is_some()).map(Self)
+        areas.filter(|area| is_audited(*area)).map(Self)
     }
 
     fn name(self) -> String {
@@ -115,10 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_areas_with_a_feed_have_a_name() {
+    fn exactly_the_areas_that_audit_logs_show_have_a_name() {
         for area in AreaName::ALL.iter().copied().map(TenantArea) {
             let parsed = TenantArea::parse_name(&area.name());
-            assert_eq!(parsed.is_some(), area.0.feed().is_some(), "{area:?}");
+            assert_eq!(parsed.is_some(), is_audited(area.0), "{area:?}");
         }
         assert_eq!(TenantArea(AreaName::AccessToken).name(), "ACCESS_TOKEN");
         assert_eq!(TenantArea::parse_name("project"), None);

@@ -1,11 +1,5 @@
 //! The audit log of the tenant.
 
-use async_graphql::{
-    Context, ID, InputObject, Object, SimpleObject,
-    connection::{self, Edge, EmptyFields},
-};
-use events_schema::TenantId;
-
 use super::{
     actor::ActorView,
     area_name::TenantArea,
@@ -17,6 +11,10 @@ use crate::{
     backend::log::Entry,
     error::Error,
     use_cases::audit::{AuditFilter, AuditPage},
+};
+use async_graphql::{
+    Context, ID, InputObject, Object, SimpleObject,
+    connection::{self, Edge, EmptyFields},
 };
 
 /// Entries on a page if the client gives no size.
@@ -122,7 +120,7 @@ impl Queries {
         let before = before.transpose()?;
         let filter = AuditFilter::from(filter.unwrap_or_default());
         let audit = &field.use_cases.audit;
-        let latest = audit.latest(TenantId::Tenant(tenant), &filter, before, size);
+        let latest = audit.latest(tenant, &filter, before, size);
         let AuditPage { entries, has_more } = latest.await?;
         let mut connection = Connection::new(before.is_some(), has_more);
         for entry in entries {

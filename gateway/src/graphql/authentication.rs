@@ -181,7 +181,7 @@ impl Authentication {
         Self {
             tenant: account.scope_of(proofs).map(|scope| scope.tenant),
             aal: proved.aal.into(),
-            proofs: proofs.iter().map(Into::into).collect(),
+            proofs: proofs.iter().filter_map(ProofView::of).collect(),
             fresh_until: proved.fresh_until.map(DateTime),
             administrator: impersonator.map(|impersonator| impersonator.account),
         }
@@ -207,8 +207,9 @@ struct ProofView {
     at: DateTime,
 }
 
-impl From<&Proof> for ProofView {
-    fn from(proof: &Proof) -> Self {
+impl ProofView {
+    /// Shows a proof; `None` if only a newer release knows what it is.
+    fn of(proof: &Proof) -> Option<Self> {
         let (kind, provider) = match &proof.kind {
             ProofKind::Password => (ProofType::Password, None),
             ProofKind::EmailCode => (ProofType::EmailCode, None),
@@ -221,12 +222,13 @@ impl From<&Proof> for ProofView {
             ProofKind::Connection { scope, .. } => {
                 (ProofType::Connection, Some(scope.connection.to_string()))
             }
+            ProofKind::Unknown(_) => return None,
         };
-        Self {
+        Some(Self {
             kind,
             provider,
             at: DateTime(proof.at),
-        }
+        })
     }
 }
 

@@ -117,7 +117,9 @@ impl<'a> FieldContext<'a> {
     /// Hands a new session to the client, with the proof that this device has one.
     pub(super) fn start_session(&self, started: &Started) {
         self.hand_over_session(&started.token);
-        self.hand_over(Kind::Device, &started.device);
+        if let Some(device) = &started.device {
+            self.hand_over(Kind::Device, device);
+        }
     }
 
     /// Hands a new session to the client. The device does not count as one of the person.

@@ -1,7 +1,7 @@
 //! The ways to log in, and log-ins that wait for a further proof.
 
 use async_graphql::{Context, Object, SimpleObject};
-use events_schema::EmailAddress;
+use events_schema::{EmailAddress, connection::Connection};
 
 use super::{
     authentication::{ChallengeView, ServiceType},
@@ -54,6 +54,14 @@ impl ProviderView {
         }
     }
 
+    fn of_connection(logins: &ProviderLogins, connection: &Connection) -> Self {
+        Self {
+            name: connection.id.to_string(),
+            title: connection.settings.name.as_str().to_owned(),
+            start_url: logins.start_url_of(connection.id),
+        }
+    }
+
     /// Shows the parties that the caller can log in by.
     fn all(logins: &ProviderLogins, caller: &Caller) -> Vec<Self> {
         let providers = logins.offered(caller);
@@ -78,8 +86,8 @@ impl Queries {
             use_cases, caller, ..
         } = FieldContext::of(ctx);
         let logins = &use_cases.provider_logins;
-        let party = match &email {
-            Some(email) if caller.is_at_public_url() => logins.party_of_domain(email).await?,
+        let connection = match &email {
+            Some(email) if caller.is_at_public_url() => logins.connection_of_domain(email).await?,
             Some(_) | None => None,
         };
         Ok(Some(LoginMethods {
@@ -87,7 +95,7 @@ impl Queries {
             passkey: use_cases.passkeys.relying_party.is_domain(),
             email_code: true,
             providers: ProviderView::all(logins, caller),
-            sso: party.map(|party| ProviderView::new(logins, &party.provider)),
+            sso: connection.map(|found| ProviderView::of_connection(logins, &found)),
         }))
     }
 
@@ -139,15 +147,12 @@ async fn linking(
     if !is_address_proved(waiting, caller) {
         return Ok(None);
     }
-    let name = match waiting.word {
-        Some(word) => word.scope.connection.to_string(),
-        None => waiting.identity.provider.as_str().to_owned(),
-    };
-    match logins.party(&name).await {
-        Ok(party) => Ok(Some(ProviderView::new(logins, &party.provider))),
-        Err(Error::NotFound) => Ok(None),
-        Err(error) => Err(error),
+    if let Some(word) = waiting.word {
+        let connection = logins.connection(word.scope.connection).await?;
+        return Ok(connection.map(|found| ProviderView::of_connection(logins, &found)));
     }
+    let provider = logins.providers.named(waiting.identity.provider.as_str());
+    Ok(provider.map(|provider| ProviderView::new(logins, provider)))
 }
 
 /// Returns the ways to log in as before. Where the address is not proved, only the code that was

@@ -200,7 +200,9 @@ fn told(
     let what = match outcome {
         Outcome::LoggedIn(LoggedIn::Session(account, started)) => {
             let Started { token, device, .. } = started;
-            keep(Kind::Device, &device);
+            if let Some(device) = device {
+                keep(Kind::Device, &device);
+            }
             cookies.push(shared.cookies.set(&token));
             let openings = &shared.provider_logins.openings;
             // The owner may have come to confirm the identity that waits.

@@ -1,8 +1,13 @@
 //! Slows down guessing the codes of a second factor, in the bucket that counts failed logins. Only
 //! who has proved the first factor or has a session of the account gets here.
+//!
+//! Whoever has only the word of a tenant's connection is counted apart. Its issuer must not lock a
+//! person out of the log-ins and sessions that are none of its business.
 
 use async_nats::jetstream;
-use events_schema::{AccountId, Id, SessionId, secret::ServerKey, subject::LOGINS_BUCKET};
+use events_schema::{
+    AccountId, ConnectionId, Id, SessionId, secret::ServerKey, subject::LOGINS_BUCKET,
+};
 
 use super::login_throttle::{Count, check, count_one};
 use crate::{backend::bucket::Bucket, clock::now, error::Error};
@@ -28,7 +33,15 @@ pub(crate) struct CodeThrottle {
 
 /// Who tries codes of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CodeGuesser {
+pub(crate) struct CodeGuesser {
+    pub(crate) within: Within,
+    /// The connection that alone vouches for them.
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+/// Where codes of an account are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
     /// Somebody who has proved the first factor, in the log-in with this id.
     LogIn(Id),
     /// Somebody who has this session of the account.
@@ -38,7 +51,7 @@ pub(crate) enum CodeGuesser {
 /// An attempt that is counted as wrong until it is taken back.
 #[derive(Debug)]
 pub(crate) struct CodeAttempt {
-    keys: [String; 2],
+    keys: Vec<String>,
     /// Whether the owner should hear of the wrong codes, if this one is wrong, too.
     pub(crate) warns: bool,
 }
@@ -63,23 +76,21 @@ impl CodeThrottle {
         account: AccountId,
         guesser: CodeGuesser,
     ) -> Result<Option<CodeAttempt>, Error> {
-        let of_guesser = match guesser {
-            // All log-ins together: a guesser begins as many as it likes.
-            CodeGuesser::LogIn(_) => self.key(b"log-ins", account.0),
-            CodeGuesser::Session(session) => self.key(b"session", session.0),
-        };
-        let of_all = self.key(b"account", account.0);
-        let now = now();
-        // Before the guesser's own count: an attempt that is refused here is no wrong code.
-        check(&self.counts, &of_all, FREE_CODES_OF_ALL, now).await?;
-        count_one(&self.counts, &of_guesser, FREE_CODES, now).await?;
-        let wrong = count_one(&self.counts, &of_all, FREE_CODES_OF_ALL, now).await?;
+        let (counts, now) = (self.counts_of(account, guesser), now());
+        // Before any is raised: an attempt that is refused here is no wrong code.
+        for (key, free) in &counts {
+            check(&self.counts, key, *free, now).await?;
+        }
+        let mut wrong = 0;
+        for (key, free) in &counts {
+            wrong = count_one(&self.counts, key, *free, now).await?;
+        }
         let attempt = CodeAttempt {
-            keys: [of_guesser, of_all],
+            keys: counts.into_iter().map(|(key, _)| key).collect(),
             warns: wrong >= WARNED_CODES,
         };
         // Last, since what must wait uses up no code of a log-in.
-        if let CodeGuesser::LogIn(challenge) = guesser
+        if let Within::LogIn(challenge) = guesser.within
             && !self.count_of_challenge(challenge).await?
         {
             self.take_back(attempt).await;
@@ -112,6 +123,26 @@ impl CodeThrottle {
             Err(Error::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the keys of the counts that a guesser raises, each with how many need no wait.
+    fn counts_of(&self, account: AccountId, guesser: CodeGuesser) -> Vec<(String, u32)> {
+        if let Some(connection) = guesser.connection {
+            let parts: [&[u8]; 4] = [
+                b"code",
+                b"connection",
+                account.0.bytes(),
+                connection.0.bytes(),
+            ];
+            return vec![(self.secret.id(&parts).to_string(), FREE_CODES)];
+        }
+        let of_guesser = match guesser.within {
+            // All log-ins together: a guesser begins as many as it likes.
+            Within::LogIn(_) => self.key(b"log-ins", account.0),
+            Within::Session(session) => self.key(b"session", session.0),
+        };
+        let of_all = self.key(b"account", account.0);
+        vec![(of_guesser, FREE_CODES), (of_all, FREE_CODES_OF_ALL)]
     }
 
     fn key(&self, what: &[u8], id: Id) -> String {

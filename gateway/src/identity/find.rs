@@ -6,7 +6,7 @@
 mod machine;
 mod sso;
 
-pub(crate) use self::sso::{start_url, vouches_still};
+pub(crate) use self::sso::{start_url, vouches, vouches_still};
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -4,13 +4,16 @@
 //! The networks of one IPv6 site have a higher limit together, and all strangers one that is higher
 //! still. Behind a proxy that hides the clients, only all strangers are counted: else any of them
 //! would lock out the others. A device on which the owner has logged in before has a count of its
-//! own, and so has a session that changes its password. Addresses without an account are counted,
-//! too.
+//! own, and so has a session that changes its password. All sessions that only one connection vouches
+//! for have one together: its issuer begins as many as it likes. Addresses without an account are
+//! counted, too.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
-use events_schema::{EmailAddress, Id, SessionId, Time, secret::ServerKey, subject::LOGINS_BUCKET};
+use events_schema::{
+    ConnectionId, EmailAddress, Id, SessionId, Time, secret::ServerKey, subject::LOGINS_BUCKET,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::network::Network};
@@ -46,12 +49,14 @@ pub(crate) enum Guesser {
     Device(Id),
     /// A valid session of the account.
     Session(SessionId),
+    /// A session of the account that only this connection vouches for.
+    Connection(ConnectionId),
 }
 
 /// An attempt that is counted as failed until it is cleared.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    /// `None` for a stranger whose network is hidden.
+    /// `None` for a stranger whose network is hidden, and for a connection.
     own: Option<String>,
     shared: Vec<Shared>,
     /// Whether the owner should hear of the failures, if this one fails, too.
@@ -162,16 +167,12 @@ impl LoginThrottle {
         if let Some(own) = &own {
             count_one(counts, own, FREE_FAILURES, now).await?;
         }
-        // The count of all strangers comes last, and is the only one that gets so high.
-        let mut failures = 0;
+        // The count of most guessers comes last.
+        let mut warns = false;
         for Shared { key, free } in &shared {
-            failures = count_one(counts, key, *free, now).await?;
+            warns = count_one(counts, key, *free, now).await? == *free;
         }
-        Ok(Attempt {
-            own,
-            shared,
-            warns: failures == FREE_FAILURES_OF_STRANGERS,
-        })
+        Ok(Attempt { own, shared, warns })
     }
 
     /// Clears the count of a guesser that knew the password, and takes this attempt back from those
@@ -211,6 +212,8 @@ impl LoginThrottle {
         let email = email.as_str().as_bytes();
         let id = match guesser {
             Guesser::Stranger(_) if !self.sees_clients => return None,
+            // A success of the person is none of the issuer, so it must not clear the count.
+            Guesser::Connection(_) => return None,
             Guesser::Stranger(network) => {
                 let network = network.text();
                 self.secret
@@ -228,12 +231,18 @@ impl LoginThrottle {
         Some(id.to_string())
     }
 
-    /// Returns the counts that a guesser shares with others, that of all strangers last.
+    /// Returns the counts that a guesser shares with others, that of most guessers last.
     fn shared(&self, email: &EmailAddress, guesser: Guesser) -> Vec<Shared> {
-        let Guesser::Stranger(network) = guesser else {
-            return Vec::new();
-        };
         let email = email.as_str().as_bytes();
+        let network = match guesser {
+            Guesser::Stranger(network) => network,
+            Guesser::Device(_) | Guesser::Session(_) => return Vec::new(),
+            Guesser::Connection(connection) => {
+                let key = self.id(&[b"login", b"connection", email, connection.0.bytes()]);
+                let free = FREE_FAILURES;
+                return vec![Shared { key, free }];
+            }
+        };
         let site = network.site().filter(|_| self.sees_clients);
         let site = site.map(|site| Shared {
             key: self.id(&[b"login", b"site", email, site.text().as_bytes()]),

@@ -29,9 +29,6 @@ pub(crate) use self::{
 };
 use crate::config::ProviderOptions;
 
-/// The file of an operator who names no provider.
-const NO_PROVIDERS: &str = r#"{"providers": []}"#;
-
 /// All providers of the deployment, and the issuers of its tenants.
 #[derive(Clone)]
 pub(crate) struct Providers {
@@ -96,21 +93,22 @@ impl Providers {
     /// # Errors
     /// If the file cannot be read or is wrong. The error shows no secret.
     pub(crate) fn load(options: &ProviderOptions) -> anyhow::Result<Self> {
-        let requests = Requests::new(options.outbound_dns, options.outbound_allow.clone())?;
-        let Some(path) = &options.providers_file else {
-            return Self::parse(NO_PROVIDERS, requests);
+        let dns = options.outbound_dns;
+        let requests = Requests::new(dns, options.outbound_allow.clone())?;
+        let named = match &options.providers_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| format!("reading {}", path.display()))?;
+                let named = settings::read(&text, &requests);
+                named.with_context(|| format!("the providers in {}", path.display()))?
+            }
+            None => Vec::new(),
         };
-        let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("reading {}", path.display()))?;
-        let providers = Self::parse(&text, requests);
-        providers.with_context(|| format!("the providers in {}", path.display()))
-    }
-
-    fn parse(text: &str, requests: Requests) -> anyhow::Result<Self> {
-        let providers = settings::read(text, &requests)?;
+        // What the operator may reach is no business of a tenant.
+        let of_tenants = Requests::new(dns, options.sso_allow.clone())?;
         Ok(Self {
-            named: providers.into_iter().map(Arc::new).collect(),
-            issuers: Arc::new(Issuers::new(requests)),
+            named: named.into_iter().map(Arc::new).collect(),
+            issuers: Arc::new(Issuers::new(of_tenants)),
         })
     }
 

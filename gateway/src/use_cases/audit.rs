@@ -1,9 +1,12 @@
 //! The audit log: who changed what in the tenant, when and from where. It is read from the log
 //! itself, the latest entries first.
+//!
+//! The commits of a tenant's connections belong to the platform, under the tenant's id. They are read
+//! beside the tenant's own.
 
 use event_store::EventLog;
 use events_schema::{
-    AccessTokenId, AccountId, Actor, AreaName, Id, ServiceId, TenantId, Time,
+    AccessTokenId, AccountId, Actor, AreaName, Id, ServiceId, Subject, TenantId, TenantKey, Time,
     subject::{events_of_object, events_of_tenant, events_of_tenant_in},
 };
 
@@ -21,6 +24,14 @@ const MAX_SEARCHED: usize = 10_000;
 /// stored it. Workers refuse commands that are more than a minute off; deciding takes seconds.
 /// Commits of the system may be further off: they carry the time of their cause.
 const CLOCKS_DIFFER_BY_MS: i64 = 2 * 60 * 1000;
+
+/// The look for the record of a domain, each day. It changes nothing that anybody wants to see.
+const ROUTINE: &str = "domain_checked";
+
+/// Whether the audit log of a tenant shows the changes of an area.
+pub(crate) fn is_audited(area: AreaName) -> bool {
+    area.feed().is_some() || area == AreaName::Connection
+}
 
 /// Reads the audit logs of tenants.
 #[derive(Clone, Debug)]
@@ -40,6 +51,14 @@ pub(crate) struct AuditFilter {
     pub(crate) since: Option<Time>,
     /// The end of the time range, which is excluded.
     pub(crate) until: Option<Time>,
+}
+
+/// Where commits are that a tenant sees.
+#[derive(Debug, PartialEq)]
+struct Source {
+    /// Whose commits they are.
+    tenant: TenantId,
+    subjects: String,
 }
 
 /// Entries of the audit log, the latest first.
@@ -62,41 +81,37 @@ impl AuditLog {
     /// `BadUserInput` if none of them match; `Internal` if the log cannot be read.
     pub(crate) async fn latest(
         &self,
-        tenant: TenantId,
+        tenant: TenantKey,
         filter: &AuditFilter,
         before: Option<u64>,
         size: usize,
     ) -> Result<AuditPage, Error> {
-        let Some(subjects) = filter.subject_filter(tenant) else {
+        let sources = filter.sources(tenant);
+        let Some((main, beside)) = sources.split_first() else {
             return Ok(AuditPage::default());
         };
-        let end = self.end(&subjects, filter, before).await?;
-        let stored = self.log.page_before(&subjects, end, FIRST_READ).await?;
-        let first = entries(tenant, &stored)?;
-        let is_complete = first
-            .first()
-            .is_some_and(|first| filter.excludes_all_before(first));
-        let mut found = Vec::from_iter(first.into_iter().rev());
-        found.retain(|entry| filter.matches(entry));
-        let oldest = match stored.first() {
-            Some(oldest) if found.len() <= size && !is_complete => oldest.sequence,
-            _ => return Ok(page(found, size, false)),
-        };
+        let end = self.end(&main.subjects, filter, before).await?;
+        let stored = self
+            .log
+            .page_before(&main.subjects, end, FIRST_READ)
+            .await?;
+        let oldest = stored.first().map_or(1, |oldest| oldest.sequence);
+        let mut latest = entries(main.tenant, &stored)?;
+        latest.extend(self.between(beside, oldest, end).await?);
+        latest.sort_by_key(|entry| entry.sequence);
+        let is_complete = stored.is_empty() || filter.excludes_all_before(&latest);
+        let mut found = filter.matching(latest);
+        if found.len() > size || is_complete {
+            return Ok(page(found, size, false));
+        }
         // The log can be searched forward only, so the beginning is found first.
         let start = self
             .log
-            .start_before(&subjects, oldest, MAX_SEARCHED)
+            .start_before(&main.subjects, oldest, MAX_SEARCHED)
             .await?;
-        let older = self.between(tenant, &subjects, start, oldest).await?;
-        let is_complete = older
-            .first()
-            .is_some_and(|first| filter.excludes_all_before(first));
-        found.extend(
-            older
-                .into_iter()
-                .rev()
-                .filter(|entry| filter.matches(entry)),
-        );
+        let older = self.between(&sources, start, oldest).await?;
+        let is_complete = filter.excludes_all_before(&older);
+        found.extend(filter.matching(older));
         let stopped = start > 1 && !is_complete;
         if found.is_empty() && stopped {
             return Err(Error::input(
@@ -107,21 +122,20 @@ impl AuditLog {
         Ok(page(found, size, stopped))
     }
 
-    /// Returns a tenant's entries from one sequence until before another one, in their order.
-    async fn between(
-        &self,
-        tenant: TenantId,
-        subjects: &str,
-        start: u64,
-        end: u64,
-    ) -> Result<Vec<Entry>, Error> {
-        let (mut all, mut next) = (Vec::new(), Some(start));
-        while let Some(from) = next.filter(|from| *from < end) {
-            let mut page = self.log.page(subjects, from).await?;
-            next = page.next().filter(|_| !page.is_last());
-            page.messages.retain(|message| message.sequence < end);
-            all.extend(entries(tenant, &page.messages)?);
+    /// Returns the entries of all these sources from one sequence until before another one, in their
+    /// order.
+    async fn between(&self, sources: &[Source], start: u64, end: u64) -> Result<Vec<Entry>, Error> {
+        let mut all = Vec::new();
+        for Source { tenant, subjects } in sources {
+            let mut next = Some(start);
+            while let Some(from) = next.filter(|from| *from < end) {
+                let mut page = self.log.page(subjects, from).await?;
+                next = page.next().filter(|_| !page.is_last());
+                page.messages.retain(|message| message.sequence < end);
+                all.extend(entries(*tenant, &page.messages)?);
+            }
         }
+        all.sort_by_key(|entry| entry.sequence);
         Ok(all)
     }
 
@@ -153,27 +167,56 @@ fn page(mut entries: Vec<Entry>, size: usize, stopped: bool) -> AuditPage {
 }
 
 impl AuditFilter {
-    /// Returns the narrowest subjects that have all matching commits; `None` if there can be none.
-    fn subject_filter(&self, tenant: TenantId) -> Option<String> {
-        match (&self.id, self.areas.as_deref()) {
-            (Some(id), _) => Some(events_of_object(tenant, Id::parse(id).ok()?)),
-            (None, Some([area])) => Some(events_of_tenant_in(tenant, *area)),
-            (None, _) => Some(events_of_tenant(tenant)),
-        }
+    /// Returns the narrowest subjects that have all matching commits, those of the tenant itself
+    /// first; none if there can be no such commit.
+    fn sources(&self, key: TenantKey) -> Vec<Source> {
+        let tenant = TenantId::Tenant(key);
+        let connections = Subject::Event {
+            tenant: TenantId::Platform,
+            area: AreaName::Connection,
+            id: key.0,
+        };
+        let connections = Source {
+            tenant: TenantId::Platform,
+            subjects: connections.to_string(),
+        };
+        let own = |subjects| Source { tenant, subjects };
+        let own = match (&self.id, self.areas.as_deref()) {
+            (Some(id), _) => match Id::parse(id) {
+                Ok(id) => own(events_of_object(tenant, id)),
+                Err(_) => return Vec::new(),
+            },
+            (None, Some([AreaName::Connection])) => return vec![connections],
+            (None, Some([area])) => own(events_of_tenant_in(tenant, *area)),
+            (None, _) => own(events_of_tenant(tenant)),
+        };
+        let mut areas = self.areas.iter().flatten();
+        let of_area = self.areas.is_none() || areas.any(|area| *area == AreaName::Connection);
+        let of_object = self.id.as_ref().is_none_or(|id| *id == key.to_string());
+        let connections = (of_area && of_object).then_some(connections);
+        [own].into_iter().chain(connections).collect()
     }
 
-    /// Whether every entry before this one is too old, however the clocks differ.
-    fn excludes_all_before(&self, entry: &Entry) -> bool {
-        let Time(time) = entry.commit.time;
-        self.since
-            .is_some_and(|Time(since)| time < since.saturating_sub(2 * CLOCKS_DIFFER_BY_MS))
+    /// Whether every entry before these is too old, however the clocks differ.
+    fn excludes_all_before(&self, entries: &[Entry]) -> bool {
+        let (Some(Time(since)), Some(first)) = (self.since, entries.first()) else {
+            return false;
+        };
+        first.commit.time.0 < since.saturating_sub(2 * CLOCKS_DIFFER_BY_MS)
+    }
+
+    /// Returns those of these entries that match, the latest first.
+    fn matching(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        let latest_first = entries.into_iter().rev();
+        latest_first.filter(|entry| self.matches(entry)).collect()
     }
 
     fn matches(&self, entry: &Entry) -> bool {
         let Entry { area, commit, .. } = entry;
         let is_asked_for =
             |asked: &Option<String>, id: Option<String>| asked.is_none() || *asked == id;
-        area.feed().is_some()
+        is_audited(*area)
+            && commit.events.iter().all(|event| event.name != ROUTINE)
             && self.since.is_none_or(|since| commit.time >= since)
             && self.until.is_none_or(|until| commit.time < until)
             && self.areas.as_ref().is_none_or(|areas| areas.contains(area))
@@ -217,7 +260,7 @@ pub(crate) fn actor_id(actor: Actor) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{CommandId, CommitSummary, Id, TenantKey};
+    use events_schema::{CommandId, CommitSummary, Id};
 
     use super::*;
 
@@ -345,6 +388,36 @@ mod tests {
         };
         assert!(found(ADA) && found(PROJECT));
         assert!(!found(Id::from_bytes([9; 16])));
+    }
+
+    #[test]
+    fn the_commits_of_connections_are_read_unless_other_areas_or_objects_are_asked_for() {
+        let key = TenantKey(Id::from_bytes([9; 16]));
+        let of_platform = |filter: &AuditFilter| {
+            let sources = filter.sources(key);
+            let of_platform = |source: &&Source| source.tenant == TenantId::Platform;
+            (sources.len(), sources.iter().filter(of_platform).count())
+        };
+        let filter = |id: Option<Id>, areas: Option<&[AreaName]>| AuditFilter {
+            id: id.map(|id| id.to_string()),
+            areas: areas.map(<[_]>::to_vec),
+            ..AuditFilter::default()
+        };
+        let (connection, member) = (AreaName::Connection, AreaName::Member);
+        for (id, areas, expected) in [
+            (None, None, (2, 1)),
+            (None, Some(&[connection][..]), (1, 1)),
+            (None, Some(&[member, connection]), (2, 1)),
+            (None, Some(&[member]), (1, 0)),
+            (Some(key.0), None, (2, 1)),
+            (Some(PROJECT), None, (1, 0)),
+        ] {
+            assert_eq!(
+                of_platform(&filter(id, areas)),
+                expected,
+                "{id:?} {areas:?}"
+            );
+        }
     }
 
     #[test]

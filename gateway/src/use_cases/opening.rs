@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::by_email,
+    second_factor::ENDED,
     session::{LoggedIn, Sessions},
 };
 use crate::{
@@ -26,12 +27,15 @@ use crate::{
     },
     clock::now,
     error::Error,
-    identity::{Caller, caller::new_command_id, limits::Limits},
+    identity::{Caller, caller::new_command_id, find::vouches, limits::Limits},
 };
 
 /// How long an identity waits.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 const PURPOSE: &str = "waiting-identity";
+/// For one that a connection has identified. A gateway of an earlier release would ignore the
+/// connection, and let its word count everywhere.
+const PURPOSE_BY_CONNECTION: &str = "waiting-identity-by-connection";
 
 /// Opens accounts for people whom a provider has identified.
 #[derive(Clone, Debug)]
@@ -65,6 +69,8 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Word {
     pub(crate) scope: Scope,
+    /// The epoch of the connection in which the issuer has given its word.
+    pub(crate) epoch: i64,
     /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
     pub(crate) is_two_factors: bool,
     /// Whether the person is of the tenant's organization there, so that an address of a verified domain
@@ -101,6 +107,7 @@ impl Openings {
     /// release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
+    /// `Unauthenticated` if the word of the connection that has identified the person counts no more;
     /// `Rejected` if another account has the address or the identity, or only a connection vouches for
     /// the person, and its tenant does not let them in; `LimitReached` or `PaymentRequired` if that
     /// takes no further member.
@@ -110,6 +117,11 @@ impl Openings {
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
+        if let Some(Word { scope, epoch, .. }) = waiting.word
+            && !vouches(&self.views, scope, epoch).await?
+        {
+            return Err(ENDED);
+        }
         if let (Some(word), None) = (waiting.word, &further) {
             let joins = &self.sessions.joins;
             joins.check(word, &waiting.email).await?;
@@ -146,14 +158,16 @@ impl Openings {
     pub(crate) fn seal(&self, waiting: &Waiting) -> Result<String, Error> {
         let plain = serde_json::to_vec(waiting).map_err(anyhow::Error::from)?;
         let nonce: [u8; NONCE_BYTES] = random_bytes()?;
-        Ok(self.secret.seal(PURPOSE, &[], nonce, &plain).into())
+        let purpose = waiting.word.map_or(PURPOSE, |_| PURPOSE_BY_CONNECTION);
+        Ok(self.secret.seal(purpose, &[], nonce, &plain).into())
     }
 
     /// Opens the identity that waits in this browser, if it does not wait for too long. One that the
     /// caller has by now waits no more.
     pub(crate) fn waiting(&self, caller: &Caller) -> Option<Waiting> {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
-        let plain = self.secret.open_sealed(PURPOSE, &[], &sealed)?;
+        let mut purposes = [PURPOSE, PURPOSE_BY_CONNECTION].into_iter();
+        let plain = purposes.find_map(|it| self.secret.open_sealed(it, &[], &sealed))?;
         let waiting: Waiting = serde_json::from_slice(&plain).ok()?;
         let person = caller.person().ok();
         let is_held = person.is_some_and(|it| waiting.is_held_by(&it.account.view));
@@ -183,6 +197,7 @@ pub(crate) fn proved_by(
     match word {
         Some(word) => ProofKind::Connection {
             scope: word.scope,
+            epoch: word.epoch,
             identity: called,
             is_two_factors: word.is_two_factors,
         },

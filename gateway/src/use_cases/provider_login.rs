@@ -10,15 +10,13 @@ mod party;
 use std::sync::Arc;
 
 use events_schema::{
-    IdentityId, Proof, ProvedIdentity, ProviderName, Time, account, identity::OF_CONNECTIONS,
-    secret::ServerKey,
+    ConnectionId, IdentityId, Proof, ProvedIdentity, ProviderName, Time, account,
+    identity::OF_CONNECTIONS, secret::ServerKey,
 };
 
 use self::flows::{Flow, Purpose, ended};
-pub(crate) use self::{
-    flows::{Flows, local_path},
-    party::Party,
-};
+pub(crate) use self::flows::{Flows, local_path};
+use self::party::Party;
 use super::{
     account::by_email,
     login_code::LoginCodes,
@@ -35,6 +33,7 @@ use crate::{
     error::Error,
     identity::{
         Caller, Callers,
+        find::start_url,
         providers::{FlowToken, Identified, Profile, Provider, Providers, Redemption, Refusal},
     },
     security::{SecurityEvent, SecurityEvents},
@@ -342,6 +341,11 @@ impl ProviderLogins {
         format!("{}/oauth/{}/start", self.public_url, provider.name.as_str())
     }
 
+    /// Returns where a browser begins to log in by a connection.
+    pub(crate) fn start_url_of(&self, connection: ConnectionId) -> String {
+        start_url(&self.public_url, connection)
+    }
+
     /// The one URL that the operator registers at the provider.
     fn redirect_uri(&self, provider: &Provider) -> String {
         let name = provider.name.as_str();
@@ -379,12 +383,12 @@ impl ProviderLogins {
         let Identified {
             issuer, subject, ..
         } = identified;
-        let ids = self.secret.identity_ids(issuer, subject);
+        let ids = self.secret.identity_ids(party.scope(), issuer, subject);
         let mut ids = ids.into_iter();
         Ok(ProvedIdentity {
             id: ids.next().ok_or(Failed::Refused)?,
             former: ids.collect(),
-            provider: if party.is_connection() {
+            provider: if party.scope().is_some() {
                 // As mails and the list of credentials call it.
                 ProviderName::parse(OF_CONNECTIONS).map_err(|_| Failed::Refused)?
             } else {

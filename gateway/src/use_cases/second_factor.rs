@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_nats::jetstream;
 use event_store::random_id;
 use events_schema::{
-    AccountId, CommandId, CredentialId, EmailId, Id, ProofKind, SecondFactor, TenantId, Time,
+    AccountId, CommandId, ConnectionId, CredentialId, EmailId, Id, ProofKind, SecondFactor,
+    TenantId, Time,
     account::{self, Command},
     email,
     secret::{ServerKey, derived_id},
@@ -28,7 +29,7 @@ use crate::{
     identity::{
         Caller,
         caller::new_command_id,
-        code_throttle::{CodeAttempt, CodeGuesser, CodeThrottle},
+        code_throttle::{CodeAttempt, CodeGuesser, CodeThrottle, Within},
         mail_quota::MailQuota,
     },
     security::{SecurityEvent, SecurityEvents},
@@ -190,8 +191,8 @@ impl SecondFactors {
         Ok(self.secret.recovery_codes(account, credential))
     }
 
-    /// Checks a code of the second factor in a log-in and uses it up. The owner gets a mail after
-    /// five wrong ones.
+    /// Checks a code of the second factor in a log-in, which only this connection vouches for if there
+    /// is one, and uses it up. The owner gets a mail after five wrong ones.
     ///
     /// # Errors
     /// `Unauthenticated` if five codes were tried in this log-in; `BadUserInput` if the code is wrong
@@ -199,12 +200,15 @@ impl SecondFactors {
     pub(crate) async fn check_in_log_in(
         &self,
         caller: &Caller,
-        challenge: Id,
+        (challenge, connection): (Id, Option<ConnectionId>),
         account: &ViewDocument<account::View>,
         method: SecondMethod,
         code: &str,
     ) -> Result<ProofKind, Error> {
-        let guesser = CodeGuesser::LogIn(challenge);
+        let guesser = CodeGuesser {
+            within: Within::LogIn(challenge),
+            connection,
+        };
         self.check(caller, guesser, account, method, code).await
     }
 
@@ -382,7 +386,11 @@ fn host(url: &str) -> &str {
 
 /// Returns who tries a code in a session.
 fn guesser(caller: &Caller) -> Result<CodeGuesser, Error> {
-    Ok(CodeGuesser::Session(caller.person()?.session))
+    let person = caller.person()?;
+    Ok(CodeGuesser {
+        within: Within::Session(person.session),
+        connection: person.scope.map(|scope| scope.connection),
+    })
 }
 
 fn wrong_code() -> Error {

@@ -2,15 +2,15 @@
 
 mod beginning;
 mod challenge;
+mod device;
 mod ending;
 mod step_up;
 
 use std::{future::ready, time::Duration};
 
-use event_store::random_id;
 use events_schema::{
-    AccountId, CommandId, EmailAddress, EmailId, Id, Name, Proof, ProofKind, SessionId, TenantId,
-    Time, account, email,
+    AccountId, CommandId, EmailAddress, EmailId, Name, Proof, ProofKind, SessionId, TenantId, Time,
+    account, email,
     secret::{ServerKey, derived_id},
     session::{self, Command, epoch_of_impersonator},
 };
@@ -91,8 +91,9 @@ pub(crate) enum LoggedIn {
 pub(crate) struct Started {
     /// The secret that only the client keeps.
     pub(crate) token: SessionToken,
-    /// Proves at the next login that somebody has logged in on this device.
-    pub(crate) device: String,
+    /// Proves at the next login that somebody has logged in on this device. The word of a connection
+    /// alone does not.
+    pub(crate) device: Option<String>,
     pub(crate) session: ViewDocument<session::View>,
 }
 
@@ -204,14 +205,6 @@ impl Sessions {
         }
     }
 
-    /// Returns the device that the request comes from, if somebody has logged in to this account on
-    /// it in the same epoch.
-    fn device(&self, caller: &Caller, account: &ViewDocument<account::View>) -> Option<Id> {
-        let token = caller.kept.device.as_ref()?;
-        let epoch = account.view.epoch;
-        self.secret.open_device_token(token, account.id, epoch)
-    }
-
     /// Tells the owner of an account by mail, at most once a day. The answer does not wait for it:
     /// that would reveal that there is an account.
     fn warn_of_failed_logins(&self, caller: &Caller, account: &ViewDocument<account::View>) {
@@ -241,6 +234,7 @@ impl Sessions {
     ) -> Result<Started, Error> {
         let token = SessionToken::mint()?;
         let platform = self.views.platform();
+        let is_of_account = account.view.scope_of(&proofs).is_none();
         let start = Command::Start {
             account: account.id,
             epoch: account.view.epoch,
@@ -252,16 +246,10 @@ impl Sessions {
         let sender = caller.sender();
         let session = self.commands.send_and_get(&sender, &platform, request);
         let session = session.await?;
-        // The same device with each login, so that its count of failures stays.
-        let device = match self.device(caller, account) {
-            Some(device) => device,
-            None => random_id()?,
-        };
+        let device = is_of_account.then(|| self.device_token(caller, account));
         Ok(Started {
             token,
-            device: self
-                .secret
-                .device_token(device, account.id, account.view.epoch),
+            device: device.transpose()?,
             session,
         })
     }

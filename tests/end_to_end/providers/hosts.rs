@@ -42,13 +42,13 @@ pub const PRIVATE_HOSTS: [&str; 12] = [
 ];
 
 /// A server that counts its connections, and closes each.
-struct Server {
-    address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     accepted: Arc<AtomicUsize>,
 }
 
 impl Server {
-    async fn start(address: &str) -> Self {
+    pub async fn start(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let server = Self {
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// How many connections it had since it was asked last.
-    async fn connections(&self) -> usize {
+    pub async fn connections(&self) -> usize {
         let mut own = TcpStream::connect(self.address).await.unwrap();
         // It is closed after those before it.
         assert_eq!(own.read(&mut [0]).await.unwrap(), 0);

@@ -7,6 +7,7 @@ use reqwest::{Url, header::LOCATION};
 use super::*;
 use crate::{
     inbound::source::{CREATE as CREATE_SOURCE, Source, issue},
+    sso::CREATE as CREATE_CONNECTION,
     support::{
         ADD_PASSKEY, Device, Provider, Receiver, START_ADDING, START_LOGIN, answer, create_project,
         provider::{ACCESS_TOKEN, CLIENT_SECRET},
@@ -18,6 +19,7 @@ const LIN: &str = "lin@example.com";
 const HMAC_KEY: &str = "key_of_the_engine_room_4821";
 const BASIC: &str = "password_of_the_engine_room_2764";
 const OAUTH2: &str = "client_secret_of_the_engine_room_5190";
+const SSO: &str = "client_secret_of_the_bridge_8263";
 const TOKENS: &str = r#"{"access_token": "token_of_the_engine_room_3342", "expires_in": 3600}"#;
 
 impl Seen {
@@ -156,4 +158,19 @@ pub async fn exchange_hooks(seen: &mut Seen, owner: &Browser) {
     assert_eq!(forged.status(), StatusCode::UNAUTHORIZED);
     let again = json!({ "name": "Code", "kind": "GITHUB", "project": WRONG });
     seen.fails(owner, CREATE_SOURCE, input(again)).await;
+}
+
+/// Brings an issuer of the tenant's own. One that nobody may bring is refused, secret and all.
+pub async fn bring_an_issuer(seen: &mut Seen, owner: &Browser) {
+    seen.secret("the client secret of a connection", SSO);
+    let connection = |role: &str| {
+        input(json!({
+            "name": "Acme", "issuer": "https://login.example.com", "clientId": "0oa1",
+            "clientSecret": SSO, "role": role,
+        }))
+    };
+    seen.done(owner, CREATE_CONNECTION, connection("GUEST"))
+        .await;
+    seen.fails(owner, CREATE_CONNECTION, connection("OWNER"))
+        .await;
 }

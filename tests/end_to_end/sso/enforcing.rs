@@ -7,10 +7,6 @@ use crate::{
     support::{CREATE_TOKEN, Device, PERMISSIONS, add_passkey, bad_input, by_passkey, succeeded},
 };
 
-const ENFORCE: &str = "
-    mutation($input: EnforceConnectionInput!) {
-        sso { enforce(input: $input) { enforced } }
-    }";
 const REMOVE: &str = "
     mutation($input: ConnectionDomainInput!) {
         sso { removeDomain(input: $input) { success } }

@@ -3,12 +3,6 @@
 use super::*;
 use crate::support::succeeded;
 
-const DELETE: &str = "mutation($id: ID!) { sso { delete(id: $id) { success } } }";
-const STEP_UP: &str = "
-    mutation($input: LoginInput!) {
-        account { stepUp(input: $input) { user { id } } }
-    }";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_lies_about_a_linked_person_gets_nothing_outside_its_tenant() {
     let world = World::start().await;

@@ -3,6 +3,7 @@
 
 mod address;
 mod billing;
+mod connection;
 mod deletion;
 mod domain;
 mod notice;
@@ -122,6 +123,7 @@ pub fn render(template: &Template, to: &EmailAddress, links: &Links) -> anyhow::
         Template::DomainMissing { domain, until } => domain::missing(domain, *until, links),
         Template::DomainSilent { domain, since } => domain::silent(domain, *since, links),
         Template::DomainLost { domain } => domain::lost(domain, links),
+        Template::Connection { name, notice } => connection::changed(name, notice, links),
         Template::Billing {
             tenant_name,
             notice,

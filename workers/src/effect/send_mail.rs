@@ -117,6 +117,7 @@ impl Effect for SendMail {
                 | Template::AccessTokenCreated { .. }
                 | Template::ServiceTokenCreated { .. }
                 | Template::EmailChange { .. }
+                | Template::Connection { .. }
                 | Template::Deletion { .. } => true,
                 Template::Invitation { .. }
                 | Template::AccessTokenExpires { .. }

@@ -47,6 +47,7 @@ pub(super) async fn is_wanted(
         | Template::DomainMissing { .. }
         | Template::DomainSilent { .. }
         | Template::DomainLost { .. }
+        | Template::Connection { .. }
         | Template::WebhookFailing { .. }
         | Template::WebhookDisabled { .. }
         | Template::EmailChange { .. }

@@ -127,6 +127,11 @@ impl Consumer {
         Self::effects("billing_mail", AreaName::Billing)
     }
 
+    /// Returns the consumer of the commits of connections that the owners of tenants learn of by mail.
+    pub fn connection_notices() -> Self {
+        Self::effects("connection_notices", AreaName::Connection)
+    }
+
     /// Returns the consumer of the commits of accounts that their members follow. One that fails is
     /// delivered until it succeeds: a tenant may lack an owner for long.
     pub fn account_members() -> Self {

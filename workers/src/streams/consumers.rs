@@ -33,6 +33,7 @@ fn all() -> Vec<Consumer> {
         Consumer::stripe_hooks(),
         Consumer::seats(),
         Consumer::billing_mail(),
+        Consumer::connection_notices(),
         Consumer::account_members(),
         Consumer::member_accounts(),
     ]);

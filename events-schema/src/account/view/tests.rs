@@ -227,6 +227,8 @@ fn a_session_that_nothing_proves_any_more_is_void() {
     assert_eq!(without.proved_in(&alone, true), None);
     let both = begun(&[by_passkey(1), ProofKind::EmailCode]);
     assert_eq!(without.proved_in(&both, true).unwrap().len(), 1);
+    let of_newer_release = ProofKind::Unknown(serde_json::json!("iris"));
+    assert_eq!(with.proved_in(&begun(&[of_newer_release]), true), None);
     assert_eq!(without.proved_in(&begun(&[]), true), None);
     let impersonated = session::View {
         impersonator: Some(session::Impersonator {
@@ -247,6 +249,7 @@ fn a_session_that_loses_the_word_of_its_connection_ends_unless_own_proofs_suffic
                 tenant: crate::TenantKey(ID),
                 connection: crate::ConnectionId(ID),
             },
+            epoch: 0,
             identity: IdentityId(Id::from_bytes([1; 16])),
             is_two_factors: false,
         };

@@ -229,6 +229,67 @@ fn a_connection_is_shown_until_it_is_deleted_or_its_tenant_is() {
 }
 
 #[test]
+fn the_earlier_word_of_an_issuer_ends_with_the_issuer_the_client_and_the_trust() {
+    let epoch_after = |settings: Settings| {
+        let updated = Event::Updated {
+            connection: ACME,
+            settings,
+        };
+        let shown: View = fold([created(), (5, updated)]).unwrap();
+        shown.connections[0].epoch
+    };
+    let issuer = Issuer::parse("https://other.example.com").unwrap();
+    let client_id = ClientId::parse("0oa2").unwrap();
+    for (settings, expected) in [
+        (settings(), 0),
+        (
+            Settings {
+                name: Name::parse("Corp").unwrap(),
+                ..settings()
+            },
+            0,
+        ),
+        (
+            Settings {
+                role: BuiltInRole::Guest,
+                ..settings()
+            },
+            0,
+        ),
+        (
+            Settings {
+                client_secret: sealed("k2"),
+                ..settings()
+            },
+            0,
+        ),
+        (
+            Settings {
+                issuer,
+                ..settings()
+            },
+            1,
+        ),
+        (
+            Settings {
+                client_id,
+                ..settings()
+            },
+            1,
+        ),
+        (
+            Settings {
+                trusts_two_factors: true,
+                ..settings()
+            },
+            1,
+        ),
+    ] {
+        assert_eq!(epoch_after(settings.clone()), expected, "{settings:?}");
+    }
+}
+
+#[test]
 fn a_secret_that_was_replaced_meanwhile_is_not_sealed_again() {
     let reseal = |former| Event::Resealed {
         connection: ACME,

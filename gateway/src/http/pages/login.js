@@ -5,7 +5,8 @@ import { hasPasskeys, offerPasskeys, usePasskey } from "./passkeys.js";
 import { local, loginPage } from "./places.js";
 import { whenProved } from "./prove.js";
 
-const [first, others, proof, why] = ["first", "others", "proof", "why"].map((id) => document.getElementById(id));
+const [first, issuer, others, proof, why] = ["first", "issuer", "others", "proof", "why"]
+  .map((id) => document.getElementById(id));
 const status = document.querySelector("[role=status]");
 const report = (text) => { status.textContent = text; };
 const asked = new URLSearchParams(location.search);
@@ -17,6 +18,7 @@ const METHODS = `{
   loginMethods { password passkey emailCode providers { title startUrl } }
   loginChallenge { methods linking { title } }
 }`;
+const ISSUER = "query($email: String!) { loginMethods(email: $email) { sso { title startUrl } } }";
 gql(METHODS).then(begin).catch((error) => report(told(error)));
 
 function begin({ loginMethods, loginChallenge }) {
@@ -56,14 +58,31 @@ function offer({ password, passkey, emailCode, providers }) {
     choices.push(button("Use a passkey", byPasskey, report));
     letFieldOffer();
   }
-  for (const { title, startUrl } of providers) {
-    // Comes back to this page, which says what is left to do.
-    const href = `${startUrl}?return_to=${encodeURIComponent(loginPage(target))}`;
-    choices.push(element("a", { href, className: "button" }, `Continue with ${title}`));
-  }
+  for (const provider of providers) choices.push(leadTo(provider, "Continue with"));
   if (password) choices.push(button("Forgot the password?", mailReset, report));
   others.replaceChildren(...choices);
 }
+
+/** Comes back to this page, which says what is left to do. */
+function leadTo({ title, startUrl }, how) {
+  const href = `${startUrl}?return_to=${encodeURIComponent(loginPage(target))}`;
+  return element("a", { href, className: "button" }, `${how} ${title}`);
+}
+
+/** Offers the issuer of the organization that the address belongs to. */
+async function offerIssuer() {
+  const { email } = first.elements;
+  const asked = email.value;
+  issuer.hidden = true;
+  if (!asked || !email.checkValidity()) return;
+  const { loginMethods } = await gql(ISSUER, { email: asked });
+  if (email.value !== asked || !loginMethods.sso) return;
+  issuer.replaceChildren(leadTo(loginMethods.sso, "Log in with"));
+  issuer.hidden = false;
+}
+
+// The other ways remain if there is no answer.
+first.elements.email.addEventListener("change", () => offerIssuer().catch(() => {}));
 
 function letFieldOffer() {
   stopOffering = offerPasskeys((response) => logIn("Passkey", { response }), report);
@@ -137,7 +156,11 @@ async function logIn(service, params) {
 /** Asks a person who is logged in whether to link the identity that waits, if one does. */
 async function arrive() {
   stopOffering();
-  const { loginChallenge } = await gql("{ profile { id } loginChallenge { linking { title } } }");
+  const { loginChallenge } = await gql("{ profile { id } loginChallenge { linking { title } } }").catch((error) => {
+    // A session by the issuer of an organization shows nothing of the account, and links nothing to it.
+    if (error.code === "STEP_UP_REQUIRED") return {};
+    throw error;
+  });
   return loginChallenge?.linking ? confirmLink(loginChallenge.linking.title) : leave();
 }
 

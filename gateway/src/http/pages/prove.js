@@ -82,13 +82,26 @@ function proofForm(way, ways, said) {
   return [note(said), ...own, ...switches];
 }
 
+/** The address of the account. A session by the issuer of an organization does not show it, so the person says it. */
+async function address() {
+  try {
+    const { profile } = await gql("{ profile { email } }");
+    return profile.email;
+  } catch (error) {
+    if (error.code !== "STEP_UP_REQUIRED") throw error;
+    const field = { label: "E-mail", name: "email", type: "email", autocomplete: "email" };
+    const { email } = await ask("Where is the code to go?", [field]);
+    return email;
+  }
+}
+
 /** Does what a way needs before the person is asked. Returns what they should know. */
 async function prepare(way) {
   if (way !== "EmailCode") return "";
-  const { profile } = await gql("{ profile { email } }");
+  const email = await address();
   try {
-    await gql(SEND_CODE, { email: profile.email });
-    return `A code was mailed to ${profile.email}.`;
+    await gql(SEND_CODE, { email });
+    return `A code was mailed to ${email}.`;
   } catch (error) {
     // A code from before may still be valid.
     return told(error);

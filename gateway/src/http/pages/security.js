@@ -119,7 +119,9 @@ const UNLINK = "mutation($id: ID!) { credential { unlink(id: $id) { success } } 
 const START_LINK = "mutation($name: String!) { credential { startLink(provider: $name) } }";
 
 function identities({ identities: all }, { providers }) {
-  const title = (name) => providers.find((provider) => provider.name === name)?.title ?? name;
+  const known = (name) => providers.find((provider) => provider.name === name)?.title;
+  // All issuers of organizations have one name.
+  const title = (name) => (name === "sso" ? "Your organization" : known(name) ?? name);
   const items = all.map(({ id, provider, linkedAt }) => [
     element("strong", {}, title(provider)),
     note(`Linked ${time(linkedAt)}`),
@@ -186,4 +188,5 @@ if (asked.get("login") === "linked") report("The log-in is linked.");
 if (asked.get("login") === "failed") report(failure(asked.get("reason")));
 history.replaceState(null, "", location.pathname);
 
-show().catch((error) => (error.code === "UNAUTHENTICATED" ? logIn() : report(told(error))));
+// A session by the issuer of an organization shows nothing of the account before the person proves more.
+whenProved(show).catch((error) => (error.code === "UNAUTHENTICATED" ? logIn() : report(told(error))));

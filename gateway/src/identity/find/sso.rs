@@ -10,19 +10,29 @@ use crate::{
     identity::{Membership, Person, caller::NoTenant},
 };
 
-/// Whether the connection by which a session has begun exists still. A session that has begun in
-/// another way needs none.
+/// Whether the connection by which a session has begun vouches for it still. A session that has begun
+/// in another way needs none.
 ///
 /// # Errors
 /// If the view cannot be read.
 pub(crate) async fn vouches_still(views: &Views, session: &session::View) -> Result<bool, Error> {
-    let Some(Scope { tenant, connection }) = session.proofs().iter().find_map(Proof::scope) else {
-        return Ok(true);
-    };
+    match session.proofs().iter().find_map(Proof::vouched) {
+        Some((scope, epoch)) => vouches(views, scope, epoch).await,
+        None => Ok(true),
+    }
+}
+
+/// Whether the word still counts that the issuer of a connection has given in this epoch of it. One of
+/// an epoch that is not known here yet does.
+///
+/// # Errors
+/// If the view cannot be read.
+pub(crate) async fn vouches(views: &Views, scope: Scope, epoch: i64) -> Result<bool, Error> {
     let platform = views.platform();
-    let found = platform.shared::<connection::View>(tenant).await?;
+    let found = platform.shared::<connection::View>(scope.tenant).await?;
     let view = found.as_ref().and_then(|found| found.view.as_ref());
-    Ok(view.is_some_and(|view| view.find(connection).is_some()))
+    let connection = view.and_then(|view| view.find(scope.connection));
+    Ok(connection.is_some_and(|connection| connection.epoch <= epoch))
 }
 
 impl Callers {

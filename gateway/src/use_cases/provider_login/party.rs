@@ -9,7 +9,7 @@ use events_schema::{
 
 use super::ProviderLogins;
 use crate::{
-    backend::{filter::Filter, views::ViewDocument},
+    backend::filter::Filter,
     error::Error,
     identity::providers::{Identified, Provider},
     use_cases::opening::Word,
@@ -25,13 +25,11 @@ pub(crate) struct Party {
 impl Party {
     /// Returns what the party's word is worth about somebody, if it is a tenant's issuer.
     pub(super) fn word(&self, identified: &Identified) -> Option<Word> {
-        let (tenant, connection) = self.connection.as_ref()?;
+        let (_, connection) = self.connection.as_ref()?;
         let trusts = connection.settings.trusts_two_factors;
         Some(Word {
-            scope: Scope {
-                tenant: *tenant,
-                connection: connection.id,
-            },
+            scope: self.scope()?,
+            epoch: connection.epoch,
             is_two_factors: trusts && identified.has_two_factors,
             is_insider: identified.is_of(|domain| connection.has_verified(domain)),
         })
@@ -47,9 +45,12 @@ impl Party {
         domain.is_some_and(|domain| connection.has_verified(&domain))
     }
 
-    /// Whether this is the issuer of a tenant.
-    pub(super) const fn is_connection(&self) -> bool {
-        self.connection.is_some()
+    /// Returns where the party's word counts, if it is a tenant's issuer.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        self.connection.as_ref().map(|(tenant, connection)| Scope {
+            tenant: *tenant,
+            connection: connection.id,
+        })
     }
 }
 
@@ -57,8 +58,8 @@ impl ProviderLogins {
     /// Finds a party by its name: that of a provider, or the id of a connection.
     ///
     /// # Errors
-    /// `NotFound` if there is none.
-    pub(crate) async fn party(&self, name: &str) -> Result<Party, Error> {
+    /// `NotFound` if there is none; `Internal` if the secret of the connection cannot be opened.
+    pub(super) async fn party(&self, name: &str) -> Result<Party, Error> {
         if let Some(provider) = self.providers.named(name) {
             return Ok(Party {
                 provider: Arc::clone(provider),
@@ -66,51 +67,54 @@ impl ProviderLogins {
             });
         }
         let id = ConnectionId::parse(name).map_err(|_| Error::NotFound)?;
-        let filter = Filter::default().is("connections.id", id)?;
-        let platform = self.views.platform();
-        let found = platform.find::<connection::View>(filter).await?;
-        let found = found.ok_or(Error::NotFound)?;
-        let connection = found.view.find(id).ok_or(Error::NotFound)?;
-        self.party_of(&found, connection)
+        let (tenant, connection) = self.found(id).await?.ok_or(Error::NotFound)?;
+        self.party_of(tenant, connection)
     }
 
-    /// Finds the issuer of the people with addresses of this domain.
+    /// Finds a connection. Its secret stays sealed, so one that cannot be opened is no obstacle.
     ///
     /// # Errors
     /// If the view cannot be read.
-    pub(crate) async fn party_of_domain(
+    pub(crate) async fn connection(&self, id: ConnectionId) -> Result<Option<Connection>, Error> {
+        let found = self.found(id).await?;
+        Ok(found.map(|(_, connection)| connection))
+    }
+
+    async fn found(&self, id: ConnectionId) -> Result<Option<(TenantKey, Connection)>, Error> {
+        let filter = Filter::default().is("connections.id", id)?;
+        let platform = self.views.platform();
+        let found = platform.find::<connection::View>(filter).await?;
+        Ok(found.and_then(|found| Some((found.id, found.view.find(id)?.clone()))))
+    }
+
+    /// Finds the connection of the people with addresses of this domain. Its secret stays sealed.
+    ///
+    /// # Errors
+    /// If the view cannot be read.
+    pub(crate) async fn connection_of_domain(
         &self,
         email: &EmailAddress,
-    ) -> Result<Option<Party>, Error> {
+    ) -> Result<Option<Connection>, Error> {
         let Some(domain) = DomainName::of(email) else {
             return Ok(None);
         };
         let filter = Filter::default().is("verified_domains", &domain)?;
         let platform = self.views.platform();
-        let Some(found) = platform.find::<connection::View>(filter).await? else {
-            return Ok(None);
-        };
-        let connection = found.view.of_domain(&domain);
-        connection
-            .map(|connection| self.party_of(&found, connection))
-            .transpose()
+        let found = platform.find::<connection::View>(filter).await?;
+        Ok(found.and_then(|found| found.view.of_domain(&domain).cloned()))
     }
 
-    fn party_of(
-        &self,
-        found: &ViewDocument<connection::View>,
-        connection: &Connection,
-    ) -> Result<Party, Error> {
-        let bound_to = [found.id.0.bytes().as_slice(), connection.id.0.bytes()];
+    fn party_of(&self, tenant: TenantKey, connection: Connection) -> Result<Party, Error> {
+        let bound_to = [tenant.0.bytes().as_slice(), connection.id.0.bytes()];
         let sealed = &connection.settings.client_secret;
         let opened = self.secret.open_sealed(SEALED_FOR, &bound_to, sealed);
         let secret = opened.and_then(|plain| String::from_utf8(plain).ok());
         let lost = || anyhow::anyhow!("no secret opens that of connection {}", connection.id);
         let secret = secret.ok_or_else(lost)?;
-        let provider = self.providers.of_connection(connection, secret);
+        let provider = self.providers.of_connection(&connection, secret);
         Ok(Party {
             provider: provider.map_err(anyhow::Error::from)?,
-            connection: Some((found.id, connection.clone())),
+            connection: Some((tenant, connection)),
         })
     }
 }

@@ -96,8 +96,10 @@ impl Sessions {
         if first.is_empty() {
             return Err(ENDED);
         }
-        let factors = &self.second_factors;
-        let checked = factors.check_in_log_in(caller, begun.id, &account, method, code);
+        let connection = first.iter().find_map(Proof::scope);
+        let connection = connection.map(|scope| scope.connection);
+        let (factors, begun) = (&self.second_factors, (begun.id, connection));
+        let checked = factors.check_in_log_in(caller, begun, &account, method, code);
         let second = Proof::new(checked.await?, now());
         let proofs = proof::with(first, second);
         self.complete(caller, account, proofs, begun.word).await

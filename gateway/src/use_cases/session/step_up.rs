@@ -1,7 +1,7 @@
 //! Proving again who somebody is, within their session. Each proof starts a new session and ends the
 //! old one, so that a token from before gains nothing.
 
-use events_schema::{ProofKind, proof};
+use events_schema::{Proof, ProofKind, Scope, proof};
 
 use super::{Sessions, Started};
 use crate::{
@@ -57,13 +57,19 @@ impl Sessions {
         let identity = caller.person()?;
         let view = &identity.account.view;
         let admission = self.passwords.admit(&caller.origin).await?;
-        let guesser = Guesser::Session(identity.session);
+        let guesser = match identity.scope {
+            Some(Scope { connection, .. }) => Guesser::Connection(connection),
+            None => Guesser::Session(identity.session),
+        };
         let attempt = self.logins.begin(&view.email, guesser).await?;
         let hash = view.password_hash.as_ref();
         if !self.passwords.matches(&admission, password, hash).await? {
             let failed = SecurityEvent::LoginFailed;
             let account = Some(identity.account_id());
             self.security.record(failed, caller, account);
+            if attempt.warns {
+                self.warn_of_failed_logins(caller, &identity.account);
+            }
             return Err(Error::input(field, message));
         }
         self.logins.succeeded(attempt).await;
@@ -91,6 +97,11 @@ impl Sessions {
         let account = Some(identity.account_id());
         let stepped_up = SecurityEvent::SteppedUp;
         self.security.record(stepped_up, caller, account);
+        // Only now is it a log-in to the whole account.
+        if identity.scope.is_some() {
+            self.tell_if_new_device(caller, &identity.account, &started)
+                .await;
+        }
         self.revoke_previous(caller).await;
         Ok(started)
     }

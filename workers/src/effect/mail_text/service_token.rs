@@ -28,7 +28,7 @@ pub(super) fn created(
     MailText::new("An access token of a service was created", &text, &html)
 }
 
-fn without_link<'a>(name: &'a Name, instead: &'a str) -> &'a str {
+pub(super) fn without_link<'a>(name: &'a Name, instead: &'a str) -> &'a str {
     let name = Some(name.as_str()).filter(|name| !has_link(name));
     name.unwrap_or(instead)
 }
