@@ -174,7 +174,8 @@ impl View {
             | ProofKind::Totp
             | ProofKind::RecoveryCode
             | ProofKind::Identity { .. }
-            | ProofKind::Connection { .. } => None,
+            | ProofKind::Connection { .. }
+            | ProofKind::Unknown(_) => None,
         };
         Proof {
             of,
