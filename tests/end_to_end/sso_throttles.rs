@@ -64,7 +64,7 @@ async fn an_issuer_guesses_ten_passwords_however_often_it_logs_in_and_the_owner_
 async fn an_issuer_gets_no_device_and_its_log_ins_send_no_mail() {
     let world = World::start().await;
     let (bob, id) = linked_bob(&world).await;
-    let devices = bob.mails_to(BOB, "new device").await.len();
+    let devices = bob.mails_to(BOB, "device that we do not know").await.len();
     let thief = world.browser();
     let start = thief.visit(&format!("/oauth/{id}/start")).await.unwrap();
     let back = thief.url(&world.issuer.sends_back(&start));
@@ -79,10 +79,13 @@ async fn an_issuer_gets_no_device_and_its_log_ins_send_no_mail() {
     let stranger = world.browser();
     stranger.log_in(BOB).await;
     eventually("the mail of the log-in by the password", || async {
-        bob.mails_to(BOB, "new device").await.len() > devices
+        bob.mails_to(BOB, "device that we do not know").await.len() > devices
     })
     .await;
-    assert_eq!(bob.mails_to(BOB, "new device").await.len(), devices + 1);
+    assert_eq!(
+        bob.mails_to(BOB, "device that we do not know").await.len(),
+        devices + 1
+    );
 }
 
 /// Gives wrong codes in further log-ins by the connection; returns how many were compared.

@@ -11,28 +11,28 @@ const VERIFY: &str = "
     mutation($input: ConnectionDomainInput!) { sso { verifyDomain(input: $input) { status } } }";
 const STATUS: &str = "{ sso { domains { status } } }";
 
-/// Gives Ada a tenant whose issuer names the addresses of `corp.example`.
+/// Makes a tenant whose issuer names the addresses of `corp.example`. Its owner has no passkey, so the
+/// password suffices.
 async fn brings_an_issuer(world: &World) {
-    let ada = Browser::new(&world.backend);
-    ada.log_in(ADA).await;
-    ada.create_tenant("acme").await;
-    let ada = ada.in_tenant("acme");
+    let owner = Browser::signed_up(&world.backend, "carl@example.com").await;
+    owner.create_tenant("acme").await;
+    let owner = owner.in_tenant("acme");
     let connection = json!({
         "name": "Acme", "issuer": world.provider.url, "clientId": provider::CLIENT,
         "clientSecret": provider::CLIENT_SECRET, "role": "GUEST",
     });
-    let created = ada.data(CREATE, input(connection)).await;
+    let created = owner.data(CREATE, input(connection)).await;
     let domain = input(json!({
         "id": text(&created, "/sso/create/id"), "domain": "corp.example",
     }));
-    let added = ada.data(ADD, &domain).await;
+    let added = owner.data(ADD, &domain).await;
     let record = &added["sso"]["addDomain"];
     world
         .dns
         .publishes(&text(record, "/name"), &text(record, "/value"));
-    ada.data(VERIFY, &domain).await;
+    owner.data(VERIFY, &domain).await;
     eventually("the domain", || async {
-        ada.data(STATUS, ()).await["sso"][0]["domains"][0]["status"] == "VERIFIED"
+        owner.data(STATUS, ()).await["sso"][0]["domains"][0]["status"] == "VERIFIED"
     })
     .await;
 }
