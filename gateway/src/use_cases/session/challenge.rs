@@ -98,8 +98,8 @@ impl Sessions {
         }
         let connection = first.iter().find_map(Proof::scope);
         let connection = connection.map(|scope| scope.connection);
-        let (factors, begun) = (&self.second_factors, (begun.id, connection));
-        let checked = factors.check_in_log_in(caller, begun, &account, method, code);
+        let (factors, of_log_in) = (&self.second_factors, (begun.id, connection));
+        let checked = factors.check_in_log_in(caller, of_log_in, &account, method, code);
         let second = Proof::new(checked.await?, now());
         let proofs = proof::with(first, second);
         self.complete(caller, account, proofs, begun.word).await
