@@ -122,6 +122,7 @@ impl Provider {
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/moved", get(moved))
+            .route("/authorize", get(|| async { "Who are you?" }))
             .route("/jwks", get(keys))
             .route("/token", post(token))
             .route("/userinfo", get(user_info))
