@@ -133,24 +133,20 @@ async fn entries_are_filtered_by_time() {
     }
     let entries = world.entries(json!({ "first": 50 })).await;
     let middle = entries[30]["at"].clone();
+    // As text, `52.3Z` comes after `52.284Z`.
+    let at = |entry: &Value| text(entry, "/at").parse::<jiff::Timestamp>().unwrap();
+    let middle_at = at(&entries[30]);
     let since = json!({ "where": { "since": middle }, "first": 100 });
     let since = world.entries(since).await;
     assert!(since.len() >= 31 && since.len() < 70, "{}", since.len());
     assert!(
-        since
-            .iter()
-            .all(|entry| entry["at"].as_str() >= middle.as_str()),
+        since.iter().all(|entry| at(entry) >= middle_at),
         "{since:?}"
     );
     let until = json!({ "where": { "until": middle }, "first": 30 });
     let until = world.entries(until).await;
     assert_eq!(until.len(), 30);
-    assert!(
-        until
-            .iter()
-            .all(|entry| entry["at"].as_str() < middle.as_str()),
-        "{until:?}"
-    );
+    assert!(until.iter().all(|entry| at(entry) < middle_at), "{until:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,7 +46,7 @@ impl Joins {
     /// their invitation, or in the connection's role if the address is of one of its domains.
     ///
     /// # Errors
-    /// `NotFound` if the connection exists no more; `LimitReached` or `PaymentRequired` if the tenant
+    /// `NotFound` if the connection exists no more, or trusts another issuer by now; `LimitReached` or `PaymentRequired` if the tenant
     /// takes no further member; `Rejected` if neither the address nor an invitation lets them in, or
     /// the tenant has removed them.
     pub(crate) async fn join(
@@ -120,6 +120,7 @@ impl Joins {
         let connections = platform.get::<connection::View>(tenant.id).await?;
         let connections = connections.ok_or(Error::NotFound)?.view;
         let connection = connections.find(word.scope.connection);
+        let connection = connection.filter(|connection| connection.epoch <= word.epoch);
         let role = role(connection.ok_or(Error::NotFound)?, word, email);
         let by_email = Filter::default().is("email", email)?;
         let known = views.find::<member::View>(by_email).await?;
