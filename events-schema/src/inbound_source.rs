@@ -185,12 +185,6 @@ pub struct FormerSecret {
 }
 
 impl Source {
-    /// Returns all sealed secrets, valid or not.
-    pub fn secrets(&self) -> impl Iterator<Item = &Sealed> {
-        let former = self.former.iter().map(|former| &former.secret);
-        std::iter::once(&self.secret).chain(former)
-    }
-
     fn secrets_mut(&mut self) -> impl Iterator<Item = &mut Sealed> {
         let former = self.former.iter_mut().map(|former| &mut former.secret);
         std::iter::once(&mut self.secret).chain(former)

@@ -53,8 +53,8 @@ const CODE_MAIL: &str = "in which you asked for it";
 /// A backend with an issuer and a DNS server, which Ada's tenant acme uses.
 pub struct World {
     pub backend: Local,
-    pub gateway: Gateway,
-    url: String,
+    _gateway: Gateway,
+    pub url: String,
     pub issuer: Provider,
     dns: Dns,
 }
@@ -81,7 +81,7 @@ impl World {
         let url = format!("http://{host}:{}", gateway.address().port());
         Self {
             backend,
-            gateway,
+            _gateway: gateway,
             url,
             issuer,
             dns,

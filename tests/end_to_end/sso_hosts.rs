@@ -52,7 +52,7 @@ async fn the_networks_of_the_operators_providers_are_not_open_to_tenants() {
         config.providers.sso_allow = Vec::new();
     })
     .await;
-    let ada = ada.at_gateway(&strict);
+    let ada = ada.at_localhost(&strict);
     let error = ada.error(CREATE, connection(&world.issuer.url)).await;
     let expected = json!({ "code": "BAD_USER_INPUT", "field": "issuer" });
     assert_eq!(error, expected);
@@ -73,7 +73,7 @@ async fn an_issuer_whose_name_leads_to_a_private_server_is_not_asked() {
     })
     .await;
     let (ada, _) = world.owner(ADA, "acme").await;
-    let ada = ada.at_gateway(&gateway);
+    let ada = ada.at_localhost(&gateway);
     // Two names, since an issuer that does not answer is not asked again at once.
     for (host, at_public) in [("one.example", 1), ("two.example", 0)] {
         let issuer = format!("https://{host}:{port}");
@@ -118,8 +118,8 @@ async fn a_silent_dns_server_stops_no_other_way_to_log_in() {
     })
     .await;
     let (ada, stranger) = (
-        ada.at_gateway(&gateway),
-        world.browser().at_gateway(&gateway),
+        ada.at_localhost(&gateway),
+        world.browser().at_localhost(&gateway),
     );
     let others = async {
         is_offered(&stranger).await;
@@ -136,9 +136,9 @@ async fn a_client_secret_that_cannot_be_opened_stops_the_log_in_by_it_and_nothin
         config.secrets.secret = Secret::parse(OTHER).unwrap();
     })
     .await;
-    let stranger = world.browser().at_gateway(&gateway);
+    let stranger = world.browser().at_localhost(&gateway);
     is_offered(&stranger).await;
     let began = stranger.visit(&format!("/oauth/{id}/start")).await;
     assert_eq!(began.unwrap_err().status(), 503);
-    ada.at_gateway(&gateway).log_in(ADA).await;
+    ada.at_localhost(&gateway).log_in(ADA).await;
 }

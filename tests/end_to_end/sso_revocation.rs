@@ -30,9 +30,10 @@ async fn bob_by_connection(world: &World, id: &str) -> Browser {
     bob
 }
 
-/// The gateway that the change goes to, and another one.
+/// The gateway that the change goes to, and another one. Cookies belong to the name of the host.
 fn gateways(world: &World) -> [String; 2] {
-    [world.gateway.url(), world.backend.url()]
+    let other = world.backend.url().replace("127.0.0.1", "localhost");
+    [world.url.clone(), other]
 }
 
 /// Asserts that a session is not valid any more at any gateway.

@@ -63,6 +63,12 @@ impl Browser {
         self.with_header("x-tenant", tenant)
     }
 
+    /// The same browser at another gateway, under the name of this machine: its cookies are those of
+    /// that name.
+    pub fn at_localhost(&self, gateway: &Gateway) -> Self {
+        self.at_url(&format!("http://localhost:{}", gateway.address().port()))
+    }
+
     /// The same browser with its cookies, at another gateway: cookies are independent of the port.
     pub fn at_gateway(&self, gateway: &Gateway) -> Self {
         self.at_url(&format!("http://{}", gateway.address()))

@@ -242,6 +242,13 @@ impl Operation {
 
     /// The code of the operation's own error, not of a field within its answer.
     pub fn code<'a>(&self, answer: &'a Value) -> &'a str {
+        let extensions = self.extensions(answer);
+        let code = extensions.map(|extensions| &extensions["code"]);
+        code.and_then(Value::as_str).unwrap_or("none")
+    }
+
+    /// What an answer says of the error of this operation, besides its text.
+    pub fn extensions<'a>(&self, answer: &'a Value) -> Option<&'a Value> {
         let mut path: Vec<&str> = self.group.iter().map(String::as_str).collect();
         path.push(&self.field);
         let errors = answer["errors"].as_array().into_iter().flatten();
@@ -249,8 +256,7 @@ impl Operation {
             // A request that is refused as a whole has no path.
             error["path"].is_null() || error["path"] == json!(path)
         });
-        let code = own.next().map(|error| &error["extensions"]["code"]);
-        code.and_then(Value::as_str).unwrap_or("none")
+        own.next().map(|error| &error["extensions"])
     }
 
     /// How many ids it takes.

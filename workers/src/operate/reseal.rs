@@ -3,9 +3,12 @@
 
 mod connections;
 
-use std::time::SystemTime;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use event_store::{CommandSender, EventLog, NatsOptions, SecretOptions, Trace, random_id};
 use events_schema::{
     Area, AreaName, Command, CommandId, Id, RejectionKind, TenantId, TenantKey, inbound_source,
@@ -28,13 +31,16 @@ struct Resealer {
     tenants: Tenants,
     sender: CommandSender,
     key: ServerKey,
+    /// How many values no secret has opened.
+    lost: AtomicU64,
 }
 
 /// Seals every secret of a webhook, inbound source or connection again that another secret than the
-/// current one has sealed. Returns how many of them have changed.
+/// current one has sealed. Returns how many of them have changed. A value that does not open keeps no
+/// other one from being sealed again.
 ///
 /// # Errors
-/// If a sealed value opens with none of the secrets, or a server or worker does not answer.
+/// In the end, if there was such a value. At once if a server or worker does not answer.
 pub fn reseal<'a>(
     nats: &'a NatsOptions,
     secrets: &'a SecretOptions,
@@ -47,9 +53,17 @@ pub fn reseal<'a>(
             log,
             sender: CommandSender::start(client).await?,
             key: secrets.key(),
+            lost: AtomicU64::new(0),
         };
         let of_hooks = resealer.webhooks().await? + resealer.inbound_sources().await?;
-        Ok(of_hooks + resealer.connections().await?)
+        let changed = of_hooks + resealer.connections().await?;
+        let lost = resealer.lost.load(Ordering::Relaxed);
+        ensure!(
+            lost == 0,
+            "{changed} were sealed again, but {lost} stored secrets open with none of those in \
+             UB_ACCEPTED_SECRETS; the log names them"
+        );
+        Ok(changed)
     })
 }
 
@@ -65,8 +79,7 @@ impl Resealer {
                 let keys = found.keys.iter().map(|key| &key.secret);
                 let credentials = found.settings.credentials.iter();
                 let all = keys.chain(credentials.map(|credentials| &credentials.sealed));
-                let values = self.resealed(webhook::SEALED_FOR, tenant, id.0, all);
-                let values = values.with_context(|| format!("webhook {id}"))?;
+                let values = self.resealed(webhook::SEALED_FOR, tenant, id.0, all)?;
                 if !values.is_empty() {
                     let webhook = *id;
                     let command = webhook::Command::Reseal { webhook, values };
@@ -87,9 +100,10 @@ impl Resealer {
                 continue;
             }
             for (id, found) in &sources.of(tenant).await?.sources {
+                // A former one that has expired may be of a secret that nobody has any more.
+                let secrets = found.valid_secrets(SystemTime::now().into());
                 let purpose = inbound_source::SEALED_FOR;
-                let values = self.resealed(purpose, tenant, id.0, found.secrets());
-                let values = values.with_context(|| format!("inbound source {id}"))?;
+                let values = self.resealed(purpose, tenant, id.0, secrets)?;
                 if !values.is_empty() {
                     let source = *id;
                     let command = inbound_source::Command::Reseal { source, values };
@@ -105,7 +119,8 @@ impl Resealer {
     }
 
     /// Returns those of the values that the current secret has not sealed, and what it makes of
-    /// them. They are bound to the tenant and to this object of it.
+    /// them. They are bound to the tenant and to this object of it. One that does not open is counted
+    /// and left out.
     fn resealed<'a>(
         &self,
         purpose: &str,
@@ -115,19 +130,21 @@ impl Resealer {
     ) -> anyhow::Result<Vec<Resealed>> {
         let bound_to = [tenant.0.bytes().as_slice(), object.bytes()];
         let former = values.filter(|sealed| !self.key.is_current(purpose, &bound_to, sealed));
-        let seal = |former: &Sealed| {
-            let plain = self.key.open_sealed(purpose, &bound_to, former);
-            let plain = plain.with_context(|| {
-                format!("tenant {tenant}: no secret in UB_ACCEPTED_SECRETS opens a stored one")
-            })?;
+        let mut values = Vec::new();
+        for former in former {
+            let Some(plain) = self.key.open_sealed(purpose, &bound_to, former) else {
+                tracing::error!(%tenant, %object, purpose, "no accepted secret opens a stored one");
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
             let mut nonce = [0; NONCE_BYTES];
             getrandom::fill(&mut nonce)?;
-            Ok(Resealed {
+            values.push(Resealed {
                 former: former.clone(),
                 current: self.key.seal(purpose, &bound_to, nonce, &plain),
-            })
-        };
-        former.map(seal).collect()
+            });
+        }
+        Ok(values)
     }
 
     async fn send<A: Area<Id = TenantKey>>(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use events_schema::{
     AreaName, Commit, ConnectionId, Subject, TenantId, TenantKey, View as _,
     connection::{Area, Command, Connection, SEALED_FOR, View},
@@ -13,39 +13,16 @@ use events_schema::{
 use super::Resealer;
 
 impl Resealer {
-    /// A secret that does not open keeps no other one from being sealed again.
-    ///
-    /// # Errors
-    /// In the end, if there was such a secret. At once if a server or worker does not answer.
     pub(super) async fn connections(&self) -> anyhow::Result<u64> {
-        let (mut changed, mut failed) = (0, 0);
+        let mut changed = 0;
         for tenant in self.tenants_with_connections().await? {
             for connection in self.connections_of(tenant).await? {
-                let id = connection.id;
-                match self.resealed_secret(tenant, &connection) {
-                    Ok(values) => changed += self.send_secret(tenant, id, values).await?,
-                    Err(error) => {
-                        let error = format!("{error:#}");
-                        tracing::error!(%tenant, connection = %id, error, "not sealed again");
-                        failed += 1;
-                    }
-                }
+                let (id, secret) = (connection.id, &connection.settings.client_secret);
+                let values = self.resealed(SEALED_FOR, tenant, id.0, [secret].into_iter())?;
+                changed += self.send_secret(tenant, id, values).await?;
             }
         }
-        ensure!(
-            failed == 0,
-            "the secrets of {failed} connections do not open"
-        );
         Ok(changed)
-    }
-
-    fn resealed_secret(
-        &self,
-        tenant: TenantKey,
-        connection: &Connection,
-    ) -> anyhow::Result<Vec<Resealed>> {
-        let secret = &connection.settings.client_secret;
-        self.resealed(SEALED_FOR, tenant, connection.id.0, [secret].into_iter())
     }
 
     /// Returns how many values there were.

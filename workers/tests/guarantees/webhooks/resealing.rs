@@ -26,8 +26,13 @@ const OF_CONNECTION: &[u8] = b"the secret of a connection";
 impl Customer {
     /// Creates an inbound source; returns its id.
     async fn inbound_source(&self) -> InboundSourceId {
+        self.inbound_source_under(SECRET).await
+    }
+
+    /// Creates an inbound source whose secret is sealed under this one; returns its id.
+    async fn inbound_source_under(&self, secret: &str) -> InboundSourceId {
         let source = InboundSourceId(id());
-        let server = ServerKey::new(Secret::parse(SECRET).unwrap(), Vec::new());
+        let server = ServerKey::new(Secret::parse(secret).unwrap(), Vec::new());
         let bound_to = [self.tenant.0.bytes().as_slice(), source.0.bytes()];
         let create = inbound_source::Command::Create {
             name: Name::parse("Code").unwrap(),
@@ -121,7 +126,9 @@ async fn a_secret_that_does_not_open_keeps_no_other_one_from_being_sealed_again(
     both.sort_by_key(|customer| customer.tenant);
     let [first, second] = both;
     first.connection(THIRD).await;
+    first.inbound_source_under(THIRD).await;
     let connection = second.connection(SECRET).await;
+    let source = second.inbound_source().await;
 
     let environment = [("UB_SECRET", SECOND), ("UB_ACCEPTED_SECRETS", SECRET)];
     let mut reseal = world.process(&["reseal"]);
@@ -131,4 +138,8 @@ async fn a_secret_that_does_not_open_keeps_no_other_one_from_being_sealed_again(
     let (purpose, current) = (connection::SEALED_FOR, &sealed["current"]);
     let opened = second.open(SECOND, purpose, connection.0, current);
     assert_eq!(opened.as_deref(), Some(OF_CONNECTION));
+    let sealed = sealed_last(&world, AreaName::InboundSource).await;
+    let current = &sealed["values"][0]["current"];
+    let opened = second.open(SECOND, inbound_source::SEALED_FOR, source.0, current);
+    assert_eq!(opened.as_deref(), Some(OF_SOURCE));
 }
