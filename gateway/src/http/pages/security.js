@@ -33,7 +33,7 @@ function act(text, action, done) {
   const made = button(text, async () => {
     const heading = made.closest("section").querySelector("h2");
     await action();
-    await show();
+    await show().catch(orLogIn);
     heading.focus();
     return done;
   }, report);
@@ -184,9 +184,15 @@ function logIn() {
   location.replace(loginPage(HERE) + (asked.get("login") === "failed" ? `&${failed}` : ""));
 }
 
+/** Sends a person to the log-in page whose session has ended, perhaps with what they have just removed. */
+function orLogIn(error) {
+  if (error.code !== "UNAUTHENTICATED") throw error;
+  logIn();
+}
+
 if (asked.get("login") === "linked") report("The log-in is linked.");
 if (asked.get("login") === "failed") report(failure(asked.get("reason")));
 history.replaceState(null, "", location.pathname);
 
 // A session by the issuer of an organization shows nothing of the account before the person proves more.
-whenProved(show).catch((error) => (error.code === "UNAUTHENTICATED" ? logIn() : report(told(error))));
+whenProved(show).catch(orLogIn).catch((error) => report(told(error)));
