@@ -1,5 +1,5 @@
-//! Connections to servers that are not ours, such as those of customers. Their names and addresses are
-//! chosen by others, so a connection goes to allowed addresses only.
+//! Connections to servers that are not ours, such as those of customers. Their names and addresses
+//! are chosen by others, so a connection goes to allowed addresses only.
 
 mod body;
 mod connector;

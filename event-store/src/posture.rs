@@ -183,8 +183,8 @@ impl PostureOptions {
         self.refuse_unless_accepted(problems)
     }
 
-    /// Warns of networks that every tenant can send requests to by this setting. An operator may mean
-    /// that.
+    /// Warns of networks that every tenant can send requests to by this setting. An operator may
+    /// mean that.
     pub fn warn_of_networks(&self, setting: &str, networks: &[IpNetwork]) {
         if let Some(warning) = self.network_warning(setting, networks) {
             tracing::warn!("{warning}");
@@ -208,13 +208,13 @@ impl PostureOptions {
         self.refuse_unless_accepted(old.into_iter().collect())
     }
 
-    /// Refuses MongoDB hosts with known vulnerabilities, unless they are for development. A host that
-    /// does not answer at the start is not checked: when it returns, it must not end the program
-    /// for the tenants of all other hosts.
+    /// Refuses MongoDB hosts with known vulnerabilities, unless they are for development. A host
+    /// that does not answer at the start is not checked: when it returns, it must not end the
+    /// program for the tenants of all other hosts.
     ///
     /// # Errors
-    /// If the version of a host is below the floor and not accepted by an exception. The error lists
-    /// all such hosts.
+    /// If the version of a host is below the floor and not accepted by an exception. The error
+    /// lists all such hosts.
     pub async fn check_mongo(&self, mongo: &Mongo) -> anyhow::Result<()> {
         let checks = mongo.admin_databases().map(async |(host, admin)| {
             let version = match version_of(&admin).await {

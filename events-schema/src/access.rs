@@ -28,8 +28,8 @@ pub struct Access {
     pub in_person: bool,
     /// Whether two factors must have been proved in the session.
     pub two_factors: bool,
-    /// Whether a session that only a tenant's connection vouches for may use it, although it concerns
-    /// the account.
+    /// Whether a session that only a tenant's connection vouches for may use it, although it
+    /// concerns the account.
     pub by_connection: bool,
 }
 
@@ -47,7 +47,8 @@ pub enum Who {
     /// A member for whom the object is their own, or who holds this permission. The domain decides,
     /// since it knows the object.
     OwnOr(Permission),
-    /// A platform administrator with a session, or a member of the tenant who holds this permission.
+    /// A platform administrator with a session, or a member of the tenant who holds this
+    /// permission.
     PlatformOr(Permission),
     /// A platform administrator with a session.
     Platform,
@@ -166,8 +167,8 @@ impl Access {
         }
     }
 
-    /// The same operation, for tenants whose plan has this feature, which only reads. Who has lost the
-    /// plan still reads what was there.
+    /// The same operation, for tenants whose plan has this feature, which only reads. A tenant that
+    /// has lost the plan still reads what was there.
     pub const fn feature_to_read(self, feature: Feature) -> Self {
         Self {
             reads: true,

@@ -145,8 +145,8 @@ pub struct View {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceId>,
     /// The epoch of the creator's account, with which the token ends. A token of an earlier release
-    /// has none: it ends if an epoch begins after its creation. [`NO_EPOCH`] for the token of a service:
-    /// gateways of earlier releases do not know `service`, and refuse it.
+    /// has none: it ends if an epoch begins after its creation. [`NO_EPOCH`] for the token of a
+    /// service: gateways of earlier releases do not know `service`, and refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
     /// The networks in which the token is valid. `None` for all.

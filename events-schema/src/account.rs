@@ -135,8 +135,8 @@ pub enum Command {
         old_hash: PasswordHash,
         password_hash: PasswordHash,
     },
-    /// Replace the hash of the same password by one with present parameters. The gateway has checked
-    /// the password.
+    /// Replace the hash of the same password by one with present parameters. The gateway has
+    /// checked the password.
     RenewPasswordHash {
         /// The hash that the password was checked against. If the account has another one now, the
         /// command changes nothing.

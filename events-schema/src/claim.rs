@@ -41,8 +41,8 @@ pub enum ClaimKind {
     Passkey,
     /// A domain that counts for a connection, unique on the platform.
     Domain,
-    /// The account of a member whom somebody else has removed from a tenant. Its holder is that member,
-    /// for ever.
+    /// The account of a member whom somebody else has removed from a tenant. Its holder is that
+    /// member, for ever.
     RemovedMember,
 }
 
@@ -268,8 +268,8 @@ impl ClaimHolder {
         }
     }
 
-    /// Makes the message of a release. A name rests no longer than it was held, or a minute, so that
-    /// nobody reserves many names by taking them in turn.
+    /// Makes the message of a release. A name rests no longer than it was held, or a minute, so
+    /// that nobody reserves many names by taking them in turn.
     pub fn released(claim: Claim, by: Id, since: Option<Time>, now: Time) -> Self {
         let rest = claim.kind.rest();
         let held = since.map_or(rest, |since| now.since(since).max(SHORTEST_REST));

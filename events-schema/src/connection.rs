@@ -1,8 +1,9 @@
-//! Connections: a tenant's own OpenID Connect issuers, by which its people log in. All connections of
-//! a tenant are one aggregate with the tenant's id, since their number and domains concern all of
-//! them.
+//! Connections: a tenant's own OpenID Connect issuers, by which its people log in. All connections
+//! of a tenant are one aggregate with the tenant's id, since their number and domains concern all
+//! of them.
 //!
-//! The view belongs to the platform: it is read before anybody is logged in. So the commits do, too.
+//! The view belongs to the platform: it is read before anybody is logged in. So the commits do,
+//! too.
 
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +90,8 @@ pub enum Command {
     },
     /// Delete a connection. Its domains become free, and its sessions end.
     Delete { connection: ConnectionId },
-    /// Demand the connection of everybody in the tenant, or do so no longer. The gateway has checked
-    /// that the actor has logged in by it.
+    /// Demand the connection of everybody in the tenant, or do so no longer. The gateway has
+    /// checked that the actor has logged in by it.
     Enforce {
         connection: ConnectionId,
         is_enforced: bool,
@@ -121,13 +122,13 @@ pub enum Command {
         /// What was looked for.
         challenge: String,
         finding: Finding,
-        /// The owners of the tenant, who get a mail if the record is missing for the first time, or DNS
-        /// has not answered for long.
+        /// The owners of the tenant, who get a mail if the record is missing for the first time, or
+        /// DNS has not answered for long.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<EmailAddress>,
     },
-    /// Replace the client secret by the same one, sealed under another secret. An operator's command
-    /// sends this.
+    /// Replace the client secret by the same one, sealed under another secret. An operator's
+    /// command sends this.
     Reseal {
         connection: ConnectionId,
         former: Sealed,

@@ -272,8 +272,8 @@ pub fn paid_seats(used: u64, most: Option<u64>) -> u64 {
     used.min(most.unwrap_or(u64::MAX)).max(1)
 }
 
-/// Returns how many objects a version of a plan allows a tenant with these exceptions; `None` for any
-/// number.
+/// Returns how many objects a version of a plan allows a tenant with these exceptions; `None` for
+/// any number.
 pub fn allowed(
     version: &plan::Version,
     overrides: Option<&Override>,

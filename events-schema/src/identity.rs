@@ -27,7 +27,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether the identity is one at a tenant's connection, whose word counts in that tenant alone.
+    /// Whether the identity is one at a tenant's connection, whose word counts in that tenant
+    /// alone.
     pub fn is_of_connection(&self) -> bool {
         self.provider.as_str() == OF_CONNECTIONS
     }

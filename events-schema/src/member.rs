@@ -140,8 +140,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other_owner: Option<MemberId>,
     },
-    /// Become a member without an invitation, by a connection of the tenant. The gateway has checked
-    /// the proof. A pending invitation of the address is accepted instead.
+    /// Become a member without an invitation, by a connection of the tenant. The gateway has
+    /// checked the proof. A pending invitation of the address is accepted instead.
     Join {
         account: AccountId,
         /// The account's verified address.

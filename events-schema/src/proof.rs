@@ -56,8 +56,8 @@ pub enum ProofKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         identity: Option<IdentityId>,
     },
-    /// A tenant's own issuer has identified them. That counts in the tenant alone. It is a variant of
-    /// its own: an earlier release would ignore a new field, and let the word count everywhere.
+    /// A tenant's own issuer has identified them. That counts in the tenant alone. It is a variant
+    /// of its own: an earlier release would ignore a new field, and let the word count everywhere.
     Connection {
         scope: Scope,
         /// The epoch of the connection in which its issuer has said so.
@@ -114,8 +114,8 @@ impl Proof {
         }
     }
 
-    /// Returns where the proof counts, and the epoch of the connection in which its issuer has given
-    /// it, if it is the word of a tenant's connection.
+    /// Returns where the proof counts, and the epoch of the connection in which its issuer has
+    /// given it, if it is the word of a tenant's connection.
     pub const fn vouched(&self) -> Option<(Scope, i64)> {
         match &self.kind {
             ProofKind::Connection { scope, epoch, .. } => Some((*scope, *epoch)),
@@ -223,15 +223,15 @@ pub fn has_first(proofs: &[Proof]) -> bool {
     kinds.any(|kind| kind.is_known() && !kind.is_second())
 }
 
-/// Returns those of these proofs that the person has given themselves: all but the word of a tenant's
-/// connection.
+/// Returns those of these proofs that the person has given themselves: all but the word of a
+/// tenant's connection.
 pub fn own(proofs: &[Proof]) -> Vec<Proof> {
     let own = proofs.iter().filter(|proof| proof.scope().is_none());
     own.cloned().collect()
 }
 
-/// Returns where a session with these proofs is valid: in the tenant of its connection alone, unless
-/// the person's own proofs suffice for a log-in. `None` if it is valid everywhere.
+/// Returns where a session with these proofs is valid: in the tenant of its connection alone,
+/// unless the person's own proofs suffice for a log-in. `None` if it is valid everywhere.
 pub fn scope(proofs: &[Proof], has_second_factor: bool) -> Option<Scope> {
     let scope = proofs.iter().find_map(Proof::scope)?;
     (!suffices(&own(proofs), has_second_factor)).then_some(scope)

@@ -235,8 +235,8 @@ impl ServerKey {
         Some((TenantKey(tenant), MemberId(member), ChallengeId(challenge)))
     }
 
-    /// Returns the token of the link that stops invitations to this recipient. It ends only with the
-    /// secret.
+    /// Returns the token of the link that stops invitations to this recipient. It ends only with
+    /// the secret.
     pub fn stop_token(&self, recipient: RecipientId) -> String {
         self.current.token(Purpose::StopInvitations, [recipient.0])
     }
@@ -315,8 +315,9 @@ impl ServerKey {
         self.secrets().map(key).collect()
     }
 
-    /// Returns what an identity is called under each secret, the current one first. One by a tenant's
-    /// connection has names of its own: its issuer says who somebody is there, and nowhere else.
+    /// Returns what an identity is called under each secret, the current one first. One by a
+    /// tenant's connection has names of its own: its issuer says who somebody is there, and nowhere
+    /// else.
     pub fn identity_ids(
         &self,
         scope: Option<Scope>,

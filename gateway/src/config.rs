@@ -128,8 +128,8 @@ pub struct Config {
 /// Other parties that identify people.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ProviderOptions {
-    /// File of the parties that people can log in by, such as Google, as JSON. Without it, there are
-    /// none.
+    /// File of the parties that people can log in by, such as Google, as JSON. Without it, there
+    /// are none.
     #[arg(long, env = "UB_PROVIDERS_FILE")]
     pub providers_file: Option<PathBuf>,
 

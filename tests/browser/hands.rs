@@ -30,7 +30,8 @@ const HANDS: &str = r#"
 const SOON: Duration = Duration::from_secs(20);
 
 impl Page {
-    /// Waits until an expression is true. `if_it_leaves` is what counts if the page is left meanwhile.
+    /// Waits until an expression is true. `if_it_leaves` is what counts if the page is left
+    /// meanwhile.
     async fn until_or(&mut self, expression: &str, if_it_leaves: bool) {
         let parameters = json!({ "expression": format!("Boolean({expression})") });
         let is_true = async {

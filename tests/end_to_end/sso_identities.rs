@@ -1,5 +1,5 @@
-//! An identity by a tenant's issuer is another one than that of the same person at the same issuer for
-//! anybody else.
+//! An identity by a tenant's issuer is another one than that of the same person at the same issuer
+//! for anybody else.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

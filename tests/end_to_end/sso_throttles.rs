@@ -1,5 +1,5 @@
-//! A hostile issuer logs in as often as it likes. It must neither guess what only the person knows nor
-//! lock them out.
+//! A hostile issuer logs in as often as it likes. It must neither guess what only the person knows
+//! nor lock them out.
 
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};

@@ -63,8 +63,8 @@ impl Browser {
         self.with_header("x-tenant", tenant)
     }
 
-    /// The same browser at another gateway, under the name of this machine: its cookies are those of
-    /// that name.
+    /// The same browser at another gateway, under the name of this machine: its cookies are those
+    /// of that name.
     pub fn at_localhost(&self, gateway: &Gateway) -> Self {
         self.at_url(&format!("http://localhost:{}", gateway.address().port()))
     }

@@ -1,5 +1,5 @@
-//! A party that identifies people, which answers whatever a test wants: by OpenID Connect, as GitHub
-//! and as Facebook.
+//! A party that identifies people, which answers whatever a test wants: by OpenID Connect, as
+//! GitHub and as Facebook.
 
 use std::{
     collections::HashMap,
@@ -214,8 +214,8 @@ impl Provider {
         self.state.asked.load(Ordering::SeqCst)
     }
 
-    /// Whom a browser meets that arrives at this URL: returns the path and query at the gateway that
-    /// it is sent back to.
+    /// Whom a browser meets that arrives at this URL: returns the path and query at the gateway
+    /// that it is sent back to.
     pub fn sends_back(&self, arrives_at: &str) -> String {
         let url = Url::parse(arrives_at).unwrap();
         let query: HashMap<String, String> = url.query_pairs().into_owned().collect();

@@ -1,10 +1,10 @@
-//! Keeps members in step with their accounts: they get its new address, and leave when it is deleted.
-//! Only the log knows the tenants of an account, so loops of the effects, which may read it, send the
-//! commands, and not a reaction.
+//! Keeps members in step with their accounts: they get its new address, and leave when it is
+//! deleted. Only the log knows the tenants of an account, so loops of the effects, which may read
+//! it, send the commands, and not a reaction.
 //!
 //! A change of an account and an answer to an invitation may pass each other, and a command may be
-//! decided late. So a member is compared with the account after each commit that gives it an account
-//! or an address, too. Whichever is last in the log finds the other.
+//! decided late. So a member is compared with the account after each commit that gives it an
+//! account or an address, too. Whichever is last in the log finds the other.
 
 use anyhow::{Context as _, ensure};
 use event_store::{CommandSender, EventLog, Trace};

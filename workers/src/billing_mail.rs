@@ -1,5 +1,5 @@
-//! Mails to the owners of a tenant about its plan: a payment has failed, a trial ends, nothing can be
-//! created any more. They follow from dates that were recorded. A mail about a later date is
+//! Mails to the owners of a tenant about its plan: a payment has failed, a trial ends, nothing can
+//! be created any more. They follow from dates that were recorded. A mail about a later date is
 //! requested now; by then, the effect that sends it knows whether it is still true.
 
 mod notices;

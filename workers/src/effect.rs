@@ -48,8 +48,8 @@ pub trait Effect: Sized + Send + Sync + 'static {
     /// How a view of the platform shows that an effect was requested and has no result. `None` if
     /// none does: then what the outbox loses waits for the next commit that requests the effect.
     const UNDONE: Option<Undone>;
-    /// Whether a record may request the effect again after an earlier request is not wanted any more.
-    /// An attempt for the earlier one then waits until the later one is due.
+    /// Whether a record may request the effect again after an earlier request is not wanted any
+    /// more. An attempt for the earlier one then waits until the later one is due.
     const IS_REPEATED: bool = false;
 
     /// Prepares the effect. Returns `None` if it is not set up here; its requests wait in the log.
@@ -94,8 +94,8 @@ pub trait Effect: Sized + Send + Sync + 'static {
         task: &Self::Task,
     ) -> impl Future<Output = Result<CommandOf<Self::Record>, Failure>> + Send;
 
-    /// Returns the command that records an effect which was performed, if that could not be recorded
-    /// at once. `None` if the effect is performed again to learn what has become of it.
+    /// Returns the command that records an effect which was performed, if that could not be
+    /// recorded at once. `None` if the effect is performed again to learn what has become of it.
     fn performed() -> Option<CommandOf<Self::Record>> {
         None
     }
@@ -125,8 +125,8 @@ pub enum Failure {
     Temporary(anyhow::Error),
     /// The destination is away, or wants nothing for this time. That is no attempt.
     Outage(anyhow::Error, Duration),
-    /// Nothing is worth a record yet. The next attempt, which is the first one again, comes after this
-    /// time.
+    /// Nothing is worth a record yet. The next attempt, which is the first one again, comes after
+    /// this time.
     NotYet(Duration),
 }
 

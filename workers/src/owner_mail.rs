@@ -1,5 +1,5 @@
-//! Requests mails to the owners of a tenant, which follow from a commit and from who owns the tenant
-//! now.
+//! Requests mails to the owners of a tenant, which follow from a commit and from who owns the
+//! tenant now.
 
 use anyhow::Context as _;
 use event_store::{CommandSender, Trace};

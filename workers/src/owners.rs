@@ -36,8 +36,8 @@ impl Owners {
         Ok(owners.map(|owner| owner.email).take(MAX_OWNERS).collect())
     }
 
-    /// Returns the present address of the member who has, or once had, this one; `None` if they have
-    /// left.
+    /// Returns the present address of the member who has, or once had, this one; `None` if they
+    /// have left.
     ///
     /// # Errors
     /// If the log does not answer.

@@ -260,7 +260,8 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loop that counts the seats of tenants. It needs no key of Stripe: the effect does.
+    /// Starts the loop that counts the seats of tenants. It needs no key of Stripe: the effect
+    /// does.
     fn seats(&mut self) {
         if self.runs(Loop::Effects) {
             let shared = self.expect(Consumer::seats());
@@ -278,8 +279,8 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loop that requests mails about the connections of tenants. It looks for their owners
-    /// in the log, too.
+    /// Starts the loop that requests mails about the connections of tenants. It looks for their
+    /// owners in the log, too.
     fn connection_notices(&mut self) {
         if self.runs(Loop::Effects) {
             let shared = self.expect(Consumer::connection_notices());
@@ -288,8 +289,8 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loops that change the members of accounts. They look for tenants and accounts in the
-    /// log.
+    /// Starts the loops that change the members of accounts. They look for tenants and accounts in
+    /// the log.
     fn account_members(&mut self) {
         if self.runs(Loop::Effects) {
             self.expect(Consumer::member_accounts());
@@ -299,8 +300,8 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of other
-    /// services.
+    /// Starts the loop that handles events of Stripe, if there is a key. It belongs to those of
+    /// other services.
     fn stripe_hooks(&mut self) {
         let stripe = self.stripe.clone();
         if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Inbound)) {

@@ -1,9 +1,9 @@
-//! Stripe, as far as the workers need it: what they ask, and the few fields of its answers that they
-//! read.
+//! Stripe, as far as the workers need it: what they ask, and the few fields of its answers that
+//! they read.
 //!
 //! Stripe is the record of money. Every request that creates something has an `Idempotency-Key`, so
-//! that a repetition within a day gets the first answer. Requests are written by hand. Tests compare
-//! each with the one that async-stripe generates from Stripe's own description.
+//! that a repetition within a day gets the first answer. Requests are written by hand. Tests
+//! compare each with the one that async-stripe generates from Stripe's own description.
 
 use std::sync::Arc;
 
@@ -101,9 +101,9 @@ impl Stripe {
         }
     }
 
-    /// Returns the same client with further keys for the same requests; `None` if they were replaced
-    /// too often. Use it after [`StripeError::Repeated`], and look first at what Stripe has: the
-    /// failed request may have been done.
+    /// Returns the same client with further keys for the same requests; `None` if they were
+    /// replaced too often. Use it after [`StripeError::Repeated`], and look first at what Stripe
+    /// has: the failed request may have been done.
     #[must_use]
     pub fn with_further_keys(&self) -> Option<Self> {
         (self.round < MAX_ROUNDS).then(|| Self {

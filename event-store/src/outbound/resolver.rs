@@ -21,7 +21,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a DNS server may take for an answer before it is asked again.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1400);
 
-/// Asks DNS. It blocks no thread, as the system's own function would while a server does not answer.
+/// Asks DNS. It blocks no thread, as the system's own function would while a server does not
+/// answer.
 pub struct Resolver(TokioResolver);
 
 impl Resolver {
@@ -59,8 +60,8 @@ impl Resolver {
 
     /// Returns the addresses of a name, those of IPv4 first.
     pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        // With a dot at the end, the name is not looked up within the system's search domains, which
-        // are internal.
+        // With a dot at the end, the name is not looked up within the system's search domains,
+        // which are internal.
         let absolute = format!("{}.", name.trim_end_matches('.'));
         let silent = || Failure::Dns("DNS does not answer".to_owned());
         let found = timeout(LOOKUP_TIMEOUT, self.0.lookup_ip(absolute)).await;

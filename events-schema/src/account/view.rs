@@ -51,8 +51,8 @@ pub struct View {
     /// The change of the address that waits for its owners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_change: Option<EmailChange>,
-    /// The change that gave the account its address; `None` if it has the first one, or one that was
-    /// restored.
+    /// The change that gave the account its address; `None` if it has the first one, or one that
+    /// was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_change_made: Option<MadeChange>,
     /// When the account is deleted, if its owner wants that.
@@ -96,9 +96,9 @@ impl View {
         }
     }
 
-    /// Returns those of these proofs that still count. None does of a mailbox that is no longer that
-    /// of the account, nor of a password, a second factor, a passkey or an identity that was removed,
-    /// replaced or suspended, since a thief may have it.
+    /// Returns those of these proofs that still count. None does of a mailbox that is no longer
+    /// that of the account, nor of a password, a second factor, a passkey or an identity that was
+    /// removed, replaced or suspended, since a thief may have it.
     pub fn counting(&self, mut proofs: Vec<Proof>) -> Vec<Proof> {
         proofs.retain(|proof| self.counts(proof));
         proofs
@@ -106,8 +106,8 @@ impl View {
 
     /// Returns the proofs of a session that still count. `None` if none does: nobody knows who uses
     /// it. One in which somebody acts as the person has none from the beginning. The word of a
-    /// connection counts if `is_live`. A session that has lost it ends unless the person's own proofs
-    /// suffice.
+    /// connection counts if `is_live`. A session that has lost it ends unless the person's own
+    /// proofs suffice.
     pub fn proved_in(&self, session: &session::View, is_live: bool) -> Option<Vec<Proof>> {
         let begun = session.proofs();
         let mut counting = self.counting(begun.to_vec());
@@ -121,8 +121,8 @@ impl View {
         stands.then_some(counting)
     }
 
-    /// Returns what the proofs of a session are worth. The word of a connection is worth something only
-    /// while the session is valid in its tenant alone.
+    /// Returns what the proofs of a session are worth. The word of a connection is worth something
+    /// only while the session is valid in its tenant alone.
     pub fn worth(&self, proofs: &[Proof]) -> Proved {
         match self.scope_of(proofs) {
             // The account may have one factor where the issuer has checked two.
@@ -136,8 +136,8 @@ impl View {
         proof::scope(proofs, self.second_factor.is_some())
     }
 
-    /// Returns those of these proofs that need no second factor, or one that the account has had for
-    /// this long. A thief may have added a later one.
+    /// Returns those of these proofs that need no second factor, or one that the account has had
+    /// for this long. A thief may have added a later one.
     pub fn established(&self, mut proofs: Vec<Proof>, age: Duration, now: Time) -> Vec<Proof> {
         proofs.retain(|proof| match self.second_factor_since(&proof.kind) {
             Some(since) => now.since(since) >= age,

@@ -88,7 +88,8 @@ pub struct FindDiscount {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpcomingInvoice {}
 
-/// Where can the tenant see and change what it pays? The answer is a link that is valid for minutes.
+/// Where can the tenant see and change what it pays? The answer is a link that is valid for
+/// minutes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortalLink {
     /// The tenant's name, which a new customer gets.

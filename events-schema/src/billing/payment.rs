@@ -125,15 +125,15 @@ impl Payment {
         _ = self.seats.take_if(is_settled);
     }
 
-    /// Returns what the tenant has asked for, if it is this plan from the end of its period on. Stripe
-    /// may have done so although the request is recorded as failed.
+    /// Returns what the tenant has asked for, if it is this plan from the end of its period on.
+    /// Stripe may have done so although the request is recorded as failed.
     pub(super) fn postponed(&self, plan: PlanVersion, price: PriceId) -> Option<&Wanted> {
         let wanted = self.wanted_later()?;
         ((wanted.plan, wanted.price) == (plan, price)).then_some(wanted)
     }
 
-    /// Returns the plan that the tenant has asked for last, if it wants that from the end of its period
-    /// on.
+    /// Returns the plan that the tenant has asked for last, if it wants that from the end of its
+    /// period on.
     pub fn wanted_later(&self) -> Option<&Wanted> {
         match &self.pending.as_ref()?.change {
             Change::Cancel | Change::Resume | Change::End => None,
@@ -225,8 +225,8 @@ pub struct Wanted {
     /// When the tenant gets the plan.
     #[serde(default)]
     pub at: ChangeTime,
-    /// Whether a plan for the next period begins only when that is paid, since it costs as much as the
-    /// present one, or more.
+    /// Whether a plan for the next period begins only when that is paid, since it costs as much as
+    /// the present one, or more.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub once_paid: bool,
     /// A code that makes it cheaper. Stripe knows what it is worth.

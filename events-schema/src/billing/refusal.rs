@@ -1,5 +1,5 @@
-//! What a tenant reads if it cannot choose a plan. Gateways refuse previews, workers refuse changes, and
-//! both say the same.
+//! What a tenant reads if it cannot choose a plan. Gateways refuse previews, workers refuse
+//! changes, and both say the same.
 
 /// Nobody can pay here.
 pub const PAYMENTS_NOT_SET_UP: &str = "Payments are not set up here, so a plan that costs money can \

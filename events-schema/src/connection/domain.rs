@@ -11,8 +11,8 @@ use crate::{EmailAddress, Invalid, Time, text::text};
 pub const CHECKED_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A domain whose record is missing counts for this long after that was seen first.
 pub const LOST_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The owners learn that the servers of a domain have not answered for this long. The domain counts on:
-/// our own resolver may be at fault.
+/// The owners learn that the servers of a domain have not answered for this long. The domain counts
+/// on: our own resolver may be at fault.
 pub const SILENT_AFTER: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How often a finding is recorded that changes nothing, so that the log does not grow each day.
 const RECORDED_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -169,8 +169,8 @@ impl Domain {
         since.map(|since| since + LOST_AFTER)
     }
 
-    /// Returns what the owners are warned of if this is found now. They are warned once of each time
-    /// that the record is missing, and once of each time that DNS does not answer.
+    /// Returns what the owners are warned of if this is found now. They are warned once of each
+    /// time that the record is missing, and once of each time that DNS does not answer.
     pub fn warning(&self, finding: Finding, now: Time) -> Option<Warning> {
         if !self.is_verified() {
             return None;
@@ -189,8 +189,8 @@ impl Domain {
         }
     }
 
-    /// Whether a finding is worth a record: somebody waits for it, it is another one than before, it
-    /// has a consequence, or the last record is a week old.
+    /// Whether a finding is worth a record: somebody waits for it, it is another one than before,
+    /// it has a consequence, or the last record is a week old.
     pub fn is_news(&self, finding: Finding, now: Time) -> bool {
         let by_itself = self.checked_at.map(|at| at + CHECKED_EVERY);
         let is_awaited = !self.is_verified() || self.next_check_at != by_itself;

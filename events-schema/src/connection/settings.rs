@@ -61,7 +61,8 @@ pub struct Settings {
     pub client_secret: Sealed,
     /// The role of people who log in for the first time.
     pub role: BuiltInRole,
-    /// Whether two factors count as proved in the tenant if the issuer says that it has checked them.
+    /// Whether two factors count as proved in the tenant if the issuer says that it has checked
+    /// them.
     pub trusts_two_factors: bool,
 }
 

@@ -214,8 +214,8 @@ fn check(domain: &mut Domain, event: &Event, at: Time) {
     }
 }
 
-/// Only a domain that counts is looked for again by itself. DNS that does not answer says nothing about
-/// a record that was missing before.
+/// Only a domain that counts is looked for again by itself. DNS that does not answer says nothing
+/// about a record that was missing before.
 fn looked(domain: &mut Domain, outcome: CheckOutcome, at: Time) {
     domain.checked_at = Some(at);
     domain.outcome = Some(outcome);

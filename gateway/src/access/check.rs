@@ -45,12 +45,12 @@ pub(crate) struct Rights<'a> {
 /// member here: only the domain knows whose the object is.
 ///
 /// # Errors
-/// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh enough;
-/// the error of `held` outside the tenant; `Forbidden` without the permission, if access tokens may
-/// not use the operation, or if somebody acts as the person and it needs a proof, concerns an account
-/// or is for the person alone; `StepUpRequired` if it concerns an account and only a connection
-/// vouches for the person; `SecondFactorRequired` if the operation needs one and the account has
-/// none.
+/// `Unauthenticated` without valid credentials; `StepUpRequired` if the session is not fresh
+/// enough; the error of `held` outside the tenant; `Forbidden` without the permission, if access
+/// tokens may not use the operation, or if somebody acts as the person and it needs a proof,
+/// concerns an account or is for the person alone; `StepUpRequired` if it concerns an account and
+/// only a connection vouches for the person; `SecondFactorRequired` if the operation needs one and
+/// the account has none.
 pub(crate) fn allows(access: &Access, rights: Rights<'_>) -> Result<(), Error> {
     if access.who == Who::Anyone {
         return Ok(());
@@ -149,8 +149,8 @@ fn two_factors(credentials: Credentials) -> Result<(), Error> {
     }
 }
 
-/// Checks that a caller is an administrator of the platform who has proved two factors. The word of a
-/// tenant's connection makes nobody one.
+/// Checks that a caller is an administrator of the platform who has proved two factors. The word of
+/// a tenant's connection makes nobody one.
 fn administers(credentials: Credentials) -> Result<(), Error> {
     match credentials {
         Credentials::Session {

@@ -141,8 +141,8 @@ impl Caller {
         }
     }
 
-    /// Whether the request came to the public URL, and not to the sub-domain of a tenant. A log-in by
-    /// another party comes back to the public URL, whose cookies no other host has.
+    /// Whether the request came to the public URL, and not to the sub-domain of a tenant. A log-in
+    /// by another party comes back to the public URL, whose cookies no other host has.
     pub(crate) const fn is_at_public_url(&self) -> bool {
         self.subdomain.is_none()
     }
@@ -153,7 +153,8 @@ impl Caller {
     /// `Unauthenticated` without valid credentials; `BadUserInput` if the request names no tenant;
     /// `NotFound` if the tenant does not exist or the caller is not a member of it;
     /// `StepUpRequired` or `SecondFactorRequired` if the session has not proved two factors and the
-    /// tenant requires them; `SsoRequired` if the session has not the proof that the tenant demands.
+    /// tenant requires them; `SsoRequired` if the session has not the proof that the tenant
+    /// demands.
     pub(crate) fn membership(&self) -> Result<&Membership, Error> {
         self.identity()?;
         self.membership.as_ref().map_err(|reason| match reason {
@@ -189,8 +190,8 @@ impl Caller {
     /// account has two.
     ///
     /// # Errors
-    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for somebody
-    /// who acts as the person; `StepUpRequired` if the session is not fresh.
+    /// `Unauthenticated` without valid credentials; `Forbidden` for an access token, and for
+    /// somebody who acts as the person; `StepUpRequired` if the session is not fresh.
     pub(crate) fn must_be_fresh(&self) -> Result<(), Error> {
         fresh(self.rights().credentials)
     }

@@ -4,9 +4,9 @@
 //! The networks of one IPv6 site have a higher limit together, and all strangers one that is higher
 //! still. Behind a proxy that hides the clients, only all strangers are counted: else any of them
 //! would lock out the others. A device on which the owner has logged in before has a count of its
-//! own, and so has a session that changes its password. All sessions that only one connection vouches
-//! for have one together: its issuer begins as many as it likes. Addresses without an account are
-//! counted, too.
+//! own, and so has a session that changes its password. All sessions that only one connection
+//! vouches for have one together: its issuer begins as many as it likes. Addresses without an
+//! account are counted, too.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ const FREE_FAILURES_OF_SITE: u32 = 30;
 const FREE_FAILURES_OF_STRANGERS: u32 = 100;
 /// The wait after the next failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait: some 40 guesses a day, the free ones included. An owner who is locked out can reset the password by mail.
+/// The longest wait: some 40 guesses a day, the free ones included. An owner who is locked out can
+/// reset the password by mail.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

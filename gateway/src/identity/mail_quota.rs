@@ -18,8 +18,8 @@ use crate::{backend::bucket::Bucket, clock::now, error::Error, identity::limits:
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// Senders that can each send as many mails to an address as one may.
 const SENDERS: usize = 4;
-/// Mails of one kind within a day about the log-ins, the codes, the credentials or the address of an
-/// account.
+/// Mails of one kind within a day about the log-ins, the codes, the credentials or the address of
+/// an account.
 const OF_ACCOUNT: u32 = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

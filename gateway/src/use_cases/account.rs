@@ -271,8 +271,8 @@ impl Accounts {
             .await
     }
 
-    /// Disables an account, enables it again, ends its sessions, or removes its second factor or its
-    /// passkeys.
+    /// Disables an account, enables it again, ends its sessions, or removes its second factor or
+    /// its passkeys.
     ///
     /// # Errors
     /// `Rejected` if there is no such account; `Forbidden` if it is the caller's own.
@@ -400,8 +400,8 @@ pub(crate) async fn with_min_answer_time<T>(answer: impl Future<Output = T>) -> 
     tokio::join!(answer, tokio::time::sleep(MIN_ANSWER_TIME)).0
 }
 
-/// Turns `Unavailable` into a request to log in: the password is changed, and a repeated change would
-/// be refused.
+/// Turns `Unavailable` into a request to log in: the password is changed, and a repeated change
+/// would be refused.
 fn after_the_change(error: Error) -> Error {
     let Error::Unavailable(cause) = error else {
         return error;

@@ -1,8 +1,8 @@
 //! The audit log: who changed what in the tenant, when and from where. It is read from the log
 //! itself, the latest entries first.
 //!
-//! The commits of a tenant's connections belong to the platform, under the tenant's id. They are read
-//! beside the tenant's own.
+//! The commits of a tenant's connections belong to the platform, under the tenant's id. They are
+//! read beside the tenant's own.
 
 use event_store::EventLog;
 use events_schema::{
@@ -42,8 +42,8 @@ pub(crate) struct AuditLog {
 /// The conditions that an entry must meet. `None` is met by every entry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
-    /// The id of an account, an access token or a service. An account has made what it did as another
-    /// person, too.
+    /// The id of an account, an access token or a service. An account has made what it did as
+    /// another person, too.
     pub(crate) actor: Option<String>,
     pub(crate) areas: Option<Vec<AreaName>>,
     /// The id of the object that was changed.
@@ -122,8 +122,8 @@ impl AuditLog {
         Ok(page(found, size, stopped))
     }
 
-    /// Returns the entries of all these sources from one sequence until before another one, in their
-    /// order.
+    /// Returns the entries of all these sources from one sequence until before another one, in
+    /// their order.
     async fn between(&self, sources: &[Source], start: u64, end: u64) -> Result<Vec<Entry>, Error> {
         let mut all = Vec::new();
         for Source { tenant, subjects } in sources {

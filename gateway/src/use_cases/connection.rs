@@ -85,8 +85,8 @@ impl Connections {
     ///
     /// # Errors
     /// `BadUserInput` if requests must not go to the issuer, or the secret is empty or too long;
-    /// `Rejected` if there is no such connection, another issuer has no secret of its own, or the role
-    /// has permissions that the caller lacks.
+    /// `Rejected` if there is no such connection, another issuer has no secret of its own, or the
+    /// role has permissions that the caller lacks.
     pub(crate) async fn update(
         &self,
         caller: &Caller,
@@ -125,13 +125,13 @@ impl Connections {
         self.send(caller, command, delete).await
     }
 
-    /// Demands a connection of everybody in the tenant, or does so no longer. To demand it, the caller
-    /// must have logged in by it, and there must be passkeys: so nobody locks themselves out, and owners
-    /// get in while the issuer is down.
+    /// Demands a connection of everybody in the tenant, or does so no longer. To demand it, the
+    /// caller must have logged in by it, and there must be passkeys: so nobody locks themselves
+    /// out, and owners get in while the issuer is down.
     ///
     /// # Errors
-    /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if there
-    /// is no such connection, or none of its domains counts.
+    /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if
+    /// there is no such connection, or none of its domains counts.
     pub(crate) async fn enforce(
         &self,
         caller: &Caller,

@@ -42,13 +42,13 @@ struct Door {
 }
 
 impl Joins {
-    /// Makes the owner of an account a member of the tenant of a connection, unless they are one: by
-    /// their invitation, or in the connection's role if the address is of one of its domains.
+    /// Makes the owner of an account a member of the tenant of a connection, unless they are one:
+    /// by their invitation, or in the connection's role if the address is of one of its domains.
     ///
     /// # Errors
-    /// `NotFound` if the connection exists no more, or trusts another issuer by now; `LimitReached` or `PaymentRequired` if the tenant
-    /// takes no further member; `Rejected` if neither the address nor an invitation lets them in, or
-    /// the tenant has removed them.
+    /// `NotFound` if the connection exists no more, or trusts another issuer by now; `LimitReached`
+    /// or `PaymentRequired` if the tenant takes no further member; `Rejected` if neither the
+    /// address nor an invitation lets them in, or the tenant has removed them.
     pub(crate) async fn join(
         &self,
         caller: &Caller,
@@ -83,8 +83,8 @@ impl Joins {
         sent.await.map(|_revision| ())
     }
 
-    /// Checks that a person with this address, who has no account yet, would become a member. Others may
-    /// take the last seat meanwhile.
+    /// Checks that a person with this address, who has no account yet, would become a member.
+    /// Others may take the last seat meanwhile.
     ///
     /// # Errors
     /// Those of [`join`](Self::join).

@@ -32,8 +32,8 @@ use crate::{
 
 /// How long a code is valid.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// Wrong codes after which a mailed one is void. An address gets 20 mails a day, so a guesser with a
-/// hundred codes a day succeeds once in 10,000 days.
+/// Wrong codes after which a mailed one is void. An address gets 20 mails a day, so a guesser with
+/// a hundred codes a day succeeds once in 10,000 days.
 const MAX_WRONG: u32 = 5;
 
 /// Sends and checks codes to log in with.

@@ -1,7 +1,7 @@
 //! Accounts that begin with an identity, and identities that wait for a proof.
 //!
-//! An identity is never linked because an address is the same. It waits in the browser, sealed, until
-//! its owner logs in as before, or proves by a code that the address is theirs.
+//! An identity is never linked because an address is the same. It waits in the browser, sealed,
+//! until its owner logs in as before, or proves by a code that the address is theirs.
 
 use std::time::Duration;
 
@@ -73,8 +73,8 @@ pub(crate) struct Word {
     pub(crate) epoch: i64,
     /// Whether the issuer has checked two factors, and the tenant lets its word count for both.
     pub(crate) is_two_factors: bool,
-    /// Whether the person is of the tenant's organization there, so that an address of a verified domain
-    /// makes them a member. An account at Google may be anybody's.
+    /// Whether the person is of the tenant's organization there, so that an address of a verified
+    /// domain makes them a member. An account at Google may be anybody's.
     pub(crate) is_insider: bool,
 }
 
@@ -103,14 +103,14 @@ impl Openings {
         self.limits.count_registration(caller)
     }
 
-    /// Opens an account for a person who has proved the address, and logs them in. One of an earlier
-    /// release whose address nobody has proved is replaced, with all its credentials.
+    /// Opens an account for a person who has proved the address, and logs them in. One of an
+    /// earlier release whose address nobody has proved is replaced, with all its credentials.
     ///
     /// # Errors
-    /// `Unauthenticated` if the word of the connection that has identified the person counts no more;
-    /// `Rejected` if another account has the address or the identity, or only a connection vouches for
-    /// the person, and its tenant does not let them in; `LimitReached` or `PaymentRequired` if that
-    /// takes no further member.
+    /// `Unauthenticated` if the word of the connection that has identified the person counts no
+    /// more; `Rejected` if another account has the address or the identity, or only a connection
+    /// vouches for the person, and its tenant does not let them in; `LimitReached` or
+    /// `PaymentRequired` if that takes no further member.
     pub(crate) async fn open(
         &self,
         caller: &Caller,
@@ -162,8 +162,8 @@ impl Openings {
         Ok(self.secret.seal(purpose, &[], nonce, &plain).into())
     }
 
-    /// Opens the identity that waits in this browser, if it does not wait for too long. One that the
-    /// caller has by now waits no more.
+    /// Opens the identity that waits in this browser, if it does not wait for too long. One that
+    /// the caller has by now waits no more.
     pub(crate) fn waiting(&self, caller: &Caller) -> Option<Waiting> {
         let sealed = Sealed::parse(caller.kept.waiting.as_ref()?).ok()?;
         let mut purposes = [PURPOSE, PURPOSE_BY_CONNECTION].into_iter();
@@ -174,8 +174,8 @@ impl Openings {
         (now() < waiting.expires_at() && !is_held).then_some(waiting)
     }
 
-    /// Whether a log-in to this account ends the wait of the identity in this browser: another account
-    /// has the identity's address, or this one has the identity by now.
+    /// Whether a log-in to this account ends the wait of the identity in this browser: another
+    /// account has the identity's address, or this one has the identity by now.
     pub(crate) fn are_over(&self, caller: &Caller, account: &account::View) -> bool {
         let awaits = |waiting: Waiting| waiting.is_for(account);
         caller.kept.waiting.is_some() && !self.waiting(caller).is_some_and(awaits)

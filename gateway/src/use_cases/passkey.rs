@@ -84,8 +84,8 @@ impl Answered {
         Self(Bucket::new(jetstream, LOGINS_BUCKET))
     }
 
-    /// Uses a challenge up, for one command. Its record has the same name whichever secret a gateway
-    /// derives from: gateways with a former and a new one run together.
+    /// Uses a challenge up, for one command. Its record has the same name whichever secret a
+    /// gateway derives from: gateways with a former and a new one run together.
     ///
     /// # Errors
     /// `BadUserInput` if another command has used it.
@@ -216,8 +216,8 @@ impl Passkeys {
         })
     }
 
-    /// Checks the answer of a browser and uses its challenge up. Returns the account of the passkey,
-    /// which must be `own` if that is given, and what the answer proves.
+    /// Checks the answer of a browser and uses its challenge up. Returns the account of the
+    /// passkey, which must be `own` if that is given, and what the answer proves.
     async fn prove(
         &self,
         caller: &Caller,

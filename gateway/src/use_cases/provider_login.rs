@@ -88,8 +88,8 @@ pub(crate) enum Outcome {
     LoggedIn(LoggedIn),
     /// The identity is linked to the account of the session.
     Linked,
-    /// The address has an account, and the provider's word proves the address. Its owner must log in
-    /// as before.
+    /// The address has an account, and the provider's word proves the address. Its owner must log
+    /// in as before.
     MustLink {
         waiting: String,
     },

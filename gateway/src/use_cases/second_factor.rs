@@ -191,12 +191,12 @@ impl SecondFactors {
         Ok(self.secret.recovery_codes(account, credential))
     }
 
-    /// Checks a code of the second factor in a log-in, which only this connection vouches for if there
-    /// is one, and uses it up. The owner gets a mail after five wrong ones.
+    /// Checks a code of the second factor in a log-in, which only this connection vouches for if
+    /// there is one, and uses it up. The owner gets a mail after five wrong ones.
     ///
     /// # Errors
-    /// `Unauthenticated` if five codes were tried in this log-in; `BadUserInput` if the code is wrong
-    /// or was used before; `RateLimited` after too many wrong ones.
+    /// `Unauthenticated` if five codes were tried in this log-in; `BadUserInput` if the code is
+    /// wrong or was used before; `RateLimited` after too many wrong ones.
     pub(crate) async fn check_in_log_in(
         &self,
         caller: &Caller,
@@ -280,8 +280,8 @@ impl SecondFactors {
         wrong_code()
     }
 
-    /// Uses a right code up. Nobody waits for the view: nothing reads it, and a code that is used up
-    /// must lead to a session.
+    /// Uses a right code up. Nobody waits for the view: nothing reads it, and a code that is used
+    /// up must lead to a session.
     async fn use_up(
         &self,
         caller: &Caller,

@@ -91,8 +91,8 @@ pub(crate) enum LoggedIn {
 pub(crate) struct Started {
     /// The secret that only the client keeps.
     pub(crate) token: SessionToken,
-    /// Proves at the next login that somebody has logged in on this device. The word of a connection
-    /// alone does not.
+    /// Proves at the next login that somebody has logged in on this device. The word of a
+    /// connection alone does not.
     pub(crate) device: Option<String>,
     pub(crate) session: ViewDocument<session::View>,
 }
@@ -279,8 +279,8 @@ impl Sessions {
         })
     }
 
-    /// Lists the caller's valid sessions, and those in which somebody acts as them, the latest first,
-    /// at most 100.
+    /// Lists the caller's valid sessions, and those in which somebody acts as them, the latest
+    /// first, at most 100.
     ///
     /// # Errors
     /// If the views cannot be read.

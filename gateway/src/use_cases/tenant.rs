@@ -95,8 +95,8 @@ impl Tenants {
     /// Creates a tenant. The caller becomes its first owner.
     ///
     /// # Errors
-    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken or
-    /// rests, the account has founded too many tenants, or the host has no room for another
+    /// `BadUserInput` if the placement is not the client's choice; `Rejected` if the slug is taken
+    /// or rests, the account has founded too many tenants, or the host has no room for another
     /// database.
     pub(crate) async fn create(
         &self,
@@ -141,8 +141,8 @@ impl Tenants {
         Ok(member && membership)
     }
 
-    /// Ensures that the host has room for another database. Two tenants that are created at once may
-    /// both take the last place.
+    /// Ensures that the host has room for another database. Two tenants that are created at once
+    /// may both take the last place.
     ///
     /// # Errors
     /// `Rejected` if the host is full.

@@ -11,8 +11,8 @@ const VERIFY: &str = "
     mutation($input: ConnectionDomainInput!) { sso { verifyDomain(input: $input) { status } } }";
 const STATUS: &str = "{ sso { domains { status } } }";
 
-/// Makes a tenant whose issuer names the addresses of `corp.example`. Its owner has no passkey, so the
-/// password suffices.
+/// Makes a tenant whose issuer names the addresses of `corp.example`. Its owner has no passkey, so
+/// the password suffices.
 async fn brings_an_issuer(world: &World) {
     let owner = Browser::signed_up(&world.backend, "carl@example.com").await;
     owner.create_tenant("acme").await;

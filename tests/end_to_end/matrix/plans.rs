@@ -1,5 +1,5 @@
-//! The plan of a tenant decides after the role: every operation that depends on a plan, by every role
-//! and scope, at every standing, with and without features and free places.
+//! The plan of a tenant decides after the role: every operation that depends on a plan, by every
+//! role and scope, at every standing, with and without features and free places.
 
 use std::{
     collections::BTreeMap,

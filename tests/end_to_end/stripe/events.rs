@@ -24,8 +24,8 @@ const KINDS: [&str; 6] = [
 /// Times that differ by less are the same: two tenants do the same one after the other.
 const SAME_MS: i64 = 5 * 60 * 1000;
 
-/// A tenant gets each event once and in order. Its twin does the same, and gets them three times and
-/// in any order; every second twin loses a third of them.
+/// A tenant gets each event once and in order. Its twin does the same, and gets them three times
+/// and in any order; every second twin loses a third of them.
 struct Twins {
     in_order: Tenant,
     otherwise: Tenant,

@@ -46,8 +46,8 @@ impl DueNotice {
     }
 }
 
-/// Returns the notices that follow from a commit and are not late at this time. `billing` is what is
-/// known of the tenant now.
+/// Returns the notices that follow from a commit and are not late at this time. `billing` is what
+/// is known of the tenant now.
 pub(super) fn notices(commit: &Commit<Area>, billing: Option<&View>, now: Time) -> Vec<DueNotice> {
     let events = commit.events.iter();
     let due = events.flat_map(|event| of_event(event, commit.time, billing));
@@ -144,8 +144,8 @@ fn reminder(at: Time) -> DueNotice {
     }
 }
 
-/// A plan is over: there is the default plan, or nothing can be created any more. The effect that sends
-/// the mail looks at the standing, and sends one of them.
+/// A plan is over: there is the default plan, or nothing can be created any more. The effect that
+/// sends the mail looks at the standing, and sends one of them.
 const fn over(since: Time) -> [DueNotice; 2] {
     let ended = DueNotice {
         notice: BillingNotice::Ended { since },

@@ -230,8 +230,8 @@ impl Open {
     }
 
     /// Counts what the owner can log in by. Codes by mail do not count: a deployment may have no
-    /// mail server, and an owner may have lost the mailbox. Nor do the issuers of tenants: their word
-    /// does not open the account.
+    /// mail server, and an owner may have lost the mailbox. Nor do the issuers of tenants: their
+    /// word does not open the account.
     fn log_ins(&self) -> usize {
         let passwords = usize::from(self.password_hash.is_some());
         let identities = self.identities.iter();
@@ -334,7 +334,8 @@ impl Open {
         })
     }
 
-    /// Also ends a deletion: whoever is kept out must neither lose the account nor get away with it.
+    /// Also ends a deletion: whoever is kept out must neither lose the account nor get away with
+    /// it.
     fn disable(&self) -> Vec<Event> {
         if self.is_disabled {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Connections: a tenant's own issuers, and the domains whose addresses they may name.
 //!
-//! All connections of a tenant are decided together. So the last domain of a connection that everybody
-//! needs stays, and a domain counts for one connection only.
+//! All connections of a tenant are decided together. So the last domain of a connection that
+//! everybody needs stays, and a domain counts for one connection only.
 
 use events_schema::{
     BuiltInRole, Claim, ConnectionId, DomainName, EmailAddress, Permissions, Reject, RejectionKind,
@@ -191,7 +191,8 @@ impl Connections {
         }]))
     }
 
-    /// The issuer says who gets the role. So who changes more than the name must hold what it holds.
+    /// The issuer says who gets the role. So who changes more than the name must hold what it
+    /// holds.
     fn update(
         &self,
         connection: ConnectionId,
@@ -406,8 +407,8 @@ fn claim_of(domain: &Domain) -> Option<Claim> {
     domain.is_verified().then(|| Claim::domain(&domain.name))
 }
 
-/// Returns what the record of a domain must say. Each tenant, connection and addition has its own, so
-/// a record that was published for one proves nothing for another.
+/// Returns what the record of a domain must say. Each tenant, connection and addition has its own,
+/// so a record that was published for one proves nothing for another.
 fn challenge(connection: ConnectionId, domain: &DomainName, facts: &Facts<Area>) -> String {
     let parts = [
         b"domain_challenge",

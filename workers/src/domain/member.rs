@@ -72,8 +72,8 @@ pub enum Rejection {
     /// The member is suspended, and so cannot become an owner.
     #[error("A suspended member cannot become an owner. Restore the member first.")]
     Suspended,
-    /// A connection does not let the person in: the address is in none of its domains, or the tenant
-    /// has removed the person. Nor is there an invitation.
+    /// A connection does not let the person in: the address is in none of its domains, or the
+    /// tenant has removed the person. Nor is there an invitation.
     #[error("You need an invitation. Ask an administrator for one.")]
     NotInvited,
     /// The member would have more than [`MAX_CUSTOM_ROLES`] custom roles.

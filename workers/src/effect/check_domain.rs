@@ -1,8 +1,8 @@
-//! Looks for the records that prove who owns the domains of connections: when somebody asks for it, and
-//! each day while a domain counts.
+//! Looks for the records that prove who owns the domains of connections: when somebody asks for it,
+//! and each day while a domain counts.
 //!
-//! All domains of a tenant that are due are looked for at once. The first news is recorded, and then
-//! the others are looked for again. Without news, nothing is recorded until the next day.
+//! All domains of a tenant that are due are looked for at once. The first news is recorded, and
+//! then the others are looked for again. Without news, nothing is recorded until the next day.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,8 @@ use crate::{
     owners::Owners,
 };
 
-/// Records that are looked for at once: a tenant has at most 200, and DNS that does not answer takes
-/// some seconds for each.
+/// Records that are looked for at once: a tenant has at most 200, and DNS that does not answer
+/// takes some seconds for each.
 const AT_ONCE: usize = 50;
 
 /// Looks for the records of domains.

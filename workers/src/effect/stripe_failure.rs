@@ -5,8 +5,8 @@ use crate::{
     stripe::{Stripe, StripeError},
 };
 
-/// The last attempt of an effect at Stripe: none is. What Stripe refuses is recorded or repaired, and
-/// an outage has an end.
+/// The last attempt of an effect at Stripe: none is. What Stripe refuses is recorded or repaired,
+/// and an outage has an end.
 pub(super) const ATTEMPTS: i64 = i64::MAX;
 
 /// Returns the client for another round if Stripe only repeats a failure that it has kept.

@@ -151,8 +151,8 @@ fn lost_since(billing: &billing::View, now: Time) -> Option<Time> {
         .min()
 }
 
-/// Whether the gateway would accept an access token now or after the end of a suspension. For one of a
-/// service, the recipient must be a member still.
+/// Whether the gateway would accept an access token now or after the end of a suspension. For one
+/// of a service, the recipient must be a member still.
 async fn is_valid_token(
     log: &EventLog,
     to: &EmailAddress,
@@ -252,8 +252,8 @@ mod tests {
         number: 1,
     };
 
-    /// Whether owners are told at this time of a restriction since another one. Their plan is a trial
-    /// until 100, and there is no default plan.
+    /// Whether owners are told at this time of a restriction since another one. Their plan is a
+    /// trial until 100, and there is no default plan.
     fn is_told<const N: usize>(further: [Event; N], since: i64, now: i64) -> bool {
         let trial = Event::TrialStarted {
             plan: TEAM,

@@ -127,7 +127,8 @@ impl Consumer {
         Self::effects("billing_mail", AreaName::Billing)
     }
 
-    /// Returns the consumer of the commits of connections that the owners of tenants learn of by mail.
+    /// Returns the consumer of the commits of connections that the owners of tenants learn of by
+    /// mail.
     pub fn connection_notices() -> Self {
         Self::effects("connection_notices", AreaName::Connection)
     }

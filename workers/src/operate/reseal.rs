@@ -36,8 +36,8 @@ struct Resealer {
 }
 
 /// Seals every secret of a webhook, inbound source or connection again that another secret than the
-/// current one has sealed. Returns how many of them have changed. A value that does not open keeps no
-/// other one from being sealed again.
+/// current one has sealed. Returns how many of them have changed. A value that does not open keeps
+/// no other one from being sealed again.
 ///
 /// # Errors
 /// In the end, if there was such a value. At once if a server or worker does not answer.
@@ -119,8 +119,8 @@ impl Resealer {
     }
 
     /// Returns those of the values that the current secret has not sealed, and what it makes of
-    /// them. They are bound to the tenant and to this object of it. One that does not open is counted
-    /// and left out.
+    /// them. They are bound to the tenant and to this object of it. One that does not open is
+    /// counted and left out.
     fn resealed<'a>(
         &self,
         purpose: &str,

@@ -208,8 +208,8 @@ impl Payments {
     }
 }
 
-/// Returns what changes together with a plan of what a subscription pays for usage, or what it begins
-/// with.
+/// Returns what changes together with a plan of what a subscription pays for usage, or what it
+/// begins with.
 fn usage_with(
     catalogue: &plan::View,
     present: Option<&Subscription>,

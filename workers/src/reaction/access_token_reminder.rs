@@ -17,9 +17,9 @@ const REMINDED_BEFORE: Duration = DAY.saturating_mul(7);
 /// The end of a token that lives no longer than this comes as no surprise.
 const SHORT_LIFE: Duration = DAY.saturating_mul(14);
 
-/// Reminds the creator of an access token of its end. Of one that belongs to a service, the owners of
-/// the tenant are reminded, too: its creator may have left by then. A reaction of its own, so that it
-/// also reads the tokens of earlier releases.
+/// Reminds the creator of an access token of its end. Of one that belongs to a service, the owners
+/// of the tenant are reminded, too: its creator may have left by then. A reaction of its own, so
+/// that it also reads the tokens of earlier releases.
 #[derive(Debug)]
 pub struct AccessTokenReminder;
 

@@ -26,7 +26,8 @@ pub enum StripeError {
         /// Stripe's text for the owner of the card.
         message: String,
     },
-    /// The request is wrong, such as for an object that does not exist. A repetition is refused, too.
+    /// The request is wrong, such as for an object that does not exist. A repetition is refused,
+    /// too.
     #[error("Stripe refuses the request ({code}): {message}")]
     Refused {
         /// Stripe's code, such as `resource_missing`, or the status of the answer.
@@ -71,7 +72,8 @@ impl StripeError {
         matches!(self, Self::Refused { code, .. } if code == "invoice_upcoming_none")
     }
 
-    /// Returns the time after which the request is worth a repetition. `None` if time does not help.
+    /// Returns the time after which the request is worth a repetition. `None` if time does not
+    /// help.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Key(_) => Some(AFTER_KEY),

@@ -1,5 +1,5 @@
-//! Subscriptions: a tenant that pays has one, with an item for its plan and one for each meter with a
-//! price.
+//! Subscriptions: a tenant that pays has one, with an item for its plan and one for each meter with
+//! a price.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::{
     request::Request, usage_items::with_changes,
 };
 
-/// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after a
-/// day.
+/// Names the commit that asked for a subscription in its metadata, since Stripe forgets keys after
+/// a day.
 const REQUEST: &str = "ub_request";
 /// Names the commit whose promotion code counts, so that it does not count twice.
 const DISCOUNT_REQUEST: &str = "ub_discount_request";

@@ -71,7 +71,7 @@ pub const PUBLISHERS: &[(&str, &[Role])] = &[
     ("int.a.usage.cut", &[Workers, Effects]),
     // It would end the work of an administrator who helps a tenant.
     ("int.a.support.expire", &[Workers, Effects]),
-    // Whoever writes it makes any domain count.
+    // It would verify any domain.
     ("int.platform.connection.record_check", &[Workers, Effects]),
     ("int.platform.connection.end", &[Workers, Reactions]),
     ("int.platform.connection.reseal", &[Workers, Migrator]),

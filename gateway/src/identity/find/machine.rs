@@ -20,8 +20,9 @@ use crate::{
 
 impl Callers {
     /// Finds the caller behind an access token. It works in its own tenant only, and holds those of
-    /// its scopes that its creator, or its service, holds there now. If they are no longer a member,
-    /// or the request comes from a network that the token does not name, the token is not valid.
+    /// its scopes that its creator, or its service, holds there now. If they are no longer a
+    /// member, or the request comes from a network that the token does not name, the token is not
+    /// valid.
     pub(super) async fn by_token(
         &self,
         token: &AccessToken,
@@ -107,7 +108,8 @@ impl Callers {
         }))
     }
 
-    /// Records that a token is not valid. Its creator is known if the token exists and acts for them.
+    /// Records that a token is not valid. Its creator is known if the token exists and acts for
+    /// them.
     pub(super) fn refuse_token(&self, origin: &Origin, creator: Option<AccountId>) -> Found {
         let refused = SecurityEvent::TokenRefused;
         self.security.record_origin(refused, origin, creator);

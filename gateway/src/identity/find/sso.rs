@@ -1,5 +1,5 @@
-//! What a tenant means for a session: one ends with the connection that vouches for it, and a tenant
-//! may demand its own issuer, and two factors.
+//! What a tenant means for a session: one ends with the connection that vouches for it, and a
+//! tenant may demand its own issuer, and two factors.
 
 use events_schema::{BuiltInRole, ConnectionId, Proof, Scope, connection, session};
 
@@ -10,8 +10,8 @@ use crate::{
     identity::{Membership, Person, caller::NoTenant},
 };
 
-/// Whether the connection by which a session has begun vouches for it still. A session that has begun
-/// in another way needs none.
+/// Whether the connection by which a session has begun vouches for it still. A session that has
+/// begun in another way needs none.
 ///
 /// # Errors
 /// If the view cannot be read.
@@ -22,8 +22,8 @@ pub(crate) async fn vouches_still(views: &Views, session: &session::View) -> Res
     }
 }
 
-/// Whether the word still counts that the issuer of a connection has given in this epoch of it. One of
-/// an epoch that is not known here yet does.
+/// Whether the word still counts that the issuer of a connection has given in this epoch of it. One
+/// of an epoch that is not known here yet does.
 ///
 /// # Errors
 /// If the view cannot be read.
@@ -36,8 +36,8 @@ pub(crate) async fn vouches(views: &Views, scope: Scope, epoch: i64) -> Result<b
 }
 
 impl Callers {
-    /// Returns the membership of a person if their session has what the tenant demands: the proof of
-    /// an enforced connection, or that of a passkey for an owner; and two factors. Who acts as a
+    /// Returns the membership of a person if their session has what the tenant demands: the proof
+    /// of an enforced connection, or that of a passkey for an owner; and two factors. Who acts as a
     /// person needs neither, since the tenant has let them in.
     pub(super) async fn demanded(
         &self,

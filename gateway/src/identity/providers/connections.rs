@@ -46,8 +46,8 @@ impl Issuers {
 }
 
 impl Providers {
-    /// Checks that requests may go to an issuer, as far as its URL tells. The addresses behind a host
-    /// name are checked for each connection.
+    /// Checks that requests may go to an issuer, as far as its URL tells. The addresses behind a
+    /// host name are checked for each connection.
     ///
     /// # Errors
     /// If they may not.

@@ -119,8 +119,8 @@ impl Claims {
         Some(Time((seconds * 1000.0) as i64))
     }
 
-    /// Whether the issuer says that it has checked two factors: in so many words, or by two methods of
-    /// different kinds.
+    /// Whether the issuer says that it has checked two factors: in so many words, or by two methods
+    /// of different kinds.
     pub(super) fn has_two_factors(&self) -> bool {
         let methods = self.amr.as_ref().and_then(serde_json::Value::as_array);
         let methods = methods.into_iter().flatten().filter_map(|it| it.as_str());

@@ -57,9 +57,9 @@ impl Person {
         EmailAddress::parse(self.email.as_deref()?).ok()
     }
 
-    /// Whether the person is of an organization with such a domain. Google says by `hd` whose an account
-    /// is: one of their own may have an address of the organization, too. Any other issuer is asked for
-    /// its own people only.
+    /// Whether the person is of an organization with such a domain. Google says by `hd` whose an
+    /// account is: one of their own may have an address of the organization, too. Any other issuer
+    /// is asked for its own people only.
     pub(super) fn is_of(&self, issuer: &str, is_own: impl Fn(&DomainName) -> bool) -> bool {
         let organization = self.hd.as_deref().map(DomainName::parse);
         issuer != GOOGLE || organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))

@@ -46,7 +46,8 @@ pub(crate) struct Identified {
 }
 
 impl Identified {
-    /// Whether the person is of an organization with such a domain, as far as the issuer knows several.
+    /// Whether the person is of an organization with such a domain, as far as the issuer knows
+    /// several.
     pub(crate) fn is_of(&self, is_own: impl Fn(&DomainName) -> bool) -> bool {
         self.person.is_of(&self.issuer, is_own)
     }

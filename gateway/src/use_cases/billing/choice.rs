@@ -48,8 +48,8 @@ pub(super) struct Offer<'c> {
     pub(super) price: Option<&'c Price>,
 }
 
-/// Why a plan cannot be chosen, or what that would cost cannot be shown. The domain of billing has no
-/// catalogue, and answers no questions.
+/// Why a plan cannot be chosen, or what that would cost cannot be shown. The domain of billing has
+/// no catalogue, and answers no questions.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unavailable {
@@ -78,8 +78,8 @@ impl Reject for Unavailable {
 }
 
 impl Billings {
-    /// Chooses a plan for the caller's tenant. Where payments are set up, a plan with prices is paid
-    /// for.
+    /// Chooses a plan for the caller's tenant. Where payments are set up, a plan with prices is
+    /// paid for.
     ///
     /// # Errors
     /// `NotFound` if there is no such plan; `BadUserInput` if it does not have the price, or needs
@@ -147,8 +147,8 @@ fn offer<'c>(
     })
 }
 
-/// Returns the version that a tenant has, if it stays with that instead of a planned one. It may be an
-/// older version, or one of an archived plan.
+/// Returns the version that a tenant has, if it stays with that instead of a planned one. It may be
+/// an older version, or one of an archived plan.
 fn kept<'c>(
     catalogue: &'c View,
     chosen: &Subscription,
@@ -239,8 +239,8 @@ impl TenantBilling {
         offer(self.plan.catalogue(), chosen, choice, self.plan.at)
     }
 
-    /// Returns what the tenant would pay for an offer: for a price per seat the seats in use, but no
-    /// more than the version allows. The workers count again when somebody comes or goes.
+    /// Returns what the tenant would pay for an offer: for a price per seat the seats in use, but
+    /// no more than the version allows. The workers count again when somebody comes or goes.
     ///
     /// # Errors
     /// If a view cannot be read.

@@ -213,8 +213,8 @@ impl Billings {
     /// Returns what a choice would cost a tenant, and which limits it would exceed.
     ///
     /// # Errors
-    /// Those of [`choose`](Self::choose) and of [`ask`](Self::ask); `Rejected` if Stripe would compute
-    /// the costs from what is not paid.
+    /// Those of [`choose`](Self::choose) and of [`ask`](Self::ask); `Rejected` if Stripe would
+    /// compute the costs from what is not paid.
     pub(crate) async fn preview(
         &self,
         caller: &Caller,
@@ -272,9 +272,9 @@ impl Billings {
     /// Asks about the payments of a tenant.
     ///
     /// # Errors
-    /// `PaymentsAway` if Stripe or the worker does not answer; `Rejected` if payments are not set up
-    /// or it is refused; `RateLimited` if the account or the tenant asks too often, or too much at
-    /// once.
+    /// `PaymentsAway` if Stripe or the worker does not answer; `Rejected` if payments are not set
+    /// up or it is refused; `RateLimited` if the account or the tenant asks too often, or too much
+    /// at once.
     async fn ask<Q: Question>(
         &self,
         caller: &Caller,

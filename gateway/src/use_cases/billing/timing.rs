@@ -58,8 +58,8 @@ pub(super) fn change_time(
 /// Checks that Stripe can compute what a change at this time costs.
 ///
 /// # Errors
-/// `Rejected` if a payment is missing, or another plan comes with the next period: then Stripe counts
-/// as paid what is not, or computes from the other plan.
+/// `Rejected` if a payment is missing, or another plan comes with the next period: then Stripe
+/// counts as paid what is not, or computes from the other plan.
 pub(super) fn ensure_computable(
     billing: Option<&billing::View>,
     at: ChangeTime,

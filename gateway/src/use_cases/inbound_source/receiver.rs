@@ -93,7 +93,8 @@ impl Receiver {
     ///
     /// # Errors
     /// `Unauthenticated` if the hook is refused; `RateLimited` if the client, the source or its
-    /// tenant has sent too many; `Unavailable` if it cannot be stored now. Then the provider sends it again.
+    /// tenant has sent too many; `Unavailable` if it cannot be stored now. Then the provider sends
+    /// it again.
     pub(crate) async fn receive<'h, F: Fn(&str) -> Option<&'h str>>(
         &self,
         delivery: Delivery<'h, F>,

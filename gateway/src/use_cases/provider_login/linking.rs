@@ -26,8 +26,8 @@ impl ProviderLogins {
     /// Returns a URL that links an identity of a provider. It is valid once, in this session.
     ///
     /// # Errors
-    /// `BadUserInput` if there is no such provider, or the request came to the sub-domain of a tenant;
-    /// `Forbidden` without a session.
+    /// `BadUserInput` if there is no such provider, or the request came to the sub-domain of a
+    /// tenant; `Forbidden` without a session.
     pub(crate) async fn start_link(
         &self,
         caller: &Caller,
@@ -59,7 +59,8 @@ impl ProviderLogins {
     }
 
     /// Links the identity that waits in this browser, now that its owner has logged in. One of a
-    /// connection makes the owner a member, and begins a new session with its word, which is returned.
+    /// connection makes the owner a member, and begins a new session with its word, which is
+    /// returned.
     ///
     /// # Errors
     /// `BadUserInput` if none waits for this account; `Rejected` if another account has it;

@@ -35,8 +35,8 @@ impl Party {
         })
     }
 
-    /// Whether the party may say to whom an address belongs. A tenant's issuer may for the domains of
-    /// its connection.
+    /// Whether the party may say to whom an address belongs. A tenant's issuer may for the domains
+    /// of its connection.
     pub(super) fn may_prove(&self, email: &EmailAddress) -> bool {
         let Some((_, connection)) = &self.connection else {
             return true;

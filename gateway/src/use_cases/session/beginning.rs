@@ -29,8 +29,8 @@ impl Sessions {
     /// request came with. The word of a connection makes the person a member first.
     ///
     /// # Errors
-    /// `Pending` if the outcome of the command is not known in time. If only a connection vouches for
-    /// the person, also if its tenant does not let them in.
+    /// `Pending` if the outcome of the command is not known in time. If only a connection vouches
+    /// for the person, also if its tenant does not let them in.
     pub(crate) async fn welcome(
         &self,
         caller: &Caller,
@@ -46,8 +46,8 @@ impl Sessions {
         Ok(LoggedIn::Session(Box::new(account), started))
     }
 
-    /// Makes a person a member by the word of a connection. If that fails, those who have proved enough
-    /// themselves go on without the word. Returns what counts.
+    /// Makes a person a member by the word of a connection. If that fails, those who have proved
+    /// enough themselves go on without the word. Returns what counts.
     async fn joined(
         &self,
         caller: &Caller,

@@ -52,12 +52,12 @@ struct Begun {
 
 impl Sessions {
     /// Goes on with a log-in after its first proof: starts a session, unless the account has a
-    /// second factor that is not proved yet. The session that the request came with ends. The word of a
-    /// connection makes the person a member once all is proved.
+    /// second factor that is not proved yet. The session that the request came with ends. The word
+    /// of a connection makes the person a member once all is proved.
     ///
     /// # Errors
-    /// `Pending` if the outcome of the command is not known in time. If only a connection vouches for
-    /// the person, also if its tenant does not let them in.
+    /// `Pending` if the outcome of the command is not known in time. If only a connection vouches
+    /// for the person, also if its tenant does not let them in.
     pub(crate) async fn proceed(
         &self,
         caller: &Caller,
@@ -105,8 +105,8 @@ impl Sessions {
         self.complete(caller, account, proofs, begun.word).await
     }
 
-    /// Returns when the log-in that this browser has begun ends, if its second factor is still to be
-    /// proved.
+    /// Returns when the log-in that this browser has begun ends, if its second factor is still to
+    /// be proved.
     pub(crate) fn awaits_second(&self, caller: &Caller) -> Option<Time> {
         self.open(caller).map(|begun| begun.at + LIFETIME)
     }

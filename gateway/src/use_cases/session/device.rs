@@ -1,5 +1,5 @@
-//! Devices on which people have logged in before: which one a request comes from, what a browser keeps
-//! of one, and the mail about a new one.
+//! Devices on which people have logged in before: which one a request comes from, what a browser
+//! keeps of one, and the mail about a new one.
 
 use event_store::random_id;
 use events_schema::{CommandId, EmailId, Id, TenantId, account, email, secret::derived_id};
@@ -21,8 +21,9 @@ impl Sessions {
     }
 
     /// Tells the owner of an account by mail, up to 20 times a day: who knows the password must not
-    /// bury other mails. The answer does not wait for the mail. A log-in by a connection alone makes
-    /// no device one of the person, so each would be told of, and its issuer would bury the others.
+    /// bury other mails. The answer does not wait for the mail. A log-in by a connection alone
+    /// makes no device one of the person, so each would be told of, and its issuer would bury the
+    /// others.
     pub(super) async fn tell_if_new_device(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
-//! Proving again who somebody is, within their session. Each proof starts a new session and ends the
-//! old one, so that a token from before gains nothing.
+//! Proving again who somebody is, within their session. Each proof starts a new session and ends
+//! the old one, so that a token from before gains nothing.
 
 use events_schema::{Proof, ProofKind, Scope, proof};
 
@@ -117,9 +117,9 @@ impl Sessions {
         if_started(started)
     }
 
-    /// Makes a person a member by the word of a connection whose identity they have just linked, and
-    /// adds it to the session, in place of that of another connection. An error is only logged, since
-    /// the link stands.
+    /// Makes a person a member by the word of a connection whose identity they have just linked,
+    /// and adds it to the session, in place of that of another connection. An error is only logged,
+    /// since the link stands.
     pub(crate) async fn add_word(
         &self,
         caller: &Caller,

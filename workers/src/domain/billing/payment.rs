@@ -104,8 +104,8 @@ impl Billing {
         (may_try && days > 0).then_some(days)
     }
 
-    /// Checks that no plan waits for its first payment. Until that is made, Stripe's period belongs to
-    /// this plan, and the tenant has the one before.
+    /// Checks that no plan waits for its first payment. Until that is made, Stripe's period belongs
+    /// to this plan, and the tenant has the one before.
     fn ensure_begun(&self, now: Time) -> Result<(), Rejection> {
         let payment = self.payment();
         let chosen = self.chosen().and_then(|chosen| chosen.next.as_ref());
@@ -137,8 +137,8 @@ impl Billing {
         Ok(())
     }
 
-    /// Returns what a tenant wants. If it stays with its plan instead of leaving it, it has the units
-    /// that are paid, so that others are charged when they are counted.
+    /// Returns what a tenant wants. If it stays with its plan instead of leaving it, it has the
+    /// units that are paid, so that others are charged when they are counted.
     fn staying(&self, wanted: &Wanted, now: Time) -> Wanted {
         let chosen = self.chosen().filter(|_| self.is_leaving(now));
         let stays = chosen.filter(|it| (it.plan, it.price) == (wanted.plan, Some(wanted.price)));
@@ -150,9 +150,9 @@ impl Billing {
         }
     }
 
-    /// Returns the request that nothing may replace until Stripe has answered: a first subscription,
-    /// of which there could be two, and a plan for the next period, which would come at once if
-    /// nobody knew that it was asked for.
+    /// Returns the request that nothing may replace until Stripe has answered: a first
+    /// subscription, of which there could be two, and a plan for the next period, which would come
+    /// at once if nobody knew that it was asked for.
     fn undecided(&self) -> Option<&Wanted> {
         match self.awaited()? {
             Change::Subscribe { wanted, .. } => {
@@ -163,8 +163,8 @@ impl Billing {
         }
     }
 
-    /// Returns the event that repeats the last request, unless an effect has it in hand. It keeps its
-    /// id, by which Stripe knows what was done.
+    /// Returns the event that repeats the last request, unless an effect has it in hand. It keeps
+    /// its id, by which Stripe knows what was done.
     fn repeat(&self, at: Time) -> Option<Event> {
         let pending = self.payment().pending.as_ref();
         let lost = pending.filter(|_| !self.is_in_hand(at))?;
@@ -306,8 +306,8 @@ impl Billing {
         (!is_known || is_awaited).then_some(event)
     }
 
-    /// Returns the event that sets the number of seats; `None` if the tenant does not pay this price,
-    /// or Stripe counts so many, or will.
+    /// Returns the event that sets the number of seats; `None` if the tenant does not pay this
+    /// price, or Stripe counts so many, or will.
     pub fn set_seats(
         &self,
         price: &StripePriceId,
@@ -335,8 +335,8 @@ impl Billing {
         })
     }
 
-    /// Returns an ended subscription with an end that has come, whatever the clocks say. Otherwise it
-    /// could be resumed.
+    /// Returns an ended subscription with an end that has come, whatever the clocks say. Otherwise
+    /// it could be resumed.
     fn with_end(&self, paid: &Paid, now: Time) -> Paid {
         if paid.status != PaidStatus::Ended {
             return paid.clone();

@@ -2,8 +2,8 @@
 
 use events_schema::DomainName;
 
-/// Mail providers whose addresses anybody can have. A provider that is missing here is no way in: the
-/// owner of its domain would have to publish the record.
+/// Mail providers whose addresses anybody can have. A provider that is missing here is no way in:
+/// the owner of its domain would have to publish the record.
 const MAIL_PROVIDERS: &[&str] = &[
     "126.com",
     "163.com",

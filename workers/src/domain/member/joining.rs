@@ -28,8 +28,8 @@ impl Member {
 }
 
 impl Present {
-    /// A person who was invited gets the role of the invitation, and keeps its custom roles. That is so
-    /// for one whom the tenant has removed before, too.
+    /// A person who was invited gets the role of the invitation, and keeps its custom roles. That
+    /// is so for one whom the tenant has removed before, too.
     fn join(
         &self,
         account: AccountId,

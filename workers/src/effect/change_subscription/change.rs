@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Attempt<'_> {
-    /// Changes what a subscription pays for, and returns the command that records what has become of
-    /// that. One that would end goes on, once the change is paid.
+    /// Changes what a subscription pays for, and returns the command that records what has become
+    /// of that. One that would end goes on, once the change is paid.
     pub(super) async fn change(
         &self,
         present: &Subscription,
@@ -114,8 +114,8 @@ impl Attempt<'_> {
         changed.await
     }
 
-    /// Lets usage cost what the plan says that the tenant has now. Before a plan begins, usage costs
-    /// what the present one says; reconciling lets it follow then.
+    /// Lets usage cost what the plan says that the tenant has now. Before a plan begins, usage
+    /// costs what the present one says; reconciling lets it follow then.
     async fn follow_plan(
         &self,
         changed: &Subscription,
@@ -148,8 +148,8 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Returns what is to make a subscription cheaper. A code counts once, also if it makes a change
-    /// cheaper whose answer is lost.
+    /// Returns what is to make a subscription cheaper. A code counts once, also if it makes a
+    /// change cheaper whose answer is lost.
     async fn new_discount(
         &self,
         present: &Subscription,

@@ -23,7 +23,8 @@ use crate::{
 const PAYING: Duration = Duration::from_secs(5);
 
 impl Attempt<'_> {
-    /// Returns the command that records what has become of a subscription. Its price tells the plan.
+    /// Returns the command that records what has become of a subscription. Its price tells the
+    /// plan.
     pub(super) async fn recorded(&self, changed: &Subscription) -> Result<Command, Failure> {
         let present = self.stripe.subscription(&changed.id).await?;
         if self.is_unpaid(&present) {
@@ -42,8 +43,8 @@ impl Attempt<'_> {
         Ok(self.record(self.plan_of(&paid.price), paid, request))
     }
 
-    /// Returns the command that records a subscription as it is before it is changed. The request is
-    /// still to be done then.
+    /// Returns the command that records a subscription as it is before it is changed. The request
+    /// is still to be done then.
     pub(super) fn recorded_before(&self, present: &Subscription) -> Result<Command, Failure> {
         let paid = paid(present)?;
         let plan = self.task.record.plan_of(&paid.price, self.catalogue);
@@ -51,8 +52,8 @@ impl Attempt<'_> {
     }
 
     /// Returns the command that records a period which has begun just before the change. Stripe has
-    /// charged it for what was paid before, so the plan that the tenant wants comes after it. That is
-    /// still to be recorded then.
+    /// charged it for what was paid before, so the plan that the tenant wants comes after it. That
+    /// is still to be recorded then.
     pub(super) fn renewed(
         &self,
         before: &Item,

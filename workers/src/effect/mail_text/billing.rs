@@ -5,8 +5,8 @@ use events_schema::{Name, email::BillingNotice, has_link};
 
 use super::{Links, MailText, date, notice::Notice};
 
-/// Renders a mail to an owner of a tenant with this name. Its link leads to our page, and to none of
-/// Stripe's: who has such a link may read an invoice.
+/// Renders a mail to an owner of a tenant with this name. Its link leads to our page, and to none
+/// of Stripe's: who has such a link may read an invoice.
 ///
 /// # Errors
 /// If a time is out of range.

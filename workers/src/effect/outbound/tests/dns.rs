@@ -28,8 +28,8 @@ struct Zone {
 }
 
 impl Dns {
-    /// Answers the first question for any name with the first addresses, the next one with the next,
-    /// and from then on with the last.
+    /// Answers the first question for any name with the first addresses, the next one with the
+    /// next, and from then on with the last.
     pub async fn answers(script: &[&[&str]]) -> Self {
         let parse = |text: &&str| text.parse().unwrap();
         let script = script.iter().map(|step| step.iter().map(parse).collect());
