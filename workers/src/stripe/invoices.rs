@@ -30,6 +30,7 @@ pub struct Invoice {
     pub created: Timestamp,
     pub invoice_pdf: Option<Sensitive>,
     pub hosted_invoice_url: Option<Sensitive>,
+    lines: Option<Lines>,
     payments: Option<Payments>,
 }
 
@@ -48,6 +49,38 @@ pub struct Preview {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Tax {
     amount: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Lines {
+    data: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Line {
+    parent: Option<LineParent>,
+    pricing: Option<LinePricing>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct LineParent {
+    subscription_item_details: Option<LineOfItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct LineOfItem {
+    /// Whether it charges or gives back a part of a period.
+    proration: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct LinePricing {
+    price_details: Option<LinePrice>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct LinePrice {
+    price: StripePriceId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -138,11 +171,30 @@ impl Invoice {
         sum(self.total_taxes.as_ref())
     }
 
+    /// Whether a whole period of a subscription is charged at this price.
+    pub fn charges_period_at(&self, price: &StripePriceId) -> bool {
+        let mut lines = self.lines.iter().flat_map(|lines| &lines.data);
+        lines.any(|line| line.is_of_period() && line.price() == Some(price))
+    }
+
     /// Returns the payment that counts, if the invoice was asked for with its payments.
     pub fn payment(&self) -> Option<&Payment> {
         let payments = self.payments.as_ref()?;
         let default = payments.data.iter().find(|payment| payment.is_default)?;
         default.payment.payment_intent.as_ref()
+    }
+}
+
+impl Line {
+    fn is_of_period(&self) -> bool {
+        let parent = self.parent.as_ref();
+        let of_item = parent.and_then(|parent| parent.subscription_item_details.as_ref());
+        of_item.is_some_and(|of_item| !of_item.proration)
+    }
+
+    fn price(&self) -> Option<&StripePriceId> {
+        let details = self.pricing.as_ref()?.price_details.as_ref()?;
+        Some(&details.price)
     }
 }
 

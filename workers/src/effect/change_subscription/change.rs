@@ -46,10 +46,17 @@ impl Attempt<'_> {
             }
             return self.recorded_before(present);
         }
+        if is_so
+            && wanted.at == ChangeTime::PeriodEnd
+            && let Some(before) = self.charged_before(present, item).await?
+        {
+            return self.renewed((&before.price, before.quantity), present);
+        }
         self.drop_other_change(present, wanted).await?;
         let changed = self.change_item(present, item, wanted).await?;
         if wanted.at == ChangeTime::PeriodEnd && has_renewed(item, &changed) {
-            return self.renewed(item, &changed);
+            let before = (&item.price.id, item.quantity.unwrap_or(1));
+            return self.renewed(before, &changed);
         }
         self.follow_plan(&changed, wanted).await?;
         if present.cancel_at.is_some() && !changed.has_pending_update() {
@@ -65,6 +72,26 @@ impl Attempt<'_> {
         let paid_for = |paid: &Paid| (paid.price.clone(), paid.quantity, paid.period_end);
         let recorded = self.task.record.payment().lasting().map(paid_for);
         Ok(recorded == Some(paid_for(&paid(present)?)))
+    }
+
+    /// Returns what was paid for before Stripe had the wanted plan, if Stripe has charged that for
+    /// the period which has begun since the last record. A worker was killed, or got no answer, after
+    /// it had asked for the plan.
+    async fn charged_before(
+        &self,
+        present: &Subscription,
+        item: &Item,
+    ) -> Result<Option<&Paid>, StripeError> {
+        let recorded = self.task.record.payment().lasting().filter(|recorded| {
+            recorded.price != item.price.id && recorded.period_end < item.current_period_end.into()
+        });
+        let (Some(recorded), Some(invoice)) = (recorded, &present.latest_invoice) else {
+            return Ok(None);
+        };
+        let invoice = self.stripe.invoice(invoice).await?;
+        Ok(invoice
+            .charges_period_at(&recorded.price)
+            .then_some(recorded))
     }
 
     async fn change_item(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     effect::Failure,
-    stripe::{ADDRESS_MISSING, Item, PaymentStatus, StripeError, Subscription, SubscriptionStatus},
+    stripe::{ADDRESS_MISSING, PaymentStatus, StripeError, Subscription, SubscriptionStatus},
 };
 
 /// How long a payment is given that Stripe is still making.
@@ -56,12 +56,12 @@ impl Attempt<'_> {
     /// is still to be recorded then.
     pub(super) fn renewed(
         &self,
-        before: &Item,
+        (price, quantity): (&StripePriceId, u64),
         changed: &Subscription,
     ) -> Result<Command, Failure> {
         let renewed = Paid {
-            price: before.price.id.clone(),
-            quantity: before.quantity.unwrap_or(1),
+            price: price.clone(),
+            quantity,
             ..paid(changed)?
         };
         let plan = self.task.record.plan_of(&renewed.price, self.catalogue);

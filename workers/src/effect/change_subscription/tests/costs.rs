@@ -339,6 +339,7 @@ async fn a_plan_waits_for_its_payment_also_if_its_period_has_begun_before_it_was
     for (invoice, end) in [("draft", before), ("open", before), ("paid", after)] {
         let acts = [
             list(from_ref(&renewed)),
+            invoice_that_is(invoice),
             ok(&renewed.to_string()),
             invoice_that_is(invoice),
         ];
@@ -353,7 +354,7 @@ async fn a_plan_waits_for_its_payment_also_if_its_period_has_begun_before_it_was
             past_due_since: None,
             request: Some(REQUEST),
         };
-        let sent = [LIST, READ, INVOICE];
+        let sent = [LIST, INVOICE, READ, INVOICE];
         records(&wants_else(larger), acts, expected, &sent).await;
     }
 }
@@ -375,6 +376,56 @@ async fn a_period_that_begins_before_the_change_is_recorded_with_the_plan_that_i
         request: None,
     };
     records(&wants_else(larger), acts, renewed, &[LIST, CHANGE]).await;
+}
+
+/// An invoice whose one line charges a period, or the rest of one, at this price.
+fn invoice_of(price: &str, proration: bool) -> Act {
+    let line = json!({
+        "parent": { "subscription_item_details": { "proration": proration } },
+        "pricing": { "price_details": { "price": price } }
+    });
+    ok(&json!({
+        "id": "in_1", "currency": "eur", "subtotal": 900, "total": 900, "created": 1,
+        "status": "paid", "lines": { "data": [line] }
+    })
+    .to_string())
+}
+
+#[tokio::test]
+async fn a_plan_whose_answer_is_lost_does_not_begin_with_a_period_that_is_charged_for_another() {
+    let mut changed = subscription("active", "price_2", OTHER);
+    changed["items"]["data"][0]["current_period_end"] = json!(1_799_000_000);
+    let present = || list(from_ref(&changed));
+    let renewed = Command::RecordSubscription {
+        plan: TEAM,
+        price: MONTHLY,
+        subscription: Paid {
+            period_end: Time(1_799_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: None,
+    };
+    let acts = [present(), invoice_of("price_1", false)];
+    records(&wants_else(larger), acts, renewed, &[LIST, INVOICE]).await;
+
+    let begun = Command::RecordSubscription {
+        plan: COMPANY,
+        price: COMPANY.price_id(&price()),
+        subscription: Paid {
+            price: StripePriceId::parse("price_2").unwrap(),
+            period_end: Time(1_799_000_000_000),
+            ..paid(PaidStatus::Active)
+        },
+        past_due_since: None,
+        request: Some(REQUEST),
+    };
+    for invoice in [invoice_of("price_2", false), invoice_of("price_1", true)] {
+        let read = ok(&changed.to_string());
+        let acts = [present(), invoice, read, invoice_that_is("paid")];
+        let sent = [LIST, INVOICE, READ, INVOICE];
+        records(&wants_else(larger), acts, begun.clone(), &sent).await;
+    }
 }
 
 #[tokio::test]
