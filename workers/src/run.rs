@@ -17,12 +17,13 @@ use crate::{
     account_members,
     aggregate::Aggregate,
     areas::{self, Visitor},
-    billing_mail,
+    billing_mail::BillingMail,
     config::{Config, Loop},
-    connection_notices,
+    connection_notices::ConnectionNotices,
     effect::{AreaOf, Effect, Setup},
     inbound,
     loops::{self, Pulls, Shared, consumers::Consumer},
+    owner_mail::{self, OwnerMail},
     payments,
     placements::Placements,
     reaction::Reaction,
@@ -116,8 +117,8 @@ async fn run_loops(
     start.stripe_account().await?;
     start.nightly_comparison();
     start.seats();
-    start.billing_mail();
-    start.connection_notices();
+    start.owner_mail(Consumer::billing_mail(), BillingMail);
+    start.owner_mail(Consumer::connection_notices(), ConnectionNotices);
     start.account_members();
     let (running, deciding) = (start.running, start.deciding);
     // From here on, all loops are known.
@@ -269,23 +270,13 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the loop that requests mails about the plans of tenants. It looks for their owners in
-    /// the log, which the loops of reactions may not read.
-    fn billing_mail(&mut self) {
+    /// Starts a loop that requests mails to the owners of tenants. It looks for them in the log,
+    /// which the loops of reactions may not read.
+    fn owner_mail(&mut self, consumer: Consumer, mails: impl OwnerMail + 'static) {
         if self.runs(Loop::Effects) {
-            let shared = self.expect(Consumer::billing_mail());
-            let sender = self.sender.clone();
-            self.running.spawn(billing_mail::run(shared, sender));
-        }
-    }
-
-    /// Starts the loop that requests mails about the connections of tenants. It looks for their
-    /// owners in the log, too.
-    fn connection_notices(&mut self) {
-        if self.runs(Loop::Effects) {
-            let shared = self.expect(Consumer::connection_notices());
-            let sender = self.sender.clone();
-            self.running.spawn(connection_notices::run(shared, sender));
+            let shared = self.expect(consumer.clone());
+            let mails = owner_mail::run(consumer, shared, self.sender.clone(), mails);
+            self.running.spawn(mails);
         }
     }
 
