@@ -235,4 +235,21 @@ mod tests {
         let other = k1().recovery_code_index("k1", OTHER, CREDENTIAL, &codes[0]);
         assert_eq!(other, None);
     }
+
+    /// It measures, so run it alone in a release build:
+    /// `cargo test --release --lib -- --ignored --nocapture takes_at_most`.
+    #[test]
+    #[ignore = "it measures"]
+    fn the_check_of_a_code_takes_at_most_100_microseconds() {
+        const TIMES: u32 = 10_000;
+        let key = k1();
+        let began = std::time::Instant::now();
+        for _ in 0..TIMES {
+            let mut seeds = key.totp_seeds("k1", ACCOUNT, CREDENTIAL);
+            assert_eq!(seeds.next().unwrap().step_of("000000x", Time(0)), None);
+        }
+        let each = began.elapsed() / TIMES;
+        println!("the check of a code takes {each:?}");
+        assert!(each <= std::time::Duration::from_micros(100), "{each:?}");
+    }
 }

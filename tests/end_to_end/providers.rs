@@ -1,5 +1,6 @@
 //! Logging in by other parties, such as Google.
 
+mod figures;
 mod forged;
 mod freshness;
 pub mod hosts;

@@ -187,7 +187,7 @@ fn the_plan_is_read_only_for_an_operation_that_depends_on_it() {
 }
 
 /// It measures, so run it alone in a release build:
-/// `cargo test --release -p gateway --lib -- --ignored the_guard_takes`.
+/// `cargo test --release --lib -- --ignored --nocapture takes_at_most`.
 #[tokio::test]
 #[ignore = "it measures"]
 async fn the_guard_takes_at_most_20_microseconds() {

@@ -198,3 +198,48 @@ fn a_file_that_was_not_packed_or_is_cut_off_is_refused() {
     fs::write(source.target(), other).unwrap();
     assert!(refusal(&source.target()).contains("no file that"));
 }
+
+/// It measures, and writes a file of eight gigabytes, so run it alone in a release build:
+/// `cargo test --release --lib -- --ignored --nocapture takes_at_most`.
+#[test]
+#[ignore = "it measures"]
+fn a_search_among_a_billion_takes_at_most_a_millisecond() {
+    const COUNT: u64 = 1_000_000_000;
+    const SEARCHES: u32 = 100_000;
+    let head_of = |at: u64| at * (u64::MAX / COUNT);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packed");
+    write(&path, COUNT, head_of);
+    let file = Compromised::open(&path).unwrap();
+    let (mut random, mut found) = (Random(1), 0);
+    let began = std::time::Instant::now();
+    for _ in 0..SEARCHES {
+        let password = random.next().to_string();
+        found += u32::from(file.contains(&password).unwrap());
+    }
+    let each = began.elapsed() / SEARCHES;
+    println!("a search takes {each:?}");
+    assert_eq!(found, 0);
+    assert!(each <= std::time::Duration::from_millis(1), "{each:?}");
+    let file = File::open(&path).unwrap();
+    assert!(find(&file, head_of(COUNT / 3)).unwrap());
+}
+
+/// Writes a file of so many heads.
+fn write(path: &Path, count: u64, head_of: impl Fn(u64) -> Head) {
+    use std::io::Write as _;
+    let mut file = std::io::BufWriter::new(File::create(path).unwrap());
+    file.write_all(&MARK).unwrap();
+    for range in 0..INDEXED {
+        // How many heads are below the range.
+        let start = u128::from(range) << (Head::BITS - INDEX_BITS);
+        let step = u128::from(head_of(1));
+        let below = start.div_ceil(step).min(u128::from(count));
+        let below = u64::try_from(below).unwrap();
+        file.write_all(&below.to_be_bytes()).unwrap();
+    }
+    for at in 0..count {
+        file.write_all(&head_of(at).to_be_bytes()).unwrap();
+    }
+    file.flush().unwrap();
+}

@@ -347,3 +347,21 @@ fn a_browser_is_asked_for_a_verified_and_discoverable_passkey() {
     assert_eq!(options["userVerification"], "required");
     assert!(options.get("allowCredentials").is_none());
 }
+
+/// It measures, so run it alone in a release build:
+/// `cargo test --release --lib -- --ignored --nocapture takes_at_most`.
+#[test]
+#[ignore = "it measures"]
+fn the_check_of_a_passkey_takes_at_most_two_milliseconds() {
+    const TIMES: u32 = 2_000;
+    let key = Key::new();
+    let (passkey, answer) = (passkey(&key), Answer::honest("webauthn.get"));
+    let answers: Vec<_> = (0..TIMES).map(|_| answer.assertion(&key, b"id")).collect();
+    let began = std::time::Instant::now();
+    for answer in answers {
+        verify(&Assertion::read(answer).unwrap(), &passkey).unwrap();
+    }
+    let each = began.elapsed() / TIMES;
+    println!("the check of a passkey takes {each:?}");
+    assert!(each <= std::time::Duration::from_millis(2), "{each:?}");
+}
