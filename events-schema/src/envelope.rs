@@ -83,8 +83,9 @@ pub struct Command<A: Area> {
     /// the code `revision_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
-    /// How many live aggregates the area may have in the tenant. A command that would make one more
-    /// of them live is rejected with the code `limit_reached`. No limit if absent.
+    /// How many live aggregates the area may have in the tenant, or how many objects if all of them
+    /// are one aggregate. A command that would make one more is rejected with the code
+    /// `limit_reached`. No limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Where the request came from.

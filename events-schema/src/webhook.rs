@@ -24,7 +24,7 @@ pub use self::{
     view::{Key, View, Webhook, apply},
 };
 use crate::{
-    Access, AreaName, BuiltInRole, EmailAddress, Feature, Permission, TenantKey, Time,
+    Access, AreaName, BuiltInRole, EmailAddress, Feature, Limit, Permission, TenantKey, Time,
     id::typed_id, outbound::WebhookUrl, published::Private, sealed::Resealed,
 };
 
@@ -33,7 +33,7 @@ typed_id! {
     WebhookId
 }
 
-/// A tenant has at most this many webhooks.
+/// A tenant has at most this many webhooks, whatever its plan says: all are one document.
 pub const MAX_WEBHOOKS: usize = 50;
 /// A webhook has at most this many signing keys at once: the current one, and former ones until
 /// their end.
@@ -54,6 +54,8 @@ pub const DELETE: Permission = Permission::new("delete_webhook", BuiltInRole::Ad
 
 /// The feature that lets a tenant create, change and try webhooks.
 pub const FEATURE: Feature = Feature::new("webhooks");
+/// How many webhooks a tenant may have.
+pub const WEBHOOKS: Limit = Limit::new("webhooks");
 
 /// The area of webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl crate::Area for Area {
         Access::permission("create", CREATE)
             .in_person()
             .feature(FEATURE)
-            .creates(),
+            .limit(WEBHOOKS),
         Access::permission("update", UPDATE)
             .in_person()
             .feature(FEATURE),

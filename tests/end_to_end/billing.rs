@@ -2,6 +2,7 @@
 
 mod exceptions;
 mod trials;
+mod webhooks;
 
 use events_schema::Feature;
 use futures_util::future::join_all;

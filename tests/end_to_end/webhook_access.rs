@@ -34,6 +34,12 @@ fn with(name: &str, value: Value) -> Value {
     input(webhook)
 }
 
+/// Client credentials for this server.
+fn oauth2(token_url: &str) -> Value {
+    let credentials = json!({ "tokenUrl": token_url, "clientId": "a", "clientSecret": "b" });
+    json!({ "oauth2": credentials })
+}
+
 #[test]
 fn a_new_webhook_has_the_documented_defaults_and_shows_no_secret() {
     in_tenant("defaults", async |_, ada| {
@@ -123,6 +129,8 @@ fn a_wrong_setting_is_refused_by_its_name() {
             ),
             ("auth", json!({ "bearer": { "token": "" } }), "auth"),
             ("auth", json!({}), "auth"),
+            ("auth", oauth2("https://10.0.0.1/token"), "tokenUrl"),
+            ("auth", oauth2("http://93.184.216.34/token"), "tokenUrl"),
         ] {
             let refused = ada.error(CREATE_WEBHOOK, with(name, value.clone())).await;
             assert_eq!(refused, bad_input(field), "{name} {value}");

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod replays;
+mod rotation;
 
 use axum::http::StatusCode;
 use events_schema::webhook_signature::SigningKey;

@@ -11,7 +11,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Returns a copy of a folder of the package, with what its `package-lock.json` names.
+/// Returns a copy of a folder, which is named from the package, with what its `package-lock.json`
+/// names.
 pub fn installed_by_npm(folder: &str) -> PathBuf {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
@@ -58,7 +59,9 @@ fn installed(folder: &str, versions: &str, mut install: Command) -> PathBuf {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    // Another package may have the folder.
+    let name = folder.trim_start_matches("../");
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&copy).unwrap();
     for file in fs::read_dir(&source).unwrap() {
         let file = file.unwrap();

@@ -14,6 +14,7 @@ mod decode;
 pub mod domain;
 pub mod effect;
 mod inbound;
+mod log_tenants;
 mod loops;
 mod memberships;
 mod operate;

@@ -10,6 +10,7 @@ mod cursors;
 mod deliver;
 mod histories;
 mod line;
+mod lost;
 mod message;
 mod oauth2;
 mod report;
@@ -56,7 +57,7 @@ pub async fn run(config: &Config, shared: Shared, sender: CommandSender) -> anyh
         attempts: Attempts::new(shared.client.clone()),
         reports: Reports::new(sender, Owners::new(log.clone())),
     }));
-    let sweep = Sweep::new(log, cursors.clone(), wakes.clone());
+    let sweep = Sweep::new(log, tenants.clone(), cursors.clone(), wakes.clone());
     let sweeping = tokio::spawn(sweep.run(shared.reconnects.clone()));
     tokio::join!(
         wake::run(shared.clone(), tenants, cursors, wakes),

@@ -109,10 +109,11 @@ fn the_lists_derive_from_the_access_tables() {
     ];
     let listed: Vec<&str> = Feature::all().iter().map(|one| one.as_str()).collect();
     assert_eq!(listed, features);
-    assert_eq!(Limit::all(), [project::PROJECTS, member::SEATS]);
+    let limits = [project::PROJECTS, member::SEATS, webhook::WEBHOOKS];
+    assert_eq!(Limit::all(), limits);
     assert_eq!(Feature::parse("access_tokens"), Ok(access_token::FEATURE));
     let error = Limit::parse("moons").unwrap_err().to_string();
-    assert_eq!(error, "must be one of projects, seats");
+    assert_eq!(error, "must be one of projects, seats, webhooks");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-// Verifies one webhook as a customer would. It reads {headers, body, secret, publicKey} as JSON, and
-// writes what each verifier says: null, or why it refuses the webhook.
+// Verifies webhooks as a customer would. Each line is one: {headers, body, secret, publicKey} as JSON.
+// It writes a line for each with what each verifier says: null, or why it refuses the webhook.
 
 import { createPublicKey, verify } from "node:crypto";
 import { text } from "node:stream/consumers";
@@ -7,14 +7,12 @@ import { text } from "node:stream/consumers";
 import { HTTP } from "cloudevents";
 import { Webhook } from "standardwebhooks";
 
-const { headers, body, secret, publicKey } = JSON.parse(await text(process.stdin));
-
 // The library knows symmetric signatures only.
-function verifySymmetric() {
+function verifySymmetric({ headers, body, secret }) {
   new Webhook(secret).verify(body, headers);
 }
 
-function verifyAsymmetric() {
+function verifyAsymmetric({ headers, body, publicKey }) {
   const x = Buffer.from(publicKey.replace(/^whpk_/, ""), "base64").toString("base64url");
   const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
   const signed = `${headers["webhook-id"]}.${headers["webhook-timestamp"]}.${body}`;
@@ -27,23 +25,32 @@ function verifyAsymmetric() {
   }
 }
 
-function readEvent() {
-  HTTP.toEvent({ headers, body }).validate();
+function readEvent({ headers, body }) {
+  const event = HTTP.toEvent({ headers, body });
+  event.validate();
+  const sent = JSON.parse(body);
+  for (const name of ["id", "type", "source", "subject", "sequence", "timestamp"]) {
+    if (event[name] !== sent[name]) {
+      throw new Error(`${name} is ${event[name]} and not ${sent[name]}`);
+    }
+  }
 }
 
-function refusal(verifier) {
+function refusal(verifier, webhook) {
   try {
-    verifier();
+    verifier(webhook);
     return null;
   } catch (error) {
     return error.message;
   }
 }
 
-console.log(
-  JSON.stringify({
-    symmetric: refusal(verifySymmetric),
-    asymmetric: refusal(verifyAsymmetric),
-    event: refusal(readEvent),
-  }),
-);
+const lines = (await text(process.stdin)).split("\n").filter((line) => line !== "");
+for (const webhook of lines.map((line) => JSON.parse(line))) {
+  const verdict = {
+    symmetric: refusal(verifySymmetric, webhook),
+    asymmetric: refusal(verifyAsymmetric, webhook),
+    event: refusal(readEvent, webhook),
+  };
+  console.log(JSON.stringify(verdict));
+}

@@ -9,7 +9,7 @@ use events_schema::{
     AreaName, CommandId, Limit, Meter, PlanId, Reason, TenantId, TenantKey, Time, UsageId, areas,
     billing::{self, Command, Grant},
     member::{INVITATION_LIFETIME, Status},
-    usage,
+    usage, webhook,
 };
 
 pub(crate) use self::{
@@ -183,6 +183,12 @@ impl TenantBilling {
         let mut areas = AreaName::ALL.iter();
         let area = areas.find(|area| area.access().iter().any(|row| row.limit == Some(limit)));
         match area {
+            // All of them are one document.
+            Some(AreaName::Webhook) => {
+                let found = self.views.get::<webhook::View>(self.plan.tenant).await?;
+                let webhooks = found.map_or(0, |found| found.view.webhooks.len());
+                Ok(webhooks.try_into().unwrap_or(u64::MAX))
+            }
             Some(area) => count(&self.views, *area).await,
             // A newer release counts them.
             None => Ok(0),

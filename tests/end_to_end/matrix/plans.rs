@@ -100,7 +100,7 @@ async fn subscribe(world: &World, number: usize, plan: PlanId, standing: &str) {
 async fn enter(world: &World, root: &Browser, number: usize, state: &State) {
     let limits: &[_] = match state.has_places {
         true => &[],
-        false => &[("projects", 0), ("seats", 1)],
+        false => &[("projects", 0), ("seats", 1), ("webhooks", 0)],
     };
     // A tenant whose plan has ended has the default one.
     let plan = free(&format!("Plan {number}"), &state.features, limits);

@@ -241,6 +241,10 @@ impl Aggregate for Webhooks {
             | Event::Resealed { .. } => {}
         }
     }
+
+    fn objects(&self) -> Option<u64> {
+        self.webhooks.len().try_into().ok()
+    }
 }
 
 /// Whether a person has asked for something to be sent.

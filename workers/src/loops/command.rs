@@ -32,7 +32,7 @@ use crate::{
         consumers::Consumer,
         delivery::{self, Handled, Received},
         history::{self, Histories, History, subject_of},
-        limit::Limits,
+        limit::{Limits, check_objects},
         slots::Slots,
     },
 };
@@ -242,8 +242,12 @@ impl<A: Aggregate> Decider<A> {
         holders: Holders,
         trace: Trace,
     ) -> anyhow::Result<Option<Outcome>> {
-        let permit = self.limits.permit(&self.log, command, &decision.events);
-        let permit = match permit.await? {
+        let (state, events) = (&history.state, &decision.events);
+        let permit = match state.objects() {
+            Some(used) => check_objects(state, used, command, events).map(|()| None),
+            None => self.limits.permit(&self.log, command, events).await?,
+        };
+        let permit = match permit {
             Ok(permit) => permit,
             Err(rejection) => {
                 let outcome = Outcome::Rejected(rejection);

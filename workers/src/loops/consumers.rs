@@ -178,7 +178,7 @@ impl Consumer {
             deliveries: 10_000,
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(5),
-            concurrency: 400,
+            concurrency: 800,
             prefetch: 400,
         }
     }
@@ -195,7 +195,7 @@ impl Consumer {
             deliveries: i64::MAX,
             first_retry: Duration::from_millis(50),
             longest_retry: Duration::from_secs(1),
-            concurrency: 512,
+            concurrency: 1_024,
             prefetch: 64,
         }
     }

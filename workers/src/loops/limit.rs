@@ -1,4 +1,5 @@
-//! Limits: how many live aggregates a tenant may have in an area. They are counted in the log.
+//! Limits: how many live aggregates a tenant may have in an area. They are counted in the log. If
+//! all objects of a tenant are one aggregate, they are counted there, and its own guard suffices.
 //!
 //! A commit that makes an aggregate live under a limit stands directly behind the tenant's claim of
 //! the kind `limit`, in one batch and under the guard of that claim. So of two decisions that rely
@@ -16,7 +17,10 @@ use events_schema::{
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::loops::cache::Cache;
+use crate::{
+    aggregate::{Aggregate, EventOf},
+    loops::cache::Cache,
+};
 
 /// Bytes of the ids of live aggregates that a process caches for one area, about: 250,000 of them.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -89,9 +93,7 @@ impl<A: Area> Limits<A> {
         }
         let used = live.others(own, now);
         if used >= limit {
-            let rejection = Exceeded::LimitReached.to_rejection();
-            let used = Some(used);
-            return Ok(Err(Rejection { used, ..rejection }));
+            return Ok(Err(reached(used)));
         }
         let holder = ClaimHolder::held_by(own, Some(now));
         let claim = Append {
@@ -129,6 +131,41 @@ impl<A: Area> Limits<A> {
         self.tenants.used(&tenant, live.size());
         refreshed?;
         Ok((live, claimed))
+    }
+}
+
+/// Checks the limit of a command that would store these events in an aggregate of so many objects.
+///
+/// # Errors
+/// If the limit is reached.
+pub fn check_objects<A: Aggregate>(
+    state: &A,
+    used: u64,
+    command: &Command<A::Area>,
+    events: &[EventOf<A>],
+) -> Result<(), Rejection> {
+    let Some(limit) = command.limit.filter(|limit| used >= *limit) else {
+        return Ok(());
+    };
+    let mut after = state.clone();
+    for event in events {
+        after.evolve(event, command.time);
+    }
+    // What a tenant has beyond its limit stays and changes.
+    if after
+        .objects()
+        .is_some_and(|objects| objects > used.max(limit))
+    {
+        return Err(reached(used));
+    }
+    Ok(())
+}
+
+fn reached(used: u64) -> Rejection {
+    let rejection = Exceeded::LimitReached.to_rejection();
+    Rejection {
+        used: Some(used),
+        ..rejection
     }
 }
 
@@ -233,10 +270,11 @@ fn life_after<A: Area>(commit: &[u8]) -> Life {
 
 #[cfg(test)]
 mod tests {
-    use events_schema::{AreaName, member, project};
+    use events_schema::{AreaName, CommandId, TenantKey, WebhookId, member, project, webhook};
     use serde_json::json;
 
     use super::*;
+    use crate::domain::webhook::Webhooks;
 
     const MINUTE: i64 = 60 * 1000;
     const WEEK: i64 = 7 * 24 * 60 * MINUTE;
@@ -327,6 +365,48 @@ mod tests {
             let message = stored(2, AreaName::Project, 1, payload.into());
             live.apply::<project::Area>(&message);
             assert!(live.has(id(1), Time(0)), "{payload}");
+        }
+    }
+
+    fn webhook_created(number: u8) -> webhook::Event {
+        let settings = json!({
+            "url": "https://example.com/hooks", "event_types": ["*"], "ordering": "aggregate",
+            "payload": "thin", "content_type": "json", "rate_limit": 0, "concurrency": 8,
+        });
+        let secret = format!("k1:{}", "QUFB".repeat(13));
+        let created = json!({
+            "type": "created", "webhook": id(number), "settings": settings,
+            "key": { "algorithm": "hmac", "secret": secret },
+        });
+        serde_json::from_value(created).unwrap()
+    }
+
+    #[test]
+    fn the_objects_of_an_aggregate_are_counted_there_and_what_is_beyond_a_limit_stays() {
+        let mut webhooks = Webhooks::default();
+        for number in 1..=3 {
+            webhooks.evolve(&webhook_created(number), Time(0));
+        }
+        let one = WebhookId(id(1));
+        let [create, delete] = [webhook_created(4), webhook::Event::Deleted { webhook: one }];
+        let disable = webhook::Command::Disable { webhook: one };
+        let tenant = TenantKey(id(7));
+        let of = TenantId::Tenant(tenant);
+        for (limit, event, is_allowed) in [
+            (None, &create, true),
+            (Some(4), &create, true),
+            (Some(3), &create, false),
+            (Some(2), &create, false),
+            (Some(3), &delete, true),
+            (Some(0), &delete, true),
+        ] {
+            let payload = disable.clone();
+            let command = Command::by_system(CommandId(id(9)), of, tenant, Time(0), payload);
+            let command = Command { limit, ..command };
+            let used = webhooks.objects().unwrap();
+            let checked = check_objects(&webhooks, used, &command, std::slice::from_ref(event));
+            let expected = if is_allowed { Ok(()) } else { Err(reached(3)) };
+            assert_eq!(checked, expected, "{limit:?} {event:?}");
         }
     }
 }

@@ -19,8 +19,7 @@ use events_schema::{
 use futures_util::future::BoxFuture;
 use tokio::time::{Duration, Instant};
 
-use super::reset_webhooks::tenants_with;
-use crate::{inbound::Sources, webhooks::Tenants};
+use crate::{inbound::Sources, log_tenants::tenants_with, webhooks::Tenants};
 
 /// How long a command may take to be decided.
 const DECIDED_WITHIN: Duration = Duration::from_secs(30);
@@ -70,7 +69,7 @@ pub fn reseal<'a>(
 impl Resealer {
     async fn webhooks(&self) -> anyhow::Result<u64> {
         let mut changed = 0;
-        for tenant in tenants_with(&self.log, AreaName::Webhook).await? {
+        for tenant in tenants_with(&self.log, AreaName::Webhook, u64::MAX).await? {
             let of_tenant = self.tenants.of(tenant).await?;
             if of_tenant.is_deleted {
                 continue;
@@ -95,7 +94,7 @@ impl Resealer {
 
     async fn inbound_sources(&self) -> anyhow::Result<u64> {
         let (sources, mut changed) = (Sources::new(self.log.clone()), 0);
-        for tenant in tenants_with(&self.log, AreaName::InboundSource).await? {
+        for tenant in tenants_with(&self.log, AreaName::InboundSource, u64::MAX).await? {
             if self.tenants.of(tenant).await?.is_deleted {
                 continue;
             }

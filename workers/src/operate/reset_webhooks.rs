@@ -3,22 +3,19 @@
 //! Without their record in the bucket `CURSORS`, nobody knows what they have got. So the operator
 //! names a time from which they get events, some of them perhaps once more.
 
-use std::collections::BTreeSet;
-
 use anyhow::Context as _;
 use async_nats::jetstream;
 use event_store::{EventLog, NatsOptions};
-use events_schema::{
-    AreaName, Subject, TenantId, TenantKey, Time,
-    subject::{events_of, events_of_tenant},
-    webhook::Cursor,
-};
+use events_schema::{AreaName, TenantId, Time, subject::events_of_tenant, webhook::Cursor};
 use futures_util::future::BoxFuture;
 
-use crate::webhooks::{Cursors, Tenants, Wakes, Why};
+use crate::{
+    log_tenants::tenants_with,
+    webhooks::{Cursors, Tenants, Wakes, Why},
+};
 
-/// Gives each webhook without a record, or with one of another log, a new one, so that it gets the events from `at` on, or from
-/// its own beginning if that is later. Returns how many there are.
+/// Gives each webhook without a record, or with one of another log, a new one, so that it gets the
+/// events from `at` on, or from its own beginning if that is later. Returns how many there are.
 ///
 /// # Errors
 /// If NATS does not answer.
@@ -33,7 +30,7 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
         let wakes = Wakes::new(jetstream::new(client));
         let log_end = log.last_sequence().await?;
         let mut count = 0;
-        for tenant in tenants_with(&log, AreaName::Webhook).await? {
+        for tenant in tenants_with(&log, AreaName::Webhook, u64::MAX).await? {
             let webhooks = tenants.of(tenant).await?;
             for (webhook, start) in &webhooks.starts {
                 let record = cursors.get(tenant, *webhook).await?;
@@ -61,28 +58,4 @@ pub fn reset_webhooks(nats: &NatsOptions, at: Time) -> BoxFuture<'_, anyhow::Res
         }
         Ok(count)
     })
-}
-
-/// Returns the tenants that have or had something of this area.
-pub(super) async fn tenants_with(
-    log: &EventLog,
-    area: AreaName,
-) -> anyhow::Result<BTreeSet<TenantKey>> {
-    let (mut found, mut next) = (BTreeSet::new(), 1);
-    loop {
-        let page = log.page(&events_of(area), next).await?;
-        for stored in &page.messages {
-            if let Ok(Subject::Event {
-                tenant: TenantId::Tenant(tenant),
-                ..
-            }) = Subject::parse(&stored.subject)
-            {
-                found.insert(tenant);
-            }
-        }
-        match page.messages.last() {
-            Some(last) if page.pending > 0 => next = last.sequence + 1,
-            Some(_) | None => return Ok(found),
-        }
-    }
 }

@@ -51,6 +51,17 @@ pub enum Missing {
     Lost,
 }
 
+impl Missing {
+    /// Says why a webhook that was created at this time has no cursor in a bucket that was.
+    pub fn since(bucket_created_at: Time, created_at: Time) -> Self {
+        if bucket_created_at > created_at + CLOCKS_DIFFER {
+            Self::Lost
+        } else {
+            Self::New
+        }
+    }
+}
+
 impl Cursors {
     /// Uses the bucket. It is opened when it is first needed.
     pub fn new(jetstream: jetstream::Context) -> Self {
@@ -81,18 +92,17 @@ impl Cursors {
     /// # Errors
     /// If the bucket does not answer.
     pub async fn missing(&self, created_at: Time) -> anyhow::Result<Missing> {
+        Ok(Missing::since(self.created_at().await?, created_at))
+    }
+
+    /// Returns when the bucket was created. All records are lost that were written before.
+    ///
+    /// # Errors
+    /// If the bucket does not answer.
+    pub async fn created_at(&self) -> anyhow::Result<Time> {
         let status = self.store().await?.status().await;
-        let since = status
-            .context("reading the state of the cursors")?
-            .info
-            .created;
-        let since = Time::from(std::time::SystemTime::from(since));
-        let is_younger = since > created_at + CLOCKS_DIFFER;
-        Ok(if is_younger {
-            Missing::Lost
-        } else {
-            Missing::New
-        })
+        let status = status.context("reading the state of the cursors")?;
+        Ok(std::time::SystemTime::from(status.info.created).into())
     }
 
     /// Stores the first cursor of a new webhook, which gets the events after this sequence. Changes

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::loops::{Shared, consumers::Consumer, delivery};
 
-/// Webhooks to which a process sends at once, and those of one tenant.
-const AT_ONCE: usize = 1_024;
+/// Webhooks of one tenant to which a process sends at once, of those that its consumer allows.
 const AT_ONCE_OF_TENANT: usize = 32;
 /// How long a wake-up waits at the server for which there was no slot.
 const NO_SLOT: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ pub struct Deliveries {
 /// Serves wake-ups until `shutdown`, then ends the sessions.
 pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
     let shutdown = shared.shutdown.clone();
-    let mut messages = delivery::messages(Consumer::deliveries_to_webhooks(), shared);
+    let mut messages = delivery::messages(consumer(), shared);
     let mut sessions = JoinSet::new();
     while let Some(received) = messages.next().await {
         while sessions.try_join_next().is_some() {}
@@ -60,13 +59,17 @@ pub async fn run(shared: Shared, deliveries: Arc<Deliveries>) {
     while sessions.join_next().await.is_some() {}
 }
 
+fn consumer() -> Consumer {
+    Consumer::deliveries_to_webhooks()
+}
+
 impl Deliveries {
     /// Makes no session yet.
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
             active: Mutex::default(),
-            slots: Slots::new(AT_ONCE, AT_ONCE_OF_TENANT),
+            slots: Slots::new(consumer().concurrency, AT_ONCE_OF_TENANT),
         }
     }
 

@@ -16,42 +16,55 @@ use tokio::{
 
 use super::{
     cursors::{Cursors, is_held},
+    lost::{self, LostCursors},
+    tenants::Tenants,
     wake::{Wakes, Why},
 };
 
 /// How often one of the processes looks. It reads one record for each webhook.
 const EVERY: Duration = Duration::from_secs(5 * 60);
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// A process does not look if another one has begun to so shortly before.
-const JUST_NOW: Duration = Duration::from_secs(4 * 60);
 /// By then, a lease that nobody renews has ended.
 const LEASES_END: Duration = Duration::from_secs(25);
 /// How long after a reconnection a process looks: by then the stream is there again.
 const AFTER_RECONNECTION: Duration = Duration::from_secs(3);
 
-/// Looks for webhooks that nobody has woken.
+/// Looks for webhooks that nobody has woken, and for those that pause.
 pub struct Sweep {
     log: EventLog,
     cursors: Cursors,
+    lost: LostCursors,
     wakes: Wakes,
+    every: Duration,
+}
+
+/// What a look has found beside the webhooks that it has woken.
+#[derive(Default)]
+struct Found {
+    /// Those that a worker holds.
+    held: Vec<(TenantKey, WebhookId)>,
+    /// How many have a cursor of another log.
+    of_another_log: usize,
 }
 
 impl Sweep {
     /// Looks at these cursors.
-    pub const fn new(log: EventLog, cursors: Cursors, wakes: Wakes) -> Self {
+    pub fn new(log: EventLog, tenants: Tenants, cursors: Cursors, wakes: Wakes) -> Self {
         Self {
+            lost: LostCursors::new(log.clone(), tenants, cursors.clone()),
             log,
             cursors,
             wakes,
+            every: EVERY,
         }
     }
 
     /// Looks at the start, every five minutes, and when the connection to NATS is restored: the
     /// server keeps wake-ups in memory.
-    pub async fn run(self, mut reconnects: watch::Receiver<u64>) {
+    pub async fn run(mut self, mut reconnects: watch::Receiver<u64>) {
         loop {
             let wait = match self.look().await {
-                Ok(()) => EVERY,
+                Ok(()) => self.every,
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::warn!(error, "looking for webhooks to wake failed");
@@ -73,26 +86,30 @@ impl Sweep {
             sleep(AFTER_RECONNECTION).await;
             return true;
         }
-        let begun = self.cursors.begin_sweep(now(), JUST_NOW).await;
-        begun.unwrap_or(true)
+        // A process does not look if another one has begun to shortly before.
+        let just_now = self.every * 4 / 5;
+        let begun = self.cursors.begin_sweep(now(), just_now).await;
+        let begun = begun.unwrap_or(true);
+        if !begun {
+            lost::leave_to_others();
+        }
+        begun
     }
 
     /// Looks at all webhooks, and once more at those that a worker holds: it may have been killed.
-    async fn look(&self) -> anyhow::Result<()> {
-        let held = self.wake(self.cursors.all().await?).await?;
-        if !held.is_empty() {
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let found = self.wake(self.cursors.all().await?).await?;
+        lost::report(self.lost.find().await?.len() + found.of_another_log);
+        if !found.held.is_empty() {
             sleep(LEASES_END).await;
-            self.wake(held).await?;
+            self.wake(found.held).await?;
         }
         Ok(())
     }
 
-    /// Wakes those of the webhooks that have something to send. Returns those that a worker holds.
-    async fn wake(
-        &self,
-        webhooks: Vec<(TenantKey, WebhookId)>,
-    ) -> anyhow::Result<Vec<(TenantKey, WebhookId)>> {
-        let (mut held, mut ends) = (Vec::new(), HashMap::new());
+    /// Wakes those of the webhooks that have something to send.
+    async fn wake(&self, webhooks: Vec<(TenantKey, WebhookId)>) -> anyhow::Result<Found> {
+        let (mut found, mut ends) = (Found::default(), HashMap::new());
         let log_end = self.log.last_sequence().await?;
         for (tenant, webhook) in webhooks {
             let cursor = match self.cursors.get(tenant, webhook).await {
@@ -107,12 +124,10 @@ impl Sweep {
                 continue;
             };
             if cursor.next > log_end + 1 {
-                tracing::error!(
-                    %tenant, %webhook,
-                    "the cursor of the webhook is of another log; run `workers reset-webhooks`"
-                );
+                tracing::warn!(%tenant, %webhook, "the cursor of the webhook is of another log");
+                found.of_another_log += 1;
             } else if is_held(&cursor, now()) {
-                held.push((tenant, webhook));
+                found.held.push((tenant, webhook));
             } else if let Some(due) = cursor.due()
                 && due > now()
             {
@@ -123,7 +138,7 @@ impl Sweep {
                 self.wakes.all([((tenant, webhook), Why::Events)]).await?;
             }
         }
-        Ok(held)
+        Ok(found)
     }
 
     /// Whether a webhook has something to send, as far as its position tells.
@@ -153,3 +168,6 @@ impl Sweep {
 fn now() -> Time {
     Time::from(SystemTime::now())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,6 @@ use crate::loops::{
 
 /// Commits that are handled together.
 const CHUNK: usize = 200;
-/// Chunks that a process handles at once.
-const CHUNKS_AT_ONCE: usize = 4;
 
 /// What the wake-ups of webhooks have in them that may have events.
 const EVENTS: &[u8] = b"events";
@@ -77,7 +75,7 @@ pub async fn run(shared: Shared, tenants: Tenants, cursors: Cursors, wakes: Wake
     let (tenants, cursors, wakes) = (&tenants, &cursors, &wakes);
     delivery::messages(consumer.clone(), shared)
         .ready_chunks(CHUNK)
-        .for_each_concurrent(CHUNKS_AT_ONCE, |chunk| async move {
+        .for_each_concurrent(consumer.concurrency / CHUNK, |chunk| async move {
             let waking = wake(tenants, cursors, wakes, &chunk);
             let waking = delivery::bounded(consumer.ack_wait, waking);
             let result = waking.await;

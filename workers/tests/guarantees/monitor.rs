@@ -7,8 +7,14 @@ use tokio::{
 
 use crate::support::{COMMANDS_AND_VIEWS, World, eventually};
 
+/// Returns a port that nobody listens on.
+pub async fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    free.local_addr().unwrap().port()
+}
+
 /// Asks the monitor; returns the status and the body, or nothing if it does not answer.
-async fn ask(port: u16, path: &str) -> Option<(u16, String)> {
+pub async fn ask(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let request = format!("GET {path} HTTP/1.0\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -22,9 +28,7 @@ async fn ask(port: u16, path: &str) -> Option<(u16, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_ready_while_its_servers_answer_and_its_messages_arrive() {
     let mut world = World::start().await;
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_port().await;
     let listen = format!("127.0.0.1:{port}");
     let monitored = [COMMANDS_AND_VIEWS, &["--monitor-listen", &listen]].concat();
     let [_worker] = world.workers(&monitored).await;

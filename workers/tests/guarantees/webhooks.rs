@@ -8,6 +8,7 @@ mod failures;
 mod isolation;
 mod kills;
 mod limits;
+mod lost;
 mod newer;
 mod outages;
 mod places;

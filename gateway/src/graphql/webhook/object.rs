@@ -241,7 +241,8 @@ impl Webhook {
     }
 
     /// The age of the oldest event that is not sent yet, in seconds. 0 if all are sent. Null if
-    /// that is not known: nothing was sent yet, or the webhook is disabled.
+    /// that is not known: nothing was sent yet, or the webhook is disabled. Workers record it while
+    /// they send, so an event is missing here that no worker has seen yet.
     async fn lag_seconds(&self, ctx: &Context<'_>) -> Result<Option<u64>, Error> {
         let is_enabled = self.stored.webhook.disabled.is_none();
         let cursor = self.cursor(ctx).await?.filter(|_| is_enabled);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::{HeaderMap, body::Incoming, header};
+use hyper::{HeaderMap, body::Body, header};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +14,10 @@ pub(super) const KEPT: usize = 4 * 1024;
 const MAX_READ: usize = 64 * 1024;
 
 /// Returns the beginning of a body. A body that is too long, too slow or broken off is cut off.
-pub(super) async fn beginning(mut body: Incoming, deadline: Instant) -> String {
+pub(super) async fn beginning<B>(mut body: B, deadline: Instant) -> String
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let (mut kept, mut read) = (Vec::new(), 0);
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
         let data = frame.into_data().unwrap_or_default();
@@ -44,7 +48,26 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, iter};
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_64_kib_and_no_further() {
+        let mut read = 0;
+        let frames = iter::repeat_with(|| {
+            read += 1;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; 1024])))
+        });
+        let body = StreamBody::new(stream::iter(frames));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert_eq!(beginning(body, deadline).await, "x".repeat(4 * 1024));
+        assert_eq!(read, 64);
+    }
 
     #[test]
     fn retry_after_is_in_seconds_or_a_date() {

@@ -181,6 +181,23 @@ mod tests {
 
     use super::*;
 
+    fn reply(outcome: Result<Answer, outbound::Failure>) -> Reply {
+        Reply {
+            outcome,
+            latency: Duration::from_secs(1),
+        }
+    }
+
+    /// An answer with this status that asks for a wait of so many seconds.
+    fn answered(status: StatusCode, retry_after: Option<u64>) -> Reply {
+        reply(Ok(Answer {
+            status,
+            address: ([127, 0, 0, 1], 443).into(),
+            text: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+        }))
+    }
+
     #[test]
     fn a_server_that_does_not_answer_in_time_is_overloaded() {
         let second = Duration::from_secs(1);
@@ -190,11 +207,25 @@ mod tests {
             (outbound::Failure::Connect("refused".to_owned()), false),
             (outbound::Failure::Dns("none".to_owned()), false),
         ] {
-            let reply = Reply {
-                outcome: Err(failure),
-                latency: second,
-            };
+            let reply = reply(Err(failure));
             assert_eq!(failure_of(&reply).is_overloaded, is_overloaded, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_overloaded_if_it_says_so_and_may_ask_for_a_wait() {
+        for (status, retry_after, is_overloaded) in [
+            (StatusCode::TOO_MANY_REQUESTS, None, true),
+            (StatusCode::TOO_MANY_REQUESTS, Some(90), true),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(90), false),
+            (StatusCode::INTERNAL_SERVER_ERROR, None, false),
+        ] {
+            let expected = Failure {
+                is_overloaded,
+                retry_after: retry_after.map(Duration::from_secs),
+            };
+            let answered = answered(status, retry_after);
+            assert_eq!(failure_of(&answered), expected, "{answered:?}");
         }
     }
 }

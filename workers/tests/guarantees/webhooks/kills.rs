@@ -28,6 +28,9 @@ const ROUNDS: usize = 6;
 /// How long before a kill an event has come that is sent again, at most: a cursor is stored every
 /// 100 ms, and that may take a while on a busy machine.
 const REPEATED: Duration = Duration::from_millis(500);
+/// How long after a kill the next event of a webhook comes, at most: another worker resumes within
+/// 25 s, and then sends on a busy machine.
+const RESUMED: Duration = Duration::from_secs(30);
 
 /// Settings that differ in what they order and send, and how much at once.
 fn settings_of(number: usize, url: &str) -> Settings {
@@ -96,6 +99,7 @@ async fn killed_workers_lose_no_event_and_repeat_only_the_last_ones() {
             assert_eq!(first_arrivals(&messages), order);
         }
         repeated += assert_repeated_after_kills(&messages, &killed);
+        assert_resumed_after_kills(&messages, &killed);
     }
     assert!(repeated > 0, "no kill came while events were sent");
     assert_eq!(world.dead().await, []);
@@ -138,4 +142,17 @@ fn assert_repeated_after_kills(messages: &[Message], killed: &[Instant]) -> usiz
         );
     }
     repeated
+}
+
+/// Asserts that the next event after each kill came soon. Before a kill, half of the events of a
+/// round are still on their way; after the last one there may be none.
+fn assert_resumed_after_kills(messages: &[Message], killed: &[Instant]) {
+    for kill in killed {
+        let after = messages.iter().filter(|message| message.at > *kill);
+        let wait = after.map(|message| message.at - *kill).min();
+        assert!(
+            wait.is_none_or(|wait| wait < RESUMED),
+            "the next event came {wait:?} after a kill"
+        );
+    }
 }

@@ -1,10 +1,10 @@
 //! Limits of a customer's server: requests per second, and requests at once.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use events_schema::{
     AreaName, CommitSummary,
-    webhook::{Command, EventRef, Ordering, Settings},
+    webhook::{Command, EventRef, Only, Ordering, Settings},
 };
 use futures_util::future::join_all;
 use tokio::process::Child;
@@ -131,4 +131,33 @@ async fn a_redelivery_waits_its_turn_with_new_events() {
     arrived(&receiver, &up_to(&projects, 2)).await;
     eventually("the redelivery", || async { receiver.count() == 5 }).await;
     assert_eq!(receiver.most_at_once(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_takes_half_of_the_rate_at_most() {
+    const RATE: u32 = 10;
+    const EVENTS: u32 = 20;
+    let world = World::start().await;
+    let _workers = world.workers::<2>(LOOPS).await;
+    let acme = Customer::new(&world).await;
+    let receiver = Receiver::start().await;
+    let since = SystemTime::now().into();
+    let projects = join_all((0..EVENTS).map(|_| acme.project())).await;
+    let until = SystemTime::now().into();
+    let mut settings = settings(&receiver.url);
+    settings.rate_limit = RATE;
+    let (webhook, _) = acme.webhook(settings).await;
+    acme.change(Command::Replay {
+        webhook,
+        since,
+        until,
+        only: Only::All,
+    })
+    .await;
+    arrived(&receiver, &up_to(&projects, 1)).await;
+    let came = came(&receiver);
+    let time = *came.last().unwrap() - came[0];
+    let least = Duration::from_secs(1) * 2 * (EVENTS - 1) / RATE;
+    // The first request may take longer than the last one, since it opens the connection.
+    assert!(time > least.mul_f64(0.9), "{time:?} for {least:?}");
 }

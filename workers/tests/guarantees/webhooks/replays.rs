@@ -161,38 +161,3 @@ async fn a_cancelled_replay_sends_nothing_more() {
         receiver.messages().len()
     );
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn webhooks_pause_if_their_cursors_are_lost_until_the_operator_names_a_time() {
-    let world = World::start().await;
-    let _deciding: [Child; 1] = world.workers(COMMANDS).await;
-    let acme = Customer::new(&world).await;
-    let receiver = Receiver::start().await;
-    acme.webhook(settings(&receiver.url)).await;
-    let sending = world.spawn_worker(WEBHOOKS);
-    let first = acme.project().await;
-    arrived(&receiver, &up_to(&[first], 1)).await;
-    drop(sending);
-    world.operator.delete_stream("KV_CURSORS").await.unwrap();
-    // The bucket must be younger than the webhook by more than clocks differ.
-    tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
-    world.run(&["migrate"]).await;
-    receiver.forget();
-    let at = now();
-    let second = acme.project().await;
-    let _sending = world.spawn_worker(WEBHOOKS);
-    let at = at.to_rfc3339().unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    assert!(
-        receiver.messages().is_empty(),
-        "it does not know what it sent"
-    );
-    world.run(&["reset-webhooks", "--at", &at]).await;
-    arrived(&receiver, &up_to(&[second], 1)).await;
-    assert!(
-        receiver
-            .messages()
-            .iter()
-            .all(|message| message.object() == text(second))
-    );
-}

@@ -2,9 +2,9 @@
 
 use tokio::{
     io::AsyncWriteExt as _,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
-    time::interval,
+    time::{interval, timeout},
 };
 
 use super::{servers::read_request, *};
@@ -13,6 +13,8 @@ use super::{servers::read_request, *};
 const BUFFERED: usize = 32 * 1024 * 1024;
 /// How long the client waits, where a test needs it to give up.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a server may take to accept a connection.
+const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);
 /// How much later it may notice on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -186,4 +188,20 @@ async fn a_body_that_breaks_off_leaves_its_status() {
         (answer.status, answer.text.as_str()),
         (StatusCode::ACCEPTED, "half")
     );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_accept_connections_is_left_in_time() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // The kernel accepts as many as may wait, and answers no further ones.
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await {
+        waiting.push(stream);
+    }
+    let reply = reply_within(&format!("http://{address}/"), EXCHANGE_TIMEOUT).await;
+    assert_eq!(reply.outcome, Err(Failure::ConnectTimeout(ACCEPTS_WITHIN)));
+    assert!(reply.latency < ACCEPTS_WITHIN + SLACK, "{reply:?}");
 }
