@@ -2,6 +2,7 @@
 
 mod domains;
 mod enforcing;
+mod google;
 mod joining;
 mod sessions;
 

@@ -20,6 +20,9 @@ pub(crate) struct Party {
     pub(crate) provider: Arc<Provider>,
     /// The connection whose issuer it is.
     connection: Option<(TenantKey, Connection)>,
+    /// Whether accounts there may be anybody's. Any other issuer of a tenant is asked for its own
+    /// people only.
+    is_google: bool,
 }
 
 impl Party {
@@ -31,7 +34,7 @@ impl Party {
             scope: self.scope()?,
             epoch: connection.epoch,
             is_two_factors: trusts && identified.has_two_factors,
-            is_insider: identified.is_of(|domain| connection.has_verified(domain)),
+            is_insider: !self.is_google || identified.is_of(|name| connection.has_verified(name)),
         })
     }
 
@@ -64,6 +67,7 @@ impl ProviderLogins {
             return Ok(Party {
                 provider: Arc::clone(provider),
                 connection: None,
+                is_google: false,
             });
         }
         let id = ConnectionId::parse(name).map_err(|_| Error::NotFound)?;
@@ -114,6 +118,7 @@ impl ProviderLogins {
         let provider = self.providers.of_connection(&connection, secret);
         Ok(Party {
             provider: provider.map_err(anyhow::Error::from)?,
+            is_google: self.providers.is_google(&connection.settings.issuer),
             connection: Some((tenant, connection)),
         })
     }
