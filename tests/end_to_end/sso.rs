@@ -4,6 +4,7 @@ mod domains;
 mod enforcing;
 mod google;
 mod joining;
+mod losing;
 mod sessions;
 
 use events_schema::IpNetwork;

@@ -61,7 +61,8 @@ impl ProviderLogins {
     /// Finds a party by its name: that of a provider, or the id of a connection.
     ///
     /// # Errors
-    /// `NotFound` if there is none; `Internal` if the secret of the connection cannot be opened.
+    /// `NotFound` if there is none; `ClientSecretLost` if the secret of the connection cannot be
+    /// opened.
     pub(super) async fn party(&self, name: &str) -> Result<Party, Error> {
         if let Some(provider) = self.providers.named(name) {
             return Ok(Party {
@@ -114,7 +115,7 @@ impl ProviderLogins {
         let opened = self.secret.open_sealed(SEALED_FOR, &bound_to, sealed);
         let secret = opened.and_then(|plain| String::from_utf8(plain).ok());
         let lost = || anyhow::anyhow!("no secret opens that of connection {}", connection.id);
-        let secret = secret.ok_or_else(lost)?;
+        let secret = secret.ok_or_else(|| Error::ClientSecretLost(lost()))?;
         let provider = self.providers.of_connection(&connection, secret);
         Ok(Party {
             provider: provider.map_err(anyhow::Error::from)?,
