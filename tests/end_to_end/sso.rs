@@ -5,6 +5,7 @@ mod enforcing;
 mod google;
 mod joining;
 mod losing;
+mod replays;
 mod sessions;
 
 use events_schema::IpNetwork;
