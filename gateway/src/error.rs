@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// A server of ours does not answer now, so this operation has changed nothing. The cause is
     /// logged, never answered.
     Unavailable(anyhow::Error),
+    /// No secret of the deployment opens the client secret of a tenant's connection. It works again
+    /// once an administrator of the tenant enters the client secret again. The cause is logged.
+    ClientSecretLost(anyhow::Error),
     /// Stripe, or the worker that asks it, does not answer now. Nothing has changed.
     PaymentsAway { retry_after: Duration },
     /// The plan of the tenant lacks a feature, which these plans have.
@@ -110,6 +113,7 @@ impl Error {
             | Self::RateLimited { .. }
             | Self::Pending(_)
             | Self::Unavailable(_)
+            | Self::ClientSecretLost(_)
             | Self::PaymentsAway { .. }
             | Self::FeatureNotInPlan { .. }
             | Self::LimitReached { .. }

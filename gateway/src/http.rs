@@ -174,7 +174,12 @@ pub(crate) fn refuse(status: StatusCode, error: Error) -> Response {
 
 /// Answers a request that failed by a fault of the server, and logs the cause.
 fn fail(status: StatusCode, cause: anyhow::Error, trace: Trace) -> Response {
-    let mut errors = [ServerError::from(Error::Internal(cause))];
+    fail_as(status, Error::Internal(cause), trace)
+}
+
+/// Answers a request with an error of the server, and logs its cause.
+fn fail_as(status: StatusCode, error: Error, trace: Trace) -> Response {
+    let mut errors = [ServerError::from(error)];
     errors::finish(&mut errors, &trace.to_string(), false);
     refusal(status, JSON, &errors)
 }

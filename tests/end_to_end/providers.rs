@@ -7,7 +7,9 @@ pub mod hosts;
 mod linking;
 mod passwords;
 mod questions;
+mod reclaimed;
 mod reference;
+mod rotation;
 mod strangers;
 
 use local::Local;

@@ -16,7 +16,7 @@ use crate::{
 const NEXT: &str = "k2:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
 
 /// Derives from the next secret, and accepts the one of the workers if `accepts` says so.
-fn rotate(config: &mut gateway::Config, accepts: bool) {
+pub fn rotate(config: &mut gateway::Config, accepts: bool) {
     let next = Secret::parse(NEXT).unwrap();
     let former = std::mem::replace(&mut config.secrets.secret, next);
     config.secrets.accepted_secrets = Vec::from_iter(accepts.then_some(former));

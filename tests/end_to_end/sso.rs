@@ -2,7 +2,10 @@
 
 mod domains;
 mod enforcing;
+mod google;
 mod joining;
+mod losing;
+mod replays;
 mod sessions;
 
 use events_schema::IpNetwork;

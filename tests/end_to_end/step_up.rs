@@ -12,10 +12,10 @@ use crate::{
     second_factor::{LOG_IN, second},
     services::{CHANGE_ROLE as CHANGE_SERVICE_ROLE, create as create_service},
     support::{
-        ASSIGN_ROLE, Browser, CREATE_ROLE, CREATE_TOKEN, DELETE_MEMBER, Gateway, MISSING,
+        ASSIGN_ROLE, Browser, CREATE_ROLE, CREATE_TOKEN, DELETE_MEMBER, Gateway, INVITE, MISSING,
         OTHER_PASSWORD, PASSWORD, PLATFORM, Team, UPDATE_MEMBER, UPDATE_ROLE, ada_in_acme,
-        add_second_factor, assignment, bad_input, create_role, eventually, input, list, mongo,
-        role, set_platform_admin, start, succeeded, text,
+        add_second_factor, assignment, bad_input, create_role, eventually, input, invite, list,
+        mongo, role, set_platform_admin, start, succeeded, text,
     },
 };
 
@@ -65,7 +65,7 @@ async fn later(backend: &Local, minutes: i64) -> Gateway {
 }
 
 /// All operations that need a fresh session, by the reviewed table, with variables that suffice to
-/// be refused; and giving ownership, which has no row. A new operation is covered as soon as the
+/// be refused; and both ways to give ownership, which have no row. A new operation is covered as soon as the
 /// gateway has it.
 async fn fresh_operations(browser: &Browser, member: &str) -> Vec<(String, Value)> {
     let (table, schema) = (operations_table(), Schema::of(browser).await);
@@ -80,6 +80,7 @@ async fn fresh_operations(browser: &Browser, member: &str) -> Vec<(String, Value
     let mut requests: Vec<_> = operations.iter().map(request).collect();
     let owner = json!({ "id": member, "role": "OWNER" });
     requests.push((UPDATE_MEMBER.to_owned(), input(owner)));
+    requests.push((INVITE.to_owned(), invite("bob@example.com", "OWNER")));
     requests
 }
 

@@ -45,7 +45,7 @@ pub use dns::Dns;
 pub use operator::{
     PLATFORM, choose_new_plan, close_stream, collections, documents, documents_of, hold_commands,
     mongo, open_stream, operator, operator_nats, send_command, send_command_of_operator,
-    send_command_of_worker, set_platform_admin, store_account, store_deletion,
+    send_command_of_worker, set_platform_admin, store_account, store_as_unproved, store_deletion,
     store_unproved_account, stored_owners, tenant_views,
 };
 pub use provider::{Provider, Signed};

@@ -9,8 +9,8 @@ use async_nats::{ConnectOptions, jetstream};
 use event_store::{CommandSender, MongoOptions, NatsOptions, Trace};
 use events_schema::{
     AccountId, Actor, Area, AreaName, Claim, ClaimHolder, Command, CommandId, Commit, EmailAddress,
-    Home, Id, Name, PasswordHash, PersonName, PlanId, PlanVersion, TenantId, TenantKey, account,
-    billing, plan, project::PROJECTS_CREATED,
+    Home, Id, Name, PasswordHash, PersonName, PlanId, PlanVersion, TenantId, TenantKey, Time,
+    account, billing, plan, project::PROJECTS_CREATED,
 };
 use futures_util::TryStreamExt as _;
 use local::Local;
@@ -75,55 +75,88 @@ pub async fn store_account(backend: &Local, email: &str, password_hash: &str) {
 /// Stores an account of an earlier release whose owner has never proved the address; returns its
 /// id.
 pub async fn store_unproved_account(backend: &Local, email: &str) -> String {
-    let email = EmailAddress::parse(email).unwrap();
     let id = AccountId(event_store::random_id().unwrap());
-    let name = PersonName::parse("Eve").unwrap();
-    let commit = Commit::<account::Area> {
-        tenant: TenantId::Platform,
-        area: AreaName::Account,
-        id,
-        revision: 1,
-        command: CommandId(id.0),
-        actor: Actor::Anonymous,
-        time: SystemTime::now().into(),
-        origin: None,
-        events: vec![account::Event::Registered {
-            email: email.clone(),
-            firstname: name.clone(),
-            lastname: name,
-            password_hash: PasswordHash::parse("$old").unwrap(),
-        }],
-    };
     let claim = ClaimHolder::held_by(id.0, None);
-    store(backend, Claim::email(&email).to_string(), &claim).await;
-    store(backend, commit.subject().to_string(), &commit).await;
+    let claimed = Claim::email(&EmailAddress::parse(email).unwrap());
+    store(backend, claimed.to_string(), &claim).await;
+    let hash = PasswordHash::parse("$old").unwrap();
+    let now = SystemTime::now().into();
+    store_events(backend, id, (1, now), vec![registered(email, hash)]).await;
     eventually("the account in its view", || async {
         let accounts = documents_of(backend, "account").await;
-        accounts
-            .iter()
-            .any(|it| it["view"]["email"] == email.as_str())
+        accounts.iter().any(|it| it["view"]["email"] == email)
     })
     .await;
     id.to_string()
 }
 
-/// Stores that an account was deleted, whatever it owns.
-pub async fn store_deletion(backend: &Local, account: &str) {
-    let id = AccountId::parse(account).unwrap();
+/// Stores that nobody has ever proved the address of an account, as in an earlier release. The
+/// password, the sessions and the identities stay.
+pub async fn store_as_unproved(backend: &Local, email: &str) {
     let accounts = documents_of(backend, "account").await;
-    let found = accounts.iter().find(|it| it["_id"] == account);
+    let found = accounts.iter().find(|it| it["view"]["email"] == email);
+    let found = found.unwrap();
+    let hash = found["view"]["password_hash"].as_str().unwrap();
+    let mut events = vec![registered(email, PasswordHash::parse(hash).unwrap())];
+    for identity in found["view"]["identities"].as_array().into_iter().flatten() {
+        events.push(account::Event::IdentityLinked {
+            identity: serde_json::from_value(identity["id"].clone()).unwrap(),
+            provider: serde_json::from_value(identity["provider"].clone()).unwrap(),
+            email: EmailAddress::parse(email).unwrap(),
+        });
+    }
+    let id = AccountId::parse(found["_id"].as_str().unwrap()).unwrap();
+    let revision = found["revision"].as_u64().unwrap() + 1;
+    // That of the password, so that the sessions that it has proved go on.
+    let time = Time(found["view"]["password_set_at"].as_i64().unwrap());
+    store_events(backend, id, (revision, time), events).await;
+    eventually("the account in its view", || async {
+        let accounts = documents_of(backend, "account").await;
+        accounts.iter().any(|it| it["view"]["verified"] == false)
+    })
+    .await;
+}
+
+fn registered(email: &str, password_hash: PasswordHash) -> account::Event {
+    let name = PersonName::parse("Eve").unwrap();
+    account::Event::Registered {
+        email: EmailAddress::parse(email).unwrap(),
+        firstname: name.clone(),
+        lastname: name,
+        password_hash,
+    }
+}
+
+/// Stores a commit of an account with this revision and time.
+async fn store_events(
+    backend: &Local,
+    id: AccountId,
+    (revision, time): (u64, Time),
+    events: Vec<account::Event>,
+) {
     let commit = Commit::<account::Area> {
         tenant: TenantId::Platform,
         area: AreaName::Account,
         id,
-        revision: found.unwrap()["revision"].as_u64().unwrap() + 1,
+        revision,
         command: CommandId(event_store::random_id().unwrap()),
         actor: Actor::System,
-        time: SystemTime::now().into(),
+        time,
         origin: None,
-        events: vec![account::Event::Closed { email: None }],
+        events,
     };
     store(backend, commit.subject().to_string(), &commit).await;
+}
+
+/// Stores that an account was deleted, whatever it owns.
+pub async fn store_deletion(backend: &Local, account: &str) {
+    let accounts = documents_of(backend, "account").await;
+    let found = accounts.iter().find(|it| it["_id"] == account);
+    let revision = found.unwrap()["revision"].as_u64().unwrap() + 1;
+    let id = AccountId::parse(account).unwrap();
+    let closed = vec![account::Event::Closed { email: None }];
+    let now = SystemTime::now().into();
+    store_events(backend, id, (revision, now), closed).await;
 }
 
 /// Stores a message in the log, behind the back of the rules.

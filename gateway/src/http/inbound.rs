@@ -80,7 +80,7 @@ fn refusal(error: Error, trace: Trace) -> Response {
         | Error::SoleOwner { .. }
         | Error::PaymentRequired
         | Error::Rejected(_) => refuse(StatusCode::UNAUTHORIZED, error),
-        Error::Unavailable(cause) | Error::Internal(cause) => {
+        Error::Unavailable(cause) | Error::ClientSecretLost(cause) | Error::Internal(cause) => {
             fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace)
         }
     }

@@ -19,7 +19,7 @@ use axum::{
 use event_store::Trace;
 use serde::Deserialize;
 
-use super::{Shared, fail, pages, refuse, serve::Peer};
+use super::{Shared, fail_as, pages, refuse, serve::Peer};
 use crate::{
     error::Error,
     identity::{Caller, RequestHead, cookie::Kind},
@@ -290,8 +290,8 @@ fn refusal(error: Error, return_to: &str, trace: Trace) -> Response {
         | Error::SoleOwner { .. }
         | Error::PaymentRequired
         | Error::Rejected(_) => "ended",
-        Error::Unavailable(cause) | Error::Internal(cause) => {
-            return fail(StatusCode::SERVICE_UNAVAILABLE, cause, trace);
+        error @ (Error::Unavailable(_) | Error::ClientSecretLost(_) | Error::Internal(_)) => {
+            return fail_as(StatusCode::SERVICE_UNAVAILABLE, error, trace);
         }
     };
     redirect(&after(local_path(return_to), "failed", Some(reason)), [])

@@ -152,6 +152,7 @@ impl Failed {
             | Error::PaymentRequired => Self::Refused,
             Error::Pending(_)
             | Error::Unavailable(_)
+            | Error::ClientSecretLost(_)
             | Error::PaymentsAway { .. }
             | Error::Internal(_) => {
                 tracing::warn!(?error, "a log-in by a provider failed");

@@ -10,7 +10,7 @@ use crate::{
     support::{LOGIN, credentials, eventually, list, operator},
 };
 
-const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
+pub const CONFIRM: &str = "mutation { credential { confirmLink { success } } }";
 const START_LINK: &str = r#"mutation { credential { startLink(provider: "google") } }"#;
 const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
 const REVOKE_ALL: &str = "mutation { account { revokeAllSessions { success } } }";

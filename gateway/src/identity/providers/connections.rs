@@ -14,7 +14,8 @@ use events_schema::{
 use lru::LruCache;
 
 use super::{
-    ClientSecret, Endpoints, Kind, Provider, Providers, discovery::Discovery, requests::Requests,
+    ClientSecret, Endpoints, Kind, Provider, Providers, discovery::Discovery, profile::GOOGLE,
+    requests::Requests,
 };
 
 /// Issuers whose documents are kept: some 20 KiB each.
@@ -55,6 +56,16 @@ impl Providers {
         let url = WebhookUrl::parse(issuer.as_str())?;
         let checked = self.issuers.requests.check(&url);
         checked.map_err(|_| Invalid("must begin with https:// and lead to public addresses only"))
+    }
+
+    /// Whether an issuer is Google, or what the operator has named in its place.
+    pub(crate) fn is_google(&self, issuer: &Issuer) -> bool {
+        let mut named = self.iter().filter(|provider| provider.kind == Kind::Google);
+        let is_named = named.any(|provider| match &provider.endpoints {
+            Endpoints::Discovered(discovery) => discovery.is_of(issuer),
+            Endpoints::Fixed(_) => false,
+        });
+        is_named || issuer.as_str() == GOOGLE
     }
 
     /// Returns the issuer of a connection as a provider whose word proves addresses. Whether it may

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use event_store::outbound::Failure;
-use events_schema::outbound::WebhookUrl;
+use events_schema::{connection::Issuer, outbound::WebhookUrl};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -53,6 +53,11 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
+    /// Whether this is what the issuer publishes.
+    pub(super) fn is_of(&self, issuer: &Issuer) -> bool {
+        self.issuer == issuer.as_str()
+    }
+
     /// Prepares to read what this issuer publishes. Nothing is read yet.
     ///
     /// # Errors

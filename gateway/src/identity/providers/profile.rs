@@ -57,12 +57,11 @@ impl Person {
         EmailAddress::parse(self.email.as_deref()?).ok()
     }
 
-    /// Whether the person is of an organization with such a domain. Google says by `hd` whose an
-    /// account is: one of their own may have an address of the organization, too. Any other issuer
-    /// is asked for its own people only.
-    pub(super) fn is_of(&self, issuer: &str, is_own: impl Fn(&DomainName) -> bool) -> bool {
+    /// Whether the person is of an organization at Google with such a domain. Google says by `hd`
+    /// whose an account is: one of their own may have an address of the organization, too.
+    pub(super) fn is_of(&self, is_own: impl Fn(&DomainName) -> bool) -> bool {
         let organization = self.hd.as_deref().map(DomainName::parse);
-        issuer != GOOGLE || organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))
+        organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))
     }
 
     /// Returns what is known of a person about whom the provider was asked again. The address stays
@@ -185,8 +184,7 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            assert_eq!(person(hd).is_of(GOOGLE, is_own), expected, "{hd:?}");
-            assert!(person(hd).is_of("https://corp.okta.com", is_own), "{hd:?}");
+            assert_eq!(person(hd).is_of(is_own), expected, "{hd:?}");
         }
     }
 

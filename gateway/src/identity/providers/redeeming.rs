@@ -46,10 +46,9 @@ pub(crate) struct Identified {
 }
 
 impl Identified {
-    /// Whether the person is of an organization with such a domain, as far as the issuer knows
-    /// several.
+    /// Whether the person is of an organization at Google with such a domain.
     pub(crate) fn is_of(&self, is_own: impl Fn(&DomainName) -> bool) -> bool {
-        self.person.is_of(&self.issuer, is_own)
+        self.person.is_of(is_own)
     }
 }
 

@@ -144,7 +144,9 @@ impl Receiver {
         };
         // The provider must send the hook again, whatever the fault is.
         read.await.map_err(|error: Error| match error {
-            Error::Internal(cause) | Error::Unavailable(cause) => Error::Unavailable(cause),
+            Error::Internal(cause) | Error::ClientSecretLost(cause) | Error::Unavailable(cause) => {
+                Error::Unavailable(cause)
+            }
             other @ (Error::Unauthenticated(_)
             | Error::Forbidden
             | Error::StepUpRequired { .. }

@@ -20,6 +20,9 @@ pub(crate) struct Party {
     pub(crate) provider: Arc<Provider>,
     /// The connection whose issuer it is.
     connection: Option<(TenantKey, Connection)>,
+    /// Whether accounts there may be anybody's. Any other issuer of a tenant is asked for its own
+    /// people only.
+    is_google: bool,
 }
 
 impl Party {
@@ -31,7 +34,7 @@ impl Party {
             scope: self.scope()?,
             epoch: connection.epoch,
             is_two_factors: trusts && identified.has_two_factors,
-            is_insider: identified.is_of(|domain| connection.has_verified(domain)),
+            is_insider: !self.is_google || identified.is_of(|name| connection.has_verified(name)),
         })
     }
 
@@ -58,12 +61,14 @@ impl ProviderLogins {
     /// Finds a party by its name: that of a provider, or the id of a connection.
     ///
     /// # Errors
-    /// `NotFound` if there is none; `Internal` if the secret of the connection cannot be opened.
+    /// `NotFound` if there is none; `ClientSecretLost` if the secret of the connection cannot be
+    /// opened.
     pub(super) async fn party(&self, name: &str) -> Result<Party, Error> {
         if let Some(provider) = self.providers.named(name) {
             return Ok(Party {
                 provider: Arc::clone(provider),
                 connection: None,
+                is_google: false,
             });
         }
         let id = ConnectionId::parse(name).map_err(|_| Error::NotFound)?;
@@ -110,10 +115,11 @@ impl ProviderLogins {
         let opened = self.secret.open_sealed(SEALED_FOR, &bound_to, sealed);
         let secret = opened.and_then(|plain| String::from_utf8(plain).ok());
         let lost = || anyhow::anyhow!("no secret opens that of connection {}", connection.id);
-        let secret = secret.ok_or_else(lost)?;
+        let secret = secret.ok_or_else(|| Error::ClientSecretLost(lost()))?;
         let provider = self.providers.of_connection(&connection, secret);
         Ok(Party {
             provider: provider.map_err(anyhow::Error::from)?,
+            is_google: self.providers.is_google(&connection.settings.issuer),
             connection: Some((tenant, connection)),
         })
     }

@@ -24,6 +24,8 @@ pub struct Dns {
 #[derive(Default)]
 struct Zone {
     texts: HashMap<String, Vec<String>>,
+    /// How often the texts of each name were asked for.
+    asked: HashMap<String, usize>,
     is_silent: bool,
 }
 
@@ -90,6 +92,12 @@ impl Dns {
         self.zone.lock().unwrap().is_silent = true;
     }
 
+    /// Returns how often the texts of a name were asked for.
+    pub fn asked_for(&self, name: &str) -> usize {
+        let asked = &self.zone.lock().unwrap().asked;
+        asked.get(name).copied().unwrap_or_default()
+    }
+
     /// Returns how often an address was asked for.
     pub fn lookups(&self) -> usize {
         self.lookups.load(Ordering::SeqCst)
@@ -97,8 +105,9 @@ impl Dns {
 }
 
 impl Zone {
-    fn texts_of(&self, name: &str) -> Vec<RData> {
-        let texts = self.texts.get(&name.trim_end_matches('.').to_lowercase());
+    fn texts_of(&mut self, name: &str) -> Vec<RData> {
+        let name = name.trim_end_matches('.').to_lowercase();
+        let texts = self.texts.get(&name);
         let parts = |text: &String| {
             let parts = text.as_bytes().chunks(100);
             parts
@@ -106,9 +115,10 @@ impl Zone {
                 .collect()
         };
         let texts = texts.into_iter().flatten();
+        let texts = texts.map(|text| RData::TXT(TXT::new(parts(text))));
+        let texts = texts.collect();
+        *self.asked.entry(name).or_default() += 1;
         texts
-            .map(|text| RData::TXT(TXT::new(parts(text))))
-            .collect()
     }
 }
 
