@@ -1,6 +1,7 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
 mod bounds;
+mod cards;
 mod changes;
 mod mails;
 mod objects;
