@@ -3,6 +3,7 @@
 mod bounds;
 mod cards;
 mod changes;
+mod failing;
 mod mails;
 mod objects;
 mod outages;
