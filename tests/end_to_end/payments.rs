@@ -9,6 +9,7 @@ mod objects;
 mod outages;
 mod privacy;
 mod process;
+mod replays;
 mod seats;
 mod taxes;
 mod upgrades;
