@@ -5,6 +5,7 @@ mod events;
 mod kills;
 mod reconciling;
 mod refusals;
+mod trials;
 
 use serde_json::{Value, json};
 
