@@ -1,6 +1,7 @@
 //! What Stripe tells about payments, with the development Stripe in its place.
 
 pub mod account;
+mod conflicts;
 mod events;
 mod kills;
 mod reconciling;
