@@ -6,6 +6,7 @@ mod events;
 mod kills;
 mod reconciling;
 mod refusals;
+mod starts;
 mod trials;
 
 use serde_json::{Value, json};
