@@ -1,9 +1,34 @@
 //! Two read a tenant at Stripe at the same time, and the later record is not the older state.
 
+use events_schema::{
+    Commit,
+    billing::{self, Event},
+};
 use serde_json::{Value, json};
 
-use super::account::Account;
-use crate::support::{eventually, text};
+use super::account::{Account, Tenant};
+use crate::support::{eventually, operator, text};
+
+/// The seats that the log has recorded of a tenant's subscription, in order.
+async fn recorded(account: &Account, tenant: &Tenant) -> Vec<u64> {
+    let events = operator(&account.backend).await.get_stream("EVENTS").await;
+    let (events, key) = (events.unwrap(), tenant.key);
+    let last = events.get_info().await.unwrap().state.last_sequence;
+    let mut seats = Vec::new();
+    for sequence in 1..=last {
+        let message = events.get_raw_message(sequence).await.unwrap();
+        if message.subject.as_str() != format!("evt.{key}.billing.{key}") {
+            continue;
+        }
+        let commit: Commit<billing::Area> = serde_json::from_slice(&message.payload).unwrap();
+        for event in commit.events {
+            if let Event::SubscriptionRecorded { subscription, .. } = event {
+                seats.push(subscription.quantity);
+            }
+        }
+    }
+    seats
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_was_overtaken_reads_again_before_it_records() {
@@ -38,6 +63,7 @@ async fn a_reader_that_was_overtaken_reads_again_before_it_records() {
 
     account.release().await;
     account.settle().await;
+    assert_eq!(recorded(&account, &tenant).await, [9], "seats, in order");
     let (differences, _) = account.reconcile(true).await;
     assert_eq!(differences, []);
     eventually("nine seats", || async {
