@@ -33,8 +33,8 @@ async fn places(backend: &Local) -> HashMap<String, u64> {
     places
 }
 
-/// The limit is in the command, so a creation that was asked for before the change may still count by
-/// the former limit. One that is asked for after the answer to the change never does.
+/// The limit is in the command, so a creation that was asked for before the change may still count
+/// by the former limit, for a minute at most. One that is asked for after the answer never does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_after_a_limit_was_lowered_counts_by_the_new_one_and_none_exceeds_the_former() {
     let backend = start().await;

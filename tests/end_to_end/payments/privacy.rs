@@ -28,8 +28,8 @@ const SPANS: [&str; 3] = [
     "POST /webhooks/stripe",
     "attempt change_subscription",
 ];
-/// What a tenant sees of its payments, apart from the client secret and the links, which are there to
-/// be shown: each document with something that is in its answer.
+/// What a tenant sees of its payments, apart from the client secret and the links, which are there
+/// to be shown: each document with something that is in its answer.
 const SHOWN: [(&str, &str); 4] = [
     (
         "{ cards { id brand last4 expMonth expYear isDefault } }",

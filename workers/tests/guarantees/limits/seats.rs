@@ -35,8 +35,8 @@ async fn of_a_hundred_invitations_for_three_seats_three_are_sent() {
     assert_won(&join_all(invited).await, 3, 3);
 }
 
-/// Invites a new address for one of three seats. A command that waits for a killed worker for a minute
-/// expires; then it is sent again, as a client with an idempotency key does.
+/// Invites a new address for one of three seats. A command that waits for a killed worker for a
+/// minute expires; then it is sent again, as a client with an idempotency key does.
 async fn invite_patiently(acme: &Tenant, member: Id) -> Outcome {
     let deadline = tokio::time::Instant::now() + 3 * DEADLINE;
     loop {

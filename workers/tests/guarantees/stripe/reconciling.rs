@@ -50,8 +50,8 @@ async fn reconcile(world: &World, url: &str, further: &[&str]) -> Output {
     world.process(&arguments).output().await.unwrap()
 }
 
-/// The tenants of the lines that the program has printed, in their order by id. Each line is about a
-/// subscription, which is mended or not.
+/// The tenants of the lines that the program has printed, in their order by id. Each line is about
+/// a subscription, which is mended or not.
 fn printed(output: &Output, mended: bool) -> Vec<String> {
     let lines = String::from_utf8(output.stdout.clone()).unwrap();
     let mut tenants = Vec::new();
