@@ -1,6 +1,7 @@
 //! Plans, features and limits: what a tenant may use, and how it learns what it may not.
 
 mod exceptions;
+mod lowering;
 mod trials;
 mod webhooks;
 

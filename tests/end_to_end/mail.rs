@@ -76,7 +76,7 @@ async fn a_full_replay_of_the_log_sends_no_mail_again() {
 }
 
 /// The entries of the outbox.
-async fn outbox(backend: &Local) -> Vec<Document> {
+pub async fn outbox(backend: &Local) -> Vec<Document> {
     let platform = mongo(backend).await.database(PLATFORM);
     let outbox = platform.collection::<Document>("outbox");
     let found = outbox.find(doc! {}).await.unwrap();

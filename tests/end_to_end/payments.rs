@@ -1,12 +1,15 @@
 //! Payments: subscriptions, cards and invoices, against the development Stripe.
 
 mod bounds;
+mod cards;
 mod changes;
+mod failing;
 mod mails;
 mod objects;
 mod outages;
 mod privacy;
 mod process;
+mod replays;
 mod seats;
 mod taxes;
 mod upgrades;

@@ -9,9 +9,10 @@ use std::{
 use clap::{Args, Command};
 use local::Local;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::support::{
-    Authenticator, START_TOTP, eventually, set_platform_admin, start, succeeded, text,
+    Authenticator, DEADLINE, START_TOTP, eventually, set_platform_admin, start, succeeded, text,
 };
 
 const README: &str = include_str!("../../README.md");
@@ -19,8 +20,8 @@ const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The sessions that a person tries one after the other, in the same shell.
 const SESSIONS: [&str; 3] = ["A first session", "Two tenants", "Receive an event"];
-/// The session of an administrator of the platform, in the same folder.
-const PLANS: &str = "Plans, features and limits";
+/// The sessions of an administrator of the platform, in the same folder and shell.
+const PLANS: [&str; 2] = ["Plans, features and limits", "Subscribe, decline, upgrade"];
 
 /// The commands of a session, and the answers to them.
 fn session(heading: &str) -> (String, Vec<Value>) {
@@ -46,12 +47,15 @@ async fn run(local: &Local, folder: &Path, commands: &str) -> Vec<Value> {
     let script = commands
         .replace("9909", &free_port)
         .replace("http://127.0.0.1:9900", &local.url())
-        .replace("http://127.0.0.1:9901", &local.mail_url());
+        .replace("http://127.0.0.1:9901", &local.mail_url())
+        .replace("http://127.0.0.1:9903", local.stripe_url().unwrap());
     let bash = tokio::process::Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
         .current_dir(folder)
+        .kill_on_drop(true)
         .output();
-    let output = bash.await.unwrap();
+    let output = timeout(DEADLINE, bash).await.expect("the commands go on");
+    let output = output.unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success(),
@@ -81,9 +85,9 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
         succeeded(&run(&local, folder.path(), &ask).await[0])
     })
     .await;
-    let (commands_of_plans, answers) = session(PLANS);
-    expected.push(answers);
-    let commands = format!("{functions}{commands_of_plans}");
+    let (of_plans, answers): (Vec<_>, Vec<_>) = PLANS.map(session).into_iter().unzip();
+    expected.extend(answers);
+    let commands = format!("{functions}{}", of_plans.concat());
     answered.extend(run(&local, folder.path(), &commands).await);
     let expected = expected.concat();
     for (answered, expected) in answered.iter().zip(&expected) {
@@ -91,7 +95,7 @@ async fn the_commands_in_the_readme_get_the_answers_in_it() {
     }
     assert_eq!(
         (answered.len(), expected.len()),
-        (30, 30),
+        (37, 37),
         "every answer in the README was compared"
     );
     local.stop().await.unwrap();

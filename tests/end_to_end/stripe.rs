@@ -1,10 +1,13 @@
 //! What Stripe tells about payments, with the development Stripe in its place.
 
 pub mod account;
+mod conflicts;
 mod events;
 mod kills;
 mod reconciling;
 mod refusals;
+mod starts;
+mod trials;
 
 use serde_json::{Value, json};
 

@@ -99,6 +99,16 @@ pub struct Config {
     #[command(flatten)]
     pub usage: UsageOptions,
 
+    /// Seconds between two comparisons of billings with Stripe, 1 to 86400. It is hidden, since a
+    /// day suits everybody but a test.
+    #[arg(
+        long,
+        hide = true,
+        default_value_t = 86_400,
+        value_parser = value_parser!(u32).range(1..=86_400)
+    )]
+    pub comparison_interval_s: u32,
+
     #[command(flatten)]
     pub monitor: MonitorOptions,
 

@@ -328,9 +328,10 @@ impl Start<'_> {
                 is_dry_run: false,
             };
             let context = jetstream::new(self.shared.client.clone());
+            let interval = Duration::from_secs(self.config.comparison_interval_s.into());
             let shutdown = self.shared.shutdown.clone();
-            self.running
-                .spawn(reconcile::run_nightly(comparison, context, shutdown));
+            let run = reconcile::run_nightly(comparison, context, interval, shutdown);
+            self.running.spawn(run);
         }
     }
 

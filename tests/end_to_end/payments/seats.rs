@@ -9,7 +9,7 @@ use crate::support::{Browser, INVITE, ada_in_acme, eventually, input, invite, st
 const DELETE: &str = "mutation($id: ID!) { member { delete(id: $id) { success } } }";
 
 /// Creates a plan with this price per month for each seat; returns the input that chooses it.
-async fn per_seat(root: &Browser, ada: &Browser, cents: u64) -> Value {
+pub(super) async fn per_seat(root: &Browser, ada: &Browser, cents: u64) -> Value {
     let amount = json!({ "amount": cents, "currency": "EUR" });
     let price = json!({ "amount": amount, "interval": "MONTH", "per": "SEAT" });
     let plan = json!({
@@ -33,7 +33,7 @@ async fn item(backend: &Local) -> Value {
 }
 
 /// Waits until the tenant pays for so many seats, and Stripe counts as many.
-async fn seats(backend: &Local, ada: &Browser, expected: u64) {
+pub(super) async fn seats(backend: &Local, ada: &Browser, expected: u64) {
     eventually("the seats", || async {
         let billing = ada.data(BILLING, ()).await;
         billing["billing"]["subscription"]["quantity"] == expected

@@ -1,6 +1,6 @@
 //! A backend with a plan that costs money, and the development Stripe as its operator's account.
 
-use std::time::SystemTime;
+use std::{process::Stdio, time::SystemTime};
 
 use events_schema::{
     Command, CommandId, StripeCustomerId, TenantId, TenantKey,
@@ -9,6 +9,8 @@ use events_schema::{
 use local::{Local, stripe::SECRET_KEY};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use servers::Role;
+use tokio::process::Command as Process;
 use workers::{Difference, stripe::StripeOptions};
 
 use crate::{
@@ -171,6 +173,12 @@ impl Account {
             .await;
     }
 
+    /// Ends the faults, and lets go what they hold.
+    pub async fn release(&self) {
+        let request = self.ada.http().delete(format!("{}/_test/faults", self.url));
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+    }
+
     /// All events, the latest first.
     pub async fn events(&self) -> Vec<Value> {
         let (mut all, mut path) = (Vec::<Value>::new(), "events?limit=100".to_owned());
@@ -187,9 +195,14 @@ impl Account {
 
     /// How many requests to the API were made.
     pub async fn requests(&self) -> usize {
+        self.seen().await.len()
+    }
+
+    /// The requests to the API, the earliest first.
+    pub async fn seen(&self) -> Vec<Value> {
         let request = self.ada.http().get(format!("{}/_test/requests", self.url));
         let answer = request.send().await.unwrap().text().await.unwrap();
-        serde_json::from_str::<Vec<Value>>(&answer).unwrap().len()
+        serde_json::from_str(&answer).unwrap()
     }
 
     /// Waits until all stored events are handled.
@@ -252,6 +265,24 @@ pub async fn reconcile(
         workers::reconcile_billing(&nats, &stripe, None, is_dry_run, &collect, &|_, _| {});
     let remaining = remaining.await?;
     Ok((found.into_inner().unwrap(), remaining))
+}
+
+/// A worker as a process of its own, which is killed when it is dropped.
+pub fn worker(backend: &Local, arguments: &[&str]) -> Process {
+    let servers = &backend.servers;
+    let mut worker = Process::new(env!("CARGO_BIN_EXE_worker"));
+    worker
+        .args(arguments)
+        .env("UB_NATS_URL", servers.nats_url(Role::Workers))
+        .env("UB_MONGO_URL", servers.mongo_url(Role::Workers))
+        .env("UB_SMTP_URL", "smtp://127.0.0.1:1")
+        .env("UB_SECRET", "k".repeat(32))
+        .env("UB_STRIPE_URL", backend.stripe_url().unwrap())
+        .env("UB_STRIPE_KEY", SECRET_KEY)
+        .env("UB_STRIPE_RATE", "100")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    worker
 }
 
 /// The plan and standing of a tenant, as its owner sees them.

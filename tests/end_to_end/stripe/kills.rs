@@ -1,15 +1,15 @@
 //! A worker that is killed around each request to Stripe does nothing twice.
 
-use std::process::Stdio;
+mod paying;
 
 use events_schema::AreaName;
 use local::{Local, stripe::SECRET_KEY};
 use mongodb::bson::{DateTime, Document, doc};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use servers::Role;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use super::account::worker;
 use crate::{
     billing::{create_plan, free, root, set_default},
     support::{
@@ -41,10 +41,10 @@ const DELETED: [(&str, &str); 2] = [
 /// Each request meets a kill before Stripe acts, and one after that.
 const KILLS_OF_A_TENANT: usize = 2 * (BEGIN.len() + END.len());
 
-/// How many kills there are: `UB_TEST_KILLS`, or 10.
-fn tenants() -> usize {
-    let kills = std::env::var("UB_TEST_KILLS").map_or(10, |kills| kills.parse().unwrap());
-    usize::div_ceil(kills, KILLS_OF_A_TENANT)
+/// How many tenants there must be for so many kills of a test: `UB_TEST_KILLS`, or one tenant.
+fn tenants(kills_of_a_tenant: usize) -> usize {
+    let kills = std::env::var("UB_TEST_KILLS").map_or(1, |kills| kills.parse().unwrap());
+    usize::div_ceil(kills, kills_of_a_tenant)
 }
 
 /// The areas that the backend works for by itself.
@@ -54,28 +54,37 @@ fn other_areas() -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
+/// A worker that runs these loops for billing, as a process of its own.
+fn spawn(backend: &Local, loops: &str) -> Child {
+    let arguments = ["--loops", loops, "--areas", "billing,plan"];
+    worker(backend, &arguments).spawn().unwrap()
+}
+
 struct World {
     backend: Local,
     stripe: Client,
+    /// Decides the commands of billing, and keeps its views.
+    _deciding: Child,
 }
 
 impl World {
-    /// A worker that runs these loops for billing, as a process of its own.
-    fn worker(&self, loops: &str) -> Child {
-        let servers = &self.backend.servers;
-        Command::new(env!("CARGO_BIN_EXE_worker"))
-            .args(["--loops", loops, "--areas", "billing,plan"])
-            .env("UB_NATS_URL", servers.nats_url(Role::Workers))
-            .env("UB_MONGO_URL", servers.mongo_url(Role::Workers))
-            .env("UB_SMTP_URL", "smtp://127.0.0.1:1")
-            .env("UB_SECRET", "k".repeat(32))
-            .env("UB_STRIPE_URL", self.backend.stripe_url().unwrap())
-            .env("UB_STRIPE_KEY", SECRET_KEY)
-            .env("UB_STRIPE_RATE", "100")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+    /// A backend without a worker that asks Stripe for something. No event of Stripe helps.
+    async fn start() -> Self {
+        let backend = start_with_workers(&["--areas", &other_areas()]).await;
+        let deciding = spawn(&backend, "commands,views");
+        let world = Self {
+            backend,
+            stripe: Client::new(),
+            _deciding: deciding,
+        };
+        let omit = json!({ "mode": "omit" });
+        world.ask(Method::POST, "/_test/delivery", Some(omit)).await;
+        world
+    }
+
+    /// A worker that asks Stripe for what is wanted.
+    fn worker(&self) -> Child {
+        spawn(&self.backend, "effects")
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Value {
@@ -90,7 +99,8 @@ impl World {
     }
 
     async fn all(&self, list: &str) -> Vec<Value> {
-        let path = format!("/v1/{list}?limit=100");
+        let separator = if list.contains('?') { '&' } else { '?' };
+        let path = format!("/v1/{list}{separator}limit=100");
         let all = self.ask(Method::GET, &path, None).await;
         all["data"].as_array().unwrap().clone()
     }
@@ -110,7 +120,7 @@ impl World {
         let fault = json!({ "kind": kind, "next": 1, "method": method, "path": path });
         self.ask(Method::POST, "/_test/faults", Some(fault)).await;
         self.end_claims().await;
-        let mut worker = self.worker("effects");
+        let mut worker = self.worker();
         eventually(&format!("{method} {path} to hang"), || async {
             let seen = self.ask(Method::GET, "/_test/requests", None).await;
             let mut seen = seen.as_array().unwrap().iter();
@@ -132,7 +142,7 @@ impl World {
     /// Lets a worker live until what a tenant pays for is as wanted.
     async fn finish(&self, tenant: &str, is_done: impl Fn(&Value) -> bool) {
         self.end_claims().await;
-        let mut worker = self.worker("effects");
+        let mut worker = self.worker();
         eventually("the subscription", || async {
             let billings = documents_of(&self.backend, "billing").await;
             let own = billings.iter().find(|it| it["tenant"] == tenant);
@@ -145,12 +155,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_around_each_request_leaves_one_customer_and_one_subscription() {
-    let backend = start_with_workers(&["--areas", &other_areas()]).await;
-    let stripe = Client::new();
-    let world = World { backend, stripe };
-    let omit = json!({ "mode": "omit" });
-    world.ask(Method::POST, "/_test/delivery", Some(omit)).await;
-    let _deciding = world.worker("commands,views");
+    let world = World::start().await;
     let root = root(&world.backend).await;
     set_default(&root, free("Free", &[], &[])).await;
     let mut team = free("Team", &["webhooks"], &[]);
@@ -159,7 +164,7 @@ async fn a_worker_killed_around_each_request_leaves_one_customer_and_one_subscri
     // A trial needs no card.
     team["trialDays"] = json!(14);
     let plan = create_plan(&root, team).await;
-    let worker = world.worker("effects");
+    let worker = world.worker();
     let price = async || {
         let plans = documents_of(&world.backend, "plan").await;
         let prices = plans[0]["view"]["stripe_prices"].as_object()?;
@@ -169,7 +174,8 @@ async fn a_worker_killed_around_each_request_leaves_one_customer_and_one_subscri
     drop(worker);
     let choice = json!({ "plan": plan, "price": price().await.unwrap() });
     let ada = Browser::signed_up(&world.backend, "ada@example.com").await;
-    for tenant in 0..tenants() {
+    let tenants = tenants(KILLS_OF_A_TENANT);
+    for tenant in 0..tenants {
         let slug = format!("weavers-{tenant}");
         ada.create_tenant(&slug).await;
         let owner = ada.in_tenant(&slug);
@@ -189,20 +195,20 @@ async fn a_worker_killed_around_each_request_leaves_one_customer_and_one_subscri
             })
             .await;
     }
-    assert_eq!(world.all("customers").await.len(), tenants());
+    assert_eq!(world.all("customers").await.len(), tenants);
     let subscriptions = world.all("subscriptions").await;
-    assert_eq!(subscriptions.len(), tenants());
+    assert_eq!(subscriptions.len(), tenants);
     let ends = |subscription: &Value| subscription["cancel_at_period_end"] == true;
     assert!(subscriptions.iter().all(ends), "{subscriptions:?}");
 
-    let last = format!("weavers-{}", tenants() - 1);
+    let last = format!("weavers-{}", tenants - 1);
     let delete = input(json!({ "normalizedName": last }));
     ada.in_tenant(&last).data(DELETE_TENANT, delete).await;
     world.kill_during_each(&DELETED).await;
     world.end_claims().await;
-    let _worker = world.worker("effects");
+    let _worker = world.worker();
     eventually("the end of what a deleted tenant pays for", || async {
-        world.all("subscriptions").await.len() == tenants() - 1
+        world.all("subscriptions").await.len() == tenants - 1
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! Events that Stripe has not sent, or not now, or not to this account.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,6 +13,8 @@ use super::{account::Account, status};
 use crate::support::{Browser, close_stream, eventually, open_stream, operator, start, start_with};
 
 const NEXT_SECRET: &str = "whsec_next_secret_of_this_test";
+/// Stripe waits for an answer for ten seconds.
+const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -109,6 +111,27 @@ async fn an_event_that_cannot_be_stored_is_sent_again() {
     assert_eq!(send().await, StatusCode::SERVICE_UNAVAILABLE);
     open_stream(&backend, "STRIPE").await;
     assert_eq!(send().await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nats_is_away_an_event_is_refused_soon_and_accepted_later() {
+    let mut backend = start().await;
+    let stripe = Browser::new(&backend);
+    let body = event("evt_1", "cus_1", false);
+    let send = async || send(&stripe, &signed(WEBHOOK_SECRET, now(), &body), body.clone()).await;
+    backend.servers.nats[0].stop().await.unwrap();
+    let sent = Instant::now();
+    assert_eq!(send().await, StatusCode::SERVICE_UNAVAILABLE);
+    let taken = sent.elapsed();
+    assert!(taken < REFUSED_WITHIN, "{taken:?}");
+    backend.servers.nats[0].restart().await.unwrap();
+    // The gateway connects again a moment later.
+    eventually("the event to be accepted", || async {
+        send().await == StatusCode::OK
+    })
+    .await;
+    let stream = operator(&backend).await.get_stream("STRIPE").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

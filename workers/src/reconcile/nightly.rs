@@ -16,19 +16,20 @@ use super::{Comparison, Difference};
 
 /// The time of day in UTC, when few people work.
 const AT_MS: i64 = 3 * 60 * 60 * 1000;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Compares all billings each night until `shutdown`, if no other process does.
+/// Compares all billings each night until `shutdown`, if no other process does. A test has shorter
+/// days.
 ///
 /// # Errors
 /// Never: the next night is another attempt. The result fits the other loops.
 pub(crate) async fn run(
     comparison: Comparison,
     context: jetstream::Context,
+    day: Duration,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        let (night, wait) = next(SystemTime::now().into());
+        let (night, wait) = next(SystemTime::now().into(), day);
         tokio::select! {
             () = sleep(wait) => {}
             () = shutdown.cancelled() => return Ok(()),
@@ -47,9 +48,10 @@ pub(crate) async fn run(
 }
 
 /// Returns the number of the next night, and the time until then.
-fn next(now: Time) -> (i64, Duration) {
-    let night = (now.0 - AT_MS).div_euclid(DAY_MS) + 1;
-    let wait = night * DAY_MS + AT_MS - now.0;
+fn next(now: Time, day: Duration) -> (i64, Duration) {
+    let day_ms = i64::try_from(day.as_millis()).unwrap_or(i64::MAX);
+    let night = (now.0 - AT_MS).div_euclid(day_ms) + 1;
+    let wait = night * day_ms + AT_MS - now.0;
     (night, Duration::from_millis(wait.unsigned_abs()))
 }
 
@@ -129,10 +131,11 @@ mod tests {
 
     #[test]
     fn a_night_begins_at_three_and_has_a_number_of_its_own() {
-        let hour = DAY_MS / 24;
+        let hour = 60 * 60 * 1000;
+        let day = Duration::from_secs(24 * 60 * 60);
         for (now, night, hours) in [(0, 0, 3), (2, 0, 1), (3, 1, 24), (4, 1, 23), (27, 2, 24)] {
             let wait = Duration::from_secs(hours * 60 * 60);
-            assert_eq!(next(Time(now * hour)), (night, wait), "{now}");
+            assert_eq!(next(Time(now * hour), day), (night, wait), "{now}");
         }
     }
 }

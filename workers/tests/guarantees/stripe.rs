@@ -3,6 +3,8 @@
 //! Stripe is a server that keeps what it is told. The development Stripe is stricter; it is in a
 //! crate that needs this one.
 
+mod reconciling;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -14,7 +16,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, Query, State},
     http::{StatusCode, header::RETRY_AFTER},
     routing::{get, post},
 };
@@ -192,7 +194,19 @@ async fn send<A: Area>(
     id: CommandId,
     payload: A::Command,
 ) {
-    let client = connect(&world.servers, Role::Gateway, "_INBOX_gateway").await;
+    send_as::<A>(world, Role::Gateway, tenant, aggregate, id, payload).await;
+}
+
+async fn send_as<A: Area>(
+    world: &World,
+    role: Role,
+    tenant: TenantId,
+    aggregate: A::Id,
+    id: CommandId,
+    payload: A::Command,
+) {
+    let inbox = format!("_INBOX_{}", role.as_str());
+    let client = connect(&world.servers, role, &inbox).await;
     let sender = CommandSender::start(client).await.unwrap();
     let now = Time::from(SystemTime::now());
     let mut command = Command::<A>::by_system(id, tenant, aggregate, now, payload);
@@ -209,9 +223,11 @@ async fn serve(kept: Kept) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let routes = Router::new()
+        .route("/v1/account", get(account))
         .route("/v1/products", post(create_product))
         .route("/v1/prices", get(prices).post(create_price))
         .route("/v1/customers", get(customers).post(create_customer))
+        .route("/v1/customers/{id}", get(customer))
         .route(
             "/v1/subscriptions",
             get(subscriptions).post(create_subscription),
@@ -250,6 +266,14 @@ fn keep(kept: &Kept, name: &'static str, object: Value) -> Json<Value> {
     Json(object)
 }
 
+async fn customer(Path(id): Path<String>) -> Json<Value> {
+    Json(json!({ "id": id, "metadata": {} }))
+}
+
+async fn account() -> Json<Value> {
+    Json(json!({ "id": "acct_1" }))
+}
+
 async fn prices(State(kept): State<Kept>) -> Json<Value> {
     list(&kept, "prices")
 }
@@ -258,8 +282,14 @@ async fn customers(State(kept): State<Kept>) -> Json<Value> {
     list(&kept, "customers")
 }
 
-async fn subscriptions(State(kept): State<Kept>) -> Json<Value> {
-    list(&kept, "subscriptions")
+async fn subscriptions(
+    State(kept): State<Kept>,
+    Query(wanted): Query<HashMap<String, String>>,
+) -> Json<Value> {
+    let Json(mut all) = list(&kept, "subscriptions");
+    let data = all["data"].as_array_mut().unwrap();
+    data.retain(|found| found["customer"] == wanted["customer"]);
+    Json(all)
 }
 
 async fn subscription(State(kept): State<Kept>) -> Json<Value> {
@@ -275,7 +305,7 @@ async fn create_price(State(kept): State<Kept>, form: String) -> Json<Value> {
     let form = parameters(&form);
     let amount: i64 = form["unit_amount"].parse().unwrap();
     let price = json!({
-        "id": "price_1", "product": form["product"], "lookup_key": form["lookup_key"],
+        "id": "price_1", "active": true, "product": form["product"], "lookup_key": form["lookup_key"],
         "currency": form["currency"], "unit_amount": amount,
         "recurring": { "interval": form["recurring[interval]"] }
     });

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Hang,
     /// They get no answer until the failures are deleted, after all has happened.
     HangAfter,
+    /// All happens, and the answer of then is kept back until the failures are deleted.
+    Hold,
     /// The connection is closed before anything happens.
     CutBefore,
     /// The connection is closed in place of an answer, after all has happened.

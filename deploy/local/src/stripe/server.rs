@@ -126,7 +126,7 @@ impl Stripe {
                 self.remember(call, None);
                 return Err(anyhow!("a test wanted no answer"));
             }
-            Some((Kind::CutAfter | Kind::HangAfter, _)) | None => {}
+            Some((Kind::CutAfter | Kind::HangAfter | Kind::Hold, _)) | None => {}
         }
         let answered = {
             let mut state = self.state();
@@ -137,15 +137,16 @@ impl Stripe {
             answered
         };
         let (status, body) = &answered.answer;
-        if let Some(fault) = fault {
-            let released = self.shared.released.notified();
-            self.remember(call, None);
-            if fault.kind == Kind::HangAfter {
-                released.await;
-            }
+        let fault = fault.map(|fault| fault.kind);
+        let released = self.shared.released.notified();
+        let is_answered = matches!(fault, None | Some(Kind::Hold));
+        self.remember(call, is_answered.then_some(*status));
+        if matches!(fault, Some(Kind::HangAfter | Kind::Hold)) {
+            released.await;
+        }
+        if !is_answered {
             return Err(anyhow!("a test wanted no answer"));
         }
-        self.remember(call, Some(*status));
         let mut answer = json(*status, body)?;
         let headers = answer.headers_mut();
         if answered.is_replayed {

@@ -3,16 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use events_schema::{
-    Actor, Area as _, BuiltInRole, ChallengeId, CommandId, Commit, Id, MemberId, Name, Permissions,
-    Time, member,
+    Actor, Area as _, BuiltInRole, ChallengeId, CommandId, Commit, Id, MemberId, Name, Outcome,
+    Permissions, Time, member,
 };
 use futures_util::future::join_all;
 
 use super::{
-    COMMANDS,
+    COMMANDS, kill_at_each_commit,
     tenant::{Tenant, assert_won, email_of},
 };
-use crate::support::{World, id};
+use crate::support::{DEADLINE, World, id};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -33,6 +33,49 @@ async fn of_a_hundred_invitations_for_three_seats_three_are_sent() {
         .iter()
         .map(|member| acme.invite(*member, *member, BuiltInRole::Guest, 3));
     assert_won(&join_all(invited).await, 3, 3);
+}
+
+/// Invites a new address for one of three seats. A command that waits for a killed worker for a
+/// minute expires; then it is sent again, as a client with an idempotency key does.
+async fn invite_patiently(acme: &Tenant, member: Id) -> Outcome {
+    let deadline = tokio::time::Instant::now() + 3 * DEADLINE;
+    loop {
+        let outcome = acme.invite(member, member, BuiltInRole::Guest, 3).await;
+        let is_expired = matches!(
+            &outcome,
+            Outcome::Rejected(rejection) if rejection.code == "expired"
+        );
+        if !is_expired {
+            return outcome;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "it always expires");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_killed_at_each_invitation_leave_three_seats_taken() {
+    let world = World::start().await;
+    let mut workers = world.workers::<2>(COMMANDS).await;
+    for _ in 0..2 {
+        let acme = Tenant::new(&world).await;
+        let invitations = format!("evt.{}.member.*", acme.id);
+        let invitations = world.announced(&invitations).await;
+        let members: Vec<Id> = (0..100).map(|_| id()).collect();
+        let each = members.iter();
+        let invited = each.map(|member| invite_patiently(&acme, *member));
+        let outcomes = tokio::select! {
+            outcomes = join_all(invited) => outcomes,
+            () = kill_at_each_commit(&world, invitations, &mut workers) => unreachable!(),
+        };
+        assert_won(&outcomes, 3, 3);
+        let mut stored: Vec<(u64, Commit<member::Area>)> = world.commits(member::Area::NAME).await;
+        stored.retain(|(_, commit)| commit.tenant == acme.id);
+        assert_eq!(stored.len(), 3);
+        for (_, commit) in stored {
+            let at = members.iter().position(|member| *member == commit.id.0);
+            assert!(outcomes[at.unwrap()].revision().is_ok());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

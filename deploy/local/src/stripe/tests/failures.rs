@@ -133,3 +133,17 @@ async fn a_request_hangs_until_the_faults_are_deleted() {
         stripe.delete("/_test/requests").await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_held_tells_what_there_was_before() {
+    let stripe = Running::start().await;
+    let hold = json!({ "kind": "hold", "next": 1, "path": "/v1/customers" });
+    stripe.control("faults", hold).await;
+    let held = tokio::spawn(stripe.request(Method::GET, "/v1/customers").send());
+    while stripe.read("/_test/requests").await == json!([]) {}
+    stripe.ok("/v1/customers", "name=Ada").await;
+    assert!(!held.is_finished());
+    stripe.delete("/_test/faults").await;
+    let answer: serde_json::Value = held.await.unwrap().unwrap().json().await.unwrap();
+    assert_eq!(answer["data"], json!([]));
+}
