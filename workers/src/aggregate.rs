@@ -39,8 +39,8 @@ pub trait Aggregate: Default + Clone + Debug + PartialEq + Send + Sync + 'static
     /// Applies an event. Total: it accepts every event in every state.
     fn evolve(&mut self, event: &EventOf<Self>, at: Time);
 
-    /// Returns how many objects the aggregate has that a limit counts; `None` if a limit of the area
-    /// counts its live aggregates.
+    /// Returns how many objects the aggregate has that a limit counts; `None` if a limit of the
+    /// area counts its live aggregates.
     fn objects(&self) -> Option<u64> {
         None
     }

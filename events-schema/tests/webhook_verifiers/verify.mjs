@@ -1,5 +1,5 @@
-// Verifies webhooks as a customer would. Each line is one: {headers, body, secret, publicKey} as JSON.
-// It writes a line for each with what each verifier says: null, or why it refuses the webhook.
+// Verifies webhooks as a customer would. Each line is one, {headers, body, secret, publicKey} as
+// JSON. It writes a line for each with what each verifier says: null, or why it refuses the webhook.
 
 import { createPublicKey, verify } from "node:crypto";
 import { text } from "node:stream/consumers";
