@@ -1,7 +1,7 @@
 //! The connections of a tenant: its own issuers, and their domains.
 
 use events_schema::{
-    BuiltInRole, CommandId, ConnectionId, DomainName, Name, Scope, TenantId, TenantKey,
+    BuiltInRole, CommandId, ConnectionId, DomainName, Name, TenantId, TenantKey,
     connection::{
         Changes, ClientId, Command, Connection, Domain, Issuer, SEALED_FOR, Settings, View,
     },
@@ -140,9 +140,9 @@ impl Connections {
         is_enforced: bool,
     ) -> Result<Connection, Error> {
         let tenant = caller.membership()?.tenant.id;
-        self.find(caller, connection).await?;
-        let came_by = caller.person()?.came_by(Scope { tenant, connection });
-        if is_enforced && !came_by {
+        let found = self.find(caller, connection).await?;
+        let came_by = caller.person()?.came_by(tenant, &found);
+        if is_enforced && came_by.is_none() {
             let start_url = self.start_url(connection);
             return Err(Error::SsoRequired { start_url });
         }

@@ -200,6 +200,7 @@ pub(crate) fn proved_by(
             epoch: word.epoch,
             identity: called,
             is_two_factors: word.is_two_factors,
+            is_insider: Some(word.is_insider),
         },
         None => ProofKind::Identity {
             provider: identity.provider.clone(),

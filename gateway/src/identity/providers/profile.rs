@@ -62,7 +62,8 @@ impl Person {
     /// is asked for its own people only.
     pub(super) fn is_of(&self, issuer: &str, is_own: impl Fn(&DomainName) -> bool) -> bool {
         let organization = self.hd.as_deref().map(DomainName::parse);
-        issuer != GOOGLE || organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))
+        !knows_strangers(issuer)
+            || organization.is_some_and(|name| name.is_ok_and(|name| is_own(&name)))
     }
 
     /// Returns what is known of a person about whom the provider was asked again. The address stays
@@ -98,6 +99,11 @@ impl Person {
             first_usable([given.1.unwrap_or_default(), last, ""]),
         )
     }
+}
+
+/// Whether anybody may have an account at this issuer, and not only the people of an organization.
+pub(crate) fn knows_strangers(issuer: &str) -> bool {
+    issuer == GOOGLE
 }
 
 /// Returns the first of these texts that a name can be made of.
