@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 pub struct Dns {
     pub address: SocketAddr,
     lookups: Arc<AtomicUsize>,
+    text_lookups: Arc<AtomicUsize>,
     zone: Arc<Mutex<Zone>>,
 }
 
@@ -38,6 +39,8 @@ impl Dns {
         let address = socket.local_addr().unwrap();
         let lookups = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&lookups);
+        let text_lookups = Arc::new(AtomicUsize::new(0));
+        let counted_texts = Arc::clone(&text_lookups);
         let zone = Arc::<Mutex<Zone>>::default();
         let shared = Arc::clone(&zone);
         tokio::spawn(async move {
@@ -47,6 +50,7 @@ impl Dns {
                 let question = Message::from_vec(&buffer[..length]).unwrap();
                 let query = &question.queries[0];
                 let data = if query.query_type() == RecordType::TXT {
+                    counted_texts.fetch_add(1, Ordering::SeqCst);
                     shared.lock().unwrap().texts_of(&query.name().to_ascii())
                 } else {
                     let is_ipv4 = query.query_type() == RecordType::A;
@@ -69,6 +73,7 @@ impl Dns {
         Self {
             address,
             lookups,
+            text_lookups,
             zone,
         }
     }
@@ -93,6 +98,17 @@ impl Dns {
     /// Returns how often an address was asked for.
     pub fn lookups(&self) -> usize {
         self.lookups.load(Ordering::SeqCst)
+    }
+}
+
+impl Dns {
+    /// Returns how often texts were asked for.
+    #[allow(
+        dead_code,
+        reason = "some tests that include this file do not count them"
+    )]
+    pub fn text_lookups(&self) -> usize {
+        self.text_lookups.load(Ordering::SeqCst)
     }
 }
 
