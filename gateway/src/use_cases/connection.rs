@@ -131,7 +131,8 @@ impl Connections {
     ///
     /// # Errors
     /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if
-    /// there is no such connection, or none of its domains counts.
+    /// there is no such connection, none of its domains counts, or it trusts another issuer since
+    /// the caller has logged in by it.
     pub(crate) async fn enforce(
         &self,
         caller: &Caller,
@@ -152,6 +153,7 @@ impl Connections {
         let enforce = Command::Enforce {
             connection,
             is_enforced,
+            epoch: came_by.filter(|_| is_enforced),
         };
         self.change(caller, command, connection, enforce).await
     }
