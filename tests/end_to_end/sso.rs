@@ -3,6 +3,7 @@
 mod domains;
 mod enforcing;
 mod joining;
+mod limits;
 mod sessions;
 
 use events_schema::IpNetwork;

@@ -15,7 +15,7 @@ use crate::{
         views::Views,
     },
     error::Error,
-    identity::{Caller, find::start_url, providers::Providers},
+    identity::{Caller, find::start_url, mail_quota::MailQuota, providers::Providers},
 };
 
 /// Longest client secret, in bytes.
@@ -27,6 +27,7 @@ pub(crate) struct Connections {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
     pub(crate) providers: Providers,
+    pub(crate) mails: MailQuota,
     pub(crate) secret: ServerKey,
     pub(crate) public_url: String,
     /// Whether the deployment offers passkeys.
@@ -58,7 +59,8 @@ impl Connections {
     ///
     /// # Errors
     /// `BadUserInput` if requests must not go to the issuer, or the secret is empty or too long;
-    /// `Rejected` if there are too many, or the role has permissions that the caller lacks.
+    /// `Rejected` if there are too many, or the role has permissions that the caller lacks;
+    /// `RateLimited` after too many changes within a day.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -78,6 +80,7 @@ impl Connections {
             },
             actor_holds: membership.permissions.clone(),
         };
+        self.mails.count_connection_change(tenant).await?;
         self.change(caller, command, id, create).await
     }
 
@@ -86,7 +89,8 @@ impl Connections {
     /// # Errors
     /// `BadUserInput` if requests must not go to the issuer, or the secret is empty or too long;
     /// `Rejected` if there is no such connection, another issuer has no secret of its own, or the
-    /// role has permissions that the caller lacks.
+    /// role has permissions that the caller lacks; `RateLimited` after too many changes within a
+    /// day.
     pub(crate) async fn update(
         &self,
         caller: &Caller,
@@ -108,6 +112,7 @@ impl Connections {
             },
             actor_holds: membership.permissions.clone(),
         };
+        self.mails.count_connection_change(tenant).await?;
         self.change(caller, command, connection, update).await
     }
 
@@ -132,7 +137,7 @@ impl Connections {
     /// # Errors
     /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if
     /// there is no such connection, none of its domains counts, or it trusts another issuer since
-    /// the caller has logged in by it.
+    /// the caller has logged in by it; `RateLimited` after too many changes within a day.
     pub(crate) async fn enforce(
         &self,
         caller: &Caller,
@@ -150,6 +155,9 @@ impl Connections {
         if is_enforced && !self.has_passkeys {
             return Err(no_passkeys());
         }
+        if is_enforced {
+            self.mails.count_connection_change(tenant).await?;
+        }
         let enforce = Command::Enforce {
             connection,
             is_enforced,
@@ -158,19 +166,49 @@ impl Connections {
         self.change(caller, command, connection, enforce).await
     }
 
-    /// Changes a domain of a connection, and returns it.
+    /// Adds a domain to a connection, and returns it.
     ///
     /// # Errors
-    /// `Rejected` if there is no such connection, or the domain refuses the change.
-    pub(crate) async fn change_domain(
+    /// `Rejected` if there is no such connection, or it refuses the domain; `RateLimited` after too
+    /// many changes within a day.
+    pub(crate) async fn add_domain(
         &self,
         caller: &Caller,
         command: CommandId,
-        (connection, domain): (ConnectionId, &DomainName),
-        payload: Command,
+        connection: ConnectionId,
+        domain: DomainName,
     ) -> Result<Domain, Error> {
-        let changed = self.change(caller, command, connection, payload).await?;
-        changed.domain(domain).cloned().ok_or(Error::NotFound)
+        let membership = caller.membership()?;
+        let mails = &self.mails;
+        mails.count_connection_change(membership.tenant.id).await?;
+        let add = Command::AddDomain {
+            connection,
+            domain: domain.clone(),
+            actor_holds: membership.permissions.clone(),
+        };
+        self.change_domain(caller, command, (connection, &domain), add)
+            .await
+    }
+
+    /// Looks for the record of a domain, and returns the domain.
+    ///
+    /// # Errors
+    /// `Rejected` if there is no such connection or domain, or the role has permissions that the
+    /// caller lacks.
+    pub(crate) async fn verify_domain(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        connection: ConnectionId,
+        domain: DomainName,
+    ) -> Result<Domain, Error> {
+        let verify = Command::VerifyDomain {
+            connection,
+            domain: domain.clone(),
+            actor_holds: caller.membership()?.permissions.clone(),
+        };
+        self.change_domain(caller, command, (connection, &domain), verify)
+            .await
     }
 
     /// Removes a domain of a connection.
@@ -196,6 +234,17 @@ impl Connections {
     /// Returns the one URL that an administrator registers at the issuer.
     pub(crate) fn redirect_uri(&self, connection: ConnectionId) -> String {
         format!("{}/oauth/{connection}/callback", self.public_url)
+    }
+
+    async fn change_domain(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        (connection, domain): (ConnectionId, &DomainName),
+        payload: Command,
+    ) -> Result<Domain, Error> {
+        let changed = self.change(caller, command, connection, payload).await?;
+        changed.domain(domain).cloned().ok_or(Error::NotFound)
     }
 
     async fn change(
