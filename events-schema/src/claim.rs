@@ -44,11 +44,14 @@ pub enum ClaimKind {
     /// The account of a member whom somebody else has removed from a tenant. Its holder is that
     /// member, for ever.
     RemovedMember,
+    /// The identity of a member at a connection of the tenant. Its holder is that member, also after
+    /// somebody else has removed them.
+    MemberIdentity,
 }
 
 impl ClaimKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Email,
         Self::Slug,
         Self::MemberEmail,
@@ -61,6 +64,7 @@ impl ClaimKind {
         Self::Passkey,
         Self::Domain,
         Self::RemovedMember,
+        Self::MemberIdentity,
     ];
 
     /// Returns how long a name rests after its release. Meanwhile only the aggregate that has
@@ -79,7 +83,8 @@ impl ClaimKind {
             | Self::Identity
             | Self::Passkey
             | Self::Domain
-            | Self::RemovedMember => Duration::ZERO,
+            | Self::RemovedMember
+            | Self::MemberIdentity => Duration::ZERO,
         }
     }
 
@@ -98,6 +103,7 @@ impl ClaimKind {
             Self::Passkey => "passkey",
             Self::Domain => "domain",
             Self::RemovedMember => "removed_member",
+            Self::MemberIdentity => "member_identity",
         }
     }
 
@@ -152,6 +158,15 @@ impl Claim {
             tenant,
             kind: ClaimKind::RemovedMember,
             hash: account.0,
+        }
+    }
+
+    /// Returns the claim of one member of the tenant to an identity at a connection.
+    pub fn member_identity(tenant: TenantId, identity: IdentityId) -> Self {
+        Self {
+            tenant,
+            kind: ClaimKind::MemberIdentity,
+            hash: identity.0,
         }
     }
 

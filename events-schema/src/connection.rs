@@ -95,6 +95,10 @@ pub enum Command {
     Enforce {
         connection: ConnectionId,
         is_enforced: bool,
+        /// The epoch of the connection in which the actor has logged in by it. `None` if nobody
+        /// demands it any more, and from a gateway of an earlier release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<i64>,
     },
     /// Add a domain, which does not count yet.
     AddDomain {

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, AccountId, AreaName, BuiltInRole, Challenge, ChallengeId, Commit, EmailAddress, Home,
-    Id, Index, Limit, Name, Permission, Permissions, PersonName, RoleId, Time,
+    IdentityId, Index, Limit, Name, Permission, Permissions, PersonName, RoleId, Time,
     id::typed_id,
-    published::{DateTime, EnumName, EventType, Person, Published},
 };
 
 mod membership;
-pub use membership::{Membership, joining_id};
+mod public;
+pub use self::{
+    membership::{Membership, joining_id},
+    public::Public,
+};
 
 typed_id! {
     /// Identifies a member of a tenant, or an invitation.
@@ -141,7 +144,8 @@ pub enum Command {
         other_owner: Option<MemberId>,
     },
     /// Become a member without an invitation, by a connection of the tenant. The gateway has
-    /// checked the proof. A pending invitation of the address is accepted instead.
+    /// checked the proof. A pending invitation of the address is accepted instead. A member is
+    /// remembered by the identity.
     Join {
         account: AccountId,
         /// The account's verified address.
@@ -149,6 +153,10 @@ pub enum Command {
         /// The role that the connection gives. `None` if only an invitation lets the person in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<BuiltInRole>,
+        /// All names of the identity at the connection, the present one first. Empty from a gateway
+        /// of an earlier release.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        identities: Vec<IdentityId>,
     },
     /// Show the address that the account of the member has now.
     FollowAccount {
@@ -225,6 +233,8 @@ pub enum Event {
     },
     /// The account of the member has got another address.
     EmailChanged { email: EmailAddress },
+    /// A connection of the tenant has identified the member by this identity for the first time.
+    Identified { identity: IdentityId },
 }
 
 /// The state of an invitation or a member.
@@ -374,80 +384,7 @@ fn step(view: Option<View>, event: &Event, at: Time) -> Option<View> {
             email: email.clone(),
             ..view
         }),
-    }
-}
-
-/// A member or an invitation as webhooks send it, without the address.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Public {
-    /// Id of the member. It is not the id of the account.
-    id: Id,
-    /// The person. Null until the invitation is accepted.
-    user: Option<Person>,
-    /// The built-in role.
-    role: EnumName<BuiltInRole>,
-    /// The custom roles that were assigned, also those that have been deleted since.
-    roles: Vec<AssignedRole>,
-    /// The state of the invitation.
-    status: EnumName<Status>,
-    /// When the member was first invited, or founded the tenant.
-    created_at: DateTime,
-    /// When the member was last changed.
-    updated_at: DateTime,
-    /// Counts the changes of the member.
-    revision: u64,
-}
-
-/// A custom role of a member.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct AssignedRole {
-    /// Id of the role.
-    id: RoleId,
-}
-
-impl Published for Public {
-    type View = View;
-    const EVENTS: &'static [EventType] = &[
-        EventType::new(
-            "member.founder_added",
-            "The founder became the first owner.",
-        ),
-        EventType::new("member.invited", "Somebody was invited, or invited again."),
-        EventType::new("member.accepted", "The invitation was accepted."),
-        EventType::new("member.rejected", "The invitation was rejected."),
-        EventType::new("member.role_changed", "The built-in role was changed."),
-        EventType::new("member.role_assigned", "A custom role was assigned."),
-        EventType::new("member.role_unassigned", "A custom role was unassigned."),
-        EventType::new(
-            "member.joined",
-            "A person became a member by the tenant's own issuer.",
-        ),
-        EventType::new("member.suspended", "The member was suspended."),
-        EventType::new("member.restored", "The member has access again."),
-        EventType::new(
-            "member.removed",
-            "The member was removed, or the invitation withdrawn.",
-        ),
-    ];
-
-    // What is sent has no address.
-    const UNSENT: &'static [&'static str] = &["email_changed"];
-
-    fn of(view: View, id: Id, revision: u64) -> Option<Self> {
-        let roles = view.roles.into_iter();
-        Some(Self {
-            id,
-            user: view.account.map(|id| Person { id }),
-            role: EnumName(view.role),
-            roles: roles.map(|id| AssignedRole { id }).collect(),
-            status: EnumName(view.status),
-            created_at: DateTime(view.created_at),
-            updated_at: DateTime(view.updated_at),
-            revision,
-        })
+        Event::Identified { .. } => view,
     }
 }
 

@@ -381,6 +381,7 @@ fn use_cases(config: &Config, parts: Parts) -> UseCases {
             commands: commands.clone(),
             views: views.clone(),
             providers: providers.clone(),
+            mails: mails.clone(),
             secret: secret.clone(),
             public_url: config.posture.public_url.clone(),
             has_passkeys: relying_party.is_domain(),

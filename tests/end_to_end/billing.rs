@@ -39,11 +39,11 @@ const BILLING: &str = "{
         subscription { plan { name } price { id } trialEnd cancelAt }
     }
 }";
-const CHANGE: &str = "
+pub const CHANGE: &str = "
     mutation($input: ChangeSubscriptionInput!) {
         billing { changeSubscription(input: $input) { plan { name version } standing } }
     }";
-const CANCEL: &str = "
+pub const CANCEL: &str = "
     mutation { billing { cancelSubscription { plan { name } standing } } }";
 const RESUME: &str = "
     mutation { billing { resumeSubscription { plan { name } standing } } }";

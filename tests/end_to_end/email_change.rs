@@ -61,7 +61,7 @@ fn status(answer: &Value) -> &Value {
 }
 
 /// Asks for another address; returns the code and the token of the link.
-async fn asks(browser: &Browser, from: &str, new: &str) -> (String, String) {
+pub async fn asks(browser: &Browser, from: &str, new: &str) -> (String, String) {
     browser.data(REQUEST, to(new)).await;
     let (code_mail, link) = join(browser.mail(new, CODE, 1), browser.mail(from, LINK, 1)).await;
     (code(&code_mail), token(&link))

@@ -4,6 +4,7 @@ mod domains;
 mod enforcing;
 mod google;
 mod joining;
+mod limits;
 mod losing;
 mod replays;
 mod sessions;

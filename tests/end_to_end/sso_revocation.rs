@@ -8,12 +8,12 @@ use crate::{
     sso::{ADA, BOB, DELETE, ENFORCE, LINK, World},
     support::{
         Browser, DELETE_ACME, EVENTS, LOGIN, PASSWORD, PERMISSIONS, Provider, Socket, code_of,
-        credentials, input, provider::CLIENT_SECRET, succeeded, text,
+        credentials, input, list, provider::CLIENT_SECRET, succeeded, text,
     },
 };
 
-const CREDENTIALS: &str = "{ credentials { identities { id } } }";
-const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
+pub const CREDENTIALS: &str = "{ credentials { identities { id } } }";
+pub const UNLINK: &str = "mutation($id: ID!) { credential { unlink(id: $id) { success } } }";
 const UPDATE: &str = "
     mutation($input: UpdateConnectionInput!) {
         sso { update(input: $input) { id } }
@@ -96,6 +96,24 @@ async fn a_session_ends_everywhere_when_its_identity_is_unlinked() {
     let identity = text(&identity, "/credentials/identities/0/id");
     owner.data(UNLINK, json!({ "id": identity })).await;
     ends_everywhere(&world, &bob, "the end with the identity").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_ended_with_its_connection_is_not_listed() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let owner = world.person(BOB).await;
+    world.issuer.identifies(json!({ "sub": "8", "email": BOB }));
+    assert_eq!(world.logs_in(&owner, &id).await, "linking");
+    owner.data(LINK, ()).await;
+    bob_by_connection(&world, &id).await;
+    let listed = async || {
+        let sessions = owner.data("{ sessions { current } }", ()).await;
+        list(&sessions["sessions"]).len()
+    };
+    assert_eq!(listed().await, 2);
+    ada.data(DELETE, json!({ "id": id })).await;
+    assert_eq!(listed().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,14 +16,23 @@ use crate::{
 /// Wrong proofs that need no wait.
 const FREE: usize = 10;
 
+const CARL: &str = "carl@corp.example";
+
 /// Bob, who has linked his identity at the connection, with its id.
 async fn linked_bob(world: &World) -> (Browser, String) {
     let (_ada, id) = world.verified().await;
-    let bob = world.person(BOB).await;
-    world.issuer.identifies(json!({ "sub": "8", "email": BOB }));
-    assert_eq!(world.logs_in(&bob, &id).await, "linking");
-    bob.data(LINK, ()).await;
-    (bob, id)
+    (linked(world, BOB, &id).await, id)
+}
+
+/// A person who has linked their identity at the connection, which further log-ins are about.
+async fn linked(world: &World, email: &str, id: &str) -> Browser {
+    let person = world.person(email).await;
+    world
+        .issuer
+        .identifies(json!({ "sub": email, "email": email }));
+    assert_eq!(world.logs_in(&person, id).await, "linking");
+    person.data(LINK, ()).await;
+    person
 }
 
 fn wrong_password() -> Value {
@@ -58,6 +67,11 @@ async fn an_issuer_guesses_ten_passwords_however_often_it_logs_in_and_the_owner_
     // The owner knows the password, and is not asked to wait.
     bob.data(STEP_UP, by_password()).await;
     world.browser().log_in(BOB).await;
+    // The count is that of one person.
+    linked(&world, CARL, &id).await;
+    let thief = world.browser();
+    assert_eq!(world.logs_in(&thief, &id).await, "done");
+    assert!(is_compared(&thief.gql(STEP_UP, wrong_password()).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,4 +129,8 @@ async fn an_issuer_guesses_ten_codes_and_locks_nobody_out_of_the_second_factor()
     assert!(succeeded(&begun), "{begun}");
     phone.data(LOG_IN, second("Totp", &app.next().await)).await;
     bob.data(STEP_UP, second("RecoveryCode", &codes[0])).await;
+    // The count is that of one person.
+    let carl = linked(&world, CARL, &id).await;
+    let (app, _) = add_second_factor(&carl).await;
+    assert_eq!(guesses_codes(&world, &id, &app, 1).await, 5);
 }

@@ -219,6 +219,7 @@ const fn concerns_accounts(event: &member::Event) -> bool {
         | member::Event::RoleUnassigned { .. }
         | member::Event::Suspended
         | member::Event::Restored { .. }
+        | member::Event::Identified { .. }
         | member::Event::Removed => false,
     }
 }

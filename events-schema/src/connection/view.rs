@@ -43,6 +43,12 @@ impl Connection {
         self.domain(name).is_some_and(Domain::is_verified)
     }
 
+    /// Whether the word still counts that the issuer has given in this epoch. One of an epoch that
+    /// is not known here yet does.
+    pub const fn stands_by(&self, epoch: i64) -> bool {
+        self.epoch <= epoch
+    }
+
     /// Whether any domain counts.
     pub fn has_domain(&self) -> bool {
         self.domains.iter().any(Domain::is_verified)

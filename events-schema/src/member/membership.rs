@@ -40,7 +40,8 @@ impl crate::View for Membership {
             | Event::RoleChanged { .. }
             | Event::RoleAssigned { .. }
             | Event::RoleUnassigned { .. }
-            | Event::EmailChanged { .. } => view,
+            | Event::EmailChanged { .. }
+            | Event::Identified { .. } => view,
         })
     }
 }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::view::testing::{TENANT, fold};
+use crate::{
+    Id,
+    view::testing::{TENANT, fold},
+};
 
 const ADA: AccountId = AccountId(Id::from_bytes([1; 16]));
 const CHALLENGE: ChallengeId = ChallengeId(Id::from_bytes([2; 16]));

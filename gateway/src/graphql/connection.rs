@@ -5,7 +5,7 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use events_schema::{
     DomainName, Name,
-    connection::{self, Changes, CheckOutcome, ClientId, Command, Issuer},
+    connection::{self, Changes, CheckOutcome, ClientId, Issuer},
 };
 
 use super::{
@@ -282,7 +282,7 @@ pub(super) struct SsoMutation;
 #[Object(serial)]
 impl SsoMutation {
     /// Creates a connection. It serves once a domain is verified, or a person has linked it.
-    /// `LIMIT_REACHED` if the tenant has 10.
+    /// `LIMIT_REACHED` if the tenant has 10; `RATE_LIMITED` after 50 changes of its connections a day.
     async fn create(
         &self,
         ctx: &Context<'_>,
@@ -304,7 +304,7 @@ impl SsoMutation {
 
     /// Changes a connection. `NOT_FOUND` if the tenant has no such connection; `FORBIDDEN` if its role
     /// has permissions that the caller lacks, and more than the name changes; `CONFLICT` if everybody
-    /// needs the connection, and its issuer or client id changes.
+    /// needs the connection, and its issuer or client id changes; `RATE_LIMITED` after 50 changes a day.
     async fn update(
         &self,
         ctx: &Context<'_>,
@@ -337,7 +337,8 @@ impl SsoMutation {
 
     /// Demands a connection of everybody in the tenant, or does so no longer. `SSO_REQUIRED` if the
     /// caller's own session has not begun by it; `BAD_USER_INPUT` if the deployment offers no passkeys;
-    /// `CONFLICT` if none of its domains is verified.
+    /// `CONFLICT` if none of its domains is verified, or the connection was changed after the caller had
+    /// logged in by it; `RATE_LIMITED` after 50 changes a day.
     async fn enforce(
         &self,
         ctx: &Context<'_>,
@@ -352,7 +353,7 @@ impl SsoMutation {
 
     /// Adds a domain, and returns the record that verifies it. `BAD_USER_INPUT` for a domain in which
     /// anybody can have an address; `LIMIT_REACHED` if the connection has 20; `FORBIDDEN` if the role of
-    /// the connection has permissions that the caller lacks.
+    /// the connection has permissions that the caller lacks; `RATE_LIMITED` after 50 changes a day.
     async fn add_domain(
         &self,
         ctx: &Context<'_>,
@@ -361,13 +362,7 @@ impl SsoMutation {
         let field = FieldContext::of(ctx);
         let (connection, domain) = (id_of(&input.id)?, input.domain()?);
         let (connections, command) = (&field.use_cases.connections, field.command_id()?);
-        let add = Command::AddDomain {
-            connection,
-            domain: domain.clone(),
-            actor_holds: field.caller.membership()?.permissions.clone(),
-        };
-        let of = (connection, &domain);
-        let added = connections.change_domain(field.caller, command, of, add);
+        let added = connections.add_domain(field.caller, command, connection, domain);
         Ok(Some(DnsRecord::of(&added.await?)))
     }
 
@@ -382,13 +377,7 @@ impl SsoMutation {
         let field = FieldContext::of(ctx);
         let (connection, domain) = (id_of(&input.id)?, input.domain()?);
         let (connections, command) = (&field.use_cases.connections, field.command_id()?);
-        let verify = Command::VerifyDomain {
-            connection,
-            domain: domain.clone(),
-            actor_holds: field.caller.membership()?.permissions.clone(),
-        };
-        let of = (connection, &domain);
-        let asked = connections.change_domain(field.caller, command, of, verify);
+        let asked = connections.verify_domain(field.caller, command, connection, domain);
         Ok(Some(ConnectionDomain(asked.await?)))
     }
 

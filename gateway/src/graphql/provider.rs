@@ -147,7 +147,7 @@ async fn linking(
     if !is_address_proved(waiting, caller) {
         return Ok(None);
     }
-    if let Some(word) = waiting.word {
+    if let Some(word) = &waiting.word {
         let connection = logins.connection(word.scope.connection).await?;
         return Ok(connection.map(|found| ProviderView::of_connection(logins, &found)));
     }

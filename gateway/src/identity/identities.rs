@@ -3,6 +3,7 @@
 use events_schema::{
     AccessTokenId, AccountId, Actor, Proof, ProofKind, Proved, Scope, ServiceId, SessionId,
     TenantKey, Time, account,
+    connection::Connection,
     proof::{self, TWO_FACTORS},
     session::Impersonator,
     tenant,
@@ -13,7 +14,7 @@ use crate::{
     backend::views::ViewDocument,
     clock::now,
     error::Error,
-    identity::caller::NoTenant,
+    identity::{caller::NoTenant, providers::knows_strangers},
     method::Method,
 };
 
@@ -120,9 +121,34 @@ impl Person {
         only_in.is_none_or(|only| only == tenant)
     }
 
-    /// Whether a connection has identified the person in this session.
-    pub(crate) fn came_by(&self, scope: Scope) -> bool {
-        self.proofs.iter().any(|proof| proof.scope() == Some(scope))
+    /// Returns the epoch of a tenant's connection in which it has identified the person in this
+    /// session as one of the tenant's own people; `None` if it has not.
+    pub(crate) fn came_by(&self, tenant: TenantKey, connection: &Connection) -> Option<i64> {
+        let here = Scope {
+            tenant,
+            connection: connection.id,
+        };
+        let of = |proof: &Proof| match &proof.kind {
+            ProofKind::Connection {
+                scope,
+                epoch,
+                is_insider,
+                ..
+            } => {
+                // In a proof of an earlier release, anybody may be meant where there are strangers.
+                let knows_strangers = knows_strangers(connection.settings.issuer.as_str());
+                let is_insider = is_insider.unwrap_or(!knows_strangers);
+                (*scope == here && is_insider).then_some(*epoch)
+            }
+            ProofKind::Password
+            | ProofKind::EmailCode
+            | ProofKind::Passkey { .. }
+            | ProofKind::Totp
+            | ProofKind::RecoveryCode
+            | ProofKind::Identity { .. }
+            | ProofKind::Unknown(_) => None,
+        };
+        self.proofs.iter().find_map(of)
     }
 
     /// Whether the person has used a passkey in this session.
@@ -131,13 +157,18 @@ impl Person {
         self.proofs.iter().any(is_passkey)
     }
 
-    /// Checks that the person has proved the factors that a tenant requires of its members. An
+    /// Checks that the person has proved the factors that a tenant requires of its members. The
+    /// word of its own issuer counts for both here, whatever else was proved since. An
     /// administrator of the platform who acts as the person has proved two to begin.
     ///
     /// # Errors
     /// What is missing.
-    pub(crate) fn satisfies(&self, tenant: &tenant::View) -> Result<(), NoTenant> {
-        if !tenant.requires_second_factor || self.impersonator.is_some() {
+    pub(crate) fn satisfies(&self, tenant: &ViewDocument<tenant::View>) -> Result<(), NoTenant> {
+        if !tenant.view.requires_second_factor || self.impersonator.is_some() {
+            return Ok(());
+        }
+        let mut vouched = self.proofs.iter().filter_map(Proof::vouched_two_factors);
+        if vouched.any(|scope| scope.tenant == tenant.id) {
             return Ok(());
         }
         let proved = self.proved();
@@ -181,3 +212,8 @@ impl Person {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,9 @@ const SENDERS: usize = 4;
 /// Mails of one kind within a day about the log-ins, the codes, the credentials or the address of
 /// an account.
 const OF_ACCOUNT: u32 = 20;
+/// Changes within a day of the connections of a tenant that its owners get a mail about: more than
+/// it takes to set up all of them, with some domains each.
+const OF_CONNECTIONS: u32 = 50;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A kind of mail that others send.
@@ -305,6 +308,17 @@ impl MailQuota {
     /// `RateLimited` if there were too many within the day.
     pub(crate) async fn count_new_credential(&self, account: AccountId) -> Result<(), Error> {
         self.count_day(b"new_credentials_of_account", account.0, OF_ACCOUNT)
+            .await
+    }
+
+    /// Counts a change of the connections of a tenant: a connection or a domain that is new, another
+    /// setting, or a demand. Mails tell the owners of it, and of its end, which is not counted: it
+    /// must always be possible.
+    ///
+    /// # Errors
+    /// `RateLimited` if there were too many within the day.
+    pub(crate) async fn count_connection_change(&self, tenant: TenantKey) -> Result<(), Error> {
+        self.count_day(b"connections_of_tenant", tenant.0, OF_CONNECTIONS)
             .await
     }
 

@@ -23,7 +23,7 @@ use events_schema::ProviderName;
 
 use self::{connections::Issuers, discovery::Discovery, requests::Requests};
 pub(crate) use self::{
-    profile::Profile,
+    profile::{Profile, knows_strangers},
     redeeming::{Identified, Redemption},
     secrets::{FlowSecrets, FlowToken},
 };

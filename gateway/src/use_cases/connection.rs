@@ -1,7 +1,7 @@
 //! The connections of a tenant: its own issuers, and their domains.
 
 use events_schema::{
-    BuiltInRole, CommandId, ConnectionId, DomainName, Name, Scope, TenantId, TenantKey,
+    BuiltInRole, CommandId, ConnectionId, DomainName, Name, TenantId, TenantKey,
     connection::{
         Changes, ClientId, Command, Connection, Domain, Issuer, SEALED_FOR, Settings, View,
     },
@@ -15,7 +15,7 @@ use crate::{
         views::Views,
     },
     error::Error,
-    identity::{Caller, find::start_url, providers::Providers},
+    identity::{Caller, find::start_url, mail_quota::MailQuota, providers::Providers},
 };
 
 /// Longest client secret, in bytes.
@@ -27,6 +27,7 @@ pub(crate) struct Connections {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
     pub(crate) providers: Providers,
+    pub(crate) mails: MailQuota,
     pub(crate) secret: ServerKey,
     pub(crate) public_url: String,
     /// Whether the deployment offers passkeys.
@@ -58,7 +59,8 @@ impl Connections {
     ///
     /// # Errors
     /// `BadUserInput` if requests must not go to the issuer, or the secret is empty or too long;
-    /// `Rejected` if there are too many, or the role has permissions that the caller lacks.
+    /// `Rejected` if there are too many, or the role has permissions that the caller lacks;
+    /// `RateLimited` after too many changes within a day.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -78,6 +80,7 @@ impl Connections {
             },
             actor_holds: membership.permissions.clone(),
         };
+        self.mails.count_connection_change(tenant).await?;
         self.change(caller, command, id, create).await
     }
 
@@ -86,7 +89,8 @@ impl Connections {
     /// # Errors
     /// `BadUserInput` if requests must not go to the issuer, or the secret is empty or too long;
     /// `Rejected` if there is no such connection, another issuer has no secret of its own, or the
-    /// role has permissions that the caller lacks.
+    /// role has permissions that the caller lacks; `RateLimited` after too many changes within a
+    /// day.
     pub(crate) async fn update(
         &self,
         caller: &Caller,
@@ -108,6 +112,7 @@ impl Connections {
             },
             actor_holds: membership.permissions.clone(),
         };
+        self.mails.count_connection_change(tenant).await?;
         self.change(caller, command, connection, update).await
     }
 
@@ -131,7 +136,8 @@ impl Connections {
     ///
     /// # Errors
     /// `SsoRequired` if the caller has not; `BadUserInput` if there are no passkeys; `Rejected` if
-    /// there is no such connection, or none of its domains counts.
+    /// there is no such connection, none of its domains counts, or it trusts another issuer since
+    /// the caller has logged in by it; `RateLimited` after too many changes within a day.
     pub(crate) async fn enforce(
         &self,
         caller: &Caller,
@@ -140,35 +146,69 @@ impl Connections {
         is_enforced: bool,
     ) -> Result<Connection, Error> {
         let tenant = caller.membership()?.tenant.id;
-        self.find(caller, connection).await?;
-        let came_by = caller.person()?.came_by(Scope { tenant, connection });
-        if is_enforced && !came_by {
+        let found = self.find(caller, connection).await?;
+        let came_by = caller.person()?.came_by(tenant, &found);
+        if is_enforced && came_by.is_none() {
             let start_url = self.start_url(connection);
             return Err(Error::SsoRequired { start_url });
         }
         if is_enforced && !self.has_passkeys {
             return Err(no_passkeys());
         }
+        if is_enforced {
+            self.mails.count_connection_change(tenant).await?;
+        }
         let enforce = Command::Enforce {
             connection,
             is_enforced,
+            epoch: came_by.filter(|_| is_enforced),
         };
         self.change(caller, command, connection, enforce).await
     }
 
-    /// Changes a domain of a connection, and returns it.
+    /// Adds a domain to a connection, and returns it.
     ///
     /// # Errors
-    /// `Rejected` if there is no such connection, or the domain refuses the change.
-    pub(crate) async fn change_domain(
+    /// `Rejected` if there is no such connection, or it refuses the domain; `RateLimited` after too
+    /// many changes within a day.
+    pub(crate) async fn add_domain(
         &self,
         caller: &Caller,
         command: CommandId,
-        (connection, domain): (ConnectionId, &DomainName),
-        payload: Command,
+        connection: ConnectionId,
+        domain: DomainName,
     ) -> Result<Domain, Error> {
-        let changed = self.change(caller, command, connection, payload).await?;
-        changed.domain(domain).cloned().ok_or(Error::NotFound)
+        let membership = caller.membership()?;
+        let mails = &self.mails;
+        mails.count_connection_change(membership.tenant.id).await?;
+        let add = Command::AddDomain {
+            connection,
+            domain: domain.clone(),
+            actor_holds: membership.permissions.clone(),
+        };
+        self.change_domain(caller, command, (connection, &domain), add)
+            .await
+    }
+
+    /// Looks for the record of a domain, and returns the domain.
+    ///
+    /// # Errors
+    /// `Rejected` if there is no such connection or domain, or the role has permissions that the
+    /// caller lacks.
+    pub(crate) async fn verify_domain(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        connection: ConnectionId,
+        domain: DomainName,
+    ) -> Result<Domain, Error> {
+        let verify = Command::VerifyDomain {
+            connection,
+            domain: domain.clone(),
+            actor_holds: caller.membership()?.permissions.clone(),
+        };
+        self.change_domain(caller, command, (connection, &domain), verify)
+            .await
     }
 
     /// Removes a domain of a connection.
@@ -194,6 +234,17 @@ impl Connections {
     /// Returns the one URL that an administrator registers at the issuer.
     pub(crate) fn redirect_uri(&self, connection: ConnectionId) -> String {
         format!("{}/oauth/{connection}/callback", self.public_url)
+    }
+
+    async fn change_domain(
+        &self,
+        caller: &Caller,
+        command: CommandId,
+        (connection, domain): (ConnectionId, &DomainName),
+        payload: Command,
+    ) -> Result<Domain, Error> {
+        let changed = self.change(caller, command, connection, payload).await?;
+        changed.domain(domain).cloned().ok_or(Error::NotFound)
     }
 
     async fn change(

@@ -11,7 +11,7 @@ use events_schema::{
     AccountId, ChallengeId, CommandId, EmailAddress,
     account::{self, Command},
     email_change,
-    proof::{TWO_FACTORS, aal},
+    proof::{self, TWO_FACTORS, aal},
     secret::Purpose,
 };
 
@@ -75,11 +75,10 @@ impl EmailChanges {
         self.limits.count_address(caller, &to)?;
         // Random: a repeated command must not bring back a code that is no longer valid.
         let challenge = ChallengeId(random_id()?);
-        let proofs = identity.proofs.clone();
-        let established = identity
-            .account
-            .view
-            .established(proofs, self.silence, now());
+        // An issuer that a tenant has chosen vouches in that tenant, and not for the account.
+        let own = proof::own(&identity.proofs);
+        let view = &identity.account.view;
+        let established = view.established(own, self.silence, now());
         let has_two_factors = aal(&established) >= TWO_FACTORS;
         with_min_answer_time(async {
             self.mails.count_email_changes(account).await?;

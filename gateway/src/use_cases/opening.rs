@@ -66,7 +66,7 @@ pub(crate) struct Waiting {
 }
 
 /// The word of a tenant's connection about a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Word {
     pub(crate) scope: Scope,
     /// The epoch of the connection in which the issuer has given its word.
@@ -76,6 +76,10 @@ pub(crate) struct Word {
     /// Whether the person is of the tenant's organization there, so that an address of a verified
     /// domain makes them a member. An account at Google may be anybody's.
     pub(crate) is_insider: bool,
+    /// All names of the identity, the present one first. Empty in the word that a gateway of an
+    /// earlier release has sealed.
+    #[serde(default)]
+    pub(crate) identities: Vec<IdentityId>,
 }
 
 impl Waiting {
@@ -117,12 +121,12 @@ impl Openings {
         waiting: Waiting,
         further: Option<ProofKind>,
     ) -> Result<LoggedIn, Error> {
-        if let Some(Word { scope, epoch, .. }) = waiting.word
-            && !vouches(&self.views, scope, epoch).await?
+        if let Some(word) = &waiting.word
+            && !vouches(&self.views, word.scope, word.epoch).await?
         {
             return Err(ENDED);
         }
-        if let (Some(word), None) = (waiting.word, &further) {
+        if let (Some(word), None) = (&waiting.word, &further) {
             let joins = &self.sessions.joins;
             joins.check(word, &waiting.email).await?;
         }
@@ -132,7 +136,7 @@ impl Openings {
             Some(account) => account.id,
             None => AccountId(random_id()?),
         };
-        let (by_identity, word) = (proof(&waiting), waiting.word);
+        let (by_identity, word) = (proof(&waiting), waiting.word.clone());
         let open = Command::OpenByIdentity {
             email: waiting.email,
             firstname: waiting.firstname,
@@ -158,7 +162,10 @@ impl Openings {
     pub(crate) fn seal(&self, waiting: &Waiting) -> Result<String, Error> {
         let plain = serde_json::to_vec(waiting).map_err(anyhow::Error::from)?;
         let nonce: [u8; NONCE_BYTES] = random_bytes()?;
-        let purpose = waiting.word.map_or(PURPOSE, |_| PURPOSE_BY_CONNECTION);
+        let purpose = match waiting.word {
+            Some(_) => PURPOSE_BY_CONNECTION,
+            None => PURPOSE,
+        };
         Ok(self.secret.seal(purpose, &[], nonce, &plain).into())
     }
 
@@ -184,7 +191,11 @@ impl Openings {
 
 /// Returns what the identity proves once the account has it.
 pub(crate) fn proof(waiting: &Waiting) -> Proof {
-    let kind = proved_by(&waiting.identity, waiting.identity.id, waiting.word);
+    let kind = proved_by(
+        &waiting.identity,
+        waiting.identity.id,
+        waiting.word.as_ref(),
+    );
     Proof::by_other_party(kind, waiting.logged_in_at, waiting.since)
 }
 
@@ -192,7 +203,7 @@ pub(crate) fn proof(waiting: &Waiting) -> Proof {
 pub(crate) fn proved_by(
     identity: &ProvedIdentity,
     called: IdentityId,
-    word: Option<Word>,
+    word: Option<&Word>,
 ) -> ProofKind {
     match word {
         Some(word) => ProofKind::Connection {
@@ -200,6 +211,7 @@ pub(crate) fn proved_by(
             epoch: word.epoch,
             identity: called,
             is_two_factors: word.is_two_factors,
+            is_insider: Some(word.is_insider),
         },
         None => ProofKind::Identity {
             provider: identity.provider.clone(),

@@ -253,7 +253,8 @@ impl ProviderLogins {
                 logged_in.await
             }
             None => {
-                let (word, logged_in_at) = (party.word(&identified), identified.logged_in_at);
+                let word = party.word(&identified, &identity);
+                let logged_in_at = identified.logged_in_at;
                 let profile = provider.profile(identified).await;
                 let profile = profile.map_err(|refusal| refused(provider, &refusal))?;
                 let met = Met {
@@ -278,8 +279,8 @@ impl ProviderLogins {
     ) -> Result<Outcome, Error> {
         self.must_accept(caller, &account)?;
         let called = held_as(&account.view, &identity).unwrap_or(identity.id);
-        let word = party.word(identified);
-        let kind = proved_by(&identity, called, word);
+        let word = party.word(identified, &identity);
+        let kind = proved_by(&identity, called, word.as_ref());
         let proof = Proof::by_other_party(kind, identified.logged_in_at, now());
         let logged_in = self.sessions.proceed(caller, account, proof, word).await;
         logged_in.map(Outcome::LoggedIn)
@@ -293,11 +294,10 @@ impl ProviderLogins {
         profile: Profile,
         met: Met,
     ) -> Result<Outcome, Error> {
+        let is_proved = party.proves(&profile, met.word.as_ref());
         let Some(email) = profile.email else {
             return Ok(Outcome::NoAddress);
         };
-        let is_insider = met.word.is_none_or(|word| word.is_insider);
-        let is_proved = profile.is_proved && is_insider && party.may_prove(&email);
         let waiting = Waiting {
             identity: met.identity,
             word: met.word,

@@ -63,6 +63,24 @@ async fn what_everybody_needs_cannot_be_changed_to_what_nobody_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_demands_an_issuer_that_the_same_request_has_brought() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    world.links(&ada, ADA, &id).await;
+    let by_issuer = world.comes(ADA, &id).await;
+    let document = "
+        mutation($update: UpdateConnectionInput!, $enforce: EnforceConnectionInput!) {
+            sso { update(input: $update) { name } enforce(input: $enforce) { enforced } }
+        }";
+    let update = json!({ "id": id, "clientId": "another" });
+    let enforce = json!({ "id": id, "enforced": true });
+    let variables = json!({ "update": update, "enforce": enforce });
+    assert_eq!(by_issuer.code(document, variables).await, "CONFLICT");
+    // Everybody still gets in by what they have.
+    ada.data(PERMISSIONS, ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_without_passkeys_demands_no_issuer() {
     let world = World::start_at("127.0.0.1").await;
     let (ada, id) = world.verified().await;

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::{
-    billing::{free, limit, set_default},
+    billing::{CANCEL, CHANGE, create_plan, free, limit, set_default},
+    email_change::moves,
     members::SUSPEND,
     second_factor::{LOG_IN, second},
+    sso_revocation::{CREDENTIALS, UNLINK},
     support::{DELETE_MEMBER, INVITE, add_second_factor, documents_of, make_administrator},
 };
 
@@ -189,4 +191,121 @@ async fn a_suspended_member_stays_outside() {
     assert!(is_stranger(&bob).await);
     let again = world.comes(BOB, &id).await;
     assert!(is_stranger(&again).await);
+}
+
+/// Bob, who has become a member by the connection, has unlinked his identity there, and has another
+/// address by now. Also returns the member.
+async fn bob_elsewhere(world: &World, id: &str) -> (Browser, String) {
+    let bob = world.person(BOB).await;
+    world.links(&bob, BOB, id).await;
+    let member = bob.in_tenant("acme").member_id().await;
+    let identity = bob.data(CREDENTIALS, ()).await;
+    let identity = text(&identity, "/credentials/identities/0/id");
+    bob.data(UNLINK, json!({ "id": identity })).await;
+    moves(&bob, BOB, "bob@example.org").await;
+    (bob, member)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_comes_back_with_another_account_only_by_an_invitation() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let (_bob, member) = bob_elsewhere(&world, &id).await;
+    ada.data(DELETE_MEMBER, json!({ "id": member })).await;
+    let again = world.browser();
+    assert_eq!(world.tries(&again, BOB, &id).await, NOT_INVITED);
+    ada.data(INVITE, invitation(BOB, "DEVELOPER")).await;
+    let back = world.comes(BOB, &id).await;
+    assert_eq!(role(&back).await, "DEVELOPER");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_member_does_not_come_back_with_another_account() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let (_bob, member) = bob_elsewhere(&world, &id).await;
+    ada.data(SUSPEND, json!({ "id": member })).await;
+    // The member follows the address of the account, and is in the way of it until then.
+    eventually("the refusal of the identity", || async {
+        world.tries(&world.browser(), BOB, &id).await == NOT_INVITED
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_has_left_may_come_back_with_another_account() {
+    let world = World::start().await;
+    let (_ada, id) = world.verified().await;
+    let (bob, member) = bob_elsewhere(&world, &id).await;
+    let bob = bob.in_tenant("acme");
+    bob.data(DELETE_MEMBER, json!({ "id": member })).await;
+    world.comes(BOB, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_invited_as_an_owner_is_sent_to_the_link_and_no_account_is_opened() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    ada.data(INVITE, invitation(BOB, "OWNER")).await;
+    let accounts = documents_of(&world.backend, "account").await.len();
+    let bob = world.browser();
+    let needs_link = "failed&reason=owner_invited";
+    assert_eq!(world.tries(&bob, BOB, &id).await, needs_link);
+    let unchanged = documents_of(&world.backend, "account").await.len();
+    assert_eq!(unchanged, accounts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_a_plan_lets_in_only_whom_it_has_invited() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let root = root(&world).await;
+    ada.data(INVITE, invitation("carl@corp.example", "GUEST"))
+        .await;
+    let plan = create_plan(&root, free("Free", &[], &[])).await;
+    ada.data(CHANGE, input(json!({ "plan": plan }))).await;
+    ada.data(CANCEL, ()).await;
+    let bob = world.browser();
+    assert_eq!(world.tries(&bob, BOB, &id).await, "failed&reason=refused");
+    world.comes("carl@corp.example", &id).await;
+}
+
+/// Begins a log-in of Bob that waits for his second factor, and lets the connection trust more
+/// meanwhile; returns what the log-in leads to.
+async fn waits_for_too_long(world: &World, (ada, id): (&Browser, &str), code: Value) -> Value {
+    let browser = world.browser().in_tenant("acme");
+    assert_eq!(world.tries(&browser, BOB, id).await, "second_factor");
+    let update = json!({ "id": id, "trustsTwoFactors": true });
+    ada.data(UPDATE, input(update)).await;
+    browser.error(LOG_IN, code).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_a_former_issuer_makes_no_member_after_the_second_factor() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let root = root(&world).await;
+    set_default(&root, free("Small", &[], &[("seats", 1)])).await;
+    let bob = world.person(BOB).await;
+    let (mut app, _) = add_second_factor(&bob).await;
+    world.links(&bob, BOB, &id).await;
+    set_default(&root, free("Large", &[], &[("seats", 2)])).await;
+    let code = second("Totp", &app.next().await);
+    let refused = waits_for_too_long(&world, (&ada, &id), code).await;
+    assert_eq!(refused, json!({ "code": "UNAUTHENTICATED" }));
+    assert!(is_stranger(&bob).await);
+    assert_eq!(limit(&ada, "seats").await["used"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_a_former_issuer_begins_no_session_of_a_member() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let bob = world.person(BOB).await;
+    let (mut app, _) = add_second_factor(&bob).await;
+    world.links(&bob, BOB, &id).await;
+    assert_eq!(role(&bob.in_tenant("acme")).await, "GUEST");
+    let code = second("Totp", &app.next().await);
+    let refused = waits_for_too_long(&world, (&ada, &id), code).await;
+    assert_eq!(refused, json!({ "code": "UNAUTHENTICATED" }));
 }

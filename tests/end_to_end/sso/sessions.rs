@@ -1,7 +1,10 @@
 //! What a session by a connection may do, and when it ends.
 
 use super::*;
-use crate::support::succeeded;
+use crate::{
+    email_change::{CONFIRM, asks},
+    support::succeeded,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_lies_about_a_linked_person_gets_nothing_outside_its_tenant() {
@@ -70,4 +73,24 @@ async fn two_factors_of_the_issuer_count_in_the_tenant_if_the_tenant_says_so() {
     ] {
         assert_eq!(level(methods.clone()).await, expected, "{methods}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_factors_of_the_issuer_let_no_silence_change_the_address_of_the_account() {
+    let world = World::start().await;
+    let (ada, id) = world.verified().await;
+    let trusts = json!({ "id": id, "trustsTwoFactors": true });
+    ada.data(UPDATE, input(trusts)).await;
+    let owner = world.person(BOB).await;
+    world.links(&owner, BOB, &id).await;
+
+    world.issuer.claims(json!({ "amr": ["mfa"] }));
+    let thief = world.comes(BOB, &id).await;
+    thief.data(STEP_UP, by_password()).await;
+    let (code, _) = asks(&thief, BOB, "bob@evil.example").await;
+    thief.data(CONFIRM, json!({ "token": code })).await;
+    let change = "{ profile { emailChange { status changesAt } } }";
+    let change = &thief.data(change, ()).await["profile"]["emailChange"];
+    let waits = json!({ "status": "AWAITS_PRESENT_ADDRESS", "changesAt": null });
+    assert_eq!(*change, waits);
 }

@@ -60,6 +60,10 @@ pub enum Rejection {
     /// No domain counts, so nobody could be sent to the connection.
     #[error("Verify a domain of the connection first.")]
     NoVerifiedDomain,
+    /// The actor has logged in by it before its issuer, its client id or its trust was changed, so
+    /// nobody knows whether it still lets anybody in.
+    #[error("The connection was changed after you had logged in by it. Log in by it again.")]
+    IssuerChanged,
     /// Everybody needs the connection, and the change could lock all of them out.
     #[error("Everybody needs this connection. Stop enforcing it first.")]
     Enforced,
@@ -74,7 +78,9 @@ impl Reject for Rejection {
             Self::OwnerRole => RejectionKind::invalid("role"),
             Self::BeyondOwnPermissions => RejectionKind::Forbidden,
             Self::SecretMissing => RejectionKind::invalid("client_secret"),
-            Self::DomainTaken | Self::NoVerifiedDomain | Self::Enforced => RejectionKind::Conflict,
+            Self::DomainTaken | Self::NoVerifiedDomain | Self::IssuerChanged | Self::Enforced => {
+                RejectionKind::Conflict
+            }
         }
     }
 }
@@ -120,7 +126,8 @@ impl Aggregate for Connections {
             Command::Enforce {
                 connection,
                 is_enforced,
-            } => self.enforce(*connection, *is_enforced),
+                epoch,
+            } => self.enforce(*connection, *is_enforced, *epoch),
             Command::AddDomain {
                 connection,
                 domain,
@@ -240,10 +247,14 @@ impl Connections {
         &self,
         connection: ConnectionId,
         is_enforced: bool,
+        epoch: Option<i64>,
     ) -> Result<Decision<Event>, Rejection> {
         let known = self.find(connection)?;
         if known.is_enforced == is_enforced {
             return Ok(Decision::unchanged());
+        }
+        if is_enforced && epoch.is_some_and(|epoch| epoch != known.epoch) {
+            return Err(Rejection::IssuerChanged);
         }
         if is_enforced && !known.has_domain() {
             return Err(Rejection::NoVerifiedDomain);

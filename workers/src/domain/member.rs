@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use events_schema::{
-    AccountId, BuiltInRole, Claim, EmailAddress, Permissions, Reject, RejectionKind, RoleId, Time,
+    AccountId, BuiltInRole, Claim, EmailAddress, IdentityId, Permissions, Reject, RejectionKind,
+    RoleId, TenantId, Time,
     member::{Area, Command, Event},
 };
 use serde::Serialize;
@@ -43,6 +44,8 @@ pub struct Present {
     roles: BTreeSet<RoleId>,
     invitation: Invitation,
     is_suspended: bool,
+    /// Those by which connections of the tenant have identified the member.
+    identities: BTreeSet<IdentityId>,
 }
 
 /// Why a command to a member is rejected.
@@ -72,10 +75,14 @@ pub enum Rejection {
     /// The member is suspended, and so cannot become an owner.
     #[error("A suspended member cannot become an owner. Restore the member first.")]
     Suspended,
-    /// A connection does not let the person in: the address is in none of its domains, or the
-    /// tenant has removed the person. Nor is there an invitation.
+    /// A connection does not let the person in: the address is in none of its domains, the tenant
+    /// has removed the person, or their identity has come with another account. Nor is there an
+    /// invitation.
     #[error("You need an invitation. Ask an administrator for one.")]
     NotInvited,
+    /// The person is invited as an owner, and a connection makes nobody an owner.
+    #[error("You are invited as an owner. Open the link in the mail of the invitation.")]
+    OwnerInvited,
     /// The member would have more than [`MAX_CUSTOM_ROLES`] custom roles.
     #[error("A member has at most {MAX_CUSTOM_ROLES} custom roles. Unassign one first.")]
     TooManyRoles,
@@ -88,7 +95,9 @@ impl Reject for Rejection {
             Self::AlreadyMember | Self::LastOwner | Self::OwnerSuspended | Self::Suspended => {
                 RejectionKind::Conflict
             }
-            Self::BeyondOwnPermissions | Self::NotInvited => RejectionKind::Forbidden,
+            Self::BeyondOwnPermissions | Self::NotInvited | Self::OwnerInvited => {
+                RejectionKind::Forbidden
+            }
             Self::ChallengeEnded => RejectionKind::invalid("challenge"),
             Self::TooManyRoles => RejectionKind::Limit,
         }
@@ -103,21 +112,33 @@ impl Aggregate for Member {
         match command {
             Command::Invite { email, .. } => vec![Claim::member_email(facts.tenant, email)],
             Command::Accept { account, .. } => vec![Claim::member_account(facts.tenant, *account)],
-            Command::Join { account, email, .. } => vec![
-                Claim::member_account(facts.tenant, *account),
-                Claim::member_email(facts.tenant, email),
-                Claim::removed_member(facts.tenant, *account),
-            ],
+            Command::Join {
+                account,
+                email,
+                identities,
+                ..
+            } => {
+                // They are read in this order. A removal ends the first two as it begins the third,
+                // so one that comes meanwhile is not missed.
+                let of_person = [
+                    Claim::member_account(facts.tenant, *account),
+                    Claim::member_email(facts.tenant, email),
+                    Claim::removed_member(facts.tenant, *account),
+                ];
+                let identities = identity_claims(facts.tenant, identities);
+                of_person.into_iter().chain(identities).collect()
+            }
             Command::FollowAccount { email, .. } => vec![Claim::member_email(facts.tenant, email)],
-            Command::ChangeRole { other_owner, .. } | Command::Leave { other_owner, .. } => {
+            Command::ChangeRole { other_owner, .. } => {
                 let owner = other_owner.map(|other| Claim::owner(facts.tenant, other));
                 owner.into_iter().collect()
             }
-            Command::Remove { other_owner, .. } => {
+            Command::Leave { other_owner, .. } | Command::Remove { other_owner, .. } => {
                 let owner = other_owner.map(|other| Claim::owner(facts.tenant, other));
                 let account = self.account();
                 let removed = account.map(|account| Claim::removed_member(facts.tenant, account));
-                owner.into_iter().chain(removed).collect()
+                let identities = identity_claims(facts.tenant, self.identities());
+                owner.into_iter().chain(removed).chain(identities).collect()
             }
             Command::AddFounder { .. }
             | Command::Reject { .. }
@@ -169,7 +190,8 @@ impl Aggregate for Member {
                 account,
                 email,
                 role,
-            } => self.join(*account, email, *role, facts),
+                identities,
+            } => self.join((*account, identities), email, *role, facts),
             Command::FollowAccount { account, email } => {
                 Ok(self.follow_account(*account, email, facts))
             }
@@ -241,6 +263,15 @@ impl Member {
         }
     }
 
+    /// Returns the identities by which connections have identified the member.
+    fn identities(&self) -> impl Iterator<Item = &IdentityId> {
+        let present = match self {
+            Self::Present(present) => Some(present),
+            Self::Absent | Self::Removed => None,
+        };
+        present.into_iter().flat_map(|it| &it.identities)
+    }
+
     fn add_founder(
         &self,
         account: AccountId,
@@ -270,6 +301,7 @@ impl Present {
             roles: BTreeSet::new(),
             invitation,
             is_suspended: false,
+            identities: BTreeSet::new(),
         }
     }
 
@@ -309,8 +341,21 @@ impl Present {
                 self.roles.remove(role);
             }
             Event::EmailChanged { email } => self.email = email.clone(),
+            Event::Identified { identity } => {
+                self.identities.insert(*identity);
+            }
         }
     }
+}
+
+/// Returns the claims of a member to these identities.
+fn identity_claims<'a>(
+    tenant: TenantId,
+    identities: impl IntoIterator<Item = &'a IdentityId>,
+) -> Vec<Claim> {
+    let identities = identities.into_iter();
+    let claims = identities.map(|identity| Claim::member_identity(tenant, *identity));
+    claims.collect()
 }
 
 /// Checks that the actor holds all of these permissions.

@@ -119,6 +119,12 @@ where
         self
     }
 
+    /// Asserts of which names the decision needs the holders, in the order in which they are read.
+    #[track_caller]
+    pub(crate) fn reads(self, claims: &[Claim]) {
+        assert_eq!(self.state.claims(&self.command, &self.facts), claims);
+    }
+
     /// Decides as the loop does: of all holders, the decision sees those that it asks for.
     pub(crate) fn decide(self) -> Result<Decision<EventOf<A>>, A::Rejection> {
         let mut facts = self.facts;

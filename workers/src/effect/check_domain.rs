@@ -1,21 +1,20 @@
 //! Looks for the records that prove who owns the domains of connections: when somebody asks for it,
 //! and each day while a domain counts.
 //!
-//! All domains of a tenant that are due are looked for at once. The first news is recorded, and
-//! then the others are looked for again. Without news, nothing is recorded until the next day.
+//! All domains of a tenant that are due are looked for at once. The news are recorded one by one.
+//! Without news, nothing is recorded until the next day.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime},
-};
+mod looks;
+
+use std::time::{Duration, SystemTime};
 
 use event_store::outbound::Resolver;
 use events_schema::{
     ConnectionId, EmailAddress, TenantKey, Time, View as _,
     connection::{CHECKED_EVERY, Command, Domain, Event, Finding, View},
 };
-use futures_util::future::join_all;
 
+use self::looks::Looks;
 use crate::{
     domain::connection::Connections,
     effect::{Effect, Failure, Lane, Setup, Undone},
@@ -28,13 +27,8 @@ const AT_ONCE: usize = 50;
 
 /// Looks for the records of domains.
 pub struct CheckDomain {
-    records: Records,
+    looks: Looks,
     owners: Owners,
-}
-
-/// The records of domains, as DNS has them now.
-struct Records {
-    dns: Resolver,
 }
 
 /// The domains whose records are to be looked for, those that are due first at first.
@@ -62,7 +56,8 @@ impl Effect for CheckDomain {
 
     fn new(setup: &Setup<'_>) -> anyhow::Result<Option<Self>> {
         Ok(Some(Self {
-            records: Records::of(setup.config.outbound.webhook_dns)?,
+            // A record that was just published must be seen.
+            looks: Looks::new(Resolver::forgetful(setup.config.outbound.webhook_dns)?),
             owners: Owners::new(setup.log.clone()),
         }))
     }
@@ -115,7 +110,7 @@ impl Effect for CheckDomain {
 
     async fn perform(&self, tenant: TenantKey, task: &Task) -> Result<Command, Failure> {
         let now = Time::from(SystemTime::now());
-        let Some((check, finding)) = self.records.news(task, now).await else {
+        let Some((check, finding)) = news(&self.looks, task, now).await else {
             return Err(Failure::NotYet(task.next_look(now)));
         };
         let is_told =
@@ -163,46 +158,26 @@ impl Check {
     }
 }
 
-impl Records {
-    /// Asks this DNS server, or those of the system.
-    ///
-    /// # Errors
-    /// If the system's configuration cannot be read.
-    fn of(server: Option<SocketAddr>) -> anyhow::Result<Self> {
-        // A record that was just published must be seen.
-        let dns = Resolver::forgetful(server)?;
-        Ok(Self { dns })
-    }
-
-    /// Looks for the records that are due. Returns the first finding that is worth a record.
-    async fn news<'a>(&self, task: &'a Task, now: Time) -> Option<(&'a Check, Finding)> {
-        let due: Vec<_> = task.all().filter(|check| check.is_due(now)).collect();
-        for several in due.chunks(AT_ONCE) {
-            let looks: Vec<_> = several
-                .iter()
-                .map(|check| self.look(&check.domain))
-                .collect();
-            let mut found = several.iter().zip(join_all(looks).await);
-            let news = found.find(|(check, finding)| check.domain.is_news(*finding, now));
-            if let Some((check, finding)) = news {
-                return Some((check, finding));
-            }
-        }
-        None
-    }
-
-    /// A name may have several records, of other services, too.
-    async fn look(&self, domain: &Domain) -> Finding {
-        match self.dns.texts(&domain.name.record()).await {
-            Ok(texts) if texts.contains(&domain.challenge) => Finding::Found,
-            Ok(_) => Finding::Missing,
-            Err(failure) => {
-                let domain = &domain.name;
-                tracing::warn!(%domain, %failure, "the record of a domain is not known");
-                Finding::Unavailable
-            }
+/// Looks for the records that are due. Returns the first finding that is worth a record.
+async fn news<'a>(looks: &Looks, task: &'a Task, now: Time) -> Option<(&'a Check, Finding)> {
+    let is_news = |check: &Check, finding: Finding| check.domain.is_news(finding, now);
+    let mut unknown = Vec::new();
+    for check in task.all().filter(|check| check.is_due(now)) {
+        match looks.known(&check.domain, now) {
+            Some(finding) if is_news(check, finding) => return Some((check, finding)),
+            Some(_) => {}
+            None => unknown.push(check),
         }
     }
+    for several in unknown.chunks(AT_ONCE) {
+        let domains: Vec<_> = several.iter().map(|check| &check.domain).collect();
+        let found = looks.look(&domains, now).await;
+        let mut found = several.iter().copied().zip(found);
+        if let Some(news) = found.find(|(check, finding)| is_news(check, *finding)) {
+            return Some(news);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

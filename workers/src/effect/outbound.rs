@@ -184,4 +184,4 @@ async fn answer(response: Response<Incoming>, deadline: Deadline) -> Result<Answ
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -51,6 +51,7 @@ fn invitation(commit: &Commit<Area>, event: &Event) -> Option<Consequence<email:
         | Event::RoleAssigned { .. }
         | Event::RoleUnassigned { .. }
         | Event::EmailChanged { .. }
+        | Event::Identified { .. }
         | Event::Suspended
         | Event::Restored { .. }
         | Event::Removed => None,

@@ -252,6 +252,7 @@ fn a_session_that_loses_the_word_of_its_connection_ends_unless_own_proofs_suffic
             epoch: 0,
             identity: IdentityId(Id::from_bytes([1; 16])),
             is_two_factors: false,
+            is_insider: None,
         };
         Proof::new(kind, Time(MINUTE))
     };

@@ -304,3 +304,19 @@ fn a_secret_that_was_replaced_meanwhile_is_not_sealed_again() {
         );
     }
 }
+
+#[test]
+fn the_word_of_an_issuer_counts_until_the_connection_trusts_another() {
+    let other = Event::Updated {
+        connection: ACME,
+        settings: Settings {
+            trusts_two_factors: true,
+            ..settings()
+        },
+    };
+    let shown: View = fold([created(), (2, other)]).unwrap();
+    let known = shown.find(ACME).unwrap();
+    assert!(!known.stands_by(0));
+    assert!(known.stands_by(1));
+    assert!(known.stands_by(2), "of an epoch that is not known here yet");
+}

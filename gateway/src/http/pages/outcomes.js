@@ -6,6 +6,7 @@ const FAILED = {
   unavailable: "The other party does not answer. Try again, or log in another way.",
   refused: "This log-in is not possible. Log in another way.",
   not_invited: "You need an invitation. Ask an administrator of the organization for one.",
+  owner_invited: "You are invited as an owner. Open the link in the mail of the invitation.",
   limit_reached: "The organization has no seat left. Ask an administrator of it for one.",
   no_address: "The other party has no e-mail address of yours. Log in another way.",
   rate_limited: "There were too many attempts. Please wait a while, and try again.",

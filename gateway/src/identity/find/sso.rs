@@ -1,7 +1,7 @@
 //! What a tenant means for a session: one ends with the connection that vouches for it, and a
 //! tenant may demand its own issuer, and two factors.
 
-use events_schema::{BuiltInRole, ConnectionId, Proof, Scope, connection, session};
+use events_schema::{BuiltInRole, ConnectionId, Proof, Scope, TenantKey, connection, session};
 
 use super::Callers;
 use crate::{
@@ -32,13 +32,13 @@ pub(crate) async fn vouches(views: &Views, scope: Scope, epoch: i64) -> Result<b
     let found = platform.shared::<connection::View>(scope.tenant).await?;
     let view = found.as_ref().and_then(|found| found.view.as_ref());
     let connection = view.and_then(|view| view.find(scope.connection));
-    Ok(connection.is_some_and(|connection| connection.epoch <= epoch))
+    Ok(connection.is_some_and(|connection| connection.stands_by(epoch)))
 }
 
 impl Callers {
-    /// Returns the membership of a person if their session has what the tenant demands: the proof
-    /// of an enforced connection, or that of a passkey for an owner; and two factors. Who acts as a
-    /// person needs neither, since the tenant has let them in.
+    /// Returns the membership of a person if their session has what the tenant demands: the word of
+    /// an enforced connection about one of its own people, or the proof of a passkey for an owner;
+    /// and two factors. Who acts as a person needs neither, since the tenant has let them in.
     pub(super) async fn demanded(
         &self,
         person: &Person,
@@ -47,26 +47,37 @@ impl Callers {
         let tenant = membership.tenant.id;
         let platform = self.views.platform();
         let found = platform.shared::<connection::View>(tenant).await?;
-        let view = found.as_ref().and_then(|found| found.view.as_ref());
-        let enforced = || view.iter().flat_map(|view| view.enforced());
-        let first = enforced().next();
-        let came_by = |connection| person.came_by(Scope { tenant, connection });
+        let connections = found.as_ref().and_then(|found| found.view.as_ref());
         let role = membership.member.as_ref().map(|member| member.view.role);
-        let is_owner = role == Some(BuiltInRole::Owner);
-        let is_met = person.impersonator.is_some()
-            || (is_owner && person.has_used_passkey())
-            || enforced().any(|connection| came_by(connection.id));
-        if let Some(first) = first.filter(|_| !is_met) {
-            let start_url = start_url(&self.public_url, first.id);
+        let needed = connections.and_then(|all| needed(person, tenant, role, all));
+        if let Some(connection) = needed {
+            let start_url = start_url(&self.public_url, connection);
             return Ok(Err(NoTenant::SsoRequired(start_url)));
         }
-        Ok(person
-            .satisfies(&membership.tenant.view)
-            .map(|()| membership))
+        Ok(person.satisfies(&membership.tenant).map(|()| membership))
     }
+}
+
+/// Returns the connection by which a person with this role must log in first; `None` if they need
+/// none, or have what the tenant demands.
+fn needed(
+    person: &Person,
+    tenant: TenantKey,
+    role: Option<BuiltInRole>,
+    connections: &connection::View,
+) -> Option<ConnectionId> {
+    let first = connections.enforced().next()?;
+    let came_by = |connection| person.came_by(tenant, connection).is_some();
+    let is_met = person.impersonator.is_some()
+        || (role == Some(BuiltInRole::Owner) && person.has_used_passkey())
+        || connections.enforced().any(came_by);
+    (!is_met).then_some(first.id)
 }
 
 /// Returns where a browser begins to log in by a connection.
 pub(crate) fn start_url(public_url: &str, connection: ConnectionId) -> String {
     format!("{public_url}/oauth/{connection}/start")
 }
+
+#[cfg(test)]
+mod tests;

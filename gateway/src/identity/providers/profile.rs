@@ -99,6 +99,11 @@ impl Person {
     }
 }
 
+/// Whether anybody may have an account at this issuer, and not only the people of an organization.
+pub(crate) fn knows_strangers(issuer: &str) -> bool {
+    issuer == GOOGLE
+}
+
 /// Returns the first of these texts that a name can be made of.
 fn first_usable(texts: [&str; 3]) -> PersonName {
     let mut names = texts.into_iter().filter_map(name);

@@ -52,6 +52,30 @@ impl Identified {
     }
 }
 
+#[cfg(test)]
+impl Identified {
+    /// Somebody whom this issuer has identified, with an account of this organization.
+    pub(crate) fn of(issuer: &str, organization: Option<&str>) -> Self {
+        let person = Person {
+            hd: organization.map(str::to_owned),
+            ..Person::default()
+        };
+        Self {
+            issuer: issuer.to_owned(),
+            subject: "7".to_owned(),
+            logged_in_at: None,
+            has_two_factors: true,
+            person,
+            tokens: Tokens {
+                access_token: None,
+                id_token: None,
+                error: None,
+            },
+            deadline: deadline(),
+        }
+    }
+}
+
 /// The tokens of a provider. They are dropped with the callback.
 #[derive(Deserialize)]
 pub(super) struct Tokens {

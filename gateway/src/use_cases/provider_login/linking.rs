@@ -74,9 +74,9 @@ impl ProviderLogins {
         let waiting = self.openings.waiting(caller);
         let waiting = waiting.filter(|waiting| waiting.is_for(&account.view));
         let waiting = waiting.ok_or_else(nothing_waits)?;
-        let (word, proof) = (waiting.word, proof(&waiting));
+        let proof = proof(&waiting);
         self.link(caller, id, account, waiting.identity).await?;
-        Ok(match word {
+        Ok(match waiting.word {
             Some(word) => self.sessions.add_word(caller, word, proof).await,
             None => None,
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use events_schema::{
-    ConnectionId, DomainName, EmailAddress, Scope, TenantKey,
+    ConnectionId, DomainName, EmailAddress, ProvedIdentity, Scope, TenantKey,
     connection::{self, Connection, SEALED_FOR},
 };
 
@@ -11,7 +11,7 @@ use super::ProviderLogins;
 use crate::{
     backend::filter::Filter,
     error::Error,
-    identity::providers::{Identified, Provider},
+    identity::providers::{Identified, Profile, Provider},
     use_cases::opening::Word,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Party {
 
 impl Party {
     /// Returns what the party's word is worth about somebody, if it is a tenant's issuer.
-    pub(super) fn word(&self, identified: &Identified) -> Option<Word> {
+    pub(super) fn word(&self, identified: &Identified, identity: &ProvedIdentity) -> Option<Word> {
         let (_, connection) = self.connection.as_ref()?;
         let trusts = connection.settings.trusts_two_factors;
         Some(Word {
@@ -35,12 +35,21 @@ impl Party {
             epoch: connection.epoch,
             is_two_factors: trusts && identified.has_two_factors,
             is_insider: !self.is_google || identified.is_of(|name| connection.has_verified(name)),
+            identities: identity.ids().collect(),
         })
+    }
+
+    /// Whether the party's word about somebody proves that the address is theirs. There, an account
+    /// that is none of the organization may have any address.
+    pub(super) fn proves(&self, profile: &Profile, word: Option<&Word>) -> bool {
+        let is_insider = word.is_none_or(|word| word.is_insider);
+        let email = profile.email.as_ref();
+        profile.is_proved && is_insider && email.is_some_and(|email| self.may_prove(email))
     }
 
     /// Whether the party may say to whom an address belongs. A tenant's issuer may for the domains
     /// of its connection.
-    pub(super) fn may_prove(&self, email: &EmailAddress) -> bool {
+    fn may_prove(&self, email: &EmailAddress) -> bool {
         let Some((_, connection)) = &self.connection else {
             return true;
         };
@@ -124,3 +133,6 @@ impl ProviderLogins {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

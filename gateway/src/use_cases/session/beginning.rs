@@ -58,7 +58,7 @@ impl Sessions {
         let Some(word) = word else {
             return Ok(proofs);
         };
-        let Err(error) = self.joins.join(caller, word, account).await else {
+        let Err(error) = self.joins.join(caller, &word, account).await else {
             return Ok(proofs);
         };
         let own = proof::own(&proofs);

@@ -128,8 +128,8 @@ impl Sessions {
     ) -> Option<Started> {
         let added = async {
             let person = caller.person()?;
-            self.joins.join(caller, word, &person.account).await?;
-            let proofs = proof::with(proof::own(&person.proofs), proof);
+            self.joins.join(caller, &word, &person.account).await?;
+            let proofs = proof::with_word(&person.proofs, proof);
             self.replace(caller, proofs).await
         };
         if_started(added.await)

@@ -52,9 +52,13 @@ fn update_holding(actor_holds: Permissions, changes: Changes) -> Command {
     }
 }
 fn enforce(is_enforced: bool) -> Command {
+    enforce_in(None, is_enforced)
+}
+fn enforce_in(epoch: Option<i64>, is_enforced: bool) -> Command {
     Command::Enforce {
         connection: ACME,
         is_enforced,
+        epoch,
     }
 }
 fn domain(text: &str) -> DomainName {
@@ -316,6 +320,31 @@ fn everybody_needs_a_connection_only_if_a_domain_counts() {
     enforced.when(remove()).rejects(Rejection::Enforced);
     let ended = Event::EnforcementEnded { connection: ACME };
     enforced.when(enforce(false)).then([ended]);
+}
+
+#[test]
+fn nobody_demands_an_issuer_by_the_word_of_the_one_before() {
+    let trusts = Changes {
+        trusts_two_factors: Some(true),
+        ..Changes::default()
+    };
+    let updated = Event::Updated {
+        connection: ACME,
+        settings: settings(BuiltInRole::Guest).changed(&trusts),
+    };
+    let begun = Event::EnforcementBegun { connection: ACME };
+    let changed = counting().and([updated]);
+    let when = changed.when(enforce_in(Some(0), true));
+    when.rejects(Rejection::IssuerChanged);
+    let when = changed.when(enforce_in(Some(1), true));
+    when.then([begun.clone()]);
+    changed.when(enforce(true)).then([begun.clone()]);
+    let enforced = changed.and([begun]);
+    let again = enforced.when(enforce_in(Some(0), true));
+    again.changes_nothing();
+    let ended = Event::EnforcementEnded { connection: ACME };
+    let when = enforced.when(enforce_in(Some(0), false));
+    when.then([ended]);
 }
 
 #[test]

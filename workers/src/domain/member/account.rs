@@ -44,7 +44,7 @@ impl Member {
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         match self.of_account(account) {
-            Some(present) => present.remove(other_owner, facts),
+            Some(present) => present.leave(other_owner, facts),
             None => Ok(Decision::unchanged()),
         }
     }

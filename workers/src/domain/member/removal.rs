@@ -9,7 +9,7 @@ use events_schema::{
     member::{self, Area, Event},
 };
 
-use super::{Member, Present, Rejection};
+use super::{Member, Present, Rejection, identity_claims};
 use crate::aggregate::{Decision, Facts};
 
 impl Member {
@@ -23,7 +23,7 @@ impl Member {
         facts: &Facts<Area>,
     ) -> Result<Decision<Event>, Rejection> {
         if self.leaves(facts.actor) {
-            return self.present()?.remove(other_owner, facts);
+            return self.present()?.leave(other_owner, facts);
         }
         let acts_as_a_member = matches!(facts.actor, Actor::Impersonated { .. });
         if acts_as_a_member || !facts.held.contains(&member::DELETE) {
@@ -55,7 +55,23 @@ impl Member {
 }
 
 impl Present {
-    pub(super) fn remove(
+    /// A member who leaves of their own accord may come back by a connection, with any account. One
+    /// who is suspended may not: nobody leaves a suspension behind with their account.
+    pub(super) fn leave(
+        &self,
+        other_owner: Option<MemberId>,
+        facts: &Facts<Area>,
+    ) -> Result<Decision<Event>, Rejection> {
+        let mut decision = self.remove(other_owner, facts)?;
+        if !self.is_suspended {
+            let identities = identity_claims(facts.tenant, &self.identities);
+            let own = |claim: &Claim| facts.holders.get(claim) == Some(&facts.id.0);
+            decision.release.extend(identities.into_iter().filter(own));
+        }
+        Ok(decision)
+    }
+
+    fn remove(
         &self,
         other_owner: Option<MemberId>,
         facts: &Facts<Area>,
@@ -168,6 +184,39 @@ mod tests {
             release: vec![email_claim(), account_claim()],
             ..Decision::events(vec![Event::Removed])
         });
+    }
+
+    #[test]
+    fn an_identity_stays_taken_after_a_removal_and_is_free_after_the_member_has_left() {
+        let known = member(Guest).and([identified(1), identified(2)]);
+        let when = known.when(remove()).by(person(EVE)).holding(Admin);
+        let when = when.while_held(identity_claim(1), MemberId(OWN));
+        when.decides(Decision {
+            release: vec![email_claim(), account_claim()],
+            take: vec![removed_claim()],
+            ..Decision::events(vec![Event::Removed])
+        });
+        let leave = Command::Leave {
+            account: ADA,
+            other_owner: None,
+        };
+        for command in [remove(), leave] {
+            let held = |known: &Given<Member>| {
+                let when = known.when(command.clone()).by(person(ADA));
+                let when = when.while_held(identity_claim(1), MemberId(OWN));
+                // Another member has come by it before.
+                when.while_held(identity_claim(2), OTHER)
+            };
+            held(&known).decides(Decision {
+                release: vec![email_claim(), account_claim(), identity_claim(1)],
+                ..Decision::events(vec![Event::Removed])
+            });
+            let suspended = known.clone().and([Event::Suspended]);
+            held(&suspended).decides(Decision {
+                release: vec![email_claim(), account_claim()],
+                ..Decision::events(vec![Event::Removed])
+            });
+        }
     }
 
     #[test]

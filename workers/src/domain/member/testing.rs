@@ -1,7 +1,7 @@
 //! Members to test with. Ada is the member, and Eve is anybody else.
 
 pub(super) use BuiltInRole::{Admin, Guest, Owner};
-use events_schema::{Actor, BuiltInRole, ChallengeId, Id, MemberId, Name};
+use events_schema::{Actor, BuiltInRole, ChallengeId, Id, IdentityId, MemberId, Name};
 
 use super::*;
 use crate::domain::testing::{COMMAND, Given, TENANT};
@@ -109,6 +109,7 @@ pub(super) fn while_invited(mut event: Event) -> Event {
         | Event::Rejected
         | Event::Suspended
         | Event::EmailChanged { .. }
+        | Event::Identified { .. }
         | Event::Restored { .. }
         | Event::Removed => panic!("{event:?} changes no role"),
     }
@@ -159,6 +160,30 @@ pub(super) fn account_claim() -> Claim {
 }
 pub(super) fn removed_claim() -> Claim {
     Claim::removed_member(TENANT, ADA)
+}
+pub(super) fn identity(byte: u8) -> IdentityId {
+    IdentityId(Id::from_bytes([byte; 16]))
+}
+pub(super) fn identified(byte: u8) -> Event {
+    Event::Identified {
+        identity: identity(byte),
+    }
+}
+pub(super) fn identity_claim(byte: u8) -> Claim {
+    Claim::member_identity(TENANT, identity(byte))
+}
+/// A person of the tenant's issuer who logs in by this identity, under all of its names.
+pub(super) fn join_as(
+    account: AccountId,
+    role: impl Into<Option<BuiltInRole>>,
+    names: &[u8],
+) -> Command {
+    Command::Join {
+        account,
+        email: email("ada"),
+        role: role.into(),
+        identities: names.iter().map(|byte| identity(*byte)).collect(),
+    }
 }
 pub(super) fn owner_claim(member: MemberId) -> Claim {
     Claim::owner(TENANT, member)

@@ -60,7 +60,7 @@ fn task<const N: usize>(checks: [Check; N]) -> Task {
 }
 
 /// A DNS server where these domains have the record that they are asked for.
-async fn published(domains: &[&str]) -> (Records, Dns) {
+async fn published(domains: &[&str]) -> (Looks, Dns) {
     let dns = Dns::answers(&[&[]]).await;
     for domain in domains {
         let record = name(domain).record();
@@ -68,12 +68,13 @@ async fn published(domains: &[&str]) -> (Records, Dns) {
         dns.publishes(&record, "another service");
         dns.publishes(&record, &format!("ub-{domain}"));
     }
-    (Records::of(Some(dns.address)).unwrap(), dns)
+    let resolver = Resolver::forgetful(Some(dns.address)).unwrap();
+    (Looks::new(resolver), dns)
 }
 
 /// The domain and the finding that are news.
-async fn news(records: &Records, task: &Task) -> Option<(String, Finding)> {
-    let news = records.news(task, NOW).await;
+async fn news_of(looks: &Looks, task: &Task) -> Option<(String, Finding)> {
+    let news = news(looks, task, NOW).await;
     news.map(|(check, finding)| (check.domain.name.to_string(), finding))
 }
 
@@ -83,46 +84,46 @@ fn found(domain: &str, finding: Finding) -> Option<(String, Finding)> {
 
 #[tokio::test]
 async fn a_record_that_somebody_waits_for_is_news_whether_it_is_there_or_not() {
-    let (records, dns) = published(&["a.example"]).await;
+    let (looks, dns) = published(&["a.example"]).await;
     let there = task([asked("a.example", 0)]);
     assert_eq!(
-        news(&records, &there).await,
+        news_of(&looks, &there).await,
         found("a.example", Finding::Found)
     );
     let absent = task([asked("b.example", 0)]);
     let missing = found("b.example", Finding::Missing);
-    assert_eq!(news(&records, &absent).await, missing);
+    assert_eq!(news_of(&looks, &absent).await, missing);
     dns.publishes("_ub-challenge.b.example", "ub-a.example");
-    let of_another = news(&records, &absent).await;
+    let of_another = news_of(&looks, &absent).await;
     assert_eq!(of_another, missing, "the record of another domain");
 }
 
 #[tokio::test]
 async fn a_record_that_is_not_due_is_not_looked_for() {
-    let (records, dns) = published(&[]).await;
+    let (looks, dns) = published(&[]).await;
     let later = task([verified("a.example", 1), asked("b.example", 2)]);
-    assert_eq!(news(&records, &later).await, None);
+    assert_eq!(news_of(&looks, &later).await, None);
     let one = task([verified("a.example", 1), asked("b.example", 0)]);
     let missing = found("b.example", Finding::Missing);
-    assert_eq!(news(&records, &one).await, missing);
+    assert_eq!(news_of(&looks, &one).await, missing);
     assert_eq!(dns.asked_for("_ub-challenge.a.example"), 0);
 }
 
 #[tokio::test]
 async fn a_record_that_is_still_there_is_no_news_and_one_that_has_gone_is() {
-    let (records, dns) = published(&["a.example", "b.example"]).await;
+    let (looks, dns) = published(&["a.example", "b.example"]).await;
     let both = task([verified("a.example", -1), verified("b.example", 0)]);
-    assert_eq!(news(&records, &both).await, None);
+    assert_eq!(news_of(&looks, &both).await, None);
     dns.withdraws("_ub-challenge.b.example");
     let missing = found("b.example", Finding::Missing);
-    assert_eq!(news(&records, &both).await, missing);
+    assert_eq!(news_of(&looks, &both).await, missing);
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_no_missing_record() {
-    let (records, dns) = published(&["a.example"]).await;
+    let (looks, dns) = published(&["a.example"]).await;
     dns.falls_silent();
-    let silent = news(&records, &task([verified("a.example", 0)])).await;
+    let silent = news_of(&looks, &task([verified("a.example", 0)])).await;
     assert_eq!(silent, found("a.example", Finding::Unavailable));
 }
 

@@ -6,7 +6,7 @@ use events_schema::IpNetwork;
 use self::{dns::Dns, servers::Server};
 use super::*;
 
-pub(in crate::effect) mod dns;
+pub(crate) mod dns;
 mod hostile;
 mod servers;
 mod tls;
