@@ -1,5 +1,5 @@
 // Verifies webhooks as a customer would. Each line is one, {headers, body, secret, publicKey} as
-// JSON. It writes a line for each with what each verifier says: null, or why it refuses the webhook.
+// JSON. It writes a line for each with what each verifier says: null, or why it refuses.
 
 import { createPublicKey, verify } from "node:crypto";
 import { text } from "node:stream/consumers";
@@ -29,6 +29,10 @@ function readEvent({ headers, body }) {
   const event = HTTP.toEvent({ headers, body });
   event.validate();
   const sent = JSON.parse(body);
+  // The library accepts any version.
+  if (sent.specversion !== "1.0") {
+    throw new Error(`the version is ${sent.specversion}`);
+  }
   for (const name of ["id", "type", "source", "subject", "sequence", "timestamp"]) {
     if (event[name] !== sent[name]) {
       throw new Error(`${name} is ${event[name]} and not ${sent[name]}`);
