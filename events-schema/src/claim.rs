@@ -44,8 +44,8 @@ pub enum ClaimKind {
     /// The account of a member whom somebody else has removed from a tenant. Its holder is that
     /// member, for ever.
     RemovedMember,
-    /// The identity of a member at a connection of the tenant. Its holder is that member, also after
-    /// somebody else has removed them.
+    /// The identity of a member at a connection of the tenant. Its holder is that member, also
+    /// after somebody else has removed them.
     MemberIdentity,
 }
 

@@ -1,5 +1,5 @@
-//! Looking for the records of domains. What was found stays known for a minute: each attempt records
-//! one finding, and servers that do not answer take seconds.
+//! Looking for the records of domains. What was found stays known for a minute: each attempt
+//! records one finding, and servers that do not answer take seconds.
 
 use std::{
     collections::HashMap,
