@@ -68,8 +68,12 @@ async fn published(domains: &[&str]) -> (Looks, Dns) {
         dns.publishes(&record, "another service");
         dns.publishes(&record, &format!("ub-{domain}"));
     }
-    let resolver = Resolver::forgetful(Some(dns.address)).unwrap();
-    (Looks::new(resolver), dns)
+    (looks_at(&dns), dns)
+}
+
+/// Knows nothing yet of what was found before.
+fn looks_at(dns: &Dns) -> Looks {
+    Looks::new(Resolver::forgetful(Some(dns.address)).unwrap())
 }
 
 /// The domain and the finding that are news.
@@ -94,7 +98,7 @@ async fn a_record_that_somebody_waits_for_is_news_whether_it_is_there_or_not() {
     let missing = found("b.example", Finding::Missing);
     assert_eq!(news_of(&looks, &absent).await, missing);
     dns.publishes("_ub-challenge.b.example", "ub-a.example");
-    let of_another = news_of(&looks, &absent).await;
+    let of_another = news_of(&looks_at(&dns), &absent).await;
     assert_eq!(of_another, missing, "the record of another domain");
 }
 
@@ -116,7 +120,7 @@ async fn a_record_that_is_still_there_is_no_news_and_one_that_has_gone_is() {
     assert_eq!(news_of(&looks, &both).await, None);
     dns.withdraws("_ub-challenge.b.example");
     let missing = found("b.example", Finding::Missing);
-    assert_eq!(news_of(&looks, &both).await, missing);
+    assert_eq!(news_of(&looks_at(&dns), &both).await, missing);
 }
 
 #[tokio::test]
