@@ -106,12 +106,20 @@ async fn a_header_has_a_bounded_size() {
     }
 }
 
+/// A busy machine takes a part of the time before the request begins.
+fn assert_timed_out<T: std::fmt::Debug>(outcome: &Result<T, Failure>) {
+    let Err(Failure::Timeout(after)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(PATIENCE / 2 < *after && *after <= PATIENCE, "{after:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_only_promises_an_answer_is_left_in_time() {
     let head = "HTTP/1.1 100 Continue\r\n\r\n";
     let (url, sent) = endless(head, head.repeat(100), Duration::ZERO).await;
     let outcome = reply_within(&url, PATIENCE).await.outcome;
-    assert_eq!(outcome, Err(Failure::Timeout(PATIENCE)));
+    assert_timed_out(&outcome);
     sent.await.unwrap();
 }
 
@@ -120,7 +128,7 @@ async fn a_slow_server_is_left_in_time() {
     let pause = Duration::from_millis(50);
     let (url, sent) = endless("HTTP/1.1 200 OK\r\n", "x".to_owned(), pause).await;
     let outcome = reply_within(&url, PATIENCE).await.outcome;
-    assert_eq!(outcome, Err(Failure::Timeout(PATIENCE)));
+    assert_timed_out(&outcome);
     assert_eq!(
         Failure::Timeout(PATIENCE).to_string(),
         "no answer within 400ms"
@@ -143,14 +151,14 @@ async fn a_slow_server_is_left_in_time() {
 async fn a_server_that_never_answers_is_left_in_time() {
     let (url, sent) = endless("", String::new(), Duration::from_millis(50)).await;
     let outcome = reply_within(&url, PATIENCE).await.outcome;
-    assert_eq!(outcome, Err(Failure::Timeout(PATIENCE)));
+    assert_timed_out(&outcome);
     sent.abort();
 
     // Neither TLS nor HTTP: the connection is accepted, and nothing follows.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     let outcome = reply_within(&url, PATIENCE).await.outcome;
-    assert_eq!(outcome, Err(Failure::Timeout(PATIENCE)));
+    assert_timed_out(&outcome);
 }
 
 #[tokio::test]
