@@ -49,9 +49,33 @@ pub(crate) struct Reconciler {
     catalogue: LatestCatalogue,
 }
 
+/// What Stripe lists of a customer.
+#[derive(Clone, Default)]
+struct ListedCustomer {
+    /// All subscriptions, also ended ones, the latest first.
+    subscriptions: Vec<Subscription>,
+    /// Whether the customer is deleted.
+    is_deleted: bool,
+}
+
+/// A list that has led to a record.
+struct Known {
+    /// The revision of that record.
+    revision: u64,
+    listed: ListedCustomer,
+}
+
+impl Known {
+    /// Returns the list, unless another record has followed: that may have seen a later one.
+    fn at(self, revision: u64) -> Option<ListedCustomer> {
+        (self.revision == revision).then_some(self.listed)
+    }
+}
+
 /// The billing of a tenant beside what Stripe has.
 pub(crate) struct Compared {
     billing: History<Billing>,
+    listed: ListedCustomer,
     at_stripe: AtStripe,
     /// Subscriptions to plans that charge beside the one that counts.
     pub(crate) duplicates: Vec<Subscription>,
@@ -119,6 +143,16 @@ impl Reconciler {
     /// # Errors
     /// If the log or Stripe does not answer, or Stripe does not know the customer.
     pub(crate) async fn compare(&self, tenant: TenantKey) -> anyhow::Result<Option<Compared>> {
+        self.compare_after(tenant, None).await
+    }
+
+    /// Compares again after a record. Unless another one has followed, Stripe is not asked again for
+    /// the list that has led to it.
+    async fn compare_after(
+        &self,
+        tenant: TenantKey,
+        known: Option<Known>,
+    ) -> anyhow::Result<Option<Compared>> {
         let mut billing = History::<Billing>::default();
         let subject = subject_of::<Billing>(TenantId::Tenant(tenant), tenant);
         billing.refresh_from_leader(&self.log, &subject).await?;
@@ -127,6 +161,7 @@ impl Reconciler {
             let due = lost(billing.state.payment(), now);
             return Ok(due.map(|due| Compared {
                 billing,
+                listed: ListedCustomer::default(),
                 at_stripe: AtStripe::default(),
                 duplicates: Vec::new(),
                 due,
@@ -135,7 +170,11 @@ impl Reconciler {
         };
         let catalogue = self.catalogue().await?;
         let catalogue = catalogue.plans();
-        let at_stripe = self.fetch(customer, &billing.state, catalogue).await?;
+        let listed = match known.and_then(|known| known.at(billing.revision)) {
+            Some(listed) => listed,
+            None => self.list(customer).await?,
+        };
+        let at_stripe = self.look(&listed, &billing.state, catalogue).await?;
         let due = due(&billing.state, catalogue, &at_stripe, now);
         // What is recorded first may be that another plan has begun.
         let usage = match due {
@@ -146,6 +185,7 @@ impl Reconciler {
         Ok(Some(Compared {
             duplicates: duplicates.cloned().collect(),
             billing,
+            listed,
             at_stripe,
             due,
             usage,
@@ -158,9 +198,9 @@ impl Reconciler {
     /// # Errors
     /// If the log, a worker or Stripe does not answer.
     pub(crate) async fn mend(&self, tenant: TenantKey, trace: Trace) -> anyhow::Result<u64> {
-        let mut records = 0;
+        let (mut records, mut known) = (0, None);
         for _ in 0..ROUNDS {
-            let Some(compared) = self.compare(tenant).await? else {
+            let Some(compared) = self.compare_after(tenant, known.take()).await? else {
                 return Ok(records);
             };
             match compared.due {
@@ -175,7 +215,13 @@ impl Reconciler {
                 Due::Record(command) => {
                     let revision = compared.billing.revision;
                     let is_recorded = self.record(tenant, revision, command, trace).await?;
-                    records += u64::from(is_recorded);
+                    if is_recorded {
+                        records += 1;
+                        known = Some(Known {
+                            revision: revision + 1,
+                            listed: compared.listed,
+                        });
+                    }
                 }
             }
         }
@@ -254,23 +300,34 @@ impl Reconciler {
         }
     }
 
-    /// Asks Stripe for all subscriptions of a customer, and for what else decides what they mean.
-    async fn fetch(
+    /// Asks Stripe for all subscriptions of a customer.
+    async fn list(&self, customer: &StripeCustomerId) -> anyhow::Result<ListedCustomer> {
+        let subscriptions = self.subscriptions(customer).await?;
+        let mut is_deleted = false;
+        if !subscriptions.iter().any(is_lasting) {
+            // With the key of another account, everything would be missing.
+            let customer = self.stripe.customer(customer).await;
+            let customer = customer.context("is UB_STRIPE_KEY that of the same account as before?");
+            is_deleted = customer?.deleted;
+        }
+        Ok(ListedCustomer {
+            subscriptions,
+            is_deleted,
+        })
+    }
+
+    /// Asks Stripe for what else decides what its list means.
+    async fn look(
         &self,
-        customer: &StripeCustomerId,
+        listed: &ListedCustomer,
         billing: &Billing,
         catalogue: &plan::View,
     ) -> anyhow::Result<AtStripe> {
         let mut at_stripe = AtStripe {
-            subscriptions: self.subscriptions(customer).await?,
+            subscriptions: listed.subscriptions.clone(),
+            is_deleted: listed.is_deleted,
             ..AtStripe::default()
         };
-        if at_stripe.lasting().next().is_none() {
-            // With the key of another account, everything would be missing.
-            let customer = self.stripe.customer(customer).await;
-            let customer = customer.context("is UB_STRIPE_KEY that of the same account as before?");
-            at_stripe.is_deleted = customer?.deleted;
-        }
         if let Some(recorded) = &billing.payment().subscription {
             self.add_recorded(&mut at_stripe, recorded).await?;
         }
@@ -382,4 +439,19 @@ fn other_usage(
 
 fn is_past_due(subscription: &Subscription) -> bool {
     paid(subscription).is_ok_and(|paid| paid.status == PaidStatus::PastDue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_counts_until_another_record_follows() {
+        let known = || Known {
+            revision: 3,
+            listed: ListedCustomer::default(),
+        };
+        assert!(known().at(3).is_some());
+        assert!(known().at(4).is_none());
+    }
 }
