@@ -127,6 +127,23 @@ impl EventLog {
         self.request_page(following(filter, from, limit)).await
     }
 
+    /// Reads up to `limit` messages on `filter` from this sequence on. The page ends with the message
+    /// that reaches `max_bytes`, but has at least one if there is one.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn page_within(
+        &self,
+        filter: &str,
+        from: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> anyhow::Result<Page> {
+        let mut request = following(filter, from, limit);
+        request["max_bytes"] = max_bytes.into();
+        self.request_page(request).await
+    }
+
     /// Reads the last message on a subject, from any replica.
     ///
     /// # Errors

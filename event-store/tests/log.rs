@@ -147,6 +147,21 @@ async fn a_page_holds_the_next_messages_and_tells_how_many_follow() {
 }
 
 #[tokio::test]
+async fn a_page_ends_at_its_limit_of_bytes_and_has_a_message_in_any_case() {
+    let world = World::start().await;
+    let own = world.mixed(5).await;
+    let page = async |from, max_bytes| {
+        let page = world.log.page_within(OWN, from, 100, max_bytes).await;
+        let page = page.unwrap();
+        (sequences(&page.messages), page.pending)
+    };
+    let (all, pending) = page(1, 1024 * 1024).await;
+    assert_eq!((all, pending), (own.clone(), 0));
+    let (some, pending) = page(1, 1).await;
+    assert_eq!((some, pending), (own[..1].to_vec(), 4));
+}
+
+#[tokio::test]
 async fn a_read_returns_every_message_of_a_subject_once_and_in_order() {
     let world = World::start().await;
     let subject = subject("platform", 1);

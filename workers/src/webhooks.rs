@@ -56,6 +56,7 @@ pub async fn run(config: &Config, shared: Shared, sender: CommandSender) -> anyh
         messages: Messages::new(log.clone(), outbound, key, &config.posture.public_url),
         attempts: Attempts::new(shared.client.clone()),
         reports: Reports::new(sender, Owners::new(log.clone())),
+        large_pages: session::LargePages::default(),
     }));
     let sweep = Sweep::new(log, tenants.clone(), cursors.clone(), wakes.clone());
     let sweeping = tokio::spawn(sweep.run(shared.reconnects.clone()));

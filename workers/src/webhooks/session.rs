@@ -26,6 +26,7 @@ mod replaying;
 mod sending;
 mod turn;
 
+pub use self::pages::LargePages;
 use self::{lease::HeldLease, turn::Turn};
 
 /// What sessions work with.
@@ -38,6 +39,7 @@ pub struct Parts {
     pub messages: Messages,
     pub attempts: Attempts,
     pub reports: Reports,
+    pub large_pages: LargePages,
 }
 
 /// How a session has ended.

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod lane;
+mod size;
 
 use std::time::Duration;
 
@@ -16,7 +17,12 @@ use events_schema::{
 };
 use tokio::time::Instant;
 
-use self::{ahead::Ahead, lane::LaneRead};
+pub use self::size::LargePages;
+use self::{
+    ahead::Ahead,
+    lane::LaneRead,
+    size::{PAGE, Sizes},
+};
 use super::now;
 use crate::webhooks::{
     line::{Item, Line},
@@ -30,9 +36,6 @@ const READ_AGAIN_FIRST: Duration = Duration::from_millis(5);
 const READ_AGAIN_LONGEST: Duration = Duration::from_millis(160);
 /// With so much time between two reads, nothing came for a while.
 const QUIET: Duration = Duration::from_millis(40);
-/// Commits that are read at once. The server looks through the subjects of the tenant for each page, so
-/// a small page costs it nearly as much as a large one.
-const PAGE: usize = 500;
 /// The largest commit in bytes that waits with its event, as it is a part of the history that a full
 /// message shows. A larger one is read again.
 const MAX_KEPT: usize = 4 * 1024;
@@ -54,8 +57,11 @@ pub struct Pages {
     pub changed_at: Option<u64>,
     /// The last commit that the leader named, if no event or wake-up came since.
     last: Option<u64>,
-    /// The next page, while events are sent.
+    /// The next pages, while events are sent.
     ahead: Ahead,
+    sizes: Sizes,
+    /// How many commits follow those that were read last.
+    pending: u64,
     /// When the log was last read, and the time until it is read again.
     read_at: Instant,
     read_again: Duration,
@@ -63,7 +69,7 @@ pub struct Pages {
 
 impl Pages {
     /// Reads the commits of this tenant.
-    pub fn new(log: EventLog, tenant: TenantKey) -> Self {
+    pub fn new(log: EventLog, tenant: TenantKey, large: LargePages) -> Self {
         Self {
             log,
             tenant,
@@ -72,6 +78,8 @@ impl Pages {
             changed_at: None,
             last: None,
             ahead: Ahead::default(),
+            sizes: Sizes::new(large),
+            pending: 0,
             read_at: Instant::now(),
             read_again: Duration::ZERO,
         }
@@ -87,8 +95,8 @@ impl Pages {
         self.read_at + self.read_again
     }
 
-    /// Whether a page is being read, so that nothing is to be read now.
-    pub const fn are_read(&self) -> bool {
+    /// Whether a page waits or is being read, so that nothing is to be read now.
+    pub fn are_read(&self) -> bool {
         !self.ahead.is_empty()
     }
 
@@ -110,7 +118,7 @@ impl Pages {
     }
 
     /// Reads what the line wants to read: due lanes, then the next commits, up to one that may have
-    /// changed the webhook after the sequence `known`.
+    /// changed the webhook after the sequence `known`. Little is read if others wait for the slot.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -119,6 +127,7 @@ impl Pages {
         line: &mut Line<Outgoing>,
         settings: &Settings,
         known: u64,
+        is_slot_wanted: bool,
     ) -> anyhow::Result<()> {
         for _ in 0..LANES_AT_ONCE {
             let Some((lane, from)) = line.due_lane(now()) else {
@@ -133,27 +142,32 @@ impl Pages {
             return Ok(());
         }
         if line.has_open() {
-            self.read_beside(line, settings, known)
+            self.read_beside(line, settings, known, is_slot_wanted)
         } else {
-            self.read_now(line, settings, known).await
+            self.read_now(line, settings, known, is_slot_wanted).await
         }
     }
 
-    /// Adds the page that was read while events were sent, and asks for the next one.
+    /// Adds a page that was read while events were sent, and asks for the next one.
     fn read_beside(
         &mut self,
         line: &mut Line<Outgoing>,
         settings: &Settings,
         known: u64,
+        is_slot_wanted: bool,
     ) -> anyhow::Result<()> {
-        if let Some((from, page)) = self.ahead.take() {
+        if let Some(from) = line.reads_from()
+            && let Some(page) = self.ahead.take(from)
+        {
             self.add(line, settings, known, from, &page?);
         }
-        let is_due = Instant::now() >= self.next_read() && self.ahead.is_empty();
+        let is_due = Instant::now() >= self.next_read();
         let may_read = is_due && !self.is_newer && self.changed_at.is_none();
-        if let Some(from) = line.reads_from().filter(|_| may_read) {
+        let goes_on = line.reads_from().filter(|_| may_read);
+        if let Some(from) = goes_on.and_then(|from| self.ahead.wants(from)) {
             self.read_at = Instant::now();
-            self.ahead.begin(self.log.clone(), self.all(), from, PAGE);
+            let size = self.sizes.next(self.pending, is_slot_wanted);
+            self.ahead.begin(self.log.clone(), self.all(), from, size);
         }
         Ok(())
     }
@@ -164,20 +178,23 @@ impl Pages {
         line: &mut Line<Outgoing>,
         settings: &Settings,
         known: u64,
+        is_slot_wanted: bool,
     ) -> anyhow::Result<()> {
-        let mut ahead = self.ahead.end().await;
-        if ahead.is_none() && Instant::now() < self.next_read() {
+        self.ahead.end().await;
+        if self.ahead.is_empty() && Instant::now() < self.next_read() {
             return Ok(());
         }
         for _ in 0..PAGES_AT_ONCE {
             let Some(from) = line.reads_from() else {
                 break;
             };
-            let page = match ahead.take() {
-                Some((of, page)) if of == from => page?,
-                Some(_) | None => {
+            let page = match self.ahead.take(from) {
+                Some(page) => page?,
+                None => {
                     self.read_at = Instant::now();
-                    self.log.page_of(&self.all(), from, PAGE).await?
+                    let size = self.sizes.next(self.pending, is_slot_wanted);
+                    let page = size.read(&self.log, &self.all(), from).await?;
+                    self.ahead.first_of(page)
                 }
             };
             let has_events = self.add(line, settings, known, from, &page);
@@ -188,8 +205,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Adds a page to the line, unless the line does not go on there any more. Returns whether it has
-    /// events.
+    /// Adds the page from this sequence on, where the line goes on. Returns whether it has events.
     fn add(
         &mut self,
         line: &mut Line<Outgoing>,
@@ -198,9 +214,7 @@ impl Pages {
         from: u64,
         page: &Page,
     ) -> bool {
-        if line.reads_from() != Some(from) {
-            return false;
-        }
+        self.pending = page.pending;
         let (commits, changed_at) = up_to_change(&page.messages, known);
         self.changed_at = changed_at;
         let is_last = page.pending == 0 && commits.len() == page.messages.len();

@@ -89,7 +89,11 @@ impl<'a> Turn<'a> {
             envelope: None,
             line: Line::new(cursor, is_ordered),
             lease,
-            pages: Pages::new(session.parts.log.clone(), session.tenant),
+            pages: Pages::new(
+                session.parts.log.clone(),
+                session.tenant,
+                session.parts.large_pages.clone(),
+            ),
             sending: Sending::default(),
             asked: None,
             request_is_busy: false,

@@ -17,6 +17,7 @@ impl Turn<'_> {
                 &mut self.line,
                 &self.webhook.settings,
                 self.webhooks.sequence,
+                self.session.slot.is_wanted(),
             )
             .await?;
         // Events behind a change wait until it is known.
