@@ -1,6 +1,7 @@
 //! Webhooks, with real receivers: no event is lost, none overtakes another of its object, and a
 //! broken receiver harms nobody else.
 
+mod backlog;
 mod busy;
 mod cursors;
 mod customer;
