@@ -55,14 +55,14 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: &str = "application/json";
 
-/// What the handlers use.
-#[derive(Clone)]
+/// What the handlers use. All requests share one: a copy of its many parts for each would show in the
+/// time of a read.
 pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) callers: Callers,
-    pub(crate) hooks: Arc<Receiver>,
-    pub(crate) stripe_hooks: Arc<StripeHooks>,
-    pub(crate) provider_logins: Arc<ProviderLogins>,
+    pub(crate) hooks: Receiver,
+    pub(crate) stripe_hooks: StripeHooks,
+    pub(crate) provider_logins: ProviderLogins,
     pub(crate) cookies: Cookies,
     pub(crate) limits: Limits,
     pub(crate) readiness: Arc<Readiness>,
@@ -98,7 +98,7 @@ pub(crate) fn router(shared: Shared, development: Router) -> Router {
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, Error::NotFound) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(is_https, around))
-        .with_state(shared)
+        .with_state(Arc::new(shared))
 }
 
 /// Gives each request an id and a time limit, logs it once, and adds the common headers to its
@@ -199,13 +199,13 @@ fn add_retry_after(response: &mut Response, errors: &[ServerError]) {
     }
 }
 
-async fn ready(extract::State(shared): extract::State<Shared>) -> impl IntoResponse {
+async fn ready(extract::State(shared): extract::State<Arc<Shared>>) -> impl IntoResponse {
     let ready = shared.readiness.check().await;
     (ready.status(), Json(ready))
 }
 
 /// Serves GraphiQL, except in production. Queries themselves are sent by POST only.
-async fn try_queries(extract::State(shared): extract::State<Shared>, uri: Uri) -> Response {
+async fn try_queries(extract::State(shared): extract::State<Arc<Shared>>, uri: Uri) -> Response {
     let mut pairs = uri.query().unwrap_or_default().split('&');
     let is_query = pairs.any(|pair| pair == "query" || pair.starts_with("query="));
     if shared.is_production || is_query {

@@ -241,15 +241,15 @@ async fn app(
     let cursors = Cursors::new(&config.secrets.key());
     let is_production = config.posture.is_production();
     let use_cases = use_cases(config, parts);
-    let provider_logins = Arc::new(use_cases.provider_logins.clone());
+    let provider_logins = use_cases.provider_logins.clone();
     let shared_limits = limits.clone();
     let api = Api::new(use_cases, cookies, cursors, limits, security, is_production)?;
     let readiness = Arc::new(Readiness::new(commands, views));
     let shared = Shared {
         api,
         callers,
-        hooks: Arc::new(hooks),
-        stripe_hooks: Arc::new(stripe_hooks),
+        hooks,
+        stripe_hooks,
         provider_logins,
         cookies,
         limits: shared_limits,

@@ -42,8 +42,8 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
     mongo: Mongo,
-    memory: Memory,
-    names: Names,
+    /// Made once, since each request reads some of them.
+    platform: TenantViews,
 }
 
 /// The views of one tenant, or those of the platform.
@@ -77,21 +77,18 @@ impl Views {
         let memory = Memory::new();
         let following = follow(nats, memory.clone());
         tokio::spawn(closing.run_until_cancelled_owned(following));
-        Self {
-            mongo,
+        let platform = TenantViews {
+            tenant: TenantId::Platform,
+            database: mongo.platform(),
             memory,
             names: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
-        }
+        };
+        Self { mongo, platform }
     }
 
     /// Returns the views that belong to no tenant.
     pub(crate) fn platform(&self) -> TenantViews {
-        TenantViews {
-            tenant: TenantId::Platform,
-            database: self.mongo.platform(),
-            memory: self.memory.clone(),
-            names: self.names.clone(),
-        }
+        self.platform.clone()
     }
 
     /// Returns the views of one tenant, in the database that holds them.
@@ -104,8 +101,7 @@ impl Views {
         Ok(TenantViews {
             tenant: id,
             database: self.mongo.database(&location)?,
-            memory: self.memory.clone(),
-            names: self.names.clone(),
+            ..self.platform()
         })
     }
 
@@ -120,8 +116,11 @@ impl Views {
 
     /// Returns a stream with an item whenever a view has changed in a tenant, or may have.
     pub(crate) fn changes_in(&self, tenant: TenantKey) -> BoxStream<'static, ()> {
-        let own = self.memory.listen(Topic::Tenant(TenantId::Tenant(tenant)));
-        let tenant = self.platform().changes_of::<tenant::View>(tenant);
+        let own = self
+            .platform
+            .memory
+            .listen(Topic::Tenant(TenantId::Tenant(tenant)));
+        let tenant = self.platform.changes_of::<tenant::View>(tenant);
         select(changes(own), tenant).boxed()
     }
 }

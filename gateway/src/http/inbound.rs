@@ -1,5 +1,7 @@
 //! Hooks of other services: `POST /in/<tenant>.<source>`.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Router,
     body::Bytes,
@@ -17,7 +19,7 @@ use crate::{error::Error, identity::RequestHead, use_cases::inbound_source::Deli
 const MAX_HOOK: usize = 256 * 1024;
 
 /// Returns the route of hooks.
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Arc<Shared>> {
     let receive = post(receive).layer(DefaultBodyLimit::max(MAX_HOOK));
     Router::new().route("/in/{address}", receive)
 }
@@ -25,7 +27,7 @@ pub(super) fn routes() -> Router<Shared> {
 /// Answers 200 once the hook is stored, now or before. Any other status makes a provider send it
 /// again.
 async fn receive(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Extension(trace): Extension<Trace>,
     peer: Option<Extension<Peer>>,
     Path(address): Path<String>,

@@ -5,6 +5,8 @@
 //! page that it leads to reads from `login` what has happened, and asks for `loginChallenge` if
 //! something is still to be proved.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Router,
     body::Bytes,
@@ -36,7 +38,7 @@ const MAX_PARAMETER: usize = 4 * 1024;
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Returns the routes of log-ins by other parties.
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/oauth/{provider}/start", get(start))
         .route("/oauth/{provider}/callback", get(finish))
@@ -71,7 +73,7 @@ struct Parameters {
 }
 
 async fn start(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Path(provider): Path<String>,
     query: Result<Query<Start>, QueryRejection>,
     Extension(trace): Extension<Trace>,
@@ -107,7 +109,7 @@ async fn start(
 }
 
 async fn finish(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Path(provider): Path<String>,
     query: Result<Query<Parameters>, QueryRejection>,
     Extension(trace): Extension<Trace>,

@@ -3,6 +3,8 @@
 //! A page of another site can make a browser post forms and plain text with our cookie, but neither
 //! JSON nor custom headers. So only JSON is accepted.
 
+use std::sync::Arc;
+
 use async_graphql::{Response as Answer, Value, Variables};
 use axum::{
     Extension,
@@ -42,7 +44,7 @@ type Refusal = (StatusCode, &'static str);
 
 /// Executes a query or mutation.
 pub(super) async fn execute(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Extension(trace): Extension<Trace>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
@@ -59,9 +61,8 @@ pub(super) async fn execute(
         peer: peer.map(|Extension(Peer(address))| address),
         trace,
     };
-    let Shared { api, callers, .. } = shared;
-    let (answer, logged) = answer(&api, &callers, &head, post, body).await;
-    let mut response = write(&api, &head.headers, answer, trace);
+    let (answer, logged) = answer(&shared.api, &shared.callers, &head, post, body).await;
+    let mut response = write(&shared.api, &head.headers, answer, trace);
     response.extensions_mut().insert(logged);
     response
 }

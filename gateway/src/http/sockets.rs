@@ -45,7 +45,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::Error,
-    graphql::Api,
     http::{
         Shared, refuse,
         serve::{Peer, Place},
@@ -121,7 +120,7 @@ impl Sockets {
 
 /// Opens a socket.
 pub(super) async fn open(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Extension(trace): Extension<Trace>,
     peer: Option<Extension<Peer>>,
     place: Option<Extension<Place>>,
@@ -139,20 +138,12 @@ pub(super) async fn open(
         peer: peer.map(|Extension(Peer(address))| address),
         trace,
     };
-    let Shared {
-        api,
-        callers,
-        closing,
-        sockets,
-        ..
-    } = shared;
-    let held = match admit(&sockets, &callers, &head).await {
+    let held = match admit(&shared.sockets, &shared.callers, &head).await {
         Ok(held) => held,
         Err((status, error)) => return refuse(status, error),
     };
     let subscriptions = Subscriptions {
-        api,
-        callers,
+        shared: shared.clone(),
         head: Arc::new(head),
         open: Arc::default(),
     };
@@ -161,7 +152,7 @@ pub(super) async fn open(
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE);
     upgrade.on_upgrade(async move |socket| {
-        let conversation = converse(socket, subscriptions, closing);
+        let conversation = converse(socket, subscriptions, &shared.closing);
         telemetry::in_trace(trace, conversation).await;
         drop((place, held));
     })
@@ -207,7 +198,11 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     Some(value.to_str().unwrap_or_default())
 }
 
-async fn converse(mut socket: WebSocket, subscriptions: Subscriptions, closing: CancellationToken) {
+async fn converse(
+    mut socket: WebSocket,
+    subscriptions: Subscriptions,
+    closing: &CancellationToken,
+) {
     if socket
         .protocol()
         .is_none_or(|protocol| protocol != PROTOCOL)
@@ -314,8 +309,7 @@ fn closed(code: u16, reason: &str) -> Message {
 /// Executes the subscriptions of one socket.
 #[derive(Clone)]
 struct Subscriptions {
-    api: Api,
-    callers: Callers,
+    shared: Arc<Shared>,
     /// The request that opened the socket. Its caller is the caller of all subscriptions.
     head: Arc<RequestHead>,
     /// The number of open subscriptions.
@@ -341,11 +335,11 @@ impl Executor for Subscriptions {
         request: Request,
         _session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Answer> {
-        let (this, api) = (self.clone(), self.api.clone());
+        let (this, shared) = (self.clone(), self.shared.clone());
         let request_id = self.head.trace.to_string();
         let answers = stream::once(async move { this.answers(request).await }).flatten();
         let finished = answers.map(move |mut answer| {
-            api.finish(&mut answer.errors, &request_id);
+            shared.api.finish(&mut answer.errors, &request_id);
             answer
         });
         finished.boxed()
@@ -373,12 +367,19 @@ impl Subscriptions {
             variables,
             ..
         } = request;
-        let prepared = self.api.prepare(query, operation_name, variables)?;
+        let prepared = self.shared.api.prepare(query, operation_name, variables)?;
         if !prepared.is_subscription() {
             return Err(send_by_post().into());
         }
-        let caller = self.callers.identify(&self.head, Bytes::new()).await?;
-        let answers = self.api.subscribe(prepared, caller, self.head.clone());
+        let caller = self
+            .shared
+            .callers
+            .identify(&self.head, Bytes::new())
+            .await?;
+        let answers = self
+            .shared
+            .api
+            .subscribe(prepared, caller, self.head.clone());
         Ok(answers.map(move |answer| (answer, &open).0).boxed())
     }
 }

@@ -1,5 +1,7 @@
 //! Events of Stripe: `POST /webhooks/stripe`.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Router,
     body::Bytes,
@@ -17,7 +19,7 @@ use crate::{error::Error, use_cases::stripe_hook::Refusal};
 const MAX_EVENT: usize = 256 * 1024;
 
 /// Returns the route of events.
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Arc<Shared>> {
     let receive = post(receive).layer(DefaultBodyLimit::max(MAX_EVENT));
     Router::new().route("/webhooks/stripe", receive)
 }
@@ -25,7 +27,7 @@ pub(super) fn routes() -> Router<Shared> {
 /// Answers 200 once the event is stored, now or before. Stripe sends it again for days if it gets
 /// another status.
 async fn receive(
-    extract::State(shared): extract::State<Shared>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Extension(trace): Extension<Trace>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
