@@ -133,6 +133,17 @@ async fn starts(
     Ok(())
 }
 
+/// Starts all processes of a backend again, and waits until they are at rest.
+///
+/// # Errors
+/// If a process does not stop or start.
+pub(super) async fn again(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.stop_programs().await?;
+    start(stage, Started::Servers).await?;
+    sleep(SETTLE).await;
+    Ok(())
+}
+
 async fn start(stage: &mut Stage, started: Started) -> anyhow::Result<Duration> {
     match started {
         Started::Programs => stage.start().await,

@@ -172,12 +172,11 @@ pub(super) async fn measure(options: &Options, results: &mut Results) -> anyhow:
         results.add(&delays)?;
     }
     stage.stop().await?;
-    // On servers of their own: those before would give back memory meanwhile. And only the log has
-    // these tenants, so their views are retried for ever.
-    let (stage, _) = Stage::with_world(1).await?;
+    // On servers of their own, since only the log has these tenants: their views are retried for ever.
+    let (mut stage, _) = Stage::with_world(1).await?;
     let customer = Customer::new(&stage).await?;
     let idle = options.events().min(idle::MOST);
-    results.add(&idle::measure(&stage, &customer, idle).await?)?;
+    results.add(&idle::measure(&mut stage, &customer, idle).await?)?;
     stage.stop().await
 }
 

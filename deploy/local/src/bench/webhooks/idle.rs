@@ -16,6 +16,7 @@ use crate::bench::{
     report::{BAR, number},
     results::Row,
     stage::{Parts, Stage},
+    start,
 };
 
 /// The most webhooks that are made.
@@ -50,17 +51,19 @@ impl Row for Idle {
     }
 }
 
-/// Makes webhooks of many tenants, and measures the memory when they are at rest.
+/// Makes webhooks of many tenants, and measures the memory before and after, each time after a start:
+/// what creating them has taken is given back late.
 ///
 /// # Errors
-/// If a webhook cannot be created.
+/// If a webhook cannot be created, or a process does not start.
 pub(super) async fn measure(
-    stage: &Stage,
+    stage: &mut Stage,
     customer: &Customer,
     webhooks: usize,
 ) -> anyhow::Result<Idle> {
     let (sender, _) = tokio::sync::mpsc::unbounded_channel();
     let endpoint = Endpoint::start(sender).await?;
+    start::again(stage).await?;
     let before = stage.used();
     let tenants = webhooks.div_ceil(MAX_WEBHOOKS);
     let created = stream::iter(0..tenants).map(async |number| {
@@ -80,6 +83,7 @@ pub(super) async fn measure(
         let consumer = consumer.map_err(anyhow::Error::from_boxed);
         is_idle(consumer.context("a consumer of webhooks")?).await?;
     }
+    start::again(stage).await?;
     let more_mib = stage.used().zip(before).map(|(now, before)| {
         let (now, before) = (now?.memory_mib, before?.memory_mib);
         Some(now - before)
