@@ -2,8 +2,9 @@
 //! operator asks for it.
 //!
 //! Events only say that something has changed. What has become of it is read at Stripe, after the
-//! revision of the billing was read that the record must still have. So the last record is never
-//! older than what a record before has seen, whatever the order of events is.
+//! revision of the billing was read that the record must still have, or that the record before it had.
+//! So the last record is never older than what a record before has seen, whatever the order of events
+//! is.
 
 mod account;
 mod comparison;
@@ -38,7 +39,8 @@ use crate::{
     stripe::{IdempotencyKey, Rest, Stripe, StripeError, Subscription, UsageChange},
 };
 
-/// How often a record may lose against another one. Each time, Stripe is asked again.
+/// How many records may follow each other, or lose against another one. After a lost one, Stripe is
+/// asked again.
 const ROUNDS: usize = 10;
 
 /// Compares billings with Stripe, and records what differs.
@@ -200,10 +202,13 @@ impl Reconciler {
     pub(crate) async fn mend(&self, tenant: TenantKey, trace: Trace) -> anyhow::Result<u64> {
         let (mut records, mut known) = (0, None);
         for _ in 0..ROUNDS {
+            let is_listed_now = known.is_none();
             let Some(compared) = self.compare_after(tenant, known.take()).await? else {
                 return Ok(records);
             };
             match compared.due {
+                // Before something is changed at Stripe, it is asked again.
+                Due::Nothing if compared.usage.is_some() && !is_listed_now => {}
                 Due::Nothing => {
                     self.follow_plan(tenant, compared.usage.as_ref()).await?;
                     return Ok(records);

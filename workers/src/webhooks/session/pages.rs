@@ -4,7 +4,7 @@ mod ahead;
 mod lane;
 mod size;
 
-use std::time::Duration;
+use std::{mem::replace, time::Duration};
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub use self::size::LargePages;
 use self::{
     ahead::Ahead,
     lane::LaneRead,
-    size::{PAGE, Sizes},
+    size::{PAGE, PageSize, Sizes},
 };
 use super::now;
 use crate::webhooks::{
@@ -39,6 +39,8 @@ const QUIET: Duration = Duration::from_millis(40);
 /// The largest commit in bytes that waits with its event, as it is a part of the history that a full
 /// message shows. A larger one is read again.
 const MAX_KEPT: usize = 4 * 1024;
+/// A webhook is fast that has got a page within so much time. Only then is a large one worth its memory.
+const FAST: Duration = Duration::from_secs(1);
 /// Pages that are read before the session stores how far it is. Else a session that reads for longer
 /// than its lease would lose all that it has read, and so would the next one.
 const PAGES_AT_ONCE: usize = 50;
@@ -95,9 +97,9 @@ impl Pages {
         self.read_at + self.read_again
     }
 
-    /// Whether a page waits or is being read, so that nothing is to be read now.
+    /// Whether the next page is being read, so that nothing can be done before it comes.
     pub fn are_read(&self) -> bool {
-        !self.ahead.is_empty()
+        self.ahead.is_awaited()
     }
 
     /// Returns when a page is read that was asked for; waits for ever without any.
@@ -165,11 +167,17 @@ impl Pages {
         let may_read = is_due && !self.is_newer && self.changed_at.is_none();
         let goes_on = line.reads_from().filter(|_| may_read);
         if let Some(from) = goes_on.and_then(|from| self.ahead.wants(from)) {
-            self.read_at = Instant::now();
-            let size = self.sizes.next(self.pending, is_slot_wanted);
+            let size = self.begin_read(is_slot_wanted);
             self.ahead.begin(self.log.clone(), self.all(), from, size);
         }
         Ok(())
+    }
+
+    /// Begins a read, and returns how much it reads.
+    fn begin_read(&mut self, is_slot_wanted: bool) -> PageSize {
+        let last_read_at = replace(&mut self.read_at, Instant::now());
+        let is_fast = last_read_at.elapsed() < FAST;
+        self.sizes.next(self.pending, is_fast && !is_slot_wanted)
     }
 
     /// Reads pages until there is an event to send.
@@ -191,8 +199,7 @@ impl Pages {
             let page = match self.ahead.take(from) {
                 Some(page) => page?,
                 None => {
-                    self.read_at = Instant::now();
-                    let size = self.sizes.next(self.pending, is_slot_wanted);
+                    let size = self.begin_read(is_slot_wanted);
                     let page = size.read(&self.log, &self.all(), from).await?;
                     self.ahead.first_of(page)
                 }

@@ -31,6 +31,11 @@ impl Ahead {
         self.reading.is_none() && self.read.is_empty()
     }
 
+    /// Whether the next page is being read.
+    pub fn is_awaited(&self) -> bool {
+        self.reading.is_some() && self.read.is_empty()
+    }
+
     /// Returns from where a page is to be read next, if the line goes on at `from`; `None` as long as
     /// enough is read.
     pub fn wants(&self, from: u64) -> Option<u64> {
@@ -142,6 +147,7 @@ mod tests {
         assert_eq!(first.pending, 7 + PAGE as u64 + 1);
         let second = 10 + 2 * (PAGE as u64 - 1) + 1;
         assert_eq!(ahead.wants(second), None);
+        assert!(!ahead.is_awaited(), "a part can be taken");
         assert_eq!(taken(&mut ahead, second), Some((PAGE, 8)));
         let third = second + 2 * PAGE as u64;
         // The next page is read while the last part waits.

@@ -8,11 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Commits of a page. The server looks through the subjects of the tenant for each page, so a small
 /// page costs it nearly as much as a large one.
 pub const PAGE: usize = 500;
-/// Commits of a page for a webhook that is far behind, and that no other waits for.
-const LARGE_PAGE: usize = 4_000;
+/// Commits of a page for a webhook that is far behind and fast.
+const LARGE_PAGE: usize = 2_000;
 /// Bytes after which a page ends.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Sessions of a process that may read large pages, since each of them keeps up to 8 MiB for it.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Sessions of a process that may read large pages. All of them at once stay below `max_pending` of
+/// nats.conf: else the server would take the worker for one that is stuck.
 const LARGE_AT_ONCE: usize = 16;
 
 /// The large pages of a process.
@@ -53,8 +54,8 @@ impl Sizes {
     }
 
     /// Returns the size of the next page, if so many commits follow as far as is known.
-    pub fn next(&mut self, pending: u64, is_slot_wanted: bool) -> PageSize {
-        if is_slot_wanted || pending <= PAGE as u64 {
+    pub fn next(&mut self, pending: u64, may_be_large: bool) -> PageSize {
+        if !may_be_large || pending <= PAGE as u64 {
             self.large = None;
         } else if self.large.is_none() {
             self.large = self.all.0.clone().try_acquire_owned().ok();
@@ -74,14 +75,14 @@ mod tests {
     const FAR: u64 = PAGE as u64 + 1;
 
     #[test]
-    fn pages_are_large_while_a_webhook_is_far_behind_and_nobody_waits() {
+    fn pages_are_large_while_a_webhook_is_far_behind_and_they_may_be() {
         let mut sizes = Sizes::new(LargePages::default());
-        let mut next = |pending, is_slot_wanted| sizes.next(pending, is_slot_wanted).0;
-        assert_eq!(next(0, false), PAGE);
-        assert_eq!(next(FAR, false), LARGE_PAGE);
-        assert_eq!(next(FAR, true), PAGE);
-        assert_eq!(next(FAR, false), LARGE_PAGE);
-        assert_eq!(next(PAGE as u64, false), PAGE);
+        let mut next = |pending, may_be_large| sizes.next(pending, may_be_large).0;
+        assert_eq!(next(0, true), PAGE);
+        assert_eq!(next(FAR, true), LARGE_PAGE);
+        assert_eq!(next(FAR, false), PAGE);
+        assert_eq!(next(FAR, true), LARGE_PAGE);
+        assert_eq!(next(PAGE as u64, true), PAGE);
     }
 
     #[test]
@@ -90,13 +91,10 @@ mod tests {
         let mut sessions: Vec<_> = (0..=LARGE_AT_ONCE)
             .map(|_| Sizes::new(all.clone()))
             .collect();
-        let sizes: Vec<_> = sessions
-            .iter_mut()
-            .map(|it| it.next(FAR, false).0)
-            .collect();
+        let sizes: Vec<_> = sessions.iter_mut().map(|it| it.next(FAR, true).0).collect();
         let large = sizes.iter().filter(|size| **size == LARGE_PAGE);
         assert_eq!(large.count(), LARGE_AT_ONCE);
-        sessions[0].next(0, false);
-        assert_eq!(sessions[LARGE_AT_ONCE].next(FAR, false).0, LARGE_PAGE);
+        sessions[0].next(0, true);
+        assert_eq!(sessions[LARGE_AT_ONCE].next(FAR, true).0, LARGE_PAGE);
     }
 }
