@@ -10,6 +10,7 @@ mod account;
 mod comparison;
 mod due;
 mod hooks;
+mod listed;
 mod nightly;
 pub(crate) mod prices;
 
@@ -27,6 +28,7 @@ use events_schema::{
 pub use self::comparison::{Difference, DifferenceKind};
 use self::due::{AtStripe, due, is_doubtful, lost};
 pub(crate) use self::hooks::run;
+use self::listed::{Known, ListedCustomer};
 pub(crate) use self::{
     account::watch as watch_account, comparison::Comparison, due::Due, nightly::run as run_nightly,
 };
@@ -49,29 +51,6 @@ pub(crate) struct Reconciler {
     log: EventLog,
     sender: CommandSender,
     catalogue: LatestCatalogue,
-}
-
-/// What Stripe lists of a customer.
-#[derive(Clone, Default)]
-struct ListedCustomer {
-    /// All subscriptions, also ended ones, the latest first.
-    subscriptions: Vec<Subscription>,
-    /// Whether the customer is deleted.
-    is_deleted: bool,
-}
-
-/// A list that has led to a record.
-struct Known {
-    /// The revision of that record.
-    revision: u64,
-    listed: ListedCustomer,
-}
-
-impl Known {
-    /// Returns the list, unless another record has followed: that may have seen a later one.
-    fn at(self, revision: u64) -> Option<ListedCustomer> {
-        (self.revision == revision).then_some(self.listed)
-    }
 }
 
 /// The billing of a tenant beside what Stripe has.
@@ -444,19 +423,4 @@ fn other_usage(
 
 fn is_past_due(subscription: &Subscription) -> bool {
     paid(subscription).is_ok_and(|paid| paid.status == PaidStatus::PastDue)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_counts_until_another_record_follows() {
-        let known = || Known {
-            revision: 3,
-            listed: ListedCustomer::default(),
-        };
-        assert!(known().at(3).is_some());
-        assert!(known().at(4).is_none());
-    }
 }
